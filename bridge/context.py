@@ -1,0 +1,35 @@
+"""Everything a process needs, opened once. The top layer: nothing below asks for a context."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge import config as config_module
+from bridge.clock import Clock
+from bridge.config import Config
+from bridge.store import Store
+from bridge.whmcs import Whmcs
+from drivers import base as driver_base
+from drivers.base import Driver
+
+
+@dataclass
+class Context:
+    config: Config
+    store: Store
+    clock: Clock
+    whmcs: dict[str, Whmcs]
+    drivers: dict[str, Driver]
+
+
+def open_context(config: Config, clock: Clock | None = None) -> Context:
+    clock = clock or Clock()
+    store = Store(Path(config.path).parent / config.store["path"], config.store["secret_key"], clock)
+    whmcs = {n: Whmcs(w["system_url"], w["api_identifier"], w["api_secret"]) for n, w in config.whmcs.items()}
+    drivers = {n: driver_base.load(s["driver"])(n, s, clock) for n, s in config.servers.items()}
+    return Context(config, store, clock, whmcs, drivers)
+
+
+def load_context(path: str) -> Context:
+    return open_context(config_module.load(path))

@@ -1,0 +1,155 @@
+"""Every error of the product, and what each says to whom. No I/O, no imports from the rest of the bridge.
+
+VmbridgeError
+├── RequestError              a caller asked for something that cannot be: 4xx
+│   ├── BadRequest            a field is missing or wrong
+│   ├── Unauthorized          signature, key, time or token does not hold
+│   ├── NotFound              unknown service, server, page
+│   ├── Refused               understood and refused (already_created, service_busy, suspended ...)
+│   └── NotBuilt              an ordered value that this release cannot deliver
+├── ConfigError               all faults of a configuration file together
+├── LeaseLost                 another worker owns the operation now
+└── UpstreamError             the back end did not do it; `executed` says whether it may have
+    ├── Transient             try again soon: nothing is wrong with the order
+    ├── Busy                  the object is locked and will be free again
+    ├── Unknown               lost reply: look before acting again
+    ├── Permanent             configuration or privileges must be mended first
+    ├── Capacity              no room; another storage or node is needed
+    ├── NotOurs               the object under our id is not proven to be ours
+    ├── Unreachable           the server does not answer
+    └── NeedsOperator         only a person at the node can go on (stale lock)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+Executed = Literal["no", "unknown"]
+
+
+class VmbridgeError(Exception):
+    """Root. `code` is stable, `sentence` is for people in WHMCS, `detail` for staff and logs."""
+
+    code = "internal_error"
+    http_status = 500
+    sentence = "Something went wrong."
+
+    def __init__(self, sentence: str = "", *, code: str = "", detail: str = "", **extra: Any) -> None:
+        self.sentence = sentence or type(self).sentence
+        self.code = code or type(self).code
+        self.detail = detail
+        self.extra = extra
+        super().__init__(f"{self.sentence} {detail}".strip())
+
+
+class RequestError(VmbridgeError):
+    code = "bad_request"
+    http_status = 400
+
+
+class BadRequest(RequestError):
+    sentence = "The request is not valid."
+
+
+class Unauthorized(RequestError):
+    code = "unauthorized"
+    http_status = 401
+    sentence = "The request is not signed with a valid key."
+
+
+class NotFound(RequestError):
+    code = "not_found"
+    http_status = 404
+    sentence = "There is no such thing here."
+
+
+class Refused(RequestError):
+    code = "refused"
+    http_status = 409
+    sentence = "This cannot be done now."
+
+
+class NotBuilt(RequestError):
+    code = "not_built"
+    http_status = 422
+
+
+class ConfigError(VmbridgeError):
+    """`faults` is a list of (path, code, text)."""
+
+    code = "config"
+
+    def __init__(self, faults: list[tuple[str, str, str]]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(f"{path}: {text} [{code}]" for path, code, text in faults))
+
+
+class LeaseLost(VmbridgeError):
+    code = "lease_lost"
+    sentence = "Another worker has taken this operation over."
+
+
+class UpstreamError(VmbridgeError):
+    """A failed call to a back end. `retry_after` (seconds) is a hint; None follows the back-off."""
+
+    code = "upstream"
+    http_status = 502
+    retryable = True
+    executed: Executed = "no"
+    retry_after: float | None = None
+    next_action = "It is tried again by itself."
+
+
+class Transient(UpstreamError):
+    code = "transient"
+    sentence = "The server is busy; this goes on by itself."
+
+
+class Busy(UpstreamError):
+    code = "vm_locked"
+    sentence = "Another task holds the server; this goes on when it ends."
+
+
+class Unknown(UpstreamError):
+    code = "reply_lost"
+    executed = "unknown"
+    sentence = "The reply was lost; the result is looked up before anything is repeated."
+
+
+class Unreachable(UpstreamError):
+    code = "server_unreachable"
+    sentence = "The server does not answer; this goes on when it does."
+
+
+class Permanent(UpstreamError):
+    code = "upstream_refused"
+    retryable = False
+    sentence = "The server refused the request."
+    next_action = "Mend the cause, then retry."
+
+
+class Capacity(UpstreamError):
+    code = "no_capacity"
+    retryable = False
+    sentence = "There is no room for this order."
+    next_action = "Free room or add a node or storage, then retry."
+
+
+class NotOurs(UpstreamError):
+    code = "not_ours"
+    retryable = False
+    sentence = "The machine under this id is not proven to belong to this service; nothing was touched."
+    next_action = "Look at the machine; `vmbridge adopt` records it, cancel leaves it."
+
+
+class NeedsOperator(UpstreamError):
+    """`command` is what a person runs on `node`."""
+
+    code = "needs_operator"
+    retryable = False
+    sentence = "A member of staff must free the machine first."
+
+    def __init__(self, command: str, node: str, detail: str = "") -> None:
+        super().__init__(detail=detail or f"run `{command}` on {node}")
+        self.command, self.node = command, node
+        self.next_action = f"Run `{command}` on {node}, then retry."

@@ -1,0 +1,342 @@
+"""The engine: takes due operations by lease, runs their steps, waits for tasks without a thread, retries.
+
+A step is a function of a Job. It may run twice, so it looks before it acts; what it must not lose it
+saves before the act. It returns Done, Wait or Again, or raises. Which steps an operation has is known
+to recipes.py; this file knows no machine.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from bridge.clock import Clock
+from bridge.config import Config
+from bridge.errors import Busy, LeaseLost, NeedsOperator, NotOurs, UpstreamError, VmbridgeError
+from bridge.model import Operation, Service, State, TaskResult
+from bridge.store import Store
+from drivers.base import Driver, before_change
+
+log = structlog.get_logger()
+
+LEASE = 30.0
+CALL_MARGIN = 3.0  # a changing call must end this long before the lease does
+POLL_FAST, POLL_FAST_FOR, POLL_SLOW = 1.0, 60.0, 5.0
+NEVER_GIVE_UP = ("suspend", "terminate")
+LONGEST_PAUSE = 900.0
+GIVE_UP_AFTER = 3600.0
+STUCK_AFTER = 1800.0
+STALE_LOCK_AFTER = 1800.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """The step is finished; `note` is for the log."""
+
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Let go until the upstream task ends, then run the same step again with `job.result`."""
+
+    task: str
+
+
+@dataclass(frozen=True)
+class Again:
+    """Run the same step again after some seconds; nothing is wrong."""
+
+    after: float
+    note: str = ""
+
+
+class Back(Exception):
+    """Go back to an earlier step because of `error` (None: at once, nothing is wrong)."""
+
+    def __init__(self, step: str, error: VmbridgeError | None = None) -> None:
+        super().__init__(step)
+        self.step, self.error = step, error
+
+
+@dataclass
+class Job:
+    """What a step sees. `data` is the operation's memory; write it with `save`."""
+
+    op: Operation
+    service: Service
+    driver: Driver
+    store: Store
+    config: Config
+    clock: Clock
+    result: TaskResult | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, **values: Any) -> None:
+        self.data.update(values)
+        self.store.save_data(self.op, self.data)
+
+    def save_build(self, **values: Any) -> None:
+        """Write the birth record of the service, under our fence. A value of None removes the key."""
+        build = {**self.service.build, **values}
+        build = {k: v for k, v in build.items() if v is not None}
+        with self.store.write():
+            self.store.renew(self.op, LEASE)
+            self.store.update_service(self.service.id, build=build)
+        self.reload()
+
+    def reload(self) -> None:
+        self.service = self.store.service(self.service.id)
+
+
+Outcome = Done | Wait | Again
+
+
+@dataclass(frozen=True)
+class Step:
+    """`title` is what customers read."""
+
+    name: str
+    title: str
+    run: Callable[[Job], Outcome]
+
+
+Recipes = Callable[[str, Service], Sequence[Step]]
+
+
+class Engine:
+    """One per worker process. `border` is called at every step border (tests stop the process there)."""
+
+    def __init__(
+        self, store: Store, config: Config, clock: Clock, drivers: Mapping[str, Driver], recipes: Recipes,
+        border: Callable[[str], None] | None = None,
+    ) -> None:
+        self.store, self.config, self.clock, self.drivers, self.recipes = store, config, clock, drivers, recipes
+        self.border = border or (lambda name: None)
+        self.owner = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._active: dict[str, Operation] = {}
+        self._lock = threading.Lock()
+
+    # -- loop -------------------------------------------------------------------------------------
+    def run_forever(self, stop: threading.Event, threads: int) -> None:
+        """Work until `stop`; running steps are finished first."""
+        keeper = threading.Thread(target=self._keep_leases, args=(stop,), name="leases", daemon=True)
+        poller = threading.Thread(target=self._poll_loop, args=(stop,), name="poller", daemon=True)
+        keeper.start()
+        poller.start()
+        free = threading.Semaphore(threads)
+        with ThreadPoolExecutor(threads, thread_name_prefix="step") as pool:
+            while not stop.is_set():
+                free.acquire()
+                op = self._claim()
+                if op is None:
+                    free.release()
+                    self.clock.wait(stop, 0.1)
+                    continue
+                pool.submit(self._run_and_free, op, free)
+
+    def _run_and_free(self, op: Operation, free: threading.Semaphore) -> None:
+        try:
+            self.run(op)
+        except Exception:
+            log.exception("engine_fault", operation=op.id)
+        finally:
+            free.release()
+
+    def _poll_loop(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                self.poll()
+            except Exception:
+                log.exception("poll_fault")
+            self.clock.wait(stop, 0.1)
+
+    def _keep_leases(self, stop: threading.Event) -> None:
+        while not self.clock.wait(stop, LEASE / 3):
+            with self._lock:
+                held = list(self._active.values())
+            for op in held:
+                try:
+                    self.store.renew(op, LEASE)
+                except LeaseLost:
+                    log.warning("lease_lost", operation=op.id)
+
+    def tick(self) -> bool:
+        """One poll and one operation, in this thread; true when there was something to do."""
+        polled = self.poll()
+        op = self._claim()
+        if op is None:
+            return polled
+        self.run(op)
+        return True
+
+    def _claim(self) -> Operation | None:
+        down = [name for name in self.config.servers if not self.store.health(name)["ok"]]
+        return self.store.claim(self.owner, LEASE, down)
+
+    # -- tasks ------------------------------------------------------------------------------------
+    def poll(self) -> bool:
+        """Ask once for every open task that is due, many per server at a time."""
+        rows = self.store.open_tasks()
+        for server in {r["server"] for r in rows}:
+            mine = [r for r in rows if r["server"] == server]
+            results = self.drivers[server].poll([r["task"] for r in mine])
+            for row in mine:
+                self._polled(row, results[row["task"]])
+        return bool(rows)
+
+    def _polled(self, row: dict[str, Any], result: TaskResult) -> None:
+        now = self.clock.now()
+        if result.state == "running":
+            pause = POLL_FAST if now - row["task_since"] < POLL_FAST_FOR else POLL_SLOW
+            self.store.poll_later(row["id"], row["task"], now + pause)
+        else:
+            self.store.task_ended(row["id"], row["task"], f"{result.state}:{result.text}")
+
+    # -- one operation ----------------------------------------------------------------------------
+    def run(self, op: Operation) -> None:
+        """Run steps until one waits, fails or the recipe ends."""
+        with self._lock:
+            self._active[op.id] = op
+        token = before_change.set(lambda: self._before_change(op))
+        try:
+            self._steps(op)
+        except LeaseLost:
+            log.warning("lease_lost", operation=op.id)
+        finally:
+            before_change.reset(token)
+            with self._lock:
+                self._active.pop(op.id, None)
+
+    def _before_change(self, op: Operation) -> float:
+        return self.store.renew(op, LEASE) - self.clock.now() - CALL_MARGIN
+
+    def _steps(self, op: Operation) -> None:
+        result = _result(op.result)
+        while True:
+            now = self.store.operation(op.id)
+            if now.fence != op.fence:
+                raise LeaseLost()
+            op = now
+            with self._lock:
+                self._active[op.id] = op
+            service = self.store.service(op.service)
+            recipe = self.recipes(op.kind, service)
+            if op.stop:
+                self.store.finish(op, State(op.stop), note="Stopped between two steps.")
+                return
+            if op.step >= len(recipe):
+                self.store.finish(op, State.DONE)
+                return
+            step = recipe[op.step]
+            self.border(f"{op.kind}.{step.name}")
+            job = Job(op, service, self.drivers[service.server], self.store, self.config, self.clock, result, dict(op.data))
+            result = None
+            if not self._step(op, job, step, recipe):
+                return
+
+    def _step(self, op: Operation, job: Job, step: Step, recipe: Sequence[Step]) -> bool:
+        """Run one step; false when the operation has been let go."""
+        store, position = self.store, op.step
+        store.step_started(op.id, position, step.name)
+        try:
+            outcome = step.run(job)
+        except LeaseLost:
+            raise
+        except Back as back:
+            target = next(i for i, s in enumerate(recipe) if s.name == back.step)
+            with store.write():
+                text = back.error.sentence if back.error else ""
+                store.step_note(op.id, position, "failed", text, back.error.detail if back.error else "", ended=True)
+                attempt = op.attempt
+                store.advance(op, target)
+                op = store.operation(op.id)
+                if back.error:
+                    self._failed(op, job, back.error, attempt)
+            return back.error is None
+        except VmbridgeError as e:
+            self._failed(op, job, e, op.attempt)
+            return False
+        except Exception as e:
+            log.exception("step_fault", operation=op.id, step=step.name)
+            self._failed(op, job, VmbridgeError(detail=f"{type(e).__name__}: {e}"), op.attempt)
+            return False
+        if isinstance(outcome, Done):
+            with store.write():
+                store.step_note(op.id, position, "done", outcome.note, "", ended=True)
+                store.advance(op, position + 1)
+            return True
+        if isinstance(outcome, Wait):
+            store.await_task(op, outcome.task, self.clock.now() + POLL_FAST / 2)
+            return False
+        store.step_note(op.id, position, "waiting", outcome.note, "", ended=False)
+        store.put_off(op, self.clock.now() + outcome.after, outcome.note, op.attempt, ("", "", ""))
+        return False
+
+    # -- failures ---------------------------------------------------------------------------------
+    def _failed(self, op: Operation, job: Job, e: VmbridgeError, attempts: int) -> None:
+        """The retry rules.
+
+        - a person must act (NotOurs, NeedsOperator, a lock older than 30 min): waiting_for_staff
+        - suspend and terminate: again, at most every 15 min, for ever
+        - others: retryable errors again with back-off for an hour, then failed; the rest failed at once
+        """
+        store, now = self.store, self.clock.now()
+        if isinstance(e, Busy):
+            since = job.data.get("busy_since", now)
+            if now - since >= STALE_LOCK_AFTER and e.extra.get("lock"):
+                e = NeedsOperator(f"qm unlock {job.service.vm_id}", e.extra.get("node", job.service.node), e.detail)
+            elif "busy_since" not in job.data:
+                job.save(busy_since=now)
+        elif "busy_since" in job.data:
+            job.data.pop("busy_since")
+            job.save()
+        action = e.next_action if isinstance(e, UpstreamError) else "Look at the log, then retry."
+        error = (e.code, f"{e.sentence} {e.detail}".strip(), action)
+        log.warning("step_failed", operation=op.id, kind=op.kind, code=e.code, detail=e.detail, attempt=attempts + 1)
+        staff = isinstance(e, (NotOurs, NeedsOperator))
+        retryable = (isinstance(e, UpstreamError) and e.retryable) or (e.code == "internal_error" and attempts < 5)
+        too_long = now - (op.started_at or now) > GIVE_UP_AFTER
+        with store.write():
+            store.step_note(op.id, op.step, "retrying", e.sentence, e.detail, ended=False)
+            if staff:
+                store.wait_for_staff(op, error)
+            elif op.kind in NEVER_GIVE_UP or (retryable and not too_long):
+                pause = _pause(e, attempts, retryable)
+                store.put_off(op, now + pause, "", attempts + 1, error)
+            else:
+                store.step_note(op.id, op.step, "failed", e.sentence, e.detail, ended=True)
+                store.finish(op, State.FAILED, error)
+            gave_up = staff or not retryable or too_long or now - (op.started_at or now) > STUCK_AFTER
+            if gave_up and store.notice(op.id):
+                notify_staff(store, op, job.service, error)
+
+
+def _pause(e: VmbridgeError, attempts: int, retryable: bool) -> float:
+    if isinstance(e, UpstreamError) and e.retry_after is not None:
+        return e.retry_after
+    base = 2.0 * 2 ** min(attempts, 12) if retryable else LONGEST_PAUSE
+    longest = LONGEST_PAUSE if attempts > 8 else 60.0 if retryable else LONGEST_PAUSE
+    return min(base, longest) * random.uniform(0.8, 1.2)
+
+
+def _result(text: str) -> TaskResult | None:
+    state, _, rest = text.partition(":")
+    return TaskResult(state, rest) if state else None
+
+
+def notify_staff(store: Store, op: Operation, service: Service, error: tuple[str, str, str]) -> None:
+    """One notice for what WHMCS cannot learn any more."""
+    store.emit(
+        "staff_notice", service.whmcs, service.id, f"staff:{op.id}:{error[0]}",
+        subject=f"vmbridge: {op.kind} of service {service.service_id} needs attention",
+        text=f"{error[1]}\nNext: {error[2]}", reference=op.id, service_id=service.service_id,
+    )

@@ -1,0 +1,35 @@
+"""What a service's machine has to look like, from its row, its addresses and the pools."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from bridge.config import Config
+from bridge.model import Desired, Network, Order, Service
+from bridge.store import Store
+
+
+def networks_of(service: int, store: Store, config: Config) -> tuple[Network, ...]:
+    found = []
+    for row in store.addresses_of(service):
+        pool = config.pools[row["pool"]]
+        found.append(Network(
+            address=row["address"], pool=pool.name, prefix=pool.prefix, gateway=pool.gateway, dns=pool.dns,
+            bridge=pool.bridge, vlan=pool.vlan, role=row["role"],
+        ))
+    return tuple(found)
+
+
+def order_of(service: Service, store: Store, config: Config, **changes: Any) -> Order:
+    """`changes` override fields of the order (set_password)."""
+    found = Order(
+        vm_id=service.vm_id, uuid=service.uuids[0], hostname=service.hostname, mac=service.mac,
+        package=service.package, networks=networks_of(service.id, store, config),
+        autostart=service.desired is Desired.ACTIVE,
+        label=f"WHMCS {service.whmcs}, service {service.service_id}, client {service.client_id}",
+    )
+    if changes.get("set_password"):
+        changes["password"] = store.password_hash(service.id)
+        changes["set_password"] = bool(changes["password"])
+    return replace(found, **changes)

@@ -1,0 +1,431 @@
+"""Kind of operation -> its steps. The only place where drivers, services and addresses are put together.
+
+Every step may run twice: it looks first, and records what it must not lose before it acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bridge import orders
+from bridge.errors import NotFound, Permanent, Refused, Unknown, UpstreamError
+from bridge.model import Order, Placement, Service, Vm, VmRef
+from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
+
+LOST_REPLY = 35.0  # longer than any time-out on the way: an unanswered call has ended by then
+CHECK_RUNNING = 2.0
+
+
+def ref(job: Job) -> VmRef:
+    s = job.service
+    return VmRef(s.vm_id, s.uuids, s.node, s.build, identified=bool(s.build.get("identified")))
+
+
+def order(job: Job, **changes: object) -> Order:
+    return orders.order_of(job.service, job.store, job.config, **changes)
+
+
+# -- create ---------------------------------------------------------------------------------------
+def place(job: Job) -> Outcome:
+    if job.service.node:
+        return Done()
+    package = job.service.package
+    planned = job.store.planned_memory(job.service.server)
+    found = job.driver.place(package, planned)
+    with job.store.write():
+        if job.store.planned_memory(job.service.server) != planned:
+            return Again(0.0)  # another create was placed meanwhile: count it
+        job.store.plan_memory(job.op, package.ram_mib)
+        job.store.update_service(job.service.id, node=found.node)
+        job.save_build(source=found.source, storage=found.storage)
+    return Done(f"on {found.node}")
+
+
+def placement(job: Job) -> Placement:
+    build = job.service.build
+    return Placement(job.service.node, build["source"], build["storage"])
+
+
+def copy(job: Job) -> Outcome:
+    build, limits = job.service.build, job.config.worker
+    if build.get("task"):
+        return Done()
+    if not job.store.take_slot(
+        job.op, job.service.server, job.service.node, build["storage"], limits["per_node"], limits["per_storage"]
+    ):
+        return Again(5.0, "slot")
+    repeated = settle_lost_copy(job)
+    if isinstance(repeated, Again):
+        return repeated
+    if job.service.build.get("task"):
+        return Done()
+    job.save_build(sent_at=job.clock.now())
+    try:
+        task = job.driver.create(order(job), placement(job))
+    except Refused as e:
+        if e.code != "id_taken":
+            raise
+        return take_next_id(job)
+    except Unknown:
+        raise
+    except UpstreamError:
+        job.save_build(sent_at=None)  # refused before anything was done: nothing to look for
+        raise
+    job.save_build(task=task)
+    return Done()
+
+
+def settle_lost_copy(job: Job) -> Outcome:
+    """A copy that may have been started: find its task, or be sure that there is none."""
+    build = job.service.build
+    if not build.get("sent_at") or build.get("task"):
+        return Done()
+    task = job.driver.find_create(order(job), placement(job), build["sent_at"])
+    if task:
+        job.save_build(task=task)
+    elif job.clock.now() - build["sent_at"] < LOST_REPLY:
+        return Again(5.0, "The reply was lost; looking whether the copy was started.")
+    else:
+        job.save_build(sent_at=None)
+    return Done()
+
+
+def take_next_id(job: Job) -> Outcome:
+    """The id belongs to somebody else: leave it alone and take the next of our range."""
+    ranges = [(a, b) for a, b in job.driver.settings["vm_ids"]]
+    with job.store.write():
+        found = job.store.next_vm_id(job.service.server, ranges)
+        if found is None:
+            raise Permanent("All VM ids of this server are used.", code="vm_ids_exhausted")
+        job.store.update_service(job.service.id, vm_id=str(found))
+        job.save_build(sent_at=None)
+    return Again(0.0, f"VM id in use by somebody else; taking {found}")
+
+
+def copied(job: Job) -> Outcome:
+    build = job.service.build
+    if build.get("copied"):
+        return Done()
+    if job.result is None:
+        return Wait(build["task"])
+    if job.result.state == "done":
+        job.save_build(copied=True)
+    elif job.result.state == "unknown":
+        vm = job.driver.look(ref(job))
+        if vm is None:
+            job.save_build(task=None, sent_at=None)
+            raise Back("copy", Unknown(detail=job.result.text))
+        job.save_build(copied=True)
+    else:
+        job.save_build(task=None, sent_at=None)
+        error = job.driver.task_error(job.result.text)
+        if isinstance(error, Refused):
+            take_next_id(job)
+            raise Back("copy")
+        raise Back("copy", error)
+    job.store.free_slot(job.op)
+    return Done()
+
+
+def identify(job: Job) -> Outcome:
+    if job.service.build.get("identified"):
+        return Done()
+    job.driver.identify(order(job), ref(job))
+    job.save_build(identified=True)
+    return Done()
+
+
+def configure(job: Job) -> Outcome:
+    if job.result is not None:
+        if job.result.state == "failed":
+            raise job.driver.task_error(job.result.text)
+        if job.result.state == "done":
+            return Done()
+    fresh = not job.service.provisioned and not job.service.build.get("password_sent")
+    found = job.driver.converge(order(job, set_password=fresh), ref(job))
+    if fresh:
+        job.save_build(password_sent=True)
+    job.save(pending=list(found.pending))
+    if found.task:
+        return Wait(found.task)
+    return Done(", ".join(found.changed))
+
+
+def start(job: Job) -> Outcome:
+    if job.data.get("start_task"):
+        return Done()
+    job.save(start_task=job.driver.power(ref(job), "start") or "none")
+    return Done()
+
+
+def running(job: Job) -> Outcome:
+    task = job.data.get("start_task", "none")
+    if job.result is None and task != "none" and not job.data.get("start_ended"):
+        return Wait(task)
+    if job.result is not None:
+        job.save(start_ended=True)
+    vm = must_exist(job, job.driver.look(ref(job)))
+    if vm.status == "running":
+        return Done()
+    if job.result is not None and job.result.state == "failed":
+        job.save(start_task="", start_ended=False)
+        raise Back("start", job.driver.task_error(job.result.text))
+    waited = job.data.get("waited", 0) + 1
+    job.save(waited=waited)
+    if waited % 15 == 0:  # the order got lost on the way: say it again
+        job.save(start_task="", start_ended=False)
+        raise Back("start")
+    return Again(CHECK_RUNNING, "waiting until it runs")
+
+
+def must_exist(job: Job, vm: Vm | None) -> Vm:
+    if vm is None:
+        raise Permanent("The machine is gone.", code="vm_absent", detail=f"VM {job.service.vm_id} is nowhere")
+    return vm
+
+
+def ready(job: Job) -> Outcome:
+    """Record the birth and tell the customer, in one transaction."""
+    s = job.service
+    with job.store.write():
+        job.store.renew(job.op, 30)
+        job.store.update_service(s.id, provisioned=1, ran_when_suspended=None)
+        job.store.plan_memory(job.op, 0)
+        job.store.forget_password(s.id)
+        job.store.emit(
+            "ready", s.whmcs, s.id, f"ready:{s.id}", service_id=s.service_id, template=s.welcome_email,
+            hostname=s.hostname, hold=job.config.whmcs[s.whmcs]["hold_welcome_mail"],
+            addresses=[a["address"] for a in job.store.addresses_of(s.id)],
+        )
+        job.store.emit("activity", s.whmcs, s.id, f"activity:{job.op.id}", service_id=s.service_id,
+                       client_id=s.client_id, text=f"Server of service {s.service_id} is ready ({job.op.id})")
+    return Done()
+
+
+# -- suspend, unsuspend ---------------------------------------------------------------------------
+def settle(job: Job) -> Outcome:
+    """Bring a birth that was interrupted to a point where the machine is there or not."""
+    build = job.service.build
+    if build.get("copied") or (not build.get("sent_at") and not build.get("task")):
+        return Done()
+    found = settle_lost_copy(job)
+    if isinstance(found, Again):
+        return found
+    build = job.service.build
+    if not build.get("task"):
+        return Done()
+    if job.result is None:
+        return Wait(build["task"])
+    if job.result.state == "done" or job.driver.look(ref(job)) is not None:
+        job.save_build(copied=True)
+    else:
+        job.save_build(task=None, sent_at=None)
+    return Done()
+
+
+def born(job: Job) -> bool:
+    return bool(job.service.build.get("task")) or job.service.provisioned
+
+
+def remember_power(job: Job) -> Outcome:
+    """Once per suspension: did it run? A repeat never overwrites it."""
+    vm = job.driver.look(ref(job)) if born(job) else None
+    if job.service.ran_when_suspended is None:
+        ran = vm is not None and vm.status not in ("stopped",)
+        job.store.update_service(job.service.id, ran_when_suspended=int(ran or not job.service.provisioned))
+    job.save(exists=vm is not None, on=vm is not None and vm.status != "stopped")
+    if vm:
+        job.store.update_service(job.service.id, node=vm.node)
+    return Done("" if vm else "there is no machine")
+
+
+def autostart_off(job: Job) -> Outcome:
+    if job.data["exists"]:
+        job.driver.set_autostart(ref(job), False)
+    return Done()
+
+
+def _off(job: Job, verb: str) -> Outcome:
+    if not job.data["exists"] or not job.data["on"]:
+        return Done()
+    if job.result is None and not job.data.get("off_task"):
+        job.save(off_task=job.driver.power(ref(job), verb) or "none")
+    if job.result is None and job.data["off_task"] != "none":
+        return Wait(job.data["off_task"])
+    return Done()
+
+
+def shut_off(job: Job) -> Outcome:
+    return _off(job, "shut_off")
+
+
+def hard_off(job: Job) -> Outcome:
+    return _off(job, "hard_stop")
+
+
+def stopped(job: Job) -> Outcome:
+    """Done when the machine itself says so."""
+    if not job.data["exists"]:
+        return Done()
+    vm = job.driver.look(ref(job))
+    if vm is None or vm.status == "stopped":
+        return Done()
+    waited = job.data.get("waited", 0) + 1
+    job.save(waited=waited, on=True)
+    if waited % 5 == 0:
+        job.save(off_task="")
+        raise Back("off")
+    return Again(CHECK_RUNNING, "waiting until it is off")
+
+
+def start_if_ran(job: Job) -> Outcome:
+    if job.service.ran_when_suspended is False:
+        return Done("it was off before")
+    return start(job)
+
+
+def running_if_ran(job: Job) -> Outcome:
+    if job.service.ran_when_suspended is False:
+        return Done()
+    return running(job)
+
+
+def unsuspended(job: Job) -> Outcome:
+    job.store.update_service(job.service.id, ran_when_suspended=None)
+    return Done()
+
+
+# -- terminate ------------------------------------------------------------------------------------
+def prove(job: Job) -> Outcome:
+    vm = job.driver.look(ref(job)) if born(job) else None
+    job.save(exists=vm is not None, on=vm is not None and vm.status != "stopped")
+    if vm:
+        job.store.update_service(job.service.id, node=vm.node)
+    return Done("" if vm else "there is no machine")
+
+
+def destroy(job: Job) -> Outcome:
+    if not job.data["exists"]:
+        return Done()
+    if job.result is None and not job.data.get("destroy_task"):
+        job.save(destroy_task=job.driver.destroy(ref(job)) or "none")
+    if job.result is None and job.data["destroy_task"] != "none":
+        return Wait(job.data["destroy_task"])
+    if job.result is not None and job.result.state == "failed":
+        job.save(destroy_task="")
+        if job.driver.look(ref(job)) is not None:
+            raise Back("prove", job.driver.task_error(job.result.text))
+    return Done()
+
+
+def gone(job: Job) -> Outcome:
+    """Only absence on its node and in the cluster, with quorum, proves it."""
+    if not job.data["exists"]:
+        return Done()
+    if job.driver.look(ref(job)) is not None:
+        waited = job.data.get("waited_gone", 0) + 1
+        job.save(waited_gone=waited)
+        if waited % 5 == 0:
+            job.save(destroy_task="")
+            raise Back("prove")
+        return Again(CHECK_RUNNING, "waiting until it is gone")
+    return Done()
+
+
+def release(job: Job) -> Outcome:
+    s = job.service
+    with job.store.write():
+        job.store.renew(job.op, 30)
+        job.store.release_addresses(s.id, job.config.worker["address_cool_down_h"] * 3600.0)
+        job.store.forget_password(s.id)
+        job.store.update_service(s.id, provisioned=0, build={})
+        job.store.emit("activity", s.whmcs, s.id, f"activity:{job.op.id}", service_id=s.service_id,
+                       client_id=s.client_id, text=f"Server of service {s.service_id} is removed ({job.op.id})")
+    return Done()
+
+
+# -- power ----------------------------------------------------------------------------------------
+def act(job: Job) -> Outcome:
+    verb = job.op.kind
+    if job.data.get("task"):
+        return Done()
+    vm = must_exist(job, job.driver.look(ref(job)))
+    if (verb == "start") == (vm.status == "running") and verb != "reboot":
+        job.save(task="none")
+        return Done("nothing to do")
+    if verb == "reboot" and vm.status != "running":
+        raise Permanent("The server is off: start it instead.", code="not_running")
+    sent = job.data.get("sent_at")
+    if verb == "reboot" and sent:  # a second reboot is not harmless: did the first one happen?
+        if vm.config["uptime"] < job.clock.now() - sent:
+            job.save(task="none")
+            return Done()
+        if job.clock.now() - sent < LOST_REPLY:
+            return Again(5.0, "The reply was lost; looking whether it restarts.")
+    job.save(sent_at=job.clock.now())
+    job.save(task=job.driver.power(ref(job), verb) or "none")
+    return Done()
+
+
+def settled(job: Job) -> Outcome:
+    task, verb = job.data["task"], job.op.kind
+    if job.result is None and task != "none":
+        return Wait(task)
+    vm = must_exist(job, job.driver.look(ref(job)))
+    if (vm.status == "stopped") == (verb in ("stop", "hard_stop")):
+        return Done()
+    if job.result is not None and job.result.state == "failed":
+        if verb == "stop":
+            raise Permanent("The system inside did not react; a hard stop turns it off.", code="no_reaction",
+                            detail=job.result.text)
+        raise job.driver.task_error(job.result.text)
+    waited = job.data.get("waited", 0) + 1
+    job.save(waited=waited, task="none")
+    if waited > 60:
+        raise NotFound("The server did not reach the new state.", code="state_not_reached")
+    return Again(CHECK_RUNNING)
+
+
+CREATE = (
+    Step("place", "Choosing a node", place),
+    Step("copy", "Starting the copy", copy),
+    Step("copied", "Copying the template", copied),
+    Step("identify", "Marking the server as yours", identify),
+    Step("configure", "Setting processor, memory, disk and network", configure),
+    Step("start", "Switching it on", start),
+    Step("running", "Waiting until it runs", running),
+    Step("ready", "Telling you that it is ready", ready),
+)
+OFF = (Step("off", "Switching it off", shut_off), Step("stopped", "Waiting until it is off", stopped))
+SUSPEND = (
+    Step("settle", "Finishing what was begun", settle),
+    Step("remember_power", "Looking at the server", remember_power),
+    Step("autostart_off", "Keeping it off", autostart_off),
+    *OFF,
+)
+UNSUSPEND = (
+    Step("configure", "Checking the configuration", configure),
+    Step("start", "Switching it on", start_if_ran),
+    Step("running", "Waiting until it runs", running_if_ran),
+    Step("unsuspended", "Done", unsuspended),
+)
+TERMINATE = (
+    Step("settle", "Finishing what was begun", settle),
+    Step("prove", "Making sure it is the right server", prove),
+    Step("off", "Switching it off", hard_off),
+    Step("stopped", "Waiting until it is off", stopped),
+    Step("destroy", "Removing the server", destroy),
+    Step("gone", "Making sure it is gone", gone),
+    Step("release", "Releasing the addresses", release),
+)
+POWER = (Step("act", "Sending the order", act), Step("settled", "Waiting for the server", settled))
+CONVERGE = (Step("configure", "Writing what differs", configure),)
+
+
+def steps(kind: str, service: Service) -> Sequence[Step]:
+    """The steps of an operation. Unsuspend of a machine that was never finished goes on with its birth."""
+    if kind == "unsuspend" and not service.provisioned and not service.build.get("adopted"):
+        return CREATE
+    return {
+        "create": CREATE, "suspend": SUSPEND, "unsuspend": UNSUSPEND, "terminate": TERMINATE, "converge": CONVERGE,
+    }.get(kind, POWER)

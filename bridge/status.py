@@ -1,0 +1,56 @@
+"""Live status: refresh in bulk, read from the table. One upstream call per server, whatever the viewers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from bridge.errors import Unreachable, VmbridgeError
+from bridge.model import Desired, Service
+from bridge.store import Store
+from drivers.base import Driver
+
+log = structlog.get_logger()
+WATCHED_AGE, IDLE_AGE, LEASE = 6.0, 60.0, 45.0
+STALE_AFTER = 60.0
+
+
+def refresh(server: str, driver: Driver, store: Store) -> bool:
+    """One bulk read when the server is due and nobody else does it; true when it was done."""
+    if not store.claim_refresh(server, WATCHED_AGE, IDLE_AGE, LEASE):
+        return False
+    try:
+        store.save_statuses(server, driver.statuses())
+    except VmbridgeError as e:
+        failures = store.refresh_failed(server, f"{e.sentence} {e.detail}".strip(), isinstance(e, Unreachable))
+        log.warning("refresh_failed", server=server, code=e.code, detail=e.detail, failures=failures)
+    return True
+
+
+def view(service: Service, store: Store) -> dict[str, Any]:
+    """What the browser polls. CPU in percent of the assigned cores, sizes in bytes, age in seconds."""
+    now = store.clock.now()
+    row, health = store.status_row(service.server, service.vm_id), store.health(service.server)
+    store.want_status(service.server, 5)
+    current = store.current_operation(service.id)
+    found: dict[str, Any] = {
+        "service": service.service_id, "desired": service.desired.value, "provisioned": service.provisioned,
+        "status": "unknown", "trouble": bool(health["error"]),
+    }
+    if service.desired is Desired.SUSPENDED:
+        found["status"] = "suspended"
+    elif service.desired is Desired.TERMINATED:
+        found["status"] = "terminated"
+    elif row and service.provisioned:
+        found |= {
+            "status": row["status"], "uptime": row["uptime"], "cpu": round(row["cpu"] * 100, 1), "mem": row["mem"],
+            "maxmem": row["maxmem"], "as_of": int(row["seen_at"]), "lock": row["lock"],
+            "stale": now - row["seen_at"] > STALE_AFTER,
+        }
+    elif current and not service.provisioned:
+        found["status"] = "building"
+    if current:
+        found["operation"] = {"id": current.id, "kind": current.kind, "state": current.state.value, "step": current.step,
+                              "failing": bool(current.error_code)}
+    return found

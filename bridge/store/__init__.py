@@ -1,0 +1,106 @@
+"""The store: SQLite through sqlite-utils. The only place where SQL stands.
+
+One connection per thread, WAL, and every change in BEGIN IMMEDIATE, so that two processes wait for
+each other instead of failing half-way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from bridge.clock import Clock
+from bridge.store.addresses import Addresses
+from bridge.store.operations import Operations
+from bridge.store.outbox import Outbox
+from bridge.store.schema import migrations
+from bridge.store.services import Services
+from bridge.store.status import Statuses
+
+Row = dict[str, Any]
+
+
+class Store(Services, Operations, Addresses, Outbox, Statuses):
+    """One database file. Open it once per process; use it from any thread."""
+
+    def __init__(self, path: str | Path, secret_key: str, clock: Clock) -> None:
+        self.path, self.clock = str(path), clock
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self.seal_with(secret_key)
+
+    @property
+    def db(self) -> Database:
+        """This thread's connection."""
+        found: Database | None = getattr(self._local, "db", None)
+        if found is None:
+            conn = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+            conn.execute("PRAGMA busy_timeout = 10000")
+            conn.execute("PRAGMA synchronous = NORMAL")
+            conn.execute("PRAGMA foreign_keys = ON")
+            found = self._local.db = Database(conn)
+            with self._lock:
+                self._connections.append(conn)
+        return found
+
+    @contextmanager
+    def write(self) -> Iterator[Database]:
+        """One change, all or nothing. Nested use joins the outer one."""
+        db = self.db
+        if getattr(self._local, "depth", 0):
+            yield db
+            return
+        db.conn.execute("BEGIN IMMEDIATE")
+        self._local.depth = 1
+        try:
+            yield db
+        except BaseException:
+            db.conn.execute("ROLLBACK")
+            raise
+        else:
+            db.conn.execute("COMMIT")
+        finally:
+            self._local.depth = 0
+
+    def rows(self, sql: str, *args: Any) -> list[Row]:
+        cursor = self.db.conn.execute(sql, args)
+        names = [c[0] for c in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def row(self, sql: str, *args: Any) -> Row | None:
+        found = self.rows(sql, *args)
+        return found[0] if found else None
+
+    def change(self, sql: str, *args: Any) -> int:
+        """Run one changing statement in its own or the outer transaction; rows touched."""
+        with self.write() as db:
+            return int(db.conn.execute(sql, args).rowcount)
+
+    def migrate(self) -> list[str]:
+        """Bring the file to this release under a lock; names of what was applied."""
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        with open(f"{self.path}.lock", "w") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            self.db.conn.execute("PRAGMA journal_mode = WAL")
+            todo = [m.name for m in migrations.pending(self.db)]
+            migrations.apply(self.db)
+            Path(self.path).chmod(0o600)
+            return todo
+
+    def pending_migrations(self) -> list[str]:
+        return [m.name for m in migrations.pending(self.db)]
+
+    def close(self) -> None:
+        with self._lock:
+            for conn in self._connections:
+                conn.close()
+            self._connections.clear()
+        self._local = threading.local()

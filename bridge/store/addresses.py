@@ -1,0 +1,59 @@
+"""Queries of addresses. Only taken addresses are rows; the primary key makes each unique."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from bridge.store.core import Core, Row
+
+Spans = tuple[tuple[int, int], ...]
+
+
+def _numbers(rows: list[Row]) -> set[int]:
+    return {int(ipaddress.ip_address(r["address"])) for r in rows}
+
+
+class Addresses(Core):
+    def take_address(
+        self, pool: str, family: int, ranges: Spans, excluded: Spans, service: int, role: str
+    ) -> str | None:
+        """Give the service a free address of the pool; None when there is none."""
+        now = self.clock.now()
+        with self.write() as db:
+            db.conn.execute("DELETE FROM addresses WHERE service IS NULL AND free_at <= ?", (now,))
+            taken = _numbers(self.rows("SELECT address FROM addresses WHERE pool = ?", pool))
+            for first, last in ranges:
+                number = first
+                while number <= last:
+                    hole = next((b for a, b in excluded if a <= number <= b), None)
+                    if hole is not None:
+                        number = hole + 1
+                        continue
+                    if number not in taken:
+                        kind = ipaddress.IPv4Address if family == 4 else ipaddress.IPv6Address
+                        address = str(kind(number))
+                        # another pool of an older configuration may hold it
+                        done = db.conn.execute(
+                            "INSERT OR IGNORE INTO addresses (address, pool, service, role, taken_at)"
+                            " VALUES (?, ?, ?, ?, ?)", (address, pool, service, role, now),
+                        )
+                        if done.rowcount:
+                            return address
+                    number += 1
+        return None
+
+    def addresses_of(self, service: int) -> list[Row]:
+        return self.rows(
+            "SELECT address, pool, role FROM addresses WHERE service = ? ORDER BY role DESC, taken_at, address",
+            service,
+        )
+
+    def release_addresses(self, service: int, cool_down: float) -> int:
+        """Let go of all; they stay out of use for `cool_down` seconds."""
+        return self.change(
+            "UPDATE addresses SET service = NULL, free_at = ? WHERE service = ?",
+            self.clock.now() + cool_down, service,
+        )
+
+    def taken_addresses(self) -> list[Row]:
+        return self.rows("SELECT address, pool, service, free_at FROM addresses")

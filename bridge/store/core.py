@@ -1,0 +1,45 @@
+"""What the query classes of each noun stand on. No queries here."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken
+from sqlite_utils import Database
+
+from bridge.clock import Clock
+
+Row = dict[str, Any]
+
+
+class Core:
+    """Promises of Store, and sealing of secrets (Fernet)."""
+
+    clock: Clock
+    _fernet: Fernet
+
+    def write(self) -> AbstractContextManager[Database]:
+        raise NotImplementedError
+
+    def rows(self, sql: str, *args: Any) -> list[Row]:
+        raise NotImplementedError
+
+    def row(self, sql: str, *args: Any) -> Row | None:
+        raise NotImplementedError
+
+    def change(self, sql: str, *args: Any) -> int:
+        raise NotImplementedError
+
+    def seal_with(self, key: str) -> None:
+        self._fernet = Fernet(key)
+
+    def seal(self, text: str) -> str:
+        return self._fernet.encrypt(text.encode()).decode()
+
+    def unseal(self, text: str) -> str:
+        """The clear text; empty when it was sealed with another key."""
+        try:
+            return self._fernet.decrypt(text.encode()).decode()
+        except InvalidToken:
+            return ""

@@ -1,0 +1,280 @@
+"""Queries of operations and their steps: submit, claim by lease, fence, poll, slots."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+from bridge.errors import LeaseLost
+from bridge.model import BILLING, Operation, State
+from bridge.store.core import Core, Row
+
+COLUMNS = (
+    "id, service, kind, state, step, attempt, data, task, result, fence, stop, due_at, created_at, started_at,"
+    " ended_at, error_code, error_text, next_action, note, actor"
+)
+
+
+def operation_of(row: Row) -> Operation:
+    return Operation(**{**row, "state": State(row["state"]), "data": json.loads(row["data"])})
+
+
+class Operations(Core):
+    # -- submit -----------------------------------------------------------------------------------
+    def submit(self, service: int, kind: str, actor: str, data: dict[str, Any] | None = None) -> str:
+        """Add an operation: it runs at once when nothing else does, else it waits; the newest billing order
+        takes the waiting place and asks a running billing operation to stop at its next step border."""
+        now, key = self.clock.now(), secrets.token_hex(6)
+        with self.write() as db:
+            current = self.current_operation(service)
+            waiting = self.row("SELECT id FROM operations WHERE service = ? AND state = 'waiting'", service)
+            if waiting:
+                self.end_operation(waiting["id"], State.SUPERSEDED, note="A newer order took its place.")
+            state = State.WAITING if current else State.RUNNING
+            db.conn.execute(
+                "INSERT INTO operations (id, service, kind, state, data, due_at, created_at, actor)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (key, service, kind, state, json.dumps(data or {}), now, now, actor),
+            )
+            if current:
+                idle = current.state == State.STAFF or (current.error_code and not current.task)
+                if current.kind in BILLING or idle:
+                    self._ask_stop(current.id, "superseded")
+        return key
+
+    def ask_cancel(self, key: str) -> None:
+        with self.write():
+            self._ask_stop(key, "cancelled")
+
+    def _ask_stop(self, key: str, how: str) -> None:
+        self.change(
+            "UPDATE operations SET stop = ?, state = 'running', due_at = CASE WHEN task = '' THEN ? ELSE due_at END"
+            " WHERE id = ? AND state IN ('running', 'waiting_for_staff')", how, self.clock.now(), key,
+        )
+
+    def retry(self, key: str) -> bool:
+        """Go on with a failed, cancelled or stuck operation; false when it is not one of these."""
+        now = self.clock.now()
+        with self.write():
+            row = self.row("SELECT service, state FROM operations WHERE id = ?", key)
+            if row is None or row["state"] not in ("failed", "cancelled", "waiting_for_staff", "running"):
+                return False
+            current = self.current_operation(row["service"])
+            if current and current.id != key:
+                return False
+            self.change(
+                "UPDATE operations SET state = 'running', due_at = ?, stop = '', attempt = 0, error_code = '',"
+                " error_text = '', next_action = '', ended_at = NULL, noticed = 0 WHERE id = ?", now, key,
+            )
+        return True
+
+    # -- claim ------------------------------------------------------------------------------------
+    def claim(self, owner: str, lease: float, blocked: list[str]) -> Operation | None:
+        """Take the operation that is longest due; servers in `blocked` are left out."""
+        now = self.clock.now()
+        where = (
+            "o.state = 'running' AND o.due_at <= ? AND o.lease_until <= ? AND o.task = ''"
+            f" AND s.server NOT IN ({', '.join('?' * len(blocked))})"
+        )
+        select = f"SELECT o.id FROM operations o JOIN services s ON s.id = o.service WHERE {where} ORDER BY o.due_at LIMIT 1"
+        if not self.row(select, now, now, *blocked):
+            return None  # look without a write lock first: idle workers must not contend
+        with self.write() as db:
+            row = self.row(select, now, now, *blocked)
+            if row is None:
+                return None
+            db.conn.execute(
+                "UPDATE operations SET owner = ?, lease_until = ?, fence = fence + 1,"
+                " started_at = coalesce(started_at, ?) WHERE id = ?", (owner, now + lease, now, row["id"]),
+            )
+            return self.operation(row["id"])
+
+    def renew(self, op: Operation, lease: float) -> float:
+        """Hold the lease for `lease` seconds more. Raises LeaseLost when another worker has it."""
+        until = self.clock.now() + lease
+        self._fenced(op, "lease_until = ?", until)
+        return until
+
+    def _fenced(self, op: Operation, sets: str, *args: Any) -> None:
+        done = self.change(
+            f"UPDATE operations SET {sets} WHERE id = ? AND fence = ? AND state = 'running'", *args, op.id, op.fence
+        )
+        if not done:
+            raise LeaseLost()
+
+    def free_owner_of(self, pid: int) -> int:
+        """Free what a worker process of this machine held that was seen to exit."""
+        return self.change("UPDATE operations SET lease_until = 0 WHERE owner LIKE ? AND lease_until > 0", f"{pid}-%")
+
+    # -- progress ---------------------------------------------------------------------------------
+    def save_data(self, op: Operation, data: dict[str, Any]) -> None:
+        self._fenced(op, "data = ?", json.dumps(data))
+
+    def advance(self, op: Operation, step: int) -> None:
+        self._fenced(op, "step = ?, attempt = 0, error_code = '', error_text = '', result = ''", step)
+
+    def await_task(self, op: Operation, task: str, due_at: float) -> None:
+        """Let go of the operation until the poller has seen the end of the task."""
+        self._fenced(op, "task = ?, task_since = ?, result = '', due_at = ?, lease_until = 0",
+                     task, self.clock.now(), due_at)
+
+    def put_off(self, op: Operation, due_at: float, note: str, attempt: int, error: tuple[str, str, str]) -> None:
+        self._fenced(
+            op, "due_at = ?, result = '', lease_until = 0, note = ?, attempt = ?, error_code = ?, error_text = ?, next_action = ?",
+            due_at, note, attempt, *error,
+        )
+
+    def wait_for_staff(self, op: Operation, error: tuple[str, str, str]) -> None:
+        self._fenced(
+            op, "state = 'waiting_for_staff', result = '', lease_until = 0, error_code = ?, error_text = ?, next_action = ?", *error
+        )
+
+    def finish(self, op: Operation, state: State, error: tuple[str, str, str] = ("", "", ""), note: str = "") -> None:
+        with self.write():
+            self._fenced(op, "lease_until = 0")
+            self.end_operation(op.id, state, error, note)
+
+    def end_operation(
+        self, key: str, state: State, error: tuple[str, str, str] = ("", "", ""), note: str = ""
+    ) -> None:
+        """End it and let the waiting one of the same service run."""
+        now = self.clock.now()
+        with self.write():
+            self.change(
+                "UPDATE operations SET state = ?, ended_at = ?, error_code = ?, error_text = ?, next_action = ?,"
+                " note = ?, task = '', stop = '', lease_until = 0, slot_node = '', slot_storage = '', planned_mib = 0"
+                " WHERE id = ?", state, now, *error, note, key,
+            )
+            row = self.row("SELECT service FROM operations WHERE id = ?", key) or {}
+            if self.current_operation(row["service"]) is None:
+                self.change(
+                    "UPDATE operations SET state = 'running', due_at = ? WHERE service = ? AND state = 'waiting'",
+                    now, row["service"],
+                )
+
+    # -- waiting for tasks ------------------------------------------------------------------------
+    def open_tasks(self, limit: int = 200) -> list[Row]:
+        return self.rows(
+            "SELECT o.id, o.task, o.task_since, s.server FROM operations o JOIN services s ON s.id = o.service"
+            " WHERE o.state = 'running' AND o.task <> '' AND o.due_at <= ? ORDER BY o.due_at LIMIT ?",
+            self.clock.now(), limit,
+        )
+
+    def task_ended(self, key: str, task: str, result: str) -> None:
+        self.change(
+            "UPDATE operations SET task = '', result = ?, due_at = ? WHERE id = ? AND task = ?",
+            result, self.clock.now(), key, task,
+        )
+
+    def poll_later(self, key: str, task: str, due_at: float) -> None:
+        self.change("UPDATE operations SET due_at = ? WHERE id = ? AND task = ?", due_at, key, task)
+
+    # -- slots ------------------------------------------------------------------------------------
+    def take_slot(self, op: Operation, server: str, node: str, storage: str, per_node: int, per_storage: int) -> bool:
+        """Claim a place for heavy work on a node and a storage; true also when it is already held."""
+        with self.write():
+            row = self.row("SELECT slot_node, slot_storage FROM operations WHERE id = ?", op.id) or {}
+            if (row["slot_node"], row["slot_storage"]) == (node, storage):
+                return True
+            held = self.rows(
+                "SELECT o.slot_node, o.slot_storage FROM operations o JOIN services s ON s.id = o.service"
+                " WHERE s.server = ? AND o.slot_node <> '' AND o.state = 'running'", server,
+            )
+            on_node = sum(h["slot_node"] == node for h in held)
+            on_storage = sum((h["slot_storage"], h["slot_node"]) == (storage, node) for h in held)
+            if on_node >= per_node or on_storage >= per_storage:
+                return False
+            self._fenced(op, "slot_node = ?, slot_storage = ?", node, storage)
+        return True
+
+    def free_slot(self, op: Operation) -> None:
+        """Give the place back; the longest waiting one is looked at next."""
+        with self.write():
+            self._fenced(op, "slot_node = '', slot_storage = ''")
+            self.change(
+                "UPDATE operations SET due_at = ? WHERE id IN (SELECT id FROM operations WHERE state = 'running'"
+                " AND note = 'slot' AND lease_until <= ? ORDER BY created_at LIMIT 4)",
+                self.clock.now(), self.clock.now(),
+            )
+
+    def plan_memory(self, op: Operation, mib: int) -> None:
+        self._fenced(op, "planned_mib = ?", mib)
+
+    def planned_memory(self, server: str) -> dict[str, int]:
+        """RAM in MiB per node of creates that still run (placed, not yet in the node's own sum)."""
+        found = self.rows(
+            "SELECT s.node, sum(o.planned_mib) AS mib FROM operations o JOIN services s ON s.id = o.service"
+            " WHERE s.server = ? AND o.state = 'running' AND o.planned_mib > 0 GROUP BY s.node", server,
+        )
+        return {r["node"]: int(r["mib"]) for r in found}
+
+    # -- reading ----------------------------------------------------------------------------------
+    def operation(self, key: str) -> Operation:
+        row = self.row(f"SELECT {COLUMNS} FROM operations WHERE id = ?", key)
+        if row is None:
+            raise KeyError(key)
+        return operation_of(row)
+
+    def current_operation(self, service: int) -> Operation | None:
+        row = self.row(
+            f"SELECT {COLUMNS} FROM operations WHERE service = ? AND state IN ('running', 'waiting_for_staff')", service
+        )
+        return operation_of(row) if row else None
+
+    def operations_of(self, service: int | None = None, limit: int = 50, states: tuple[str, ...] = ()) -> list[Operation]:
+        """Newest first; all services when `service` is None."""
+        where: list[str] = ["1"]
+        args: list[int | str] = []
+        if service is not None:
+            where, args = [*where, "service = ?"], [service]
+        if states:
+            where, args = [*where, f"state IN ({', '.join('?' * len(states))})"], [*args, *states]
+        found = self.rows(
+            f"SELECT {COLUMNS} FROM operations WHERE {' AND '.join(where)} ORDER BY created_at DESC, rowid DESC LIMIT ?",
+            *args, limit,
+        )
+        return [operation_of(r) for r in found]
+
+    # -- steps ------------------------------------------------------------------------------------
+    def step_started(self, key: str, position: int, name: str) -> None:
+        with self.write():
+            row = self.row(
+                "SELECT id, attempt FROM steps WHERE operation = ? AND position = ? AND name = ? AND ended_at IS NULL",
+                key, position, name,
+            )
+            if row:
+                self.change("UPDATE steps SET attempt = attempt + 1, state = 'running' WHERE id = ?", row["id"])
+            else:
+                self.change(
+                    "INSERT INTO steps (operation, position, name, state, attempt, started_at) VALUES (?, ?, ?, 'running', 1, ?)",
+                    key, position, name, self.clock.now(),
+                )
+
+    def step_note(self, key: str, position: int, state: str, message: str, technical: str, ended: bool) -> None:
+        self.change(
+            "UPDATE steps SET state = ?, message = ?, technical = CASE WHEN ? = '' THEN technical ELSE ? END,"
+            " ended_at = ? WHERE operation = ? AND position = ? AND ended_at IS NULL",
+            state, message[:500], technical, technical[:1000], self.clock.now() if ended else None, key, position,
+        )
+
+    def steps(self, key: str) -> list[Row]:
+        return self.rows("SELECT * FROM steps WHERE operation = ? ORDER BY id", key)
+
+    def past_durations(self, kind: str, limit: int = 20) -> list[float]:
+        found = self.rows(
+            "SELECT ended_at - started_at AS took FROM operations WHERE kind = ? AND state = 'done'"
+            " AND started_at IS NOT NULL ORDER BY ended_at DESC LIMIT ?", kind, limit,
+        )
+        return [float(r["took"]) for r in found]
+
+    def notice(self, key: str) -> bool:
+        """True once per operation and failure: staff hears of it one time."""
+        return bool(self.change("UPDATE operations SET noticed = 1 WHERE id = ? AND noticed = 0", key))
+
+    def stuck_operations(self, before: float) -> list[Operation]:
+        found = self.rows(
+            f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND started_at < ?"
+            " AND error_code <> ''", before,
+        )
+        return [operation_of(r) for r in found]

@@ -1,0 +1,62 @@
+"""Queries of the outbox (events to deliver) and of nonces."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bridge.store.core import Core, Row
+
+
+class Outbox(Core):
+    def emit(self, event: str, whmcs: str, service: int | None, dedupe: str, **payload: Any) -> bool:
+        """Write an event, once per `dedupe`; the payload is sealed since it may carry a secret."""
+        now = self.clock.now()
+        return bool(self.change(
+            "INSERT OR IGNORE INTO outbox (dedupe, event, whmcs, service, payload, due_at, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            dedupe, event, whmcs, service, self.seal(json.dumps(payload)), now, now,
+        ))
+
+    def claim_event(self, lease: float) -> Row | None:
+        now = self.clock.now()
+        with self.write() as db:
+            row = self.row(
+                "SELECT * FROM outbox WHERE sent_at IS NULL AND due_at <= ? AND lease_until <= ?"
+                " ORDER BY id LIMIT 1", now, now,
+            )
+            if row:
+                db.conn.execute(
+                    "UPDATE outbox SET lease_until = ?, attempt = attempt + 1 WHERE id = ?", (now + lease, row["id"])
+                )
+                row["payload"] = json.loads(self.unseal(row["payload"]) or "{}")
+        return row
+
+    def event_due(self) -> bool:
+        now = self.clock.now()
+        found = self.row(
+            "SELECT 1 FROM outbox WHERE sent_at IS NULL AND due_at <= ? AND lease_until <= ? LIMIT 1", now, now
+        )
+        return found is not None
+
+    def event_sent(self, key: int) -> None:
+        self.change("UPDATE outbox SET sent_at = ?, payload = '', error = '' WHERE id = ?", self.clock.now(), key)
+
+    def event_failed(self, key: int, error: str, delay: float) -> None:
+        self.change(
+            "UPDATE outbox SET lease_until = 0, due_at = ?, error = ? WHERE id = ?",
+            self.clock.now() + delay, error[:500], key,
+        )
+
+    def events(self) -> list[Row]:
+        return self.rows("SELECT id, dedupe, event, service, attempt, sent_at, error FROM outbox ORDER BY id")
+
+    def use_nonce(self, key_id: str, nonce: str) -> bool:
+        """Remember a nonce; false when it was seen before."""
+        return bool(self.change(
+            "INSERT OR IGNORE INTO nonces (key_id, nonce, seen_at) VALUES (?, ?, ?)", key_id, nonce, self.clock.now()
+        ))
+
+    def prune(self, nonces_before: float, events_before: float) -> None:
+        self.change("DELETE FROM nonces WHERE seen_at < ?", nonces_before)
+        self.change("DELETE FROM outbox WHERE sent_at < ?", events_before)

@@ -1,0 +1,70 @@
+"""The tables, as migrations in order. A migration is never edited after a release."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+migrations = Migrations("vmbridge")
+
+FIRST = """
+CREATE TABLE services (
+  id INTEGER PRIMARY KEY, whmcs TEXT NOT NULL, service_id INTEGER NOT NULL, generation INTEGER NOT NULL,
+  client_id INTEGER NOT NULL, desired TEXT NOT NULL, server TEXT NOT NULL, package TEXT NOT NULL,
+  hostname TEXT NOT NULL, vm_id TEXT NOT NULL, mac TEXT NOT NULL, uuids TEXT NOT NULL,
+  node TEXT NOT NULL DEFAULT '', build TEXT NOT NULL DEFAULT '{}', provisioned INTEGER NOT NULL DEFAULT 0,
+  ran_when_suspended INTEGER, welcome_email TEXT NOT NULL DEFAULT '', password TEXT, password_hash TEXT,
+  created_at REAL NOT NULL, updated_at REAL NOT NULL, UNIQUE (whmcs, service_id, generation));
+CREATE UNIQUE INDEX services_vm ON services (server, vm_id);
+CREATE UNIQUE INDEX services_live ON services (whmcs, service_id) WHERE desired <> 'terminated';
+CREATE TABLE operations (
+  id TEXT PRIMARY KEY, service INTEGER NOT NULL REFERENCES services (id), kind TEXT NOT NULL,
+  state TEXT NOT NULL, step INTEGER NOT NULL DEFAULT 0, attempt INTEGER NOT NULL DEFAULT 0,
+  data TEXT NOT NULL DEFAULT '{}', task TEXT NOT NULL DEFAULT '', result TEXT NOT NULL DEFAULT '',
+  fence INTEGER NOT NULL DEFAULT 0, owner TEXT NOT NULL DEFAULT '', lease_until REAL NOT NULL DEFAULT 0,
+  stop TEXT NOT NULL DEFAULT '', due_at REAL NOT NULL, task_since REAL NOT NULL DEFAULT 0,
+  slot_node TEXT NOT NULL DEFAULT '', slot_storage TEXT NOT NULL DEFAULT '', planned_mib INTEGER NOT NULL DEFAULT 0,
+  created_at REAL NOT NULL, started_at REAL, ended_at REAL, error_code TEXT NOT NULL DEFAULT '',
+  error_text TEXT NOT NULL DEFAULT '', next_action TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT '',
+  actor TEXT NOT NULL DEFAULT '', noticed INTEGER NOT NULL DEFAULT 0);
+CREATE UNIQUE INDEX operations_running ON operations (service) WHERE state IN ('running', 'waiting_for_staff');
+CREATE UNIQUE INDEX operations_waiting ON operations (service) WHERE state = 'waiting';
+CREATE INDEX operations_due ON operations (due_at) WHERE state = 'running';
+CREATE INDEX operations_service ON operations (service, created_at);
+CREATE TABLE steps (
+  id INTEGER PRIMARY KEY, operation TEXT NOT NULL REFERENCES operations (id), position INTEGER NOT NULL,
+  name TEXT NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL, started_at REAL NOT NULL, ended_at REAL,
+  message TEXT NOT NULL DEFAULT '', technical TEXT NOT NULL DEFAULT '');
+CREATE INDEX steps_operation ON steps (operation, id);
+CREATE TABLE addresses (
+  address TEXT PRIMARY KEY, pool TEXT NOT NULL, service INTEGER REFERENCES services (id),
+  role TEXT NOT NULL, taken_at REAL NOT NULL, free_at REAL);
+CREATE INDEX addresses_service ON addresses (service);
+CREATE INDEX addresses_pool ON addresses (pool);
+CREATE TABLE vm_ids (server TEXT PRIMARY KEY, next INTEGER NOT NULL);
+CREATE TABLE vm_status (
+  server TEXT NOT NULL, vm_id TEXT NOT NULL, status TEXT NOT NULL, node TEXT NOT NULL, name TEXT NOT NULL,
+  uptime INTEGER NOT NULL, cpu REAL NOT NULL, cores REAL NOT NULL, mem INTEGER NOT NULL,
+  maxmem INTEGER NOT NULL, maxdisk INTEGER NOT NULL, lock TEXT NOT NULL, seen_at REAL NOT NULL,
+  PRIMARY KEY (server, vm_id)) WITHOUT ROWID;
+CREATE TABLE server_health (
+  server TEXT PRIMARY KEY, ok INTEGER NOT NULL, error TEXT NOT NULL DEFAULT '', failures INTEGER NOT NULL DEFAULT 0,
+  refreshed_at REAL NOT NULL DEFAULT 0, wanted_at REAL NOT NULL DEFAULT 0, lease_until REAL NOT NULL DEFAULT 0,
+  next_at REAL NOT NULL DEFAULT 0);
+CREATE TABLE outbox (
+  id INTEGER PRIMARY KEY, dedupe TEXT NOT NULL UNIQUE, event TEXT NOT NULL, whmcs TEXT NOT NULL,
+  service INTEGER, payload TEXT NOT NULL, due_at REAL NOT NULL, attempt INTEGER NOT NULL DEFAULT 0,
+  lease_until REAL NOT NULL DEFAULT 0, created_at REAL NOT NULL, sent_at REAL, error TEXT NOT NULL DEFAULT '');
+CREATE INDEX outbox_due ON outbox (due_at) WHERE sent_at IS NULL;
+CREATE TABLE nonces (key_id TEXT NOT NULL, nonce TEXT NOT NULL, seen_at REAL NOT NULL,
+  PRIMARY KEY (key_id, nonce)) WITHOUT ROWID;
+CREATE INDEX nonces_age ON nonces (seen_at);
+"""
+
+
+@migrations()
+def first(db: Database) -> None:
+    # executescript() would commit the transaction the migration runs in
+    for statement in FIRST.split(";\n"):
+        if statement.strip():
+            db.execute(statement)

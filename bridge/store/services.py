@@ -1,0 +1,112 @@
+"""Queries of services and their VM ids."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from bridge.model import Desired, Package, Service
+from bridge.store.core import Core, Row
+
+
+def service_of(row: Row) -> Service:
+    ran = row["ran_when_suspended"]
+    return Service(
+        id=row["id"], whmcs=row["whmcs"], service_id=row["service_id"], generation=row["generation"],
+        client_id=row["client_id"], desired=Desired(row["desired"]), server=row["server"],
+        package=Package(**json.loads(row["package"])), hostname=row["hostname"], vm_id=row["vm_id"],
+        mac=row["mac"], uuids=tuple(json.loads(row["uuids"])), node=row["node"], build=json.loads(row["build"]),
+        provisioned=bool(row["provisioned"]), ran_when_suspended=None if ran is None else bool(ran),
+        welcome_email=row["welcome_email"], created_at=row["created_at"],
+    )
+
+
+class Services(Core):
+    def service(self, key: int) -> Service:
+        row = self.row("SELECT * FROM services WHERE id = ?", key)
+        if row is None:
+            raise KeyError(key)
+        return service_of(row)
+
+    def find_service(self, whmcs: str, service_id: int) -> Service | None:
+        """The newest generation of a WHMCS service."""
+        row = self.row(
+            "SELECT * FROM services WHERE whmcs = ? AND service_id = ? ORDER BY generation DESC LIMIT 1",
+            whmcs, service_id,
+        )
+        return service_of(row) if row else None
+
+    def services_of(self, server: str) -> list[Service]:
+        found = self.rows("SELECT * FROM services WHERE server = ? AND desired <> 'terminated'", server)
+        return [service_of(r) for r in found]
+
+    def add_service(self, package: Package, **values: Any) -> Service:
+        now = self.clock.now()
+        row = {
+            **values, "package": json.dumps(dataclasses.asdict(package)), "uuids": json.dumps(values["uuids"]),
+            "created_at": now, "updated_at": now,
+        }
+        columns = ", ".join(row)
+        with self.write() as db:
+            cursor = db.conn.execute(
+                f"INSERT INTO services ({columns}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
+            )
+            return self.service(int(cursor.lastrowid or 0))
+
+    def update_service(self, key: int, **values: Any) -> None:
+        for name in ("build", "uuids"):
+            if name in values:
+                values[name] = json.dumps(values[name])
+        values["updated_at"] = self.clock.now()
+        names = ", ".join(f"{n} = ?" for n in values)
+        self.change(f"UPDATE services SET {names} WHERE id = ?", *values.values(), key)
+
+    def set_password(self, key: int, plain: str, hashed: str) -> None:
+        self.change(
+            "UPDATE services SET password = ?, password_hash = ? WHERE id = ?",
+            self.seal(plain), self.seal(hashed), key,
+        )
+
+    def password_hash(self, key: int) -> str:
+        row = self.row("SELECT password_hash FROM services WHERE id = ?", key)
+        return self.unseal(row["password_hash"]) if row and row["password_hash"] else ""
+
+    def password(self, key: int) -> str:
+        row = self.row("SELECT password FROM services WHERE id = ?", key)
+        return self.unseal(row["password"]) if row and row["password"] else ""
+
+    def forget_password(self, key: int) -> None:
+        self.change("UPDATE services SET password = NULL, password_hash = NULL WHERE id = ?", key)
+
+    def forget_old_passwords(self, before: float) -> list[int]:
+        """Blank what is older than `before` and still kept; the services concerned."""
+        with self.write():
+            found = self.rows(
+                "SELECT id FROM services WHERE (password IS NOT NULL OR password_hash IS NOT NULL)"
+                " AND created_at < ?", before,
+            )
+            for row in found:
+                self.forget_password(row["id"])
+        return [int(r["id"]) for r in found]
+
+    def next_vm_id(self, server: str, ranges: list[tuple[int, int]]) -> int | None:
+        """Take the next id of the counter, which never goes back; None when all are used."""
+        with self.write() as db:
+            row = self.row("SELECT next FROM vm_ids WHERE server = ?", server)
+            counter = row["next"] if row else 0
+            for first, last in sorted(ranges):
+                candidate = max(first, counter)
+                if candidate <= last:
+                    db.conn.execute(
+                        "INSERT INTO vm_ids (server, next) VALUES (?, ?)"
+                        " ON CONFLICT (server) DO UPDATE SET next = excluded.next",
+                        (server, candidate + 1),
+                    )
+                    return candidate
+        return None
+
+    def vm_ids_used(self, server: str) -> int:
+        """The next id of the counter; 0 before the first."""
+        row = self.row("SELECT next FROM vm_ids WHERE server = ?", server)
+        return int(row["next"]) if row else 0

@@ -1,0 +1,72 @@
+"""Queries of the bulk status table and of server health."""
+
+from __future__ import annotations
+
+from bridge.model import VmStatus
+from bridge.store.core import Core, Row
+
+
+class Statuses(Core):
+    def save_statuses(self, server: str, found: list[VmStatus]) -> None:
+        """One bulk read. A machine that is missing now is unknown, not deleted."""
+        now = self.clock.now()
+        with self.write() as db:
+            db.conn.executemany(
+                "INSERT INTO vm_status VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (server, vm_id) DO UPDATE SET status = excluded.status, node = excluded.node,"
+                " name = excluded.name, uptime = excluded.uptime, cpu = excluded.cpu, cores = excluded.cores,"
+                " mem = excluded.mem, maxmem = excluded.maxmem, maxdisk = excluded.maxdisk, lock = excluded.lock,"
+                " seen_at = excluded.seen_at",
+                [
+                    (server, s.vm_id, s.status, s.node, s.name, s.uptime, s.cpu, s.cores, s.mem, s.maxmem,
+                     s.maxdisk, s.lock, now)
+                    for s in found
+                ],
+            )
+            db.conn.execute(
+                "UPDATE vm_status SET status = 'unknown' WHERE server = ? AND seen_at < ?", (server, now)
+            )
+            db.conn.execute(
+                "UPDATE server_health SET ok = 1, error = '', failures = 0, refreshed_at = ?, lease_until = 0,"
+                " next_at = 0 WHERE server = ?", (now, server),
+            )
+
+    def status_row(self, server: str, vm_id: str) -> Row | None:
+        return self.row("SELECT * FROM vm_status WHERE server = ? AND vm_id = ?", server, vm_id)
+
+    def health(self, server: str) -> Row:
+        found = self.row("SELECT * FROM server_health WHERE server = ?", server)
+        if found is None:
+            self.change("INSERT OR IGNORE INTO server_health (server, ok) VALUES (?, 1)", server)
+            found = self.row("SELECT * FROM server_health WHERE server = ?", server) or {}
+        return found
+
+    def want_status(self, server: str, every: float) -> None:
+        """A viewer asks; written at most once per `every` seconds so that reads stay reads."""
+        now = self.clock.now()
+        if self.health(server)["wanted_at"] < now - every:
+            self.change("UPDATE server_health SET wanted_at = ? WHERE server = ?", now, server)
+
+    def claim_refresh(self, server: str, age: float, idle_age: float, lease: float) -> bool:
+        """Take the right to refresh a server that is watched and stale (or just old)."""
+        now = self.clock.now()
+        row = self.health(server)
+        watched = row["wanted_at"] >= now - 30
+        if row["refreshed_at"] > now - (age if watched else idle_age) or row["next_at"] > now:
+            return False
+        return bool(self.change(
+            "UPDATE server_health SET lease_until = ? WHERE server = ? AND lease_until <= ? AND next_at <= ?",
+            now + lease, server, now, now,
+        ))
+
+    def refresh_failed(self, server: str, error: str, down: bool) -> int:
+        """Record a failed bulk read; returns how many in a row."""
+        now = self.clock.now()
+        with self.write() as db:
+            failures = int(self.health(server)["failures"]) + 1
+            db.conn.execute(
+                "UPDATE server_health SET ok = ?, error = ?, failures = ?, lease_until = 0, next_at = ?"
+                " WHERE server = ?",
+                (0 if down and failures >= 2 else 1, error[:300], failures, now + min(60, 5 * failures), server),
+            )
+        return failures

@@ -1,0 +1,1 @@
+"""Thin routes: authenticate, load, call one function, dump. No SQL, no upstream calls."""

@@ -1,0 +1,50 @@
+"""POST /v1/services/<service_id>/<verb>: WHMCS's actions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, g, jsonify
+
+from bridge import services
+from bridge.errors import BadRequest
+from bridge.services import Caller
+from bridge.web.auth import body, context, signed
+
+routes = Blueprint("actions", __name__)
+
+
+def caller(sent: dict[str, Any]) -> Caller:
+    """The actor as the shim names it, shortened for the log."""
+    actor = sent.get("actor")
+    actor = actor if isinstance(actor, dict) else {}
+    kind = str(actor.get("kind") or "system")
+    if kind not in ("client", "admin", "system"):
+        raise BadRequest("actor.kind: must be client, admin or system.", code="bad_actor")
+    return Caller(g.whmcs, f"{kind} {str(actor.get('name') or actor.get('id') or '')[:60]}".strip(), kind == "client")
+
+
+def params(sent: dict[str, Any]) -> dict[str, Any]:
+    found = sent.get("params", {})
+    if not isinstance(found, dict):
+        raise BadRequest("params: must be an object.", code="bad_params")
+    return found
+
+
+@routes.post("/v1/services/<int:service_id>/<verb>")
+@signed
+def act(service_id: int, verb: str) -> tuple[Response, int]:
+    sent, at = body(), context()
+    values = params(sent)
+    if str(values.get("serviceid", service_id)) != str(service_id):
+        raise BadRequest("serviceid: is not the service of the address.", code="wrong_service")
+    server = str(sent.get("server") or values.get("serveraccesshash") or "")
+    if verb == "create" and not server:
+        plan = at.config.plans.get(str(values.get("configoption1") or "").partition("|")[0].strip())
+        server = plan.server if plan else ""
+    answer = services.run(verb, service_id, server, values, caller(sent), at.store, at.config)
+    reply = {
+        "result": "success", "operation": answer.operation or None, "properties": answer.properties,
+        "hold_welcome_mail": answer.hold_welcome_mail,
+    }
+    return jsonify(reply), 202 if answer.operation else 200

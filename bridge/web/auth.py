@@ -1,0 +1,120 @@
+"""Who may call: signatures of the shim and status tokens of browsers. Knows no route."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from flask import current_app, g, request
+from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
+
+from bridge.context import Context
+from bridge.errors import BadRequest, NotFound, Unauthorized
+from bridge.model import Service
+
+WINDOW = 300
+TOKEN_SECONDS = 600
+NONCE = re.compile(r"^[0-9a-f]{32}$")
+F = TypeVar("F")
+
+
+def string_to_sign(method: str, target: str, timestamp: str, nonce: str, body: bytes) -> bytes:
+    """`target` is the raw path with its query, as sent."""
+    return "\n".join(["v1", method, target, timestamp, nonce, hashlib.sha256(body).hexdigest()]).encode()
+
+
+def sign(secret: str, method: str, target: str, timestamp: str, nonce: str, body: bytes) -> str:
+    return hmac.new(secret.encode(), string_to_sign(method, target, timestamp, nonce, body), hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True)
+class Token:
+    whmcs: str
+    service: int
+    client: int
+
+
+class Guard:
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        key = hashlib.sha256(b"status token" + context.config.store["secret_key"].encode()).hexdigest()
+        self._tokens = URLSafeTimedSerializer(key)
+
+    def signed(self) -> str:
+        """The WHMCS name of a validly signed request. Raises Unauthorized."""
+        h = request.headers
+        key_id, stamp, nonce = h.get("Vmbridge-Key", ""), h.get("Vmbridge-Timestamp", ""), h.get("Vmbridge-Nonce", "")
+        known = self.context.config.key(key_id)
+        secret = known[1] if known else "x" * 32
+        target = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or request.full_path.rstrip("?")
+        expected = sign(secret, request.method, target, stamp, nonce, request.get_data(cache=True))
+        good = hmac.compare_digest(expected.encode(), h.get("Vmbridge-Signature", "").encode())
+        if not (known and good and NONCE.match(nonce) and stamp.isascii() and stamp.isdigit()):
+            raise Unauthorized(code="bad_signature")
+        now = self.context.clock.now()
+        if abs(now - int(stamp)) > WINDOW:
+            raise Unauthorized(
+                "The clocks of WHMCS and the bridge differ by more than five minutes.", code="stale_timestamp", time=int(now)
+            )
+        if request.method != "GET" and not self.context.store.use_nonce(key_id, nonce):
+            raise Unauthorized("This request was seen before.", code="replayed")
+        return known[0]
+
+    def issue(self, service: Service) -> str:
+        return str(self._tokens.dumps([service.whmcs, service.id, service.client_id]))
+
+    def token(self) -> Token:
+        kind, _, text = request.headers.get("Authorization", "").partition(" ")
+        try:
+            if kind != "Bearer":
+                raise BadSignature("no token")
+            whmcs, service, client = self._tokens.loads(text, max_age=TOKEN_SECONDS)
+        except SignatureExpired:
+            raise Unauthorized("The status token has expired.", code="token_expired") from None
+        except BadSignature:
+            raise Unauthorized("A status token is needed.", code="bad_token") from None
+        return Token(whmcs, service, client)
+
+
+def context() -> Context:
+    return cast(Context, current_app.extensions["vmbridge"])
+
+
+def guard() -> Guard:
+    return cast(Guard, current_app.extensions["vmbridge_guard"])
+
+
+def signed(view: F) -> F:
+    """Only for the shim; sets g.whmcs."""
+
+    @wraps(cast(Any, view))
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        g.whmcs = guard().signed()
+        return cast(Any, view)(*args, **kwargs)
+
+    return cast(F, inner)
+
+
+def body() -> dict[str, Any]:
+    """The JSON body as an object."""
+    try:
+        found = json.loads(request.get_data(cache=True) or b"{}")
+    except ValueError:
+        raise BadRequest("The body is not JSON.", code="not_json") from None
+    if not isinstance(found, dict):
+        raise BadRequest("The body must be an object.", code="not_json")
+    return found
+
+
+def service_for(service_id: int) -> Service:
+    """The service of this installation; asked for by a client, it must be theirs."""
+    found = context().store.find_service(g.whmcs, service_id)
+    client = request.args.get("client")
+    if found is None or (client is not None and client != str(found.client_id)):
+        raise NotFound(f"Service {service_id} is unknown to the bridge.", code="unknown_service")
+    return found

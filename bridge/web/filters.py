@@ -1,0 +1,28 @@
+"""Numbers and times as people say them, for templates."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def size(value: float) -> str:
+    """Bytes -> `2.0 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit in ("B", "KiB") else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def span(seconds: float) -> str:
+    """Seconds -> `12 d 4 h`, the two largest units."""
+    rest, parts = int(seconds), []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, length)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def moment(epoch: float | None) -> str:
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if epoch else ""

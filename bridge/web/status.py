@@ -1,0 +1,67 @@
+"""GET /status/v1/services/<service_id>: by status token (browser) or signed (through the shim); /health."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from flask import Blueprint, Response, g, jsonify, request
+
+from bridge import status
+from bridge.errors import NotFound
+from bridge.web.auth import context, guard, service_for, signed
+
+routes = Blueprint("status", __name__)
+
+
+def _reply(view: dict[str, object]) -> Response:
+    text = json.dumps(view, separators=(",", ":"))
+    reply = Response(text, mimetype="application/json")
+    reply.set_etag(hashlib.sha256(text.encode()).hexdigest()[:20])
+    reply.headers["Cache-Control"] = "no-store"
+    reply.make_conditional(request)
+    return reply
+
+
+def _open_to(origin: str) -> bool:
+    return any(origin == w["system_url"].rstrip("/") for w in context().config.whmcs.values())
+
+
+@routes.after_request
+def cors(reply: Response) -> Response:
+    origin = request.headers.get("Origin", "")
+    reply.headers["Vary"] = "Origin"
+    if origin and _open_to(origin):
+        reply.headers["Access-Control-Allow-Origin"] = origin
+        reply.headers["Access-Control-Allow-Headers"] = "Authorization, If-None-Match"
+        reply.headers["Access-Control-Expose-Headers"] = "ETag"
+    return reply
+
+
+@routes.get("/status/v1/services/<int:service_id>")
+def show(service_id: int) -> Response:
+    if request.headers.get("Authorization"):
+        token = guard().token()
+        service = context().store.service(token.service)
+        if service.service_id != service_id or service.client_id != token.client or service.whmcs != token.whmcs:
+            raise NotFound("This token is for another service.", code="unknown_service")
+        return _reply(status.view(service, context().store))
+    return _signed(service_id)
+
+
+@signed
+def _signed(service_id: int) -> Response:
+    service = service_for(service_id)
+    view = status.view(service, context().store)
+    if context().config.web["public_url"] and not request.headers.get("If-None-Match"):
+        view["token"] = guard().issue(service)
+    return _reply(view)
+
+
+@routes.get("/health")
+def health() -> Response:
+    pending = context().store.pending_migrations()
+    reply = jsonify({"status": "migrate" if pending else "ok"})
+    reply.status_code = 503 if pending else 200
+    g.pop("whmcs", None)
+    return reply

@@ -1,0 +1,84 @@
+"""The worker process: the engine's threads and APScheduler's table of jobs. The truth is in the store;
+a missed run is caught up by the next."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+
+import hooks
+from bridge import recipes, status
+from bridge.context import Context
+from bridge.operations import STUCK_AFTER, Engine, notify_staff
+from bridge.outbox import Delivery
+
+log = structlog.get_logger()
+KEEP_NONCES = 900.0
+KEEP_EVENTS = 30 * 86400.0
+KEEP_PASSWORDS = 72 * 3600.0
+
+
+def tell_stuck(context: Context) -> None:
+    """Staff hears once of an operation that has been failing for long."""
+    for op in context.store.stuck_operations(context.clock.now() - STUCK_AFTER):
+        with context.store.write():
+            if context.store.notice(op.id):
+                notify_staff(context.store, op, context.store.service(op.service), (op.error_code, op.error_text, op.next_action))
+
+
+def prune(context: Context) -> None:
+    """Forget old nonces and delivered events, and passwords that nobody fetched in 72 h."""
+    now = context.clock.now()
+    context.store.prune(now - KEEP_NONCES, now - KEEP_EVENTS)
+    for key in context.store.forget_old_passwords(now - KEEP_PASSWORDS):
+        service = context.store.service(key)
+        context.store.emit(
+            "staff_notice", service.whmcs, key, f"password:{key}", service_id=service.service_id, reference=str(key),
+            subject=f"vmbridge: the first password of service {service.service_id} was dropped",
+            text="It was not used within 72 hours. Set a new one when the server is ready.",
+        )
+
+
+def run(context: Context, stop: threading.Event, border: Callable[[str], None] | None = None) -> None:
+    """Work until `stop`; running steps are finished first."""
+    engine = Engine(context.store, context.config, context.clock, context.drivers, recipes.steps, border)
+    delivery = Delivery(context.store, context.whmcs, hooks.load(), border)
+    log.info("worker_started", owner=engine.owner)
+    jobs = BackgroundScheduler(timezone="UTC")
+    options = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+    jobs.add_job(tell_stuck, "interval", args=[context], minutes=1, id="stuck", **options)
+    jobs.add_job(prune, "interval", args=[context], minutes=10, id="prune", **options)
+    jobs.start()
+    threads = [threading.Thread(target=_deliver, args=(context, delivery, stop), name="outbox", daemon=True)]
+    for name in context.drivers:
+        threads.append(threading.Thread(target=_refresh, args=(context, name, stop), name=f"status-{name}", daemon=True))
+    for thread in threads:
+        thread.start()
+    try:
+        engine.run_forever(stop, context.config.worker["threads"])
+    finally:
+        stop.set()
+        jobs.shutdown(wait=False)
+    log.info("worker_stopped", owner=engine.owner)
+
+
+def _deliver(context: Context, delivery: Delivery, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            if delivery.deliver_one():
+                continue
+        except Exception:
+            log.exception("outbox_fault")
+        context.clock.wait(stop, 0.5)
+
+
+def _refresh(context: Context, server: str, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            status.refresh(server, context.drivers[server], context.store)
+        except Exception:
+            log.exception("status_fault", server=server)
+        context.clock.wait(stop, 1.0)

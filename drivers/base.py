@@ -1,0 +1,128 @@
+"""What every back end can do. One class per driver folder, found by the folder's name.
+
+A driver knows its own back end and the kernel; it never sees the store, WHMCS or the web.
+Methods that change something look first, and may be called again after any crash.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from typing import Any, ClassVar
+
+import drivers
+from bridge.clock import Clock
+from bridge.errors import Refused, VmbridgeError
+from bridge.model import (
+    Capability,
+    Converged,
+    Finding,
+    Order,
+    Package,
+    Placement,
+    TaskResult,
+    Vm,
+    VmRef,
+    VmStatus,
+)
+
+# Called before each changing call; returns how many seconds the call may take at most, or raises LeaseLost.
+before_change: ContextVar[Callable[[], float] | None] = ContextVar("before_change", default=None)
+
+
+class Driver:
+    """The contract. `server_schema` and `plan_schema` are marshmallow schema classes for the config's keys.
+
+    A driver declares `capabilities`; the optional method of each must then exist (checked at import).
+    """
+
+    name: ClassVar[str] = ""
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {}
+    server_schema: ClassVar[Any] = None
+    plan_schema: ClassVar[Any] = None
+    late_addresses: ClassVar[bool] = False  # true: the back end chooses the addresses
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for capability, methods in cls.optional.items():
+            built = all(getattr(cls, m, None) is not getattr(Driver, m, None) for m in methods)
+            if built != (capability in cls.capabilities):
+                raise TypeError(f"{cls.__name__}: {capability} is declared but not built, or the reverse")
+
+    def __init__(self, server: str, settings: Mapping[str, Any], clock: Clock) -> None:
+        self.server, self.settings, self.clock = server, settings, clock
+
+    # -- birth ------------------------------------------------------------------------------------
+    def place(self, package: Package, planned_mib: Mapping[str, int]) -> Placement:
+        """Choose node, template and storage; `planned_mib` is RAM per node of creates still running."""
+        raise NotImplementedError
+
+    def create(self, order: Order, placement: Placement) -> str:
+        """Start making the machine; returns the task. Raises Refused(id_taken) when the id is foreign."""
+        raise NotImplementedError
+
+    def find_create(self, order: Order, placement: Placement, since: float) -> str:
+        """The task of an earlier `create` whose reply was lost; empty when it never started."""
+        raise NotImplementedError
+
+    def identify(self, order: Order, ref: VmRef) -> Vm:
+        """Write our identity into the machine that our own create task made; a repeat is harmless."""
+        raise NotImplementedError
+
+    # -- life -------------------------------------------------------------------------------------
+    def look(self, ref: VmRef) -> Vm | None:
+        """The machine when it is proven ours; None when it is proven absent; raises NotOurs."""
+        raise NotImplementedError
+
+    def converge(self, order: Order, ref: VmRef) -> Converged:
+        """Write only what differs. Returns an open task when one must end before the next look."""
+        raise NotImplementedError
+
+    def set_autostart(self, ref: VmRef, on: bool) -> bool:
+        """Start with the node, or not; true when something was written."""
+        raise NotImplementedError
+
+    def power(self, ref: VmRef, verb: str) -> str:
+        """start, stop (asks the guest), reboot, hard_stop, or shut_off (asks, then forces); returns the task."""
+        raise NotImplementedError
+
+    def destroy(self, ref: VmRef) -> str:
+        """Remove the proven machine with its disks; returns the task, empty when it is already gone."""
+        raise NotImplementedError
+
+    # -- reading ----------------------------------------------------------------------------------
+    def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]:
+        """State of many tasks at once."""
+        raise NotImplementedError
+
+    def task_error(self, text: str) -> VmbridgeError:
+        """The error that a failed task's text means."""
+        raise NotImplementedError
+
+    def statuses(self) -> list[VmStatus]:
+        """Every machine in one bulk read. An error means the server is not healthy."""
+        raise NotImplementedError
+
+    def inspect(self, vm_id: str) -> tuple[str, str]:
+        """(node, uuid) of a machine that staff wants to adopt; raises NotFound."""
+        raise NotImplementedError
+
+    def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
+        """The doctor's look at this server."""
+        raise NotImplementedError
+
+
+def names() -> list[str]:
+    """The drivers that are installed, by folder name."""
+    return sorted(m.name for m in pkgutil.iter_modules(drivers.__path__) if m.ispkg)
+
+
+def load(name: str) -> type[Driver]:
+    """The driver class of a folder. Raises Refused naming those found."""
+    if name not in names():
+        raise Refused(f"There is no driver {name!r}; found: {', '.join(names())}.", code="unknown_driver")
+    found: type[Driver] = importlib.import_module(f"drivers.{name}").DRIVER
+    return found

@@ -1,0 +1,110 @@
+"""The HTTP client: proxmoxer with our time-outs, connection rules and error mapping. No knowledge of machines."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from proxmoxer import ProxmoxAPI
+from proxmoxer.core import ResourceException
+
+from bridge.errors import Transient, Unknown, Unreachable
+from drivers.base import before_change
+from drivers.proxmox.errors import from_reply
+
+logging.getLogger("proxmoxer").setLevel(logging.WARNING)  # its INFO lines carry request bodies
+
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 20.0  # PVE's own proxy gives up after 30 s; a mutating call must end before our lease does
+CALLS_PER_NODE = 3  # pveproxy and pvedaemon have three workers each
+NODE = re.compile(r"^nodes/([^/]+)")
+
+
+class Api:
+    """Calls of one server. Safe for threads: one session per thread and kind of call."""
+
+    def __init__(self, settings: Mapping[str, Any], prepare: Callable[[requests.Session], None] | None = None) -> None:
+        self._settings, self._prepare = settings, prepare
+        self._local = threading.local()
+        self._nodes: dict[str, threading.BoundedSemaphore] = {}
+        self._lock = threading.Lock()
+
+    def _client(self, change: bool) -> ProxmoxAPI:
+        name = "writer" if change else "reader"
+        found = getattr(self._local, name, None)
+        if found is None:
+            url = urlsplit(self._settings["endpoint"])
+            user, _, token = self._settings["token_id"].partition("!")
+            host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+            found = ProxmoxAPI(
+                host, port=url.port or 8006, user=user, token_name=token, token_value=self._settings["token_secret"],
+                verify_ssl=self._settings.get("ca_file") or True, timeout=READ_TIMEOUT,
+            )
+            session = found._store["session"]
+            session.trust_env = False
+            if change:  # an idle connection that dies under a POST leaves its fate unknown
+                session.headers["Connection"] = "close"
+            if self._prepare:
+                self._prepare(session)
+            setattr(self._local, name, found)
+        return found
+
+    def _gate(self, path: str) -> AbstractContextManager[Any]:
+        node = NODE.match(path)
+        if not node:
+            return nullcontext()
+        with self._lock:
+            return self._nodes.setdefault(node.group(1), threading.BoundedSemaphore(CALLS_PER_NODE))
+
+    def get(self, path: str, **params: Any) -> Any:
+        try:
+            return self._call("get", path, params, change=False)
+        except Unknown as e:  # a read has no effect: nothing to look up
+            raise Transient(detail=e.detail) from None
+
+    def post(self, path: str, **params: Any) -> Any:
+        return self._call("post", path, params, change=True)
+
+    def put(self, path: str, **params: Any) -> Any:
+        return self._call("put", path, params, change=True)
+
+    def delete(self, path: str, **params: Any) -> Any:
+        return self._call("delete", path, params, change=True)
+
+    def _call(self, method: str, path: str, params: dict[str, Any], change: bool) -> Any:
+        """Hyphens in parameter names are written as `__`. Raises the errors of drivers.proxmox.errors."""
+        timeout = READ_TIMEOUT
+        guard = before_change.get() if change else None
+        if guard:
+            timeout = min(timeout, guard())
+        values = {k.replace("__", "-"): _plain(v) for k, v in params.items() if v is not None}
+        client = self._client(change)
+        client._backend.auth.timeout = (CONNECT_TIMEOUT, max(1.0, timeout))
+        try:
+            with self._gate(path):
+                return getattr(client(path), method)(**values)
+        except ResourceException as e:
+            raise from_reply(e.status_code, str(e.content).split(" - {")[0], e.errors) from None
+        except (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError) as e:
+            raise Unreachable(detail=_named(e)) from None
+        except requests.exceptions.ConnectionError as e:
+            if "NewConnectionError" in repr(e) or "Failed to establish" in str(e):
+                raise Unreachable(detail=_named(e)) from None
+            raise Unknown(detail=_named(e)) from None
+        except requests.exceptions.RequestException as e:
+            raise Unknown(detail=_named(e)) from None
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, bool) else value
+
+
+def _named(error: Exception) -> str:
+    """The kind of a transport error; its text may hold URLs, so only its last part is kept."""
+    return f"{type(error).__name__}: {str(error).rsplit(':', 1)[-1].strip()[:120]}"

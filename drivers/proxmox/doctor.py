@@ -1,0 +1,169 @@
+"""The driver's part of `vmbridge check`: what this Proxmox server lacks, each with its fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bridge.errors import VmbridgeError
+from bridge.model import Finding, Package
+from drivers.proxmox import convert
+
+if TYPE_CHECKING:
+    from drivers.proxmox.driver import Proxmox
+
+VMS = (
+    "VM.Audit", "VM.Clone", "VM.Allocate", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Disk",
+    "VM.Config.Options", "VM.Config.HWType", "VM.Config.Cloudinit", "VM.Config.CDROM", "VM.PowerMgmt",
+)
+STORAGE = ("Datastore.AllocateSpace", "Datastore.Audit")
+SKEW = 30
+
+
+def check(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
+    subject = f"server {driver.server}"
+    try:
+        version = driver.api.get("version")
+    except VmbridgeError as e:
+        return [Finding("fault", subject, f"{e.sentence} {e.detail}".strip(), _connection_fix(driver, e))]
+    found = [Finding("ok", subject, f"Proxmox VE {version.get('version')}")]
+    major = int(str(version.get("version", "0")).split(".")[0] or 0)
+    if major not in (8, 9):
+        found.append(Finding("fault", subject, f"Proxmox VE {major} is not supported", "use Proxmox VE 8 or 9"))
+    rows = driver.api.get("cluster/resources")
+    found += _privileges(driver, plans, networks)
+    found += _nodes(driver, rows)
+    for name, package in plans.items():
+        found += _plan(driver, name, package, rows)
+    found += _bridges(driver, rows, networks)
+    found += _firewall(driver, plans)
+    return found
+
+
+def _connection_fix(driver: Proxmox, e: VmbridgeError) -> str:
+    where = f"[servers.{driver.server}]"
+    if e.code == "upstream_credentials":
+        return f"check {where} token_id and token_secret; the token may be expired or its user disabled"
+    if "certificate" in str(e.detail).lower() or "SSL" in e.detail:
+        return f"check {where} endpoint's host name against the certificate, and ca_file (the cluster's pve-root-ca.pem)"
+    return f"check {where} endpoint and that this machine may reach port 8006"
+
+
+def _privileges(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
+    granted = driver.api.get("access/permissions")
+    need = {"/vms": VMS, "/": ("Sys.Audit",)}
+    for package in plans.values():
+        need[f"/storage/{package.options['storage']}"] = STORAGE
+    for bridge, vlan in networks:
+        need[f"/sdn/zones/localnetwork/{bridge}" + (f"/{vlan}" if vlan else "")] = ("SDN.Use",)
+    found = []
+    for path, privileges in need.items():
+        held = _held(granted, path)
+        missing = [p for p in privileges if p not in held]
+        if missing:
+            found.append(Finding(
+                "fault", f"server {driver.server} privileges", f"missing on {path}: {', '.join(missing)}",
+                f"give the role with {', '.join(missing)} on {path} to both the user and the token",
+            ))
+    return found or [Finding("ok", f"server {driver.server} privileges", "all needed privileges are there")]
+
+
+def _held(granted: dict[str, Any], path: str) -> set[str]:
+    """Privileges on a path, with those that come from above."""
+    held: set[str] = set()
+    parts = path.strip("/").split("/") if path != "/" else []
+    for i in range(len(parts) + 1):
+        here = "/" + "/".join(parts[:i])
+        held |= {p for p, on in (granted.get(here) or {}).items() if i == len(parts) or int(on or 0)}
+    return held
+
+
+def _nodes(driver: Proxmox, rows: list[dict[str, Any]]) -> list[Finding]:
+    found = []
+    cluster = next((r for r in driver.api.get("cluster/status") if r.get("type") == "cluster"), None)
+    if cluster and not int(cluster.get("quorate") or 0):
+        found.append(Finding("fault", f"server {driver.server}", "the cluster has no quorum", "bring its nodes back"))
+    for row in (r for r in rows if r.get("type") == "node"):
+        subject = f"node {row['node']}"
+        if row.get("status") != "online":
+            found.append(Finding("warning", subject, f"is {row.get('status')}", "new servers go to other nodes"))
+            continue
+        try:
+            skew = abs(float(driver.api.get(f"nodes/{row['node']}/time")["time"]) - driver.clock.now())
+        except VmbridgeError as e:
+            found.append(Finding("warning", subject, f"time not read: {e.detail}", "give Sys.Audit on /"))
+            continue
+        if skew > SKEW:
+            found.append(Finding("fault", subject, f"its clock differs by {skew:.0f} s", "set up chrony on the node and here"))
+    return found
+
+
+def _plan(driver: Proxmox, name: str, package: Package, rows: list[dict[str, Any]]) -> list[Finding]:
+    subject, found = f"plan {name}", []
+    node, storage = package.options["node"], package.options["storage"]
+    names = [r["node"] for r in rows if r.get("type") == "node"]
+    if node and node not in names:
+        found.append(Finding("fault", subject, f"there is no node {node!r}", f"use one of: {', '.join(names)}"))
+    stores = [r for r in rows if r.get("type") == "storage" and r.get("storage") == storage and node in ("", r["node"])]
+    if not stores:
+        found.append(Finding("fault", subject, f"there is no storage {storage!r}", f"correct [plans.{name}] storage"))
+    elif not any("images" in str(r.get("content", "images")) for r in stores):
+        found.append(Finding("fault", subject, f"storage {storage!r} does not take disk images",
+                             "add the content type `images` to it"))
+    elif not any(int(r.get("maxdisk") or 0) - int(r.get("disk") or 0) >= package.disk_gib * 1024**3 for r in stores):
+        found.append(Finding("fault", subject, f"storage {storage!r} has no room for {package.disk_gib} GiB",
+                             "free room or add storage"))
+    templates = [
+        r for r in rows if r.get("type") == "qemu" and int(r.get("template") or 0) and r.get("name") == package.template
+        and node in ("", r["node"])
+    ]
+    if not templates:
+        found.append(Finding("fault", subject, f"no node has a template named {package.template!r}",
+                             "make it, or correct the plan's templates"))
+    for row in templates:
+        found += _template(driver, subject, package, row)
+    return found or [Finding("ok", subject, f"template on {', '.join(r['node'] for r in templates)}")]
+
+
+def _template(driver: Proxmox, subject: str, package: Package, row: dict[str, Any]) -> list[Finding]:
+    config = driver.api.get(f"nodes/{row['node']}/qemu/{row['vmid']}/config")
+    where, found = f"template {row['vmid']} on {row['node']}", []
+    if not convert.cloud_init_slot(config):
+        found.append(Finding("fault", subject, f"{where} has no cloud-init drive",
+                             f"qm set {row['vmid']} --ide2 {package.options['storage']}:cloudinit"))
+    disk = convert.system_disk(config)
+    if not disk:
+        found.append(Finding("fault", subject, f"{where} has no system disk", "attach one and set the boot order"))
+    elif convert.size_bytes(convert.parse_line(config[disk]).get("size", "")) > package.disk_gib * 1024**3:
+        found.append(Finding("fault", subject, f"{where} has a bigger disk than the plan's {package.disk_gib} GiB",
+                             "raise disk_gib: disks cannot shrink"))
+    if config.get("hookscript") or config.get("args"):
+        found.append(Finding("fault", subject, f"{where} has a hookscript or args", "remove it: a token cannot"))
+    if config.get("lock"):
+        found.append(Finding("fault", subject, f"{where} is locked ({config['lock']})", f"qm unlock {row['vmid']}"))
+    if not convert.cd_slot(config):
+        found.append(Finding("warning", subject, f"{where} has no free CD slot", "free ide0"))
+    return found
+
+
+def _bridges(driver: Proxmox, rows: list[dict[str, Any]], networks: Iterable[tuple[str, int]]) -> list[Finding]:
+    found = []
+    for row in (r for r in rows if r.get("type") == "node" and r.get("status") == "online"):
+        try:
+            have = {n["iface"] for n in driver.api.get(f"nodes/{row['node']}/network")}
+        except VmbridgeError as e:
+            found.append(Finding("warning", f"node {row['node']}", f"networks not read: {e.detail}", "give Sys.Audit on /"))
+            continue
+        for bridge in sorted({b for b, _ in networks} - have):
+            found.append(Finding("fault", f"node {row['node']}", f"has no bridge {bridge}", f"create {bridge} or correct the pool"))
+    return found
+
+
+def _firewall(driver: Proxmox, plans: Mapping[str, Package]) -> list[Finding]:
+    if not any(p.options["firewall"] for p in plans.values()):
+        return []
+    options = driver.api.get("cluster/firewall/options")
+    if not int(options.get("enable") or 0):
+        return [Finding("warning", f"server {driver.server} firewall", "the datacenter firewall is off: address filters do nothing",
+                        "Datacenter > Firewall > Options > Firewall = Yes, after allowing your own access")]
+    return []

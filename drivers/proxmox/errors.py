@@ -1,0 +1,57 @@
+"""Proxmox VE's error texts -> our errors. Pure functions (texts as read in PVE 8.4 and 9.1 sources)."""
+
+from __future__ import annotations
+
+import re
+
+from bridge.errors import Busy, Capacity, NotFound, Permanent, Refused, Transient, Unknown, Unreachable, VmbridgeError
+
+ABSENT = re.compile(r"[Cc]onfiguration file '.*' does not exist|unable to find configuration file")
+TAKEN = re.compile(r"already exists|File exists")
+LOCKED = re.compile(r"VM is locked \(([\w-]+)\)")
+TRANSIENT = re.compile(
+    r"can't lock file '.*' - got timeout|got lock request timeout|cluster not ready - no quorum|no quorum!"
+    r"|cluster filesystem not online|checksum mismatch|detected modified configuration|replication running"
+    r"|hostname lookup '.*' failed|Too many redirections"
+)
+CAPACITY = re.compile(r"not enough free space|no space|out of space|[Tt]hin pool .* full|MAX \d+ vcpus", re.I)
+UNKNOWN_STATUS = (596, 597, 598, 599, 502, 504)
+
+
+def absent(error: VmbridgeError) -> bool:
+    return isinstance(error, NotFound) and error.code == "vm_absent"
+
+
+def from_reply(status: int, text: str, errors: object = None) -> VmbridgeError:
+    """One failed reply -> the error to raise. `text` is the reason phrase (or body message)."""
+    detail = f"{status} {text}" + (f" {errors}" if errors else "")
+    if status == 401:
+        return Permanent("The server refused our key.", code="upstream_credentials", detail=detail)
+    if status == 403:
+        return Permanent("Our key lacks a privilege.", code="upstream_privilege", detail=detail)
+    if status == 595:
+        return Unreachable(detail=detail)
+    if status in UNKNOWN_STATUS and not TRANSIENT.search(text):
+        return Unknown(detail=detail)
+    if status == 400:
+        return Permanent("The server refused a value.", code="upstream_parameter", detail=detail)
+    return from_text(text, detail)
+
+
+def from_text(text: str, detail: str = "") -> VmbridgeError:
+    """A reason phrase or a task's exit status -> the error to raise."""
+    detail = detail or text
+    locked = LOCKED.search(text)
+    if locked:
+        return Busy(detail=detail, lock=locked.group(1))
+    if ABSENT.search(text):
+        return NotFound("The machine is not there.", code="vm_absent", detail=detail)
+    if TRANSIENT.search(text):
+        return Transient(detail=detail)
+    if CAPACITY.search(text):
+        return Capacity(detail=detail)
+    if TAKEN.search(text):
+        return Refused("The id is in use.", code="id_taken", detail=detail)
+    if text == "unexpected status" or text.startswith("unable to get last line"):
+        return Unknown(detail=detail)
+    return Permanent(code="upstream_error", detail=detail)

@@ -1,0 +1,62 @@
+"""The driver's own configuration keys. Only shapes, no calls."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, post_load, pre_load, validate
+
+RANGE = re.compile(r"^(\d{3,9})(?:-(\d{3,9}))?$")
+
+
+def _ranges(values: list[str]) -> list[tuple[int, int]]:
+    found = []
+    for text in values:
+        match = RANGE.match(text)
+        if not match or int(match.group(2) or match.group(1)) < int(match.group(1)):
+            raise ValidationError(f"{text!r} is not FIRST-LAST.")
+        found.append((int(match.group(1)), int(match.group(2) or match.group(1))))
+    return found
+
+
+class Strict(Schema):
+    class Meta:
+        unknown = RAISE
+
+
+class Server(Strict):
+    endpoint = fields.Url(required=True, require_tld=False, schemes={"https"})
+    token_id = fields.Str(required=True, validate=validate.Regexp(r"^[^@!\s]+@[^@!\s]+![^@!\s]+$", error="Must be USER@REALM!TOKEN."))
+    token_secret = fields.Str(required=True, validate=validate.Length(min=1))
+    ca_file = fields.Str(load_default="")
+    vm_ids = fields.List(fields.Str(), required=True, validate=validate.Length(min=1))
+    scratch_vm_ids = fields.List(fields.Str(), load_default=list)
+    backup_storage = fields.Str(load_default="")
+    iso_storage = fields.Str(load_default="")
+
+    @pre_load
+    def _one_or_many(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {k: [v] if k in ("vm_ids", "scratch_vm_ids") and isinstance(v, str) else v for k, v in data.items()}
+
+    @post_load
+    def _parsed(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        for key in ("vm_ids", "scratch_vm_ids"):
+            try:
+                data[key] = _ranges(data[key])
+            except ValidationError as e:
+                raise ValidationError({key: e.messages}) from None
+        return data
+
+
+class Plan(Strict):
+    storage = fields.Str(required=True)
+    clone = fields.Str(load_default="full", validate=validate.OneOf(["full", "linked"]))
+    node = fields.Str(load_default="")
+    os_user = fields.Str(load_default="root", validate=validate.Regexp(r"^[a-z_][a-z0-9_-]{0,31}$"))
+    nic_model = fields.Str(load_default="virtio", validate=validate.OneOf(["virtio", "e1000", "e1000e", "rtl8139", "vmxnet3"]))
+    firewall = fields.Bool(load_default=True)
+    mac_filter = fields.Bool(load_default=True)
+    onboot = fields.Bool(load_default=True)
+    tags = fields.List(fields.Str(validate=validate.Regexp(r"^[a-z0-9_][a-z0-9_+.-]*$")), load_default=list)
+    ssh_keys = fields.Str(load_default="")
