@@ -27,6 +27,9 @@ NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
 LISTEN = validate.Regexp(r"^(127\.0\.0\.1|\[::1\]|localhost|0\.0\.0\.0):\d{1,5}$", error="Must be HOST:PORT.")
 
 
+URL = validate.URL(require_tld=False, schemes={"https", "http"})
+
+
 class Strict(Schema):
     class Meta:
         unknown = RAISE
@@ -46,7 +49,7 @@ class StoreSchema(Strict):
 
 class WebSchema(Strict):
     listen = fields.Str(load_default="127.0.0.1:8080", validate=LISTEN)
-    public_url = fields.Url(load_default="", require_tld=False, schemes={"https", "http"})
+    public_url = fields.Str(load_default="", validate=lambda v: v == "" or bool(URL(v)))
     workers = fields.Int(load_default=2, validate=validate.Range(1, 32))
     threads = fields.Int(load_default=32, validate=validate.Range(1, 256))
 

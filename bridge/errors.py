@@ -4,6 +4,7 @@ VmbridgeError
 ├── RequestError              a caller asked for something that cannot be: 4xx
 │   ├── BadRequest            a field is missing or wrong
 │   ├── Unauthorized          signature, key, time or token does not hold
+│   ├── Forbidden             known, but not allowed in this state
 │   ├── NotFound              unknown service, server, page
 │   ├── Refused               understood and refused (already_created, service_busy, suspended ...)
 │   └── NotBuilt              an ordered value that this release cannot deliver
@@ -48,6 +49,8 @@ class RequestError(VmbridgeError):
 
 
 class BadRequest(RequestError):
+    """A field is missing or wrong; the sentence names it and the allowed values."""
+
     sentence = "The request is not valid."
 
 
@@ -55,6 +58,12 @@ class Unauthorized(RequestError):
     code = "unauthorized"
     http_status = 401
     sentence = "The request is not signed with a valid key."
+
+
+class Forbidden(RequestError):
+    code = "forbidden"
+    http_status = 403
+    sentence = "Access Denied"
 
 
 class NotFound(RequestError):

@@ -8,7 +8,8 @@ import json
 from flask import Blueprint, Response, g, jsonify, request
 
 from bridge import status
-from bridge.errors import NotFound
+from bridge.errors import Forbidden, NotFound
+from bridge.model import Desired
 from bridge.web.auth import context, guard, service_for, signed
 
 routes = Blueprint("status", __name__)
@@ -45,6 +46,8 @@ def show(service_id: int) -> Response:
         service = context().store.service(token.service)
         if service.service_id != service_id or service.client_id != token.client or service.whmcs != token.whmcs:
             raise NotFound("This token is for another service.", code="unknown_service")
+        if service.desired is not Desired.ACTIVE:
+            raise Forbidden("The service is not active.", code=service.desired.value)
         return _reply(status.view(service, context().store))
     return _signed(service_id)
 

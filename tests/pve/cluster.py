@@ -1,0 +1,325 @@
+"""A simulated Proxmox VE cluster: state, tasks, dispatch. What a call does to a machine stands in vms.py.
+
+As awkward as the real thing: tasks run on after the reply, effects come when they end, bulk status is old,
+ids are reused by others, locks time out, nodes and quorum go away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from bridge.clock import Clock
+from tests.pve import schema
+
+GIB, MIB = 1024**3, 1024**2
+ROLE = {
+    "VM.Audit", "VM.Clone", "VM.Allocate", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Disk",
+    "VM.Config.Options", "VM.Config.HWType", "VM.Config.Cloudinit", "VM.Config.CDROM", "VM.PowerMgmt",
+}
+DURATIONS = {"qmclone": 6.0, "resize": 1.0, "qmstart": 2.0, "qmstop": 1.0, "qmshutdown": 3.0, "qmreboot": 3.0, "qmdestroy": 2.0}
+
+
+class Error(Exception):
+    """A refusal: HTTP status, reason phrase, errors by parameter."""
+
+    def __init__(self, status: int, reason: str, errors: dict[str, str] | None = None) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.errors = status, reason, errors
+
+
+@dataclass
+class Reply:
+    status: int
+    reason: str
+    body: bytes
+
+
+@dataclass
+class Vm:
+    vmid: int
+    node: str
+    config: dict[str, str]
+    pending: dict[str, str | None] = field(default_factory=dict)  # None = to be deleted
+    status: str = "stopped"
+    started: float = 0.0
+    template: bool = False
+    acpi: bool = True
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    ipsets: dict[str, list[str]] = field(default_factory=dict)
+    firewall: dict[str, str] = field(default_factory=dict)
+    temporary: bool = False  # a full clone still running: only the lock is readable
+
+    @property
+    def lock(self) -> str:
+        return self.config.get("lock", "")
+
+
+@dataclass
+class Task:
+    upid: str
+    kind: str
+    node: str
+    target: str
+    user: str
+    start: float
+    end: float
+    effect: Callable[[], None] | None
+    log: list[str]
+    status: str = ""  # exit status, when stopped
+
+
+@dataclass
+class Storage:
+    name: str
+    nodes: tuple[str, ...]
+    content: str
+    total: int
+    used: int
+    shared: bool = False
+    online: bool = True
+
+
+@dataclass
+class Fault:
+    """kind: status (status, reason), reset_before, reset_after, timeout_after, fail_task (reason), unexpected_status."""
+
+    kind: str
+    method: str = ""
+    path: str = ""
+    nth: int = 1
+    times: int = 1
+    status: int = 500
+    reason: str = "got timeout"
+    seen: int = 0
+
+    def hits(self, method: str, path: str) -> bool:
+        if (self.method and self.method != method) or not re.search(self.path, path):
+            return False
+        self.seen += 1
+        return self.nth <= self.seen < self.nth + self.times
+
+
+class Cut(Exception):
+    """The client sees a broken connection (`kind` reset_before, reset_after, timeout_after)."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+class Cluster:
+    def __init__(self, clock: Clock, nodes: tuple[str, ...] = ("pve1", "pve2"), major: int = 9, token: str = "vmbridge@pve!bridge",
+                 secret: str = "sim-secret", bulk_age: float = 10.0, memory: int = 64 * GIB) -> None:
+        self.clock, self.major, self.token, self.secret, self.bulk_age, self.memory = clock, major, token, secret, bulk_age, memory
+        self.nodes = dict.fromkeys(nodes, True)
+        self.bridges = {n: {"vmbr0"} for n in nodes}
+        self.skew = dict.fromkeys(nodes, 0.0)
+        self.vms: dict[int, Vm] = {}
+        self.storages: dict[str, Storage] = {}
+        self.tasks: dict[str, Task] = {}
+        self.volumes: dict[str, int] = {}
+        self.quorate, self.firewall_on = True, True
+        self.privileges: dict[str, set[str]] = {"/": {"Sys.Audit"}, "/vms": set(ROLE), "/nodes": {"Sys.Audit"},
+                                                "/storage": {"Datastore.AllocateSpace", "Datastore.Audit"}, "/sdn/zones": {"SDN.Use"}}
+        self.durations: dict[str, float] = dict(DURATIONS)
+        self.duration: Callable[[str], float] = lambda kind: self.durations[kind]
+        self.storage_locks: dict[str, int] = {}
+        self.parallel_allocations = 99
+        self.faults: list[Fault] = []
+        self.calls: list[tuple[float, str, str, dict[str, str]]] = []
+        self.on_call: Callable[[str, int, str, str], None] | None = None
+        self._bulk: list[dict[str, Any]] = []
+        self._bulk_at = -1e9
+        self._serial = 0x1000
+        self.guard = threading.RLock()
+        from tests.pve.vms import Handlers
+
+        self.handlers = Handlers(self)
+
+    # -- set-up -----------------------------------------------------------------------------------
+    def add_storage(self, name: str, nodes: tuple[str, ...], content: str = "images", total: int = 500, used: int = 10,
+                    shared: bool = False) -> None:
+        self.storages[name] = Storage(name, nodes, content, total * GIB, used * GIB, shared)
+
+    def add_template(self, vmid: int, name: str, node: str, storage: str = "local-lvm", **config: str) -> Vm:
+        vm = Vm(vmid, node, {
+            "name": name, "description": "golden image", "memory": "1024", "cores": "1", "balloon": "512", "ostype": "l26",
+            "scsihw": "virtio-scsi-single", "boot": "order=scsi0", "onboot": "0",
+            "scsi0": f"{storage}:base-{vmid}-disk-0,size=2252M", "ide2": f"{storage}:vm-{vmid}-cloudinit,media=cdrom",
+            "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0", "cipassword": "$5$salt$templatehash", "sshkeys": "ssh-ed25519%20AAAA%20old",
+            "protection": "1", "smbios1": f"uuid={uuid.uuid4()},serial=c2VyaWFs,base64=1", "vga": "serial0", "serial0": "socket",
+            "tags": "golden", **config,
+        }, template=True, rules=[{"type": "in", "action": "ACCEPT", "enable": 1, "comment": "template's"}])
+        self.vms[vmid] = vm
+        return vm
+
+    def add_vm(self, vmid: int, node: str, status: str = "running", **config: str) -> Vm:
+        vm = Vm(vmid, node, {"name": f"vm{vmid}", "memory": "1024", "cores": "1", "scsi0": f"local-lvm:vm-{vmid}-disk-0,size=10G",
+                             "smbios1": f"uuid={uuid.uuid4()}", "net0": "virtio=BC:24:11:00:00:02,bridge=vmbr0", **config},
+                status=status, started=self.clock.now())
+        self.vms[vmid] = vm
+        return vm
+
+    # -- dispatch ---------------------------------------------------------------------------------
+    def mutations(self) -> list[tuple[str, str]]:
+        return [(m, p) for _, m, p, _ in self.calls if m != "GET"]
+
+    def handle(self, method: str, path: str, params: dict[str, str], headers: dict[str, str]) -> Reply:
+        """One request. Raises Cut when the connection breaks instead of a reply."""
+        path = unquote(path.removeprefix("/api2/json"))
+        with self.guard:
+            self.calls.append((self.clock.now(), method, path, dict(params)))
+            index = len(self.calls)
+            if self.on_call:
+                self.on_call("before", index, method, path)
+            self.settle()
+            fault = next((f for f in self.faults if f.hits(method, path)), None)
+            if fault and fault.kind == "reset_before":
+                raise Cut(fault.kind)
+            if fault and fault.kind == "status":
+                return self._reply(fault.status, fault.reason, None)
+            try:
+                data = self._call(method, path, params, headers)
+                if fault and fault.kind in ("fail_task", "unexpected_status") and str(data).startswith("UPID"):
+                    task = self.tasks[data]
+                    if fault.kind == "fail_task":
+                        self.handlers.undo(task)
+                        task.effect, task.status = None, fault.reason
+                    else:
+                        task.status = "unexpected status"
+                reply = self._reply(200, "OK", data)
+            except Error as e:
+                reply = self._reply(e.status, e.reason, None, e.errors)
+            if self.on_call:
+                self.on_call("after", index, method, path)
+            if fault and fault.kind in ("reset_after", "timeout_after"):
+                raise Cut(fault.kind)
+            return reply
+
+    @staticmethod
+    def _reply(status: int, reason: str, data: Any, errors: dict[str, str] | None = None) -> Reply:
+        body: dict[str, Any] = {"data": data}
+        if status >= 400:
+            body["message"] = reason + "\n"
+        if errors:
+            body["errors"] = errors
+        return Reply(status, reason, json.dumps(body).encode())
+
+    def _call(self, method: str, path: str, params: dict[str, str], headers: dict[str, str]) -> Any:
+        wanted = f"PVEAPIToken={self.token}={self.secret}"
+        if headers.get("Authorization") != wanted:
+            raise Error(401, "Authentication failed!")
+        for verb, pattern, name in schema.ROUTES:
+            match = pattern.match(path)
+            if verb == method and match:
+                break
+        else:
+            raise Error(501, f"Method '{method} {path}' not implemented")
+        words = match.groupdict()
+        known, where, privileges = schema.CALLS[(method, name)]
+        errors = {}
+        for key, value in params.items():
+            if key not in known or (self.major < 9 and key in schema.ONLY_9):
+                errors[key] = "property is not defined in schema and the schema does not allow additional properties"
+            elif schema.fault(known[key], str(value)):
+                errors[key] = schema.fault(known[key], str(value))
+        if errors:
+            raise Error(400, "Parameter verification failed.", errors)
+        node = words.get("node", "")
+        if node and node not in self.nodes:
+            raise Error(500, f"hostname lookup '{node}' failed - failed to get address info")
+        if node and not self.nodes[node]:
+            raise Error(595, "No route to host")
+        for privilege in privileges:
+            self.need(where.format(**words), privilege)
+        if method != "GET" and not self.quorate:
+            raise Error(500, "cluster not ready - no quorum?")
+        return self.handlers.call(method, name, words, {k: str(v) for k, v in params.items()})
+
+    def held(self, path: str) -> set[str]:
+        found: set[str] = set()
+        parts = [p for p in path.split("/") if p]
+        for i in range(len(parts) + 1):
+            found |= self.privileges.get("/" + "/".join(parts[:i]), set())
+        return found
+
+    def need(self, path: str, privilege: str) -> None:
+        if privilege not in self.held(path):
+            raise Error(403, f"Permission check failed ({path}, {privilege})")
+
+    # -- tasks ------------------------------------------------------------------------------------
+    def start_task(self, kind: str, node: str, target: int, effect: Callable[[], None] | None, log: list[str] | None = None,
+                   end_in: float | None = None) -> str:
+        now = self.clock.now()
+        self._serial += 1
+        upid = f"UPID:{node}:{self._serial:08X}:{int(now) & 0xFFFFFFFF:08X}:{int(now):08X}:{kind}:{target}:{self.token}:"
+        took = self.duration(kind) if end_in is None else end_in
+        self.tasks[upid] = Task(upid, kind, node, str(target), self.token, now, now + took, effect, log or [])
+        return upid
+
+    def settle(self) -> None:
+        """Apply what has ended by now, in order."""
+        now = self.clock.now()
+        for task in sorted((t for t in self.tasks.values() if t.effect and t.end <= now), key=lambda t: t.end):
+            effect, task.effect = task.effect, None
+            try:
+                if effect:
+                    effect()
+                task.status = task.status or "OK"
+            except Error as e:
+                task.status = e.reason
+
+    def running(self, task: Task) -> bool:
+        return task.end > self.clock.now()
+
+    # -- bulk -------------------------------------------------------------------------------------
+    def bulk(self) -> list[dict[str, Any]]:
+        """Machines as pvestatd last saw them; existence, lock and tags are live."""
+        now = self.clock.now()
+        if now - self._bulk_at >= self.bulk_age:
+            self._bulk_at = now
+            self._stats = {v.vmid: self._sample(v, now) for v in self.vms.values()}
+        found = []
+        for vm in self.vms.values():
+            row: dict[str, Any] = {"id": f"qemu/{vm.vmid}", "vmid": vm.vmid, "node": vm.node, "type": "qemu", "template": int(vm.template)}
+            if vm.lock:
+                row["lock"] = vm.lock
+            if not self.nodes[vm.node]:
+                row["status"] = "unknown"
+            else:
+                row |= self._stats.get(vm.vmid, {"status": "stopped"})
+                if vm.template:
+                    row["name"] = vm.config["name"]
+            found.append(row)
+        return found
+
+    def _sample(self, vm: Vm, now: float) -> dict[str, Any]:
+        on = vm.status == "running"
+        size = int(vm.config.get("memory", "128")) * MIB
+        return {"status": vm.status, "name": vm.config.get("name", f"VM{vm.vmid}"), "maxmem": size, "mem": size // 3 if on else 0,
+                "maxcpu": int(vm.config.get("cores", "1")), "cpu": 0.07 if on else 0, "uptime": int(now - vm.started) if on else 0,
+                "maxdisk": 20 * GIB, "disk": 0, "netin": 0, "netout": 0}
+
+    def digest(self, vm: Vm) -> str:
+        return hashlib.sha1(json.dumps(vm.config, sort_keys=True).encode()).hexdigest()
+
+
+def default_cluster(clock: Clock, **options: Any) -> Cluster:
+    """Two nodes with local disks, a shared backup storage and two templates on each."""
+    c = Cluster(clock, **options)
+    nodes = tuple(c.nodes)
+    c.add_storage("local-lvm", nodes)
+    c.add_storage("local", nodes, "iso,vztmpl,import,snippets", 100, 5)
+    c.add_storage("nfs-backup", nodes, "backup", 2000, 100, shared=True)
+    for i, node in enumerate(nodes):
+        c.add_template(9000 + i, "debian-12", node)
+        c.add_template(9100 + i, "ubuntu-24.04", node)
+    return c

@@ -1,0 +1,87 @@
+"""The calls the simulator knows, each with its parameters and privilege. Stricter than a mock: an unknown
+parameter or a wrong type is 400, as in the real API. Compared with the official description by a test."""
+
+from __future__ import annotations
+
+import re
+
+INT, BOOL, STR, NUM = "integer", "boolean", "string", "number"
+ID = {"string": str}
+
+CONFIG: dict[str, str] = {
+    "name": STR, "description": STR, "tags": STR, "cores": INT, "sockets": INT, "memory": STR, "balloon": INT, "onboot": BOOL,
+    "ciuser": STR, "cipassword": STR, "ciupgrade": BOOL, "sshkeys": STR, "nameserver": STR, "searchdomain": STR, "citype": STR,
+    "agent": STR, "vga": STR, "smbios1": STR, "protection": BOOL, "boot": STR, "delete": STR, "digest": STR, "cpulimit": NUM,
+    "cpu": STR, "bios": STR, "machine": STR, "scsihw": STR, "ostype": STR, "hotplug": STR, "startup": STR,
+    **{f"net{i}": STR for i in range(4)}, **{f"ipconfig{i}": STR for i in range(4)}, **{f"serial{i}": STR for i in range(4)},
+    **{f"scsi{i}": STR for i in range(4)}, **{f"virtio{i}": STR for i in range(4)}, **{f"ide{i}": STR for i in range(4)},
+    **{f"sata{i}": STR for i in range(6)},
+}
+ONLY_9 = {"allow-ksm"}  # 9-only parameters of calls here: an 8 refuses them
+VM = "/nodes/{node}/qemu/{vmid}"
+FW = f"{VM}/firewall"
+
+# (method, path) -> (parameters, privilege path, privileges: any one is enough unless a tuple of tuples)
+CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
+    ("GET", "/version"): ({}, "", ()),
+    ("GET", "/access/permissions"): ({}, "", ()),
+    ("GET", "/cluster/status"): ({}, "/", ("Sys.Audit",)),
+    ("GET", "/cluster/resources"): ({"type": STR}, "", ()),
+    ("GET", "/cluster/nextid"): ({"vmid": INT}, "", ()),
+    ("GET", "/cluster/tasks"): ({}, "", ()),
+    ("GET", "/cluster/firewall/options"): ({}, "/", ("Sys.Audit",)),
+    ("GET", "/nodes/{node}/time"): ({}, "/nodes/{node}", ("Sys.Audit",)),
+    ("GET", "/nodes/{node}/network"): ({"type": STR}, "", ()),
+    ("GET", "/nodes/{node}/tasks"): (
+        {"source": STR, "vmid": INT, "typefilter": STR, "since": INT, "limit": INT, "start": INT, "userfilter": STR}, "", ()),
+    ("GET", "/nodes/{node}/tasks/{upid}/status"): ({}, "", ()),
+    ("GET", "/nodes/{node}/tasks/{upid}/log"): ({"start": INT, "limit": INT}, "", ()),
+    ("DELETE", "/nodes/{node}/tasks/{upid}"): ({}, "", ()),
+    ("GET", f"{VM}/config"): ({"current": BOOL, "snapshot": STR}, "/vms/{vmid}", ("VM.Audit",)),
+    ("PUT", f"{VM}/config"): (CONFIG, "", ()),
+    ("GET", f"{VM}/pending"): ({}, "/vms/{vmid}", ("VM.Audit",)),
+    ("GET", f"{VM}/status/current"): ({}, "/vms/{vmid}", ("VM.Audit",)),
+    ("POST", f"{VM}/status/start"): ({"timeout": INT}, "/vms/{vmid}", ("VM.PowerMgmt",)),
+    ("POST", f"{VM}/status/stop"): ({"timeout": INT, "overrule-shutdown": BOOL}, "/vms/{vmid}", ("VM.PowerMgmt",)),
+    ("POST", f"{VM}/status/shutdown"): ({"timeout": INT, "forceStop": BOOL}, "/vms/{vmid}", ("VM.PowerMgmt",)),
+    ("POST", f"{VM}/status/reboot"): ({"timeout": INT}, "/vms/{vmid}", ("VM.PowerMgmt",)),
+    ("POST", f"{VM}/clone"): (
+        {"newid": INT, "name": STR, "description": STR, "full": BOOL, "storage": STR, "target": STR, "format": STR, "pool": STR},
+        "/vms/{vmid}", ("VM.Clone",)),
+    ("PUT", f"{VM}/resize"): ({"disk": STR, "size": STR, "digest": STR}, "/vms/{vmid}", ("VM.Config.Disk",)),
+    ("DELETE", VM): ({"purge": BOOL, "destroy-unreferenced-disks": BOOL}, "/vms/{vmid}", ("VM.Allocate",)),
+    ("GET", f"{FW}/options"): ({}, "/vms/{vmid}", ("VM.Audit",)),
+    ("PUT", f"{FW}/options"): (
+        {"enable": BOOL, "policy_in": STR, "policy_out": STR, "dhcp": BOOL, "ndp": BOOL, "radv": BOOL, "macfilter": BOOL,
+         "ipfilter": BOOL, "delete": STR, "digest": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
+    ("GET", f"{FW}/rules"): ({}, "/vms/{vmid}", ("VM.Audit",)),
+    ("DELETE", f"{FW}/rules/{{pos}}"): ({"digest": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
+    ("POST", f"{FW}/ipset"): ({"name": STR, "comment": STR, "rename": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
+    ("GET", f"{FW}/ipset/{{name}}"): ({}, "/vms/{vmid}", ("VM.Audit",)),
+    ("POST", f"{FW}/ipset/{{name}}"): ({"cidr": STR, "nomatch": BOOL, "comment": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
+    ("DELETE", f"{FW}/ipset/{{name}}/{{cidr}}"): ({"digest": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
+}
+CONFIG_PRIVILEGES = (
+    (re.compile(r"^(cores|sockets|cpu|cpulimit)$"), "VM.Config.CPU"),
+    (re.compile(r"^(memory|balloon)$"), "VM.Config.Memory"),
+    (re.compile(r"^(net\d|nameserver|searchdomain|ipconfig\d)$"), "VM.Config.Network"),
+    (re.compile(r"^(ci\w+|sshkeys)$"), "VM.Config.Cloudinit"),
+    (re.compile(r"^(smbios1|vga|serial\d|machine|bios|ostype|scsihw)$"), "VM.Config.HWType"),
+    (re.compile(r"^(scsi|virtio|sata|ide)\d$|^boot$"), "VM.Config.Disk"),
+    (re.compile(r"."), "VM.Config.Options"),
+)
+ROUTES = [
+    (method, re.compile("^" + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path).replace("(?P<cidr>[^/]+)", "(?P<cidr>.+)") + "$"), path)
+    for method, path in CALLS
+]
+
+
+def fault(kind: str, value: str) -> str:
+    """What the API says of a value of the wrong type; empty when it is right."""
+    if kind == BOOL and value not in ("0", "1"):
+        return "type check ('boolean') failed - got '%s'" % value
+    if kind == INT and not re.fullmatch(r"-?\d+", value):
+        return "type check ('integer') failed - got '%s'" % value
+    if kind == NUM and not re.fullmatch(r"-?\d+(\.\d+)?", value):
+        return "type check ('number') failed - got '%s'" % value
+    return ""

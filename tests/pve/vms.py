@@ -1,0 +1,409 @@
+"""What each simulated call does. Rules and texts as read from Proxmox VE's sources and schema."""
+
+from __future__ import annotations
+
+import copy
+import random
+import re
+import secrets
+import uuid
+from typing import Any
+from urllib.parse import unquote
+
+from tests.pve import schema
+from tests.pve.cluster import GIB, MIB, Cluster, Error, Task, Vm
+
+IMMEDIATE = re.compile(r"^(description|name|onboot|protection|tags|startup|ci\w+|sshkeys|ipconfig\d|nameserver|searchdomain|net\d)$")
+SIZES = {"": 1, "K": 1024, "M": MIB, "G": GIB, "T": GIB * 1024}
+MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
+
+
+def size_of(line: str) -> int:
+    match = re.search(r"size=(\d+)([KMGT]?)", line)
+    return int(match.group(1)) * SIZES[match.group(2)] if match else 0
+
+
+def new_mac() -> str:
+    return "BC:24:11:" + ":".join(f"{b:02X}" for b in secrets.token_bytes(3))
+
+
+class Handlers:
+    def __init__(self, cluster: Cluster) -> None:
+        self.c = cluster
+
+    def call(self, method: str, name: str, words: dict[str, str], p: dict[str, str]) -> Any:
+        short = name.replace(schema.VM, "vm").strip("/")
+        word = re.sub(r"\W+", "_", re.sub(r"/?\{\w+\}", lambda m: "_" + m.group(0).strip("/{}"), short)).strip("_")
+        handler = getattr(self, f"{method.lower()}_{word}")
+        return handler(words, p)
+
+    def vm(self, words: dict[str, str]) -> Vm:
+        vm = self.c.vms.get(int(words["vmid"]))
+        if vm is None or vm.node != words["node"]:
+            raise Error(500, f"Configuration file 'nodes/{words['node']}/qemu-server/{words['vmid']}.conf' does not exist")
+        return vm
+
+    def unlocked(self, vm: Vm) -> None:
+        if vm.lock:
+            raise Error(500, f"VM is locked ({vm.lock})")
+        if any(t.kind in ("qmshutdown", "qmreboot") and t.target == str(vm.vmid) and self.c.running(t) for t in self.c.tasks.values()):
+            raise Error(500, f"can't lock file '/var/lock/qemu-server/lock-{vm.vmid}.conf' - got timeout")
+
+    # -- cluster and nodes ------------------------------------------------------------------------
+    def get_version(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        return {"version": f"{self.c.major}.1.2", "release": f"{self.c.major}.1", "repoid": "0"}
+
+    def get_access_permissions(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        return {path: dict.fromkeys(sorted(found), 1) for path, found in self.c.privileges.items()}
+
+    def get_cluster_status(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        rows: list[dict[str, Any]] = [{"type": "cluster", "name": "sim", "quorate": int(self.c.quorate), "nodes": len(self.c.nodes), "version": 3}]
+        return rows + [{"type": "node", "name": n, "online": int(on), "local": 0} for n, on in self.c.nodes.items()]
+
+    def get_cluster_resources(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        kind = p.get("type", "")
+        rows: list[dict[str, Any]] = []
+        if kind in ("", "vm"):
+            rows += [r for r in self.c.bulk() if "VM.Audit" in self.c.held(f"/vms/{r['vmid']}")]
+        if kind in ("", "node"):
+            rows += [{"type": "node", "node": n, "id": f"node/{n}", "status": "online" if on else "offline", "maxmem": self.c.memory,
+                      "mem": self.c.memory // 4, "maxcpu": 32, "cpu": 0.1} for n, on in self.c.nodes.items()]
+        if kind in ("", "storage"):
+            for s in self.c.storages.values():
+                rows += [{"type": "storage", "storage": s.name, "node": n, "id": f"storage/{n}/{s.name}", "maxdisk": s.total, "disk": s.used,
+                          "content": s.content, "shared": int(s.shared), "status": "available" if s.online and self.c.nodes[n] else "unknown"}
+                         for n in s.nodes]
+        return rows
+
+    def get_cluster_nextid(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        if "vmid" in p:
+            if int(p["vmid"]) in self.c.vms:
+                raise Error(400, "Parameter verification failed.", {"vmid": f"VM {p['vmid']} already exists"})
+            return p["vmid"]
+        return str(next(i for i in range(100, 10**6) if i not in self.c.vms))
+
+    def get_cluster_tasks(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        if "Sys.Audit" not in self.c.held("/"):
+            return []
+        return [self._task(t) for t in self.c.tasks.values() if t.start < self.c.clock.now() - 5][-25:]
+
+    def get_cluster_firewall_options(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        return {"enable": int(self.c.firewall_on)}
+
+    def get_nodes_node_time(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        now = int(self.c.clock.now() + self.c.skew[w["node"]])
+        return {"time": now, "localtime": now, "timezone": "UTC"}
+
+    def get_nodes_node_network(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        return [{"iface": b, "type": "bridge"} for b in sorted(self.c.bridges[w["node"]])]
+
+    # -- tasks ------------------------------------------------------------------------------------
+    def _task(self, t: Task) -> dict[str, Any]:
+        row: dict[str, Any] = {"upid": t.upid, "node": t.node, "type": t.kind, "id": t.target, "user": t.user, "starttime": int(t.start)}
+        return {**row, "status": "RUNNING"} if self.c.running(t) else {**row, "status": t.status, "endtime": int(t.end)}
+
+    def get_nodes_node_tasks(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        source = p.get("source", "archive")
+        found = []
+        for t in reversed(self.c.tasks.values()):
+            live = self.c.running(t)
+            if t.node != w["node"] or t.user != self.c.token or (source == "archive" and live) or (source == "active" and not live):
+                continue
+            if p.get("vmid", t.target) != t.target or p.get("typefilter", t.kind) != t.kind or t.start < float(p.get("since", 0)):
+                continue
+            found.append(self._task(t))
+        return found[: int(p.get("limit", 50))]
+
+    def _find(self, w: dict[str, str]) -> Task:
+        t = self.c.tasks.get(w["upid"])
+        if t is None or t.node != w["node"] or t.user != self.c.token:
+            raise Error(500, f"unable to find task {w['upid']}" if t is None else "Permission check failed (/nodes, Sys.Audit)")
+        return t
+
+    def get_nodes_node_tasks_upid_status(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        t = self._find(w)
+        row = {k: v for k, v in self._task(t).items() if k not in ("status", "endtime")}
+        return {**row, "status": "running"} if self.c.running(t) else {**row, "status": "stopped", "exitstatus": t.status or "OK"}
+
+    def get_nodes_node_tasks_upid_log(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        t = self._find(w)
+        lines = t.log + ([] if self.c.running(t) else [f"TASK {t.status or 'OK'}"])
+        return [{"n": i + 1, "t": text} for i, text in enumerate(lines)][: int(p.get("limit", 50)) or None]
+
+    def delete_nodes_node_tasks_upid(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        t = self._find(w)
+        self.undo(t)
+        t.effect, t.end, t.status = None, self.c.clock.now(), "interrupted by signal"
+
+    def undo(self, task: Task) -> None:
+        """A task that fails cleans up behind itself."""
+        if task.kind == "qmclone":
+            new = re.search(r"with ID (\d+)", " ".join(task.log))
+            if new and self.c.vms.get(int(new.group(1)), Vm(0, "", {})).temporary:
+                del self.c.vms[int(new.group(1))]
+
+    # -- reading a machine ------------------------------------------------------------------------
+    def get_vm_config(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm = self.vm(w)
+        if vm.temporary:
+            return {"lock": "clone", "digest": self.c.digest(vm)}
+        merged: dict[str, Any] = dict(vm.config)
+        if p.get("current") != "1":
+            for key, value in vm.pending.items():
+                merged.pop(key, None)
+                if value is not None:
+                    merged[key] = value
+        if "cipassword" in merged:
+            merged["cipassword"] = "**********"
+        return {**merged, "digest": self.c.digest(vm)}
+
+    def get_vm_pending(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm = self.vm(w)
+        rows = []
+        for key in sorted({*vm.config, *vm.pending}):
+            row: dict[str, Any] = {"key": key}
+            if key in vm.config:
+                row["value"] = "**********" if key == "cipassword" else vm.config[key]
+            if key in vm.pending:
+                if vm.pending[key] is None:
+                    row["delete"] = 1
+                else:
+                    row["pending"] = vm.pending[key]
+            rows.append(row)
+        return rows
+
+    def get_vm_status_current(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm = self.vm(w)
+        on = vm.status == "running"
+        found: dict[str, Any] = {"status": "running" if vm.status in ("running", "paused") else "stopped", "vmid": vm.vmid,
+                                 "uptime": int(self.c.clock.now() - vm.started) if on else 0, "qmpstatus": vm.status, "ha": {"managed": 0}}
+        return {**found, "lock": vm.lock} if vm.lock else found
+
+    # -- changing a machine -----------------------------------------------------------------------
+    def put_vm_config(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm = self.vm(w)
+        gone = [k for k in p.pop("delete", "").split(",") if k]
+        digest = p.pop("digest", "")
+        for key in [*p, *gone]:
+            privilege = next(name for pattern, name in schema.CONFIG_PRIVILEGES if pattern.search(key))
+            if re.match(r"^(ide|sata|scsi)\d$", key) and ("media=cdrom" in p.get(key, "")):
+                privilege = "VM.Config.CDROM"
+            self.c.need(f"/vms/{vm.vmid}", privilege)
+        self.unlocked(vm)
+        if digest and digest != self.c.digest(vm):
+            raise Error(500, "checksum mismatch (file change by other user?)")
+        memory = int(p.get("memory", vm.config.get("memory", "512")))
+        if int(p.get("balloon", vm.config.get("balloon", 0))) > memory and "balloon" not in gone:
+            raise Error(400, "Parameter verification failed.", {"balloon": "balloon value too large (must be smaller than assigned memory)"})
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", p.get("name", "x")):
+            raise Error(400, "Parameter verification failed.", {"name": "invalid format - value does not look like a valid DNS name"})
+        for key, value in p.items():
+            self._set(vm, key, value)
+        for key in gone:
+            if vm.status == "stopped" or IMMEDIATE.match(key):
+                vm.config.pop(key, None)
+                vm.pending.pop(key, None)
+            elif key in vm.config:
+                vm.pending[key] = None
+
+    def _set(self, vm: Vm, key: str, value: str) -> None:
+        if key.startswith("net") and not MAC.search(value):
+            model, _, rest = value.partition(",")
+            value = f"{model}={new_mac()},{rest}"
+        if key == "cipassword" and not re.match(r"^\$(1|5|6|2a|2y)\$", value):
+            value = f"$5${secrets.token_hex(8)}$hashed"
+        if key == "sshkeys":
+            if not re.match(r"^(ssh-|ecdsa-)", unquote(value)):
+                raise Error(400, "Parameter verification failed.", {"sshkeys": "SSH public key validation error"})
+            value = unquote(value)
+        if re.match(r"^(scsi|virtio|sata|ide)\d$", key) and re.match(r"^[\w-]+:\d+", value) and "media=cdrom" not in value:
+            storage, _, size = value.partition(":")
+            number = len([v for v in self.c.volumes if v.startswith(f"{storage}:vm-{vm.vmid}-")])
+            if key in vm.config:
+                vm.config[f"unused{number}"] = vm.config[key].split(",")[0]
+            volume = f"{storage}:vm-{vm.vmid}-disk-{number + 1}"
+            self.c.volumes[volume] = int(size) * GIB
+            value = f"{volume},size={size}G"
+        if key == "tags":
+            value = ";".join(sorted({t.lower() for t in re.split(r"[;, ]+", value) if t}))
+        if vm.status == "stopped" or IMMEDIATE.match(key) or value == vm.config.get(key):
+            vm.config[key] = value
+            vm.pending.pop(key, None)
+        else:
+            vm.pending[key] = value
+
+    def put_vm_resize(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm = self.vm(w)
+        self.unlocked(vm)
+        if p["disk"] not in vm.config:
+            raise Error(400, "Parameter verification failed.", {"disk": f"disk '{p['disk']}' does not exist"})
+        match = re.fullmatch(r"(\+?)(\d+)([KMGT]?)", p["size"])
+        if not match:
+            raise Error(400, "Parameter verification failed.", {"size": "value does not match the regex pattern"})
+
+        def effect() -> None:
+            line = vm.config[p["disk"]]
+            wanted = int(match.group(2)) * SIZES[match.group(3)] + (size_of(line) if match.group(1) else 0)
+            if wanted < size_of(line):
+                raise Error(500, "shrinking disks is not supported")
+            vm.config[p["disk"]] = re.sub(r"size=\w+", f"size={wanted // GIB}G", line)
+
+        return self.c.start_task("resize", vm.node, vm.vmid, effect)
+
+    def post_vm_clone(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        source, new = self.vm(w), int(p["newid"])
+        self.c.need(f"/vms/{new}", "VM.Allocate")
+        self.unlocked(source)
+        full = p.get("full", "0" if source.template else "1") == "1"
+        if not full and "storage" in p:
+            raise Error(400, "Parameter verification failed.", {"storage": "parameter 'storage' not allowed for linked clones"})
+        storage = self.c.storages.get(p.get("storage", "local-lvm"))
+        if storage is None or source.node not in storage.nodes:
+            raise Error(500, f"storage '{p.get('storage')}' does not exist")
+        self.c.need(f"/storage/{storage.name}", "Datastore.AllocateSpace")
+        if new in self.c.vms:
+            raise Error(500, f"unable to create VM {new}: config file already exists")
+        busy = [t for t in self.c.tasks.values() if t.kind == "qmclone" and self.c.running(t) and t.node == source.node]
+        line = f"create {'full' if full else 'linked'} clone of drive scsi0 ({source.config['scsi0'].split(',')[0]})"
+        log = [f"creating a clone of VM {source.vmid} with ID {new}", line]
+        if len(busy) >= self.c.parallel_allocations:
+            task = self.c.start_task("qmclone", source.node, source.vmid, None, log, 0.0)
+            self.c.tasks[task].status = f"clone failed: can't lock file '/var/lock/pve-manager/pve-storage-{storage.name}' - got timeout"
+            return task
+        made = Vm(new, source.node, {"lock": "clone"}, temporary=True)
+        self.c.vms[new] = made
+
+        def effect() -> None:
+            config = {k: v for k, v in copy.deepcopy(source.config).items() if k != "lock" and not k.startswith("unused")}
+            for key in list(config):
+                if key.startswith("net"):
+                    config[key] = MAC.sub(new_mac(), config[key])
+                if isinstance(config[key], str):
+                    config[key] = config[key].replace(f"base-{source.vmid}-", f"vm-{new}-").replace(f"vm-{source.vmid}-", f"vm-{new}-")
+            config["smbios1"] = re.sub(r"uuid=[^,]+", f"uuid={uuid.uuid4()}", config["smbios1"])
+            config |= {k: p[k] for k in ("name", "description") if k in p}
+            made.config, made.temporary, made.rules = config, False, copy.deepcopy(source.rules)
+            made.ipsets, made.firewall = copy.deepcopy(source.ipsets), dict(source.firewall)
+            storage.used += size_of(config["scsi0"])
+            self.c.volumes[config["scsi0"].split(",")[0]] = size_of(config["scsi0"])
+
+        return self.c.start_task("qmclone", source.node, source.vmid, effect, log)
+
+    # -- power ------------------------------------------------------------------------------------
+    def post_vm_status_start(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm = self.vm(w)
+
+        def effect() -> None:
+            if vm.lock:
+                raise Error(500, f"VM is locked ({vm.lock})")
+            if vm.status != "stopped":
+                raise Error(500, f"VM {vm.vmid} already running")
+            self._boot(vm)
+
+        return self.c.start_task("qmstart", vm.node, vm.vmid, effect)
+
+    def _boot(self, vm: Vm) -> None:
+        for key, value in vm.pending.items():
+            vm.config.pop(key, None)
+            if value is not None:
+                vm.config[key] = value
+        vm.pending.clear()
+        vm.status, vm.started = "running", self.c.clock.now()
+
+    def post_vm_status_stop(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm = self.vm(w)
+        if p.get("overrule-shutdown") == "1":
+            for t in self.c.tasks.values():
+                if t.kind == "qmshutdown" and t.target == str(vm.vmid) and self.c.running(t):
+                    t.effect, t.end, t.status = None, self.c.clock.now(), "interrupted by signal"
+        return self.c.start_task("qmstop", vm.node, vm.vmid, lambda: self._off(vm))
+
+    def _off(self, vm: Vm) -> None:
+        if vm.lock:
+            raise Error(500, f"VM is locked ({vm.lock})")
+        if vm.status != "stopped":
+            self._boot(vm)
+            vm.status = "stopped"
+
+    def post_vm_status_shutdown(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm = self.vm(w)
+
+        def effect() -> None:
+            if vm.status == "stopped":
+                return
+            if not vm.acpi and p.get("forceStop") != "1":
+                raise Error(500, "VM quit/powerdown failed - got timeout")
+            self._off(vm)
+
+        wait = float(p.get("timeout", 60)) if not vm.acpi and vm.status != "stopped" else None
+        return self.c.start_task("qmshutdown", vm.node, vm.vmid, effect, end_in=wait)
+
+    def post_vm_status_reboot(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm = self.vm(w)
+        if vm.status == "stopped":
+            raise Error(500, f"VM {vm.vmid} not running")
+        return self.c.start_task("qmreboot", vm.node, vm.vmid, lambda: self._boot(vm))
+
+    def delete_vm(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm = self.vm(w)
+        if vm.status != "stopped":
+            raise Error(500, f"VM {vm.vmid} is running - destroy failed")
+        if vm.config.get("protection") == "1":
+            raise Error(500, f"can't remove VM {vm.vmid} - protection mode enabled")
+
+        def effect() -> None:
+            if vm.lock:
+                raise Error(500, f"VM is locked ({vm.lock})")
+            self.c.vms.pop(vm.vmid, None)
+            for volume in [v for v in self.c.volumes if f":vm-{vm.vmid}-" in v]:
+                del self.c.volumes[volume]
+
+        return self.c.start_task("qmdestroy", vm.node, vm.vmid, effect)
+
+    # -- firewall ---------------------------------------------------------------------------------
+    def get_vm_firewall_options(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        return dict(self.vm(w).firewall)
+
+    def put_vm_firewall_options(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        self.vm(w).firewall.update({k: v for k, v in p.items() if k not in ("digest", "delete")})
+
+    def get_vm_firewall_rules(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        return [{**r, "pos": i} for i, r in enumerate(self.vm(w).rules)]
+
+    def delete_vm_firewall_rules_pos(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        rules = self.vm(w).rules
+        if int(w["pos"]) >= len(rules):
+            raise Error(500, f"no rule at position {w['pos']}")
+        del rules[int(w["pos"])]
+
+    def post_vm_firewall_ipset(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        sets = self.vm(w).ipsets
+        if p["name"] in sets:
+            raise Error(400, "Parameter verification failed.", {"name": f"IPSet '{p['name']}' already exists"})
+        sets[p["name"]] = []
+
+    def _set_of(self, w: dict[str, str]) -> list[str]:
+        sets = self.vm(w).ipsets
+        if w["name"] not in sets:
+            raise Error(500, f"no such IPSet '{w['name']}'")
+        return sets[w["name"]]
+
+    def get_vm_firewall_ipset_name(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        return [{"cidr": c} for c in self._set_of(w)]
+
+    def post_vm_firewall_ipset_name(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        found = self._set_of(w)
+        if p["cidr"] in found:
+            raise Error(400, "Parameter verification failed.", {"cidr": f"address '{p['cidr']}' already exists"})
+        found.append(p["cidr"])
+
+    def delete_vm_firewall_ipset_name_cidr(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        found = self._set_of(w)
+        if w["cidr"] not in found:
+            raise Error(500, f"no such IP/Network {w['cidr']}")
+        found.remove(w["cidr"])
+
+
+def jitter(low: float, high: float) -> float:
+    """A task length for benchmarks."""
+    return random.uniform(low, high)

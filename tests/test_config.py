@@ -1,0 +1,109 @@
+"""Broken configurations: path and code of each fault, and several faults together."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge import config
+from bridge.errors import ConfigError
+from tests.configs import KEY, raw_config
+
+
+def broken(path: str, value: Any) -> dict[str, Any]:
+    """The good configuration with one value changed (`...` removes it)."""
+    raw = copy.deepcopy(raw_config())
+    *parents, last = path.split("/")
+    at: Any = raw
+    for part in parents:
+        at = at[int(part)] if isinstance(at, list) else at.setdefault(part, {})
+    if value is ...:
+        del at[last]
+    else:
+        at[last] = value
+    return raw
+
+
+CASES = [
+    ("stoer", {}, "stoer", "unknown_key"),
+    ("store/secret_key", ..., "store.secret_key", "missing"),
+    ("store/secret_key", "short", "store.secret_key", "invalid"),
+    ("store/secret_key", "env:VMBRIDGE_NO_SUCH", "store.secret_key", "env_missing"),
+    ("store/secret_key", "file:/no/such/file", "store.secret_key", "file_missing"),
+    ("store/pth", "x", "store.pth", "unknown_key"),
+    ("web/listen", "8080", "web.listen", "invalid"),
+    ("web/public_url", "not a url", "web.public_url", "invalid"),
+    ("worker/per_node", 0, "worker.per_node", "invalid"),
+    ("metrics/listen", "everywhere", "metrics.listen", "invalid"),
+    ("whmcs", {}, "whmcs", "missing"),
+    ("whmcs/main/system_url", ..., "whmcs.main.system_url", "missing"),
+    ("whmcs/main/system_url", "http://billing.example.com", "whmcs.main.system_url", "not_https"),
+    ("whmcs/main/api_secret", ..., "whmcs.main.api_secret", "missing"),
+    ("whmcs/main/keys", [], "whmcs.main.keys", "invalid"),
+    ("whmcs/main/keys/0/secret", "short", "whmcs.main.keys[0].secret", "invalid"),
+    ("whmcs/main/hold_welcome_mail", "maybe", "whmcs.main.hold_welcome_mail", "invalid"),
+    ("servers/pve1/driver", ..., "servers.pve1.driver", "missing"),
+    ("servers/pve1/driver", "vmware", "servers.pve1.driver", "unknown_driver"),
+    ("servers/pve1/endpoint", "http://pve.test:8006", "servers.pve1.endpoint", "invalid"),
+    ("servers/pve1/token_id", "root", "servers.pve1.token_id", "invalid"),
+    ("servers/pve1/vm_ids", "many", "servers.pve1.vm_ids", "invalid"),
+    ("servers/pve1/vm_ids", "200-100", "servers.pve1.vm_ids", "invalid"),
+    ("servers/Bad Name", {"driver": "proxmox"}, "servers.Bad Name", "bad_name"),
+    ("plans/kvm-s/server", "pve9", "plans.kvm-s.server", "unknown_server"),
+    ("plans/kvm-s/cores", "two", "plans.kvm-s.cores", "invalid"),
+    ("plans/kvm-s/cores", 0, "plans.kvm-s.cores", "invalid"),
+    ("plans/kvm-s/corse", 2, "plans.kvm-s.corse", "unknown_key"),
+    ("plans/kvm-s/clone", "half", "plans.kvm-s.clone", "invalid"),
+    ("plans/kvm-s/templates", [], "plans.kvm-s.templates", "invalid"),
+    ("plans/kvm-s/pools", ["nowhere"], "plans.kvm-s.pools[0]", "unknown_pool"),
+    ("plans/kvm-s/allow", ["flying"], "plans.kvm-s.allow[0]", "invalid"),
+    ("pools/public-v4/ranges", ["203.0.113.9-203.0.113.5"], "pools.public-v4.ranges", "invalid"),
+    ("pools/public-v4/ranges", ["2001:db8::1"], "pools.public-v4.ranges", "invalid"),
+    ("pools/public-v4/prefix", 64, "pools.public-v4.prefix", "invalid"),
+    ("pools/public-v4/gateway", "gate", "pools.public-v4.gateway", "invalid"),
+    ("pools/other", {"ranges": ["203.0.113.20"], "prefix": 24, "gateway": "203.0.113.1"}, "pools.other.ranges[0]", "overlap"),
+    ("dns/113.0.203.in-addr.arpa", {"provider": "powerdns"}, "dns.113.0.203.in-addr.arpa.provider", "unknown_provider"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "where", "code"), CASES)
+def test_a_fault_is_named(path: str, value: Any, where: str, code: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.from_dict(broken(path, value))
+    assert (where, code) in [(p, c) for p, c, _ in caught.value.faults]
+
+
+def test_faults_are_reported_together() -> None:
+    raw = raw_config(store={}, web={"listen": "x"}, nonsense={})
+    with pytest.raises(ConfigError) as caught:
+        config.from_dict(raw)
+    assert {p for p, _, _ in caught.value.faults} >= {"store.secret_key", "web.listen", "nonsense"}
+
+
+def test_a_near_key_is_suggested_and_secrets_are_not_printed() -> None:
+    raw = broken("whmcs/main/api_secert", "hush-hush-hush")
+    with pytest.raises(ConfigError) as caught:
+        config.from_dict(raw)
+    assert "did you mean 'api_secret'?" in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+def test_duplicate_key_ids_between_installations() -> None:
+    raw = raw_config()
+    raw["whmcs"]["second"] = raw["whmcs"]["main"]
+    with pytest.raises(ConfigError) as caught:
+        config.from_dict(raw)
+    assert "duplicate_key" in [c for _, c, _ in caught.value.faults]
+
+
+def test_the_example_is_valid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret.key").write_text(KEY)
+    for name in ("WHMCS_API_ID", "WHMCS_API_SECRET", "VMBRIDGE_SHIM_SECRET", "PVE1"):
+        monkeypatch.setenv(name, "a-long-enough-secret")
+    text = (Path(__file__).parent.parent / "config.example.toml").read_text()
+    path = tmp_path / "config.toml"
+    path.write_text(text.replace("/etc/vmbridge/secret.key", str(tmp_path / "secret.key")))
+    assert config.load(path).plans["kvm-s"].server == "pve1"

@@ -1,0 +1,115 @@
+"""Crash matrix in process: the worker dies before and after every upstream call, at every step border, and around
+every delivery. The end must equal the undisturbed end. Time is held; a new engine takes over the same file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.world import World
+
+VERBS = ("create", "suspend", "unsuspend", "terminate")
+REPEATED_MAIL = "event.ready.answered"  # between WHMCS's answer and its record: the only place where a mail may come twice
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of ours may catch this."""
+
+
+def prepared(path: Path, verb: str) -> World:
+    """A world where `verb` has just been ordered."""
+    world = World(path)
+    for before in VERBS[: VERBS.index(verb)] if verb != "terminate" else ("create",):
+        world.order(before)
+        world.run()
+    world.cluster.calls.clear()
+    world.whmcs.sent.clear()
+    world.order(verb)
+    return world
+
+
+def outcome(world: World) -> dict[str, Any]:
+    """What has to be the same whatever happened on the way."""
+    vms = {
+        vm.vmid: {
+            "status": vm.status, "ipsets": vm.ipsets, "firewall": vm.firewall, "rules": vm.rules,
+            **{k: v for k, v in vm.config.items() if k not in ("smbios1", "net0", "description", "cipassword")},
+            "uuid_is_ours": world.store.service(1).uuids[0] in vm.config.get("smbios1", ""),
+            "mac_is_ours": world.store.service(1).mac in vm.config.get("net0", ""),
+        }
+        for vm in world.cluster.vms.values() if not vm.template
+    }
+    return {
+        "vms": vms, "volumes": sorted(world.cluster.volumes), "mails": world.whmcs.mails(), "pending": [],
+        "addresses": [(a["address"], a["service"], a["free_at"] is not None) for a in world.store.taken_addresses()],
+        "states": [o.state.value for o in world.store.operations_of(None)],
+        "service": (world.store.service(1).desired, world.store.service(1).provisioned),
+    }
+
+
+def run_killed(world: World, kill_calls: tuple[str, int] | None, kill_border: int | None) -> str:
+    """Run, die once at the given place, go on with a new process; returns the name of the border."""
+    seen, where = 0, ""
+
+    def on_call(phase: str, index: int, method: str, path: str) -> None:
+        nonlocal where
+        if kill_calls == (phase, index) and not where:
+            where = f"{phase} {method} {path}"
+            raise Killed
+
+    def border(name: str) -> None:
+        nonlocal seen, where
+        seen += 1
+        if seen == kill_border and not where:
+            where = name
+            raise Killed
+
+    world.cluster.on_call, world.border = on_call, border
+    world.start()
+    while True:
+        try:
+            world.run()
+            return where
+        except Killed:
+            world.restart()
+
+
+def places(path: Path, verb: str) -> Iterator[tuple[tuple[str, int] | None, int | None]]:
+    world = prepared(path, verb)
+    borders: list[str] = []
+    world.border = borders.append
+    world.start()
+    world.run()
+    for index in range(1, len(world.cluster.calls) + 1):
+        yield ("before", index), None
+        yield ("after", index), None
+    for index in range(1, len(borders) + 1):
+        yield None, index
+    world.close()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_killed_anywhere_ends_the_same(verb: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    reference = prepared(tmp_path_factory.mktemp("ref"), verb)
+    reference.run()
+    wanted = outcome(reference)
+    assert wanted["states"][0] == "done"
+    reference.close()
+    count = 0
+    for calls, border in places(tmp_path_factory.mktemp("count"), verb):
+        world = prepared(tmp_path_factory.mktemp("kill"), verb)
+        where = run_killed(world, calls, border)
+        assert where, (calls, border)
+        found = outcome(world)
+        if where == REPEATED_MAIL:
+            assert found["mails"] == wanted["mails"] * 2
+            found["mails"] = wanted["mails"]
+        assert found == wanted, f"killed at {where}"
+        clones = [p for m, p in world.cluster.mutations() if p.endswith("/clone")]
+        assert len(clones) <= (2 if "before" in where else 1), where
+        world.close()
+        count += 1
+    assert count > 15

@@ -1,0 +1,127 @@
+<?php
+
+/** The client's product page in a Bootstrap 4 and a Bootstrap 3 frame of our own, and a small admin page. */
+
+function theme()
+{
+    return ($_GET['theme'] ?? '') === 'six' || ($_COOKIE['theme'] ?? '') === 'six' ? 'six' : 'twenty-one';
+}
+
+function smarty()
+{
+    foreach (['/usr/share/php/smarty4/Smarty.class.php', '/usr/share/php/smarty3/Smarty.class.php'] as $file) {
+        if (is_file($file)) {
+            restore_error_handler(); // the library's own deprecations are not ours
+            error_reporting(E_ALL & ~E_DEPRECATED);
+            require_once $file;
+            break;
+        }
+    }
+    $smarty = new Smarty();
+    $smarty->setCompileDir(state_dir() . '/templates_c');
+    $smarty->muteUndefinedOrNullWarnings();
+    $smarty->assign('template', theme());
+    $GLOBALS['smarty'] = $smarty;
+    return $smarty;
+}
+
+function rendered(Smarty $smarty, $template, array $vars)
+{
+    $smarty->assign($vars);
+    return $smarty->fetch(__DIR__ . '/../../whmcs-shim/modules/servers/vmbridge/' . $template);
+}
+
+function client_area()
+{
+    $id = (int) ($_REQUEST['id'] ?? 0);
+    $state = state();
+    if (!isset($state['services'][$id]) || $state['services'][$id]['userid'] !== $_SESSION['uid']) {
+        $links = '';
+        foreach (array_keys($state['services']) as $known) {
+            $links .= '<li><a href="/clientarea.php?action=productdetails&amp;id=' . (int) $known . '">Service ' . (int) $known . '</a></li>';
+        }
+        http_response_code($id ? 404 : 200);
+        frame('Services', '<ul>' . $links . '</ul>');
+        return;
+    }
+    if (theme() === 'six' && isset($_GET['theme'])) {
+        setcookie('theme', 'six');
+    }
+    $smarty = smarty();
+    load_module();
+    $message = '';
+    if (($_REQUEST['modop'] ?? '') === 'custom') {
+        $message = custom($id, (string) ($_REQUEST['a'] ?? ''), $smarty);
+        if ($message === null) {
+            return;
+        }
+    }
+    $found = vmbridge_ClientArea(params($id));
+    $dedicated = ['dedicatedip' => $state['services'][$id]['properties']['Dedicated IP'] ?? ''];
+    $html = isset($found['tabOverviewModuleOutputTemplate'])
+        ? rendered($smarty, $found['tabOverviewModuleOutputTemplate'], $found['templateVariables'] + $dedicated) : '';
+    frame('Product details', $message . '<div class="module-client-area">' . $html . '</div>');
+}
+
+/** modop=custom: null when a page was printed, else the banner. */
+function custom($id, $suffix, Smarty $smarty)
+{
+    $allowed = array_merge(array_values(vmbridge_ClientAreaCustomButtonArray()), vmbridge_ClientAreaAllowedFunctions());
+    if (!in_array($suffix, $allowed, true)) {
+        return '<div class="alert alert-danger">Access Denied</div>';
+    }
+    if ($_SERVER['REQUEST_METHOD'] === 'POST' && !hash_equals(generate_token(), (string) ($_POST['token'] ?? ''))) {
+        http_response_code(403);
+        return '<div class="alert alert-danger">Invalid token</div>';
+    }
+    $result = call_user_func('vmbridge_' . $suffix, params($id));
+    if (is_array($result)) {
+        frame('Server', rendered($smarty, $result['templatefile'] . '.tpl', $result['vars']));
+        return null;
+    }
+    return $result === 'success' ? '<div class="alert alert-success">Done.</div>'
+        : '<div class="alert alert-danger">' . htmlspecialchars($result) . '</div>';
+}
+
+function admin_page()
+{
+    define('ADMINAREA', true);
+    $_SESSION['adminid'] = 1;
+    $id = (int) ($_REQUEST['id'] ?? 0);
+    load_module();
+    $message = '';
+    $suffix = (string) ($_POST['a'] ?? '');
+    if (in_array($suffix, vmbridge_AdminCustomButtonArray(), true)) {
+        $message = htmlspecialchars((string) call_user_func('vmbridge_' . $suffix, params($id)));
+    } elseif (in_array($suffix, ['CreateAccount', 'SuspendAccount', 'UnsuspendAccount', 'TerminateAccount'], true)) {
+        $message = htmlspecialchars(run_module($id, $suffix));
+    }
+    unset($_SESSION['adminid']);
+    $buttons = '';
+    $all = ['Create' => 'CreateAccount', 'Suspend' => 'SuspendAccount', 'Unsuspend' => 'UnsuspendAccount', 'Terminate' => 'TerminateAccount'];
+    foreach ($all + vmbridge_AdminCustomButtonArray() as $label => $name) {
+        $buttons .= '<button class="btn btn-default btn-light" name="a" value="' . $name . '">' . $label . '</button> ';
+    }
+    $fields = '';
+    foreach (vmbridge_AdminServicesTabFields(params($id)) as $label => $html) {
+        $fields .= '<h3>' . htmlspecialchars($label) . '</h3>' . $html;
+    }
+    frame('Service ' . $id, ($message ? '<div class="alert alert-info">' . $message . '</div>' : '')
+        . '<form method="post" action="/admin/service.php?id=' . $id . '">' . $buttons . $fields . '</form>');
+}
+
+function frame($title, $html)
+{
+    $six = theme() === 'six';
+    $css = $six ? 'bootstrap3/dist/css/bootstrap.min.css' : 'bootstrap4/dist/css/bootstrap.min.css';
+    $links = is_file(__DIR__ . '/../../node_modules/' . $css) ? '<link rel="stylesheet" href="/assets/' . $css . '">'
+        . '<link rel="stylesheet" href="/assets/@fortawesome/fontawesome-free/css/all.min.css">' : '';
+    $card = $six ? ['panel panel-default', 'panel-body'] : ['card', 'card-body'];
+    echo '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        . '<link rel="icon" href="data:,"><title>' . htmlspecialchars($title) . '</title>' . $links
+        . '<style>body{background:#f4f5f7;margin:0;font-family:system-ui,sans-serif}.wrap{max-width:960px;margin:24px auto;padding:0 12px}'
+        . '.card,.panel{background:#fff;border:1px solid #ddd;border-radius:4px}.card-body,.panel-body{padding:20px}'
+        . '@media (prefers-color-scheme:dark){body{background:#15181c;color:#e6e8ea}.card,.panel{background:#1e2228;border-color:#343a42;color:inherit}a{color:#79b8ff}}'
+        . '</style></head><body class="' . ($six ? 'six' : 'twenty-one') . '"><div class="wrap"><h1 style="font-size:1.4em">' . htmlspecialchars($title)
+        . '</h1><div class="' . $card[0] . '"><div class="' . $card[1] . '">' . $html . '</div></div></div></body></html>';
+}

@@ -1,0 +1,49 @@
+<?php
+
+/**
+ * A host page that behaves like WHMCS where the shim can tell the difference. Run by PHP's own server:
+ *   VMBRIDGE_HOST_STATE=dir php -S 127.0.0.1:PORT tests/whmcs_host/router.php
+ * `dir/host.json` is the server record and the API credential; `dir/state.json` services, mails and logs.
+ */
+
+error_reporting(E_ALL);
+set_error_handler(function ($no, $text, $file, $line) {
+    throw new ErrorException($text, 0, $no, $file, $line);
+});
+require __DIR__ . '/whmcs.php';
+require __DIR__ . '/pages.php';
+
+session_save_path(state_dir());
+ini_set('session.use_cookies', '0');
+session_id('demo');
+session_start();
+$_SESSION['uid'] = 7;
+$path = parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH);
+
+if ($path === '/health') {
+    echo 'ok';
+} elseif ($path === '/includes/api.php') {
+    remote_api($_POST);
+} elseif ($path === '/test/order') {
+    json_reply(order(json_decode(file_get_contents('php://input'), true)));
+} elseif ($path === '/test/module') {
+    $call = json_decode(file_get_contents('php://input'), true);
+    unset($_SESSION['uid']);
+    json_reply(['result' => run_module((int) $call['serviceid'], $call['action'])]);
+} elseif ($path === '/test/call') {
+    $call = json_decode(file_get_contents('php://input'), true);
+    load_module();
+    json_reply(['result' => call_user_func('vmbridge_' . $call['function'], isset($call['serviceid']) ? params((int) $call['serviceid']) : server_params())]);
+} elseif ($path === '/test/log') {
+    json_reply(state());
+} elseif ($path === '/clientarea.php' || $path === '/') {
+    client_area();
+} elseif ($path === '/admin/service.php') {
+    admin_page();
+} elseif (preg_match('#^/assets/([\w./-]+)$#', $path, $m) && strpos($m[1], '..') === false && is_file(__DIR__ . '/../../node_modules/' . $m[1])) {
+    header('Content-Type: ' . (substr($m[1], -4) === '.css' ? 'text/css' : 'application/octet-stream'));
+    readfile(__DIR__ . '/../../node_modules/' . $m[1]);
+} else {
+    http_response_code(404);
+    echo 'not found';
+}

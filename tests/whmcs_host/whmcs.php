@@ -1,0 +1,251 @@
+<?php
+
+/** WHMCS's globals, models, hooks and APIs as far as the shim uses them; everything is recorded in state.json. */
+
+namespace WHMCS\Database {
+    class Capsule
+    {
+        private $table;
+        private $id = 0;
+
+        public static function table($name)
+        {
+            $made = new self();
+            $made->table = $name;
+            return $made;
+        }
+
+        public function where($column, $value)
+        {
+            $this->id = $value;
+            return $this;
+        }
+
+        public function value($column)
+        {
+            $rows = ['tblproducts' => [1 => ['welcomeemail' => 5], 2 => ['welcomeemail' => 0]], 'tblemailtemplates' => [5 => ['name' => 'VPS Welcome Email']]];
+            return $rows[$this->table][$this->id][$column] ?? null;
+        }
+    }
+}
+
+namespace WHMCS\Service {
+    class Service
+    {
+        public $id;
+        public $domainstatus;
+        public $serviceProperties;
+
+        public function __construct($id, $status)
+        {
+            $this->id = $id;
+            $this->domainstatus = $status;
+            $this->serviceProperties = new Properties($id);
+        }
+    }
+
+    class Properties
+    {
+        private $id;
+
+        public function __construct($id)
+        {
+            $this->id = $id;
+        }
+
+        public function save(array $values)
+        {
+            \change_state(function (&$state) use ($values) {
+                foreach ($values as $name => $value) {
+                    $state['services'][$this->id]['properties'][$name] = $value;
+                }
+            });
+        }
+
+        public function get($name)
+        {
+            return \state()['services'][$this->id]['properties'][$name] ?? '';
+        }
+    }
+}
+
+namespace {
+    define('WHMCS', true);
+    $GLOBALS['hooks'] = [];
+
+    function state_dir()
+    {
+        return getenv('VMBRIDGE_HOST_STATE');
+    }
+
+    function state()
+    {
+        $file = state_dir() . '/state.json';
+        return is_file($file) ? json_decode(file_get_contents($file), true) : ['services' => [], 'mails' => [], 'mail_log' => [], 'module_log' => [], 'activity' => [], 'api' => []];
+    }
+
+    function change_state(callable $change)
+    {
+        $lock = fopen(state_dir() . '/state.lock', 'c');
+        flock($lock, LOCK_EX);
+        $state = state();
+        $change($state);
+        file_put_contents(state_dir() . '/state.json.new', json_encode($state));
+        rename(state_dir() . '/state.json.new', state_dir() . '/state.json');
+        flock($lock, LOCK_UN);
+    }
+
+    function host()
+    {
+        return json_decode(file_get_contents(state_dir() . '/host.json'), true);
+    }
+
+    function json_reply($value)
+    {
+        header('Content-Type: application/json');
+        echo json_encode($value);
+    }
+
+    // -- WHMCS's globals --------------------------------------------------------------------------
+    function add_hook($point, $priority, callable $function)
+    {
+        $GLOBALS['hooks'][$point][] = $function;
+    }
+
+    function run_hooks($point, array $vars)
+    {
+        $found = [];
+        foreach ($GLOBALS['hooks'][$point] ?? [] as $function) {
+            $found = array_merge($found, (array) $function($vars));
+        }
+        return $found;
+    }
+
+    function logModuleCall($module, $action, $request, $response, $processed = '', $mask = [])
+    {
+        $line = str_replace(array_filter($mask), '***', json_encode([$action, $request, $response], JSON_UNESCAPED_SLASHES));
+        change_state(function (&$state) use ($line) {
+            $state['module_log'][] = $line;
+        });
+    }
+
+    function logActivity($text, $client = 0)
+    {
+        change_state(function (&$state) use ($text) {
+            $state['activity'][] = $text;
+        });
+    }
+
+    function generate_token($kind = 'form')
+    {
+        return 'token-' . substr(hash('sha256', session_id()), 0, 20);
+    }
+
+    function load_module()
+    {
+        require_once __DIR__ . '/../../whmcs-shim/modules/servers/vmbridge/vmbridge.php';
+        require_once __DIR__ . '/../../whmcs-shim/modules/servers/vmbridge/hooks.php';
+    }
+
+    // -- services ---------------------------------------------------------------------------------
+    function order(array $wish)
+    {
+        change_state(function (&$state) use ($wish) {
+            $state['services'][$wish['serviceid']] = $wish + [
+                'userid' => 7, 'pid' => 1, 'domain' => 'vm-' . $wish['serviceid'] . '.example.com', 'status' => 'Pending',
+                'password' => 'Welcome-42-pass', 'configoption1' => 'kvm-s', 'properties' => [], 'configoptions' => [],
+            ];
+        });
+        return ['result' => 'success'];
+    }
+
+    function server_params()
+    {
+        $server = host()['server'];
+        return [
+            'server' => true, 'serverid' => 1, 'serverip' => '', 'serverhostname' => $server['hostname'], 'serverport' => $server['port'],
+            'serversecure' => $server['secure'], 'serverhttpprefix' => $server['secure'] ? 'https' : 'http',
+            'serverusername' => $server['username'], 'serverpassword' => $server['password'], 'serveraccesshash' => $server['accesshash'],
+        ];
+    }
+
+    function params($id)
+    {
+        $service = state()['services'][$id];
+        $found = server_params() + [
+            'serviceid' => $id, 'accountid' => $id, 'userid' => $service['userid'], 'pid' => $service['pid'], 'domain' => $service['domain'],
+            'username' => 'vm' . $id, 'password' => $service['password'], 'status' => $service['status'], 'moduletype' => 'vmbridge',
+            'producttype' => 'server', 'configoptions' => $service['configoptions'], 'customfields' => ['vmbridge_id' => $service['properties']['vmbridge_id'] ?? ''],
+            'clientsdetails' => ['firstname' => 'Ada', 'lastname' => 'L', 'email' => 'ada@example.com', 'language' => 'english', 'model' => new stdClass(), 'notes' => 'private'],
+            'model' => new WHMCS\Service\Service($id, $service['status']), 'whmcsVersion' => '9.0.3-release.1', 'addonId' => $service['addonId'] ?? 0,
+        ];
+        for ($i = 1; $i <= 24; $i++) {
+            $found['configoption' . $i] = $service['configoption' . $i] ?? '';
+        }
+        return $found;
+    }
+
+    /** As WHMCS runs a module command: the status follows "success", create is followed by the welcome mail. */
+    function run_module($id, $action)
+    {
+        load_module();
+        $result = call_user_func('vmbridge_' . $action, params($id));
+        $next = ['CreateAccount' => 'Active', 'SuspendAccount' => 'Suspended', 'UnsuspendAccount' => 'Active', 'TerminateAccount' => 'Terminated'];
+        if ($result === 'success' && isset($next[$action])) {
+            change_state(function (&$state) use ($id, $action, $next) {
+                $state['services'][$id]['status'] = $next[$action];
+            });
+            if ($action === 'CreateAccount' && state()['services'][$id]['pid'] === 1) {
+                send_mail('VPS Welcome Email', $id, 'Welcome. Your password is ' . state()['services'][$id]['password']);
+            }
+        }
+        return $result;
+    }
+
+    // -- mails and the remote API -----------------------------------------------------------------
+    function send_mail($name, $id, $text)
+    {
+        load_module();
+        $answer = run_hooks('EmailPreSend', ['messagename' => $name, 'relid' => $id, 'mergefields' => []]);
+        if (!empty($answer['abortsend'])) {
+            return false;
+        }
+        $logged = run_hooks('EmailPreLog', ['userid' => 7, 'to' => 'ada@example.com', 'subject' => $name, 'message' => $text]);
+        change_state(function (&$state) use ($name, $id, $text, $logged) {
+            $state['mails'][] = ['name' => $name, 'service' => $id, 'text' => $text];
+            $state['mail_log'][] = $logged['message'] ?? $text;
+        });
+        return true;
+    }
+
+    function remote_api(array $form)
+    {
+        $host = host();
+        if (!hash_equals($host['api_identifier'], $form['identifier'] ?? '') || !hash_equals($host['api_secret'], $form['secret'] ?? '')) {
+            http_response_code(403);
+            json_reply(['result' => 'error', 'message' => 'Authentication Failed']);
+            return;
+        }
+        unset($form['identifier'], $form['secret']);
+        change_state(function (&$state) use ($form) {
+            $state['api'][] = $form;
+        });
+        switch ($form['action'] ?? '') {
+            case 'SendEmail':
+                $service = state()['services'][$form['id']] ?? null;
+                $text = isset($form['custommessage']) ? str_replace(['{$service_password}', '{$client_first_name}'], [$service['password'] ?? '', 'Ada'], $form['custommessage']) : 'Welcome. Your password is ' . ($service['password'] ?? '');
+                $sent = $service !== null && send_mail($form['messagename'] ?? $form['customsubject'], (int) $form['id'], $text);
+                json_reply($sent ? ['result' => 'success'] : ['result' => 'error', 'message' => 'Sending Failed']);
+                return;
+            case 'GetClientsProducts':
+                json_reply(['result' => 'success', 'totalresults' => '0', 'products' => ['product' => []]]);
+                return;
+            case 'SendAdminEmail':
+            case 'LogActivity':
+            case 'UpdateClientProduct':
+                json_reply(['result' => 'success']);
+                return;
+        }
+        json_reply(['result' => 'error', 'message' => 'Command Not Found']);
+    }
+}

@@ -1,0 +1,91 @@
+"""A held clock, and a World: simulated cluster, store and engine in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+import hooks
+from bridge import config as config_module
+from bridge import recipes, services
+from bridge.context import Context
+from bridge.operations import Engine
+from bridge.outbox import Delivery
+from bridge.services import Answer, Caller
+from bridge.store import Store
+from drivers.proxmox.driver import Proxmox
+from tests.configs import KEY, raw_config
+from tests.held import HeldClock
+from tests.pve.cluster import Cluster, default_cluster
+from tests.pve.http import ClusterAdapter
+
+
+
+class FakeWhmcs:
+    """Records calls as WHMCS's API would get them; the real client is tested over HTTP elsewhere."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **kwargs: self.sent.append((name, args))
+
+    def mails(self) -> list[tuple[str, tuple[Any, ...]]]:
+        return [s for s in self.sent if s[0] in ("send_email", "send_own_email")]
+
+
+class World:
+    """One installation on a held clock. `restart` is a killed worker followed by a new one."""
+
+    def __init__(self, path: Path, cluster: Cluster | None = None, **config: Any) -> None:
+        self.clock = HeldClock()
+        self.config = config_module.from_dict(raw_config(**config), str(path / "config.toml"))
+        self.cluster = cluster or default_cluster(self.clock)
+        self.adapter = ClusterAdapter(self.cluster)
+        self.path = path / "vmbridge.db"
+        self.store = Store(self.path, KEY, self.clock)
+        self.store.migrate()
+        self.whmcs = FakeWhmcs()
+        self.border: Callable[[str], None] = lambda name: None
+        self.start()
+
+    def start(self) -> None:
+        def mount(session: Any) -> None:
+            session.mount("https://", self.adapter)
+
+        self.drivers = {n: Proxmox(n, s, self.clock, mount) for n, s in self.config.servers.items()}
+        self.engine = Engine(self.store, self.config, self.clock, self.drivers, recipes.steps, lambda n: self.border(n))
+        self.delivery = Delivery(self.store, {"main": self.whmcs}, hooks.load(), lambda n: self.border(n))  # type: ignore[dict-item]
+        self.context = Context(self.config, self.store, self.clock, {"main": self.whmcs}, self.drivers)  # type: ignore[dict-item,arg-type]
+
+    def restart(self) -> None:
+        """The old process is gone; its leases run out."""
+        self.clock.time += 31
+        self.start()
+
+    def order(self, verb: str, service_id: int = 1042, **params: Any) -> Answer:
+        values = {"configoption1": "kvm-s", "userid": 7, "domain": f"vm-{service_id}.example.com", "password": "Secret-pass-1",
+                  "status": "Pending" if verb == "create" else "Active", **params}
+        return services.run(verb, service_id, "pve1", values, Caller("main"), self.store, self.config)
+
+    def run(self, seconds: float = 900.0) -> None:
+        """Let time pass until nothing is open, for at most `seconds`."""
+        end = self.clock.time + seconds
+        while self.clock.time < end:
+            busy = self.engine.tick()
+            busy = self.delivery.deliver_one() or busy
+            if not busy:
+                waiting = [e for e in self.store.events() if e["sent_at"] is None]
+                if not waiting and not self.store.operations_of(None, 5, ("running", "waiting")):
+                    return
+                self.clock.time += 1.0
+
+    def vms(self) -> list[int]:
+        return sorted(v.vmid for v in self.cluster.vms.values() if not v.template)
+
+    def close(self) -> None:
+        self.store.close()
+        for driver in self.drivers.values():
+            driver._pool.shutdown(wait=False)

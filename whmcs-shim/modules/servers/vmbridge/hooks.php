@@ -1,0 +1,37 @@
+<?php
+
+/**
+ * WHMCS hooks: the early welcome mail is held until the server is ready, and passwords stay out of the mail history.
+ */
+
+if (!defined('WHMCS')) {
+    die('This file cannot be accessed directly');
+}
+
+add_hook('EmailPreSend', 1, function ($vars) {
+    try {
+        $class = 'WHMCS\\Module\\Server\\Vmbridge\\Module';
+        $service = (int) (isset($vars['relid']) ? $vars['relid'] : 0);
+        // only in the PHP process that ran CreateAccount, and only once: a later manual resend goes out
+        $name = isset($vars['messagename']) ? (string) $vars['messagename'] : '';
+        if (class_exists($class, false) && isset($class::$held[$service]) && $class::$held[$service] === $name) {
+            unset($class::$held[$service]);
+            return ['abortsend' => true];
+        }
+    } catch (\Throwable $e) {
+        return [];
+    }
+    return [];
+});
+
+add_hook('EmailPreLog', 1, function ($vars) {
+    try {
+        $message = isset($vars['message']) ? (string) $vars['message'] : '';
+        if (strpos($message, 'vmbridge:secret') !== false) {
+            return ['message' => 'This message held a password and is not kept here.'];
+        }
+    } catch (\Throwable $e) {
+        return ['abortLogging' => true];
+    }
+    return [];
+});

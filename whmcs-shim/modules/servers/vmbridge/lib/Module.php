@@ -1,0 +1,251 @@
+<?php
+
+namespace WHMCS\Module\Server\Vmbridge;
+
+/**
+ * WHMCS's functions in terms of bridge calls. Nothing here throws: WHMCS gets a result or a sentence.
+ */
+class Module
+{
+    const ACTION_SECONDS = 20;
+    const PAGE_SECONDS = 3;
+    const SUBMIT_SECONDS = 12;
+    const CLIENT_VERBS = ['start', 'stop', 'reboot', 'hard_stop'];
+
+    /** Service id => welcome template that is held back in this PHP process. */
+    public static $held = [];
+
+    /** One verb of POST /v1/services/<id>/<verb>; "success" or a sentence. */
+    public static function call(array $params, $verb)
+    {
+        try {
+            if (Params::isAddon($params)) {
+                return 'vmbridge cannot deliver a product addon; sell the server as a product.';
+            }
+            $body = ['params' => Params::body($params, $verb === 'create'), 'actor' => self::actor(), 'server' => self::serverName($params)];
+            if ($verb === 'create') {
+                $body['params']['welcome_email'] = self::welcomeTemplate($params);
+            }
+            $reply = self::send($params, 'POST', self::path($params, $verb), $body, self::ACTION_SECONDS, $verb);
+            self::remember($params, $reply);
+            if (!empty($reply['hold_welcome_mail']) && !empty($body['params']['welcome_email'])) {
+                self::$held[(int) self::value($params, 'serviceid')] = $body['params']['welcome_email'];
+            }
+            return 'success';
+        } catch (BridgeException $e) {
+            return $e->sentence();
+        } catch (\Throwable $e) {
+            return self::unexpected($e, $verb);
+        }
+    }
+
+    /** A customer's button: only by POST, only for an active service; by GET a page with one confirming form. */
+    public static function clientVerb(array $params, $verb)
+    {
+        if (self::isAdminArea()) {
+            return self::call($params, $verb);
+        }
+        if (!self::isPost()) {
+            return Page::confirm($params, $verb);
+        }
+        if (Params::status($params) !== 'Active') {
+            return 'This service is not active.';
+        }
+        return self::call($params, $verb);
+    }
+
+    /** The form of one of the bridge's pages: 303 back to the overview, or the page with its message. */
+    public static function submit(array $params)
+    {
+        try {
+            if (!self::isPost() || Params::status($params) !== 'Active' || Params::isAddon($params)) {
+                return 'Access Denied';
+            }
+            $form = [];
+            foreach ($_POST as $name => $value) {
+                if (is_scalar($value) && !in_array($name, ['token', 'id', 'modop', 'a'], true)) {
+                    $form[(string) $name] = (string) $value;
+                }
+            }
+            $capability = preg_match('/^[a-z_]{1,30}$/', isset($form['capability']) ? $form['capability'] : '') ? $form['capability'] : 'unknown';
+            $body = ['params' => Params::body($params), 'actor' => self::actor(), 'form' => $form];
+            $reply = self::send($params, 'POST', self::path($params, 'pages/' . $capability), $body, self::SUBMIT_SECONDS, 'submit');
+            if (!empty($reply['redirect'])) {
+                Page::redirect($params);
+            }
+            return Page::page($params, $reply);
+        } catch (BridgeException $e) {
+            return $e->sentence();
+        } catch (\Throwable $e) {
+            return self::unexpected($e, 'submit');
+        }
+    }
+
+    /** The overview inside WHMCS's own tab; status polling comes through the same function. */
+    public static function clientArea(array $params)
+    {
+        try {
+            if (isset($_GET['vmbridge']) && $_GET['vmbridge'] === 'status') {
+                Page::status($params);
+            }
+            if (Params::isAddon($params)) {
+                return [];
+            }
+            $query = http_build_query([
+                'client' => (int) self::value($params, 'userid'), 'language' => self::language($params), 'theme' => Page::theme(),
+            ]);
+            $reply = self::send($params, 'GET', self::path($params, 'pages/overview') . '?' . $query, null, self::PAGE_SECONDS, '');
+            return Page::overview($params, $reply);
+        } catch (\Throwable $e) {
+            return Page::fallback($params, $e);
+        }
+    }
+
+    public static function adminTab(array $params)
+    {
+        try {
+            if ((int) self::value($params, 'serviceid') === 0 || Params::isAddon($params)) {
+                return [];
+            }
+            $target = self::path($params, 'pages/admin') . '?' . http_build_query(['client' => (int) self::value($params, 'userid')]);
+            $reply = self::send($params, 'GET', $target, null, self::PAGE_SECONDS, '');
+            return ['vmbridge' => (string) self::value($reply, 'html')];
+        } catch (BridgeException $e) {
+            return ['vmbridge' => htmlspecialchars($e->sentence(), ENT_QUOTES, 'UTF-8')];
+        } catch (\Throwable $e) {
+            return ['vmbridge' => 'The bridge\'s page could not be shown.'];
+        }
+    }
+
+    public static function testConnection(array $params)
+    {
+        try {
+            self::send($params, 'POST', '/v1/servers/' . rawurlencode(self::serverName($params)) . '/test', new \stdClass(), self::ACTION_SECONDS, 'test');
+            return ['success' => true, 'error' => ''];
+        } catch (BridgeException $e) {
+            return ['success' => false, 'error' => $e->sentence()];
+        } catch (\Throwable $e) {
+            return ['success' => false, 'error' => self::unexpected($e, 'test')];
+        }
+    }
+
+    /** Plans of the product's server for the drop-down; an exception's text is shown by WHMCS. */
+    public static function plans(array $params)
+    {
+        try {
+            $reply = self::send($params, 'POST', '/v1/servers/' . rawurlencode(self::serverName($params)) . '/plans', new \stdClass(), self::ACTION_SECONDS, '');
+            return isset($reply['plans']) && is_array($reply['plans']) ? $reply['plans'] : [];
+        } catch (BridgeException $e) {
+            throw new \Exception($e->sentence());
+        }
+    }
+
+    /** Sends, logs with every secret masked, returns the decoded body. `$log` empty: reads are not logged. */
+    private static function send(array $params, $method, $target, $body, $seconds, $log)
+    {
+        try {
+            list(, $reply) = (new Bridge($params))->call($method, $target, $body, $seconds);
+        } catch (\Throwable $e) {
+            self::log($params, $log === '' ? $method . ' ' . strtok($target, '?') : $log, $target, $body, $e->getMessage());
+            throw $e;
+        }
+        if ($log !== '') {
+            self::log($params, $log, $target, $body, $reply);
+        }
+        return $reply;
+    }
+
+    private static function log(array $params, $action, $target, $body, $reply)
+    {
+        if (function_exists('logModuleCall')) {
+            $shown = is_array($body) ? $body : [];
+            unset($shown['params']['password']);
+            $secrets = Params::secrets($params);
+            if (is_array($reply) && isset($reply['properties']['Password'])) {
+                $secrets[] = (string) $reply['properties']['Password'];
+            }
+            $text = json_encode(['target' => $target, 'body' => $shown]);
+            logModuleCall('vmbridge', $action, $text, is_array($reply) ? json_encode($reply) : $reply, '', $secrets);
+        }
+    }
+
+    /** What the bridge wants kept: addresses and the tenant key. */
+    private static function remember(array $params, array $reply)
+    {
+        $id = (string) (int) self::value($params, 'serviceid');
+        $values = isset($reply['properties']) && is_array($reply['properties']) ? array_filter($reply['properties'], 'is_scalar') : [];
+        if (isset($params['model']) && is_object($params['model']) && isset($params['model']->serviceProperties)) {
+            $properties = $params['model']->serviceProperties;
+            if (!isset($values['vmbridge_id']) && (string) $properties->get('vmbridge_id') !== $id) {
+                $values['vmbridge_id'] = $id;
+            }
+            if ($values !== []) {
+                $properties->save($values);
+            }
+        }
+    }
+
+    /** The product's own welcome template, by name; empty when it has none. */
+    private static function welcomeTemplate(array $params)
+    {
+        try {
+            $id = \WHMCS\Database\Capsule::table('tblproducts')->where('id', (int) self::value($params, 'pid'))->value('welcomeemail');
+            if ((int) $id === 0) {
+                return '';
+            }
+            return (string) \WHMCS\Database\Capsule::table('tblemailtemplates')->where('id', (int) $id)->value('name');
+        } catch (\Throwable $e) {
+            return '';
+        }
+    }
+
+    private static function actor()
+    {
+        if (!empty($_SESSION['adminid'])) {
+            return ['kind' => 'admin', 'id' => (int) $_SESSION['adminid'], 'name' => ''];
+        }
+        if (!empty($_SESSION['uid'])) {
+            return ['kind' => 'client', 'id' => (int) $_SESSION['uid'], 'name' => ''];
+        }
+        return ['kind' => 'system', 'id' => 0, 'name' => ''];
+    }
+
+    private static function isAdminArea()
+    {
+        return defined('ADMINAREA') && ADMINAREA || PHP_SAPI === 'cli';
+    }
+
+    private static function isPost()
+    {
+        return isset($_SERVER['REQUEST_METHOD']) && $_SERVER['REQUEST_METHOD'] === 'POST';
+    }
+
+    public static function path(array $params, $rest)
+    {
+        return '/v1/services/' . (int) self::value($params, 'serviceid') . '/' . $rest;
+    }
+
+    public static function serverName(array $params)
+    {
+        return trim((string) self::value($params, 'serveraccesshash'));
+    }
+
+    private static function language(array $params)
+    {
+        $client = self::value($params, 'clientsdetails');
+        return is_array($client) && isset($client['language']) && is_string($client['language']) ? $client['language'] : '';
+    }
+
+    public static function value($from, $name)
+    {
+        return is_array($from) && isset($from[$name]) ? $from[$name] : '';
+    }
+
+    private static function unexpected(\Throwable $e, $action)
+    {
+        if (function_exists('logActivity')) {
+            logActivity('vmbridge: ' . $action . ' failed in the module: ' . get_class($e));
+        }
+        return 'Something went wrong in the vmbridge module.';
+    }
+}

@@ -1,0 +1,120 @@
+<?php
+
+namespace WHMCS\Module\Server\Vmbridge;
+
+/**
+ * What is printed into WHMCS's pages: the bridge's HTML, the confirming form, the fallback, status JSON.
+ */
+class Page
+{
+    const LABELS = ['start' => 'Start', 'stop' => 'Stop', 'reboot' => 'Restart', 'hard_stop' => 'Hard stop'];
+
+    public static function overview(array $params, array $reply)
+    {
+        return [
+            'tabOverviewModuleOutputTemplate' => 'templates/overview.tpl',
+            'templateVariables' => ['vmbridgeHtml' => self::filled($params, (string) Module::value($reply, 'html'))],
+        ];
+    }
+
+    public static function page(array $params, array $reply)
+    {
+        return [
+            'templatefile' => 'templates/page',
+            'breadcrumb' => [self::url($params) => 'Server'],
+            'vars' => ['vmbridgeHtml' => self::filled($params, (string) Module::value($reply, 'html'))],
+        ];
+    }
+
+    public static function confirm(array $params, $verb)
+    {
+        return [
+            'templatefile' => 'templates/confirm',
+            'breadcrumb' => [self::url($params) => 'Server'],
+            'vars' => [
+                'vmbridgeUrl' => self::url($params), 'vmbridgeToken' => self::token(), 'vmbridgeVerb' => $verb,
+                'vmbridgeLabel' => self::LABELS[$verb], 'vmbridgeService' => (int) Module::value($params, 'serviceid'),
+            ],
+        ];
+    }
+
+    /** The bridge is down: what WHMCS itself knows, calmly. */
+    public static function fallback(array $params, \Throwable $e)
+    {
+        return [
+            'tabOverviewModuleOutputTemplate' => 'templates/fallback.tpl',
+            'templateVariables' => [
+                'vmbridgeDomain' => (string) Module::value($params, 'domain'),
+                'vmbridgeReason' => $e instanceof BridgeException && $e->word() !== '' ? $e->sentence() : '',
+            ],
+        ];
+    }
+
+    /** Answers a poll of the page's script and ends the request. */
+    public static function status(array $params)
+    {
+        if (session_status() === PHP_SESSION_ACTIVE) {
+            session_write_close();
+        }
+        $target = '/status/v1/services/' . (int) Module::value($params, 'serviceid') . '?client=' . (int) Module::value($params, 'userid');
+        $known = isset($_SERVER['HTTP_IF_NONE_MATCH']) ? $_SERVER['HTTP_IF_NONE_MATCH'] : '';
+        $extra = preg_match('/^"?[\w-]{1,80}"?$/', $known) ? ['If-None-Match: ' . $known] : [];
+        try {
+            list($status, $body, $etag) = (new Bridge($params))->call('GET', $target, null, Module::PAGE_SECONDS, $extra);
+        } catch (BridgeException $e) {
+            list($status, $body, $etag) = [502, ['error' => $e->sentence()], ''];
+        }
+        while (ob_get_level() > 0) {
+            ob_end_clean();
+        }
+        http_response_code($status);
+        header('Content-Type: application/json');
+        header('Cache-Control: no-store');
+        if (preg_match('/^(W\/)?"[\w-]{1,80}"$/', $etag)) {
+            header('ETag: ' . $etag);
+        }
+        echo $status === 304 ? '' : json_encode($body);
+        exit;
+    }
+
+    public static function redirect(array $params)
+    {
+        while (ob_get_level() > 0) {
+            ob_end_clean();
+        }
+        header('Location: ' . self::url($params), true, 303);
+        exit;
+    }
+
+    public static function url(array $params)
+    {
+        return 'clientarea.php?action=productdetails&id=' . (int) Module::value($params, 'serviceid');
+    }
+
+    /** bs3 for Six and what is made from it, else bs4. */
+    public static function theme()
+    {
+        $name = '';
+        if (isset($GLOBALS['smarty']) && is_object($GLOBALS['smarty']) && method_exists($GLOBALS['smarty'], 'getTemplateVars')) {
+            $name = (string) $GLOBALS['smarty']->getTemplateVars('template');
+        }
+        if ($name === '' && isset($GLOBALS['CONFIG']['Template'])) {
+            $name = (string) $GLOBALS['CONFIG']['Template'];
+        }
+        return $name === 'six' ? 'bs3' : 'bs4';
+    }
+
+    private static function token()
+    {
+        return function_exists('generate_token') ? (string) generate_token('plain') : '';
+    }
+
+    /** The two things that only WHMCS knows. */
+    private static function filled(array $params, $html)
+    {
+        $escape = function ($text) {
+            return htmlspecialchars($text, ENT_QUOTES, 'UTF-8');
+        };
+        return strtr($html, ['%%VMBRIDGE_TOKEN%%' => $escape(self::token()), '%%VMBRIDGE_URL%%' => $escape(self::url($params))]);
+    }
+}

@@ -1,0 +1,9 @@
+<form method="post" action="{$vmbridgeUrl|escape}">
+  <input type="hidden" name="token" value="{$vmbridgeToken|escape}">
+  <input type="hidden" name="id" value="{$vmbridgeService|escape}">
+  <input type="hidden" name="modop" value="custom">
+  <input type="hidden" name="a" value="{$vmbridgeVerb|escape}">
+  <p>Do you want to do this with your server?</p>
+  <button type="submit" class="btn btn-primary">{$vmbridgeLabel|escape}</button>
+  <a class="btn btn-default btn-light" href="{$vmbridgeUrl|escape}">Back</a>
+</form>
