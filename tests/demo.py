@@ -1,0 +1,88 @@
+"""`make demo`: an order becomes a running machine, shown live. `--once` goes on to its end and exits."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+from tests.system import System
+
+SERVICE = 1042
+OPEN = ("running", "waiting", "waiting_for_staff")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def follow(s: System, title: str) -> None:
+    """Print each step as it begins and ends, until the operation does."""
+    say(f"\n{title}")
+    shown: set[tuple[int, bool]] = set()
+
+    def look() -> dict[str, Any] | None:
+        op = s.operation(SERVICE)
+        for step in op.get("steps", []):
+            ended = step["ended_at"] is not None
+            if (step["id"], ended) not in shown:
+                shown.add((step["id"], ended))
+                took = f" ({step['ended_at'] - step['started_at']:.1f} s)" if ended else " ..."
+                say(f"  {step['name']:<16}{'done' if ended else ''}{took} {step['message'] if ended else ''}")
+        return op if op and op["state"] not in OPEN else None
+
+    op = s.wait_for(look, 180, title)
+    if op["state"] != "done":
+        raise SystemExit(f"{title} ended as {op['state']}: {op['error']}\nNext: {op['next_action']}")
+
+
+def act(s: System, action: str, title: str) -> None:
+    result = s.module(SERVICE, action)
+    if result != "success":
+        raise SystemExit(f"{action}: WHMCS got {result!r}")
+    follow(s, title)
+
+
+def expect(what: str, truth: bool) -> None:
+    say(f"  {'ok' if truth else 'NOT'}: {what}")
+    if not truth:
+        raise SystemExit(f"failed: {what}")
+
+
+def story(s: System, once: bool) -> None:
+    result = s.order(SERVICE)
+    if result != "success":
+        raise SystemExit(f"CreateAccount: WHMCS got {result!r}")
+    say(f"WHMCS got 'success' at once; the address is {s.state()['services'][str(SERVICE)]['properties']['Dedicated IP']}")
+    follow(s, "Create: the order becomes a machine")
+    expect("the machine runs", [v.status for v in s.cluster.vms.values() if not v.template] == ["running"])
+    s.wait_for(lambda: len(s.state()["mails"]) == 1, 15, "the ready mail")
+    expect("one welcome mail, sent when the server was ready", True)
+    if not once:
+        return
+    act(s, "SuspendAccount", "Suspend")
+    expect("it is off and stays off", [(v.status, v.config["onboot"]) for v in s.cluster.vms.values() if not v.template] == [("stopped", "0")])
+    act(s, "UnsuspendAccount", "Unsuspend")
+    expect("it runs again", [v.status for v in s.cluster.vms.values() if not v.template] == ["running"])
+    act(s, "TerminateAccount", "Terminate")
+    expect("it is proven gone", not [v for v in s.cluster.vms.values() if not v.template])
+
+
+def main() -> None:
+    once = "--once" in sys.argv
+    with System() as s:
+        say(f"simulated Proxmox VE {s.pve.url}, bridge http://127.0.0.1:{s.web}, WHMCS-like host http://127.0.0.1:{s.host}")
+        story(s, once)
+        if once:
+            say("\nAll done.")
+            return
+        say(f"\nThe customer's page:  {s.page(SERVICE)}\n  in Bootstrap 3:     {s.page(SERVICE)}&theme=six"
+            f"\nThe staff's page:     http://127.0.0.1:{s.host}/admin/service.php?id={SERVICE}\nLogs and database:    {s.folder}\n\nCtrl-C stops everything.")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            say("\nstopping ...")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""The whole system as processes on this machine: simulated cluster over HTTPS, `vmbridge serve`, WHMCS-like host.
+Used by the demo and by the end-to-end tests. Only processes started here are ended, by their id."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import requests
+from cryptography.fernet import Fernet
+
+from bridge.clock import Clock
+from tests.pve.cluster import Cluster, default_cluster
+from tests.pve.http import HttpsServer
+
+ROOT = Path(__file__).parent.parent
+SHIM_SECRET, API_SECRET = "shim-secret-for-tests-0123", "api-secret-for-tests-4567"
+
+CONFIG = """
+[store]
+path = "vmbridge.db"
+secret_key = "{key}"
+[web]
+listen = "127.0.0.1:{web}"
+workers = 2
+threads = 8
+[whmcs.main]
+system_url = "http://127.0.0.1:{host}"
+api_identifier = "api-id"
+api_secret = "{api}"
+keys = [{{ id = "main-1", secret = "{shim}" }}]
+[servers.pve1]
+driver = "proxmox"
+endpoint = "https://127.0.0.1:{pve}"
+token_id = "vmbridge@pve!bridge"
+token_secret = "sim-secret"
+ca_file = "{ca}"
+vm_ids = "20000-29999"
+[plans.kvm-s]
+server = "pve1"
+cores = 2
+ram_mib = 2048
+disk_gib = 20
+rate_mbit = 200
+storage = "local-lvm"
+templates = ["debian-12", "ubuntu-24.04"]
+pools = ["public-v4", "public-v6"]
+[pools.public-v4]
+ranges = ["203.0.113.10-203.0.113.250"]
+prefix = 24
+gateway = "203.0.113.1"
+dns = ["9.9.9.9"]
+vlan = 40
+[pools.public-v6]
+ranges = ["2001:db8:40::10-2001:db8:40::ffff"]
+prefix = 64
+gateway = "2001:db8:40::1"
+vlan = 40
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+class System:
+    """`with System(folder) as s:` everything runs; `s.module(...)` acts as WHMCS does."""
+
+    def __init__(self, folder: Path | None = None, speed: float = 1.0, latency: float = 0.0, border_kill: str = "") -> None:
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="vmbridge-"))
+        self.clock, self.processes, self.logs = Clock(), {}, {}  # type: tuple[Clock, dict[str, subprocess.Popen[bytes]], dict[str, Any]]
+        self.cluster: Cluster = default_cluster(self.clock, bulk_age=2.0 * speed)
+        self.cluster.durations = {k: v * speed for k, v in self.cluster.durations.items()}
+        self.pve = HttpsServer(self.cluster, self.folder, latency=latency)
+        self.web, self.host = free_port(), free_port()
+        self.key = Fernet.generate_key().decode()
+        self.config = self.folder / "config.toml"
+        self.border_kill = border_kill
+
+    def __enter__(self) -> System:
+        self.config.write_text(CONFIG.format(
+            key=self.key, web=self.web, host=self.host, api=API_SECRET, shim=SHIM_SECRET, pve=self.pve.port, ca=self.pve.ca_file))
+        (self.folder / "host").mkdir(exist_ok=True)
+        (self.folder / "host/host.json").write_text(json.dumps({
+            "server": {"hostname": "127.0.0.1", "port": str(self.web), "secure": False, "username": "main-1", "password": SHIM_SECRET,
+                       "accesshash": "pve1"}, "api_identifier": "api-id", "api_secret": API_SECRET}))
+        self.pve.__enter__()
+        try:
+            self.start("host", ["php", "-d", "display_errors=1", "-S", f"127.0.0.1:{self.host}", str(ROOT / "tests/whmcs_host/router.php")],
+                       VMBRIDGE_HOST_STATE=str(self.folder / "host"), PHP_CLI_SERVER_WORKERS="4")
+            self.start("serve", [sys.executable, "-m", "bridge.cli", "serve", "--config", str(self.config)])
+            self.wait_for(lambda: requests.get(f"http://127.0.0.1:{self.host}/health", timeout=5).text == "ok", 30)
+            self.wait_for(lambda: requests.get(f"http://127.0.0.1:{self.web}/health", timeout=5).status_code == 200, 30)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        for name in ("serve", "host"):
+            process = self.processes.get(name)
+            if process and process.poll() is None:
+                if name == "host":
+                    os.killpg(process.pid, signal.SIGTERM)  # PHP's server does not end its own workers
+                else:
+                    process.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(timeout=40)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for log in self.logs.values():
+            log.close()
+        self.pve.__exit__()
+
+    def start(self, name: str, command: list[str], **env: str) -> None:
+        self.logs[name] = (self.folder / f"{name}.log").open("ab")
+        self.processes[name] = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **env, "PYTHONPATH": str(ROOT)}, stdout=self.logs[name], stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def wait_for(self, condition: Any, seconds: float, what: str = "") -> Any:
+        """Ask until the condition holds. Raises TimeoutError with the end of the bridge's log."""
+        end, pause = self.clock.monotonic() + seconds, threading.Event()
+        while True:
+            for name, process in self.processes.items():
+                if process.poll() is not None:
+                    raise RuntimeError(f"{name} ended with {process.returncode}:\n{self.log(name)}")
+            try:
+                found = condition()
+            except requests.exceptions.ConnectionError:
+                found = None
+            if found:
+                return found
+            if self.clock.monotonic() > end:
+                raise TimeoutError(f"{what or 'the condition'} did not come true in {seconds:.0f} s\n{self.log('serve')}")
+            pause.wait(0.1)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text("utf-8", "replace")[-4000:]
+
+    # -- WHMCS ------------------------------------------------------------------------------------
+    def post(self, path: str, value: Any) -> Any:
+        reply = requests.post(f"http://127.0.0.1:{self.host}{path}", json=value, timeout=60)
+        try:
+            return reply.json()
+        except ValueError:
+            raise RuntimeError(reply.text[:2000]) from None
+
+    def order(self, service: int, **wish: Any) -> str:
+        self.post("/test/order", {"serviceid": service, **wish})
+        return self.module(service, "CreateAccount")
+
+    def module(self, service: int, action: str) -> str:
+        return str(self.post("/test/module", {"serviceid": service, "action": action})["result"])
+
+    def state(self) -> Any:
+        return requests.get(f"http://127.0.0.1:{self.host}/test/log", timeout=10).json()
+
+    def page(self, service: int) -> str:
+        return f"http://127.0.0.1:{self.host}/clientarea.php?action=productdetails&id={service}"
+
+    def operation(self, service: int) -> dict[str, Any]:
+        """The newest operation as the command line shows it."""
+        from bridge import services
+        from bridge.store import Store
+
+        store = Store(self.folder / "vmbridge.db", self.key, self.clock)
+        try:
+            found = store.find_service("main", service)
+            if found is None:
+                return {}
+            newest = store.operations_of(found.id, 1)
+            return services.operation_view(newest[0], found, store) if newest else {}
+        finally:
+            store.close()
