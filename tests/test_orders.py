@@ -27,7 +27,7 @@ def test_an_order_becomes_a_running_machine(world: World) -> None:
 def test_each_change_is_made_once_and_reads_are_few(world: World) -> None:
     world.order("create")
     world.run()
-    vm = "/nodes/{}/qemu/20000".format(world.store.service(1).node)
+    vm = f"/nodes/{world.store.service(1).node}/qemu/20000"
     clone = next(p for m, p in world.cluster.mutations() if p.endswith("/clone"))
     assert world.cluster.mutations() == [
         ("POST", clone), ("PUT", f"{vm}/config"), ("PUT", f"{vm}/config"), ("DELETE", f"{vm}/firewall/rules/0"),

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-
 import hooks
 from bridge import config as config_module
 from bridge import recipes, services
@@ -20,7 +19,6 @@ from tests.configs import KEY, raw_config
 from tests.held import HeldClock
 from tests.pve.cluster import Cluster, default_cluster
 from tests.pve.http import ClusterAdapter
-
 
 
 class FakeWhmcs:

@@ -217,7 +217,7 @@ class Cluster:
         wanted = f"PVEAPIToken={self.token}={self.secret}"
         if headers.get("Authorization") != wanted:
             raise Error(401, "Authentication failed!")
-        for verb, pattern, name in schema.ROUTES:
+        for verb, pattern, name in schema.ROUTES:  # noqa: B007 - used after the loop
             match = pattern.match(path)
             if verb == method and match:
                 break

@@ -79,9 +79,9 @@ ROUTES = [
 def fault(kind: str, value: str) -> str:
     """What the API says of a value of the wrong type; empty when it is right."""
     if kind == BOOL and value not in ("0", "1"):
-        return "type check ('boolean') failed - got '%s'" % value
+        return f"type check ('boolean') failed - got '{value}'"
     if kind == INT and not re.fullmatch(r"-?\d+", value):
-        return "type check ('integer') failed - got '%s'" % value
+        return f"type check ('integer') failed - got '{value}'"
     if kind == NUM and not re.fullmatch(r"-?\d+(\.\d+)?", value):
-        return "type check ('number') failed - got '%s'" % value
+        return f"type check ('number') failed - got '{value}'"
     return ""
