@@ -143,7 +143,7 @@ class Operations(Core):
         with self.write():
             self.change(
                 "UPDATE operations SET state = ?, ended_at = ?, error_code = ?, error_text = ?, next_action = ?,"
-                " note = ?, task = '', stop = '', lease_until = 0, slot_node = '', slot_storage = '', planned_mib = 0"
+                " note = ?, task = '', result = '', stop = '', lease_until = 0, slot_node = '', slot_storage = '', planned_mib = 0"
                 " WHERE id = ?", state, now, *error, note, key,
             )
             row = self.row("SELECT service FROM operations WHERE id = ?", key) or {}

@@ -12,7 +12,7 @@ LOCKED = re.compile(r"VM is locked \(([\w-]+)\)")
 TRANSIENT = re.compile(
     r"can't lock file '.*' - got timeout|got lock request timeout|cluster not ready - no quorum|no quorum!"
     r"|cluster filesystem not online|checksum mismatch|detected modified configuration|replication running"
-    r"|hostname lookup '.*' failed|Too many redirections"
+    r"|command '.*' failed: got timeout|hostname lookup '.*' failed|Too many redirections"
 )
 CAPACITY = re.compile(r"not enough free space|no space|out of space|[Tt]hin pool .* full|MAX \d+ vcpus", re.I)
 UNKNOWN_STATUS = (596, 597, 598, 599, 502, 504)

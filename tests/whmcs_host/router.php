@@ -40,7 +40,7 @@ if ($path === '/health') {
     client_area();
 } elseif ($path === '/admin/service.php') {
     admin_page();
-} elseif (preg_match('#^/assets/([\w./-]+)$#', $path, $m) && strpos($m[1], '..') === false && is_file(__DIR__ . '/../../node_modules/' . $m[1])) {
+} elseif (preg_match('#^/assets/([\w./@-]+)$#', $path, $m) && strpos($m[1], '..') === false && is_file(__DIR__ . '/../../node_modules/' . $m[1])) {
     header('Content-Type: ' . (substr($m[1], -4) === '.css' ? 'text/css' : 'application/octet-stream'));
     readfile(__DIR__ . '/../../node_modules/' . $m[1]);
 } else {

@@ -1,0 +1,63 @@
+"""Fault matrix: each kind of fault on each upstream call of create, suspend and terminate. The end is the undisturbed one,
+or a named failure that `retry` heals."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.pve.cluster import Fault
+from tests.test_crashes import VERBS, outcome, prepared
+
+KINDS = {
+    "500": {"kind": "status", "status": 500, "reason": "can't lock file '/var/lock/x' - got timeout"},
+    "busy": {"kind": "status", "status": 500, "reason": "VM is locked (backup)"},
+    "no quorum": {"kind": "status", "status": 500, "reason": "cluster not ready - no quorum?"},
+    "401": {"kind": "status", "status": 401, "reason": "Authentication failed!"},
+    "403": {"kind": "status", "status": 403, "reason": "Permission check failed (/vms/1, VM.Audit)"},
+    "595": {"kind": "status", "status": 595, "reason": "No route to host"},
+    "596 without effect": {"kind": "status", "status": 596, "reason": "Connection timed out"},
+    "reset before": {"kind": "reset_before"},
+    "reset after effect": {"kind": "reset_after"},
+    "time-out with effect": {"kind": "timeout_after"},
+    "failing task": {"kind": "fail_task", "reason": "unable to activate storage: no such device"},
+    "failing task, transient": {"kind": "fail_task", "reason": "can't lock file '/var/lock/pve-manager/s' - got timeout"},
+    "unexpected status": {"kind": "unexpected_status"},
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("name", KINDS)
+def test_a_fault_on_any_call(verb: str, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    reference = prepared(tmp_path_factory.mktemp("ref"), verb)
+    reference.run()
+    wanted = outcome(reference)
+    total = len(reference.cluster.calls)
+    reference.close()
+    for nth in range(1, total + 1):
+        world = prepared(tmp_path_factory.mktemp("fault"), verb)
+        world.cluster.faults = [Fault(nth=nth, **KINDS[name])]  # type: ignore[arg-type]
+        world.run(4000)
+        for op in world.store.operations_of(None, 5, ("failed", "waiting_for_staff")):
+            assert op.error_code and op.next_action, (nth, op)
+            assert [e for e in world.store.events() if e["event"] == "staff_notice"], nth
+            assert world.store.retry(op.id)
+        world.run(4000)
+        found = outcome(world)
+        call = world.cluster.calls[nth - 1] if nth <= len(world.cluster.calls) else "-"
+        assert found == wanted, f"{name} on call {nth} {call}"
+        world.close()
+
+
+@pytest.mark.parametrize("verb", ["suspend", "terminate"])
+def test_suspend_and_terminate_never_give_up(verb: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    world = prepared(tmp_path_factory.mktemp("w"), verb)
+    world.cluster.faults = [Fault("status", status=403, reason="Permission check failed (/vms, VM.PowerMgmt)", times=10**9)]
+    world.run(6 * 3600)
+    current = world.store.current_operation(1)
+    assert current and current.kind == verb and current.error_code == "upstream_privilege"
+    assert len([e for e in world.store.events() if e["event"] == "staff_notice"]) == 1
+    assert current.due_at - world.clock.time <= 1200
+    world.cluster.faults = []
+    world.run(2000)
+    assert world.store.current_operation(1) is None
+    world.close()

@@ -1,0 +1,226 @@
+"""The PHP shim, run by real PHP in the WHMCS-like host against the real bridge over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.system import API_SECRET, ROOT, SHIM_SECRET, System
+
+SHIM = ROOT / "whmcs-shim/modules/servers/vmbridge"
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with System(tmp_path_factory.mktemp("system"), speed=0.05) as s:
+        yield s
+
+
+def call(s: System, function: str, service: int | None = None) -> Any:
+    return s.post("/test/call", {"function": function, **({} if service is None else {"serviceid": service})})["result"]
+
+
+def settled(s: System, service: int, state: str = "done") -> None:
+    s.wait_for(lambda: s.operation(service).get("state") == state, 60, f"service {service} {state}")
+
+
+def test_shared_vectors_in_php() -> None:
+    code = """
+        require $argv[1] . '/lib/BridgeException.php'; require $argv[1] . '/lib/Bridge.php';
+        foreach (json_decode(file_get_contents($argv[2]), true) as $v) {
+            echo WHMCS\\Module\\Server\\Vmbridge\\Bridge::sign($v['secret'], $v['method'], $v['path'], (string) $v['timestamp'], $v['nonce'], $v['body']), "\\n";
+        }"""
+    vectors = ROOT / "tests/vectors/signature.json"
+    made = subprocess.run(["php", "-r", code, str(SHIM), str(vectors)], capture_output=True, text=True, check=True).stdout.split()
+    assert made == [v["signature"] for v in json.loads(vectors.read_text("utf-8"))] and len(made) >= 8
+
+
+def test_every_file_is_clean_php() -> None:
+    for path in SHIM.rglob("*.php"):
+        assert "No syntax errors" in subprocess.run(["php", "-l", str(path)], capture_output=True, text=True).stdout
+        assert not path.read_text().rstrip().endswith("?>")
+        assert "WHMCS" in path.read_text()
+
+
+def test_only_functions_that_work_exist() -> None:
+    names = set(re.findall(r"^function vmbridge_(\w+)", (SHIM / "vmbridge.php").read_text(), re.M))
+    assert names.isdisjoint({"Renew", "ServiceSingleSignOn", "AdminSingleSignOn", "ChangePackage", "ChangePassword", "LoginLink"})
+
+
+def test_config_options_keep_their_positions(system: System) -> None:
+    options = call(system, "ConfigOptions")
+    assert list(options) == [
+        "plan", "location", "templates", "cores", "ram", "disk", "additional_disk", "network", "extra_ipv4", "extra_ipv6", "backups",
+        "snapshots", "snapshot_lifetime", "rdns_department", "allow_console", "allow_charts", "allow_reinstall", "allow_snapshots",
+        "allow_backups", "allow_reset_password", "allow_rdns", "allow_iso", "allow_firewall"]
+    assert call(system, "MetaData")["ListAccountsUniqueIdentifierField"] == "customfield.vmbridge_id"
+
+
+def test_the_main_job(system: System) -> None:
+    s = system
+    assert s.order(1) == "success"
+    service = s.state()["services"]["1"]
+    assert service["status"] == "Active" and service["properties"]["vmbridge_id"] == "1"
+    assert service["properties"]["Dedicated IP"].startswith("203.0.113.")
+    settled(s, 1)
+    s.wait_for(lambda: s.state()["mails"], 20, "the welcome mail")
+    assert [m["name"] for m in s.state()["mails"]] == ["VPS Welcome Email"]
+    page = requests.get(s.page(1), timeout=10).text
+    assert "vm-1.example.com" in page and "token-" in page and "%%VMBRIDGE" not in page
+    for action, status in (("SuspendAccount", "Suspended"), ("UnsuspendAccount", "Active"), ("TerminateAccount", "Terminated")):
+        assert s.module(1, action) == "success"
+        assert s.state()["services"]["1"]["status"] == status
+        settled(s, 1)
+    assert [v.vmid for v in s.cluster.vms.values() if not v.template and v.config.get("name") == "vm-1.example.com"] == []
+
+
+def test_a_product_without_welcome_mail_gets_ours_and_its_history_is_masked(system: System) -> None:
+    s = system
+    assert s.order(2, pid=2, password="Own-secret-77") == "success"
+    s.wait_for(lambda: any(m["service"] == 2 for m in s.state()["mails"]), 60, "the mail")
+    mail = next(m for m in s.state()["mails"] if m["service"] == 2)
+    assert "Own-secret-77" in mail["text"]
+    assert "Own-secret-77" not in json.dumps(s.state()["mail_log"])
+
+
+def test_forms_and_buttons(system: System) -> None:
+    s = system
+    s.order(3)
+    settled(s, 3)
+    s.wait_for(lambda: requests.get(s.page(3) + "&vmbridge=status", timeout=10).json()["status"] == "running", 30)
+    shown = requests.get(s.page(3) + "&modop=custom&a=stop", timeout=10).text
+    assert "<form method=\"post\"" in shown and s.operation(3)["kind"] == "create"  # GET changes nothing
+    token = re.findall(r'name="token" value="([^"]+)"', shown)[0]
+    form = {"id": "3", "modop": "custom", "a": "submit", "capability": "power", "action": "stop"}
+    url = f"http://127.0.0.1:{s.host}/clientarea.php?action=productdetails"
+    assert requests.post(url, data={**form, "token": "wrong"}, timeout=10).status_code == 403
+    reply = requests.post(url, data={**form, "token": token}, timeout=10, allow_redirects=False)
+    assert reply.status_code == 303 and reply.headers["Location"].endswith("id=3")
+    settled(s, 3)
+    assert s.operation(3)["kind"] == "stop"
+    assert "Access Denied" in requests.post(url, data={**form, "token": token, "action": "explode"}, timeout=10).text
+    assert "Access Denied" in requests.get(s.page(3) + "&modop=custom&a=retry", timeout=10).text
+    assert requests.post(url, data={"id": "3", "modop": "custom", "a": "start", "token": token}, timeout=10).status_code == 200
+    settled(s, 3)
+    assert s.operation(3)["kind"] == "start"
+    assert "create" in requests.get(f"http://127.0.0.1:{s.host}/admin/service.php?id=3", timeout=10).text
+
+
+def test_status_through_the_shim_answers_304(system: System) -> None:
+    s = system
+    s.order(4)
+    settled(s, 4)
+    s.module(4, "SuspendAccount")
+    settled(s, 4)
+    first = requests.get(s.page(4) + "&vmbridge=status", timeout=10)
+    assert first.json()["status"] == "suspended"
+    assert requests.get(s.page(4) + "&vmbridge=status", headers={"If-None-Match": first.headers["ETag"]}, timeout=10).status_code == 304
+
+
+def test_refusals_are_plain_sentences(system: System) -> None:
+    s = system
+    answer = s.order(5, configoption9="2")
+    assert "extra IPv4" in answer and "reference" in answer and "<" not in answer
+    assert "addon" in s.order(6, addonId=3)
+    assert "unknown to the bridge" in s.module(5, "SuspendAccount")
+    assert s.module(5, "TerminateAccount") == "success"  # WHMCS says Pending: nothing was ever made
+
+
+def test_no_secret_is_left_anywhere(system: System) -> None:
+    s = system
+    s.order(7, password="Needle-in-hay-1")
+    settled(s, 7)
+    s.wait_for(lambda: any(m["service"] == 7 for m in s.state()["mails"]), 30)
+    secrets = ["Needle-in-hay-1", SHIM_SECRET, API_SECRET, "sim-secret"]
+    texts = {"module log": json.dumps(s.state()["module_log"]), "serve": (s.folder / "serve.log").read_text(),
+             "page": requests.get(s.page(7), timeout=10).text, "admin": requests.get(f"http://127.0.0.1:{s.host}/admin/service.php?id=7", timeout=10).text,
+             "api": json.dumps(s.state()["api"])}
+    for name in ("vmbridge.db", "vmbridge.db-wal"):
+        texts[name] = (s.folder / name).read_bytes().decode("latin-1")
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            texts[str(path)] = path.read_bytes().decode("latin-1")
+        except OSError:
+            continue  # it ended meanwhile
+    assert [(name, i) for name, text in texts.items() for i, secret in enumerate(secrets) if secret in text] == []
+
+
+FUNCTIONS = {
+    "MetaData": dict, "ConfigOptions": dict, "CreateAccount": str, "SuspendAccount": str, "UnsuspendAccount": str, "TerminateAccount": str,
+    "TestConnection": dict, "ClientArea": (dict, list), "start": (str, dict), "retry": str, "cancel": str, "AdminServicesTabFields": (dict, list),
+    "ClientAreaCustomButtonArray": dict, "AdminCustomButtonArray": dict, "ClientAreaAllowedFunctions": list, "submit": str,
+}
+
+
+class Rubbish:
+    """A server that answers badly: nothing, half a page, or silence."""
+
+    def __init__(self, answer: bytes | None) -> None:
+        self.answer = answer
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.kept: list[socket.socket] = []
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                client, _ = self.socket.accept()
+            except OSError:
+                return
+            if self.answer is None:
+                self.kept.append(client)  # never answers
+                continue
+            client.recv(65536)
+            client.sendall(self.answer)
+            client.close()
+
+    def close(self) -> None:
+        self.socket.close()
+        for client in self.kept:
+            client.close()
+
+
+@pytest.mark.parametrize("how", ["down", "rubbish", "html"])
+def test_return_types_hold_when_the_bridge_misbehaves(system: System, how: str) -> None:
+    s = system
+    s.post("/test/order", {"serviceid": 90})
+    bad = Rubbish({"rubbish": b"\x00\x01\x02", "html": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "down": b""}[how])
+    if how == "down":
+        bad.close()
+    host = s.folder / "host/host.json"
+    good = host.read_text()
+    try:
+        host.write_text(json.dumps({**json.loads(good), "server": {**json.loads(good)["server"], "port": str(bad.port)}}))
+        for function, kind in FUNCTIONS.items():
+            result = call(s, function, None if function in ("MetaData", "ConfigOptions", "TestConnection") else 90)
+            assert isinstance(result, kind), (function, result)
+            assert SHIM_SECRET not in json.dumps(result)
+        assert "cannot be shown just now" in requests.get(s.page(90), timeout=10).text
+        assert call(s, "TestConnection")["success"] is False
+    finally:
+        host.write_text(good)
+        bad.close()
+
+
+def test_a_silent_bridge_does_not_hold_the_page(system: System) -> None:
+    s = system
+    s.post("/test/order", {"serviceid": 91})
+    bad = Rubbish(None)
+    host = s.folder / "host/host.json"
+    good = host.read_text()
+    try:
+        host.write_text(json.dumps({**json.loads(good), "server": {**json.loads(good)["server"], "port": str(bad.port)}}))
+        assert "cannot be shown just now" in requests.get(s.page(91), timeout=10).text
+    finally:
+        host.write_text(good)
+        bad.close()
