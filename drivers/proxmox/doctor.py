@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import VmbridgeError
@@ -31,12 +32,18 @@ def check(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tupl
     if major not in (8, 9):
         found.append(Finding("fault", subject, f"Proxmox VE {major} is not supported", "use Proxmox VE 8 or 9"))
     rows = driver.api.get("cluster/resources")
-    found += _privileges(driver, plans, networks)
-    found += _nodes(driver, rows)
-    for name, package in plans.items():
-        found += _plan(driver, name, package, rows)
-    found += _bridges(driver, rows, networks)
-    found += _firewall(driver, plans)
+    parts: list[Callable[[], list[Finding]]] = [
+        lambda: _privileges(driver, plans, networks),
+        lambda: _nodes(driver, rows),
+        *[partial(_plan, driver, name, package, rows) for name, package in plans.items()],
+        lambda: _bridges(driver, rows, networks),
+        lambda: _firewall(driver, plans),
+    ]
+    for part in parts:  # one that cannot be read must not hide the others
+        try:
+            found += part()
+        except VmbridgeError as e:
+            found.append(Finding("fault", subject, f"{e.sentence} {e.detail}".strip(), "see the missing privileges, or try again"))
     return found
 
 
