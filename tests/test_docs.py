@@ -42,7 +42,8 @@ def test_every_command_takes_config() -> None:
 
 
 def test_the_project_speaks_of_itself_alone() -> None:
-    words = re.compile("|".join((r"developer sess[i]on", r"this sess[i]on", r"\bissue #?\d", "/wor[k]/", r"registry\.npm[j]s", r"pypi\.or[g]", "pythonhoste[d]")))
+    words = re.compile(
+        "|".join((r"developer sess[i]on", r"this sess[i]on", r"\bissue #?\d", "/wor[k]/", r"registry\.npm[j]s", r"pypi\.or[g]", "pythonhoste[d]")))
     found = []
     for path in ROOT.rglob("*"):
         parts = path.relative_to(ROOT).parts
