@@ -123,6 +123,7 @@ class Engine:
         self.border = border or (lambda name: None)
         self.owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._active: dict[str, Operation] = {}
+        self._wake = threading.Event()  # a task has ended: look at once
         self._lock = threading.Lock()
 
     # -- loop -------------------------------------------------------------------------------------
@@ -139,7 +140,8 @@ class Engine:
                 op = self._claim()
                 if op is None:
                     free.release()
-                    self.clock.wait(stop, 0.1)
+                    self.clock.wait(self._wake, 0.1)
+                    self._wake.clear()
                     continue
                 pool.submit(self._run_and_free, op, free)
 
@@ -157,7 +159,7 @@ class Engine:
                 self.poll()
             except Exception:
                 log.exception("poll_fault")
-            self.clock.wait(stop, 0.1)
+            self.clock.wait(stop, 0.05)
 
     def _keep_leases(self, stop: threading.Event) -> None:
         while not self.clock.wait(stop, LEASE / 3):
@@ -200,6 +202,7 @@ class Engine:
             self.store.poll_later(row["id"], row["task"], now + pause)
         else:
             self.store.task_ended(row["id"], row["task"], f"{result.state}:{result.text}")
+            self._wake.set()
 
     # -- one operation ----------------------------------------------------------------------------
     def run(self, op: Operation) -> None:
@@ -275,7 +278,7 @@ class Engine:
                 store.advance(op, position + 1)
             return True
         if isinstance(outcome, Wait):
-            store.await_task(op, outcome.task, self.clock.now() + POLL_FAST / 2)
+            store.await_task(op, outcome.task, self.clock.now() + POLL_FAST)
             return False
         store.step_note(op.id, position, "waiting", outcome.note, "", ended=False)
         store.put_off(op, self.clock.now() + outcome.after, outcome.note, op.attempt, ("", "", ""))

@@ -125,6 +125,8 @@ class System:
         self.pve.__exit__()
 
     def start(self, name: str, command: list[str], **env: str) -> None:
+        if name in self.logs:
+            self.logs[name].close()
         self.logs[name] = (self.folder / f"{name}.log").open("ab")
         self.processes[name] = subprocess.Popen(
             command, cwd=ROOT, env={**os.environ, **env, "PYTHONPATH": str(ROOT)}, stdout=self.logs[name], stderr=subprocess.STDOUT,

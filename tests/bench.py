@@ -1,0 +1,191 @@
+"""`make bench`: figures as JSON lines. Ratios are measured side by side in one run; medians of interleaved runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from bridge import status
+from bridge.web.auth import sign
+from tests.pve.cluster import GIB, default_cluster
+from tests.system import ROOT, SHIM_SECRET, System, free_port
+from tests.world import World
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def show(figure: str, value: float, goal: str, **more: Any) -> None:
+    print(json.dumps({"figure": figure, "value": round(value, 3), "goal": goal, **more}), flush=True)
+
+
+def children(pid: int) -> list[int]:
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            found += children(int(child))
+    return found
+
+
+def cpu(pid: int) -> float:
+    """CPU seconds of a process and all below it."""
+    total = 0
+    for p in children(pid):
+        fields = Path(f"/proc/{p}/stat").read_text().rsplit(")", 1)[1].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICK
+
+
+def pss(pid: int) -> float:
+    """MB of all processes, shared pages counted once."""
+    lines = (line for p in children(pid) for line in Path(f"/proc/{p}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) for line in lines) / 1024
+
+
+def signed(session: requests.Session, base: str, target: str, count: int) -> None:
+    for _ in range(count):
+        stamp, nonce = str(int(time.time())), os.urandom(16).hex()
+        headers = {"Vmbridge-Key": "main-1", "Vmbridge-Timestamp": stamp, "Vmbridge-Nonce": nonce,
+                   "Vmbridge-Signature": sign(SHIM_SECRET, "GET", target, stamp, nonce, b"")}
+        assert session.get(base + target, headers=headers).status_code == 200
+
+
+def status_read(s: System) -> None:
+    """The same gunicorn serves both routes; CPU is read from the kernel around each batch."""
+    port, count = free_port(), 1500
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "1", "--threads", "8", "--worker-class", "gthread",
+         "--log-level", "error", "tests.bench_app:application()"], cwd=ROOT, env={**os.environ, "VMBRIDGE_CONFIG": str(s.config)})
+    try:
+        base = f"http://127.0.0.1:{port}"
+        s.wait_for(lambda: requests.get(f"{base}/bare", timeout=5).ok, 20)
+        ratios = []
+        with requests.Session() as session:
+            for _ in range(5):
+                a = cpu(process.pid)
+                for _ in range(count):
+                    session.get(f"{base}/bare")
+                b = cpu(process.pid)
+                signed(session, base, "/status/v1/services/1?client=7", count)
+                ratios.append((cpu(process.pid) - b) / (b - a))
+        show("CPU per signed status read / per bare Flask route", statistics.median(ratios), "<= 1.8")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def create_latency() -> None:
+    """What the bridge adds to each upstream task."""
+    with System(latency=0.02) as s:
+        s.cluster.duration = lambda kind: random.uniform(2, 12)
+        for i in range(1, 5):
+            s.order(i)
+        s.wait_for(lambda: all(s.operation(i)["state"] == "done" for i in range(1, 5)), 240)
+        added, polls = [], []
+        for i in range(1, 5):
+            op = s.operation(i)
+            vm = str(19999 + i)
+            tasks = [t for t in s.cluster.tasks.values() if t.target == vm or any(f"with ID {vm}" in line for line in t.log)]
+            mine = [c for c in s.cluster.calls if f"/qemu/{vm}" in c[2]]
+            copying = sum(t.end - t.start for t in tasks)
+            waited = sum(x["ended_at"] - x["started_at"] for x in op["steps"] if x["name"] == "copy")  # in the queue of a node
+            added.append((op["ended_at"] - op["started_at"] - waited - copying - 0.02 * len(mine)) / len(tasks))
+            polls.append(max(sum(t.upid in c[2] for c in s.cluster.calls) / max(t.end - t.start, 1) for t in tasks))
+        show("create: seconds added per task", statistics.median(added), "<= 0.8", status_calls_per_second=round(max(polls), 2))
+
+
+def create_calls() -> None:
+    world = World(Path(tempfile.mkdtemp()))
+    world.order("create")
+    world.run()
+    changes = world.cluster.mutations()
+    reads = [p for _, m, p, _ in world.cluster.calls if m == "GET" and "/tasks/" not in p]
+    show("create: reads apart from polling", len(reads), "<= 8", changes=len(changes), repeated=len(changes) - len({(m, p) for m, p in changes}) - 1)
+    world.close()
+
+
+def makespan() -> None:
+    """Held clock: 100 creates on four nodes, clone 30 s, two per node and storage."""
+    world = World(Path(tempfile.mkdtemp()))
+    world.cluster = default_cluster(world.clock, nodes=("pve1", "pve2", "pve3", "pve4"), memory=1024 * GIB)
+    world.cluster.storages["local-lvm"].total = 100_000 * GIB
+    world.cluster.durations["qmclone"] = 30.0
+    world.adapter.cluster = world.cluster
+    world.start()
+    begin = world.clock.time
+    for i in range(1, 101):
+        world.order("create", i)
+    world.run(5000)
+    done = world.store.rows("SELECT max(ended_at) AS ended, count(*) AS n FROM operations WHERE state = 'done'")[0]
+    ideal = 100 / (4 * 2) * 30
+    show("100 creates: makespan / ideal", (done["ended"] - begin) / ideal, "<= 1.2", done=done["n"])
+    world.close()
+
+
+def refresh() -> None:
+    world = World(Path(tempfile.mkdtemp()))
+    for i in range(10_000):
+        world.cluster.add_vm(30_000 + i, "pve1")
+    world.clock.time += 100
+    reply = world.cluster.handle("GET", "/api2/json/cluster/resources", {"type": "vm"}, {"Authorization": "PVEAPIToken=vmbridge@pve!bridge=sim-secret"})
+    world.cluster.handle = lambda *a: reply  # type: ignore[method-assign]
+    plain = World(Path(tempfile.mkdtemp()))
+    sql = ("INSERT OR REPLACE INTO vm_status (server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, seen_at)"
+           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    ratios = []
+    for _ in range(7):
+        world.clock.time += 100
+        begin = time.perf_counter()
+        assert status.refresh("pve1", world.drivers["pve1"], world.store)
+        ours = time.perf_counter() - begin
+        begin = time.perf_counter()
+        rows = [("pve1", str(r["vmid"]), r["status"], r["node"], r.get("name", ""), r.get("uptime", 0), r.get("cpu", 0), r.get("maxcpu", 0),
+                 r.get("mem", 0), r.get("maxmem", 0), r.get("maxdisk", 0), "", 0) for r in json.loads(reply.body)["data"]]
+        with plain.store.write() as db:
+            db.conn.executemany(sql, rows)
+        ratios.append(ours / (time.perf_counter() - begin))
+    show("refresh of 10,000 VMs / (json.loads + executemany)", statistics.median(ratios), "<= 2.5", upstream_calls=1)
+    world.close()
+    plain.close()
+
+
+def idle() -> None:
+    with System() as s:
+        s.order(1)
+        s.wait_for(lambda: s.operation(1)["state"] == "done", 60)
+        from bridge.context import load_context
+
+        context = load_context(str(s.config))
+        package = context.store.service(1).package
+        with context.store.write():
+            for i in range(2, 1001):
+                context.store.add_service(package, whmcs="main", service_id=i, generation=1, client_id=7, desired="active", server="pve1",
+                                          hostname=f"vm-{i}", vm_id=str(40_000 + i), mac="", uuids=["x"])
+        pid, pause = s.processes["serve"].pid, threading.Event()
+        pause.wait(5)
+        begin = cpu(pid)
+        pause.wait(60)
+        show("idle serve with 1,000 services: % of one core", (cpu(pid) - begin) / 60 * 100, "< 1", pss_mb=round(pss(pid), 1), pss_goal="< 250")
+        status_read(s)
+
+
+def main() -> None:
+    create_calls()
+    refresh()
+    makespan()
+    create_latency()
+    idle()
+
+
+if __name__ == "__main__":
+    main()
