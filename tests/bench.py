@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,37 @@ def idle() -> None:
         status_read(s)
 
 
+def page_calls() -> None:
+    """How often one page view asks the bridge: a page that is not ours, and our overview."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            body = b'{"html": "", "redirect": "", "title": ""}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with System() as s, ThreadingHTTPServer(("127.0.0.1", 0), Handler) as counter:
+        threading.Thread(target=counter.serve_forever, daemon=True).start()
+        s.post("/test/order", {"serviceid": 1})
+        host = s.folder / "host/host.json"
+        record = json.loads(host.read_text())
+        host.write_text(json.dumps({**record, "server": {**record["server"], "port": str(counter.server_address[1])}}))
+        requests.get(f"http://127.0.0.1:{s.host}/clientarea.php", timeout=10)
+        foreign = len(asked)
+        requests.get(s.page(1), timeout=10)
+        show("bridge calls per WHMCS page: ours", len(asked) - foreign, "1", not_ours=foreign, not_ours_goal=0)
+        counter.shutdown()
+
+
 def main() -> None:
+    page_calls()
     create_calls()
     refresh()
     makespan()

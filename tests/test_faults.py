@@ -19,6 +19,8 @@ KINDS = {
     "reset before": {"kind": "reset_before"},
     "reset after effect": {"kind": "reset_after"},
     "time-out with effect": {"kind": "timeout_after"},
+    "slow": {"kind": "slow", "seconds": 12},
+    "proxy time-out with effect": {"kind": "slow", "seconds": 45},
     "failing task": {"kind": "fail_task", "reason": "unable to activate storage: no such device"},
     "failing task, transient": {"kind": "fail_task", "reason": "can't lock file '/var/lock/pve-manager/s' - got timeout"},
     "unexpected status": {"kind": "unexpected_status"},

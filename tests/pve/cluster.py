@@ -20,6 +20,7 @@ from bridge.clock import Clock
 from tests.pve import schema
 
 GIB, MIB = 1024**3, 1024**2
+PROXY_SECONDS = 30.0
 ROLE = {
     "VM.Audit", "VM.Clone", "VM.Allocate", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Disk",
     "VM.Config.Options", "VM.Config.HWType", "VM.Config.Cloudinit", "VM.Config.CDROM", "VM.PowerMgmt",
@@ -89,7 +90,8 @@ class Storage:
 
 @dataclass
 class Fault:
-    """kind: status (status, reason), reset_before, reset_after, timeout_after, fail_task (reason), unexpected_status."""
+    """kind: status (status, reason), reset_before, reset_after, timeout_after, slow (seconds; above 30 the proxy
+    answers 596 while the work goes on), fail_task (reason), unexpected_status."""
 
     kind: str
     method: str = ""
@@ -98,6 +100,7 @@ class Fault:
     times: int = 1
     status: int = 500
     reason: str = "got timeout"
+    seconds: float = 0.0
     seen: int = 0
 
     def hits(self, method: str, path: str) -> bool:
@@ -202,6 +205,10 @@ class Cluster:
                 self.on_call("after", index, method, path)
             if fault and fault.kind in ("reset_after", "timeout_after"):
                 raise Cut(fault.kind)
+            if fault and fault.kind == "slow":
+                self.clock.sleep(min(fault.seconds, PROXY_SECONDS))
+                if fault.seconds > PROXY_SECONDS:
+                    return self._reply(596, "Connection timed out", None)
             return reply
 
     @staticmethod
