@@ -17,11 +17,16 @@ $(VENV)/.done: requirements-dev.lock setup.cfg
 	  || $(RUN) -m pip install -q --disable-pip-version-check --no-deps -e .
 	touch $@
 
+# Bootstrap and icons of the host page, where npm is at hand; without it the page has a plain frame of its own
+node_modules: package-lock.json
+	@! command -v npm >/dev/null || npm ci --silent --no-audit --no-fund || true
+	@mkdir -p $@ && touch $@
+
 system:
 	@command -v php >/dev/null && [ -e /usr/share/php/smarty4/Smarty.class.php ] && $(PY) -c 'import ensurepip' \
 	  || { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $(APT) >/dev/null; }
 
-demo: setup
+demo: setup node_modules
 	$(RUN) -m tests.demo $(if $(ONCE),--once)
 
 test: setup lint

@@ -93,6 +93,13 @@ class Job:
             self.store.update_service(self.service.id, build=build)
         self.reload()
 
+    def save_service(self, **values: Any) -> None:
+        """Write columns of the service, under our fence."""
+        with self.store.write():
+            self.store.renew(self.op, LEASE)
+            self.store.update_service(self.service.id, **values)
+        self.reload()
+
     def reload(self) -> None:
         self.service = self.store.service(self.service.id)
 

@@ -45,6 +45,8 @@ def _permissions(options: dict[int, str], plan: Plan) -> dict[str, str]:
 
 def resolve(params: dict[str, Any], server: str, config: Config) -> Package:
     """Raises BadRequest, NotBuilt or Refused naming the option and the allowed values."""
+    if not isinstance(params.get("configoptions") or {}, dict):
+        raise BadRequest("configoptions: must be an object of names and values.", code="bad_option")
     options = {i: value_of(params.get(f"configoption{i}")) for i in range(1, 25)}
     plan = config.plans.get(options[1])
     if plan is None:

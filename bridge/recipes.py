@@ -36,7 +36,7 @@ def place(job: Job) -> Outcome:
         if job.store.planned_memory(job.service.server) != planned:
             return Again(0.0)  # another create was placed meanwhile: count it
         job.store.plan_memory(job.op, package.ram_mib)
-        job.store.update_service(job.service.id, node=found.node)
+        job.save_service(node=found.node)
         job.save_build(source=found.source, storage=found.storage)
     return Done(f"on {found.node}")
 
@@ -97,7 +97,7 @@ def take_next_id(job: Job) -> Outcome:
         found = job.store.next_vm_id(job.service.server, ranges)
         if found is None:
             raise Permanent("All VM ids of this server are used.", code="vm_ids_exhausted")
-        job.store.update_service(job.service.id, vm_id=str(found))
+        job.save_service(vm_id=str(found))
         job.save_build(sent_at=None)
     return Again(0.0, f"VM id in use by somebody else; taking {found}")
 
@@ -189,7 +189,7 @@ def ready(job: Job) -> Outcome:
     s = job.service
     with job.store.write():
         job.store.renew(job.op, 30)
-        job.store.update_service(s.id, provisioned=1, ran_when_suspended=None)
+        job.save_service(provisioned=1, ran_when_suspended=None)
         job.store.plan_memory(job.op, 0)
         job.store.forget_password(s.id)
         job.store.emit(
@@ -232,10 +232,10 @@ def remember_power(job: Job) -> Outcome:
     vm = job.driver.look(ref(job)) if born(job) else None
     if job.service.ran_when_suspended is None:
         ran = vm is not None and vm.status not in ("stopped",)
-        job.store.update_service(job.service.id, ran_when_suspended=int(ran or not job.service.provisioned))
+        job.save_service(ran_when_suspended=int(ran or not job.service.provisioned))
     job.save(exists=vm is not None, on=vm is not None and vm.status != "stopped")
     if vm:
-        job.store.update_service(job.service.id, node=vm.node)
+        job.save_service(node=vm.node)
     return Done("" if vm else "there is no machine")
 
 
@@ -291,7 +291,7 @@ def running_if_ran(job: Job) -> Outcome:
 
 
 def unsuspended(job: Job) -> Outcome:
-    job.store.update_service(job.service.id, ran_when_suspended=None)
+    job.save_service(ran_when_suspended=None)
     return Done()
 
 
@@ -300,7 +300,7 @@ def prove(job: Job) -> Outcome:
     vm = job.driver.look(ref(job)) if born(job) else None
     job.save(exists=vm is not None, on=vm is not None and vm.status != "stopped")
     if vm:
-        job.store.update_service(job.service.id, node=vm.node)
+        job.save_service(node=vm.node)
     return Done("" if vm else "there is no machine")
 
 
@@ -338,7 +338,7 @@ def release(job: Job) -> Outcome:
         job.store.renew(job.op, 30)
         job.store.release_addresses(s.id, job.config.worker["address_cool_down_h"] * 3600.0)
         job.store.forget_password(s.id)
-        job.store.update_service(s.id, provisioned=0, build={})
+        job.save_service(provisioned=0, build={})
         job.store.emit("activity", s.whmcs, s.id, f"activity:{job.op.id}", service_id=s.service_id,
                        client_id=s.client_id, text=f"Server of service {s.service_id} is removed ({job.op.id})")
     return Done()

@@ -90,6 +90,13 @@ def _password(params: dict[str, Any]) -> tuple[str, bool]:
     return text, False
 
 
+def _client(params: dict[str, Any]) -> int:
+    text = str(params.get("userid") or "")
+    if not text.isascii() or not text.isdigit():
+        raise BadRequest("userid: must be the id of WHMCS's client.", code="bad_client")
+    return int(text)
+
+
 def generate_password(length: int = 16) -> str:
     """No characters that Smarty or a shell would read."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
@@ -115,7 +122,7 @@ def _reserve(
         raise Refused(f"All VM ids of server {package.server!r} are used.", code="vm_ids_exhausted")
     service = store.add_service(
         package, whmcs=caller.whmcs, service_id=service_id, generation=before.generation + 1 if before else 1,
-        client_id=int(params.get("userid") or 0), desired=Desired.ACTIVE.value, server=package.server,
+        client_id=_client(params), desired=Desired.ACTIVE.value, server=package.server,
         hostname=str(params.get("domain") or f"vm-{service_id}"), vm_id=str(vm_id), mac=_mac(),
         uuids=[str(uuid.uuid4())], welcome_email=str(params.get("welcome_email") or ""),
     )

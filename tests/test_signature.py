@@ -151,7 +151,7 @@ def test_cors_is_exactly_the_whmcs_origin(shim: Shim) -> None:
     ({"configoption1": "kvm-x"}, "plan"), ({"configoption4": "many"}, "cores"), ({"configoption9": "1"}, "extra IPv4"),
     ({"configoption7": "10|10 GiB"}, "additional disk GiB"), ({"configoptions": {"Daily backups": "3"}}, "Daily backups"),
     ({"configoption15": "yes"}, "permission console"), ({"password": "abc"}, "password"), ({"configoption3": "windows"}, "OS templates"),
-    ({"addonId": 5}, "addons"),
+    ({"addonId": 5}, "addons"), ({"userid": "seven"}, "userid"), ({"configoptions": ["x"]}, "configoptions"),
 ])
 def test_what_cannot_be_delivered_is_named(shim: Shim, context: Context, change: dict[str, Any], part: str) -> None:
     reply = shim.order("create", **change)
