@@ -334,7 +334,9 @@ def _pause(e: VmbridgeError, attempts: int, retryable: bool) -> float:
     if isinstance(e, UpstreamError) and e.retry_after is not None:
         return e.retry_after
     base = 2.0 * 2 ** min(attempts, 12) if retryable else LONGEST_PAUSE
-    longest = LONGEST_PAUSE if attempts > 8 else 60.0 if retryable else LONGEST_PAUSE
+    longest = 60.0 if retryable and attempts <= 12 else LONGEST_PAUSE
+    if isinstance(e, Busy):
+        longest = 30.0  # locks end by themselves, and what waits for them shall follow soon
     return min(base, longest) * random.uniform(0.8, 1.2)
 
 

@@ -372,13 +372,16 @@ def settled(job: Job) -> Outcome:
     if job.result is None and task != "none":
         return Wait(task)
     vm = must_exist(job, job.driver.look(ref(job)))
-    if (vm.status == "stopped") == (verb in ("stop", "hard_stop")):
+    failed = job.result is not None and job.result.state == "failed"
+    # a machine that still runs says nothing of a restart: there the task's end counts
+    if (vm.status == "stopped") == (verb in ("stop", "hard_stop")) and not (failed and verb == "reboot"):
         return Done()
-    if job.result is not None and job.result.state == "failed":
+    if failed and job.result is not None:
         if verb == "stop":
             raise Permanent("The system inside did not react; a hard stop turns it off.", code="no_reaction",
                             detail=job.result.text)
-        raise job.driver.task_error(job.result.text)
+        job.save(task="", sent_at=None)
+        raise Back("act", job.driver.task_error(job.result.text))
     waited = job.data.get("waited", 0) + 1
     job.save(waited=waited, task="none")
     if waited > 60:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from bridge.errors import NotFound, Refused
 from bridge.model import State
 from tests.world import World
 
@@ -79,12 +82,9 @@ def test_a_create_repeated_while_pending_is_one_machine(world: World) -> None:
 def test_a_create_repeated_while_active_is_refused(world: World) -> None:
     world.order("create")
     world.run()
-    try:
+    with pytest.raises(Refused) as caught:
         world.order("create", status="Active")
-    except Exception as e:
-        assert getattr(e, "code", "") == "already_created"
-    else:
-        raise AssertionError("accepted")
+    assert caught.value.code == "already_created"
 
 
 def test_suspend_during_the_copy_is_done_after_it(world: World) -> None:
@@ -117,10 +117,10 @@ def test_create_after_terminate_is_a_new_generation(world: World) -> None:
     assert world.store.addresses_of(service.id)[0]["address"] == "203.0.113.11"  # the first one cools down
 
 
-def test_every_order_of_two_billing_verbs_overlapping(tmp_path_factory: object) -> None:
+def test_every_order_of_two_billing_verbs_overlapping(tmp_path_factory: pytest.TempPathFactory) -> None:
     for second in ("suspend", "terminate", "unsuspend"):
         for ticks in range(14):
-            w = World(tmp_path_factory.mktemp("w"))  # type: ignore[attr-defined]
+            w = World(tmp_path_factory.mktemp("w"))
             w.order("create")
             for _ in range(ticks):
                 w.engine.tick()
@@ -132,3 +132,117 @@ def test_every_order_of_two_billing_verbs_overlapping(tmp_path_factory: object) 
             assert states in wanted, (second, ticks, states)
             assert not w.store.operations_of(None, 5, ("running", "waiting", "failed", "waiting_for_staff")), (second, ticks)
             w.close()
+
+
+def test_a_failed_create_is_taken_up_again_although_whmcs_says_active(world: World) -> None:
+    world.cluster.privileges["/vms"].discard("VM.Clone")
+    world.order("create")
+    world.run()
+    failed = world.store.operations_of(1)[0]
+    assert failed.state is State.FAILED and failed.error_code == "upstream_privilege"
+    world.cluster.privileges["/vms"].add("VM.Clone")
+    assert world.order("create", status="Active").operation == failed.id
+    world.run()
+    assert world.cluster.vms[20000].status == "running"
+
+
+@pytest.mark.parametrize("verb", ["suspend", "unsuspend", "terminate", "converge", "start"])
+def test_an_unknown_service_is_named(world: World, verb: str) -> None:
+    with pytest.raises(NotFound, match="vmbridge adopt") as caught:
+        world.order(verb, 77)
+    assert caught.value.code == "unknown_service"
+
+
+def test_terminate_is_success_when_nothing_was_ever_made_or_all_is_gone(world: World) -> None:
+    assert world.order("terminate", 77, status="Pending").operation == ""
+    world.order("create")
+    world.run()
+    world.order("terminate")
+    world.run()
+    assert world.order("terminate").operation == ""
+
+
+def test_a_repeated_suspend_keeps_what_ran(world: World) -> None:
+    world.order("create")
+    world.run()
+    first = world.order("suspend").operation
+    assert world.order("suspend").operation == first
+    world.run()
+    assert world.order("suspend").operation == ""
+    assert world.store.service(1).ran_when_suspended is True
+
+
+def test_a_customer_operation_finishes_before_a_billing_order(world: World) -> None:
+    world.order("create")
+    world.run()
+    world.order("reboot")
+    world.engine.tick()
+    world.order("suspend")
+    world.run()
+    states = {o.kind: o.state for o in world.store.operations_of(1)}
+    assert states["reboot"] is State.DONE and states["suspend"] is State.DONE
+    assert world.cluster.vms[20000].status == "stopped"
+
+
+def test_a_customer_operation_in_back_off_gives_way(world: World) -> None:
+    world.order("create")
+    world.run()
+    world.cluster.vms[20000].config["lock"] = "backup"
+    world.order("reboot")
+    world.run(20)
+    assert world.store.current_operation(1)
+    world.order("suspend")
+    del world.cluster.vms[20000].config["lock"]
+    world.run()
+    states = {o.kind: o.state for o in world.store.operations_of(1)}
+    assert states["reboot"] is State.SUPERSEDED and states["suspend"] is State.DONE
+
+
+def test_suspend_during_a_foreign_lock_is_accepted_and_done_after_it(world: World) -> None:
+    world.order("create")
+    world.run()
+    world.cluster.vms[20000].config["lock"] = "backup"
+    assert world.order("suspend").operation
+    world.run(300)
+    assert world.cluster.vms[20000].status == "running"
+    del world.cluster.vms[20000].config["lock"]
+    world.run()
+    assert world.cluster.vms[20000].status == "stopped"
+
+
+def test_of_many_waiting_orders_the_newest_wins(world: World) -> None:
+    world.order("create")
+    world.run()
+    world.order("suspend")
+    world.engine.tick()
+    for verb in ("unsuspend", "suspend", "unsuspend", "suspend", "unsuspend"):
+        world.order(verb)
+    assert len(world.store.operations_of(1, 20, ("running", "waiting"))) <= 2
+    world.run()
+    assert world.cluster.vms[20000].status == "running" and world.cluster.vms[20000].config["onboot"] == "1"
+
+
+@pytest.mark.parametrize("first", ["suspend", "unsuspend", "terminate"])
+@pytest.mark.parametrize("second", ["suspend", "unsuspend", "terminate"])
+def test_two_orders_at_every_moment(first: str, second: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for ticks in range(10):
+        w = World(tmp_path_factory.mktemp("w"))
+        for verb in ("create", "suspend") if first == "unsuspend" else ("create",):
+            w.order(verb)
+            w.run()
+        w.order(first)
+        for _ in range(ticks):
+            w.engine.tick()
+            w.clock.time += 1
+        gone = first == "terminate"
+        if gone and second != "terminate":
+            with pytest.raises(NotFound):
+                w.order(second)
+        else:
+            w.order(second)
+        w.run()
+        states = [v.status for v in w.cluster.vms.values() if not v.template]
+        wanted = [] if "terminate" in (first, second) else ["stopped"] if second == "suspend" else ["running"]
+        assert states == wanted, (ticks, states)
+        assert not w.store.operations_of(None, 5, ("running", "waiting", "failed", "waiting_for_staff"))
+        w.close()

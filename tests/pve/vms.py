@@ -342,7 +342,13 @@ class Handlers:
         vm = self.vm(w)
         if vm.status == "stopped":
             raise Error(500, f"VM {vm.vmid} not running")
-        return self.c.start_task("qmreboot", vm.node, vm.vmid, lambda: self._boot(vm))
+
+        def effect() -> None:
+            if vm.lock:
+                raise Error(500, f"VM is locked ({vm.lock})")
+            self._boot(vm)
+
+        return self.c.start_task("qmreboot", vm.node, vm.vmid, effect)
 
     def delete_vm(self, w: dict[str, str], p: dict[str, str]) -> Any:
         vm = self.vm(w)
