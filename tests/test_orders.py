@@ -188,9 +188,12 @@ def test_a_customer_operation_in_back_off_gives_way(world: World) -> None:
     world.order("create")
     world.run()
     world.cluster.vms[20000].config["lock"] = "backup"
-    world.order("reboot")
-    world.run(20)
-    assert world.store.current_operation(1)
+    key = world.order("reboot").operation
+    for _ in range(60):
+        if world.store.operation(key).error_code == "vm_locked":
+            break
+        world.run(1)
+    assert world.store.operation(key).error_code == "vm_locked"
     world.order("suspend")
     del world.cluster.vms[20000].config["lock"]
     world.run()
