@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.model import Capability, Desired, Service
 
-BUILT = frozenset({Capability.OVERVIEW, Capability.POWER})
+ALWAYS = frozenset({Capability.OVERVIEW, Capability.POWER})
 
 
 def usable(
@@ -13,7 +13,7 @@ def usable(
     """Empty when it may be done; else why not. Overview and power are always part of the plan."""
     if capability not in has:
         return "This server does not offer it."
-    if capability not in BUILT:
+    if capability not in ALWAYS:
         permission = service.package.permissions.get(capability.value, "plan")
         if permission == "deny" or (permission == "plan" and capability.value not in allowed):
             return "Not part of your plan."
