@@ -4,8 +4,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := python3-venv php8.2-cli php8.2-curl php8.2-mbstring php8.2-sqlite3 smarty4
+BROWSER := chromium chromium-driver
 
-.PHONY: setup system demo test lint dist matrix bench clean
+.PHONY: setup system browser demo test lint dist matrix bench clean
 
 setup: $(VENV)/.done
 
@@ -26,10 +27,14 @@ system:
 	@command -v php >/dev/null && [ -e /usr/share/php/smarty4/Smarty.class.php ] && $(PY) -c 'import ensurepip' \
 	  || { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $(APT) >/dev/null; }
 
+browser:
+	@command -v chromedriver >/dev/null \
+	  || { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $(BROWSER) >/dev/null; }
+
 demo: setup node_modules
 	$(RUN) -m tests.demo $(if $(ONCE),--once)
 
-test: setup lint
+test: setup browser lint
 	$(RUN) -m pytest
 
 lint: setup
