@@ -15,8 +15,8 @@ from typing import Any
 import click
 from cryptography.fernet import Fernet
 
+from bridge import addresses, doctor, logs, packages, services, worker
 from bridge import config as config_module
-from bridge import doctor, logs, services, worker
 from bridge.clock import Clock
 from bridge.context import Context, open_context
 from bridge.errors import ConfigError, VmbridgeError
@@ -202,22 +202,27 @@ def _operation(store: Any, key: str) -> Any:
 @click.option("--whmcs", default="main", show_default=True)
 @click.option("--plan", required=True)
 @click.option("--client", type=int, required=True, help="WHMCS client id.")
-@click.option("--hostname", default="")
-@click.option("--mac", default="", help="MAC of net0; read from the machine when absent.")
-def adopt(path: str, service_id: int, vm_id: str, whmcs: str, plan: str, client: int, hostname: str, mac: str) -> None:
+@click.option("--hostname", default="", help="The machine's own name when absent.")
+@click.option("--address", "own", multiple=True, help="An address of it, again for more; read from the machine when absent.")
+def adopt(path: str, service_id: int, vm_id: str, whmcs: str, plan: str, client: int, hostname: str, own: tuple[str, ...]) -> None:
     """Record an existing machine for a WHMCS service; nothing is written to it."""
     context = opened(path)
     if plan not in context.config.plans:
         raise click.ClickException(f"--plan: {plan!r} is not one of: {', '.join(sorted(context.config.plans))}")
     if whmcs not in context.config.whmcs:
         raise click.ClickException(f"--whmcs: {whmcs!r} is not one of: {', '.join(sorted(context.config.whmcs))}")
-    package = doctor.package_of(context.config, plan)
+    for address in own:
+        if addresses.pool_of(address, context.config) is None:
+            raise click.ClickException(f"--address: {address} is in no pool")
+    package = packages.of_plan(context.config.plans[plan])
     try:
-        found = context.drivers[package.server].inspect(vm_id)
-        service = services.adopt(whmcs, service_id, client, hostname or f"vm-{service_id}", package, vm_id, found, mac, context.store)
+        machine = context.drivers[package.server].inspect(vm_id)
+        service, outside = services.adopt(whmcs, service_id, client, hostname, package, machine, context.store, context.config, own)
     except VmbridgeError as e:
         raise click.ClickException(f"{e.sentence} {e.detail}".strip()) from None
-    click.echo(f"service {service_id} has VM {vm_id} on {service.node}, known by uuid {service.uuids[0]}")
+    click.echo(f"service {service_id} has VM {vm_id} on {service.node}, known by uuid {machine.uuid}")
+    for address in outside:
+        click.echo(f"  its address {address} is in no pool, or another service has it: not recorded")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 from cryptography.fernet import Fernet
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
+from bridge import names
 from bridge.errors import ConfigError, Refused
-from bridge.model import PERMISSIONS
+from bridge.model import OPTION_WORDS, PERMISSIONS
 from drivers import base as driver_base
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
@@ -40,6 +41,17 @@ def _fernet_key(value: str) -> None:
         Fernet(value)
     except (ValueError, TypeError):
         raise ValidationError("Must be a Fernet key; `vmbridge keygen` prints one.") from None
+
+
+def _name_rule(value: str) -> None:
+    if names.unknown_macros(value):
+        raise ValidationError(f"{', '.join(names.unknown_macros(value))} is not one of: {', '.join(names.MACROS)}.")
+
+
+def _ssh_keys(value: str) -> None:
+    bad = names.bad_ssh_keys(value)
+    if bad:
+        raise ValidationError(f"Line {bad[0]} is not a public SSH key.")
 
 
 class StoreSchema(Strict):
@@ -67,6 +79,7 @@ class WorkerSchema(Strict):
     per_node = fields.Int(load_default=2, validate=validate.Range(1, 50))
     per_storage = fields.Int(load_default=2, validate=validate.Range(1, 50))
     address_cool_down_h = fields.Int(load_default=24, validate=validate.Range(0, 8760))
+    history_days = fields.Int(load_default=400, validate=validate.Range(1, 36500))
 
 
 class KeySchema(Strict):
@@ -98,6 +111,12 @@ class PlanSchema(Strict):
     keep_backups = fields.Bool(load_default=False)
     rotation = fields.Str(load_default="safe", validate=validate.OneOf(["safe", "oldest_first"]))
     time_zone = fields.Str(load_default="UTC")
+    extra_ipv4 = fields.Int(load_default=0, validate=validate.Range(0, 256))
+    extra_ipv6 = fields.Int(load_default=0, validate=validate.Range(0, 256))
+    locations = fields.List(fields.Str(), load_default=list)
+    vm_name = fields.Str(load_default="", validate=_name_rule)
+    ssh_keys = fields.Str(load_default="", validate=_ssh_keys)
+    ssh_keys_field = fields.Str(load_default="")
 
 
 class PoolSchema(Strict):
@@ -175,6 +194,7 @@ class Config:
     plans: dict[str, Plan]
     pools: dict[str, Pool]
     dns: dict[str, dict[str, Any]]
+    options: dict[str, str]  # configurable option's name, folded -> word
 
     def secrets(self) -> list[str]:
         """Every secret text of the file, for masking."""
@@ -194,6 +214,18 @@ class Config:
         return None
 
 
+# usual names of configurable options, so that most shops need no table of their own
+USUAL_OPTIONS = {
+    "cpu": "cores", "cpu cores": "cores", "vcpu": "cores", "vcpus": "cores", "cores": "cores", "ram": "ram_gib", "memory": "ram_gib",
+    "system disk": "disk_gib", "disk": "disk_gib", "disk space": "disk_gib", "additional disk": "additional_disk_gib",
+    "system disk read mb/s": "disk_read_mib_s", "system disk write mb/s": "disk_write_mib_s",
+    "system disk read iops": "disk_read_iops", "system disk write iops": "disk_write_iops",
+    "additional disk read mb/s": "additional_disk_read_mib_s", "additional disk write mb/s": "additional_disk_write_mib_s",
+    "additional disk read iops": "additional_disk_read_iops", "additional disk write iops": "additional_disk_write_iops",
+    "network bandwidth": "rate_mbit", "network": "rate_mbit", "network rate": "rate_mbit", "ipv4": "extra_ipv4", "ipv6": "extra_ipv6",
+    "extra ipv4": "extra_ipv4", "extra ipv6": "extra_ipv6", "ipv4 addresses": "extra_ipv4", "ipv6 addresses": "extra_ipv6",
+    "operating system": "template", "os": "template", "backups": "backups", "snapshots": "snapshots", "location": "location",
+}
 SINGLE = {
     "store": StoreSchema,
     "web": WebSchema,
@@ -277,8 +309,8 @@ def load(path: str | Path) -> Config:
 def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
     r = _Reader()
     for key in raw:
-        if key not in (*SINGLE, *NAMED):
-            near = difflib.get_close_matches(key, [*SINGLE, *NAMED], 1)
+        if key not in (*SINGLE, *NAMED, "options"):
+            near = difflib.get_close_matches(key, [*SINGLE, *NAMED, "options"], 1)
             r.fault(key, "unknown_key", "unknown table" + (f"; did you mean {near[0]!r}?" if near else ""))
     single = {n: r.load(s(), raw.get(n, {}), n) for n, s in SINGLE.items()}
     tables: dict[str, dict[str, Any]] = {}
@@ -302,7 +334,10 @@ def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
     for key, value in tables["dns"].items():
         provider = value.get("provider", "") if isinstance(value, dict) else ""
         r.fault(f"dns.{key}.provider", "unknown_provider", f"there is no DNS provider {provider!r}; found: none")
+    options = _options(r, raw.get("options", {}))
     _across(r, whmcs, pools, single)
+    for name, plan in plans.items():
+        _plan_networks(r, name, plan, pools)
     if r.faults:
         raise ConfigError(r.faults)
     return Config(
@@ -313,7 +348,40 @@ def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
         plans={k: v for k, v in plans.items() if v},
         pools={k: _pool(k, v) for k, v in pools.items() if v},
         dns={},
+        options=options,
     )
+
+
+def _options(r: _Reader, raw: Any) -> dict[str, str]:
+    """The table of configurable options: usual names first, then the file's; an empty word means "not ours"."""
+    found = dict(USUAL_OPTIONS)
+    if not isinstance(raw, dict):
+        r.fault("options", "not_a_table", "must be a table of names and words")
+        return found
+    for name, word in raw.items():
+        if word != "" and word not in OPTION_WORDS:
+            near = difflib.get_close_matches(str(word), OPTION_WORDS, 1)
+            r.fault(f"options.{name}", "unknown_word", f"{word!r} is not one of: {', '.join(OPTION_WORDS)}"
+                    + (f"; did you mean {near[0]!r}?" if near else ""))
+        found[fold(name)] = word
+    return found
+
+
+def fold(name: str) -> str:
+    """A configurable option's name for comparing: the part before `|`, without case and outer blanks."""
+    return name.partition("|")[0].strip().casefold()
+
+
+def _plan_networks(r: _Reader, name: str, plan: Plan | None, pools: dict[str, Any]) -> None:
+    """A family comes from a pool or by DHCP, not both; extra addresses need a pool."""
+    if plan is None:
+        return
+    families = {pools[p]["gateway"].version for p in plan.pools if pools.get(p)}
+    for family in (4, 6):
+        if plan.driver_values.get(f"dhcp{family}") and family in families:
+            r.fault(f"plans.{name}.dhcp{family}", "dhcp_and_pool", f"the plan has an IPv{family} pool too: drop one of them")
+        if plan.values[f"extra_ipv{family}"] and family not in families:
+            r.fault(f"plans.{name}.extra_ipv{family}", "no_pool", f"the plan has no IPv{family} pool to take them from")
 
 
 def _server(r: _Reader, raw: Any, path: str) -> dict[str, Any] | None:

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import ipaddress
 
-from bridge.config import Config, Pool
+from bridge import packages
+from bridge.config import Pool
 from bridge.context import Context
 from bridge.errors import VmbridgeError
-from bridge.model import Finding, Package
+from bridge.model import Finding
 
 FULL_AT = 0.8
-
-
-def package_of(config: Config, plan: str) -> Package:
-    """The plan as a package, without a product's options."""
-    p = config.plans[plan]
-    return Package(
-        plan=p.name, server=p.server, template=p.templates[0], cores=p.values["cores"], ram_mib=p.values["ram_mib"],
-        disk_gib=p.values["disk_gib"], rate_mbit=p.values["rate_mbit"], options=dict(p.driver_values),
-    )
 
 
 def check(context: Context) -> list[Finding]:
     config = context.config
     found = _store(context)
     for name, driver in context.drivers.items():
-        packages = {p: package_of(config, p) for p, v in config.plans.items() if v.server == name}
+        wanted = {p: packages.of_plan(v) for p, v in config.plans.items() if v.server == name}
         networks = sorted({
             (config.pools[pool].bridge, config.pools[pool].vlan)
-            for p in packages for pool in config.plans[p].pools
+            for p in wanted for pool in config.plans[p].pools
         })
         try:
-            found += driver.check(packages, networks)
+            found += driver.check(wanted, networks)
         except VmbridgeError as e:
             found.append(Finding("fault", f"server {name}", f"{e.sentence} {e.detail}".strip(), e.extra.get("fix", "")))
         found += _ids(context, name)

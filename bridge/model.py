@@ -49,11 +49,18 @@ class Capability(enum.StrEnum):
 
 
 PERMISSIONS = tuple(c.value for c in list(Capability)[2:])  # ConfigOptions 15-23, in this order
+DISK_LIMITS = ("read_mib_s", "write_mib_s", "read_iops", "write_iops")  # of one disk; 0 = unlimited
+LIMITS = tuple(f"{disk}_{limit}" for disk in ("disk", "additional_disk") for limit in DISK_LIMITS)
+OPTION_WORDS = (  # what a configurable option can be mapped to
+    "cores", "ram_gib", "disk_gib", "additional_disk_gib", "rate_mbit", "extra_ipv4", "extra_ipv6", "template", "location", "backups",
+    "snapshots", *LIMITS,
+)
 
 
 @dataclass(frozen=True)
 class Network:
-    """One address of a service with what its pool says. `role` is main or extra."""
+    """One address of a service with what its pool says. `role` is main, extra or leaving (given back once the machine
+    no longer may use it)."""
 
     address: str
     pool: str
@@ -84,6 +91,13 @@ class Package:
     ram_mib: int
     disk_gib: int
     rate_mbit: int = 0  # 0 = unlimited
+    additional_disk_gib: int = 0
+    limits: dict[str, int] = field(default_factory=dict)  # words of LIMITS; absent = unlimited
+    extra_ipv4: int = 0
+    extra_ipv6: int = 0
+    location: str = ""  # a node or the provider's place; empty = chosen by room
+    templates: tuple[str, ...] = ()  # what the customer may reinstall from
+    ssh_keys: str = ""  # one public key per line, from the plan and the customer
     permissions: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)  # the driver's own plan keys
 
@@ -108,6 +122,7 @@ class Service:
     build: dict[str, Any]  # how far the birth of the machine is proven; survives operations
     provisioned: bool
     ran_when_suspended: bool | None
+    pending: tuple[str, ...]  # words of the package that wait for a restart
     welcome_email: str
     created_at: float
 
@@ -157,12 +172,47 @@ class Vm:
     node: str
     status: str
     lock: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
+    uptime: int = 0
+    agent: bool = False  # the image says that its guest agent is installed
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine that staff wants to adopt, as it is."""
+
+    vm_id: str
+    node: str
+    uuid: str
+    name: str
+    mac: str
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The configuration as the back end holds it, in its own words; `pending` are package words that wait for a restart."""
+
+    config: dict[str, Any]
+    pending: tuple[str, ...] = ()
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One word of the package beside the machine. `refused` says why `converge` will not write it."""
+
+    word: str
+    sold: Any
+    real: Any
+    same: bool
+    restart: bool = False
+    refused: str = ""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What the machine has to look like: the goal of `converge`."""
+    """What the machine has to look like: the goal of `converge`. At birth the template's leftovers are cleared too; later
+    only the package, the identity and the network are written."""
 
     vm_id: str
     uuid: str
@@ -170,8 +220,10 @@ class Order:
     mac: str
     package: Package
     networks: tuple[Network, ...]
-    password: str = ""  # sha512-crypt hash; plain only where the driver says so
+    password: str = ""  # sha512-crypt hash
+    password_plain: str = ""  # only for guests that cannot take a hash
     set_password: bool = False
+    birth: bool = False
     autostart: bool = True
     label: str = ""  # one line that names the service for people
 
@@ -195,11 +247,15 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class Converged:
-    """What `converge` did: a task still open, names of changed things, what waits for a restart."""
+    """What `converge` did. After `task` another look is needed when `more`. `missing_disk`: an additional disk has to be
+    allocated, which must not happen twice, so the caller allows it. `seen` is None when nothing new was learned."""
 
     task: str = ""
     changed: tuple[str, ...] = ()
-    pending: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    more: bool = False
+    missing_disk: bool = False
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def networks_of(service: int, store: Store, config: Config) -> tuple[Network, ..
 
 
 def order_of(service: Service, store: Store, config: Config, **changes: Any) -> Order:
-    """`changes` override fields of the order (set_password)."""
+    """`changes` override fields of the order (set_password, birth)."""
     found = Order(
         vm_id=service.vm_id, uuid=service.uuids[0], hostname=service.hostname, mac=service.mac,
         package=service.package, networks=networks_of(service.id, store, config),
@@ -31,5 +31,6 @@ def order_of(service: Service, store: Store, config: Config, **changes: Any) -> 
     )
     if changes.get("set_password"):
         changes["password"] = store.password_hash(service.id)
+        changes["password_plain"] = store.password(service.id)
         changes["set_password"] = bool(changes["password"])
     return replace(found, **changes)

@@ -1,12 +1,15 @@
-"""Plan + product options + configurable options -> Package. Refuses what is not built, by name."""
+"""Plan + product options + configurable options -> Package. Later ones win; a wrong value is refused by name."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from bridge.config import Config, Plan
+from bridge import names
+from bridge.config import Config, Plan, fold
 from bridge.errors import BadRequest, NotBuilt, Refused
-from bridge.model import PERMISSIONS, Package
+from bridge.model import LIMITS, PERMISSIONS, Package
 
 POSITIONS = {
     1: "plan", 2: "location", 3: "OS templates", 4: "cores", 5: "RAM GiB", 6: "system disk GiB",
@@ -14,8 +17,20 @@ POSITIONS = {
     12: "snapshot quota", 13: "snapshot lifetime h", 14: "reverse-DNS ticket department",
     **{15 + i: f"permission {name}" for i, name in enumerate(PERMISSIONS)}, 24: "option 24",
 }
-NUMBERS = {4: (1, 512), 5: (1, 16384), 6: (1, 65536), 8: (0, 1_000_000)}
-UNBUILT = (2, 7, 9, 10, 11, 12, 13, 14, 24)
+WORDS = {2: "location", 4: "cores", 5: "ram_gib", 6: "disk_gib", 7: "additional_disk_gib", 8: "rate_mbit", 9: "extra_ipv4", 10: "extra_ipv6"}
+UNBUILT = {11: "backups", 12: "snapshots", 13: "snapshot_lifetime_h", 14: "rdns_department", 24: "option 24"}
+RANGES: dict[str, tuple[int, int]] = {
+    "cores": (1, 512), "ram_gib": (1, 16384), "disk_gib": (1, 65536), "additional_disk_gib": (0, 65536), "rate_mbit": (0, 1_000_000),
+    "extra_ipv4": (0, 256), "extra_ipv6": (0, 256), **dict.fromkeys(LIMITS, (0, 1_000_000)),
+}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """`warnings` are sentences for the operation log."""
+
+    package: Package
+    warnings: tuple[str, ...] = ()
 
 
 def value_of(text: Any) -> str:
@@ -23,14 +38,126 @@ def value_of(text: Any) -> str:
     return str(text if text is not None else "").partition("|")[0].strip()
 
 
-def _number(position: int, text: str) -> int | None:
-    if not text:
-        return None
-    low, high = NUMBERS[position]
-    name = POSITIONS[position]
-    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
-        raise BadRequest(f"{name}: {text!r} must be a whole number from {low} to {high}.", code="bad_option")
-    return int(text)
+def number(name: str, word: str, text: str) -> int | Decimal:
+    """A whole number of the word's range; RAM may have parts of a GiB. Raises BadRequest naming both."""
+    low, high = RANGES[word]
+    least: int | Decimal = Decimal("0.25") if word == "ram_gib" else low
+    try:
+        value = Decimal(text) if text.isascii() and len(text) < 20 else Decimal("NaN")
+        good = value.is_finite() and least <= value <= high and (value * 1024 % 64 == 0 if word == "ram_gib" else value == int(value))
+    except (InvalidOperation, ValueError):
+        good = False
+    if not good:
+        kind = "a number" if word == "ram_gib" else "a whole number"
+        raise BadRequest(f"{name}: {text!r} must be {kind} from {least} to {high}.", code="bad_option")
+    return value if word == "ram_gib" else int(value)
+
+
+def resolve(params: dict[str, Any], server: str, config: Config, before: Package | None = None) -> Resolved:
+    """What is sold. `before`: the package of a service that exists keeps its template's and keys' birth values.
+
+    Raises BadRequest, NotBuilt or Refused naming the option and the allowed values.
+    """
+    for table in ("configoptions", "customfields"):
+        if not isinstance(params.get(table) or {}, dict):
+            raise BadRequest(f"{table}: must be an object of names and values.", code="bad_option")
+    product = {i: value_of(params.get(f"configoption{i}")) for i in range(1, 25)}
+    plan = _plan(product[1], server, config)
+    unbuilt = [POSITIONS[i] for i in UNBUILT if product[i] not in ("", "0")]
+    chosen, warnings, later = _configurable(params.get("configoptions") or {}, config)
+    unbuilt += later
+    if unbuilt:
+        raise NotBuilt(f"This cannot be delivered yet: {', '.join(unbuilt)}. Leave it blank or 0.", code="not_built")
+    values = {word: (POSITIONS[i], product[i]) for i, word in WORDS.items() if product[i] != ""} | chosen
+    templates = _templates(product[3], plan)
+    package = Package(
+        plan=plan.name, server=server, template=_template(values.pop("template", None), templates, before), templates=templates,
+        location=_location(values.pop("location", None), plan), permissions=_permissions(product, plan),
+        options=dict(plan.driver_values), ssh_keys=before.ssh_keys if before else _ssh_keys(plan, params.get("customfields") or {}),
+        **_numbers(values, plan),
+    )
+    return Resolved(package, tuple(warnings))
+
+
+def _plan(name: str, server: str, config: Config) -> Plan:
+    plan = config.plans.get(name)
+    if plan is None:
+        known = ", ".join(sorted(p for p, v in config.plans.items() if v.server == server))
+        raise BadRequest(f"plan: {name!r} is not one of: {known}.", code="unknown_plan")
+    if plan.server != server:
+        raise Refused(
+            f"The product's server is {server!r}, but plan {plan.name!r} belongs to server {plan.server!r}.", code="plan_server_mismatch"
+        )
+    return plan
+
+
+def _configurable(given: dict[str, Any], config: Config) -> tuple[dict[str, tuple[str, str]], list[str], list[str]]:
+    """(word -> (name as people know it, value), warnings, what is not built)."""
+    found: dict[str, tuple[str, str]] = {}
+    warnings, unbuilt = [], []
+    for name, raw in given.items():
+        word, value, label = config.options.get(fold(name)), value_of(raw), f"configurable option {name!r}"
+        if word is None:
+            warnings.append(f"{label} is not in the table [options]; its value {value[:60]!r} has no effect.")
+        elif word in UNBUILT.values() and value not in ("", "0"):
+            unbuilt.append(label)
+        elif word and word not in UNBUILT.values() and value != "":
+            if word in found and found[word][1] != value:
+                raise BadRequest(f"{label}: says {value!r}, but {found[word][0]} says {found[word][1]!r} of the same thing.", code="bad_option")
+            found[word] = (label, value)
+    return found, warnings, unbuilt
+
+
+def _numbers(values: dict[str, tuple[str, str]], plan: Plan) -> dict[str, Any]:
+    """Fields of the package: the plan's, overridden by what was ordered. A word the plan's server does not know is refused."""
+    known = {**plan.values, **plan.driver_values, "ram_gib": 0}
+    ordered = {word: number(name, word, text) for word, (name, text) in values.items()}
+    foreign = [values[w][0] for w, v in ordered.items() if w not in known and v]
+    if foreign:
+        raise NotBuilt(f"A server of plan {plan.name!r} cannot have this: {', '.join(foreign)}. Leave it blank or 0.", code="not_built")
+    ram = ordered.pop("ram_gib", None)
+    merged = {**known, **ordered}
+    fields = ("cores", "disk_gib", "rate_mbit", "additional_disk_gib", "extra_ipv4", "extra_ipv6")
+    return {
+        **{f: int(merged.get(f, 0)) for f in fields}, "ram_mib": int(ram * 1024) if ram else merged["ram_mib"],
+        "limits": {w: int(merged[w]) for w in LIMITS if merged.get(w)},
+    }
+
+
+def _templates(text: str, plan: Plan) -> tuple[str, ...]:
+    wanted = tuple(dict.fromkeys(t.strip() for t in text.split(",") if t.strip())) or plan.templates
+    for template in wanted:
+        if template not in plan.templates:
+            raise BadRequest(f"OS templates: {template!r} is not one of: {', '.join(plan.templates)}.", code="bad_option")
+    return wanted
+
+
+def _template(chosen: tuple[str, str] | None, templates: tuple[str, ...], before: Package | None) -> str:
+    if chosen is None or before is not None:
+        return before.template if before else templates[0]
+    if chosen[1] not in templates:
+        raise BadRequest(f"{chosen[0]}: {chosen[1]!r} is not one of: {', '.join(templates)}.", code="bad_option")
+    return chosen[1]
+
+
+def _location(chosen: tuple[str, str] | None, plan: Plan) -> str:
+    if chosen is None or chosen[1] == "0":
+        return ""
+    allowed = plan.values["locations"]
+    if chosen[1] not in allowed:
+        raise BadRequest(
+            f"{chosen[0]}: {chosen[1]!r} is not one of: {', '.join(allowed) or f'none (plan {plan.name!r} has no locations)'}.", code="bad_option"
+        )
+    return chosen[1]
+
+
+def _ssh_keys(plan: Plan, fields: dict[str, Any]) -> str:
+    name = plan.values["ssh_keys_field"]
+    own = str(fields.get(name) or "") if name else ""
+    bad = names.bad_ssh_keys(own)
+    if bad:
+        raise BadRequest(f"{name}: line {bad[0]} is not a public SSH key (ssh-ed25519, ssh-rsa or ecdsa).", code="bad_ssh_key")
+    return names.ssh_keys(plan.values["ssh_keys"], own)
 
 
 def _permissions(options: dict[int, str], plan: Plan) -> dict[str, str]:
@@ -43,37 +170,11 @@ def _permissions(options: dict[int, str], plan: Plan) -> dict[str, str]:
     return found
 
 
-def resolve(params: dict[str, Any], server: str, config: Config) -> Package:
-    """Raises BadRequest, NotBuilt or Refused naming the option and the allowed values."""
-    if not isinstance(params.get("configoptions") or {}, dict):
-        raise BadRequest("configoptions: must be an object of names and values.", code="bad_option")
-    options = {i: value_of(params.get(f"configoption{i}")) for i in range(1, 25)}
-    plan = config.plans.get(options[1])
-    if plan is None:
-        known = ", ".join(sorted(p for p, v in config.plans.items() if v.server == server))
-        raise BadRequest(f"plan: {options[1]!r} is not one of: {known}.", code="unknown_plan")
-    if plan.server != server:
-        raise Refused(
-            f"The product's server is {server!r}, but plan {plan.name!r} belongs to server {plan.server!r}.",
-            code="plan_server_mismatch",
-        )
-    unbuilt = [POSITIONS[i] for i in UNBUILT if options[i] not in ("", "0")]
-    unbuilt += [
-        f"configurable option {name!r}" for name, value in (params.get("configoptions") or {}).items()
-        if value_of(value) not in ("", "0")
-    ]
-    if unbuilt:
-        raise NotBuilt(f"This cannot be delivered yet: {', '.join(unbuilt)}. Leave it blank or 0.", code="not_built")
-    template = (options[3].split(",")[0].strip()) or plan.templates[0]
-    if template not in plan.templates:
-        raise BadRequest(f"OS templates: {template!r} is not one of: {', '.join(plan.templates)}.", code="bad_option")
-    cores, ram, disk, rate = (_number(i, options[i]) for i in (4, 5, 6, 8))
-    v = plan.values
+def of_plan(plan: Plan) -> Package:
+    """The plan as a package, without a product's options."""
     return Package(
-        plan=plan.name, server=server, template=template, cores=cores or v["cores"],
-        ram_mib=ram * 1024 if ram else v["ram_mib"], disk_gib=disk or v["disk_gib"],
-        rate_mbit=v["rate_mbit"] if rate is None else rate,
-        permissions=_permissions(options, plan), options=dict(plan.driver_values),
+        plan=plan.name, server=plan.server, template=plan.templates[0], templates=plan.templates, options=dict(plan.driver_values),
+        ssh_keys=names.ssh_keys(plan.values["ssh_keys"]), **_numbers({}, plan),
     )
 
 

@@ -5,15 +5,17 @@ Every step may run twice: it looks first, and records what it must not lose befo
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 
-from bridge import orders
+from bridge import orders, passwords
 from bridge.errors import NotFound, Permanent, Refused, Unknown, UpstreamError
-from bridge.model import Order, Placement, Service, Vm, VmRef
+from bridge.model import Converged, Desired, Order, Placement, Service, Vm, VmRef
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 
 LOST_REPLY = 35.0  # longer than any time-out on the way: an unanswered call has ended by then
 CHECK_RUNNING = 2.0
+CHECK_AGENT, AGENT_WAIT = 3.0, 180.0
 
 
 def ref(job: Job) -> VmRef:
@@ -30,12 +32,12 @@ def place(job: Job) -> Outcome:
     if job.service.node:
         return Done()
     package = job.service.package
-    planned = job.store.planned_memory(job.service.server)
+    planned = job.store.planned_room(job.service.server)
     found = job.driver.place(package, planned)
     with job.store.write():
-        if job.store.planned_memory(job.service.server) != planned:
+        if job.store.planned_room(job.service.server) != planned:
             return Again(0.0)  # another create was placed meanwhile: count it
-        job.store.plan_memory(job.op, package.ram_mib)
+        job.store.plan_room(job.op, package.ram_mib, package.disk_gib + package.additional_disk_gib)
         job.save_service(node=found.node)
         job.save_build(source=found.source, storage=found.storage)
     return Done(f"on {found.node}")
@@ -130,25 +132,62 @@ def copied(job: Job) -> Outcome:
 def identify(job: Job) -> Outcome:
     if job.service.build.get("identified"):
         return Done()
-    job.driver.identify(order(job), ref(job))
-    job.save_build(identified=True)
+    vm = job.driver.identify(order(job), ref(job))
+    job.save_build(identified=True, agent=vm.agent or None)
     return Done()
 
 
 def configure(job: Job) -> Outcome:
-    if job.result is not None:
-        if job.result.state == "failed":
-            raise job.driver.task_error(job.result.text)
-        if job.result.state == "done":
-            return Done()
-    fresh = not job.service.provisioned and not job.service.build.get("password_sent")
-    found = job.driver.converge(order(job, set_password=fresh), ref(job))
-    if fresh:
+    """Write what differs. Then addresses that the machine no longer may use are given back."""
+    if job.result is not None and job.result.state == "failed":
+        raise job.driver.task_error(job.result.text)
+    if job.result is not None and job.result.state == "done" and not job.data.get("more"):
+        return configured(job)
+    adopted = job.service.build.get("adopted", False)
+    fresh = not job.service.provisioned and not adopted
+    wanted = order(job, set_password=fresh and not job.service.build.get("password_sent"), birth=fresh)
+    found = job.driver.converge(wanted, ref(job))
+    if found.missing_disk:
+        if wait := allocation_under_way(job):
+            return wait
+        found = allocate(job, wanted)
+    if wanted.set_password:
         job.save_build(password_sent=True)
-    job.save(pending=list(found.pending))
+    job.save(more=found.more, changed=[*job.data.get("changed", ()), *found.changed], refused=list(found.refused))
+    if found.seen:
+        job.store.save_seen(job.service.id, found.seen.config, found.seen.pending)
     if found.task:
         return Wait(found.task)
-    return Done(", ".join(found.changed))
+    if found.more:
+        return Again(0.0)
+    return configured(job)
+
+
+def allocation_under_way(job: Job) -> Again | None:
+    """A call whose reply was lost is not repeated before it must have ended."""
+    sent = job.data.get("allocated_at")
+    if sent and job.clock.now() - sent < LOST_REPLY:
+        return Again(5.0, "The reply was lost; looking whether the disk was made.")
+    return None
+
+
+def allocate(job: Job, wanted: Order) -> Converged:
+    """Let the driver make the missing disk."""
+    job.save(allocated_at=job.clock.now())
+    try:
+        return job.driver.converge(wanted, ref(job), allocate=True)
+    except Unknown:
+        raise
+    except UpstreamError:
+        job.save(allocated_at=None)  # refused before anything was done
+        raise
+
+
+def configured(job: Job) -> Outcome:
+    refused = job.data.get("refused", [])
+    job.store.release_leaving(job.service.id, job.config.worker["address_cool_down_h"] * 3600.0)
+    changed = ", ".join(dict.fromkeys(job.data.get("changed", ())))
+    return Done(" ".join([changed, *refused]).strip())
 
 
 def start(job: Job) -> Outcome:
@@ -178,6 +217,34 @@ def running(job: Job) -> Outcome:
     return Again(CHECK_RUNNING, "waiting until it runs")
 
 
+def answering(job: Job) -> Outcome:
+    """An image that has a guest agent is ready when it answers, but nobody waits for it longer than some minutes."""
+    if not job.service.build.get("agent"):
+        return Done()
+    since = job.data.get("answering_since") or job.clock.now()
+    answer = job.driver.answers(ref(job))
+    if answer:
+        return Done()
+    if answer is None:
+        return Done("the guest agent may not be asked: a privilege is missing")
+    if job.clock.now() - since > AGENT_WAIT:
+        return Done(f"the guest agent did not answer within {AGENT_WAIT / 60:.0f} min")
+    job.save(answering_since=since)
+    return Again(CHECK_AGENT, "waiting for the system inside")
+
+
+def learn_addresses(job: Job) -> Outcome:
+    """What DHCP or the provider gave goes back to WHMCS later, since it was not known when the order was accepted."""
+    if any(n.role == "main" for n in orders.networks_of(job.service.id, job.store, job.config)):
+        return Done()
+    found = job.driver.addresses(ref(job))
+    if found:
+        job.save_build(addresses=list(found))
+        job.store.emit("addresses", job.service.whmcs, job.service.id, f"addresses:{job.service.id}:{','.join(found)}",
+                       service_id=job.service.service_id, addresses=list(found))
+    return Done(", ".join(found))
+
+
 def must_exist(job: Job, vm: Vm | None) -> Vm:
     if vm is None:
         raise Permanent("The machine is gone.", code="vm_absent", detail=f"VM {job.service.vm_id} is nowhere")
@@ -190,12 +257,12 @@ def ready(job: Job) -> Outcome:
     with job.store.write():
         job.store.renew(job.op, 30)
         job.save_service(provisioned=1, ran_when_suspended=None)
-        job.store.plan_memory(job.op, 0)
+        job.store.plan_room(job.op, 0, 0)
         job.store.forget_password(s.id)
         job.store.emit(
             "ready", s.whmcs, s.id, f"ready:{s.id}", service_id=s.service_id, template=s.welcome_email,
-            hostname=s.hostname, hold=job.config.whmcs[s.whmcs]["hold_welcome_mail"],
-            addresses=[a["address"] for a in job.store.addresses_of(s.id)],
+            hostname=s.hostname, user=s.package.options.get("os_user", "root"), hold=job.config.whmcs[s.whmcs]["hold_welcome_mail"],
+            addresses=[a["address"] for a in job.store.addresses_of(s.id)] or s.build.get("addresses", []),
         )
         job.store.emit("activity", s.whmcs, s.id, f"activity:{job.op.id}", service_id=s.service_id,
                        client_id=s.client_id, text=f"Server of service {s.service_id} is ready ({job.op.id})")
@@ -278,6 +345,15 @@ def stopped(job: Job) -> Outcome:
     return Again(CHECK_RUNNING, "waiting until it is off")
 
 
+def start_if_suspended(job: Job) -> Outcome:
+    """An order that took an unsuspend's place ends the suspension too."""
+    return start(job) if job.service.ran_when_suspended else Done()
+
+
+def running_if_suspended(job: Job) -> Outcome:
+    return running(job) if job.service.ran_when_suspended else Done()
+
+
 def start_if_ran(job: Job) -> Outcome:
     if job.service.ran_when_suspended is False:
         return Done("it was off before")
@@ -357,7 +433,7 @@ def act(job: Job) -> Outcome:
         raise Permanent("The server is off: start it instead.", code="not_running")
     sent = job.data.get("sent_at")
     if verb == "reboot" and sent:  # a second reboot is not harmless: did the first one happen?
-        if vm.config["uptime"] < job.clock.now() - sent:
+        if vm.uptime < job.clock.now() - sent:
             job.save(task="none")
             return Done()
         if job.clock.now() - sent < LOST_REPLY:
@@ -375,7 +451,7 @@ def settled(job: Job) -> Outcome:
     failed = job.result is not None and job.result.state == "failed"
     # a machine that still runs says nothing of a restart: there the task's end counts
     if (vm.status == "stopped") == (verb in ("stop", "hard_stop")) and not (failed and verb == "reboot"):
-        return Done()
+        return look_again(job)
     if failed and job.result is not None:
         if verb == "stop":
             raise Permanent("The system inside did not react; a hard stop turns it off.", code="no_reaction",
@@ -389,6 +465,64 @@ def settled(job: Job) -> Outcome:
     return Again(CHECK_RUNNING)
 
 
+def look_again(job: Job) -> Outcome:
+    """Does anything still wait for a restart?"""
+    if job.service.pending:
+        seen = job.driver.read(ref(job))
+        job.store.save_seen(job.service.id, seen.config, seen.pending)
+    return Done()
+
+
+# -- password -------------------------------------------------------------------------------------
+def tell_password(job: Job) -> Outcome:
+    if job.data.get("told"):
+        return Done(job.data["told"])
+    wanted = order(job, set_password=True)
+    if not wanted.set_password:
+        raise Permanent("The new password was not used in time and is forgotten; set it again.", code="password_forgotten")
+    at_once = job.driver.set_password(wanted, ref(job))
+    told = "set in the running system" if at_once else "the system inside takes it at its next restart"
+    with job.store.write():
+        job.save(told=told)
+        job.store.forget_password(job.service.id)
+    return Done(told)
+
+
+# -- redeploy -------------------------------------------------------------------------------------
+def begin_anew(job: Job) -> Outcome:
+    """From here on whatever makes the service active has to finish the new machine."""
+    job.save_build(anew=True)
+    return Done()
+
+
+def renew_identity(job: Job) -> Outcome:
+    """A new VM id and uuid for the same service; addresses and MAC stay. The old machine is proven gone."""
+    if job.data.get("renewed"):
+        return Done()
+    ranges = [(a, b) for a, b in job.driver.settings["vm_ids"]]
+    password = passwords.generate()
+    hashed = passwords.hashed(password)
+    with job.store.write():
+        found = job.store.next_vm_id(job.service.server, ranges)
+        if found is None:
+            raise Permanent("All VM ids of this server are used.", code="vm_ids_exhausted")
+        job.save(renewed=True)
+        job.save_service(vm_id=str(found), uuids=[str(uuid.uuid4())], node="", provisioned=0)
+        job.save_build(**{key: None for key in job.service.build})
+        job.store.set_password(job.service.id, password, hashed)
+    return Done(f"VM id {found}")
+
+
+def redeployed(job: Job) -> Outcome:
+    """As `ready`, with the mail that names the new password."""
+    s = job.service
+    with job.store.write():
+        job.store.renew(job.op, 30)
+        job.store.emit("password", s.whmcs, s.id, f"password:{job.op.id}", service_id=s.service_id, hostname=s.hostname, reason="redeployed",
+                       user=s.package.options.get("os_user", "root"), password=job.store.password(s.id))
+    return ready(job)
+
+
 CREATE = (
     Step("place", "Choosing a node", place),
     Step("copy", "Starting the copy", copy),
@@ -397,6 +531,8 @@ CREATE = (
     Step("configure", "Setting processor, memory, disk and network", configure),
     Step("start", "Switching it on", start),
     Step("running", "Waiting until it runs", running),
+    Step("answering", "Waiting for the system inside", answering),
+    Step("addresses", "Looking up its addresses", learn_addresses),
     Step("ready", "Telling you that it is ready", ready),
 )
 OFF = (Step("off", "Switching it off", shut_off), Step("stopped", "Waiting until it is off", stopped))
@@ -423,12 +559,33 @@ TERMINATE = (
 )
 POWER = (Step("act", "Sending the order", act), Step("settled", "Waiting for the server", settled))
 CONVERGE = (Step("configure", "Writing what differs", configure),)
+CHANGE_PACKAGE = (
+    Step("configure", "Setting processor, memory, disk and network", configure),
+    Step("start", "Switching it on", start_if_suspended),
+    Step("running", "Waiting until it runs", running_if_suspended),
+    Step("changed", "Done", unsuspended),
+)
+CHANGE_PASSWORD = (Step("tell_password", "Setting the new password", tell_password),)
+REDEPLOY = (
+    Step("begin_anew", "Preparing", begin_anew),
+    *TERMINATE[:-1],
+    Step("renew_identity", "Preparing the new server", renew_identity),
+    *CREATE[:-1],
+    Step("ready", "Telling you that it is ready", redeployed),
+)
 
 
 def steps(kind: str, service: Service) -> Sequence[Step]:
-    """The steps of an operation. Unsuspend of a machine that was never finished goes on with its birth."""
-    if kind == "unsuspend" and not service.provisioned and not service.build.get("adopted"):
+    """The steps of an operation. What makes an unfinished machine active goes on with its birth; a change of package of a
+    suspended one leaves it off."""
+    if kind in ("unsuspend", "change_package") and service.build.get("anew") and service.desired is Desired.ACTIVE:
+        return REDEPLOY
+    unfinished = not service.provisioned and not service.build.get("adopted")
+    if kind in ("unsuspend", "change_package") and unfinished and service.desired is Desired.ACTIVE:
         return CREATE
+    if kind == "change_package" and service.desired is Desired.SUSPENDED:
+        return SUSPEND if unfinished else (*SUSPEND, *CONVERGE)
     return {
         "create": CREATE, "suspend": SUSPEND, "unsuspend": UNSUSPEND, "terminate": TERMINATE, "converge": CONVERGE,
+        "change_package": CHANGE_PACKAGE, "change_password": CHANGE_PASSWORD, "redeploy": REDEPLOY,
     }.get(kind, POWER)

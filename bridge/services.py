@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from passlib.hash import sha512_crypt
-
-from bridge import packages
+from bridge import addresses, names, packages, passwords, upgrades
 from bridge.config import Config
 from bridge.errors import BadRequest, NotFound, Refused
-from bridge.model import BILLING, POWER, Desired, Operation, Package, Service, State
+from bridge.model import BILLING, POWER, Capability, Desired, Machine, Operation, Package, Service, State
 from bridge.orders import networks_of
+from bridge.permissions import usable
 from bridge.store import Store
+from drivers.base import Driver
 
-ALPHABET = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789-_.+="
 MAC_PREFIX = "02:56:4d"  # locally administered; the last three octets are random and checked
 
 
@@ -38,26 +38,48 @@ class Caller:
     client: bool = False
 
 
-def run(verb: str, service_id: int, server: str, params: dict[str, Any], caller: Caller, store: Store, config: Config) -> Answer:
+Drivers = Mapping[str, Driver]
+
+
+def run(
+    verb: str, service_id: int, server: str, params: dict[str, Any], caller: Caller, store: Store, config: Config, drivers: Drivers
+) -> Answer:
     """Carry out one verb of `POST /v1/services/<service_id>/<verb>`."""
     if verb == "create":
         return create(service_id, server, params, caller, store, config)
+    if verb == "change_package":
+        return change_package(service_id, server, params, caller, store, config, drivers)
+    if verb == "change_password":
+        return change_password(service_id, params, caller, store, config, drivers)
     with store.write():
         service = store.find_service(caller.whmcs, service_id)
         if verb == "terminate" and (service is None or service.desired is Desired.TERMINATED):
             return _terminated_already(service, service_id, params, store, caller)
         if service is None or (service.desired is Desired.TERMINATED and verb not in ("retry", "cancel")):
-            raise NotFound(
-                f"Service {service_id} is unknown to the bridge; `vmbridge adopt` records an existing machine.",
-                code="unknown_service",
-            )
+            raise unknown(service_id)
         if verb in ("suspend", "unsuspend", "terminate"):
             return _order(verb, service, caller, store)
         if verb in ("retry", "cancel"):
             return _staff(verb, service, store)
-        if verb in POWER or verb == "converge":
+        if verb in ("converge", "redeploy"):
+            return _repair(verb, service, caller, store)
+        if verb in POWER:
             return _customer(verb, service, caller, store)
     raise NotFound(f"There is no action {verb!r}.", code="unknown_verb")
+
+
+def unknown(service_id: int) -> NotFound:
+    return NotFound(
+        f"Service {service_id} is unknown to the bridge; `vmbridge adopt` records an existing machine.", code="unknown_service"
+    )
+
+
+def live(service_id: int, whmcs: str, store: Store) -> Service:
+    """The service that is not terminated. Raises NotFound."""
+    service = store.find_service(whmcs, service_id)
+    if service is None or service.desired is Desired.TERMINATED:
+        raise unknown(service_id)
+    return service
 
 
 # -- billing verbs --------------------------------------------------------------------------------
@@ -65,29 +87,39 @@ def create(service_id: int, server: str, params: dict[str, Any], caller: Caller,
     """Validate, reserve, queue. Repeats are answered by contract.md section 2."""
     if params.get("addonId") not in (None, "", 0, "0"):
         raise Refused("Product addons cannot be servers here; sell it as a product.", code="addon_refused")
-    package = packages.resolve(params, server, config)
-    password, generated = _password(params)
-    hashed = sha512_crypt.using(rounds=5000).hash(password)  # slow: outside the transaction
+    wanted = packages.resolve(params, server, config)
+    hostname = _host_name(service_id, wanted.package, params, store, config)
+    given = str(params.get("password") or "")
+    password = passwords.checked(given) if given else passwords.generate()
+    hashed = passwords.hashed(password)
     with store.write():
         known = store.find_service(caller.whmcs, service_id)
         if known and known.desired is not Desired.TERMINATED:
             return _created_already(known, params, caller, store, config)
-        service = _reserve(service_id, package, params, caller, store, config, known)
+        service = _reserve(service_id, wanted.package, hostname, params, caller, store, config, known)
         store.set_password(service.id, password, hashed)
-        key = store.submit(service.id, "create", caller.actor)
+        key = store.submit(service.id, "create", caller.actor, {"warnings": list(wanted.warnings)})
     properties = _properties(service, store, config)
-    if generated:
+    if hostname != params.get("domain"):
+        properties["Domain"] = hostname
+    if not given:
         properties["Password"] = password
     return Answer(key, properties, config.whmcs[caller.whmcs]["hold_welcome_mail"])
 
 
-def _password(params: dict[str, Any]) -> tuple[str, bool]:
-    text = str(params.get("password") or "")
-    if not text:
-        return generate_password(), True
-    if not 5 <= len(text) <= 72 or not all(32 < ord(c) < 127 for c in text):
-        raise BadRequest("password: must be 5 to 72 printable ASCII characters without blanks.", code="bad_password")
-    return text, False
+def _host_name(service_id: int, package: Package, params: dict[str, Any], store: Store, config: Config) -> str:
+    """By the plan's rule, else WHMCS's domain, else a plain one. What customers type as domain is taken as it is: the back
+    end gets a name made from it. Raises BadRequest when a rule's result is no host name."""
+    domain = str(params.get("domain") or "").strip()
+    if len(domain) > 253 or not domain.isprintable():
+        raise BadRequest("domain: must be at most 253 printable characters.", code="bad_domain")
+    rule = config.plans[package.plan].values["vm_name"]
+    if not rule:
+        return domain or f"vm-{service_id}"
+    name = names.from_rule(rule, _client(params), service_id, domain, store.clock.now())
+    if not names.is_host_name(name):
+        raise BadRequest(f"vm_name: the rule {rule!r} of plan {package.plan!r} gives {name[:80]!r}, which is not a host name.", code="bad_name")
+    return name
 
 
 def _client(params: dict[str, Any]) -> int:
@@ -95,11 +127,6 @@ def _client(params: dict[str, Any]) -> int:
     if not text.isascii() or not text.isdigit():
         raise BadRequest("userid: must be the id of WHMCS's client.", code="bad_client")
     return int(text)
-
-
-def generate_password(length: int = 16) -> str:
-    """No characters that Smarty or a shell would read."""
-    return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
 def _created_already(known: Service, params: dict[str, Any], caller: Caller, store: Store, config: Config) -> Answer:
@@ -114,32 +141,25 @@ def _created_already(known: Service, params: dict[str, Any], caller: Caller, sto
 
 
 def _reserve(
-    service_id: int, package: Package, params: dict[str, Any], caller: Caller, store: Store, config: Config,
+    service_id: int, package: Package, hostname: str, params: dict[str, Any], caller: Caller, store: Store, config: Config,
     before: Service | None,
 ) -> Service:
-    vm_id = store.next_vm_id(package.server, [(a, b) for a, b in config.servers[package.server].get("vm_ids", [])])
-    if vm_id is None:
-        raise Refused(f"All VM ids of server {package.server!r} are used.", code="vm_ids_exhausted")
     service = store.add_service(
         package, whmcs=caller.whmcs, service_id=service_id, generation=before.generation + 1 if before else 1,
-        client_id=_client(params), desired=Desired.ACTIVE.value, server=package.server,
-        hostname=str(params.get("domain") or f"vm-{service_id}"), vm_id=str(vm_id), mac=_mac(),
-        uuids=[str(uuid.uuid4())], welcome_email=str(params.get("welcome_email") or ""),
+        client_id=_client(params), desired=Desired.ACTIVE.value, server=package.server, hostname=hostname,
+        vm_id=new_vm_id(package.server, store, config), mac=_mac(), uuids=[str(uuid.uuid4())],
+        welcome_email=str(params.get("welcome_email") or ""),
     )
-    families: set[int] = set()
-    for name in config.plans[package.plan].pools:
-        pool = config.pools[name]
-        if pool.family in families:
-            continue
-        taken = None
-        for other in config.plans[package.plan].pools:
-            candidate = config.pools[other]
-            if candidate.family == pool.family and taken is None:
-                taken = store.take_address(other, pool.family, candidate.ranges, candidate.excluded, service.id, "main")
-        if taken is None:
-            raise Refused(f"No free IPv{pool.family} address in pool {name!r}.", code="pool_empty")
-        families.add(pool.family)
+    addresses.reserve(service.id, package, store, config)
     return service
+
+
+def new_vm_id(server: str, store: Store, config: Config) -> str:
+    """The next id of the server's counter. Raises Refused when all are used."""
+    found = store.next_vm_id(server, [(a, b) for a, b in config.servers[server].get("vm_ids", [])])
+    if found is None:
+        raise Refused(f"All VM ids of server {server!r} are used.", code="vm_ids_exhausted")
+    return str(found)
 
 
 def _mac() -> str:
@@ -184,6 +204,43 @@ def _order(verb: str, service: Service, caller: Caller, store: Store) -> Answer:
     return Answer(store.submit(service.id, verb, caller.actor))
 
 
+def change_package(
+    service_id: int, server: str, params: dict[str, Any], caller: Caller, store: Store, config: Config, drivers: Drivers
+) -> Answer:
+    """All or nothing: a wish that cannot be had changes neither the machine nor the record."""
+    service = live(service_id, caller.whmcs, store)
+    if server and server != service.server:
+        raise Refused(
+            f"The service is on server {service.server!r}; the product's server is {server!r}.", code="plan_server_mismatch"
+        )
+    wanted = upgrades.preview(service, params, drivers[service.server], store, config)
+    if wanted.refused:
+        raise upgrades.refuse(service, wanted, store)
+    with store.write():
+        service = live(service_id, caller.whmcs, store)
+        operation = upgrades.order(service, wanted, caller.actor, store, config)
+    return Answer(operation, _properties(service, store, config))
+
+
+def change_password(
+    service_id: int, params: dict[str, Any], caller: Caller, store: Store, config: Config, drivers: Drivers
+) -> Answer:
+    """WHMCS's own password form: the new one goes to the machine, no mail is sent."""
+    service = live(service_id, caller.whmcs, store)
+    password = passwords.checked(str(params.get("password") or ""))
+    if caller.client:
+        plan, has = config.plans[service.package.plan], drivers[service.server].capabilities | {Capability.RESET_PASSWORD}
+        reason = usable(service, Capability.RESET_PASSWORD, plan.allow, has)
+        if reason:
+            raise Refused(reason, code="access_denied")
+    hashed = passwords.hashed(password)
+    with store.write():
+        service = live(service_id, caller.whmcs, store)
+        _free_for("change_password", service, store)
+        store.set_password(service.id, password, hashed)
+        return Answer(store.submit(service.id, "change_password", caller.actor))
+
+
 # -- staff and customers --------------------------------------------------------------------------
 def _staff(verb: str, service: Service, store: Store) -> Answer:
     newest = next(iter(store.operations_of(service.id, 1)), None)
@@ -200,12 +257,29 @@ def _staff(verb: str, service: Service, store: Store) -> Answer:
 
 
 def _customer(verb: str, service: Service, caller: Caller, store: Store) -> Answer:
+    _free_for(verb, service, store)
+    return Answer(store.submit(service.id, verb, caller.actor))
+
+
+def _repair(verb: str, service: Service, caller: Caller, store: Store) -> Answer:
+    """Staff's own: also for a suspended service, which then stays off."""
     reason = busy_reason(service, store)
-    if service.desired is Desired.SUSPENDED:
-        raise Refused("The service is suspended.", code="suspended")
     if reason:
         raise Refused(reason, code="service_busy")
+    if verb == "redeploy" and service.desired is not Desired.ACTIVE:
+        raise Refused("Redeploy needs an active service.", code="suspended")
     return Answer(store.submit(service.id, verb, caller.actor))
+
+
+def _free_for(verb: str, service: Service, store: Store) -> None:
+    """Raises Refused while the service is suspended, unfinished or busy."""
+    if service.desired is Desired.SUSPENDED:
+        raise Refused("The service is suspended.", code="suspended")
+    reason = busy_reason(service, store)
+    if reason:
+        raise Refused(reason, code="service_busy")
+    if not service.provisioned:
+        raise Refused("The server is not set up yet.", code="not_ready")
 
 
 WORDS = {
@@ -213,7 +287,8 @@ WORDS = {
     "unsuspend": "The server is being switched on again", "terminate": "The server is being removed",
     "start": "The server is starting", "stop": "The server is stopping", "reboot": "The server is restarting",
     "hard_stop": "The server is being switched off", "converge": "The configuration is being checked",
-    "change_package": "The package is being changed",
+    "change_package": "The package is being changed", "change_password": "The password is being changed",
+    "redeploy": "The server is being set up anew",
 }
 
 
@@ -223,27 +298,32 @@ def busy_reason(service: Service, store: Store) -> str:
 
 
 def adopt(
-    whmcs: str, service_id: int, client_id: int, hostname: str, package: Package, vm_id: str, found: tuple[str, str],
-    mac: str, store: Store,
-) -> Service:
-    """Record an existing machine by its own uuid; nothing is written upstream."""
-    node, machine = found
+    whmcs: str, service_id: int, client_id: int, hostname: str, package: Package, machine: Machine, store: Store, config: Config,
+    own: tuple[str, ...] = (),
+) -> tuple[Service, list[str]]:
+    """Record an existing machine by its own uuid; nothing is written upstream. `own`: addresses to record, else the machine's.
+
+    Returns the service and the addresses that no pool has or somebody else holds."""
     with store.write():
         known = store.find_service(whmcs, service_id)
         if known and known.desired is not Desired.TERMINATED:
-            if known.vm_id != vm_id:
+            if known.vm_id != machine.vm_id:
                 raise Refused(f"Service {service_id} has VM {known.vm_id} already.", code="already_created")
-            store.update_service(known.id, uuids=list({*known.uuids, machine}), node=node, provisioned=1)
-            return store.service(known.id)
+            uuids = list(dict.fromkeys([*known.uuids, machine.uuid]))
+            store.update_service(known.id, uuids=uuids, node=machine.node, provisioned=1, build={**known.build, "identified": True})
+            return store.service(known.id), []
+        other = store.owner_of(package.server, machine.vm_id)
+        if other:
+            raise Refused(f"VM {machine.vm_id} belongs to service {other.service_id} ({other.whmcs}).", code="vm_taken")
         service = store.add_service(
             package, whmcs=whmcs, service_id=service_id, generation=known.generation + 1 if known else 1,
-            client_id=client_id, desired=Desired.ACTIVE.value, server=package.server, hostname=hostname,
-            vm_id=vm_id, mac=mac, uuids=[machine],
+            client_id=client_id, desired=Desired.ACTIVE.value, server=package.server, hostname=hostname or machine.name or f"vm-{service_id}",
+            vm_id=machine.vm_id, mac=machine.mac, uuids=[machine.uuid],
         )
         store.update_service(
-            service.id, node=node, provisioned=1, build={"adopted": True, "identified": True, "copied": True}
+            service.id, node=machine.node, provisioned=1, build={"adopted": True, "identified": True, "copied": True}
         )
-        return store.service(service.id)
+        return store.service(service.id), addresses.record(service.id, own or machine.addresses, store, config)
 
 
 def operation_view(op: Operation, service: Service, store: Store) -> dict[str, Any]:
@@ -252,5 +332,5 @@ def operation_view(op: Operation, service: Service, store: Store) -> dict[str, A
         "id": op.id, "kind": op.kind, "state": op.state.value, "service_id": service.service_id,
         "created_at": op.created_at, "started_at": op.started_at, "ended_at": op.ended_at, "attempt": op.attempt,
         "error_code": op.error_code, "error": op.error_text, "next_action": op.next_action, "note": op.note,
-        "actor": op.actor, "steps": store.steps(op.id),
+        "actor": op.actor, "warnings": op.data.get("warnings", []), "steps": store.steps(op.id),
     }

@@ -18,10 +18,13 @@ from bridge.errors import Refused, VmbridgeError
 from bridge.model import (
     Capability,
     Converged,
+    Difference,
     Finding,
+    Machine,
     Order,
     Package,
     Placement,
+    Seen,
     TaskResult,
     Vm,
     VmRef,
@@ -56,8 +59,8 @@ class Driver:
         self.server, self.settings, self.clock = server, settings, clock
 
     # -- birth ------------------------------------------------------------------------------------
-    def place(self, package: Package, planned_mib: Mapping[str, int]) -> Placement:
-        """Choose node, template and storage; `planned_mib` is RAM per node of creates still running."""
+    def place(self, package: Package, planned: Mapping[str, tuple[int, int]]) -> Placement:
+        """Choose node, template and storage; `planned` is (RAM MiB, disk GiB) per node of creates still running."""
         raise NotImplementedError
 
     def create(self, order: Order, placement: Placement) -> str:
@@ -77,8 +80,26 @@ class Driver:
         """The machine when it is proven ours; None when it is proven absent; raises NotOurs."""
         raise NotImplementedError
 
-    def converge(self, order: Order, ref: VmRef) -> Converged:
-        """Write only what differs. Returns an open task when one must end before the next look."""
+    def converge(self, order: Order, ref: VmRef, allocate: bool = False) -> Converged:
+        """Write only what differs. Returns an open task when one must end before the next look. Only with `allocate` a
+        missing additional disk is made: a repeat after a lost reply would make a second one."""
+        raise NotImplementedError
+
+    def compare(self, order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
+        """The package word by word beside a configuration that was read before; no call. What differs and is not refused
+        is what `converge` writes."""
+        raise NotImplementedError
+
+    def set_password(self, order: Order, ref: VmRef) -> bool:
+        """Keep the new password for the next start; tell the running system too; true when that worked at once."""
+        raise NotImplementedError
+
+    def answers(self, ref: VmRef) -> bool | None:
+        """Whether the system inside answers; None when that cannot be told."""
+        raise NotImplementedError
+
+    def addresses(self, ref: VmRef) -> tuple[str, ...]:
+        """Addresses that the machine has from elsewhere (DHCP, the provider); empty while not known."""
         raise NotImplementedError
 
     def set_autostart(self, ref: VmRef, on: bool) -> bool:
@@ -106,8 +127,12 @@ class Driver:
         """Every machine in one bulk read. An error means the server is not healthy."""
         raise NotImplementedError
 
-    def inspect(self, vm_id: str) -> tuple[str, str]:
-        """(node, uuid) of a machine that staff wants to adopt; raises NotFound."""
+    def read(self, ref: VmRef) -> Seen:
+        """The proven machine's configuration; raises when it is gone or not ours."""
+        raise NotImplementedError
+
+    def inspect(self, vm_id: str) -> Machine:
+        """A machine that staff wants to adopt; raises NotFound, or Refused when it has no uuid."""
         raise NotImplementedError
 
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:

@@ -7,21 +7,36 @@ from typing import Any
 
 from bridge.whmcs import Whmcs
 
-EVENTS = ("ready",)
+EVENTS = ("ready", "password")
 
 # {$service_password} is WHMCS's own merge field: the password never passes through our text
 READY = """<!-- vmbridge:secret --><p>Hello {$client_first_name},</p>
 <p>your server <strong>%s</strong> is ready.</p>
-<p>Address: %s<br>User: root<br>Password: {$service_password}</p>
+<p>Address: %s<br>User: %s<br>Password: {$service_password}</p>
 <p>You manage it in the client area under Services.</p>"""
+
+REASONS = {"redeployed": ("Your server was set up anew", "your server <strong>%s</strong> was set up anew.")}
+PASSWORD = """<!-- vmbridge:secret --><p>Hello {$client_first_name},</p>
+<p>%s</p>
+<p>User: %s<br>New password: {$vmbridge_password}</p>
+<p>Please change it after your first login.</p>"""
 
 
 def deliver(event: str, payload: dict[str, Any], whmcs: Whmcs) -> None:
+    if event == "password":
+        subject, sentence = REASONS[payload["reason"]]
+        text = PASSWORD % (sentence % _plain(payload["hostname"]), escape(payload["user"]))
+        whmcs.send_own_email(payload["service_id"], subject, text, vmbridge_password=payload["password"])
+        return
     if payload["template"] and not payload["hold"]:
         return  # WHMCS has sent the welcome mail itself
     if payload["template"]:
         whmcs.send_email(payload["service_id"], payload["template"])
         return
     addresses = ", ".join(escape(a) for a in payload["addresses"])
-    safe = escape(payload["hostname"]).replace("{", "").replace("}", "")
-    whmcs.send_own_email(payload["service_id"], "Your server is ready", READY % (safe, addresses))
+    whmcs.send_own_email(payload["service_id"], "Your server is ready", READY % (_plain(payload["hostname"]), addresses, escape(payload.get("user", "root"))))
+
+
+def _plain(text: str) -> str:
+    """For HTML that Smarty reads too."""
+    return escape(text).replace("{", "").replace("}", "")

@@ -97,11 +97,11 @@ def test_a_stale_lock_waits_for_staff_with_the_command(world: World) -> None:
 
 
 def test_adopt_records_and_writes_nothing(world: World) -> None:
-    from bridge import doctor, services
+    from bridge import packages, services
 
     vm = world.cluster.add_vm(555, "pve1")
     found = world.drivers["pve1"].inspect("555")
-    services.adopt("main", 9, 7, "old.example.com", doctor.package_of(world.config, "kvm-s"), "555", found, "BC:24:11:00:00:02", world.store)
+    services.adopt("main", 9, 7, "", packages.of_plan(world.config.plans["kvm-s"]), found, world.store, world.config)
     assert world.cluster.mutations() == []
     world.order("suspend", 9)
     world.run()

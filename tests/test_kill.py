@@ -79,7 +79,8 @@ class Rig:
 
     def order(self, verb: str) -> None:
         services.run(verb, 1, "pve1", {"configoption1": "kvm-s", "userid": 7, "domain": "a.example.com", "password": "Secret-1",
-                                       "status": "Pending" if verb == "create" else "Active"}, Caller("main"), self.context.store, self.context.config)
+                                       "status": "Pending" if verb == "create" else "Active"}, Caller("main"), self.context.store, self.context.config,
+                     self.context.drivers)
 
     def start(self, at: int = 0) -> None:
         with (self.folder / "borders.log").open("ab") as out:

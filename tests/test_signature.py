@@ -148,8 +148,8 @@ def test_cors_is_exactly_the_whmcs_origin(shim: Shim) -> None:
 
 
 @pytest.mark.parametrize(("change", "part"), [
-    ({"configoption1": "kvm-x"}, "plan"), ({"configoption4": "many"}, "cores"), ({"configoption9": "1"}, "extra IPv4"),
-    ({"configoption7": "10|10 GiB"}, "additional disk GiB"), ({"configoptions": {"Daily backups": "3"}}, "Daily backups"),
+    ({"configoption1": "kvm-x"}, "plan"), ({"configoption4": "many"}, "cores"), ({"configoption9": "300"}, "extra IPv4"),
+    ({"configoption7": "-1|none"}, "additional disk GiB"), ({"configoptions": {"Backups": "3"}}, "Backups"), ({"configoption11": "7"}, "backup quota"),
     ({"configoption15": "yes"}, "permission console"), ({"password": "abc"}, "password"), ({"configoption3": "windows"}, "OS templates"),
     ({"addonId": 5}, "addons"), ({"userid": "seven"}, "userid"), ({"configoptions": ["x"]}, "configoptions"),
 ])

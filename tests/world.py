@@ -66,7 +66,7 @@ class World:
     def order(self, verb: str, service_id: int = 1042, **params: Any) -> Answer:
         values = {"configoption1": "kvm-s", "userid": 7, "domain": f"vm-{service_id}.example.com", "password": "Secret-pass-1",
                   "status": "Pending" if verb == "create" else "Active", **params}
-        return services.run(verb, service_id, "pve1", values, Caller("main"), self.store, self.config)
+        return services.run(verb, service_id, "pve1", values, Caller("main"), self.store, self.config, self.drivers)
 
     def run(self, seconds: float = 900.0) -> None:
         """Let time pass until nothing is open, for at most `seconds`."""

@@ -18,6 +18,7 @@ from sqlite_utils import Database
 
 from bridge.clock import Clock
 from bridge.store.addresses import Addresses
+from bridge.store.findings import Findings
 from bridge.store.operations import Operations
 from bridge.store.outbox import Outbox
 from bridge.store.schema import migrations
@@ -27,7 +28,7 @@ from bridge.store.status import Statuses
 Row = dict[str, Any]
 
 
-class Store(Services, Operations, Addresses, Outbox, Statuses):
+class Store(Services, Operations, Addresses, Outbox, Statuses, Findings):
     """One database file. Open it once per process; use it from any thread."""
 
     def __init__(self, path: str | Path, secret_key: str, clock: Clock) -> None:

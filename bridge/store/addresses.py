@@ -44,8 +44,28 @@ class Addresses(Core):
 
     def addresses_of(self, service: int) -> list[Row]:
         return self.rows(
-            "SELECT address, pool, role FROM addresses WHERE service = ? ORDER BY role DESC, taken_at, address",
+            "SELECT address, pool, role FROM addresses WHERE service = ? ORDER BY role = 'main' DESC, taken_at, address",
             service,
+        )
+
+    def claim_address(self, address: str, pool: str, service: int, role: str) -> bool:
+        """Give the service this very address; false when somebody has it."""
+        now = self.clock.now()
+        with self.write() as db:
+            db.conn.execute("DELETE FROM addresses WHERE address = ? AND service IS NULL", (address,))
+            done = db.conn.execute(
+                "INSERT OR IGNORE INTO addresses (address, pool, service, role, taken_at) VALUES (?, ?, ?, ?, ?)",
+                (address, pool, service, role, now),
+            )
+        return bool(done.rowcount) or bool(self.row("SELECT 1 FROM addresses WHERE address = ? AND service = ?", address, service))
+
+    def change_role(self, address: str, role: str) -> None:
+        self.change("UPDATE addresses SET role = ? WHERE address = ?", role, address)
+
+    def release_leaving(self, service: int, cool_down: float) -> int:
+        """Let go of those that the machine no longer may use."""
+        return self.change(
+            "UPDATE addresses SET service = NULL, free_at = ? WHERE service = ? AND role = 'leaving'", self.clock.now() + cool_down, service
         )
 
     def release_addresses(self, service: int, cool_down: float) -> int:

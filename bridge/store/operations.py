@@ -71,11 +71,14 @@ class Operations(Core):
 
     # -- claim ------------------------------------------------------------------------------------
     def claim(self, owner: str, lease: float, blocked: list[str]) -> Operation | None:
-        """Take the operation that is longest due; servers in `blocked` are left out."""
+        """Take the operation that is longest due; servers in `blocked` are left out, and on a server under maintenance
+        all that has not begun."""
         now = self.clock.now()
         where = (
             "o.state = 'running' AND o.due_at <= ? AND o.lease_until <= ? AND o.task = ''"
             f" AND s.server NOT IN ({', '.join('?' * len(blocked))})"
+            " AND (o.started_at IS NOT NULL OR o.stop <> ''"
+            " OR s.server NOT IN (SELECT server FROM server_health WHERE maintenance <> ''))"
         )
         select = f"SELECT o.id FROM operations o JOIN services s ON s.id = o.service WHERE {where} ORDER BY o.due_at LIMIT 1"
         if not self.row(select, now, now, *blocked):
@@ -143,7 +146,8 @@ class Operations(Core):
         with self.write():
             self.change(
                 "UPDATE operations SET state = ?, ended_at = ?, error_code = ?, error_text = ?, next_action = ?,"
-                " note = ?, task = '', result = '', stop = '', lease_until = 0, slot_node = '', slot_storage = '', planned_mib = 0"
+                " note = ?, task = '', result = '', stop = '', lease_until = 0, slot_node = '', slot_storage = '', planned_mib = 0,"
+                " planned_gib = 0"
                 " WHERE id = ?", state, now, *error, note, key,
             )
             row = self.row("SELECT service FROM operations WHERE id = ?", key) or {}
@@ -198,16 +202,16 @@ class Operations(Core):
                 self.clock.now(), self.clock.now(),
             )
 
-    def plan_memory(self, op: Operation, mib: int) -> None:
-        self._fenced(op, "planned_mib = ?", mib)
+    def plan_room(self, op: Operation, mib: int, gib: int) -> None:
+        self._fenced(op, "planned_mib = ?, planned_gib = ?", mib, gib)
 
-    def planned_memory(self, server: str) -> dict[str, int]:
-        """RAM in MiB per node of creates that still run (placed, not yet in the node's own sum)."""
+    def planned_room(self, server: str) -> dict[str, tuple[int, int]]:
+        """(RAM MiB, disk GiB) per node of creates that still run (placed, not yet in the node's own sums)."""
         found = self.rows(
-            "SELECT s.node, sum(o.planned_mib) AS mib FROM operations o JOIN services s ON s.id = o.service"
+            "SELECT s.node, sum(o.planned_mib) AS mib, sum(o.planned_gib) AS gib FROM operations o JOIN services s ON s.id = o.service"
             " WHERE s.server = ? AND o.state = 'running' AND o.planned_mib > 0 GROUP BY s.node", server,
         )
-        return {r["node"]: int(r["mib"]) for r in found}
+        return {r["node"]: (int(r["mib"]), int(r["gib"])) for r in found}
 
     # -- reading ----------------------------------------------------------------------------------
     def operation(self, key: str) -> Operation:
@@ -219,6 +223,14 @@ class Operations(Core):
     def current_operation(self, service: int) -> Operation | None:
         row = self.row(
             f"SELECT {COLUMNS} FROM operations WHERE service = ? AND state IN ('running', 'waiting_for_staff')", service
+        )
+        return operation_of(row) if row else None
+
+    def newest_open(self, service: int) -> Operation | None:
+        """What will decide how the service looks: the waiting operation, else the current one."""
+        row = self.row(
+            f"SELECT {COLUMNS} FROM operations WHERE service = ? AND state IN ('running', 'waiting', 'waiting_for_staff')"
+            " ORDER BY state = 'waiting' DESC LIMIT 1", service,
         )
         return operation_of(row) if row else None
 

@@ -62,9 +62,40 @@ CREATE INDEX nonces_age ON nonces (seen_at);
 """
 
 
-@migrations()
-def first(db: Database) -> None:
+def _run(db: Database, script: str) -> None:
     # executescript() would commit the transaction the migration runs in
-    for statement in FIRST.split(";\n"):
+    for statement in script.split(";\n"):
         if statement.strip():
             db.execute(statement)
+
+
+@migrations()
+def first(db: Database) -> None:
+    _run(db, FIRST)
+
+
+SECOND = """
+ALTER TABLE services ADD COLUMN pending TEXT NOT NULL DEFAULT '';
+ALTER TABLE services ADD COLUMN seen TEXT NOT NULL DEFAULT '';
+ALTER TABLE services ADD COLUMN seen_at REAL NOT NULL DEFAULT 0;
+ALTER TABLE services ADD COLUMN password_at REAL NOT NULL DEFAULT 0;
+ALTER TABLE operations ADD COLUMN planned_gib INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE server_health ADD COLUMN maintenance TEXT NOT NULL DEFAULT '';
+CREATE INDEX services_server ON services (server, desired);
+CREATE INDEX services_seen ON services (server, seen_at) WHERE desired <> 'terminated';
+CREATE INDEX operations_ended ON operations (ended_at);
+CREATE TABLE findings (
+  id INTEGER PRIMARY KEY, server TEXT NOT NULL, service INTEGER REFERENCES services (id), kind TEXT NOT NULL, subject TEXT NOT NULL,
+  text TEXT NOT NULL, fix TEXT NOT NULL DEFAULT '', data TEXT NOT NULL DEFAULT '{}', found_at REAL NOT NULL, seen_at REAL NOT NULL,
+  ended_at REAL, dismissed INTEGER NOT NULL DEFAULT 0);
+CREATE UNIQUE INDEX findings_open ON findings (server, kind, subject) WHERE ended_at IS NULL;
+CREATE INDEX findings_service ON findings (service) WHERE ended_at IS NULL;
+CREATE TABLE sweeps (server TEXT NOT NULL, name TEXT NOT NULL, due_at REAL NOT NULL, cursor TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (server, name)) WITHOUT ROWID;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+@migrations()
+def second(db: Database) -> None:
+    _run(db, SECOND)

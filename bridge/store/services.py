@@ -9,22 +9,33 @@ from typing import Any
 from bridge.model import Desired, Package, Service
 from bridge.store.core import Core, Row
 
+COLUMNS = (  # all but the recorded configuration, which only few pages need
+    "id, whmcs, service_id, generation, client_id, desired, server, package, hostname, vm_id, mac, uuids, node, build, provisioned,"
+    " ran_when_suspended, pending, welcome_email, created_at"
+)
+
+
+def package_of(text: str) -> Package:
+    values = json.loads(text)
+    return Package(**{**values, "templates": tuple(values.get("templates", ()))})
+
 
 def service_of(row: Row) -> Service:
     ran = row["ran_when_suspended"]
     return Service(
         id=row["id"], whmcs=row["whmcs"], service_id=row["service_id"], generation=row["generation"],
         client_id=row["client_id"], desired=Desired(row["desired"]), server=row["server"],
-        package=Package(**json.loads(row["package"])), hostname=row["hostname"], vm_id=row["vm_id"],
+        package=package_of(row["package"]), hostname=row["hostname"], vm_id=row["vm_id"],
         mac=row["mac"], uuids=tuple(json.loads(row["uuids"])), node=row["node"], build=json.loads(row["build"]),
-        provisioned=bool(row["provisioned"]), ran_when_suspended=None if ran is None else bool(ran),
+        provisioned=bool(row["provisioned"]), pending=tuple(p for p in row["pending"].split(",") if p),
+        ran_when_suspended=None if ran is None else bool(ran),
         welcome_email=row["welcome_email"], created_at=row["created_at"],
     )
 
 
 class Services(Core):
     def service(self, key: int) -> Service:
-        row = self.row("SELECT * FROM services WHERE id = ?", key)
+        row = self.row(f"SELECT {COLUMNS} FROM services WHERE id = ?", key)
         if row is None:
             raise KeyError(key)
         return service_of(row)
@@ -32,13 +43,18 @@ class Services(Core):
     def find_service(self, whmcs: str, service_id: int) -> Service | None:
         """The newest generation of a WHMCS service."""
         row = self.row(
-            "SELECT * FROM services WHERE whmcs = ? AND service_id = ? ORDER BY generation DESC LIMIT 1",
+            f"SELECT {COLUMNS} FROM services WHERE whmcs = ? AND service_id = ? ORDER BY generation DESC LIMIT 1",
             whmcs, service_id,
         )
         return service_of(row) if row else None
 
+    def owner_of(self, server: str, vm_id: str) -> Service | None:
+        """The service, of any generation and installation, that has or had a VM id."""
+        row = self.row(f"SELECT {COLUMNS} FROM services WHERE server = ? AND vm_id = ?", server, vm_id)
+        return service_of(row) if row else None
+
     def services_of(self, server: str) -> list[Service]:
-        found = self.rows("SELECT * FROM services WHERE server = ? AND desired <> 'terminated'", server)
+        found = self.rows(f"SELECT {COLUMNS} FROM services WHERE server = ? AND desired <> 'terminated'", server)
         return [service_of(r) for r in found]
 
     def add_service(self, package: Package, **values: Any) -> Service:
@@ -55,17 +71,30 @@ class Services(Core):
             return self.service(int(cursor.lastrowid or 0))
 
     def update_service(self, key: int, **values: Any) -> None:
-        for name in ("build", "uuids"):
+        if "package" in values:
+            values["package"] = dataclasses.asdict(values["package"])
+        for name in ("build", "uuids", "package"):
             if name in values:
                 values[name] = json.dumps(values[name])
         values["updated_at"] = self.clock.now()
         names = ", ".join(f"{n} = ?" for n in values)
         self.change(f"UPDATE services SET {names} WHERE id = ?", *values.values(), key)
 
+    # -- what the back end was seen to have ---------------------------------------------------------
+    def save_seen(self, key: int, config: dict[str, Any], pending: tuple[str, ...]) -> None:
+        self.change(
+            "UPDATE services SET seen = ?, seen_at = ?, pending = ? WHERE id = ?", json.dumps(config), self.clock.now(), ",".join(pending), key
+        )
+
+    def seen(self, key: int) -> tuple[dict[str, Any], float]:
+        """(configuration in the back end's words, when it was read); empty and 0 before the first reading."""
+        row = self.row("SELECT seen, seen_at FROM services WHERE id = ?", key) or {}
+        return json.loads(row["seen"] or "{}"), float(row["seen_at"])
+
     def set_password(self, key: int, plain: str, hashed: str) -> None:
         self.change(
-            "UPDATE services SET password = ?, password_hash = ? WHERE id = ?",
-            self.seal(plain), self.seal(hashed), key,
+            "UPDATE services SET password = ?, password_hash = ?, password_at = ? WHERE id = ?",
+            self.seal(plain), self.seal(hashed), self.clock.now(), key,
         )
 
     def password_hash(self, key: int) -> str:
@@ -84,7 +113,7 @@ class Services(Core):
         with self.write():
             found = self.rows(
                 "SELECT id FROM services WHERE (password IS NOT NULL OR password_hash IS NOT NULL)"
-                " AND created_at < ?", before,
+                " AND max(created_at, password_at) < ?", before,
             )
             for row in found:
                 self.forget_password(row["id"])

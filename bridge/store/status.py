@@ -70,3 +70,8 @@ class Statuses(Core):
                 (0 if down and failures >= 2 else 1, error[:300], failures, now + min(60, 5 * failures), server),
             )
         return failures
+
+    def set_maintenance(self, server: str, text: str) -> None:
+        """A sentence for customers; empty ends it."""
+        self.health(server)
+        self.change("UPDATE server_health SET maintenance = ? WHERE server = ?", text, server)

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, jsonify
 
-from bridge import services
+from bridge import services, upgrades
 from bridge.errors import BadRequest
 from bridge.services import Caller
 from bridge.web.auth import body, context, signed
@@ -42,9 +42,24 @@ def act(service_id: int, verb: str) -> tuple[Response, int]:
     if verb == "create" and not server:
         plan = at.config.plans.get(str(values.get("configoption1") or "").partition("|")[0].strip())
         server = plan.server if plan else ""
-    answer = services.run(verb, service_id, server, values, caller(sent), at.store, at.config)
+    if verb == "preview":
+        return _preview(service_id, values)
+    answer = services.run(verb, service_id, server, values, caller(sent), at.store, at.config, at.drivers)
     reply = {
         "result": "success", "operation": answer.operation or None, "properties": answer.properties,
         "hold_welcome_mail": answer.hold_welcome_mail,
     }
     return jsonify(reply), 202 if answer.operation else 200
+
+
+def _preview(service_id: int, values: dict[str, Any]) -> tuple[Response, int]:
+    """What a change of package would do, for WHMCS's upgrade-validation hooks; changes nothing."""
+    at = context()
+    service = services.live(service_id, g.whmcs, at.store)
+    found = upgrades.preview(service, values, at.drivers[service.server], at.store, at.config)
+    changes = [
+        {"word": c.word, "label": upgrades.LABELS.get(c.word, c.word), "from": upgrades.amount(c.word, c.real),
+         "to": upgrades.amount(c.word, c.sold), "restart": c.restart} for c in found.changes if not c.refused
+    ]
+    return jsonify({"result": "success", "changes": changes, "restart": found.restart, "refused": list(found.refused),
+                    "warnings": list(found.warnings)}), 200

@@ -95,7 +95,7 @@ def submit(service_id: int, capability: str) -> Response:
     if capability != Capability.POWER or action not in POWER:
         raise Refused("Access Denied", code="access_denied")
     try:
-        services.run(action, service_id, service.server, {}, who, at.store, at.config)
+        services.run(action, service_id, service.server, {}, who, at.store, at.config, at.drivers)
     except VmbridgeError as e:
         return jsonify({"html": _overview(service, e.sentence), "redirect": "", "title": "Overview"})
     return jsonify({"html": "", "redirect": "overview", "title": ""})

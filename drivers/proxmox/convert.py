@@ -1,10 +1,9 @@
-"""Proxmox's texts <-> our types. Pure functions; formats as in qemu-server's schema."""
+"""Proxmox's texts <-> our types. Pure functions; formats as in qemu-server's schema. What a machine should have: goal.py."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import quote
 
 from bridge.model import Order, VmStatus
 
@@ -12,6 +11,8 @@ MIB = 1024 * 1024
 UNITS = {"": 1, "K": 1024, "M": MIB, "G": 1024**3, "T": 1024**4}
 DISKS = re.compile(r"^(scsi|virtio|sata|ide)\d+$")
 CD_SLOTS = ("ide0", "ide3", "sata5")
+AGENT_ON = re.compile(r"^(1|(.*,)?enabled=1(,.*)?)")
+MAC = re.compile(r"([0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5})")
 LABEL = re.compile(r"[^A-Za-z0-9-]+")
 
 
@@ -56,6 +57,33 @@ def cloud_init_slot(config: dict[str, Any]) -> str:
     return ""
 
 
+def additional_disk(config: dict[str, Any]) -> str:
+    """The slot of the additional disk: the first disk that is neither the system's, nor a CD, nor cloud-init's."""
+    system = system_disk(config)
+    for slot in sorted((k for k in config if DISKS.match(k)), key=lambda k: (k.rstrip("0123456789"), int(re.sub(r"\D", "", k)))):
+        line = str(config[slot])
+        if slot != system and "media=cdrom" not in line and "cloudinit" not in line:
+            return slot
+    return ""
+
+
+def free_disk_slot(config: dict[str, Any]) -> str:
+    """Where an additional disk goes: beside the system disk when its bus can take one while running, else SCSI."""
+    bus = re.sub(r"\d", "", system_disk(config))
+    bus = bus if bus in ("scsi", "virtio") else "scsi"
+    return next(f"{bus}{i}" for i in range(1, 16) if f"{bus}{i}" not in config)
+
+
+def disk_gib(config: dict[str, Any], slot: str) -> float:
+    """Size of a slot's disk in GiB; 0 when the slot is empty."""
+    return size_bytes(parse_line(config[slot]).get("size", "")) / 1024**3 if slot and slot in config else 0.0
+
+
+def mac_of(config: dict[str, Any]) -> str:
+    found = MAC.search(str(config.get("net0", "")))
+    return found.group(1).upper() if found else ""
+
+
 def cd_slot(config: dict[str, Any]) -> str:
     """The fixed slot of the customer's CD drive: the first that no disk and no cloud-init drive uses."""
     for slot in CD_SLOTS:
@@ -63,33 +91,6 @@ def cd_slot(config: dict[str, Any]) -> str:
         if not value or ("media=cdrom" in value and "cloudinit" not in value):
             return slot
     return ""
-
-
-def rate(mbit: int) -> str:
-    """Mbit/s -> the NIC's rate in MiB/s (com/PVE/Network.pm multiplies by 1024*1024)."""
-    return f"{mbit * 1_000_000 / 8 / MIB:.2f}".rstrip("0").rstrip(".")
-
-
-def nic(order: Order, settings: dict[str, Any]) -> str:
-    """The whole net0 line; a line without MAC would make a new one."""
-    main = next((n for n in order.networks if n.role == "main"), None)
-    parts = [f"{settings['nic_model']}={order.mac}", f"bridge={main.bridge if main else 'vmbr0'}"]
-    parts.append(f"firewall={int(settings['firewall'])}")
-    if order.package.rate_mbit:
-        parts.append(f"rate={rate(order.package.rate_mbit)}")
-    if main and main.vlan:
-        parts.append(f"tag={main.vlan}")
-    return ",".join(parts)
-
-
-def ip_config(order: Order) -> str:
-    """ipconfig0 for the main address of each family."""
-    parts = []
-    for n in order.networks:
-        if n.role == "main":
-            six = "6" if n.family == 6 else ""
-            parts += [f"ip{six}={n.cidr}", f"gw{six}={n.gateway}"]
-    return ",".join(parts)
 
 
 def host_name(text: str) -> str:
@@ -101,68 +102,6 @@ def host_name(text: str) -> str:
 def description(order: Order) -> str:
     """For people only, never proof."""
     return f"vmbridge {order.uuid}\n{order.label}"
-
-
-def wanted(order: Order, settings: dict[str, Any], config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """(values, deletions) the config should have, whatever it has now."""
-    want: dict[str, Any] = {
-        "name": host_name(order.hostname),
-        "description": description(order),
-        "tags": ";".join(sorted({"vmbridge", *settings["tags"]})),
-        "cores": order.package.cores,
-        "sockets": 1,
-        "memory": order.package.ram_mib,
-        "balloon": order.package.ram_mib,
-        "onboot": int(order.autostart and settings["onboot"]),
-        "net0": nic(order, settings),
-        "ciuser": settings["os_user"],
-        "ciupgrade": 0,
-        "agent": "enabled=1",
-        "vga": "std",
-        "serial0": "socket",
-    }
-    servers = list(dict.fromkeys(d for n in order.networks for d in n.dns))
-    if servers:
-        want["nameserver"] = " ".join(servers)
-    if ip_config(order):
-        want["ipconfig0"] = ip_config(order)
-    slot = cd_slot(config)
-    if slot and slot not in config:
-        want[slot] = "none,media=cdrom"
-    if order.set_password:
-        want["cipassword"] = order.password
-    drop = ["protection"] if int(config.get("protection", 0) or 0) else []
-    keys = order.package.options.get("ssh_keys", "")
-    if keys:
-        want["sshkeys"] = quote(keys, safe="")
-    elif "sshkeys" in config:
-        drop.append("sshkeys")
-    drop += [k for k in config if re.fullmatch(r"net[1-9]\d*|ipconfig[1-9]\d*", k)]
-    return want, drop
-
-
-def differs(key: str, want: Any, have: Any) -> bool:
-    """Whether a value has to be written; texts that PVE reorders or fills in are compared by meaning."""
-    if have is None:
-        return True
-    if key == "tags":
-        return set(re.split(r"[;, ]+", str(want))) != set(re.split(r"[;, ]+", str(have).lower()))
-    if key in ("net0", "ipconfig0"):
-        a, b = parse_line(str(want)), parse_line(str(have))
-        return {k: v.lower() for k, v in a.items()} != {k: v.lower() for k, v in b.items()}
-    if key == "agent":
-        line = parse_line(str(have))
-        return (line.get("enabled") or line.get("") or "0") != "1"
-    if key == "vga":
-        line = parse_line(str(have))
-        return line.get("", line.get("type", "")).startswith("serial")
-    if key == "memory":
-        return parse_line(str(have)).get("", parse_line(str(have)).get("current", "")) != str(want)
-    if key == "description":
-        return str(have).strip() != str(want).strip()
-    if key == "sshkeys":
-        return bool(quote(str(have), safe="%") != want and str(have) != want)
-    return str(have) != str(want)
 
 
 def status(row: dict[str, Any]) -> VmStatus:

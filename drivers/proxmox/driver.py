@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
+import structlog
+
 from bridge.clock import Clock
-from bridge.errors import Busy, Capacity, NotFound, NotOurs, Permanent, Refused, Transient, Unknown, VmbridgeError
+from bridge.errors import Busy, Capacity, NotFound, NotOurs, Permanent, Refused, Transient, Unknown, UpstreamError, VmbridgeError
 from bridge.model import (
     Capability,
     Converged,
+    Difference,
     Finding,
+    Machine,
     Order,
     Package,
     Placement,
+    Seen,
     TaskResult,
     Vm,
     VmRef,
     VmStatus,
 )
 from drivers.base import Driver
-from drivers.proxmox import convert, doctor, firewall, schema
+from drivers.proxmox import convert, doctor, firewall, goal, schema
 from drivers.proxmox.api import Api
 from drivers.proxmox.errors import absent, from_text
 
+log = structlog.get_logger()
 UPID = re.compile(r"^UPID:([^:]+):[0-9A-Fa-f]{8}:[0-9A-Fa-f]{8,9}:([0-9A-Fa-f]{8}):([^:]*):([^:]*):")
 GOOD = re.compile(r"^(OK|WARNINGS: \d+)$")
 CLOCK_SKEW = 300.0  # a node's clock may be this far from ours when tasks are searched by time
@@ -45,24 +52,24 @@ class Proxmox(Driver):
         self._pool = ThreadPoolExecutor(4, thread_name_prefix=f"poll-{server}")
 
     # -- birth ------------------------------------------------------------------------------------
-    def place(self, package: Package, planned_mib: Mapping[str, int]) -> Placement:
+    def place(self, package: Package, planned: Mapping[str, tuple[int, int]]) -> Placement:
         rows = self.api.get("cluster/resources")
-        wanted_node, storage = package.options["node"], package.options["storage"]
+        wanted_node = package.location or package.options["node"]
         templates = {
             r["node"]: str(r["vmid"]) for r in rows
             if r.get("type") == "qemu" and int(r.get("template") or 0) and r.get("name") == package.template
         }
-        stores = {r["node"]: r for r in rows if r.get("type") == "storage" and r.get("storage") == storage}
         fits, why = [], []
         for node in (r for r in rows if r.get("type") == "node"):
             name = node["node"]
             if wanted_node and name != wanted_node:
                 continue
-            free = int(node.get("maxmem") or 0) // convert.MIB - planned_mib.get(name, 0) - sum(
+            memory, disk = planned.get(name, (0, 0))
+            free = int(node.get("maxmem") or 0) // convert.MIB - memory - sum(
                 int(r.get("maxmem") or 0) // convert.MIB for r in rows
                 if r.get("type") == "qemu" and r.get("node") == name and not int(r.get("template") or 0)
             )
-            reason = self._unfit(package, name, node, templates, stores.get(name), free)
+            reason = _unfit(package, name, node, templates, rows, free, disk)
             if reason:
                 why.append(f"{name}: {reason}")
             else:
@@ -70,27 +77,7 @@ class Proxmox(Driver):
         if not fits:
             raise Capacity(detail="; ".join(why) or f"there is no node {wanted_node!r}")
         best = max(fits)[1]
-        return Placement(best, templates[best], storage)
-
-    @staticmethod
-    def _unfit(
-        package: Package, name: str, node: dict[str, Any], templates: dict[str, str],
-        store: dict[str, Any] | None, free_mib: int,
-    ) -> str:
-        """Why a node cannot take the machine; empty when it can."""
-        storage = package.options["storage"]
-        if node.get("status") != "online":
-            return f"node is {node.get('status', 'unknown')}"
-        if name not in templates:
-            return f"no template named {package.template!r}"
-        if store is None or store.get("status") != "available":
-            return f"storage {storage!r} is not available"
-        room = int(store.get("maxdisk") or 0) - int(store.get("disk") or 0)
-        if room < package.disk_gib * 1024**3:
-            return f"storage {storage!r} has {room // 1024**3} GiB free, {package.disk_gib} needed"
-        if free_mib < package.ram_mib:
-            return f"{max(free_mib, 0)} MiB of memory free, {package.ram_mib} needed"
-        return ""
+        return Placement(best, templates[best], package.options["storage"])
 
     def create(self, order: Order, placement: Placement) -> str:
         full = order.package.options["clone"] == "full"
@@ -126,7 +113,7 @@ class Proxmox(Driver):
                 f"nodes/{node}/qemu/{ref.vm_id}/config",
                 smbios1=convert.with_uuid(str(config.get("smbios1", "")), order.uuid),
             )
-        return Vm(ref.vm_id, node, "stopped", config=config)
+        return Vm(ref.vm_id, node, "stopped", agent=bool(convert.AGENT_ON.match(str(config.get("agent", "")))))
 
     # -- proof ------------------------------------------------------------------------------------
     def _config(self, ref: VmRef) -> tuple[str, dict[str, Any] | None]:
@@ -169,35 +156,100 @@ class Proxmox(Driver):
         return Vm(
             ref.vm_id, node, str(now.get("qmpstatus") or now.get("status") or "unknown")
             if now.get("status") == "running" else str(now.get("status")),
-            lock=str(config.get("lock") or ""), config={**config, "uptime": int(now.get("uptime") or 0)},
+            lock=str(config.get("lock") or ""), uptime=int(now.get("uptime") or 0),
         )
 
     # -- life -------------------------------------------------------------------------------------
-    def converge(self, order: Order, ref: VmRef) -> Converged:
+    def converge(self, order: Order, ref: VmRef, allocate: bool = False) -> Converged:
+        """Scalars in one PUT, each disk's limits in its own (a hot-plug error of one must not hold back the others), the
+        firewall, a missing disk, and growth last, so that nothing is left to do when the last task ends well."""
+        seen = self.read(ref)
+        base, todo = f"nodes/{seen.node}/qemu/{ref.vm_id}", goal.changes(order, seen.config)
+        changed = [*todo.values, *(f"-{k}" for k in todo.drop)]
+        if changed:
+            self.api.put(f"{base}/config", **{k: str(v) for k, v in todo.values.items()}, delete=",".join(todo.drop) or None)
+        for slot, line in todo.disks.items():
+            self.api.put(f"{base}/config", **{slot: line})
+            changed.append(slot)
+        changed += firewall.converge(self.api, base, order)
+        if not convert.system_disk(seen.config):
+            raise Permanent(code="no_system_disk", detail=f"VM {ref.vm_id} has no system disk")
+        after = self._after(order, ref, seen, todo, bool(changed))
+        if todo.allocate:
+            return self._allocate(base, todo, allocate, tuple(changed), after)
+        if todo.grow:
+            slot, gib = todo.grow[0]
+            task = self.api.put(f"{base}/resize", disk=slot, size=f"{gib}G")
+            return Converged(str(task or ""), (*changed, slot), tuple(todo.refused), more=len(todo.grow) > 1, seen=after)
+        return Converged("", tuple(changed), tuple(todo.refused), seen=after)
+
+    def _after(self, order: Order, ref: VmRef, seen: Seen, todo: goal.Changes, changed: bool) -> Seen:
+        """The configuration after the writes. At birth it is off, so all of them hold; else only a look tells what waits.
+        A growth that is about to begin counts as done: when it fails, the next try looks again."""
+        if changed and not order.birth:
+            seen = self.read(ref)
+        config = dict(seen.config)
+        if order.birth:
+            secret = {"cipassword": "**********"} if "cipassword" in todo.values else {}
+            config = {k: v for k, v in {**config, **todo.values, **todo.disks, **secret}.items() if k not in todo.drop}
+        for slot, gib in todo.grow[:1]:
+            config[slot] = re.sub(r"size=[^,]+", f"size={gib}G", str(config[slot]))
+        return Seen(config, seen.pending, seen.node)
+
+    def _allocate(self, base: str, todo: goal.Changes, allowed: bool, changed: tuple[str, ...], after: Seen) -> Converged:
+        slot, line = todo.allocate or ("", "")
+        vm_id = int(base.rsplit("/", 1)[1])
+        running = self.api.get(f"{base.rsplit('/qemu/', 1)[0]}/tasks", source="active", vmid=vm_id, typefilter="qmconfig")
+        if running:  # an earlier call whose reply was lost
+            return Converged(str(running[0]["upid"]), changed, more=True, seen=after)
+        if not allowed:
+            return Converged("", changed, missing_disk=True, seen=after)
+        task = self.api.post(f"{base}/config", **{slot: line})
+        return Converged(str(task or ""), (*changed, slot), more=True, seen=after)
+
+    def compare(self, order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
+        return goal.compare(order, config, running)
+
+    def read(self, ref: VmRef) -> Seen:
         node, rows = self._pending(ref)
-        base = f"nodes/{node}/qemu/{ref.vm_id}"
-        config, pending = _pending_view(rows)
+        config, waiting = _pending_view(rows)
         if convert.uuid_of(config) not in ref.uuids:
-            raise NotOurs(detail=f"VM {ref.vm_id} on {node} changed its uuid")
+            raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {convert.uuid_of(config) or 'none'}")
         if config.get("lock"):
             raise Busy(detail=f"lock {config['lock']}", lock=config["lock"], node=node)
-        want, drop = convert.wanted(order, dict(order.package.options), config)
-        changes = {k: v for k, v in want.items() if k == "cipassword" or convert.differs(k, v, config.get(k))}
-        changed = [*changes, *(f"-{k}" for k in drop)]
-        if changed:
-            self.api.put(f"{base}/config", **{k: str(v) for k, v in changes.items()}, delete=",".join(drop) or None)
-        slot = convert.system_disk(config)
-        if not slot:
-            raise Permanent(code="no_system_disk", detail=f"VM {ref.vm_id} has no system disk")
-        size = convert.size_bytes(convert.parse_line(config[slot]).get("size", ""))
-        goal = order.package.disk_gib * 1024**3
-        changed += firewall.converge(self.api, base, order)
-        if size < goal:  # last, so that nothing is left to do when this task ends well
-            task = self.api.put(f"{base}/resize", disk=slot, size=f"{order.package.disk_gib}G")
-            return Converged(str(task or ""), (*changed, slot), tuple(pending))
-        if size > goal:
-            pending.append("disk_bigger_than_sold")
-        return Converged("", tuple(changed), tuple(pending))
+        return Seen(config, tuple(dict.fromkeys(goal.WORDS.get(k, k) for k in waiting)), node)
+
+    def set_password(self, order: Order, ref: VmRef) -> bool:
+        """The guest's agent where it answers; the hash for cloud-init always, or the two would differ after a restart."""
+        seen = self.read(ref)
+        base = f"nodes/{seen.node}/qemu/{ref.vm_id}"
+        self.api.put(f"{base}/config", cipassword=goal.password(order, seen.config))
+        user = str(seen.config.get("ciuser") or order.package.options["os_user"])
+        try:
+            self.api.post(f"{base}/agent/set-user-password", username=user, password=order.password_plain)
+        except UpstreamError as e:
+            if e.executed == "unknown":
+                raise  # the same password again is harmless
+            log.info("agent_password", vm=ref.vm_id, detail=e.detail)
+            return False
+        return True
+
+    def answers(self, ref: VmRef) -> bool | None:
+        try:
+            self.api.post(f"nodes/{ref.node}/qemu/{ref.vm_id}/agent/ping")
+        except UpstreamError as e:
+            return None if e.code == "upstream_privilege" else False
+        return True
+
+    def addresses(self, ref: VmRef) -> tuple[str, ...]:
+        """What the guest's agent says, without link-local and loopback; empty when it does not answer."""
+        try:
+            found = self.api.get(f"nodes/{ref.node}/qemu/{ref.vm_id}/agent/network-get-interfaces")
+        except UpstreamError:
+            return ()
+        rows = [a for i in found.get("result", []) if i.get("name") != "lo" for a in i.get("ip-addresses", [])]
+        usable = [ipaddress.ip_address(r["ip-address"]) for r in rows]
+        return tuple(str(a) for a in sorted(usable, key=lambda a: a.version) if not (a.is_link_local or a.is_loopback))
 
     def _pending(self, ref: VmRef) -> tuple[str, list[dict[str, Any]]]:
         """(node, the pending view); the node is found anew when the hint is wrong."""
@@ -271,16 +323,46 @@ class Proxmox(Driver):
         rows = self.api.get("cluster/resources", type="vm")
         return [convert.status(r) for r in rows if r.get("type") == "qemu" and not int(r.get("template") or 0)]
 
-    def inspect(self, vm_id: str) -> tuple[str, str]:
+    def inspect(self, vm_id: str) -> Machine:
         node, config = self._config(VmRef(vm_id, ()))
         if config is None:
             raise NotFound(f"There is no VM {vm_id} on this server.", code="vm_absent")
         if not convert.uuid_of(config):
             raise Refused(f"VM {vm_id} has no smbios uuid to recognise it by.", code="no_uuid")
-        return node, convert.uuid_of(config)
+        if int(config.get("template") or 0):
+            raise Refused(f"VM {vm_id} is a template.", code="is_template")
+        line = convert.parse_line(str(config.get("ipconfig0", "")))
+        addresses = [line[k].split("/")[0] for k in ("ip", "ip6") if "/" in line.get(k, "")]
+        return Machine(vm_id, node, convert.uuid_of(config), str(config.get("name", "")), convert.mac_of(config), tuple(addresses))
 
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
         return doctor.check(self, plans, networks)
+
+
+def _unfit(
+    package: Package, name: str, node: dict[str, Any], templates: dict[str, str], rows: list[dict[str, Any]], free_mib: int,
+    planned_gib: int,
+) -> str:
+    """Why a node cannot take the machine; empty when it can. `planned_gib`: disks of creates that still run there."""
+    if node.get("status") != "online":
+        return f"node is {node.get('status', 'unknown')}"
+    if name not in templates:
+        return f"no template named {package.template!r}"
+    settings, need = package.options, {}
+    need[settings["storage"]] = package.disk_gib
+    if package.additional_disk_gib:
+        other = settings["additional_storage"] or settings["storage"]
+        need[other] = need.get(other, 0) + package.additional_disk_gib
+    for storage, gib in need.items():
+        store = next((r for r in rows if r.get("type") == "storage" and (r.get("storage"), r.get("node")) == (storage, name)), None)
+        if store is None or store.get("status") != "available":
+            return f"storage {storage!r} is not available"
+        room = (int(store.get("maxdisk") or 0) - int(store.get("disk") or 0)) // 1024**3 - planned_gib
+        if room < gib:
+            return f"storage {storage!r} has {max(room, 0)} GiB free, {gib} needed"
+    if free_mib < package.ram_mib:
+        return f"{max(free_mib, 0)} MiB of memory free, {package.ram_mib} needed"
+    return ""
 
 
 def _pending_view(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:

@@ -21,14 +21,15 @@ def converge(api: Api, base: str, order: Order) -> list[str]:
             api.put(f"{base}/firewall/options", enable=False)
             changed.append("firewall.enable")
         return changed
-    birth = not int(options.get("enable") or 0)
+    off = not int(options.get("enable") or 0)
+    birth = order.birth and off
     if birth:  # before the first start the rules are the template's, later the customer's
         for rule in sorted(api.get(f"{base}/firewall/rules"), key=lambda r: -int(r["pos"])):
             api.delete(f"{base}/firewall/rules/{rule['pos']}", digest=rule.get("digest"))
             changed.append(f"firewall.rules.{rule['pos']}")
     changed += _addresses(api, base, order, birth)
     want: dict[str, Any] = {"enable": 1, "macfilter": int(settings["mac_filter"])}
-    if birth:
+    if birth or (off and "policy_in" not in options):  # PVE's default would drop everything that comes in
         want |= {"policy_in": "ACCEPT", "policy_out": "ACCEPT"}
     defaults = {"enable": 0, "macfilter": 1, "policy_in": "DROP", "policy_out": "ACCEPT"}
     differing = {k: v for k, v in want.items() if str(options.get(k, defaults[k])) != str(v)}
@@ -39,9 +40,9 @@ def converge(api: Api, base: str, order: Order) -> list[str]:
 
 
 def _addresses(api: Api, base: str, order: Order, birth: bool) -> list[str]:
-    wanted = {n.address for n in order.networks}
-    if not wanted:
-        return []
+    wanted = {n.address for n in order.networks if n.role != "leaving"}
+    if not wanted or order.package.options["dhcp4"] or order.package.options["dhcp6"]:
+        return []  # a set without what DHCP gives would cut the machine off
     changed = []
     have: set[str] = set()
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, pre_load, validate
 
+LIMIT = validate.Range(0, 1_000_000)
 RANGE = re.compile(r"^(\d{3,9})(?:-(\d{3,9}))?$")
 
 
@@ -53,10 +54,24 @@ class Plan(Strict):
     storage = fields.Str(required=True)
     clone = fields.Str(load_default="full", validate=validate.OneOf(["full", "linked"]))
     node = fields.Str(load_default="")
-    os_user = fields.Str(load_default="root", validate=validate.Regexp(r"^[a-z_][a-z0-9_-]{0,31}$"))
+    os_user = fields.Str(load_default="root", validate=validate.Regexp(r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$"))
     nic_model = fields.Str(load_default="virtio", validate=validate.OneOf(["virtio", "e1000", "e1000e", "rtl8139", "vmxnet3"]))
     firewall = fields.Bool(load_default=True)
     mac_filter = fields.Bool(load_default=True)
     onboot = fields.Bool(load_default=True)
     tags = fields.List(fields.Str(validate=validate.Regexp(r"^[a-z0-9_][a-z0-9_+.-]*$")), load_default=list)
-    ssh_keys = fields.Str(load_default="")
+    additional_disk_gib = fields.Int(load_default=0, validate=validate.Range(0, 65536))
+    additional_storage = fields.Str(load_default="")
+    dhcp4 = fields.Bool(load_default=False)
+    dhcp6 = fields.Bool(load_default=False)
+    bridge = fields.Str(load_default="vmbr0")
+    vlan = fields.Int(load_default=0, validate=validate.Range(0, 4094))
+    startup_order = fields.Int(load_default=0, validate=validate.Range(0, 10000))
+    disk_read_mib_s = fields.Int(load_default=0, validate=LIMIT)
+    disk_write_mib_s = fields.Int(load_default=0, validate=LIMIT)
+    disk_read_iops = fields.Int(load_default=0, validate=LIMIT)
+    disk_write_iops = fields.Int(load_default=0, validate=LIMIT)
+    additional_disk_read_mib_s = fields.Int(load_default=0, validate=LIMIT)
+    additional_disk_write_mib_s = fields.Int(load_default=0, validate=LIMIT)
+    additional_disk_read_iops = fields.Int(load_default=0, validate=LIMIT)
+    additional_disk_write_iops = fields.Int(load_default=0, validate=LIMIT)

@@ -25,7 +25,8 @@ ROLE = {
     "VM.Audit", "VM.Clone", "VM.Allocate", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Disk",
     "VM.Config.Options", "VM.Config.HWType", "VM.Config.Cloudinit", "VM.Config.CDROM", "VM.PowerMgmt",
 }
-DURATIONS = {"qmclone": 6.0, "resize": 1.0, "qmstart": 2.0, "qmstop": 1.0, "qmshutdown": 3.0, "qmreboot": 3.0, "qmdestroy": 2.0}
+AGENT = {"VM.GuestAgent.Audit": "VM.Monitor", "VM.GuestAgent.Unrestricted": "VM.Monitor"}  # name on 9: name on 8
+DURATIONS = {"qmclone": 6.0, "resize": 1.0, "qmstart": 2.0, "qmstop": 1.0, "qmshutdown": 3.0, "qmreboot": 3.0, "qmdestroy": 2.0, "qmconfig": 1.0}
 
 
 class Error(Exception):
@@ -53,6 +54,9 @@ class Vm:
     started: float = 0.0
     template: bool = False
     acpi: bool = True
+    agent_after: float | None = None  # seconds after the start until the guest agent answers; None = not installed
+    guest_password: str = ""
+    leases: tuple[str, ...] = ()  # addresses the guest says it has
     rules: list[dict[str, Any]] = field(default_factory=list)
     ipsets: dict[str, list[str]] = field(default_factory=dict)
     firewall: dict[str, str] = field(default_factory=dict)
@@ -130,7 +134,7 @@ class Cluster:
         self.tasks: dict[str, Task] = {}
         self.volumes: dict[str, int] = {}
         self.quorate, self.firewall_on = True, True
-        self.privileges: dict[str, set[str]] = {"/": {"Sys.Audit"}, "/vms": set(ROLE), "/nodes": {"Sys.Audit"},
+        self.privileges: dict[str, set[str]] = {"/": {"Sys.Audit"}, "/vms": ROLE | ({"VM.Monitor"} if major < 9 else set(AGENT)), "/nodes": {"Sys.Audit"},
                                                 "/storage": {"Datastore.AllocateSpace", "Datastore.Audit"}, "/sdn/zones": {"SDN.Use"}}
         self.durations: dict[str, float] = dict(DURATIONS)
         self.duration: Callable[[str], float] = lambda kind: self.durations[kind]
@@ -246,6 +250,7 @@ class Cluster:
         if node and not self.nodes[node]:
             raise Error(595, "No route to host")
         for privilege in privileges:
+            privilege = AGENT.get(privilege, privilege) if self.major < 9 else privilege
             self.need(where.format(**words), privilege)
         if method != "GET" and not self.quorate:
             raise Error(500, "cluster not ready - no quorum?")

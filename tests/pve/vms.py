@@ -14,6 +14,7 @@ from tests.pve import schema
 from tests.pve.cluster import GIB, MIB, Cluster, Error, Task, Vm
 
 IMMEDIATE = re.compile(r"^(description|name|onboot|protection|tags|startup|ci\w+|sshkeys|ipconfig\d|nameserver|searchdomain|net\d)$")
+DISK = re.compile(r"^(scsi|virtio|sata|ide)\d+$")
 SIZES = {"": 1, "K": 1024, "M": MIB, "G": GIB, "T": GIB * 1024}
 MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 
@@ -179,6 +180,30 @@ class Handlers:
                                  "uptime": int(self.c.clock.now() - vm.started) if on else 0, "qmpstatus": vm.status, "ha": {"managed": 0}}
         return {**found, "lock": vm.lock} if vm.lock else found
 
+    # -- guest agent ------------------------------------------------------------------------------
+    def _agent(self, w: dict[str, str]) -> Vm:
+        vm = self.vm(w)
+        if not vm.config.get("agent", "0").startswith(("1", "enabled=1")):
+            raise Error(500, "No QEMU guest agent configured")
+        if vm.status != "running":
+            raise Error(500, f"VM {vm.vmid} is not running")
+        if vm.agent_after is None or self.c.clock.now() - vm.started < vm.agent_after:
+            raise Error(500, "QEMU guest agent is not running")
+        return vm
+
+    def post_vm_agent_ping(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        self._agent(w)
+        return {"result": {}}
+
+    def post_vm_agent_set_user_password(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        self._agent(w).guest_password = f"{p['username']}:{p['password']}"
+        return {"result": {}}
+
+    def get_vm_agent_network_get_interfaces(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        rows = [{"ip-address": a, "ip-address-type": "ipv6" if ":" in a else "ipv4", "prefix": 24} for a in ("fe80::1", *self._agent(w).leases)]
+        return {"result": [{"name": "lo", "ip-addresses": [{"ip-address": "127.0.0.1", "ip-address-type": "ipv4", "prefix": 8}]},
+                           {"name": "eth0", "ip-addresses": rows}]}
+
     # -- changing a machine -----------------------------------------------------------------------
     def put_vm_config(self, w: dict[str, str], p: dict[str, str]) -> Any:
         vm = self.vm(w)
@@ -188,7 +213,7 @@ class Handlers:
             privilege = next(name for pattern, name in schema.CONFIG_PRIVILEGES if pattern.search(key))
             if re.match(r"^(ide|sata|scsi)\d$", key) and ("media=cdrom" in p.get(key, "")):
                 privilege = "VM.Config.CDROM"
-            self.c.need(f"/vms/{vm.vmid}", privilege)
+            self.c.need("/" if privilege == "Sys.Modify" else f"/vms/{vm.vmid}", privilege)
         self.unlocked(vm)
         if digest and digest != self.c.digest(vm):
             raise Error(500, "checksum mismatch (file change by other user?)")
@@ -206,6 +231,16 @@ class Handlers:
             elif key in vm.config:
                 vm.pending[key] = None
 
+    def post_vm_config(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        """As PUT, in a task: what is refused early is refused at once."""
+        vm = self.vm(w)
+        self.unlocked(vm)
+        p.pop("background_delay", None)
+        for key in p:
+            if DISK.match(key):
+                self.c.need(f"/vms/{vm.vmid}", "VM.Config.Disk")
+        return self.c.start_task("qmconfig", vm.node, vm.vmid, lambda: self.put_vm_config(w, dict(p)))
+
     def _set(self, vm: Vm, key: str, value: str) -> None:
         if key.startswith("net") and not MAC.search(value):
             model, _, rest = value.partition(",")
@@ -216,17 +251,47 @@ class Handlers:
             if not re.match(r"^(ssh-|ecdsa-)", unquote(value)):
                 raise Error(400, "Parameter verification failed.", {"sshkeys": "SSH public key validation error"})
             value = unquote(value)
-        if re.match(r"^(scsi|virtio|sata|ide)\d$", key) and re.match(r"^[\w-]+:\d+", value) and "media=cdrom" not in value:
+        if DISK.match(key) and re.match(r"^[\w-]+:\d+(,|$)", value) and "media=cdrom" not in value:
             storage, _, size = value.partition(":")
             number = len([v for v in self.c.volumes if v.startswith(f"{storage}:vm-{vm.vmid}-")])
             if key in vm.config:
                 vm.config[f"unused{number}"] = vm.config[key].split(",")[0]
             volume = f"{storage}:vm-{vm.vmid}-disk-{number + 1}"
+            size, _, options = size.partition(",")
+            store = self.c.storages.get(storage)
+            if store is None or vm.node not in store.nodes:
+                raise Error(500, f"storage '{storage}' does not exist")
+            if store.total - store.used < int(size) * GIB:
+                raise Error(500, f"unable to create volume: not enough free space in storage '{storage}'")
+            store.used += int(size) * GIB
             self.c.volumes[volume] = int(size) * GIB
-            value = f"{volume},size={size}G"
+            value = ",".join(x for x in (volume, options, f"size={size}G") if x)
+            if re.match(r"^(scsi|virtio)", key):  # these buses take a disk while the machine runs
+                vm.config[key] = value
+                return
+        elif DISK.match(key) and key in vm.config and value.split(",")[0] == vm.config[key].split(",")[0]:
+            self._limits(vm, key, value)
+            return
         if key == "tags":
             value = ";".join(sorted({t.lower() for t in re.split(r"[;, ]+", value) if t}))
-        if vm.status == "stopped" or IMMEDIATE.match(key) or value == vm.config.get(key):
+        hot = key in ("memory", "balloon") and "memory" in vm.config.get("hotplug", "") and vm.config.get("numa") == "1"
+        if vm.status == "stopped" or hot or IMMEDIATE.match(key) or value == vm.config.get(key):
+            vm.config[key] = value
+            vm.pending.pop(key, None)
+        else:
+            vm.pending[key] = value
+
+    def _limits(self, vm: Vm, key: str, value: str) -> None:
+        """A change of limits alone is live; anything else of the line waits for a restart."""
+        def rest(line: str) -> list[str]:
+            return sorted(p for p in line.split(",") if not re.match(r"^(mbps|iops)(_rd|_wr)?(_max(_length)?)?=|^size=", p))
+
+        size = re.search(r"size=\w+", vm.config[key])
+        value = re.sub(r",size=\w+", "", value) + (f",{size.group(0)}" if size else "")
+        for way in ("mbps", "iops"):
+            if re.search(rf"\b{way}=", value) and re.search(rf"\b{way}_(rd|wr)=", value):
+                raise Error(400, "Parameter verification failed.", {key: f"{way} and {way}_rd/wr exclude each other"})
+        if vm.status == "stopped" or rest(value) == rest(vm.config[key]):
             vm.config[key] = value
             vm.pending.pop(key, None)
         else:
@@ -282,6 +347,7 @@ class Handlers:
                     config[key] = config[key].replace(f"base-{source.vmid}-", f"vm-{new}-").replace(f"vm-{source.vmid}-", f"vm-{new}-")
             config["smbios1"] = re.sub(r"uuid=[^,]+", f"uuid={uuid.uuid4()}", config["smbios1"])
             config |= {k: p[k] for k in ("name", "description") if k in p}
+            made.agent_after, made.leases = source.agent_after, source.leases
             made.config, made.temporary, made.rules = config, False, copy.deepcopy(source.rules)
             made.ipsets, made.firewall = copy.deepcopy(source.ipsets), dict(source.firewall)
             storage.used += size_of(config["scsi0"])

@@ -1,0 +1,92 @@
+"""Addresses of services: taken from the plan's pools when ordered, given back when the machine no longer may use them."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from bridge.config import Config, Plan, Pool
+from bridge.errors import ConfigError, Refused
+from bridge.model import Package
+from bridge.store import Store
+
+
+def reserve(service: int, package: Package, store: Store, config: Config) -> None:
+    """The main address of each family of the plan, then the extra ones. Raises Refused when a pool is empty."""
+    plan = config.plans[package.plan]
+    for family in sorted({config.pools[p].family for p in plan.pools}):
+        _take(service, _pools(plan, family, config), "main", store)
+    adjust(service, package, store, config)
+
+
+def adjust(service: int, package: Package, store: Store, config: Config) -> None:
+    """As many extra addresses as sold: more are taken now; too many are marked as leaving, the newest first."""
+    plan = config.plans[package.plan]
+    for family, count in ((4, package.extra_ipv4), (6, package.extra_ipv6)):
+        rows = [r for r in store.addresses_of(service) if ipaddress.ip_address(r["address"]).version == family]
+        extra = [r["address"] for r in rows if r["role"] == "extra"]
+        leaving = [r["address"] for r in rows if r["role"] == "leaving"]
+        for address in extra[count:]:
+            store.change_role(address, "leaving")
+        back = leaving[: max(0, count - len(extra))]
+        for address in back:
+            store.change_role(address, "extra")
+        wire = next((_wire(config.pools[r["pool"]]) for r in rows if r["role"] == "main"), None)
+        pools = [p for p in _pools(plan, family, config) if wire in (None, _wire(p))]
+        for _ in range(count - len(extra) - len(back)):
+            if not pools:
+                raise Refused(f"Plan {plan.name!r} has no IPv{family} pool for extra addresses.", code="no_pool")
+            _take(service, pools, "extra", store)
+
+
+def _pools(plan: Plan, family: int, config: Config) -> list[Pool]:
+    return [config.pools[p] for p in plan.pools if config.pools[p].family == family]
+
+
+def _wire(pool: Pool) -> tuple[str, int]:
+    """One network card has one bridge and one VLAN: further addresses must be on the main one's."""
+    return pool.bridge, pool.vlan
+
+
+def _take(service: int, pools: Sequence[Pool], role: str, store: Store) -> str:
+    for pool in pools:
+        found = store.take_address(pool.name, pool.family, pool.ranges, pool.excluded, service, role)
+        if found:
+            return found
+    raise Refused(f"No free IPv{pools[0].family} address in pool {pools[0].name!r}.", code="pool_empty")
+
+
+def record(service: int, addresses: Sequence[str], store: Store, config: Config) -> list[str]:
+    """Give an adopted machine's own addresses to its service; those that no pool has, or somebody else holds, are returned."""
+    outside, families = [], set()
+    for text in addresses:
+        address = ipaddress.ip_address(text)
+        pool = pool_of(text, config)
+        role = "extra" if address.version in families else "main"
+        if pool is None or not store.claim_address(str(address), pool.name, service, role):
+            outside.append(text)
+        else:
+            families.add(address.version)
+    return outside
+
+
+def pool_of(address: str, config: Config) -> Pool | None:
+    number = ipaddress.ip_address(address)
+    return next(
+        (p for p in config.pools.values() if p.family == number.version and any(a <= int(number) <= b for a, b in p.ranges)), None
+    )
+
+
+def check_taken(store: Store, config: Config) -> None:
+    """A pool must not shrink below what is taken. Raises ConfigError naming each address."""
+    faults = []
+    for row in store.taken_addresses():
+        pool = config.pools.get(row["pool"])
+        if row["service"] is None:
+            continue
+        if pool is None:
+            faults.append((f"pools.{row['pool']}", "pool_in_use", f"is missing, but address {row['address']} of it is taken"))
+        elif not any(a <= int(ipaddress.ip_address(row["address"])) <= b for a, b in pool.ranges):
+            faults.append((f"pools.{row['pool']}.ranges", "pool_in_use", f"no longer holds {row['address']}, which is taken"))
+    if faults:
+        raise ConfigError(faults)

@@ -1,0 +1,119 @@
+"""What a change of package means for a service: what would change, what cannot, and the order itself. No upstream calls:
+the machine's side is what was last read of it."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bridge import addresses, orders, packages
+from bridge.config import Config
+from bridge.errors import Refused
+from bridge.model import Desired, Difference, Package, Service
+from bridge.store import Store
+from drivers.base import Driver
+
+LABELS = {
+    "cores": "CPU cores", "ram_mib": "Memory", "disk_gib": "System disk", "additional_disk_gib": "Additional disk",
+    "rate_mbit": "Network", "extra_ipv4": "Extra IPv4 addresses", "extra_ipv6": "Extra IPv6 addresses", "mac": "MAC address",
+    "bridge": "Bridge", "vlan": "VLAN", "address": "Address set-up", "name": "Name", "onboot": "Start with the host",
+    **{f"{d}_{w}": f"{n} {t}" for d, n in (("disk", "System disk"), ("additional_disk", "Additional disk")) for w, t in (
+        ("read_mib_s", "read limit"), ("write_mib_s", "write limit"), ("read_iops", "read IOPS"), ("write_iops", "write IOPS"))},
+}
+UNITS = {"ram_mib": "MiB", "disk_gib": "GiB", "additional_disk_gib": "GiB", "rate_mbit": "Mbit/s"}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What `change_package` to `package` would do. `refused` are sentences; when there is one, nothing would be done."""
+
+    package: Package
+    changes: tuple[Difference, ...]
+    refused: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def restart(self) -> bool:
+        return any(c.restart for c in self.changes)
+
+
+def amount(word: str, value: Any) -> str:
+    """A value with its unit; 0 as what it means."""
+    if value == 0 and word not in ("vlan", "onboot", "cores"):
+        return "none" if word.endswith(("disk_gib", "ipv4", "ipv6")) else "unlimited"
+    unit = UNITS.get(word, "MiB/s" if word.endswith("mib_s") else "")
+    return f"{value} {unit}".strip()
+
+
+def preview(service: Service, params: dict[str, Any], driver: Driver, store: Store, config: Config) -> Preview:
+    """Raises as packages.resolve does when the wish itself is wrong."""
+    found = packages.resolve(params, service.server, config, service.package)
+    package = found.package
+    rows = rows_of(replace(service, package=package), driver, store, config)
+    changes = [r for r in rows if not r.same]
+    for family in (4, 6):
+        word = f"extra_ipv{family}"
+        before, after = getattr(service.package, word), getattr(package, word)
+        if before != after:
+            changes.append(Difference(word, after, before, False))
+    refused = [*(r.refused for r in changes if r.refused), *_refused(service, package, store, config)]
+    return Preview(package, tuple(changes), tuple(dict.fromkeys(refused)), found.warnings)
+
+
+def rows_of(service: Service, driver: Driver, store: Store, config: Config) -> list[Difference]:
+    """The package beside the machine as last read; beside the package it was ordered with before the first reading."""
+    seen, _ = store.seen(service.id)
+    if not seen:
+        return []
+    row = store.status_row(service.server, service.vm_id) or {}
+    return driver.compare(orders.order_of(service, store, config), seen, row.get("status") != "stopped")
+
+
+def _refused(service: Service, package: Package, store: Store, config: Config) -> list[str]:
+    """What cannot be done whatever the machine looks like."""
+    old, found = service.package, []
+    for word, label in (("disk_gib", "system disk"), ("additional_disk_gib", "additional disk")):
+        if getattr(package, word) < getattr(old, word):
+            found.append(f"The {label} has {getattr(old, word)} GiB and cannot shrink to {getattr(package, word)} GiB.")
+    if package.location and package.location != service.node and package.location != old.location:
+        found.append(f"The server is in {service.node or old.location}; it cannot move to {package.location}.")
+    plan = config.plans[package.plan]
+    mains = [r for r in store.addresses_of(service.id) if r["role"] == "main"]
+    for row in mains:
+        if row["pool"] not in plan.pools:
+            found.append(f"Its address {row['address']} is from pool {row['pool']!r}, which plan {plan.name!r} does not have.")
+    have = {ipaddress.ip_address(r["address"]).version for r in mains}
+    missing = {config.pools[p].family for p in plan.pools} - have
+    if missing and have:
+        found.append(f"Plan {plan.name!r} needs an IPv{min(missing)} address, which the server was not made with.")
+    for key in ("dhcp4", "dhcp6"):
+        if package.options.get(key, False) != old.options.get(key, False):
+            found.append(f"Plan {plan.name!r} gets its address in another way ({key}).")
+    return found
+
+
+def order(service: Service, wanted: Preview, actor: str, store: Store, config: Config) -> str:
+    """Write the package, take and mark addresses, queue the work: one transaction. Returns the operation."""
+    open_now = store.newest_open(service.id)
+    if open_now and open_now.kind == "change_package" and wanted.package == service.package:
+        return open_now.id  # the same order again, still under way
+    addresses.adjust(service.id, wanted.package, store, config)
+    store.update_service(service.id, package=wanted.package)
+    return store.submit(service.id, "change_package", actor, {"warnings": list(wanted.warnings)})
+
+
+def refuse(service: Service, wanted: Preview, store: Store) -> Refused:
+    """Tell staff and keep a finding where a customer has paid for less disk than the machine has; the error to raise."""
+    sentence = " ".join(wanted.refused)
+    if any("shrink" in text for text in wanted.refused) and service.desired is not Desired.TERMINATED:
+        text = f"WHMCS ordered a smaller package than the machine has: {sentence} Nothing was changed."
+        with store.write():
+            store.find(service.server, service.id, "disk_bigger_than_sold", str(service.service_id), text,
+                       "Sell the bigger package again, or move the customer's data to a smaller server by hand.", {})
+            store.emit(
+                "staff_notice", service.whmcs, service.id, f"shrink:{service.id}:{wanted.package.disk_gib}:{wanted.package.additional_disk_gib}",
+                subject=f"vmbridge: change_package of service {service.service_id} was refused", text=text,
+                reference=f"service {service.service_id}", service_id=service.service_id,
+            )
+    return Refused(f"{sentence} Nothing was changed.", code="cannot_change")

@@ -1,0 +1,293 @@
+"""What a machine's configuration should be, and how it differs. Pure functions of an order and a configuration; no calls.
+
+`changes` is what `converge` writes and `compare` what people are told of it: both read the same functions, so that a
+preview and the operation after it agree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from bridge.model import DISK_LIMITS, Difference, Network, Order
+from drivers.proxmox import convert
+from drivers.proxmox.convert import MIB, parse_line
+
+THROTTLES = dict(zip(DISK_LIMITS, ("mbps_rd", "mbps_wr", "iops_rd", "iops_wr"), strict=True))
+BOTH_WAYS = ("mbps", "iops")  # PVE refuses them beside the one-way limits
+DEFAULTS = {"sockets": "1", "cores": "1", "onboot": "0"}  # what an absent key means
+# package word <- keys of the configuration that wait for a restart
+WORDS = {
+    "cores": "cores", "sockets": "cores", "memory": "ram_mib", "balloon": "ram_mib", "name": "name", "boot": "boot order",
+    "agent": "guest agent", "vga": "display", "serial0": "serial port",
+}
+
+
+@dataclass
+class Changes:
+    """Writes in the order they are made. `grow` is (slot, GiB); `allocate` is (slot, line) of a disk that is missing."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    drop: list[str] = field(default_factory=list)
+    disks: dict[str, str] = field(default_factory=dict)
+    grow: list[tuple[str, int]] = field(default_factory=list)
+    allocate: tuple[str, str] | None = None
+    refused: list[str] = field(default_factory=list)
+
+
+def changes(order: Order, config: Mapping[str, Any]) -> Changes:
+    """Everything that has to be written so that `config` (the pending view) is what was ordered."""
+    have = dict(config)
+    found = Changes()
+    want = _scalars(order, have)
+    found.values = {k: v for k, v in want.items() if k == "cipassword" or differs(k, v, have.get(k))}
+    if order.birth:
+        found.drop = _leftovers(order, have)
+    _disk(found, order, have, "disk", convert.system_disk(have), order.package.disk_gib)
+    _disk(found, order, have, "additional_disk", convert.additional_disk(have), order.package.additional_disk_gib)
+    return found
+
+
+# -- the configuration's own words ----------------------------------------------------------------
+def _scalars(order: Order, config: dict[str, Any]) -> dict[str, Any]:
+    settings, package = order.package.options, order.package
+    want: dict[str, Any] = {
+        "name": convert.host_name(order.hostname), **_labels(order, config), **_cores(package.cores, config),
+        "memory": package.ram_mib, "balloon": package.ram_mib,
+        "onboot": int(order.autostart and settings["onboot"]), "net0": nic(order, str(config.get("net0", ""))),
+    }
+    if settings.get("startup_order"):
+        want["startup"] = f"order={settings['startup_order']}"
+    servers = list(dict.fromkeys(d for n in order.networks for d in n.dns))
+    if servers:
+        want["nameserver"] = " ".join(servers)
+    if ip_config(order):
+        want["ipconfig0"] = ip_config(order)
+    if order.birth:
+        want |= {"ciupgrade": 0, "agent": "enabled=1", "vga": "std", "serial0": "socket", "ciuser": settings["os_user"]}
+        slot = convert.cd_slot(config)
+        if slot and slot not in config:
+            want[slot] = "none,media=cdrom"
+        if package.ssh_keys:
+            want["sshkeys"] = quote(package.ssh_keys, safe="")
+    if order.set_password:
+        want["cipassword"] = password(order, config)
+    return want
+
+
+def _labels(order: Order, config: dict[str, Any]) -> dict[str, str]:
+    """Ours at birth; later beside what staff has written."""
+    ours, text, tags = convert.description(order), str(config.get("description", "")), {"vmbridge", *order.package.options["tags"]}
+    if not order.birth:
+        tags |= {t for t in re.split(r"[;, ]+", str(config.get("tags", "")).lower()) if t}
+        if ours in text:
+            ours = text
+        elif text and not text.startswith("vmbridge "):
+            ours = f"{ours}\n{text}"
+    return {"description": ours, "tags": ";".join(sorted(tags))}
+
+
+def _cores(cores: int, config: dict[str, Any]) -> dict[str, int]:
+    """One socket, unless another split gives the same number already."""
+    sockets, each = int(config.get("sockets", 1) or 1), int(config.get("cores", 1) or 1)
+    return {"cores": each, "sockets": sockets} if sockets * each == cores else {"cores": cores, "sockets": 1}
+
+
+def is_windows(config: Mapping[str, Any]) -> bool:
+    return str(config.get("ostype", "")).startswith("w")  # wxp, w2k8, wvista, win7 ... win11
+
+
+def password(order: Order, config: Mapping[str, Any]) -> str:
+    """cloudbase-init cannot use a hash: Windows alone gets the password in clear."""
+    return order.password_plain if is_windows(config) else order.password
+
+
+def _leftovers(order: Order, config: dict[str, Any]) -> list[str]:
+    """What the template brought along and a customer must not keep."""
+    drop = ["protection"] if int(config.get("protection", 0) or 0) else []
+    if "sshkeys" in config and not order.package.ssh_keys:
+        drop.append("sshkeys")
+    return drop + [k for k in config if re.fullmatch(r"net[1-9]\d*|ipconfig[1-9]\d*", k)]
+
+
+def rate(mbit: int) -> str:
+    """Mbit/s -> the NIC's rate in MiB/s (com/PVE/Network.pm multiplies by 1024*1024)."""
+    return f"{mbit * 1_000_000 / 8 / MIB:.2f}".rstrip("0").rstrip(".")
+
+
+def nic(order: Order, now: str) -> str:
+    """The whole net0 line: ours written, the rest of what stands there kept; a line without MAC would make a new one."""
+    line, settings = parse_line(now) if now else {}, order.package.options
+    old_model = next((k for k in line if convert.MAC.fullmatch(line[k])), "")
+    old_mac = line.pop(old_model, "")
+    for key in ("", "rate", "firewall"):
+        line.pop(key, None)
+    wire = _wire(order)
+    if wire:
+        line["bridge"] = wire[0]
+        line.pop("tag", None)
+        if wire[1]:
+            line["tag"] = str(wire[1])
+    parts = [f"{settings['nic_model']}={order.mac or old_mac}", f"bridge={line.pop('bridge', 'vmbr0')}"]
+    parts.append(f"firewall={int(settings['firewall'])}")
+    if order.package.rate_mbit:
+        parts.append(f"rate={rate(order.package.rate_mbit)}")
+    return ",".join(parts + [f"{k}={v}" for k, v in line.items()])
+
+
+def _wire(order: Order) -> tuple[str, int] | None:
+    """(bridge, VLAN) of the main address's pool, or the plan's with DHCP; None leaves an adopted machine's alone."""
+    first = main(order)
+    if first:
+        return first.bridge, first.vlan
+    settings = order.package.options
+    return (settings["bridge"], settings["vlan"]) if settings["dhcp4"] or settings["dhcp6"] else None
+
+
+def main(order: Order) -> Network | None:
+    return next((n for n in order.networks if n.role == "main"), None)
+
+
+def ip_config(order: Order) -> str:
+    """ipconfig0 for the main address of each family."""
+    parts = []
+    settings = order.package.options
+    for n in order.networks:
+        if n.role == "main":
+            six = "6" if n.family == 6 else ""
+            parts += [f"ip{six}={n.cidr}", f"gw{six}={n.gateway}"]
+    parts += ["ip=dhcp"] if settings["dhcp4"] else []
+    parts += ["ip6=dhcp"] if settings["dhcp6"] else []
+    return ",".join(parts)
+
+
+# -- disks ----------------------------------------------------------------------------------------
+def _disk(found: Changes, order: Order, config: dict[str, Any], name: str, slot: str, gib: int) -> None:
+    limits = {word: order.package.limits.get(f"{name}_{word}", 0) for word in DISK_LIMITS}
+    if not slot:
+        if gib and name == "additional_disk":
+            storage = order.package.options["additional_storage"] or order.package.options["storage"]
+            found.allocate = (convert.free_disk_slot(config), throttled(f"{storage}:{gib}", limits))
+        return
+    line = throttled(str(config[slot]), limits)
+    if differs(slot, line, config[slot]):
+        found.disks[slot] = line
+    size = convert.disk_gib(config, slot)
+    if size < gib:
+        found.grow.append((slot, gib))
+    elif size > gib:
+        found.refused.append(shrink(name, size, gib))
+
+
+def shrink(name: str, size: float, gib: int) -> str:
+    words = {"disk": "The system disk", "additional_disk": "The additional disk"}
+    return f"{words[name]} has {size:g} GiB and cannot shrink to {gib} GiB."
+
+
+def throttled(line: str, limits: Mapping[str, int]) -> str:
+    """A disk's line with these limits; everything else of it is kept, bursts only where their base limit stays."""
+    volume, *parts = line.split(",")
+    values = dict(p.partition("=")[::2] for p in parts)
+    for word, key in THROTTLES.items():
+        values.pop(key, None)
+        if limits[word]:
+            values[key] = str(limits[word])
+        else:
+            values = {k: v for k, v in values.items() if not k.startswith(f"{key}_max")}
+    for key in BOTH_WAYS:
+        values = {k: v for k, v in values.items() if k != key and not k.startswith(f"{key}_max")}
+    return ",".join([volume, *(f"{k}={v}" for k, v in values.items())])
+
+
+def limits_of(line: str) -> dict[str, int]:
+    values = parse_line(line)
+    return {word: int(float(values.get(key, 0) or 0)) for word, key in THROTTLES.items()}
+
+
+# -- beside the package ---------------------------------------------------------------------------
+def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
+    have, package = dict(config), order.package
+    hotplug = str(have.get("hotplug", "network,disk,usb")).split(",")
+    cold = {
+        "cores": running and "cpu" not in hotplug, "ram_mib": running and not ("memory" in hotplug and str(have.get("numa", "0")) == "1"),
+    }
+    refused = {("disk", "additional_disk")["additional" in text]: text for text in changes(order, config).refused}
+    system, additional = convert.system_disk(have), convert.additional_disk(have)
+    rows: list[tuple[str, Any, Any]] = [
+        ("cores", package.cores, int(have.get("cores", 1) or 1) * int(have.get("sockets", 1) or 1)),
+        ("ram_mib", package.ram_mib, _memory(have)),
+        ("disk_gib", package.disk_gib, _plain(convert.disk_gib(have, system))),
+        ("additional_disk_gib", package.additional_disk_gib, _plain(convert.disk_gib(have, additional))),
+    ]
+    for name, slot in (("disk", system), ("additional_disk", additional)):
+        now = limits_of(str(have[slot])) if slot else {}
+        rows += [(f"{name}_{w}", package.limits.get(f"{name}_{w}", 0), now.get(w, 0)) for w in DISK_LIMITS
+                 if slot or package.limits.get(f"{name}_{w}", 0)]
+    rows += _network(order, have)
+    return [
+        Difference(word, sold, real, _same(sold, real), cold.get(word, False), refused.get(word.removesuffix("_gib"), ""))
+        for word, sold, real in rows
+    ]
+
+
+def _network(order: Order, config: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    line = parse_line(str(config.get("net0", "")))
+    wire = _wire(order)
+    now = float(line.get("rate", 0) or 0)
+    sold = order.package.rate_mbit
+    rows: list[tuple[str, Any, Any]] = [("rate_mbit", sold, sold if rate(sold) == f"{now:g}" else round(now * MIB * 8 / 1_000_000))]
+    rows.append(("mac", order.mac.upper(), convert.mac_of(config)))
+    if wire:
+        rows += [("bridge", wire[0], line.get("bridge", "")), ("vlan", wire[1], int(line.get("tag", 0) or 0))]
+    if ip_config(order):
+        rows.append(("address", ip_config(order), str(config.get("ipconfig0", ""))))
+    rows.append(("name", convert.host_name(order.hostname), str(config.get("name", ""))))
+    rows.append(("onboot", int(order.autostart and order.package.options["onboot"]), int(config.get("onboot", 0) or 0)))
+    return rows
+
+
+def _memory(config: dict[str, Any]) -> int:
+    line = parse_line(str(config.get("memory", 512)))
+    return int(line.get("", line.get("current", "512")))
+
+
+def _plain(value: float) -> float | int:
+    return int(value) if value == int(value) else round(value, 2)
+
+
+def _same(sold: Any, real: Any) -> bool:
+    if isinstance(sold, str) and "=" in sold:
+        return parse_line(sold.lower()) == parse_line(str(real).lower())
+    return str(sold).lower() == str(real).lower()
+
+
+def differs(key: str, want: Any, have: Any) -> bool:
+    """Whether a value has to be written; texts that PVE reorders or fills in are compared by meaning."""
+    if have is None:
+        return key not in DEFAULTS or str(want) != DEFAULTS[key]
+    if key == "tags":
+        return set(re.split(r"[;, ]+", str(want))) != set(re.split(r"[;, ]+", str(have).lower()))
+    if key in ("net0", "ipconfig0") or convert.DISKS.match(key):
+        a, b = _meaning(str(want)), _meaning(str(have))
+        return a != b
+    if key == "agent":
+        line = parse_line(str(have))
+        return (line.get("enabled") or line.get("") or "0") != "1"
+    if key == "vga":
+        line = parse_line(str(have))
+        return line.get("", line.get("type", "")).startswith("serial")
+    if key == "memory":
+        return parse_line(str(have)).get("", parse_line(str(have)).get("current", "")) != str(want)
+    if key == "description":
+        return str(have).strip() != str(want).strip()
+    if key == "sshkeys":
+        return bool(quote(str(have), safe="%") != want and str(have) != want)
+    return str(have) != str(want)
+
+
+def _meaning(line: str) -> dict[str, str]:
+    """A line's parts, with numbers as numbers: `rate=23.840` is `rate=23.84`."""
+    return {k: f"{float(v):g}" if re.fullmatch(r"\d+(\.\d+)?", v) else v.lower() for k, v in parse_line(line).items() if k != "size"}
