@@ -129,7 +129,7 @@ def test_status_through_the_shim_answers_304(system: System) -> None:
 
 def test_refusals_are_plain_sentences(system: System) -> None:
     s = system
-    answer = s.order(5, configoption9="2")
+    answer = s.order(5, configoption9="many")
     assert "extra IPv4" in answer and "reference" in answer and "<" not in answer
     assert "addon" in s.order(6, addonId=3)
     assert "unknown to the bridge" in s.module(5, "SuspendAccount")
