@@ -6,6 +6,7 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from bridge import addresses, names, packages, passwords, upgrades
@@ -324,6 +325,18 @@ def adopt(
             service.id, node=machine.node, provisioned=1, build={"adopted": True, "identified": True, "copied": True}
         )
         return store.service(service.id), addresses.record(service.id, own or machine.addresses, store, config)
+
+
+def accounts(server: str, whmcs: str, store: Store) -> list[dict[str, str]]:
+    """One line per service for WHMCS's Server Sync; times are UTC, the status is WHMCS's word."""
+    return [
+        {
+            "uniqueIdentifier": str(row["service_id"]), "domain": row["hostname"], "username": "", "email": "", "product": row["plan"],
+            "primaryip": row["address"] or "", "created": datetime.fromtimestamp(row["created_at"], UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            "status": "Suspended" if row["desired"] == Desired.SUSPENDED else "Active",
+        }
+        for row in store.account_rows(server, whmcs)
+    ]
 
 
 def operation_view(op: Operation, service: Service, store: Store) -> dict[str, Any]:

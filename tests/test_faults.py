@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.pve.cluster import Fault
-from tests.test_crashes import VERBS, outcome, prepared
+from tests.test_crashes import SCENARIOS, VERBS, outcome, prepared
 
 KINDS = {
     "500": {"kind": "status", "status": 500, "reason": "can't lock file '/var/lock/x' - got timeout"},
@@ -27,7 +27,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", SCENARIOS)
 @pytest.mark.parametrize("name", KINDS)
 def test_a_fault_on_any_call(verb: str, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     reference = prepared(tmp_path_factory.mktemp("ref"), verb)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, g, jsonify
 
-from bridge import packages
+from bridge import packages, services
 from bridge.errors import NotFound, Refused
 from bridge.web.auth import context, signed
 
@@ -39,3 +39,11 @@ def test(name: str) -> Response:
 def plans(name: str) -> Response:
     _known(name)
     return jsonify({"result": "success", "plans": packages.plans_of(name, context().config)})
+
+
+@routes.post("/v1/servers/<name>/accounts")
+@signed
+def accounts(name: str) -> Response:
+    """Server Sync: this installation's services on the server, as WHMCS names the fields."""
+    _known(name)
+    return jsonify({"result": "success", "accounts": services.accounts(name, g.whmcs, context().store)})

@@ -23,8 +23,14 @@ namespace WHMCS\Database {
 
         public function value($column)
         {
-            $rows = ['tblproducts' => [1 => ['welcomeemail' => 5], 2 => ['welcomeemail' => 0]], 'tblemailtemplates' => [5 => ['name' => 'VPS Welcome Email']]];
-            return $rows[$this->table][$this->id][$column] ?? null;
+            $row = $this->first();
+            return $row === null ? null : ($row->$column ?? null);
+        }
+
+        public function first()
+        {
+            $rows = \host_rows($this->table);
+            return isset($rows[$this->id]) ? (object) $rows[$this->id] : null;
         }
     }
 }
@@ -98,6 +104,35 @@ namespace {
     function host()
     {
         return json_decode(file_get_contents(state_dir() . '/host.json'), true);
+    }
+
+    /** Rows of WHMCS's tables by id, as far as the shim reads them. */
+    function host_rows($table)
+    {
+        $rows = ['tblemailtemplates' => [5 => ['name' => 'VPS Welcome Email']], 'tblproducts' => []];
+        foreach (products() as $id => $product) {
+            $rows['tblproducts'][$id] = $product + ['welcomeemail' => 0, 'servertype' => 'vmbridge'];
+        }
+        foreach (state()['services'] as $id => $service) {
+            $rows['tblhosting'][$id] = ['id' => $id, 'userid' => $service['userid'], 'server' => 1, 'domainstatus' => $service['status'],
+                'domain' => $service['domain'], 'packageid' => $service['pid']];
+        }
+        $s = host()['server'];
+        $rows['tblservers'][1] = ['id' => 1, 'name' => 'vmbridge', 'type' => 'vmbridge', 'hostname' => $s['hostname'], 'ipaddress' => '', 'port' => $s['port'],
+            'secure' => $s['secure'] ? 'on' : '', 'username' => $s['username'], 'password' => strrev($s['password']), 'accesshash' => $s['accesshash'],
+            'disabled' => 0];
+        return $rows[$table] ?? [];
+    }
+
+    /** Products of the shop: id -> columns of tblproducts; more come with the order of a test. */
+    function products()
+    {
+        return [1 => ['welcomeemail' => 5], 2 => []] + (state()['products'] ?? []);
+    }
+
+    function decrypt($text)
+    {
+        return strrev($text);
     }
 
     function json_reply($value)
@@ -200,6 +235,23 @@ namespace {
             }
         }
         return $result;
+    }
+
+    /** A customer's upgrade to a product: first WHMCS's validation hook, then (paid) the module's ChangePackage. */
+    function upgrade($id, $pid, array $columns)
+    {
+        change_state(function (&$state) use ($pid, $columns) {
+            $state['products'][$pid] = $columns;
+        });
+        load_module();
+        $errors = run_hooks('ShoppingCartValidateUpgrade', ['id' => $id, 'pid' => $pid]);
+        if ($errors !== []) {
+            return ['errors' => $errors];
+        }
+        change_state(function (&$state) use ($id, $pid, $columns) {
+            $state['services'][$id] = array_merge($state['services'][$id], $columns, ['pid' => $pid]);
+        });
+        return ['result' => run_module($id, 'ChangePackage')];
     }
 
     // -- mails and the remote API -----------------------------------------------------------------

@@ -35,3 +35,18 @@ add_hook('EmailPreLog', 1, function ($vars) {
     }
     return [];
 });
+
+// a smaller disk is refused before it is paid; when the bridge cannot be asked the upgrade goes on (ChangePackage refuses it)
+add_hook('ShoppingCartValidateUpgrade', 1, function ($vars) {
+    try {
+        $service = (int) (isset($vars['id']) ? $vars['id'] : 0);
+        $product = (int) (isset($vars['pid']) ? $vars['pid'] : 0);
+        if ($service === 0 || $product === 0) {
+            return [];
+        }
+        require_once __DIR__ . '/vmbridge.php';
+        return WHMCS\Module\Server\Vmbridge\Module::upgradeErrors($service, $product);
+    } catch (\Throwable $e) {
+        return [];
+    }
+});

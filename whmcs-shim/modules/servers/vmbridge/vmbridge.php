@@ -13,6 +13,7 @@ require_once __DIR__ . '/lib/BridgeException.php';
 require_once __DIR__ . '/lib/Bridge.php';
 require_once __DIR__ . '/lib/Params.php';
 require_once __DIR__ . '/lib/Page.php';
+require_once __DIR__ . '/lib/Records.php';
 require_once __DIR__ . '/lib/Module.php';
 
 use WHMCS\Module\Server\Vmbridge\Module;
@@ -86,6 +87,22 @@ function vmbridge_TerminateAccount(array $params)
     return Module::call($params, 'terminate');
 }
 
+/** A smaller package that cannot be is refused with the reason; nothing is changed then. */
+function vmbridge_ChangePackage(array $params)
+{
+    return Module::call($params, 'change_package');
+}
+
+function vmbridge_ChangePassword(array $params)
+{
+    return Module::call($params, 'change_password');
+}
+
+function vmbridge_ListAccounts(array $params)
+{
+    return Module::listAccounts($params);
+}
+
 function vmbridge_TestConnection(array $params)
 {
     return Module::testConnection($params);
@@ -113,7 +130,7 @@ function vmbridge_ClientAreaAllowedFunctions($params = [])
 
 function vmbridge_AdminCustomButtonArray($params = [])
 {
-    return ['Start' => 'start', 'Stop' => 'stop', 'Restart' => 'reboot', 'Retry' => 'retry', 'Cancel' => 'cancel'];
+    return ['Start' => 'start', 'Stop' => 'stop', 'Restart' => 'reboot', 'Retry' => 'retry', 'Cancel' => 'cancel', 'Converge' => 'converge'];
 }
 
 function vmbridge_start(array $params)
@@ -144,6 +161,11 @@ function vmbridge_retry(array $params)
 function vmbridge_cancel(array $params)
 {
     return Module::call($params, 'cancel');
+}
+
+function vmbridge_converge(array $params)
+{
+    return Module::call($params, 'converge');
 }
 
 function vmbridge_AdminServicesTabFields(array $params)

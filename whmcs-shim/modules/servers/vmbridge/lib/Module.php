@@ -10,7 +10,7 @@ class Module
     const ACTION_SECONDS = 20;
     const PAGE_SECONDS = 3;
     const SUBMIT_SECONDS = 12;
-    const CLIENT_VERBS = ['start', 'stop', 'reboot', 'hard_stop'];
+    const WITH_PASSWORD = ['create', 'change_password'];
 
     /** Service id => welcome template that is held back in this PHP process. */
     public static $held = [];
@@ -22,7 +22,7 @@ class Module
             if (Params::isAddon($params)) {
                 return 'vmbridge cannot deliver a product addon; sell the server as a product.';
             }
-            $body = ['params' => Params::body($params, $verb === 'create'), 'actor' => self::actor(), 'server' => self::serverName($params)];
+            $body = ['params' => Params::body($params, in_array($verb, self::WITH_PASSWORD, true)), 'actor' => self::actor(), 'server' => self::serverName($params)];
             if ($verb === 'create') {
                 $body['params']['welcome_email'] = self::welcomeTemplate($params);
             }
@@ -126,6 +126,41 @@ class Module
             return ['success' => false, 'error' => $e->sentence()];
         } catch (\Throwable $e) {
             return ['success' => false, 'error' => self::unexpected($e, 'test')];
+        }
+    }
+
+    /** Server Sync: what the bridge knows on this server, by the tenant key. */
+    public static function listAccounts(array $params)
+    {
+        try {
+            $target = '/v1/servers/' . rawurlencode(self::serverName($params)) . '/accounts';
+            $reply = self::send($params, 'POST', $target, new \stdClass(), self::ACTION_SECONDS, '');
+            return ['success' => true, 'accounts' => isset($reply['accounts']) && is_array($reply['accounts']) ? $reply['accounts'] : []];
+        } catch (BridgeException $e) {
+            return ['success' => false, 'error' => $e->sentence()];
+        } catch (\Throwable $e) {
+            return ['success' => false, 'error' => self::unexpected($e, 'accounts')];
+        }
+    }
+
+    /**
+     * Why a service cannot change to a product, before it is paid; an empty list when it can, and when the bridge
+     * cannot be asked: then ChangePackage itself refuses.
+     *
+     * @return string[]
+     */
+    public static function upgradeErrors($serviceId, $productId)
+    {
+        $params = Records::forUpgrade((int) $serviceId, (int) $productId);
+        if ($params === null) {
+            return [];
+        }
+        try {
+            $body = ['params' => Params::body($params), 'actor' => self::actor(), 'server' => self::serverName($params)];
+            $reply = self::send($params, 'POST', self::path($params, 'preview'), $body, self::PAGE_SECONDS, 'preview');
+            return isset($reply['refused']) && is_array($reply['refused']) ? array_map('strval', $reply['refused']) : [];
+        } catch (BridgeException $e) {
+            return $e->getCode() >= 400 && $e->getCode() < 500 && $e->word() !== 'unknown_service' ? [$e->sentence()] : [];
         }
     }
 
