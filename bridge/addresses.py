@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 
 from bridge.config import Config, Plan, Pool
-from bridge.errors import ConfigError, Refused
+from bridge.errors import Refused
 from bridge.model import Package
 from bridge.store import Store
 
@@ -77,8 +77,8 @@ def pool_of(address: str, config: Config) -> Pool | None:
     )
 
 
-def check_taken(store: Store, config: Config) -> None:
-    """A pool must not shrink below what is taken. Raises ConfigError naming each address."""
+def taken_faults(store: Store, config: Config) -> list[tuple[str, str, str]]:
+    """A pool must not shrink below what is taken: (path, code, text) for each address."""
     faults = []
     for row in store.taken_addresses():
         pool = config.pools.get(row["pool"])
@@ -88,5 +88,4 @@ def check_taken(store: Store, config: Config) -> None:
             faults.append((f"pools.{row['pool']}", "pool_in_use", f"is missing, but address {row['address']} of it is taken"))
         elif not any(a <= int(ipaddress.ip_address(row["address"])) <= b for a, b in pool.ranges):
             faults.append((f"pools.{row['pool']}.ranges", "pool_in_use", f"no longer holds {row['address']}, which is taken"))
-    if faults:
-        raise ConfigError(faults)
+    return faults

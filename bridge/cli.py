@@ -29,15 +29,29 @@ def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def opened(path: str) -> Context:
+def opened(path: str, migrated: bool = True) -> Context:
+    """The context, or exit 2 with every fault. `migrated` false: before the database is of this release."""
     try:
         config = config_module.load(path)
     except ConfigError as e:
-        for where, code, text in e.faults:
-            click.echo(f"{where}: {text} [{code}]", err=True)
-        sys.exit(2)
+        _faults(e)
     logs.setup(config.secrets())
-    return open_context(config)
+    context = open_context(config)
+    if migrated and context.store.pending_migrations():
+        click.echo(f"{context.store.path}: the database is not of this release; run `vmbridge migrate`", err=True)
+        sys.exit(2)
+    try:
+        if migrated:
+            doctor.against_store(config, context.store)
+    except ConfigError as e:
+        _faults(e)
+    return context
+
+
+def _faults(e: ConfigError) -> None:
+    for where, code, text in e.faults:
+        click.echo(f"{where}: {text} [{code}]", err=True)
+    sys.exit(2)
 
 
 @click.group()
@@ -50,9 +64,10 @@ def main() -> None:
 @with_config
 def serve(path: str) -> None:
     """Run web and worker here; ends when one of them dies."""
-    context = opened(path)
+    context = opened(path, migrated=False)
     context.store.migrate()
     context.store.close()
+    opened(path).store.close()
     # --config goes on by the environment too, so that each child reads the same file
     children = {
         name: subprocess.Popen([sys.executable, "-m", "bridge.cli", name, "--config", path], env=os.environ)
@@ -111,7 +126,7 @@ def worker_command(path: str) -> None:
 @with_config
 def migrate(path: str) -> None:
     """Bring the database to this release."""
-    done = opened(path).store.migrate()
+    done = opened(path, migrated=False).store.migrate()
     click.echo(f"applied: {', '.join(done)}" if done else "nothing to do")
 
 
@@ -120,7 +135,7 @@ def migrate(path: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 def check(path: str, as_json: bool) -> None:
     """Look for faults in configuration, servers, pools and WHMCS; exit 1 when there is one."""
-    found = doctor.check(opened(path))
+    found = doctor.check(opened(path, migrated=False))
     if as_json:
         click.echo(json.dumps([asdict(f) for f in found]))
     else:
@@ -146,7 +161,7 @@ def operations() -> None:
 @click.option("--all", "everything", is_flag=True, help="Ended ones too.")
 @click.option("--limit", default=50, show_default=True)
 def list_operations(path: str, everything: bool, limit: int) -> None:
-    """Newest first; only those not ended, unless --all."""
+    """Newest first: open and failed ones, with --all those that ended well too."""
     store = opened(path).store
     states = () if everything else ("waiting", "running", "waiting_for_staff", "failed")
     for op in store.operations_of(None, limit, states):
@@ -172,8 +187,9 @@ def retry_operation(path: str, operation: str) -> None:
     """Go on with a failed, cancelled or waiting operation."""
     store = opened(path).store
     _operation(store, operation)
-    if not store.retry(operation):
-        raise click.ClickException("it is done, superseded, or another operation of the service runs")
+    reason = store.retry(operation)
+    if reason:
+        raise click.ClickException(f"it cannot go on: {reason}")
     click.echo("goes on")
 
 
@@ -184,7 +200,8 @@ def cancel_operation(path: str, operation: str) -> None:
     """Stop at the next step border; nothing is undone."""
     store = opened(path).store
     _operation(store, operation)
-    store.ask_cancel(operation)
+    if not store.ask_cancel(operation):
+        raise click.ClickException(f"it has ended already ({store.operation(operation).state})")
     click.echo("stops at its next step border")
 
 

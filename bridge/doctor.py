@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
-
-from bridge import packages
-from bridge.config import Pool
+from bridge import addresses, names, packages
+from bridge.config import Config, Pool
 from bridge.context import Context
-from bridge.errors import VmbridgeError
+from bridge.errors import ConfigError, VmbridgeError
 from bridge.model import Finding
+from bridge.store import Store
 
 FULL_AT = 0.8
 
@@ -16,6 +15,8 @@ FULL_AT = 0.8
 def check(context: Context) -> list[Finding]:
     config = context.config
     found = _store(context)
+    if found[0].level == "fault":
+        return found
     for name, driver in context.drivers.items():
         wanted = {p: packages.of_plan(v) for p, v in config.plans.items() if v.server == name}
         networks = sorted({
@@ -27,6 +28,12 @@ def check(context: Context) -> list[Finding]:
         except VmbridgeError as e:
             found.append(Finding("fault", f"server {name}", f"{e.sentence} {e.detail}".strip(), e.extra.get("fix", "")))
         found += _ids(context, name)
+    for plan in config.plans.values():
+        if plan.values["vm_name"]:
+            example = names.from_rule(plan.values["vm_name"], 7, 1042, "shop.example.com", context.clock.now())
+            good = names.is_host_name(example)
+            found.append(Finding("ok" if good else "fault", f"plan {plan.name} vm_name", f"gives e.g. {example}",
+                                 "" if good else "use letters, digits, hyphens and dots only"))
     for pool in config.pools.values():
         found.append(_pool(context, pool))
     for name in config.whmcs:
@@ -34,10 +41,26 @@ def check(context: Context) -> list[Finding]:
     return found
 
 
+def against_store(config: Config, store: Store) -> None:
+    """What the configuration no longer has although services need it. Raises ConfigError naming each."""
+    faults = addresses.taken_faults(store, config)
+    for row in store.in_use():
+        if row["server"] not in config.servers:
+            faults.append((f"servers.{row['server']}", "server_in_use", f"is missing, but {row['services']} services are on it"))
+        if row["plan"] not in config.plans:
+            faults.append((f"plans.{row['plan']}", "plan_in_use", f"is missing, but {row['services']} services have it"))
+    if faults:
+        raise ConfigError(sorted(set(faults)))
+
+
 def _store(context: Context) -> list[Finding]:
     pending = context.store.pending_migrations()
     if pending:
         return [Finding("fault", "store", f"migrations are missing: {', '.join(pending)}", "run `vmbridge migrate`")]
+    try:
+        against_store(context.config, context.store)
+    except ConfigError as e:
+        return [Finding("fault", where, text, "put it back into the configuration") for where, _, text in e.faults]
     return [Finding("ok", "store", context.store.path)]
 
 
@@ -61,13 +84,6 @@ def _pool(context: Context, pool: Pool) -> Finding:
         max(0, min(b, d) - max(a, c) + 1) for a, b in pool.ranges for c, d in pool.excluded
     )
     taken = [r for r in context.store.taken_addresses() if r["pool"] == pool.name]
-    outside = [
-        r["address"] for r in taken
-        if not any(a <= int(ipaddress.ip_address(r["address"])) <= b for a, b in pool.ranges)
-    ]
-    if outside:
-        return Finding("fault", f"pool {pool.name}", f"taken addresses are outside its ranges: {', '.join(outside[:5])}",
-                       f"widen [pools.{pool.name}] ranges again")
     free = total - len(taken)
     if free <= 0:
         return Finding("fault", f"pool {pool.name}", "no free address", f"add a range to [pools.{pool.name}]")

@@ -20,7 +20,7 @@ import structlog
 
 from bridge.clock import Clock
 from bridge.config import Config
-from bridge.errors import Busy, LeaseLost, NeedsOperator, NotOurs, UpstreamError, VmbridgeError
+from bridge.errors import Busy, LeaseLost, NeedsOperator, NotOurs, RequestError, UpstreamError, VmbridgeError
 from bridge.model import Operation, Service, State, TaskResult
 from bridge.store import Store
 from drivers.base import Driver, before_change
@@ -195,9 +195,13 @@ class Engine:
     def poll(self) -> bool:
         """Ask once for every open task that is due, many per server at a time."""
         rows = self.store.open_tasks()
-        for server in {r["server"] for r in rows}:
+        for server in {r["server"] for r in rows} & set(self.drivers):
             mine = [r for r in rows if r["server"] == server]
-            results = self.drivers[server].poll([r["task"] for r in mine])
+            try:
+                results = self.drivers[server].poll([r["task"] for r in mine])
+            except Exception:
+                log.exception("poll_fault", server=server)  # one server's fault must not hold the others
+                continue
             for row in mine:
                 self._polled(row, results[row["task"]])
         return bool(rows)
@@ -297,12 +301,13 @@ class Engine:
 
         - a person must act (NotOurs, NeedsOperator, a lock older than 30 min): waiting_for_staff
         - suspend and terminate: again, at most every 15 min, for ever
+        - what only the customer can mend (RequestError): failed with that sentence, no notice to staff
         - others: retryable errors again with back-off for an hour, then failed; the rest failed at once
         """
         store, now = self.store, self.clock.now()
         if isinstance(e, Busy):
-            since = job.data.get("busy_since", now)
-            if now - since >= STALE_LOCK_AFTER and e.extra.get("lock"):
+            locked_since = job.data.get("busy_since", now)
+            if now - locked_since >= STALE_LOCK_AFTER and e.extra.get("lock"):
                 e = NeedsOperator(f"qm unlock {job.service.vm_id}", e.extra.get("node", job.service.node), e.detail)
             elif "busy_since" not in job.data:
                 job.save(busy_since=now)
@@ -310,11 +315,14 @@ class Engine:
             job.data.pop("busy_since")
             job.save()
         action = e.next_action if isinstance(e, UpstreamError) else "Look at the log, then retry."
+        since = job.data.get("failing_since", now)
+        if "failing_since" not in job.data:
+            job.save(failing_since=now)
         error = (e.code, f"{e.sentence} {e.detail}".strip(), action)
         log.warning("step_failed", operation=op.id, kind=op.kind, code=e.code, detail=e.detail, attempt=attempts + 1)
         staff = isinstance(e, (NotOurs, NeedsOperator))
         retryable = (isinstance(e, UpstreamError) and e.retryable) or (e.code == "internal_error" and attempts < 5)
-        too_long = now - (op.started_at or now) > GIVE_UP_AFTER
+        too_long = now - since > GIVE_UP_AFTER
         with store.write():
             store.step_note(op.id, op.step, "retrying", e.sentence, e.detail, ended=False)
             if staff:
@@ -325,8 +333,8 @@ class Engine:
             else:
                 store.step_note(op.id, op.step, "failed", e.sentence, e.detail, ended=True)
                 store.finish(op, State.FAILED, error)
-            gave_up = staff or not retryable or too_long or now - (op.started_at or now) > STUCK_AFTER
-            if gave_up and store.notice(op.id):
+            gave_up = staff or not retryable or too_long or now - since > STUCK_AFTER
+            if gave_up and not isinstance(e, RequestError) and store.notice(op.id):
                 notify_staff(store, op, job.service, error)
 
 

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 
 from bridge import orders, passwords
-from bridge.errors import NotFound, Permanent, Refused, Unknown, UpstreamError
+from bridge.errors import Permanent, Refused, Unknown, UpstreamError
 from bridge.model import Converged, Desired, Order, Placement, Service, Vm, VmRef
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 
@@ -430,7 +430,7 @@ def act(job: Job) -> Outcome:
         job.save(task="none")
         return Done("nothing to do")
     if verb == "reboot" and vm.status != "running":
-        raise Permanent("The server is off: start it instead.", code="not_running")
+        raise Refused("The server is off: start it instead.", code="not_running")
     sent = job.data.get("sent_at")
     if verb == "reboot" and sent:  # a second reboot is not harmless: did the first one happen?
         if vm.uptime < job.clock.now() - sent:
@@ -454,14 +454,15 @@ def settled(job: Job) -> Outcome:
         return look_again(job)
     if failed and job.result is not None:
         if verb == "stop":
-            raise Permanent("The system inside did not react; a hard stop turns it off.", code="no_reaction",
-                            detail=job.result.text)
+            job.save(task="", sent_at=None)
+            raise Back("act", Refused("The system inside did not react; a hard stop turns it off.", code="no_reaction", detail=job.result.text))
         job.save(task="", sent_at=None)
         raise Back("act", job.driver.task_error(job.result.text))
     waited = job.data.get("waited", 0) + 1
     job.save(waited=waited, task="none")
     if waited > 60:
-        raise NotFound("The server did not reach the new state.", code="state_not_reached")
+        job.save(waited=0, task="", sent_at=None)
+        raise Back("act", Permanent("The server did not reach the new state.", code="state_not_reached"))
     return Again(CHECK_RUNNING)
 
 

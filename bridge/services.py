@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,7 +61,7 @@ def run(
         if verb in ("suspend", "unsuspend", "terminate"):
             return _order(verb, service, caller, store)
         if verb in ("retry", "cancel"):
-            return _staff(verb, service, store)
+            return _staff(verb, service, params, store, config)
         if verb in ("converge", "redeploy"):
             return _repair(verb, service, caller, store)
         if verb in POWER:
@@ -96,7 +96,7 @@ def create(service_id: int, server: str, params: dict[str, Any], caller: Caller,
     with store.write():
         known = store.find_service(caller.whmcs, service_id)
         if known and known.desired is not Desired.TERMINATED:
-            return _created_already(known, params, caller, store, config)
+            return _created_already(known, wanted.package, params, caller, store, config)
         service = _reserve(service_id, wanted.package, hostname, params, caller, store, config, known)
         store.set_password(service.id, password, hashed)
         key = store.submit(service.id, "create", caller.actor, {"warnings": list(wanted.warnings)})
@@ -130,15 +130,33 @@ def _client(params: dict[str, Any]) -> int:
     return int(text)
 
 
-def _created_already(known: Service, params: dict[str, Any], caller: Caller, store: Store, config: Config) -> Answer:
+def _created_already(
+    known: Service, wanted: Package, params: dict[str, Any], caller: Caller, store: Store, config: Config
+) -> Answer:
+    """WHMCS says Pending: success with the same data. Else only a create that failed or was cancelled is taken up again, as it
+    is ordered now."""
     pending = str(params.get("status") or "Pending") == "Pending"
     last = next((o for o in store.operations_of(known.id) if o.kind == "create"), None)
-    broken = last and last.state in (State.FAILED, State.CANCELLED)
+    broken = last is not None and last.state in (State.FAILED, State.CANCELLED) and known.desired is Desired.ACTIVE
     if not pending and not broken:
-        raise Refused(f"Service {known.service_id} has its server already.", code="already_created")
+        reason = "is suspended: unsuspend it instead" if known.desired is Desired.SUSPENDED else "has its server already"
+        raise Refused(f"Service {known.service_id} {reason}.", code="already_created")
     if broken and last:
+        _order_anew(known, wanted, store, config)
         store.retry(last.id)
     return Answer(last.id if last else "", _properties(known, store, config), config.whmcs[caller.whmcs]["hold_welcome_mail"])
+
+
+def _order_anew(service: Service, wanted: Package, store: Store, config: Config) -> None:
+    """An unfinished server takes what was corrected meanwhile; what is copied keeps its template and place."""
+    if service.provisioned or wanted == service.package:
+        return
+    if service.build.get("task") or service.build.get("sent_at"):
+        wanted = replace(wanted, template=service.package.template, location=service.package.location)
+    else:
+        store.update_service(service.id, node="", build={})
+    store.update_service(service.id, package=wanted)
+    addresses.adjust(service.id, wanted, store, config)
 
 
 def _reserve(
@@ -197,9 +215,12 @@ def _order(verb: str, service: Service, caller: Caller, store: Store) -> Answer:
     """Write the desired state; queue the work unless it is done or under way."""
     desired = {"suspend": Desired.SUSPENDED, "unsuspend": Desired.ACTIVE, "terminate": Desired.TERMINATED}[verb]
     last = next((o for o in store.operations_of(service.id) if o.kind in BILLING), None)
-    if service.desired is desired and last and last.state in (State.DONE, State.RUNNING, State.WAITING, State.STAFF):
-        return Answer(last.id if last.state is not State.DONE else "")
-    if service.desired is desired and last and last.kind == verb and store.retry(last.id):
+    again = service.desired is desired and last is not None
+    if again and last and last.state in (State.RUNNING, State.WAITING, State.STAFF):
+        return Answer(last.id)
+    if again and last and last.state is State.DONE and verb != "suspend":  # somebody may have started it: suspend looks again
+        return Answer()
+    if again and last and last.kind == verb and last.state is not State.DONE and not store.retry(last.id):
         return Answer(last.id)
     store.update_service(service.id, desired=desired.value)
     return Answer(store.submit(service.id, verb, caller.actor))
@@ -237,28 +258,40 @@ def change_password(
     hashed = passwords.hashed(password)
     with store.write():
         service = live(service_id, caller.whmcs, store)
-        _free_for("change_password", service, store)
+        _free_for(service, store)
         store.set_password(service.id, password, hashed)
         return Answer(store.submit(service.id, "change_password", caller.actor))
 
 
 # -- staff and customers --------------------------------------------------------------------------
-def _staff(verb: str, service: Service, store: Store) -> Answer:
-    newest = next(iter(store.operations_of(service.id, 1)), None)
-    current = store.current_operation(service.id)
+def _staff(verb: str, service: Service, params: dict[str, Any], store: Store, config: Config) -> Answer:
+    """Retry and cancel act on what is open, of any generation, else retry on the newest that can go on."""
+    open_now = store.open_operation_of(service.whmcs, service.service_id)
     if verb == "cancel":
-        if current is None:
+        if open_now is None or not store.ask_cancel(open_now.id):
             raise Refused("Nothing is running that could be cancelled.", code="nothing_to_cancel")
-        store.ask_cancel(current.id)
-        return Answer(current.id)
-    target = current or newest
-    if target is None or target.state is State.DONE or not store.retry(target.id):
-        raise Refused("There is nothing to retry.", code="nothing_to_retry")
-    return Answer(target.id)
+        return Answer(open_now.id)
+    if params.get("configoption1") and service.desired is Desired.ACTIVE:
+        _order_anew(service, packages.resolve(params, service.server, config).package, store, config)
+    reason = "the last operation is done"
+    for op in [open_now] if open_now else store.operations_of(service.id, 10):
+        reason = store.retry(op.id)
+        if not reason:
+            return Answer(op.id)
+        if op.state is State.DONE:
+            break
+    raise Refused(f"There is nothing to retry: {reason}.", code="nothing_to_retry")
 
 
 def _customer(verb: str, service: Service, caller: Caller, store: Store) -> Answer:
-    _free_for(verb, service, store)
+    current = store.current_operation(service.id)
+    if verb == "hard_stop" and current and current.kind in ("stop", "reboot") and service.desired is Desired.ACTIVE:
+        store.end_operation(current.id, State.SUPERSEDED, note="A hard stop took its place.")  # its task is ended by the hard stop
+        return Answer(store.submit(service.id, verb, caller.actor))
+    _free_for(service, store)
+    row = store.status_row(service.server, service.vm_id)
+    if verb == "reboot" and row and row["status"] == "stopped" and not service.pending:
+        raise Refused("The server is off: start it instead.", code="not_running")
     return Answer(store.submit(service.id, verb, caller.actor))
 
 
@@ -272,7 +305,7 @@ def _repair(verb: str, service: Service, caller: Caller, store: Store) -> Answer
     return Answer(store.submit(service.id, verb, caller.actor))
 
 
-def _free_for(verb: str, service: Service, store: Store) -> None:
+def _free_for(service: Service, store: Store) -> None:
     """Raises Refused while the service is suspended, unfinished or busy."""
     if service.desired is Desired.SUSPENDED:
         raise Refused("The service is suspended.", code="suspended")

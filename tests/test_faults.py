@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.pve.cluster import Fault
-from tests.test_crashes import SCENARIOS, VERBS, outcome, prepared
+from tests.test_crashes import SCENARIOS, outcome, prepared
 
 KINDS = {
     "500": {"kind": "status", "status": 500, "reason": "can't lock file '/var/lock/x' - got timeout"},

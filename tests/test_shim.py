@@ -208,8 +208,10 @@ def test_a_new_password_reaches_the_guest_and_no_log(system: System) -> None:
 
 FUNCTIONS = {
     "MetaData": dict, "ConfigOptions": dict, "CreateAccount": str, "SuspendAccount": str, "UnsuspendAccount": str, "TerminateAccount": str,
-    "ChangePackage": str, "ChangePassword": str, "ListAccounts": dict, "converge": str, "TestConnection": dict, "ClientArea": (dict, list), "start": (str, dict), "retry": str, "cancel": str, "AdminServicesTabFields": (dict, list),
-    "ClientAreaCustomButtonArray": dict, "AdminCustomButtonArray": dict, "ClientAreaAllowedFunctions": list, "submit": str,
+    "ChangePackage": str, "ChangePassword": str, "ListAccounts": dict, "converge": str, "TestConnection": dict, "ClientArea": (dict, list),
+    "start": (str, dict), "stop": (str, dict), "reboot": (str, dict), "hard_stop": (str, dict), "retry": str, "cancel": str,
+    "AdminServicesTabFields": (dict, list), "ClientAreaCustomButtonArray": dict, "AdminCustomButtonArray": dict,
+    "ClientAreaAllowedFunctions": list, "submit": str,
 }
 
 

@@ -15,6 +15,11 @@ COLUMNS = (
     " ended_at, error_code, error_text, next_action, note, actor"
 )
 
+WANTS = {  # what must still be ordered for an old operation to make sense
+    "create": "active", "suspend": "suspended", "unsuspend": "active", "terminate": "terminated", "redeploy": "active", "start": "active",
+    "stop": "active", "reboot": "active", "hard_stop": "active", "change_password": "active",
+}
+
 
 def operation_of(row: Row) -> Operation:
     return Operation(**{**row, "state": State(row["state"]), "data": json.loads(row["data"])})
@@ -43,9 +48,17 @@ class Operations(Core):
                     self._ask_stop(current.id, "superseded")
         return key
 
-    def ask_cancel(self, key: str) -> None:
+    def ask_cancel(self, key: str) -> bool:
+        """Stop it at its next step border, a waiting one at once; false when it has ended."""
         with self.write():
-            self._ask_stop(key, "cancelled")
+            row = self.row("SELECT state FROM operations WHERE id = ?", key)
+            if row is None or row["state"] not in ("waiting", "running", "waiting_for_staff"):
+                return False
+            if row["state"] == State.WAITING:
+                self.end_operation(key, State.CANCELLED, note="Cancelled before it began.")
+            else:
+                self._ask_stop(key, "cancelled")
+        return True
 
     def _ask_stop(self, key: str, how: str) -> None:
         self.change(
@@ -53,21 +66,33 @@ class Operations(Core):
             " WHERE id = ? AND state IN ('running', 'waiting_for_staff')", how, self.clock.now(), key,
         )
 
-    def retry(self, key: str) -> bool:
-        """Go on with a failed, cancelled or stuck operation; false when it is not one of these."""
+    def retry(self, key: str) -> str:
+        """Go on with a failed, cancelled or stuck operation; empty, or the reason why not. What newer orders have
+        overtaken stays as it is: an old create must not come back to life after a terminate."""
         now = self.clock.now()
         with self.write():
-            row = self.row("SELECT service, state FROM operations WHERE id = ?", key)
+            row = self.row(
+                "SELECT o.rowid AS number, o.service, o.kind, o.state, o.stop, s.desired FROM operations o JOIN services s ON s.id = o.service"
+                " WHERE o.id = ?", key,
+            )
             if row is None or row["state"] not in ("failed", "cancelled", "waiting_for_staff", "running"):
-                return False
+                return f"it is {row['state'] if row else 'unknown'}"
+            if row["stop"] == State.SUPERSEDED:
+                return "a newer order takes its place"
             current = self.current_operation(row["service"])
             if current and current.id != key:
-                return False
+                return f"another operation of the service runs ({current.kind})"
+            if row["kind"] in WANTS and row["desired"] != WANTS[row["kind"]]:
+                return f"the service is ordered to be {row['desired']}"
+            newer = self.rows("SELECT kind FROM operations WHERE service = ? AND rowid > ? AND state <> 'cancelled'", row["service"], row["number"])
+            if any(n["kind"] in BILLING or row["kind"] not in BILLING for n in newer):
+                return f"a newer operation has taken its place ({newer[-1]['kind']})"
             self.change(
-                "UPDATE operations SET state = 'running', due_at = ?, stop = '', attempt = 0, error_code = '',"
-                " error_text = '', next_action = '', ended_at = NULL, noticed = 0 WHERE id = ?", now, key,
+                "UPDATE operations SET state = 'running', due_at = ?, stop = '', attempt = 0, error_code = '', started_at = NULL,"
+                " error_text = '', next_action = '', ended_at = NULL, noticed = 0, data = json_remove(data, '$.failing_since') WHERE id = ?",
+                now, key,
             )
-        return True
+        return ""
 
     # -- claim ------------------------------------------------------------------------------------
     def claim(self, owner: str, lease: float, blocked: list[str]) -> Operation | None:
@@ -115,7 +140,9 @@ class Operations(Core):
         self._fenced(op, "data = ?", json.dumps(data))
 
     def advance(self, op: Operation, step: int) -> None:
-        self._fenced(op, "step = ?, attempt = 0, error_code = '', error_text = '', result = ''", step)
+        self._fenced(
+            op, "step = ?, attempt = 0, error_code = '', error_text = '', result = '', data = json_remove(data, '$.failing_since')", step
+        )
 
     def await_task(self, op: Operation, task: str, due_at: float) -> None:
         """Let go of the operation until the poller has seen the end of the task."""
@@ -226,6 +253,15 @@ class Operations(Core):
         )
         return operation_of(row) if row else None
 
+    def open_operation_of(self, whmcs: str, service_id: int) -> Operation | None:
+        """The current operation of a WHMCS service, of its newest generation first: an older one may still be removed."""
+        columns = ", ".join(f"o.{c.strip()}" for c in COLUMNS.split(","))
+        row = self.row(
+            f"SELECT {columns} FROM operations o JOIN services s ON s.id = o.service WHERE s.whmcs = ? AND s.service_id = ?"
+            " AND o.state IN ('running', 'waiting_for_staff') ORDER BY s.generation DESC LIMIT 1", whmcs, service_id,
+        )
+        return operation_of(row) if row else None
+
     def newest_open(self, service: int) -> Operation | None:
         """What will decide how the service looks: the waiting operation, else the current one."""
         row = self.row(
@@ -255,8 +291,8 @@ class Operations(Core):
                 "SELECT id, attempt FROM steps WHERE operation = ? AND position = ? AND name = ? AND ended_at IS NULL",
                 key, position, name,
             )
-            if row:
-                self.change("UPDATE steps SET attempt = attempt + 1, state = 'running' WHERE id = ?", row["id"])
+            if row:  # a step that merely waited goes on; only a failure makes it another attempt
+                self.change("UPDATE steps SET attempt = attempt + (state = 'retrying'), state = 'running' WHERE id = ?", row["id"])
             else:
                 self.change(
                     "INSERT INTO steps (operation, position, name, state, attempt, started_at) VALUES (?, ?, ?, 'running', 1, ?)",
@@ -286,7 +322,7 @@ class Operations(Core):
 
     def stuck_operations(self, before: float) -> list[Operation]:
         found = self.rows(
-            f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND started_at < ?"
-            " AND error_code <> ''", before,
+            f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND error_code <> ''"
+            " AND json_extract(data, '$.failing_since') < ?", before,
         )
         return [operation_of(r) for r in found]

@@ -57,6 +57,13 @@ class Services(Core):
         found = self.rows(f"SELECT {COLUMNS} FROM services WHERE server = ? AND desired <> 'terminated'", server)
         return [service_of(r) for r in found]
 
+    def in_use(self) -> list[Row]:
+        """Servers and plans of living services, each with how many: {server, plan, services}."""
+        return self.rows(
+            "SELECT server, json_extract(package, '$.plan') AS plan, count(*) AS services FROM services WHERE desired <> 'terminated'"
+            " OR id IN (SELECT service FROM operations WHERE state IN ('running', 'waiting', 'waiting_for_staff')) GROUP BY 1, 2"
+        )
+
     def account_rows(self, server: str, whmcs: str) -> list[Row]:
         """service_id, hostname, plan, desired, created_at and the main address of each living service."""
         return self.rows(
@@ -134,6 +141,8 @@ class Services(Core):
             counter = row["next"] if row else 0
             for first, last in sorted(ranges):
                 candidate = max(first, counter)
+                while candidate <= last and self.owner_of(server, str(candidate)):
+                    candidate += 1  # an adopted machine has it
                 if candidate <= last:
                     db.conn.execute(
                         "INSERT INTO vm_ids (server, next) VALUES (?, ?)"
