@@ -11,6 +11,7 @@ from bridge.web.auth import Guard
 
 def create_app(context: Context) -> Flask:
     app = Flask(__name__)
+    app.jinja_options = {**app.jinja_options, "finalize": filters.inert}
     app.config["MAX_CONTENT_LENGTH"] = 256 * 1024
     app.extensions["vmbridge"] = context
     app.extensions["vmbridge_guard"] = Guard(context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -60,6 +61,12 @@ def main() -> None:
     """vmbridge: WHMCS orders become running virtual machines."""
 
 
+def _die_with_parent() -> None:
+    """A killed `serve` must not leave its children behind: Linux sends them SIGTERM then (prctl(2), PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
 @main.command()
 @with_config
 def serve(path: str) -> None:
@@ -70,7 +77,7 @@ def serve(path: str) -> None:
     opened(path).store.close()
     # --config goes on by the environment too, so that each child reads the same file
     children = {
-        name: subprocess.Popen([sys.executable, "-m", "bridge.cli", name, "--config", path], env=os.environ)
+        name: subprocess.Popen([sys.executable, "-m", "bridge.cli", name, "--config", path], env=os.environ, preexec_fn=_die_with_parent)
         for name in ("worker", "web")
     }
     ended = threading.Event()

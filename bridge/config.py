@@ -25,7 +25,13 @@ from bridge.model import OPTION_WORDS, PERMISSIONS
 from drivers import base as driver_base
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
-LISTEN = validate.Regexp(r"^(127\.0\.0\.1|\[::1\]|localhost|0\.0\.0\.0):\d{1,5}$", error="Must be HOST:PORT.")
+
+
+def _listen(value: str) -> None:
+    host, _, port = value.rpartition(":")
+    if host not in ("127.0.0.1", "[::1]", "localhost", "0.0.0.0", "[::]") or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValidationError("Must be HOST:PORT with HOST 127.0.0.1, [::1], localhost, 0.0.0.0 or [::] and PORT 1 to 65535.")
+
 
 
 URL = validate.URL(require_tld=False, schemes={"https", "http"})
@@ -60,18 +66,18 @@ class StoreSchema(Strict):
 
 
 class WebSchema(Strict):
-    listen = fields.Str(load_default="127.0.0.1:8080", validate=LISTEN)
+    listen = fields.Str(load_default="127.0.0.1:8080", validate=_listen)
     public_url = fields.Str(load_default="", validate=lambda v: v == "" or bool(URL(v)))
     workers = fields.Int(load_default=2, validate=validate.Range(1, 32))
     threads = fields.Int(load_default=32, validate=validate.Range(1, 256))
 
 
 class ConsoleSchema(Strict):
-    listen = fields.Str(load_default="127.0.0.1:8081", validate=LISTEN)
+    listen = fields.Str(load_default="127.0.0.1:8081", validate=_listen)
 
 
 class MetricsSchema(Strict):
-    listen = fields.Str(load_default="", validate=lambda v: v == "" or bool(LISTEN(v)))
+    listen = fields.Str(load_default="", validate=lambda v: _listen(v) if v else None)
 
 
 class WorkerSchema(Strict):
@@ -141,8 +147,15 @@ class PoolSchema(Strict):
                     raise ValidationError(f"{text!r} and the gateway are of different families.", key)
                 if int(last) < int(first):
                     raise ValidationError(f"{text!r} ends before it begins.", key)
-        if data["prefix"] > data["gateway"].max_prefixlen:
-            raise ValidationError(f"Must be at most {data['gateway'].max_prefixlen}.", "prefix")
+        width = data["gateway"].max_prefixlen
+        if data["prefix"] > width:
+            raise ValidationError(f"Must be at most {width}.", "prefix")
+        if data["prefix"] == width:
+            return  # single addresses, routed to the host: their gateway is elsewhere
+        network = ipaddress.ip_network(f"{data['gateway']}/{data['prefix']}", strict=False)
+        for text in data["ranges"]:
+            if not all(a in network for a in parse_range(text)):
+                raise ValidationError(f"{text!r} is not inside the gateway's network {network}.", "ranges")
 
 
 def parse_range(text: str) -> tuple[Any, Any]:
@@ -330,7 +343,7 @@ def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
     whmcs = {k: r.load(WhmcsSchema(), v, f"whmcs.{k}") for k, v in tables["whmcs"].items()}
     pools = {k: r.load(PoolSchema(), v, f"pools.{k}") for k, v in tables["pools"].items()}
     servers = {k: _server(r, v, f"servers.{k}") for k, v in tables["servers"].items()}
-    plans = {k: _plan(r, k, v, tables, servers) for k, v in tables["plans"].items()}
+    plans = {k: _plan(r, k, v, tables) for k, v in tables["plans"].items()}
     for key, value in tables["dns"].items():
         provider = value.get("provider", "") if isinstance(value, dict) else ""
         r.fault(f"dns.{key}.provider", "unknown_provider", f"there is no DNS provider {provider!r}; found: none")
@@ -398,7 +411,7 @@ def _server(r: _Reader, raw: Any, path: str) -> dict[str, Any] | None:
 
 
 def _plan(
-    r: _Reader, name: str, raw: Any, tables: dict[str, Any], servers: dict[str, Any]
+    r: _Reader, name: str, raw: Any, tables: dict[str, Any]
 ) -> Plan | None:
     path = f"plans.{name}"
     if not isinstance(raw, dict):
@@ -410,8 +423,11 @@ def _plan(
     for i, pool in enumerate(raw.get("pools") or ()):
         if pool not in tables["pools"]:
             r.fault(f"{path}.pools[{i}]", "unknown_pool", f"there is no [pools.{pool}]")
-    settings = servers.get(str(server))
-    schema = driver_base.load(settings["driver"]).plan_schema() if settings else None
+    settings = tables["servers"].get(str(server))
+    driver = str(settings.get("driver", "")) if isinstance(settings, dict) else ""
+    if server is not None and driver not in driver_base.names():
+        return None  # the server's own fault is told; without its driver nothing can be said of the plan's keys
+    schema = driver_base.load(driver).plan_schema() if driver else None
     own = set(schema.fields) if schema else set()
     general = r.load(PlanSchema(), {k: v for k, v in raw.items() if k not in own}, path, own)
     special = r.load(schema, {k: v for k, v in raw.items() if k in own}, path) if schema else {}
@@ -429,10 +445,22 @@ def _pool(name: str, v: dict[str, Any]) -> Pool:
         return tuple((int(a), int(b)) for a, b in map(parse_range, v[key]))
 
     return Pool(
-        name=name, ranges=spans("ranges"), excluded=spans("exclude"), family=v["gateway"].version,
+        name=name, ranges=spans("ranges"), excluded=(*spans("exclude"), *_not_for_hosts(v)), family=v["gateway"].version,
         prefix=v["prefix"], gateway=str(v["gateway"]), dns=tuple(map(str, v["dns"])),
         bridge=v["bridge"], vlan=v["vlan"],
     )
+
+
+def _not_for_hosts(v: dict[str, Any]) -> list[tuple[int, int]]:
+    """The gateway, and the first and last address of an IPv4 network: they lie in a range at times, and are never given out."""
+    gateway, prefix = v["gateway"], v["prefix"]
+    network = ipaddress.ip_network(f"{gateway}/{prefix}", strict=False)
+    never = [int(gateway)]
+    if gateway.version == 4 and prefix < 31:
+        never += [int(network.network_address), int(network.broadcast_address)]
+    elif gateway.version == 6 and prefix < 127:
+        never.append(int(network.network_address))  # the subnet-router anycast address (RFC 4291)
+    return [(n, n) for n in never]
 
 
 def _across(r: _Reader, whmcs: dict[str, Any], pools: dict[str, Any], single: dict[str, Any]) -> None:

@@ -27,6 +27,14 @@ def order(job: Job, **changes: object) -> Order:
     return orders.order_of(job.service, job.store, job.config, **changes)
 
 
+def look(job: Job) -> Vm | None:
+    """The machine as it is now; pages see it too, sooner than by the next bulk read."""
+    vm = job.driver.look(ref(job))
+    if vm:
+        job.store.note_status(job.service.server, vm.vm_id, vm.node, vm.status, vm.uptime)
+    return vm
+
+
 # -- create ---------------------------------------------------------------------------------------
 def place(job: Job) -> Outcome:
     if job.service.node:
@@ -113,7 +121,7 @@ def copied(job: Job) -> Outcome:
     if job.result.state == "done":
         job.save_build(copied=True)
     elif job.result.state == "unknown":
-        vm = job.driver.look(ref(job))
+        vm = look(job)
         if vm is None:
             job.save_build(task=None, sent_at=None)
             raise Back("copy", Unknown(detail=job.result.text))
@@ -203,7 +211,7 @@ def running(job: Job) -> Outcome:
         return Wait(task)
     if job.result is not None:
         job.save(start_ended=True)
-    vm = must_exist(job, job.driver.look(ref(job)))
+    vm = must_exist(job, look(job))
     if vm.status == "running":
         return Done()
     if job.result is not None and job.result.state == "failed":
@@ -283,7 +291,7 @@ def settle(job: Job) -> Outcome:
         return Done()
     if job.result is None:
         return Wait(build["task"])
-    if job.result.state == "done" or job.driver.look(ref(job)) is not None:
+    if job.result.state == "done" or look(job) is not None:
         job.save_build(copied=True)
     else:
         job.save_build(task=None, sent_at=None)
@@ -296,7 +304,7 @@ def born(job: Job) -> bool:
 
 def remember_power(job: Job) -> Outcome:
     """Once per suspension: did it run? A repeat never overwrites it."""
-    vm = job.driver.look(ref(job)) if born(job) else None
+    vm = look(job) if born(job) else None
     if job.service.ran_when_suspended is None:
         ran = vm is not None and vm.status not in ("stopped",)
         job.save_service(ran_when_suspended=int(ran or not job.service.provisioned))
@@ -334,7 +342,7 @@ def stopped(job: Job) -> Outcome:
     """Done when the machine itself says so."""
     if not job.data["exists"]:
         return Done()
-    vm = job.driver.look(ref(job))
+    vm = look(job)
     if vm is None or vm.status == "stopped":
         return Done()
     waited = job.data.get("waited", 0) + 1
@@ -373,7 +381,7 @@ def unsuspended(job: Job) -> Outcome:
 
 # -- terminate ------------------------------------------------------------------------------------
 def prove(job: Job) -> Outcome:
-    vm = job.driver.look(ref(job)) if born(job) else None
+    vm = look(job) if born(job) else None
     job.save(exists=vm is not None, on=vm is not None and vm.status != "stopped")
     if vm:
         job.save_service(node=vm.node)
@@ -389,7 +397,7 @@ def destroy(job: Job) -> Outcome:
         return Wait(job.data["destroy_task"])
     if job.result is not None and job.result.state == "failed":
         job.save(destroy_task="")
-        if job.driver.look(ref(job)) is not None:
+        if look(job) is not None:
             raise Back("prove", job.driver.task_error(job.result.text))
     return Done()
 
@@ -398,7 +406,7 @@ def gone(job: Job) -> Outcome:
     """Only absence on its node and in the cluster, with quorum, proves it."""
     if not job.data["exists"]:
         return Done()
-    if job.driver.look(ref(job)) is not None:
+    if look(job) is not None:
         waited = job.data.get("waited_gone", 0) + 1
         job.save(waited_gone=waited)
         if waited % 5 == 0:
@@ -425,7 +433,7 @@ def act(job: Job) -> Outcome:
     verb = job.op.kind
     if job.data.get("task"):
         return Done()
-    vm = must_exist(job, job.driver.look(ref(job)))
+    vm = must_exist(job, look(job))
     if (verb == "start") == (vm.status == "running") and verb != "reboot":
         job.save(task="none")
         return Done("nothing to do")
@@ -447,7 +455,7 @@ def settled(job: Job) -> Outcome:
     task, verb = job.data["task"], job.op.kind
     if job.result is None and task != "none":
         return Wait(task)
-    vm = must_exist(job, job.driver.look(ref(job)))
+    vm = must_exist(job, look(job))
     failed = job.result is not None and job.result.state == "failed"
     # a machine that still runs says nothing of a restart: there the task's end counts
     if (vm.status == "stopped") == (verb in ("stop", "hard_stop")) and not (failed and verb == "reboot"):

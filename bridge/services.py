@@ -125,7 +125,7 @@ def _host_name(service_id: int, package: Package, params: dict[str, Any], store:
 
 def _client(params: dict[str, Any]) -> int:
     text = str(params.get("userid") or "")
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > 10:
         raise BadRequest("userid: must be the id of WHMCS's client.", code="bad_client")
     return int(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from typing import Any
@@ -68,8 +69,20 @@ def story(s: System, once: bool) -> None:
     expect("it is proven gone", not [v for v in s.cluster.vms.values() if not v.template])
 
 
+def stop(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
-    once = "--once" in sys.argv
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends all of it too
+        signal.signal(number, stop)
+    try:
+        play("--once" in sys.argv)
+    except KeyboardInterrupt:
+        say("stopped")
+
+
+def play(once: bool) -> None:
     with System() as s:
         say(f"simulated Proxmox VE {s.pve.url}, bridge http://127.0.0.1:{s.web}, WHMCS-like host http://127.0.0.1:{s.host}")
         story(s, once)
@@ -78,10 +91,7 @@ def main() -> None:
             return
         say(f"\nThe customer's page:  {s.page(SERVICE)}\n  in Bootstrap 3:     {s.page(SERVICE)}&theme=six"
             f"\nThe staff's page:     http://127.0.0.1:{s.host}/admin/service.php?id={SERVICE}\nLogs and database:    {s.folder}\n\nCtrl-C stops everything.")
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            say("\nstopping ...")
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -190,7 +190,6 @@ def test_a_change_during_create_makes_the_bigger_machine(tmp_path: Path) -> None
 
 def test_the_password_goes_to_the_guest_and_is_never_sent_again(wide: World) -> None:
     vm = wide.cluster.vms[20000]
-    vm.agent_after = 0.0
     wide.order("change_password", password="Another-pass-2")
     wide.run()
     assert vm.guest_password == "root:Another-pass-2" and vm.config["cipassword"].startswith("$6$")
@@ -203,6 +202,7 @@ def test_the_password_goes_to_the_guest_and_is_never_sent_again(wide: World) -> 
 
 
 def test_the_password_without_an_agent_works_after_the_next_restart(wide: World) -> None:
+    wide.cluster.vms[20000].agent_after = None
     wide.order("change_password", password="Another-pass-2")
     wide.run()
     op = wide.store.operations_of(1)[0]

@@ -56,6 +56,15 @@ CASES = [
     ("plans/kvm-s/cores", "two", "plans.kvm-s.cores", "invalid"),
     ("plans/kvm-s/cores", 0, "plans.kvm-s.cores", "invalid"),
     ("plans/kvm-s/corse", 2, "plans.kvm-s.corse", "unknown_key"),
+    ("web/listen", "127.0.0.1:99999", "web.listen", "invalid"),
+    ("servers/pve1/scratch_vm_ids", "20500-20600", "servers.pve1.scratch_vm_ids", "invalid"),
+    ("plans/kvm-s/node", "a b", "plans.kvm-s.node", "invalid"),
+    ("plans/kvm-s/vm_name", "vm-{serviceid}", "plans.kvm-s.vm_name", "invalid"),
+    ("plans/kvm-s/ssh_keys", "not a key", "plans.kvm-s.ssh_keys", "invalid"),
+    ("plans/kvm-s/dhcp4", True, "plans.kvm-s.dhcp4", "dhcp_and_pool"),
+    ("plans/kvm-s/extra_ipv6", 1, "plans.kvm-s.extra_ipv6", "no_pool"),
+    ("pools/public-v4/ranges", ["198.51.100.10-198.51.100.20"], "pools.public-v4.ranges", "invalid"),
+    ("options/Processor", "coers", "options.Processor", "unknown_word"),
     ("plans/kvm-s/clone", "half", "plans.kvm-s.clone", "invalid"),
     ("plans/kvm-s/templates", [], "plans.kvm-s.templates", "invalid"),
     ("plans/kvm-s/pools", ["nowhere"], "plans.kvm-s.pools[0]", "unknown_pool"),
@@ -107,3 +116,23 @@ def test_the_example_is_valid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     path = tmp_path / "config.toml"
     path.write_text(text.replace("/etc/vmbridge/secret.key", str(tmp_path / "secret.key")))
     assert config.load(path).plans["kvm-s"].server == "pve1"
+
+
+def test_a_servers_fault_is_not_blamed_on_its_plans() -> None:
+    raw = broken("servers/pve1/token_secret", "env:VMBRIDGE_NO_SUCH")
+    raw["plans"]["kvm-s"]["clone"] = "full"
+    with pytest.raises(ConfigError) as caught:
+        config.from_dict(raw)
+    assert [path for path, _, _ in caught.value.faults] == ["servers.pve1.token_secret"]
+
+
+def test_gateway_network_and_broadcast_are_never_given_out(tmp_path: Path) -> None:
+    from tests.world import World
+
+    raw = raw_config()
+    raw["pools"]["public-v4"]["ranges"] = ["203.0.113.0-203.0.113.3", "203.0.113.255"]
+    world = World(tmp_path, pools=raw["pools"])
+    assert [world.order("create", i).properties["Dedicated IP"] for i in (1, 2)] == ["203.0.113.2", "203.0.113.3"]
+    with pytest.raises(Exception, match="No free IPv4 address"):
+        world.order("create", 3)
+    world.close()

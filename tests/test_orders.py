@@ -369,3 +369,27 @@ def test_what_only_the_customer_can_mend_is_no_notice_to_staff(world: World) -> 
     op = world.store.operations_of(1)[0]
     assert op.state is State.FAILED and op.error_code == "no_reaction"
     assert not [e for e in world.store.events() if e["event"] == "staff_notice"]
+
+
+def test_ready_means_that_the_system_inside_answers(world: World) -> None:
+    for vm in world.cluster.vms.values():
+        vm.agent_after = 40.0
+    world.order("create")
+    world.run(30)
+    assert world.store.current_operation(1) is not None and world.whmcs.mails() == []
+    world.run()
+    assert world.store.service(1).provisioned and len(world.whmcs.mails()) == 1
+
+
+@pytest.mark.parametrize("how", ["never", "no privilege"])
+def test_nobody_waits_long_for_an_agent(world: World, how: str) -> None:
+    for vm in world.cluster.vms.values():
+        vm.agent_after = None
+    if how == "no privilege":
+        world.cluster.privileges["/vms"] -= {"VM.GuestAgent.Audit"}
+    begun = world.clock.time
+    world.order("create")
+    world.run()
+    op = world.store.operations_of(1)[0]
+    note = next(s["message"] for s in world.store.steps(op.id) if s["name"] == "answering")
+    assert op.state is State.DONE and world.clock.time - begun < (240 if how == "never" else 30) and ("privilege" in note) == (how != "never")

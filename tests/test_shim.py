@@ -144,7 +144,9 @@ def test_no_secret_is_left_anywhere(system: System) -> None:
     secrets = ["Needle-in-hay-1", SHIM_SECRET, API_SECRET, "sim-secret"]
     texts = {"module log": json.dumps(s.state()["module_log"]), "serve": (s.folder / "serve.log").read_text(),
              "page": requests.get(s.page(7), timeout=10).text, "admin": requests.get(f"http://127.0.0.1:{s.host}/admin/service.php?id=7", timeout=10).text,
-             "api": json.dumps(s.state()["api"])}
+             "api": json.dumps(s.state()["api"]),
+             "mail history": json.dumps(s.state()["mail_log"])}
+    assert "Needle-in-hay-1" in json.dumps(s.state()["mails"])
     for name in ("vmbridge.db", "vmbridge.db-wal"):
         texts[name] = (s.folder / name).read_bytes().decode("latin-1")
     for path in Path("/proc").glob("[0-9]*/cmdline"):

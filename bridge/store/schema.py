@@ -80,6 +80,7 @@ ALTER TABLE services ADD COLUMN seen TEXT NOT NULL DEFAULT '';
 ALTER TABLE services ADD COLUMN seen_at REAL NOT NULL DEFAULT 0;
 ALTER TABLE services ADD COLUMN password_at REAL NOT NULL DEFAULT 0;
 ALTER TABLE operations ADD COLUMN planned_gib INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE vm_status ADD COLUMN looked_at REAL NOT NULL DEFAULT 0;
 ALTER TABLE server_health ADD COLUMN maintenance TEXT NOT NULL DEFAULT '';
 CREATE INDEX services_server ON services (server, desired);
 CREATE INDEX services_seen ON services (server, seen_at) WHERE desired <> 'terminated';

@@ -5,16 +5,22 @@ from __future__ import annotations
 from bridge.model import VmStatus
 from bridge.store.core import Core, Row
 
+COLUMNS = "server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, seen_at"
+LOOK_HOLDS = 15.0  # seconds; PVE's own samples are up to 10 s old
+
 
 class Statuses(Core):
     def save_statuses(self, server: str, found: list[VmStatus]) -> None:
-        """One bulk read. A machine that is missing now is unknown, not deleted."""
+        """One bulk read. A machine that is missing now is unknown, not deleted. What an operation has just seen with its own
+        eyes holds: the bulk read is some seconds old."""
         now = self.clock.now()
+        newer = f"vm_status.looked_at > {now - LOOK_HOLDS!r}"
         with self.write() as db:
             db.conn.executemany(
-                "INSERT INTO vm_status VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (server, vm_id) DO UPDATE SET status = excluded.status, node = excluded.node,"
-                " name = excluded.name, uptime = excluded.uptime, cpu = excluded.cpu, cores = excluded.cores,"
+                f"INSERT INTO vm_status ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (server, vm_id) DO UPDATE SET"
+                f" status = CASE WHEN {newer} THEN vm_status.status ELSE excluded.status END, node = excluded.node,"
+                f" name = excluded.name, uptime = CASE WHEN {newer} THEN vm_status.uptime ELSE excluded.uptime END, cpu = excluded.cpu, cores = excluded.cores,"
                 " mem = excluded.mem, maxmem = excluded.maxmem, maxdisk = excluded.maxdisk, lock = excluded.lock,"
                 " seen_at = excluded.seen_at",
                 [
@@ -30,6 +36,17 @@ class Statuses(Core):
                 "UPDATE server_health SET ok = 1, error = '', failures = 0, refreshed_at = ?, lease_until = 0,"
                 " next_at = 0 WHERE server = ?", (now, server),
             )
+
+    def note_status(self, server: str, vm_id: str, node: str, status: str, uptime: int) -> None:
+        """What a direct look saw."""
+        now = self.clock.now()
+        self.change(
+            f"INSERT INTO vm_status ({COLUMNS}, looked_at) VALUES (?, ?, ?, ?, '', ?, 0, 0, 0, 0, 0, '', ?, ?)"
+            " ON CONFLICT (server, vm_id) DO UPDATE SET status = excluded.status, node = excluded.node, uptime = excluded.uptime,"
+            " seen_at = excluded.seen_at, looked_at = excluded.looked_at, cpu = CASE WHEN excluded.status = 'running' THEN vm_status.cpu ELSE 0 END,"
+            " mem = CASE WHEN excluded.status = 'running' THEN vm_status.mem ELSE 0 END",
+            server, vm_id, status, node, uptime, now, now,
+        )
 
     def status_row(self, server: str, vm_id: str) -> Row | None:
         return self.row("SELECT * FROM vm_status WHERE server = ? AND vm_id = ?", server, vm_id)

@@ -24,14 +24,25 @@ def caller(sent: dict[str, Any]) -> Caller:
     return Caller(g.whmcs, f"{kind} {str(actor.get('name') or actor.get('id') or '')[:60]}".strip(), kind == "client")
 
 
+TABLES = ("configoptions", "customfields", "clientsdetails")
+HIGHEST_ID = 4_294_967_295  # of WHMCS's tables
+
+
 def params(sent: dict[str, Any]) -> dict[str, Any]:
+    """WHMCS's values: plain ones, and tables of plain ones. Raises BadRequest naming the first that is neither."""
     found = sent.get("params", {})
     if not isinstance(found, dict):
         raise BadRequest("params: must be an object.", code="bad_params")
+    for name, value in found.items():
+        inner = list(value.values()) if name in TABLES and isinstance(value, dict) else [] if name in TABLES and value == [] else [value]
+        if not all(v is None or isinstance(v, (str, int, float)) for v in inner):
+            raise BadRequest(f"{name}: must be text or a number.", code="bad_params")
+        if any(isinstance(v, str) and not v.isascii() and any("\ud800" <= c <= "\udfff" for c in v) for v in inner):
+            raise BadRequest(f"{name}: is not valid text.", code="bad_params")
     return found
 
 
-@routes.post("/v1/services/<int:service_id>/<verb>")
+@routes.post(f"/v1/services/<int(min=1, max={HIGHEST_ID}):service_id>/<verb>")
 @signed
 def act(service_id: int, verb: str) -> tuple[Response, int]:
     sent, at = body(), context()

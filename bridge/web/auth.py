@@ -104,7 +104,7 @@ def body() -> dict[str, Any]:
     """The JSON body as an object."""
     try:
         found = json.loads(request.get_data(cache=True) or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadRequest("The body is not JSON.", code="not_json") from None
     if not isinstance(found, dict):
         raise BadRequest("The body must be an object.", code="not_json")

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
+
+from markupsafe import Markup
+
+
+def inert(value: Any) -> Any:
+    """A value that contains the shim's placeholders must not be filled by it: they work in templates only."""
+    if isinstance(value, str) and not isinstance(value, Markup) and "%%VMBRIDGE_" in value:
+        return value.replace("%%VMBRIDGE_", "%\u200b%VMBRIDGE_")
+    return value
 
 
 def size(value: float) -> str:

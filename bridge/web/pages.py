@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, g, jsonify, render_template, request
 
 from bridge import orders, recipes, services, status
-from bridge.errors import NotFound, Refused, VmbridgeError
+from bridge.errors import BadRequest, NotFound, Refused, VmbridgeError
 from bridge.model import POWER, Capability, Desired, Operation, Service
 from bridge.permissions import usable
 from bridge.web.actions import caller, params
@@ -87,6 +87,8 @@ def submit(service_id: int, capability: str) -> Response:
     if capability not in {c.value for c in Capability}:
         raise NotFound("There is no such page.", code="unknown_page")
     form = sent.get("form") or {}
+    if not isinstance(form, dict):
+        raise BadRequest("form: must be an object.", code="bad_form")
     action = str(form.get("action", ""))
     service = service_for(service_id)
     who = caller(sent)

@@ -107,4 +107,5 @@ def _plain(value: Any) -> Any:
 
 def _named(error: Exception) -> str:
     """The kind of a transport error; its text may hold URLs, so only its last part is kept."""
-    return f"{type(error).__name__}: {str(error).rsplit(':', 1)[-1].strip()[:120]}"
+    last = str(error).rsplit(":", 1)[-1].strip(" )'\"")
+    return f"{type(error).__name__}: {last[:120]}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.errors import VmbridgeError
 from bridge.model import Finding, Package
-from drivers.proxmox import convert
+from drivers.proxmox import convert, goal
 
 if TYPE_CHECKING:
     from drivers.proxmox.driver import Proxmox
@@ -17,6 +17,7 @@ VMS = (
     "VM.Audit", "VM.Clone", "VM.Allocate", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Disk",
     "VM.Config.Options", "VM.Config.HWType", "VM.Config.Cloudinit", "VM.Config.CDROM", "VM.PowerMgmt",
 )
+AGENT = {8: ("VM.Monitor",), 9: ("VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")}
 STORAGE = ("Datastore.AllocateSpace", "Datastore.Audit")
 SKEW = 30
 
@@ -33,7 +34,7 @@ def check(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tupl
         found.append(Finding("fault", subject, f"Proxmox VE {major} is not supported", "use Proxmox VE 8 or 9"))
     rows = driver.api.get("cluster/resources")
     parts: list[Callable[[], list[Finding]]] = [
-        lambda: _privileges(driver, plans, networks),
+        lambda: _privileges(driver, plans, networks, major),
         lambda: _nodes(driver, rows),
         *[partial(_plan, driver, name, package, rows) for name, package in plans.items()],
         lambda: _bridges(driver, rows, networks),
@@ -56,11 +57,13 @@ def _connection_fix(driver: Proxmox, e: VmbridgeError) -> str:
     return f"check {where} endpoint and that this machine may reach port 8006"
 
 
-def _privileges(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
+def _privileges(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]], major: int) -> list[Finding]:
     granted = driver.api.get("access/permissions")
-    need = {"/vms": VMS, "/": ("Sys.Audit",)}
+    ordered = any(p.options["startup_order"] for p in plans.values())
+    need = {"/vms": VMS + AGENT.get(major, ()), "/": ("Sys.Audit", "Sys.Modify") if ordered else ("Sys.Audit",)}
     for package in plans.values():
-        need[f"/storage/{package.options['storage']}"] = STORAGE
+        for storage in {package.options["storage"], package.options["additional_storage"]} - {""}:
+            need[f"/storage/{storage}"] = STORAGE
     for bridge, vlan in networks:
         need[f"/sdn/zones/localnetwork/{bridge}" + (f"/{vlan}" if vlan else "")] = ("SDN.Use",)
     found = []
@@ -148,6 +151,12 @@ def _template(driver: Proxmox, subject: str, package: Package, row: dict[str, An
         found.append(Finding("fault", subject, f"{where} has a hookscript or args", "remove it: a token cannot"))
     if config.get("lock"):
         found.append(Finding("fault", subject, f"{where} is locked ({config['lock']})", f"qm unlock {row['vmid']}"))
+    if goal.is_windows(config):
+        found.append(Finding("warning", subject, f"{where} is Windows: Proxmox keeps its first password in clear in the VM's configuration",
+                             "have customers change it; it needs cloudbase-init inside"))
+    if not convert.AGENT_ON.match(str(config.get("agent", ""))):
+        found.append(Finding("warning", subject, f"{where} does not say that a guest agent is installed",
+                             f"install qemu-guest-agent in it and run qm set {row['vmid']} --agent enabled=1: passwords then change at once"))
     if not convert.cd_slot(config):
         found.append(Finding("warning", subject, f"{where} has no free CD slot", "free ide0"))
     return found

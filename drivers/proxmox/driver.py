@@ -75,7 +75,11 @@ class Proxmox(Driver):
             else:
                 fits.append((free, name))
         if not fits:
-            raise Capacity(detail="; ".join(why) or f"there is no node {wanted_node!r}")
+            detail = "; ".join(why) or f"there is no node {wanted_node!r}"
+            storages = {r.get("storage") for r in rows if r.get("type") == "storage"}
+            if not why or not templates or not storages >= set(_storages(package)):
+                raise Permanent("The plan names a node, template or storage that is not there.", code="plan_impossible", detail=detail)
+            raise Capacity(detail=detail)
         best = max(fits)[1]
         return Placement(best, templates[best], package.options["storage"])
 
@@ -339,6 +343,16 @@ class Proxmox(Driver):
         return doctor.check(self, plans, networks)
 
 
+def _storages(package: Package) -> dict[str, int]:
+    """Storage -> GiB that the package's disks take on it."""
+    settings = package.options
+    need = {settings["storage"]: package.disk_gib}
+    if package.additional_disk_gib:
+        other = settings["additional_storage"] or settings["storage"]
+        need[other] = need.get(other, 0) + package.additional_disk_gib
+    return need
+
+
 def _unfit(
     package: Package, name: str, node: dict[str, Any], templates: dict[str, str], rows: list[dict[str, Any]], free_mib: int,
     planned_gib: int,
@@ -348,12 +362,7 @@ def _unfit(
         return f"node is {node.get('status', 'unknown')}"
     if name not in templates:
         return f"no template named {package.template!r}"
-    settings, need = package.options, {}
-    need[settings["storage"]] = package.disk_gib
-    if package.additional_disk_gib:
-        other = settings["additional_storage"] or settings["storage"]
-        need[other] = need.get(other, 0) + package.additional_disk_gib
-    for storage, gib in need.items():
+    for storage, gib in _storages(package).items():
         store = next((r for r in rows if r.get("type") == "storage" and (r.get("storage"), r.get("node")) == (storage, name)), None)
         if store is None or store.get("status") != "available":
             return f"storage {storage!r} is not available"

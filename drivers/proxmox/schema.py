@@ -42,18 +42,23 @@ class Server(Strict):
 
     @post_load
     def _parsed(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        taken: list[tuple[int, int]] = []
         for key in ("vm_ids", "scratch_vm_ids"):
             try:
                 data[key] = _ranges(data[key])
             except ValidationError as e:
                 raise ValidationError({key: e.messages}) from None
+            for first, last in data[key]:
+                if any(a <= last and first <= b for a, b in taken):
+                    raise ValidationError({key: [f"{first}-{last} overlaps another range; an id must have one use."]})
+                taken.append((first, last))
         return data
 
 
 class Plan(Strict):
     storage = fields.Str(required=True)
     clone = fields.Str(load_default="full", validate=validate.OneOf(["full", "linked"]))
-    node = fields.Str(load_default="")
+    node = fields.Str(load_default="", validate=validate.Regexp(r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?$", error="Must be a node's name."))
     os_user = fields.Str(load_default="root", validate=validate.Regexp(r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$"))
     nic_model = fields.Str(load_default="virtio", validate=validate.OneOf(["virtio", "e1000", "e1000e", "rtl8139", "vmxnet3"]))
     firewall = fields.Bool(load_default=True)

@@ -177,7 +177,8 @@ class Cluster:
 
     # -- dispatch ---------------------------------------------------------------------------------
     def mutations(self) -> list[tuple[str, str]]:
-        return [(m, p) for _, m, p, _ in self.calls if m != "GET"]
+        """Calls that may change something; asking the guest agent whether it is there is none."""
+        return [(m, p) for _, m, p, _ in self.calls if m != "GET" and not p.endswith("/agent/ping")]
 
     def handle(self, method: str, path: str, params: dict[str, str], headers: dict[str, str]) -> Reply:
         """One request. Raises Cut when the connection breaks instead of a reply."""
@@ -332,6 +333,6 @@ def default_cluster(clock: Clock, **options: Any) -> Cluster:
     c.add_storage("local", nodes, "iso,vztmpl,import,snippets", 100, 5)
     c.add_storage("nfs-backup", nodes, "backup", 2000, 100, shared=True)
     for i, node in enumerate(nodes):
-        c.add_template(9000 + i, "debian-12", node)
+        c.add_template(9000 + i, "debian-12", node, agent="enabled=1").agent_after = 5.0
         c.add_template(9100 + i, "ubuntu-24.04", node)
     return c

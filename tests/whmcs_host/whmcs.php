@@ -6,6 +6,7 @@ namespace WHMCS\Database {
     class Capsule
     {
         private $table;
+        private $column = 'id';
         private $id = 0;
 
         public static function table($name)
@@ -17,6 +18,7 @@ namespace WHMCS\Database {
 
         public function where($column, $value)
         {
+            $this->column = $column;
             $this->id = $value;
             return $this;
         }
@@ -29,8 +31,19 @@ namespace WHMCS\Database {
 
         public function first()
         {
-            $rows = \host_rows($this->table);
-            return isset($rows[$this->id]) ? (object) $rows[$this->id] : null;
+            return $this->get()[0] ?? null;
+        }
+
+        public function get()
+        {
+            $found = [];
+            foreach (\host_rows($this->table) as $id => $row) {
+                $row += ['id' => $id];
+                if ((string) ($row[$this->column] ?? '') === (string) $this->id) {
+                    $found[] = (object) $row;
+                }
+            }
+            return $found;
         }
     }
 }
@@ -115,7 +128,7 @@ namespace {
         }
         foreach (state()['services'] as $id => $service) {
             $rows['tblhosting'][$id] = ['id' => $id, 'userid' => $service['userid'], 'server' => 1, 'domainstatus' => $service['status'],
-                'domain' => $service['domain'], 'packageid' => $service['pid']];
+                'domain' => $service['domain'], 'packageid' => $service['pid'], 'password' => strrev($service['password'])];
         }
         $s = host()['server'];
         $rows['tblservers'][1] = ['id' => 1, 'name' => 'vmbridge', 'type' => 'vmbridge', 'hostname' => $s['hostname'], 'ipaddress' => '', 'port' => $s['port'],

@@ -30,6 +30,18 @@ add_hook('EmailPreLog', 1, function ($vars) {
         if (strpos($message, 'vmbridge:secret') !== false) {
             return ['message' => 'This message held a password and is not kept here.'];
         }
+        // WHMCS's own welcome mail names the first password too
+        $client = (int) (isset($vars['userid']) ? $vars['userid'] : 0);
+        if ($client !== 0 && $message !== '') {
+            require_once __DIR__ . '/lib/Records.php';
+            $hidden = $message;
+            foreach (WHMCS\Module\Server\Vmbridge\Records::passwordsOf($client) as $password) {
+                $hidden = str_replace([$password, htmlspecialchars($password, ENT_QUOTES, 'UTF-8')], '********', $hidden);
+            }
+            if ($hidden !== $message) {
+                return ['message' => $hidden];
+            }
+        }
     } catch (\Throwable $e) {
         return ['abortLogging' => true];
     }

@@ -35,6 +35,23 @@ class Records
         return $found;
     }
 
+    /** Passwords of a client's services with us, so that they can be kept out of what WHMCS stores. */
+    public static function passwordsOf($clientId)
+    {
+        $ours = [];
+        foreach (Capsule::table('tblservers')->where('type', 'vmbridge')->get() as $server) {
+            $ours[(int) $server->id] = true;
+        }
+        $found = [];
+        foreach (Capsule::table('tblhosting')->where('userid', (int) $clientId)->get() as $service) {
+            $password = isset($ours[(int) $service->server]) ? (string) decrypt($service->password) : '';
+            if (strlen($password) >= 5) {
+                $found[] = $password;
+            }
+        }
+        return $found;
+    }
+
     /** WHMCS's server keys of one row of tblservers. */
     public static function server($row)
     {
