@@ -224,8 +224,8 @@ def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Diff
     ]
     for name, slot in (("disk", system), ("additional_disk", additional)):
         now = limits_of(str(have[slot])) if slot else {}
-        rows += [(f"{name}_{w}", package.limits.get(f"{name}_{w}", 0), now.get(w, 0)) for w in DISK_LIMITS
-                 if slot or package.limits.get(f"{name}_{w}", 0)]
+        if slot or name == "disk" or package.additional_disk_gib:  # limits of a disk that is not sold mean nothing
+            rows += [(f"{name}_{w}", package.limits.get(f"{name}_{w}", 0), now.get(w, 0)) for w in DISK_LIMITS]
     rows += _network(order, have)
     return [
         Difference(word, sold, real, _same(sold, real), cold.get(word, False), refused.get(word.removesuffix("_gib"), ""))
