@@ -61,6 +61,9 @@ def _store(context: Context) -> list[Finding]:
         against_store(context.config, context.store)
     except ConfigError as e:
         return [Finding("fault", where, text, "put it back into the configuration") for where, _, text in e.faults]
+    if not context.store.key_fits():
+        return [Finding("fault", "store", "what is sealed in it cannot be read with the configured secret_key",
+                        "put the key into [store] secret_key that this store was made with")]
     return [Finding("ok", "store", context.store.path)]
 
 

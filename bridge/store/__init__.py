@@ -18,17 +18,19 @@ from sqlite_utils import Database
 
 from bridge.clock import Clock
 from bridge.store.addresses import Addresses
+from bridge.store.archive import Use, opens
 from bridge.store.findings import Findings
 from bridge.store.operations import Operations
 from bridge.store.outbox import Outbox
-from bridge.store.schema import migrations
+from bridge.store.retention import Retention
+from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
 from bridge.store.services import Services
 from bridge.store.status import Statuses
 
 Row = dict[str, Any]
 
 
-class Store(Services, Operations, Addresses, Outbox, Statuses, Findings):
+class Store(Services, Operations, Addresses, Outbox, Statuses, Findings, Retention):
     """One database file. Open it once per process; use it from any thread."""
 
     def __init__(self, path: str | Path, secret_key: str, clock: Clock) -> None:
@@ -36,13 +38,20 @@ class Store(Services, Operations, Addresses, Outbox, Statuses, Findings):
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._use, self._key = Use(self.path), secret_key
         self.seal_with(secret_key)
+
+    def hold(self) -> None:
+        """Say that this process uses the store, until `close`. Raises Refused while it is being replaced."""
+        with self._lock:
+            self._use.share()
 
     @property
     def db(self) -> Database:
         """This thread's connection."""
         found: Database | None = getattr(self._local, "db", None)
         if found is None:
+            self.hold()
             conn = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
             conn.execute("PRAGMA busy_timeout = 10000")
             conn.execute("PRAGMA synchronous = NORMAL")
@@ -94,7 +103,13 @@ class Store(Services, Operations, Addresses, Outbox, Statuses, Findings):
             todo = [m.name for m in migrations.pending(self.db)]
             migrations.apply(self.db)
             Path(self.path).chmod(0o600)
+            self.change("INSERT OR IGNORE INTO facts (name, value) VALUES (?, ?)", KEY_FACT, self.seal(KEY_WORDS))
             return todo
+
+    def key_fits(self) -> bool:
+        """Whether what is sealed here can be read with the configured key."""
+        row = self.row("SELECT value FROM facts WHERE name = ?", KEY_FACT)
+        return row is None or opens(row["value"], self._key)
 
     def pending_migrations(self) -> list[str]:
         return [m.name for m in migrations.pending(self.db)]
@@ -104,4 +119,5 @@ class Store(Services, Operations, Addresses, Outbox, Statuses, Findings):
             for conn in self._connections:
                 conn.close()
             self._connections.clear()
+            self._use.free()
         self._local = threading.local()

@@ -22,7 +22,7 @@ class Outbox(Core):
         now = self.clock.now()
         with self.write() as db:
             row = self.row(
-                "SELECT * FROM outbox WHERE sent_at IS NULL AND due_at <= ? AND lease_until <= ?"
+                "SELECT * FROM outbox WHERE sent_at IS NULL AND held = 0 AND due_at <= ? AND lease_until <= ?"
                 " ORDER BY id LIMIT 1", now, now,
             )
             if row:
@@ -35,7 +35,7 @@ class Outbox(Core):
     def event_due(self) -> bool:
         now = self.clock.now()
         found = self.row(
-            "SELECT 1 FROM outbox WHERE sent_at IS NULL AND due_at <= ? AND lease_until <= ? LIMIT 1", now, now
+            "SELECT 1 FROM outbox WHERE sent_at IS NULL AND held = 0 AND due_at <= ? AND lease_until <= ? LIMIT 1", now, now
         )
         return found is not None
 
@@ -50,6 +50,23 @@ class Outbox(Core):
 
     def events(self) -> list[Row]:
         return self.rows("SELECT id, dedupe, event, service, attempt, sent_at, error FROM outbox ORDER BY id")
+
+    def held_events(self) -> list[Row]:
+        """Not delivered until a person says so, oldest first, with WHMCS's number of the service."""
+        return self.rows(
+            "SELECT o.id, o.event, o.created_at, s.service_id, s.whmcs FROM outbox o LEFT JOIN services s ON s.id = o.service"
+            " WHERE o.sent_at IS NULL AND o.held = 1 ORDER BY o.id"
+        )
+
+    def send_held(self, key: int) -> bool:
+        return bool(self.change("UPDATE outbox SET held = 0, due_at = ? WHERE id = ? AND held = 1 AND sent_at IS NULL", self.clock.now(), key))
+
+    def drop_held(self, key: int) -> bool:
+        """As if it had been sent: an event that is emitted again stays what it was."""
+        now = self.clock.now()
+        return bool(self.change(
+            "UPDATE outbox SET held = 0, sent_at = ?, payload = '', error = 'dropped' WHERE id = ? AND held = 1 AND sent_at IS NULL", now, key
+        ))
 
     def use_nonce(self, key_id: str, nonce: str) -> bool:
         """Remember a nonce; false when it was seen before."""

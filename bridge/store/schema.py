@@ -6,6 +6,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 migrations = Migrations("vmbridge")
+KEY_FACT, KEY_WORDS = "key_check", "vmbridge"  # a sealed word in `facts`: which secret_key belongs to this store
 
 FIRST = """
 CREATE TABLE services (
@@ -82,6 +83,7 @@ ALTER TABLE services ADD COLUMN password_at REAL NOT NULL DEFAULT 0;
 ALTER TABLE operations ADD COLUMN planned_gib INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE vm_status ADD COLUMN looked_at REAL NOT NULL DEFAULT 0;
 ALTER TABLE server_health ADD COLUMN maintenance TEXT NOT NULL DEFAULT '';
+ALTER TABLE outbox ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX services_server ON services (server, desired);
 CREATE INDEX services_seen ON services (server, seen_at) WHERE desired <> 'terminated';
 CREATE INDEX operations_ended ON operations (ended_at);
@@ -91,6 +93,7 @@ CREATE TABLE findings (
   ended_at REAL, dismissed INTEGER NOT NULL DEFAULT 0);
 CREATE UNIQUE INDEX findings_open ON findings (server, kind, subject) WHERE ended_at IS NULL;
 CREATE INDEX findings_service ON findings (service) WHERE ended_at IS NULL;
+CREATE INDEX findings_ended ON findings (ended_at) WHERE ended_at IS NOT NULL;
 CREATE TABLE sweeps (server TEXT NOT NULL, name TEXT NOT NULL, due_at REAL NOT NULL, cursor TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (server, name)) WITHOUT ROWID;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -311,8 +311,8 @@ class Proxmox(Driver):
             return TaskResult("unknown", f"not a task: {task[:80]}")
         try:
             found = self.api.get(f"nodes/{match.group(1)}/tasks/{task}/status")
-        except VmbridgeError as e:
-            return TaskResult("running", e.detail)
+        except VmbridgeError as e:  # a node keeps its tasks' logs for long, not for ever
+            return TaskResult("unknown" if "no such task" in e.detail else "running", e.detail)
         if found.get("status") != "stopped":
             return TaskResult("running")
         text = str(found.get("exitstatus") or "unexpected status")

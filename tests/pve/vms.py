@@ -117,8 +117,10 @@ class Handlers:
 
     def _find(self, w: dict[str, str]) -> Task:
         t = self.c.tasks.get(w["upid"])
-        if t is None or t.node != w["node"] or t.user != self.c.token:
-            raise Error(500, f"unable to find task {w['upid']}" if t is None else "Permission check failed (/nodes, Sys.Audit)")
+        if t is None:
+            raise Error(400, "Parameter verification failed.", {"upid": "no such task"})
+        if t.node != w["node"] or t.user != self.c.token:
+            raise Error(500, "Permission check failed (/nodes, Sys.Audit)")
         return t
 
     def get_nodes_node_tasks_upid_status(self, w: dict[str, str], p: dict[str, str]) -> Any:

@@ -1,0 +1,386 @@
+"""Copies of the whole store: take one while it is in use, and put one back.
+
+A copy is one SQLite file. Putting it back is prepared beside the store and takes its place in one rename; the store that
+stood there is moved aside, never deleted. Nobody may use the store meanwhile: see `Use`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken
+from sqlite_utils import Database
+
+from bridge.errors import Refused
+from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
+
+Ranges = dict[str, list[tuple[int, int]]]
+BESIDE = ("", "-wal", "-shm")  # the files that one store may consist of
+KEEP_FREE = 90 * 86400.0  # addresses that only the replaced store knows stay out of use this long
+RESTORED = "The store was put back from a copy; what has happened since then is not known."
+NEXT = "Look at the machine, then retry to go on or cancel."
+
+
+class Use:
+    """Who uses a store holds `<path>.use` shared, who replaces it alone; the kernel lets go when a process ends."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self._handle = f"{path}.use", -1
+
+    def share(self) -> None:
+        """Raises Refused while the store is being replaced."""
+        self._take(fcntl.LOCK_SH, "The store is being restored; start again when this is done.")
+
+    def alone(self) -> None:
+        """Raises Refused while anybody uses the store."""
+        self._take(fcntl.LOCK_EX, "The store is in use: stop serve, web, worker and every other vmbridge command first.")
+
+    def _take(self, how: int, refusal: str) -> None:
+        if self._handle >= 0:
+            return
+        # for reading: any user of the folder may hold it, whoever made the file
+        handle = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise Refused(refusal, code="store_in_use") from None
+        self._handle = handle
+
+    def free(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What a store holds. `at` is when it last changed, as far as its rows tell; 0 when it is empty."""
+
+    at: float
+    services: dict[str, int]  # desired state -> how many
+    operations: int
+    open_operations: int
+    addresses: int
+    unsent_events: int
+    vm_ids: dict[str, int]  # server -> the next id
+    migrations: tuple[str, ...]
+
+
+@dataclass
+class Restored:
+    """What putting a copy back has done, for the person who did it."""
+
+    holdings: Holdings
+    moved_to: str = ""  # where the store that stood there is now
+    replaced_readable: bool = False
+    skipped: int = 0
+    vm_ids: dict[str, tuple[int, int]] = field(default_factory=dict)  # server -> (next in the copy, next now)
+    held_operations: list[dict[str, Any]] = field(default_factory=list)
+    held_events: list[dict[str, Any]] = field(default_factory=list)
+    sent_since: int = 0  # events of the copy that the replaced store had delivered
+    unknown_services: list[dict[str, Any]] = field(default_factory=list)  # only the replaced store has them
+    changed_services: list[dict[str, Any]] = field(default_factory=list)  # both have them, with another desired state or VM
+    kept_addresses: list[str] = field(default_factory=list)
+
+
+# -- take -----------------------------------------------------------------------------------------
+def take(path: str, target: Path, force: bool = False, mode: str = "rw") -> int:
+    """Copy the store at `path`, which may be in use, into `target`; bytes written. Raises Refused when `target` exists
+    (without `force`) or is the store itself."""
+    if not Path(path).exists():
+        raise Refused(f"There is no store at {path}.", code="no_store")
+    if any(_same(target, Path(path + end)) for end in (*BESIDE, ".use", ".lock")):
+        raise Refused(f"{target} is the store itself.", code="same_file")
+    if target.exists() and (not force or target.is_dir()):
+        raise Refused(f"{target} exists already; it is kept.", code="exists")
+    part = target.with_name(f".{target.name}.part-{os.getpid()}")
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        with closing(_connect(path, mode)) as conn:
+            conn.execute("VACUUM INTO ?", (str(part),))
+        _sync(part)
+        if force:
+            os.replace(part, target)
+        else:
+            _place(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    _sync(target.parent)
+    return target.stat().st_size
+
+
+def _place(part: Path, target: Path) -> None:
+    try:
+        os.link(part, target)  # fails when somebody made it meanwhile
+    except FileExistsError:
+        raise Refused(f"{target} exists already; it is kept.", code="exists") from None
+    except OSError:  # a file system without hard links
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.replace(part, target)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+
+
+def _connect(path: str | Path, mode: str = "rw") -> sqlite3.Connection:
+    uri = f"{Path(path).resolve().as_uri()}?mode={mode}"
+    conn = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None)
+    conn.execute("PRAGMA busy_timeout = 10000")
+    return conn
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# -- look -----------------------------------------------------------------------------------------
+def holdings(path: str | Path) -> Holdings:
+    """What a store or a copy holds. Raises Refused when it is none."""
+    try:
+        with closing(_connect(path, "ro")) as conn:
+            return _holdings(conn)
+    except sqlite3.DatabaseError as e:
+        raise Refused(f"{path} is not a store of vmbridge.", code="not_a_store", detail=str(e)) from None
+
+
+def _holdings(conn: sqlite3.Connection) -> Holdings:
+    def one(sql: str) -> Any:
+        return conn.execute(sql).fetchone()[0]
+
+    return Holdings(
+        at=float(one(
+            "SELECT max(coalesce((SELECT max(updated_at) FROM services), 0), coalesce((SELECT max(created_at) FROM operations), 0),"
+            " coalesce((SELECT max(ended_at) FROM operations), 0))")),
+        services=dict(conn.execute("SELECT desired, count(*) FROM services GROUP BY desired ORDER BY desired").fetchall()),
+        operations=one("SELECT count(*) FROM operations"),
+        open_operations=one("SELECT count(*) FROM operations WHERE state IN ('running', 'waiting', 'waiting_for_staff')"),
+        addresses=one("SELECT count(*) FROM addresses WHERE service IS NOT NULL"),
+        unsent_events=one("SELECT count(*) FROM outbox WHERE sent_at IS NULL"),
+        vm_ids=dict(conn.execute("SELECT server, next FROM vm_ids ORDER BY server").fetchall()),
+        migrations=tuple(r[0] for r in conn.execute(
+            f"SELECT name FROM {migrations.migrations_table} WHERE migration_set = ? ORDER BY id", (migrations.name,))),
+    )
+
+
+def examine(copy: Path, key: str, without_key: bool = False) -> Holdings:
+    """Whether a copy may be put back. Raises Refused: not whole, not a store, of a newer release, or sealed with another key."""
+    if not copy.is_file():
+        raise Refused(f"There is no file {copy}.", code="no_copy")
+    try:
+        with closing(_connect(copy, "ro")) as conn:
+            faults = [r[0] for r in conn.execute("PRAGMA integrity_check(5)").fetchall()]
+            if faults != ["ok"]:
+                raise Refused(f"{copy} is damaged.", code="damaged", detail="; ".join(faults))
+            found = _holdings(conn)
+            newer = [name for name in found.migrations if name not in {m.name for m in migrations._migrations}]
+            if newer:
+                raise Refused(f"{copy} is of a newer release of vmbridge; install that one first.", code="newer", detail=", ".join(newer))
+            if not found.migrations:
+                raise Refused(f"{copy} is not a store of vmbridge.", code="not_a_store")
+            if not without_key and not _opens(conn, key):
+                raise Refused(
+                    "The configured secret_key is not the one this copy was sealed with.", code="wrong_key",
+                    detail="put the right key into [store] secret_key; `--without-key` gives up what is sealed: first passwords and unsent events")
+            return found
+    except sqlite3.DatabaseError as e:
+        raise Refused(f"{copy} is not a store of vmbridge, or damaged.", code="not_a_store", detail=str(e)) from None
+
+
+def _opens(conn: sqlite3.Connection, key: str) -> bool:
+    """The canary decides; a copy from before there was one is judged by anything that is sealed in it."""
+    with suppress(sqlite3.OperationalError):  # a copy from before `facts`
+        row = conn.execute("SELECT value FROM facts WHERE name = ?", (KEY_FACT,)).fetchone()
+        if row:
+            return opens(row[0], key)
+    row = conn.execute(
+        "SELECT payload FROM outbox WHERE payload <> '' UNION ALL SELECT password FROM services WHERE password IS NOT NULL LIMIT 1").fetchone()
+    return row is None or _unsealed(row[0], key) is not None
+
+
+def opens(sealed: str, key: str) -> bool:
+    return _unsealed(sealed, key) == KEY_WORDS
+
+
+def _unsealed(sealed: str, key: str) -> str | None:
+    try:
+        return Fernet(key).decrypt(sealed.encode()).decode()
+    except InvalidToken:
+        return None
+
+
+# -- put back -------------------------------------------------------------------------------------
+def put_back(
+    copy: Path, path: str, key: str, ranges: Ranges, now: float, stamp: str, skip: int | None = None, without_key: bool = False
+) -> Restored:
+    """Replace the store at `path` by a copy. `ranges` are the configured VM ids per server, `stamp` ends the name that the
+    replaced store gets. Raises Refused, and has then changed nothing."""
+    if _same(copy, Path(path)):
+        raise Refused(f"{copy} is the store itself.", code="same_file")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    use = Use(path)
+    use.alone()
+    try:
+        found = Restored(examine(copy, key, without_key))
+        aside = Path(f"{path}.{stamp}")
+        if any(Path(f"{aside}{end}").exists() for end in BESIDE):
+            raise Refused(f"{aside} exists already; try again in a second.", code="exists")
+        fresh = Path(f"{path}.new")
+        for end in ("", "-wal", "-shm", "-journal"):
+            Path(f"{fresh}{end}").unlink(missing_ok=True)
+        take(str(copy), fresh, mode="ro")
+        old = _readable(path)
+        found.replaced_readable = old is not None
+        found.skipped = skip if skip is not None else 0 if old else 1000
+        try:
+            _prepare(fresh, old, found, key, ranges, now, without_key)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+        finally:
+            if old:
+                old.close()
+        _sync(fresh)
+        found.moved_to = _swap(Path(path), fresh, aside)
+        return found
+    finally:
+        use.free()
+
+
+def _readable(path: str) -> sqlite3.Connection | None:
+    """The store that is replaced, when it is one and whole. Its log is written back first, so that one file holds all of it."""
+    if not Path(path).exists():
+        return None
+    try:
+        conn = _connect(path)
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        whole = [r[0] for r in conn.execute("PRAGMA integrity_check(1)").fetchall()] == ["ok"]
+        if whole and _holdings(conn).migrations:
+            return conn
+        conn.close()
+    except sqlite3.DatabaseError:
+        pass
+    return None
+
+
+def _swap(path: Path, fresh: Path, aside: Path) -> str:
+    """At no moment is there no store at `path`: an empty one would be made there and count VM ids from the start."""
+    moved = ""
+    if path.exists():
+        try:
+            os.link(path, aside)
+        except OSError:
+            os.rename(path, aside)  # a file system without hard links
+        moved = str(aside)
+    for end in ("-wal", "-shm"):
+        if Path(f"{path}{end}").exists():
+            os.rename(f"{path}{end}", f"{aside}{end}")
+    os.replace(fresh, path)
+    _sync(path.parent)
+    return moved
+
+
+def _rows(conn: sqlite3.Connection, sql: str, *args: Any) -> list[dict[str, Any]]:
+    cursor = conn.execute(sql, args)
+    names = [c[0] for c in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _prepare(
+    fresh: Path, old: sqlite3.Connection | None, found: Restored, key: str, ranges: Ranges, now: float, without_key: bool
+) -> None:
+    with closing(_connect(fresh)) as conn:
+        migrations.apply(Database(conn))
+        conn.execute("BEGIN IMMEDIATE")
+        if without_key:
+            _forget_sealed(conn)
+        conn.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (KEY_FACT, Fernet(key).encrypt(KEY_WORDS.encode()).decode()))
+        _count_on(conn, old, found, ranges)
+        _hold_operations(conn, old, found, now)
+        _hold_events(conn, old, found)
+        if old:
+            _compare(conn, old, found, now)
+        for sql in ("UPDATE server_health SET lease_until = 0, next_at = 0", "UPDATE sweeps SET due_at = 0"):
+            conn.execute(sql)
+        conn.execute("COMMIT")
+
+
+def _forget_sealed(conn: sqlite3.Connection) -> None:
+    conn.execute("UPDATE services SET password = NULL, password_hash = NULL")
+    conn.execute("DELETE FROM outbox WHERE sent_at IS NULL")
+
+
+def _count_on(conn: sqlite3.Connection, old: sqlite3.Connection | None, found: Restored, ranges: Ranges) -> None:
+    """No VM id may be given twice: the counters become the highest that anything tells, and some ids are left out."""
+    seen = [conn, old] if old else [conn]
+    servers = {*ranges, *(s for c in seen for s, in c.execute("SELECT server FROM vm_ids"))}
+    for server in sorted(servers):
+        spans = ranges.get(server, [])
+        counters = [int(r[0]) for c in seen for r in c.execute("SELECT next FROM vm_ids WHERE server = ?", (server,))]
+        # machines that were adopted may have any id: only those of our own ranges count
+        used = [int(r[0]) for c in seen for r in c.execute("SELECT vm_id FROM services WHERE server = ?", (server,)) if str(r[0]).isdigit()]
+        counters += [n + 1 for n in used if any(a <= n <= b for a, b in spans)]
+        if not counters and not found.skipped:
+            continue
+        low = min((a for a, _ in spans), default=0)
+        now = max([low, *counters]) + found.skipped
+        conn.execute("INSERT INTO vm_ids (server, next) VALUES (?, ?) ON CONFLICT (server) DO UPDATE SET next = excluded.next", (server, now))
+        found.vm_ids[server] = (found.holdings.vm_ids.get(server, 0), now)
+
+
+def _hold_operations(conn: sqlite3.Connection, old: sqlite3.Connection | None, found: Restored, now: float) -> None:
+    rows = _rows(conn, "SELECT o.id, o.kind, o.state, s.whmcs, s.service_id, s.vm_id, s.server FROM operations o JOIN services s ON s.id = o.service"
+                       " WHERE o.state IN ('running', 'waiting', 'waiting_for_staff') ORDER BY o.created_at")
+    for row in rows:
+        later = old.execute("SELECT state FROM operations WHERE id = ?", (row["id"],)).fetchone() if old else None
+        found.held_operations.append({**row, "later": later[0] if later else ""})
+    conn.execute(
+        "UPDATE operations SET state = 'waiting_for_staff', error_code = 'restored', error_text = ?, next_action = ?, noticed = 1, due_at = ?"
+        " WHERE state IN ('running', 'waiting_for_staff')", (RESTORED, NEXT, now))
+    conn.execute("UPDATE operations SET owner = '', lease_until = 0, fence = fence + 1 WHERE ended_at IS NULL")
+
+
+def _hold_events(conn: sqlite3.Connection, old: sqlite3.Connection | None, found: Restored) -> None:
+    """What was not delivered when the copy was taken may have been since: it is held, unless the replaced store knows."""
+    for row in _rows(conn, "SELECT o.id, o.dedupe, o.event, s.service_id, s.whmcs, o.created_at FROM outbox o LEFT JOIN services s ON s.id = o.service"
+                           " WHERE o.sent_at IS NULL ORDER BY o.id"):
+        sent = old.execute("SELECT sent_at FROM outbox WHERE dedupe = ? AND sent_at IS NOT NULL", (row["dedupe"],)).fetchone() if old else None
+        if sent:
+            conn.execute("UPDATE outbox SET sent_at = ?, payload = '', error = '' WHERE id = ?", (sent[0], row["id"]))
+            found.sent_since += 1
+        else:
+            conn.execute("UPDATE outbox SET held = 1, lease_until = 0 WHERE id = ?", (row["id"],))
+            found.held_events.append(row)
+
+
+def _compare(conn: sqlite3.Connection, old: sqlite3.Connection, found: Restored, now: float) -> None:
+    """What only the replaced store knows: services to adopt, and their addresses, which nobody else may get meanwhile."""
+    sql = "SELECT whmcs, service_id, generation, desired, server, vm_id, package FROM services"
+    mine = {(r["whmcs"], r["service_id"], r["generation"]): r for r in _rows(conn, sql)}
+    for row in _rows(old, sql):
+        row["plan"] = json.loads(row.pop("package"))["plan"]
+        here = mine.get((row["whmcs"], row["service_id"], row["generation"]))
+        if here is None and row["desired"] != "terminated":
+            found.unknown_services.append(row)
+        elif here and (here["desired"], here["vm_id"]) != (row["desired"], row["vm_id"]):
+            found.changed_services.append({**row, "here": here["desired"], "here_vm": here["vm_id"]})
+    for row in _rows(old, "SELECT address, pool, role FROM addresses WHERE service IS NOT NULL"):
+        done = conn.execute("INSERT OR IGNORE INTO addresses (address, pool, service, role, taken_at, free_at) VALUES (?, ?, NULL, ?, ?, ?)",
+                            (row["address"], row["pool"], row["role"], now, now + KEEP_FREE))
+        freed = conn.execute("UPDATE addresses SET free_at = ? WHERE address = ? AND service IS NULL", (now + KEEP_FREE, row["address"]))
+        if done.rowcount or freed.rowcount:
+            found.kept_addresses.append(row["address"])
+    for row in _rows(old, "SELECT key_id, nonce, seen_at FROM nonces"):
+        conn.execute("INSERT OR IGNORE INTO nonces (key_id, nonce, seen_at) VALUES (?, ?, ?)", (row["key_id"], row["nonce"], row["seen_at"]))

@@ -1,0 +1,38 @@
+"""What is forgotten with time, a bounded number of rows in each transaction."""
+
+from __future__ import annotations
+
+from bridge.store.core import Core
+
+
+class Retention(Core):
+    def forget_operations(self, before: float, after: tuple[float, str] = (0.0, ""), limit: int = 500) -> tuple[float, str] | None:
+        """Forget ended operations with their steps, of the next `limit` that ended before `before`; where to go on, None
+        at the end.
+
+        Kept whatever their age: the newest of each kind of a service that is not terminated, and the newest of all of one
+        that is, since orders that come later are answered by them.
+        """
+        rows = self.rows(
+            "SELECT o.id, o.ended_at, EXISTS (SELECT 1 FROM operations n WHERE n.service = o.service"
+            " AND (n.created_at, n.rowid) > (o.created_at, o.rowid) AND (n.kind = o.kind OR s.desired = 'terminated')) AS old"
+            " FROM operations o JOIN services s ON s.id = o.service"
+            " WHERE o.ended_at < ? AND (o.ended_at, o.id) > (?, ?) ORDER BY o.ended_at, o.id LIMIT ?", before, *after, limit,
+        )
+        gone = [(r["id"],) for r in rows if r["old"]]
+        if gone:
+            with self.write() as db:
+                # ended still: a person may have taken it up again meanwhile
+                db.conn.executemany("DELETE FROM steps WHERE operation IN (SELECT id FROM operations WHERE id = ? AND ended_at IS NOT NULL)", gone)
+                db.conn.executemany("DELETE FROM operations WHERE id = ? AND ended_at IS NOT NULL", gone)
+        return (rows[-1]["ended_at"], rows[-1]["id"]) if len(rows) == limit else None
+
+    def forget_findings(self, before: float, limit: int = 500) -> int:
+        """Forget findings that ended before `before`; how many."""
+        return self.change("DELETE FROM findings WHERE id IN (SELECT id FROM findings WHERE ended_at < ? LIMIT ?)", before, limit)
+
+    def forget_statuses(self, before: float, limit: int = 500) -> int:
+        """Forget machines that no bulk read has shown since `before`; how many."""
+        return self.change(
+            "DELETE FROM vm_status WHERE (server, vm_id) IN (SELECT server, vm_id FROM vm_status WHERE seen_at < ? LIMIT ?)", before, limit
+        )
