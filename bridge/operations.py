@@ -131,26 +131,34 @@ class Engine:
         self.owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._active: dict[str, Operation] = {}
         self._wake = threading.Event()  # a task has ended: look at once
+        self._stop = threading.Event()  # let go at the next step border
         self._lock = threading.Lock()
 
     # -- loop -------------------------------------------------------------------------------------
     def run_forever(self, stop: threading.Event, threads: int) -> None:
-        """Work until `stop`; running steps are finished first."""
-        keeper = threading.Thread(target=self._keep_leases, args=(stop,), name="leases", daemon=True)
+        """Work until `stop`; running steps are finished first, then nothing is held any more."""
+        self._stop, drained = stop, threading.Event()
+        self.store.poll_now()  # what an earlier process left may have ended long ago
+        keeper = threading.Thread(target=self._keep_leases, args=(drained,), name="leases", daemon=True)
         poller = threading.Thread(target=self._poll_loop, args=(stop,), name="poller", daemon=True)
         keeper.start()
         poller.start()
         free = threading.Semaphore(threads)
-        with ThreadPoolExecutor(threads, thread_name_prefix="step") as pool:
-            while not stop.is_set():
-                free.acquire()
-                op = self._claim()
-                if op is None:
-                    free.release()
-                    self.clock.wait(self._wake, 0.1)
-                    self._wake.clear()
-                    continue
-                pool.submit(self._run_and_free, op, free)
+        try:
+            with ThreadPoolExecutor(threads, thread_name_prefix="step") as pool:
+                while not stop.is_set():
+                    if not free.acquire(timeout=0.2):
+                        continue
+                    op = None if stop.is_set() else self._claim()
+                    if op is None:
+                        free.release()
+                        self.clock.wait(self._wake, 0.1)
+                        self._wake.clear()
+                        continue
+                    pool.submit(self._run_and_free, op, free)
+        finally:
+            drained.set()
+            self.store.free_owner(self.owner)
 
     def _run_and_free(self, op: Operation, free: threading.Semaphore) -> None:
         try:
@@ -249,6 +257,9 @@ class Engine:
                 return
             if op.step >= len(recipe):
                 self.store.finish(op, State.DONE)
+                return
+            if self._stop.is_set():
+                self.store.let_go(op)
                 return
             step = recipe[op.step]
             self.border(f"{op.kind}.{step.name}")

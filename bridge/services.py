@@ -136,7 +136,7 @@ def _created_already(
     """WHMCS says Pending: success with the same data. Else only a create that failed or was cancelled is taken up again, as it
     is ordered now."""
     pending = str(params.get("status") or "Pending") == "Pending"
-    last = next((o for o in store.operations_of(known.id) if o.kind == "create"), None)
+    last = store.newest(known.id, ("create",))
     broken = last is not None and last.state in (State.FAILED, State.CANCELLED) and known.desired is Desired.ACTIVE
     if not pending and not broken:
         reason = "is suspended: unsuspend it instead" if known.desired is Desired.SUSPENDED else "has its server already"
@@ -214,7 +214,7 @@ def _terminated_already(service: Service | None, service_id: int, params: dict[s
 def _order(verb: str, service: Service, caller: Caller, store: Store) -> Answer:
     """Write the desired state; queue the work unless it is done or under way."""
     desired = {"suspend": Desired.SUSPENDED, "unsuspend": Desired.ACTIVE, "terminate": Desired.TERMINATED}[verb]
-    last = next((o for o in store.operations_of(service.id) if o.kind in BILLING), None)
+    last = store.newest(service.id, BILLING)
     again = service.desired is desired and last is not None
     if again and last and last.state in (State.RUNNING, State.WAITING, State.STAFF):
         return Answer(last.id)

@@ -19,6 +19,9 @@ log = structlog.get_logger()
 KEEP_NONCES = 900.0
 KEEP_EVENTS = 30 * 86400.0
 KEEP_PASSWORDS = 72 * 3600.0
+KEEP_STATUSES = 90 * 86400.0
+PAUSE = 0.02  # between two transactions of a long clean-up, so that others get in
+LAST_CALL = 27.0  # a mail or a bulk read that has begun ends within this
 
 
 def tell_stuck(context: Context) -> None:
@@ -29,9 +32,10 @@ def tell_stuck(context: Context) -> None:
                 notify_staff(context.store, op, context.store.service(op.service), (op.error_code, op.error_text, op.next_action))
 
 
-def prune(context: Context) -> None:
-    """Forget old nonces and delivered events, and passwords that nobody fetched in 72 h."""
+def prune(context: Context, stop: threading.Event | None = None) -> None:
+    """Forget old nonces, delivered events and history, and passwords that nobody fetched in 72 h."""
     now = context.clock.now()
+    forget_history(context, now, stop or threading.Event())
     context.store.prune(now - KEEP_NONCES, now - KEEP_EVENTS)
     for key in context.store.forget_old_passwords(now - KEEP_PASSWORDS):
         service = context.store.service(key)
@@ -42,6 +46,17 @@ def prune(context: Context) -> None:
         )
 
 
+def forget_history(context: Context, now: float, stop: threading.Event) -> None:
+    """Ended operations and findings older than `[worker] history_days`, and machines not seen for 90 days; in short transactions."""
+    store, before = context.store, now - context.config.worker["history_days"] * 86400.0
+    place: tuple[float, str] | None = (0.0, "")
+    place = store.forget_operations(before)
+    while place and not context.clock.wait(stop, PAUSE):
+        place = store.forget_operations(before, place)
+    while (store.forget_findings(before) or store.forget_statuses(now - KEEP_STATUSES)) and not context.clock.wait(stop, PAUSE):
+        pass
+
+
 def run(context: Context, stop: threading.Event, border: Callable[[str], None] | None = None) -> None:
     """Work until `stop`; running steps are finished first."""
     engine = Engine(context.store, context.config, context.clock, context.drivers, recipes.steps, border)
@@ -50,7 +65,7 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
     jobs = BackgroundScheduler(timezone="UTC")
     options = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
     jobs.add_job(tell_stuck, "interval", args=[context], minutes=1, id="stuck", **options)
-    jobs.add_job(prune, "interval", args=[context], minutes=10, id="prune", **options)
+    jobs.add_job(prune, "interval", args=[context, stop], minutes=10, id="prune", **options)
     jobs.start()
     threads = [threading.Thread(target=_deliver, args=(context, delivery, stop), name="outbox", daemon=True)]
     for name in context.drivers:
@@ -62,6 +77,9 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
     finally:
         stop.set()
         jobs.shutdown(wait=False)
+        end = context.clock.monotonic() + LAST_CALL
+        for thread in threads:  # a mail whose answer is not recorded would be sent again
+            thread.join(max(0.0, end - context.clock.monotonic()))
     log.info("worker_stopped", owner=engine.owner)
 
 

@@ -135,6 +135,14 @@ class Operations(Core):
         """Free what a worker process of this machine held that was seen to exit."""
         return self.change("UPDATE operations SET lease_until = 0 WHERE owner LIKE ? AND lease_until > 0", f"{pid}-%")
 
+    def free_owner(self, owner: str) -> int:
+        """Free what a worker that stops still holds."""
+        return self.change("UPDATE operations SET lease_until = 0 WHERE owner = ? AND lease_until > 0", owner)
+
+    def let_go(self, op: Operation) -> None:
+        """Another worker may go on at once."""
+        self._fenced(op, "lease_until = 0")
+
     # -- progress ---------------------------------------------------------------------------------
     def save_data(self, op: Operation, data: dict[str, Any]) -> None:
         self._fenced(op, "data = ?", json.dumps(data))
@@ -191,6 +199,19 @@ class Operations(Core):
             " WHERE o.state = 'running' AND o.task <> '' AND o.due_at <= ? ORDER BY o.due_at LIMIT ?",
             self.clock.now(), limit,
         )
+
+    def poll_now(self) -> None:
+        """Ask for every open task at once instead of when it was due."""
+        now = self.clock.now()
+        self.change("UPDATE operations SET due_at = ? WHERE state = 'running' AND task <> '' AND due_at > ?", now, now)
+
+    def newest(self, service: int, kinds: tuple[str, ...]) -> Operation | None:
+        """The newest operation of these kinds, in whatever state."""
+        row = self.row(
+            f"SELECT {COLUMNS} FROM operations WHERE service = ? AND kind IN ({', '.join('?' * len(kinds))})"
+            " ORDER BY created_at DESC, rowid DESC LIMIT 1", service, *kinds,
+        )
+        return operation_of(row) if row else None
 
     def task_ended(self, key: str, task: str, result: str) -> None:
         self.change(
