@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from bridge import names
@@ -25,6 +26,9 @@ RANGES: dict[str, tuple[int, int]] = {
 }
 
 
+NUMBER = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
+
+
 @dataclass(frozen=True)
 class Resolved:
     """`warnings` are sentences for the operation log."""
@@ -42,15 +46,17 @@ def number(name: str, word: str, text: str) -> int | Decimal:
     """A whole number of the word's range; RAM may have parts of a GiB. Raises BadRequest naming both."""
     low, high = RANGES[word]
     least: int | Decimal = Decimal("0.25") if word == "ram_gib" else low
-    try:
-        value = Decimal(text) if text.isascii() and len(text) < 20 else Decimal("NaN")
-        good = value.is_finite() and least <= value <= high and (value * 1024 % 64 == 0 if word == "ram_gib" else value == int(value))
-    except (InvalidOperation, ValueError):
-        good = False
-    if not good:
-        kind = "a number" if word == "ram_gib" else "a whole number"
-        raise BadRequest(f"{name}: {text!r} must be {kind} from {least} to {high}.", code="bad_option")
+    value = Decimal(text) if NUMBER.fullmatch(text) else Decimal(-1)
+    step = Decimal("0.0625") if word == "ram_gib" else Decimal(1)
+    if not least <= value <= high or value % step:
+        kind = f"a number in steps of {step}" if word == "ram_gib" else "a whole number"
+        raise BadRequest(f"{name}: {shown(text)} must be {kind} from {least} to {high}.", code="bad_option")
     return value if word == "ram_gib" else int(value)
+
+
+def shown(text: str) -> str:
+    """A value as a sentence quotes it."""
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def resolve(params: dict[str, Any], server: str, config: Config, before: Package | None = None) -> Resolved:
@@ -82,8 +88,8 @@ def resolve(params: dict[str, Any], server: str, config: Config, before: Package
 def _plan(name: str, server: str, config: Config) -> Plan:
     plan = config.plans.get(name)
     if plan is None:
-        known = ", ".join(sorted(p for p, v in config.plans.items() if v.server == server))
-        raise BadRequest(f"plan: {name!r} is not one of: {known}.", code="unknown_plan")
+        known = ", ".join(sorted(p for p, v in config.plans.items() if v.server == server)) or f"none (server {server!r} has no plans)"
+        raise BadRequest(f"plan: {shown(name)} is not one of: {known}.", code="unknown_plan")
     if plan.server != server:
         raise Refused(
             f"The product's server is {server!r}, but plan {plan.name!r} belongs to server {plan.server!r}.", code="plan_server_mismatch"
@@ -96,14 +102,14 @@ def _configurable(given: dict[str, Any], config: Config) -> tuple[dict[str, tupl
     found: dict[str, tuple[str, str]] = {}
     warnings, unbuilt = [], []
     for name, raw in given.items():
-        word, value, label = config.options.get(fold(name)), value_of(raw), f"configurable option {name!r}"
+        word, value, label = config.options.get(fold(name)), value_of(raw), f"configurable option {shown(value_of(name))}"
         if word is None:
-            warnings.append(f"{label} is not in the table [options]; its value {value[:60]!r} has no effect.")
+            warnings.append(f"{label} is not in the table [options]; its value {shown(value)} has no effect.")
         elif word in UNBUILT.values() and value not in ("", "0"):
             unbuilt.append(label)
         elif word and word not in UNBUILT.values() and value != "":
             if word in found and found[word][1] != value:
-                raise BadRequest(f"{label}: says {value!r}, but {found[word][0]} says {found[word][1]!r} of the same thing.", code="bad_option")
+                raise BadRequest(f"{label}: says {shown(value)}, but {found[word][0]} says {shown(found[word][1])} of the same thing.", code="bad_option")
             found[word] = (label, value)
     return found, warnings, unbuilt
 
@@ -128,7 +134,7 @@ def _templates(text: str, plan: Plan) -> tuple[str, ...]:
     wanted = tuple(dict.fromkeys(t.strip() for t in text.split(",") if t.strip())) or plan.templates
     for template in wanted:
         if template not in plan.templates:
-            raise BadRequest(f"OS templates: {template!r} is not one of: {', '.join(plan.templates)}.", code="bad_option")
+            raise BadRequest(f"OS templates: {shown(template)} is not one of: {', '.join(plan.templates)}.", code="bad_option")
     return wanted
 
 
@@ -136,7 +142,7 @@ def _template(chosen: tuple[str, str] | None, templates: tuple[str, ...], before
     if chosen is None or before is not None:
         return before.template if before else templates[0]
     if chosen[1] not in templates:
-        raise BadRequest(f"{chosen[0]}: {chosen[1]!r} is not one of: {', '.join(templates)}.", code="bad_option")
+        raise BadRequest(f"{chosen[0]}: {shown(chosen[1])} is not one of: {', '.join(templates)}.", code="bad_option")
     return chosen[1]
 
 
@@ -146,14 +152,14 @@ def _location(chosen: tuple[str, str] | None, plan: Plan) -> str:
     allowed = plan.values["locations"]
     if chosen[1] not in allowed:
         raise BadRequest(
-            f"{chosen[0]}: {chosen[1]!r} is not one of: {', '.join(allowed) or f'none (plan {plan.name!r} has no locations)'}.", code="bad_option"
+            f"{chosen[0]}: {shown(chosen[1])} is not one of: {', '.join(allowed) or f'none (plan {plan.name!r} has no locations)'}.", code="bad_option"
         )
     return chosen[1]
 
 
 def _ssh_keys(plan: Plan, fields: dict[str, Any]) -> str:
     name = plan.values["ssh_keys_field"]
-    own = str(fields.get(name) or "") if name else ""
+    own = "\n".join(str(v or "") for k, v in fields.items() if name and fold(k) == fold(name))
     bad = names.bad_ssh_keys(own)
     if bad:
         raise BadRequest(f"{name}: line {bad[0]} is not a public SSH key (ssh-ed25519, ssh-rsa or ecdsa).", code="bad_ssh_key")
@@ -165,7 +171,7 @@ def _permissions(options: dict[int, str], plan: Plan) -> dict[str, str]:
     for i, name in enumerate(PERMISSIONS):
         value = options.get(15 + i, "") or "plan"
         if value not in ("plan", "allow", "deny"):
-            raise BadRequest(f"permission {name}: {value!r} must be plan, allow or deny.", code="bad_option")
+            raise BadRequest(f"permission {name}: {shown(value)} must be plan, allow or deny.", code="bad_option")
         found[name] = value
     return found
 

@@ -39,7 +39,7 @@ def look(job: Job) -> Vm | None:
 def place(job: Job) -> Outcome:
     if job.service.node:
         return Done()
-    package = job.service.package
+    package = orders.completed(job.service.package, job.config)
     planned = job.store.planned_room(job.service.server)
     found = job.driver.place(package, planned)
     with job.store.write():

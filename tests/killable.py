@@ -15,7 +15,12 @@ def main() -> None:
     context, at = load_context(sys.argv[1]), int(sys.argv[2])
     lock, seen = threading.Lock(), 0
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+
+    def end(*_: object) -> None:
+        stop.set()
+        print("stopping", flush=True)
+
+    signal.signal(signal.SIGTERM, end)
 
     def border(name: str) -> None:
         nonlocal seen
