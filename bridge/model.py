@@ -238,6 +238,15 @@ class Placement:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """A machine whose create still runs: its room is promised, and the back end's sums may show it or not."""
+
+    vm_id: str
+    node: str
+    package: Package
+
+
+@dataclass(frozen=True)
 class TaskResult:
     """One upstream task: `state` running, done, failed or unknown; `text` for staff."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bridge import orders, passwords
 from bridge.errors import Permanent, Refused, Unknown, UpstreamError
@@ -41,7 +42,7 @@ def place(job: Job) -> Outcome:
         return Done()
     package = orders.completed(job.service.package, job.config)
     planned = job.store.planned_room(job.service.server)
-    found = job.driver.place(package, planned)
+    found = job.driver.place(package, [replace(p, package=orders.completed(p.package, job.config)) for p in planned])
     with job.store.write():
         if job.store.planned_room(job.service.server) != planned:
             return Again(0.0)  # another create was placed meanwhile: count it

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
@@ -24,6 +24,7 @@ from bridge.model import (
     Order,
     Package,
     Placement,
+    Planned,
     Seen,
     TaskResult,
     Vm,
@@ -59,8 +60,8 @@ class Driver:
         self.server, self.settings, self.clock = server, settings, clock
 
     # -- birth ------------------------------------------------------------------------------------
-    def place(self, package: Package, planned: Mapping[str, tuple[int, int]]) -> Placement:
-        """Choose node, template and storage; `planned` is (RAM MiB, disk GiB) per node of creates still running."""
+    def place(self, package: Package, planned: Sequence[Planned]) -> Placement:
+        """Choose node, template and storage; `planned` are the creates that still run. Raises Capacity saying why for each node."""
         raise NotImplementedError
 
     def create(self, order: Order, placement: Placement) -> str:

@@ -248,7 +248,7 @@ def test_the_products_templates(given: str, want: tuple[str, ...], default: str)
 
 
 def test_a_template_that_the_product_does_not_offer() -> None:
-    with pytest.raises(BadRequest, match="'ubuntu-24.04' is not one of: debian-12"):
+    with pytest.raises(BadRequest, match=r"'ubuntu-24\.04' is not one of: debian-12"):
         package(configoption3="debian-12", configoptions={"OS": "ubuntu-24.04"})
 
 

@@ -43,9 +43,10 @@ class Addresses(Core):
         return None
 
     def addresses_of(self, service: int) -> list[Row]:
+        """Main ones first, of each role IPv4 before IPv6, then by age: the first main one decides bridge and VLAN."""
         return self.rows(
-            "SELECT address, pool, role FROM addresses WHERE service = ? ORDER BY role = 'main' DESC, taken_at, address",
-            service,
+            "SELECT address, pool, role FROM addresses WHERE service = ?"
+            " ORDER BY role = 'main' DESC, instr(address, ':') > 0, taken_at, address", service,
         )
 
     def claim_address(self, address: str, pool: str, service: int, role: str) -> bool:

@@ -346,8 +346,9 @@ def _hold_operations(conn: sqlite3.Connection, old: sqlite3.Connection | None, f
     for row in rows:
         later = old.execute("SELECT state FROM operations WHERE id = ?", (row["id"],)).fetchone() if old else None
         found.held_operations.append({**row, "later": later[0] if later else ""})
+    # `stop` is forgotten: retry goes on to the end, then the newer order that waits has its turn
     conn.execute(
-        "UPDATE operations SET state = 'waiting_for_staff', error_code = 'restored', error_text = ?, next_action = ?, noticed = 1, due_at = ?"
+        "UPDATE operations SET state = 'waiting_for_staff', error_code = 'restored', error_text = ?, next_action = ?, noticed = 1, due_at = ?, stop = ''"
         " WHERE state IN ('running', 'waiting_for_staff')", (RESTORED, NEXT, now))
     conn.execute("UPDATE operations SET owner = '', lease_until = 0, fence = fence + 1 WHERE ended_at IS NULL")
 

@@ -7,8 +7,9 @@ import secrets
 from typing import Any
 
 from bridge.errors import LeaseLost
-from bridge.model import BILLING, Operation, State
+from bridge.model import BILLING, Operation, Planned, State
 from bridge.store.core import Core, Row
+from bridge.store.services import package_of
 
 COLUMNS = (
     "id, service, kind, state, step, attempt, data, task, result, fence, stop, due_at, created_at, started_at,"
@@ -253,13 +254,13 @@ class Operations(Core):
     def plan_room(self, op: Operation, mib: int, gib: int) -> None:
         self._fenced(op, "planned_mib = ?, planned_gib = ?", mib, gib)
 
-    def planned_room(self, server: str) -> dict[str, tuple[int, int]]:
-        """(RAM MiB, disk GiB) per node of creates that still run (placed, not yet in the node's own sums)."""
+    def planned_room(self, server: str) -> list[Planned]:
+        """Machines of creates that are placed and not ended."""
         found = self.rows(
-            "SELECT s.node, sum(o.planned_mib) AS mib, sum(o.planned_gib) AS gib FROM operations o JOIN services s ON s.id = o.service"
-            " WHERE s.server = ? AND o.state = 'running' AND o.planned_mib > 0 GROUP BY s.node", server,
+            "SELECT s.vm_id, s.node, s.package FROM operations o JOIN services s ON s.id = o.service WHERE s.server = ?"
+            " AND o.state IN ('running', 'waiting_for_staff') AND o.planned_mib > 0 ORDER BY s.id", server,
         )
-        return {r["node"]: (int(r["mib"]), int(r["gib"])) for r in found}
+        return [Planned(r["vm_id"], r["node"], package_of(r["package"])) for r in found]
 
     # -- reading ----------------------------------------------------------------------------------
     def operation(self, key: str) -> Operation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from bridge.model import (
     Order,
     Package,
     Placement,
+    Planned,
     Seen,
     TaskResult,
     Vm,
@@ -52,24 +53,24 @@ class Proxmox(Driver):
         self._pool = ThreadPoolExecutor(4, thread_name_prefix=f"poll-{server}")
 
     # -- birth ------------------------------------------------------------------------------------
-    def place(self, package: Package, planned: Mapping[str, tuple[int, int]]) -> Placement:
+    def place(self, package: Package, planned: Sequence[Planned]) -> Placement:
         rows = self.api.get("cluster/resources")
         wanted_node = package.location or package.options["node"]
         templates = {
             r["node"]: str(r["vmid"]) for r in rows
             if r.get("type") == "qemu" and int(r.get("template") or 0) and r.get("name") == package.template
         }
+        promised = {p.vm_id for p in planned}  # counted with what they will have, whatever the bulk read says of them now
         fits, why = [], []
         for node in (r for r in rows if r.get("type") == "node"):
             name = node["node"]
             if wanted_node and name != wanted_node:
                 continue
-            memory, disk = planned.get(name, (0, 0))
-            free = int(node.get("maxmem") or 0) // convert.MIB - memory - sum(
+            free = int(node.get("maxmem") or 0) // convert.MIB - sum(p.package.ram_mib for p in planned if p.node == name) - sum(
                 int(r.get("maxmem") or 0) // convert.MIB for r in rows
-                if r.get("type") == "qemu" and r.get("node") == name and not int(r.get("template") or 0)
+                if r.get("type") in ("qemu", "lxc") and r.get("node") == name and not int(r.get("template") or 0) and str(r["vmid"]) not in promised
             )
-            reason = _unfit(package, name, node, templates, rows, free, disk)
+            reason = _unfit(package, name, node, templates, rows, free, planned)
             if reason:
                 why.append(f"{name}: {reason}")
             else:
@@ -355,9 +356,9 @@ def _storages(package: Package) -> dict[str, int]:
 
 def _unfit(
     package: Package, name: str, node: dict[str, Any], templates: dict[str, str], rows: list[dict[str, Any]], free_mib: int,
-    planned_gib: int,
+    planned: Sequence[Planned],
 ) -> str:
-    """Why a node cannot take the machine; empty when it can. `planned_gib`: disks of creates that still run there."""
+    """Why a node cannot take the machine; empty when it can."""
     if node.get("status") != "online":
         return f"node is {node.get('status', 'unknown')}"
     if name not in templates:
@@ -366,7 +367,9 @@ def _unfit(
         store = next((r for r in rows if r.get("type") == "storage" and (r.get("storage"), r.get("node")) == (storage, name)), None)
         if store is None or store.get("status") != "available":
             return f"storage {storage!r} is not available"
-        room = (int(store.get("maxdisk") or 0) - int(store.get("disk") or 0)) // 1024**3 - planned_gib
+        shared = bool(int(store.get("shared") or 0))
+        promised = sum(_storages(p.package).get(storage, 0) for p in planned if shared or p.node == name)
+        room = (int(store.get("maxdisk") or 0) - int(store.get("disk") or 0)) // 1024**3 - promised
         if room < gib:
             return f"storage {storage!r} has {max(room, 0)} GiB free, {gib} needed"
     if free_mib < package.ram_mib:
