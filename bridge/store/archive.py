@@ -25,7 +25,8 @@ Ranges = dict[str, list[tuple[int, int]]]
 BESIDE = ("", "-wal", "-shm")  # the files that one store may consist of
 KEEP_FREE = 90 * 86400.0  # addresses that only the replaced store knows stay out of use this long
 RESTORED = "The store was put back from a copy; what has happened since then is not known."
-NEXT = "Look at the machine, then retry to go on or cancel."
+NEXT = "Look at the machine, then retry to go on, or cancel."
+OVERTAKEN = "Look at the machine, then cancel this one: the newer order behind it goes on."
 
 
 class Use:
@@ -346,10 +347,10 @@ def _hold_operations(conn: sqlite3.Connection, old: sqlite3.Connection | None, f
     for row in rows:
         later = old.execute("SELECT state FROM operations WHERE id = ?", (row["id"],)).fetchone() if old else None
         found.held_operations.append({**row, "later": later[0] if later else ""})
-    # `stop` is forgotten: retry goes on to the end, then the newer order that waits has its turn
     conn.execute(
-        "UPDATE operations SET state = 'waiting_for_staff', error_code = 'restored', error_text = ?, next_action = ?, noticed = 1, due_at = ?, stop = ''"
-        " WHERE state IN ('running', 'waiting_for_staff')", (RESTORED, NEXT, now))
+        "UPDATE operations SET state = 'waiting_for_staff', error_code = 'restored', error_text = ?, noticed = 1, due_at = ?, stop = '', next_action ="
+        " CASE WHEN EXISTS (SELECT 1 FROM operations w WHERE w.service = operations.service AND w.state = 'waiting') THEN ? ELSE ? END"
+        " WHERE state IN ('running', 'waiting_for_staff')", (RESTORED, now, OVERTAKEN, NEXT))
     conn.execute("UPDATE operations SET owner = '', lease_until = 0, fence = fence + 1 WHERE ended_at IS NULL")
 
 

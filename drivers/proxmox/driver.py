@@ -78,7 +78,8 @@ class Proxmox(Driver):
         if not fits:
             detail = "; ".join(why) or f"there is no node {wanted_node!r}"
             storages = {r.get("storage") for r in rows if r.get("type") == "storage"}
-            if not why or not templates or not storages >= set(_storages(package)):
+            down = any(r.get("type") == "node" and r.get("status") != "online" for r in rows)  # its templates have no names meanwhile
+            if not why or not (templates or down) or not storages >= set(_storages(package)):
                 raise Permanent("The plan names a node, template or storage that is not there.", code="plan_impossible", detail=detail)
             raise Capacity(detail=detail)
         best = max(fits)[1]
