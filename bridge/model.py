@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Desired(enum.StrEnum):
@@ -178,7 +178,8 @@ class Vm:
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine that staff wants to adopt, as it is."""
+    """A machine that is not recorded as ours, as it is. `uuid` is empty when it has none; `addresses` are all that its
+    configuration claims, `volumes` the disks it names."""
 
     vm_id: str
     node: str
@@ -186,6 +187,21 @@ class Machine:
     name: str
     mac: str
     addresses: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that outlived its machine. `kind`: disk, backup or firewall; `name` is the back end's own; `listing` is where
+    it was found; size in bytes; `made_at` is 0 when the back end does not tell."""
+
+    kind: str
+    vm_id: str
+    name: str
+    listing: str = ""
+    size: int = 0
+    made_at: float = 0.0
+    protected: bool = False
 
 
 @dataclass(frozen=True)
@@ -267,9 +283,9 @@ class Converged:
     seen: Seen | None = None
 
 
-@dataclass(frozen=True)
-class VmStatus:
-    """One line of the bulk read. CPU is a fraction of the assigned cores; memory and disk in bytes."""
+class VmStatus(NamedTuple):
+    """One line of the bulk read, in the order of the table's columns (a tuple: there are thousands each time). CPU is a
+    fraction of the assigned cores; memory and disk in bytes."""
 
     vm_id: str
     status: str

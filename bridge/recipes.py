@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bridge import orders, passwords
-from bridge.errors import Permanent, Refused, Unknown, UpstreamError
-from bridge.model import Converged, Desired, Order, Placement, Service, Vm, VmRef
+from bridge.errors import Permanent, Refused, Transient, Unknown, UpstreamError
+from bridge.model import Converged, Desired, Leftover, Order, Placement, Service, Vm, VmRef
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 
 LOST_REPLY = 35.0  # longer than any time-out on the way: an unanswered call has ended by then
@@ -382,7 +382,7 @@ def unsuspended(job: Job) -> Outcome:
 
 # -- terminate ------------------------------------------------------------------------------------
 def prove(job: Job) -> Outcome:
-    vm = look(job) if born(job) else None
+    vm = look(job) if born(job) or job.data.get("look") else None
     job.save(exists=vm is not None, on=vm is not None and vm.status != "stopped")
     if vm:
         job.save_service(node=vm.node)
@@ -426,6 +426,44 @@ def release(job: Job) -> Outcome:
         job.save_service(provisioned=0, build={})
         job.store.emit("activity", s.whmcs, s.id, f"activity:{job.op.id}", service_id=s.service_id,
                        client_id=s.client_id, text=f"Server of service {s.service_id} is removed ({job.op.id})")
+    return Done()
+
+
+# -- clean up -------------------------------------------------------------------------------------
+def left(job: Job) -> Leftover | None:
+    """The leftover as it is listed now; None when it is gone."""
+    wanted = Leftover(**job.data["leftover"])
+    found = job.driver.leftovers((job.service.vm_id,), wanted.listing)
+    return next((f for f in found if (f.kind, f.name, f.made_at) == (wanted.kind, wanted.name, wanted.made_at)), None)
+
+
+def absent(job: Job) -> Outcome:
+    if job.service.desired is not Desired.TERMINATED or job.driver.look(ref(job)) is not None:
+        raise Permanent("The machine is there: what it has is not left over.", code="vm_present")
+    return Done()
+
+
+def remove(job: Job) -> Outcome:
+    if job.data.get("remove_task"):
+        return Done()
+    found = left(job)
+    if found is None:
+        return Done("it is gone already")
+    job.save(remove_task=job.driver.remove_leftover(ref(job), found) or "none")
+    return Done()
+
+
+def removed(job: Job) -> Outcome:
+    task = job.data.get("remove_task") or "none"
+    if job.result is None and task != "none" and not job.data.get("remove_ended"):
+        return Wait(task)
+    if job.result is not None:
+        job.save(remove_ended=True)
+    if left(job) is not None:
+        job.save(remove_task="", remove_ended=False)
+        failed = job.result is not None and job.result.state == "failed"
+        raise Back("absent", job.driver.task_error(job.result.text) if failed and job.result else Transient(detail="it is still listed"))
+    job.store.end_finding(job.data["finding"])
     return Done()
 
 
@@ -567,6 +605,11 @@ TERMINATE = (
     Step("gone", "Making sure it is gone", gone),
     Step("release", "Releasing the addresses", release),
 )
+CLEAN_UP = (
+    Step("absent", "Making sure the server is gone", absent),
+    Step("remove", "Removing what it left", remove),
+    Step("removed", "Making sure nothing is left", removed),
+)
 POWER = (Step("act", "Sending the order", act), Step("settled", "Waiting for the server", settled))
 CONVERGE = (Step("configure", "Writing what differs", configure),)
 CHANGE_PACKAGE = (
@@ -597,5 +640,5 @@ def steps(kind: str, service: Service) -> Sequence[Step]:
         return SUSPEND if unfinished else (*SUSPEND, *CONVERGE)
     return {
         "create": CREATE, "suspend": SUSPEND, "unsuspend": UNSUSPEND, "terminate": TERMINATE, "converge": CONVERGE,
-        "change_package": CHANGE_PACKAGE, "change_password": CHANGE_PASSWORD, "redeploy": REDEPLOY,
+        "change_package": CHANGE_PACKAGE, "change_password": CHANGE_PASSWORD, "redeploy": REDEPLOY, "clean_up": CLEAN_UP,
     }.get(kind, POWER)

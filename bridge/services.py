@@ -204,10 +204,10 @@ def _terminated_already(service: Service | None, service_id: int, params: dict[s
             code="unknown_service",
         )
     if service is not None:
-        last = store.operations_of(service.id, 1)
-        if last and last[0].kind == "terminate" and last[0].state in (State.CANCELLED, State.FAILED):
-            store.retry(last[0].id)
-            return Answer(last[0].id)
+        last = next((o for o in store.operations_of(service.id) if o.kind == "terminate"), None)  # a clean-up may follow it
+        if last and last.state in (State.CANCELLED, State.FAILED):
+            store.retry(last.id)
+            return Answer(last.id)
     return Answer()
 
 
@@ -322,7 +322,7 @@ WORDS = {
     "start": "The server is starting", "stop": "The server is stopping", "reboot": "The server is restarting",
     "hard_stop": "The server is being switched off", "converge": "The configuration is being checked",
     "change_package": "The package is being changed", "change_password": "The password is being changed",
-    "redeploy": "The server is being set up anew",
+    "redeploy": "The server is being set up anew", "clean_up": "What the server left is being removed",
 }
 
 
@@ -338,6 +338,8 @@ def adopt(
     """Record an existing machine by its own uuid; nothing is written upstream. `own`: addresses to record, else the machine's.
 
     Returns the service and the addresses that no pool has or somebody else holds."""
+    if not machine.uuid:
+        raise Refused(f"VM {machine.vm_id} has no smbios uuid to recognise it by.", code="no_uuid")
     with store.write():
         known = store.find_service(whmcs, service_id)
         if known and known.desired is not Desired.TERMINATED:

@@ -98,9 +98,15 @@ def order(service: Service, wanted: Preview, actor: str, store: Store, config: C
     open_now = store.newest_open(service.id)
     if open_now and open_now.kind == "change_package" and wanted.package == service.package:
         return open_now.id  # the same order again, still under way
+    store.set_findings(service.server, "disk_bigger_than_sold", [], _ordered(service), _ordered(service))
     addresses.adjust(service.id, wanted.package, store, config)
     store.update_service(service.id, package=wanted.package)
     return store.submit(service.id, "change_package", actor, {"warnings": list(wanted.warnings)})
+
+
+def _ordered(service: Service) -> str:
+    """Subject of the finding about an order that was refused: it lasts until an order fits, whatever sweeps see."""
+    return f"order of {service.id}"
 
 
 def refuse(service: Service, wanted: Preview, store: Store) -> Refused:
@@ -109,7 +115,7 @@ def refuse(service: Service, wanted: Preview, store: Store) -> Refused:
     if any("shrink" in text for text in wanted.refused) and service.desired is not Desired.TERMINATED:
         text = f"WHMCS ordered a smaller package than the machine has: {sentence} Nothing was changed."
         with store.write():
-            store.find(service.server, service.id, "disk_bigger_than_sold", str(service.service_id), text,
+            store.find(service.server, service.id, "disk_bigger_than_sold", _ordered(service), text,
                        "Sell the bigger package again, or move the customer's data to a smaller server by hand.", {})
             store.emit(
                 "staff_notice", service.whmcs, service.id, f"shrink:{service.id}:{wanted.package.disk_gib}:{wanted.package.additional_disk_gib}",

@@ -10,7 +10,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 import hooks
-from bridge import recipes, status
+from bridge import findings, recipes, status
 from bridge.context import Context
 from bridge.operations import STUCK_AFTER, Engine, notify_staff
 from bridge.outbox import Delivery
@@ -57,6 +57,15 @@ def forget_history(context: Context, now: float, stop: threading.Event) -> None:
         pass
 
 
+def sweep_state(context: Context, server: str) -> None:
+    """Looked at each minute, done each hour: the store knows when."""
+    findings.sweep_state(server, context.drivers[server], context.store)
+
+
+def sweep_contents(context: Context, server: str) -> None:
+    findings.sweep_contents(server, context.drivers[server], context.store, context.config)
+
+
 def run(context: Context, stop: threading.Event, border: Callable[[str], None] | None = None) -> None:
     """Work until `stop`; running steps are finished first."""
     engine = Engine(context.store, context.config, context.clock, context.drivers, recipes.steps, border)
@@ -66,6 +75,9 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
     options = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
     jobs.add_job(tell_stuck, "interval", args=[context], minutes=1, id="stuck", **options)
     jobs.add_job(prune, "interval", args=[context, stop], minutes=10, id="prune", **options)
+    for name in context.drivers:
+        jobs.add_job(sweep_state, "interval", args=[context, name], minutes=1, jitter=10, id=f"state-{name}", **options)
+        jobs.add_job(sweep_contents, "interval", args=[context, name], minutes=1, jitter=10, id=f"contents-{name}", **options)
     jobs.start()
     threads = [threading.Thread(target=_deliver, args=(context, delivery, stop), name="outbox", daemon=True)]
     for name in context.drivers:

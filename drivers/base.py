@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from bridge.model import (
     Converged,
     Difference,
     Finding,
+    Leftover,
     Machine,
     Order,
     Package,
@@ -132,8 +133,25 @@ class Driver:
         """The proven machine's configuration; raises when it is gone or not ours."""
         raise NotImplementedError
 
-    def inspect(self, vm_id: str) -> Machine:
-        """A machine that staff wants to adopt; raises NotFound, or Refused when it has no uuid."""
+    def inspect(self, vm_id: str, node: str = "") -> Machine:
+        """A machine that is not recorded as ours, to adopt it or to see what it claims; raises NotFound, or Refused for a
+        template. `node` is a hint."""
+        raise NotImplementedError
+
+    # -- what machines left -----------------------------------------------------------------------
+    def listings(self) -> list[str]:
+        """The lists in which things can outlive their machine, one bulk read each (a storage of a node; snapshots, floating
+        addresses by label)."""
+        raise NotImplementedError
+
+    def leftovers(self, vm_ids: Collection[str], listing: str = "") -> list[Leftover]:
+        """What is kept under these ids of machines that are gone: of one of `listings()`, or, without one, of what no list has
+        (some reads for each id). Whether it was the service's own is for the caller to decide by its time."""
+        raise NotImplementedError
+
+    def remove_leftover(self, ref: VmRef, leftover: Leftover) -> str:
+        """Remove it once the machine is proven absent; returns the task, empty when it is done. Raises NotOurs when a machine
+        has the id, NeedsOperator when our key may not remove it. A repeat is harmless."""
         raise NotImplementedError
 
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:

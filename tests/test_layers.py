@@ -10,7 +10,7 @@ KERNEL = {"bridge.model", "bridge.errors", "bridge.clock"}
 LOW = {"bridge.config", "bridge.store", "bridge.permissions", "bridge.names", "drivers.base"}
 NOUNS = {"bridge.orders", "bridge.packages", "bridge.status", "bridge.whmcs", "bridge.outbox", "bridge.logs",
          "bridge.addresses", "bridge.passwords"}
-MIDDLE = {"bridge.services", "bridge.recipes", "bridge.operations", "bridge.upgrades"}
+MIDDLE = {"bridge.services", "bridge.recipes", "bridge.operations", "bridge.upgrades", "bridge.findings"}
 ONLY = {
     "proxmoxer": "drivers/proxmox/", "hcloud": "drivers/hetzner/", "flask": "bridge/web/|bridge/app.py|bridge/wsgi.py",
     "apscheduler": "bridge/worker.py", "time": "bridge/clock.py", "sqlite3": "bridge/store/", "sqlite_utils": "bridge/store/",

@@ -28,6 +28,9 @@ class Core:
     def row(self, sql: str, *args: Any) -> Row | None:
         raise NotImplementedError
 
+    def column(self, sql: str, *args: Any) -> list[Any]:
+        raise NotImplementedError
+
     def change(self, sql: str, *args: Any) -> int:
         raise NotImplementedError
 

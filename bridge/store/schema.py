@@ -80,11 +80,12 @@ ALTER TABLE services ADD COLUMN pending TEXT NOT NULL DEFAULT '';
 ALTER TABLE services ADD COLUMN seen TEXT NOT NULL DEFAULT '';
 ALTER TABLE services ADD COLUMN seen_at REAL NOT NULL DEFAULT 0;
 ALTER TABLE services ADD COLUMN password_at REAL NOT NULL DEFAULT 0;
+ALTER TABLE services ADD COLUMN swept_at REAL NOT NULL DEFAULT 0;
 ALTER TABLE operations ADD COLUMN planned_gib INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE vm_status ADD COLUMN looked_at REAL NOT NULL DEFAULT 0;
 ALTER TABLE server_health ADD COLUMN maintenance TEXT NOT NULL DEFAULT '';
 ALTER TABLE outbox ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX services_server ON services (server, desired);
+CREATE INDEX services_server ON services (server, desired, vm_id);
 CREATE INDEX services_seen ON services (server, seen_at) WHERE desired <> 'terminated';
 CREATE INDEX operations_ended ON operations (ended_at);
 CREATE TABLE findings (
@@ -96,6 +97,12 @@ CREATE INDEX findings_service ON findings (service) WHERE ended_at IS NULL;
 CREATE INDEX findings_ended ON findings (ended_at) WHERE ended_at IS NOT NULL;
 CREATE TABLE sweeps (server TEXT NOT NULL, name TEXT NOT NULL, due_at REAL NOT NULL, cursor TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (server, name)) WITHOUT ROWID;
+CREATE INDEX services_swept ON services (server, swept_at) WHERE desired <> 'terminated';
+CREATE INDEX services_ended ON services (server, updated_at) WHERE desired = 'terminated';
+CREATE TABLE foreign_vms (server TEXT NOT NULL, vm_id TEXT NOT NULL, name TEXT NOT NULL DEFAULT '', volumes TEXT NOT NULL DEFAULT '',
+  read_at REAL NOT NULL DEFAULT 0, turn_at REAL NOT NULL DEFAULT 0, PRIMARY KEY (server, vm_id)) WITHOUT ROWID;
+CREATE TABLE foreign_addresses (address TEXT NOT NULL, server TEXT NOT NULL, vm_id TEXT NOT NULL,
+  PRIMARY KEY (address, server, vm_id)) WITHOUT ROWID;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 

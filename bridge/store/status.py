@@ -23,11 +23,7 @@ class Statuses(Core):
                 f" name = excluded.name, uptime = CASE WHEN {newer} THEN vm_status.uptime ELSE excluded.uptime END, cpu = excluded.cpu, cores = excluded.cores,"
                 " mem = excluded.mem, maxmem = excluded.maxmem, maxdisk = excluded.maxdisk, lock = excluded.lock,"
                 " seen_at = excluded.seen_at",
-                [
-                    (server, s.vm_id, s.status, s.node, s.name, s.uptime, s.cpu, s.cores, s.mem, s.maxmem,
-                     s.maxdisk, s.lock, now)
-                    for s in found
-                ],
+                [(server, *s, now) for s in found],
             )
             db.conn.execute(
                 "UPDATE vm_status SET status = 'unknown' WHERE server = ? AND seen_at < ?", (server, now)

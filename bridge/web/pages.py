@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, render_template, request
 
-from bridge import orders, recipes, services, status
+from bridge import findings, orders, recipes, services, status
 from bridge.errors import BadRequest, NotFound, Refused, VmbridgeError
 from bridge.model import POWER, Capability, Desired, Operation, Service
 from bridge.permissions import usable
@@ -115,5 +115,6 @@ def admin(service_id: int) -> Response:
     html = render_template(
         "admin.html", service=service, now=status.view(service, at.store), operations=operations, clock=at.clock,
         networks=orders.networks_of(service.id, at.store, at.config), whmcs=g.whmcs,
+        findings=at.store.findings(service.id), fixable=findings.fixable,
     )
     return jsonify({"html": html, "redirect": "", "title": "vmbridge"})

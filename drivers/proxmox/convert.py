@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any
 
@@ -84,6 +85,20 @@ def mac_of(config: dict[str, Any]) -> str:
     return found.group(1).upper() if found else ""
 
 
+def claimed_addresses(config: dict[str, Any]) -> list[str]:
+    """Addresses of every ipconfigN, in order."""
+    keys = sorted(k for k in config if re.fullmatch(r"ipconfig\d+", k))
+    lines = [parse_line(str(config[k])) for k in keys]
+    return [str(ipaddress.ip_address(line[k].split("/")[0])) for line in lines for k in ("ip", "ip6") if "/" in line.get(k, "")]
+
+
+def volumes(config: dict[str, Any]) -> tuple[str, ...]:
+    """Disks that a configuration names, used or not."""
+    keys = [k for k in config if DISKS.match(k) or re.fullmatch(r"(unused|efidisk|tpmstate)\d+|vmstate", k)]
+    found = [str(config[k]).split(",")[0] for k in keys if "media=cdrom" not in str(config[k]) or "cloudinit" in str(config[k])]
+    return tuple(v for v in found if ":" in v)
+
+
 def cd_slot(config: dict[str, Any]) -> str:
     """The fixed slot of the customer's CD drive: the first that no disk and no cloud-init drive uses."""
     for slot in CD_SLOTS:
@@ -105,10 +120,9 @@ def description(order: Order) -> str:
 
 
 def status(row: dict[str, Any]) -> VmStatus:
-    """One line of /cluster/resources?type=vm."""
+    """One line of /cluster/resources?type=vm. Numbers go as they come, there are thousands: the table's columns make them numbers."""
+    get = row.get
     return VmStatus(
-        vm_id=str(row["vmid"]), status=str(row.get("status", "unknown")), node=str(row.get("node", "")),
-        name=str(row.get("name", "")), uptime=int(row.get("uptime") or 0), cpu=float(row.get("cpu") or 0),
-        cores=float(row.get("maxcpu") or 0), mem=int(row.get("mem") or 0), maxmem=int(row.get("maxmem") or 0),
-        maxdisk=int(row.get("maxdisk") or 0), lock=str(row.get("lock") or ""),
+        str(row["vmid"]), get("status") or "unknown", get("node") or "", get("name") or "", get("uptime") or 0, get("cpu") or 0.0,
+        get("maxcpu") or 0, get("mem") or 0, get("maxmem") or 0, get("maxdisk") or 0, get("lock") or "",
     )

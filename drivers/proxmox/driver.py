@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from bridge.model import (
     Converged,
     Difference,
     Finding,
+    Leftover,
     Machine,
     Order,
     Package,
@@ -29,7 +30,7 @@ from bridge.model import (
     VmStatus,
 )
 from drivers.base import Driver
-from drivers.proxmox import convert, doctor, firewall, goal, schema
+from drivers.proxmox import convert, doctor, firewall, goal, leftovers, schema
 from drivers.proxmox.api import Api
 from drivers.proxmox.errors import absent, from_text
 
@@ -329,17 +330,30 @@ class Proxmox(Driver):
         rows = self.api.get("cluster/resources", type="vm")
         return [convert.status(r) for r in rows if r.get("type") == "qemu" and not int(r.get("template") or 0)]
 
-    def inspect(self, vm_id: str) -> Machine:
-        node, config = self._config(VmRef(vm_id, ()))
+    def inspect(self, vm_id: str, node: str = "") -> Machine:
+        node, config = self._config(VmRef(vm_id, (), node))
         if config is None:
             raise NotFound(f"There is no VM {vm_id} on this server.", code="vm_absent")
-        if not convert.uuid_of(config):
-            raise Refused(f"VM {vm_id} has no smbios uuid to recognise it by.", code="no_uuid")
         if int(config.get("template") or 0):
             raise Refused(f"VM {vm_id} is a template.", code="is_template")
-        line = convert.parse_line(str(config.get("ipconfig0", "")))
-        addresses = [line[k].split("/")[0] for k in ("ip", "ip6") if "/" in line.get(k, "")]
-        return Machine(vm_id, node, convert.uuid_of(config), str(config.get("name", "")), convert.mac_of(config), tuple(addresses))
+        claimed = convert.claimed_addresses(config) + firewall.claimed_addresses(self.api, f"nodes/{node}/qemu/{vm_id}")
+        return Machine(vm_id, node, convert.uuid_of(config), str(config.get("name", "")), convert.mac_of(config),
+                       tuple(dict.fromkeys(claimed)), convert.volumes(config))
+
+    # -- what machines left -----------------------------------------------------------------------
+    def listings(self) -> list[str]:
+        return leftovers.listings(self.api)
+
+    def leftovers(self, vm_ids: Collection[str], listing: str = "") -> list[Leftover]:
+        return leftovers.kept(self.api, vm_ids, listing) if listing else leftovers.firewalls(self.api, vm_ids)
+
+    def remove_leftover(self, ref: VmRef, leftover: Leftover) -> str:
+        if leftover.vm_id != ref.vm_id:
+            raise NotOurs(detail=f"{leftover.name} is not of VM {ref.vm_id}")
+        node, config = self._config(ref)
+        if config is not None:
+            raise NotOurs(detail=f"VM {ref.vm_id} is on {node}: what it has is not left over")
+        return leftovers.remove(self.api, leftover)
 
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
         return doctor.check(self, plans, networks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 from bridge.errors import VmbridgeError
@@ -68,3 +69,15 @@ def _addresses(api: Api, base: str, order: Order, birth: bool) -> list[str]:
         api.delete(f"{base}/firewall/ipset/{SET}/{address}")
         changed.append(f"firewall.{SET}-{address}")
     return changed
+
+
+def claimed_addresses(api: Api, base: str) -> list[str]:
+    """Single addresses of the sets that let a network card use them."""
+    found = []
+    for row in api.get(f"{base}/firewall/ipset"):
+        if str(row["name"]).startswith("ipfilter-net"):
+            for entry in api.get(f"{base}/firewall/ipset/{row['name']}"):
+                network = ipaddress.ip_network(entry["cidr"], strict=False)
+                if network.num_addresses == 1 and not entry.get("nomatch"):
+                    found.append(str(network.network_address))
+    return found

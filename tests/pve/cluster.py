@@ -26,7 +26,8 @@ ROLE = {
     "VM.Config.Options", "VM.Config.HWType", "VM.Config.Cloudinit", "VM.Config.CDROM", "VM.PowerMgmt",
 }
 AGENT = {"VM.GuestAgent.Audit": "VM.Monitor", "VM.GuestAgent.Unrestricted": "VM.Monitor"}  # name on 9: name on 8
-DURATIONS = {"qmclone": 6.0, "resize": 1.0, "qmstart": 2.0, "qmstop": 1.0, "qmshutdown": 3.0, "qmreboot": 3.0, "qmdestroy": 2.0, "qmconfig": 1.0}
+DURATIONS = {"qmclone": 6.0, "resize": 1.0, "qmstart": 2.0, "qmstop": 1.0, "qmshutdown": 3.0, "qmreboot": 3.0, "qmdestroy": 2.0, "qmconfig": 1.0,
+             "imgdel": 1.0}
 
 
 class Error(Exception):
@@ -60,6 +61,7 @@ class Vm:
     rules: list[dict[str, Any]] = field(default_factory=list)
     ipsets: dict[str, list[str]] = field(default_factory=dict)
     firewall: dict[str, str] = field(default_factory=dict)
+    aliases: list[str] = field(default_factory=list)
     temporary: bool = False  # a full clone still running: only the lock is readable
 
     @property
@@ -90,6 +92,17 @@ class Storage:
     used: int
     shared: bool = False
     online: bool = True
+
+
+@dataclass
+class Volume:
+    """What the content list tells of a volume beside its name and size. `node` is empty on a shared storage."""
+
+    vmid: int
+    node: str
+    made: float
+    notes: str = ""
+    protected: bool = False
 
 
 @dataclass
@@ -133,6 +146,8 @@ class Cluster:
         self.storages: dict[str, Storage] = {}
         self.tasks: dict[str, Task] = {}
         self.volumes: dict[str, int] = {}
+        self.about: dict[str, Volume] = {}  # of volumes that add_volume made
+        self.old_firewalls: dict[int, Vm] = {}  # firewall files without a machine
         self.quorate, self.firewall_on = True, True
         self.privileges: dict[str, set[str]] = {"/": {"Sys.Audit"}, "/vms": ROLE | ({"VM.Monitor"} if major < 9 else set(AGENT)), "/nodes": {"Sys.Audit"},
                                                 "/storage": {"Datastore.AllocateSpace", "Datastore.Audit"}, "/sdn/zones": {"SDN.Use"}}
@@ -174,6 +189,12 @@ class Cluster:
                 status=status, started=self.clock.now())
         self.vms[vmid] = vm
         return vm
+
+    def add_volume(self, name: str, node: str = "", gib: int = 10, **about: Any) -> None:
+        """A volume or archive by its full name, e.g. `local-lvm:vm-20000-disk-0`, made now unless `made` says otherwise."""
+        vmid = int(re.findall(r"(?:vm-|qemu-|/vm/)(\d+)", name)[-1])
+        self.volumes[name] = gib * GIB
+        self.about[name] = Volume(vmid, node, about.pop("made", self.clock.now()), **about)
 
     # -- dispatch ---------------------------------------------------------------------------------
     def mutations(self) -> list[tuple[str, str]]:
@@ -269,7 +290,7 @@ class Cluster:
             raise Error(403, f"Permission check failed ({path}, {privilege})")
 
     # -- tasks ------------------------------------------------------------------------------------
-    def start_task(self, kind: str, node: str, target: int, effect: Callable[[], None] | None, log: list[str] | None = None,
+    def start_task(self, kind: str, node: str, target: int | str, effect: Callable[[], None] | None, log: list[str] | None = None,
                    end_in: float | None = None) -> str:
         now = self.clock.now()
         self._serial += 1

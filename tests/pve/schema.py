@@ -55,6 +55,12 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
         "/vms/{vmid}", ("VM.Clone",)),
     ("PUT", f"{VM}/resize"): ({"disk": STR, "size": STR, "digest": STR}, "/vms/{vmid}", ("VM.Config.Disk",)),
     ("DELETE", VM): ({"purge": BOOL, "destroy-unreferenced-disks": BOOL}, "/vms/{vmid}", ("VM.Allocate",)),
+    ("GET", "/nodes/{node}/storage/{storage}/content"): ({"content": STR, "vmid": INT}, "/storage/{storage}", ("Datastore.Audit",)),
+    ("DELETE", "/nodes/{node}/storage/{storage}/content/{volume}"): ({"delay": INT}, "", ()),
+    ("GET", f"{FW}/aliases"): ({}, "/vms/{vmid}", ("VM.Audit",)),
+    ("DELETE", f"{FW}/aliases/{{name}}"): ({"digest": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
+    ("GET", f"{FW}/ipset"): ({}, "/vms/{vmid}", ("VM.Audit",)),
+    ("DELETE", f"{FW}/ipset/{{name}}"): ({"force": BOOL}, "/vms/{vmid}", ("VM.Config.Network",)),
     ("GET", f"{FW}/options"): ({}, "/vms/{vmid}", ("VM.Audit",)),
     ("PUT", f"{FW}/options"): (
         {"enable": BOOL, "policy_in": STR, "policy_out": STR, "dhcp": BOOL, "ndp": BOOL, "radv": BOOL, "macfilter": BOOL,
@@ -77,7 +83,8 @@ CONFIG_PRIVILEGES = (
     (re.compile(r"."), "VM.Config.Options"),
 )
 ROUTES = [
-    (method, re.compile("^" + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path).replace("(?P<cidr>[^/]+)", "(?P<cidr>.+)") + "$"), path)
+    (method, re.compile("^" + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path).replace("(?P<cidr>[^/]+)", "(?P<cidr>.+)")
+     .replace("(?P<volume>[^/]+)", "(?P<volume>.+)") + "$"), path)
     for method, path in CALLS
 ]
 

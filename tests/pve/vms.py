@@ -98,6 +98,65 @@ class Handlers:
     def get_nodes_node_network(self, w: dict[str, str], p: dict[str, str]) -> Any:
         return [{"iface": b, "type": "bridge"} for b in sorted(self.c.bridges[w["node"]])]
 
+    # -- storages ---------------------------------------------------------------------------------
+    def _may(self, storage: str, vmid: int, backup: bool) -> bool:
+        """Whether the content list shows a volume to our token."""
+        held = self.c.held(f"/storage/{storage}")
+        one = {"Datastore.AllocateSpace"} <= held and "VM.Backup" in self.c.held(f"/vms/{vmid}")
+        return "Datastore.Allocate" in held or (one if backup else "VM.Config.Disk" in self.c.held(f"/vms/{vmid}"))
+
+    def _storage(self, w: dict[str, str]) -> str:
+        store = self.c.storages.get(w["storage"])
+        if store is None or w["node"] not in store.nodes:
+            raise Error(500, f"storage '{w['storage']}' does not exist")
+        if not store.online:
+            raise Error(500, f"storage '{w['storage']}' is not online")
+        return store.name
+
+    def get_nodes_node_storage_storage_content(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        storage, found = self._storage(w), []
+        for name, size in self.c.volumes.items():
+            vmid, node, made, notes, protected = self._about(name)
+            backup = ":backup/" in name
+            if not name.startswith(f"{storage}:") or node not in ("", w["node"]) or p.get("vmid", str(vmid)) != str(vmid):
+                continue
+            if p.get("content", "backup" if backup else "images") != ("backup" if backup else "images") or not self._may(storage, vmid, backup):
+                continue
+            row: dict[str, Any] = {"volid": name, "size": size, "vmid": vmid, "content": "backup" if backup else "images", "format": "raw"}
+            row |= {"ctime": int(made)} if made else {}
+            row |= {"notes": notes} if notes else {}
+            found.append(row | ({"protected": 1} if protected else {}))
+        return found
+
+    def _about(self, name: str) -> tuple[int, str, float, str, bool]:
+        about = self.c.about.get(name)
+        if about:
+            return about.vmid, about.node, about.made, about.notes, about.protected
+        vmid = int(re.findall(r"vm-(\d+)-", name)[-1])  # a machine's disk: where the machine is
+        vm = self.c.vms.get(vmid)
+        return vmid, vm.node if vm else "", 0.0, "", False
+
+    def delete_nodes_node_storage_storage_content_volume(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        storage, name = self._storage(w), w["volume"]
+        backup = ":backup/" in name
+        match = re.findall(r"(?:vm-|qemu-|/vm/)(\d+)", name)
+        if not name.startswith(f"{storage}:") or not match:
+            raise Error(500, f"unable to parse volume ID '{name}'")
+        if backup:
+            self.c.need(f"/storage/{storage}", "Datastore.AllocateSpace")
+            self.c.need(f"/vms/{match[-1]}", "VM.Backup")
+        else:
+            self.c.need(f"/storage/{storage}", "Datastore.Allocate")
+        if name in self.c.about and self.c.about[name].protected:
+            raise Error(500, f"cannot remove protected archive '{name}'")
+
+        def effect() -> None:
+            if self.c.volumes.pop(name, None) is None and not backup:
+                raise Error(500, f"no such logical volume '{name}'")
+            self.c.about.pop(name, None)
+
+        return self.c.start_task("imgdel", w["node"], f"{match[-1]}@{storage}", effect)
+
     # -- tasks ------------------------------------------------------------------------------------
     def _task(self, t: Task) -> dict[str, Any]:
         row: dict[str, Any] = {"upid": t.upid, "node": t.node, "type": t.kind, "id": t.target, "user": t.user, "starttime": int(t.start)}
@@ -435,29 +494,60 @@ class Handlers:
         return self.c.start_task("qmdestroy", vm.node, vm.vmid, effect)
 
     # -- firewall ---------------------------------------------------------------------------------
+    def file(self, w: dict[str, str]) -> Vm:
+        """What the firewall API works on: it knows files, not machines, and answers for any id."""
+        vmid = int(w["vmid"])
+        return self.c.vms.get(vmid) or self.c.old_firewalls.get(vmid) or Vm(vmid, w["node"], {})
+
+    def _written(self, vm: Vm) -> None:
+        """The file goes with the last thing in it."""
+        if not (vm.firewall or vm.rules or vm.ipsets or vm.aliases):
+            self.c.old_firewalls.pop(vm.vmid, None)
+
+    def get_vm_firewall_aliases(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        return [{"name": a, "cidr": "192.0.2.1"} for a in self.file(w).aliases]
+
+    def delete_vm_firewall_aliases_name(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        self.file(w).aliases.remove(w["name"])
+        self._written(self.file(w))
+
+    def get_vm_firewall_ipset(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        return [{"name": n} for n in self.file(w).ipsets]
+
+    def delete_vm_firewall_ipset_name(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        if self._set_of(w) and p.get("force") != "1":
+            raise Error(400, "Parameter verification failed.", {"name": f"IPSet '{w['name']}' is not empty"})
+        del self.file(w).ipsets[w["name"]]
+        self._written(self.file(w))
+
     def get_vm_firewall_options(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        return dict(self.vm(w).firewall)
+        return dict(self.file(w).firewall)
 
     def put_vm_firewall_options(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        self.vm(w).firewall.update({k: v for k, v in p.items() if k not in ("digest", "delete")})
+        vm = self.file(w)
+        vm.firewall.update({k: v for k, v in p.items() if k not in ("digest", "delete")})
+        for key in [k for k in p.get("delete", "").split(",") if k]:
+            vm.firewall.pop(key, None)
+        self._written(vm)
 
     def get_vm_firewall_rules(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        return [{**r, "pos": i} for i, r in enumerate(self.vm(w).rules)]
+        return [{**r, "pos": i} for i, r in enumerate(self.file(w).rules)]
 
     def delete_vm_firewall_rules_pos(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        rules = self.vm(w).rules
+        rules = self.file(w).rules
         if int(w["pos"]) >= len(rules):
             raise Error(500, f"no rule at position {w['pos']}")
         del rules[int(w["pos"])]
+        self._written(self.file(w))
 
     def post_vm_firewall_ipset(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        sets = self.vm(w).ipsets
+        sets = self.file(w).ipsets
         if p["name"] in sets:
             raise Error(400, "Parameter verification failed.", {"name": f"IPSet '{p['name']}' already exists"})
         sets[p["name"]] = []
 
     def _set_of(self, w: dict[str, str]) -> list[str]:
-        sets = self.vm(w).ipsets
+        sets = self.file(w).ipsets
         if w["name"] not in sets:
             raise Error(500, f"no such IPSet '{w['name']}'")
         return sets[w["name"]]
