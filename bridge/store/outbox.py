@@ -51,6 +51,13 @@ class Outbox(Core):
     def events(self) -> list[Row]:
         return self.rows("SELECT id, dedupe, event, service, attempt, sent_at, error FROM outbox ORDER BY id")
 
+    def undelivered(self, whmcs: str) -> Row:
+        """`n` events that WHMCS has not taken at the first try, the `oldest` of them and the last `error`."""
+        return self.row(
+            "SELECT count(*) AS n, min(created_at) AS oldest, max(error) AS error FROM outbox"
+            " WHERE sent_at IS NULL AND error <> '' AND whmcs = ?", whmcs,
+        ) or {}
+
     def use_nonce(self, key_id: str, nonce: str) -> bool:
         """Remember a nonce; false when it was seen before."""
         return bool(self.change(
