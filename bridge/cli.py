@@ -16,7 +16,7 @@ from typing import Any
 import click
 from cryptography.fernet import Fernet
 
-from bridge import addresses, doctor, logs, packages, services, worker
+from bridge import addresses, doctor, logs, packages, servers, services, worker
 from bridge import config as config_module
 from bridge.clock import Clock
 from bridge.context import Context, open_context
@@ -217,6 +217,23 @@ def _operation(store: Any, key: str) -> Any:
         return store.operation(key)
     except KeyError:
         raise click.ClickException(f"there is no operation {key}") from None
+
+
+@main.command()
+@with_config
+@click.argument("server")
+@click.argument("switch", type=click.Choice(["on", "off"]))
+@click.option("--text", default="", help="What customers read while it is on.")
+def maintenance(path: str, server: str, switch: str, text: str) -> None:
+    """New operations of a server wait while it is on; running ones finish."""
+    context = opened(path)
+    try:
+        shown = servers.set_maintenance(server, switch == "on", text, context.store, context.config)
+    except VmbridgeError as e:
+        raise click.ClickException(e.sentence) from None
+    load = next(v for v in servers.views(context.store, context.config) if v.name == server)
+    click.echo(f"on: customers read: {shown}" if shown else "off")
+    click.echo(f"{load.running} running, {load.waiting} waiting")
 
 
 @main.command()
