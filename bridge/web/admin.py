@@ -91,7 +91,11 @@ def _findings(service: Service | None = None) -> list[dict[str, Any]]:
 
 
 def _listed(op: Operation, row: dict[str, Any]) -> dict[str, Any]:
-    return {"op": op, "service": row, "words": services.WORDS.get(op.kind, op.kind)}
+    """A row of a table of operations; `retry` and `cancel` say which buttons it has."""
+    store, retry = context().store, False
+    if op.state in (State.FAILED, State.CANCELLED, State.STAFF) or op.error_code:
+        retry = not services.no_retry(op, store.service(op.service), store)
+    return {"op": op, "service": row, "retry": retry, "cancel": not services.no_cancel(op)}
 
 
 def _overview() -> dict[str, Any]:
@@ -124,7 +128,7 @@ def _operation() -> dict[str, Any]:
     op, service = services.operation_for(asked("id"), g.whmcs, at.store)
     return {
         "view": services.operation_view(op, service, at.store), "op": op, "service": service,
-        "words": services.WORDS.get(op.kind, op.kind), "no_retry": services.no_retry(op, service, at.store), "no_cancel": services.no_cancel(op),
+        "no_retry": services.no_retry(op, service, at.store), "no_cancel": services.no_cancel(op),
     }
 
 
@@ -135,14 +139,10 @@ def _service() -> dict[str, Any]:
     if service is None:
         raise NotFound(f"Service {service_id} is unknown to the bridge.", code="unknown_service")
     rows = at.store.operations_listed(g.whmcs, service_id=service_id, limit=PER_PAGE + 1, offset=first)
-    shown = []
-    for op, row in rows[:PER_PAGE]:
-        mine = op.service == service.id
-        shown.append({**_listed(op, row), "retry": mine and not services.no_retry(op, service, at.store), "cancel": not services.no_cancel(op)})
     busy = services.busy_reason(service, at.store)
     no_redeploy = busy or ("" if service.desired is Desired.ACTIVE else "Redeploy needs an active service.")
     return {
-        "service": service, "operations": shown, "first": first, "per_page": PER_PAGE, "more": len(rows) > PER_PAGE,
+        "service": service, "operations": [_listed(*row) for row in rows[:PER_PAGE]], "first": first, "per_page": PER_PAGE, "more": len(rows) > PER_PAGE,
         "findings": _findings(service), "busy": busy, "no_redeploy": no_redeploy,
         "networks": at.store.addresses_of(service.id), "row": at.store.status_row(service.server, service.vm_id),
     }
