@@ -416,5 +416,5 @@ def operation_view(op: Operation, service: Service, store: Store) -> dict[str, A
         "id": op.id, "kind": op.kind, "state": op.state.value, "service_id": service.service_id,
         "created_at": op.created_at, "started_at": op.started_at, "ended_at": op.ended_at, "attempt": op.attempt,
         "error_code": op.error_code, "error": op.error_text, "next_action": op.next_action, "note": op.note,
-        "actor": op.actor, "warnings": op.data.get("warnings", []), "steps": store.steps(op.id) if steps is None else steps,
+        "actor": op.actor, "warnings": op.data.get("warnings", []), "steps": store.steps(op.id),
     }

@@ -127,7 +127,7 @@ def test_maintenance_and_retry(system: System) -> None:
     assert post(s, "operation", f"&id={waiting['id']}", action="retry", operation=waiting["id"]).status_code == 303
     settled(s, 3)
     again = post(s, "operation", f"&id={waiting['id']}", action="retry", operation=waiting["id"])
-    assert again.status_code == 200 and "It is done." in again.text
+    assert again.status_code == 200 and "cannot be retried: it is done." in again.text
 
 
 def test_dismiss(system: System) -> None:

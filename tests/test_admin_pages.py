@@ -248,7 +248,7 @@ def test_retry_goes_on_and_names_the_page(wide: World, staff: Staff) -> None:
     wide.run()
     assert wide.store.operation(key).state is State.DONE
     again = staff.form("operation", f"id={key}", action="retry", operation=key).get_json()
-    assert "It is done." in again["html"] and not again["redirect"]
+    assert "cannot be retried: it is done." in again["html"] and not again["redirect"]
 
 
 def test_an_old_order_cannot_undo_a_newer_one(wide: World, staff: Staff) -> None:
@@ -263,13 +263,13 @@ def test_an_old_order_cannot_undo_a_newer_one(wide: World, staff: Staff) -> None
     wide.run()
     assert 'value="retry"' not in staff.html("service", id="1042")
     text = staff.form("operation", f"id={suspend}", action="retry", operation=suspend).get_json()["html"]
-    assert "The service is active by now." in text and wide.store.operation(suspend).state is State.CANCELLED
+    assert "ordered to be active" in text and wide.store.operation(suspend).state is State.CANCELLED
     assert wide.cluster.vms[20000].status == "running"
 
 
 def test_cancel_of_what_has_ended_is_refused(wide: World, staff: Staff) -> None:
     done = wide.store.operations_of(1)[0].id
-    assert "It has ended." in staff.form("operation", f"id={done}", action="cancel", operation=done).get_json()["html"]
+    assert "cannot be cancelled: it has ended." in staff.form("operation", f"id={done}", action="cancel", operation=done).get_json()["html"]
 
 
 @pytest.mark.parametrize("typed", ["", "1043", "redeploy", "１０４２", "1042x"])

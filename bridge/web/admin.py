@@ -94,7 +94,7 @@ def _listed(op: Operation, row: dict[str, Any]) -> dict[str, Any]:
     """A row of a table of operations; `retry` and `cancel` say which buttons it has."""
     store, retry = context().store, False
     if op.state in (State.FAILED, State.CANCELLED, State.STAFF) or op.error_code:
-        retry = not services.no_retry(op, store.service(op.service), store)
+        retry = not services.no_retry(op, store)
     return {"op": op, "service": row, "retry": retry, "cancel": not services.no_cancel(op)}
 
 
@@ -128,7 +128,7 @@ def _operation() -> dict[str, Any]:
     op, service = services.operation_for(asked("id"), g.whmcs, at.store)
     return {
         "view": services.operation_view(op, service, at.store), "op": op, "service": service,
-        "no_retry": services.no_retry(op, service, at.store), "no_cancel": services.no_cancel(op),
+        "no_retry": services.no_retry(op, at.store), "no_cancel": services.no_cancel(op),
     }
 
 
