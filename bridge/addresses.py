@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bridge.config import Config, Plan, Pool
 from bridge.errors import Refused
@@ -75,6 +76,50 @@ def pool_of(address: str, config: Config) -> Pool | None:
     return next(
         (p for p in config.pools.values() if p.family == number.version and any(a <= int(number) <= b for a, b in p.ranges)), None
     )
+
+
+@dataclass(frozen=True)
+class Use:
+    """How full a pool is; `total` is without the excluded ones. `next_free`: when the first cooling address may be given again."""
+
+    pool: Pool
+    total: int
+    excluded: int
+    taken: int
+    cooling: int
+    next_free: float | None
+
+    @property
+    def free(self) -> int:
+        return max(0, self.total - self.taken - self.cooling)
+
+    @property
+    def percent(self) -> float:
+        return min(100.0, 100.0 * (self.taken + self.cooling) / self.total) if self.total > 0 else 100.0
+
+    @property
+    def ranges(self) -> tuple[str, ...]:
+        return tuple(_span(a, b, self.pool.family) for a, b in self.pool.ranges)
+
+    @property
+    def exclusions(self) -> tuple[str, ...]:
+        return tuple(_span(a, b, self.pool.family) for a, b in self.pool.excluded)
+
+
+def _span(first: int, last: int, family: int) -> str:
+    kind = ipaddress.IPv4Address if family == 4 else ipaddress.IPv6Address
+    return str(kind(first)) if first == last else f"{kind(first)} - {kind(last)}"
+
+
+def uses(store: Store, config: Config) -> list[Use]:
+    """Every pool of the configuration, the fullest first."""
+    counts, found = store.pool_counts(), []
+    for pool in config.pools.values():
+        row = counts.get(pool.name) or {"taken": 0, "cooling": 0, "next": None}
+        excluded = sum(max(0, min(b, d) - max(a, c) + 1) for a, b in pool.ranges for c, d in pool.excluded)
+        total = sum(b - a + 1 for a, b in pool.ranges) - excluded
+        found.append(Use(pool, total, excluded, row["taken"], row["cooling"], row["next"]))
+    return sorted(found, key=lambda u: (-u.percent, u.pool.name))
 
 
 def taken_faults(store: Store, config: Config) -> list[tuple[str, str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from bridge.context import Context
-from bridge.web import actions, errors, filters, pages, servers, status
+from bridge.web import actions, admin, errors, filters, pages, servers, status
 from bridge.web.auth import Guard
 
 
@@ -16,7 +16,7 @@ def create_app(context: Context) -> Flask:
     app.extensions["vmbridge"] = context
     app.extensions["vmbridge_guard"] = Guard(context)
     errors.install(app)
-    app.jinja_env.filters |= {"size": filters.size, "span": filters.span, "moment": filters.moment}
-    for blueprint in (actions.routes, servers.routes, pages.routes, status.routes):
+    app.jinja_env.filters |= {"size": filters.size, "span": filters.span, "moment": filters.moment, "ago": filters.ago, "took": filters.took}
+    for blueprint in (actions.routes, servers.routes, pages.routes, status.routes, admin.routes):
         app.register_blueprint(blueprint)
     return app

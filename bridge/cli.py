@@ -18,7 +18,7 @@ from typing import Any
 import click
 from cryptography.fernet import Fernet
 
-from bridge import addresses, doctor, findings, logs, packages, services, worker
+from bridge import addresses, doctor, findings, logs, packages, servers, services, worker
 from bridge import config as config_module
 from bridge.clock import Clock
 from bridge.context import Context, open_context
@@ -400,6 +400,23 @@ def sweep_findings(path: str, server: str) -> None:
             continue
         visited = findings.sweep_contents(name, context.drivers[name], context.store, context.config, everything=True)
         click.echo(f"{name}: {visited} machines and lists read, {len(context.store.findings(server=name))} open findings")
+
+
+@main.command()
+@with_config
+@click.argument("server")
+@click.argument("switch", type=click.Choice(["on", "off"]))
+@click.option("--text", default="", help="What customers read while it is on.")
+def maintenance(path: str, server: str, switch: str, text: str) -> None:
+    """New operations of a server wait while it is on; running ones finish."""
+    context = opened(path)
+    try:
+        shown = servers.set_maintenance(server, switch == "on", text, context.store, context.config)
+    except VmbridgeError as e:
+        raise click.ClickException(e.sentence) from None
+    load = next(v for v in servers.views(context.store, context.config) if v.name == server)
+    click.echo(f"on: customers read: {shown}" if shown else "off")
+    click.echo(f"{load.running} running, {load.waiting} waiting")
 
 
 @main.command()

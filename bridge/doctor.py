@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge import addresses, names, packages
+from bridge import addresses, names, packages, servers
 from bridge.config import Config, Pool
 from bridge.context import Context
 from bridge.errors import ConfigError, VmbridgeError
@@ -68,12 +68,9 @@ def _store(context: Context) -> list[Finding]:
 
 
 def _ids(context: Context, server: str) -> list[Finding]:
-    ranges = context.config.servers[server].get("vm_ids", [])
-    if not ranges:
+    used, total = servers.ids(server, context.store, context.config)
+    if not total:
         return []
-    total = sum(b - a + 1 for a, b in ranges)
-    used_to = context.store.vm_ids_used(server)
-    used = sum(max(0, min(used_to - 1, b) - a + 1) for a, b in ranges)
     if used >= total:
         return [Finding("fault", f"server {server} vm_ids", "all ids are used", f"add a range to [servers.{server}] vm_ids")]
     if used >= total * FULL_AT:

@@ -283,6 +283,44 @@ def _staff(verb: str, service: Service, params: dict[str, Any], store: Store, co
     raise Refused(f"There is nothing to retry: {reason}.", code="nothing_to_retry")
 
 
+def no_retry(op: Operation, store: Store) -> str:
+    """Why staff cannot take up this very operation again; empty when they can."""
+    return "it is under way" if op.state is State.RUNNING and not op.error_code else store.no_retry(op.id)
+
+
+def no_cancel(op: Operation) -> str:
+    """Why staff cannot cancel this operation; empty when they can."""
+    if op.state not in (State.WAITING, State.RUNNING, State.STAFF):
+        return "it has ended"
+    return "it stops at its next step already" if op.stop else ""
+
+
+def act_on(verb: str, key: str, caller: Caller, store: Store) -> Operation:
+    """`retry` or `cancel` one operation, old ones too. Raises NotFound for another installation's."""
+    with store.write():
+        op, _ = operation_for(key, caller.whmcs, store)
+        reason = no_retry(op, store) if verb == "retry" else no_cancel(op)
+        if reason:
+            raise Refused(f"This operation cannot be {'retried' if verb == 'retry' else 'cancelled'}: {reason}.", code=f"no_{verb}")
+        if verb == "retry":
+            store.retry(op.id)
+        else:
+            store.ask_cancel(op.id)
+    return op
+
+
+def operation_for(key: str, whmcs: str, store: Store) -> tuple[Operation, Service]:
+    """An operation of this installation with its service. Raises NotFound."""
+    try:
+        op = store.operation(key)
+        service = store.service(op.service)
+    except KeyError:
+        service = None
+    if service is None or service.whmcs != whmcs:
+        raise NotFound("There is no such operation.", code="unknown_operation")
+    return op, service
+
+
 def _customer(verb: str, service: Service, caller: Caller, store: Store) -> Answer:
     current = store.current_operation(service.id)
     if verb == "hard_stop" and current and current.kind in ("stop", "reboot") and service.desired is Desired.ACTIVE:

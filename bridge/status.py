@@ -36,7 +36,7 @@ def view(service: Service, store: Store) -> dict[str, Any]:
     current = store.current_operation(service.id)
     found: dict[str, Any] = {
         "service": service.service_id, "desired": service.desired.value, "provisioned": service.provisioned,
-        "status": "unknown", "trouble": bool(health["error"]),
+        "status": "unknown", "trouble": bool(health["error"]), "maintenance": health["maintenance"],
     }
     if service.desired is Desired.SUSPENDED:
         found["status"] = "suspended"

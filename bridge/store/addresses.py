@@ -78,3 +78,19 @@ class Addresses(Core):
 
     def taken_addresses(self) -> list[Row]:
         return self.rows("SELECT address, pool, service, free_at FROM addresses")
+
+    def pool_counts(self) -> dict[str, Row]:
+        """For each pool: how many are `taken`, how many are `cooling` down, and when the `next` of these is free."""
+        found = self.rows(
+            "SELECT pool, count(service) AS taken, sum(service IS NULL AND free_at > ?) AS cooling,"
+            " min(CASE WHEN service IS NULL AND free_at > ? THEN free_at END) AS next FROM addresses GROUP BY pool",
+            self.clock.now(), self.clock.now(),
+        )
+        return {r["pool"]: r for r in found}
+
+    def cooling(self, pool: str, limit: int = 20) -> list[Row]:
+        """(address, free_at) of those that nobody may have yet, the soonest first."""
+        return self.rows(
+            "SELECT address, free_at FROM addresses WHERE pool = ? AND service IS NULL AND free_at > ? ORDER BY free_at, address LIMIT ?",
+            pool, self.clock.now(), limit,
+        )

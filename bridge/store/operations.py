@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from bridge.errors import LeaseLost
@@ -20,6 +21,26 @@ WANTS = {  # what must still be ordered for an old operation to make sense
     "create": "active", "suspend": "suspended", "unsuspend": "active", "terminate": "terminated", "redeploy": "active", "start": "active",
     "stop": "active", "reboot": "active", "hard_stop": "active", "change_password": "active",
 }
+
+
+# what nothing newer has put right, and what does not go on as it should
+ATTENTION = (
+    "(o.state = 'waiting_for_staff' OR (o.state = 'running' AND o.error_code <> '') OR (o.state = 'failed' AND NOT EXISTS ("
+    "SELECT 1 FROM operations n WHERE n.service = o.service AND n.rowid > o.rowid AND n.state IN ('done', 'running', 'waiting'))))"
+)
+
+
+def _listed(whmcs: str, states: tuple[str, ...], server: str, service_id: int | None, attention: bool) -> tuple[str, list[Any]]:
+    where, args = ["s.whmcs = ?"], [whmcs]  # type: tuple[list[str], list[Any]]
+    if states:
+        where, args = [*where, f"o.state IN ({', '.join('?' * len(states))})"], [*args, *states]
+    if server:
+        where, args = [*where, "s.server = ?"], [*args, server]
+    if service_id is not None:
+        where, args = [*where, "s.service_id = ?"], [*args, service_id]
+    if attention:
+        where.append(ATTENTION)
+    return " AND ".join(where), args
 
 
 def operation_of(row: Row) -> Operation:
@@ -67,33 +88,38 @@ class Operations(Core):
             " WHERE id = ? AND state IN ('running', 'waiting_for_staff')", how, self.clock.now(), key,
         )
 
-    def retry(self, key: str) -> str:
-        """Go on with a failed, cancelled or stuck operation; empty, or the reason why not. What newer orders have
-        overtaken stays as it is: an old create must not come back to life after a terminate."""
-        now = self.clock.now()
-        with self.write():
-            row = self.row(
-                "SELECT o.rowid AS number, o.service, o.kind, o.state, o.stop, s.desired FROM operations o JOIN services s ON s.id = o.service"
-                " WHERE o.id = ?", key,
-            )
-            if row is None or row["state"] not in ("failed", "cancelled", "waiting_for_staff", "running"):
-                return f"it is {row['state'] if row else 'unknown'}"
-            if row["stop"] == State.SUPERSEDED:
-                return "a newer order takes its place"
-            current = self.current_operation(row["service"])
-            if current and current.id != key:
-                return f"another operation of the service runs ({current.kind})"
-            if row["kind"] in WANTS and row["desired"] != WANTS[row["kind"]]:
-                return f"the service is ordered to be {row['desired']}"
-            newer = self.rows("SELECT kind FROM operations WHERE service = ? AND rowid > ? AND state <> 'cancelled'", row["service"], row["number"])
-            if any(n["kind"] in BILLING or row["kind"] not in BILLING for n in newer):
-                return f"a newer operation has taken its place ({newer[-1]['kind']})"
-            self.change(
-                "UPDATE operations SET state = 'running', due_at = ?, stop = '', attempt = 0, error_code = '', started_at = NULL,"
-                " error_text = '', next_action = '', ended_at = NULL, noticed = 0, data = json_remove(data, '$.failing_since') WHERE id = ?",
-                now, key,
-            )
+    def no_retry(self, key: str) -> str:
+        """Why an operation cannot go on; empty when it can. What newer orders have overtaken stays as it is: an old create must
+        not come back to life after a terminate."""
+        row = self.row(
+            "SELECT o.rowid AS number, o.service, o.kind, o.state, o.stop, s.desired FROM operations o JOIN services s ON s.id = o.service"
+            " WHERE o.id = ?", key,
+        )
+        if row is None or row["state"] not in ("failed", "cancelled", "waiting_for_staff", "running"):
+            return f"it is {row['state'] if row else 'unknown'}"
+        if row["stop"] == State.SUPERSEDED:
+            return "a newer order takes its place"
+        current = self.current_operation(row["service"])
+        if current and current.id != key:
+            return f"another operation of the service runs ({current.kind})"
+        if row["kind"] in WANTS and row["desired"] != WANTS[row["kind"]]:
+            return f"the service is ordered to be {row['desired']}"
+        newer = self.rows("SELECT kind FROM operations WHERE service = ? AND rowid > ? AND state <> 'cancelled'", row["service"], row["number"])
+        if any(n["kind"] in BILLING or row["kind"] not in BILLING for n in newer):
+            return f"a newer operation has taken its place ({newer[-1]['kind']})"
         return ""
+
+    def retry(self, key: str) -> str:
+        """Go on with a failed, cancelled or stuck operation; empty, or the reason why not."""
+        with self.write():
+            reason = self.no_retry(key)
+            if not reason:
+                self.change(
+                    "UPDATE operations SET state = 'running', due_at = ?, stop = '', attempt = 0, error_code = '', started_at = NULL,"
+                    " error_text = '', next_action = '', ended_at = NULL, noticed = 0, data = json_remove(data, '$.failing_since') WHERE id = ?",
+                    self.clock.now(), key,
+                )
+        return reason
 
     # -- claim ------------------------------------------------------------------------------------
     def claim(self, owner: str, lease: float, blocked: list[str]) -> Operation | None:
@@ -306,6 +332,39 @@ class Operations(Core):
         )
         return [operation_of(r) for r in found]
 
+    # -- lists for staff --------------------------------------------------------------------------
+    def operations_listed(
+        self, whmcs: str, states: tuple[str, ...] = (), server: str = "", service_id: int | None = None, attention: bool = False,
+        limit: int = 50, offset: int = 0,
+    ) -> list[tuple[Operation, Row]]:
+        """Newest first, of one installation: each with the row of its service (id, service_id, client_id, hostname, server, desired,
+        generation). `attention`: only what staff has to look at."""
+        where, args = _listed(whmcs, states, server, service_id, attention)
+        columns = ", ".join(f"o.{c.strip()}" for c in COLUMNS.split(","))
+        found = self.rows(
+            f"SELECT {columns}, s.service_id, s.client_id, s.hostname, s.server, s.desired, s.generation FROM operations o"
+            f" JOIN services s ON s.id = o.service WHERE {where} ORDER BY o.created_at DESC, o.rowid DESC LIMIT ? OFFSET ?",
+            *args, limit, offset,
+        )
+        extra = ("service_id", "client_id", "hostname", "server", "desired", "generation")
+        return [(operation_of({k: v for k, v in r.items() if k not in extra}), {k: r[k] for k in extra}) for r in found]
+
+    def count_operations(self, whmcs: str, states: tuple[str, ...] = (), attention: bool = False) -> int:
+        where, args = _listed(whmcs, states, "", None, attention)
+        row = self.row(f"SELECT count(*) AS n FROM operations o JOIN services s ON s.id = o.service WHERE {where}", *args) or {}
+        return int(row["n"])
+
+    def loads(self) -> dict[str, Row]:
+        """For each server, of all installations: operations `running` (begun), `waiting` (not begun) and for `staff`."""
+        found = self.rows(
+            "SELECT s.server, sum(o.state = 'running' AND o.started_at IS NOT NULL) AS running,"
+            " sum(o.state = 'waiting' OR (o.state = 'running' AND o.started_at IS NULL)) AS waiting,"
+            " sum(o.state = 'waiting_for_staff') AS staff"
+            " FROM operations o JOIN services s ON s.id = o.service"
+            " WHERE o.state IN ('running', 'waiting', 'waiting_for_staff') GROUP BY s.server"
+        )
+        return {r["server"]: r for r in found}
+
     # -- steps ------------------------------------------------------------------------------------
     def step_started(self, key: str, position: int, name: str) -> None:
         with self.write():
@@ -330,6 +389,13 @@ class Operations(Core):
 
     def steps(self, key: str) -> list[Row]:
         return self.rows("SELECT * FROM steps WHERE operation = ? ORDER BY id", key)
+
+    def steps_of(self, keys: Sequence[str]) -> dict[str, list[Row]]:
+        """The steps of many operations in one query."""
+        found: dict[str, list[Row]] = {k: [] for k in keys}
+        for row in self.rows(f"SELECT * FROM steps WHERE operation IN ({', '.join('?' * len(keys))}) ORDER BY id", *keys):
+            found[row["operation"]].append(row)
+        return found
 
     def past_durations(self, kind: str, limit: int = 20) -> list[float]:
         found = self.rows(

@@ -68,6 +68,13 @@ class Outbox(Core):
             "UPDATE outbox SET held = 0, sent_at = ?, payload = '', error = 'dropped' WHERE id = ? AND held = 1 AND sent_at IS NULL", now, key
         ))
 
+    def undelivered(self, whmcs: str) -> Row:
+        """`n` events that WHMCS has not taken at the first try, the `oldest` of them and the last `error`."""
+        return self.row(
+            "SELECT count(*) AS n, min(created_at) AS oldest, max(error) AS error FROM outbox"
+            " WHERE sent_at IS NULL AND error <> '' AND whmcs = ?", whmcs,
+        ) or {}
+
     def use_nonce(self, key_id: str, nonce: str) -> bool:
         """Remember a nonce; false when it was seen before."""
         return bool(self.change(

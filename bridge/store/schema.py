@@ -88,6 +88,8 @@ ALTER TABLE outbox ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX services_server ON services (server, desired, vm_id);
 CREATE INDEX services_seen ON services (server, seen_at) WHERE desired <> 'terminated';
 CREATE INDEX operations_ended ON operations (ended_at);
+CREATE INDEX operations_created ON operations (created_at);
+CREATE INDEX operations_state ON operations (state, created_at);
 CREATE TABLE findings (
   id INTEGER PRIMARY KEY, server TEXT NOT NULL, service INTEGER REFERENCES services (id), kind TEXT NOT NULL, subject TEXT NOT NULL,
   text TEXT NOT NULL, fix TEXT NOT NULL DEFAULT '', data TEXT NOT NULL DEFAULT '{}', found_at REAL NOT NULL, seen_at REAL NOT NULL,

@@ -72,6 +72,11 @@ class Services(Core):
             " FROM services s WHERE s.server = ? AND s.whmcs = ? AND s.desired <> 'terminated' ORDER BY s.service_id", server, whmcs,
         )
 
+    def service_counts(self) -> dict[str, int]:
+        """Services of each server that are not terminated, of all installations."""
+        found = self.rows("SELECT server, count(*) AS n FROM services WHERE desired <> 'terminated' GROUP BY server")
+        return {r["server"]: int(r["n"]) for r in found}
+
     def add_service(self, package: Package, **values: Any) -> Service:
         now = self.clock.now()
         row = {

@@ -14,6 +14,7 @@
     field("state").className = "vmb-state vmb-" + v.status;
     field("word").textContent = words[v.status] || v.status;
     field("uptime").textContent = v.uptime ? "up " + span(v.uptime) : "";
+    field("maintenance").hidden = !v.maintenance; field("maintenance").textContent = v.maintenance;
     if (v.cpu !== undefined) { field("cpu").textContent = v.cpu; meter("cpu", v.cpu); }
     if (v.maxmem) { field("mem").textContent = size(v.mem); meter("mem", 100 * v.mem / v.maxmem); }
     asOf = v.as_of || 0;

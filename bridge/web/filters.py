@@ -34,5 +34,18 @@ def span(seconds: float) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
+def ago(seconds: float) -> str:
+    """Seconds -> `2 min ago`, one unit."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit} ago"
+    return f"{int(seconds)} s ago" if seconds >= 5 else "just now"
+
+
+def took(seconds: float) -> str:
+    """Seconds -> `0.4 s` for what is short, else as `span`."""
+    return f"{seconds:.1f} s" if seconds < 60 else span(seconds)
+
+
 def moment(epoch: float | None) -> str:
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if epoch else ""

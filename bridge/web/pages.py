@@ -5,16 +5,17 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from flask import Blueprint, Response, g, jsonify, render_template, request
+from flask import Blueprint, Response, jsonify, render_template, request
 
-from bridge import findings, orders, recipes, services, status
+from bridge import findings, orders, recipes, services, status, upgrades
 from bridge.errors import BadRequest, NotFound, Refused, VmbridgeError
-from bridge.model import POWER, Capability, Desired, Operation, Service
+from bridge.model import LIMITS, POWER, Capability, Desired, Operation, Service
 from bridge.permissions import usable
 from bridge.web.actions import caller, params
 from bridge.web.auth import body, context, guard, service_for, signed
 
 routes = Blueprint("pages", __name__, template_folder="../templates")
+LOGGED, LOGGED_STEPS = 50, 600  # operations of the service tab, and steps of them all: the shim takes 1 MiB
 SENTENCES = {"failed": "This did not work. Our staff has been told.", "waiting_for_staff": "A member of our staff has to act first.",
              "cancelled": "This was cancelled.", "superseded": "A newer order took its place."}
 
@@ -109,12 +110,17 @@ def admin(service_id: int) -> Response:
     """The staff's service tab: facts and the operation log; no forms, they would sit in WHMCS's own."""
     at = context()
     service = service_for(service_id)
-    operations = [
-        services.operation_view(op, service, at.store) for op in at.store.operations_of(service.id, 20)
-    ]
+    found = at.store.operations_of(service.id, LOGGED)
+    steps, room = at.store.steps_of([op.id for op in found]), LOGGED_STEPS
+    operations = []
+    for op in found:
+        shown = steps[op.id][-room:] if room > 0 else []
+        room -= len(shown)
+        operations.append({"op": op, "steps": shown, "left_out": len(steps[op.id]) - len(shown), "warnings": op.data.get("warnings", [])})
     html = render_template(
-        "admin.html", service=service, now=status.view(service, at.store), operations=operations, clock=at.clock,
-        networks=orders.networks_of(service.id, at.store, at.config), whmcs=g.whmcs,
-        findings=at.store.findings(service.id), fixable=findings.fixable,
+        "admin.html", service=service, live=status.view(service, at.store), operations=operations, now=at.clock.now(),
+        rows=upgrades.rows_of(service, at.drivers[service.server], at.store, at.config), seen_at=at.store.seen(service.id)[1],
+        labels=upgrades.LABELS, limits=LIMITS, amount=upgrades.amount, networks=orders.networks_of(service.id, at.store, at.config),
+        findings=at.store.findings(service.id), fixable=findings.fixable, health=at.store.health(service.server),
     )
     return jsonify({"html": html, "redirect": "", "title": "vmbridge"})

@@ -104,10 +104,47 @@ function admin_page()
     }
     $fields = '';
     foreach (vmbridge_AdminServicesTabFields(params($id)) as $label => $html) {
-        $fields .= '<h3>' . htmlspecialchars($label) . '</h3>' . $html;
+        $fields .= '<tr><td class="fieldlabel">' . htmlspecialchars($label) . '</td><td class="fieldarea">' . $html . '</td></tr>';
     }
-    frame('Service ' . $id, ($message ? '<div class="alert alert-info">' . $message . '</div>' : '')
-        . '<form method="post" action="/admin/service.php?id=' . $id . '">' . $buttons . $fields . '</form>');
+    admin_frame('Service ' . $id, ($message ? '<div class="alert alert-info">' . $message . '</div>' : '')
+        . '<form method="post" action="/admin/service.php?id=' . $id . '"><p>' . $buttons . '</p><table class="form">' . $fields . '</table></form>');
+}
+
+/** addonmodules.php: output is buffered as WHMCS does; what was typed arrives with entities. */
+function addon_page()
+{
+    define('ADMINAREA', true);
+    $_SESSION['adminid'] = ($_GET['as'] ?? '') === 'nobody' ? 0 : 1;
+    foreach ([&$_GET, &$_POST] as &$values) {
+        array_walk_recursive($values, function (&$value) {
+            $value = htmlspecialchars($value, ENT_QUOTES, 'UTF-8');
+        });
+    }
+    unset($values);
+    if (isset($_GET['both'])) {
+        load_module(); // WHMCS may have loaded the server module in the same request
+    }
+    require_once __DIR__ . '/../../whmcs-shim/modules/addons/vmbridge/vmbridge.php';
+    ob_start();
+    vmbridge_output(['modulelink' => 'addonmodules.php?module=vmbridge', 'version' => vmbridge_config()['version'], '_lang' => []]);
+    $html = ob_get_clean();
+    unset($_SESSION['adminid']);
+    admin_frame('vmbridge', $html);
+}
+
+/** As wide and as dense as WHMCS's admin area (Bootstrap 3); it follows the system's dark side only when asked to. */
+function admin_frame($title, $html)
+{
+    $css = is_file(__DIR__ . '/../../node_modules/bootstrap3/dist/css/bootstrap.min.css')
+        ? '<link rel="stylesheet" href="/assets/bootstrap3/dist/css/bootstrap.min.css">' : '';
+    $dark = isset($_GET['dark']) ? ':root{color-scheme:dark}body{background:#15181c!important;color:#e6e8ea!important}.contentarea{background:#1e2228!important}'
+        . 'table.form td.fieldlabel,table.form td.fieldarea{background:#1e2228!important}' : '';
+    echo '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        . '<link rel="icon" href="data:,"><title>' . htmlspecialchars($title) . '</title>' . $css
+        . '<style>body{background:#f0f2f4;margin:0;font-family:"Open Sans",system-ui,sans-serif;font-size:13px;color:#333}'
+        . '.contentarea{background:#fff;margin:16px;padding:16px 20px;border-radius:4px}.contentarea h1{font-size:22px;margin:0 0 16px;font-weight:400}'
+        . 'table.form{width:100%}table.form td.fieldlabel{width:110px;text-align:right;padding:6px 10px;background:#f5f5f5;vertical-align:top}table.form td.fieldarea{padding:6px 10px}'
+        . $dark . '</style></head><body><div class="contentarea"><h1>' . htmlspecialchars($title) . '</h1>' . $html . '</div></body></html>';
 }
 
 function frame($title, $html)

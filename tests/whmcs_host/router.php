@@ -43,6 +43,10 @@ if ($path === '/health') {
     client_area();
 } elseif ($path === '/admin/service.php') {
     admin_page();
+} elseif ($path === '/admin/clientsservices.php') {
+    header('Location: /admin/service.php?id=' . (int) ($_GET['id'] ?? 0), true, 303);
+} elseif ($path === '/admin/addonmodules.php') {
+    addon_page();
 } elseif (preg_match('#^/assets/([\w./@-]+)$#', $path, $m) && strpos($m[1], '..') === false && is_file(__DIR__ . '/../../node_modules/' . $m[1])) {
     header('Content-Type: ' . (substr($m[1], -4) === '.css' ? 'text/css' : 'application/octet-stream'));
     readfile(__DIR__ . '/../../node_modules/' . $m[1]);

@@ -5,28 +5,38 @@
 namespace WHMCS\Database {
     class Capsule
     {
-        private $table;
-        private $column = 'id';
-        private $id = 0;
+        private $rows = [];
 
         public static function table($name)
         {
             $made = new self();
-            $made->table = $name;
+            foreach (\host_rows($name) as $id => $row) {
+                $made->rows[] = $row + ['id' => $id];
+            }
             return $made;
         }
 
         public function where($column, $value)
         {
-            $this->column = $column;
-            $this->id = $value;
+            $this->rows = array_values(array_filter($this->rows, function ($row) use ($column, $value) {
+                return (string) ($row[$column] ?? '') === (string) $value;
+            }));
             return $this;
         }
 
-        public function value($column)
+        public function orderBy($column)
         {
-            $row = $this->first();
-            return $row === null ? null : ($row->$column ?? null);
+            usort($this->rows, function ($a, $b) use ($column) {
+                return $a[$column] <=> $b[$column];
+            });
+            return $this;
+        }
+
+        public function get()
+        {
+            return new \ArrayObject(array_map(function ($row) {
+                return (object) $row;
+            }, $this->rows)); // WHMCS gives a Collection: iterable, no array
         }
 
         public function first()
@@ -34,16 +44,9 @@ namespace WHMCS\Database {
             return $this->get()[0] ?? null;
         }
 
-        public function get()
+        public function value($column)
         {
-            $found = [];
-            foreach (\host_rows($this->table) as $id => $row) {
-                $row += ['id' => $id];
-                if ((string) ($row[$this->column] ?? '') === (string) $this->id) {
-                    $found[] = (object) $row;
-                }
-            }
-            return $found;
+            return $this->rows[0][$column] ?? null;
         }
     }
 }
@@ -130,10 +133,12 @@ namespace {
             $rows['tblhosting'][$id] = ['id' => $id, 'userid' => $service['userid'], 'server' => 1, 'domainstatus' => $service['status'],
                 'domain' => $service['domain'], 'packageid' => $service['pid'], 'password' => strrev($service['password'])];
         }
-        $s = host()['server'];
-        $rows['tblservers'][1] = ['id' => 1, 'name' => 'vmbridge', 'type' => 'vmbridge', 'hostname' => $s['hostname'], 'ipaddress' => '', 'port' => $s['port'],
-            'secure' => $s['secure'] ? 'on' : '', 'username' => $s['username'], 'password' => strrev($s['password']), 'accesshash' => $s['accesshash'],
-            'disabled' => 0];
+        $rows['tbladmins'][1] = ['username' => 'grace'];
+        foreach (array_merge([host()['server']], host()['servers'] ?? []) as $i => $s) { // `servers` of host.json are further records
+            $rows['tblservers'][$i + 1] = ['id' => $i + 1, 'name' => 'Bridge ' . ($i + 1), 'type' => $s['type'] ?? 'vmbridge', 'hostname' => $s['hostname'],
+                'ipaddress' => '', 'port' => $s['port'], 'secure' => $s['secure'] ? 'on' : '', 'username' => $s['username'],
+                'password' => strrev($s['password']), 'accesshash' => $s['accesshash'], 'disabled' => $s['disabled'] ?? 0];
+        }
         return $rows[$table] ?? [];
     }
 
@@ -187,6 +192,15 @@ namespace {
     function generate_token($kind = 'form')
     {
         return 'token-' . substr(hash('sha256', session_id()), 0, 20);
+    }
+
+    function check_token($namespace = 'WHMCS.default')
+    {
+        if (!hash_equals(generate_token('plain'), (string) ($_POST['token'] ?? ''))) {
+            http_response_code(403);
+            echo 'Invalid token';
+            exit;
+        }
     }
 
     function load_module()

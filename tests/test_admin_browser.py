@@ -1,0 +1,90 @@
+"""The staff's pages in real Chromium: a form by click, nothing sideways, and colours that follow the admin theme."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+from tests.system import System
+from tests.test_addon import PAGES, url
+from tests.test_browser import QUIET, until
+from tests.test_shim import settled
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with System(tmp_path_factory.mktemp("system"), speed=0.05) as s:
+        s.order(1, domain="a-very-long-name-of-a-server-that-does-not-want-to-wrap-anywhere.department.example.com")
+        settled(s, 1)
+        yield s
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    options = ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for word in (*QUIET, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1200,1000"):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    yield chrome
+    chrome.quit()
+
+
+def test_maintenance_by_click(system: System, browser: Chrome) -> None:
+    browser.get(url(system, "servers"))
+    browser.find_element(By.NAME, "text").send_keys("Back at six")
+    browser.find_element(By.XPATH, "//button[text()='Start maintenance']").click()
+    until(browser, lambda b: "Maintenance is on: new operations wait." in b.page_source)
+    assert "Back at six" in browser.find_element(By.ID, "server-pve1").text
+    browser.get(system.page(1))
+    assert browser.find_element(By.CSS_SELECTOR, "[data-field=maintenance]").text == "Back at six"
+    browser.get(url(system, "servers"))
+    browser.find_element(By.XPATH, "//button[text()='End maintenance']").click()
+    until(browser, lambda b: "Maintenance is off" in b.page_source)
+    browser.get(system.page(1))
+    assert not browser.find_element(By.CSS_SELECTOR, "[data-field=maintenance]").is_displayed()
+
+
+def test_redeploy_by_click_shows_its_steps(system: System, browser: Chrome) -> None:
+    browser.get(url(system, "service", "&id=1"))
+    browser.find_element(By.NAME, "typed").send_keys("1")
+    browser.find_element(By.XPATH, "//button[text()='Redeploy']").click()
+    until(browser, lambda b: "page=operation" in b.current_url)
+    assert "redeploy" in browser.find_element(By.CSS_SELECTOR, ".vmb-staff h3").text
+    settled(system, 1)
+    browser.refresh()
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".vmb-staff tbody tr")) >= 6
+
+
+@pytest.mark.parametrize("width", [360, 800, 1200])
+def test_nothing_scrolls_sideways(system: System, browser: Chrome, width: int) -> None:
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
+    pages = [url(system, p) for p in PAGES] + [url(system, "service", "&id=1"), url(system, "operation", f"&id={system.operation(1)['id']}")]
+    if width > 500:
+        pages.append(f"http://127.0.0.1:{system.host}/admin/service.php?id=1")
+    for page in pages:
+        browser.get(page)
+        for details in browser.find_elements(By.CSS_SELECTOR, "details summary"):
+            details.click()
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width, page
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_colours_follow_the_theme_not_the_system(system: System, browser: Chrome) -> None:
+    """WHMCS's admin theme is light whatever the system wishes; where a theme is dark, so are we."""
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    found = {}
+    for dark in ("", "&dark=1"):
+        browser.get(url(system, "operations", dark))
+        found[dark] = browser.find_element(By.CSS_SELECTOR, ".vmb-op-done").value_of_css_property("color")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert found == {"": "rgba(26, 127, 55, 1)", "&dark=1": "rgba(63, 185, 80, 1)"}
+
+
+def test_the_log_is_quiet(browser: Chrome) -> None:
+    assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []  # type: ignore[no-untyped-call]
