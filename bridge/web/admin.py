@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, render_template, request
 
-from bridge import addresses, servers, services
+from bridge import addresses, findings, servers, services
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused, RequestError
 from bridge.model import Desired, Operation, Service, State
 from bridge.services import Caller
@@ -23,7 +23,8 @@ FILTERS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 SAID = {
     "retry": "It goes on.", "cancel": "It stops at its next step.", "converge": "The configuration is being checked.",
-    "redeploy": "The server is being set up anew.", "dismiss": "The finding is out of sight until it ends.",
+    "redeploy": "The server is being set up anew.", "dismiss": "The finding is out of sight until it ends.", 
+    "fix": "It is being mended; the operation tells how far it is.",
     "maintenance_on": "Maintenance is on: new operations wait.", "maintenance_off": "Maintenance is off: what waited goes on.",
 }
 
@@ -79,7 +80,7 @@ def html(page: str, failure: str = "") -> str:
         raise NotFound("There is no such page.", code="unknown_page")
     at = context()
     return render_template(
-        f"admin_{page}.html", page=page, pages=PAGES, failure=failure, said=SAID.get(asked("said"), ""), now=at.clock.now(),
+        f"admin_{page}.html", page=page, pages=PAGES, failure=failure, said=SAID.get(asked("said"), ""), now=at.clock.now(), fixable=findings.fixable,
         attention_count=at.store.count_operations(g.whmcs, attention=True), **RENDER[page](),
     )
 
@@ -100,14 +101,14 @@ def _listed(op: Operation, row: dict[str, Any]) -> dict[str, Any]:
 
 def _overview() -> dict[str, Any]:
     at = context()
-    views, pools, findings = servers.views(at.store, at.config), addresses.uses(at.store, at.config), _findings()
+    views, pools, found = servers.views(at.store, at.config), addresses.uses(at.store, at.config), _findings()
     attention = at.store.operations_listed(g.whmcs, attention=True, limit=BRIEF)
     counts = {s: at.store.count_operations(g.whmcs, states=(s,)) for s in ("running", "waiting", "waiting_for_staff")}
     return {
         "operations": [_listed(*row) for row in attention], "servers": views, "counts": counts,
         "pools": pools, "full": [p for p in pools if p.percent >= servers.FULL_AT],
         "risky": [v for v in views if v.at_risk], "maintenance": [v for v in views if v.maintenance],
-        "findings": findings[:BRIEF], "finding_count": len(findings), "undelivered": at.store.undelivered(g.whmcs),
+        "findings": found[:BRIEF], "finding_count": len(found), "undelivered": at.store.undelivered(g.whmcs),
     }
 
 
@@ -202,6 +203,15 @@ def _dismiss(form: dict[str, str], who: Caller) -> str:
     return "page=findings&said=dismiss"
 
 
+def _fix(form: dict[str, str], who: Caller) -> str:
+    """Only after the server has proven what it is about; a finding of another installation's service is not there."""
+    at, key = context(), number(form.get("finding", ""))
+    if key not in {f["id"] for f in _findings()}:
+        raise Refused("This finding has ended already.", code="finding_ended")
+    findings.fix(key, who.actor, at.store, at.config, at.drivers)
+    return "page=findings&said=fix"
+
+
 def _maintenance(form: dict[str, str], who: Caller) -> str:
     at, on = context(), form.get("switch") == "on"
     servers.set_maintenance(form.get("server", ""), on, form.get("text", ""), at.store, at.config)
@@ -209,5 +219,5 @@ def _maintenance(form: dict[str, str], who: Caller) -> str:
 
 
 ACTIONS: dict[str, Callable[[dict[str, str], Caller], str]] = {
-    "retry": _act, "cancel": _act, "redeploy": _redeploy, "converge": _converge, "dismiss": _dismiss, "maintenance": _maintenance,
+    "retry": _act, "cancel": _act, "redeploy": _redeploy, "converge": _converge, "dismiss": _dismiss, "fix": _fix, "maintenance": _maintenance,
 }
