@@ -255,8 +255,8 @@ def day_of_sweeps() -> None:
             world.clock.time += 60
             findings.sweep_state("pve1", driver, world.store)
             with world.store.write():  # as the worker's refresh would keep it; its calls are not the sweeps'
+                world.store.change("UPDATE vm_status SET seen_at = ? WHERE seen_at = (SELECT refreshed_at FROM server_health)", world.clock.time)
                 world.store.change("UPDATE server_health SET refreshed_at = ?", world.clock.time)
-                world.store.change("UPDATE vm_status SET seen_at = ?", world.clock.time)
             findings.sweep_contents("pve1", driver, world.store, world.config)
     per: dict[str, int] = {}
     for _, _, path, _ in calls:
