@@ -9,7 +9,8 @@
   function meter(name, percent) { var m = root.querySelector('[data-meter="' + name + '"]'); m.style.width = Math.min(100, percent) + "%"; m.className = percent >= 95 ? "vmb-full" : percent >= 80 ? "vmb-high" : ""; }
   function show(v) {
     var key = v.status + "/" + (v.operation ? v.operation.id + v.operation.step + v.operation.state + v.operation.failing : "");
-    if (last !== null && key !== last && (open || v.operation)) { location.replace(url); return; }
+    var ended = last === null && open && open.classList.contains("vmb-busy") && !v.operation; // before the first look already
+    if (ended || (last !== null && key !== last && (open || v.operation))) { location.replace(url); return; }
     last = key;
     field("state").className = "vmb-state vmb-" + v.status;
     field("word").textContent = words[v.status] || v.status;
