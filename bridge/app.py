@@ -5,18 +5,19 @@ from __future__ import annotations
 from flask import Flask
 
 from bridge.context import Context
-from bridge.web import actions, admin, errors, filters, pages, servers, status
+from bridge.web import actions, admin, errors, filters, language, pages, servers, service_tab, status
 from bridge.web.auth import Guard
 
 
 def create_app(context: Context) -> Flask:
     app = Flask(__name__)
-    app.jinja_options = {**app.jinja_options, "finalize": filters.inert}
+    app.jinja_options = {**app.jinja_options, "finalize": filters.inert, "extensions": ["jinja2.ext.i18n"]}
     app.config["MAX_CONTENT_LENGTH"] = 256 * 1024
     app.extensions["vmbridge"] = context
     app.extensions["vmbridge_guard"] = Guard(context)
     errors.install(app)
-    app.jinja_env.filters |= {"size": filters.size, "span": filters.span, "moment": filters.moment, "ago": filters.ago, "took": filters.took}
-    for blueprint in (actions.routes, servers.routes, pages.routes, status.routes, admin.routes):
+    app.jinja_env.filters |= {f.__name__: f for f in filters.FILTERS}
+    app.jinja_env.install_gettext_callables(language.translate, language.translate_many, newstyle=True)  # type: ignore[attr-defined]
+    for blueprint in (actions.routes, servers.routes, pages.routes, service_tab.routes, status.routes, admin.routes):
         app.register_blueprint(blueprint)
     return app

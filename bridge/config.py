@@ -70,6 +70,7 @@ class WebSchema(Strict):
     public_url = fields.Str(load_default="", validate=lambda v: v == "" or bool(URL(v)))
     workers = fields.Int(load_default=2, validate=validate.Range(1, 32))
     threads = fields.Int(load_default=32, validate=validate.Range(1, 256))
+    costly_per_hour = fields.Int(load_default=6, validate=validate.Range(1, 1000))
 
 
 class ConsoleSchema(Strict):

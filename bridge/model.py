@@ -96,6 +96,9 @@ class Package:
     extra_ipv4: int = 0
     extra_ipv6: int = 0
     location: str = ""  # a node or the provider's place; empty = chosen by room
+    backups: int = 0  # how many may be kept
+    snapshots: int = 0
+    snapshot_lifetime_h: int = 0  # 0 = they stay
     templates: tuple[str, ...] = ()  # what the customer may reinstall from
     ssh_keys: str = ""  # one public key per line, from the plan and the customer
     permissions: dict[str, str] = field(default_factory=dict)
@@ -205,6 +208,28 @@ class Leftover:
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """One snapshot as the back end lists it; `taken_at` in epoch seconds, `complete` false while it is made or removed."""
+
+    name: str
+    taken_at: float
+    description: str = ""
+    with_memory: bool = False
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One archive as the back end lists it; `size` in bytes, `mark` is what we wrote beside it."""
+
+    archive: str
+    made_at: float
+    size: int
+    mark: str = ""
+    protected: bool = False
+
+
+@dataclass(frozen=True)
 class Seen:
     """The configuration as the back end holds it, in its own words; `pending` are package words that wait for a restart."""
 
@@ -281,6 +306,7 @@ class Converged:
     more: bool = False
     missing_disk: bool = False
     seen: Seen | None = None
+    memory: dict[str, Any] = field(default_factory=dict)  # what the caller keeps for the next call
 
 
 class VmStatus(NamedTuple):

@@ -18,11 +18,13 @@ POSITIONS = {
     12: "snapshot quota", 13: "snapshot lifetime h", 14: "reverse-DNS ticket department",
     **{15 + i: f"permission {name}" for i, name in enumerate(PERMISSIONS)}, 24: "option 24",
 }
-WORDS = {2: "location", 4: "cores", 5: "ram_gib", 6: "disk_gib", 7: "additional_disk_gib", 8: "rate_mbit", 9: "extra_ipv4", 10: "extra_ipv6"}
-UNBUILT = {11: "backups", 12: "snapshots", 13: "snapshot_lifetime_h", 14: "rdns_department", 24: "option 24"}
+WORDS = {2: "location", 4: "cores", 5: "ram_gib", 6: "disk_gib", 7: "additional_disk_gib", 8: "rate_mbit", 9: "extra_ipv4", 10: "extra_ipv6",
+         11: "backups", 12: "snapshots", 13: "snapshot_lifetime_h"}
+UNBUILT = {14: "rdns_department", 24: "option 24"}
 RANGES: dict[str, tuple[int, int]] = {
     "cores": (1, 512), "ram_gib": (1, 16384), "disk_gib": (1, 65536), "additional_disk_gib": (0, 65536), "rate_mbit": (0, 1_000_000),
-    "extra_ipv4": (0, 256), "extra_ipv6": (0, 256), **dict.fromkeys(LIMITS, (0, 1_000_000)),
+    "extra_ipv4": (0, 256), "extra_ipv6": (0, 256), "backups": (0, 1000), "snapshots": (0, 100),
+    "snapshot_lifetime_h": (0, 87600), **dict.fromkeys(LIMITS, (0, 1_000_000)),
 }
 
 
@@ -123,7 +125,8 @@ def _numbers(values: dict[str, tuple[str, str]], plan: Plan) -> dict[str, Any]:
         raise NotBuilt(f"A server of plan {plan.name!r} cannot have this: {', '.join(foreign)}. Leave it blank or 0.", code="not_built")
     ram = ordered.pop("ram_gib", None)
     merged = {**known, **ordered}
-    fields = ("cores", "disk_gib", "rate_mbit", "additional_disk_gib", "extra_ipv4", "extra_ipv6")
+    fields = ("cores", "disk_gib", "rate_mbit", "additional_disk_gib", "extra_ipv4", "extra_ipv6", "backups", "snapshots",
+              "snapshot_lifetime_h")
     return {
         **{f: int(merged.get(f, 0)) for f in fields}, "ram_mib": int(ram * 1024) if ram else merged["ram_mib"],
         "limits": {w: int(merged[w]) for w in LIMITS if merged.get(w)},

@@ -7,16 +7,24 @@ from bridge.model import Capability, Desired, Service
 ALWAYS = frozenset({Capability.OVERVIEW, Capability.POWER})
 
 
+def permitted(
+    service: Service, capability: Capability, allowed: frozenset[str] | tuple[str, ...], has: frozenset[Capability]
+) -> bool:
+    """Part of what was sold? Overview, power and the console's button always are, where the driver has them."""
+    if capability not in has:
+        return False
+    permission = service.package.permissions.get(capability.value, "plan")
+    return capability in ALWAYS or permission == "allow" or (permission == "plan" and capability.value in allowed)
+
+
 def usable(
     service: Service, capability: Capability, allowed: frozenset[str] | tuple[str, ...], has: frozenset[Capability], busy: str = ""
 ) -> str:
-    """Empty when it may be done; else why not. Overview and power are always part of the plan."""
+    """Empty when it may be done; else why not."""
     if capability not in has:
         return "This server does not offer it."
-    if capability not in ALWAYS:
-        permission = service.package.permissions.get(capability.value, "plan")
-        if permission == "deny" or (permission == "plan" and capability.value not in allowed):
-            return "Not part of your plan."
+    if not permitted(service, capability, allowed, has):
+        return "Not part of your plan."
     if service.desired is Desired.SUSPENDED:
         return "The service is suspended."
     if service.desired is Desired.TERMINATED:

@@ -354,13 +354,17 @@ def _free_for(service: Service, store: Store) -> None:
         raise Refused("The server is not set up yet.", code="not_ready")
 
 
+CUSTOMERS_OWN = ("not_running", "no_reaction", "backup_gone", "restore_failed", "backup_failed", "no_template")  # told in full to customers
 WORDS = {
     "create": "The server is being set up", "suspend": "The server is being suspended",
     "unsuspend": "The server is being switched on again", "terminate": "The server is being removed",
     "start": "The server is starting", "stop": "The server is stopping", "reboot": "The server is restarting",
     "hard_stop": "The server is being switched off", "converge": "The configuration is being checked",
     "change_package": "The package is being changed", "change_password": "The password is being changed",
-    "redeploy": "The server is being set up anew", "clean_up": "What the server left is being removed",
+    "redeploy": "The server is being set up anew", "take_snapshot": "A snapshot is being taken", "rollback": "The server goes back to a snapshot",
+    "delete_snapshot": "A snapshot is being removed", "take_backup": "A backup is being made", "scheduled_backup": "The scheduled backup is running",
+    "delete_backup": "A backup is being removed", "restore": "A backup is being restored", "reinstall": "The server is being reinstalled",
+    "reset_password": "A new password is being set", "clean_up": "What the server left is being removed",
 }
 
 

@@ -16,6 +16,7 @@ import drivers
 from bridge.clock import Clock
 from bridge.errors import Refused, VmbridgeError
 from bridge.model import (
+    Backup,
     Capability,
     Converged,
     Difference,
@@ -27,6 +28,7 @@ from bridge.model import (
     Placement,
     Planned,
     Seen,
+    Snapshot,
     TaskResult,
     Vm,
     VmRef,
@@ -114,6 +116,33 @@ class Driver:
 
     def destroy(self, ref: VmRef) -> str:
         """Remove the proven machine with its disks; returns the task, empty when it is already gone."""
+        raise NotImplementedError
+
+    # -- optional, by capability ------------------------------------------------------------------
+    def snapshots(self, ref: VmRef) -> list[Snapshot]:
+        """The machine's snapshots, ours and others', oldest first."""
+        raise NotImplementedError
+
+    def snapshot(self, ref: VmRef, verb: str, name: str, description: str = "", memory: bool = False) -> str:
+        """take, rollback or delete; returns the task. A take or delete that is done already returns an empty one."""
+        raise NotImplementedError
+
+    def backups(self, ref: VmRef) -> list[Backup]:
+        """The machine's archives, ours and others', oldest first. Raises when the storage cannot be read."""
+        raise NotImplementedError
+
+    def backup(self, ref: VmRef, verb: str, archive: str = "", mark: str = "") -> str:
+        """take (with `mark` beside it), restore or delete; returns the task, empty when there is nothing to do."""
+        raise NotImplementedError
+
+    def find_task(self, ref: VmRef, verb: str, since: float) -> str:
+        """A task of ours on this machine for `rollback`, `restore` or `take` (a backup) that began since; empty when there is
+        none. For calls whose reply was lost."""
+        raise NotImplementedError
+
+    def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
+        """The next thing to do for a fresh system from `order.package.template` in the machine that is off: again until neither
+        `task` nor `more`. `memory` is what the call before returned. Only with `allocate` a disk is made."""
         raise NotImplementedError
 
     # -- reading ----------------------------------------------------------------------------------

@@ -19,18 +19,20 @@ from sqlite_utils import Database
 from bridge.clock import Clock
 from bridge.store.addresses import Addresses
 from bridge.store.archive import Use, opens
+from bridge.store.backups import Backups
 from bridge.store.findings import Findings
 from bridge.store.operations import Operations
 from bridge.store.outbox import Outbox
 from bridge.store.retention import Retention
 from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
 from bridge.store.services import Services
+from bridge.store.snapshots import Snapshots
 from bridge.store.status import Statuses
 
 Row = dict[str, Any]
 
 
-class Store(Services, Operations, Addresses, Outbox, Statuses, Findings, Retention):
+class Store(Services, Operations, Addresses, Outbox, Statuses, Findings, Retention, Snapshots, Backups):
     """One database file. Open it once per process; use it from any thread."""
 
     def __init__(self, path: str | Path, secret_key: str, clock: Clock) -> None:

@@ -105,6 +105,23 @@ CREATE TABLE foreign_vms (server TEXT NOT NULL, vm_id TEXT NOT NULL, name TEXT N
   read_at REAL NOT NULL DEFAULT 0, turn_at REAL NOT NULL DEFAULT 0, PRIMARY KEY (server, vm_id)) WITHOUT ROWID;
 CREATE TABLE foreign_addresses (address TEXT NOT NULL, server TEXT NOT NULL, vm_id TEXT NOT NULL,
   PRIMARY KEY (address, server, vm_id)) WITHOUT ROWID;
+ALTER TABLE services ADD COLUMN mirrored_at REAL NOT NULL DEFAULT 0;
+CREATE TABLE snapshots (
+  service INTEGER NOT NULL REFERENCES services (id), name TEXT NOT NULL, description TEXT NOT NULL DEFAULT '', taken_at REAL NOT NULL,
+  expires_at REAL, with_memory INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL, foreign_one INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (service, name)) WITHOUT ROWID;
+CREATE INDEX snapshots_expire ON snapshots (expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE backups (
+  id INTEGER PRIMARY KEY, service INTEGER NOT NULL REFERENCES services (id), archive TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT '',
+  made_at REAL NOT NULL, size INTEGER NOT NULL DEFAULT 0, operation TEXT NOT NULL DEFAULT '', local_date TEXT NOT NULL DEFAULT '',
+  state TEXT NOT NULL, foreign_one INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX backups_service ON backups (service, made_at);
+CREATE UNIQUE INDEX backups_archive ON backups (service, archive) WHERE archive <> '';
+CREATE TABLE schedules (
+  service INTEGER PRIMARY KEY REFERENCES services (id), time_zone TEXT NOT NULL, days TEXT NOT NULL, next_due_at REAL,
+  last_date TEXT NOT NULL DEFAULT '');
+CREATE INDEX schedules_due ON schedules (next_due_at) WHERE next_due_at IS NOT NULL;
+CREATE INDEX services_mirrored ON services (server, mirrored_at) WHERE desired <> 'terminated';
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 

@@ -100,6 +100,10 @@ class Services(Core):
         names = ", ".join(f"{n} = ?" for n in values)
         self.change(f"UPDATE services SET {names} WHERE id = ?", *values.values(), key)
 
+    def change_template(self, key: int, template: str) -> None:
+        """What the customer chose to reinstall."""
+        self.change("UPDATE services SET package = json_set(package, '$.template', ?) WHERE id = ?", template, key)
+
     # -- what the back end was seen to have ---------------------------------------------------------
     def save_seen(self, key: int, config: dict[str, Any], pending: tuple[str, ...]) -> None:
         self.change(

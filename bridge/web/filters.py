@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from ipaddress import IPv4Network
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
+
+from bridge.model import Network
+from bridge.web import language
 
 
 def inert(value: Any) -> Any:
@@ -49,3 +54,32 @@ def took(seconds: float) -> str:
 
 def moment(epoch: float | None) -> str:
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if epoch else ""
+
+
+def when(epoch: float | None, zone: str) -> str:
+    """A moment in the customer's time zone, `2026-11-25 02:30`."""
+    return datetime.fromtimestamp(epoch, ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M") if epoch else ""
+
+
+def countdown(seconds: float) -> str:
+    """`0 days 23:59:54`"""
+    rest = max(0, int(seconds))
+    days = language.translate("%(n)d days") % {"n": rest // 86400}
+    return f"{days} {rest % 86400 // 3600:02}:{rest % 3600 // 60:02}:{rest % 60:02}"
+
+
+def rate(value: float) -> str:
+    """Bytes per second -> `1.3 MB/s`."""
+    return f"{value / 1e6:.1f} MB/s"
+
+
+def mask(network: Network) -> str:
+    """The netmask of an IPv4 prefix."""
+    return str(IPv4Network(f"0.0.0.0/{network.prefix}").netmask)
+
+
+def translated(text: str) -> str:
+    return language.translate(text)
+
+
+FILTERS = (size, span, ago, took, moment, when, countdown, rate, mask, translated)

@@ -13,6 +13,7 @@ import structlog
 from bridge.clock import Clock
 from bridge.errors import Busy, Capacity, NotFound, NotOurs, Permanent, Refused, Transient, Unknown, UpstreamError, VmbridgeError
 from bridge.model import (
+    Backup,
     Capability,
     Converged,
     Difference,
@@ -24,13 +25,14 @@ from bridge.model import (
     Placement,
     Planned,
     Seen,
+    Snapshot,
     TaskResult,
     Vm,
     VmRef,
     VmStatus,
 )
 from drivers.base import Driver
-from drivers.proxmox import convert, doctor, firewall, goal, leftovers, schema
+from drivers.proxmox import backups, convert, doctor, firewall, goal, leftovers, reinstall, schema, snapshots
 from drivers.proxmox.api import Api
 from drivers.proxmox.errors import absent, from_text
 
@@ -39,12 +41,19 @@ UPID = re.compile(r"^UPID:([^:]+):[0-9A-Fa-f]{8}:[0-9A-Fa-f]{8,9}:([0-9A-Fa-f]{8
 GOOD = re.compile(r"^(OK|WARNINGS: \d+)$")
 CLOCK_SKEW = 300.0  # a node's clock may be this far from ours when tasks are searched by time
 SHUTDOWN_SECONDS = 60
+TASKS = {"rollback": "qmrollback", "restore": "qmrestore", "take": "vzdump"}
 POWER = {"start": "start", "stop": "shutdown", "reboot": "reboot", "hard_stop": "stop", "shut_off": "shutdown"}
 
 
 class Proxmox(Driver):
     name = "proxmox"
-    capabilities = frozenset({Capability.OVERVIEW, Capability.POWER})
+    capabilities = frozenset({
+        Capability.OVERVIEW, Capability.POWER, Capability.REINSTALL, Capability.SNAPSHOTS, Capability.BACKUPS, Capability.RESET_PASSWORD,
+    })
+    optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {
+        Capability.SNAPSHOTS: ("snapshots", "snapshot"), Capability.BACKUPS: ("backups", "backup"), Capability.REINSTALL: ("reinstall",),
+        Capability.RESET_PASSWORD: ("set_password",),
+    }
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
 
@@ -148,6 +157,8 @@ class Proxmox(Driver):
         found = convert.uuid_of(config)
         if found and found in ref.uuids:
             return node, config
+        if not found and ref.build.get("restoring"):
+            return node, config  # a restore of ours wrote over it and has not ended well
         if not ref.identified and ref.build.get("task"):
             if config.get("lock") == "clone":
                 raise Busy(detail="lock clone", lock="clone", node=node)
@@ -220,8 +231,9 @@ class Proxmox(Driver):
     def read(self, ref: VmRef) -> Seen:
         node, rows = self._pending(ref)
         config, waiting = _pending_view(rows)
-        if convert.uuid_of(config) not in ref.uuids:
-            raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {convert.uuid_of(config) or 'none'}")
+        found = convert.uuid_of(config)
+        if found not in ref.uuids and (found or not ref.build.get("restoring")):
+            raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {found or 'none'}")
         if config.get("lock"):
             raise Busy(detail=f"lock {config['lock']}", lock=config["lock"], node=node)
         return Seen(config, tuple(dict.fromkeys(goal.WORDS.get(k, k) for k in waiting)), node)
@@ -300,6 +312,42 @@ class Proxmox(Driver):
         if int(config.get("protection") or 0):
             self.api.put(f"nodes/{node}/qemu/{ref.vm_id}/config", protection=False)
         return str(self.api.delete(f"nodes/{node}/qemu/{ref.vm_id}", purge=True) or "")
+
+    # -- snapshots, backups, reinstall ------------------------------------------------------------
+    def snapshots(self, ref: VmRef) -> list[Snapshot]:
+        node, _ = self._must(ref)
+        return snapshots.listed(self.api, f"nodes/{node}/qemu/{ref.vm_id}")
+
+    def snapshot(self, ref: VmRef, verb: str, name: str, description: str = "", memory: bool = False) -> str:
+        node, config = self._must(ref)
+        if config.get("lock"):
+            raise Busy(detail=f"lock {config['lock']}", lock=config["lock"], node=node)
+        return snapshots.act(self.api, f"nodes/{node}/qemu/{ref.vm_id}", verb, name, description, memory)
+
+    def backups(self, ref: VmRef) -> list[Backup]:
+        node = ref.node or self._config(ref)[0]
+        return backups.listed(self.api, node, backups.storage_of(self.settings), ref.vm_id)
+
+    def backup(self, ref: VmRef, verb: str, archive: str = "", mark: str = "") -> str:
+        storage = backups.storage_of(self.settings)
+        node, config = self._must(ref)
+        if verb == "delete":
+            return backups.delete(self.api, node, storage, archive, ref.vm_id)
+        if config.get("lock"):
+            raise Busy(detail=f"lock {config['lock']}", lock=config["lock"], node=node)
+        if verb == "take":
+            return backups.take(self.api, node, storage, ref.vm_id, mark)
+        return backups.restore(self.api, node, ref.vm_id, archive, "")
+
+    def find_task(self, ref: VmRef, verb: str, since: float) -> str:
+        found = self.api.get(
+            f"nodes/{ref.node}/tasks", source="all", vmid=int(ref.vm_id), typefilter=TASKS[verb], since=int(since - CLOCK_SKEW), limit=50,
+        )
+        mine = [t for t in found if float(t.get("starttime") or 0) >= since - 5]  # an earlier one is another operation's
+        return str(mine[0]["upid"]) if mine else ""
+
+    def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
+        return reinstall.step(self.api, order, self.read(ref), dict(memory), allocate)
 
     # -- reading ----------------------------------------------------------------------------------
     def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]:

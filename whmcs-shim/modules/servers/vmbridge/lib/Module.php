@@ -69,9 +69,10 @@ class Module
             }
             $capability = preg_match('/^[a-z_]{1,30}$/', isset($form['capability']) ? $form['capability'] : '') ? $form['capability'] : 'unknown';
             $body = ['params' => Params::body($params), 'actor' => self::actor(), 'form' => $form];
-            $reply = self::send($params, 'POST', self::path($params, 'pages/' . $capability), $body, self::SUBMIT_SECONDS, 'submit');
+            $query = '?' . http_build_query(['theme' => Page::theme()]);
+            $reply = self::send($params, 'POST', self::path($params, 'pages/' . $capability) . $query, $body, self::SUBMIT_SECONDS, 'submit');
             if (!empty($reply['redirect'])) {
-                Page::redirect($params);
+                Page::redirect($params, (string) $reply['redirect']);
             }
             return Page::page($params, $reply);
         } catch (BridgeException $e) {
@@ -81,7 +82,7 @@ class Module
         }
     }
 
-    /** The overview inside WHMCS's own tab; status polling comes through the same function. */
+    /** The overview, or the page that `vmbridge=` names, inside WHMCS's own tab; status polling comes through the same function. */
     public static function clientArea(array $params)
     {
         try {
@@ -91,10 +92,11 @@ class Module
             if (Params::isAddon($params)) {
                 return [];
             }
+            $page = isset($_GET['vmbridge']) && is_string($_GET['vmbridge']) && preg_match('/^[a-z_]{1,30}$/', $_GET['vmbridge']) ? $_GET['vmbridge'] : 'overview';
             $query = http_build_query([
                 'client' => (int) self::value($params, 'userid'), 'language' => self::language($params), 'theme' => Page::theme(),
             ]);
-            $reply = self::send($params, 'GET', self::path($params, 'pages/overview') . '?' . $query, null, self::PAGE_SECONDS, '');
+            $reply = self::send($params, 'GET', self::path($params, 'pages/' . $page) . '?' . $query, null, $page === 'overview' ? self::PAGE_SECONDS : self::SUBMIT_SECONDS, '');
             return Page::overview($params, $reply);
         } catch (\Throwable $e) {
             return Page::fallback($params, $e);

@@ -77,12 +77,13 @@ class Page
         exit;
     }
 
-    public static function redirect(array $params)
+    public static function redirect(array $params, $page)
     {
         while (ob_get_level() > 0) {
             ob_end_clean();
         }
-        header('Location: ' . self::url($params), true, 303);
+        $more = $page !== 'overview' && preg_match('/^[a-z_]{1,30}$/', $page) ? '&vmbridge=' . $page : '';
+        header('Location: ' . self::url($params) . $more, true, 303);
         exit;
     }
 

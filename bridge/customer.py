@@ -1,0 +1,219 @@
+"""What customers do on their pages: may it be done now, is the wish in order, then queue the work. No upstream calls."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bridge import schedules, services
+from bridge.config import Config
+from bridge.errors import BadRequest, Forbidden, NotFound, Refused
+from bridge.model import POWER, Capability, Service
+from bridge.permissions import permitted, usable
+from bridge.recipes.machine import ref_of
+from bridge.services import Caller
+from bridge.store import Store
+from drivers.base import Driver
+
+COSTLY = ("take_snapshot", "rollback", "take_backup", "restore", "reinstall", "reset_password")
+CONFIRM = "REINSTALL"
+WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+LONGEST_NOTE = 200
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One form of a customer's page."""
+
+    service: Service
+    form: Mapping[str, Any]
+    caller: Caller
+    store: Store
+    config: Config
+    drivers: Mapping[str, Driver]
+
+    def text(self, name: str, longest: int = LONGEST_NOTE) -> str:
+        """A field as one printable line. Raises BadRequest naming it when it is too long."""
+        value = " ".join("".join(c if c.isprintable() else " " for c in str(self.form.get(name) or "")).split())
+        if len(value) > longest:
+            raise BadRequest(f"{name}: at most {longest} characters.", code="too_long")
+        return value
+
+
+def may_see(service: Service, capability: Capability, drivers: Mapping[str, Driver], config: Config) -> bool:
+    """Whether the page is part of product and plan; if not, it says Access Denied."""
+    return permitted(service, capability, config.plans[service.package.plan].allow, drivers[service.server].capabilities)
+
+
+def reason(service: Service, capability: Capability, drivers: Mapping[str, Driver], store: Store, config: Config) -> str:
+    """Why a capability's actions are dimmed just now; empty when they are not."""
+    allowed, has = config.plans[service.package.plan].allow, drivers[service.server].capabilities
+    found = usable(service, capability, allowed, has, services.busy_reason(service, store))
+    if not found and not service.provisioned:
+        found = "The server is not set up yet."
+    return found
+
+
+def act(capability: str, action: str, ask: Ask) -> str:
+    """Carry out one form. Returns the operation, empty when the change is done at once. Raises Forbidden (not part of the
+    product), Refused (not now) or BadRequest (naming the field)."""
+    service = ask.service
+    if capability == Capability.POWER and action in POWER:
+        return services.run(action, service.service_id, service.server, {}, ask.caller, ask.store, ask.config, ask.drivers).operation
+    run = ACTIONS.get((capability, action))
+    if run is None or not may_see(service, Capability(capability), ask.drivers, ask.config):
+        raise Forbidden("Access Denied", code="access_denied")
+    kind, prepare = run
+    if kind == "":  # changes nothing on the machine: allowed while it is busy
+        prepare(ask)
+        return ""
+    _not_too_often(kind, ask)
+    with ask.store.write():
+        fresh = ask.store.service(service.id)
+        why = reason(fresh, Capability(capability), ask.drivers, ask.store, ask.config)
+        if why:
+            raise Refused(why, code="service_busy" if ask.store.current_operation(service.id) else "not_now")
+        data, after = prepare(ask)
+        operation = ask.store.submit(service.id, kind, ask.caller.actor, data)
+        if after:
+            after(operation)
+    return operation
+
+
+def _not_too_often(kind: str, ask: Ask) -> None:
+    limit = ask.config.web["costly_per_hour"]
+    if kind not in COSTLY or not ask.caller.client:
+        return
+    now = ask.store.clock.now()
+    times = ask.store.costly_since(ask.service.id, COSTLY, now - 3600)
+    if len(times) >= limit:
+        minutes = max(1, round((times[-limit] + 3600 - now) / 60))
+        raise Refused(f"That was often enough for this hour. Try again in {minutes} min.", code="too_often")
+
+
+Prepared = tuple[dict[str, Any], Callable[[str], Any] | None]
+
+
+# -- snapshots ------------------------------------------------------------------------------------
+def take_snapshot(ask: Ask) -> Prepared:
+    have, quota = len(ask.store.snapshots_of(ask.service.id)), ask.service.package.snapshots
+    if have >= quota:
+        raise Refused(f"{have} of {quota} in use: remove one first.", code="quota_full")
+    stamp = datetime.fromtimestamp(ask.store.clock.now(), UTC).strftime("%Y%m%d-%H%M%S")
+    name = f"snap-{stamp}-{secrets.token_hex(2)}"
+    ask.store.add_snapshot(ask.service.id, name, ask.text("description"), False)
+    return {"name": name}, None
+
+
+def _snapshot(ask: Ask) -> Prepared:
+    row = ask.store.snapshot_row(ask.service.id, ask.text("name"))
+    if row is None or row["foreign_one"] or row["state"] != "ready":
+        raise NotFound("This snapshot is not there any more.", code="unknown_snapshot")
+    return {"name": row["name"]}, None
+
+
+# -- backups --------------------------------------------------------------------------------------
+def take_backup(ask: Ask) -> Prepared:
+    have, quota = len(ask.store.backups_of(ask.service.id)), ask.service.package.backups
+    if have >= quota:
+        raise Refused(f"{have} of {quota} in use: remove one first.", code="quota_full")
+    note = ask.text("note")
+    return {}, lambda operation: ask.store.add_backup(ask.service.id, operation, note)
+
+
+def _backup(ask: Ask) -> Prepared:
+    key = str(ask.form.get("backup") or "")
+    row = ask.store.backup_row(ask.service.id, int(key)) if key.isascii() and key.isdigit() and len(key) < 15 else None
+    if row is None or row["foreign_one"] or row["state"] != "ready":
+        raise NotFound("This backup is not there any more.", code="unknown_backup")
+    return {"backup": row["id"]}, None
+
+
+def save_schedule(ask: Ask) -> None:
+    """The grid of weekdays; a checked day needs a time."""
+    zone = str(ask.form.get("time_zone") or "")
+    if not schedules.is_zone(zone):
+        raise BadRequest(f"time_zone: {zone[:60]!r} is not a time zone such as Europe/Berlin or UTC.", code="bad_time_zone")
+    days: dict[str, str] = {}
+    for number, day in enumerate(WEEK):
+        if ask.form.get(f"on_{day}"):
+            time = str(ask.form.get(f"time_{day}") or "")
+            if not schedules.is_time(time):
+                raise BadRequest(f"{day.capitalize()}: {time[:20]!r} is not a time from 00:00 to 23:59.", code="bad_time")
+            days[str(number)] = time
+    old = ask.store.schedule(ask.service.id)
+    due = schedules.next_due(days, zone, ask.store.clock.now(), old["last_date"] if old else "")
+    ask.store.save_schedule(ask.service.id, zone, days, due)
+
+
+# -- reinstall, password --------------------------------------------------------------------------
+def reinstall(ask: Ask) -> Prepared:
+    template = str(ask.form.get("template") or "")
+    choice = ask.service.package.templates or ask.config.plans[ask.service.package.plan].templates
+    if template not in choice:
+        raise BadRequest(f"Operating system: {template[:60]!r} is not one of: {', '.join(choice)}.", code="bad_template")
+    if ask.form.get("confirm") != CONFIRM:
+        raise BadRequest(f"Confirmation: type {CONFIRM} in capital letters, exactly.", code="not_confirmed")
+    ask.store.change_template(ask.service.id, template)
+    return {}, None
+
+
+def reset(ask: Ask) -> Prepared:
+    ask.store.forget_password(ask.service.id)  # a new one is made by the operation
+    return {}, None
+
+
+ACTIONS: dict[tuple[str, str], tuple[str, Callable[[Ask], Any]]] = {
+    ("snapshots", "take"): ("take_snapshot", take_snapshot), ("snapshots", "rollback"): ("rollback", _snapshot),
+    ("snapshots", "delete"): ("delete_snapshot", _snapshot),
+    ("backups", "take"): ("take_backup", take_backup), ("backups", "restore"): ("restore", _backup),
+    ("backups", "delete"): ("delete_backup", _backup), ("backups", "schedule"): ("", save_schedule),
+    ("reinstall", "reinstall"): ("reinstall", reinstall), ("reset_password", "reset"): ("reset_password", reset),
+}
+
+
+# -- sweeps ---------------------------------------------------------------------------------------
+def expire_snapshots(store: Store) -> int:
+    """Past their lifetime: removed, one of a service at a time, when nothing else runs there."""
+    rows = store.expired_snapshots()
+    for row in rows:
+        with store.write():
+            if store.current_operation(row["service"]) is None and store.snapshot_row(row["service"], row["name"]):
+                store.snapshot_state(row["service"], row["name"], "removing")
+                store.submit(row["service"], "delete_snapshot", "system: lifetime", {"name": row["name"]})
+    return len(rows)
+
+
+def start_backups(store: Store, config: Config) -> int:
+    """Due schedules: each local date once; after downtime the newest missed slot of the last 24 h; a busy server is asked
+    again by the next sweep. Returns how many were begun."""
+    begun = 0
+    for row in store.due_schedules():
+        now = store.clock.now()
+        date = schedules.newest_missed(row["days"], row["time_zone"], now, row["last_date"])
+        with store.write():
+            service = store.service(row["service"])
+            after = schedules.next_due(row["days"], row["time_zone"], now, date or row["last_date"])
+            store.schedule_done(service.id, date or row["last_date"], after)
+            if date and service.package.backups and store.current_operation(service.id) is None:
+                operation = store.submit(service.id, "scheduled_backup", "system: schedule", {"date": date})
+                store.add_backup(service.id, operation, "", date)
+                begun += 1
+    return begun
+
+
+def mirror(server: str, driver: Driver, store: Store, limit: int = 20) -> int:
+    """Snapshots and backups as the back end has them, each service once an hour; returns how many were looked at."""
+    found = store.mirrors_due(server, store.clock.now() - 3600, limit)
+    for key in found:
+        service = store.service(key)
+        if store.current_operation(key) is not None:
+            continue
+        if Capability.SNAPSHOTS in driver.capabilities:
+            store.mirror_snapshots(key, driver.snapshots(ref_of(service)))
+        if Capability.BACKUPS in driver.capabilities and driver.settings.get("backup_storage", "yes"):
+            store.mirror_backups(key, driver.backups(ref_of(service)), service.created_at)
+    return len(found)

@@ -1,0 +1,156 @@
+"""Backups: made, rotated, deleted, and restored over the same machine."""
+
+from __future__ import annotations
+
+from bridge.errors import Busy, Permanent, Refused, Transient
+from bridge.model import Backup
+from bridge.operations import Again, Back, Done, Job, Outcome, Step
+from bridge.recipes.machine import CONFIGURE, OFF, START_AGAIN, look, must_exist, once, ref, remember, settle_task
+
+
+def back_up(job: Job) -> Outcome:
+    """One at a time per node: others would wait inside their task and hold nothing but a worker."""
+    node = must_exist(job, look(job)).node
+    job.save_service(node=node)
+    if job.data.get("task") or _archive(job):
+        return Done()
+    if not job.store.take_slot(job.op, job.service.server, f"{node}/backup", job.driver.settings.get("backup_storage", ""), 1, 99):
+        return Again(5.0, "slot")
+    return once(job, "take", lambda: job.driver.backup(ref(job), "take", mark=job.op.id))
+
+
+def _archive(job: Job) -> Backup | None:
+    return next((b for b in job.driver.backups(ref(job)) if job.op.id in b.mark), None)
+
+
+def backed_up(job: Job) -> Outcome:
+    """Only an archive that is listed with a size is a backup; "OK" alone is not."""
+    waiting = settle_task(job)
+    if waiting:
+        return waiting
+    row, found = job.store.backup_of_operation(job.op.id), _archive(job)
+    if found is None or not found.size:
+        text = job.result.text if job.result and job.result.state == "failed" else "the task ended, but no archive is listed"
+        error = job.driver.task_error(text)
+        job.save(task="", sent_at=None, tries=job.data.get("tries", 0) + 1)
+        if not isinstance(error, (Busy, Transient)) and job.data["tries"] >= 2:
+            give_up_backup(job, text)
+        raise Back("back_up", error if isinstance(error, (Busy, Transient)) else Transient(detail=text))
+    if row:
+        job.store.backup_made(row["id"], found)
+    job.store.free_slot(job.op)
+    return Done(f"{found.size / 1024**3:.1f} GiB")
+
+
+def give_up_backup(job: Job, text: str) -> None:
+    s = job.service
+    row = job.store.backup_of_operation(job.op.id)
+    with job.store.write():
+        if row:
+            job.store.forget_backup(row["id"])
+        job.store.emit("backup_failed", s.whmcs, s.id, f"backup_failed:{job.op.id}", service_id=s.service_id, hostname=s.hostname)
+    raise Permanent("The backup could not be made.", code="backup_failed", detail=text)
+
+
+def rotate(job: Job) -> Outcome:
+    """A scheduled backup is there: the oldest beyond the quota go. Never one that is not ours, never before the new one is found."""
+    rows = [r for r in job.store.backups_of(job.service.id) if r["state"] == "ready"]
+    for row in reversed(rows[max(1, job.service.package.backups):]):
+        job.driver.backup(ref(job), "delete", row["archive"])
+        job.store.forget_backup(row["id"])
+    return Done()
+
+
+def make_room(job: Job) -> Outcome:
+    """By plan the oldest goes first: where the storage has no room for one more."""
+    if job.config.plans[job.service.package.plan].values["rotation"] != "oldest_first":
+        return Done()
+    rows = [r for r in job.store.backups_of(job.service.id) if r["state"] == "ready"]
+    for row in reversed(rows[max(0, job.service.package.backups - 1):]):
+        job.driver.backup(ref(job), "delete", row["archive"])
+        job.store.forget_backup(row["id"])
+    return Done()
+
+
+def delete_backup(job: Job) -> Outcome:
+    row = job.store.backup_row(job.service.id, job.data["backup"])
+    if row is None or job.data.get("task"):
+        job.save(task=job.data.get("task") or "none")
+        return Done()
+    job.save(task=job.driver.backup(ref(job), "delete", row["archive"]) or "none", archive=row["archive"])
+    return Done()
+
+
+def backup_deleted(job: Job) -> Outcome:
+    waiting = settle_task(job)
+    if waiting:
+        return waiting
+    if any(b.archive == job.data.get("archive") for b in job.driver.backups(ref(job))):
+        job.save(task="")
+        failed = job.result is not None and job.result.state == "failed"
+        raise Back("delete", job.driver.task_error(job.result.text) if failed and job.result else Transient(detail="the archive is still listed"))
+    job.store.forget_backup(job.data["backup"])
+    return Done()
+
+
+def check_archive(job: Job) -> Outcome:
+    """Nothing is stopped for an archive that is not there."""
+    row = job.store.backup_row(job.service.id, job.data["backup"])
+    found = next((b for b in job.driver.backups(ref(job)) if row and b.archive == row["archive"]), None)
+    if row is None or found is None or not found.size:
+        raise Refused("This backup is not on the storage any more.", code="backup_gone")
+    job.save(archive=found.archive)
+    return Done()
+
+
+def before_restore(job: Job) -> Outcome:
+    """A machine that an earlier restore left blank counts as ours here; it does not run."""
+    if job.service.build.get("restoring"):
+        vm = must_exist(job, look(job))
+        job.save(ran=job.data.get("ran", True), exists=True, on=vm.status != "stopped")
+        return Done("an earlier restore did not end well")
+    return remember(job)
+
+
+def restore(job: Job) -> Outcome:
+    if not job.service.build.get("restoring"):
+        job.save_build(restoring=job.op.id)
+    return once(job, "restore", lambda: job.driver.backup(ref(job), "restore", job.data["archive"]))
+
+
+def restored(job: Job) -> Outcome:
+    waiting = settle_task(job)
+    if waiting:
+        return waiting
+    if job.result is not None and job.result.state == "failed":
+        tries = job.data.get("tries", 0) + 1
+        job.save(task="", sent_at=None, tries=tries)
+        error = job.driver.task_error(job.result.text)
+        if not isinstance(error, (Busy, Transient)) or tries >= 3:
+            raise Back("check_archive", Permanent("The restore did not work; it can be tried again, or the server reinstalled.",
+                                                  code="restore_failed", detail=job.result.text))
+        raise Back("restore", error)
+    job.store.forget_snapshots(job.service.id)
+    return Done()
+
+
+def told_restored(job: Job) -> Outcome:
+    s = job.service
+    with job.store.write():
+        job.save_build(restoring=None)
+        job.store.emit("restored", s.whmcs, s.id, f"restored:{job.op.id}", service_id=s.service_id, hostname=s.hostname)
+    return Done()
+
+
+MAKE = (
+    Step("room", "Looking for room", make_room), Step("back_up", "Starting the backup", back_up), Step("backed_up", "Writing the backup", backed_up),
+)
+BACKUPS = {
+    "take_backup": MAKE, "scheduled_backup": (*MAKE, Step("rotate", "Removing the oldest", rotate)),
+    "delete_backup": (Step("delete", "Removing the backup", delete_backup), Step("deleted", "Making sure it is gone", backup_deleted)),
+}
+RESTORE = (
+    Step("check_archive", "Making sure the backup is there", check_archive), Step("remember", "Looking at the server", before_restore), *OFF,
+    Step("restore", "Starting the restore", restore), Step("restored", "Writing the backup back", restored), CONFIGURE, *START_AGAIN,
+    Step("told", "Telling you that it is done", told_restored),
+)

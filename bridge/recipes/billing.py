@@ -1,0 +1,217 @@
+"""What WHMCS orders of a machine that exists: suspend, unsuspend, terminate, change of package; staff's redeploy and clean-up."""
+
+from __future__ import annotations
+
+import uuid
+
+from bridge import passwords
+from bridge.errors import Permanent, Transient
+from bridge.model import Desired, Leftover
+from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
+from bridge.recipes.birth import CREATE, ready, settle
+from bridge.recipes.machine import CHECK_RUNNING, OFF, born, configure, hard_off, look, ref, running, start, stopped
+
+
+def remember_power(job: Job) -> Outcome:
+    """Once per suspension: did it run? A repeat never overwrites it."""
+    vm = look(job) if born(job) else None
+    if job.service.ran_when_suspended is None:
+        ran = vm is not None and vm.status not in ("stopped",)
+        job.save_service(ran_when_suspended=int(ran or not job.service.provisioned))
+    job.save(exists=vm is not None, on=vm is not None and vm.status != "stopped")
+    if vm:
+        job.save_service(node=vm.node)
+    return Done("" if vm else "there is no machine")
+
+
+def autostart_off(job: Job) -> Outcome:
+    if job.data["exists"]:
+        job.driver.set_autostart(ref(job), False)
+    return Done()
+
+
+def start_if_suspended(job: Job) -> Outcome:
+    """An order that took an unsuspend's place ends the suspension too."""
+    return start(job) if job.service.ran_when_suspended else Done()
+
+
+def running_if_suspended(job: Job) -> Outcome:
+    return running(job) if job.service.ran_when_suspended else Done()
+
+
+def start_if_ran(job: Job) -> Outcome:
+    if job.service.ran_when_suspended is False:
+        return Done("it was off before")
+    return start(job)
+
+
+def running_if_ran(job: Job) -> Outcome:
+    if job.service.ran_when_suspended is False:
+        return Done()
+    return running(job)
+
+
+def unsuspended(job: Job) -> Outcome:
+    job.save_service(ran_when_suspended=None)
+    return Done()
+
+
+def prove(job: Job) -> Outcome:
+    vm = look(job) if born(job) or job.data.get("look") else None
+    job.save(exists=vm is not None, on=vm is not None and vm.status != "stopped")
+    if vm:
+        job.save_service(node=vm.node)
+    return Done("" if vm else "there is no machine")
+
+
+def destroy(job: Job) -> Outcome:
+    if not job.data["exists"]:
+        return Done()
+    if job.result is None and not job.data.get("destroy_task"):
+        job.save(destroy_task=job.driver.destroy(ref(job)) or "none")
+    if job.result is None and job.data["destroy_task"] != "none":
+        return Wait(job.data["destroy_task"])
+    if job.result is not None and job.result.state == "failed":
+        job.save(destroy_task="")
+        if look(job) is not None:
+            raise Back("prove", job.driver.task_error(job.result.text))
+    return Done()
+
+
+def gone(job: Job) -> Outcome:
+    """Only absence on its node and in the cluster, with quorum, proves it."""
+    if not job.data["exists"]:
+        return Done()
+    if look(job) is not None:
+        waited = job.data.get("waited_gone", 0) + 1
+        job.save(waited_gone=waited)
+        if waited % 5 == 0:
+            job.save(destroy_task="")
+            raise Back("prove")
+        return Again(CHECK_RUNNING, "waiting until it is gone")
+    return Done()
+
+
+def release(job: Job) -> Outcome:
+    s = job.service
+    with job.store.write():
+        job.store.renew(job.op, 30)
+        job.store.release_addresses(s.id, job.config.worker["address_cool_down_h"] * 3600.0)
+        job.store.forget_password(s.id)
+        job.save_service(provisioned=0, build={})
+        job.store.emit("activity", s.whmcs, s.id, f"activity:{job.op.id}", service_id=s.service_id,
+                       client_id=s.client_id, text=f"Server of service {s.service_id} is removed ({job.op.id})")
+    return Done()
+
+
+def left(job: Job) -> Leftover | None:
+    """The leftover as it is listed now; None when it is gone."""
+    wanted = Leftover(**job.data["leftover"])
+    found = job.driver.leftovers((job.service.vm_id,), wanted.listing)
+    return next((f for f in found if (f.kind, f.name, f.made_at) == (wanted.kind, wanted.name, wanted.made_at)), None)
+
+
+def absent(job: Job) -> Outcome:
+    if job.service.desired is not Desired.TERMINATED or job.driver.look(ref(job)) is not None:
+        raise Permanent("The machine is there: what it has is not left over.", code="vm_present")
+    return Done()
+
+
+def remove(job: Job) -> Outcome:
+    if job.data.get("remove_task"):
+        return Done()
+    found = left(job)
+    if found is None:
+        return Done("it is gone already")
+    job.save(remove_task=job.driver.remove_leftover(ref(job), found) or "none")
+    return Done()
+
+
+def removed(job: Job) -> Outcome:
+    task = job.data.get("remove_task") or "none"
+    if job.result is None and task != "none" and not job.data.get("remove_ended"):
+        return Wait(task)
+    if job.result is not None:
+        job.save(remove_ended=True)
+    if left(job) is not None:
+        job.save(remove_task="", remove_ended=False)
+        failed = job.result is not None and job.result.state == "failed"
+        raise Back("absent", job.driver.task_error(job.result.text) if failed and job.result else Transient(detail="it is still listed"))
+    job.store.end_finding(job.data["finding"])
+    return Done()
+
+
+def begin_anew(job: Job) -> Outcome:
+    """From here on whatever makes the service active has to finish the new machine."""
+    job.save_build(anew=True)
+    return Done()
+
+
+def renew_identity(job: Job) -> Outcome:
+    """A new VM id and uuid for the same service; addresses and MAC stay. The old machine is proven gone."""
+    if job.data.get("renewed"):
+        return Done()
+    ranges = [(a, b) for a, b in job.driver.settings["vm_ids"]]
+    password = passwords.generate()
+    hashed = passwords.hashed(password)
+    with job.store.write():
+        found = job.store.next_vm_id(job.service.server, ranges)
+        if found is None:
+            raise Permanent("All VM ids of this server are used.", code="vm_ids_exhausted")
+        job.save(renewed=True)
+        job.save_service(vm_id=str(found), uuids=[str(uuid.uuid4())], node="", provisioned=0)
+        job.save_build(**{key: None for key in job.service.build})
+        job.store.set_password(job.service.id, password, hashed)
+    return Done(f"VM id {found}")
+
+
+def redeployed(job: Job) -> Outcome:
+    """As `ready`, with the mail that names the new password."""
+    s = job.service
+    with job.store.write():
+        job.store.renew(job.op, 30)
+        job.store.emit("password", s.whmcs, s.id, f"password:{job.op.id}", service_id=s.service_id, hostname=s.hostname, reason="redeployed",
+                       user=s.package.options.get("os_user", "root"), password=job.store.password(s.id))
+    return ready(job)
+
+
+SUSPEND = (
+    Step("settle", "Finishing what was begun", settle),
+    Step("remember_power", "Looking at the server", remember_power),
+    Step("autostart_off", "Keeping it off", autostart_off),
+    *OFF,
+)
+UNSUSPEND = (
+    Step("configure", "Checking the configuration", configure),
+    Step("start", "Switching it on", start_if_ran),
+    Step("running", "Waiting until it runs", running_if_ran),
+    Step("unsuspended", "Done", unsuspended),
+)
+TERMINATE = (
+    Step("settle", "Finishing what was begun", settle),
+    Step("prove", "Making sure it is the right server", prove),
+    Step("off", "Switching it off", hard_off),
+    Step("stopped", "Waiting until it is off", stopped),
+    Step("destroy", "Removing the server", destroy),
+    Step("gone", "Making sure it is gone", gone),
+    Step("release", "Releasing the addresses", release),
+)
+CLEAN_UP = (
+    Step("absent", "Making sure the server is gone", absent),
+    Step("remove", "Removing what it left", remove),
+    Step("removed", "Making sure nothing is left", removed),
+)
+CONVERGE = (Step("configure", "Writing what differs", configure),)
+CHANGE_PACKAGE = (
+    Step("configure", "Setting processor, memory, disk and network", configure),
+    Step("start", "Switching it on", start_if_suspended),
+    Step("running", "Waiting until it runs", running_if_suspended),
+    Step("changed", "Done", unsuspended),
+)
+REDEPLOY = (
+    Step("begin_anew", "Preparing", begin_anew),
+    *TERMINATE[:-1],
+    Step("renew_identity", "Preparing the new server", renew_identity),
+    *CREATE[:-1],
+    Step("ready", "Telling you that it is ready", redeployed),
+)

@@ -1,0 +1,184 @@
+"""From an order to a running machine: create, and what an interrupted birth needs to be settled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bridge import orders
+from bridge.errors import Permanent, Refused, Unknown, UpstreamError
+from bridge.model import Placement
+from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
+from bridge.recipes.machine import LOST_REPLY, answering, configure, look, order, ref, running, start
+
+
+def place(job: Job) -> Outcome:
+    if job.service.node:
+        return Done()
+    package = orders.completed(job.service.package, job.config)
+    planned = job.store.planned_room(job.service.server)
+    found = job.driver.place(package, [replace(p, package=orders.completed(p.package, job.config)) for p in planned])
+    with job.store.write():
+        if job.store.planned_room(job.service.server) != planned:
+            return Again(0.0)  # another create was placed meanwhile: count it
+        job.store.plan_room(job.op, package.ram_mib, package.disk_gib + package.additional_disk_gib)
+        job.save_service(node=found.node)
+        job.save_build(source=found.source, storage=found.storage)
+    return Done(f"on {found.node}")
+
+
+def placement(job: Job) -> Placement:
+    build = job.service.build
+    return Placement(job.service.node, build["source"], build["storage"])
+
+
+def copy(job: Job) -> Outcome:
+    build, limits = job.service.build, job.config.worker
+    if build.get("task"):
+        return Done()
+    if not job.store.take_slot(
+        job.op, job.service.server, job.service.node, build["storage"], limits["per_node"], limits["per_storage"]
+    ):
+        return Again(5.0, "slot")
+    repeated = settle_lost_copy(job)
+    if isinstance(repeated, Again):
+        return repeated
+    if job.service.build.get("task"):
+        return Done()
+    job.save_build(sent_at=job.clock.now())
+    try:
+        task = job.driver.create(order(job), placement(job))
+    except Refused as e:
+        if e.code != "id_taken":
+            raise
+        return take_next_id(job)
+    except Unknown:
+        raise
+    except UpstreamError:
+        job.save_build(sent_at=None)  # refused before anything was done: nothing to look for
+        raise
+    job.save_build(task=task)
+    return Done()
+
+
+def settle_lost_copy(job: Job) -> Outcome:
+    """A copy that may have been started: find its task, or be sure that there is none."""
+    build = job.service.build
+    if not build.get("sent_at") or build.get("task"):
+        return Done()
+    task = job.driver.find_create(order(job), placement(job), build["sent_at"])
+    if task:
+        job.save_build(task=task)
+    elif job.clock.now() - build["sent_at"] < LOST_REPLY:
+        return Again(5.0, "The reply was lost; looking whether the copy was started.")
+    else:
+        job.save_build(sent_at=None)
+    return Done()
+
+
+def take_next_id(job: Job) -> Outcome:
+    """The id belongs to somebody else: leave it alone and take the next of our range."""
+    ranges = [(a, b) for a, b in job.driver.settings["vm_ids"]]
+    with job.store.write():
+        found = job.store.next_vm_id(job.service.server, ranges)
+        if found is None:
+            raise Permanent("All VM ids of this server are used.", code="vm_ids_exhausted")
+        job.save_service(vm_id=str(found))
+        job.save_build(sent_at=None)
+    return Again(0.0, f"VM id in use by somebody else; taking {found}")
+
+
+def copied(job: Job) -> Outcome:
+    build = job.service.build
+    if build.get("copied"):
+        return Done()
+    if job.result is None:
+        return Wait(build["task"])
+    if job.result.state == "done":
+        job.save_build(copied=True)
+    elif job.result.state == "unknown":
+        vm = look(job)
+        if vm is None:
+            job.save_build(task=None, sent_at=None)
+            raise Back("copy", Unknown(detail=job.result.text))
+        job.save_build(copied=True)
+    else:
+        job.save_build(task=None, sent_at=None)
+        error = job.driver.task_error(job.result.text)
+        if isinstance(error, Refused):
+            take_next_id(job)
+            raise Back("copy")
+        raise Back("copy", error)
+    job.store.free_slot(job.op)
+    return Done()
+
+
+def identify(job: Job) -> Outcome:
+    if job.service.build.get("identified"):
+        return Done()
+    vm = job.driver.identify(order(job), ref(job))
+    job.save_build(identified=True, agent=vm.agent or None)
+    return Done()
+
+
+def learn_addresses(job: Job) -> Outcome:
+    """What DHCP or the provider gave goes back to WHMCS later, since it was not known when the order was accepted."""
+    if any(n.role == "main" for n in orders.networks_of(job.service.id, job.store, job.config)):
+        return Done()
+    found = job.driver.addresses(ref(job))
+    if found:
+        job.save_build(addresses=list(found))
+        job.store.emit("addresses", job.service.whmcs, job.service.id, f"addresses:{job.service.id}:{','.join(found)}",
+                       service_id=job.service.service_id, addresses=list(found))
+    return Done(", ".join(found))
+
+
+def ready(job: Job) -> Outcome:
+    """Record the birth and tell the customer, in one transaction."""
+    s = job.service
+    with job.store.write():
+        job.store.renew(job.op, 30)
+        job.save_service(provisioned=1, ran_when_suspended=None)
+        job.store.plan_room(job.op, 0, 0)
+        job.store.forget_password(s.id)
+        job.store.emit(
+            "ready", s.whmcs, s.id, f"ready:{s.id}", service_id=s.service_id, template=s.welcome_email,
+            hostname=s.hostname, user=s.package.options.get("os_user", "root"), hold=job.config.whmcs[s.whmcs]["hold_welcome_mail"],
+            addresses=[a["address"] for a in job.store.addresses_of(s.id)] or s.build.get("addresses", []),
+        )
+        job.store.emit("activity", s.whmcs, s.id, f"activity:{job.op.id}", service_id=s.service_id,
+                       client_id=s.client_id, text=f"Server of service {s.service_id} is ready ({job.op.id})")
+    return Done()
+
+
+def settle(job: Job) -> Outcome:
+    """Bring a birth that was interrupted to a point where the machine is there or not."""
+    build = job.service.build
+    if build.get("copied") or (not build.get("sent_at") and not build.get("task")):
+        return Done()
+    found = settle_lost_copy(job)
+    if isinstance(found, Again):
+        return found
+    build = job.service.build
+    if not build.get("task"):
+        return Done()
+    if job.result is None:
+        return Wait(build["task"])
+    if job.result.state == "done" or look(job) is not None:
+        job.save_build(copied=True)
+    else:
+        job.save_build(task=None, sent_at=None)
+    return Done()
+
+
+CREATE = (
+    Step("place", "Choosing a node", place),
+    Step("copy", "Starting the copy", copy),
+    Step("copied", "Copying the template", copied),
+    Step("identify", "Marking the server as yours", identify),
+    Step("configure", "Setting processor, memory, disk and network", configure),
+    Step("start", "Switching it on", start),
+    Step("running", "Waiting until it runs", running),
+    Step("answering", "Waiting for the system inside", answering),
+    Step("addresses", "Looking up its addresses", learn_addresses),
+    Step("ready", "Telling you that it is ready", ready),
+)

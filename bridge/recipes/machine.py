@@ -1,0 +1,240 @@
+"""Steps that several recipes share: looking, writing what differs, on and off. No recipe of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bridge import orders
+from bridge.errors import Permanent, Unknown, UpstreamError
+from bridge.model import Converged, Order, Service, Vm, VmRef
+from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
+
+LOST_REPLY = 35.0  # longer than any time-out on the way: an unanswered call has ended by then
+CHECK_RUNNING = 2.0
+CHECK_AGENT, AGENT_WAIT = 3.0, 180.0
+
+
+def ref_of(service: Service) -> VmRef:
+    return VmRef(service.vm_id, service.uuids, service.node, service.build, identified=bool(service.build.get("identified")))
+
+
+def ref(job: Job) -> VmRef:
+    return ref_of(job.service)
+
+
+def order(job: Job, **changes: object) -> Order:
+    return orders.order_of(job.service, job.store, job.config, **changes)
+
+
+def look(job: Job) -> Vm | None:
+    """The machine as it is now; pages see it too, sooner than by the next bulk read."""
+    vm = job.driver.look(ref(job))
+    if vm:
+        job.store.note_status(job.service.server, vm.vm_id, vm.node, vm.status, vm.uptime)
+    return vm
+
+
+def must_exist(job: Job, vm: Vm | None) -> Vm:
+    if vm is None:
+        raise Permanent("The machine is gone.", code="vm_absent", detail=f"VM {job.service.vm_id} is nowhere")
+    return vm
+
+
+def born(job: Job) -> bool:
+    return bool(job.service.build.get("task")) or job.service.provisioned
+
+
+def configure(job: Job) -> Outcome:
+    """Write what differs; at birth with the first password, once."""
+    fresh = not job.service.provisioned and not job.service.build.get("adopted", False)
+    return write_differences(job, order(job, set_password=fresh and not job.service.build.get("password_sent"), birth=fresh))
+
+
+def write_differences(job: Job, wanted: Order) -> Outcome:
+    """Then addresses that the machine no longer may use are given back."""
+    if job.result is not None and job.result.state == "failed":
+        raise job.driver.task_error(job.result.text)
+    if job.result is not None and job.result.state == "done" and not job.data.get("more"):
+        return configured(job)
+    found = job.driver.converge(wanted, ref(job))
+    if found.missing_disk:
+        if wait := allocation_under_way(job):
+            return wait
+        found = allocate(job, lambda: job.driver.converge(wanted, ref(job), allocate=True))
+    if wanted.set_password:
+        job.save_build(password_sent=True)
+    job.save(more=found.more, changed=[*job.data.get("changed", ()), *found.changed], refused=list(found.refused))
+    if found.seen:
+        job.store.save_seen(job.service.id, found.seen.config, found.seen.pending)
+    if found.task:
+        return Wait(found.task)
+    return Again(0.0) if found.more else configured(job)
+
+
+def allocation_under_way(job: Job) -> Again | None:
+    """A call whose reply was lost is not repeated before it must have ended."""
+    sent = job.data.get("allocated_at")
+    if sent and job.clock.now() - sent < LOST_REPLY:
+        return Again(5.0, "The reply was lost; looking whether the disk was made.")
+    return None
+
+
+def allocate(job: Job, make: Callable[[], Converged]) -> Converged:
+    """Let the driver make a disk."""
+    job.save(allocated_at=job.clock.now())
+    try:
+        return make()
+    except Unknown:
+        raise
+    except UpstreamError:
+        job.save(allocated_at=None)  # refused before anything was done
+        raise
+
+
+def configured(job: Job) -> Outcome:
+    refused = job.data.get("refused", [])
+    job.store.release_leaving(job.service.id, job.config.worker["address_cool_down_h"] * 3600.0)
+    changed = ", ".join(dict.fromkeys(job.data.get("changed", ())))
+    return Done(" ".join([changed, *refused]).strip())
+
+
+def start(job: Job) -> Outcome:
+    if job.data.get("start_task"):
+        return Done()
+    job.save(start_task=job.driver.power(ref(job), "start") or "none")
+    return Done()
+
+
+def running(job: Job) -> Outcome:
+    task = job.data.get("start_task", "none")
+    if job.result is None and task != "none" and not job.data.get("start_ended"):
+        return Wait(task)
+    if job.result is not None:
+        job.save(start_ended=True)
+    vm = must_exist(job, look(job))
+    if vm.status == "running":
+        return Done()
+    if job.result is not None and job.result.state == "failed":
+        job.save(start_task="", start_ended=False)
+        raise Back("start", job.driver.task_error(job.result.text))
+    waited = job.data.get("waited", 0) + 1
+    job.save(waited=waited)
+    if waited % 15 == 0:  # the order got lost on the way: say it again
+        job.save(start_task="", start_ended=False)
+        raise Back("start")
+    return Again(CHECK_RUNNING, "waiting until it runs")
+
+
+def answering(job: Job) -> Outcome:
+    """An image that has a guest agent is ready when it answers, but nobody waits for it longer than some minutes."""
+    if not job.service.build.get("agent"):
+        return Done()
+    since = job.data.get("answering_since") or job.clock.now()
+    answer = job.driver.answers(ref(job))
+    if answer:
+        return Done()
+    if answer is None:
+        return Done("the guest agent may not be asked: a privilege is missing")
+    if job.clock.now() - since > AGENT_WAIT:
+        return Done(f"the guest agent did not answer within {AGENT_WAIT / 60:.0f} min")
+    job.save(answering_since=since)
+    return Again(CHECK_AGENT, "waiting for the system inside")
+
+
+def _off(job: Job, verb: str) -> Outcome:
+    if not job.data["exists"] or not job.data["on"]:
+        return Done()
+    if job.result is None and not job.data.get("off_task"):
+        job.save(off_task=job.driver.power(ref(job), verb) or "none")
+    if job.result is None and job.data["off_task"] != "none":
+        return Wait(job.data["off_task"])
+    return Done()
+
+
+def shut_off(job: Job) -> Outcome:
+    return _off(job, "shut_off")
+
+
+def hard_off(job: Job) -> Outcome:
+    return _off(job, "hard_stop")
+
+
+def stopped(job: Job) -> Outcome:
+    """Done when the machine itself says so."""
+    if not job.data["exists"]:
+        return Done()
+    vm = look(job)
+    if vm is None or vm.status == "stopped":
+        return Done()
+    waited = job.data.get("waited", 0) + 1
+    job.save(waited=waited, on=True)
+    if waited % 5 == 0:
+        job.save(off_task="")
+        raise Back("off")
+    return Again(CHECK_RUNNING, "waiting until it is off")
+
+
+OFF = (Step("off", "Switching it off", shut_off), Step("stopped", "Waiting until it is off", stopped))
+
+
+def remember(job: Job) -> Outcome:
+    """Before anything is lost: did it run, and what did its configuration say?"""
+    vm = must_exist(job, look(job))
+    if "ran" not in job.data:
+        seen = job.driver.read(ref(job))
+        job.store.save_seen(job.service.id, seen.config, seen.pending)
+        job.save(ran=vm.status != "stopped", exists=True)
+    job.save(on=vm.status != "stopped")
+    job.save_service(node=vm.node)
+    return Done()
+
+
+
+def once(job: Job, verb: str, send: Callable[[], str]) -> Outcome:
+    """Send a call that must not happen twice, and keep its task; after a lost reply the task is looked for."""
+    if job.data.get("task"):
+        return Done()
+    sent = job.data.get("sent_at")
+    if sent:
+        task = job.driver.find_task(ref(job), verb, sent)
+        if task:
+            job.save(task=task)
+            return Done("found after a lost reply")
+        if job.clock.now() - sent < LOST_REPLY:
+            return Again(5.0, "The reply was lost; looking whether it was begun.")
+    job.save(sent_at=job.clock.now())
+    try:
+        task = send()
+    except Unknown:
+        raise
+    except UpstreamError:
+        job.save(sent_at=None)  # refused before anything was done
+        raise
+    job.save(task=task or "none")
+    return Done()
+
+
+def settle_task(job: Job) -> Wait | None:
+    """Wait for the task that the step before has kept; None when there is nothing to wait for any more."""
+    task = job.data.get("task") or "none"
+    return Wait(task) if job.result is None and task != "none" else None
+
+
+def start_again(job: Job) -> Outcome:
+    """Back to the power state of before."""
+    if not job.data.get("ran"):
+        return Done("it was off before")
+    vm = must_exist(job, look(job))
+    if vm.status == "running":
+        job.save(start_task="none")
+        return Done("it runs")
+    return start(job)
+
+
+
+def running_again(job: Job) -> Outcome:
+    return running(job) if job.data.get("ran") else Done()
+
+
+START_AGAIN = (Step("start", "Switching it on", start_again), Step("running", "Waiting until it runs", running_again))
+CONFIGURE = Step("configure", "Checking the configuration", configure)

@@ -1,0 +1,78 @@
+"""Power by the customer's or staff's word, and WHMCS's change of password."""
+
+from __future__ import annotations
+
+from bridge.errors import Permanent, Refused
+from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
+from bridge.recipes.machine import CHECK_RUNNING, LOST_REPLY, look, must_exist, order, ref
+
+
+def act(job: Job) -> Outcome:
+    verb = job.op.kind
+    if job.data.get("task"):
+        return Done()
+    vm = must_exist(job, look(job))
+    if (verb == "start") == (vm.status == "running") and verb != "reboot":
+        job.save(task="none")
+        return Done("nothing to do")
+    if verb == "reboot" and vm.status != "running":
+        raise Refused("The server is off: start it instead.", code="not_running")
+    sent = job.data.get("sent_at")
+    if verb == "reboot" and sent:  # a second reboot is not harmless: did the first one happen?
+        if vm.uptime < job.clock.now() - sent:
+            job.save(task="none")
+            return Done()
+        if job.clock.now() - sent < LOST_REPLY:
+            return Again(5.0, "The reply was lost; looking whether it restarts.")
+    job.save(sent_at=job.clock.now())
+    job.save(task=job.driver.power(ref(job), verb) or "none")
+    return Done()
+
+
+def settled(job: Job) -> Outcome:
+    task, verb = job.data["task"], job.op.kind
+    if job.result is None and task != "none":
+        return Wait(task)
+    vm = must_exist(job, look(job))
+    failed = job.result is not None and job.result.state == "failed"
+    # a machine that still runs says nothing of a restart: there the task's end counts
+    if (vm.status == "stopped") == (verb in ("stop", "hard_stop")) and not (failed and verb == "reboot"):
+        return look_again(job)
+    if failed and job.result is not None:
+        if verb == "stop":
+            job.save(task="", sent_at=None)
+            raise Back("act", Refused("The system inside did not react; a hard stop turns it off.", code="no_reaction", detail=job.result.text))
+        job.save(task="", sent_at=None)
+        raise Back("act", job.driver.task_error(job.result.text))
+    waited = job.data.get("waited", 0) + 1
+    job.save(waited=waited, task="none")
+    if waited > 60:
+        job.save(waited=0, task="", sent_at=None)
+        raise Back("act", Permanent("The server did not reach the new state.", code="state_not_reached"))
+    return Again(CHECK_RUNNING)
+
+
+def look_again(job: Job) -> Outcome:
+    """Does anything still wait for a restart?"""
+    if job.service.pending:
+        seen = job.driver.read(ref(job))
+        job.store.save_seen(job.service.id, seen.config, seen.pending)
+    return Done()
+
+
+def tell_password(job: Job) -> Outcome:
+    if job.data.get("told"):
+        return Done(job.data["told"])
+    wanted = order(job, set_password=True)
+    if not wanted.set_password:
+        raise Permanent("The new password was not used in time and is forgotten; set it again.", code="password_forgotten")
+    at_once = job.driver.set_password(wanted, ref(job))
+    told = "set in the running system" if at_once else "the system inside takes it at its next restart"
+    with job.store.write():
+        job.save(told=told)
+        job.store.forget_password(job.service.id)
+    return Done(told)
+
+
+POWER = (Step("act", "Sending the order", act), Step("settled", "Waiting for the server", settled))
+CHANGE_PASSWORD = (Step("tell_password", "Setting the new password", tell_password),)

@@ -1,0 +1,77 @@
+"""A fresh system in the same machine, and a new password."""
+
+from __future__ import annotations
+
+from bridge import orders, passwords
+from bridge.operations import Again, Done, Job, Outcome, Step, Wait
+from bridge.recipes.backups import before_restore
+from bridge.recipes.machine import OFF, allocate, allocation_under_way, answering, order, ref, running, start, write_differences
+
+
+def replace_disks(job: Job) -> Outcome:
+    """Again until the driver has nothing more to do; what the old disks were is kept before the first change."""
+    if job.result is not None and job.result.state == "failed":
+        raise job.driver.task_error(job.result.text)
+    memory = job.data.get("disks") or {}
+    found = job.driver.reinstall(order(job), ref(job), memory)
+    if found.missing_disk:
+        if wait := allocation_under_way(job):
+            return wait
+        found = allocate(job, lambda: job.driver.reinstall(order(job), ref(job), memory, allocate=True))
+    job.save(disks=found.memory)
+    if found.task:
+        return Wait(found.task)
+    if found.more:
+        return Again(0.0)
+    job.save(allocated_at=None)
+    job.store.forget_snapshots(job.service.id)
+    return Done()
+
+
+def set_up_again(job: Job) -> Outcome:
+    """The package, the network and the new password into the fresh system."""
+    return write_differences(job, order(job, set_password=not job.data.get("password_sent"), birth=True))
+
+
+def mail_password(job: Job) -> Outcome:
+    """The new password goes out, once, and is forgotten here."""
+    s = job.service
+    reason = {"reinstall": "reinstalled", "reset_password": "reset"}[job.op.kind]
+    password = job.store.password(s.id)
+    with job.store.write():
+        job.store.renew(job.op, 30)
+        if password:
+            job.store.emit("password", s.whmcs, s.id, f"password:{job.op.id}", service_id=s.service_id, hostname=s.hostname, reason=reason,
+                           user=s.package.options.get("os_user", "root"), password=password)
+            job.store.forget_password(s.id)
+        if s.build.get("restoring"):
+            job.save_build(restoring=None)
+    return Done()
+
+
+def reset_password(job: Job) -> Outcome:
+    if job.data.get("told"):
+        return Done(job.data["told"])
+    if not job.store.password_hash(job.service.id):
+        password = passwords.generate()
+        job.store.set_password(job.service.id, password, passwords.hashed(password))
+    at_once = job.driver.set_password(orders.order_of(job.service, job.store, job.config, set_password=True), ref(job))
+    job.save(told="set in the running system" if at_once else "the system inside takes it at its next restart", at_once=at_once)
+    return Done(job.data["told"])
+
+
+def new_password(job: Job) -> Outcome:
+    """Made before the disks go, so that a crash does not make a second one."""
+    if not job.store.password_hash(job.service.id):
+        password = passwords.generate()
+        job.store.set_password(job.service.id, password, passwords.hashed(password))
+    return Done()
+
+
+REINSTALL = (
+    Step("password", "Preparing", new_password), Step("remember", "Looking at the server", before_restore), *OFF,
+    Step("replace_disks", "Copying the new system", replace_disks), Step("configure", "Setting processor, memory, disk and network", set_up_again),
+    Step("start", "Switching it on", start), Step("running", "Waiting until it runs", running),
+    Step("answering", "Waiting for the system inside", answering), Step("mail", "Sending you the password", mail_password),
+)
+RESET_PASSWORD = (Step("reset", "Setting the new password", reset_password), Step("mail", "Sending it to you", mail_password))

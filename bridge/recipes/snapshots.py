@@ -1,0 +1,91 @@
+"""Snapshots: take, delete, and going back to one."""
+
+from __future__ import annotations
+
+from bridge.errors import Permanent, Transient
+from bridge.operations import Again, Back, Done, Job, Outcome, Step
+from bridge.recipes.machine import CHECK_RUNNING, CONFIGURE, START_AGAIN, look, must_exist, once, ref, remember, settle_task
+
+
+def take(job: Job) -> Outcome:
+    name = job.data["name"]
+    row = job.store.snapshot_row(job.service.id, name)
+    if row is None:
+        return Done("it was removed")
+    if any(s.name == name and s.complete for s in job.driver.snapshots(ref(job))) or job.data.get("task"):
+        return Done()
+    vm = must_exist(job, look(job))
+    plan = job.config.plans[job.service.package.plan].values
+    memory = bool(plan["snapshot_memory"]) and vm.status == "running"
+    job.save(task=job.driver.snapshot(ref(job), "take", name, row["description"], memory) or "none", memory=memory)
+    return Done("with memory" if memory else "disks only")
+
+
+def taken(job: Job) -> Outcome:
+    waiting = settle_task(job)
+    if waiting:
+        return waiting
+    name = job.data["name"]
+    found = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
+    if found and not found.complete:
+        return Again(CHECK_RUNNING, "being made")
+    if found is None:
+        error = job.driver.task_error(job.result.text) if job.result and job.result.state == "failed" else Transient(detail="the snapshot is not listed")
+        if isinstance(error, Permanent):
+            job.store.forget_snapshot(job.service.id, name)
+        job.save(task="")
+        raise Back("take", error)
+    lifetime = job.service.package.snapshot_lifetime_h * 3600.0
+    job.store.snapshot_ready(job.service.id, name, found.taken_at, lifetime)
+    return Done(name)
+
+
+def delete_snapshot(job: Job) -> Outcome:
+    name = job.data["name"]
+    if job.data.get("task"):
+        return Done()
+    if all(s.name != name for s in job.driver.snapshots(ref(job))):
+        job.save(task="none")
+        return Done("it is gone already")
+    job.save(task=job.driver.snapshot(ref(job), "delete", name) or "none")
+    return Done()
+
+
+def snapshot_deleted(job: Job) -> Outcome:
+    waiting = settle_task(job)
+    if waiting:
+        return waiting
+    name = job.data["name"]
+    left = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
+    if left:
+        job.save(task="")
+        failed = job.result is not None and job.result.state == "failed"
+        raise Back("delete", job.driver.task_error(job.result.text) if failed and job.result else Transient(detail="the snapshot is still listed"))
+    job.store.forget_snapshot(job.service.id, name)
+    return Done()
+
+
+def roll_back(job: Job) -> Outcome:
+    """Not harmless twice: what was written after the first would be lost. So a lost reply is looked up first."""
+    return once(job, "rollback", lambda: job.driver.snapshot(ref(job), "rollback", job.data["name"]))
+
+
+def rolled_back(job: Job) -> Outcome:
+    waiting = settle_task(job)
+    if waiting:
+        return waiting
+    if job.result is not None and job.result.state == "failed":
+        job.save(task="", sent_at=None)
+        raise Back("roll_back", job.driver.task_error(job.result.text))
+    must_exist(job, look(job))
+    return Done()
+
+
+SNAPSHOTS = {
+    "take_snapshot": (Step("take", "Taking the snapshot", take), Step("taken", "Waiting until it is complete", taken)),
+    "delete_snapshot": (Step("delete", "Removing the snapshot", delete_snapshot), Step("deleted", "Making sure it is gone", snapshot_deleted)),
+    "rollback": (
+        Step("remember", "Looking at the server", remember), Step("roll_back", "Going back to the snapshot", roll_back),
+        Step("rolled_back", "Waiting until it is done", rolled_back), CONFIGURE, *START_AGAIN,
+    ),
+}

@@ -1,0 +1,97 @@
+"""Queries of backups and their schedules. The storage is the truth; rows mirror it, with the customer's note."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bridge.model import Backup
+from bridge.store.core import Core, Row
+
+
+class Backups(Core):
+    def add_backup(self, service: int, operation: str, note: str, local_date: str = "") -> int:
+        """One that is being made; it counts for the quota from now on. `local_date`: of a scheduled one."""
+        with self.write() as db:
+            cursor = db.conn.execute(
+                "INSERT INTO backups (service, operation, note, made_at, local_date, state) VALUES (?, ?, ?, ?, ?, 'creating')",
+                (service, operation, note, self.clock.now(), local_date),
+            )
+            return int(cursor.lastrowid or 0)
+
+    def backups_of(self, service: int, foreign: bool = False) -> list[Row]:
+        """Ours, newest first; with `foreign` also what others made."""
+        return self.rows(
+            "SELECT * FROM backups WHERE service = ? AND (foreign_one = 0 OR ?) ORDER BY made_at DESC, id DESC", service, int(foreign)
+        )
+
+    def backup_row(self, service: int, key: int) -> Row | None:
+        return self.row("SELECT * FROM backups WHERE service = ? AND id = ?", service, key)
+
+    def backup_of_operation(self, operation: str) -> Row | None:
+        return self.row("SELECT * FROM backups WHERE operation = ?", operation)
+
+    def backup_made(self, key: int, found: Backup) -> None:
+        self.change("UPDATE backups SET archive = ?, made_at = ?, size = ?, state = 'ready' WHERE id = ?", found.archive, found.made_at, found.size, key)
+
+    def forget_backup(self, key: int) -> None:
+        self.change("DELETE FROM backups WHERE id = ?", key)
+
+    def mirror_backups(self, service: int, found: list[Backup], since: float) -> None:
+        """As for snapshots. `since`: archives older than the service are another owner's and not shown at all."""
+        with self.write() as db:
+            known = {r["archive"]: r for r in self.backups_of(service, foreign=True)}
+            listed = {b.archive: b for b in found if b.made_at >= since}
+            for archive, row in known.items():
+                if archive and archive not in listed:
+                    self.forget_backup(row["id"])
+            for archive, b in listed.items():
+                if archive in known:
+                    db.conn.execute("UPDATE backups SET size = ? WHERE service = ? AND archive = ?", (b.size, service, archive))
+                elif not any(r["operation"] and r["operation"] in b.mark for r in known.values()):
+                    db.conn.execute(
+                        "INSERT INTO backups (service, archive, note, made_at, size, state, foreign_one) VALUES (?, ?, ?, ?, ?, 'ready', 1)",
+                        (service, archive, b.mark[:500], b.made_at, b.size),
+                    )
+
+    # -- schedules --------------------------------------------------------------------------------
+    def schedule(self, service: int) -> Row | None:
+        """{time_zone, days: {"0": "02:30"} by weekday with Monday 0, next_due_at, last_date}"""
+        row = self.row("SELECT * FROM schedules WHERE service = ?", service)
+        return {**row, "days": json.loads(row["days"])} if row else None
+
+    def save_schedule(self, service: int, time_zone: str, days: dict[str, str], next_due_at: float | None) -> None:
+        self.change(
+            "INSERT INTO schedules (service, time_zone, days, next_due_at) VALUES (?, ?, ?, ?) ON CONFLICT (service) DO UPDATE SET"
+            " time_zone = excluded.time_zone, days = excluded.days, next_due_at = excluded.next_due_at",
+            service, time_zone, json.dumps(days), next_due_at,
+        )
+
+    def due_schedules(self, limit: int = 100) -> list[Row]:
+        """Schedules whose time has come, of active services where nothing is open; longest due first."""
+        found = self.rows(
+            "SELECT c.* FROM schedules c JOIN services s ON s.id = c.service WHERE c.next_due_at <= ? AND s.desired = 'active'"
+            " AND s.provisioned = 1 AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = c.service"
+            " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) ORDER BY c.next_due_at LIMIT ?", self.clock.now(), limit,
+        )
+        return [{**r, "days": json.loads(r["days"])} for r in found]
+
+    def schedule_done(self, service: int, local_date: str, next_due_at: float | None) -> None:
+        self.change("UPDATE schedules SET last_date = ?, next_due_at = ? WHERE service = ?", local_date, next_due_at, service)
+
+    def mirrors_due(self, server: str, before: float, limit: int) -> list[int]:
+        """Services whose snapshots and backups were last looked at before then."""
+        found = self.rows(
+            "SELECT id FROM services WHERE server = ? AND desired <> 'terminated' AND provisioned = 1 AND mirrored_at < ?"
+            " ORDER BY mirrored_at LIMIT ?", server, before, limit,
+        )
+        return [int(r["id"]) for r in found]
+
+    def costly_since(self, service: int, kinds: tuple[str, ...], since: float) -> list[float]:
+        """When the customer began operations of these kinds, oldest first."""
+        marks: list[Any] = [*kinds]
+        found = self.rows(
+            f"SELECT created_at FROM operations WHERE service = ? AND kind IN ({', '.join('?' * len(kinds))}) AND created_at > ?"
+            " AND actor LIKE 'client%' ORDER BY created_at", service, *marks, since,
+        )
+        return [float(r["created_at"]) for r in found]

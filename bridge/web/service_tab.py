@@ -1,0 +1,34 @@
+"""GET /v1/services/<service_id>/pages/admin: the staff's tab inside WHMCS's own form, so without forms."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify, render_template
+
+from bridge import findings, orders, status, upgrades
+from bridge.model import LIMITS
+from bridge.web.auth import context, service_for, signed
+
+routes = Blueprint("service_tab", __name__)
+LOGGED, LOGGED_STEPS = 50, 600  # operations of the service tab, and steps of them all: the shim takes 1 MiB
+
+
+@routes.get("/v1/services/<int:service_id>/pages/admin")
+@signed
+def admin(service_id: int) -> Response:
+    """The staff's service tab: facts and the operation log; no forms, they would sit in WHMCS's own."""
+    at = context()
+    service = service_for(service_id)
+    found = at.store.operations_of(service.id, LOGGED)
+    steps, room = at.store.steps_of([op.id for op in found]), LOGGED_STEPS
+    operations = []
+    for op in found:
+        shown = steps[op.id][-room:] if room > 0 else []
+        room -= len(shown)
+        operations.append({"op": op, "steps": shown, "left_out": len(steps[op.id]) - len(shown), "warnings": op.data.get("warnings", [])})
+    html = render_template(
+        "admin.html", service=service, live=status.view(service, at.store), operations=operations, now=at.clock.now(),
+        rows=upgrades.rows_of(service, at.drivers[service.server], at.store, at.config), seen_at=at.store.seen(service.id)[1],
+        labels=upgrades.LABELS, limits=LIMITS, amount=upgrades.amount, networks=orders.networks_of(service.id, at.store, at.config),
+        findings=at.store.findings(service.id), fixable=findings.fixable, health=at.store.health(service.server),
+    )
+    return jsonify({"html": html, "redirect": "", "title": "vmbridge"})

@@ -1,0 +1,57 @@
+"""Archives by vzdump, and restore over the same machine. Rules: pve-manager's API2/VZDump.pm, qemu-server's create_vm."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from bridge.errors import Permanent, Transient, UpstreamError
+from bridge.model import Backup
+from drivers.proxmox.api import Api
+
+VOLUME = re.compile(r":backup/(vzdump-qemu-(\d+)-|vm/(\d+)/)")
+
+
+def storage_of(settings: Mapping[str, Any]) -> str:
+    if not settings.get("backup_storage"):
+        raise Permanent("This server has no storage for backups.", code="no_backup_storage", detail="[servers.*] backup_storage is empty")
+    return str(settings["backup_storage"])
+
+
+def listed(api: Api, node: str, storage: str, vm_id: str) -> list[Backup]:
+    rows = api.get(f"nodes/{node}/storage/{storage}/content", content="backup", vmid=int(vm_id))
+    found = [
+        Backup(str(r["volid"]), float(r.get("ctime") or 0), int(r.get("size") or 0), str(r.get("notes") or "").strip(),
+               bool(int(r.get("protected") or 0)))
+        for r in rows if vm_id in (VOLUME.search(str(r["volid"])) or [""])[0]
+    ]
+    return sorted(found, key=lambda b: (b.made_at, b.archive))
+
+
+def take(api: Api, node: str, storage: str, vm_id: str, mark: str) -> str:
+    """`remove=0`: the storage's own pruning would take a customer's oldest without asking. The answer `OK` without a task
+    means that the machine is on another node and nothing was done."""
+    answer = str(api.post(
+        f"nodes/{node}/vzdump", vmid=vm_id, storage=storage, mode="snapshot", compress="zstd", remove=False, notes__template=f"vmbridge {mark}",
+    ) or "")
+    if not answer.startswith("UPID:"):
+        raise Transient(detail=f"vzdump on {node} answered {answer!r}: the machine is not there")
+    return answer
+
+
+def restore(api: Api, node: str, vm_id: str, archive: str, storage: str) -> str:
+    return str(api.post(f"nodes/{node}/qemu", vmid=int(vm_id), archive=archive, force=True, unique=False, storage=storage or None))
+
+
+def delete(api: Api, node: str, storage: str, archive: str, vm_id: str) -> str:
+    """Only an archive of this very machine's id; one that is gone is done."""
+    match = VOLUME.search(archive)
+    if not match or vm_id not in match.groups()[1:]:
+        raise Permanent("This archive is not of this server.", code="foreign_archive", detail=archive)
+    try:
+        return str(api.delete(f"nodes/{node}/storage/{storage}/content/{archive}") or "")
+    except UpstreamError as e:
+        if "does not exist" in e.detail or "no such" in e.detail.lower():
+            return ""
+        raise

@@ -1,0 +1,33 @@
+"""Snapshots of a proven machine. Texts and rules: qemu-server's API2/Qemu.pm and AbstractConfig (guest-common)."""
+
+from __future__ import annotations
+
+from bridge.errors import UpstreamError
+from bridge.model import Snapshot
+from drivers.proxmox.api import Api
+
+DONE = {"take": "already used", "delete": "does not exist"}
+
+
+def listed(api: Api, base: str) -> list[Snapshot]:
+    """`current` is no snapshot; one with a `snapstate` is being made or removed."""
+    rows = [r for r in api.get(f"{base}/snapshot") if r["name"] != "current"]
+    found = [
+        Snapshot(str(r["name"]), float(r.get("snaptime") or 0), str(r.get("description") or "").rstrip("\n"), bool(int(r.get("vmstate") or 0)),
+                 not r.get("snapstate"))
+        for r in rows
+    ]
+    return sorted(found, key=lambda s: (s.taken_at, s.name))
+
+
+def act(api: Api, base: str, verb: str, name: str, description: str, memory: bool) -> str:
+    try:
+        if verb == "take":
+            return str(api.post(f"{base}/snapshot", snapname=name, description=description or None, vmstate=memory or None))
+        if verb == "delete":
+            return str(api.delete(f"{base}/snapshot/{name}"))
+        return str(api.post(f"{base}/snapshot/{name}/rollback"))
+    except UpstreamError as e:
+        if verb in DONE and DONE[verb] in e.detail:
+            return ""
+        raise

@@ -1,0 +1,167 @@
+"""Snapshots, vzdump, restore and import as the simulated cluster does them; rules and texts as read from Proxmox VE's sources."""
+
+from __future__ import annotations
+
+import copy
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.pve.cluster import GIB, Cluster, Error, Vm
+
+
+class Archives:
+    """Handlers of calls; mixed into Handlers, whose `vm` and `unlocked` they use."""
+
+    c: Cluster
+
+    def vm(self, words: dict[str, str]) -> Vm:
+        raise NotImplementedError
+
+    def unlocked(self, vm: Vm) -> None:
+        raise NotImplementedError
+
+    # -- snapshots --------------------------------------------------------------------------------
+    def get_vm_snapshot(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm = self.vm(w)
+        rows: list[dict[str, Any]] = [
+            {"name": name, "snaptime": int(s["time"]), "description": s["description"], "vmstate": int(s["vmstate"]),
+             **({"snapstate": s["snapstate"]} if s["snapstate"] else {})}
+            for name, s in vm.snapshots.items()
+        ]
+        return [*rows, {"name": "current", "description": "You are here!", "running": int(vm.status == "running"), "digest": self.c.digest(vm)}]
+
+    def post_vm_snapshot(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm, name = self.vm(w), p["snapname"]
+        if not re.fullmatch(r"(?i)[a-z][a-z0-9_-]{1,39}", name):
+            raise Error(400, "Parameter verification failed.", {"snapname": "invalid format - invalid configuration ID"})
+        self.unlocked(vm)
+        if name in vm.snapshots:
+            return self._failing("qmsnapshot", vm, f"snapshot name '{name}' already used")
+        if p.get("vmstate") == "1" and vm.status != "running":
+            p = {**p, "vmstate": "0"}
+        vm.config["lock"] = "snapshot"
+        vm.snapshots[name] = {"time": self.c.clock.now(), "description": p.get("description", ""), "vmstate": p.get("vmstate") == "1",
+                              "snapstate": "prepare", "config": {}, "content": {}, "running": vm.status == "running"}
+
+        def effect() -> None:
+            vm.config.pop("lock", None)
+            snap = vm.snapshots[name]
+            snap |= {"snapstate": "", "config": copy.deepcopy(vm.config), "content": dict(vm.content)}
+
+        return self.c.start_task("qmsnapshot", vm.node, vm.vmid, effect)
+
+    def delete_vm_snapshot_snapname(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm, name = self.vm(w), w["snapname"]
+        self.unlocked(vm)
+        if name not in vm.snapshots:
+            return self._failing("qmdelsnapshot", vm, f"snapshot '{name}' does not exist")
+        vm.config["lock"] = "snapshot-delete"
+
+        def effect() -> None:
+            vm.config.pop("lock", None)
+            vm.snapshots.pop(name, None)
+
+        return self.c.start_task("qmdelsnapshot", vm.node, vm.vmid, effect)
+
+    def post_vm_snapshot_snapname_rollback(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm, name = self.vm(w), w["snapname"]
+        self.unlocked(vm)
+        if name not in vm.snapshots:
+            return self._failing("qmrollback", vm, f"snapshot '{name}' does not exist")
+        vm.config["lock"] = "rollback"
+
+        def effect() -> None:
+            """The whole configuration comes back, but not the description; memory brings it up running."""
+            snap = vm.snapshots[name]
+            vm.config = {**copy.deepcopy(snap["config"]), "description": vm.config.get("description", "")}
+            vm.content, vm.pending = dict(snap["content"]), {}
+            vm.status, vm.started = ("running", self.c.clock.now()) if snap["vmstate"] else ("stopped", 0.0)
+            vm.rolled_back.append(name)
+
+        return self.c.start_task("qmrollback", vm.node, vm.vmid, effect)
+
+    def _failing(self, kind: str, vm: Vm, text: str) -> str:
+        task = self.c.start_task(kind, vm.node, vm.vmid, None, end_in=0.0)
+        self.c.tasks[task].status = text
+        return task
+
+    # -- backups ----------------------------------------------------------------------------------
+    def post_nodes_node_vzdump(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        vm = self.c.vms.get(int(p["vmid"]))
+        if vm is None or vm.node != w["node"]:
+            return "OK"  # nothing to do on this node, and nothing said
+        self.c.need(f"/vms/{vm.vmid}", "VM.Backup")
+        store = self.c.storages.get(p["storage"])
+        if store is None or "backup" not in store.content:
+            raise Error(400, "Parameter verification failed.", {"storage": f"storage '{p['storage']}' does not support backups"})
+        if re.search(r"\{\{(?!cluster|guestname|node|vmid)", p.get("notes-template", "")) or "\n" in p.get("notes-template", ""):
+            raise Error(400, "Parameter verification failed.", {"notes-template": "invalid"})
+        busy = [t.end for t in self.c.tasks.values() if t.kind == "vzdump" and t.node == vm.node and self.c.running(t)]
+        begin = max([*busy, self.c.clock.now()])  # one at a time per node; the others wait inside their task
+        if not busy:
+            vm.config["lock"] = "backup"
+        held = {"config": {k: v for k, v in vm.config.items() if k != "lock"}, "content": dict(vm.content),
+                "firewall": [copy.deepcopy(vm.rules), copy.deepcopy(vm.ipsets), dict(vm.firewall)]}
+
+        def effect() -> None:
+            if vm.config.get("lock") == "backup":
+                vm.config.pop("lock")
+            size = 3 * GIB
+            if not store.online or store.total - store.used < size:
+                raise Error(500, "job errors")
+            stamp = datetime.fromtimestamp(self.c.clock.now(), UTC).strftime("%Y_%m_%d-%H_%M_%S")
+            name = f"{store.name}:backup/vzdump-qemu-{vm.vmid}-{stamp}.vma.zst"
+            if p.get("remove", "1") == "1" and self.c.prunes:
+                for old in [v for v in self.c.volumes if f":backup/vzdump-qemu-{vm.vmid}-" in v]:
+                    del self.c.volumes[old]
+            self.c.add_volume(name, "" if store.shared else vm.node, 3, notes=p.get("notes-template", ""))
+            self.c.archives[name] = copy.deepcopy(held)
+            store.used += size
+
+        return self.c.start_task("vzdump", vm.node, vm.vmid, effect, [f"INFO: starting new backup job: vzdump {vm.vmid}"],
+                                 begin - self.c.clock.now() + self.c.duration("vzdump"))
+
+    def post_nodes_node_qemu(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        """Restore over a machine: its disks are gone before the archive is read."""
+        vm, archive = self.c.vms.get(int(p["vmid"])), p["archive"]
+        if vm is None or vm.node != w["node"] or p.get("force") != "1":
+            raise Error(500, f"unable to restore VM {p['vmid']}: config file does not exist")
+        self.c.need(f"/vms/{vm.vmid}", "VM.Backup")
+        self.unlocked(vm)
+        if vm.config.get("protection") == "1":
+            raise Error(500, f"unable to restore VM {vm.vmid} - protection mode enabled")
+        if vm.status != "stopped":
+            raise Error(500, f"unable to restore VM {vm.vmid} - vm is running")
+        if archive not in self.c.archives or archive not in self.c.volumes:
+            raise Error(500, f"volume '{archive}' does not exist")
+        old = dict(vm.config)
+        vm.config = {"lock": "create", "memory": "128"}
+        vm.snapshots.clear()
+        vm.pending.clear()
+
+        def effect() -> None:
+            held = copy.deepcopy(self.c.archives[archive])
+            for key, value in old.items():  # what the archive does not have becomes unused
+                if re.match(r"^(scsi|virtio|sata|ide)\d+$", key) and key not in held["config"] and "media=cdrom" not in value:
+                    held["config"][f"unused{len([k for k in held['config'] if k.startswith('unused')])}"] = value.split(",")[0]
+            vm.config = {k: v for k, v in held["config"].items() if not k.startswith(("parent", "lock"))}
+            vm.content = held["content"]
+            vm.rules, vm.ipsets, vm.firewall = held["firewall"]
+            vm.restored.append(archive)
+
+        return self.c.start_task("qmrestore", vm.node, vm.vmid, effect)
+
+    def undo_archive(self, kind: str, target: str, node: str) -> None:
+        """What a failing task leaves behind."""
+        vm = self.c.vms.get(int(target)) if target.isdigit() else None
+        if vm is None:
+            return
+        if kind == "qmsnapshot":
+            vm.config.pop("lock", None)
+            for name in [n for n, s in vm.snapshots.items() if s["snapstate"]]:
+                del vm.snapshots[name]
+        if kind in ("vzdump", "qmdelsnapshot", "qmrestore"):
+            vm.config.pop("lock", None)  # a failed restore leaves the blank configuration
+        if kind == "qmrollback":
+            vm.config.pop("lock", None)
