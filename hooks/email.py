@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.whmcs import Whmcs
 
-EVENTS = ("ready", "password")
+EVENTS = ("ready", "password", "restored", "backup_failed")
 
 # {$service_password} is WHMCS's own merge field: the password never passes through our text
 READY = """<!-- vmbridge:secret --><p>Hello {$client_first_name},</p>
@@ -15,7 +15,15 @@ READY = """<!-- vmbridge:secret --><p>Hello {$client_first_name},</p>
 <p>Address: %s<br>User: %s<br>Password: {$service_password}</p>
 <p>You manage it in the client area under Services.</p>"""
 
-REASONS = {"redeployed": ("Your server was set up anew", "your server <strong>%s</strong> was set up anew.")}
+REASONS = {
+    "redeployed": ("Your server was set up anew", "your server <strong>%s</strong> was set up anew."),
+    "reinstalled": ("Your server was reinstalled", "your server <strong>%s</strong> was reinstalled."),
+    "reset": ("Your new password", "the password of your server <strong>%s</strong> was reset."),
+}
+PLAIN = {
+    "restored": ("Your backup is restored", "a backup of your server <strong>%s</strong> is restored, and the server is as it was when the backup was made."),
+    "backup_failed": ("A backup could not be made", "a backup of your server <strong>%s</strong> could not be made. Your earlier backups are still there."),
+}
 PASSWORD = """<!-- vmbridge:secret --><p>Hello {$client_first_name},</p>
 <p>%s</p>
 <p>User: %s<br>New password: {$vmbridge_password}</p>
@@ -27,6 +35,10 @@ def deliver(event: str, payload: dict[str, Any], whmcs: Whmcs) -> None:
         subject, sentence = REASONS[payload["reason"]]
         text = PASSWORD % (sentence % _plain(payload["hostname"]), escape(payload["user"]))
         whmcs.send_own_email(payload["service_id"], subject, text, vmbridge_password=payload["password"])
+        return
+    if event in PLAIN:
+        subject, sentence = PLAIN[event]
+        whmcs.send_own_email(payload["service_id"], subject, f"<p>Hello {{$client_first_name}},</p>\n<p>{sentence % _plain(payload['hostname'])}</p>")
         return
     if payload["template"] and not payload["hold"]:
         return  # WHMCS has sent the welcome mail itself

@@ -8,7 +8,7 @@ from typing import Any
 
 import hooks
 from bridge import config as config_module
-from bridge import recipes, services
+from bridge import customer, recipes, services
 from bridge.context import Context
 from bridge.operations import Engine
 from bridge.outbox import Delivery
@@ -67,6 +67,13 @@ class World:
         values = {"configoption1": "kvm-s", "userid": 7, "domain": f"vm-{service_id}.example.com", "password": "Secret-pass-1",
                   "status": "Pending" if verb == "create" else "Active", **params}
         return services.run(verb, service_id, "pve1", values, Caller("main"), self.store, self.config, self.drivers)
+
+    def page(self, capability: str, action: str, service_id: int = 1042, **form: Any) -> str:
+        """One form of the customer's pages; returns the operation."""
+        service = self.store.find_service("main", service_id)
+        assert service
+        ask = customer.Ask(service, form, Caller("main", "client Ada", True), self.store, self.config, self.drivers)
+        return customer.act(capability, action, ask)
 
     def run(self, seconds: float = 900.0) -> None:
         """Let time pass until nothing is open, for at most `seconds`."""

@@ -24,10 +24,11 @@ PROXY_SECONDS = 30.0
 ROLE = {
     "VM.Audit", "VM.Clone", "VM.Allocate", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Disk",
     "VM.Config.Options", "VM.Config.HWType", "VM.Config.Cloudinit", "VM.Config.CDROM", "VM.PowerMgmt",
+    "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Backup",
 }
 AGENT = {"VM.GuestAgent.Audit": "VM.Monitor", "VM.GuestAgent.Unrestricted": "VM.Monitor"}  # name on 9: name on 8
 DURATIONS = {"qmclone": 6.0, "resize": 1.0, "qmstart": 2.0, "qmstop": 1.0, "qmshutdown": 3.0, "qmreboot": 3.0, "qmdestroy": 2.0, "qmconfig": 1.0,
-             "imgdel": 1.0}
+             "imgdel": 1.0, "qmsnapshot": 2.0, "qmdelsnapshot": 1.0, "qmrollback": 3.0, "vzdump": 5.0, "qmrestore": 5.0}
 
 
 class Error(Exception):
@@ -62,6 +63,10 @@ class Vm:
     ipsets: dict[str, list[str]] = field(default_factory=dict)
     firewall: dict[str, str] = field(default_factory=dict)
     aliases: list[str] = field(default_factory=list)
+    snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
+    content: dict[str, str] = field(default_factory=dict)  # slot -> what is on the disk, one word
+    rolled_back: list[str] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)
     temporary: bool = False  # a full clone still running: only the lock is readable
 
     @property
@@ -148,6 +153,8 @@ class Cluster:
         self.volumes: dict[str, int] = {}
         self.about: dict[str, Volume] = {}  # of volumes that add_volume made
         self.old_firewalls: dict[int, Vm] = {}  # firewall files without a machine
+        self.archives: dict[str, dict[str, Any]] = {}  # archive -> what it holds
+        self.prunes = False  # whether the backup storage removes old archives by itself
         self.quorate, self.firewall_on = True, True
         self.privileges: dict[str, set[str]] = {"/": {"Sys.Audit"}, "/vms": ROLE | ({"VM.Monitor"} if major < 9 else set(AGENT)), "/nodes": {"Sys.Audit"},
                                                 "/storage": {"Datastore.AllocateSpace", "Datastore.Audit"}, "/sdn/zones": {"SDN.Use"}}

@@ -44,6 +44,15 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
     ("GET", f"{VM}/agent/network-get-interfaces"): ({}, "/vms/{vmid}", ("VM.GuestAgent.Audit",)),
     ("POST", f"{VM}/agent/set-user-password"): (
         {"username": STR, "password": STR, "crypted": BOOL}, "/vms/{vmid}", ("VM.GuestAgent.Unrestricted",)),
+    ("GET", f"{VM}/snapshot"): ({}, "/vms/{vmid}", ("VM.Audit",)),
+    ("POST", f"{VM}/snapshot"): ({"snapname": STR, "description": STR, "vmstate": BOOL}, "/vms/{vmid}", ("VM.Snapshot",)),
+    ("DELETE", f"{VM}/snapshot/{{snapname}}"): ({"force": BOOL}, "/vms/{vmid}", ("VM.Snapshot",)),
+    ("POST", f"{VM}/snapshot/{{snapname}}/rollback"): ({"start": BOOL}, "/vms/{vmid}", ("VM.Snapshot.Rollback",)),
+    ("POST", "/nodes/{node}/vzdump"): (
+        {"vmid": STR, "storage": STR, "mode": STR, "compress": STR, "notes-template": STR, "protected": BOOL, "remove": BOOL},
+        "/storage/{storage}", ()),
+    ("POST", "/nodes/{node}/qemu"): (
+        {"vmid": INT, "archive": STR, "force": BOOL, "unique": BOOL, "storage": STR, "start": BOOL}, "", ()),
     ("GET", f"{VM}/pending"): ({}, "/vms/{vmid}", ("VM.Audit",)),
     ("GET", f"{VM}/status/current"): ({}, "/vms/{vmid}", ("VM.Audit",)),
     ("POST", f"{VM}/status/start"): ({"timeout": INT}, "/vms/{vmid}", ("VM.PowerMgmt",)),

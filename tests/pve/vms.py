@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from tests.pve import schema
+from tests.pve.archives import Archives
 from tests.pve.cluster import GIB, MIB, Cluster, Error, Task, Vm
 
 IMMEDIATE = re.compile(r"^(description|name|onboot|protection|tags|startup|ci\w+|sshkeys|ipconfig\d|nameserver|searchdomain|net\d)$")
@@ -28,7 +29,7 @@ def new_mac() -> str:
     return "BC:24:11:" + ":".join(f"{b:02X}" for b in secrets.token_bytes(3))
 
 
-class Handlers:
+class Handlers(Archives):
     def __init__(self, cluster: Cluster) -> None:
         self.c = cluster
 
@@ -199,6 +200,7 @@ class Handlers:
 
     def undo(self, task: Task) -> None:
         """A task that fails cleans up behind itself."""
+        self.undo_archive(task.kind, task.target, task.node)
         if task.kind == "qmclone":
             new = re.search(r"with ID (\d+)", " ".join(task.log))
             if new and self.c.vms.get(int(new.group(1)), Vm(0, "", {})).temporary:
@@ -286,6 +288,11 @@ class Handlers:
         for key, value in p.items():
             self._set(vm, key, value)
         for key in gone:
+            if key.startswith("unused") and key in vm.config:
+                self.c.volumes.pop(vm.config[key], None)
+            if DISK.match(key) and key in vm.config and "media=cdrom" not in vm.config[key]:
+                self._unused(vm, vm.config[key].split(",")[0])
+                vm.content.pop(key, None)
             if vm.status == "stopped" or IMMEDIATE.match(key):
                 vm.config.pop(key, None)
                 vm.pending.pop(key, None)
@@ -312,6 +319,9 @@ class Handlers:
             if not re.match(r"^(ssh-|ecdsa-)", unquote(value)):
                 raise Error(400, "Parameter verification failed.", {"sshkeys": "SSH public key validation error"})
             value = unquote(value)
+        if DISK.match(key) and "import-from=" in value:
+            self._import(vm, key, value)
+            return
         if DISK.match(key) and re.match(r"^[\w-]+:\d+(,|$)", value) and "media=cdrom" not in value:
             storage, _, size = value.partition(":")
             number = len([v for v in self.c.volumes if v.startswith(f"{storage}:vm-{vm.vmid}-")])
@@ -341,6 +351,29 @@ class Handlers:
             vm.pending.pop(key, None)
         else:
             vm.pending[key] = value
+
+    def _import(self, vm: Vm, key: str, value: str) -> None:
+        """A full copy of another machine's disk; the one that was there becomes unused."""
+        storage, source = value.split(":")[0], value.split("import-from=")[1].split(",")[0]
+        owner = next((v for v in self.c.vms.values() if source in " ".join(v.config.values())), None)
+        if owner is None or owner.node != vm.node:
+            raise Error(500, f"import failed: owner VM of '{source}' not on local node")
+        self.c.need(f"/vms/{owner.vmid}", "VM.Clone")
+        if vm.snapshots and key in vm.config:
+            raise Error(500, f"unable to delete '{vm.config[key].split(',')[0]}' - volume is still in use (snapshot?)")
+        slot = next(k for k, v in owner.config.items() if source in v)
+        number = 1 + max([int(n) for v in self.c.volumes for n in re.findall(rf"^{storage}:vm-{vm.vmid}-disk-(\d+)", v)] or [-1])
+        volume = f"{storage}:vm-{vm.vmid}-disk-{number}"
+        if key in vm.config:
+            self._unused(vm, vm.config[key].split(",")[0])
+        self.c.volumes[volume] = size_of(owner.config[slot])
+        size = re.search(r"size=\w+", owner.config[slot])
+        vm.config[key] = f"{volume},{size.group(0) if size else 'size=1G'}"
+        vm.content[key] = owner.config["name"]
+
+    def _unused(self, vm: Vm, volume: str) -> None:
+        number = next(i for i in range(100) if f"unused{i}" not in vm.config)
+        vm.config[f"unused{number}"] = volume
 
     def _limits(self, vm: Vm, key: str, value: str) -> None:
         """A change of limits alone is live; anything else of the line waits for a restart."""
@@ -408,7 +441,7 @@ class Handlers:
                     config[key] = config[key].replace(f"base-{source.vmid}-", f"vm-{new}-").replace(f"vm-{source.vmid}-", f"vm-{new}-")
             config["smbios1"] = re.sub(r"uuid=[^,]+", f"uuid={uuid.uuid4()}", config["smbios1"])
             config |= {k: p[k] for k in ("name", "description") if k in p}
-            made.agent_after, made.leases = source.agent_after, source.leases
+            made.agent_after, made.leases, made.content = source.agent_after, source.leases, {"scsi0": source.config["name"]}
             made.config, made.temporary, made.rules = config, False, copy.deepcopy(source.rules)
             made.ipsets, made.firewall = copy.deepcopy(source.ipsets), dict(source.firewall)
             storage.used += size_of(config["scsi0"])
