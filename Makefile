@@ -6,7 +6,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := python3-venv php8.2-cli php8.2-curl php8.2-mbstring php8.2-sqlite3 smarty4
 BROWSER := chromium chromium-driver
 
-.PHONY: setup system browser demo test lint dist matrix bench clean
+.PHONY: setup system browser demo test lint dist matrix bench screenshots clean
 
 setup: $(VENV)/.done
 
@@ -46,6 +46,9 @@ matrix: setup
 
 bench: setup
 	$(RUN) -m tests.bench
+
+screenshots: setup browser node_modules
+	$(RUN) -m tests.screenshots
 
 dist: setup
 	rm -rf build dist && mkdir -p dist

@@ -44,6 +44,7 @@ token_id = "vmbridge@pve!bridge"
 token_secret = "sim-secret"
 ca_file = "{ca}"
 vm_ids = "20000-29999"
+backup_storage = "nfs-backup"
 [plans.kvm-s]
 server = "pve1"
 cores = 2
@@ -53,6 +54,15 @@ rate_mbit = 200
 storage = "local-lvm"
 templates = ["debian-12", "ubuntu-24.04"]
 pools = ["public-v4", "public-v6"]
+additional_disk_gib = 40
+disk_read_mib_s = 200
+disk_write_mib_s = 100
+additional_disk_write_iops = 500
+extra_ipv4 = 1
+snapshots = 3
+snapshot_lifetime_h = 72
+backups = 7
+allow = ["console", "charts", "reinstall", "snapshots", "backups", "reset_password"]
 [pools.public-v4]
 ranges = ["203.0.113.10-203.0.113.250"]
 prefix = 24
@@ -166,6 +176,13 @@ class System:
 
     def module(self, service: int, action: str) -> str:
         return str(self.post("/test/module", {"serviceid": service, "action": action})["result"])
+
+    def submit(self, service: int, capability: str, **form: str) -> requests.Response:
+        """A form of the customer's pages, posted as a browser does."""
+        url = f"http://127.0.0.1:{self.host}/clientarea.php?action=productdetails"
+        token = requests.get(f"http://127.0.0.1:{self.host}/test/token", timeout=10).text
+        values = {"id": str(service), "modop": "custom", "a": "submit", "capability": capability, "confirmed": "1", "token": token, **form}
+        return requests.post(url, data=values, timeout=30, allow_redirects=False)
 
     def state(self) -> Any:
         return requests.get(f"http://127.0.0.1:{self.host}/test/log", timeout=10).json()

@@ -328,7 +328,7 @@ def test_maintenance_holds_what_is_new_and_lets_the_rest_finish(wide: World, sta
     wide.run()
     assert {o.state for o, _ in wide.store.operations_listed("main")} == {State.DONE} and wide.cluster.vms[20000].status == "stopped"
     customer = staff.send("GET", "/v1/services/1043/pages/overview?client=7").get_json()["html"]
-    assert re.search(r'data-field="maintenance" hidden><', customer)
+    assert re.search(r' hidden><strong>Maintenance</strong>\s*<span data-field="maintenance"><', customer)
 
 
 def test_maintenance_refuses_what_makes_no_sense(wide: World, staff: Staff) -> None:

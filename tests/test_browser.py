@@ -50,6 +50,14 @@ def button(browser: Chrome, verb: str) -> Any:
     return browser.find_element(By.CSS_SELECTOR, f"[data-verb={verb}]")
 
 
+def why(browser: Chrome, verb: str) -> str:
+    """The reason of a dimmed button; empty when it is not dimmed."""
+    found = button(browser, verb)
+    if found.get_attribute("aria-disabled") != "true":
+        return ""
+    return str(browser.find_element(By.ID, found.get_attribute("aria-describedby")).get_attribute("textContent"))
+
+
 def test_the_page_follows_the_order_by_itself(system: System, browser: Chrome) -> None:
     browser.get(system.page(1))
     if word(browser) == "Being set up":
@@ -63,7 +71,7 @@ def test_stop_and_start_by_click(system: System, browser: Chrome) -> None:
     browser.get(system.page(1))
     until(browser, lambda b: word(b) == "Running")
     until(browser, lambda b: not b.find_elements(By.CSS_SELECTOR, "[data-operation]"))
-    assert "running already" in button(browser, "start").get_attribute("title")
+    assert "running already" in why(browser, "start")
     button(browser, "stop").click()
     until(browser, lambda b: word(b) == "Stopped" and not b.find_elements(By.CSS_SELECTOR, "[data-operation]"))
     assert button(browser, "stop").get_attribute("aria-disabled") == "true"
@@ -107,6 +115,6 @@ def test_suspended_meanwhile(system: System, browser: Chrome) -> None:
     system.module(1, "SuspendAccount")
     until(browser, lambda b: word(b) == "Suspended")
     browser.get(system.page(1))
-    assert "suspended" in button(browser, "start").get_attribute("title")
+    assert "suspended" in why(browser, "start")
     faults = [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
     assert faults == []

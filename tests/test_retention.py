@@ -144,9 +144,8 @@ def test_open_operations_stay_whatever_their_age(world: World) -> None:
 
 def test_ended_findings_and_machines_not_seen_for_long(world: World) -> None:
     store = world.store
-    for subject in ("a", "b"):
-        store.find("pve1", None, "kind", subject, "text", "", {})
-    store.end_findings("pve1", "kind", {"b"})
+    ended, _ = (store.find("pve1", None, "kind", subject, "text", "", {}) for subject in ("a", "b"))
+    store.end_finding(ended)
     store.save_statuses("pve1", [VmStatus(str(i), "running") for i in range(1200)])
     world.clock.time += 89 * DAY
     store.save_statuses("pve1", [VmStatus("7", "running")])

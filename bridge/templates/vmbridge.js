@@ -14,7 +14,8 @@
   function renew() { if (!dirty && !root.querySelector("dialog[open]")) { location.replace(here); } }
   function show(v) {
     var key = v.status + "/" + v.desired + "/" + (v.operation ? v.operation.id + v.operation.step + v.operation.state + v.operation.failing : "");
-    if (last !== null && key !== last) { renew(); }
+    var stale = last === null && (v.status !== data.status || (!v.operation && open && open.classList.contains("vmb-busy"))); // before the first look
+    if (stale || (last !== null && key !== last)) { renew(); }
     last = key;
     field("state").className = "vmb-state vmb-" + v.status;
     set("word", words[v.status] || v.status);
@@ -22,7 +23,7 @@
     if (v.cpu !== undefined) { set("cpu", v.cpu); meter("cpu", v.cpu); }
     if (v.maxmem) { set("mem", size(v.mem)); meter("mem", 100 * v.mem / v.maxmem); }
     if (v.disk_rate !== undefined) { set("diskrate", (v.disk_rate / 1e6).toFixed(1) + " MB/s"); }
-    var m = root.querySelector("[data-field=maintenance]"); if (m) { m.hidden = !v.maintenance; m.querySelector("span").textContent = v.maintenance || ""; }
+    field("maintenance").textContent = v.maintenance; field("maintenance").parentNode.hidden = !v.maintenance;
     asOf = v.as_of || 0;
   }
   function later(busy) { clearTimeout(timer); timer = setTimeout(poll, (busy ? 2000 : 7000) * (0.9 + 0.2 * Math.random())); }

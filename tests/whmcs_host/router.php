@@ -30,6 +30,8 @@ if ($path === '/health') {
     $call = json_decode(file_get_contents('php://input'), true);
     unset($_SESSION['uid']);
     json_reply(['result' => run_module((int) $call['serviceid'], $call['action'])]);
+} elseif ($path === '/test/token') {
+    echo generate_token();
 } elseif ($path === '/test/upgrade') {
     $call = json_decode(file_get_contents('php://input'), true);
     json_reply(upgrade((int) $call['serviceid'], (int) $call['pid'], $call['columns']));

@@ -1,0 +1,80 @@
+"""`make screenshots`: every customer page in light, dark, phone and Bootstrap 3, as PNG files and one page that shows them."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.system import ROOT, System
+
+QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars")
+LOOKS = {"light": {"width": 1100}, "dark": {"width": 1100, "dark": True}, "phone": {"width": 360}, "phone-dark": {"width": 360, "dark": True},
+         "six": {"width": 1100, "query": "&theme=six"}}
+PAGES = ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password")
+
+
+@contextmanager
+def chrome() -> Iterator[Chrome]:
+    options = ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    with tempfile.TemporaryDirectory(prefix="vmbridge-profile-", ignore_cleanup_errors=True) as profile:
+        for word in (*QUIET, f"--user-data-dir={profile}"):
+            options.add_argument(word)
+        browser = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+        try:
+            yield browser
+        finally:
+            browser.quit()
+
+
+def look(browser: Chrome, url: str, file: Path, width: int, dark: bool = False, query: str = "", before: Callable[[Chrome], Any] | None = None) -> int:
+    """One picture of the whole page; returns how far it scrolls sideways."""
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
+    browser.get(url + query)
+    WebDriverWait(browser, 10).until(lambda b: b.find_elements(By.CSS_SELECTOR, ".vmbridge"))
+    if before:
+        before(browser)
+    height = min(2600, int(browser.execute_script("return document.documentElement.scrollHeight")))
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500})
+    browser.get_screenshot_as_file(str(file))
+    return int(browser.execute_script("return document.documentElement.scrollWidth")) - width
+
+
+def furnish(s: System, service: int) -> None:
+    """A server that has lived: snapshots, backups, a schedule."""
+    s.order(service)
+    s.wait_for(lambda: s.operation(service).get("state") == "done", 120)
+    for capability, form in (("snapshots", {"action": "take", "description": "before the upgrade"}), ("snapshots", {"action": "take"}),
+                             ("backups", {"action": "take", "note": "shop, finished"}), ("backups", {"action": "take"}),
+                             ("backups", {"action": "schedule", "time_zone": "Europe/Berlin", "on_sunday": "1", "time_sunday": "02:30", "on_wednesday": "1",
+                                          "time_wednesday": "02:30"})):
+        s.submit(service, capability, **form)
+        s.wait_for(lambda: s.operation(service)["state"] == "done", 60)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/pages"
+    only = sys.argv[2].split(",") if len(sys.argv) > 2 else PAGES
+    folder.mkdir(parents=True, exist_ok=True)
+    with System(speed=0.2) as s, chrome() as browser:
+        furnish(s, 1042)
+        for name in only:
+            url = s.page(1042) + ("" if name == "overview" else f"&vmbridge={name}")
+            for title, options in LOOKS.items():
+                wide = look(browser, url, folder / f"{name}-{title}.png", **options)  # type: ignore[arg-type]
+                print(f"{name} {title}" + (f": scrolls sideways by {wide} px" if wide > 0 else ""), flush=True)
+
+
+if __name__ == "__main__":
+    main()
