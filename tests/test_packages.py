@@ -116,7 +116,7 @@ def test_zero_at_a_position(position: int) -> None:
     assert has(package(**{f"configoption{position}": "0"}), packages.WORDS[position]) == 0
 
 
-@pytest.mark.parametrize("position", [2, 11, 12, 13, 14, 24])
+@pytest.mark.parametrize("position", [2, 14, 24])
 def test_zero_where_nothing_is_built_or_named(position: int) -> None:
     assert package(**{f"configoption{position}": "0"}) == package()
 
@@ -156,6 +156,7 @@ def test_a_wrong_option_is_named_with_what_is_allowed(name: str, first: str, sec
     (2, "pve3", ("location: 'pve3'", "pve1, pve2")), (3, "debian-12,windows", ("OS templates: 'windows'", "debian-12, ubuntu-24.04")),
     (4, "0", ("cores: '0'", "1 to 512")), (5, "x", ("RAM GiB: 'x'", "0.25 to 16384")), (6, "0", ("system disk GiB: '0'", "1 to 65536")),
     (7, "-5", ("additional disk GiB: '-5'", "0 to 65536")), (8, "fast", ("network Mbit/s: 'fast'", "0 to 1000000")),
+    (11, "all", ("backup quota: 'all'", "0 to 1000")), (12, "2.5", ("snapshot quota: '2.5'", "0 to 100")),
     (9, "1.5", ("extra IPv4: '1.5'", "0 to 256")), (10, "999", ("extra IPv6: '999'", "0 to 256")),
     *[(15 + i, "yes", (f"permission {name}: 'yes'", "plan, allow or deny")) for i, name in enumerate(PERMISSIONS)],
 ])
@@ -165,7 +166,7 @@ def test_a_wrong_position_is_named_with_what_is_allowed(position: int, value: st
     assert all(w in caught.value.sentence for w in words), caught.value.sentence
 
 
-@pytest.mark.parametrize(("position", "name"), [(11, "backup quota"), (12, "snapshot quota"), (13, "snapshot lifetime h"), (14, "ticket department")])
+@pytest.mark.parametrize(("position", "name"), [(14, "ticket department"), (24, "option 24")])
 def test_what_is_not_built_is_refused_by_name(position: int, name: str) -> None:
     with pytest.raises(NotBuilt, match=f"cannot be delivered yet: .*{name}.*Leave it blank or 0"):
         package(**{f"configoption{position}": "3"})
@@ -173,8 +174,16 @@ def test_what_is_not_built_is_refused_by_name(position: int, name: str) -> None:
 
 def test_everything_that_is_not_built_is_named_at_once() -> None:
     with pytest.raises(NotBuilt) as caught:
-        package(configoption12="3", configoptions={"Backups": "7"})
-    assert "snapshot quota" in caught.value.sentence and "configurable option 'Backups'" in caught.value.sentence
+        package(configoption14="3", configoption24="7")
+    assert "ticket department" in caught.value.sentence and "option 24" in caught.value.sentence
+
+
+@pytest.mark.parametrize(("position", "field"), [(11, "backups"), (12, "snapshots"), (13, "snapshot_lifetime_h")])
+def test_quotas_come_from_plan_product_and_option(position: int, field: str) -> None:
+    assert getattr(package(**{f"configoption{position}": "5|five"}), field) == 5
+    assert getattr(package(**{f"configoption{position}": "0"}), field) == 0
+    with pytest.raises(BadRequest, match="must be a whole number from 0 to"):
+        package(**{f"configoption{position}": "-1"})
 
 
 @pytest.mark.parametrize(("plan", "server", "kind", "words"), [

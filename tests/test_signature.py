@@ -149,7 +149,8 @@ def test_cors_is_exactly_the_whmcs_origin(shim: Shim) -> None:
 
 @pytest.mark.parametrize(("change", "part"), [
     ({"configoption1": "kvm-x"}, "plan"), ({"configoption4": "many"}, "cores"), ({"configoption9": "300"}, "extra IPv4"),
-    ({"configoption7": "-1|none"}, "additional disk GiB"), ({"configoptions": {"Backups": "many"}}, "Backups"), ({"configoption14": "7"}, "reverse-DNS ticket department"),
+    ({"configoption7": "-1|none"}, "additional disk GiB"), ({"configoptions": {"Backups": "many"}}, "Backups"),
+    ({"configoption14": "7"}, "reverse-DNS ticket department"),
     ({"configoption15": "yes"}, "permission console"), ({"password": "abc"}, "password"), ({"configoption3": "windows"}, "OS templates"),
     ({"addonId": 5}, "addons"), ({"userid": "seven"}, "userid"), ({"configoptions": ["x"]}, "configoptions"),
 ])
