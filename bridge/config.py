@@ -21,7 +21,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate, valida
 
 from bridge import names
 from bridge.errors import ConfigError, Refused
-from bridge.model import OPTION_WORDS, PERMISSIONS
+from bridge.model import MAILS, OPTION_WORDS, PERMISSIONS
 from drivers import base as driver_base
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
@@ -99,6 +99,7 @@ class WhmcsSchema(Strict):
     api_identifier = fields.Str(required=True)
     api_secret = fields.Str(required=True)
     hold_welcome_mail = fields.Bool(load_default=True)
+    mail_templates = fields.Dict(keys=fields.Str(validate=validate.OneOf(MAILS)), values=fields.Str(), load_default=dict)
     keys = fields.List(fields.Nested(KeySchema), required=True, validate=validate.Length(1, 2))
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+
 from bridge import schedules, services
 from bridge.config import Config
-from bridge.errors import BadRequest, Forbidden, NotFound, Refused
+from bridge.errors import BadRequest, Forbidden, NotFound, Refused, VmbridgeError
 from bridge.model import POWER, Capability, Service
 from bridge.permissions import permitted, usable
 from bridge.recipes.machine import ref_of
@@ -18,6 +20,7 @@ from bridge.services import Caller
 from bridge.store import Store
 from drivers.base import Driver
 
+log = structlog.get_logger()
 COSTLY = ("take_snapshot", "rollback", "take_backup", "restore", "reinstall", "reset_password")
 CONFIRM = "REINSTALL"
 WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -206,14 +209,19 @@ def start_backups(store: Store, config: Config) -> int:
 
 
 def mirror(server: str, driver: Driver, store: Store, limit: int = 20) -> int:
-    """Snapshots and backups as the back end has them, each service once an hour; returns how many were looked at."""
+    """Snapshots and backups as the back end has them, each service once an hour; returns how many were looked at. One that
+    cannot be read has its next turn later and holds up nobody."""
     found = store.mirrors_due(server, store.clock.now() - 3600, limit)
     for key in found:
         service = store.service(key)
+        store.mirrored(key)
         if store.current_operation(key) is not None:
             continue
-        if Capability.SNAPSHOTS in driver.capabilities:
-            store.mirror_snapshots(key, driver.snapshots(ref_of(service)))
-        if Capability.BACKUPS in driver.capabilities and driver.settings.get("backup_storage", "yes"):
-            store.mirror_backups(key, driver.backups(ref_of(service)), service.created_at)
+        try:
+            if Capability.SNAPSHOTS in driver.capabilities:
+                store.mirror_snapshots(key, driver.snapshots(ref_of(service)))
+            if Capability.BACKUPS in driver.capabilities and driver.settings.get("backup_storage", "yes"):
+                store.mirror_backups(key, driver.backups(ref_of(service)), service.created_at)
+        except VmbridgeError as e:
+            log.warning("mirror_failed", service=service.service_id, code=e.code, detail=e.detail)
     return len(found)

@@ -51,6 +51,7 @@ class Capability(enum.StrEnum):
 PERMISSIONS = tuple(c.value for c in list(Capability)[2:])  # ConfigOptions 15-23, in this order
 DISK_LIMITS = ("read_mib_s", "write_mib_s", "read_iops", "write_iops")  # of one disk; 0 = unlimited
 LIMITS = tuple(f"{disk}_{limit}" for disk in ("disk", "additional_disk") for limit in DISK_LIMITS)
+MAILS = ("ready", "redeployed", "reinstalled", "reset", "restored", "backup_failed")  # to customers
 OPTION_WORDS = (  # what a configurable option can be mapped to
     "cores", "ram_gib", "disk_gib", "additional_disk_gib", "rate_mbit", "extra_ipv4", "extra_ipv6", "template", "location", "backups",
     "snapshots", *LIMITS,
@@ -324,6 +325,7 @@ class VmStatus(NamedTuple):
     maxmem: int = 0
     maxdisk: int = 0
     lock: str = ""
+    disk_io: int = 0  # bytes read and written by all disks since the start
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def view(service: Service, store: Store) -> dict[str, Any]:
     elif row and service.provisioned:
         found |= {
             "status": row["status"], "uptime": row["uptime"], "cpu": round(row["cpu"] * 100, 1), "mem": row["mem"],
-            "maxmem": row["maxmem"], "as_of": int(row["seen_at"]), "lock": row["lock"],
+            "maxmem": row["maxmem"], "as_of": int(row["seen_at"]), "lock": row["lock"], "disk_rate": round(row["disk_rate"]),
             "stale": now - row["seen_at"] > STALE_AFTER,
         }
     elif current and not service.provisioned:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 import requests
@@ -39,7 +40,8 @@ def packed(value: Any) -> str:
 class Whmcs:
     """One installation. Each call is one POST; a session per call, since an idle one may be half closed."""
 
-    def __init__(self, system_url: str, identifier: str, secret: str) -> None:
+    def __init__(self, system_url: str, identifier: str, secret: str, templates: Mapping[str, str] | None = None) -> None:
+        self.templates = dict(templates or {})  # our mail -> the admin's own product template
         self._url = f"{system_url.rstrip('/')}/includes/api.php"
         self._identifier, self._secret = identifier, secret
 

@@ -10,7 +10,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 import hooks
-from bridge import findings, recipes, status
+from bridge import customer, findings, recipes, status
 from bridge.context import Context
 from bridge.operations import STUCK_AFTER, Engine, notify_staff
 from bridge.outbox import Delivery
@@ -66,6 +66,18 @@ def sweep_contents(context: Context, server: str) -> None:
     findings.sweep_contents(server, context.drivers[server], context.store, context.config)
 
 
+def care(context: Context) -> None:
+    """Snapshots past their lifetime, and backups that are due."""
+    customer.expire_snapshots(context.store)
+    customer.start_backups(context.store, context.config)
+
+
+def mirror(context: Context, server: str) -> None:
+    """Each service's snapshots and backups once an hour, as the back end has them."""
+    if context.store.health(server)["ok"]:
+        customer.mirror(server, context.drivers[server], context.store)
+
+
 def run(context: Context, stop: threading.Event, border: Callable[[str], None] | None = None) -> None:
     """Work until `stop`; running steps are finished first."""
     engine = Engine(context.store, context.config, context.clock, context.drivers, recipes.steps, border)
@@ -75,7 +87,9 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
     options = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
     jobs.add_job(tell_stuck, "interval", args=[context], minutes=1, id="stuck", **options)
     jobs.add_job(prune, "interval", args=[context, stop], minutes=10, id="prune", **options)
+    jobs.add_job(care, "interval", args=[context], seconds=30, id="care", **options)
     for name in context.drivers:
+        jobs.add_job(mirror, "interval", args=[context, name], minutes=1, jitter=10, id=f"mirror-{name}", **options)
         jobs.add_job(sweep_state, "interval", args=[context, name], minutes=1, jitter=10, id=f"state-{name}", **options)
         jobs.add_job(sweep_contents, "interval", args=[context, name], minutes=1, jitter=10, id=f"contents-{name}", **options)
     jobs.start()

@@ -31,6 +31,10 @@ PASSWORD = """<!-- vmbridge:secret --><p>Hello {$client_first_name},</p>
 
 
 def deliver(event: str, payload: dict[str, Any], whmcs: Whmcs) -> None:
+    own = whmcs.templates.get(payload.get("reason", event))
+    if own:  # the admin's own template; the values are merge fields of it
+        whmcs.send_email(payload["service_id"], own, **{f"vmbridge_{k}": str(payload[k]) for k in ("hostname", "user", "password") if k in payload})
+        return
     if event == "password":
         subject, sentence = REASONS[payload["reason"]]
         text = PASSWORD % (sentence % _plain(payload["hostname"]), escape(payload["user"]))

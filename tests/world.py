@@ -25,6 +25,7 @@ class FakeWhmcs:
     """Records calls as WHMCS's API would get them; the real client is tested over HTTP elsewhere."""
 
     def __init__(self) -> None:
+        self.templates: dict[str, str] = {}
         self.sent: list[tuple[str, tuple[Any, ...]]] = []
 
     def __getattr__(self, name: str) -> Callable[..., None]:

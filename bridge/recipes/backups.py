@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.errors import Busy, Permanent, Refused, Transient
 from bridge.model import Backup
-from bridge.operations import Again, Back, Done, Job, Outcome, Step
+from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.machine import CONFIGURE, OFF, START_AGAIN, look, must_exist, once, ref, remember, settle_task
 
 
@@ -54,22 +54,31 @@ def give_up_backup(job: Job, text: str) -> None:
 
 def rotate(job: Job) -> Outcome:
     """A scheduled backup is there: the oldest beyond the quota go. Never one that is not ours, never before the new one is found."""
-    rows = [r for r in job.store.backups_of(job.service.id) if r["state"] == "ready"]
-    for row in reversed(rows[max(1, job.service.package.backups):]):
-        job.driver.backup(ref(job), "delete", row["archive"])
-        job.store.forget_backup(row["id"])
-    return Done()
+    return remove_beyond(job, max(1, job.service.package.backups))
 
 
 def make_room(job: Job) -> Outcome:
     """By plan the oldest goes first: where the storage has no room for one more."""
-    if job.config.plans[job.service.package.plan].values["rotation"] != "oldest_first":
+    if job.config.plans[job.service.package.plan].values["rotation"] != "oldest_first" or job.op.kind != "scheduled_backup":
         return Done()
-    rows = [r for r in job.store.backups_of(job.service.id) if r["state"] == "ready"]
-    for row in reversed(rows[max(0, job.service.package.backups - 1):]):
-        job.driver.backup(ref(job), "delete", row["archive"])
-        job.store.forget_backup(row["id"])
-    return Done()
+    return remove_beyond(job, max(0, job.service.package.backups - 1))
+
+
+def remove_beyond(job: Job, keep: int) -> Outcome:
+    """All but the newest `keep`, oldest first, one after the other."""
+    now = job.data.get("removing")
+    if now:
+        if job.result is None and now["task"] != "none":
+            return Wait(now["task"])
+        job.save(removing=None)
+        if job.result is not None and job.result.state == "failed":
+            raise job.driver.task_error(job.result.text)
+        job.store.forget_backup(now["id"])
+    rows = [r for r in job.store.backups_of(job.service.id) if r["state"] == "ready"][keep:]
+    if not rows:
+        return Done()
+    job.save(removing={"id": rows[-1]["id"], "task": job.driver.backup(ref(job), "delete", rows[-1]["archive"]) or "none"})
+    return Again(0.0)
 
 
 def delete_backup(job: Job) -> Outcome:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 
 from bridge import passwords
-from bridge.errors import Permanent, Transient
+from bridge.errors import Permanent, Transient, UpstreamError
 from bridge.model import Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
+from bridge.recipes.backups import remove_beyond
 from bridge.recipes.birth import CREATE, ready, settle
 from bridge.recipes.machine import CHECK_RUNNING, OFF, born, configure, hard_off, look, ref, running, start, stopped
 
@@ -92,6 +93,22 @@ def gone(job: Job) -> Outcome:
     return Done()
 
 
+def drop_backups(job: Job) -> Outcome:
+    """By plan the archives go with the machine; those that are kept stay on the storage. Terminate goes on for ever, but not
+    for these: what cannot be removed now is found and named by the sweeps."""
+    plan = job.config.plans.get(job.service.package.plan)
+    rows = [r for r in job.store.backups_of(job.service.id) if r["state"] == "ready"]
+    job.store.save_schedule(job.service.id, "UTC", {}, None)
+    if plan is None or plan.values["keep_backups"]:
+        return Done(f"{len(rows)} backups stay" if rows else "")
+    try:
+        return remove_beyond(job, 0)
+    except UpstreamError as e:
+        if e.retryable and job.op.attempt < BACKUP_TRIES:
+            raise
+        return Done(f"backups were not removed: {e.sentence} {e.detail}".strip())
+
+
 def release(job: Job) -> Outcome:
     s = job.service
     with job.store.write():
@@ -151,7 +168,7 @@ def renew_identity(job: Job) -> Outcome:
     """A new VM id and uuid for the same service; addresses and MAC stay. The old machine is proven gone."""
     if job.data.get("renewed"):
         return Done()
-    ranges = [(a, b) for a, b in job.driver.settings["vm_ids"]]
+    ranges, old = [(a, b) for a, b in job.driver.settings["vm_ids"]], job.service.vm_id  # old backups carry the old id
     password = passwords.generate()
     hashed = passwords.hashed(password)
     with job.store.write():
@@ -159,8 +176,8 @@ def renew_identity(job: Job) -> Outcome:
         if found is None:
             raise Permanent("All VM ids of this server are used.", code="vm_ids_exhausted")
         job.save(renewed=True)
-        job.save_service(vm_id=str(found), uuids=[str(uuid.uuid4())], node="", provisioned=0)
-        job.save_build(**{key: None for key in job.service.build})
+        job.save_service(vm_id=str(found), uuids=[str(uuid.uuid4()), *job.service.uuids], node="", provisioned=0)
+        job.save_build(**{**dict.fromkeys(job.service.build), "old_vm_ids": [*job.service.build.get("old_vm_ids", ()), old]})
         job.store.set_password(job.service.id, password, hashed)
     return Done(f"VM id {found}")
 
@@ -175,6 +192,7 @@ def redeployed(job: Job) -> Outcome:
     return ready(job)
 
 
+BACKUP_TRIES = 5
 SUSPEND = (
     Step("settle", "Finishing what was begun", settle),
     Step("remember_power", "Looking at the server", remember_power),
@@ -194,6 +212,7 @@ TERMINATE = (
     Step("stopped", "Waiting until it is off", stopped),
     Step("destroy", "Removing the server", destroy),
     Step("gone", "Making sure it is gone", gone),
+    Step("backups", "Removing its backups", drop_backups),
     Step("release", "Releasing the addresses", release),
 )
 CLEAN_UP = (
@@ -210,7 +229,7 @@ CHANGE_PACKAGE = (
 )
 REDEPLOY = (
     Step("begin_anew", "Preparing", begin_anew),
-    *TERMINATE[:-1],
+    *TERMINATE[:-2],  # backups and addresses stay
     Step("renew_identity", "Preparing the new server", renew_identity),
     *CREATE[:-1],
     Step("ready", "Telling you that it is ready", redeployed),

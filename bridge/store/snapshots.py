@@ -41,7 +41,6 @@ class Snapshots(Core):
 
     def mirror_snapshots(self, service: int, found: list[Snapshot]) -> None:
         """What is gone is forgotten, unless it is being made; what we do not know is somebody else's."""
-        now = self.clock.now()
         with self.write() as db:
             known = {r["name"]: r for r in self.snapshots_of(service, foreign=True)}
             for name, row in known.items():
@@ -53,7 +52,10 @@ class Snapshots(Core):
                         "INSERT INTO snapshots (service, name, description, taken_at, with_memory, state, foreign_one)"
                         " VALUES (?, ?, ?, ?, ?, 'ready', 1)", (service, s.name, s.description[:1000], s.taken_at, int(s.with_memory)),
                     )
-            db.conn.execute("UPDATE services SET mirrored_at = ? WHERE id = ?", (now, service))
+
+    def mirrored(self, service: int) -> None:
+        """Its turn is over."""
+        self.change("UPDATE services SET mirrored_at = ? WHERE id = ?", self.clock.now(), service)
 
     def expired_snapshots(self, limit: int = 50) -> list[Row]:
         """Past their lifetime, of services where nothing is open: {service, name}."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 from bridge.model import VmStatus
 from bridge.store.core import Core, Row
 
-COLUMNS = "server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, seen_at"
+COLUMNS = "server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, disk_io, seen_at"
+# bytes a second between two samples; a sample that pvestatd repeats (same uptime) tells nothing new
+DISK_RATE = (
+    "CASE WHEN excluded.uptime = disk_io_uptime THEN disk_rate WHEN excluded.uptime > disk_io_uptime AND excluded.disk_io >= vm_status.disk_io"
+    " THEN (excluded.disk_io - vm_status.disk_io) * 1.0 / (excluded.uptime - disk_io_uptime) ELSE 0 END"
+)
 LOOK_HOLDS = 15.0  # seconds; PVE's own samples are up to 10 s old
 
 
@@ -17,12 +22,13 @@ class Statuses(Core):
         newer = f"vm_status.looked_at > {now - LOOK_HOLDS!r}"
         with self.write() as db:
             db.conn.executemany(
-                f"INSERT INTO vm_status ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                f"INSERT INTO vm_status ({COLUMNS}, disk_io_uptime)"
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?6)"
                 " ON CONFLICT (server, vm_id) DO UPDATE SET"
                 f" status = CASE WHEN {newer} THEN vm_status.status ELSE excluded.status END, node = excluded.node,"
                 f" name = excluded.name, uptime = CASE WHEN {newer} THEN vm_status.uptime ELSE excluded.uptime END, cpu = excluded.cpu, cores = excluded.cores,"
                 " mem = excluded.mem, maxmem = excluded.maxmem, maxdisk = excluded.maxdisk, lock = excluded.lock,"
-                " seen_at = excluded.seen_at",
+                f" disk_rate = {DISK_RATE}, disk_io = excluded.disk_io, disk_io_uptime = excluded.disk_io_uptime, seen_at = excluded.seen_at",
                 [(server, *s, now) for s in found],
             )
             db.conn.execute(
@@ -37,7 +43,7 @@ class Statuses(Core):
         """What a direct look saw."""
         now = self.clock.now()
         self.change(
-            f"INSERT INTO vm_status ({COLUMNS}, looked_at) VALUES (?, ?, ?, ?, '', ?, 0, 0, 0, 0, 0, '', ?, ?)"
+            f"INSERT INTO vm_status ({COLUMNS}, looked_at) VALUES (?, ?, ?, ?, '', ?, 0, 0, 0, 0, 0, '', 0, ?, ?)"
             " ON CONFLICT (server, vm_id) DO UPDATE SET status = excluded.status, node = excluded.node, uptime = excluded.uptime,"
             " seen_at = excluded.seen_at, looked_at = excluded.looked_at, cpu = CASE WHEN excluded.status = 'running' THEN vm_status.cpu ELSE 0 END,"
             " mem = CASE WHEN excluded.status = 'running' THEN vm_status.mem ELSE 0 END",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from bridge.errors import Permanent, Transient, UpstreamError
-from bridge.model import Backup
+from bridge.errors import Permanent, Transient, Unreachable, UpstreamError
+from bridge.model import Backup, VmRef
 from drivers.proxmox.api import Api
 
-VOLUME = re.compile(r":backup/(vzdump-qemu-(\d+)-|vm/(\d+)/)")
+VOLUME = re.compile(r":backup/(?:vzdump-qemu-(\d+)-|vm/(\d+)/)")
 
 
 def storage_of(settings: Mapping[str, Any]) -> str:
@@ -19,14 +19,32 @@ def storage_of(settings: Mapping[str, Any]) -> str:
     return str(settings["backup_storage"])
 
 
+def ids_of(ref: VmRef) -> tuple[str, ...]:
+    """The machine's id and those it had before a redeploy: older archives carry them."""
+    return (ref.vm_id, *map(str, ref.build.get("old_vm_ids", ())))
+
+
+def node_of(api: Api, storage: str, hint: str) -> str:
+    """A node that has the storage, the machine's own first. Raises Unreachable when none has it just now."""
+    rows = [r for r in api.get("cluster/resources", type="storage") if r.get("storage") == storage and r.get("status") == "available"]
+    nodes = sorted(str(r["node"]) for r in rows)
+    if not nodes:
+        raise Unreachable("The storage for backups does not answer.", detail=f"storage {storage!r} is available on no node")
+    return hint if hint in nodes else nodes[0]
+
+
 def listed(api: Api, node: str, storage: str, vm_id: str) -> list[Backup]:
     rows = api.get(f"nodes/{node}/storage/{storage}/content", content="backup", vmid=int(vm_id))
-    found = [
+    return [
         Backup(str(r["volid"]), float(r.get("ctime") or 0), int(r.get("size") or 0), str(r.get("notes") or "").strip(),
                bool(int(r.get("protected") or 0)))
-        for r in rows if vm_id in (VOLUME.search(str(r["volid"])) or [""])[0]
+        for r in rows if _owner(str(r["volid"])) == vm_id
     ]
-    return sorted(found, key=lambda b: (b.made_at, b.archive))
+
+
+def _owner(archive: str) -> str:
+    match = VOLUME.search(archive)
+    return next((g for g in match.groups() if g), "") if match else ""
 
 
 def take(api: Api, node: str, storage: str, vm_id: str, mark: str) -> str:
@@ -44,10 +62,9 @@ def restore(api: Api, node: str, vm_id: str, archive: str, storage: str) -> str:
     return str(api.post(f"nodes/{node}/qemu", vmid=int(vm_id), archive=archive, force=True, unique=False, storage=storage or None))
 
 
-def delete(api: Api, node: str, storage: str, archive: str, vm_id: str) -> str:
-    """Only an archive of this very machine's id; one that is gone is done."""
-    match = VOLUME.search(archive)
-    if not match or vm_id not in match.groups()[1:]:
+def delete(api: Api, node: str, storage: str, archive: str, vm_ids: Collection[str]) -> str:
+    """Only an archive of this very machine's ids; one that is gone is done."""
+    if _owner(archive) not in vm_ids:
         raise Permanent("This archive is not of this server.", code="foreign_archive", detail=archive)
     try:
         return str(api.delete(f"nodes/{node}/storage/{storage}/content/{archive}") or "")

@@ -125,4 +125,5 @@ def status(row: dict[str, Any]) -> VmStatus:
     return VmStatus(
         str(row["vmid"]), get("status") or "unknown", get("node") or "", get("name") or "", get("uptime") or 0, get("cpu") or 0.0,
         get("maxcpu") or 0, get("mem") or 0, get("maxmem") or 0, get("maxdisk") or 0, get("lock") or "",
+        (get("diskread") or 0) + (get("diskwrite") or 0),
     )

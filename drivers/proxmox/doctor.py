@@ -17,6 +17,7 @@ VMS = (
     "VM.Audit", "VM.Clone", "VM.Allocate", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Disk",
     "VM.Config.Options", "VM.Config.HWType", "VM.Config.Cloudinit", "VM.Config.CDROM", "VM.PowerMgmt",
 )
+BY_WORD = {"snapshots": ("VM.Snapshot", "VM.Snapshot.Rollback"), "backups": ("VM.Backup",)}
 AGENT = {8: ("VM.Monitor",), 9: ("VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")}
 STORAGE = ("Datastore.AllocateSpace", "Datastore.Audit")
 SKEW = 30
@@ -39,6 +40,7 @@ def check(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tupl
         *[partial(_plan, driver, name, package, rows) for name, package in plans.items()],
         lambda: _bridges(driver, rows, networks),
         lambda: _firewall(driver, plans),
+        lambda: _backups(driver, plans, rows),
     ]
     for part in parts:  # one that cannot be read must not hide the others
         try:
@@ -60,7 +62,8 @@ def _connection_fix(driver: Proxmox, e: VmbridgeError) -> str:
 def _privileges(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]], major: int) -> list[Finding]:
     granted = driver.api.get("access/permissions")
     ordered = any(p.options["startup_order"] for p in plans.values())
-    need = {"/vms": VMS + AGENT.get(major, ()), "/": ("Sys.Audit", "Sys.Modify") if ordered else ("Sys.Audit",)}
+    words = [w for w in BY_WORD if any(getattr(p, w) for p in plans.values())]
+    need = {"/vms": VMS + AGENT.get(major, ()) + tuple(x for w in words for x in BY_WORD[w]), "/": ("Sys.Audit", "Sys.Modify") if ordered else ("Sys.Audit",)}
     for package in plans.values():
         for storage in {package.options["storage"], package.options["additional_storage"]} - {""}:
             need[f"/storage/{storage}"] = STORAGE
@@ -183,3 +186,25 @@ def _firewall(driver: Proxmox, plans: Mapping[str, Package]) -> list[Finding]:
         return [Finding("warning", f"server {driver.server} firewall", "the datacenter firewall is off: address filters do nothing",
                         "Datacenter > Firewall > Options > Firewall = Yes, after allowing your own access")]
     return []
+
+
+def _backups(driver: Proxmox, plans: Mapping[str, Package], rows: list[dict[str, Any]]) -> list[Finding]:
+    """The storage for backups: there, for backups, and not pruning below what is sold."""
+    most = max((p.backups for p in plans.values()), default=0)
+    name, subject = str(driver.settings.get("backup_storage", "")), f"server {driver.server} backups"
+    if not most:
+        return []
+    if not name:
+        return [Finding("fault", subject, "plans sell backups, but no storage is named", f"set backup_storage of [servers.{driver.server}]")]
+    stores = [r for r in rows if r.get("type") == "storage" and r.get("storage") == name]
+    if not stores:
+        return [Finding("fault", subject, f"there is no storage {name!r}", f"correct backup_storage of [servers.{driver.server}]")]
+    if not any("backup" in str(r.get("content", "")).split(",") for r in stores):
+        return [Finding("fault", subject, f"storage {name!r} does not take backups", "add the content type `backup` to it")]
+    settings: dict[str, Any] = next((s for s in driver.api.get("storage") if s.get("storage") == name), {})
+    kept = convert.parse_line(str(settings.get("prune-backups", "keep-all=1")))
+    total = sum(int(v) for k, v in kept.items() if k.startswith("keep-") and k != "keep-all" and str(v).isdigit())
+    if kept.get("keep-all") != "1" and 0 < total < most:
+        return [Finding("fault", subject, f"storage {name!r} prunes to {total} backups, but up to {most} are sold: backups would be refused",
+                        f"pvesm set {name} --prune-backups keep-all=1")]
+    return [Finding("ok", subject, f"storage {name!r}")]

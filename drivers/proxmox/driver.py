@@ -325,14 +325,16 @@ class Proxmox(Driver):
         return snapshots.act(self.api, f"nodes/{node}/qemu/{ref.vm_id}", verb, name, description, memory)
 
     def backups(self, ref: VmRef) -> list[Backup]:
-        node = ref.node or self._config(ref)[0]
-        return backups.listed(self.api, node, backups.storage_of(self.settings), ref.vm_id)
+        storage = backups.storage_of(self.settings)
+        node = backups.node_of(self.api, storage, ref.node)
+        found = [b for vm_id in backups.ids_of(ref) for b in backups.listed(self.api, node, storage, vm_id)]
+        return sorted(found, key=lambda b: (b.made_at, b.archive))
 
     def backup(self, ref: VmRef, verb: str, archive: str = "", mark: str = "") -> str:
         storage = backups.storage_of(self.settings)
+        if verb == "delete":  # the archive's own id is the proof; the machine may be gone
+            return backups.delete(self.api, backups.node_of(self.api, storage, ref.node), storage, archive, backups.ids_of(ref))
         node, config = self._must(ref)
-        if verb == "delete":
-            return backups.delete(self.api, node, storage, archive, ref.vm_id)
         if config.get("lock"):
             raise Busy(detail=f"lock {config['lock']}", lock=config["lock"], node=node)
         if verb == "take":

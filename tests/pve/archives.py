@@ -86,6 +86,10 @@ class Archives:
         self.c.tasks[task].status = text
         return task
 
+    def get_storage(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        return [{"storage": s.name, "content": s.content, "type": "nfs" if s.shared else "lvmthin", **({"prune-backups": s.prune} if s.prune else {})}
+                for s in self.c.storages.values()]
+
     # -- backups ----------------------------------------------------------------------------------
     def post_nodes_node_vzdump(self, w: dict[str, str], p: dict[str, str]) -> Any:
         vm = self.c.vms.get(int(p["vmid"]))

@@ -97,6 +97,7 @@ class Storage:
     used: int
     shared: bool = False
     online: bool = True
+    prune: str = ""  # the storage's own retention, e.g. keep-last=3
 
 
 @dataclass
@@ -347,7 +348,8 @@ class Cluster:
         size = int(vm.config.get("memory", "128")) * MIB
         return {"status": vm.status, "name": vm.config.get("name", f"VM{vm.vmid}"), "maxmem": size, "mem": size // 3 if on else 0,
                 "maxcpu": int(vm.config.get("cores", "1")), "cpu": 0.07 if on else 0, "uptime": int(now - vm.started) if on else 0,
-                "maxdisk": 20 * GIB, "disk": 0, "netin": 0, "netout": 0}
+                "maxdisk": 20 * GIB, "disk": 0, "netin": 0, "netout": 0, "diskread": int(now - vm.started) * 3_000_000 if on else 0,
+                "diskwrite": int(now - vm.started) * 1_000_000 if on else 0}
 
     def digest(self, vm: Vm) -> str:
         return hashlib.sha1(json.dumps(vm.config, sort_keys=True).encode()).hexdigest()

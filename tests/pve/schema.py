@@ -48,6 +48,7 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
     ("POST", f"{VM}/snapshot"): ({"snapname": STR, "description": STR, "vmstate": BOOL}, "/vms/{vmid}", ("VM.Snapshot",)),
     ("DELETE", f"{VM}/snapshot/{{snapname}}"): ({"force": BOOL}, "/vms/{vmid}", ("VM.Snapshot",)),
     ("POST", f"{VM}/snapshot/{{snapname}}/rollback"): ({"start": BOOL}, "/vms/{vmid}", ("VM.Snapshot.Rollback",)),
+    ("GET", "/storage"): ({"type": STR}, "", ()),
     ("POST", "/nodes/{node}/vzdump"): (
         {"vmid": STR, "storage": STR, "mode": STR, "compress": STR, "notes-template": STR, "protected": BOOL, "remove": BOOL},
         "/storage/{storage}", ()),
