@@ -1,5 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Both set up what they need on Debian 12.
 PY ?= python3
+WORKERS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -35,14 +36,14 @@ demo: setup node_modules
 	$(RUN) -m tests.demo $(if $(ONCE),--once)
 
 test: setup browser lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy bridge drivers hooks
 
 matrix: setup
-	$(RUN) -m pytest -m matrix
+	$(RUN) -m pytest -n $(WORKERS) --dist loadgroup -m matrix
 
 bench: setup
 	$(RUN) -m tests.bench
