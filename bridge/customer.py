@@ -107,8 +107,9 @@ def take_snapshot(ask: Ask) -> Prepared:
         raise Refused(f"{have} of {quota} in use: remove one first.", code="quota_full")
     stamp = datetime.fromtimestamp(ask.store.clock.now(), UTC).strftime("%Y%m%d-%H%M%S")
     name = f"snap-{stamp}-{secrets.token_hex(2)}"
-    ask.store.add_snapshot(ask.service.id, name, ask.text("description"), False)
-    return {"name": name}, None
+    description = ask.text("description")
+    ask.store.add_snapshot(ask.service.id, name, description, False)
+    return {"name": name, "description": description}, None
 
 
 def _snapshot(ask: Ask) -> Prepared:
@@ -124,7 +125,7 @@ def take_backup(ask: Ask) -> Prepared:
     if have >= quota:
         raise Refused(f"{have} of {quota} in use: remove one first.", code="quota_full")
     note = ask.text("note")
-    return {}, lambda operation: ask.store.add_backup(ask.service.id, operation, note)
+    return {"note": note}, lambda operation: ask.store.add_backup(ask.service.id, operation, note)
 
 
 def _backup(ask: Ask) -> Prepared:

@@ -22,6 +22,7 @@ import requests
 
 from bridge import findings, status
 from bridge.web.auth import sign
+from tests import bench_pages
 from tests.pve.cluster import GIB, Reply, default_cluster
 from tests.system import ROOT, SHIM_SECRET, System, free_port
 from tests.world import World
@@ -117,6 +118,17 @@ def create_calls() -> None:
     changes = world.cluster.mutations()
     reads = [p for _, m, p, _ in world.cluster.calls if m == "GET" and "/tasks/" not in p]
     show("create: reads apart from polling", len(reads), "<= 8", changes=len(changes), repeated=len(changes) - len({(m, p) for m, p in changes}) - 1)
+    world.close()
+
+
+def change_package_calls() -> None:
+    world = World(Path(tempfile.mkdtemp()))
+    world.order("create")
+    world.run()
+    world.cluster.calls.clear()
+    world.order("change_package")
+    world.run()
+    show("change_package without differences: changing calls", len(world.cluster.mutations()), "0", reads=len(world.cluster.calls))
     world.close()
 
 
@@ -326,6 +338,10 @@ def page_calls() -> None:
 def main() -> None:
     page_calls()
     create_calls()
+    change_package_calls()
+    bench_pages.overview(show)
+    bench_pages.tick(show)
+    bench_pages.browsers(show, cpu)
     refresh()
     sweep()
     growth()

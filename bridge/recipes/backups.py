@@ -12,6 +12,8 @@ def back_up(job: Job) -> Outcome:
     """One at a time per node: others would wait inside their task and hold nothing but a worker."""
     node = must_exist(job, look(job)).node
     job.save_service(node=node)
+    if job.store.backup_of_operation(job.op.id) is None:  # a try that failed for good gave its place back
+        job.store.add_backup(job.service.id, job.op.id, job.data.get("note", ""), job.data.get("date", ""))
     if job.data.get("task") or _archive(job):
         return Done()
     if not job.store.take_slot(job.op, job.service.server, f"{node}/backup", job.driver.settings.get("backup_storage", ""), 1, 99):

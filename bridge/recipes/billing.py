@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from bridge import passwords
-from bridge.errors import Permanent, Transient, UpstreamError
+from bridge.errors import Permanent, Transient
 from bridge.model import Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.backups import remove_beyond
@@ -94,19 +94,14 @@ def gone(job: Job) -> Outcome:
 
 
 def drop_backups(job: Job) -> Outcome:
-    """By plan the archives go with the machine; those that are kept stay on the storage. Terminate goes on for ever, but not
-    for these: what cannot be removed now is found and named by the sweeps."""
+    """By plan the archives go with the machine; those that are kept stay on the storage. Last, so that a storage that cannot be
+    read holds back neither addresses nor a new order."""
     plan = job.config.plans.get(job.service.package.plan)
     rows = [r for r in job.store.backups_of(job.service.id) if r["state"] == "ready"]
     job.store.save_schedule(job.service.id, "UTC", {}, None)
     if plan is None or plan.values["keep_backups"]:
         return Done(f"{len(rows)} backups stay" if rows else "")
-    try:
-        return remove_beyond(job, 0)
-    except UpstreamError as e:
-        if e.retryable and job.op.attempt < BACKUP_TRIES:
-            raise
-        return Done(f"backups were not removed: {e.sentence} {e.detail}".strip())
+    return remove_beyond(job, 0)
 
 
 def release(job: Job) -> Outcome:
@@ -115,7 +110,7 @@ def release(job: Job) -> Outcome:
         job.store.renew(job.op, 30)
         job.store.release_addresses(s.id, job.config.worker["address_cool_down_h"] * 3600.0)
         job.store.forget_password(s.id)
-        job.save_service(provisioned=0, build={})
+        job.save_service(provisioned=0, build={k: v for k, v in s.build.items() if k == "old_vm_ids"})
         job.store.emit("activity", s.whmcs, s.id, f"activity:{job.op.id}", service_id=s.service_id,
                        client_id=s.client_id, text=f"Server of service {s.service_id} is removed ({job.op.id})")
     return Done()
@@ -192,7 +187,6 @@ def redeployed(job: Job) -> Outcome:
     return ready(job)
 
 
-BACKUP_TRIES = 5
 SUSPEND = (
     Step("settle", "Finishing what was begun", settle),
     Step("remember_power", "Looking at the server", remember_power),
@@ -212,8 +206,8 @@ TERMINATE = (
     Step("stopped", "Waiting until it is off", stopped),
     Step("destroy", "Removing the server", destroy),
     Step("gone", "Making sure it is gone", gone),
-    Step("backups", "Removing its backups", drop_backups),
     Step("release", "Releasing the addresses", release),
+    Step("backups", "Removing its backups", drop_backups),
 )
 CLEAN_UP = (
     Step("absent", "Making sure the server is gone", absent),
@@ -229,7 +223,7 @@ CHANGE_PACKAGE = (
 )
 REDEPLOY = (
     Step("begin_anew", "Preparing", begin_anew),
-    *TERMINATE[:-2],  # backups and addresses stay
+    *TERMINATE[:-2],  # addresses and backups stay
     Step("renew_identity", "Preparing the new server", renew_identity),
     *CREATE[:-1],
     Step("ready", "Telling you that it is ready", redeployed),

@@ -10,8 +10,9 @@ from bridge.recipes.machine import CHECK_RUNNING, CONFIGURE, START_AGAIN, look, 
 def take(job: Job) -> Outcome:
     name = job.data["name"]
     row = job.store.snapshot_row(job.service.id, name)
-    if row is None:
-        return Done("it was removed")
+    if row is None:  # a try that failed for good gave its place back
+        job.store.add_snapshot(job.service.id, name, job.data.get("description", ""), False)
+        row = job.store.snapshot_row(job.service.id, name) or {}
     if any(s.name == name and s.complete for s in job.driver.snapshots(ref(job))) or job.data.get("task"):
         return Done()
     vm = must_exist(job, look(job))
