@@ -7,7 +7,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := python3-venv php8.2-cli php8.2-curl php8.2-mbstring php8.2-sqlite3 smarty4
 BROWSER := chromium chromium-driver
 
-.PHONY: setup system browser demo test lint dist matrix bench screenshots clean
+.PHONY: setup system browser assets qemu demo test lint dist matrix bench screenshots clean
 
 setup: $(VENV)/.done
 
@@ -19,10 +19,22 @@ $(VENV)/.done: requirements-dev.lock setup.cfg
 	  || $(RUN) -m pip install -q --disable-pip-version-check --no-deps -e .
 	touch $@
 
-# Bootstrap and icons of the host page, where npm is at hand; without it the page has a plain frame of its own
-node_modules: package-lock.json
-	@! command -v npm >/dev/null || npm ci --silent --no-audit --no-fund || true
-	@mkdir -p $@ && touch $@
+# What browsers load comes from npm, pinned by package-lock.json. Where it cannot be had, everything but the console works:
+# its page then says that its files were not built, and the test host's page has a plain frame of its own.
+node_modules/.package-lock.json: package-lock.json
+	@command -v npm >/dev/null || { echo "installing npm (apt)"; $(SUDO) apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends npm >/dev/null; } || true
+	@npm ci --silent --no-audit --no-fund || echo "npm's packages could not be had; run \`make assets\` again when they can"
+
+assets: node_modules/.package-lock.json
+	@[ ! -d node_modules/@novnc/novnc/core ] || { rm -rf bridge/static/novnc && mkdir -p bridge/static/novnc \
+	  && cp -r node_modules/@novnc/novnc/core node_modules/@novnc/novnc/vendor node_modules/@novnc/novnc/LICENSE.txt \
+	     node_modules/@novnc/novnc/docs/LICENSE.MPL-2.0 bridge/static/novnc/; }
+
+# A real machine's screen for the console's tests, which are skipped without it
+qemu:
+	@command -v qemu-system-x86_64 >/dev/null || { $(SUDO) apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends qemu-system-x86 >/dev/null; } || true
 
 system:
 	@command -v php >/dev/null && [ -e /usr/share/php/smarty4/Smarty.class.php ] && $(PY) -c 'import ensurepip' \
@@ -32,10 +44,10 @@ browser:
 	@command -v chromedriver >/dev/null \
 	  || { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $(BROWSER) >/dev/null; }
 
-demo: setup node_modules
+demo: setup assets
 	$(RUN) -m tests.demo $(if $(ONCE),--once)
 
-test: setup browser lint
+test: setup browser assets qemu lint
 	$(RUN) -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: setup
@@ -45,16 +57,17 @@ lint: setup
 matrix: setup
 	$(RUN) -m pytest -n $(WORKERS) --dist loadgroup -m matrix
 
-bench: setup
+bench: setup assets
 	$(RUN) -m tests.bench
 
-screenshots: setup browser node_modules
+screenshots: setup browser assets
 	$(RUN) -m tests.screenshots
 
-dist: setup
+dist: setup assets
+	@[ -f bridge/static/novnc/core/rfb.js ] || { echo "the wheel needs the console's files: install npm first"; exit 1; }
 	rm -rf build dist && mkdir -p dist
 	$(RUN) -m pip wheel -q --no-deps -w dist .
 	cd whmcs-shim && $(PY) -m zipfile -c ../dist/vmbridge-whmcs-shim.zip modules
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info node_modules .demo
+	rm -rf $(VENV) build dist *.egg-info node_modules bridge/static/novnc .demo

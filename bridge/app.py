@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from bridge.context import Context
-from bridge.web import actions, admin, errors, filters, language, pages, servers, service_tab, status
+from bridge.web import actions, admin, assets, errors, filters, language, pages, servers, service_tab, status
 from bridge.web.auth import Guard
 
 
@@ -18,6 +18,6 @@ def create_app(context: Context) -> Flask:
     errors.install(app)
     app.jinja_env.filters |= {f.__name__: f for f in filters.FILTERS}
     app.jinja_env.install_gettext_callables(language.translate, language.translate_many, newstyle=True)  # type: ignore[attr-defined]
-    for blueprint in (actions.routes, servers.routes, pages.routes, service_tab.routes, status.routes, admin.routes):
+    for blueprint in (actions.routes, servers.routes, pages.routes, service_tab.routes, status.routes, admin.routes, assets.routes):
         app.register_blueprint(blueprint)
     return app

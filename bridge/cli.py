@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import json
 import os
@@ -79,7 +80,7 @@ def _die_with_parent() -> None:
 @main.command()
 @with_config
 def serve(path: str) -> None:
-    """Run web and worker here; ends when one of them dies."""
+    """Run web, worker and console here; ends when one of them dies."""
     context = opened(path, migrated=False)
     context.store.migrate()
     context.store.close()
@@ -88,7 +89,7 @@ def serve(path: str) -> None:
     # --config goes on by the environment too, so that each child reads the same file
     children = {
         name: subprocess.Popen([sys.executable, "-m", "bridge.cli", name, "--config", path], env=os.environ, preexec_fn=_die_with_parent)
-        for name in ("worker", "web")
+        for name in ("worker", "web", "console")
     }
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -140,6 +141,16 @@ def worker_command(path: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     worker.run(context, stop)
+
+
+@main.command(name="console")
+@with_config
+@click.option("--listen", default="", help="HOST:PORT instead of [console] listen, for a second process.")
+def console_command(path: str, listen: str) -> None:
+    """Run the console's page and relay."""
+    from bridge import console_relay  # its libraries are for this process only
+
+    asyncio.run(console_relay.run(opened(path), listen))
 
 
 @main.command()

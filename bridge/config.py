@@ -75,6 +75,12 @@ class WebSchema(Strict):
 
 class ConsoleSchema(Strict):
     listen = fields.Str(load_default="127.0.0.1:8081", validate=_listen)
+    code_seconds = fields.Int(load_default=10, validate=validate.Range(1, 60))
+    nonce_seconds = fields.Int(load_default=30, validate=validate.Range(1, 120))
+    idle_min = fields.Int(load_default=30, validate=validate.Range(1, 1440))
+    absolute_h = fields.Int(load_default=8, validate=validate.Range(1, 168))
+    per_service = fields.Int(load_default=3, validate=validate.Range(1, 50))
+    sessions = fields.Int(load_default=500, validate=validate.Range(1, 5000))
 
 
 class MetricsSchema(Strict):

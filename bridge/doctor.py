@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge import addresses, names, packages, servers
+from bridge import addresses, assets, names, packages, servers
 from bridge.config import Config, Pool
 from bridge.context import Context
 from bridge.errors import ConfigError, VmbridgeError
@@ -36,9 +36,19 @@ def check(context: Context) -> list[Finding]:
                                  "" if good else "use letters, digits, hyphens and dots only"))
     for pool in config.pools.values():
         found.append(_pool(context, pool))
+    if any("console" in plan.allow for plan in config.plans.values()):
+        found.append(_console(config))
     for name in config.whmcs:
         found.append(_whmcs(context, name))
     return found
+
+
+def _console(config: Config) -> Finding:
+    if not config.web["public_url"]:
+        return Finding("ok", "console", "dimmed for customers: [web] public_url is empty")
+    if not assets.built("novnc/core/rfb.js"):
+        return Finding("fault", "console", "its files were not built", "run `make assets` where the bridge is installed from, or install the wheel")
+    return Finding("ok", "console", f"at {config.web['public_url']}/console")
 
 
 def against_store(config: Config, store: Store) -> None:

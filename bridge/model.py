@@ -329,6 +329,18 @@ class VmStatus(NamedTuple):
 
 
 @dataclass(frozen=True)
+class ConsoleTicket:
+    """How to reach a machine's screen, once and within seconds: a websocket that carries RFB. `ca_file` empty: the usual
+    authorities. What is secret does not show in repr."""
+
+    url: str = field(repr=False)
+    password: str = field(repr=False)
+    headers: dict[str, str] = field(repr=False, default_factory=dict)
+    subprotocol: str = "binary"
+    ca_file: str = ""
+
+
+@dataclass(frozen=True)
 class Finding:
     """One line of the doctor: `level` ok, warning or fault; `fix` is the exact remedy."""
 

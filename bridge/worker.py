@@ -37,6 +37,7 @@ def prune(context: Context, stop: threading.Event | None = None) -> None:
     now = context.clock.now()
     forget_history(context, now, stop or threading.Event())
     context.store.prune(now - KEEP_NONCES, now - KEEP_EVENTS)
+    context.store.prune_consoles(context.config.worker["history_days"] * 86400.0)
     for key in context.store.forget_old_passwords(now - KEEP_PASSWORDS):
         service = context.store.service(key)
         context.store.emit(

@@ -18,6 +18,7 @@ from bridge.errors import Refused, VmbridgeError
 from bridge.model import (
     Backup,
     Capability,
+    ConsoleTicket,
     Converged,
     Difference,
     Finding,
@@ -185,6 +186,12 @@ class Driver:
 
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
         """The doctor's look at this server."""
+        raise NotImplementedError
+
+    # -- optional, by Capability ------------------------------------------------------------------
+    def console(self, ref: VmRef) -> ConsoleTicket:
+        """A way to the proven, running machine's screen, good for one connection within 10 seconds. Raises Refused when it
+        does not run."""
         raise NotImplementedError
 
 

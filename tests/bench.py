@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import hashlib
 import json
 import os
 import random
 import re
+import secrets
+import socket
 import statistics
 import subprocess
 import sys
@@ -21,9 +25,12 @@ from typing import Any
 import requests
 
 from bridge import findings, status
+from bridge.clock import Clock
 from bridge.web.auth import sign
-from tests import bench_pages
+from tests import bench_console, bench_pages
+from tests.configs import KEY
 from tests.pve.cluster import GIB, Reply, default_cluster
+from tests.pve.http import certificate
 from tests.system import ROOT, SHIM_SECRET, System, free_port
 from tests.world import World
 
@@ -335,6 +342,69 @@ def page_calls() -> None:
         counter.shutdown()
 
 
+def consoles() -> None:
+    """200 browsers drink 4 MiB each from one screen over TLS, through our relay and through a plain one, in turns."""
+    folder, count, runs = Path(tempfile.mkdtemp()), 200, 3
+    world = World(folder, web={"public_url": "http://127.0.0.1:1/vmbridge"})
+    world.order("create")
+    package = world.store.service(1).package
+    (folder / "console.toml").write_text(bench_console.CONFIG.format(key=KEY))
+    ca, key = certificate(folder)
+    ports = {name: free_port() for name in ("screen", "relay", "plain")}
+    url = f"wss://127.0.0.1:{ports['screen']}/"
+    words = {"screen": [str(ports["screen"]), str(ca), str(key)], "plain": [str(ports["plain"]), url, str(ca)],
+             "relay": [str(folder / "console.toml"), str(ports["relay"]), url, str(ca)]}
+    started = {n: subprocess.Popen([sys.executable, "-m", "tests.bench_console", n, *w], cwd=ROOT) for n, w in words.items()}
+    rates: dict[str, list[float]] = {"relay": [], "plain": []}
+    spent: dict[str, list[float]] = {"relay": [], "plain": []}
+    clock = Clock()
+    try:
+        for n, port in ports.items():
+            while started[n].poll() is None and not listens(port):
+                clock.sleep(0.1)
+        for run in range(runs):
+            for name in ("plain", "relay"):
+                nonces = []
+                for i in range(count):
+                    number = run * count + i + 10
+                    service = world.store.add_service(
+                        package, whmcs="main", service_id=number, generation=1, client_id=7, desired="active", server="pve1",
+                        hostname="vm", vm_id=f"{name}{number}", mac="", uuids=["x"]) if name == "relay" else None
+                    nonces.append(secrets.token_urlsafe(32))
+                    if service:
+                        hashed = hashlib.sha256(nonces[-1].encode()).hexdigest()
+                        world.store.add_console_key(hashed, "nonce", service.id, "bench", clock.now() - world.clock.time + 600)
+                taken, cpu_seconds, got = asyncio.run(drink_all(ports[name], nonces, started[name].pid))
+                rates[name].append(got / taken / 1e6)
+                spent[name].append(cpu_seconds / got * 1e9)
+        peak = next(int(x.split()[1]) / 1024 for x in Path(f"/proc/{started['relay'].pid}/status").read_text().splitlines() if x.startswith("VmHWM"))
+        pairs = list(zip(rates["relay"], rates["plain"], spent["relay"], spent["plain"], strict=True))
+        show("200 consoles: MB/s / a plain websockets relay", statistics.median(a / b for a, b, _, _ in pairs), ">= 0.7",
+             mb_per_second=round(statistics.median(rates["relay"]), 1))
+        show("200 consoles: CPU per GB / a plain websockets relay", statistics.median(c / d for _, _, c, d in pairs), "<= 1.4",
+             cpu_seconds_per_gb=round(statistics.median(spent["relay"]), 2), peak_mb=round(peak, 1), peak_goal="< 150")
+    finally:
+        for process in started.values():
+            process.kill()
+            process.wait()
+        world.close()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def drink_all(port: int, nonces: list[str], pid: int) -> tuple[float, float, int]:
+    """(seconds, CPU seconds of the relay, bytes) of the pictures alone: all have shaken hands before."""
+    ready = asyncio.Barrier(len(nonces) + 1)
+    tasks = [asyncio.create_task(bench_console.drink(f"ws://127.0.0.1:{port}/console/socket", "http://127.0.0.1:1", n, ready)) for n in nonces]
+    await ready.wait()
+    used, begin = cpu(pid), time.perf_counter()
+    got = sum(await asyncio.gather(*tasks))
+    return time.perf_counter() - begin, cpu(pid) - used, got
+
+
 def main() -> None:
     page_calls()
     create_calls()
@@ -349,6 +419,7 @@ def main() -> None:
     makespan()
     create_latency()
     idle()
+    consoles()
 
 
 if __name__ == "__main__":

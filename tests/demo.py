@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from typing import Any
 
+from tests.qemu import PROGRAM, Qemu
 from tests.system import System
 
 SERVICE = 1042
@@ -83,12 +85,15 @@ def main() -> None:
 
 
 def play(once: bool) -> None:
-    with System() as s:
+    with System(public=True) as s, ExitStack() as more:
         say(f"simulated Proxmox VE {s.pve.url}, bridge http://127.0.0.1:{s.web}, WHMCS-like host http://127.0.0.1:{s.host}")
         story(s, once)
         if once:
             say("\nAll done.")
             return
+        if PROGRAM:  # a real screen for the console; else one of a single colour that keys change
+            qemu, screen = more.enter_context(Qemu(s.folder / "qemu")), next(v for v in s.cluster.vms.values() if not v.template).screen
+            screen.vnc, screen.set_password = qemu.vnc, qemu.set_password
         say(f"\nThe customer's page:  {s.page(SERVICE)}\n  in Bootstrap 3:     {s.page(SERVICE)}&theme=six"
             f"\nThe staff's page:     http://127.0.0.1:{s.host}/admin/service.php?id={SERVICE}\nLogs and database:    {s.folder}\n\nCtrl-C stops everything.")
         threading.Event().wait()

@@ -18,6 +18,7 @@ import requests
 from cryptography.fernet import Fernet
 
 from bridge.clock import Clock
+from tests.front import Front
 from tests.pve.cluster import Cluster, default_cluster
 from tests.pve.http import HttpsServer
 
@@ -32,6 +33,9 @@ secret_key = "{key}"
 listen = "127.0.0.1:{web}"
 workers = 2
 threads = 8
+public_url = "{public}"
+[console]
+listen = "127.0.0.1:{console}"
 [whmcs.main]
 system_url = "http://127.0.0.1:{host}"
 api_identifier = "api-id"
@@ -86,25 +90,30 @@ def free_port() -> int:
 class System:
     """`with System(folder) as s:` everything runs; `s.module(...)` acts as WHMCS does."""
 
-    def __init__(self, folder: Path | None = None, speed: float = 1.0, latency: float = 0.0, border_kill: str = "") -> None:
+    def __init__(self, folder: Path | None = None, speed: float = 1.0, latency: float = 0.0, border_kill: str = "",
+                 public: bool = False) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="vmbridge-"))
         self.clock, self.processes, self.logs = Clock(), {}, {}  # type: tuple[Clock, dict[str, subprocess.Popen[bytes]], dict[str, Any]]
         self.cluster: Cluster = default_cluster(self.clock, bulk_age=2.0 * speed)
         self.cluster.durations = {k: v * speed for k, v in self.cluster.durations.items()}
         self.pve = HttpsServer(self.cluster, self.folder, latency=latency)
-        self.web, self.host = free_port(), free_port()
+        self.web, self.host, self.console = free_port(), free_port(), free_port()
+        self.front = Front(self.web, self.console) if public else None
         self.key = Fernet.generate_key().decode()
         self.config = self.folder / "config.toml"
         self.border_kill = border_kill
 
     def __enter__(self) -> System:
         self.config.write_text(CONFIG.format(
-            key=self.key, web=self.web, host=self.host, api=API_SECRET, shim=SHIM_SECRET, pve=self.pve.port, ca=self.pve.ca_file))
+            key=self.key, web=self.web, host=self.host, console=self.console, public=self.front.url if self.front else "",
+            api=API_SECRET, shim=SHIM_SECRET, pve=self.pve.port, ca=self.pve.ca_file))
         (self.folder / "host").mkdir(exist_ok=True)
         (self.folder / "host/host.json").write_text(json.dumps({
             "server": {"hostname": "127.0.0.1", "port": str(self.web), "secure": False, "username": "main-1", "password": SHIM_SECRET,
                        "accesshash": "pve1"}, "api_identifier": "api-id", "api_secret": API_SECRET}))
         self.pve.__enter__()
+        if self.front:
+            self.front.__enter__()
         try:
             self.start("host", ["php", "-d", "display_errors=1", "-S", f"127.0.0.1:{self.host}", str(ROOT / "tests/whmcs_host/router.php")],
                        VMBRIDGE_HOST_STATE=str(self.folder / "host"), PHP_CLI_SERVER_WORKERS="4")
@@ -132,6 +141,8 @@ class System:
                 process.wait()
         for log in self.logs.values():
             log.close()
+        if self.front:
+            self.front.__exit__()
         self.pve.__exit__()
 
     def start(self, name: str, command: list[str], **env: str) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge import doctor
+from bridge import assets, doctor
 from bridge.errors import Permanent
 from bridge.model import Finding
+from tests.configs import raw_config
 from tests.pve.cluster import Fault, default_cluster
 from tests.world import World
 
@@ -100,3 +102,14 @@ def test_vm_ids_running_out_are_told(tmp_path: Any) -> None:
     found: list[Finding] = doctor.check(world.context)
     assert [f for f in found if "all ids are used" in f.text]
     world.close()
+
+
+def test_the_console_needs_an_address_and_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = {"kvm-s": {**raw_config()["plans"]["kvm-s"], "allow": ["console"]}}
+    for public, built, level in (("", False, "ok"), ("https://a.example/v", False, "fault"), ("https://b.example/v", True, "ok")):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        world = World(folder, web={"public_url": public}, plans=plans)
+        monkeypatch.setattr(assets, "built", lambda name, built=built: built)
+        assert [f.level for f in doctor.check(world.context) if f.subject == "console"] == [level]
+        world.close()

@@ -9,11 +9,12 @@ ROOT = Path(__file__).parent.parent
 KERNEL = {"bridge.model", "bridge.errors", "bridge.clock"}
 LOW = {"bridge.config", "bridge.store", "bridge.permissions", "bridge.names", "drivers.base"}
 NOUNS = {"bridge.orders", "bridge.packages", "bridge.status", "bridge.whmcs", "bridge.outbox", "bridge.logs",
-         "bridge.addresses", "bridge.passwords", "bridge.servers"}
+         "bridge.addresses", "bridge.passwords", "bridge.servers", "bridge.console", "bridge.rfb", "bridge.assets"}
 MIDDLE = {"bridge.services", "bridge.recipes", "bridge.operations", "bridge.upgrades", "bridge.findings"}
 ONLY = {
     "proxmoxer": "drivers/proxmox/", "hcloud": "drivers/hetzner/", "flask": "bridge/web/|bridge/app.py|bridge/wsgi.py",
     "apscheduler": "bridge/worker.py", "time": "bridge/clock.py", "sqlite3": "bridge/store/", "sqlite_utils": "bridge/store/",
+    "websockets": "bridge/console_relay.py",
 }
 
 

@@ -19,7 +19,7 @@ def test_serve_ends_when_one_child_dies(tmp_path: Path) -> None:
     with System(tmp_path, speed=0.05) as s:
         serve = s.processes.pop("serve")
         pids = children(serve.pid)
-        assert len(pids) == 2
+        assert len(pids) == 3
         os.kill(pids[0], signal.SIGKILL)
         assert serve.wait(timeout=45) == 1
         assert not [p for p in pids if Path(f"/proc/{p}/cmdline").exists() and Path(f"/proc/{p}/cmdline").read_bytes()]

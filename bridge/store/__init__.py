@@ -20,6 +20,7 @@ from bridge.clock import Clock
 from bridge.store.addresses import Addresses
 from bridge.store.archive import Use, opens
 from bridge.store.backups import Backups
+from bridge.store.console import Consoles
 from bridge.store.findings import Findings
 from bridge.store.operations import Operations
 from bridge.store.outbox import Outbox
@@ -32,7 +33,7 @@ from bridge.store.status import Statuses
 Row = dict[str, Any]
 
 
-class Store(Services, Operations, Addresses, Outbox, Statuses, Findings, Retention, Snapshots, Backups):
+class Store(Services, Operations, Addresses, Outbox, Statuses, Findings, Retention, Snapshots, Backups, Consoles):
     """One database file. Open it once per process; use it from any thread."""
 
     def __init__(self, path: str | Path, secret_key: str, clock: Clock) -> None:

@@ -100,6 +100,15 @@ CREATE TABLE findings (
 CREATE UNIQUE INDEX findings_open ON findings (server, kind, subject) WHERE ended_at IS NULL;
 CREATE INDEX findings_service ON findings (service) WHERE ended_at IS NULL;
 CREATE INDEX findings_ended ON findings (ended_at) WHERE ended_at IS NOT NULL;
+CREATE TABLE console_keys (
+  hash TEXT PRIMARY KEY, kind TEXT NOT NULL, service INTEGER NOT NULL REFERENCES services (id), actor TEXT NOT NULL,
+  expires_at REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX console_keys_age ON console_keys (expires_at);
+CREATE TABLE console_sessions (
+  id INTEGER PRIMARY KEY, service INTEGER NOT NULL REFERENCES services (id), actor TEXT NOT NULL, owner TEXT NOT NULL,
+  opened_at REAL NOT NULL, seen_at REAL NOT NULL, closed_at REAL, reason TEXT NOT NULL DEFAULT '');
+CREATE INDEX console_sessions_open ON console_sessions (owner) WHERE closed_at IS NULL;
+CREATE INDEX console_sessions_service ON console_sessions (service, opened_at);
 CREATE TABLE sweeps (server TEXT NOT NULL, name TEXT NOT NULL, due_at REAL NOT NULL, cursor TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (server, name)) WITHOUT ROWID;
 CREATE INDEX services_swept ON services (server, swept_at) WHERE desired <> 'terminated';

@@ -65,7 +65,7 @@
     var f = e.target, b = f.querySelector("button[type=submit]");
     if (b && b.getAttribute("aria-disabled") === "true") { e.preventDefault(); return; }
     if (b && b.dataset.confirm && !f.elements.confirmed) { e.preventDefault(); confirmThen(f, b); return; }
-    if (b) { setTimeout(function () { b.setAttribute("aria-disabled", "true"); }, 0); }
+    if (b && !f.target) { setTimeout(function () { b.setAttribute("aria-disabled", "true"); }, 0); }
   });
   function confirmThen(form, button) {
     var box = document.createElement("dialog"), p = document.createElement("p"), go = document.createElement("button"), no = document.createElement("button");

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, jsonify, request
 from bridge import customer, orders
 from bridge.errors import BadRequest, Forbidden, NotFound, RequestError, VmbridgeError
 from bridge.model import Capability, Service
-from bridge.web import frame, language
+from bridge.web import console, frame, language
 from bridge.web.actions import caller, params
 from bridge.web.auth import body, context, service_for, signed
 
@@ -109,6 +109,9 @@ def reset_password(service: Service) -> dict[str, Any]:
     return {"why": why(service, Capability.RESET_PASSWORD), "after_restart": waits}
 
 
+page("console")(console.card)
+
+
 # -- routes ---------------------------------------------------------------------------------------
 def answer(service: Service, name: str, message: str = "", tone: str = "bad", **more: Any) -> Response:
     """One page as the shim prints it; Access Denied where it is not part of the product."""
@@ -155,6 +158,8 @@ def submit(service_id: int, capability: str) -> Response:
                             action=action, form=rest)
         return jsonify({"html": html, "redirect": "", "title": language.translate(question[1])})
     try:
+        if (capability, action) == ("console", "connect"):
+            return jsonify(console.connect(service, who))
         customer.act(capability, action, customer.Ask(service, form, who, at.store, at.config, at.drivers))
     except Forbidden:
         raise

@@ -62,6 +62,15 @@ class Api:
         with self._lock:
             return self._nodes.setdefault(node.group(1), threading.BoundedSemaphore(CALLS_PER_NODE))
 
+    def authorization(self) -> dict[str, str]:
+        return {"Authorization": f"PVEAPIToken={self._settings['token_id']}={self._settings['token_secret']}"}
+
+    def socket_url(self, path: str) -> str:
+        """A websocket of the same host that the calls go to."""
+        url = urlsplit(self._settings["endpoint"])
+        host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+        return f"wss://{host}:{url.port or 8006}/api2/json/{path}"
+
     def get(self, path: str, **params: Any) -> Any:
         try:
             return self._call("get", path, params, change=False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 VMS = (
     "VM.Audit", "VM.Clone", "VM.Allocate", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Disk",
-    "VM.Config.Options", "VM.Config.HWType", "VM.Config.Cloudinit", "VM.Config.CDROM", "VM.PowerMgmt",
+    "VM.Config.Options", "VM.Config.HWType", "VM.Config.Cloudinit", "VM.Config.CDROM", "VM.PowerMgmt", "VM.Console",
 )
 BY_WORD = {"snapshots": ("VM.Snapshot", "VM.Snapshot.Rollback"), "backups": ("VM.Backup",)}
 AGENT = {8: ("VM.Monitor",), 9: ("VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")}

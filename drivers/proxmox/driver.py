@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import structlog
 
@@ -15,6 +16,7 @@ from bridge.errors import Busy, Capacity, NotFound, NotOurs, Permanent, Refused,
 from bridge.model import (
     Backup,
     Capability,
+    ConsoleTicket,
     Converged,
     Difference,
     Finding,
@@ -48,11 +50,12 @@ POWER = {"start": "start", "stop": "shutdown", "reboot": "reboot", "hard_stop": 
 class Proxmox(Driver):
     name = "proxmox"
     capabilities = frozenset({
-        Capability.OVERVIEW, Capability.POWER, Capability.REINSTALL, Capability.SNAPSHOTS, Capability.BACKUPS, Capability.RESET_PASSWORD,
+        Capability.OVERVIEW, Capability.POWER, Capability.CONSOLE, Capability.REINSTALL, Capability.SNAPSHOTS, Capability.BACKUPS,
+        Capability.RESET_PASSWORD,
     })
     optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {
         Capability.SNAPSHOTS: ("snapshots", "snapshot"), Capability.BACKUPS: ("backups", "backup"), Capability.REINSTALL: ("reinstall",),
-        Capability.RESET_PASSWORD: ("set_password",),
+        Capability.RESET_PASSWORD: ("set_password",), Capability.CONSOLE: ("console",),
     }
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
@@ -379,6 +382,21 @@ class Proxmox(Driver):
     def statuses(self) -> list[VmStatus]:
         rows = self.api.get("cluster/resources", type="vm")
         return [convert.status(r) for r in rows if r.get("type") == "qemu" and not int(r.get("template") or 0)]
+
+    def console(self, ref: VmRef) -> ConsoleTicket:
+        """The port is opened by the host that answers, and the ticket is bound to our token: both calls go to the endpoint."""
+        vm = self.look(ref)
+        if vm is None:
+            raise Permanent("The machine is gone.", code="vm_absent", detail=f"VM {ref.vm_id} is nowhere in the cluster")
+        if vm.status == "stopped":
+            raise Refused("Start the server first.", code="not_running")
+        base = f"nodes/{vm.node}/qemu/{ref.vm_id}"
+        made = self.api.post(f"{base}/vncproxy", websocket=True, generate__password=True)
+        query = f"port={int(made['port'])}&vncticket={quote(str(made['ticket']), safe='')}"
+        return ConsoleTicket(
+            self.api.socket_url(f"{base}/vncwebsocket?{query}"), str(made.get("password") or made["ticket"]), self.api.authorization(),
+            ca_file=str(self.settings.get("ca_file") or ""),
+        )
 
     def inspect(self, vm_id: str, node: str = "") -> Machine:
         node, config = self._config(VmRef(vm_id, (), node))

@@ -18,13 +18,14 @@ from urllib.parse import unquote
 
 from bridge.clock import Clock
 from tests.pve import schema
+from tests.pve.vnc import Listener, Screen
 
 GIB, MIB = 1024**3, 1024**2
 PROXY_SECONDS = 30.0
 ROLE = {
     "VM.Audit", "VM.Clone", "VM.Allocate", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Disk",
     "VM.Config.Options", "VM.Config.HWType", "VM.Config.Cloudinit", "VM.Config.CDROM", "VM.PowerMgmt",
-    "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Backup",
+    "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Backup", "VM.Console",
 }
 AGENT = {"VM.GuestAgent.Audit": "VM.Monitor", "VM.GuestAgent.Unrestricted": "VM.Monitor"}  # name on 9: name on 8
 DURATIONS = {"qmclone": 6.0, "resize": 1.0, "qmstart": 2.0, "qmstop": 1.0, "qmshutdown": 3.0, "qmreboot": 3.0, "qmdestroy": 2.0, "qmconfig": 1.0,
@@ -67,6 +68,7 @@ class Vm:
     content: dict[str, str] = field(default_factory=dict)  # slot -> what is on the disk, one word
     rolled_back: list[str] = field(default_factory=list)
     restored: list[str] = field(default_factory=list)
+    screen: Screen = field(default_factory=Screen)
     temporary: bool = False  # a full clone still running: only the lock is readable
 
     @property
@@ -156,6 +158,7 @@ class Cluster:
         self.old_firewalls: dict[int, Vm] = {}  # firewall files without a machine
         self.archives: dict[str, dict[str, Any]] = {}  # archive -> what it holds
         self.prunes = False  # whether the backup storage removes old archives by itself
+        self.listeners: dict[int, Listener] = {}  # port -> what vncproxy opened there
         self.quorate, self.firewall_on = True, True
         self.privileges: dict[str, set[str]] = {"/": {"Sys.Audit"}, "/vms": ROLE | ({"VM.Monitor"} if major < 9 else set(AGENT)), "/nodes": {"Sys.Audit"},
                                                 "/storage": {"Datastore.AllocateSpace", "Datastore.Audit"}, "/sdn/zones": {"SDN.Use"}}

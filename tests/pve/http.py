@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from requests.adapters import BaseAdapter
 from urllib3.response import HTTPResponse
 
+from tests.pve import vnc
 from tests.pve.cluster import Cluster, Cut
 
 
@@ -88,6 +89,10 @@ class _Handler(BaseHTTPRequestHandler):
             threading.Event().wait(self.latency)
         try:
             reply = self.cluster.handle(self.command, url.path, _params(url.query, body), dict(self.headers))
+            if reply.status == 200 and url.path.endswith("/vncwebsocket"):
+                self.close_connection = True
+                vnc.serve(self.connection, self.rfile, self.headers, self.cluster, url.path, int(_params(url.query, b"")["port"]))
+                return
         except Cut:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True

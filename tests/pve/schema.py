@@ -40,6 +40,8 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
     ("GET", f"{VM}/config"): ({"current": BOOL, "snapshot": STR}, "/vms/{vmid}", ("VM.Audit",)),
     ("PUT", f"{VM}/config"): (CONFIG, "", ()),
     ("POST", f"{VM}/config"): ({**CONFIG, "background_delay": INT}, "", ()),
+    ("POST", f"{VM}/vncproxy"): ({"websocket": BOOL, "generate-password": BOOL}, "/vms/{vmid}", ("VM.Console",)),
+    ("GET", f"{VM}/vncwebsocket"): ({"port": INT, "vncticket": STR}, "/vms/{vmid}", ("VM.Console",)),
     ("POST", f"{VM}/agent/ping"): ({}, "/vms/{vmid}", ("VM.GuestAgent.Audit",)),
     ("GET", f"{VM}/agent/network-get-interfaces"): ({}, "/vms/{vmid}", ("VM.GuestAgent.Audit",)),
     ("POST", f"{VM}/agent/set-user-password"): (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import hmac
 import random
 import re
 import secrets
@@ -13,6 +15,7 @@ from urllib.parse import unquote
 from tests.pve import schema
 from tests.pve.archives import Archives
 from tests.pve.cluster import GIB, MIB, Cluster, Error, Task, Vm
+from tests.pve.vnc import LISTEN, TICKET, Listener
 
 IMMEDIATE = re.compile(r"^(description|name|onboot|protection|tags|startup|ci\w+|sshkeys|ipconfig\d|nameserver|searchdomain|net\d)$")
 DISK = re.compile(r"^(scsi|virtio|sata|ide)\d+$")
@@ -266,6 +269,39 @@ class Handlers(Archives):
         rows = [{"ip-address": a, "ip-address-type": "ipv6" if ":" in a else "ipv4", "prefix": 24} for a in ("fe80::1", *self._agent(w).leases)]
         return {"result": [{"name": "lo", "ip-addresses": [{"ip-address": "127.0.0.1", "ip-address-type": "ipv4", "prefix": 8}]},
                            {"name": "eth0", "ip-addresses": rows}]}
+
+    # -- console ----------------------------------------------------------------------------------
+    def post_vm_vncproxy(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        """From 9 on the ticket begins with the password; on 8 the whole ticket is the password unless one is asked for."""
+        vm = self.vm(w)
+        if p.get("websocket") != "1":
+            raise Error(400, "Parameter verification failed.", {"websocket": "the simulator has no plain VNC"})
+        now, c = self.c.clock.now(), self.c
+        port = next((n for n in range(5900, 6000) if n not in c.listeners or not c.listeners[n].open(now)), None)
+        if port is None:
+            raise Error(500, "unable to find free port (5900-6000)")
+        password = secrets.token_urlsafe(6) if c.major >= 9 or p.get("generate-password") == "1" else ""
+        ticket = f"PVEVNC:{int(now):08X}::{base64.b64encode(secrets.token_bytes(256)).decode()}"
+        ticket = f"{password}:{ticket}" if c.major >= 9 else ticket
+        upid = c.start_task("vncproxy", vm.node, vm.vmid, None, end_in=LISTEN)
+        c.listeners[port] = Listener(port, vm.vmid, vm.node, c.token, ticket, password or ticket[:8], now, upid)
+        return {"port": port, "ticket": ticket, "user": c.token, "cert": "-----BEGIN CERTIFICATE-----", "upid": upid,
+                **({"password": password} if password else {})}
+
+    def get_vm_vncwebsocket(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        """Checks only; the HTTP server then speaks for the port."""
+        vm = self.vm(w)
+        found = self.c.listeners.get(int(p["port"]))
+        now = self.c.clock.now()
+        if found is None or not hmac.compare_digest(found.ticket, p["vncticket"]) or (found.vmid, found.node) != (vm.vmid, vm.node):
+            raise Error(401, "permission denied - invalid PVEVNC ticket")
+        if now - found.at > TICKET:
+            raise Error(401, "permission denied - invalid PVEVNC ticket")
+        if found.taken or now - found.at > LISTEN:
+            self.c.tasks[found.upid].status = "connection timed out"
+            raise Error(500, "connect to port failed: Connection refused")
+        found.taken = True
+        return {"port": str(found.port)}
 
     # -- changing a machine -----------------------------------------------------------------------
     def put_vm_config(self, w: dict[str, str], p: dict[str, str]) -> Any:

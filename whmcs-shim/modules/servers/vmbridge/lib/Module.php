@@ -71,6 +71,9 @@ class Module
             $body = ['params' => Params::body($params), 'actor' => self::actor(), 'form' => $form];
             $query = '?' . http_build_query(['theme' => Page::theme()]);
             $reply = self::send($params, 'POST', self::path($params, 'pages/' . $capability) . $query, $body, self::SUBMIT_SECONDS, 'submit');
+            if (!empty($reply['no_store'])) {
+                Page::whole($reply);
+            }
             if (!empty($reply['redirect'])) {
                 Page::redirect($params, (string) $reply['redirect']);
             }
@@ -200,6 +203,9 @@ class Module
             $secrets = Params::secrets($params);
             if (is_array($reply) && isset($reply['properties']['Password'])) {
                 $secrets[] = (string) $reply['properties']['Password'];
+            }
+            if (is_array($reply) && isset($reply['html'])) {
+                $reply['html'] = '(' . strlen((string) $reply['html']) . ' bytes)'; // a page may hold a one-time code
             }
             $text = json_encode(['target' => $target, 'body' => $shown]);
             logModuleCall('vmbridge', $action, $text, is_array($reply) ? json_encode($reply) : $reply, '', $secrets);

@@ -7,6 +7,7 @@ namespace WHMCS\Module\Server\Vmbridge;
  */
 class Page
 {
+    const MAX_WHOLE = 65536;
     const LABELS = ['start' => 'Start', 'stop' => 'Stop', 'reboot' => 'Restart', 'hard_stop' => 'Hard stop'];
 
     public static function overview(array $params, array $reply)
@@ -84,6 +85,25 @@ class Page
         }
         $more = $page !== 'overview' && preg_match('/^[a-z_]{1,30}$/', $page) ? '&vmbridge=' . $page : '';
         header('Location: ' . self::url($params) . $more, true, 303);
+        exit;
+    }
+
+    /** The bridge's own page instead of WHMCS's, for once: nobody may keep, frame or refer from it. Ends the request. */
+    public static function whole(array $reply)
+    {
+        $html = (string) Module::value($reply, 'html');
+        if ($html === '' || strlen($html) > self::MAX_WHOLE) {
+            throw new BridgeException('The bridge answered something unexpected.');
+        }
+        while (ob_get_level() > 0) {
+            ob_end_clean();
+        }
+        header('Content-Type: text/html; charset=utf-8');
+        header('Cache-Control: no-store');
+        header('Referrer-Policy: no-referrer');
+        header('X-Content-Type-Options: nosniff');
+        header('X-Frame-Options: DENY');
+        echo $html;
         exit;
     }
 

@@ -1,0 +1,103 @@
+"""Console codes and sessions: who may see a machine's screen, once and for how long. The relay itself is in console_relay.py.
+
+A code (10 s) is exchanged for a page with a nonce (30 s), the nonce for a session. Both are kept hashed and used up by the
+first who shows them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from bridge.config import Config
+from bridge.errors import Refused
+from bridge.model import Capability, Desired, Service
+from bridge.permissions import usable
+from bridge.store import Store
+
+FRESH = 60.0  # seconds; an older status is not believed against the customer
+BARRED = {Desired.SUSPENDED: "The service is suspended.", Desired.TERMINATED: "The service has ended."}
+
+
+@dataclass(frozen=True)
+class Session:
+    id: int
+    service: Service
+    actor: str
+
+
+def origin(url: str) -> str:
+    """`https://host[:port]` of an address, as browsers send it; empty for an empty one."""
+    parts = urlsplit(url)
+    usual = {"https": 443, "http": 80}.get(parts.scheme)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in (None, usual) else "") if parts.hostname else ""
+
+
+def reason(service: Service, store: Store, config: Config, has: frozenset[Capability]) -> str:
+    """Why no console can be opened now; empty when one can. The machine itself is asked when the socket opens."""
+    plan = config.plans.get(service.package.plan)
+    why = usable(service, Capability.CONSOLE, plan.allow if plan else (), has)
+    if why:
+        return why
+    if not config.web["public_url"]:
+        return "The console has no public address here: the operator has to set one up."
+    if not service.provisioned:
+        return "The server is being set up."
+    row = store.status_row(service.server, service.vm_id)
+    if row and row["status"] == "stopped" and store.clock.now() - row["seen_at"] < FRESH:
+        return "Start the server first."
+    return ""
+
+
+def issue(service: Service, actor: str, store: Store, config: Config, has: frozenset[Capability]) -> str:
+    """A code for one page. Raises Refused with the reason."""
+    with store.write():
+        service = store.service(service.id)
+        why = reason(service, store, config, has)
+        if why:
+            raise Refused(why, code="console_refused")
+        return _key("code", service, actor, config.console["code_seconds"], store)
+
+
+def exchange(code: str, store: Store, config: Config) -> tuple[Service, str]:
+    """A code becomes (service, nonce). Raises Refused when it was used, is too old, or the service is barred."""
+    service, actor = _taken("code", code, store)
+    return service, _key("nonce", service, actor, config.console["nonce_seconds"], store)
+
+
+def open_session(nonce: str, owner: str, store: Store, config: Config) -> Session:
+    """A nonce becomes a recorded session. Raises Refused."""
+    service, actor = _taken("nonce", nonce, store)
+    key = store.open_console(service.id, actor, owner, config.console["per_service"])
+    if key is None:
+        raise Refused("Too many consoles of this server are open: close one first.", code="too_many_consoles")
+    return Session(key, service, actor)
+
+
+def barred(owner: str, store: Store) -> dict[int, str]:
+    """Sessions of a process that must end now, with the sentence."""
+    return {int(r["id"]): BARRED[Desired(r["desired"])] for r in store.barred_consoles(owner)}
+
+
+def _key(kind: str, service: Service, actor: str, seconds: float, store: Store) -> str:
+    made = secrets.token_urlsafe(32)
+    store.add_console_key(_hashed(made), kind, service.id, actor, seconds)
+    return made
+
+
+def _taken(kind: str, key: str, store: Store) -> tuple[Service, str]:
+    # in a transaction of its own: a refusal that follows must not give the key back
+    found = store.take_console_key(_hashed(key), kind)
+    if found is None:
+        raise Refused("This console link was used already or is too old. Click CONNECT again.", code="code_used")
+    service = store.service(found["service"])
+    if service.desired is not Desired.ACTIVE:
+        raise Refused(BARRED[service.desired], code="console_refused")
+    return service, str(found["actor"])
+
+
+def _hashed(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()

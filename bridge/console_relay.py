@@ -1,0 +1,338 @@
+"""The console process: the page for a code, and the relay between a browser's websocket and a machine's screen.
+
+The driver is asked only once the browser's socket is open. The relay authenticates itself to the screen; the browser sees
+security type None, and nothing of the hypervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import ssl
+from asyncio import sslproto
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+import certifi
+import jinja2
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.connection import Connection
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from bridge import assets, console, rfb
+from bridge.context import Context
+from bridge.errors import VmbridgeError
+from bridge.model import ConsoleTicket
+from bridge.recipes.machine import ref_of
+
+log = structlog.get_logger()
+logging.getLogger("websockets").setLevel(logging.CRITICAL)  # its lines carry addresses with tickets
+T = TypeVar("T")
+BODY, FRAME, UPSTREAM_FRAME = 4096, 128 * 1024, 2 * 1024 * 1024  # bytes at most: form, browser's message, screen's message
+QUEUE, WRITES = 2, 32 * 1024  # messages and bytes that wait in each direction before the sender is held back
+TLS_PIECE = 96 * 1024  # asyncio reads 256 KiB at once from each TLS connection, which is 1 MiB with what is made of it
+OPENING = 15.0  # seconds for each of the socket's, the screen's and the browser's handshakes
+SWEEP, SIGN_OF_LIFE = 1.0, 20.0
+NORMAL, GOING_AWAY, REFUSED, FAULT = 1000, 1001, 1008, 1011
+POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src {socket};"
+          " base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+RESTART = "The console service restarts: click CONNECT again."
+UNREACHABLE = "The server's screen cannot be reached just now."
+
+
+class Front(ServerConnection):
+    """The library reads GET requests only: a POSTed form is read here and handed on as a GET with its body beside it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.form: bytes | None = None
+        self._head: bytearray | None = bytearray()
+
+    def data_received(self, data: bytes) -> None:
+        if self._head is None:
+            super().data_received(data)
+            return
+        self._head += data
+        if not self._head.startswith(b"POST "[: len(self._head)]):
+            self._pass(bytes(self._head))
+            return
+        head, blank, body = bytes(self._head).partition(b"\r\n\r\n")
+        if not blank:
+            if len(head) > 2 * BODY:
+                self._pass(b"GET /too-long HTTP/1.1\r\n\r\n")
+            return
+        lengths = [line.split(b":", 1)[1].strip() for line in head.split(b"\r\n")[1:] if line.lower().startswith(b"content-length:")]
+        if len(lengths) != 1 or not lengths[0].isdigit() or int(lengths[0]) > BODY:
+            self._pass(b"GET /too-long HTTP/1.1\r\n\r\n")
+        elif len(body) >= int(lengths[0]):
+            self.form = body[: int(lengths[0])]
+            kept = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length:")]
+            self._pass(b"\r\n".join([b"GET" + kept[0][4:], *kept[1:]]) + b"\r\n\r\n")
+
+    def _pass(self, data: bytes) -> None:
+        self._head = None
+        super().data_received(data)
+
+
+@dataclass
+class Live:
+    """One open console of this process."""
+
+    session: console.Session
+    since: float
+    input_at: float
+    task: asyncio.Task[None] = field(init=False)
+    end: tuple[int, str] = field(default=(NORMAL, "The connection was closed."))
+
+
+class Piece:
+    """A byte stream over a websocket's messages, while the handshake lasts."""
+
+    def __init__(self, socket: Connection) -> None:
+        self.socket, self.rest = socket, b""
+
+    async def read(self, count: int) -> bytes:
+        while len(self.rest) < count:
+            self.rest += await self.socket.recv(decode=False)
+        found, self.rest = self.rest[:count], self.rest[count:]
+        return found
+
+    async def write(self, data: bytes) -> None:
+        await self.socket.send(data)
+
+
+class Relay:
+    """`await start()`, then consoles come and go; `await stop()` ends them with a sentence and leaves no open record."""
+
+    def __init__(self, context: Context) -> None:
+        self.context, self.owner = context, f"{os.getpid()}-{secrets.token_hex(4)}"
+        self.live: dict[int, Live] = {}
+        self.opening, self.stopping = 0, False
+        public = context.config.web["public_url"]
+        self.origin = console.origin(public)
+        self.base = urlsplit(public).path.rstrip("/")
+        self._store = ThreadPoolExecutor(4, thread_name_prefix="store")
+        self._drivers = ThreadPoolExecutor(16, thread_name_prefix="console")
+        self._tls: dict[str, ssl.SSLContext] = {}
+        self._pages = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
+        self._seen_at = context.clock.monotonic()
+        sslproto.SSLProtocol.max_size = TLS_PIECE
+
+    async def start(self, listen: str) -> Any:
+        host, _, port = listen.rpartition(":")
+        self._server = await serve(
+            self._socket, host.strip("[]"), int(port), create_connection=Front, process_request=self._request,
+            select_subprotocol=lambda _c, offered: Subprotocol("binary") if "binary" in offered else None, compression=None,
+            max_size=FRAME, max_queue=QUEUE, write_limit=WRITES, open_timeout=OPENING, close_timeout=2, server_header=None,
+        )
+        return self._server
+
+    async def stop(self) -> None:
+        self.stopping = True
+        self._server.close(close_connections=False)
+        for live in list(self.live.values()):
+            self._end(live, GOING_AWAY, RESTART)
+        with suppress(TimeoutError):  # connections that never said anything are not waited for
+            await asyncio.wait_for(self._server.wait_closed(), 5)
+        self._store.shutdown()
+        self._drivers.shutdown(wait=False)
+
+    def _in_store(self, call: Callable[..., T], *args: Any) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(self._store, call, *args)
+
+    # -- HTTP -------------------------------------------------------------------------------------
+    async def _request(self, connection: ServerConnection, request: Request) -> Response | None:
+        assert isinstance(connection, Front)
+        path = request.path.partition("?")[0]
+        if path == "/console/socket" and connection.form is None:
+            if not self.origin or request.headers.get_all("Origin") != [self.origin]:
+                return self._answer(HTTPStatus.FORBIDDEN, "This address is only for the console's own page.")
+            return None
+        if path != "/console":
+            return self._answer(HTTPStatus.NOT_FOUND, "There is no such page.")
+        if connection.form is None:
+            return self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "Open the console with CONNECT on your server's page.")
+        code = parse_qs(connection.form.decode("utf-8", "replace")).get("code", [""])[0]
+        try:
+            service, nonce = await self._in_store(console.exchange, code, self.context.store, self.context.config)
+        except VmbridgeError as e:
+            log.info("console_refused", code=e.code)
+            return self._answer(HTTPStatus.FORBIDDEN, e.sentence)
+        return self._answer(HTTPStatus.OK, "", nonce=nonce, vm=service.vm_id, name=service.hostname)
+
+    def _answer(self, status: HTTPStatus, sentence: str, **more: str) -> Response:
+        built = assets.built("novnc/core/rfb.js")
+        html = self._pages.get_template("console_page.html").render(
+            sentence=sentence if sentence or built else "The console's files were not built on this installation: run `make assets`.",
+            assets=f"{self.base}/assets/{assets.version()}", **(more if built else {}),
+        ).encode()
+        socket = self.origin.replace("http", "ws", 1) or "'none'"
+        return Response(status.value, status.phrase, Headers({
+            "Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(html)), "Connection": "close", "Cache-Control": "no-store",
+            "Content-Security-Policy": POLICY.format(socket=socket), "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY", "Cross-Origin-Opener-Policy": "same-origin",
+        }), html)
+
+    # -- the socket -------------------------------------------------------------------------------
+    async def _socket(self, browser: ServerConnection) -> None:
+        at = self.context
+        assert browser.request is not None
+        offered = ",".join(browser.request.headers.get_all("Sec-WebSocket-Protocol")).split(",")
+        nonce = next((p.strip()[9:] for p in offered if p.strip().startswith("vmbridge.")), "")
+        if len(self.live) + self.opening >= at.config.console["sessions"]:
+            await browser.close(REFUSED, "Too many consoles are open just now: try again later.")
+            return
+        self.opening += 1
+        try:
+            session = await self._in_store(console.open_session, nonce, self.owner, at.store, at.config)
+        except VmbridgeError as e:
+            log.info("console_refused", code=e.code)
+            await browser.close(REFUSED, e.sentence)
+            return
+        finally:
+            self.opening -= 1
+        now = at.clock.monotonic()
+        live = Live(session, now, now)
+        live.task = asyncio.create_task(self._relay(browser, live))
+        self.live[session.id] = live
+        if self.stopping:
+            self._end(live, GOING_AWAY, RESTART)
+        log.info("console_opened", session=session.id, service=session.service.service_id, vm=session.service.vm_id, actor=session.actor)
+        try:
+            await asyncio.wait({live.task})
+        finally:
+            live.task.cancel()
+            del self.live[session.id]
+            await self._in_store(at.store.close_console, session.id, live.end[1])
+            log.info("console_closed", session=session.id, reason=live.end[1])
+        await browser.close(*live.end)
+
+    async def _relay(self, browser: ServerConnection, live: Live) -> None:
+        """Until either side ends; says why in `live.end`. Errors are logged by kind: their texts may hold addresses."""
+        try:
+            await self._through(browser, live)
+        except ConnectionClosed:
+            pass
+        except VmbridgeError as e:
+            live.end = (FAULT, _short(e.sentence))
+            log.warning("console_fault", session=live.session.id, code=e.code, detail=e.detail)
+        except (rfb.RfbError, OSError, TimeoutError, WebSocketException) as e:
+            live.end = (FAULT, f"{UNREACHABLE} Reference c{live.session.id}.")
+            log.warning("console_fault", session=live.session.id, kind=type(e).__name__, detail=str(e) if isinstance(e, rfb.RfbError) else "")
+        except Exception as e:
+            live.end = (FAULT, f"Something went wrong. Reference c{live.session.id}.")
+            log.error("console_fault", session=live.session.id, kind=type(e).__name__)
+
+    async def _through(self, browser: ServerConnection, live: Live) -> None:
+        service = live.session.service
+        driver = self.context.drivers[service.server]
+        asked = asyncio.get_running_loop().run_in_executor(self._drivers, driver.console, ref_of(service))
+        ticket: ConsoleTicket = await asked
+        async with connect(
+            ticket.url, additional_headers=ticket.headers, subprotocols=[Subprotocol(ticket.subprotocol)], compression=None,
+            ssl=self._context(ticket) if ticket.url.startswith("wss:") else None, proxy=None, user_agent_header=None, open_timeout=OPENING,
+            ping_interval=None, close_timeout=0.5, max_size=UPSTREAM_FRAME, max_queue=QUEUE, write_limit=WRITES,
+            process_exception=lambda e: e,
+        ) as screen:
+            server, client = Piece(screen), Piece(browser)
+            async with asyncio.timeout(OPENING):
+                await rfb.authenticate(server, ticket.password)
+            async with asyncio.timeout(OPENING):
+                await rfb.welcome(client)
+            for rest, target in ((server.rest, browser), (client.rest, screen)):
+                if rest:
+                    await target.send(rest)
+            await self._both(browser, screen, live)
+
+    async def _both(self, browser: ServerConnection, screen: ClientConnection, live: Live) -> None:
+        down = asyncio.create_task(_pump(screen, browser))
+        up = asyncio.create_task(self._keys(browser, screen, live))
+        try:
+            await asyncio.wait({down, up}, return_when=asyncio.FIRST_COMPLETED)
+            if down.done() and not up.done():
+                live.end = (NORMAL, "The server ended the connection.")
+        finally:
+            for task in (down, up):
+                task.cancel()
+            await asyncio.gather(down, up, return_exceptions=True)
+
+    async def _keys(self, browser: ServerConnection, screen: ClientConnection, live: Live) -> None:
+        """What the browser sends; keys, pointer and clipboard count as use, its requests for pictures do not."""
+        monotonic = self.context.clock.monotonic
+        with suppress(ConnectionClosed):
+            while True:
+                data = await browser.recv(decode=False)
+                if data[:1] and data[0] in rfb.INPUT:
+                    live.input_at = monotonic()
+                await screen.send(data)
+
+    def _context(self, ticket: ConsoleTicket) -> ssl.SSLContext:
+        if ticket.ca_file not in self._tls:
+            self._tls[ticket.ca_file] = ssl.create_default_context(cafile=ticket.ca_file or certifi.where())
+        return self._tls[ticket.ca_file]
+
+    # -- what ends a console ----------------------------------------------------------------------
+    def _end(self, live: Live, code: int, sentence: str) -> None:
+        live.end = (code, sentence)
+        live.task.cancel()
+
+    async def sweep(self) -> None:
+        """One look at all open consoles: limits here, suspension and termination by one read of the store."""
+        if not self.live:
+            return
+        limits, now = self.context.config.console, self.context.clock.monotonic()
+        for live in list(self.live.values()):
+            if now - live.since > limits["absolute_h"] * 3600:
+                self._end(live, NORMAL, f"A console stays open for {limits['absolute_h']} hours at most: click CONNECT again.")
+            elif now - live.input_at > limits["idle_min"] * 60:
+                self._end(live, NORMAL, f"Nothing was typed for {limits['idle_min']} minutes: click CONNECT again.")
+        for key, sentence in (await self._in_store(console.barred, self.owner, self.context.store)).items():
+            if key in self.live:
+                self._end(self.live[key], REFUSED, sentence)
+        if now - self._seen_at > SIGN_OF_LIFE:
+            self._seen_at = now
+            await self._in_store(self.context.store.see_consoles, self.owner)
+
+
+async def _pump(source: Connection, target: Connection) -> None:
+    with suppress(ConnectionClosed):
+        while True:
+            await target.send(await source.recv(decode=False))
+
+
+def _short(sentence: str) -> str:
+    """A close reason has room for 123 bytes."""
+    return sentence.encode()[:120].decode("utf-8", "ignore")
+
+
+async def run(context: Context, listen: str = "") -> None:
+    """Serve until SIGTERM or SIGINT."""
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    relay = Relay(context)
+    await relay.start(listen or context.config.console["listen"])
+    log.info("console_started", owner=relay.owner)
+    while not ended.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), SWEEP)
+        try:
+            await relay.sweep()
+        except Exception:
+            log.exception("console_sweep_fault")
+    await relay.stop()
+    log.info("console_stopped", owner=relay.owner)

@@ -1,0 +1,30 @@
+"""The console's page, and CONNECT: a code that is good for one page within seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import render_template
+
+from bridge import console
+from bridge.model import Service
+from bridge.services import Caller
+from bridge.web import language
+from bridge.web.auth import context
+
+
+def card(service: Service) -> dict[str, Any]:
+    """What templates/console.html needs: `why` CONNECT is dimmed, empty when it works, and how long its link is good for."""
+    at = context()
+    why = console.reason(service, at.store, at.config, at.drivers[service.server].capabilities)
+    return {"why": language.translate(why) if why else "", "seconds": at.config.console["code_seconds"]}
+
+
+def connect(service: Service, who: Caller) -> dict[str, Any]:
+    """The reply to the form: a whole page that posts the code to the console by itself. Raises Refused with the reason."""
+    at = context()
+    code = console.issue(service, who.actor, at.store, at.config, at.drivers[service.server].capabilities)
+    target = f"{at.config.web['public_url'].rstrip('/')}/console"
+    html = render_template("console_connect.html", code=code, target=target, origin=console.origin(target), seconds=at.config.console["code_seconds"],
+                           language=language.current().replace("_", "-"), direction=language.direction())
+    return {"html": html, "redirect": "", "title": language.translate("Console"), "no_store": True}
