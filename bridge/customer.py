@@ -13,7 +13,7 @@ import structlog
 from bridge import schedules, services
 from bridge.config import Config
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused, VmbridgeError
-from bridge.model import POWER, Capability, Service
+from bridge.model import POWER, Capability, Operation, Service
 from bridge.permissions import permitted, usable
 from bridge.recipes.machine import ref_of
 from bridge.services import Caller
@@ -51,10 +51,10 @@ def may_see(service: Service, capability: Capability, drivers: Mapping[str, Driv
     return permitted(service, capability, config.plans[service.package.plan].allow, drivers[service.server].capabilities)
 
 
-def reason(service: Service, capability: Capability, drivers: Mapping[str, Driver], store: Store, config: Config) -> str:
-    """Why a capability's actions are dimmed just now; empty when they are not."""
+def reason(service: Service, capability: Capability, drivers: Mapping[str, Driver], current: Operation | None, config: Config) -> str:
+    """Why a capability's actions are dimmed while `current` runs; empty when they are not."""
     allowed, has = config.plans[service.package.plan].allow, drivers[service.server].capabilities
-    found = usable(service, capability, allowed, has, services.busy_reason(service, store))
+    found = usable(service, capability, allowed, has, services.busy_words(current))
     if not found and not service.provisioned:
         found = "The server is not set up yet."
     return found
@@ -76,9 +76,10 @@ def act(capability: str, action: str, ask: Ask) -> str:
     _not_too_often(kind, ask)
     with ask.store.write():
         fresh = ask.store.service(service.id)
-        why = reason(fresh, Capability(capability), ask.drivers, ask.store, ask.config)
+        current = ask.store.current_operation(service.id)
+        why = reason(fresh, Capability(capability), ask.drivers, current, ask.config)
         if why:
-            raise Refused(why, code="service_busy" if ask.store.current_operation(service.id) else "not_now")
+            raise Refused(why, code="service_busy" if current else "not_now")
         data, after = prepare(ask)
         operation = ask.store.submit(service.id, kind, ask.caller.actor, data)
         if after:

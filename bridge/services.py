@@ -369,7 +369,11 @@ WORDS = {
 
 
 def busy_reason(service: Service, store: Store) -> str:
-    current = store.current_operation(service.id)
+    return busy_words(store.current_operation(service.id))
+
+
+def busy_words(current: Operation | None) -> str:
+    """Why nothing else can be done while this runs; empty when nothing does."""
     return f"{WORDS.get(current.kind, current.kind)}; try again when this is done." if current else ""
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import structlog
 
 from bridge.errors import Unreachable, VmbridgeError
-from bridge.model import Desired, Service
+from bridge.model import Desired, Operation, Service
 from bridge.store import Store
 from drivers.base import Driver
 
 log = structlog.get_logger()
 WATCHED_AGE, IDLE_AGE, LEASE = 6.0, 60.0, 45.0
-STALE_AFTER = 60.0
+STALE_AFTER, WANTED_EVERY = 60.0, 5.0
 
 
 def refresh(server: str, driver: Driver, store: Store) -> bool:
@@ -29,11 +29,15 @@ def refresh(server: str, driver: Driver, store: Store) -> bool:
 
 
 def view(service: Service, store: Store) -> dict[str, Any]:
+    return view_during(service, store.current_operation(service.id), store)
+
+
+def view_during(service: Service, current: Operation | None, store: Store) -> dict[str, Any]:
     """What the browser polls. CPU in percent of the assigned cores, sizes in bytes, age in seconds."""
     now = store.clock.now()
     row, health = store.status_row(service.server, service.vm_id), store.health(service.server)
-    store.want_status(service.server, 5)
-    current = store.current_operation(service.id)
+    if health["wanted_at"] < now - WANTED_EVERY:  # reads stay reads
+        store.want_status(service.server)
     found: dict[str, Any] = {
         "service": service.service_id, "desired": service.desired.value, "provisioned": service.provisioned,
         "status": "unknown", "trouble": bool(health["error"]), "maintenance": health["maintenance"],

@@ -60,11 +60,10 @@ class Statuses(Core):
             found = self.row("SELECT * FROM server_health WHERE server = ?", server) or {}
         return found
 
-    def want_status(self, server: str, every: float) -> None:
-        """A viewer asks; written at most once per `every` seconds so that reads stay reads."""
-        now = self.clock.now()
-        if self.health(server)["wanted_at"] < now - every:
-            self.change("UPDATE server_health SET wanted_at = ? WHERE server = ?", now, server)
+    def want_status(self, server: str) -> None:
+        """Somebody looks at machines of this server."""
+        self.health(server)
+        self.change("UPDATE server_health SET wanted_at = ? WHERE server = ?", self.clock.now(), server)
 
     def claim_refresh(self, server: str, age: float, idle_age: float, lease: float) -> bool:
         """Take the right to refresh a server that is watched and stale (or just old)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from functools import lru_cache
 from typing import Any
 
 from flask import render_template, request
@@ -59,20 +60,19 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
             "failing": bool(op.error_code), "open": op.kind in ("create", "reinstall", "restore", "redeploy")}
 
 
-def shown_operation(service: Service) -> Operation | None:
+def shown_operation(service: Service, current: Operation | None) -> Operation | None:
     """What runs; else the last one, when it failed lately."""
     store = context().store
-    newest = store.newest_open(service.id) or next(iter(store.operations_of(service.id, 1)), None)
-    if newest is None or newest.ended_at is None:
-        return newest
+    newest = next(iter(store.operations_of(service.id, 1)), None)
+    if current or newest is None or newest.ended_at is None:
+        return newest if newest and newest.ended_at is None else current
     lately = store.clock.now() - newest.ended_at < QUIET_FOR
     return newest if newest.state.value in ("failed", "cancelled") and lately else None
 
 
-def power_reasons(service: Service, now: dict[str, Any]) -> dict[str, str]:
+def power_reasons(service: Service, now: dict[str, Any], current: Operation | None) -> dict[str, str]:
     at = context()
-    common = customer.reason(service, Capability.POWER, at.drivers, at.store, at.config)
-    current = at.store.current_operation(service.id)
+    common = customer.reason(service, Capability.POWER, at.drivers, current, at.config)
     found = {}
     for verb in POWER:
         why = common
@@ -96,13 +96,14 @@ def menu(service: Service) -> list[dict[str, Any]]:
     at = context()
     has = at.drivers[service.server].capabilities
     found = []
-    for name, (title, icon, button) in MENU.items():
+    named = titles(language.current())
+    for name, (_, icon, _) in MENU.items():
         capability = Capability(name)
         if capability not in has or name not in BUILT:
             continue
         seen = customer.may_see(service, capability, at.drivers, at.config)
         why = "" if seen else "Not part of your plan."
-        found.append({"name": name, "title": language.translate(title), "button": language.translate(button), "icon": icon,
+        found.append({"name": name, "title": named[name][0], "button": named[name][1], "icon": icon,
                       "why": language.translate(why) if why else "", "open": name == "console"})
     return found
 
@@ -110,24 +111,32 @@ def menu(service: Service) -> list[dict[str, Any]]:
 BUILT: set[str] = set()  # pages register themselves
 
 
-def words() -> dict[str, str]:
-    """What the script says, in the client's language."""
+@lru_cache(maxsize=64)
+def words(code: str) -> dict[str, str]:
+    """What the script says, in a language."""
     plain = {"running": "Running", "stopped": "Stopped", "paused": "Paused", "suspended": "Suspended", "terminated": "Ended",
              "building": "Being set up", "unknown": "Not known", "prelaunch": "Starting", "io-error": "Disk error", "copied": "Copied",
              "cancel": "Cancel", "up": "up %(time)s", "ago": "as of %(time)s ago", "days": "%(n)d days"}
-    return {k: language.translate(v) for k, v in plain.items()}
+    return {k: language.in_language(code, v) for k, v in plain.items()}
+
+
+@lru_cache(maxsize=64)
+def titles(code: str) -> dict[str, tuple[str, str]]:
+    """Page -> (title, how the button on top says it), in a language."""
+    return {name: (language.in_language(code, title), language.in_language(code, button)) for name, (title, _, button) in MENU.items()}
 
 
 def render(template: str, service: Service, capability: str, message: str = "", tone: str = "bad", **more: Any) -> str:
     """One page inside the frame."""
     at = context()
-    now = status.view(service, at.store)
+    current = at.store.current_operation(service.id)
+    now = status.view_during(service, current, at.store)
     public = at.config.web["public_url"]
     now["restart"] = [LABELS.get(w, w) for w in service.pending]
     return render_template(
         template, service=service, now=now, capability=capability, message=language.translate(message) if message else "", tone=tone,
-        timeline=timeline(shown_operation(service), service), power_reasons=power_reasons(service, now), menu=menu(service),
-        theme=request.args.get("theme", "bs4"), public_url=public.rstrip("/"), words=words(), language=language.current().replace("_", "-"),
+        timeline=timeline(shown_operation(service, current), service), power_reasons=power_reasons(service, now, current), menu=menu(service),
+        theme=request.args.get("theme", "bs4"), public_url=public.rstrip("/"), words=words(language.current()), language=language.current().replace("_", "-"),
         direction=language.direction(), token=guard().issue(service) if public and service.desired is Desired.ACTIVE else "",
         age=max(0, int(at.clock.now() - now["as_of"])) if "as_of" in now else None, clock=at.clock.now(), counter=[],
         **{"form": {}, **more},

@@ -62,8 +62,12 @@ def direction() -> str:
     return "rtl" if current() in RIGHT_TO_LEFT else "ltr"
 
 
+def in_language(code: str, message: str) -> str:
+    return _catalogue(code).gettext(message)
+
+
 def translate(message: str) -> str:
-    return _catalogue(current()).gettext(message)
+    return in_language(current(), message)
 
 
 def translate_many(one: str, many: str, n: int) -> str:

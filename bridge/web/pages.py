@@ -39,7 +39,7 @@ def page(name: str) -> Callable[[Page], Page]:
 
 def why(service: Service, capability: Capability) -> str:
     at = context()
-    found = customer.reason(service, capability, at.drivers, at.store, at.config)
+    found = customer.reason(service, capability, at.drivers, at.store.current_operation(service.id), at.config)
     return language.translate(found) if found else ""
 
 

@@ -26,7 +26,7 @@ def test(name: str) -> Response:
     _known(name)
     at = context()
     health = at.store.health(name)
-    at.store.want_status(name, 5)
+    at.store.want_status(name)
     if health["error"]:
         raise Refused(f"The bridge works, but server {name!r} does not: {health['error']}", code="server_unhealthy")
     if not health["refreshed_at"]:
