@@ -27,6 +27,7 @@ class State(enum.StrEnum):
     SUPERSEDED = "superseded"  # a newer billing order took its place
 
 
+PERIODS = {"hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400, "year": 365 * 86400}  # of charts, in seconds
 OPEN = (State.RUNNING, State.STAFF)
 BILLING = ("create", "suspend", "unsuspend", "change_package", "terminate")
 POWER = ("start", "stop", "reboot", "hard_stop")
@@ -228,6 +229,17 @@ class Backup:
     size: int
     mark: str = ""
     protected: bool = False
+
+
+@dataclass(frozen=True)
+class Charts:
+    """History of one machine. `times` are epoch seconds, ascending, each where its `step` seconds begin; every series is as long,
+    None where nothing was measured. Words: cpu (percent of the assigned cores), mem and maxmem (bytes), diskread, diskwrite, netin
+    and netout (bytes per second); what a back end does not measure is left out."""
+
+    step: int = 0
+    times: tuple[int, ...] = ()
+    series: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from bridge.errors import Refused, VmbridgeError
 from bridge.model import (
     Backup,
     Capability,
+    Charts,
     ConsoleTicket,
     Converged,
     Difference,
@@ -38,6 +39,9 @@ from bridge.model import (
 
 # Called before each changing call; returns how many seconds the call may take at most, or raises LeaseLost.
 before_change: ContextVar[Callable[[], float] | None] = ContextVar("before_change", default=None)
+
+# Seconds that are left for a read on behalf of a page that waits; None: the driver's own time-outs hold.
+time_left: ContextVar[Callable[[], float] | None] = ContextVar("time_left", default=None)
 
 
 class Driver:
@@ -144,6 +148,11 @@ class Driver:
     def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
         """The next thing to do for a fresh system from `order.package.template` in the machine that is off: again until neither
         `task` nor `more`. `memory` is what the call before returned. Only with `allocate` a disk is made."""
+        raise NotImplementedError
+
+    def charts(self, ref: VmRef, period: str) -> Charts:
+        """History of the proven machine over hour, day, week, month or year, in at most some 360 points; empty while there is
+        none. A machine that is off has its history too."""
         raise NotImplementedError
 
     # -- reading ----------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
 
 from bridge.errors import Transient, Unknown, Unreachable
-from drivers.base import before_change
+from drivers.base import before_change, time_left
 from drivers.proxmox.errors import from_reply
 
 logging.getLogger("proxmoxer").setLevel(logging.WARNING)  # its INFO lines carry request bodies
@@ -55,12 +55,21 @@ class Api:
             setattr(self._local, name, found)
         return found
 
-    def _gate(self, path: str) -> AbstractContextManager[Any]:
+    @contextmanager
+    def _gate(self, path: str, wait: float | None) -> Iterator[None]:
+        """One of the node's places; `wait` seconds for it at most. Raises Transient."""
         node = NODE.match(path)
         if not node:
-            return nullcontext()
+            yield
+            return
         with self._lock:
-            return self._nodes.setdefault(node.group(1), threading.BoundedSemaphore(CALLS_PER_NODE))
+            places = self._nodes.setdefault(node.group(1), threading.BoundedSemaphore(CALLS_PER_NODE))
+        if not places.acquire(timeout=wait):
+            raise Transient(detail=f"all {CALLS_PER_NODE} places of {node.group(1)} were taken")
+        try:
+            yield
+        finally:
+            places.release()
 
     def authorization(self) -> dict[str, str]:
         return {"Authorization": f"PVEAPIToken={self._settings['token_id']}={self._settings['token_secret']}"}
@@ -88,15 +97,21 @@ class Api:
 
     def _call(self, method: str, path: str, params: dict[str, Any], change: bool) -> Any:
         """Hyphens in parameter names are written as `__`. Raises the errors of drivers.proxmox.errors."""
-        timeout = READ_TIMEOUT
+        timeout, connect, wait = READ_TIMEOUT, CONNECT_TIMEOUT, None
         guard = before_change.get() if change else None
         if guard:
             timeout = min(timeout, guard())
+        left = time_left.get()
+        if left:
+            wait = left()
+            if wait <= 0:
+                raise Transient(detail="the time for this read is over")
+            timeout, connect = min(timeout, wait), min(connect, wait)
         values = {k.replace("__", "-"): _plain(v) for k, v in params.items() if v is not None}
         client = self._client(change)
-        client._backend.auth.timeout = (CONNECT_TIMEOUT, max(1.0, timeout))
+        client._backend.auth.timeout = (connect, max(1.0, timeout))
         try:
-            with self._gate(path):
+            with self._gate(path, wait):
                 return getattr(client(path), method)(**values)
         except ResourceException as e:
             raise from_reply(e.status_code, str(e.content).split(" - {")[0], e.errors) from None

@@ -16,6 +16,7 @@ from bridge.errors import Busy, Capacity, NotFound, NotOurs, Permanent, Refused,
 from bridge.model import (
     Backup,
     Capability,
+    Charts,
     ConsoleTicket,
     Converged,
     Difference,
@@ -34,7 +35,7 @@ from bridge.model import (
     VmStatus,
 )
 from drivers.base import Driver
-from drivers.proxmox import backups, convert, doctor, firewall, goal, leftovers, reinstall, schema, snapshots
+from drivers.proxmox import backups, charts, convert, doctor, firewall, goal, leftovers, reinstall, schema, snapshots
 from drivers.proxmox.api import Api
 from drivers.proxmox.errors import absent, from_text
 
@@ -51,11 +52,11 @@ class Proxmox(Driver):
     name = "proxmox"
     capabilities = frozenset({
         Capability.OVERVIEW, Capability.POWER, Capability.CONSOLE, Capability.REINSTALL, Capability.SNAPSHOTS, Capability.BACKUPS,
-        Capability.RESET_PASSWORD,
+        Capability.RESET_PASSWORD, Capability.CHARTS,
     })
     optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {
         Capability.SNAPSHOTS: ("snapshots", "snapshot"), Capability.BACKUPS: ("backups", "backup"), Capability.REINSTALL: ("reinstall",),
-        Capability.RESET_PASSWORD: ("set_password",), Capability.CONSOLE: ("console",),
+        Capability.RESET_PASSWORD: ("set_password",), Capability.CONSOLE: ("console",), Capability.CHARTS: ("charts",),
     }
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
@@ -355,6 +356,10 @@ class Proxmox(Driver):
         return reinstall.step(self.api, order, self.read(ref), dict(memory), allocate)
 
     # -- reading ----------------------------------------------------------------------------------
+    def charts(self, ref: VmRef, period: str) -> Charts:
+        node, _ = self._must(ref)  # PVE answers from the id alone: whose history it is only the uuid tells
+        return charts.history(self.api, f"nodes/{node}/qemu/{ref.vm_id}", period)
+
     def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]:
         todo = list(tasks)
         if len(todo) == 1:

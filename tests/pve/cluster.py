@@ -13,11 +13,14 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from bridge.clock import Clock
 from tests.pve import schema
+
+if TYPE_CHECKING:
+    from tests.pve.history import History
 from tests.pve.vnc import Listener, Screen
 
 GIB, MIB = 1024**3, 1024**2
@@ -157,6 +160,7 @@ class Cluster:
         self.about: dict[str, Volume] = {}  # of volumes that add_volume made
         self.old_firewalls: dict[int, Vm] = {}  # firewall files without a machine
         self.archives: dict[str, dict[str, Any]] = {}  # archive -> what it holds
+        self.histories: dict[int, History] = {}  # RRD files by VM id
         self.prunes = False  # whether the backup storage removes old archives by itself
         self.listeners: dict[int, Listener] = {}  # port -> what vncproxy opened there
         self.quorate, self.firewall_on = True, True

@@ -58,6 +58,7 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
         {"vmid": INT, "archive": STR, "force": BOOL, "unique": BOOL, "storage": STR, "start": BOOL}, "", ()),
     ("GET", f"{VM}/pending"): ({}, "/vms/{vmid}", ("VM.Audit",)),
     ("GET", f"{VM}/status/current"): ({}, "/vms/{vmid}", ("VM.Audit",)),
+    ("GET", f"{VM}/rrddata"): ({"timeframe": STR, "cf": STR}, "/vms/{vmid}", ("VM.Audit",)),
     ("POST", f"{VM}/status/start"): ({"timeout": INT}, "/vms/{vmid}", ("VM.PowerMgmt",)),
     ("POST", f"{VM}/status/stop"): ({"timeout": INT, "overrule-shutdown": BOOL}, "/vms/{vmid}", ("VM.PowerMgmt",)),
     ("POST", f"{VM}/status/shutdown"): ({"timeout": INT, "forceStop": BOOL}, "/vms/{vmid}", ("VM.PowerMgmt",)),

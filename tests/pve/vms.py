@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from tests.pve import schema
 from tests.pve.archives import Archives
 from tests.pve.cluster import GIB, MIB, Cluster, Error, Task, Vm
+from tests.pve.history import Histories
 from tests.pve.vnc import LISTEN, TICKET, Listener
 
 IMMEDIATE = re.compile(r"^(description|name|onboot|protection|tags|startup|ci\w+|sshkeys|ipconfig\d|nameserver|searchdomain|net\d)$")
@@ -32,7 +33,7 @@ def new_mac() -> str:
     return "BC:24:11:" + ":".join(f"{b:02X}" for b in secrets.token_bytes(3))
 
 
-class Handlers(Archives):
+class Handlers(Archives, Histories):
     def __init__(self, cluster: Cluster) -> None:
         self.c = cluster
 
@@ -482,6 +483,7 @@ class Handlers(Archives):
             made.ipsets, made.firewall = copy.deepcopy(source.ipsets), dict(source.firewall)
             storage.used += size_of(config["scsi0"])
             self.c.volumes[config["scsi0"].split(",")[0]] = size_of(config["scsi0"])
+            self.switched(new, False)
 
         return self.c.start_task("qmclone", source.node, source.vmid, effect, log)
 
@@ -505,6 +507,7 @@ class Handlers(Archives):
                 vm.config[key] = value
         vm.pending.clear()
         vm.status, vm.started = "running", self.c.clock.now()
+        self.switched(vm.vmid, True)
 
     def post_vm_status_stop(self, w: dict[str, str], p: dict[str, str]) -> Any:
         vm = self.vm(w)
@@ -520,6 +523,7 @@ class Handlers(Archives):
         if vm.status != "stopped":
             self._boot(vm)
             vm.status = "stopped"
+            self.switched(vm.vmid, False)
 
     def post_vm_status_shutdown(self, w: dict[str, str], p: dict[str, str]) -> Any:
         vm = self.vm(w)

@@ -1,0 +1,71 @@
+"""`rrddata` as it comes -> our series. Shapes of PVE 8 (70 points each) and 9 (60 to 1440 points); texts as read in RRD.pm."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from statistics import median_high
+from typing import Any
+
+from bridge.errors import VmbridgeError
+from bridge.model import Charts
+from drivers.proxmox.api import Api
+
+NO_FILE = re.compile(r"RRD error.*No such file|No DS called|opening .*rrd.*: No such file", re.I)  # a machine of the last minutes has none
+WORDS = {"cpu": 100.0, "mem": 1.0, "maxmem": 1.0, "diskread": 1.0, "diskwrite": 1.0, "netin": 1.0, "netout": 1.0}  # times this: our unit
+MOST_POINTS = 360
+MOST_FILLED = 5000  # gap rows: a reply with absurd times must not fill the memory
+NEIGHBOURS = 3
+Row = dict[str, Any]
+
+
+def history(api: Api, base: str, period: str) -> Charts:
+    try:
+        rows = api.get(f"{base}/rrddata", timeframe=period, cf="AVERAGE")
+    except VmbridgeError as e:
+        if NO_FILE.search(e.detail):
+            return Charts()
+        raise
+    return series_of(rows or [])
+
+
+def series_of(rows: list[Row]) -> Charts:
+    """Keys that are absent and rows that are missing become None."""
+    step, found = filled(sorted(({**r, "time": int(r["time"])} for r in rows if r.get("time")), key=lambda r: r["time"]))
+    if not any(word in r for r in found for word in WORDS):
+        return Charts()
+    step, groups = thinned(step, found)
+    return Charts(step, tuple(t for t, _ in groups), {w: tuple(mean(group, w, factor) for _, group in groups) for w, factor in WORDS.items()})
+
+
+def filled(rows: list[Row]) -> tuple[int, list[Row]]:
+    """(seconds between two rows at the end, rows with an empty one for each that is missing). After an upgrade from 8 to 9 old rows
+    are farther apart than new ones, so a hole is measured by its neighbours."""
+    gaps = [b["time"] - a["time"] for a, b in pairwise(rows)]
+    if not gaps:
+        return 60, rows
+    found = [rows[0]]
+    usual = gaps[0]
+    for i, gap in enumerate(gaps):
+        usual = median_high([*gaps[max(0, i - NEIGHBOURS):i], *gaps[i + 1:i + 1 + NEIGHBOURS]] or [gap])
+        if usual and gap > 1.5 * usual:
+            missing = min(round(gap / usual) - 1, MOST_FILLED - len(found))
+            found += [{"time": rows[i]["time"] + n * usual} for n in range(1, missing + 1)]
+        found.append(rows[i + 1])
+    return max(1, usual), found
+
+
+def thinned(step: int, rows: list[Row]) -> tuple[int, list[tuple[int, list[Row]]]]:
+    """Neighbours in groups of equal length in time, so many that at most MOST_POINTS remain."""
+    span = rows[-1]["time"] - rows[0]["time"] + step
+    width = step * max(1, -(-span // (step * MOST_POINTS)))
+    groups: dict[int, list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["time"] - rows[0]["time"]) // width, []).append(row)
+    return width, [(rows[0]["time"] + n * width, group) for n, group in sorted(groups.items())]
+
+
+def mean(group: list[Row], word: str, factor: float) -> float | None:
+    """None where at least half of the group was not measured: a gap stays one, however the points are thinned."""
+    values = [float(r[word]) for r in group if r.get(word) is not None]
+    return round(factor * sum(values) / len(values), 2) if values and 2 * len(values) > len(group) else None
