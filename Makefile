@@ -19,8 +19,8 @@ $(VENV)/.done: requirements-dev.lock setup.cfg
 	  || $(RUN) -m pip install -q --disable-pip-version-check --no-deps -e .
 	touch $@
 
-# What browsers load comes from npm, pinned by package-lock.json. Where it cannot be had, everything but the console works:
-# its page then says that its files were not built, and the test host's page has a plain frame of its own.
+# What browsers load comes from npm, pinned by package-lock.json. Where it cannot be had, everything but console and charts
+# works: their pages then say that their files were not built (charts are tables then), and the test host's page has a plain frame of its own.
 node_modules/.package-lock.json: package-lock.json
 	@command -v npm >/dev/null || { echo "installing npm (apt)"; $(SUDO) apt-get update -qq; \
 	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends npm >/dev/null; } || true
@@ -30,6 +30,8 @@ assets: node_modules/.package-lock.json
 	@[ ! -d node_modules/@novnc/novnc/core ] || { rm -rf bridge/static/novnc && mkdir -p bridge/static/novnc \
 	  && cp -r node_modules/@novnc/novnc/core node_modules/@novnc/novnc/vendor node_modules/@novnc/novnc/LICENSE.txt \
 	     node_modules/@novnc/novnc/docs/LICENSE.MPL-2.0 bridge/static/novnc/; }
+	@[ ! -d node_modules/uplot/dist ] || { rm -rf bridge/static/uplot && mkdir -p bridge/static/uplot \
+	  && cp node_modules/uplot/dist/uPlot.iife.min.js node_modules/uplot/dist/uPlot.min.css node_modules/uplot/LICENSE bridge/static/uplot/; }
 
 # A real machine's screen for the console's tests, which are skipped without it
 qemu:
@@ -64,10 +66,11 @@ screenshots: setup browser assets
 	$(RUN) -m tests.screenshots
 
 dist: setup assets
-	@[ -f bridge/static/novnc/core/rfb.js ] || { echo "the wheel needs the console's files: install npm first"; exit 1; }
+	@[ -f bridge/static/novnc/core/rfb.js ] && [ -f bridge/static/uplot/uPlot.iife.min.js ] \
+	  || { echo "the wheel needs the files of console and charts: install npm first"; exit 1; }
 	rm -rf build dist && mkdir -p dist
 	$(RUN) -m pip wheel -q --no-deps -w dist .
 	cd whmcs-shim && $(PY) -m zipfile -c ../dist/vmbridge-whmcs-shim.zip modules
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info node_modules bridge/static/novnc .demo
+	rm -rf $(VENV) build dist *.egg-info node_modules bridge/static/novnc bridge/static/uplot .demo

@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Flask
 
 from bridge.context import Context
-from bridge.web import actions, admin, assets, errors, filters, language, pages, servers, service_tab, status
+from bridge.direct import Reads
+from bridge.web import actions, admin, assets, charts, errors, filters, language, pages, servers, service_tab, status
 from bridge.web.auth import Guard
 
 
@@ -15,9 +16,10 @@ def create_app(context: Context) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = 256 * 1024
     app.extensions["vmbridge"] = context
     app.extensions["vmbridge_guard"] = Guard(context)
+    app.extensions["vmbridge_reads"] = Reads(context.clock)
     errors.install(app)
     app.jinja_env.filters |= {f.__name__: f for f in filters.FILTERS}
     app.jinja_env.install_gettext_callables(language.translate, language.translate_many, newstyle=True)  # type: ignore[attr-defined]
-    for blueprint in (actions.routes, servers.routes, pages.routes, service_tab.routes, status.routes, admin.routes, assets.routes):
+    for blueprint in (actions.routes, servers.routes, pages.routes, service_tab.routes, status.routes, admin.routes, assets.routes, charts.routes):
         app.register_blueprint(blueprint)
     return app

@@ -14,6 +14,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from bridge.store import Store
 from tests.system import ROOT, System
 
 QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -21,6 +22,17 @@ QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 LOOKS = {"light": {"width": 1100}, "dark": {"width": 1100, "dark": True}, "phone": {"width": 360}, "phone-dark": {"width": 360, "dark": True},
          "six": {"width": 1100, "query": "&theme=six"}}
 PAGES = ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password")
+
+
+
+
+def drawn(browser: Chrome) -> None:
+    """The charts' plots are there, and their first frame has been painted."""
+    WebDriverWait(browser, 20).until(lambda b: b.find_elements(By.CSS_SELECTOR, "[data-charts][data-shown]"))
+    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+
+
+BEFORE: dict[str, Callable[[Chrome], Any]] = {"charts": drawn}
 
 
 @contextmanager
@@ -63,16 +75,32 @@ def furnish(s: System, service: int) -> None:
         s.wait_for(lambda: s.operation(service)["state"] == "done", 60)
 
 
+def aged(s: System, service: int) -> None:
+    """A year of history, with an hour that nobody measured and a night switched off."""
+    now = s.clock.now()
+    store = Store(s.folder / "vmbridge.db", s.key, s.clock)
+    try:
+        found = store.find_service("main", service)
+        assert found
+        store.change("UPDATE services SET created_at = ? WHERE id = ?", now - 400 * 86400, found.id)
+    finally:
+        store.close()
+    history = s.cluster.histories[int(found.vm_id)]
+    history.since, history.holes = now - 400 * 86400, [(now - 1500, now - 1080), (now - 9 * 3600, now - 7 * 3600), (now - 90 * 86400, now - 70 * 86400)]
+    history.switches = [(now - 400 * 86400, True), (now - 60 * 3600, False), (now - 50 * 3600, True)]
+
+
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/pages"
     only = sys.argv[2].split(",") if len(sys.argv) > 2 else PAGES
     folder.mkdir(parents=True, exist_ok=True)
     with System(speed=0.2) as s, chrome() as browser:
         furnish(s, 1042)
+        aged(s, 1042)
         for name in only:
             url = s.page(1042) + ("" if name == "overview" else f"&vmbridge={name}")
             for title, options in LOOKS.items():
-                wide = look(browser, url, folder / f"{name}-{title}.png", **options)  # type: ignore[arg-type]
+                wide = look(browser, url, folder / f"{name}-{title}.png", before=BEFORE.get(name), **options)  # type: ignore[arg-type]
                 print(f"{name} {title}" + (f": scrolls sideways by {wide} px" if wide > 0 else ""), flush=True)
 
 

@@ -1,13 +1,16 @@
-"""GET /assets/<version>/<path>: static files, for ever cacheable under an address that names their content."""
+"""GET /assets/<version>/<path>: static files, for ever cacheable under an address that names their content; a few of them through
+the shim too, for installations without a public path."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, send_from_directory
+from flask import Blueprint, Response, jsonify, send_from_directory
 
 from bridge import assets
 from bridge.errors import NotFound
+from bridge.web.auth import signed
 
 routes = Blueprint("assets", __name__)
+THROUGH_SHIM = {"uplot.js": "uplot/uPlot.iife.min.js", "uplot.css": "uplot/uPlot.min.css"}  # the shim's names have no folders
 
 
 @routes.get("/assets/<version>/<path:name>")
@@ -20,3 +23,12 @@ def show(version: str, name: str) -> Response:
     reply.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     reply.headers["X-Content-Type-Options"] = "nosniff"
     return reply
+
+
+@routes.get("/v1/assets/<version>/<name>")
+@signed
+def copy(version: str, name: str) -> Response:
+    """{text}: one file of THROUGH_SHIM."""
+    if version != assets.version() or not assets.built(THROUGH_SHIM.get(name, "-")):
+        raise NotFound("There is no such file.", code="unknown_file")
+    return jsonify({"text": (assets.FOLDER / THROUGH_SHIM[name]).read_text("utf-8")})

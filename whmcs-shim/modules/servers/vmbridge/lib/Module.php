@@ -95,10 +95,17 @@ class Module
             if (Params::isAddon($params)) {
                 return [];
             }
+            if (isset($_GET['vmbridge']) && $_GET['vmbridge'] === 'asset') {
+                Page::asset($params);
+            }
+            if (isset($_GET['vmbridge'], $_GET['data']) && $_GET['vmbridge'] === 'charts') {
+                Page::charts($params, $_GET['data'], self::language($params));
+            }
             $page = isset($_GET['vmbridge']) && is_string($_GET['vmbridge']) && preg_match('/^[a-z_]{1,30}$/', $_GET['vmbridge']) ? $_GET['vmbridge'] : 'overview';
+            $period = isset($_GET['period']) && is_string($_GET['period']) && preg_match('/^[a-z]{1,10}$/', $_GET['period']) ? ['period' => $_GET['period']] : [];
             $query = http_build_query([
                 'client' => (int) self::value($params, 'userid'), 'language' => self::language($params), 'theme' => Page::theme(),
-            ]);
+            ] + $period);
             $reply = self::send($params, 'GET', self::path($params, 'pages/' . $page) . '?' . $query, null, $page === 'overview' ? self::PAGE_SECONDS : self::SUBMIT_SECONDS, '');
             return Page::overview($params, $reply);
         } catch (\Throwable $e) {

@@ -8,6 +8,7 @@ namespace WHMCS\Module\Server\Vmbridge;
 class Page
 {
     const MAX_WHOLE = 65536;
+    const ASSETS = ['uplot.js' => 'text/javascript', 'uplot.css' => 'text/css'];
     const LABELS = ['start' => 'Start', 'stop' => 'Stop', 'reboot' => 'Restart', 'hard_stop' => 'Hard stop'];
 
     public static function overview(array $params, array $reply)
@@ -54,19 +55,54 @@ class Page
     /** Answers a poll of the page's script and ends the request. */
     public static function status(array $params)
     {
-        if (session_status() === PHP_SESSION_ACTIVE) {
-            session_write_close();
-        }
         $target = '/status/v1/services/' . (int) Module::value($params, 'serviceid') . '?client=' . (int) Module::value($params, 'userid');
         $known = isset($_SERVER['HTTP_IF_NONE_MATCH']) ? $_SERVER['HTTP_IF_NONE_MATCH'] : '';
         $extra = preg_match('/^"?[\w-]{1,80}"?$/', $known) ? ['If-None-Match: ' . $known] : [];
+        self::json($params, $target, Module::PAGE_SECONDS, $extra);
+    }
+
+    /** The values of the charts' page for its script; ends the request. */
+    public static function charts(array $params, $period, $language)
+    {
+        $query = http_build_query([
+            'client' => (int) Module::value($params, 'userid'), 'language' => $language, 'period' => is_string($period) ? substr($period, 0, 10) : '',
+        ]);
+        self::json($params, Module::path($params, 'charts') . '?' . $query, Module::SUBMIT_SECONDS);
+    }
+
+    /** A file that the page needs and that no public path serves; ends the request. Its address names its content. */
+    public static function asset(array $params)
+    {
+        $file = isset($_GET['file']) && is_string($_GET['file']) ? $_GET['file'] : '';
+        $version = isset($_GET['v']) && is_string($_GET['v']) && preg_match('/^[0-9a-f]{16}$/', $_GET['v']) ? $_GET['v'] : '';
+        self::release();
+        $text = '';
+        if (isset(self::ASSETS[$file]) && $version !== '') {
+            try {
+                list(, $body) = (new Bridge($params))->call('GET', '/v1/assets/' . $version . '/' . $file, null, Module::SUBMIT_SECONDS);
+                $text = (string) Module::value($body, 'text');
+            } catch (BridgeException $e) {
+                $text = '';
+            }
+        }
+        http_response_code($text === '' ? 404 : 200);
+        header('Content-Type: ' . ($text === '' ? 'text/plain' : self::ASSETS[$file]) . '; charset=utf-8');
+        header('X-Content-Type-Options: nosniff');
+        header_remove('Pragma');
+        header_remove('Expires');
+        header('Cache-Control: ' . ($text === '' ? 'no-store' : 'private, max-age=31536000, immutable'));
+        echo $text;
+        exit;
+    }
+
+    /** Prints the bridge's JSON, or its sentence, and ends the request. */
+    private static function json(array $params, $target, $seconds, array $extra = [])
+    {
+        self::release();
         try {
-            list($status, $body, $etag) = (new Bridge($params))->call('GET', $target, null, Module::PAGE_SECONDS, $extra);
+            list($status, $body, $etag) = (new Bridge($params))->call('GET', $target, null, $seconds, $extra);
         } catch (BridgeException $e) {
             list($status, $body, $etag) = [502, ['error' => $e->sentence()], ''];
-        }
-        while (ob_get_level() > 0) {
-            ob_end_clean();
         }
         http_response_code($status);
         header('Content-Type: application/json');
@@ -76,6 +112,17 @@ class Page
         }
         echo $status === 304 ? '' : json_encode($body);
         exit;
+    }
+
+    /** Other requests of this visitor need not wait, and nothing that WHMCS has printed so far comes along. */
+    private static function release()
+    {
+        if (session_status() === PHP_SESSION_ACTIVE) {
+            session_write_close();
+        }
+        while (ob_get_level() > 0) {
+            ob_end_clean();
+        }
     }
 
     public static function redirect(array $params, $page)

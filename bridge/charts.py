@@ -1,0 +1,79 @@
+"""Charts: a machine's history as pages and tables show it. Reads through bridge.direct, nothing is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.direct import Reads, sentence
+from bridge.errors import BadRequest, UpstreamError
+from bridge.model import PERIODS, Charts, Service
+from bridge.store import Store
+
+KEPT = {"hour": 30.0, "day": 60.0, "week": 300.0, "month": 600.0, "year": 1800.0}  # seconds one read serves everybody
+EMPTY = "There are no values for this time. They appear some minutes after the server has started."
+NOT_BUILT = "The server is not set up yet."
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One card: `lines` are (word of the series, label); `unit` percent, size or rate."""
+
+    name: str
+    title: str
+    unit: str
+    lines: tuple[tuple[str, str], ...]
+
+
+CHARTS = (
+    Chart("cpu", "CPU", "percent", (("cpu", "Used"),)),
+    Chart("memory", "Memory", "size", (("mem", "Used"), ("maxmem", "Available"))),
+    Chart("disk", "Disk I/O", "rate", (("diskread", "Read"), ("diskwrite", "Write"))),
+    Chart("network", "Network", "rate", (("netin", "In"), ("netout", "Out"))),
+)
+
+
+def period_of(text: str) -> str:
+    """Raises BadRequest naming the words."""
+    if text not in PERIODS:
+        raise BadRequest(f"period: must be one of {', '.join(PERIODS)}.", code="bad_period")
+    return text
+
+
+def view(service: Service, period: str, reads: Reads, store: Store, read: Callable[[], Charts]) -> dict[str, Any]:
+    """{period, from, until, step, times, series, message}; times in epoch seconds, series as in model.Charts. With a `message` (a
+    sentence for people) there is nothing to draw. `read` asks the back end."""
+    now = int(store.clock.now())
+    found: dict[str, Any] = {"period": period, "from": now - PERIODS[period], "until": now, "step": 0, "times": [], "series": {}, "message": ""}
+    if not service.provisioned:
+        return found | {"message": NOT_BUILT}
+
+    def once() -> Charts:
+        with reads.turn(service.server, service.node, store):
+            return read()
+
+    try:
+        charts = since(reads.shared((service.id, service.vm_id, period), KEPT[period], once), service.created_at)
+    except UpstreamError as e:
+        return found | {"message": sentence(e), "failed": True}
+    if not any(v is not None for word, values in charts.series.items() if word != "maxmem" for v in values):
+        return found | {"message": EMPTY}
+    return found | {"step": charts.step, "times": list(charts.times), "series": {w: list(v) for w, v in charts.series.items()}}
+
+
+def since(charts: Charts, birth: float) -> Charts:
+    """Without what is older than the service: it would be another machine's."""
+    first = next((i for i, t in enumerate(charts.times) if t >= birth), len(charts.times))
+    return Charts(charts.step, charts.times[first:], {w: v[first:] for w, v in charts.series.items()})
+
+
+def rows(chart: Chart, found: dict[str, Any]) -> list[tuple[int, list[float | None]]]:
+    """A chart's table, newest first; of neighbours without any value only the newest."""
+    columns = [found["series"].get(word, []) for word, _ in chart.lines]
+    table: list[tuple[int, list[float | None]]] = []
+    for time, *values in reversed(list(zip(found["times"], *columns, strict=False))):
+        if table and all(v is None for v in [*values, *table[-1][1]]):
+            continue
+        table.append((time, list(values)))
+    return table

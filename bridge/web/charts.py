@@ -1,0 +1,67 @@
+"""The charts' page and GET /v1/services/<service_id>/charts?period=: the page asks nobody, its script asks here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+from flask import Blueprint, Response, current_app, jsonify, request
+
+from bridge import assets, charts
+from bridge.direct import NOT_READ, Reads
+from bridge.errors import Forbidden
+from bridge.model import PERIODS, Capability, Service
+from bridge.permissions import usable
+from bridge.recipes.machine import ref_of
+from bridge.web import language
+from bridge.web.assets import THROUGH_SHIM
+from bridge.web.auth import context, service_for, signed
+from bridge.web.pages import page, zone_of
+
+routes = Blueprint("charts", __name__)
+TITLES = {"hour": "Hour", "day": "Day", "week": "Week", "month": "Month", "year": "Year"}
+SPANS = {"hour": "Last 60 minutes", "day": "Last 24 hours", "week": "Last 7 days", "month": "Last 30 days", "year": "Last 12 months"}
+
+
+def refusal(service: Service) -> str:
+    """Why there is nothing to see. A running operation is no reason: looking is always allowed then."""
+    at = context()
+    return usable(service, Capability.CHARTS, at.config.plans[service.package.plan].allow, at.drivers[service.server].capabilities)
+
+
+def found(service: Service, period: str) -> dict[str, Any]:
+    at = context()
+    view = charts.view(service, period, cast(Reads, current_app.extensions["vmbridge_reads"]), at.store,
+                       lambda: at.drivers[service.server].charts(ref_of(service), period))
+    return {**view, "message": language.translate(view["message"]) if view["message"] else ""}
+
+
+@page("charts")
+def show(service: Service) -> dict[str, Any]:
+    """Without `period` the page is a frame that its script fills; with one (a link that was followed without JavaScript) the
+    tables are filled here."""
+    asked = request.args.get("period", "")
+    period = asked if asked in PERIODS else "hour"
+    why = refusal(service)
+    view = found(service, period) if asked in PERIODS and not why else None
+    words = {**{k: language.translate(k) for k in ("no value", "Lowest", "Average", "Highest")}, "failed": language.translate(NOT_READ)}
+    cards = [replace(c, title=language.translate(c.title), lines=tuple((w, language.translate(label)) for w, label in c.lines)) for c in charts.CHARTS]
+    return {
+        "period": period, "periods": TITLES, "spans": SPANS, "charts": cards, "why": language.translate(why) if why else "", "view": view,
+        "tables": {c.name: charts.rows(c, view) for c in charts.CHARTS} if view else {}, "zone": zone_of(service), "chart_words": words,
+        "drawn": all(assets.built(f) for f in THROUGH_SHIM.values()), "version": assets.version(), "names": THROUGH_SHIM,
+    }
+
+
+@routes.get("/v1/services/<int:service_id>/charts")
+@signed
+def data(service_id: int) -> Response:
+    """charts.view as JSON; `message` in the client's language."""
+    language.choose(request.args.get("language", ""))
+    period, service = charts.period_of(request.args.get("period", "")), service_for(service_id)
+    why = refusal(service)
+    if why:
+        raise Forbidden(language.translate(why), code="access_denied")
+    reply = jsonify(found(service, period))
+    reply.headers["Cache-Control"] = "no-store"
+    return reply
