@@ -1,7 +1,7 @@
 (function () {
   // Values come by JSON, four plots are drawn by uPlot; without uPlot the tables alone are filled.
   var root = document.currentScript.closest("[data-charts]"), frame = root.closest("[data-vmbridge]"), data = root.dataset, say = JSON.parse(data.say);
-  var url = frame.dataset.url, lang = frame.lang || undefined, zone = data.zone, shown = null, timer = null, asked = 0, plots = {}, drawing = data.drawn === "1";
+  var url = frame.dataset.url, lang = frame.lang || undefined, zone = data.zone, shown = null, timer = null, asked = 0, again = 60000, plots = {}, drawing = data.drawn === "1";
   var grid = root.querySelector(".vmb-chartgrid"), cards = [].slice.call(root.querySelectorAll("[data-chart]")), banner = root.querySelector('[data-says="message"]');
   var period = data.period, files = JSON.parse(data.files), HEIGHT = 170, KiB = 1024, SIZES = ["B", "KiB", "MiB", "GiB", "TiB"];
   function pick(options) { options.timeZone = zone; options.hourCycle = "h23"; return new Intl.DateTimeFormat(lang, options); }
@@ -45,7 +45,7 @@
     var least = unit === "percent" ? 10 : unit === "rate" ? 1e5 : 1, steps = [];
     if (unit === "size") { for (var n = 1; n < 1e15; n *= 2) { steps.push(n); } }
     return {
-      width: width, height: HEIGHT, legend: {show: false}, padding: [8, 8, 0, 0],
+      width: width, height: HEIGHT, legend: {show: false}, padding: [8, 20, 0, 0],
       tzDate: function (t) { return uPlot.tzDate(new Date(t * 1000), zone); },
       cursor: {sync: {key: "vmbridge"}, y: false, drag: {setScale: false, x: false, y: false}, points: {size: 8}, focus: {prox: -1}},
       scales: {x: {time: true, range: function () { return [shown.from, shown.until]; }},
@@ -114,6 +114,7 @@
   function message(words, failed) { banner.textContent = words; banner.hidden = !words; banner.classList.toggle("vmb-warn", !!failed); }
   function show(v) {
     message(v.message, v.failed);
+    again = v.failed ? 15000 : v.message || v.period === "hour" ? 60000 : 300000;
     if (v.message) { grid.hidden = !(v.failed && shown && shown.period === v.period); return; }
     shown = v; grid.hidden = false;
     cards.forEach(function (card) {
@@ -125,7 +126,7 @@
     });
     root.dataset.shown = v.period;
   }
-  function later() { clearTimeout(timer); timer = setTimeout(function () { if (document.hidden) { later(); } else { load(); } }, (period === "hour" || !shown || shown.period !== period ? 60000 : 300000) * (0.9 + 0.2 * Math.random())); }
+  function later() { clearTimeout(timer); timer = setTimeout(function () { if (document.hidden) { later(); } else { load(); } }, again * (0.9 + 0.2 * Math.random())); }
   function load() {
     var mine = ++asked;
     fetch(url + "&vmbridge=charts&data=" + period, {credentials: "same-origin"}).then(function (r) { return r.json(); }).then(function (v) {

@@ -45,7 +45,8 @@ def show(service: Service) -> dict[str, Any]:
     why = refusal(service)
     view = found(service, period) if asked in PERIODS and not why else None
     words = {**{k: language.translate(k) for k in ("no value", "Lowest", "Average", "Highest")}, "failed": language.translate(NOT_READ)}
-    cards = [replace(c, title=language.translate(c.title), lines=tuple((w, language.translate(label)) for w, label in c.lines)) for c in charts.CHARTS]
+    cards = [replace(c, title=language.translate(c.title), lines=tuple((w, language.translate(label)) for w, label in c.lines)) for c in charts.CHARTS
+             if not (view and view["series"]) or any(w in view["series"] for w, _ in c.lines)]
     return {
         "period": period, "periods": TITLES, "spans": SPANS, "charts": cards, "why": language.translate(why) if why else "", "view": view,
         "tables": {c.name: charts.rows(c, view) for c in charts.CHARTS} if view else {}, "zone": zone_of(service), "chart_words": words,

@@ -106,7 +106,8 @@ class Api:
             wait = left()
             if wait <= 0:
                 raise Transient(detail="the time for this read is over")
-            timeout, connect = min(timeout, wait), min(connect, wait)
+            connect = min(connect, wait / 3)
+            timeout = min(timeout, wait - connect)  # both together
         values = {k.replace("__", "-"): _plain(v) for k, v in params.items() if v is not None}
         client = self._client(change)
         client._backend.auth.timeout = (connect, max(1.0, timeout))

@@ -56,13 +56,13 @@ def filled(rows: list[Row]) -> tuple[int, list[Row]]:
 
 
 def thinned(step: int, rows: list[Row]) -> tuple[int, list[tuple[int, list[Row]]]]:
-    """Neighbours in groups of equal length in time, so many that at most MOST_POINTS remain."""
+    """Neighbours in groups of equal length in time, so many that some MOST_POINTS remain; their borders stand still from read to read."""
     span = rows[-1]["time"] - rows[0]["time"] + step
     width = step * max(1, -(-span // (step * MOST_POINTS)))
     groups: dict[int, list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["time"] - rows[0]["time"]) // width, []).append(row)
-    return width, [(rows[0]["time"] + n * width, group) for n, group in sorted(groups.items())]
+        groups.setdefault(row["time"] // width * width, []).append(row)
+    return width, sorted(groups.items())
 
 
 def mean(group: list[Row], word: str, factor: float) -> float | None:
