@@ -40,6 +40,23 @@ def adjust(service: int, package: Package, store: Store, config: Config) -> None
             _take(service, pools, "extra", store)
 
 
+def lacking(service: int, package: Package, family: int, store: Store, config: Config) -> str:
+    """Why the extra addresses of a package cannot be had just now; empty when they can. Takes nothing."""
+    plan = config.plans[package.plan]
+    count = package.extra_ipv4 if family == 4 else package.extra_ipv6
+    rows = [r for r in store.addresses_of(service) if ipaddress.ip_address(r["address"]).version == family]
+    need = count - len([r for r in rows if r["role"] != "main"])
+    wire = next((_wire(config.pools[r["pool"]]) for r in rows if r["role"] == "main"), None)
+    pools = [p for p in _pools(plan, family, config) if wire in (None, _wire(p))]
+    if need <= 0:
+        return ""
+    if not pools:
+        return f"Plan {plan.name!r} has no IPv{family} pool for extra addresses."
+    names = {p.name for p in pools}
+    free = sum(u.free for u in uses(store, config) if u.pool.name in names)
+    return f"No free IPv{family} address in pool {pools[0].name!r}." if free < need else ""
+
+
 def _pools(plan: Plan, family: int, config: Config) -> list[Pool]:
     return [config.pools[p] for p in plan.pools if config.pools[p].family == family]
 

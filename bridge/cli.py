@@ -24,6 +24,7 @@ from bridge import config as config_module
 from bridge.clock import Clock
 from bridge.context import Context, open_context
 from bridge.errors import ConfigError, VmbridgeError
+from bridge.model import VmRef
 from bridge.store import archive
 from bridge.web.filters import moment
 
@@ -447,7 +448,11 @@ def adopt(path: str, service_id: int, vm_id: str, whmcs: str, plan: str, client:
     if whmcs not in context.config.whmcs:
         raise click.ClickException(f"--whmcs: {whmcs!r} is not one of: {', '.join(sorted(context.config.whmcs))}")
     for address in own:
-        if addresses.pool_of(address, context.config) is None:
+        try:
+            known = addresses.pool_of(address, context.config)
+        except ValueError:
+            raise click.ClickException(f"--address: {address!r} is not an IP address") from None
+        if known is None:
             raise click.ClickException(f"--address: {address} is in no pool")
     package = packages.of_plan(context.config.plans[plan])
     try:
@@ -455,6 +460,11 @@ def adopt(path: str, service_id: int, vm_id: str, whmcs: str, plan: str, client:
         service, outside = services.adopt(whmcs, service_id, client, hostname, package, machine, context.store, context.config, own)
     except VmbridgeError as e:
         raise click.ClickException(f"{e.sentence} {e.detail}".strip()) from None
+    try:  # so that the first change is compared with what it has
+        seen = context.drivers[package.server].read(VmRef(service.vm_id, service.uuids, service.node, service.build))
+        context.store.save_seen(service.id, seen.config, seen.pending)
+    except VmbridgeError as e:
+        click.echo(f"  its configuration could not be read yet: {e.sentence}")
     click.echo(f"service {service_id} has VM {vm_id} on {service.node}, known by uuid {machine.uuid}")
     for address in outside:
         click.echo(f"  its address {address} is in no pool, or another service has it: not recorded")

@@ -78,6 +78,8 @@ def resolve(params: dict[str, Any], server: str, config: Config, before: Package
         raise NotBuilt(f"This cannot be delivered yet: {', '.join(unbuilt)}. Leave it blank or 0.", code="not_built")
     values = {word: (POSITIONS[i], product[i]) for i, word in WORDS.items() if product[i] != ""} | chosen
     templates = _templates(product[3], plan)
+    if before is not None and "template" in values and values["template"][1] != before.template:
+        warnings.append(f"{values['template'][0]} says {values['template'][1]!r}: a system is changed by a reinstall, not by a change of package.")
     package = Package(
         plan=plan.name, server=server, template=_template(values.pop("template", None), templates, before), templates=templates,
         location=_location(values.pop("location", None), plan), permissions=_permissions(product, plan),

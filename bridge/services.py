@@ -100,6 +100,7 @@ def create(service_id: int, server: str, params: dict[str, Any], caller: Caller,
         service = _reserve(service_id, wanted.package, hostname, params, caller, store, config, known)
         store.set_password(service.id, password, hashed)
         key = store.submit(service.id, "create", caller.actor, {"warnings": list(wanted.warnings)})
+        upgrades.tell_unknown_options(wanted.warnings, service, store)
     properties = _properties(service, store, config)
     if hostname != params.get("domain"):
         properties["Domain"] = hostname
@@ -186,14 +187,13 @@ def _mac() -> str:
 
 
 def _properties(service: Service, store: Store, config: Config) -> dict[str, str]:
-    networks = networks_of(service.id, store, config)
+    networks = [n for n in networks_of(service.id, store, config) if n.role != "leaving"]
     found = {"vmbridge_id": str(service.service_id)}
     main = next((n.address for n in networks if n.family == 4), "") or next((n.address for n in networks), "")
     if main:
         found["Dedicated IP"] = main
-    others = [n.address for n in networks if n.address != main]
-    if others:
-        found["Assigned IPs"] = "\n".join(others)
+        # also when there are none: WHMCS must not go on showing what was given back
+        found["Assigned IPs"] = "\n".join(n.address for n in networks if n.address != main)
     return found
 
 

@@ -4,13 +4,15 @@ the machine's side is what was last read of it."""
 from __future__ import annotations
 
 import ipaddress
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bridge import addresses, orders, packages
 from bridge.config import Config
 from bridge.errors import Refused
-from bridge.model import Desired, Difference, Package, Service
+from bridge.model import Difference, Package, Service
 from bridge.store import Store
 from drivers.base import Driver
 
@@ -39,7 +41,9 @@ class Preview:
 
 
 def amount(word: str, value: Any) -> str:
-    """A value with its unit; 0 as what it means."""
+    """A value with its unit; 0 and nothing as what they mean."""
+    if value in ("", None):
+        return "nothing"
     if value == 0 and word not in ("vlan", "onboot", "cores"):
         return "none" if word.endswith(("disk_gib", "ipv4", "ipv6")) else "unlimited"
     unit = UNITS.get(word, "MiB/s" if word.endswith("mib_s") else "")
@@ -73,8 +77,9 @@ def rows_of(service: Service, driver: Driver, store: Store, config: Config) -> l
 def _refused(service: Service, package: Package, store: Store, config: Config) -> list[str]:
     """What cannot be done whatever the machine looks like."""
     old, found = service.package, []
+    read = bool(store.seen(service.id)[0])  # once the machine was read, it and not the order says what cannot shrink
     for word, label in (("disk_gib", "system disk"), ("additional_disk_gib", "additional disk")):
-        if getattr(package, word) < getattr(old, word):
+        if not read and getattr(package, word) < getattr(old, word):
             found.append(f"The {label} has {getattr(old, word)} GiB and cannot shrink to {getattr(package, word)} GiB.")
     if package.location and package.location != service.node and package.location != old.location:
         found.append(f"The server is in {service.node or old.location}; it cannot move to {package.location}.")
@@ -87,6 +92,7 @@ def _refused(service: Service, package: Package, store: Store, config: Config) -
     missing = {config.pools[p].family for p in plan.pools} - have
     if missing and have:
         found.append(f"Plan {plan.name!r} needs an IPv{min(missing)} address, which the server was not made with.")
+    found += [text for family in (4, 6) if (text := addresses.lacking(service.id, package, family, store, config))]
     for key in ("dhcp4", "dhcp6"):
         if package.options.get(key, False) != old.options.get(key, False):
             found.append(f"Plan {plan.name!r} gets its address in another way ({key}).")
@@ -101,6 +107,7 @@ def order(service: Service, wanted: Preview, actor: str, store: Store, config: C
     store.set_findings(service.server, "disk_bigger_than_sold", [], _ordered(service), _ordered(service))
     addresses.adjust(service.id, wanted.package, store, config)
     store.update_service(service.id, package=wanted.package)
+    tell_unknown_options(wanted.warnings, service, store)
     return store.submit(service.id, "change_package", actor, {"warnings": list(wanted.warnings)})
 
 
@@ -110,16 +117,27 @@ def _ordered(service: Service) -> str:
 
 
 def refuse(service: Service, wanted: Preview, store: Store) -> Refused:
-    """Tell staff and keep a finding where a customer has paid for less disk than the machine has; the error to raise."""
+    """Tell staff, since it may have been paid for, and keep a finding where the machine has more disk than is sold; the error
+    to raise."""
     sentence = " ".join(wanted.refused)
-    if any("shrink" in text for text in wanted.refused) and service.desired is not Desired.TERMINATED:
-        text = f"WHMCS ordered a smaller package than the machine has: {sentence} Nothing was changed."
-        with store.write():
+    text = f"WHMCS ordered a package that the machine cannot have: {sentence} Nothing was changed."
+    with store.write():
+        if any("shrink" in t for t in wanted.refused):
             store.find(service.server, service.id, "disk_bigger_than_sold", _ordered(service), text,
                        "Sell the bigger package again, or move the customer's data to a smaller server by hand.", {})
-            store.emit(
-                "staff_notice", service.whmcs, service.id, f"shrink:{service.id}:{wanted.package.disk_gib}:{wanted.package.additional_disk_gib}",
-                subject=f"vmbridge: change_package of service {service.service_id} was refused", text=text,
-                reference=f"service {service.service_id}", service_id=service.service_id,
-            )
+        store.emit(
+            "staff_notice", service.whmcs, service.id, f"refused:{service.id}:{zlib.crc32(sentence.encode())}",
+            subject=f"vmbridge: change_package of service {service.service_id} was refused", text=text,
+            reference=f"service {service.service_id}", service_id=service.service_id,
+        )
     return Refused(f"{sentence} Nothing was changed.", code="cannot_change")
+
+
+def tell_unknown_options(warnings: Sequence[str], service: Service, store: Store) -> None:
+    """An option that customers pay for and nobody delivers: staff hears of each once."""
+    for warning in warnings:
+        store.emit(
+            "staff_notice", service.whmcs, service.id, f"option:{service.whmcs}:{zlib.crc32(warning.encode())}",
+            subject="vmbridge: an ordered option has no effect", text=f"{warning} Service {service.service_id}.",
+            reference=f"service {service.service_id}", service_id=service.service_id,
+        )

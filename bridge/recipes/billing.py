@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from bridge import passwords
-from bridge.errors import Permanent, Transient
+from bridge.errors import NeedsOperator, NotOurs, Permanent, Transient, UpstreamError
 from bridge.model import Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.backups import remove_beyond
@@ -50,6 +50,23 @@ def running_if_ran(job: Job) -> Outcome:
     if job.service.ran_when_suspended is False:
         return Done()
     return running(job)
+
+
+def configure_or_later(job: Job) -> Outcome:
+    """A paid customer's machine is switched on even when something of its package cannot be written; that is told afterwards."""
+    try:
+        return configure(job)
+    except (NotOurs, NeedsOperator):
+        raise
+    except UpstreamError as e:
+        if e.retryable:
+            raise
+        job.save(later=True)
+        return Done(f"later: {e.sentence} {e.detail}".strip())
+
+
+def configure_if_failed(job: Job) -> Outcome:
+    return configure(job) if job.data.get("later") else Done()
 
 
 def unsuspended(job: Job) -> Outcome:
@@ -194,10 +211,11 @@ SUSPEND = (
     *OFF,
 )
 UNSUSPEND = (
-    Step("configure", "Checking the configuration", configure),
+    Step("configure", "Checking the configuration", configure_or_later),
     Step("start", "Switching it on", start_if_ran),
     Step("running", "Waiting until it runs", running_if_ran),
     Step("unsuspended", "Done", unsuspended),
+    Step("configure_again", "Checking the configuration again", configure_if_failed),
 )
 TERMINATE = (
     Step("settle", "Finishing what was begun", settle),

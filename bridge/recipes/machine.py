@@ -94,6 +94,10 @@ def allocate(job: Job, make: Callable[[], Converged]) -> Converged:
 def configured(job: Job) -> Outcome:
     refused = job.data.get("refused", [])
     job.store.release_leaving(job.service.id, job.config.worker["address_cool_down_h"] * 3600.0)
+    if not refused:
+        for found in job.store.findings(job.service.id):
+            if found["kind"] == "differs_from_package":
+                job.store.end_finding(found["id"])
     changed = ", ".join(dict.fromkeys(job.data.get("changed", ())))
     return Done(" ".join([changed, *refused]).strip())
 

@@ -194,7 +194,7 @@ def examine(copy: Path, key: str, without_key: bool = False) -> Holdings:
             if not without_key and not _opens(conn, key):
                 raise Refused(
                     "The configured secret_key is not the one this copy was sealed with.", code="wrong_key",
-                    detail="put the right key into [store] secret_key; `--without-key` gives up what is sealed: first passwords and unsent events")
+                    detail="Put the right key into [store] secret_key; `--without-key` gives up what is sealed: first passwords and unsent events")
             return found
     except sqlite3.DatabaseError as e:
         raise Refused(f"{copy} is not a store of vmbridge, or damaged.", code="not_a_store", detail=str(e)) from None
@@ -372,16 +372,20 @@ def _compare(conn: sqlite3.Connection, old: sqlite3.Connection, found: Restored,
     sql = "SELECT whmcs, service_id, generation, desired, server, vm_id, package FROM services"
     mine = {(r["whmcs"], r["service_id"], r["generation"]): r for r in _rows(conn, sql)}
     for row in _rows(old, sql):
-        row["plan"] = json.loads(row.pop("package"))["plan"]
+        package = row.pop("package")
+        row["plan"] = json.loads(package)["plan"]
         here = mine.get((row["whmcs"], row["service_id"], row["generation"]))
         if here is None and row["desired"] != "terminated":
             found.unknown_services.append(row)
-        elif here and (here["desired"], here["vm_id"]) != (row["desired"], row["vm_id"]):
+        elif here and (here["desired"], here["vm_id"], here["package"]) != (row["desired"], row["vm_id"], package):
             found.changed_services.append({**row, "here": here["desired"], "here_vm": here["vm_id"]})
-    for row in _rows(old, "SELECT address, pool, role FROM addresses WHERE service IS NOT NULL"):
+    # also what an earlier restore holds, or what still cools down: it may be in use by a machine that no store knows any more
+    held = "SELECT address, pool, role, service, free_at FROM addresses WHERE service IS NOT NULL OR free_at > ?"
+    for row in _rows(old, held, now):
+        until = now + KEEP_FREE if row["service"] is not None else row["free_at"]
         done = conn.execute("INSERT OR IGNORE INTO addresses (address, pool, service, role, taken_at, free_at) VALUES (?, ?, NULL, ?, ?, ?)",
-                            (row["address"], row["pool"], row["role"], now, now + KEEP_FREE))
-        freed = conn.execute("UPDATE addresses SET free_at = ? WHERE address = ? AND service IS NULL", (now + KEEP_FREE, row["address"]))
+                            (row["address"], row["pool"], row["role"], now, until))
+        freed = conn.execute("UPDATE addresses SET free_at = max(free_at, ?) WHERE address = ? AND service IS NULL", (until, row["address"]))
         if done.rowcount or freed.rowcount:
             found.kept_addresses.append(row["address"])
     for row in _rows(old, "SELECT key_id, nonce, seen_at FROM nonces"):

@@ -85,7 +85,7 @@ class Findings(Core):
 
     def dismiss_finding(self, key: int) -> bool:
         """Keep it out of sight until it ends."""
-        return bool(self.change("UPDATE findings SET dismissed = 1 WHERE id = ? AND ended_at IS NULL", key))
+        return bool(self.change("UPDATE findings SET dismissed = 1 WHERE id = ? AND ended_at IS NULL AND dismissed = 0", key))
 
     # -- machines, from the last bulk read ---------------------------------------------------------
     def suspended_running(self, server: str, read_at: float, settled: float) -> list[Row]:

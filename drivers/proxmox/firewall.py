@@ -56,7 +56,7 @@ def _addresses(api: Api, base: str, order: Order, birth: bool) -> list[str]:
         birth = False
     try:
         if not birth:
-            have = {str(r["cidr"]).split("/")[0] for r in api.get(f"{base}/firewall/ipset/{SET}")}
+            have = _single(api.get(f"{base}/firewall/ipset/{SET}"))
     except VmbridgeError as e:
         if "no such IPSet" not in e.detail:
             raise
@@ -69,6 +69,12 @@ def _addresses(api: Api, base: str, order: Order, birth: bool) -> list[str]:
         api.delete(f"{base}/firewall/ipset/{SET}/{address}")
         changed.append(f"firewall.{SET}-{address}")
     return changed
+
+
+def _single(rows: list[dict[str, Any]]) -> set[str]:
+    """Single addresses of a set; whole networks are staff's own (a routed subnet) and are left alone."""
+    networks = [ipaddress.ip_network(str(r["cidr"]), strict=False) for r in rows if not r.get("nomatch")]
+    return {str(n.network_address) for n in networks if n.num_addresses == 1}
 
 
 def claimed_addresses(api: Api, base: str) -> list[str]:

@@ -223,6 +223,8 @@ class Handlers(Archives, Histories):
                     merged[key] = value
         if "cipassword" in merged:
             merged["cipassword"] = "**********"
+        if vm.template:
+            merged["template"] = 1
         return {**merged, "digest": self.c.digest(vm)}
 
     def get_vm_pending(self, w: dict[str, str], p: dict[str, str]) -> Any:

@@ -32,6 +32,28 @@ class Records
             $name = 'configoption' . $i;
             $found[$name] = isset($product->$name) ? (string) $product->$name : '';
         }
+        $found['configoptions'] = self::options($serviceId);
+        return $found;
+    }
+
+    /** Configurable options of a service by name, as module parameters have them; they stay what they are in an upgrade. */
+    private static function options($serviceId)
+    {
+        $found = [];
+        try {
+            foreach (Capsule::table('tblhostingconfigoptions')->where('relid', $serviceId)->get() as $row) {
+                $option = Capsule::table('tblproductconfigoptions')->where('id', (int) $row->configid)->first();
+                if (!$option) {
+                    continue;
+                }
+                $sub = Capsule::table('tblproductconfigoptionssub')->where('id', (int) $row->optionid)->first();
+                $counted = in_array((int) $option->optiontype, [3, 4], true); // yes/no and quantity
+                $parts = explode('|', (string) $option->optionname);
+                $found[$parts[0]] = $counted ? (string) (int) $row->qty : ($sub ? (string) $sub->optionname : '');
+            }
+        } catch (\Throwable $e) {
+            return $found; // another version's tables: the check is then made without them
+        }
         return $found;
     }
 
