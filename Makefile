@@ -50,14 +50,14 @@ demo: setup assets
 	$(RUN) -m tests.demo $(if $(ONCE),--once)
 
 test: setup browser assets qemu lint
-	$(RUN) -m pytest -n $(WORKERS) --dist loadgroup
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile
 
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy bridge drivers hooks
 
 matrix: setup
-	$(RUN) -m pytest -n $(WORKERS) --dist loadgroup -m matrix
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m matrix
 
 bench: setup assets
 	$(RUN) -m tests.bench
