@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import threading
 import uuid
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_a_foreign_machine_under_our_id_is_not_touched(world: World, verb: str, 
 
 def test_a_gui_clone_of_a_customers_machine_is_not_touched(world: World) -> None:
     born(world)
-    twin = copy.deepcopy(world.cluster.vms[20000])
+    twin = dataclasses.replace(world.cluster.vms[20000], config=dict(world.cluster.vms[20000].config))
     twin.vmid, twin.config["smbios1"] = 777, f"uuid={uuid.uuid4()}"
     world.cluster.vms[777] = twin
     for verb in ("suspend", "unsuspend", "terminate"):
