@@ -18,6 +18,7 @@ from bridge.web.auth import body, context, service_for, signed
 routes = Blueprint("pages", __name__, template_folder="../templates")
 Page = Callable[[Service], dict[str, Any]]
 PAGES: dict[str, Page] = {}
+TOLD_FOR = 24 * 3600.0  # what became of the last new password
 ASKED = set(frame.QUESTIONS) - {("power", v) for v in ("start", "stop", "reboot")}  # those ask only where WHMCS's own menu is followed by a link
 
 
@@ -101,8 +102,9 @@ def reinstall(service: Service) -> dict[str, Any]:
 def reset_password(service: Service) -> dict[str, Any]:
     at = context()
     last = next(iter(at.store.operations_of(service.id, 1)), None)
-    waits = last is not None and last.kind == "reset_password" and last.state.value == "done" and not last.data.get("at_once")
-    return {"why": why(service, Capability.RESET_PASSWORD), "after_restart": waits}
+    done = last is not None and last.kind == "reset_password" and last.state.value == "done" and at.store.clock.now() - (last.ended_at or 0) < TOLD_FOR
+    at_once = last is not None and bool(last.data.get("at_once"))
+    return {"why": why(service, Capability.RESET_PASSWORD), "after_restart": done and not at_once, "in_use": done and at_once}
 
 
 page("console")(console.card)
