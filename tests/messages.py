@@ -71,6 +71,6 @@ def template() -> str:
 
 
 if __name__ == "__main__":
-    POT.parent.mkdir(exist_ok=True)
+    POT.parent.mkdir(parents=True, exist_ok=True)
     POT.write_text(template(), "utf-8")
     print(f"{POT.relative_to(ROOT)}: {len(collect())} sentences")
