@@ -26,8 +26,9 @@ def test_the_template_is_one_that_gettext_takes(tmp_path: Path) -> None:
 
 def test_it_has_what_is_said_in_python_templates_and_steps() -> None:
     found = {one for _, one, _ in messages.collect()}
-    assert {"Take Snapshot", "Not part of your plan.", "Copying the template", "%(what)s; try again when this is done.", "%% of %(n)d core", "as of %(time)s ago",
-            "%Y-%m-%d %H:%M", "Confirmation: type %(word)s in capital letters, exactly."} <= found
+    assert {"Take Snapshot", "Not part of your plan.", "Copying the template",
+            "as of %(time)s ago", "%(what)s; try again when this is done.", "%% of %(n)d core", "%Y-%m-%d %H:%M",
+            "Confirmation: type %(word)s in capital letters, exactly."} <= found
     assert not [m for m in found if re.search(r"\{\w+\}", m)]  # a value put in before the sentence is looked up would never be found
     words = [*frame.STATES.values(), *frame.SCRIPT.values(), *frame.FAILED.values(), *(s for pair in frame.QUESTIONS.values() for s in pair)]
     assert {w.template for w in words} <= found

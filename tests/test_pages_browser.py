@@ -553,6 +553,10 @@ def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, ser
             assert here, page
             if page in ("snapshots", "backups"):
                 hostile_is_harmless(browser, token)
+    see(browser, system, service, "overview", theme)
+    at = browser.execute_script("const t = document.querySelector('.vmb-list .vmb-mono').firstChild, r = document.createRange(); return [0, t.length - 1].map("
+                                "i => { r.setStart(t, i); r.setEnd(t, i + 1); return r.getBoundingClientRect().left })")
+    assert at[0] < at[1]  # an address reads from left to right in every language
     assert one(browser, ".vmbridge").get_attribute("dir") == ("rtl" if service == RTL else "ltr")
 
 
