@@ -325,7 +325,7 @@ def test_quota_full_of_backups(system: System, browser: Chrome) -> None:
     assert 'value="kept all the same"' in system.submit(FULL, "backups", action="take", note="kept all the same").text
 
 
-@pytest.mark.parametrize("page", SUB_PAGES)
+@pytest.mark.parametrize("page", [*SUB_PAGES, "charts"])
 def test_what_the_product_does_not_have_is_access_denied(system: System, browser: Chrome, page: str) -> None:
     see(browser, system, DENIED, page)
     assert "Access Denied" in one(browser, "[role=alert]").text and not browser.find_elements(By.CSS_SELECTOR, ".vmb-content form")

@@ -21,13 +21,15 @@
 
   // The page made true again in place: nothing jumps, and what somebody writes, has opened or stands on stays as it is.
   function renew() {
-    if (fetching || composing || root.querySelector("dialog[open]")) { return; }
+    if (fetching || composing || root.querySelector('dialog[open], [data-keep="question"]')) { return; }
     fetching = true;
     fetch(here(), {credentials: "same-origin"}).then(function (r) { return r.text(); }).then(function (text) {
       var fresh = new DOMParser().parseFromString(text, "text/html").querySelector('[data-vmbridge][data-service="' + data.service + '"]');
       fetching = false;
       if (root.querySelector("dialog[open]")) { return; }
       if (!fresh) { if (!written()) { location.replace(here()); } return; } // signed out, or the bridge is down
+      // a page with a script of its own begins anew, unless it keeps itself
+      if (fresh.querySelector(".vmb-content script") && !root.querySelector(".vmb-content [data-keep]")) { location.replace(here()); return; }
       morph(root, fresh);
       token = data.token; asOf = +data.asOf; etag = "";
       later(busy());
@@ -40,7 +42,7 @@
   }
   function editable(e) { return (e.tagName === "INPUT" && e.type !== "hidden") || e.tagName === "OPTION"; }
   function morph(old, fresh) {
-    var skip = editable(old) ? ["value", "checked", "selected"] : old.tagName === "DETAILS" ? ["open"] : old === root ? ["data-written", "style"] : [];
+    var skip = editable(old) ? ["value", "checked", "selected"] : old.tagName === "DETAILS" ? ["open"] : old === root ? ["data-written", "data-shade", "style"] : [];
     Array.from(old.attributes).forEach(function (a) { if (!fresh.hasAttribute(a.name) && skip.indexOf(a.name) < 0) { old.removeAttribute(a.name); } });
     Array.from(fresh.attributes).forEach(function (a) { if (old.getAttribute(a.name) !== a.value && skip.indexOf(a.name) < 0) { old.setAttribute(a.name, a.value); } });
     var have = Array.from(old.childNodes), want = Array.from(fresh.childNodes);
@@ -49,7 +51,7 @@
       if (!h) { old.appendChild(document.importNode(w, true)); return; }
       if (h.nodeType !== w.nodeType || h.nodeName !== w.nodeName) { old.replaceChild(document.importNode(w, true), h); return; }
       if (h.nodeType === 3) { if (h.data !== w.data) { h.data = w.data; } return; }
-      if (h.nodeType !== 1 || h === script || h.tagName === "STYLE" || h.hasAttribute("data-keep")) { return; }
+      if (h.nodeType !== 1 || h === script || h.tagName === "STYLE" || (h.hasAttribute("data-keep") && w.hasAttribute("data-keep"))) { return; }
       morph(h, w);
     });
     have.slice(want.length).forEach(function (h) { old.removeChild(h); });
@@ -105,7 +107,8 @@
     var at = root.parentElement, m = null;
     root.style.colorScheme = "";
     while (at && !m) { m = getComputedStyle(at).backgroundColor.match(/[\d.]+/g); if (m && m.length > 3 && +m[3] < 0.5) { m = null; } at = at.parentElement; }
-    if (m) { root.style.colorScheme = 0.299 * m[0] + 0.587 * m[1] + 0.114 * m[2] < 128 ? "dark" : "light"; }
+    data.shade = m && 0.299 * m[0] + 0.587 * m[1] + 0.114 * m[2] < 128 ? "dark" : "light";
+    if (m) { root.style.colorScheme = data.shade; }
   }
   shade();
   window.addEventListener("load", shade);
