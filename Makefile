@@ -7,7 +7,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := python3-venv php8.2-cli php8.2-curl php8.2-mbstring php8.2-sqlite3 smarty4
 BROWSER := chromium chromium-driver
 
-.PHONY: setup system browser assets qemu demo test lint dist matrix bench screenshots clean
+.PHONY: setup system browser assets qemu demo test lint messages dist matrix bench screenshots clean
 
 setup: $(VENV)/.done
 
@@ -55,6 +55,9 @@ test: setup browser assets qemu lint
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy bridge drivers hooks
+
+messages: setup
+	$(RUN) -m tests.messages
 
 matrix: setup
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m matrix

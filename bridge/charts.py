@@ -8,12 +8,12 @@ from typing import Any
 
 from bridge.direct import Reads, sentence
 from bridge.errors import BadRequest, UpstreamError
-from bridge.model import PERIODS, Charts, Service
+from bridge.model import PERIODS, Charts, Sentence, Service
 from bridge.store import Store
 
 KEPT = {"hour": 30.0, "day": 60.0, "week": 300.0, "month": 600.0, "year": 1800.0}  # seconds one read serves everybody
-EMPTY = "There are no values for this time. They appear some minutes after the server has started."
-NOT_BUILT = "The server is not set up yet."
+EMPTY = Sentence("There are no values for this time. They appear some minutes after the server has started.")
+NOT_BUILT = Sentence("The server is not set up yet.")
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Chart:
 
 
 CHARTS = (
-    Chart("cpu", "CPU", "percent", (("cpu", "Used"),)),
-    Chart("memory", "Memory", "size", (("mem", "Used"), ("maxmem", "Available"))),
-    Chart("disk", "Disk I/O", "rate", (("diskread", "Read"), ("diskwrite", "Write"))),
-    Chart("network", "Network", "rate", (("netin", "In"), ("netout", "Out"))),
+    Chart("cpu", Sentence("CPU"), "percent", (("cpu", Sentence("Used")),)),
+    Chart("memory", Sentence("Memory"), "size", (("mem", Sentence("Used")), ("maxmem", Sentence("Available")))),
+    Chart("disk", Sentence("Disk I/O"), "rate", (("diskread", Sentence("Read")), ("diskwrite", Sentence("Write")))),
+    Chart("network", Sentence("Network"), "rate", (("netin", Sentence("In")), ("netout", Sentence("Out")))),
 )
 
 

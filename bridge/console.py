@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from bridge.config import Config
 from bridge.errors import Refused
-from bridge.model import Capability, Desired, Service
+from bridge.model import Capability, Desired, Sentence, Service
 from bridge.permissions import usable
 from bridge.store import Store
 
@@ -43,12 +43,12 @@ def reason(service: Service, store: Store, config: Config, has: frozenset[Capabi
     if why:
         return why
     if not config.web["public_url"]:
-        return "The console has no public address here: the operator has to set one up."
+        return Sentence("The console has no public address here: the operator has to set one up.")
     if not service.provisioned:
-        return "The server is being set up."
+        return Sentence("The server is being set up.")
     row = store.status_row(service.server, service.vm_id)
     if row and row["status"] == "stopped" and store.clock.now() - row["seen_at"] < FRESH:
-        return "Start the server first."
+        return Sentence("Start the server first.")
     return ""
 
 
@@ -73,7 +73,7 @@ def open_session(nonce: str, owner: str, store: Store, config: Config) -> Sessio
     service, actor = _taken("nonce", nonce, store)
     key = store.open_console(service.id, actor, owner, config.console["per_service"])
     if key is None:
-        raise Refused("Too many consoles of this server are open: close one first.", code="too_many_consoles")
+        raise Refused(Sentence("Too many consoles of this server are open: close one first."), code="too_many_consoles")
     return Session(key, service, actor)
 
 
@@ -92,7 +92,7 @@ def _taken(kind: str, key: str, store: Store) -> tuple[Service, str]:
     # in a transaction of its own: a refusal that follows must not give the key back
     found = store.take_console_key(_hashed(key), kind)
     if found is None:
-        raise Refused("This console link was used already or is too old. Click CONNECT again.", code="code_used")
+        raise Refused(Sentence("This console link was used already or is too old. Click CONNECT again."), code="code_used")
     service = store.service(found["service"])
     if service.desired is not Desired.ACTIVE:
         raise Refused(BARRED[service.desired], code="console_refused")

@@ -13,7 +13,7 @@ import structlog
 from bridge import schedules, services
 from bridge.config import Config
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused, VmbridgeError
-from bridge.model import POWER, Capability, Operation, Service
+from bridge.model import POWER, Capability, Operation, Sentence, Service
 from bridge.permissions import permitted, usable
 from bridge.recipes.machine import ref_of
 from bridge.services import Caller
@@ -23,7 +23,10 @@ from drivers.base import Driver
 log = structlog.get_logger()
 COSTLY = ("take_snapshot", "rollback", "take_backup", "restore", "reinstall", "reset_password")
 CONFIRM = "REINSTALL"
-WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+WEEK = {  # as the form names the day, as people do; 0 is Monday
+    "monday": Sentence("Monday"), "tuesday": Sentence("Tuesday"), "wednesday": Sentence("Wednesday"), "thursday": Sentence("Thursday"),
+    "friday": Sentence("Friday"), "saturday": Sentence("Saturday"), "sunday": Sentence("Sunday"),
+}
 LONGEST_NOTE = 200
 
 
@@ -38,11 +41,11 @@ class Ask:
     config: Config
     drivers: Mapping[str, Driver]
 
-    def text(self, name: str, longest: int = LONGEST_NOTE) -> str:
-        """A field as one printable line. Raises BadRequest naming it when it is too long."""
+    def text(self, name: str, label: str = "", longest: int = LONGEST_NOTE) -> str:
+        """A field as one printable line. Raises BadRequest naming it as the page does when it is too long."""
         value = " ".join("".join(c if c.isprintable() else " " for c in str(self.form.get(name) or "")).split())
         if len(value) > longest:
-            raise BadRequest(f"{name}: at most {longest} characters.", code="too_long")
+            raise BadRequest(Sentence("%(field)s: at most %(n)d characters.", field=label or name, n=longest), code="too_long")
         return value
 
 
@@ -56,8 +59,15 @@ def reason(service: Service, capability: Capability, drivers: Mapping[str, Drive
     allowed, has = config.plans[service.package.plan].allow, drivers[service.server].capabilities
     found = usable(service, capability, allowed, has, services.busy_words(current))
     if not found and not service.provisioned:
-        found = "The server is not set up yet."
+        found = Sentence("The server is not set up yet.")
     return found
+
+
+def full(have: int, quota: int) -> str:
+    """Why nothing more can be made; empty when there is room."""
+    if quota <= 0:
+        return Sentence("Not part of your plan.")
+    return Sentence("%(n)d of %(m)d in use: remove one first.", n=have, m=quota) if have >= quota else ""
 
 
 def act(capability: str, action: str, ask: Ask) -> str:
@@ -68,7 +78,7 @@ def act(capability: str, action: str, ask: Ask) -> str:
         return services.run(action, service.service_id, service.server, {}, ask.caller, ask.store, ask.config, ask.drivers).operation
     run = ACTIONS.get((capability, action))
     if run is None or not may_see(service, Capability(capability), ask.drivers, ask.config):
-        raise Forbidden("Access Denied", code="access_denied")
+        raise Forbidden(Sentence("Access Denied"), code="access_denied")
     kind, prepare = run
     if kind == "":  # changes nothing on the machine: allowed while it is busy
         prepare(ask)
@@ -95,7 +105,7 @@ def _not_too_often(kind: str, ask: Ask) -> None:
     times = ask.store.costly_since(ask.service.id, COSTLY, now - 3600)
     if len(times) >= limit:
         minutes = max(1, round((times[-limit] + 3600 - now) / 60))
-        raise Refused(f"That was often enough for this hour. Try again in {minutes} min.", code="too_often")
+        raise Refused(Sentence("That was often enough for this hour. Try again in %(n)d min.", n=minutes), code="too_often")
 
 
 Prepared = tuple[dict[str, Any], Callable[[str], Any] | None]
@@ -103,12 +113,12 @@ Prepared = tuple[dict[str, Any], Callable[[str], Any] | None]
 
 # -- snapshots ------------------------------------------------------------------------------------
 def take_snapshot(ask: Ask) -> Prepared:
-    have, quota = len(ask.store.snapshots_of(ask.service.id)), ask.service.package.snapshots
-    if have >= quota:
-        raise Refused(f"{have} of {quota} in use: remove one first.", code="quota_full")
+    why = full(len(ask.store.snapshots_of(ask.service.id)), ask.service.package.snapshots)
+    if why:
+        raise Refused(why, code="quota_full")
     stamp = datetime.fromtimestamp(ask.store.clock.now(), UTC).strftime("%Y%m%d-%H%M%S")
     name = f"snap-{stamp}-{secrets.token_hex(2)}"
-    description = ask.text("description")
+    description = ask.text("description", Sentence("Snapshot description"))
     ask.store.add_snapshot(ask.service.id, name, description, False)
     return {"name": name, "description": description}, None
 
@@ -116,16 +126,16 @@ def take_snapshot(ask: Ask) -> Prepared:
 def _snapshot(ask: Ask) -> Prepared:
     row = ask.store.snapshot_row(ask.service.id, ask.text("name"))
     if row is None or row["foreign_one"] or row["state"] != "ready":
-        raise NotFound("This snapshot is not there any more.", code="unknown_snapshot")
+        raise NotFound(Sentence("This snapshot is not there any more."), code="unknown_snapshot")
     return {"name": row["name"]}, None
 
 
 # -- backups --------------------------------------------------------------------------------------
 def take_backup(ask: Ask) -> Prepared:
-    have, quota = len(ask.store.backups_of(ask.service.id)), ask.service.package.backups
-    if have >= quota:
-        raise Refused(f"{have} of {quota} in use: remove one first.", code="quota_full")
-    note = ask.text("note")
+    why = full(len(ask.store.backups_of(ask.service.id)), ask.service.package.backups)
+    if why:
+        raise Refused(why, code="quota_full")
+    note = ask.text("note", Sentence("Backup notes"))
     return {"note": note}, lambda operation: ask.store.add_backup(ask.service.id, operation, note)
 
 
@@ -133,7 +143,7 @@ def _backup(ask: Ask) -> Prepared:
     key = str(ask.form.get("backup") or "")
     row = ask.store.backup_row(ask.service.id, int(key)) if key.isascii() and key.isdigit() and len(key) < 15 else None
     if row is None or row["foreign_one"] or row["state"] != "ready":
-        raise NotFound("This backup is not there any more.", code="unknown_backup")
+        raise NotFound(Sentence("This backup is not there any more."), code="unknown_backup")
     return {"backup": row["id"]}, None
 
 
@@ -141,13 +151,13 @@ def save_schedule(ask: Ask) -> None:
     """The grid of weekdays; a checked day needs a time."""
     zone = str(ask.form.get("time_zone") or "")
     if not schedules.is_zone(zone):
-        raise BadRequest(f"time_zone: {zone[:60]!r} is not a time zone such as Europe/Berlin or UTC.", code="bad_time_zone")
+        raise BadRequest(Sentence("Time zone: “%(zone)s” is not one, such as Europe/Berlin or UTC.", zone=zone[:60]), code="bad_time_zone")
     days: dict[str, str] = {}
-    for number, day in enumerate(WEEK):
+    for number, (day, title) in enumerate(WEEK.items()):
         if ask.form.get(f"on_{day}"):
             time = str(ask.form.get(f"time_{day}") or "")
             if not schedules.is_time(time):
-                raise BadRequest(f"{day.capitalize()}: {time[:20]!r} is not a time from 00:00 to 23:59.", code="bad_time")
+                raise BadRequest(Sentence("%(day)s: “%(time)s” is not a time from 00:00 to 23:59.", day=title, time=time[:20]), code="bad_time")
             days[str(number)] = time
     old = ask.store.schedule(ask.service.id)
     due = schedules.next_due(days, zone, ask.store.clock.now(), old["last_date"] if old else "")
@@ -159,9 +169,9 @@ def reinstall(ask: Ask) -> Prepared:
     template = str(ask.form.get("template") or "")
     choice = ask.service.package.templates or ask.config.plans[ask.service.package.plan].templates
     if template not in choice:
-        raise BadRequest(f"Operating system: {template[:60]!r} is not one of: {', '.join(choice)}.", code="bad_template")
+        raise BadRequest(Sentence("Operating system: “%(name)s” is not one of: %(choice)s.", name=template[:60], choice=", ".join(choice)), code="bad_template")
     if ask.form.get("confirm") != CONFIRM:
-        raise BadRequest(f"Confirmation: type {CONFIRM} in capital letters, exactly.", code="not_confirmed")
+        raise BadRequest(Sentence("Confirmation: type %(word)s in capital letters, exactly.", word=CONFIRM), code="not_confirmed")
     ask.store.change_template(ask.service.id, template)
     return {}, None
 

@@ -12,6 +12,7 @@ import structlog
 
 from bridge.clock import Clock
 from bridge.errors import NotOurs, Transient, Unreachable, UpstreamError
+from bridge.model import Sentence
 from bridge.store import Store
 from drivers.base import time_left
 
@@ -19,10 +20,10 @@ log = structlog.get_logger()
 SECONDS = 10.0
 PER_NODE, PER_PROCESS = 2, 8
 MOST_KEPT = 200
-DOWN = "The host does not answer just now. Your server itself may well be running. This page tries again by itself."
-CROWDED = "Many people look at this host just now. This page tries again by itself in a moment."
-NOT_READ = "This could not be read just now. This page tries again by itself."
-FOREIGN = "This could not be read. Our staff can tell more."
+DOWN = Sentence("The host does not answer just now. Your server itself may well be running. This page tries again by itself.")
+CROWDED = Sentence("Many people look at this host just now. This page tries again by itself in a moment.")
+NOT_READ = Sentence("This could not be read just now. This page tries again by itself.")
+FOREIGN = Sentence("This could not be read. Our staff can tell more.")
 Found = TypeVar("Found")
 
 

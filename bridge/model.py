@@ -7,6 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 
+class Sentence(str):
+    """A text that a customer may read: English wherever it is only text, with the template and the values it was made of, so that
+    a page can say it in another language. `tests/messages.py` finds every one."""
+
+    template: str
+    values: dict[str, Any]
+
+    def __new__(cls, template: str, **values: Any) -> Sentence:
+        made = super().__new__(cls, template % values if values else template)
+        made.template, made.values = template, values
+        return made
+
+
 class Desired(enum.StrEnum):
     """What WHMCS ordered."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.model import Capability, Desired, Service
+from bridge.model import Capability, Desired, Sentence, Service
 
 ALWAYS = frozenset({Capability.OVERVIEW, Capability.POWER})
 
@@ -22,11 +22,11 @@ def usable(
 ) -> str:
     """Empty when it may be done; else why not."""
     if capability not in has:
-        return "This server does not offer it."
+        return Sentence("This server does not offer it.")
     if not permitted(service, capability, allowed, has):
-        return "Not part of your plan."
+        return Sentence("Not part of your plan.")
     if service.desired is Desired.SUSPENDED:
-        return "The service is suspended."
+        return Sentence("The service is suspended.")
     if service.desired is Desired.TERMINATED:
-        return "The service has ended."
+        return Sentence("The service has ended.")
     return busy

@@ -12,7 +12,7 @@ from typing import Any
 from bridge import addresses, names, packages, passwords, upgrades
 from bridge.config import Config
 from bridge.errors import BadRequest, NotFound, Refused
-from bridge.model import BILLING, POWER, Capability, Desired, Machine, Operation, Package, Service, State
+from bridge.model import BILLING, POWER, Capability, Desired, Machine, Operation, Package, Sentence, Service, State
 from bridge.orders import networks_of
 from bridge.permissions import usable
 from bridge.store import Store
@@ -329,7 +329,7 @@ def _customer(verb: str, service: Service, caller: Caller, store: Store) -> Answ
     _free_for(service, store)
     row = store.status_row(service.server, service.vm_id)
     if verb == "reboot" and row and row["status"] == "stopped" and not service.pending:
-        raise Refused("The server is off: start it instead.", code="not_running")
+        raise Refused(CUSTOMERS_OWN["not_running"], code="not_running")
     return Answer(store.submit(service.id, verb, caller.actor))
 
 
@@ -346,25 +346,35 @@ def _repair(verb: str, service: Service, caller: Caller, store: Store) -> Answer
 def _free_for(service: Service, store: Store) -> None:
     """Raises Refused while the service is suspended, unfinished or busy."""
     if service.desired is Desired.SUSPENDED:
-        raise Refused("The service is suspended.", code="suspended")
+        raise Refused(Sentence("The service is suspended."), code="suspended")
     reason = busy_reason(service, store)
     if reason:
         raise Refused(reason, code="service_busy")
     if not service.provisioned:
-        raise Refused("The server is not set up yet.", code="not_ready")
+        raise Refused(Sentence("The server is not set up yet."), code="not_ready")
 
 
-CUSTOMERS_OWN = ("not_running", "no_reaction", "backup_gone", "restore_failed", "backup_failed", "no_template")  # told in full to customers
+CUSTOMERS_OWN = {  # failures that customers are told in full
+    "not_running": Sentence("The server is off: start it instead."),
+    "no_reaction": Sentence("The system inside did not react; a hard stop turns it off."),
+    "backup_gone": Sentence("This backup is not on the storage any more."),
+    "restore_failed": Sentence("The restore did not work; it can be tried again, or the server reinstalled."),
+    "backup_failed": Sentence("The backup could not be made."),
+    "no_template": Sentence("This system is not available where your server is."),
+}
 WORDS = {
-    "create": "The server is being set up", "suspend": "The server is being suspended",
-    "unsuspend": "The server is being switched on again", "terminate": "The server is being removed",
-    "start": "The server is starting", "stop": "The server is stopping", "reboot": "The server is restarting",
-    "hard_stop": "The server is being switched off", "converge": "The configuration is being checked",
-    "change_package": "The package is being changed", "change_password": "The password is being changed",
-    "redeploy": "The server is being set up anew", "take_snapshot": "A snapshot is being taken", "rollback": "The server goes back to a snapshot",
-    "delete_snapshot": "A snapshot is being removed", "take_backup": "A backup is being made", "scheduled_backup": "The scheduled backup is running",
-    "delete_backup": "A backup is being removed", "restore": "A backup is being restored", "reinstall": "The server is being reinstalled",
-    "reset_password": "A new password is being set", "clean_up": "What the server left is being removed",
+    "create": Sentence("The server is being set up"), "suspend": Sentence("The server is being suspended"),
+    "unsuspend": Sentence("The server is being switched on again"), "terminate": Sentence("The server is being removed"),
+    "start": Sentence("The server is starting"), "stop": Sentence("The server is stopping"), "reboot": Sentence("The server is restarting"),
+    "hard_stop": Sentence("The server is being switched off"), "converge": Sentence("The configuration is being checked"),
+    "change_package": Sentence("The package is being changed"), "change_password": Sentence("The password is being changed"),
+    "redeploy": Sentence("The server is being set up anew"), "take_snapshot": Sentence("A snapshot is being taken"),
+    "rollback": Sentence("The server goes back to a snapshot"),
+    "delete_snapshot": Sentence("A snapshot is being removed"), "take_backup": Sentence("A backup is being made"),
+    "scheduled_backup": Sentence("The scheduled backup is running"),
+    "delete_backup": Sentence("A backup is being removed"), "restore": Sentence("A backup is being restored"),
+    "reinstall": Sentence("The server is being reinstalled"),
+    "reset_password": Sentence("A new password is being set"), "clean_up": Sentence("What the server left is being removed"),
 }
 
 
@@ -374,7 +384,7 @@ def busy_reason(service: Service, store: Store) -> str:
 
 def busy_words(current: Operation | None) -> str:
     """Why nothing else can be done while this runs; empty when nothing does."""
-    return f"{WORDS.get(current.kind, current.kind)}; try again when this is done." if current else ""
+    return Sentence("%(what)s; try again when this is done.", what=WORDS.get(current.kind, current.kind)) if current else ""
 
 
 def adopt(

@@ -12,16 +12,19 @@ from typing import Any
 from bridge import addresses, orders, packages
 from bridge.config import Config
 from bridge.errors import Refused
-from bridge.model import Difference, Package, Service
+from bridge.model import Difference, Package, Sentence, Service
 from bridge.store import Store
 from drivers.base import Driver
 
 LABELS = {
-    "cores": "CPU cores", "ram_mib": "Memory", "disk_gib": "System disk", "additional_disk_gib": "Additional disk",
-    "rate_mbit": "Network", "extra_ipv4": "Extra IPv4 addresses", "extra_ipv6": "Extra IPv6 addresses", "mac": "MAC address",
-    "bridge": "Bridge", "vlan": "VLAN", "address": "Address set-up", "name": "Name", "onboot": "Start with the host",
-    **{f"{d}_{w}": f"{n} {t}" for d, n in (("disk", "System disk"), ("additional_disk", "Additional disk")) for w, t in (
-        ("read_mib_s", "read limit"), ("write_mib_s", "write limit"), ("read_iops", "read IOPS"), ("write_iops", "write IOPS"))},
+    "cores": Sentence("CPU cores"), "ram_mib": Sentence("RAM"), "disk_gib": Sentence("System disk"), "additional_disk_gib": Sentence("Additional disk"),
+    "rate_mbit": Sentence("Network"), "extra_ipv4": Sentence("Extra IPv4 addresses"), "extra_ipv6": Sentence("Extra IPv6 addresses"),
+    "mac": Sentence("MAC address"), "bridge": Sentence("Bridge"), "vlan": Sentence("VLAN"), "address": Sentence("Address set-up"),
+    "name": Sentence("Name"), "onboot": Sentence("Start with the host"),
+    "disk_read_mib_s": Sentence("System disk read limit"), "disk_write_mib_s": Sentence("System disk write limit"),
+    "disk_read_iops": Sentence("System disk read IOPS"), "disk_write_iops": Sentence("System disk write IOPS"),
+    "additional_disk_read_mib_s": Sentence("Additional disk read limit"), "additional_disk_write_mib_s": Sentence("Additional disk write limit"),
+    "additional_disk_read_iops": Sentence("Additional disk read IOPS"), "additional_disk_write_iops": Sentence("Additional disk write IOPS"),
 }
 UNITS = {"ram_mib": "MiB", "disk_gib": "GiB", "additional_disk_gib": "GiB", "rate_mbit": "Mbit/s"}
 

@@ -20,7 +20,8 @@ from tests.system import ROOT, System
 QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars")
 LOOKS = {"light": {"width": 1100}, "dark": {"width": 1100, "dark": True}, "phone": {"width": 360}, "phone-dark": {"width": 360, "dark": True},
-         "six": {"width": 1100, "query": "&theme=six"}}
+         "six": {"width": 1100, "query": "&theme=six"}, "pseudo": {"width": 1100, "query": "&language=pseudo"},
+         "pseudo-rtl": {"width": 360, "query": "&language=pseudo-rtl"}}
 PAGES = ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password")
 
 

@@ -33,6 +33,7 @@ secret_key = "{key}"
 listen = "127.0.0.1:{web}"
 workers = 2
 threads = 8
+costly_per_hour = 60
 public_url = "{public}"
 [console]
 listen = "127.0.0.1:{console}"

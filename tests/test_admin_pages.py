@@ -204,7 +204,7 @@ def test_the_tab_shows_the_package_beside_the_machine(wide: World, staff: Staff)
     wide.store.save_seen(service.id, {**seen, "memory": "1024"}, ("cores",))
     text = staff.tab().partition("</style>")[2]
     rows = re.findall(r"<tr.*?</tr>", text, re.S)
-    memory = next(r for r in rows if "Memory" in r)
+    memory = next(r for r in rows if "RAM" in r)
     assert "vmb-differs" in memory and "2048 MiB" in memory and "1024 MiB" in memory
     assert text.count("vmb-differs") == 1 and "waits for a restart" in next(r for r in rows if "CPU cores" in r)
     assert "<form" not in text and "<button" not in text and "<input" not in text

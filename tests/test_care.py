@@ -283,8 +283,8 @@ def test_a_suspended_service_makes_no_backups(born: World) -> None:
 
 
 @pytest.mark.parametrize(("form", "words"), [
-    ({"time_zone": "Mars/Base"}, "time_zone"), ({"time_zone": "UTC", "on_monday": "1", "time_monday": "25:00"}, "Monday"),
-    ({"time_zone": "UTC", "on_friday": "1"}, "Friday"), ({"time_zone": "../../etc/passwd"}, "time_zone"),
+    ({"time_zone": "Mars/Base"}, "Time zone"), ({"time_zone": "UTC", "on_monday": "1", "time_monday": "25:00"}, "Monday"),
+    ({"time_zone": "UTC", "on_friday": "1"}, "Friday"), ({"time_zone": "../../etc/passwd"}, "Time zone"),
 ])
 def test_a_wrong_schedule_names_the_field_and_keeps_the_old_one(born: World, form: dict[str, str], words: str) -> None:
     schedule(born, "UTC", monday="02:30")

@@ -162,6 +162,7 @@
     if (drawing) { cards.forEach(function (card) { card.querySelector("details").open = false; keys(card); }); }
     else { cards.forEach(function (card) { var p = card.querySelector("[data-plot]"); if (p) { p.remove(); } card.querySelector("details").open = true; }); }
     if (window.matchMedia) { matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw); }
+    new MutationObserver(redraw).observe(frame, {attributes: true, attributeFilter: ["data-shade"]});
     new MutationObserver(redraw).observe(document.documentElement, {attributes: true, attributeFilter: ["class", "data-theme", "data-bs-theme", "style"]});
     load();
   }

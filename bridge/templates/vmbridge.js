@@ -1,70 +1,143 @@
 (function () {
   // Live values: by status token at the public path when there is one, else through WHMCS. Only while visible.
-  var root = document.currentScript.closest("[data-vmbridge]"), data = root.dataset, words = JSON.parse(data.words);
-  var url = data.url, token = data.token, etag = "", last = null, timer = null, asOf = 0, dirty = false, open = root.querySelector("[data-operation]");
-  var here = url + (data.here === "overview" ? "" : "&vmbridge=" + data.here);
+  var script = document.currentScript, root = script.closest("[data-vmbridge]"), data = root.dataset, words = JSON.parse(data.words);
+  var url = data.url, token = data.token, etag = "", timer = null, asOf = +data.asOf, fetching = false, composing = false;
+  var skew = +data.now - Date.now() / 1000; // the customer's clock may be wrong
+  function now() { return Date.now() / 1000 + skew; }
+  function here() { return url + (data.here === "overview" ? "" : "&vmbridge=" + data.here); }
+  function busy() { return !!root.querySelector("[data-operation].vmb-busy"); }
   function field(name) { return root.querySelector('[data-field="' + name + '"]'); }
-  function set(name, text) { var f = field(name); if (f) { f.textContent = text; } }
-  function fill(text, value) { return text.replace("%(time)s", value); }
-  function size(n) { var u = ["B", "KiB", "MiB", "GiB", "TiB"], i = 0; while (n >= 1024 && i < 4) { n /= 1024; i++; } return n.toFixed(i > 1 ? 1 : 0) + " " + u[i]; }
-  function span(s) { var out = []; [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]].forEach(function (p) { var c = Math.floor(s / p[1]); s -= c * p[1]; if (c) { out.push(c + " " + p[0]); } }); return out.slice(0, 2).join(" ") || "0 s"; }
+  function set(name, text) { var f = field(name); if (f && f.textContent !== text) { f.textContent = text; } }
+  function fill(text, name, value) { return text.replace("%(" + name + ")s", value).replace("%(" + name + ")d", value); }
+  function number(n, digits) { return n.toFixed(digits).replace(".", words.point); }
+  function size(n) { var i = 0; while (n >= 1024 && i < words.sizes.length - 1) { n /= 1024; i++; } return fill(words.sizes[i], "n", number(n, i > 1 ? 1 : 0)); }
+  function span(s) {
+    var out = [];
+    words.spans.forEach(function (p) { var c = Math.floor(s / p[1]); s -= c * p[1]; if (c) { out.push(fill(p[0], "n", c)); } });
+    return out.slice(0, 2).join(" ") || fill(words.spans[words.spans.length - 1][0], "n", 0);
+  }
   function meter(name, percent) { var m = root.querySelector('[data-meter="' + name + '"]'); if (m) { m.style.width = Math.min(100, percent) + "%"; m.className = percent >= 95 ? "vmb-full" : percent >= 80 ? "vmb-high" : ""; } }
   function two(n) { return (n < 10 ? "0" : "") + n; }
-  // A page is drawn anew when its buttons may be wrong: but not while somebody is writing on it or asked something.
-  function renew() { if (!dirty && !root.querySelector("dialog[open]")) { location.replace(here); } }
+
+  // The page made true again in place: nothing jumps, and what somebody writes, has opened or stands on stays as it is.
+  function renew() {
+    if (fetching || composing || root.querySelector('dialog[open], [data-keep="question"]')) { return; }
+    fetching = true;
+    fetch(here(), {credentials: "same-origin"}).then(function (r) { return r.text(); }).then(function (text) {
+      var fresh = new DOMParser().parseFromString(text, "text/html").querySelector('[data-vmbridge][data-service="' + data.service + '"]');
+      fetching = false;
+      if (root.querySelector("dialog[open]")) { return; }
+      if (!fresh) { if (!written()) { location.replace(here()); } return; } // signed out, or the bridge is down
+      // a page with a script of its own begins anew, unless it keeps itself
+      if (fresh.querySelector(".vmb-content script") && !root.querySelector(".vmb-content [data-keep]")) { location.replace(here()); return; }
+      morph(root, fresh);
+      token = data.token; asOf = +data.asOf; etag = "";
+      later(busy());
+    }).catch(function () { fetching = false; });
+  }
+  function written() {
+    return data.written || Array.prototype.some.call(root.querySelectorAll(".vmb-content input:not([type=hidden]), .vmb-content select"), function (f) {
+      return f.type === "checkbox" ? f.checked !== f.defaultChecked : f.tagName === "SELECT" ? false : f.value !== f.defaultValue;
+    });
+  }
+  function editable(e) { return (e.tagName === "INPUT" && e.type !== "hidden") || e.tagName === "OPTION"; }
+  function morph(old, fresh) {
+    var skip = editable(old) ? ["value", "checked", "selected"] : old.tagName === "DETAILS" ? ["open"] : old === root ? ["data-written", "data-shade", "style"] : [];
+    Array.from(old.attributes).forEach(function (a) { if (!fresh.hasAttribute(a.name) && skip.indexOf(a.name) < 0) { old.removeAttribute(a.name); } });
+    Array.from(fresh.attributes).forEach(function (a) { if (old.getAttribute(a.name) !== a.value && skip.indexOf(a.name) < 0) { old.setAttribute(a.name, a.value); } });
+    var have = Array.from(old.childNodes), want = Array.from(fresh.childNodes);
+    want.forEach(function (w, i) {
+      var h = have[i];
+      if (!h) { old.appendChild(document.importNode(w, true)); return; }
+      if (h.nodeType !== w.nodeType || h.nodeName !== w.nodeName) { old.replaceChild(document.importNode(w, true), h); return; }
+      if (h.nodeType === 3) { if (h.data !== w.data) { h.data = w.data; } return; }
+      if (h.nodeType !== 1 || h === script || h.tagName === "STYLE" || (h.hasAttribute("data-keep") && w.hasAttribute("data-keep"))) { return; }
+      morph(h, w);
+    });
+    have.slice(want.length).forEach(function (h) { old.removeChild(h); });
+  }
+
   function show(v) {
-    var key = v.status + "/" + v.desired + "/" + (v.operation ? v.operation.id + v.operation.step + v.operation.state + v.operation.failing : "");
-    var stale = last === null && (v.status !== data.status || (!v.operation && open && open.classList.contains("vmb-busy"))); // before the first look
-    if (stale || (last !== null && key !== last)) { renew(); }
-    last = key;
-    field("state").className = "vmb-state vmb-" + v.status;
+    var op = v.operation, key = [v.status, v.desired, !!v.trouble, op ? [op.id, op.step, op.state, op.failing].join(".") : ""].join("/");
+    if (key !== data.key) { renew(); }
+    var state = field("state"), look = "vmb-state vmb-" + v.status;
+    if (state.className !== look) { state.className = look; }
     set("word", words[v.status] || v.status);
-    set("uptime", v.uptime ? fill(words.up, span(v.uptime)) : "");
-    if (v.cpu !== undefined) { set("cpu", v.cpu); meter("cpu", v.cpu); }
+    set("uptime", v.uptime ? fill(words.up, "time", span(v.uptime)) : "");
+    if (v.cpu !== undefined) { set("cpu", number(v.cpu, 1)); meter("cpu", v.cpu); }
     if (v.maxmem) { set("mem", size(v.mem)); meter("mem", 100 * v.mem / v.maxmem); }
-    if (v.disk_rate !== undefined) { set("diskrate", (v.disk_rate / 1e6).toFixed(1) + " MB/s"); }
-    field("maintenance").textContent = v.maintenance; field("maintenance").parentNode.hidden = !v.maintenance;
+    if (v.disk_rate !== undefined) { set("diskrate", fill(words.rate, "n", number(v.disk_rate / 1e6, 1))); }
+    set("maintenance", v.maintenance); field("maintenance").parentNode.hidden = !v.maintenance;
     asOf = v.as_of || 0;
   }
-  function later(busy) { clearTimeout(timer); timer = setTimeout(poll, (busy ? 2000 : 7000) * (0.9 + 0.2 * Math.random())); }
+  function later(soon) { clearTimeout(timer); timer = setTimeout(poll, (soon ? 2000 : 7000) * (0.9 + 0.2 * Math.random())); }
   function viaShim() { return fetch(url + "&vmbridge=status", {credentials: "same-origin", headers: etag ? {"If-None-Match": etag} : {}}); }
   function ask() {
     if (!data.public || !token) { return viaShim(); }
     var h = {Authorization: "Bearer " + token}; if (etag) { h["If-None-Match"] = etag; }
     return fetch(data.public + "/status/v1/services/" + data.service, {headers: h, credentials: "omit"}).then(function (r) {
-      if (r.status !== 401) { return r; }
+      if (r.status !== 401 && r.status !== 403) { return r; }
       token = ""; etag = ""; return viaShim();
     });
   }
   function poll() {
     if (document.hidden) { later(false); return; }
     ask().then(function (r) {
-      if (r.status === 304) { later(!!open); return null; }
+      if (r.status === 304) { later(busy()); return null; }
       if (!r.ok) { throw new Error(r.status); }
       etag = r.headers.get("ETag") || "";
       return r.json().then(function (v) { if (v.token) { token = v.token; } show(v); later(!!v.operation); });
     }).catch(function () { later(false); });
   }
-  setInterval(function () {
-    var now = Date.now() / 1000;
-    if (asOf) { set("age", fill(words.ago, span(Math.max(0, now - asOf)))); }
+  function tick() {
+    if (asOf) { set("age", fill(words.ago, "time", span(Math.max(0, Math.floor(now() - asOf))))); }
     root.querySelectorAll("[data-countdown]").forEach(function (c) {
-      var s = Math.max(0, Math.floor(c.dataset.countdown - now)), d = Math.floor(s / 86400);
-      c.textContent = fill(words.days, d).replace("%(n)d", d) + " " + two(Math.floor(s % 86400 / 3600)) + ":" + two(Math.floor(s % 3600 / 60)) + ":" + two(s % 60);
+      var s = Math.max(0, Math.floor(c.dataset.countdown - now())), d = Math.floor(s / 86400);
+      c.textContent = fill(d === 1 ? words.day : words.days, "n", d) + " " + two(Math.floor(s % 86400 / 3600)) + ":" + two(Math.floor(s % 3600 / 60)) + ":" + two(s % 60);
     });
-  }, 1000);
+  }
+  setInterval(tick, 1000);
   document.addEventListener("visibilitychange", function () { if (!document.hidden) { later(true); } });
-  root.addEventListener("input", function (e) { if (!e.target.closest("[data-quiet]")) { dirty = true; } });
-  root.querySelectorAll("[data-copy]").forEach(function (b) { b.addEventListener("click", function () { navigator.clipboard.writeText(b.dataset.copy).then(function () { var text = b.innerHTML; b.textContent = words.copied; setTimeout(function () { b.innerHTML = text; }, 1500); }); }); });
+  window.addEventListener("pageshow", function (e) { if (e.persisted) { root.querySelectorAll("[name=confirmed]").forEach(function (i) { i.remove(); }); renew(); } });
+  root.addEventListener("compositionstart", function () { composing = true; });
+  root.addEventListener("compositionend", function () { composing = false; });
+
+  // Light or dark as the page around is, whatever the system wishes and however the theme switches.
+  function shade() {
+    var at = root.parentElement, m = null;
+    root.style.colorScheme = "";
+    while (at && !m) { m = getComputedStyle(at).backgroundColor.match(/[\d.]+/g); if (m && m.length > 3 && +m[3] < 0.5) { m = null; } at = at.parentElement; }
+    data.shade = m && 0.299 * m[0] + 0.587 * m[1] + 0.114 * m[2] < 128 ? "dark" : "light";
+    if (m) { root.style.colorScheme = data.shade; }
+  }
+  shade();
+  window.addEventListener("load", shade);
+  if (window.matchMedia) { window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", shade); }
+  [document.documentElement, document.body].forEach(function (e) { new MutationObserver(shade).observe(e, {attributes: true, attributeFilter: ["class", "style", "data-theme", "data-bs-theme"]}); });
+
   // A dimmed button does nothing; a costly one asks first, and says what will be lost.
   root.addEventListener("click", function (e) {
-    var b = e.target.closest("[aria-disabled=true]");
+    var b = e.target.closest("[aria-disabled=true]"), copy = e.target.closest("[data-copy]");
     if (b) { e.preventDefault(); e.stopPropagation(); b.focus(); return; }
+    if (copy && navigator.clipboard) { navigator.clipboard.writeText(copy.dataset.copy).then(function () { copied(copy); }); }
   }, true);
+  function copied(button) {
+    if (button.dataset.was) { return; }
+    button.dataset.was = button.innerHTML; button.style.minWidth = button.offsetWidth + "px"; button.textContent = words.copied;
+    setTimeout(function () { button.innerHTML = button.dataset.was; delete button.dataset.was; }, 1500);
+  }
+  root.addEventListener("keydown", function (e) {
+    var menu = e.target.closest(".vmb-more[open]");
+    if (e.key !== "Escape") { return; }
+    if (menu && !e.target.closest("dialog")) { menu.open = false; menu.querySelector("summary").focus(); }
+    if (e.target.getAttribute("aria-disabled") === "true") { e.target.blur(); }
+  });
+  document.addEventListener("click", function (e) { root.querySelectorAll(".vmb-more[open]").forEach(function (m) { if (!m.contains(e.target) && !e.target.closest("dialog")) { m.open = false; } }); });
   root.addEventListener("submit", function (e) {
     var f = e.target, b = f.querySelector("button[type=submit]");
     if (b && b.getAttribute("aria-disabled") === "true") { e.preventDefault(); return; }
-    if (b && b.dataset.confirm && !f.elements.confirmed) { e.preventDefault(); confirmThen(f, b); return; }
+    if (b && b.dataset.confirm && !f.elements.confirmed && window.HTMLDialogElement) { e.preventDefault(); confirmThen(f, b); return; }
+    if (f.dataset.done) { try { sessionStorage.setItem("vmbridge", JSON.stringify([data.service, data.here, f.dataset.done])); } catch (x) { /* then it stays unsaid */ } }
     if (b && !f.target) { setTimeout(function () { b.setAttribute("aria-disabled", "true"); }, 0); }
   });
   function confirmThen(form, button) {
@@ -74,8 +147,26 @@
     go.textContent = button.textContent.trim(); no.textContent = words.cancel;
     go.addEventListener("click", function () { var i = document.createElement("input"); i.type = "hidden"; i.name = "confirmed"; i.value = "1"; form.appendChild(i); box.close(); form.requestSubmit(button); });
     no.addEventListener("click", function () { box.close(); });
-    box.addEventListener("close", function () { box.remove(); button.focus(); });
+    box.addEventListener("close", function () { box.remove(); button.focus(); later(true); });
     box.appendChild(p); box.appendChild(no); box.appendChild(go); root.appendChild(box); box.showModal(); no.focus();
   }
-  later(!!open);
+
+  // The answer to a form is a page to look at: reloading it sends nothing again.
+  var said = root.querySelector('[data-keep="said"]');
+  if (data.written && history.replaceState) { history.replaceState(null, "", here()); }
+  if (said.firstElementChild) { said.scrollIntoView({block: "nearest"}); }
+  try {
+    var done = JSON.parse(sessionStorage.getItem("vmbridge") || "null"), line;
+    sessionStorage.removeItem("vmbridge");
+    if (done && done[0] === data.service && done[1] === data.here && !said.firstElementChild) {
+      line = document.createElement("p"); line.className = "vmb-done"; line.setAttribute("role", "status"); said.appendChild(line);
+      line.textContent = done[2]; setTimeout(function () { line.remove(); }, 6000);
+    }
+  } catch (x) { /* no storage: nothing to say */ }
+  var nav = root.querySelector(".vmb-nav"), at = nav.querySelector(".vmb-here"), box, item;
+  if (at && nav.scrollWidth > nav.clientWidth) { // the one row of a phone shows where we are
+    box = nav.getBoundingClientRect(); item = at.getBoundingClientRect(); nav.scrollLeft += item.left - box.left - (box.width - item.width) / 2;
+  }
+  tick();
+  later(busy());
 })();

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, g, jsonify
 from bridge import services, upgrades
 from bridge.errors import BadRequest
 from bridge.services import Caller
+from bridge.web import language
 from bridge.web.auth import body, context, signed
 
 routes = Blueprint("actions", __name__)
@@ -47,6 +48,9 @@ def params(sent: dict[str, Any]) -> dict[str, Any]:
 def act(service_id: int, verb: str) -> tuple[Response, int]:
     sent, at = body(), context()
     values = params(sent)
+    who, details = caller(sent), values.get("clientsdetails")
+    if who.client and isinstance(details, dict):
+        language.choose(str(details.get("language", "")))
     if str(values.get("serviceid", service_id)) != str(service_id):
         raise BadRequest("serviceid: is not the service of the address.", code="wrong_service")
     server = str(sent.get("server") or values.get("serveraccesshash") or "")
@@ -55,7 +59,7 @@ def act(service_id: int, verb: str) -> tuple[Response, int]:
         server = plan.server if plan else ""
     if verb == "preview":
         return _preview(service_id, values)
-    answer = services.run(verb, service_id, server, values, caller(sent), at.store, at.config, at.drivers)
+    answer = services.run(verb, service_id, server, values, who, at.store, at.config, at.drivers)
     reply = {
         "result": "success", "operation": answer.operation or None, "properties": answer.properties,
         "hold_welcome_mail": answer.hold_welcome_mail,

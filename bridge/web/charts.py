@@ -10,7 +10,7 @@ from flask import Blueprint, Response, current_app, jsonify, request
 from bridge import assets, charts
 from bridge.direct import NOT_READ, Reads
 from bridge.errors import Forbidden
-from bridge.model import PERIODS, Capability, Service
+from bridge.model import PERIODS, Capability, Sentence, Service
 from bridge.permissions import usable
 from bridge.recipes.machine import ref_of
 from bridge.web import language
@@ -19,8 +19,11 @@ from bridge.web.auth import context, service_for, signed
 from bridge.web.pages import page, zone_of
 
 routes = Blueprint("charts", __name__)
-TITLES = {"hour": "Hour", "day": "Day", "week": "Week", "month": "Month", "year": "Year"}
-SPANS = {"hour": "Last 60 minutes", "day": "Last 24 hours", "week": "Last 7 days", "month": "Last 30 days", "year": "Last 12 months"}
+TITLES = {"hour": Sentence("Hour"), "day": Sentence("Day"), "week": Sentence("Week"), "month": Sentence("Month"), "year": Sentence("Year")}
+SPANS = {"hour": Sentence("Last 60 minutes"), "day": Sentence("Last 24 hours"), "week": Sentence("Last 7 days"),
+         "month": Sentence("Last 30 days"), "year": Sentence("Last 12 months")}
+
+LEGEND = (Sentence("no value"), Sentence("Lowest"), Sentence("Average"), Sentence("Highest"))
 
 
 def refusal(service: Service) -> str:
@@ -44,7 +47,7 @@ def show(service: Service) -> dict[str, Any]:
     period = asked if asked in PERIODS else "hour"
     why = refusal(service)
     view = found(service, period) if asked in PERIODS and not why else None
-    words = {**{k: language.translate(k) for k in ("no value", "Lowest", "Average", "Highest")}, "failed": language.translate(NOT_READ)}
+    words = {**{str(k): language.translate(k) for k in LEGEND}, "failed": language.translate(NOT_READ)}
     cards = [replace(c, title=language.translate(c.title), lines=tuple((w, language.translate(label)) for w, label in c.lines)) for c in charts.CHARTS
              if not (view and view["series"]) or any(w in view["series"] for w, _ in c.lines)]
     return {

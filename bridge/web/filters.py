@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-from bridge.model import Network
+from bridge.model import Network, Sentence
 from bridge.web import language
 
 
@@ -20,36 +20,45 @@ def inert(value: Any) -> Any:
     return value
 
 
+SIZES = (Sentence("%(n)s B"), Sentence("%(n)s KiB"), Sentence("%(n)s MiB"), Sentence("%(n)s GiB"), Sentence("%(n)s TiB"))
+SPANS = ((Sentence("%(n)s d"), 86400), (Sentence("%(n)s h"), 3600), (Sentence("%(n)s min"), 60), (Sentence("%(n)s s"), 1))
+RATE = Sentence("%(n)s MB/s")
+
+
+def number(value: float, digits: int = 0) -> str:
+    """With the decimal separator of the client's language."""
+    return f"{value:.{digits}f}".replace(".", language.point())
+
+
 def size(value: float) -> str:
     """Bytes -> `2.0 GiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit in ("B", "KiB") else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
+    unit = 0
+    while value >= 1024 and unit < len(SIZES) - 1:
+        value, unit = value / 1024, unit + 1
+    return language.translate(SIZES[unit], n=number(value, 1 if unit > 1 else 0))
 
 
 def span(seconds: float) -> str:
     """Seconds -> `12 d 4 h`, the two largest units."""
     rest, parts = int(seconds), []
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+    for unit, length in SPANS:
         count, rest = divmod(rest, length)
         if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
+            parts.append(language.translate(unit, n=count))
+    return " ".join(parts[:2]) or language.translate(SPANS[-1][0], n=0)
 
 
 def ago(seconds: float) -> str:
     """Seconds -> `2 min ago`, one unit."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{int(seconds // length)} {unit} ago"
-    return f"{int(seconds)} s ago" if seconds >= 5 else "just now"
+    if seconds < 5:
+        return language.translate("just now")
+    unit, length = next(u for u in SPANS if seconds >= u[1])
+    return language.translate("%(time)s ago", time=language.translate(unit, n=int(seconds // length)))
 
 
 def took(seconds: float) -> str:
     """Seconds -> `0.4 s` for what is short, else as `span`."""
-    return f"{seconds:.1f} s" if seconds < 60 else span(seconds)
+    return language.translate(SPANS[-1][0], n=number(seconds, 1)) if seconds < 60 else span(seconds)
 
 
 def moment(epoch: float | None) -> str:
@@ -58,19 +67,19 @@ def moment(epoch: float | None) -> str:
 
 def when(epoch: float | None, zone: str) -> str:
     """A moment in the customer's time zone, `2026-11-25 02:30`."""
-    return datetime.fromtimestamp(epoch, ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M") if epoch else ""
+    return datetime.fromtimestamp(epoch, ZoneInfo(zone)).strftime(language.translate("%Y-%m-%d %H:%M")) if epoch else ""
 
 
 def countdown(seconds: float) -> str:
     """`0 days 23:59:54`"""
     rest = max(0, int(seconds))
-    days = language.translate("%(n)d days") % {"n": rest // 86400}
+    days = language.translate("%(n)d day" if rest // 86400 == 1 else "%(n)d days", n=rest // 86400)
     return f"{days} {rest % 86400 // 3600:02}:{rest % 3600 // 60:02}:{rest % 60:02}"
 
 
 def rate(value: float) -> str:
     """Bytes per second -> `1.3 MB/s`."""
-    return f"{value / 1e6:.1f} MB/s"
+    return language.translate(RATE, n=number(value / 1e6, 1))
 
 
 def mask(network: Network) -> str:
@@ -82,4 +91,4 @@ def translated(text: str) -> str:
     return language.translate(text)
 
 
-FILTERS = (size, span, ago, took, moment, when, countdown, rate, mask, translated)
+FILTERS = (number, size, span, ago, took, moment, when, countdown, rate, mask, translated)

@@ -9,28 +9,45 @@ from typing import Any
 from flask import render_template, request
 
 from bridge import customer, recipes, services, status
-from bridge.model import POWER, Capability, Desired, Operation, Service
+from bridge.model import POWER, Capability, Desired, Operation, Sentence, Service
 from bridge.upgrades import LABELS
-from bridge.web import language
+from bridge.web import filters, language
 from bridge.web.auth import context, guard
 
-SENTENCES = {"failed": "This did not work. Our staff has been told.", "waiting_for_staff": "A member of our staff has to act first.",
-             "cancelled": "This was cancelled.", "superseded": "A newer order took its place."}
+SENTENCES = {"failed": Sentence("This did not work. Our staff has been told."), "waiting_for_staff": Sentence("A member of our staff has to act first."),
+             "cancelled": Sentence("This was cancelled."), "superseded": Sentence("A newer order took its place.")}
 MENU = {  # name -> (title, icon, how the button on top says it)
-    "overview": ("Overview", "fas fa-server", "Overview"), "charts": ("Charts", "fas fa-chart-area", "Charts"),
-    "console": ("noVNC", "fas fa-desktop", "noVNC"), "reinstall": ("Reinstall", "fas fa-sync", "Reinstall"),
-    "snapshots": ("Snapshots", "fas fa-camera", "Snapshots"), "backups": ("Backups", "fas fa-archive", "Backups"),
-    "reset_password": ("Reset password", "fas fa-key", "Reset password"), "rdns": ("Reverse DNS", "fas fa-globe", "revDNS"),
-    "iso": ("ISO", "fas fa-compact-disc", "ISO"), "firewall": ("Firewall", "fas fa-shield-alt", "Firewall"),
+    "overview": (Sentence("Overview"), "fas fa-server", Sentence("Overview")), "charts": (Sentence("Charts"), "fas fa-chart-area", Sentence("Charts")),
+    "console": (Sentence("noVNC"), "fas fa-desktop", Sentence("noVNC")), "reinstall": (Sentence("Reinstall"), "fas fa-sync", Sentence("Reinstall")),
+    "snapshots": (Sentence("Snapshots"), "fas fa-camera", Sentence("Snapshots")), "backups": (Sentence("Backups"), "fas fa-archive", Sentence("Backups")),
+    "reset_password": (Sentence("Reset password"), "fas fa-key", Sentence("Reset password")),
+    "rdns": (Sentence("Reverse DNS"), "fas fa-globe", Sentence("revDNS")),
+    "iso": (Sentence("ISO"), "fas fa-compact-disc", Sentence("ISO")), "firewall": (Sentence("Firewall"), "fas fa-shield-alt", Sentence("Firewall")),
+}
+QUESTIONS = {  # what is asked before it is done, and the button that says yes
+    ("power", "start"): (Sentence("Starts your server."), Sentence("Start")),
+    ("power", "stop"): (Sentence("Stops your server: the system inside is asked to shut down."), Sentence("Stop")),
+    ("power", "reboot"): (Sentence("Restarts your server: the system inside is asked to shut down first."), Sentence("Restart")),
+    ("power", "hard_stop"): (Sentence("Turns your server off like pulling the plug: unsaved data is lost."), Sentence("Hard stop")),
+    ("snapshots", "rollback"): (Sentence(
+        "Goes back to snapshot %(name)s: the server stops, and everything since then is lost. This cannot be undone."), Sentence("Rollback")),
+    ("snapshots", "delete"): (Sentence("Removes snapshot %(name)s. This cannot be undone."), Sentence("Remove")),
+    ("backups", "restore"): (Sentence(
+        "Restores the backup of %(name)s: the server stops, everything since then and all snapshots are lost. This cannot be undone."), Sentence("Restore")),
+    ("backups", "delete"): (Sentence("Removes the backup of %(name)s. This cannot be undone."), Sentence("Remove")),
 }
 QUIET_FOR = 24 * 3600.0  # an old failure is history
 FAILED = {
-    "create": "Setting up the server", "start": "Starting the server", "stop": "Stopping the server", "reboot": "Restarting the server",
-    "hard_stop": "Switching the server off", "change_package": "The change of package", "change_password": "The change of password",
-    "take_snapshot": "The snapshot", "rollback": "Going back to the snapshot", "delete_snapshot": "Removing the snapshot",
-    "take_backup": "The backup", "scheduled_backup": "The scheduled backup", "delete_backup": "Removing the backup", "restore": "The restore",
-    "reinstall": "The reinstallation", "reset_password": "The new password", "redeploy": "Setting the server up anew",
-    "suspend": "The suspension", "unsuspend": "Switching the server on again", "terminate": "Removing the server", "converge": "The check",
+    "create": Sentence("Setting up the server"), "start": Sentence("Starting the server"),
+    "stop": Sentence("Stopping the server"), "reboot": Sentence("Restarting the server"),
+    "hard_stop": Sentence("Switching the server off"), "change_package": Sentence("The change of package"),
+    "change_password": Sentence("The change of password"),
+    "take_snapshot": Sentence("The snapshot"), "rollback": Sentence("Going back to the snapshot"), "delete_snapshot": Sentence("Removing the snapshot"),
+    "take_backup": Sentence("The backup"), "scheduled_backup": Sentence("The scheduled backup"),
+    "delete_backup": Sentence("Removing the backup"), "restore": Sentence("The restore"),
+    "reinstall": Sentence("The reinstallation"), "reset_password": Sentence("The new password"), "redeploy": Sentence("Setting the server up anew"),
+    "suspend": Sentence("The suspension"), "unsuspend": Sentence("Switching the server on again"),
+    "terminate": Sentence("Removing the server"), "converge": Sentence("The check"),
 }
 
 
@@ -54,7 +71,7 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
     if past and op.started_at and running:
         left = max(0, statistics.median(past) - (store.clock.now() - op.started_at))
     customers = op.error_code in services.CUSTOMERS_OWN
-    sentence = op.error_text if customers and op.state.value == "failed" else SENTENCES.get(op.state.value, "")
+    sentence = services.CUSTOMERS_OWN[op.error_code] if customers and op.state.value == "failed" else SENTENCES.get(op.state.value, "")
     return {"op": op, "steps": steps, "left": left, "running": running, "position": min(op.step + 1, len(steps)), "customer": customers,
             "words": services.WORDS.get(op.kind, op.kind) if running else FAILED.get(op.kind, op.kind), "sentence": sentence,
             "failing": bool(op.error_code), "open": op.kind in ("create", "reinstall", "restore", "redeploy")}
@@ -84,9 +101,9 @@ def power_reasons(service: Service, now: dict[str, Any], current: Operation | No
 
 def _power_reason(verb: str, state: str, pending: bool) -> str:
     if verb == "start" and state == "running":
-        return "It is running already."
+        return Sentence("It is running already.")
     if verb != "start" and state == "stopped" and not (verb == "reboot" and pending):
-        return "Start the server first."
+        return Sentence("Start the server first.")
     return ""
 
 
@@ -102,7 +119,7 @@ def menu(service: Service) -> list[dict[str, Any]]:
         if capability not in has or name not in BUILT:
             continue
         seen = customer.may_see(service, capability, at.drivers, at.config)
-        why = "" if seen else "Not part of your plan."
+        why = "" if seen else Sentence("Not part of your plan.")
         found.append({"name": name, "title": named[name][0], "button": named[name][1], "icon": icon,
                       "why": language.translate(why) if why else "", "open": name == "console"})
     return found
@@ -111,19 +128,34 @@ def menu(service: Service) -> list[dict[str, Any]]:
 BUILT: set[str] = set()  # pages register themselves
 
 
+STATES = {
+    "running": Sentence("Running"), "stopped": Sentence("Stopped"), "paused": Sentence("Paused"), "suspended": Sentence("Suspended"),
+    "terminated": Sentence("Ended"), "building": Sentence("Being set up"), "unknown": Sentence("Not known"), "prelaunch": Sentence("Starting"),
+    "io-error": Sentence("Disk error"),
+}
+SCRIPT = {"copied": Sentence("Copied"), "cancel": Sentence("Cancel"), "up": Sentence("up %(time)s"), "ago": Sentence("as of %(time)s ago"),
+          "day": Sentence("%(n)d day"), "days": Sentence("%(n)d days"), "rate": filters.RATE}
+
+
 @lru_cache(maxsize=64)
-def words(code: str) -> dict[str, str]:
+def words(code: str) -> dict[str, Any]:
     """What the script says, in a language."""
-    plain = {"running": "Running", "stopped": "Stopped", "paused": "Paused", "suspended": "Suspended", "terminated": "Ended",
-             "building": "Being set up", "unknown": "Not known", "prelaunch": "Starting", "io-error": "Disk error", "copied": "Copied",
-             "cancel": "Cancel", "up": "up %(time)s", "ago": "as of %(time)s ago", "days": "%(n)d days"}
-    return {k: language.in_language(code, v) for k, v in plain.items()}
+    found: dict[str, Any] = {k: language.in_language(code, v) for k, v in (STATES | SCRIPT).items()}
+    return found | {"sizes": [language.in_language(code, s) for s in filters.SIZES],
+                    "spans": [[language.in_language(code, s), n] for s, n in filters.SPANS], "point": language.point(code)}
 
 
 @lru_cache(maxsize=64)
 def titles(code: str) -> dict[str, tuple[str, str]]:
     """Page -> (title, how the button on top says it), in a language."""
     return {name: (language.in_language(code, title), language.in_language(code, button)) for name, (title, _, button) in MENU.items()}
+
+
+def key_of(now: dict[str, Any]) -> str:
+    """Whether a page is still true: as the script makes it of each poll."""
+    op = now.get("operation")
+    doing = f"{op['id']}.{op['step']}.{op['state']}.{str(op['failing']).lower()}" if op else ""
+    return f"{now['status']}/{now['desired']}/{str(now['trouble']).lower()}/{doing}"
 
 
 def render(template: str, service: Service, capability: str, message: str = "", tone: str = "bad", **more: Any) -> str:
@@ -138,7 +170,7 @@ def render(template: str, service: Service, capability: str, message: str = "", 
         timeline=timeline(shown_operation(service, current), service), power_reasons=power_reasons(service, now, current), menu=menu(service),
         theme=request.args.get("theme", "bs4"), public_url=public.rstrip("/"), words=words(language.current()), language=language.current().replace("_", "-"),
         direction=language.direction(), token=guard().issue(service) if public and service.desired is Desired.ACTIVE else "",
-        age=max(0, int(at.clock.now() - now["as_of"])) if "as_of" in now else None, clock=at.clock.now(), counter=[],
-        **{"form": {}, **more},
+        key=key_of(now), age=max(0, int(at.clock.now() - now["as_of"])) if "as_of" in now else None, clock=at.clock.now(), counter=[],
+        questions=QUESTIONS, **{"form": {}, **more},
     )
 

@@ -8,8 +8,11 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from flask import g
+from flask import g, has_app_context
+
+from bridge.model import Sentence
 
 FOLDER = Path(__file__).parent.parent / "locale"
 CODES = {  # WHMCS's language files -> gettext's codes
@@ -19,7 +22,7 @@ CODES = {  # WHMCS's language files -> gettext's codes
     "swedish": "sv", "turkish": "tr", "ukranian": "uk", "pseudo": "en_XA", "pseudo-rtl": "ar_XB",
 }
 RIGHT_TO_LEFT = ("ar", "fa", "he", "ar_XB")
-PLACEHOLDER = re.compile(r"(%\(\w+\)[sd]|%%|<[^>]+>)")
+PLACEHOLDER = re.compile(r"(%\(\w+\)[sd]|%%|%[A-Za-z]|<[^>]+>)")  # values, and the parts of a date
 ACCENTS = str.maketrans("aeiouycnAEIOUCN", "áéîöûýçñÁÉÎÖÛÇÑ")
 
 
@@ -55,19 +58,29 @@ def choose(language: str) -> None:
 
 
 def current() -> str:
-    return str(g.get("language", "en"))
+    return str(g.get("language", "en")) if has_app_context() else "en"
 
 
 def direction() -> str:
     return "rtl" if current() in RIGHT_TO_LEFT else "ltr"
 
 
-def in_language(code: str, message: str) -> str:
-    return _catalogue(code).gettext(message)
+def in_language(code: str, message: str, **values: Any) -> str:
+    """A sentence with its values; its own values, where they are sentences, are translated too."""
+    template = message
+    if isinstance(message, Sentence):
+        template, values = message.template, {**message.values, **values}
+    text = _catalogue(code).gettext(template)
+    return text % {k: in_language(code, v) if isinstance(v, Sentence) else v for k, v in values.items()} if values else text
 
 
-def translate(message: str) -> str:
-    return in_language(current(), message)
+def translate(message: str, **values: Any) -> str:
+    return in_language(current(), message, **values)
+
+
+def point(code: str = "") -> str:
+    """The decimal separator."""
+    return _catalogue(code or current()).pgettext("decimal separator", ".")
 
 
 def translate_many(one: str, many: str, n: int) -> str:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from zoneinfo import available_timezones
 
 from flask import Blueprint, Response, jsonify, request
 
 from bridge import customer, orders
-from bridge.errors import BadRequest, Forbidden, NotFound, RequestError, VmbridgeError
-from bridge.model import Capability, Service
-from bridge.web import console, frame, language
+from bridge.errors import BadRequest, Forbidden, NotFound, VmbridgeError
+from bridge.model import POWER, Capability, Sentence, Service
+from bridge.web import console, filters, frame, language
 from bridge.web.actions import caller, params
 from bridge.web.auth import body, context, service_for, signed
 
 routes = Blueprint("pages", __name__, template_folder="../templates")
 Page = Callable[[Service], dict[str, Any]]
 PAGES: dict[str, Page] = {}
-QUESTIONS = {
-    ("snapshots", "rollback"): ("Goes back to this snapshot: the server stops, and everything since then is lost. This cannot be undone.", "Rollback"),
-    ("snapshots", "delete"): ("Removes this snapshot. This cannot be undone.", "Remove"),
-    ("backups", "restore"): ("Restores this backup: the server stops, everything since then and all snapshots are lost. This cannot be undone.", "Restore"),
-    ("backups", "delete"): ("Removes this backup. This cannot be undone.", "Remove"),
-}
+TOLD_FOR = 24 * 3600.0  # what became of the last new password
+ASKED = set(frame.QUESTIONS) - {("power", v) for v in ("start", "stop", "reboot")}  # those ask only where WHMCS's own menu is followed by a link
 
 
 def page(name: str) -> Callable[[Page], Page]:
@@ -39,12 +35,11 @@ def page(name: str) -> Callable[[Page], Page]:
 
 def why(service: Service, capability: Capability) -> str:
     at = context()
-    found = customer.reason(service, capability, at.drivers, at.store.current_operation(service.id), at.config)
-    return language.translate(found) if found else ""
+    return said(customer.reason(service, capability, at.drivers, at.store.current_operation(service.id), at.config))
 
 
-def full(have: int, quota: int) -> str:
-    return language.translate("%(n)d of %(m)d in use: remove one first") % {"n": have, "m": quota} if have >= quota else ""
+def said(reason: str) -> str:
+    return language.translate(reason) if reason else ""
 
 
 @page("overview")
@@ -54,7 +49,7 @@ def overview(service: Service) -> dict[str, Any]:
 
     def limit(disk: str, way: str) -> str:
         rate, iops = package.limits.get(f"{disk}_{way}_mib_s", 0), package.limits.get(f"{disk}_{way}_iops", 0)
-        parts = [f"{rate} MiB/s" if rate else "", f"{iops} IOPS" if iops else ""]
+        parts = [language.translate("%(n)s MiB/s", n=rate) if rate else "", language.translate("%(n)s IOPS", n=iops) if iops else ""]
         return ", ".join(p for p in parts if p) or language.translate("no limit")
 
     disks = [{"title": language.translate("System disk"), "gib": package.disk_gib, "read": limit("disk", "read"), "write": limit("disk", "write")}]
@@ -74,7 +69,8 @@ def zone_of(service: Service) -> str:
 def snapshots(service: Service) -> dict[str, Any]:
     at = context()
     rows, quota = at.store.snapshots_of(service.id), service.package.snapshots
-    return {"rows": list(reversed(rows)), "quota": quota, "full": full(len(rows), quota), "why": why(service, Capability.SNAPSHOTS), "zone": zone_of(service),
+    return {"rows": list(reversed(rows)), "quota": quota, "full": said(customer.full(len(rows), quota)), "why": why(service, Capability.SNAPSHOTS),
+                "zone": zone_of(service),
             "lifetime": service.package.snapshot_lifetime_h * 3600, "with_memory": at.config.plans[service.package.plan].values["snapshot_memory"]}
 
 
@@ -83,12 +79,13 @@ def backups(service: Service) -> dict[str, Any]:
     at = context()
     rows, quota, schedule = at.store.backups_of(service.id), service.package.backups, at.store.schedule(service.id)
     days = schedule["days"] if schedule else {}
-    order = [6, 0, 1, 2, 3, 4, 5]  # the week begins on Sunday, as the grid is known
-    week = [{"name": customer.WEEK[n], "title": language.translate(customer.WEEK[n].capitalize()), "on": str(n) in days,
-             "time": days.get(str(n), "02:00")} for n in order]
+    grid = list(enumerate(customer.WEEK.items()))
+    week = [{"name": name, "title": language.translate(title), "on": str(n) in days, "time": days.get(str(n), "02:00")}
+            for n, (name, title) in (grid[-1], *grid[:-1])]  # it begins on Sunday, as the grid is known
     last = next(iter(at.store.operations_of(service.id, 1)), None)
-    return {"rows": rows, "quota": quota, "full": full(len(rows), quota), "why": why(service, Capability.BACKUPS), "zone": zone_of(service), "week": week,
-            "zones": sorted(available_timezones()), "schedule_why": "" if quota else language.translate("Not part of your plan."),
+    return {"rows": rows, "quota": quota, "full": said(customer.full(len(rows), quota)), "why": why(service, Capability.BACKUPS),
+                "zone": zone_of(service), "week": week,
+            "zones": sorted(available_timezones()), "schedule_why": "" if quota else language.translate(Sentence("Not part of your plan.")),
             "next_due": schedule["next_due_at"] if schedule else None,
             "restore_failed": last is not None and last.kind == "restore" and last.state.value == "failed"}
 
@@ -105,11 +102,25 @@ def reinstall(service: Service) -> dict[str, Any]:
 def reset_password(service: Service) -> dict[str, Any]:
     at = context()
     last = next(iter(at.store.operations_of(service.id, 1)), None)
-    waits = last is not None and last.kind == "reset_password" and last.state.value == "done" and not last.data.get("at_once")
-    return {"why": why(service, Capability.RESET_PASSWORD), "after_restart": waits}
+    done = last is not None and last.kind == "reset_password" and last.state.value == "done" and at.store.clock.now() - (last.ended_at or 0) < TOLD_FOR
+    at_once = last is not None and bool(last.data.get("at_once"))
+    return {"why": why(service, Capability.RESET_PASSWORD), "after_restart": done and not at_once, "in_use": done and at_once}
 
 
 page("console")(console.card)
+
+
+def subject(capability: str, service: Service, form: Mapping[str, Any]) -> str | None:
+    """The thing that a form acts on, as its page calls it; None when it is not there any more."""
+    store = context().store
+    if capability == "snapshots":
+        row = store.snapshot_row(service.id, str(form.get("name") or ""))
+        return str(row["description"] or row["name"]) if row else None
+    if capability == "backups":
+        key = str(form.get("backup") or "")
+        row = store.backup_row(service.id, int(key)) if key.isascii() and key.isdigit() and len(key) < 15 else None
+        return filters.when(row["made_at"], zone_of(service)) if row else None
+    return ""
 
 
 # -- routes ---------------------------------------------------------------------------------------
@@ -124,12 +135,23 @@ def answer(service: Service, name: str, message: str = "", tone: str = "bad", **
     return jsonify({"html": html, "redirect": "", "title": title})
 
 
+def ask(service: Service, name: str, capability: str, action: str, form: Mapping[str, Any], about: str) -> Response:
+    """The question as a page of its own: for browsers without our script, and for links."""
+    text, verb = frame.QUESTIONS[capability, action]
+    html = frame.render("confirm.html", service, name, question=language.translate(text, name=about), verb=language.translate(verb),
+                        asked=capability, action=action, form=form)
+    return jsonify({"html": html, "redirect": "", "title": language.translate(verb)})
+
+
 @routes.get("/v1/services/<int:service_id>/pages/<capability>")
 @signed
 def show(service_id: int, capability: str) -> Response:
     language.choose(request.args.get("language", ""))
     if capability not in PAGES:
-        raise NotFound("There is no such page.", code="unknown_page")
+        raise NotFound(Sentence("There is no such page."), code="unknown_page")
+    verb = request.args.get("ask", "")
+    if verb in POWER:
+        return ask(service_for(service_id), capability, "power", verb, {}, "")
     return answer(service_for(service_id), capability)
 
 
@@ -138,33 +160,30 @@ def show(service_id: int, capability: str) -> Response:
 def submit(service_id: int, capability: str) -> Response:
     """One form of a page: done, and back to it; or the page again with what was wrong, and nothing lost of what was written."""
     sent, at = body(), context()
+    values = params(sent)
+    details = values.get("clientsdetails")
+    language.choose(str(details.get("language", "")) if isinstance(details, dict) else "")
     if capability not in {c.value for c in Capability}:
-        raise NotFound("There is no such page.", code="unknown_page")
+        raise NotFound(Sentence("There is no such page."), code="unknown_page")
     form = sent.get("form") or {}
     if not isinstance(form, dict):
         raise BadRequest("form: must be an object.", code="bad_form")
-    values = params(sent)
     service = service_for(service_id)
     who = caller(sent)
     if str(values.get("userid", service.client_id)) != str(service.client_id):
         raise NotFound(f"Service {service_id} is unknown to the bridge.", code="unknown_service")
-    details = values.get("clientsdetails")
-    language.choose(str(details.get("language", "")) if isinstance(details, dict) else "")
-    action, name = str(form.get("action", "")), capability if capability in PAGES else "overview"
-    question = QUESTIONS.get((capability, action))
-    if question and not form.get("confirmed"):
-        rest = {k: v for k, v in form.items() if k not in ("action", "capability", "confirmed")}
-        html = frame.render("confirm.html", service, name, question=language.translate(question[0]), verb=language.translate(question[1]),
-                            action=action, form=rest)
-        return jsonify({"html": html, "redirect": "", "title": language.translate(question[1])})
+    action, came_from = str(form.get("action", "")), str(form.get("from", ""))
+    name = capability if capability in PAGES else came_from if came_from in PAGES else "overview"
+    if (capability, action) in ASKED and not form.get("confirmed"):
+        about = subject(capability, service, form)
+        if about is not None:
+            return ask(service, name, capability, action, {k: v for k, v in form.items() if k not in ("action", "capability", "confirmed")}, about)
     try:
         if (capability, action) == ("console", "connect"):
             return jsonify(console.connect(service, who))
         customer.act(capability, action, customer.Ask(service, form, who, at.store, at.config, at.drivers))
     except Forbidden:
         raise
-    except RequestError as e:
-        return answer(at.store.service(service.id), name, e.sentence, form=form)
     except VmbridgeError as e:
-        return answer(service, name, e.sentence)
+        return answer(at.store.service(service.id), name, e.sentence, form=form)
     return jsonify({"html": "", "redirect": name, "title": ""})

@@ -153,12 +153,15 @@ function frame($title, $html)
     $css = $six ? 'bootstrap3/dist/css/bootstrap.min.css' : 'bootstrap4/dist/css/bootstrap.min.css';
     $links = is_file(__DIR__ . '/../../node_modules/' . $css) ? '<link rel="stylesheet" href="/assets/' . $css . '">'
         . '<link rel="stylesheet" href="/assets/@fortawesome/fontawesome-free/css/all.min.css">' : '';
+    // a theme with a dark side follows the system; `shade=light` has none, `shade=dark` is dark by its own switch
+    $dark = 'body{background:#15181c;color:#e6e8ea}.card,.panel{background:#1e2228;border-color:#343a42;color:inherit}a{color:#79b8ff}';
+    $shade = $_GET['shade'] ?? '';
+    $dark = $shade === 'light' ? '' : ($shade === 'dark' ? $dark : '@media (prefers-color-scheme:dark){' . $dark . '}');
     $card = $six ? ['panel panel-default', 'panel-body'] : ['card', 'card-body'];
     echo '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         . '<link rel="icon" href="data:,"><title>' . htmlspecialchars($title) . '</title>' . $links
         . '<style>body{background:#f4f5f7;margin:0;font-family:system-ui,sans-serif}.wrap{max-width:960px;margin:24px auto;padding:0 12px}'
         . '.card,.panel{background:#fff;border:1px solid #ddd;border-radius:4px}.card-body,.panel-body{padding:20px}'
-        . '@media (prefers-color-scheme:dark){body{background:#15181c;color:#e6e8ea}.card,.panel{background:#1e2228;border-color:#343a42;color:inherit}a{color:#79b8ff}}'
-        . '</style></head><body class="' . ($six ? 'six' : 'twenty-one') . '"><div class="wrap"><h1 style="font-size:1.4em">' . htmlspecialchars($title)
+        . $dark . '</style></head><body class="' . ($six ? 'six' : 'twenty-one') . '"><div class="wrap"><h1 style="font-size:1.4em">' . htmlspecialchars($title)
         . '</h1><div class="' . $card[0] . '"><div class="' . $card[1] . '">' . $html . '</div></div></div></body></html>';
 }

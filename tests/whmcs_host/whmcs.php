@@ -238,7 +238,7 @@ namespace {
             'serviceid' => $id, 'accountid' => $id, 'userid' => $service['userid'], 'pid' => $service['pid'], 'domain' => $service['domain'],
             'username' => 'vm' . $id, 'password' => $service['password'], 'status' => $service['status'], 'moduletype' => 'vmbridge',
             'producttype' => 'server', 'configoptions' => $service['configoptions'], 'customfields' => ['vmbridge_id' => $service['properties']['vmbridge_id'] ?? ''],
-            'clientsdetails' => ['firstname' => 'Ada', 'lastname' => 'L', 'email' => 'ada@example.com', 'language' => 'english', 'model' => new stdClass(), 'notes' => 'private'],
+            'clientsdetails' => ['firstname' => 'Ada', 'lastname' => 'L', 'email' => 'ada@example.com', 'language' => $_GET['language'] ?? $service['language'] ?? 'english', 'model' => new stdClass(), 'notes' => 'private'],
             'model' => new WHMCS\Service\Service($id, $service['status']), 'whmcsVersion' => '9.0.3-release.1', 'addonId' => $service['addonId'] ?? 0,
         ];
         for ($i = 1; $i <= 24; $i++) {

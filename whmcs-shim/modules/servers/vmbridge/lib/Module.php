@@ -10,6 +10,7 @@ class Module
     const ACTION_SECONDS = 20;
     const PAGE_SECONDS = 3;
     const SUBMIT_SECONDS = 12;
+    const LONGEST_FIELD = 4000; // the bridge refuses far shorter ones by name
     const WITH_PASSWORD = ['create', 'change_password'];
 
     /** Service id => welcome template that is held back in this PHP process. */
@@ -46,25 +47,42 @@ class Module
             return self::call($params, $verb);
         }
         if (!self::isPost()) {
-            return Page::confirm($params, $verb);
+            return self::question($params, $verb);
         }
         if (Params::status($params) !== 'Active') {
-            return 'This service is not active.';
+            return Page::said('vmbridge_inactive');
         }
         return self::call($params, $verb);
+    }
+
+    /** A button of WHMCS's own menu is a link: the bridge's page asks, or a plain form when it cannot be reached. */
+    private static function question(array $params, $verb)
+    {
+        try {
+            if (!Params::isAddon($params)) {
+                $query = self::query($params) . '&ask=' . rawurlencode($verb);
+                return Page::page($params, self::send($params, 'GET', self::path($params, 'pages/overview') . '?' . $query, null, self::PAGE_SECONDS, ''));
+            }
+        } catch (\Throwable $e) {
+            // the plain form does it
+        }
+        return Page::confirm($params, $verb);
     }
 
     /** The form of one of the bridge's pages: 303 back to the overview, or the page with its message. */
     public static function submit(array $params)
     {
         try {
-            if (!self::isPost() || Params::status($params) !== 'Active' || Params::isAddon($params)) {
-                return 'Access Denied';
+            if (!self::isPost() || Params::isAddon($params)) {
+                return Page::said('vmbridge_denied');
+            }
+            if (Params::status($params) !== 'Active') {
+                return Page::said('vmbridge_inactive');
             }
             $form = [];
             foreach ($_POST as $name => $value) {
                 if (is_scalar($value) && !in_array($name, ['token', 'id', 'modop', 'a'], true)) {
-                    $form[(string) $name] = (string) $value;
+                    $form[(string) $name] = function_exists('mb_strcut') ? mb_strcut((string) $value, 0, self::LONGEST_FIELD, 'UTF-8') : (string) $value;
                 }
             }
             $capability = preg_match('/^[a-z_]{1,30}$/', isset($form['capability']) ? $form['capability'] : '') ? $form['capability'] : 'unknown';
@@ -102,11 +120,9 @@ class Module
                 Page::charts($params, $_GET['data'], self::language($params));
             }
             $page = isset($_GET['vmbridge']) && is_string($_GET['vmbridge']) && preg_match('/^[a-z_]{1,30}$/', $_GET['vmbridge']) ? $_GET['vmbridge'] : 'overview';
-            $period = isset($_GET['period']) && is_string($_GET['period']) && preg_match('/^[a-z]{1,10}$/', $_GET['period']) ? ['period' => $_GET['period']] : [];
-            $query = http_build_query([
-                'client' => (int) self::value($params, 'userid'), 'language' => self::language($params), 'theme' => Page::theme(),
-            ] + $period);
-            $reply = self::send($params, 'GET', self::path($params, 'pages/' . $page) . '?' . $query, null, $page === 'overview' ? self::PAGE_SECONDS : self::SUBMIT_SECONDS, '');
+            $period = isset($_GET['period']) && is_string($_GET['period']) && preg_match('/^[a-z]{1,10}$/', $_GET['period']) ? '&period=' . $_GET['period'] : '';
+            $target = self::path($params, 'pages/' . $page) . '?' . self::query($params) . $period;
+            $reply = self::send($params, 'GET', $target, null, $page === 'overview' ? self::PAGE_SECONDS : self::SUBMIT_SECONDS, '');
             return Page::overview($params, $reply);
         } catch (\Throwable $e) {
             return Page::fallback($params, $e);
@@ -278,6 +294,13 @@ class Module
     public static function serverName(array $params)
     {
         return trim((string) self::value($params, 'serveraccesshash'));
+    }
+
+    private static function query(array $params)
+    {
+        return http_build_query([
+            'client' => (int) self::value($params, 'userid'), 'language' => self::language($params), 'theme' => Page::theme(),
+        ]);
     }
 
     private static function language(array $params)

@@ -9,7 +9,19 @@ class Page
 {
     const MAX_WHOLE = 65536;
     const ASSETS = ['uplot.js' => 'text/javascript', 'uplot.css' => 'text/css'];
-    const LABELS = ['start' => 'Start', 'stop' => 'Stop', 'reboot' => 'Restart', 'hard_stop' => 'Hard stop'];
+    /** What is said without the bridge; WHMCS's language overrides may say it in another language under the same keys. */
+    const SENTENCES = [
+        'vmbridge_start' => 'Start', 'vmbridge_stop' => 'Stop', 'vmbridge_reboot' => 'Restart', 'vmbridge_hard_stop' => 'Hard stop',
+        'vmbridge_question' => 'Do you want to do this with your server?', 'vmbridge_back' => 'Back', 'vmbridge_server' => 'Server',
+        'vmbridge_denied' => 'Access Denied', 'vmbridge_inactive' => 'This service is not active.',
+        'vmbridge_down' => 'Your server\'s page cannot be shown just now.',
+        'vmbridge_down_more' => 'Your server itself is not affected by this. Please try again in a few minutes.',
+    ];
+
+    public static function said($key)
+    {
+        return isset($GLOBALS['_LANG'][$key]) && is_string($GLOBALS['_LANG'][$key]) ? $GLOBALS['_LANG'][$key] : self::SENTENCES[$key];
+    }
 
     public static function overview(array $params, array $reply)
     {
@@ -23,7 +35,7 @@ class Page
     {
         return [
             'templatefile' => 'templates/page',
-            'breadcrumb' => [self::url($params) => 'Server'],
+            'breadcrumb' => [self::url($params) => self::said('vmbridge_server')],
             'vars' => ['vmbridgeHtml' => self::filled($params, (string) Module::value($reply, 'html'))],
         ];
     }
@@ -32,10 +44,11 @@ class Page
     {
         return [
             'templatefile' => 'templates/confirm',
-            'breadcrumb' => [self::url($params) => 'Server'],
+            'breadcrumb' => [self::url($params) => self::said('vmbridge_server')],
             'vars' => [
                 'vmbridgeUrl' => self::url($params), 'vmbridgeToken' => self::token(), 'vmbridgeVerb' => $verb,
-                'vmbridgeLabel' => self::LABELS[$verb], 'vmbridgeService' => (int) Module::value($params, 'serviceid'),
+                'vmbridgeLabel' => self::said('vmbridge_' . $verb), 'vmbridgeQuestion' => self::said('vmbridge_question'),
+                'vmbridgeBack' => self::said('vmbridge_back'), 'vmbridgeService' => (int) Module::value($params, 'serviceid'),
             ],
         ];
     }
@@ -46,6 +59,7 @@ class Page
         return [
             'tabOverviewModuleOutputTemplate' => 'templates/fallback.tpl',
             'templateVariables' => [
+                'vmbridgeDown' => self::said('vmbridge_down'), 'vmbridgeDownMore' => self::said('vmbridge_down_more'), 'vmbridgeServer' => self::said('vmbridge_server'),
                 'vmbridgeDomain' => (string) Module::value($params, 'domain'),
                 'vmbridgeReason' => $e instanceof BridgeException && $e->word() !== '' ? $e->sentence() : '',
             ],

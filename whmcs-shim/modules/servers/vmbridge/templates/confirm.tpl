@@ -3,7 +3,7 @@
   <input type="hidden" name="id" value="{$vmbridgeService|escape}">
   <input type="hidden" name="modop" value="custom">
   <input type="hidden" name="a" value="{$vmbridgeVerb|escape}">
-  <p>Do you want to do this with your server?</p>
+  <p>{$vmbridgeQuestion|escape}</p>
   <button type="submit" class="btn btn-primary">{$vmbridgeLabel|escape}</button>
-  <a class="btn btn-default btn-light" href="{$vmbridgeUrl|escape}">Back</a>
+  <a class="btn btn-default btn-light" href="{$vmbridgeUrl|escape}">{$vmbridgeBack|escape}</a>
 </form>
