@@ -315,3 +315,14 @@ def test_leases_are_free_and_nonces_are_kept(world: World, tmp_path: Path) -> No
     back(world, tmp_path / "copy.db")
     assert world.store.row("SELECT owner, lease_until FROM operations") == {"owner": "", "lease_until": 0.0}
     assert not world.store.use_nonce("main-1", "before") and not world.store.use_nonce("main-1", "after")
+
+
+def test_the_same_copy_twice_still_gives_no_address_twice(world: World, tmp_path: Path) -> None:
+    copy = tmp_path / "twice.db"
+    archive.take(str(world.path), copy)
+    given = world.order("create", 40).properties["Dedicated IP"]
+    world.run()
+    for _ in range(2):
+        found = back(world, copy)
+        assert given in found.kept_addresses
+    assert world.order("create", 41).properties["Dedicated IP"] != given

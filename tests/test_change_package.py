@@ -219,3 +219,49 @@ def test_redeploy_makes_a_new_machine_with_the_same_addresses(wide: World) -> No
     assert wide.cluster.vms[20001].config["ipconfig0"] == "ip=203.0.113.10/24,gw=203.0.113.1"
     mails = wide.whmcs.mails()
     assert len(mails) == 2 and mails[1][1][1] == "Your server was set up anew"
+
+
+def test_back_to_the_old_package_after_a_growth_that_failed(wide: World) -> None:
+    wide.cluster.storages["local-lvm"].used = wide.cluster.storages["local-lvm"].total
+    wide.order("change_package", configoption7="900")
+    wide.run()
+    assert wide.store.operations_of(1)[0].error_code == "no_capacity"
+    wide.order("suspend")
+    wide.run()
+    wide.order("unsuspend")
+    wide.run()
+    op = wide.store.operations_of(1)[0]
+    assert op.state is State.FAILED and op.error_code == "no_capacity" and wide.cluster.vms[20000].status == "running"  # paid, so it runs
+    wide.order("change_package")
+    wide.run()
+    assert wide.store.operations_of(1)[0].state is State.DONE and wide.store.service(1).package.additional_disk_gib == 0
+    assert wide.store.findings(1) == []
+
+
+def test_a_network_that_staff_lets_through_is_left_alone(wide: World) -> None:
+    vm = wide.cluster.vms[20000]
+    vm.ipsets["ipfilter-net0"].append("203.0.113.64/28")
+    wide.order("change_package", configoption9="1")
+    wide.run()
+    assert sorted(vm.ipsets["ipfilter-net0"]) == ["203.0.113.10", "203.0.113.11", "203.0.113.64/28"]
+
+
+def test_the_preview_counts_free_addresses(wide: World) -> None:
+    values = {"configoption1": "kvm-s", "configoption9": "256", "userid": 7}
+    found = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
+    assert found.refused == ("No free IPv4 address in pool 'public-v4'.",)
+    with pytest.raises(Refused, match="No free IPv4 address"):
+        wide.order("change_package", **values)
+    assert [e["event"] for e in wide.store.events()].count("staff_notice") == 1
+
+
+def test_whmcs_no_longer_shows_what_was_given_back(wide: World) -> None:
+    assert wide.order("change_package", configoption9="1").properties["Assigned IPs"] == "203.0.113.11"
+    assert wide.order("change_package", configoption9="0").properties["Assigned IPs"] == ""
+
+
+def test_an_option_that_nobody_delivers_is_told_to_staff_once(wide: World) -> None:
+    for _ in range(2):
+        wide.order("change_package", configoptions={"Gold support": "1"})
+        wide.run()
+    assert [e["event"] for e in wide.store.events()].count("staff_notice") == 1
