@@ -325,4 +325,5 @@ def test_the_same_copy_twice_still_gives_no_address_twice(world: World, tmp_path
     for _ in range(2):
         found = back(world, copy)
         assert given in found.kept_addresses
+        Path(f"{world.path}.aside").unlink()
     assert world.order("create", 41).properties["Dedicated IP"] != given
