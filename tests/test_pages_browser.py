@@ -439,16 +439,18 @@ def test_without_script_a_page_asks_instead_of_the_dialog(system: System, chromi
     try:
         see(chromium, system, FULL, "snapshots")
         action(chromium, "snapshots", "delete").click()
-        assert "Please confirm" in one(chromium, ".vmb-content").text and "Removes snapshot <img" in one(chromium, ".vmb-content").text
+        until(chromium, lambda b: "Please confirm" in texts(b, ".vmb-content") and "Removes snapshot <img" in texts(b, ".vmb-content"))
         one(chromium, ".vmb-content a.vmb-btn").click()  # Cancel
-        assert "vmbridge=snapshots" in chromium.current_url and "1 / 1" in one(chromium, ".vmb-quota").text
+        until(chromium, lambda b: "vmbridge=snapshots" in b.current_url and "1 / 1" in texts(b, ".vmb-quota"))
         action(chromium, "snapshots", "delete").click()
+        until(chromium, lambda b: "Please confirm" in texts(b, ".vmb-content"))
         action(chromium, "snapshots", "delete").click()
+        system.wait_for(lambda: system.operation(FULL)["kind"] == "delete_snapshot", 20)
         settled(system, FULL)
-        assert system.operation(FULL)["kind"] == "delete_snapshot"
         see(chromium, system, FULL, "snapshots")
         one(chromium, "[name=description]").send_keys("without script")
         action(chromium, "snapshots", "take").click()
+        system.wait_for(lambda: system.operation(FULL)["kind"] == "take_snapshot", 20)
         settled(system, FULL)
         see(chromium, system, FULL, "snapshots")
         assert "without script" in one(chromium, ".vmb-table").text
