@@ -218,7 +218,7 @@ def test_backup_beside_serve_and_restore_after_it(tmp_path: Path) -> None:
         done = run("restore", copy, *config)
         assert done.returncode == 0, done.stderr
         assert "VM ids of pve1 go on at 20002" in done.stdout and "vmbridge adopt 2 20001 --whmcs main --plan kvm-s" in done.stdout
-        assert "203.0.113.11" in done.stdout and "Next: `vmbridge check`" in done.stdout
+        assert "203.0.113.12" in done.stdout and "Next: `vmbridge check`" in done.stdout
         s.start("serve", [*SERVE, str(s.config)])
         s.wait_for(lambda: s.order(3) == "success", 30)
         s.wait_for(lambda: s.operation(3).get("state") == "done", 60)
