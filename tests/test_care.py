@@ -79,6 +79,26 @@ def test_rollback_keeps_package_identity_and_power(born: World) -> None:
     assert vm.ipsets["ipfilter-net0"] == ["203.0.113.10", "203.0.113.11"]
 
 
+@pytest.mark.parametrize("action", ["rollback", "restore"])
+def test_going_back_after_a_downgrade_and_an_address_change(born: World, action: str) -> None:
+    vm = born.cluster.vms[20000]
+    born.order("change_package", configoption4="4", configoption9="2")
+    born.run()
+    born.page(*(("snapshots", "take") if action == "rollback" else ("backups", "take")))
+    born.run()
+    born.order("change_package", configoption4="1", configoption9="1", configoption8="50")
+    born.run()
+    if action == "rollback":
+        born.page("snapshots", action, name=born.store.snapshots_of(1)[0]["name"])
+    else:
+        born.page("backups", action, backup=born.store.backups_of(1)[0]["id"])
+    born.run()
+    born.order("reboot")
+    born.run()
+    assert vm.config["cores"] == "1" and "rate=5.96" in vm.config["net0"] and vm.ipsets["ipfilter-net0"] == ["203.0.113.10", "203.0.113.11"]
+    assert born.store.service(1).uuids[0] in vm.config["smbios1"] and born.store.service(1).pending == ()
+
+
 def test_a_stopped_machine_stays_stopped_after_rollback(born: World) -> None:
     born.order("stop")
     born.run()

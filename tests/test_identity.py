@@ -246,3 +246,42 @@ def test_cancel_keeps_everything_and_retry_goes_on(world: World) -> None:
     world.order("retry")
     world.run()
     assert world.cluster.vms[20000].status == "running"
+
+
+@pytest.mark.parametrize("kind", ["status", "reset_before", "reset_after", "timeout_after"])
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_adopt_disturbed_anywhere_is_all_or_nothing(tmp_path: Path, kind: str, nth: int) -> None:
+    """Each upstream call fails or its reply is lost: the machine is recorded or it is not, nothing is written to it, and a
+    repeat ends the same."""
+    from click.testing import CliRunner
+
+    from bridge import cli
+
+    world = World(tmp_path)
+    vm = world.cluster.add_vm(555, "pve1", ipconfig0="ip=203.0.113.77/24,gw=203.0.113.1")
+    before = dict(vm.config)
+    words = ["adopt", "9", "555", "--plan", "kvm-s", "--client", "7"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "opened", lambda path, migrated=True: world.context)
+        world.cluster.faults = [Fault(kind, nth=nth, reason="got lock request timeout")]
+        CliRunner().invoke(cli.main, words)
+        found = world.store.find_service("main", 9)
+        assert found is None or (found.vm_id == "555" and [a["address"] for a in world.store.addresses_of(found.id)] == ["203.0.113.77"])
+        world.cluster.faults = []
+        done = CliRunner().invoke(cli.main, words)
+    assert done.exit_code == 0, done.output
+    service = world.store.find_service("main", 9)
+    assert service and service.generation == 1 and service.uuids[0] in vm.config["smbios1"] and service.mac == "BC:24:11:00:00:02"
+    assert world.cluster.mutations() == [] and vm.config == before
+    world.close()
+
+
+def test_adopt_refuses_a_template_and_a_machine_of_somebody_else(world: World) -> None:
+    from bridge import packages, services
+
+    with pytest.raises(Refused, match="template"):
+        world.drivers["pve1"].inspect("9000")
+    born(world)
+    machine = world.drivers["pve1"].inspect("20000")
+    with pytest.raises(Refused, match="belongs to service 1042"):
+        services.adopt("main", 9, 7, "", packages.of_plan(world.config.plans["kvm-s"]), machine, world.store, world.config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -218,10 +219,10 @@ FUNCTIONS = {
 
 
 class Rubbish:
-    """A server that answers badly: nothing, half a page, or silence."""
+    """A server that answers badly: nothing, half a page, silence, or late."""
 
-    def __init__(self, answer: bytes | None) -> None:
-        self.answer = answer
+    def __init__(self, answer: bytes | None, late: float = 0.0) -> None:
+        self.answer, self.late = answer, late
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         self.kept: list[socket.socket] = []
@@ -236,9 +237,14 @@ class Rubbish:
             if self.answer is None:
                 self.kept.append(client)  # never answers
                 continue
-            client.recv(65536)
-            client.sendall(self.answer)
-            client.close()
+            threading.Thread(target=self._answer, args=(client, self.answer), daemon=True).start()
+
+    def _answer(self, client: socket.socket, answer: bytes) -> None:
+        client.recv(65536)
+        threading.Event().wait(self.late)
+        with contextlib.suppress(OSError):  # who asked may have gone
+            client.sendall(answer)
+        client.close()
 
     def close(self) -> None:
         self.socket.close()
@@ -280,3 +286,23 @@ def test_a_silent_bridge_does_not_hold_the_page(system: System) -> None:
     finally:
         host.write_text(good)
         bad.close()
+
+
+def test_a_bridge_that_takes_ten_seconds(system: System) -> None:
+    """Orders wait for it; pages do not."""
+    s = system
+    s.post("/test/order", {"serviceid": 93})
+    body = b'{"result": "success", "operation": "x", "properties": {}}'
+    slow = Rubbish(b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body), late=10)
+    host = s.folder / "host/host.json"
+    good = host.read_text()
+    try:
+        host.write_text(json.dumps({**json.loads(good), "server": {**json.loads(good)["server"], "port": str(slow.port)}}))
+        begin = s.clock.monotonic()
+        assert "cannot be shown just now" in requests.get(s.page(93), timeout=10).text
+        assert isinstance(call(s, "AdminServicesTabFields", 93), dict)
+        assert s.clock.monotonic() - begin < 9
+        assert s.module(93, "CreateAccount") == "success"
+    finally:
+        host.write_text(good)
+        slow.close()
