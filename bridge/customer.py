@@ -13,7 +13,7 @@ import structlog
 from bridge import schedules, services
 from bridge.config import Config
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused, VmbridgeError
-from bridge.model import POWER, Capability, Operation, Sentence, Service
+from bridge.model import POWER, Capability, Desired, Operation, Sentence, Service
 from bridge.permissions import permitted, usable
 from bridge.recipes.machine import ref_of
 from bridge.services import Caller
@@ -60,6 +60,8 @@ def reason(service: Service, capability: Capability, drivers: Mapping[str, Drive
     found = usable(service, capability, allowed, has, services.busy_words(current))
     if not found and not service.provisioned:
         found = Sentence("The server is not set up yet.")
+    if not found and service.build.get("restoring") and capability not in (Capability.BACKUPS, Capability.REINSTALL):
+        found = services.UNFINISHED_RESTORE
     return found
 
 
@@ -81,6 +83,8 @@ def act(capability: str, action: str, ask: Ask) -> str:
         raise Forbidden(Sentence("Access Denied"), code="access_denied")
     kind, prepare = run
     if kind == "":  # changes nothing on the machine: allowed while it is busy
+        if service.desired is not Desired.ACTIVE:
+            raise Refused(Sentence("The service is suspended."), code="suspended")
         prepare(ask)
         return ""
     _not_too_often(kind, ask)
@@ -132,6 +136,8 @@ def _snapshot(ask: Ask) -> Prepared:
 
 # -- backups --------------------------------------------------------------------------------------
 def take_backup(ask: Ask) -> Prepared:
+    if ask.service.build.get("restoring"):  # a copy of a blank machine would push out the good ones
+        raise Refused(services.UNFINISHED_RESTORE, code="restore_unfinished")
     why = full(len(ask.store.backups_of(ask.service.id)), ask.service.package.backups)
     if why:
         raise Refused(why, code="quota_full")
@@ -149,6 +155,8 @@ def _backup(ask: Ask) -> Prepared:
 
 def save_schedule(ask: Ask) -> None:
     """The grid of weekdays; a checked day needs a time."""
+    if not ask.service.package.backups:
+        raise Refused(Sentence("Not part of your plan."), code="quota_full")
     zone = str(ask.form.get("time_zone") or "")
     if not schedules.is_zone(zone):
         raise BadRequest(Sentence("Time zone: “%(zone)s” is not one, such as Europe/Berlin or UTC.", zone=zone[:60]), code="bad_time_zone")
@@ -172,8 +180,7 @@ def reinstall(ask: Ask) -> Prepared:
         raise BadRequest(Sentence("Operating system: “%(name)s” is not one of: %(choice)s.", name=template[:60], choice=", ".join(choice)), code="bad_template")
     if ask.form.get("confirm") != CONFIRM:
         raise BadRequest(Sentence("Confirmation: type %(word)s in capital letters, exactly.", word=CONFIRM), code="not_confirmed")
-    ask.store.change_template(ask.service.id, template)
-    return {}, None
+    return {"template": template}, None
 
 
 def reset(ask: Ask) -> Prepared:
@@ -211,9 +218,11 @@ def start_backups(store: Store, config: Config) -> int:
         date = schedules.newest_missed(row["days"], row["time_zone"], now, row["last_date"])
         with store.write():
             service = store.service(row["service"])
+            if store.current_operation(service.id) is not None:
+                continue  # begun since the list was made: it stays due
             after = schedules.next_due(row["days"], row["time_zone"], now, date or row["last_date"])
             store.schedule_done(service.id, date or row["last_date"], after)
-            if date and service.package.backups and store.current_operation(service.id) is None:
+            if date and service.package.backups:
                 operation = store.submit(service.id, "scheduled_backup", "system: schedule", {"date": date})
                 store.add_backup(service.id, operation, "", date)
                 begun += 1

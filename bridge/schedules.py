@@ -20,7 +20,7 @@ def is_zone(name: str) -> bool:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return False
-    return name in available_timezones()
+    return name in available_timezones() and name not in ("localtime", "posixrules", "Factory")  # the bridge's own host's
 
 
 def moment(day: date, time: str, zone: str) -> float:

@@ -21,6 +21,9 @@ from drivers.base import Driver
 MAC_PREFIX = "02:56:4d"  # locally administered; the last three octets are random and checked
 
 
+UNFINISHED_RESTORE = Sentence("The last restore did not end well: restore a backup or reinstall the server first.")
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a verb replies: `operation` is empty when nothing has to run."""
@@ -352,6 +355,8 @@ def _free_for(service: Service, store: Store) -> None:
         raise Refused(reason, code="service_busy")
     if not service.provisioned:
         raise Refused(Sentence("The server is not set up yet."), code="not_ready")
+    if service.build.get("restoring"):
+        raise Refused(UNFINISHED_RESTORE, code="restore_unfinished")
 
 
 CUSTOMERS_OWN = {  # failures that customers are told in full

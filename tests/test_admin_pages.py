@@ -42,7 +42,7 @@ class Staff(Shim):
         return self.send("POST", f"/v1/admin/{page}" + (f"?{query}" if query else ""), body, **(key or {}))
 
     def tab(self, service: int = 1042) -> str:
-        return str(self.send("GET", f"/v1/services/{service}/pages/admin?client=7").get_json()["html"])
+        return str(self.send("GET", f"/v1/services/{service}/pages/admin?client=7&admin=1").get_json()["html"])
 
 
 @pytest.fixture

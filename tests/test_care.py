@@ -13,6 +13,7 @@ import pytest
 from bridge import customer, schedules
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused
 from bridge.model import State
+from bridge.recipes.machine import ref_of
 from tests.configs import raw_config
 from tests.pve.cluster import Fault
 from tests.world import World
@@ -418,3 +419,76 @@ def test_hostile_notes_become_one_harmless_line(born: World) -> None:
     born.run()
     with pytest.raises(BadRequest, match="description: at most 200"):
         born.page("snapshots", "take", description="x" * 1_000_000)
+
+
+# -- what a second look found ---------------------------------------------------------------------
+def blank(world: World) -> None:
+    """A restore that ended badly: the machine has neither disks nor identity."""
+    world.page("backups", "take", note="precious")
+    world.run()
+    world.cluster.faults = [Fault("fail_task", "POST", r"/nodes/\w+/qemu$", reason="unable to restore: no space left", times=9)]
+    world.page("backups", "restore", backup=world.store.backups_of(1)[0]["id"])
+    world.run()
+    world.cluster.faults = []
+
+
+def test_nothing_is_copied_from_a_blank_machine(born: World) -> None:
+    schedule(born, "UTC", **dict.fromkeys(customer.WEEK, "02:30"))
+    blank(born)
+    for capability, action in (("backups", "take"), ("snapshots", "take"), ("power", "start"), ("reset_password", "reset")):
+        with pytest.raises(Refused, match="last restore did not end well"):
+            born.page(capability, action)
+    pass_time(born, born.clock.time + 3 * 86400, 3600)
+    assert [r["note"] for r in born.store.backups_of(1)] == ["precious"]
+    born.order("suspend")
+    born.run()
+    born.order("unsuspend")
+    born.run()
+    assert newest(born).state is State.DONE and born.cluster.vms[20000].status == "stopped"
+    born.page("backups", "restore", backup=born.store.backups_of(1)[0]["id"])
+    born.run()
+    assert newest(born).state is State.DONE and born.cluster.vms[20000].status == "running"
+
+
+@pytest.mark.parametrize("end", ["refused", "superseded", "cancelled"])
+def test_what_was_not_made_gives_its_place_back(born: World, end: str) -> None:
+    if end == "refused":
+        born.cluster.faults = [Fault("status", "POST", "/(snapshot|vzdump)$", status=500, reason="snapshot feature is not available", times=99)]
+    else:
+        born.cluster.vms[20000].config["lock"] = "migrate"
+    for capability in ("snapshots", "backups"):
+        born.page(capability, "take")
+        born.engine.tick()
+        if end == "superseded":
+            born.order("suspend")
+            born.order("unsuspend")
+        if end == "cancelled":
+            born.order("cancel")
+        born.run(600)
+        born.cluster.vms[20000].config.pop("lock", None)
+        born.run(600)
+        assert newest(born).state is not State.RUNNING
+        if end != "refused":
+            born.cluster.vms[20000].config["lock"] = "migrate"
+    assert born.store.snapshots_of(1) == [] and born.store.backups_of(1) == []
+
+
+def test_a_list_without_anything_is_not_believed_and_our_own_come_back(born: World) -> None:
+    born.page("backups", "take", note="mine")
+    born.run()
+    row = born.store.backups_of(1)[0]
+    found = born.drivers["pve1"].backups(ref_of(born.store.service(1)))
+    born.store.mirror_backups(1, [], 0)
+    assert born.store.backups_of(1) == [row]
+    born.store.forget_backup(row["id"])
+    born.store.mirror_backups(1, found, 0)
+    assert [(r["note"], r["operation"], r["foreign_one"]) for r in born.store.backups_of(1)] == [("mine", row["operation"], 0)]
+
+
+def test_reinstall_to_a_system_that_is_not_there_switches_nothing_off(born: World) -> None:
+    vm = born.cluster.vms[20000]
+    for key in [k for k, v in born.cluster.vms.items() if v.template and v.config["name"] == "ubuntu-24.04"]:
+        del born.cluster.vms[key]
+    born.page("reinstall", "reinstall", template="ubuntu-24.04", confirm="REINSTALL")
+    born.run()
+    assert newest(born).error_code == "no_template" and vm.status == "running" and born.store.service(1).package.template == "debian-12"

@@ -525,5 +525,5 @@ def test_without_a_public_address_it_is_refused_with_the_reason(tmp_path: Path) 
         with pytest.raises(InvalidStatus), connect(f"ws://127.0.0.1:{s.console}/console/socket", subprotocols=["binary"], proxy=None):  # type: ignore[list-item]
             pass
         s.module(1, "SuspendAccount")
-        assert "Access Denied" in click(s).text
+        assert "not active" in click(s).text
 

@@ -524,7 +524,7 @@ def test_the_service_tab_shows_those_of_every_generation(ended: Swept) -> None:
     ended.order("create")
     ended.run()
     shim = Shim(create_app(ended.context).test_client(), ended.clock)
-    html = shim.send("GET", "/v1/services/1042/pages/admin", secret="shim-secret-0123456789").get_json()["html"]
+    html = shim.send("GET", "/v1/services/1042/pages/admin?admin=1", secret="shim-secret-0123456789").get_json()["html"]
     assert f"Disk {DISK}" in html and "<code>vmbridge findings fix 1</code>" in html
 
 

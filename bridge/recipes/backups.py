@@ -109,6 +109,7 @@ def check_archive(job: Job) -> Outcome:
     row = job.store.backup_row(job.service.id, job.data["backup"])
     found = next((b for b in job.driver.backups(ref(job)) if row and b.archive == row["archive"]), None)
     if row is None or found is None or not found.size:
+        job.store.forget_backup(job.data["backup"])
         raise Refused("This backup is not on the storage any more.", code="backup_gone")
     job.save(archive=found.archive)
     return Done()

@@ -41,19 +41,23 @@ def running_if_suspended(job: Job) -> Outcome:
 
 
 def start_if_ran(job: Job) -> Outcome:
+    if job.service.build.get("restoring"):
+        return Done("its last restore did not end well: it stays off until it is restored or reinstalled")
     if job.service.ran_when_suspended is False:
         return Done("it was off before")
     return start(job)
 
 
 def running_if_ran(job: Job) -> Outcome:
-    if job.service.ran_when_suspended is False:
+    if job.service.build.get("restoring") or job.service.ran_when_suspended is False:
         return Done()
     return running(job)
 
 
 def configure_or_later(job: Job) -> Outcome:
     """A paid customer's machine is switched on even when something of its package cannot be written; that is told afterwards."""
+    if job.service.build.get("restoring"):
+        return Done("an unfinished restore comes first")
     try:
         return configure(job)
     except (NotOurs, NeedsOperator):

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bridge import orders, passwords
 from bridge.operations import Again, Done, Job, Outcome, Step, Wait
 from bridge.recipes.backups import before_restore
 from bridge.recipes.machine import OFF, allocate, allocation_under_way, answering, order, ref, running, start, write_differences
+
+
+def check_system(job: Job) -> Outcome:
+    """Nothing is switched off for a system that is not there. What the old disks are is kept before the first change."""
+    if job.data.get("disks"):
+        return Done()
+    template = job.data.get("template") or job.service.package.template
+    plain = order(job)
+    found = job.driver.reinstall(replace(plain, package=replace(plain.package, template=template)), ref(job), {})
+    with job.store.write():
+        job.save(disks=found.memory)
+        job.store.change_template(job.service.id, template)
+    job.reload()
+    return Done(template)
 
 
 def replace_disks(job: Job) -> Outcome:
@@ -69,7 +85,8 @@ def new_password(job: Job) -> Outcome:
 
 
 REINSTALL = (
-    Step("password", "Preparing", new_password), Step("remember", "Looking at the server", before_restore), *OFF,
+    Step("password", "Preparing", new_password), Step("remember", "Looking at the server", before_restore),
+    Step("check", "Making sure the system is there", check_system), *OFF,
     Step("replace_disks", "Copying the new system", replace_disks), Step("configure", "Setting processor, memory, disk and network", set_up_again),
     Step("start", "Switching it on", start), Step("running", "Waiting until it runs", running),
     Step("answering", "Waiting for the system inside", answering), Step("mail", "Sending you the password", mail_password),

@@ -38,21 +38,34 @@ class Backups(Core):
         self.change("DELETE FROM backups WHERE id = ?", key)
 
     def mirror_backups(self, service: int, found: list[Backup], since: float) -> None:
-        """As for snapshots. `since`: archives older than the service are another owner's and not shown at all."""
+        """What is listed is there; what carries the mark of an operation of ours is ours, the rest others'. `since`: archives older
+        than the service are another owner's and not shown at all. A list without anything is not believed when there was
+        something: a storage that is not mounted looks like that."""
+        listed = {b.archive: b for b in found if b.made_at >= since}
         with self.write() as db:
             known = {r["archive"]: r for r in self.backups_of(service, foreign=True)}
-            listed = {b.archive: b for b in found if b.made_at >= since}
             for archive, row in known.items():
-                if archive and archive not in listed:
+                if archive and listed and archive not in listed:
                     self.forget_backup(row["id"])
             for archive, b in listed.items():
+                operation = self._maker(service, b.mark)
                 if archive in known:
                     db.conn.execute("UPDATE backups SET size = ? WHERE service = ? AND archive = ?", (b.size, service, archive))
-                elif not any(r["operation"] and r["operation"] in b.mark for r in known.values()):
+                elif operation is None or self.backup_of_operation(operation["id"]) is None:
                     db.conn.execute(
-                        "INSERT INTO backups (service, archive, note, made_at, size, state, foreign_one) VALUES (?, ?, ?, ?, ?, 'ready', 1)",
-                        (service, archive, b.mark[:500], b.made_at, b.size),
+                        "INSERT INTO backups (service, archive, note, made_at, size, operation, local_date, state, foreign_one)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?, 'ready', ?)",
+                        (service, archive, operation["note"] if operation else b.mark[:500], b.made_at, b.size, operation["id"] if operation else "",
+                         operation["date"] if operation else "", int(operation is None)),
                     )
+
+    def _maker(self, service: int, mark: str) -> Row | None:
+        """The operation of the service that made an archive, by the mark beside it: {id, note, date}."""
+        name, _, key = mark.partition(" ")
+        return self.row(
+            "SELECT id, coalesce(json_extract(data, '$.note'), '') AS note, coalesce(json_extract(data, '$.date'), '') AS date FROM operations"
+            " WHERE id = ? AND service = ? AND kind IN ('take_backup', 'scheduled_backup')", key.strip(), service,
+        ) if name == "vmbridge" else None
 
     # -- schedules --------------------------------------------------------------------------------
     def schedule(self, service: int) -> Row | None:
@@ -71,7 +84,7 @@ class Backups(Core):
         """Schedules whose time has come, of active services where nothing is open; longest due first."""
         found = self.rows(
             "SELECT c.* FROM schedules c JOIN services s ON s.id = c.service WHERE c.next_due_at <= ? AND s.desired = 'active'"
-            " AND s.provisioned = 1 AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = c.service"
+            " AND s.provisioned = 1 AND json_extract(s.build, '$.restoring') IS NULL AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = c.service"
             " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) ORDER BY c.next_due_at LIMIT ?", self.clock.now(), limit,
         )
         return [{**r, "days": json.loads(r["days"])} for r in found]

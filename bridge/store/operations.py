@@ -213,11 +213,21 @@ class Operations(Core):
                 " WHERE id = ?", state, now, *error, note, key,
             )
             row = self.row("SELECT service FROM operations WHERE id = ?", key) or {}
+            if state is not State.DONE:
+                self._give_back(key)
             if self.current_operation(row["service"]) is None:
                 self.change(
                     "UPDATE operations SET state = 'running', due_at = ? WHERE service = ? AND state = 'waiting'",
                     now, row["service"],
                 )
+
+    def _give_back(self, key: str) -> None:
+        """What was being made or removed and now is not: its place in the quota is free, or it is there again."""
+        name = "(SELECT json_extract(data, '$.name') FROM operations WHERE id = ?)"
+        of = "service = (SELECT service FROM operations WHERE id = ?)"
+        self.change("DELETE FROM backups WHERE operation = ? AND state = 'creating'", key)
+        self.change(f"DELETE FROM snapshots WHERE {of} AND state = 'creating' AND name = {name}", key, key)
+        self.change(f"UPDATE snapshots SET state = 'ready' WHERE {of} AND state = 'removing' AND name = {name}", key, key)
 
     # -- waiting for tasks ------------------------------------------------------------------------
     def open_tasks(self, limit: int = 200) -> list[Row]:

@@ -147,8 +147,10 @@ def ask(service: Service, name: str, capability: str, action: str, form: Mapping
 @signed
 def show(service_id: int, capability: str) -> Response:
     language.choose(request.args.get("language", ""))
-    if capability not in PAGES:
-        raise NotFound(Sentence("There is no such page."), code="unknown_page")
+    if capability not in PAGES:  # also of features that are not here yet
+        service = service_for(service_id)
+        html = frame.render("denied.html", service, "overview", why=language.translate("This page is not part of your product."))
+        return jsonify({"html": html, "redirect": "", "title": language.translate("Access Denied")})
     verb = request.args.get("ask", "")
     if verb in POWER:
         return ask(service_for(service_id), capability, "power", verb, {}, "")

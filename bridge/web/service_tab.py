@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, render_template
+from flask import Blueprint, Response, jsonify, render_template, request
 
 from bridge import findings, orders, status, upgrades
+from bridge.errors import Forbidden
 from bridge.model import LIMITS
 from bridge.web.auth import context, service_for, signed
 
@@ -16,6 +17,8 @@ LOGGED, LOGGED_STEPS = 50, 600  # operations of the service tab, and steps of th
 @signed
 def admin(service_id: int) -> Response:
     """The staff's service tab: facts and the operation log; no forms, they would sit in WHMCS's own."""
+    if not request.args.get("admin"):  # customers' pages come through the same signature
+        raise Forbidden("Access Denied", code="access_denied")
     at = context()
     service = service_for(service_id)
     found = at.store.operations_of(service.id, LOGGED)

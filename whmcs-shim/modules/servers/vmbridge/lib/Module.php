@@ -120,6 +120,7 @@ class Module
                 Page::charts($params, $_GET['data'], self::language($params));
             }
             $page = isset($_GET['vmbridge']) && is_string($_GET['vmbridge']) && preg_match('/^[a-z_]{1,30}$/', $_GET['vmbridge']) ? $_GET['vmbridge'] : 'overview';
+            $page = $page === 'admin' ? 'overview' : $page; // the staff's tab has another way in
             $period = isset($_GET['period']) && is_string($_GET['period']) && preg_match('/^[a-z]{1,10}$/', $_GET['period']) ? '&period=' . $_GET['period'] : '';
             $target = self::path($params, 'pages/' . $page) . '?' . self::query($params) . $period;
             $reply = self::send($params, 'GET', $target, null, $page === 'overview' ? self::PAGE_SECONDS : self::SUBMIT_SECONDS, '');
@@ -135,7 +136,9 @@ class Module
             if ((int) self::value($params, 'serviceid') === 0 || Params::isAddon($params)) {
                 return [];
             }
-            $target = self::path($params, 'pages/admin') . '?' . http_build_query(['client' => (int) self::value($params, 'userid')]);
+            $target = self::path($params, 'pages/admin') . '?' . http_build_query([
+                'client' => (int) self::value($params, 'userid'), 'admin' => isset($_SESSION['adminid']) ? (int) $_SESSION['adminid'] : 1,
+            ]);
             $reply = self::send($params, 'GET', $target, null, self::PAGE_SECONDS, '');
             return ['vmbridge' => (string) self::value($reply, 'html')];
         } catch (BridgeException $e) {
