@@ -11,6 +11,12 @@ PREFIX = "/vmbridge"
 PUBLIC = re.compile(rb"^[A-Z]+ " + PREFIX.encode() + rb"(/(console|status|assets|health)\S*) HTTP/1\.1$")
 
 
+async def let_go() -> None:
+    """A closed connection is let go by the loop's next turns: without them the socket would stay behind when the loop ends."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 class Front:
     """`with Front(web, console) as front:` browsers come to front.url."""
 
@@ -34,6 +40,7 @@ class Front:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await let_go()
 
         asyncio.run_coroutine_threadsafe(end(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)

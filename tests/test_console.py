@@ -27,6 +27,7 @@ from bridge.console_relay import Relay
 from bridge.errors import Refused
 from bridge.recipes.machine import ref_of
 from drivers.proxmox.driver import Proxmox
+from tests.front import let_go
 from tests.pve.cluster import Fault, default_cluster
 from tests.pve.http import HttpsServer
 from tests.system import System, free_port
@@ -67,6 +68,7 @@ class Rig:
         self.sockets.close()
         if not self.relay.stopping:
             self.wait(self.relay.stop())
+        self.wait(let_go())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
         self.loop.close()
