@@ -103,6 +103,17 @@ def main() -> None:
             for title, options in LOOKS.items():
                 wide = look(browser, url, folder / f"{name}-{title}.png", before=BEFORE.get(name), **options)  # type: ignore[arg-type]
                 print(f"{name} {title}" + (f": scrolls sideways by {wide} px" if wide > 0 else ""), flush=True)
+    index(folder)
+
+
+def index(folder: Path) -> None:
+    """One page that shows them all."""
+    lines = ["# The customer's pages", "", "Made by `make screenshots`.", ""]
+    for name in PAGES:
+        found = [t for t in LOOKS if (folder / f"{name}-{t}.png").exists()]
+        if found:
+            lines += [f"## {name}", "", *(f"![{name}, {t}]({name}-{t}.png)" for t in found), ""]
+    (folder / "README.md").write_text("\n".join(lines).rstrip() + "\n", "utf-8")
 
 
 if __name__ == "__main__":

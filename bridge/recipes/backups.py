@@ -12,13 +12,18 @@ def back_up(job: Job) -> Outcome:
     """One at a time per node: others would wait inside their task and hold nothing but a worker."""
     node = must_exist(job, look(job)).node
     job.save_service(node=node)
-    if job.store.backup_of_operation(job.op.id) is None:  # a try that failed for good gave its place back
-        job.store.add_backup(job.service.id, job.op.id, job.data.get("note", ""), job.data.get("date", ""))
+    claim_place(job)
     if job.data.get("task") or _archive(job):
         return Done()
     if not job.store.take_slot(job.op, job.service.server, f"{node}/backup", job.driver.settings.get("backup_storage", ""), 1, 99):
         return Again(5.0, "slot")
     return once(job, "take", lambda: job.driver.backup(ref(job), "take", mark=job.op.id))
+
+
+def claim_place(job: Job) -> int:
+    """The row of this backup: a try that failed for good gave it back; a retry takes it again."""
+    row = job.store.backup_of_operation(job.op.id)
+    return int(row["id"]) if row else job.store.add_backup(job.service.id, job.op.id, job.data.get("note", ""), job.data.get("date", ""))
 
 
 def _archive(job: Job) -> Backup | None:
@@ -30,7 +35,7 @@ def backed_up(job: Job) -> Outcome:
     waiting = settle_task(job)
     if waiting:
         return waiting
-    row, found = job.store.backup_of_operation(job.op.id), _archive(job)
+    found = _archive(job)
     if found is None or not found.size:
         text = job.result.text if job.result and job.result.state == "failed" else "the task ended, but no archive is listed"
         error = job.driver.task_error(text)
@@ -38,8 +43,7 @@ def backed_up(job: Job) -> Outcome:
         if not isinstance(error, (Busy, Transient)) and job.data["tries"] >= 2:
             give_up_backup(job, text)
         raise Back("back_up", error if isinstance(error, (Busy, Transient)) else Transient(detail=text))
-    if row:
-        job.store.backup_made(row["id"], found)
+    job.store.backup_made(claim_place(job), found)
     job.store.free_slot(job.op)
     return Done(f"{found.size / 1024**3:.1f} GiB")
 

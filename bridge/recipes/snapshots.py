@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bridge.errors import Permanent, Transient
 from bridge.operations import Again, Back, Done, Job, Outcome, Step
 from bridge.recipes.machine import CHECK_RUNNING, CONFIGURE, START_AGAIN, look, must_exist, once, ref, remember, settle_task
@@ -10,9 +12,8 @@ from bridge.recipes.machine import CHECK_RUNNING, CONFIGURE, START_AGAIN, look, 
 def take(job: Job) -> Outcome:
     name = job.data["name"]
     row = job.store.snapshot_row(job.service.id, name)
-    if row is None:  # a try that failed for good gave its place back
-        job.store.add_snapshot(job.service.id, name, job.data.get("description", ""), False)
-        row = job.store.snapshot_row(job.service.id, name) or {}
+    if row is None:
+        row = claim_place(job)
     if any(s.name == name and s.complete for s in job.driver.snapshots(ref(job))) or job.data.get("task"):
         return Done()
     vm = must_exist(job, look(job))
@@ -20,6 +21,12 @@ def take(job: Job) -> Outcome:
     memory = bool(plan["snapshot_memory"]) and vm.status == "running"
     job.save(task=job.driver.snapshot(ref(job), "take", name, row["description"], memory) or "none", memory=memory)
     return Done("with memory" if memory else "disks only")
+
+
+def claim_place(job: Job) -> dict[str, Any]:
+    """A try that failed for good gave its place in the quota back; a retry takes it again."""
+    job.store.add_snapshot(job.service.id, job.data["name"], job.data.get("description", ""), False)
+    return job.store.snapshot_row(job.service.id, job.data["name"]) or {}
 
 
 def taken(job: Job) -> Outcome:
@@ -36,6 +43,8 @@ def taken(job: Job) -> Outcome:
             job.store.forget_snapshot(job.service.id, name)
         job.save(task="")
         raise Back("take", error)
+    if job.store.snapshot_row(job.service.id, name) is None:
+        claim_place(job)
     lifetime = job.service.package.snapshot_lifetime_h * 3600.0
     job.store.snapshot_ready(job.service.id, name, found.taken_at, lifetime)
     return Done(name)
