@@ -5,7 +5,7 @@ from __future__ import annotations
 from bridge.errors import Busy, Permanent, Refused, Transient
 from bridge.model import Backup
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
-from bridge.recipes.machine import CONFIGURE, OFF, START_AGAIN, look, must_exist, once, ref, remember, settle_task
+from bridge.recipes.machine import CONFIGURE, OFF, START_AGAIN, look, must_exist, once, ref, remember, settle_task, task_failure
 
 
 def back_up(job: Job) -> Outcome:
@@ -102,8 +102,7 @@ def backup_deleted(job: Job) -> Outcome:
         return waiting
     if any(b.archive == job.data.get("archive") for b in job.driver.backups(ref(job))):
         job.save(task="")
-        failed = job.result is not None and job.result.state == "failed"
-        raise Back("delete", job.driver.task_error(job.result.text) if failed and job.result else Transient(detail="the archive is still listed"))
+        raise Back("delete", task_failure(job, "the archive is still listed"))
     job.store.forget_backup(job.data["backup"])
     return Done()
 

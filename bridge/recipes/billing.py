@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 
 from bridge import passwords
-from bridge.errors import NeedsOperator, NotOurs, Permanent, Transient, UpstreamError
+from bridge.errors import NeedsOperator, NotOurs, Permanent, UpstreamError
 from bridge.model import Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.backups import remove_beyond
 from bridge.recipes.birth import CREATE, ready, settle
-from bridge.recipes.machine import CHECK_RUNNING, OFF, born, configure, hard_off, look, ref, running, start, stopped
+from bridge.recipes.machine import CHECK_RUNNING, OFF, born, configure, hard_off, look, ref, running, start, stopped, task_failure
 
 
 def remember_power(job: Job) -> Outcome:
@@ -168,8 +168,7 @@ def removed(job: Job) -> Outcome:
         job.save(remove_ended=True)
     if left(job) is not None:
         job.save(remove_task="", remove_ended=False)
-        failed = job.result is not None and job.result.state == "failed"
-        raise Back("absent", job.driver.task_error(job.result.text) if failed and job.result else Transient(detail="it is still listed"))
+        raise Back("absent", task_failure(job, "it is still listed"))
     job.store.end_finding(job.data["finding"])
     return Done()
 

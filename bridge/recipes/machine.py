@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bridge import orders
-from bridge.errors import Permanent, Unknown, UpstreamError
+from bridge.errors import Permanent, Transient, Unknown, UpstreamError, VmbridgeError
 from bridge.model import Converged, Order, Service, Vm, VmRef
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 
@@ -222,6 +222,13 @@ def settle_task(job: Job) -> Wait | None:
     """Wait for the task that the step before has kept; None when there is nothing to wait for any more."""
     task = job.data.get("task") or "none"
     return Wait(task) if job.result is None and task != "none" else None
+
+
+def task_failure(job: Job, otherwise: str) -> VmbridgeError:
+    """What the failed task says; `otherwise` where none failed and the effect is missing all the same."""
+    if job.result is not None and job.result.state == "failed":
+        return job.driver.task_error(job.result.text)
+    return Transient(detail=otherwise)
 
 
 def start_again(job: Job) -> Outcome:

@@ -68,16 +68,14 @@ def mail_password(job: Job) -> Outcome:
 def reset_password(job: Job) -> Outcome:
     if job.data.get("told"):
         return Done(job.data["told"])
-    if not job.store.password_hash(job.service.id):
-        password = passwords.generate()
-        job.store.set_password(job.service.id, password, passwords.hashed(password))
+    new_password(job)
     at_once = job.driver.set_password(orders.order_of(job.service, job.store, job.config, set_password=True), ref(job))
     job.save(told="set in the running system" if at_once else "the system inside takes it at its next restart", at_once=at_once)
     return Done(job.data["told"])
 
 
 def new_password(job: Job) -> Outcome:
-    """Made before the disks go, so that a crash does not make a second one."""
+    """Made before anything changes, so that a crash does not make a second one."""
     if not job.store.password_hash(job.service.id):
         password = passwords.generate()
         job.store.set_password(job.service.id, password, passwords.hashed(password))

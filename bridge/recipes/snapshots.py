@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.errors import Permanent, Transient
+from bridge.errors import Permanent
 from bridge.operations import Again, Back, Done, Job, Outcome, Step
-from bridge.recipes.machine import CHECK_RUNNING, CONFIGURE, START_AGAIN, look, must_exist, once, ref, remember, settle_task
+from bridge.recipes.machine import CHECK_RUNNING, CONFIGURE, START_AGAIN, look, must_exist, once, ref, remember, settle_task, task_failure
 
 
 def take(job: Job) -> Outcome:
     name = job.data["name"]
-    row = job.store.snapshot_row(job.service.id, name)
-    if row is None:
-        row = claim_place(job)
+    row = claim_place(job)
     if any(s.name == name and s.complete for s in job.driver.snapshots(ref(job))) or job.data.get("task"):
         return Done()
     vm = must_exist(job, look(job))
@@ -25,8 +23,12 @@ def take(job: Job) -> Outcome:
 
 def claim_place(job: Job) -> dict[str, Any]:
     """A try that failed for good gave its place in the quota back; a retry takes it again."""
-    job.store.add_snapshot(job.service.id, job.data["name"], job.data.get("description", ""), False)
-    return job.store.snapshot_row(job.service.id, job.data["name"]) or {}
+    name = job.data["name"]
+    row = job.store.snapshot_row(job.service.id, name)
+    if row is None:
+        job.store.add_snapshot(job.service.id, name, job.data.get("description", ""), False)
+        row = job.store.snapshot_row(job.service.id, name)
+    return row or {}
 
 
 def taken(job: Job) -> Outcome:
@@ -38,13 +40,12 @@ def taken(job: Job) -> Outcome:
     if found and not found.complete:
         return Again(CHECK_RUNNING, "being made")
     if found is None:
-        error = job.driver.task_error(job.result.text) if job.result and job.result.state == "failed" else Transient(detail="the snapshot is not listed")
+        error = task_failure(job, "the snapshot is not listed")
         if isinstance(error, Permanent):
             job.store.forget_snapshot(job.service.id, name)
         job.save(task="")
         raise Back("take", error)
-    if job.store.snapshot_row(job.service.id, name) is None:
-        claim_place(job)
+    claim_place(job)
     lifetime = job.service.package.snapshot_lifetime_h * 3600.0
     job.store.snapshot_ready(job.service.id, name, found.taken_at, lifetime)
     return Done(name)
@@ -69,8 +70,7 @@ def snapshot_deleted(job: Job) -> Outcome:
     left = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
     if left:
         job.save(task="")
-        failed = job.result is not None and job.result.state == "failed"
-        raise Back("delete", job.driver.task_error(job.result.text) if failed and job.result else Transient(detail="the snapshot is still listed"))
+        raise Back("delete", task_failure(job, "the snapshot is still listed"))
     job.store.forget_snapshot(job.service.id, name)
     return Done()
 
