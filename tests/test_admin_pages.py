@@ -340,7 +340,7 @@ def test_maintenance_refuses_what_makes_no_sense(wide: World, staff: Staff) -> N
 
 
 def test_maintenance_by_command(wide: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "opened", lambda path: wide.context)
+    monkeypatch.setattr(cli.findings, "opened", lambda path: wide.context)
     run = CliRunner().invoke
     assert "customers read: Back at six" in run(cli.main, ["maintenance", "pve1", "on", "--text", "Back at six"]).output
     assert wide.store.health("pve1")["maintenance"] == "Back at six"

@@ -262,7 +262,7 @@ def test_adopt_disturbed_anywhere_is_all_or_nothing(tmp_path: Path, kind: str, n
     before = dict(vm.config)
     words = ["adopt", "9", "555", "--plan", "kvm-s", "--client", "7"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "opened", lambda path, migrated=True: world.context)
+        patch.setattr(cli.adopt, "opened", lambda path, migrated=True: world.context)
         world.cluster.faults = [Fault(kind, nth=nth, reason="got lock request timeout")]
         CliRunner().invoke(cli.main, words)
         found = world.store.find_service("main", 9)

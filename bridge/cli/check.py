@@ -1,0 +1,34 @@
+"""Commands about the installation: check and keygen."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+from cryptography.fernet import Fernet
+
+from bridge import doctor
+from bridge.cli.base import main, opened, with_config
+
+
+@main.command()
+@with_config
+@click.option("--json", "as_json", is_flag=True, help="One JSON list.")
+def check(path: str, as_json: bool) -> None:
+    """Look for faults in configuration, servers, pools and WHMCS; exit 1 when there is one."""
+    found = doctor.check(opened(path, migrated=False))
+    if as_json:
+        click.echo(json.dumps([asdict(f) for f in found]))
+    else:
+        marks = {"ok": "ok     ", "warning": "WARNING", "fault": "FAULT  "}
+        for f in found:
+            click.echo(f"{marks[f.level]} {f.subject}: {f.text}" + (f"\n        fix: {f.fix}" if f.fix else ""))
+    sys.exit(1 if any(f.level == "fault" for f in found) else 0)
+
+
+@main.command()
+def keygen() -> None:
+    """Print a new key for [store] secret_key."""
+    click.echo(Fernet.generate_key().decode())

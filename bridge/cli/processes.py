@@ -1,0 +1,99 @@
+"""Commands that run: serve and its three processes."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import click
+
+from bridge import worker
+from bridge.cli.base import main, opened, with_config
+from bridge.clock import Clock
+
+
+def _die_with_parent() -> None:
+    """A killed `serve` must not leave its children behind: Linux sends them SIGTERM then (prctl(2), PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+@main.command()
+@with_config
+def serve(path: str) -> None:
+    """Run web, worker and console here; ends when one of them dies."""
+    context = opened(path, migrated=False)
+    context.store.migrate()
+    context.store.close()
+    opened(path).store.close()
+    context.store.hold()
+    # --config goes on by the environment too, so that each child reads the same file
+    children = {
+        name: subprocess.Popen([sys.executable, "-m", "bridge.cli", name, "--config", path], env=os.environ, preexec_fn=_die_with_parent)
+        for name in ("worker", "web", "console")
+    }
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    clock, died = Clock(), ""
+    while not ended.is_set() and not died:
+        died = next((n for n, c in children.items() if c.poll() is not None), "")
+        clock.wait(ended, 0.2)
+    for child in children.values():
+        if child.poll() is None:
+            child.terminate()
+    for child in children.values():
+        try:
+            child.wait(timeout=35)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+    worker_pid = children["worker"].pid
+    context.store.free_owner_of(worker_pid)
+    if died:
+        click.echo(f"{died} has ended with {children[died].returncode}; stopped the others", err=True)
+        sys.exit(1)
+
+
+@main.command()
+@with_config
+def web(path: str) -> None:
+    """Run the HTTP service (gunicorn)."""
+    context = opened(path)
+    context.store.close()  # a connection must not be inherited
+    context.store.hold()  # gunicorn's workers inherit this
+    settings = context.config.web
+    os.environ["VMBRIDGE_CONFIG"] = os.path.abspath(path)
+    from gunicorn.app.wsgiapp import WSGIApplication  # its import patches warnings: only here
+
+    sys.argv = [
+        "gunicorn", "--bind", settings["listen"], "--workers", str(settings["workers"]), "--threads", str(settings["threads"]),
+        "--worker-class", "gthread", "--log-level", "warning", "--keep-alive", "30", "bridge.wsgi:application()",
+    ]
+    WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]").run()
+
+
+@main.command(name="worker")
+@with_config
+def worker_command(path: str) -> None:
+    """Run operations, status refresh and deliveries."""
+    context = opened(path)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    worker.run(context, stop)
+
+
+@main.command(name="console")
+@with_config
+@click.option("--listen", default="", help="HOST:PORT instead of [console] listen, for a second process.")
+def console_command(path: str, listen: str) -> None:
+    """Run the console's page and relay."""
+    from bridge import console_relay  # its libraries are for this process only
+
+    asyncio.run(console_relay.run(opened(path), listen))
