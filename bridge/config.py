@@ -33,7 +33,6 @@ def _listen(value: str) -> None:
         raise ValidationError("Must be HOST:PORT with HOST 127.0.0.1, [::1], localhost, 0.0.0.0 or [::] and PORT 1 to 65535.")
 
 
-
 URL = validate.URL(require_tld=False, schemes={"https", "http"})
 
 

@@ -37,7 +37,6 @@ from bridge import assets, console, rfb
 from bridge.context import Context
 from bridge.errors import VmbridgeError
 from bridge.model import ConsoleTicket
-from bridge.recipes.machine import ref_of
 
 log = structlog.get_logger()
 logging.getLogger("websockets").setLevel(logging.CRITICAL)  # its lines carry addresses with tickets
@@ -240,7 +239,7 @@ class Relay:
     async def _through(self, browser: ServerConnection, live: Live) -> None:
         service = live.session.service
         driver = self.context.drivers[service.server]
-        asked = asyncio.get_running_loop().run_in_executor(self._drivers, driver.console, ref_of(service))
+        asked = asyncio.get_running_loop().run_in_executor(self._drivers, driver.console, service.ref)
         ticket: ConsoleTicket = await asked
         async with connect(
             ticket.url, additional_headers=ticket.headers, subprotocols=[Subprotocol(ticket.subprotocol)], compression=None,

@@ -15,7 +15,6 @@ from bridge.config import Config
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused, VmbridgeError
 from bridge.model import POWER, Capability, Desired, Operation, Sentence, Service
 from bridge.permissions import permitted, usable
-from bridge.recipes.machine import ref_of
 from bridge.services import Caller
 from bridge.store import Store
 from drivers.base import Driver
@@ -145,9 +144,14 @@ def take_backup(ask: Ask) -> Prepared:
     return {"note": note}, lambda operation: ask.store.add_backup(ask.service.id, operation, note)
 
 
+def chosen_backup(service: Service, form: Mapping[str, Any], store: Store) -> dict[str, Any] | None:
+    """The row that a form names, whoever made it; None when there is none."""
+    key = str(form.get("backup") or "")
+    return store.backup_row(service.id, int(key)) if key.isascii() and key.isdigit() and len(key) < 15 else None
+
+
 def _backup(ask: Ask) -> Prepared:
-    key = str(ask.form.get("backup") or "")
-    row = ask.store.backup_row(ask.service.id, int(key)) if key.isascii() and key.isdigit() and len(key) < 15 else None
+    row = chosen_backup(ask.service, ask.form, ask.store)
     if row is None or row["foreign_one"] or row["state"] != "ready":
         raise NotFound(Sentence("This backup is not there any more."), code="unknown_backup")
     return {"backup": row["id"]}, None
@@ -240,9 +244,9 @@ def mirror(server: str, driver: Driver, store: Store, limit: int = 20) -> int:
             continue
         try:
             if Capability.SNAPSHOTS in driver.capabilities:
-                store.mirror_snapshots(key, driver.snapshots(ref_of(service)))
+                store.mirror_snapshots(key, driver.snapshots(service.ref))
             if Capability.BACKUPS in driver.capabilities and driver.settings.get("backup_storage", "yes"):
-                store.mirror_backups(key, driver.backups(ref_of(service)), service.created_at)
+                store.mirror_backups(key, driver.backups(service.ref), service.created_at)
         except VmbridgeError as e:
             log.warning("mirror_failed", service=service.service_id, code=e.code, detail=e.detail)
     return len(found)

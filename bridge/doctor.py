@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge import addresses, assets, names, packages, servers
-from bridge.config import Config, Pool
+from bridge.config import Config
 from bridge.context import Context
 from bridge.errors import ConfigError, VmbridgeError
 from bridge.model import Finding
@@ -34,8 +34,7 @@ def check(context: Context) -> list[Finding]:
             good = names.is_host_name(example)
             found.append(Finding("ok" if good else "fault", f"plan {plan.name} vm_name", f"gives e.g. {example}",
                                  "" if good else "use letters, digits, hyphens and dots only"))
-    for pool in config.pools.values():
-        found.append(_pool(context, pool))
+    found += [_pool(u) for u in addresses.uses(context.store, config)]
     if any("console" in plan.allow for plan in config.plans.values()):
         found.append(_console(config))
     for name in config.whmcs:
@@ -89,17 +88,12 @@ def _ids(context: Context, server: str) -> list[Finding]:
     return [Finding("ok", f"server {server} vm_ids", f"{used} of {total} used")]
 
 
-def _pool(context: Context, pool: Pool) -> Finding:
-    total = sum(b - a + 1 for a, b in pool.ranges) - sum(
-        max(0, min(b, d) - max(a, c) + 1) for a, b in pool.ranges for c, d in pool.excluded
-    )
-    taken = [r for r in context.store.taken_addresses() if r["pool"] == pool.name]
-    free = total - len(taken)
-    if free <= 0:
-        return Finding("fault", f"pool {pool.name}", "no free address", f"add a range to [pools.{pool.name}]")
-    level = "warning" if len(taken) >= total * FULL_AT else "ok"
-    return Finding(level, f"pool {pool.name}", f"{len(taken)} of {total} taken",
-                   f"add a range to [pools.{pool.name}]" if level == "warning" else "")
+def _pool(use: addresses.Use) -> Finding:
+    name, fix = use.pool.name, f"add a range to [pools.{use.pool.name}]"
+    if not use.free:
+        return Finding("fault", f"pool {name}", "no free address", fix)
+    level = "warning" if use.percent >= 100 * FULL_AT else "ok"
+    return Finding(level, f"pool {name}", f"{use.taken + use.cooling} of {use.total} taken", fix if level == "warning" else "")
 
 
 def _whmcs(context: Context, name: str) -> Finding:

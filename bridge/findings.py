@@ -19,7 +19,7 @@ import structlog
 from bridge import services, status, upgrades
 from bridge.config import Config
 from bridge.errors import NotFound, NotOurs, Refused, VmbridgeError
-from bridge.model import Desired, Difference, Leftover, Machine, Seen, Service, VmRef
+from bridge.model import Desired, Difference, Leftover, Machine, Seen, Service
 from bridge.store import Store
 from bridge.store.findings import LAST, Found
 from drivers.base import Driver
@@ -70,7 +70,7 @@ def entry(row: Mapping[str, Any], kind: str, subject: str, text: str, **data: An
 # -- machines, hourly -----------------------------------------------------------------------------
 def sweep_state(server: str, driver: Driver, store: Store, now: bool = False) -> bool:
     """When it is due, or `now`: one bulk read at most, then sets. False when it was not due or there is no fresh reading."""
-    if store.claim_sweep(server, "state", LEASE) is None and not now:
+    if not store.claim_sweep(server, "state", LEASE) and not now:
         return False
     status.refresh(server, driver, store)
     if not readable(server, store):
@@ -125,7 +125,7 @@ def _compare_addresses(server: str, store: Store) -> None:
 # -- configurations and lists, spread over the day --------------------------------------------------
 def sweep_contents(server: str, driver: Driver, store: Store, config: Config, everything: bool = False) -> int:
     """One minute's share when it is due; with `everything` until nothing is due. Returns how many were visited."""
-    if store.claim_sweep(server, "contents", LEASE) is None and not everything:
+    if not store.claim_sweep(server, "contents", LEASE) and not everything:
         return 0
     visited = 0
     if everything:
@@ -150,7 +150,7 @@ def _share(server: str, driver: Driver, store: Store, config: Config, least: int
     due, live, outside = now - TURN, *store.count_in_turn(server)
     with ThreadPoolExecutor(READS, thread_name_prefix=f"findings-{server}") as pool:
         own = [store.service(k) for k in store.live_due(server, due, max(per_minute(live), least))]
-        for service, seen in _each(pool, lambda s: driver.read(ref_of(s)), own):
+        for service, seen in _each(pool, lambda s: driver.read(s.ref), own):
             _live(service, seen, driver, store, config)
             store.swept([service.id], _when(seen, now))
         foreign = store.foreign_vms_due(server, due, max(per_minute(outside), least))
@@ -180,10 +180,6 @@ def _each(pool: ThreadPoolExecutor, read: Callable[[T], R], todo: list[T]) -> It
 def _when(found: object, now: float) -> float:
     """When it counts as visited: what could not be read has its next turn in an hour."""
     return now - TURN + HOUR if isinstance(found, VmbridgeError) else now
-
-
-def ref_of(s: Service) -> VmRef:
-    return VmRef(s.vm_id, s.uuids, s.node, s.build, identified=bool(s.build.get("identified")))
 
 
 def _live(before: Service, seen: Seen | VmbridgeError, driver: Driver, store: Store, config: Config) -> None:
@@ -228,7 +224,7 @@ def _foreign(server: str, vm_id: str, machine: Machine | VmbridgeError, store: S
 def _lists(server: str, driver: Driver, store: Store, config: Config, now: float, period: float) -> int:
     """The longest due storage list; which lists there are is asked once a day, and new ones begin within the period."""
     try:
-        if store.claim_sweep(server, "listings", LEASE) is not None:
+        if store.claim_sweep(server, "listings", LEASE):
             store.set_listings(server, driver.listings(), period)
             store.end_sweep(server, "listings", now + DAY)
         listing = store.claim_listing(server, LEASE)
@@ -320,20 +316,20 @@ def end(finding: Mapping[str, Any], store: Store) -> Refused:
 
 
 def _suspend(finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
-    vm = driver.look(ref_of(service))
+    vm = driver.look(service.ref)
     if service.desired is not Desired.SUSPENDED or vm is None or vm.status == "stopped":
         raise end(finding, store)
     return submit(finding, service, "suspend", actor, store)
 
 
 def _terminate(finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
-    if driver.look(ref_of(service)) is None:
+    if driver.look(service.ref) is None:
         raise end(finding, store)
     return submit(finding, service, "terminate", actor, store, {"look": True})
 
 
 def _absent(service: Service, driver: Driver) -> None:
-    if driver.look(ref_of(service)) is not None:
+    if driver.look(service.ref) is not None:
         raise Refused(f"VM {service.vm_id} is still there: remove it first.", code="vm_present")
 
 
@@ -360,7 +356,7 @@ def _release(finding: Mapping[str, Any], service: Service, driver: Driver, actor
 
 
 def _converge(finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
-    driver.look(ref_of(service))
+    driver.look(service.ref)
     return submit(finding, service, "converge", actor, store)
 
 

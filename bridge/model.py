@@ -144,6 +144,11 @@ class Service:
     welcome_email: str
     created_at: float
 
+    @property
+    def ref(self) -> VmRef:
+        """Its machine, as drivers ask for it."""
+        return VmRef(self.vm_id, self.uuids, self.node, self.build, identified=bool(self.build.get("identified")))
+
 
 @dataclass(frozen=True)
 class Operation:

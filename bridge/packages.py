@@ -26,8 +26,6 @@ RANGES: dict[str, tuple[int, int]] = {
     "extra_ipv4": (0, 256), "extra_ipv6": (0, 256), "backups": (0, 1000), "snapshots": (0, 100),
     "snapshot_lifetime_h": (0, 87600), **dict.fromkeys(LIMITS, (0, 1_000_000)),
 }
-
-
 NUMBER = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
 
 

@@ -19,8 +19,6 @@ from bridge.store import Store
 from drivers.base import Driver
 
 MAC_PREFIX = "02:56:4d"  # locally administered; the last three octets are random and checked
-
-
 UNFINISHED_RESTORE = Sentence("The last restore did not end well: restore a backup or reinstall the server first.")
 
 
@@ -207,7 +205,7 @@ def _terminated_already(service: Service | None, service_id: int, params: dict[s
             code="unknown_service",
         )
     if service is not None:
-        last = next((o for o in store.operations_of(service.id) if o.kind == "terminate"), None)  # a clean-up may follow it
+        last = store.newest(service.id, ("terminate",))  # a clean-up may follow it
         if last and last.state in (State.CANCELLED, State.FAILED):
             store.retry(last.id)
             return Answer(last.id)
@@ -254,7 +252,7 @@ def change_password(
     service = live(service_id, caller.whmcs, store)
     password = passwords.checked(str(params.get("password") or ""))
     if caller.client:
-        plan, has = config.plans[service.package.plan], drivers[service.server].capabilities | {Capability.RESET_PASSWORD}
+        plan, has = config.plans[service.package.plan], drivers[service.server].capabilities
         reason = usable(service, Capability.RESET_PASSWORD, plan.allow, has)
         if reason:
             raise Refused(reason, code="access_denied")

@@ -123,7 +123,7 @@ class Driver:
         """Remove the proven machine with its disks; returns the task, empty when it is already gone."""
         raise NotImplementedError
 
-    # -- optional, by capability ------------------------------------------------------------------
+    # -- optional, by Capability ------------------------------------------------------------------
     def snapshots(self, ref: VmRef) -> list[Snapshot]:
         """The machine's snapshots, ours and others', oldest first."""
         raise NotImplementedError
@@ -153,6 +153,11 @@ class Driver:
     def charts(self, ref: VmRef, period: str) -> Charts:
         """History of the proven machine over hour, day, week, month or year, in at most some 360 points; empty while there is
         none. A machine that is off has its history too."""
+        raise NotImplementedError
+
+    def console(self, ref: VmRef) -> ConsoleTicket:
+        """A way to the proven, running machine's screen, good for one connection within 10 seconds. Raises Refused when it
+        does not run."""
         raise NotImplementedError
 
     # -- reading ----------------------------------------------------------------------------------
@@ -195,12 +200,6 @@ class Driver:
 
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
         """The doctor's look at this server."""
-        raise NotImplementedError
-
-    # -- optional, by Capability ------------------------------------------------------------------
-    def console(self, ref: VmRef) -> ConsoleTicket:
-        """A way to the proven, running machine's screen, good for one connection within 10 seconds. Raises Refused when it
-        does not run."""
         raise NotImplementedError
 
 

@@ -13,7 +13,6 @@ import pytest
 from bridge import customer, schedules
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused
 from bridge.model import State
-from bridge.recipes.machine import ref_of
 from tests.configs import raw_config
 from tests.pve.cluster import Fault
 from tests.world import World
@@ -477,7 +476,7 @@ def test_a_list_without_anything_is_not_believed_and_our_own_come_back(born: Wor
     born.page("backups", "take", note="mine")
     born.run()
     row = born.store.backups_of(1)[0]
-    found = born.drivers["pve1"].backups(ref_of(born.store.service(1)))
+    found = born.drivers["pve1"].backups(born.store.service(1).ref)
     born.store.mirror_backups(1, [], 0)
     assert born.store.backups_of(1) == [row]
     born.store.forget_backup(row["id"])

@@ -13,7 +13,6 @@ from bridge import assets, direct
 from bridge.app import create_app
 from bridge.errors import NotOurs, Transient, Unreachable
 from bridge.model import PERIODS, Capability
-from bridge.recipes.machine import ref_of
 from drivers.base import Driver, time_left
 from drivers.proxmox import charts as proxmox
 from tests.configs import raw_config
@@ -58,7 +57,7 @@ def history(world: World) -> History:
 def read(world: World, period: str = "hour") -> Any:
     service = world.store.find_service("main", 1042)
     assert service
-    return world.drivers["pve1"].charts(ref_of(service), period)
+    return world.drivers["pve1"].charts(service.ref, period)
 
 
 def shim_of(world: World) -> Shim:

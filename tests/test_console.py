@@ -25,7 +25,6 @@ from websockets.sync.client import ClientConnection, connect
 from bridge import assets, console
 from bridge.console_relay import Relay
 from bridge.errors import Refused
-from bridge.recipes.machine import ref_of
 from drivers.proxmox.driver import Proxmox
 from tests.front import let_go
 from tests.pve.cluster import Fault, default_cluster
@@ -439,7 +438,7 @@ def test_who_may(rig: Rig) -> None:
 
 
 def test_a_ticket_does_not_show_its_secrets(rig: Rig) -> None:
-    ticket = rig.driver.console(ref_of(rig.service))
+    ticket = rig.driver.console(rig.service.ref)
     assert ticket.url.startswith("wss://") and "sim-secret" in ticket.headers["Authorization"]
     assert not [s for s in (ticket.url, ticket.password, "sim-secret") if s in repr(ticket)]
 

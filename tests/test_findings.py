@@ -452,7 +452,7 @@ def test_a_restart_neither_doubles_nor_drops(live: Swept) -> None:
     live.cluster.calls.clear()
     assert not findings.sweep_state("pve1", live.drivers["pve1"], live.store) and live.cluster.calls == []
     live.clock.time += 3600
-    assert live.store.claim_sweep("pve1", "state", 600) is not None  # a worker that dies here
+    assert live.store.claim_sweep("pve1", "state", 600)  # a worker that dies here
     live.restart()
     assert not findings.sweep_state("pve1", live.drivers["pve1"], live.store)
     live.clock.time += 600
@@ -541,7 +541,7 @@ def test_the_worker_sweeps_when_it_is_due(live: Swept) -> None:
 
 
 def test_the_command_line(ended: Swept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "opened", lambda path: ended.context)
+    monkeypatch.setattr(cli.findings, "opened", lambda path: ended.context)
     ended.cluster.add_volume(DISK, "pve1")
     run = CliRunner().invoke
     ended.clock.time += 3700

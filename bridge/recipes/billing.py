@@ -10,19 +10,31 @@ from bridge.model import Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.backups import remove_beyond
 from bridge.recipes.birth import CREATE, ready, settle
-from bridge.recipes.machine import CHECK_RUNNING, OFF, born, configure, hard_off, look, ref, running, start, stopped, task_failure
+from bridge.recipes.machine import (
+    CHECK_RUNNING,
+    OFF,
+    born,
+    configure,
+    found_again,
+    hard_off,
+    look,
+    ref,
+    running,
+    send_password,
+    start,
+    stopped,
+    take_vm_id,
+    task_failure,
+)
 
 
 def remember_power(job: Job) -> Outcome:
     """Once per suspension: did it run? A repeat never overwrites it."""
     vm = look(job) if born(job) else None
     if job.service.ran_when_suspended is None:
-        ran = vm is not None and vm.status not in ("stopped",)
+        ran = vm is not None and vm.status != "stopped"
         job.save_service(ran_when_suspended=int(ran or not job.service.provisioned))
-    job.save(exists=vm is not None, on=vm is not None and vm.status != "stopped")
-    if vm:
-        job.save_service(node=vm.node)
-    return Done("" if vm else "there is no machine")
+    return found_again(job, vm)
 
 
 def autostart_off(job: Job) -> Outcome:
@@ -79,11 +91,7 @@ def unsuspended(job: Job) -> Outcome:
 
 
 def prove(job: Job) -> Outcome:
-    vm = look(job) if born(job) or job.data.get("look") else None
-    job.save(exists=vm is not None, on=vm is not None and vm.status != "stopped")
-    if vm:
-        job.save_service(node=vm.node)
-    return Done("" if vm else "there is no machine")
+    return found_again(job, look(job) if born(job) or job.data.get("look") else None)
 
 
 def destroy(job: Job) -> Outcome:
@@ -183,27 +191,22 @@ def renew_identity(job: Job) -> Outcome:
     """A new VM id and uuid for the same service; addresses and MAC stay. The old machine is proven gone."""
     if job.data.get("renewed"):
         return Done()
-    ranges, old = [(a, b) for a, b in job.driver.settings["vm_ids"]], job.service.vm_id  # old backups carry the old id
+    old = [*job.service.build.get("old_vm_ids", ()), job.service.vm_id]  # older backups carry these
     password = passwords.generate()
     hashed = passwords.hashed(password)
     with job.store.write():
-        found = job.store.next_vm_id(job.service.server, ranges)
-        if found is None:
-            raise Permanent("All VM ids of this server are used.", code="vm_ids_exhausted")
+        found = take_vm_id(job, uuids=[str(uuid.uuid4()), *job.service.uuids], node="", provisioned=0)
         job.save(renewed=True)
-        job.save_service(vm_id=str(found), uuids=[str(uuid.uuid4()), *job.service.uuids], node="", provisioned=0)
-        job.save_build(**{**dict.fromkeys(job.service.build), "old_vm_ids": [*job.service.build.get("old_vm_ids", ()), old]})
+        job.save_build(**{**dict.fromkeys(job.service.build), "old_vm_ids": old})
         job.store.set_password(job.service.id, password, hashed)
     return Done(f"VM id {found}")
 
 
 def redeployed(job: Job) -> Outcome:
     """As `ready`, with the mail that names the new password."""
-    s = job.service
     with job.store.write():
         job.store.renew(job.op, 30)
-        job.store.emit("password", s.whmcs, s.id, f"password:{job.op.id}", service_id=s.service_id, hostname=s.hostname, reason="redeployed",
-                       user=s.package.options.get("os_user", "root"), password=job.store.password(s.id))
+        send_password(job, "redeployed", job.store.password(job.service.id))
     return ready(job)
 
 

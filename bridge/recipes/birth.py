@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge import orders
-from bridge.errors import Permanent, Refused, Unknown, UpstreamError
+from bridge.errors import Refused, Unknown, UpstreamError
 from bridge.model import Placement
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
-from bridge.recipes.machine import LOST_REPLY, answering, configure, look, order, ref, running, start
+from bridge.recipes.machine import LOST_REPLY, answering, configure, look, order, ref, running, start, take_vm_id
 
 
 def place(job: Job) -> Outcome:
@@ -77,12 +77,8 @@ def settle_lost_copy(job: Job) -> Outcome:
 
 def take_next_id(job: Job) -> Outcome:
     """The id belongs to somebody else: leave it alone and take the next of our range."""
-    ranges = [(a, b) for a, b in job.driver.settings["vm_ids"]]
     with job.store.write():
-        found = job.store.next_vm_id(job.service.server, ranges)
-        if found is None:
-            raise Permanent("All VM ids of this server are used.", code="vm_ids_exhausted")
-        job.save_service(vm_id=str(found))
+        found = take_vm_id(job)
         job.save_build(sent_at=None)
     return Again(0.0, f"VM id in use by somebody else; taking {found}")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from bridge import orders
 from bridge.errors import Permanent, Transient, Unknown, UpstreamError, VmbridgeError
-from bridge.model import Converged, Order, Service, Vm, VmRef
+from bridge.model import Converged, Order, Vm, VmRef
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 
 LOST_REPLY = 35.0  # longer than any time-out on the way: an unanswered call has ended by then
@@ -14,12 +15,8 @@ CHECK_RUNNING = 2.0
 CHECK_AGENT, AGENT_WAIT = 3.0, 180.0
 
 
-def ref_of(service: Service) -> VmRef:
-    return VmRef(service.vm_id, service.uuids, service.node, service.build, identified=bool(service.build.get("identified")))
-
-
 def ref(job: Job) -> VmRef:
-    return ref_of(job.service)
+    return job.service.ref
 
 
 def order(job: Job, **changes: object) -> Order:
@@ -89,6 +86,31 @@ def allocate(job: Job, make: Callable[[], Converged]) -> Converged:
     except UpstreamError:
         job.save(allocated_at=None)  # refused before anything was done
         raise
+
+
+def take_vm_id(job: Job, **with_it: Any) -> int:
+    """The next id of our ranges for this service, in one transaction with what changes beside it."""
+    with job.store.write():
+        found = job.store.next_vm_id(job.service.server, [(a, b) for a, b in job.driver.settings["vm_ids"]])
+        if found is None:
+            raise Permanent("All VM ids of this server are used.", code="vm_ids_exhausted")
+        job.save_service(vm_id=str(found), **with_it)
+    return found
+
+
+def send_password(job: Job, reason: str, password: str) -> None:
+    """By mail; `reason` says which."""
+    s = job.service
+    job.store.emit("password", s.whmcs, s.id, f"password:{job.op.id}", service_id=s.service_id, hostname=s.hostname, reason=reason,
+                   user=s.package.options.get("os_user", "root"), password=password)
+
+
+def set_password(job: Job, wanted: Order) -> str:
+    """Once; what to say of when it takes effect."""
+    if not job.data.get("told"):
+        at_once = job.driver.set_password(wanted, ref(job))
+        job.save(told="set in the running system" if at_once else "the system inside takes it at its next restart", at_once=at_once)
+    return str(job.data["told"])
 
 
 def configured(job: Job) -> Outcome:
@@ -163,6 +185,14 @@ def hard_off(job: Job) -> Outcome:
     return _off(job, "hard_stop")
 
 
+def found_again(job: Job, vm: Vm | None) -> Outcome:
+    """Keep for the steps after this whether the machine is there, where, and whether it runs."""
+    job.save(exists=vm is not None, on=vm is not None and vm.status != "stopped")
+    if vm:
+        job.save_service(node=vm.node)
+    return Done("" if vm else "there is no machine")
+
+
 def stopped(job: Job) -> Outcome:
     """Done when the machine itself says so."""
     if not job.data["exists"]:
@@ -191,7 +221,6 @@ def remember(job: Job) -> Outcome:
     job.save(on=vm.status != "stopped")
     job.save_service(node=vm.node)
     return Done()
-
 
 
 def once(job: Job, verb: str, send: Callable[[], str]) -> Outcome:
@@ -240,7 +269,6 @@ def start_again(job: Job) -> Outcome:
         job.save(start_task="none")
         return Done("it runs")
     return start(job)
-
 
 
 def running_again(job: Job) -> Outcome:

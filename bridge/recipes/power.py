@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.errors import Permanent, Refused
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
-from bridge.recipes.machine import CHECK_RUNNING, LOST_REPLY, look, must_exist, order, ref
+from bridge.recipes.machine import CHECK_RUNNING, LOST_REPLY, look, must_exist, order, ref, set_password
 
 
 def act(job: Job) -> Outcome:
@@ -61,16 +61,11 @@ def look_again(job: Job) -> Outcome:
 
 
 def tell_password(job: Job) -> Outcome:
-    if job.data.get("told"):
-        return Done(job.data["told"])
     wanted = order(job, set_password=True)
-    if not wanted.set_password:
+    if not wanted.set_password and not job.data.get("told"):
         raise Permanent("The new password was not used in time and is forgotten; set it again.", code="password_forgotten")
-    at_once = job.driver.set_password(wanted, ref(job))
-    told = "set in the running system" if at_once else "the system inside takes it at its next restart"
-    with job.store.write():
-        job.save(told=told)
-        job.store.forget_password(job.service.id)
+    told = set_password(job, wanted)
+    job.store.forget_password(job.service.id)
     return Done(told)
 
 

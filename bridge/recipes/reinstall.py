@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bridge import orders, passwords
+from bridge import passwords
 from bridge.operations import Again, Done, Job, Outcome, Step, Wait
 from bridge.recipes.backups import before_restore
-from bridge.recipes.machine import OFF, allocate, allocation_under_way, answering, order, ref, running, start, write_differences
+from bridge.recipes.machine import OFF, allocate, allocation_under_way, answering, order, ref, running, send_password, set_password, start, write_differences
 
 
 def check_system(job: Job) -> Outcome:
@@ -52,13 +52,11 @@ def set_up_again(job: Job) -> Outcome:
 def mail_password(job: Job) -> Outcome:
     """The new password goes out, once, and is forgotten here."""
     s = job.service
-    reason = {"reinstall": "reinstalled", "reset_password": "reset"}[job.op.kind]
     password = job.store.password(s.id)
     with job.store.write():
         job.store.renew(job.op, 30)
         if password:
-            job.store.emit("password", s.whmcs, s.id, f"password:{job.op.id}", service_id=s.service_id, hostname=s.hostname, reason=reason,
-                           user=s.package.options.get("os_user", "root"), password=password)
+            send_password(job, {"reinstall": "reinstalled", "reset_password": "reset"}[job.op.kind], password)
             job.store.forget_password(s.id)
         if s.build.get("restoring"):
             job.save_build(restoring=None)
@@ -66,12 +64,9 @@ def mail_password(job: Job) -> Outcome:
 
 
 def reset_password(job: Job) -> Outcome:
-    if job.data.get("told"):
-        return Done(job.data["told"])
-    new_password(job)
-    at_once = job.driver.set_password(orders.order_of(job.service, job.store, job.config, set_password=True), ref(job))
-    job.save(told="set in the running system" if at_once else "the system inside takes it at its next restart", at_once=at_once)
-    return Done(job.data["told"])
+    if not job.data.get("told"):
+        new_password(job)
+    return Done(set_password(job, order(job, set_password=True)))
 
 
 def new_password(job: Job) -> Outcome:

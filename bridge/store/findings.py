@@ -222,21 +222,21 @@ class Findings(Core):
             db.conn.executemany("UPDATE services SET swept_at = ? WHERE id = ?", [(at, k) for k in keys])
 
     # -- sweeps ----------------------------------------------------------------------------------------
-    def claim_sweep(self, server: str, name: str, lease: float) -> str | None:
-        """Take a sweep that is due; its cursor, or None. One that is not ended within `lease` seconds is due again."""
+    def claim_sweep(self, server: str, name: str, lease: float) -> bool:
+        """Take a sweep that is due; whether it was. One that is not ended within `lease` seconds is due again."""
         now = self.clock.now()
-        row = self.row("SELECT due_at, cursor FROM sweeps WHERE server = ? AND name = ?", server, name)
+        row = self.row("SELECT due_at FROM sweeps WHERE server = ? AND name = ?", server, name)
         if row and row["due_at"] > now:
-            return None
+            return False
         with self.write() as db:
             db.conn.execute("INSERT OR IGNORE INTO sweeps (server, name, due_at) VALUES (?, ?, ?)", (server, name, now))
             done = db.conn.execute(
                 "UPDATE sweeps SET due_at = ? WHERE server = ? AND name = ? AND due_at <= ?", (now + lease, server, name, now)
             )
-            return str(row["cursor"] if row else "") if done.rowcount else None
+            return bool(done.rowcount)
 
-    def end_sweep(self, server: str, name: str, due_at: float, cursor: str = "") -> None:
-        self.change("UPDATE sweeps SET due_at = ?, cursor = ? WHERE server = ? AND name = ?", due_at, cursor, server, name)
+    def end_sweep(self, server: str, name: str, due_at: float) -> None:
+        self.change("UPDATE sweeps SET due_at = ? WHERE server = ? AND name = ?", due_at, server, name)
 
     def set_listings(self, server: str, names: Sequence[str], period: float) -> None:
         """The lists there are now; new ones get their first turn spread over the period, those gone end with their findings."""
@@ -258,11 +258,11 @@ class Findings(Core):
         row = self.row(
             "SELECT name FROM sweeps WHERE server = ? AND name LIKE 'list %' AND due_at <= ? ORDER BY due_at LIMIT 1", server, self.clock.now()
         )
-        return str(row["name"][5:]) if row and self.claim_sweep(server, row["name"], lease) is not None else ""
+        return str(row["name"][5:]) if row and self.claim_sweep(server, row["name"], lease) else ""
 
     def all_due(self, server: str) -> None:
         """Everything is visited at the next occasion."""
         with self.write():
-            self.change("UPDATE sweeps SET due_at = 0, cursor = '' WHERE server = ?", server)
+            self.change("UPDATE sweeps SET due_at = 0 WHERE server = ?", server)
             self.change("UPDATE services SET swept_at = 0 WHERE server = ?", server)
             self.change("UPDATE foreign_vms SET turn_at = 0 WHERE server = ?", server)

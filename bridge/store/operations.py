@@ -242,12 +242,10 @@ class Operations(Core):
         now = self.clock.now()
         self.change("UPDATE operations SET due_at = ? WHERE state = 'running' AND task <> '' AND due_at > ?", now, now)
 
-    def newest(self, service: int, kinds: tuple[str, ...]) -> Operation | None:
-        """The newest operation of these kinds, in whatever state."""
-        row = self.row(
-            f"SELECT {COLUMNS} FROM operations WHERE service = ? AND kind IN ({', '.join('?' * len(kinds))})"
-            " ORDER BY created_at DESC, rowid DESC LIMIT 1", service, *kinds,
-        )
+    def newest(self, service: int, kinds: tuple[str, ...] = ()) -> Operation | None:
+        """The newest operation, of these kinds when some are given, in whatever state."""
+        of = f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
+        row = self.row(f"SELECT {COLUMNS} FROM operations WHERE service = ?{of} ORDER BY created_at DESC, rowid DESC LIMIT 1", service, *kinds)
         return operation_of(row) if row else None
 
     def task_ended(self, key: str, task: str, result: str) -> None:

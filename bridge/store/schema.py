@@ -89,7 +89,6 @@ ALTER TABLE vm_status ADD COLUMN looked_at REAL NOT NULL DEFAULT 0;
 ALTER TABLE server_health ADD COLUMN maintenance TEXT NOT NULL DEFAULT '';
 ALTER TABLE outbox ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX services_server ON services (server, desired, vm_id);
-CREATE INDEX services_seen ON services (server, seen_at) WHERE desired <> 'terminated';
 CREATE INDEX operations_ended ON operations (ended_at);
 CREATE INDEX operations_created ON operations (created_at);
 CREATE INDEX operations_state ON operations (state, created_at);
@@ -109,8 +108,7 @@ CREATE TABLE console_sessions (
   opened_at REAL NOT NULL, seen_at REAL NOT NULL, closed_at REAL, reason TEXT NOT NULL DEFAULT '');
 CREATE INDEX console_sessions_open ON console_sessions (owner) WHERE closed_at IS NULL;
 CREATE INDEX console_sessions_service ON console_sessions (service, opened_at);
-CREATE TABLE sweeps (server TEXT NOT NULL, name TEXT NOT NULL, due_at REAL NOT NULL, cursor TEXT NOT NULL DEFAULT '',
-  PRIMARY KEY (server, name)) WITHOUT ROWID;
+CREATE TABLE sweeps (server TEXT NOT NULL, name TEXT NOT NULL, due_at REAL NOT NULL, PRIMARY KEY (server, name)) WITHOUT ROWID;
 CREATE INDEX services_swept ON services (server, swept_at) WHERE desired <> 'terminated';
 CREATE INDEX services_ended ON services (server, updated_at) WHERE desired = 'terminated';
 CREATE TABLE foreign_vms (server TEXT NOT NULL, vm_id TEXT NOT NULL, name TEXT NOT NULL DEFAULT '', volumes TEXT NOT NULL DEFAULT '',

@@ -23,7 +23,7 @@ FILTERS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 SAID = {
     "retry": "It goes on.", "cancel": "It stops at its next step.", "converge": "The configuration is being checked.",
-    "redeploy": "The server is being set up anew.", "dismiss": "The finding is out of sight until it ends.", 
+    "redeploy": "The server is being set up anew.", "dismiss": "The finding is out of sight until it ends.",
     "fix": "It is being mended; the operation tells how far it is.",
     "maintenance_on": "Maintenance is on: new operations wait.", "maintenance_off": "Maintenance is off: what waited goes on.",
 }

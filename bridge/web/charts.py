@@ -12,7 +12,6 @@ from bridge.direct import NOT_READ, Reads
 from bridge.errors import Forbidden
 from bridge.model import PERIODS, Capability, Sentence, Service
 from bridge.permissions import usable
-from bridge.recipes.machine import ref_of
 from bridge.web import language
 from bridge.web.assets import THROUGH_SHIM
 from bridge.web.auth import context, service_for, signed
@@ -35,8 +34,8 @@ def refusal(service: Service) -> str:
 def found(service: Service, period: str) -> dict[str, Any]:
     at = context()
     view = charts.view(service, period, cast(Reads, current_app.extensions["vmbridge_reads"]), at.store,
-                       lambda: at.drivers[service.server].charts(ref_of(service), period))
-    return {**view, "message": language.translate(view["message"]) if view["message"] else ""}
+                       lambda: at.drivers[service.server].charts(service.ref, period))
+    return {**view, "message": language.translate(view["message"])}
 
 
 @page("charts")
@@ -51,7 +50,7 @@ def show(service: Service) -> dict[str, Any]:
     cards = [replace(c, title=language.translate(c.title), lines=tuple((w, language.translate(label)) for w, label in c.lines)) for c in charts.CHARTS
              if not (view and view["series"]) or any(w in view["series"] for w, _ in c.lines)]
     return {
-        "period": period, "periods": TITLES, "spans": SPANS, "charts": cards, "why": language.translate(why) if why else "", "view": view,
+        "period": period, "periods": TITLES, "spans": SPANS, "charts": cards, "why": language.translate(why), "view": view,
         "tables": {c.name: charts.rows(c, view) for c in charts.CHARTS} if view else {}, "zone": zone_of(service), "chart_words": words,
         "drawn": all(assets.built(f) for f in THROUGH_SHIM.values()), "version": assets.version(), "names": THROUGH_SHIM,
     }

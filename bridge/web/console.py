@@ -17,7 +17,7 @@ def card(service: Service) -> dict[str, Any]:
     """What templates/console.html needs: `why` CONNECT is dimmed, empty when it works, and how long its link is good for."""
     at = context()
     why = console.reason(service, at.store, at.config, at.drivers[service.server].capabilities)
-    return {"why": language.translate(why) if why else "", "seconds": at.config.console["code_seconds"]}
+    return {"why": language.translate(why), "seconds": at.config.console["code_seconds"]}
 
 
 def connect(service: Service, who: Caller) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def install(app: Flask) -> None:
         time = {"time": e.extra["time"]} if "time" in e.extra else {}
         if not isinstance(e, RequestError):
             log.error("fault", code=e.code, detail=e.detail)
-        return _reply(e.code, language.translate(e.sentence) if e.sentence else "", e.http_status, **time)
+        return _reply(e.code, language.translate(e.sentence), e.http_status, **time)
 
     @app.errorhandler(HTTPException)
     def http(e: HTTPException) -> Response:

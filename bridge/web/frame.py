@@ -80,7 +80,7 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
 def shown_operation(service: Service, current: Operation | None) -> Operation | None:
     """What runs; else the last one, when it failed lately."""
     store = context().store
-    newest = next(iter(store.operations_of(service.id, 1)), None)
+    newest = store.newest(service.id)
     if current or newest is None or newest.ended_at is None:
         return newest if newest and newest.ended_at is None else current
     lately = store.clock.now() - newest.ended_at < QUIET_FOR
@@ -121,7 +121,7 @@ def menu(service: Service) -> list[dict[str, Any]]:
         seen = customer.may_see(service, capability, at.drivers, at.config)
         why = "" if seen else Sentence("Not part of your plan.")
         found.append({"name": name, "title": named[name][0], "button": named[name][1], "icon": icon,
-                      "why": language.translate(why) if why else "", "open": name == "console"})
+                      "why": language.translate(why), "open": name == "console"})
     return found
 
 
@@ -166,7 +166,7 @@ def render(template: str, service: Service, capability: str, message: str = "", 
     public = at.config.web["public_url"]
     now["restart"] = [LABELS.get(w, w) for w in service.pending]
     return render_template(
-        template, service=service, now=now, capability=capability, message=language.translate(message) if message else "", tone=tone,
+        template, service=service, now=now, capability=capability, message=language.translate(message), tone=tone,
         timeline=timeline(shown_operation(service, current), service), power_reasons=power_reasons(service, now, current), menu=menu(service),
         theme=request.args.get("theme", "bs4"), public_url=public.rstrip("/"), words=words(language.current()), language=language.current().replace("_", "-"),
         direction=language.direction(), token=guard().issue(service) if public and service.desired is Desired.ACTIVE else "",

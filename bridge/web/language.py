@@ -70,7 +70,7 @@ def in_language(code: str, message: str, **values: Any) -> str:
     template = message
     if isinstance(message, Sentence):
         template, values = message.template, {**message.values, **values}
-    text = _catalogue(code).gettext(template)
+    text = _catalogue(code).gettext(template) if template else ""  # the empty one is gettext's own header
     return text % {k: in_language(code, v) if isinstance(v, Sentence) else v for k, v in values.items()} if values else text
 
 

@@ -35,11 +35,7 @@ def page(name: str) -> Callable[[Page], Page]:
 
 def why(service: Service, capability: Capability) -> str:
     at = context()
-    return said(customer.reason(service, capability, at.drivers, at.store.current_operation(service.id), at.config))
-
-
-def said(reason: str) -> str:
-    return language.translate(reason) if reason else ""
+    return language.translate(customer.reason(service, capability, at.drivers, at.store.current_operation(service.id), at.config))
 
 
 @page("overview")
@@ -69,9 +65,11 @@ def zone_of(service: Service) -> str:
 def snapshots(service: Service) -> dict[str, Any]:
     at = context()
     rows, quota = at.store.snapshots_of(service.id), service.package.snapshots
-    return {"rows": list(reversed(rows)), "quota": quota, "full": said(customer.full(len(rows), quota)), "why": why(service, Capability.SNAPSHOTS),
-                "zone": zone_of(service),
-            "lifetime": service.package.snapshot_lifetime_h * 3600, "with_memory": at.config.plans[service.package.plan].values["snapshot_memory"]}
+    return {
+        "rows": list(reversed(rows)), "quota": quota, "full": language.translate(customer.full(len(rows), quota)), "zone": zone_of(service),
+        "why": why(service, Capability.SNAPSHOTS), "lifetime": service.package.snapshot_lifetime_h * 3600,
+        "with_memory": at.config.plans[service.package.plan].values["snapshot_memory"],
+    }
 
 
 @page("backups")
@@ -82,9 +80,9 @@ def backups(service: Service) -> dict[str, Any]:
     grid = list(enumerate(customer.WEEK.items()))
     week = [{"name": name, "title": language.translate(title), "on": str(n) in days, "time": days.get(str(n), "02:00")}
             for n, (name, title) in (grid[-1], *grid[:-1])]  # it begins on Sunday, as the grid is known
-    last = next(iter(at.store.operations_of(service.id, 1)), None)
-    return {"rows": rows, "quota": quota, "full": said(customer.full(len(rows), quota)), "why": why(service, Capability.BACKUPS),
-                "zone": zone_of(service), "week": week,
+    last = at.store.newest(service.id)
+    return {"rows": rows, "quota": quota, "full": language.translate(customer.full(len(rows), quota)), "why": why(service, Capability.BACKUPS),
+            "zone": zone_of(service), "week": week,
             "zones": sorted(available_timezones()), "schedule_why": "" if quota else language.translate(Sentence("Not part of your plan.")),
             "next_due": schedule["next_due_at"] if schedule else None,
             "restore_failed": last is not None and last.kind == "restore" and last.state.value == "failed"}
@@ -101,7 +99,7 @@ def reinstall(service: Service) -> dict[str, Any]:
 @page("reset_password")
 def reset_password(service: Service) -> dict[str, Any]:
     at = context()
-    last = next(iter(at.store.operations_of(service.id, 1)), None)
+    last = at.store.newest(service.id)
     done = last is not None and last.kind == "reset_password" and last.state.value == "done" and at.store.clock.now() - (last.ended_at or 0) < TOLD_FOR
     at_once = last is not None and bool(last.data.get("at_once"))
     return {"why": why(service, Capability.RESET_PASSWORD), "after_restart": done and not at_once, "in_use": done and at_once}
@@ -117,8 +115,7 @@ def subject(capability: str, service: Service, form: Mapping[str, Any]) -> str |
         row = store.snapshot_row(service.id, str(form.get("name") or ""))
         return str(row["description"] or row["name"]) if row else None
     if capability == "backups":
-        key = str(form.get("backup") or "")
-        row = store.backup_row(service.id, int(key)) if key.isascii() and key.isdigit() and len(key) < 15 else None
+        row = customer.chosen_backup(service, form, store)
         return filters.when(row["made_at"], zone_of(service)) if row else None
     return ""
 

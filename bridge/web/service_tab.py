@@ -29,7 +29,7 @@ def admin(service_id: int) -> Response:
         room -= len(shown)
         operations.append({"op": op, "steps": shown, "left_out": len(steps[op.id]) - len(shown), "warnings": op.data.get("warnings", [])})
     html = render_template(
-        "admin.html", service=service, live=status.view(service, at.store), operations=operations, now=at.clock.now(),
+        "service_tab.html", service=service, live=status.view(service, at.store), operations=operations, now=at.clock.now(),
         rows=upgrades.rows_of(service, at.drivers[service.server], at.store, at.config), seen_at=at.store.seen(service.id)[1],
         labels=upgrades.LABELS, limits=LIMITS, amount=upgrades.amount, networks=orders.networks_of(service.id, at.store, at.config),
         findings=at.store.findings(service.id), fixable=findings.fixable, health=at.store.health(service.server),

@@ -80,6 +80,11 @@ class Api:
         host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
         return f"wss://{host}:{url.port or 8006}/api2/json/{path}"
 
+    def active_task(self, node: str, vm_id: str, kind: str) -> str:
+        """A task of ours on a machine that still runs; empty when there is none."""
+        found = self.get(f"nodes/{node}/tasks", source="active", vmid=int(vm_id), typefilter=kind)
+        return str(found[0]["upid"]) if found else ""
+
     def get(self, path: str, **params: Any) -> Any:
         try:
             return self._call("get", path, params, change=False)

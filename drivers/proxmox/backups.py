@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from bridge.errors import Permanent, Transient, Unreachable, UpstreamError
 from bridge.model import Backup, VmRef
 from drivers.proxmox.api import Api
-
-VOLUME = re.compile(r":backup/(?:vzdump-qemu-(\d+)-|vm/(\d+)/)")
+from drivers.proxmox.convert import archive_owner
 
 
 def storage_of(settings: Mapping[str, Any]) -> str:
@@ -38,13 +36,8 @@ def listed(api: Api, node: str, storage: str, vm_id: str) -> list[Backup]:
     return [
         Backup(str(r["volid"]), float(r.get("ctime") or 0), int(r.get("size") or 0), str(r.get("notes") or "").strip(),
                bool(int(r.get("protected") or 0)))
-        for r in rows if _owner(str(r["volid"])) == vm_id
+        for r in rows if archive_owner(str(r["volid"])) == vm_id
     ]
-
-
-def _owner(archive: str) -> str:
-    match = VOLUME.search(archive)
-    return next((g for g in match.groups() if g), "") if match else ""
 
 
 def take(api: Api, node: str, storage: str, vm_id: str, mark: str) -> str:
@@ -64,7 +57,7 @@ def restore(api: Api, node: str, vm_id: str, archive: str, storage: str) -> str:
 
 def delete(api: Api, node: str, storage: str, archive: str, vm_ids: Collection[str]) -> str:
     """Only an archive of this very machine's ids; one that is gone is done."""
-    if _owner(archive) not in vm_ids:
+    if archive_owner(archive) not in vm_ids:
         raise Permanent("This archive is not of this server.", code="foreign_archive", detail=archive)
     try:
         return str(api.delete(f"nodes/{node}/storage/{storage}/content/{archive}") or "")

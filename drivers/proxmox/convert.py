@@ -14,6 +14,7 @@ DISKS = re.compile(r"^(scsi|virtio|sata|ide)\d+$")
 CD_SLOTS = ("ide0", "ide3", "sata5")
 AGENT_ON = re.compile(r"^(1|(.*,)?enabled=1(,.*)?)")
 MAC = re.compile(r"([0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5})")
+ARCHIVE = re.compile(r":backup/(?:vzdump-qemu-(\d+)-|vm/(\d+)/)")  # a file, or a group of the backup server
 LABEL = re.compile(r"[^A-Za-z0-9-]+")
 
 
@@ -97,6 +98,12 @@ def volumes(config: dict[str, Any]) -> tuple[str, ...]:
     keys = [k for k in config if DISKS.match(k) or re.fullmatch(r"(unused|efidisk|tpmstate)\d+|vmstate", k)]
     found = [str(config[k]).split(",")[0] for k in keys if "media=cdrom" not in str(config[k]) or "cloudinit" in str(config[k])]
     return tuple(v for v in found if ":" in v)
+
+
+def archive_owner(volume: str) -> str:
+    """The VM id that a backup archive's name carries; empty when it is none."""
+    match = ARCHIVE.search(volume)
+    return next((g for g in match.groups() if g), "") if match else ""
 
 
 def cd_slot(config: dict[str, Any]) -> str:

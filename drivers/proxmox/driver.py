@@ -124,8 +124,7 @@ class Proxmox(Driver):
         node, config = self._config(ref)
         if config is None:
             raise NotFound("The machine is not there.", code="vm_absent")
-        if config.get("lock"):
-            raise Busy(detail=f"lock {config['lock']}", lock=config["lock"], node=node)
+        _refuse_locked(node, config)
         if convert.uuid_of(config) != order.uuid:
             if order.uuid not in str(config.get("description", "")):
                 raise NotOurs(detail=f"VM {ref.vm_id} does not carry the mark our clone wrote")
@@ -220,10 +219,9 @@ class Proxmox(Driver):
 
     def _allocate(self, base: str, todo: goal.Changes, allowed: bool, changed: tuple[str, ...], after: Seen) -> Converged:
         slot, line = todo.allocate or ("", "")
-        vm_id = int(base.rsplit("/", 1)[1])
-        running = self.api.get(f"{base.rsplit('/qemu/', 1)[0]}/tasks", source="active", vmid=vm_id, typefilter="qmconfig")
+        running = self.api.active_task(after.node, base.rsplit("/", 1)[1], "qmconfig")
         if running:  # an earlier call whose reply was lost
-            return Converged(str(running[0]["upid"]), changed, more=True, seen=after)
+            return Converged(running, changed, more=True, seen=after)
         if not allowed:
             return Converged("", changed, missing_disk=True, seen=after)
         task = self.api.post(f"{base}/config", **{slot: line})
@@ -238,8 +236,7 @@ class Proxmox(Driver):
         found = convert.uuid_of(config)
         if found not in ref.uuids and (found or not ref.build.get("restoring")):
             raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {found or 'none'}")
-        if config.get("lock"):
-            raise Busy(detail=f"lock {config['lock']}", lock=config["lock"], node=node)
+        _refuse_locked(node, config)
         return Seen(config, tuple(dict.fromkeys(goal.WORDS.get(k, k) for k in waiting)), node)
 
     def set_password(self, order: Order, ref: VmRef) -> bool:
@@ -291,6 +288,12 @@ class Proxmox(Driver):
             raise Permanent("The machine is gone.", code="vm_absent", detail=f"VM {ref.vm_id} is nowhere in the cluster")
         return node, config
 
+    def _unlocked(self, ref: VmRef) -> str:
+        """The node of the proven machine. Raises Busy while PVE does something to it."""
+        node, config = self._must(ref)
+        _refuse_locked(node, config)
+        return node
+
     def set_autostart(self, ref: VmRef, on: bool) -> bool:
         node, config = self._must(ref)
         if int(config.get("onboot") or 0) == int(on):
@@ -323,9 +326,7 @@ class Proxmox(Driver):
         return snapshots.listed(self.api, f"nodes/{node}/qemu/{ref.vm_id}")
 
     def snapshot(self, ref: VmRef, verb: str, name: str, description: str = "", memory: bool = False) -> str:
-        node, config = self._must(ref)
-        if config.get("lock"):
-            raise Busy(detail=f"lock {config['lock']}", lock=config["lock"], node=node)
+        node = self._unlocked(ref)
         return snapshots.act(self.api, f"nodes/{node}/qemu/{ref.vm_id}", verb, name, description, memory)
 
     def backups(self, ref: VmRef) -> list[Backup]:
@@ -338,9 +339,7 @@ class Proxmox(Driver):
         storage = backups.storage_of(self.settings)
         if verb == "delete":  # the archive's own id is the proof; the machine may be gone
             return backups.delete(self.api, backups.node_of(self.api, storage, ref.node), storage, archive, backups.ids_of(ref))
-        node, config = self._must(ref)
-        if config.get("lock"):
-            raise Busy(detail=f"lock {config['lock']}", lock=config["lock"], node=node)
+        node = self._unlocked(ref)
         if verb == "take":
             return backups.take(self.api, node, storage, ref.vm_id, mark)
         return backups.restore(self.api, node, ref.vm_id, archive, "")
@@ -430,6 +429,11 @@ class Proxmox(Driver):
 
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
         return doctor.check(self, plans, networks)
+
+
+def _refuse_locked(node: str, config: Mapping[str, Any]) -> None:
+    if config.get("lock"):
+        raise Busy(detail=f"lock {config['lock']}", lock=config["lock"], node=node)
 
 
 def _storages(package: Package) -> dict[str, int]:

@@ -79,11 +79,8 @@ def _single(rows: list[dict[str, Any]]) -> set[str]:
 
 def claimed_addresses(api: Api, base: str) -> list[str]:
     """Single addresses of the sets that let a network card use them."""
-    found = []
+    found: list[str] = []
     for row in api.get(f"{base}/firewall/ipset"):
         if str(row["name"]).startswith("ipfilter-net"):
-            for entry in api.get(f"{base}/firewall/ipset/{row['name']}"):
-                network = ipaddress.ip_network(entry["cidr"], strict=False)
-                if network.num_addresses == 1 and not entry.get("nomatch"):
-                    found.append(str(network.network_address))
+            found += sorted(_single(api.get(f"{base}/firewall/ipset/{row['name']}")))
     return found

@@ -10,9 +10,9 @@ from typing import Any
 from bridge.errors import NeedsOperator, Transient, UpstreamError
 from bridge.model import Leftover
 from drivers.proxmox.api import Api
+from drivers.proxmox.convert import archive_owner
 
 DISK = re.compile(r"[:/]vm-(\d+)-[^/:]+$")  # also below a template's directory: `st:9000/base-9000-disk-0.qcow2/100/vm-100-disk-0.qcow2`
-BACKUP = re.compile(r":backup/(?:vzdump-qemu-(\d+)-|vm/(\d+)/)")  # a file, or a group of the backup server
 
 
 def listings(api: Api) -> list[str]:
@@ -33,9 +33,8 @@ def kept(api: Api, vm_ids: Collection[str], listing: str) -> list[Leftover]:
     found = []
     for row in api.get(f"nodes/{node}/storage/{storage}/content", **only):
         name = str(row["volid"])
-        disk, backup = DISK.search(name), BACKUP.search(name)
-        match = backup or disk
-        vm_id = next((g for g in match.groups() if g), "") if match else ""
+        disk, backup = DISK.search(name), archive_owner(name)
+        vm_id = backup or (disk.group(1) if disk else "")
         if vm_id in wanted and str(row.get("vmid", vm_id)) == vm_id:
             found.append(Leftover("backup" if backup else "disk", vm_id, name, listing, int(row.get("size") or 0),
                                   float(row.get("ctime") or 0), bool(int(row.get("protected") or 0))))

@@ -62,10 +62,9 @@ def _hardware(order: Order, config: dict[str, Any], template: dict[str, Any], sl
 def _copy(
     api: Api, base: str, order: Order, template: dict[str, Any], source: str, slot: str, memory: dict[str, Any], allocate: bool
 ) -> Converged:
-    node, vm_id = base.split("/")[1], int(order.vm_id)
-    running = api.get(f"nodes/{node}/tasks", source="active", vmid=vm_id, typefilter="qmconfig")
-    if running:
-        return Converged(str(running[0]["upid"]), more=True, memory=memory)
+    running = api.active_task(base.split("/")[1], order.vm_id, "qmconfig")
+    if running:  # an earlier call whose reply was lost
+        return Converged(running, more=True, memory=memory)
     if not allocate:
         return Converged(missing_disk=True, more=True, memory=memory)
     line = f"{order.package.options['storage']}:0,{IMPORT}={_volume(template[source])}"
@@ -88,4 +87,3 @@ def _free(api: Api, base: str, config: dict[str, Any], memory: dict[str, Any]) -
 
 def _volume(line: Any) -> str:
     return str(line).split(",")[0]
-
