@@ -50,7 +50,7 @@ demo: setup assets
 	$(RUN) -m tests.demo $(if $(ONCE),--once)
 
 test: setup browser assets qemu lint
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(VENV)/bin/ruff check .

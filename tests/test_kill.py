@@ -65,6 +65,8 @@ class Rig:
         self.clock, self.folder = Clock(), folder
         self.cluster = default_cluster(self.clock, bulk_age=0.05)
         self.cluster.durations = dict.fromkeys(self.cluster.durations, 0.05)
+        for vm in self.cluster.vms.values():
+            vm.agent_after = 0.0
         self.pve = HttpsServer(self.cluster, folder)
         self.pve.__enter__()
         self.api = WhmcsApi()

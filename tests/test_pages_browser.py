@@ -178,7 +178,7 @@ def test_rollback_asks_first_and_can_be_done_by_keyboard(system: System, browser
         seen.add(browser.execute_script("const a = document.activeElement; return a.closest('dialog') ? a.textContent : a.tagName"))
     assert seen <= {"Cancel", "Rollback", "BODY"} and "Rollback" in seen
     ActionChains(browser).send_keys(Keys.ESCAPE).perform()
-    assert not browser.find_elements(By.CSS_SELECTOR, "dialog") and browser.switch_to.active_element == button
+    until(browser, lambda b: not b.find_elements(By.CSS_SELECTOR, "dialog") and b.switch_to.active_element == button)
     assert system.operation(SHOP)["id"] == before
     button.send_keys(Keys.ENTER)
     browser.find_element(By.XPATH, "//dialog//button[text()='Rollback']").send_keys(Keys.ENTER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -158,8 +159,11 @@ def key_of(now: dict[str, Any]) -> str:
     return f"{now['status']}/{now['desired']}/{str(now['trouble']).lower()}/{doing}"
 
 
-def render(template: str, service: Service, capability: str, message: str = "", tone: str = "bad", **more: Any) -> str:
-    """One page inside the frame."""
+def render(
+    template: str, service: Service, capability: str, message: str = "", tone: str = "bad", content: Callable[[], dict[str, Any]] = dict, **more: Any
+) -> str:
+    """One page inside the frame. `content` is read after what runs: should that end meanwhile, the page still says that it runs and
+    its script looks again; the other way round a page would keep showing what was begun as not done."""
     at = context()
     current = at.store.current_operation(service.id)
     now = status.view_during(service, current, at.store)
@@ -171,6 +175,6 @@ def render(template: str, service: Service, capability: str, message: str = "", 
         theme=request.args.get("theme", "bs4"), public_url=public.rstrip("/"), words=words(language.current()), language=language.current().replace("_", "-"),
         direction=language.direction(), token=guard().issue(service) if public and service.desired is Desired.ACTIVE else "",
         key=key_of(now), age=max(0, int(at.clock.now() - now["as_of"])) if "as_of" in now else None, clock=at.clock.now(), counter=[],
-        questions=QUESTIONS, **{"form": {}, **more},
+        questions=QUESTIONS, **{"form": {}, **content(), **more},
     )
 

@@ -128,7 +128,7 @@ def answer(service: Service, name: str, message: str = "", tone: str = "bad", **
     if not customer.may_see(service, Capability(name), at.drivers, at.config):
         html = frame.render("denied.html", service, name, why=language.translate("This page is not part of your product."))
         return jsonify({"html": html, "redirect": "", "title": language.translate("Access Denied")})
-    html = frame.render(f"{name}.html", service, name, message, tone, **{**PAGES[name](service), **more})
+    html = frame.render(f"{name}.html", service, name, message, tone, lambda: PAGES[name](service), **more)
     return jsonify({"html": html, "redirect": "", "title": title})
 
 
