@@ -11,10 +11,16 @@ PREFIX = "/vmbridge"
 PUBLIC = re.compile(rb"^[A-Z]+ " + PREFIX.encode() + rb"(/(console|status|assets|health)\S*) HTTP/1\.1$")
 
 
-async def let_go() -> None:
-    """A closed connection is let go by the loop's next turns: without them the socket would stay behind when the loop ends."""
-    for _ in range(5):
-        await asyncio.sleep(0)
+async def let_go(seconds: float = 5.0) -> None:
+    """Connections that are being closed are let go by the loop's next turns (TLS says goodbye first): without them their sockets
+    would stay behind when the loop ends."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while open_ones := [t for t in loop._transports.values() if t._sock is not None]:  # type: ignore[attr-defined]
+        if loop.time() > end:
+            for one in open_ones:
+                one.abort()
+        await asyncio.sleep(0.01)
 
 
 class Front:

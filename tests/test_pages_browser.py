@@ -114,6 +114,12 @@ def idle(browser: Chrome) -> bool:
     return not browser.find_elements(By.CSS_SELECTOR, "[data-operation].vmb-busy")
 
 
+def done(browser: Chrome, s: System, kind: str) -> None:
+    """The newest operation is of this kind and ended well, and the page shows so."""
+    until(browser, lambda b: (s.operation(SHOP)["kind"], s.operation(SHOP)["state"]) == (kind, "done"))
+    until(browser, lambda b: word(b) == "Running" and idle(b))
+
+
 def hold(s: System, kind: str) -> None:
     """Tasks of this kind do not end until `release`."""
     s.cluster.durations[kind] = 9e9
@@ -154,7 +160,7 @@ def test_a_snapshot_is_taken_and_the_page_follows_by_itself(system: System, brow
     assert "vmbridge=snapshots" in browser.current_url
     browser.execute_script("window.sameDocument = true")
     release(system, "qmsnapshot")
-    until(browser, lambda b: idle(b) and b.find_elements(By.CSS_SELECTOR, "[data-countdown]"))
+    until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "[data-countdown]") and idle(b))
     assert untouched(browser)
     row = one(browser, ".vmb-table").text
     assert "before the upgrade" in row and "snap-" in row and re.search(r"[12] days? \d\d:\d\d:\d\d", row) and "Rollback" in row and "Remove" in row
@@ -182,9 +188,7 @@ def test_rollback_asks_first_and_can_be_done_by_keyboard(system: System, browser
     assert system.operation(SHOP)["id"] == before
     button.send_keys(Keys.ENTER)
     browser.find_element(By.XPATH, "//dialog//button[text()='Rollback']").send_keys(Keys.ENTER)
-    until(browser, lambda b: system.operation(SHOP)["kind"] == "rollback")
-    until(browser, lambda b: idle(b) and word(b) == "Running")
-    assert system.operation(SHOP)["state"] == "done"
+    done(browser, system, "rollback")
 
 
 def test_a_snapshot_is_removed(system: System, browser: Chrome) -> None:
@@ -192,7 +196,7 @@ def test_a_snapshot_is_removed(system: System, browser: Chrome) -> None:
     action(browser, "snapshots", "delete").click()
     assert "Removes snapshot before the upgrade." in one(browser, "dialog").text
     browser.find_element(By.XPATH, "//dialog//button[text()='Remove']").click()
-    until(browser, lambda b: idle(b) and b.find_elements(By.CSS_SELECTOR, ".vmb-empty"))
+    until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, ".vmb-empty") and idle(b))
     assert "0 / 3" in one(browser, ".vmb-quota").text
 
 
@@ -200,17 +204,16 @@ def test_a_backup_is_made_restored_and_removed(system: System, browser: Chrome) 
     see(browser, system, SHOP, "backups")
     one(browser, "[name=note]").send_keys("shop, finished")
     action(browser, "backups", "take").click()
-    until(browser, lambda b: idle(b) and "shop, finished" in texts(b, ".vmb-table"))
+    until(browser, lambda b: "shop, finished" in texts(b, ".vmb-table") and idle(b))
     assert "1 / 7" in texts(browser, ".vmb-quota") and "GiB" in one(browser, ".vmb-table").text
     assert "In the case of a backup restore, all snapshots of the virtual machine will be deleted." in one(browser, ".vmb-content").text
     action(browser, "backups", "restore").click()
     assert "all snapshots are lost" in one(browser, "dialog").text
     browser.find_element(By.XPATH, "//dialog//button[text()='Restore']").click()
-    until(browser, lambda b: system.operation(SHOP)["kind"] == "restore" and idle(b) and word(b) == "Running")
-    assert system.operation(SHOP)["state"] == "done"
+    done(browser, system, "restore")
     action(browser, "backups", "delete").click()
     browser.find_element(By.XPATH, "//dialog//button[text()='Remove']").click()
-    until(browser, lambda b: idle(b) and "full copy of your server" in texts(b, ".vmb-empty"))
+    until(browser, lambda b: "full copy of your server" in texts(b, ".vmb-empty") and idle(b))
 
 
 def test_the_schedule_is_saved_and_a_wrong_one_is_not_lost(system: System, browser: Chrome) -> None:
@@ -255,8 +258,8 @@ def test_reinstall_wants_the_word_and_keeps_what_was_written(system: System, bro
     until(browser, lambda b: "The server is being reinstalled" in texts(b, "[data-operation]"))
     assert "Copying the new system" in one(browser, "[data-operation]").text  # its steps are open
     release(system, "qmclone")
-    until(browser, lambda b: idle(b) and word(b) == "Running")
-    assert system.operation(SHOP)["state"] == "done" and "ubuntu-24.04" in one(browser, ".vmb-place").text
+    done(browser, system, "reinstall")
+    assert "ubuntu-24.04" in one(browser, ".vmb-place").text
 
 
 def test_reset_password(system: System, browser: Chrome) -> None:
@@ -267,7 +270,7 @@ def test_reset_password(system: System, browser: Chrome) -> None:
     for agent_after, told in ((0.0, "The new password is in use, and on its way to you by e-mail."), (None, "The new password works after the next restart.")):
         vm.agent_after, mails = agent_after, len(system.state()["mails"])
         action(browser, "reset_password", "reset").click()
-        until(browser, lambda b, told=told: idle(b) and told in texts(b, ".vmb-content"))
+        until(browser, lambda b, told=told: told in texts(b, ".vmb-content") and idle(b))
         system.wait_for(lambda mails=mails: len(system.state()["mails"]) > mails, 20)
     assert "Restart now" in one(browser, ".vmb-content").text and reason(browser, action(browser, "power", "reboot")) == ""
 
@@ -371,7 +374,7 @@ def test_two_tabs_and_a_half_written_form(system: System, browser: Chrome) -> No
     one(browser, ".vmb-steps-all summary").click()
     box.send_keys("te")
     release(system, "qmsnapshot")
-    until(browser, lambda b: idle(b) and "from another tab" in texts(b, ".vmb-table"))
+    until(browser, lambda b: "from another tab" in texts(b, ".vmb-table") and idle(b))
     box.send_keys("nce")
     assert untouched(browser) and box.get_attribute("value") == "half a sentence" and browser.switch_to.active_element == box
     assert reason(browser, action(browser, "snapshots", "take")) == ""
@@ -384,8 +387,7 @@ def test_a_message_stays_while_the_page_follows(system: System, browser: Chrome)
     until(browser, lambda b: "Backup notes: at most 200 characters." in texts(b, "[role=alert]"))
     browser.execute_script("window.sameDocument = true")
     system.submit(SHOP, "power", action="reboot")
-    until(browser, lambda b: "restarting" in texts(b, "[data-operation]") or system.operation(SHOP)["state"] == "done")
-    until(browser, lambda b: idle(b) and word(b) == "Running")
+    done(browser, system, "reboot")
     assert untouched(browser) and "at most 200 characters" in texts(browser, "[role=alert]")
     assert one(browser, "[name=note]").get_attribute("value") == "n" * 201
 
