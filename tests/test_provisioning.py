@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from bridge import names
+from bridge import names, services
 from bridge.errors import BadRequest, ConfigError, Refused
 from bridge.model import State
 from tests.configs import raw_config
@@ -106,6 +106,7 @@ def test_dhcp_has_no_set_of_addresses_and_whmcs_learns_what_was_given(tmp_path: 
     assert vm.firewall["enable"] == "1" and "nameserver" not in vm.config
     assert ("update_service", (1042,)) in world.whmcs.sent and world.store.service(1).build["addresses"] == ["192.0.2.77", "2001:db8::77"]
     assert [e["event"] for e in world.store.events() if e["event"] == "addresses"] == ["addresses"]
+    assert [a["primaryip"] for a in services.accounts("pve1", "main", world.store)] == ["192.0.2.77"]
     world.cluster.calls.clear()
     world.order("converge")
     world.run()

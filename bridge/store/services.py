@@ -65,10 +65,11 @@ class Services(Core):
         )
 
     def account_rows(self, server: str, whmcs: str) -> list[Row]:
-        """service_id, hostname, plan, desired, created_at and the main address of each living service."""
+        """service_id, hostname, plan, desired, created_at and the main address (ours, or the one DHCP gave) of each living service."""
         return self.rows(
             "SELECT s.service_id, s.hostname, json_extract(s.package, '$.plan') AS plan, s.desired, s.created_at,"
-            " (SELECT a.address FROM addresses a WHERE a.service = s.id AND a.role = 'main' ORDER BY a.address LIKE '%:%' LIMIT 1) AS address"
+            " coalesce((SELECT a.address FROM addresses a WHERE a.service = s.id AND a.role = 'main' ORDER BY a.address LIKE '%:%' LIMIT 1),"
+            " json_extract(s.build, '$.addresses[0]')) AS address"
             " FROM services s WHERE s.server = ? AND s.whmcs = ? AND s.desired <> 'terminated' ORDER BY s.service_id", server, whmcs,
         )
 

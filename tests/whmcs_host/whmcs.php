@@ -237,7 +237,7 @@ namespace {
         $found = server_params() + [
             'serviceid' => $id, 'accountid' => $id, 'userid' => $service['userid'], 'pid' => $service['pid'], 'domain' => $service['domain'],
             'username' => 'vm' . $id, 'password' => $service['password'], 'status' => $service['status'], 'moduletype' => 'vmbridge',
-            'producttype' => 'server', 'configoptions' => $service['configoptions'], 'customfields' => ['vmbridge_id' => $service['properties']['vmbridge_id'] ?? ''],
+            'producttype' => 'server', 'configoptions' => $service['configoptions'], 'customfields' => ['vmbridge_id' => $service['properties']['vmbridge_id'] ?? ''] + ($service['customfields'] ?? []),
             'clientsdetails' => ['firstname' => 'Ada', 'lastname' => 'L', 'email' => 'ada@example.com', 'language' => $_GET['language'] ?? $service['language'] ?? 'english', 'model' => new stdClass(), 'notes' => 'private'],
             'model' => new WHMCS\Service\Service($id, $service['status']), 'whmcsVersion' => '9.0.3-release.1', 'addonId' => $service['addonId'] ?? 0,
         ];
@@ -319,9 +319,18 @@ namespace {
             case 'GetClientsProducts':
                 json_reply(['result' => 'success', 'totalresults' => '0', 'products' => ['product' => []]]);
                 return;
+            case 'UpdateClientProduct':
+                change_state(function (&$state) use ($form) {
+                    foreach (['dedicatedip' => 'Dedicated IP', 'assignedips' => 'Assigned IPs'] as $field => $name) {
+                        if (isset($form[$field])) {
+                            $state['services'][$form['serviceid']]['properties'][$name] = $form[$field];
+                        }
+                    }
+                });
+                json_reply(['result' => 'success']);
+                return;
             case 'SendAdminEmail':
             case 'LogActivity':
-            case 'UpdateClientProduct':
                 json_reply(['result' => 'success']);
                 return;
         }
