@@ -25,6 +25,9 @@ LOOKS = {"light": {"width": 1100}, "dark": {"width": 1100, "dark": True}, "phone
 PAGES = ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password")
 
 
+def alive(browser: Chrome) -> None:
+    """The first reading with the machine's memory has come."""
+    WebDriverWait(browser, 20).until(lambda b: "\n0 B" not in b.find_element(By.CSS_SELECTOR, ".vmb-content").text)
 
 
 def drawn(browser: Chrome) -> None:
@@ -33,7 +36,7 @@ def drawn(browser: Chrome) -> None:
     browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
 
-BEFORE: dict[str, Callable[[Chrome], Any]] = {"charts": drawn}
+BEFORE: dict[str, Callable[[Chrome], Any]] = {"overview": alive, "charts": drawn}
 
 
 @contextmanager
@@ -95,7 +98,7 @@ def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/pages"
     only = sys.argv[2].split(",") if len(sys.argv) > 2 else PAGES
     folder.mkdir(parents=True, exist_ok=True)
-    with System(speed=0.2) as s, chrome() as browser:
+    with System(speed=0.2, public=True) as s, chrome() as browser:
         furnish(s, 1042)
         aged(s, 1042)
         for name in only:
