@@ -30,6 +30,7 @@ log = structlog.get_logger()
 LEASE = 30.0
 CALL_MARGIN = 3.0  # a changing call must end this long before the lease does
 POLL_FAST, POLL_FAST_FOR, POLL_SLOW = 1.0, 60.0, 5.0
+IDLE = 0.5  # at most: another worker may have begun a task and died
 NEVER_GIVE_UP = ("suspend", "terminate")
 LONGEST_PAUSE = 900.0
 GIVE_UP_AFTER = 3600.0
@@ -131,6 +132,7 @@ class Engine:
         self.owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._active: dict[str, Operation] = {}
         self._wake = threading.Event()  # a task has ended: look at once
+        self._tasked = threading.Event()  # a step has ended, maybe with a task to ask for
         self._stop = threading.Event()  # let go at the next step border
         self._lock = threading.Lock()
 
@@ -152,7 +154,7 @@ class Engine:
                     op = None if stop.is_set() else self._claim()
                     if op is None:
                         free.release()
-                        self.clock.wait(self._wake, 0.1)
+                        self.clock.wait(self._wake, 0.2)
                         self._wake.clear()
                         continue
                     pool.submit(self._run_and_free, op, free)
@@ -167,14 +169,20 @@ class Engine:
             log.exception("engine_fault", operation=op.id)
         finally:
             free.release()
+            self._tasked.set()
 
     def _poll_loop(self, stop: threading.Event) -> None:
+        """Asks when the next task is due; with nothing to ask for it looks rarely: an idle worker should cost nothing."""
         while not stop.is_set():
+            self._tasked.clear()
+            pause = IDLE
             try:
                 self.poll()
+                due = self.store.next_poll()
+                pause = IDLE if due is None else min(IDLE, max(0.05, due - self.clock.now()))
             except Exception:
                 log.exception("poll_fault")
-            self.clock.wait(stop, 0.05)
+            self.clock.wait(self._tasked, pause)
 
     def _keep_leases(self, stop: threading.Event) -> None:
         while not self.clock.wait(stop, LEASE / 3):

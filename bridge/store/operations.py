@@ -237,6 +237,11 @@ class Operations(Core):
             self.clock.now(), limit,
         )
 
+    def next_poll(self) -> float | None:
+        """When the next open task is due; None when there is none."""
+        found = self.column("SELECT min(due_at) FROM operations WHERE state = 'running' AND task <> ''")[0]
+        return None if found is None else float(found)
+
     def poll_now(self) -> None:
         """Ask for every open task at once instead of when it was due."""
         now = self.clock.now()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import lru_cache
 from typing import Any
 
 from bridge.model import Desired, Package, Service
@@ -15,7 +16,9 @@ COLUMNS = (  # all but the recorded configuration, which only few pages need
 )
 
 
+@lru_cache(maxsize=1024)
 def package_of(text: str) -> Package:
+    """Read once for all who look at the same package: a package is never changed, only replaced."""
     values = json.loads(text)
     return Package(**{**values, "templates": tuple(values.get("templates", ()))})
 

@@ -120,9 +120,8 @@ def menu(service: Service) -> list[dict[str, Any]]:
         if capability not in has or name not in BUILT:
             continue
         seen = customer.may_see(service, capability, at.drivers, at.config)
-        why = "" if seen else Sentence("Not part of your plan.")
-        found.append({"name": name, "title": named[name][0], "button": named[name][1], "icon": icon,
-                      "why": language.translate(why), "open": name == "console"})
+        why = "" if seen else language.translate(Sentence("Not part of your plan."))
+        found.append({"name": name, "title": named[name][0], "button": named[name][1], "icon": icon, "why": why, "open": name == "console"})
     return found
 
 
