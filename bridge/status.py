@@ -35,18 +35,18 @@ def view(service: Service, store: Store) -> dict[str, Any]:
 def view_during(service: Service, current: Operation | None, store: Store) -> dict[str, Any]:
     """What the browser polls. CPU in percent of the assigned cores, sizes in bytes, age in seconds."""
     now = store.clock.now()
-    row, health = store.status_row(service.server, service.vm_id), store.health(service.server)
-    if health["wanted_at"] < now - WANTED_EVERY:  # reads stay reads
+    row = store.status_and_health(service.server, service.vm_id)
+    if row["wanted_at"] < now - WANTED_EVERY:  # reads stay reads
         store.want_status(service.server)
     found: dict[str, Any] = {
         "service": service.service_id, "desired": service.desired.value, "provisioned": service.provisioned,
-        "status": "unknown", "trouble": bool(health["error"]), "maintenance": health["maintenance"],
+        "status": "unknown", "trouble": bool(row["error"]), "maintenance": row["maintenance"],
     }
     if service.desired is Desired.SUSPENDED:
         found["status"] = "suspended"
     elif service.desired is Desired.TERMINATED:
         found["status"] = "terminated"
-    elif row and service.provisioned:
+    elif row["status"] is not None and service.provisioned:
         found |= {
             "status": row["status"], "uptime": row["uptime"], "cpu": round(row["cpu"] * 100, 1), "mem": row["mem"],
             "maxmem": row["maxmem"], "as_of": int(row["seen_at"]), "lock": row["lock"], "disk_rate": round(row["disk_rate"]),

@@ -60,6 +60,15 @@ class Statuses(Core):
             found = self.row("SELECT * FROM server_health WHERE server = ?", server) or {}
         return found
 
+    def status_and_health(self, server: str, vm_id: str) -> Row:
+        """Both in one read, since every browser's poll asks for them: `error`, `maintenance` and `wanted_at` of the server beside the
+        machine's columns; `status` is None where the bulk read never showed it."""
+        found = self.row(
+            "SELECT h.error, h.maintenance, h.wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate, v.seen_at"
+            " FROM server_health h LEFT JOIN vm_status v ON v.server = h.server AND v.vm_id = ? WHERE h.server = ?", vm_id, server,
+        )
+        return found or {**self.health(server), "status": None}
+
     def want_status(self, server: str) -> None:
         """Somebody looks at machines of this server."""
         self.health(server)

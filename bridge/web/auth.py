@@ -29,7 +29,7 @@ def string_to_sign(method: str, target: str, timestamp: str, nonce: str, body: b
 
 
 def sign(secret: str, method: str, target: str, timestamp: str, nonce: str, body: bytes) -> str:
-    return hmac.new(secret.encode(), string_to_sign(method, target, timestamp, nonce, body), hashlib.sha256).hexdigest()
+    return hmac.digest(secret.encode(), string_to_sign(method, target, timestamp, nonce, body), "sha256").hex()
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Guard:
 
     def signed(self) -> str:
         """The WHMCS name of a validly signed request. Raises Unauthorized."""
-        h = request.headers
-        key_id, stamp, nonce = h.get("Vmbridge-Key", ""), h.get("Vmbridge-Timestamp", ""), h.get("Vmbridge-Nonce", "")
+        sent = request.environ
+        key_id, stamp, nonce = sent.get("HTTP_VMBRIDGE_KEY", ""), sent.get("HTTP_VMBRIDGE_TIMESTAMP", ""), sent.get("HTTP_VMBRIDGE_NONCE", "")
         known = self.context.config.key(key_id)
         secret = known[1] if known else "x" * 32
-        target = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or request.full_path.rstrip("?")
+        target = sent.get("RAW_URI") or sent.get("REQUEST_URI") or request.full_path.rstrip("?")
         expected = sign(secret, request.method, target, stamp, nonce, request.get_data(cache=True))
-        good = hmac.compare_digest(expected.encode(), h.get("Vmbridge-Signature", "").encode())
+        good = hmac.compare_digest(expected.encode(), sent.get("HTTP_VMBRIDGE_SIGNATURE", "").encode())
         if not (known and good and NONCE.match(nonce) and stamp.isascii() and stamp.isdigit()):
             raise Unauthorized(code="bad_signature")
         now = self.context.clock.now()

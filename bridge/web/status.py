@@ -54,9 +54,9 @@ def show(service_id: int) -> Response:
 
 @signed
 def _signed(service_id: int) -> Response:
-    service = service_for(service_id)
-    view = status.view(service, context().store)
-    if context().config.web["public_url"] and not request.headers.get("If-None-Match"):
+    service, at = service_for(service_id), context()
+    view = status.view(service, at.store)
+    if at.config.web["public_url"] and not request.headers.get("If-None-Match"):
         view["token"] = guard().issue(service)
     return _reply(view)
 
