@@ -18,7 +18,7 @@ from bridge.permissions import usable
 from bridge.store import Store
 
 FRESH = 60.0  # seconds; an older status is not believed against the customer
-BARRED = {Desired.SUSPENDED: "The service is suspended.", Desired.TERMINATED: "The service has ended."}
+BARRED = {Desired.SUSPENDED: Sentence("The service is suspended."), Desired.TERMINATED: Sentence("The service has ended.")}
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Session:
     id: int
     service: Service
     actor: str
+    language: str  # gettext's code
 
 
 def origin(url: str) -> str:
@@ -52,29 +53,29 @@ def reason(service: Service, store: Store, config: Config, has: frozenset[Capabi
     return ""
 
 
-def issue(service: Service, actor: str, store: Store, config: Config, has: frozenset[Capability]) -> str:
-    """A code for one page. Raises Refused with the reason."""
+def issue(service: Service, actor: str, store: Store, config: Config, has: frozenset[Capability], language: str = "en") -> str:
+    """A code for one page, which will speak this language. Raises Refused with the reason."""
     with store.write():
         service = store.service(service.id)
         why = reason(service, store, config, has)
         if why:
             raise Refused(why, code="console_refused")
-        return _key("code", service, actor, config.console["code_seconds"], store)
+        return _key("code", service, actor, language, config.console["code_seconds"], store)
 
 
-def exchange(code: str, store: Store, config: Config) -> tuple[Service, str]:
-    """A code becomes (service, nonce). Raises Refused when it was used, is too old, or the service is barred."""
-    service, actor = _taken("code", code, store)
-    return service, _key("nonce", service, actor, config.console["nonce_seconds"], store)
+def exchange(code: str, store: Store, config: Config) -> tuple[Service, str, str]:
+    """A code becomes (service, nonce, language). Raises Refused when it was used, is too old, or the service is barred."""
+    service, actor, language = _taken("code", code, store)
+    return service, _key("nonce", service, actor, language, config.console["nonce_seconds"], store), language
 
 
 def open_session(nonce: str, owner: str, store: Store, config: Config) -> Session:
     """A nonce becomes a recorded session. Raises Refused."""
-    service, actor = _taken("nonce", nonce, store)
+    service, actor, language = _taken("nonce", nonce, store)
     key = store.open_console(service.id, actor, owner, config.console["per_service"])
     if key is None:
         raise Refused(Sentence("Too many consoles of this server are open: close one first."), code="too_many_consoles")
-    return Session(key, service, actor)
+    return Session(key, service, actor, language)
 
 
 def barred(owner: str, store: Store) -> dict[int, str]:
@@ -82,13 +83,13 @@ def barred(owner: str, store: Store) -> dict[int, str]:
     return {int(r["id"]): BARRED[Desired(r["desired"])] for r in store.barred_consoles(owner)}
 
 
-def _key(kind: str, service: Service, actor: str, seconds: float, store: Store) -> str:
+def _key(kind: str, service: Service, actor: str, language: str, seconds: float, store: Store) -> str:
     made = secrets.token_urlsafe(32)
-    store.add_console_key(_hashed(made), kind, service.id, actor, seconds)
+    store.add_console_key(_hashed(made), kind, service.id, actor, language, seconds)
     return made
 
 
-def _taken(kind: str, key: str, store: Store) -> tuple[Service, str]:
+def _taken(kind: str, key: str, store: Store) -> tuple[Service, str, str]:
     # in a transaction of its own: a refusal that follows must not give the key back
     found = store.take_console_key(_hashed(key), kind)
     if found is None:
@@ -96,7 +97,7 @@ def _taken(kind: str, key: str, store: Store) -> tuple[Service, str]:
     service = store.service(found["service"])
     if service.desired is not Desired.ACTIVE:
         raise Refused(BARRED[service.desired], code="console_refused")
-    return service, str(found["actor"])
+    return service, str(found["actor"]), str(found["language"])
 
 
 def _hashed(key: str) -> str:

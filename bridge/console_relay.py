@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,7 +37,8 @@ from websockets.typing import Subprotocol
 from bridge import assets, console, rfb
 from bridge.context import Context
 from bridge.errors import VmbridgeError
-from bridge.model import ConsoleTicket
+from bridge.languages import accepted, direction_of, in_language
+from bridge.model import ConsoleTicket, Sentence
 
 log = structlog.get_logger()
 logging.getLogger("websockets").setLevel(logging.CRITICAL)  # its lines carry addresses with tickets
@@ -49,8 +51,7 @@ SWEEP, SIGN_OF_LIFE = 1.0, 20.0
 NORMAL, GOING_AWAY, REFUSED, FAULT = 1000, 1001, 1008, 1011
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src {socket};"
           " base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-RESTART = "The console service restarts: click CONNECT again."
-UNREACHABLE = "The server's screen cannot be reached just now."
+RESTART = Sentence("The console service restarts: click CONNECT again.")
 
 
 class Front(ServerConnection):
@@ -95,7 +96,7 @@ class Live:
     since: float
     input_at: float
     task: asyncio.Task[None] = field(init=False)
-    end: tuple[int, str] = field(default=(NORMAL, "The connection was closed."))
+    end: tuple[int, str] = field(default=(NORMAL, Sentence("The connection was closed.")))
 
 
 class Piece:
@@ -159,24 +160,26 @@ class Relay:
         path = request.path.partition("?")[0]
         if path == "/console/socket" and connection.form is None:
             if not self.origin or request.headers.get_all("Origin") != [self.origin]:
-                return self._answer(HTTPStatus.FORBIDDEN, "This address is only for the console's own page.")
+                return self._answer(HTTPStatus.FORBIDDEN, Sentence("This address is only for the console's own page."), _guessed(request))
             return None
         if path != "/console":
-            return self._answer(HTTPStatus.NOT_FOUND, "There is no such page.")
+            return self._answer(HTTPStatus.NOT_FOUND, Sentence("There is no such page."), _guessed(request))
         if connection.form is None:
-            return self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "Open the console with CONNECT on your server's page.")
+            return self._answer(HTTPStatus.METHOD_NOT_ALLOWED, Sentence("Open the console with CONNECT on your server's page."), _guessed(request))
         code = parse_qs(connection.form.decode("utf-8", "replace")).get("code", [""])[0]
         try:
-            service, nonce = await self._in_store(console.exchange, code, self.context.store, self.context.config)
+            service, nonce, language = await self._in_store(console.exchange, code, self.context.store, self.context.config)
         except VmbridgeError as e:
             log.info("console_refused", code=e.code)
-            return self._answer(HTTPStatus.FORBIDDEN, e.sentence)
-        return self._answer(HTTPStatus.OK, "", nonce=nonce, vm=service.vm_id, name=service.hostname)
+            return self._answer(HTTPStatus.FORBIDDEN, e.sentence, _guessed(request))
+        return self._answer(HTTPStatus.OK, "", language, nonce=nonce, vm=service.vm_id, name=service.hostname)
 
-    def _answer(self, status: HTTPStatus, sentence: str, **more: str) -> Response:
+    def _answer(self, status: HTTPStatus, sentence: str, language: str, **more: str) -> Response:
+        said = partial(in_language, language)
         built = assets.built("novnc/core/rfb.js")
         html = self._pages.get_template("console_page.html").render(
-            sentence=sentence if sentence or built else "The console's files were not built on this installation: run `make assets`.",
+            sentence=said(sentence or ("" if built else Sentence("The console's files were not built on this installation: run `make assets`."))),
+            _=said, language=language.replace("_", "-"), direction=direction_of(language),
             assets=f"{self.base}/assets/{assets.version()}", **(more if built else {}),
         ).encode()
         socket = self.origin.replace("http", "ws", 1) or "'none'"
@@ -190,17 +193,18 @@ class Relay:
     async def _socket(self, browser: ServerConnection) -> None:
         at = self.context
         assert browser.request is not None
+        guessed = _guessed(browser.request)
         offered = ",".join(browser.request.headers.get_all("Sec-WebSocket-Protocol")).split(",")
         nonce = next((p.strip()[9:] for p in offered if p.strip().startswith("vmbridge.")), "")
         if len(self.live) + self.opening >= at.config.console["sessions"]:
-            await browser.close(REFUSED, "Too many consoles are open just now: try again later.")
+            await browser.close(REFUSED, _short(Sentence("Too many consoles are open just now: try again later."), guessed))
             return
         self.opening += 1
         try:
             session = await self._in_store(console.open_session, nonce, self.owner, at.store, at.config)
         except VmbridgeError as e:
             log.info("console_refused", code=e.code)
-            await browser.close(REFUSED, e.sentence)
+            await browser.close(REFUSED, _short(e.sentence, guessed))
             return
         finally:
             self.opening -= 1
@@ -218,7 +222,7 @@ class Relay:
             del self.live[session.id]
             await self._in_store(at.store.close_console, session.id, live.end[1])
             log.info("console_closed", session=session.id, reason=live.end[1])
-        await browser.close(*live.end)
+        await browser.close(live.end[0], _short(live.end[1], session.language))
 
     async def _relay(self, browser: ServerConnection, live: Live) -> None:
         """Until either side ends; says why in `live.end`. Errors are logged by kind: their texts may hold addresses."""
@@ -227,13 +231,13 @@ class Relay:
         except ConnectionClosed:
             pass
         except VmbridgeError as e:
-            live.end = (FAULT, _short(e.sentence))
+            live.end = (FAULT, e.sentence)
             log.warning("console_fault", session=live.session.id, code=e.code, detail=e.detail)
         except (rfb.RfbError, OSError, TimeoutError, WebSocketException) as e:
-            live.end = (FAULT, f"{UNREACHABLE} Reference c{live.session.id}.")
+            live.end = (FAULT, Sentence("The server's screen cannot be reached just now. Reference %(reference)s.", reference=f"c{live.session.id}"))
             log.warning("console_fault", session=live.session.id, kind=type(e).__name__, detail=str(e) if isinstance(e, rfb.RfbError) else "")
         except Exception as e:
-            live.end = (FAULT, f"Something went wrong. Reference c{live.session.id}.")
+            live.end = (FAULT, Sentence("Something went wrong. Reference %(reference)s.", reference=f"c{live.session.id}"))
             log.error("console_fault", session=live.session.id, kind=type(e).__name__)
 
     async def _through(self, browser: ServerConnection, live: Live) -> None:
@@ -263,7 +267,7 @@ class Relay:
         try:
             await asyncio.wait({down, up}, return_when=asyncio.FIRST_COMPLETED)
             if down.done() and not up.done():
-                live.end = (NORMAL, "The server ended the connection.")
+                live.end = (NORMAL, Sentence("The server ended the connection."))
         finally:
             for task in (down, up):
                 task.cancel()
@@ -296,9 +300,9 @@ class Relay:
         limits, now = self.context.config.console, self.context.clock.monotonic()
         for live in list(self.live.values()):
             if now - live.since > limits["absolute_h"] * 3600:
-                self._end(live, NORMAL, f"A console stays open for {limits['absolute_h']} hours at most: click CONNECT again.")
+                self._end(live, NORMAL, Sentence("A console stays open for %(n)s hours at most: click CONNECT again.", n=limits["absolute_h"]))
             elif now - live.input_at > limits["idle_min"] * 60:
-                self._end(live, NORMAL, f"Nothing was typed for {limits['idle_min']} minutes: click CONNECT again.")
+                self._end(live, NORMAL, Sentence("Nothing was typed for %(n)s minutes: click CONNECT again.", n=limits["idle_min"]))
         for key, sentence in (await self._in_store(console.barred, self.owner, self.context.store)).items():
             if key in self.live:
                 self._end(self.live[key], REFUSED, sentence)
@@ -313,9 +317,14 @@ async def _pump(source: Connection, target: Connection) -> None:
             await target.send(await source.recv(decode=False))
 
 
-def _short(sentence: str) -> str:
+def _guessed(request: Request) -> str:
+    """The browser's language, where no key tells the client's."""
+    return accepted(",".join(request.headers.get_all("Accept-Language")))
+
+
+def _short(sentence: str, language: str) -> str:
     """A close reason has room for 123 bytes."""
-    return sentence.encode()[:120].decode("utf-8", "ignore")
+    return in_language(language, sentence).encode()[:120].decode("utf-8", "ignore")
 
 
 async def run(context: Context, listen: str = "") -> None:

@@ -375,7 +375,7 @@ def consoles() -> None:
                     nonces.append(secrets.token_urlsafe(32))
                     if service:
                         hashed = hashlib.sha256(nonces[-1].encode()).hexdigest()
-                        world.store.add_console_key(hashed, "nonce", service.id, "bench", clock.now() - world.clock.time + 600)
+                        world.store.add_console_key(hashed, "nonce", service.id, "bench", "en", clock.now() - world.clock.time + 600)
                 taken, cpu_seconds, got = asyncio.run(drink_all(ports[name], nonces, started[name].pid))
                 rates[name].append(got / taken / 1e6)
                 spent[name].append(cpu_seconds / got * 1e9)

@@ -203,6 +203,22 @@ def test_a_code_and_a_nonce_work_once(rig: Rig) -> None:
     assert rig.post(rig.nonce()).status_code == 403  # nor the reverse
 
 
+def test_it_speaks_the_clients_language(rig: Rig) -> None:
+    code = console.issue(rig.service, "client 7", rig.store, rig.config, rig.driver.capabilities, "ar_XB")
+    page = rig.post(code).text
+    assert '<html lang="ar-XB" dir="rtl">' in page and "[Çlîpböárd ~]" in page
+    words = re.search("data-words='([^']+)'", page)
+    assert words and json.loads(words.group(1))["again"].startswith("[Öpéñ á ñéw")
+    nonce = re.search('data-nonce="([^"]+)"', page)
+    assert nonce
+    screen = Stream(rig.socket(nonce.group(1)))
+    rig.clock.time += 3600 * 13
+    rig.wait(rig.relay.sweep())
+    assert screen.closed()[1].startswith("[Á çöñsölé stáýs öpéñ")
+    refused = requests.post(f"http://127.0.0.1:{rig.port}/console", data={"code": code}, headers={"Accept-Language": "xx;q=1, en-XA"}, timeout=10)
+    assert "[Thîs çöñsölé lîñk" in refused.text and "used already" in rig.post(code).text  # without a key the browser's counts
+
+
 @pytest.mark.parametrize(("seconds", "status"), [(9, 200), (11, 403)])
 def test_a_code_is_good_for_ten_seconds(rig: Rig, seconds: float, status: int) -> None:
     code = rig.code()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from flask import Flask, g
 
+from bridge import languages
 from bridge.model import Sentence
 from bridge.web import filters, frame, language
 from tests import messages
@@ -52,13 +53,13 @@ def test_a_catalogue_in_its_place_is_used(tmp_path: Path, monkeypatch: pytest.Mo
         "": "Content-Type: text/plain; charset=UTF-8\n", "%(what)s; try again when this is done.": "%(what)s; danach geht es weiter.",
         "A backup is being made": "Eine Sicherung läuft", "decimal separator\x04.": ",", "%Y-%m-%d %H:%M": "%d.%m.%Y %H:%M", "%(time)s ago": "vor %(time)s"}))
     monkeypatch.setenv("VMBRIDGE_LOCALE", str(tmp_path))
-    language._catalogue.cache_clear()
+    languages._catalogue.cache_clear()
     try:
         with Flask("x").app_context():
-            g.language = language.code_of("german")
+            g.language = languages.code_of("german")
             busy = Sentence("%(what)s; try again when this is done.", what=Sentence("A backup is being made"))
             assert language.translate(busy) == "Eine Sicherung läuft; danach geht es weiter."
             assert (filters.size(3 << 29), filters.when(86400, "Europe/Berlin"), filters.ago(120)) == ("1,5 GiB", "02.01.1970 01:00", "vor 2 min")
     finally:
-        language._catalogue.cache_clear()
+        languages._catalogue.cache_clear()
     assert str(busy) == "A backup is being made; try again when this is done."  # English wherever it is only text

@@ -4,7 +4,7 @@ import KeyTable from "./novnc/core/input/keysym.js";
 import keysyms from "./novnc/core/input/keysymdef.js";
 
 const $ = (q) => document.querySelector(q), all = (q) => document.querySelectorAll(q);
-const vm = document.body.dataset.vm, nonce = document.body.dataset.nonce, screen = $("#screen"), touch = $("#touch");
+const words = JSON.parse(document.body.dataset.words), nonce = document.body.dataset.nonce, screen = $("#screen"), touch = $("#touch");
 delete document.body.dataset.nonce;
 const HELD = {ControlLeft: KeyTable.XK_Control_L, AltLeft: KeyTable.XK_Alt_L, MetaLeft: KeyTable.XK_Super_L};
 const PRESSED = {Tab: KeyTable.XK_Tab, Escape: KeyTable.XK_Escape, F8: KeyTable.XK_F8, F11: KeyTable.XK_F11, F12: KeyTable.XK_F12};
@@ -21,9 +21,9 @@ socket.binaryType = "arraybuffer";
 const rfb = new RFB(screen, socket, {shared: true});
 let why = "", live = false, ended = false;
 socket.addEventListener("close", (e) => { why = e.reason; finish(); });
-rfb.addEventListener("connect", () => { live = true; say("Connected to QEMU " + vm, "open"); apply(); rfb.focus(); });
+rfb.addEventListener("connect", () => { live = true; say(words.open, "open"); apply(); rfb.focus(); });
 rfb.addEventListener("disconnect", finish);
-rfb.addEventListener("securityfailure", () => { why = "The server's screen refused the connection."; });
+rfb.addEventListener("securityfailure", () => { why = words.refused; });
 rfb.addEventListener("clipboard", (e) => { $("#text").value = e.detail.text; });
 rfb.addEventListener("capabilities", () => { $("[data-panel=power]").hidden = !rfb.capabilities.power; });
 rfb.addEventListener("clippingviewport", (e) => { $("[data-do=drag]").hidden = !rfb.clippingViewport; if (!rfb.clippingViewport) { drag(false); } });
@@ -31,7 +31,7 @@ rfb.addEventListener("clippingviewport", (e) => { $("[data-do=drag]").hidden = !
 function finish() {
   live = false;
   if (!ended || why) {
-    say((ended || why ? why || "Disconnected." : "The connection was lost.") + " Open a new console with CONNECT on your server's page.", "ended");
+    say((ended || why ? why || words.closed : words.lost) + " " + words.again, "ended");
   }
   ended = true;
   screen.classList.add("ended");
@@ -84,7 +84,7 @@ for (const b of all("[data-hold]")) {
   });
 }
 for (const b of all("[data-press]")) { b.addEventListener("click", () => { press(PRESSED[b.dataset.press], b.dataset.press); rfb.focus(); }); }
-for (const b of all("[data-power]")) { b.addEventListener("click", () => { if (confirm(b.textContent + " the server?")) { rfb[b.dataset.power](); } }); }
+for (const b of all("[data-power]")) { b.addEventListener("click", () => { if (confirm(b.dataset.ask)) { rfb[b.dataset.power](); } }); }
 
 // A touch keyboard writes into a hidden field; what changed there becomes keys.
 const FILL = "_".repeat(50);
@@ -103,7 +103,7 @@ const actions = {
   cad() { rfb.sendCtrlAltDel(); rfb.focus(); },
   drag() { drag(!rfb.dragViewport); },
   full() { if (document.fullscreenElement) { document.exitFullscreen(); } else { document.documentElement.requestFullscreen(); } },
-  close() { why = "You ended the connection."; rfb.disconnect(); },
+  close() { why = words.yours; rfb.disconnect(); },
   type() { type($("#text").value); rfb.focus(); },
   paste() { rfb.clipboardPasteFrom($("#text").value); rfb.focus(); },
   clear() { $("#text").value = ""; },

@@ -8,16 +8,16 @@ ALIVE = 90.0  # seconds without a sign of its process after which a session coun
 
 
 class Consoles(Core):
-    def add_console_key(self, hashed: str, kind: str, service: int, actor: str, seconds: float) -> None:
+    def add_console_key(self, hashed: str, kind: str, service: int, actor: str, language: str, seconds: float) -> None:
         self.change(
-            "INSERT INTO console_keys (hash, kind, service, actor, expires_at) VALUES (?, ?, ?, ?, ?)",
-            hashed, kind, service, actor, self.clock.now() + seconds,
+            "INSERT INTO console_keys (hash, kind, service, actor, language, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+            hashed, kind, service, actor, language, self.clock.now() + seconds,
         )
 
     def take_console_key(self, hashed: str, kind: str) -> Row | None:
-        """Use a key up: {service, actor}, to whoever asks first; None when it is unknown, used or too old."""
+        """Use a key up: {service, actor, language}, to whoever asks first; None when it is unknown, used or too old."""
         with self.write():
-            found = self.rows("DELETE FROM console_keys WHERE hash = ? AND kind = ? RETURNING service, actor, expires_at", hashed, kind)
+            found = self.rows("DELETE FROM console_keys WHERE hash = ? AND kind = ? RETURNING service, actor, language, expires_at", hashed, kind)
         return found[0] if found and found[0]["expires_at"] >= self.clock.now() else None
 
     def open_console(self, service: int, actor: str, owner: str, at_most: int) -> int | None:

@@ -139,3 +139,8 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 @migrations()
 def second(db: Database) -> None:
     _run(db, SECOND)
+
+
+@migrations()
+def third(db: Database) -> None:
+    _run(db, "ALTER TABLE console_keys ADD COLUMN language TEXT NOT NULL DEFAULT 'en'")

@@ -23,7 +23,7 @@ def card(service: Service) -> dict[str, Any]:
 def connect(service: Service, who: Caller) -> dict[str, Any]:
     """The reply to the form: a whole page that posts the code to the console by itself. Raises Refused with the reason."""
     at = context()
-    code = console.issue(service, who.actor, at.store, at.config, at.drivers[service.server].capabilities)
+    code = console.issue(service, who.actor, at.store, at.config, at.drivers[service.server].capabilities, language.current())
     target = f"{at.config.web['public_url'].rstrip('/')}/console"
     html = render_template("console_connect.html", code=code, target=target, origin=console.origin(target), seconds=at.config.console["code_seconds"],
                            language=language.current().replace("_", "-"), direction=language.direction())

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import render_template, request
 
-from bridge import customer, recipes, services, status
+from bridge import customer, languages, recipes, services, status
 from bridge.model import POWER, Capability, Desired, Operation, Sentence, Service
 from bridge.upgrades import LABELS
 from bridge.web import filters, language
@@ -140,15 +140,15 @@ SCRIPT = {"copied": Sentence("Copied"), "cancel": Sentence("Cancel"), "up": Sent
 @lru_cache(maxsize=64)
 def words(code: str) -> dict[str, Any]:
     """What the script says, in a language."""
-    found: dict[str, Any] = {k: language.in_language(code, v) for k, v in (STATES | SCRIPT).items()}
-    return found | {"sizes": [language.in_language(code, s) for s in filters.SIZES],
-                    "spans": [[language.in_language(code, s), n] for s, n in filters.SPANS], "point": language.point(code)}
+    found: dict[str, Any] = {k: languages.in_language(code, v) for k, v in (STATES | SCRIPT).items()}
+    return found | {"sizes": [languages.in_language(code, s) for s in filters.SIZES],
+                    "spans": [[languages.in_language(code, s), n] for s, n in filters.SPANS], "point": language.point(code)}
 
 
 @lru_cache(maxsize=64)
 def titles(code: str) -> dict[str, tuple[str, str]]:
     """Page -> (title, how the button on top says it), in a language."""
-    return {name: (language.in_language(code, title), language.in_language(code, button)) for name, (title, _, button) in MENU.items()}
+    return {name: (languages.in_language(code, title), languages.in_language(code, button)) for name, (title, _, button) in MENU.items()}
 
 
 def key_of(now: dict[str, Any]) -> str:
