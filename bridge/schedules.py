@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 TIME = re.compile(r"^([01]\d|2[0-3]):[0-5]\d$")
@@ -15,12 +16,18 @@ def is_time(text: str) -> bool:
     return bool(TIME.match(text))
 
 
+@lru_cache(maxsize=1)
+def zones() -> tuple[str, ...]:
+    """Every time zone's name, in order; read from the disk once."""
+    return tuple(sorted(available_timezones() - {"localtime", "posixrules", "Factory"}))  # those are the bridge's own host's
+
+
 def is_zone(name: str) -> bool:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return False
-    return name in available_timezones() and name not in ("localtime", "posixrules", "Factory")  # the bridge's own host's
+    return name in zones()
 
 
 def moment(day: date, time: str, zone: str) -> float:

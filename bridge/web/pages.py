@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from zoneinfo import available_timezones
 
 from flask import Blueprint, Response, jsonify, request
 
-from bridge import customer, orders
+from bridge import customer, orders, schedules
 from bridge.errors import BadRequest, Forbidden, NotFound, VmbridgeError
 from bridge.model import POWER, Capability, Sentence, Service
 from bridge.web import console, filters, frame, language
@@ -83,7 +82,7 @@ def backups(service: Service) -> dict[str, Any]:
     last = at.store.newest(service.id)
     return {"rows": rows, "quota": quota, "full": language.translate(customer.full(len(rows), quota)), "why": why(service, Capability.BACKUPS),
             "zone": zone_of(service), "week": week,
-            "zones": sorted(available_timezones()), "schedule_why": "" if quota else language.translate(Sentence("Not part of your plan.")),
+            "zones": schedules.zones(), "schedule_why": "" if quota else language.translate(Sentence("Not part of your plan.")),
             "next_due": schedule["next_due_at"] if schedule else None,
             "restore_failed": last is not None and last.kind == "restore" and last.state.value == "failed"}
 
