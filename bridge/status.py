@@ -12,7 +12,7 @@ from bridge.store import Store
 from drivers.base import Driver
 
 log = structlog.get_logger()
-WATCHED_AGE, IDLE_AGE, LEASE = 6.0, 60.0, 45.0
+WATCHED_AGE, IDLE_AGE, LEASE = 7.0, 60.0, 45.0  # browsers ask every 7 s
 STALE_AFTER, WANTED_EVERY = 60.0, 5.0
 
 
