@@ -9,6 +9,7 @@ import structlog
 from bridge.errors import Unreachable, VmbridgeError
 from bridge.model import Desired, Operation, Service
 from bridge.store import Store
+from bridge.store.core import Row
 from drivers.base import Driver
 
 log = structlog.get_logger()
@@ -29,13 +30,21 @@ def refresh(server: str, driver: Driver, store: Store) -> bool:
 
 
 def view(service: Service, store: Store) -> dict[str, Any]:
-    return view_during(service, store.current_operation(service.id), store)
+    """What the browser polls. CPU in percent of the assigned cores, sizes in bytes, age in seconds."""
+    row = store.polled(service.id, service.server, service.vm_id)
+    doing = (row["operation"], row["kind"], row["state"], row["step"], bool(row["error_code"])) if row["operation"] else None
+    return _view(service, row, doing, store)
 
 
 def view_during(service: Service, current: Operation | None, store: Store) -> dict[str, Any]:
-    """What the browser polls. CPU in percent of the assigned cores, sizes in bytes, age in seconds."""
+    """The same while `current` runs, which the caller has read already."""
+    row = store.polled(service.id, service.server, service.vm_id)
+    doing = (current.id, current.kind, current.state.value, current.step, bool(current.error_code)) if current else None
+    return _view(service, row, doing, store)
+
+
+def _view(service: Service, row: Row, doing: tuple[str, str, str, int, bool] | None, store: Store) -> dict[str, Any]:
     now = store.clock.now()
-    row = store.status_and_health(service.server, service.vm_id)
     if row["wanted_at"] < now - WANTED_EVERY:  # reads stay reads
         store.want_status(service.server)
     found: dict[str, Any] = {
@@ -52,9 +61,8 @@ def view_during(service: Service, current: Operation | None, store: Store) -> di
             "maxmem": row["maxmem"], "as_of": int(row["seen_at"]), "lock": row["lock"], "disk_rate": round(row["disk_rate"]),
             "stale": now - row["seen_at"] > STALE_AFTER,
         }
-    elif current and not service.provisioned:
+    elif doing and not service.provisioned:
         found["status"] = "building"
-    if current:
-        found["operation"] = {"id": current.id, "kind": current.kind, "state": current.state.value, "step": current.step,
-                              "failing": bool(current.error_code)}
+    if doing:
+        found["operation"] = dict(zip(("id", "kind", "state", "step", "failing"), doing, strict=True))
     return found

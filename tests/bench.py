@@ -75,7 +75,7 @@ def signed(session: requests.Session, base: str, target: str, count: int) -> Non
 
 def status_read(s: System) -> None:
     """The same gunicorn serves both routes; CPU is read from the kernel around each batch."""
-    port, count = free_port(), 1500
+    port, count = free_port(), 800
     process = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "1", "--threads", "8", "--worker-class", "gthread",
          "--log-level", "error", "tests.bench_app:application()"], cwd=ROOT, env={**os.environ, "VMBRIDGE_CONFIG": str(s.config)})
@@ -84,7 +84,7 @@ def status_read(s: System) -> None:
         s.wait_for(lambda: requests.get(f"{base}/bare", timeout=5).ok, 20)
         ratios = []
         with requests.Session() as session:
-            for _ in range(5):
+            for _ in range(13):
                 a = cpu(process.pid)
                 for _ in range(count):
                     session.get(f"{base}/bare")

@@ -60,14 +60,19 @@ class Statuses(Core):
             found = self.row("SELECT * FROM server_health WHERE server = ?", server) or {}
         return found
 
-    def status_and_health(self, server: str, vm_id: str) -> Row:
-        """Both in one read, since every browser's poll asks for them: `error`, `maintenance` and `wanted_at` of the server beside the
-        machine's columns; `status` is None where the bulk read never showed it."""
+    def polled(self, service: int, server: str, vm_id: str) -> Row:
+        """All that a browser's poll asks for in one read: `error`, `maintenance` and `wanted_at` of the server, the machine's columns
+        (`status` is None where no bulk read ever showed it), and the service's current operation (`operation` is None without)."""
         found = self.row(
-            "SELECT h.error, h.maintenance, h.wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate, v.seen_at"
-            " FROM server_health h LEFT JOIN vm_status v ON v.server = h.server AND v.vm_id = ? WHERE h.server = ?", vm_id, server,
+            "SELECT h.error, h.maintenance, h.wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate, v.seen_at,"
+            " o.id AS operation, o.kind, o.state, o.step, o.error_code FROM server_health h"
+            " LEFT JOIN vm_status v ON v.server = h.server AND v.vm_id = ?"
+            " LEFT JOIN operations o ON o.service = ? AND o.state IN ('running', 'waiting_for_staff') WHERE h.server = ?", vm_id, service, server,
         )
-        return found or {**self.health(server), "status": None}
+        if found is None:
+            self.health(server)  # it was never asked for: now it has a row
+            return self.polled(service, server, vm_id)
+        return found
 
     def want_status(self, server: str) -> None:
         """Somebody looks at machines of this server."""
