@@ -11,12 +11,13 @@ from typing import Any
 
 from bridge import addresses, names, packages, passwords, upgrades
 from bridge.config import Config
-from bridge.errors import BadRequest, NotFound, Refused
+from bridge.errors import BadRequest, NotBuilt, NotFound, Refused
 from bridge.model import BILLING, POWER, Capability, Desired, Machine, Operation, Package, Sentence, Service, State
 from bridge.orders import networks_of
 from bridge.permissions import usable
 from bridge.store import Store
 from drivers.base import Driver
+from drivers.base import load as load_driver
 
 MAC_PREFIX = "02:56:4d"  # locally administered; the last three octets are random and checked
 UNFINISHED_RESTORE = Sentence("The last restore did not end well: restore a backup or reinstall the server first.")
@@ -165,10 +166,12 @@ def _reserve(
     service_id: int, package: Package, hostname: str, params: dict[str, Any], caller: Caller, store: Store, config: Config,
     before: Service | None,
 ) -> Service:
+    mine = str(uuid.uuid4())
+    chosen = load_driver(config.servers[package.server]["driver"]).chooses_ids
     service = store.add_service(
         package, whmcs=caller.whmcs, service_id=service_id, generation=before.generation + 1 if before else 1,
         client_id=_client(params), desired=Desired.ACTIVE.value, server=package.server, hostname=hostname,
-        vm_id=new_vm_id(package.server, store, config), mac=_mac(), uuids=[str(uuid.uuid4())],
+        vm_id=mine if chosen else new_vm_id(package.server, store, config), mac="" if chosen else _mac(), uuids=[mine],
         welcome_email=str(params.get("welcome_email") or ""),
     )
     addresses.reserve(service.id, package, store, config)
@@ -251,6 +254,8 @@ def change_password(
     """WHMCS's own password form: the new one goes to the machine, no mail is sent."""
     service = live(service_id, caller.whmcs, store)
     password = passwords.checked(str(params.get("password") or ""))
+    if Capability.RESET_PASSWORD not in drivers[service.server].capabilities:
+        raise NotBuilt("A password of your choice cannot be set from outside on this server: change it inside.", code="not_supported")
     if caller.client:
         plan, has = config.plans[service.package.plan], drivers[service.server].capabilities
         reason = usable(service, Capability.RESET_PASSWORD, plan.allow, has)

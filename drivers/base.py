@@ -56,6 +56,8 @@ class Driver:
     server_schema: ClassVar[Any] = None
     plan_schema: ClassVar[Any] = None
     late_addresses: ClassVar[bool] = False  # true: the back end chooses the addresses
+    chooses_ids: ClassVar[bool] = False  # true: the back end chooses a machine's id; until `identify` its uuid stands for it
+    shows: ClassVar[frozenset[str]] = frozenset({"cpu", "mem", "uptime", "disk_rate", "adapter"})  # what the overview can say of a machine
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -10,7 +10,7 @@ from marshmallow import Schema
 
 from bridge import cli, config
 from bridge.store import schema as tables
-from drivers.proxmox import schema as proxmox
+from drivers import base
 
 ROOT = Path(__file__).parent.parent
 
@@ -18,7 +18,8 @@ ROOT = Path(__file__).parent.parent
 def test_every_key_is_in_the_example() -> None:
     text = (ROOT / "config.example.toml").read_text("utf-8")
     schemas: list[Schema] = [s() for s in (*config.SINGLE.values(), config.WhmcsSchema, config.KeySchema, config.PlanSchema,
-                                           config.PoolSchema, proxmox.Server, proxmox.Plan)]
+                                           config.PoolSchema)]
+    schemas += [made() for driver in map(base.load, base.names()) for made in (driver.server_schema, driver.plan_schema)]
     missing = [f"{type(s).__name__}.{key}" for s in schemas for key in s.fields if not re.search(rf"\b{key} =", text)]
     assert not missing
     assert [name for name in config.SINGLE if f"[{name}]" not in text] == []

@@ -54,10 +54,13 @@ class World:
         def mount(session: Any) -> None:
             session.mount("https://", self.adapter)
 
-        self.drivers = {n: Proxmox(n, s, self.clock, mount) for n, s in self.config.servers.items()}
+        self.drivers = self.drivers_of(mount)
         self.engine = Engine(self.store, self.config, self.clock, self.drivers, recipes.steps, lambda n: self.border(n))
         self.delivery = Delivery(self.store, {"main": self.whmcs}, hooks.load(), lambda n: self.border(n))  # type: ignore[dict-item]
         self.context = Context(self.config, self.store, self.clock, {"main": self.whmcs}, self.drivers)  # type: ignore[dict-item,arg-type]
+
+    def drivers_of(self, mount: Callable[[Any], None]) -> dict[str, Any]:
+        return {n: Proxmox(n, s, self.clock, mount) for n, s in self.config.servers.items()}
 
     def restart(self) -> None:
         """The old process is gone; its leases run out."""

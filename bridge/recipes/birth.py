@@ -46,7 +46,7 @@ def copy(job: Job) -> Outcome:
         return Done()
     job.save_build(sent_at=job.clock.now())
     try:
-        task = job.driver.create(order(job), placement(job))
+        task = job.driver.create(order(job, set_password=True, birth=True), placement(job))
     except Refused as e:
         if e.code != "id_taken":
             raise
@@ -98,6 +98,8 @@ def copied(job: Job) -> Outcome:
             raise Back("copy", Unknown(detail=job.result.text))
         job.save_build(copied=True)
     else:
+        if job.driver.chooses_ids:
+            job.driver.destroy(ref(job))  # a failed create leaves a machine that costs money, proven ours by what came with the order
         job.save_build(task=None, sent_at=None)
         error = job.driver.task_error(job.result.text)
         if isinstance(error, Refused):
@@ -112,7 +114,10 @@ def identify(job: Job) -> Outcome:
     if job.service.build.get("identified"):
         return Done()
     vm = job.driver.identify(order(job), ref(job))
-    job.save_build(identified=True, agent=vm.agent or None)
+    with job.store.write():
+        if vm.vm_id != job.service.vm_id:
+            job.save_service(vm_id=vm.vm_id)  # the back end's own, known from here on
+        job.save_build(identified=True, agent=vm.agent or None)
     return Done()
 
 

@@ -88,14 +88,19 @@ def allocate(job: Job, make: Callable[[], Converged]) -> Converged:
         raise
 
 
-def take_vm_id(job: Job, **with_it: Any) -> int:
-    """The next id of our ranges for this service, in one transaction with what changes beside it."""
+def take_vm_id(job: Job, **with_it: Any) -> str:
+    """The next id of our ranges for this service, in one transaction with what changes beside it. Where the back end chooses,
+    the machine's uuid until it has."""
     with job.store.write():
+        if job.driver.chooses_ids:
+            first = str(with_it.get("uuids", job.service.uuids)[0])
+            job.save_service(vm_id=first, **with_it)
+            return first
         found = job.store.next_vm_id(job.service.server, [(a, b) for a, b in job.driver.settings["vm_ids"]])
         if found is None:
             raise Permanent("All VM ids of this server are used.", code="vm_ids_exhausted")
         job.save_service(vm_id=str(found), **with_it)
-    return found
+    return str(found)
 
 
 def send_password(job: Job, reason: str, password: str) -> None:

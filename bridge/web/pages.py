@@ -51,7 +51,8 @@ def overview(service: Service) -> dict[str, Any]:
     if package.additional_disk_gib:
         disks.append({"title": language.translate("Additional disk"), "gib": package.additional_disk_gib,
                       "read": limit("additional_disk", "read"), "write": limit("additional_disk", "write")})
-    return {"networks": orders.networks_of(service.id, at.store, at.config), "disks": disks, "addresses": service.build.get("addresses", [])}
+    return {"networks": orders.networks_of(service.id, at.store, at.config), "disks": disks, "addresses": service.build.get("addresses", []),
+            "shows": at.drivers[service.server].shows}
 
 
 def zone_of(service: Service) -> str:

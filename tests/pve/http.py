@@ -132,12 +132,12 @@ class _Server(ThreadingHTTPServer):
 class HttpsServer:
     """A cluster over HTTPS on 127.0.0.1. `latency` seconds are added to every call."""
 
-    def __init__(self, cluster: Cluster, folder: Path, port: int = 0, latency: float = 0.0) -> None:
+    def __init__(self, cluster: Any, folder: Path, port: int = 0, latency: float = 0.0, handler: type[BaseHTTPRequestHandler] = _Handler) -> None:
         self.ca_file, key = certificate(folder)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.ca_file, key)
-        handler = type("Handler", (_Handler,), {"cluster": cluster, "latency": latency})
-        self._server = _Server(("127.0.0.1", port), handler, context)
+        served = type("Handler", (handler,), {"cluster": cluster, "latency": latency})
+        self._server = _Server(("127.0.0.1", port), served, context)
         self.port = self._server.server_address[1]
         self.url = f"https://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)

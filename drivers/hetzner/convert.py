@@ -1,0 +1,68 @@
+"""Between our model and the provider's words. Pure functions."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from bridge.model import Order, Package, Vm, VmStatus
+
+LABEL = "vmbridge"  # its value is the machine's uuid: the proof that a server is ours
+GB = 1024**3
+STATUS = {"running": "running", "off": "stopped", "initializing": "prelaunch", "starting": "prelaunch", "stopping": "running"}
+
+
+def name(order: Order) -> str:
+    """Unique in the project and the same at every try, so that a repeated create collides instead of making a second server."""
+    readable = re.sub(r"[^a-z0-9-]+", "-", order.hostname.lower()).strip("-")[:50].strip("-") or "vm"
+    return f"{readable}-{order.uuid[:8]}"
+
+
+def host_name(order: Order) -> str:
+    return re.sub(r"[^a-z0-9.-]+", "-", order.hostname.lower()).strip("-.") or name(order)
+
+
+def user_data(order: Order) -> str:
+    """Host name, password and keys for cloud-init. The password is the one of the order, as a hash: the provider's own is then
+    never needed, and none is lost with a reply. JSON is YAML."""
+    keys = [k for k in order.package.ssh_keys.splitlines() if k.strip()]
+    wanted: dict[str, Any] = {"fqdn": host_name(order), "prefer_fqdn_over_hostname": False, "disable_root": False, "ssh_pwauth": True}
+    if order.password:
+        wanted["chpasswd"] = {"expire": False, "users": [{"name": "root", "password": order.password, "type": "hash"}]}
+    if keys:
+        wanted["users"] = [{"name": "root", "ssh_authorized_keys": keys}]
+    return "#cloud-config\n" + json.dumps(wanted, indent=1)
+
+
+def status(server: Mapping[str, Any]) -> str:
+    return STATUS.get(str(server["status"]), "unknown")
+
+
+def vm(server: Mapping[str, Any]) -> Vm:
+    return Vm(str(server["id"]), server["location"]["name"], status(server), "locked" if server["locked"] else "")
+
+
+def line(server: Mapping[str, Any]) -> VmStatus:
+    """One row of the list; it has no use of CPU and memory and no uptime."""
+    kind = server["server_type"]
+    return VmStatus(str(server["id"]), status(server), server["location"]["name"], server["name"], 0, 0.0, kind["cores"], 0, int(kind["memory"] * GB),
+                    int(server["primary_disk_size"] * GB), "locked" if server["locked"] else "")
+
+
+def addresses(server: Mapping[str, Any]) -> tuple[str, ...]:
+    """The IPv4 address and the first of the IPv6 network, which images set up."""
+    net = server["public_net"]
+    found = [net["ipv4"]["ip"]] if net.get("ipv4") else []
+    if net.get("ipv6"):
+        found.append(str(ipaddress.ip_network(net["ipv6"]["ip"])[1]))
+    return tuple(found)
+
+
+def not_sold(package: Package) -> list[str]:
+    """What a plan or order asks for that a server of this provider cannot have, or that is not built yet."""
+    asked = {"rate_mbit": package.rate_mbit, "additional_disk_gib": package.additional_disk_gib, "extra_ipv4": package.extra_ipv4,
+             "extra_ipv6": package.extra_ipv6, "snapshots": package.snapshots, "backups": package.backups, **package.limits}
+    return [word for word, value in asked.items() if value]

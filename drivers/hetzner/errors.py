@@ -1,0 +1,47 @@
+"""Hetzner Cloud's error codes -> our errors. Pure functions (codes as the official API description and its prose list them)."""
+
+from __future__ import annotations
+
+from bridge.errors import Busy, Capacity, NotFound, Permanent, Refused, Transient, Unknown, VmbridgeError
+
+CAPACITY = ("resource_unavailable", "placement_error", "resource_limit_exceeded")
+AGAIN = ("conflict", "maintenance", "rate_limit_exceeded", "service_error")
+LOST = ("server_error", "bad_gateway", "unavailable", "timeout")  # 5xx: the work may go on
+KEY = ("unauthorized", "token_readonly")
+
+
+def from_reply(code: int | str, message: str, reference: str = "") -> VmbridgeError:
+    """One failed reply -> the error to raise. A number is the status of an answer that was no JSON."""
+    detail = f"{code}: {message}" + (f" (correlation {reference})" if reference else "")
+    if isinstance(code, int) or code in LOST:
+        return Unknown(detail=detail)
+    return from_code(code, detail)
+
+
+def from_code(code: str, detail: str) -> VmbridgeError:
+    """A reply's or a failed action's code."""
+    if code == "locked":
+        return Busy(detail=detail)
+    if code in AGAIN:
+        return Transient(detail=detail)
+    if code in CAPACITY:
+        return Capacity(detail=detail)
+    if code == "not_found":
+        return NotFound("The machine is not there.", code="vm_absent", detail=detail)
+    if code == "uniqueness_error":
+        return Refused("The name is in use.", code="name_taken", detail=detail)
+    if code in KEY:
+        return Permanent("The server refused our key.", code="upstream_credentials", detail=detail)
+    if code == "forbidden":
+        return Permanent("Our key lacks a privilege.", code="upstream_privilege", detail=detail)
+    if code in ("invalid_input", "json_error", "unsupported_error"):
+        return Permanent("The server refused a value.", code="upstream_parameter", detail=detail)
+    return Permanent(code="upstream_error", detail=detail)
+
+
+def from_text(text: str) -> VmbridgeError:
+    """A failed action's `code: message`."""
+    code, _, message = text.partition(": ")
+    if "locked" in message:  # an action too can end so
+        code = "locked"
+    return from_code(code, text)

@@ -1,0 +1,74 @@
+"""Two ways to reach a simulated project: in process (a requests adapter) and over real HTTPS."""
+
+from __future__ import annotations
+
+import io
+import socket
+import struct
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import requests
+from requests.adapters import BaseAdapter
+from urllib3.response import HTTPResponse
+
+from tests.hcloud.project import Lost, Project
+from tests.pve.http import HttpsServer
+
+
+class ProjectAdapter(BaseAdapter):
+    """Mounted on a session it answers without sockets."""
+
+    def __init__(self, project: Project) -> None:
+        super().__init__()
+        self.project = project
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        url = urlsplit(str(request.url))
+        body = request.body.encode() if isinstance(request.body, str) else request.body or b""
+        try:
+            status, text = self.project.handle(str(request.method), str(url.path), parse_qsl(str(url.query)), bytes(body), dict(request.headers))
+        except Lost:
+            raise requests.exceptions.ConnectionError("Connection aborted: reset by peer") from None
+        response = requests.Response()
+        response.status_code, response.url, response.request = status, str(request.url), request
+        response.raw = HTTPResponse(body=io.BytesIO(text), status=status, preload_content=False)
+        return response
+
+    def close(self) -> None:
+        pass
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 5
+    cluster: Project
+    latency = 0.0
+
+    def _any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        url = urlsplit(self.path)
+        try:
+            status, text = self.cluster.handle(self.command, url.path, parse_qsl(url.query), body, dict(self.headers))
+        except Lost:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            self.connection.close()
+            return
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = do_PUT = do_DELETE = _any
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+def project_server(project: Project, folder: Path) -> HttpsServer:
+    """The project over HTTPS on 127.0.0.1, with a certificate of its own in `folder`."""
+    return HttpsServer(project, folder, handler=_Handler)

@@ -1,0 +1,270 @@
+"""A Hetzner product through the same orders: from order to running, suspend, unsuspend, power and terminate, with every kind of lost reply."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge import packages, services, status
+from bridge.errors import Capacity, NotBuilt, NotOurs
+from bridge.model import Desired, State, VmRef
+from drivers.hetzner.driver import Hetzner
+from tests.hcloud.http import ProjectAdapter
+from tests.hcloud.project import CALLS, TOKEN, Fault, Project
+from tests.world import World
+
+PLAN = {"server": "pve1", "cores": 2, "ram_mib": 4096, "disk_gib": 40, "server_type": "cx23", "location": "nbg1", "templates": ["debian-12", "ubuntu-24.04"],
+        "allow": []}
+WALK = ("create", "suspend", "unsuspend", "terminate")
+
+
+class Cloud(World):
+    """An installation that sells servers of a simulated project."""
+
+    def __init__(self, path: Path, **plan: Any) -> None:
+        self.project: Project | None = None
+        super().__init__(path, servers={"pve1": {"driver": "hetzner", "token": TOKEN}}, plans={"kvm-s": {**PLAN, **plan}}, pools={})
+
+    def drivers_of(self, mount: Callable[[Any], None]) -> dict[str, Any]:
+        self.project = self.project or Project(self.clock)
+        adapter = ProjectAdapter(self.project)
+        return {n: Hetzner(n, s, self.clock, lambda session: session.mount("https://", adapter)) for n, s in self.config.servers.items()}
+
+    @property
+    def cloud(self) -> Project:
+        assert self.project
+        return self.project
+
+    def close(self) -> None:
+        self.store.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Cloud]:
+    made = Cloud(tmp_path)
+    yield made
+    made.close()
+
+
+def one(world: Cloud) -> Any:
+    [server] = world.cloud.servers.values()
+    return server
+
+
+def test_an_order_becomes_a_running_server(world: Cloud) -> None:
+    answer = world.order("create")
+    assert "Dedicated IP" not in answer.properties  # the provider chooses it
+    world.run()
+    server, service = one(world), world.store.service(1)
+    assert (server.status, server.kind, server.location, server.image) == ("running", "cx23", "nbg1", "debian-12")
+    assert service.vm_id == str(server.id) and server.labels == {"vmbridge": service.uuids[0]} and service.provisioned
+    assert service.build["addresses"] == ["192.0.2.1", "2001:db8:1::1"] and ("update_service", (1042,)) in world.whmcs.sent
+    assert [a["primaryip"] for a in services.accounts("pve1", "main", world.store)] == ["192.0.2.1"]
+    wanted = json.loads(server.user_data.partition("\n")[2])
+    assert wanted["fqdn"] == "vm-1042.example.com" and wanted["chpasswd"]["users"][0]["password"].startswith("$6$")
+    assert "Secret-pass-1" not in server.user_data and len(world.whmcs.mails()) == 1
+    assert [m for m in world.cloud.mutations() if m[1] == "/servers"] == [("POST", "/servers")]
+
+
+def test_suspend_unsuspend_and_terminate(world: Cloud) -> None:
+    for verb, there in (("create", "running"), ("suspend", "off"), ("unsuspend", "running")):
+        world.order(verb)
+        world.run()
+        assert one(world).status == there and world.store.operations_of(1)[0].state is State.DONE, verb
+    world.order("terminate")
+    world.run()
+    assert world.cloud.servers == {} and world.store.service(1).desired is Desired.TERMINATED
+    world.order("create")  # a new generation
+    world.run()
+    assert one(world).status == "running"
+
+
+def test_a_system_that_ignores_the_shutdown_is_turned_off(world: Cloud) -> None:
+    world.order("create")
+    world.run()
+    one(world).ignores_shutdown = True
+    world.order("suspend")
+    world.run()
+    assert one(world).status == "off"
+    sent = [p.rpartition("/")[2] for _, p in world.cloud.mutations() if "/actions/" in p]
+    assert sent == ["poweron", "shutdown", "poweroff"]
+
+
+@pytest.mark.parametrize(("verb", "before", "after"), [("stop", "running", "off"), ("reboot", "running", "running"), ("hard_stop", "running", "off"),
+                                                       ("start", "off", "running")])
+def test_power(world: Cloud, verb: str, before: str, after: str) -> None:
+    world.order("create")
+    world.run()
+    one(world).status = before
+    world.order(verb)
+    world.run()
+    assert one(world).status == after and world.store.operations_of(1)[0].state is State.DONE
+
+
+def borders(tmp_path: Path) -> list[str]:
+    """Every call of an undisturbed life, as `METHOD path`."""
+    world = Cloud(tmp_path / "plain")
+    for verb in WALK:
+        world.order(verb)
+        world.run()
+    found = [f"{m} {p}" for m, p, _ in world.cloud.calls]
+    world.close()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["reset", "lost", "locked", "conflict", "rate_limit_exceeded", "unavailable", "server_error"])
+def test_a_fault_on_any_call(tmp_path: Path, kind: str) -> None:
+    """Each call of create, suspend, unsuspend and terminate once: the end is the same, nothing is made twice, nothing is left."""
+    count = len(borders(tmp_path))
+    for n in range(1, count + 1):
+        world = Cloud(tmp_path / f"{n}")
+        world.cloud.faults = [Fault(".*", kind, n)]
+        for verb in WALK:
+            world.order(verb)
+            world.run()
+            last = world.store.operations_of(1)[0]
+            if last.state is State.FAILED:
+                assert last.error_text and last.next_action
+                world.store.retry(last.id)
+                world.run()
+            assert world.store.operations_of(1)[0].state is State.DONE, (kind, n, verb, world.store.operations_of(1)[0])
+            assert len(world.cloud.servers) == (verb != "terminate"), (kind, n, verb)
+        made = [m for m in world.cloud.mutations() if m == ("POST", "/servers")]
+        assert world.cloud.servers == {} and len(world.whmcs.mails()) == 1 and len(made) <= 2
+        world.close()
+
+
+def test_killed_at_every_border(tmp_path: Path) -> None:
+    """The worker dies before every border of a life; another goes on to the same end."""
+
+    class Killed(BaseException):
+        pass
+
+    for n in range(1, 200):
+        world, seen = Cloud(tmp_path / f"{n}"), [0]
+
+        def border(name: str, world: Cloud = world, seen: list[int] = seen, n: int = n) -> None:
+            seen[0] += 1
+            if seen[0] == n:
+                raise Killed
+
+        world.border = border
+        for verb in WALK:
+            world.order(verb)
+            try:
+                world.run()
+            except Killed:
+                world.restart()
+                world.run()
+            assert len(world.cloud.servers) == (verb != "terminate"), (n, verb)
+            assert world.store.operations_of(1)[0].state is State.DONE, (n, verb)
+        reached = seen[0] >= n
+        world.close()
+        if not reached:
+            break
+    assert n > 20 and not reached
+
+
+def test_a_create_action_that_fails_leaves_nothing_behind(world: Cloud) -> None:
+    world.cloud.faults = [Fault("POST /servers", "failing action")]
+    world.order("create")
+    world.run()
+    last = world.store.operations_of(1)[0]
+    assert last.state is State.FAILED and "action_failed" in str(world.store.steps(last.id)) and world.cloud.servers == {}
+    world.store.retry(last.id)
+    world.run()
+    assert one(world).status == "running" and world.store.operations_of(1)[0].state is State.DONE
+
+
+def test_what_a_failed_create_left_is_removed_when_it_is_free_again(world: Cloud) -> None:
+    world.cloud.faults = [Fault("POST /servers", "failing action"), Fault("DELETE .*", "locked")]
+    world.order("create")
+    world.run()
+    assert world.store.operations_of(1)[0].state is State.FAILED and world.cloud.servers == {}
+
+
+def test_a_name_that_somebody_else_has(world: Cloud) -> None:
+    world.order("create")
+    uuid = world.store.service(1).uuids[0]
+    world.cloud.handle("POST", "/v1/servers", [], json.dumps({"name": f"vm-1042-example-com-{uuid[:8]}", "server_type": "cx23", "image": "debian-12"}).encode(),
+                       {"Authorization": f"Bearer {TOKEN}"})
+    world.run()
+    last = world.store.operations_of(1)[0]
+    assert last.state is State.FAILED and last.error_code == "name_taken" and one(world).labels == {}
+    world.order("terminate")
+    world.run()
+    assert len(world.cloud.servers) == 1  # not ours: untouched
+
+
+def test_another_label_is_not_ours(world: Cloud) -> None:
+    world.order("create")
+    world.run()
+    one(world).labels = {"vmbridge": "somebody"}
+    world.cloud.calls.clear()
+    with pytest.raises(NotOurs):
+        world.drivers["pve1"].look(VmRef(str(one(world).id), world.store.service(1).uuids))
+    for verb in ("suspend", "terminate"):
+        world.order(verb)
+        world.run(60)
+    assert world.cloud.mutations() == [] and len(world.cloud.servers) == 1
+
+
+def test_sold_out_says_so_and_retry_heals(tmp_path: Path) -> None:
+    world = Cloud(tmp_path, server_type="cax11", location="fsn1")
+    world.order("create")
+    world.run()
+    last = world.store.operations_of(1)[0]
+    assert last.state is State.FAILED and last.error_code == Capacity.code and "cax11 is sold out in fsn1" in str(world.store.steps(last.id))
+    world.close()
+
+
+def test_the_bulk_read_is_one_call_for_fifty_servers(world: Cloud) -> None:
+    world.order("create")
+    world.run()
+    world.store.want_status("pve1")
+    world.clock.time += 100
+    world.cloud.calls.clear()
+    assert status.refresh("pve1", world.drivers["pve1"], world.store)
+    row = world.store.status_row("pve1", world.store.service(1).vm_id)
+    assert row and (row["status"], row["cores"], row["maxmem"]) == ("running", 2, 4 * 1024**3) and len(world.cloud.calls) == 1
+
+
+def test_the_doctor_names_each_fault_with_its_fix(tmp_path: Path) -> None:
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({"server_type": "cx99"}, "plan kvm-s server_type", "there is no type 'cx99'"), ({"location": "hel1"}, "plan kvm-s location", "not sold in hel1"),
+        ({"cores": 4}, "plan kvm-s", "sells 4 cores"), ({"templates": ["plan9"]}, "plan kvm-s templates", "no image 'plan9'"),
+        ({"backups": 3}, "plan kvm-s", "backups"), ({}, "plan kvm-s", "cx23 in nbg1"),
+    ]
+    for plan, subject, text in cases:
+        world = Cloud(tmp_path / str(plan), **plan)
+        found = world.drivers["pve1"].check({"kvm-s": packages.of_plan(world.config.plans["kvm-s"])}, [])
+        assert any(f.subject == subject and text in f.text and (f.fix or f.level == "ok") for f in found), (plan, found)
+        world.close()
+
+
+def test_what_the_provider_cannot_change_is_refused_beforehand(world: Cloud) -> None:
+    world.order("create")
+    world.run()
+    with pytest.raises(NotBuilt, match="cannot be set from outside"):
+        world.order("change_password", password="Another-pass-2")
+    assert world.order("change_package").operation == "" or world.run() is None
+    assert world.cloud.mutations() == [("POST", "/servers"), ("POST", f"/servers/{one(world).id}/actions/poweron")]
+
+
+def test_the_table_of_calls_is_the_official_one() -> None:
+    """Every call, parameter and body field of the simulator stands in the official description, when that is there."""
+    file = Path(__file__).parent.parent.parent / "shared/reference/hetzner-cloud.spec.json"
+    if not file.exists():
+        pytest.skip("the official description is not here")
+    paths = json.loads(file.read_text("utf-8"))["paths"]
+    for (method, path), values in CALLS.items():
+        official = paths[path][method.lower()]
+        named = {p["name"] for p in official.get("parameters", [])}
+        body = official.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+        named |= set(body.get("properties", {}))
+        assert {v.strip("!") for v in values} <= named, (method, path, named)
+        assert set(body.get("required", ())) <= {v[1:] for v in values if v.startswith("!")}, (method, path)
