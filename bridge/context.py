@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from bridge import budget
 from bridge import config as config_module
 from bridge.clock import Clock
 from bridge.config import Config
@@ -28,6 +29,7 @@ def open_context(config: Config, clock: Clock | None = None) -> Context:
     store = Store(Path(config.path).parent / config.store["path"], config.store["secret_key"], clock)
     whmcs = {n: Whmcs(w["system_url"], w["api_identifier"], w["api_secret"], w["mail_templates"]) for n, w in config.whmcs.items()}
     drivers = {n: driver_base.load(s["driver"])(n, s, clock) for n, s in config.servers.items()}
+    budget.give(drivers, store)
     return Context(config, store, clock, whmcs, drivers)
 
 

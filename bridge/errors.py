@@ -12,6 +12,7 @@ VmbridgeError
 ├── LeaseLost                 another worker owns the operation now
 └── UpstreamError             the back end did not do it; `executed` says whether it may have
     ├── Transient             try again soon: nothing is wrong with the order
+    │   └── Waiting           the provider counts calls, and they are used up
     ├── Busy                  the object is locked and will be free again
     ├── Unknown               lost reply: look before acting again
     ├── Permanent             configuration or privileges must be mended first
@@ -112,6 +113,17 @@ class UpstreamError(VmbridgeError):
 class Transient(UpstreamError):
     code = "transient"
     sentence = "The server is busy; this goes on by itself."
+
+
+class Waiting(Transient):
+    """The provider counts calls, and this one has to wait for `retry_after` seconds."""
+
+    code = "calls_used_up"
+    sentence = "The provider's allowance of calls is used up; this goes on by itself."
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(detail=f"the next call is possible in {seconds:.0f} s")
+        self.retry_after = seconds
 
 
 class Busy(UpstreamError):

@@ -22,7 +22,7 @@ from bridge.errors import NotFound, NotOurs, Refused, VmbridgeError
 from bridge.model import Desired, Difference, Leftover, Machine, Seen, Service
 from bridge.store import Store
 from bridge.store.findings import LAST, Found
-from drivers.base import Driver
+from drivers.base import Driver, in_background
 
 log = structlog.get_logger()
 HOUR, DAY = 3600.0, 86400.0
@@ -170,7 +170,8 @@ def _each(pool: ThreadPoolExecutor, read: Callable[[T], R], todo: list[T]) -> It
     """Read many at a time; one that cannot be read does not hold up the others. The store stays in this thread."""
     def one(item: T) -> R | VmbridgeError:
         try:
-            return read(item)
+            with in_background():
+                return read(item)
         except VmbridgeError as e:
             return e
 

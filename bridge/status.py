@@ -6,11 +6,11 @@ from typing import Any
 
 import structlog
 
-from bridge.errors import Unreachable, VmbridgeError
+from bridge.errors import Unreachable, VmbridgeError, Waiting
 from bridge.model import Desired, Operation, Service
 from bridge.store import Store
 from bridge.store.core import Row
-from drivers.base import Driver
+from drivers.base import Driver, in_background
 
 log = structlog.get_logger()
 WATCHED_AGE, IDLE_AGE, LEASE = 7.0, 60.0, 45.0  # browsers ask every 7 s
@@ -19,10 +19,14 @@ STALE_AFTER, WANTED_EVERY = 60.0, 5.0
 
 def refresh(server: str, driver: Driver, store: Store) -> bool:
     """One bulk read when the server is due and nobody else does it; true when it was done."""
-    if not store.claim_refresh(server, WATCHED_AGE, IDLE_AGE, LEASE):
+    if not store.claim_refresh(server, max(WATCHED_AGE, driver.live_age), max(IDLE_AGE, driver.live_age), LEASE):
         return False
     try:
-        store.save_statuses(server, driver.statuses())
+        with in_background():
+            found = driver.statuses()
+        store.save_statuses(server, found)
+    except Waiting as e:
+        store.refresh_later(server, e.retry_after or 0.0)  # nothing is wrong: the page shows what it has, and how old it is
     except VmbridgeError as e:
         failures = store.refresh_failed(server, f"{e.sentence} {e.detail}".strip(), isinstance(e, Unreachable))
         log.warning("refresh_failed", server=server, code=e.code, detail=e.detail, failures=failures)

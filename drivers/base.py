@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import drivers
 from bridge.clock import Clock
@@ -44,6 +45,27 @@ before_change: ContextVar[Callable[[], float] | None] = ContextVar("before_chang
 time_left: ContextVar[Callable[[], float] | None] = ContextVar("time_left", default=None)
 
 
+# True while nobody waits for the answer: such calls leave a reserve where the provider counts them.
+background: ContextVar[bool] = ContextVar("background", default=False)
+
+
+@contextmanager
+def in_background() -> Iterator[None]:
+    token = background.set(True)
+    try:
+        yield
+    finally:
+        background.reset(token)
+
+
+class Counted(Protocol):
+    """The calls that a provider still allows."""
+
+    def spend(self, background: bool) -> float: ...
+
+    def told(self, remaining: int) -> None: ...
+
+
 class Driver:
     """The contract. `server_schema` and `plan_schema` are marshmallow schema classes for the config's keys.
 
@@ -68,6 +90,22 @@ class Driver:
 
     def __init__(self, server: str, settings: Mapping[str, Any], clock: Clock) -> None:
         self.server, self.settings, self.clock = server, settings, clock
+        self.budget: Counted | None = None  # given to drivers with `calls_per_hour`
+
+    @property
+    def calls_per_hour(self) -> int:
+        """How many calls the provider allows; 0 = it does not count."""
+        return 0
+
+    @property
+    def account(self) -> str:
+        """What the provider counts by; servers of one account share its calls. No secret."""
+        return self.server
+
+    @property
+    def live_age(self) -> float:
+        """Seconds between two bulk reads at least."""
+        return 0.0
 
     # -- birth ------------------------------------------------------------------------------------
     def place(self, package: Package, planned: Sequence[Planned]) -> Placement:

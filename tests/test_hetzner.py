@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from bridge import packages, services, status
+from bridge import budget, packages, services, status
 from bridge.errors import Capacity, NotBuilt, NotOurs
 from bridge.model import Desired, State, VmRef
 from drivers.hetzner.driver import Hetzner
 from tests.hcloud.http import ProjectAdapter
-from tests.hcloud.project import CALLS, TOKEN, Fault, Project
+from tests.hcloud.project import CALLS, TOKEN, Fault, Project, Server
 from tests.world import World
 
 PLAN = {"server": "pve1", "cores": 2, "ram_mib": 4096, "disk_gib": 40, "server_type": "cx23", "location": "nbg1", "templates": ["debian-12", "ubuntu-24.04"],
@@ -32,7 +32,9 @@ class Cloud(World):
     def drivers_of(self, mount: Callable[[Any], None]) -> dict[str, Any]:
         self.project = self.project or Project(self.clock)
         adapter = ProjectAdapter(self.project)
-        return {n: Hetzner(n, s, self.clock, lambda session: session.mount("https://", adapter)) for n, s in self.config.servers.items()}
+        made: dict[str, Any] = {n: Hetzner(n, s, self.clock, lambda session: session.mount("https://", adapter)) for n, s in self.config.servers.items()}
+        budget.give(made, self.store)
+        return made
 
     @property
     def cloud(self) -> Project:
@@ -268,3 +270,53 @@ def test_the_table_of_calls_is_the_official_one() -> None:
         named |= set(body.get("properties", {}))
         assert {v.strip("!") for v in values} <= named, (method, path, named)
         assert set(body.get("required", ())) <= {v[1:] for v in values if v.startswith("!")}, (method, path)
+
+
+# -- the allowance of calls ---------------------------------------------------------------------------
+def crowded(world: Cloud, count: int) -> None:
+    """A fleet that somebody looks at all the time."""
+    for i in range(count):
+        world.cloud.servers[i] = Server(i, f"s{i}", "cx23", "debian-12", "nbg1", {"vmbridge": f"u{i}"}, "", "running")
+
+
+def test_a_watched_fleet_of_two_thousand_leaves_room_for_customers(world: Cloud) -> None:
+    """Two hours, somebody always looking: never above the allowance, and every order goes through as if it were alone."""
+    crowded(world, 2000)
+    started, took, refreshed = world.clock.time, [], 0
+    while world.clock.time < started + 2 * 3600:
+        world.store.want_status("pve1")
+        refreshed += status.refresh("pve1", world.drivers["pve1"], world.store)
+        if (world.clock.time - started) % 900 < 1:
+            key = 5000 + len(took)
+            world.order("create", key)
+            begun = world.clock.time
+            world.run()
+            took.append(world.clock.time - begun)
+        world.clock.time += 1.0
+    assert world.cloud.refused == 0 and len(took) >= 7 and max(took) < 40, (world.cloud.refused, took)
+    assert refreshed >= 2 * 3600 / 100 and not world.store.health("pve1")["error"]
+
+
+def test_when_others_use_the_key_too_live_data_waits_and_orders_go_on(world: Cloud) -> None:
+    world.order("create")
+    world.run()
+    world.cloud.left = 300.0  # somebody else has used most of it
+    world.drivers["pve1"].look(world.store.service(1).ref)  # here it is noticed
+    world.cloud.calls.clear()
+    world.store.want_status("pve1")
+    world.clock.time += 10
+    assert status.refresh("pve1", world.drivers["pve1"], world.store) and world.cloud.calls == []
+    health = world.store.health("pve1")
+    assert not health["error"] and health["ok"] and health["next_at"] > world.clock.time + 300
+    world.order("stop")
+    world.run()
+    assert one(world).status == "off" and world.cloud.refused == 0
+
+
+def test_an_order_waits_when_nothing_is_left(world: Cloud) -> None:
+    world.cloud.left = 0.0
+    world.store.spend(world.drivers["pve1"].account, 3600, 0.0)
+    world.store.budget_at_most(world.drivers["pve1"].account, 3600, 0)
+    world.order("create")
+    world.run()
+    assert one(world).status == "running" and world.cloud.refused == 0

@@ -20,6 +20,7 @@ from bridge.clock import Clock
 from bridge.store.addresses import Addresses
 from bridge.store.archive import Use, opens
 from bridge.store.backups import Backups
+from bridge.store.budgets import Budgets
 from bridge.store.console import Consoles
 from bridge.store.findings import Findings
 from bridge.store.operations import Operations
@@ -33,7 +34,7 @@ from bridge.store.status import Statuses
 Row = dict[str, Any]
 
 
-class Store(Services, Operations, Addresses, Outbox, Statuses, Findings, Retention, Snapshots, Backups, Consoles):
+class Store(Services, Operations, Addresses, Outbox, Statuses, Findings, Retention, Snapshots, Backups, Consoles, Budgets):
     """One database file. Open it once per process; use it from any thread."""
 
     def __init__(self, path: str | Path, secret_key: str, clock: Clock) -> None:

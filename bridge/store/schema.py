@@ -141,6 +141,12 @@ def second(db: Database) -> None:
     _run(db, SECOND)
 
 
+THIRD = """
+ALTER TABLE console_keys ADD COLUMN language TEXT NOT NULL DEFAULT 'en';
+CREATE TABLE budgets (account TEXT PRIMARY KEY, tokens REAL NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
+"""
+
+
 @migrations()
 def third(db: Database) -> None:
-    _run(db, "ALTER TABLE console_keys ADD COLUMN language TEXT NOT NULL DEFAULT 'en'")
+    _run(db, THIRD)

@@ -74,6 +74,10 @@ class Statuses(Core):
             return self.polled(service, server, vm_id)
         return found
 
+    def refresh_later(self, server: str, seconds: float) -> None:
+        """Not now, though nothing failed."""
+        self.change("UPDATE server_health SET lease_until = 0, next_at = ? WHERE server = ?", self.clock.now() + seconds, server)
+
     def want_status(self, server: str) -> None:
         """Somebody looks at machines of this server."""
         self.health(server)

@@ -9,8 +9,8 @@ from typing import Any
 import requests
 from hcloud import APIException, Client
 
-from bridge.errors import Transient, Unknown, Unreachable
-from drivers.base import before_change, time_left
+from bridge.errors import Transient, Unknown, Unreachable, Waiting
+from drivers.base import Counted, background, before_change, time_left
 from drivers.hetzner.errors import from_reply
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 20.0
@@ -20,8 +20,9 @@ PER_PAGE = 50  # the most there is
 class Api:
     """Calls of one project. Safe for threads: one session per thread."""
 
-    def __init__(self, settings: Mapping[str, Any], prepare: Callable[[requests.Session], None] | None = None) -> None:
-        self._settings, self._prepare = settings, prepare
+    def __init__(self, settings: Mapping[str, Any], prepare: Callable[[requests.Session], None] | None = None,
+                 budget: Callable[[], Counted | None] = lambda: None) -> None:
+        self._settings, self._prepare, self._budget = settings, prepare, budget
         self._local = threading.local()
 
     def _client(self) -> Client:
@@ -34,9 +35,15 @@ class Api:
             session.trust_env = False
             if self._settings.get("ca_file"):
                 session.verify = self._settings["ca_file"]
+            session.hooks["response"].append(self._counted)
             if self._prepare:
                 self._prepare(session)
         return found
+
+    def _counted(self, response: requests.Response, **_: Any) -> None:
+        left, budget = response.headers.get("RateLimit-Remaining", ""), self._budget()
+        if budget and left.isdigit():
+            budget.told(int(left))
 
     def get(self, path: str, **params: Any) -> dict[str, Any]:
         try:
@@ -71,6 +78,9 @@ class Api:
                 raise Transient(detail="the time for this read is over")
             connect = min(connect, wait / 3)
             timeout = min(timeout, wait - connect)
+        budget = self._budget()
+        if budget and (pause := budget.spend(background.get())):
+            raise Waiting(pause)
         try:
             return self._client().request(method, path, timeout=(connect, max(1.0, timeout)), **more)
         except APIException as e:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
@@ -27,7 +29,7 @@ from bridge.model import (
 )
 from drivers.base import Driver
 from drivers.hetzner import convert, doctor, schema
-from drivers.hetzner.api import Api
+from drivers.hetzner.api import PER_PAGE, Api
 from drivers.hetzner.errors import from_text
 
 ASK = 40  # actions in one call; the address must not get too long
@@ -46,7 +48,21 @@ class Hetzner(Driver):
 
     def __init__(self, server: str, settings: Mapping[str, Any], clock: Clock, prepare: Any = None) -> None:
         super().__init__(server, settings, clock)
-        self.api = Api(settings, prepare)
+        self.api = Api(settings, prepare, lambda: self.budget)
+        self._pages = 1  # of the last bulk read
+
+    @property
+    def calls_per_hour(self) -> int:
+        return int(self.settings["calls_per_hour"])
+
+    @property
+    def account(self) -> str:
+        return hashlib.sha256(f"account {self.settings['token']}".encode()).hexdigest()[:16]
+
+    @property
+    def live_age(self) -> float:
+        """Half of the calls that become possible meanwhile."""
+        return self._pages * 2 * 3600.0 / self.calls_per_hour
 
     # -- birth ------------------------------------------------------------------------------------
     def place(self, package: Package, planned: Sequence[Planned]) -> Placement:
@@ -149,7 +165,9 @@ class Hetzner(Driver):
         return from_text(text)
 
     def statuses(self) -> list[VmStatus]:
-        return [convert.line(s) for s in self.api.pages("/servers", "servers")]
+        found = [convert.line(s) for s in self.api.pages("/servers", "servers")]
+        self._pages = max(1, math.ceil(len(found) / PER_PAGE))
+        return found
 
     def read(self, ref: VmRef) -> Seen:
         server = self._server(ref)

@@ -16,6 +16,7 @@ class Server(Strict):
     endpoint = fields.Url(load_default="https://api.hetzner.cloud/v1", require_tld=False, schemes={"https"})
     token = fields.Str(required=True, validate=validate.Length(min=1))
     ca_file = fields.Str(load_default="")
+    calls_per_hour = fields.Int(load_default=3600, validate=validate.Range(100, 1_000_000))
 
 
 class Plan(Strict):

@@ -29,12 +29,13 @@ class ProjectAdapter(BaseAdapter):
         url = urlsplit(str(request.url))
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""
         try:
-            status, text = self.project.handle(str(request.method), str(url.path), parse_qsl(str(url.query)), bytes(body), dict(request.headers))
+            status, text, headers = self.project.handle(str(request.method), str(url.path), parse_qsl(str(url.query)), bytes(body), dict(request.headers))
         except Lost:
             raise requests.exceptions.ConnectionError("Connection aborted: reset by peer") from None
         response = requests.Response()
         response.status_code, response.url, response.request = status, str(request.url), request
         response.raw = HTTPResponse(body=io.BytesIO(text), status=status, preload_content=False)
+        response.headers.update(headers)
         return response
 
     def close(self) -> None:
@@ -51,13 +52,15 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         try:
-            status, text = self.cluster.handle(self.command, url.path, parse_qsl(url.query), body, dict(self.headers))
+            status, text, headers = self.cluster.handle(self.command, url.path, parse_qsl(url.query), body, dict(self.headers))
         except Lost:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             self.connection.close()
             return
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()

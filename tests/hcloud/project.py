@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -88,12 +89,21 @@ class Project:
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     ids: int = 4_200_000
+    left: float = 3600.0  # of `limit`
+    counted_at: float = 0.0
+    refused: int = 0  # calls above the allowance
 
     # -- transport --------------------------------------------------------------------------------
-    def handle(self, method: str, path: str, query: list[tuple[str, str]], body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        """(status, JSON); raises Lost."""
+    def handle(self, method: str, path: str, query: list[tuple[str, str]], body: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
+        """(status, JSON, headers); raises Lost."""
         self.settle()
+        now = self.clock.now()
+        self.left, self.counted_at = min(float(self.limit), self.left + (now - self.counted_at) * self.limit / 3600), now
         try:
+            if self.left < 1:
+                self.refused += 1
+                raise Failure("rate_limit_exceeded", f"Limit of '{self.limit}' requests per hour reached.")
+            self.left -= 1
             if headers.get("Authorization") != f"Bearer {TOKEN}":
                 raise Failure("unauthorized", "unable to authenticate")
             path = path.removeprefix("/v1")
@@ -106,9 +116,13 @@ class Project:
             found = self._route(method, path, query, body, fault)
             if fault == "lost":
                 raise Lost()
-            return (201 if method == "POST" else 200), json.dumps(found).encode()
+            return (201 if method == "POST" else 200), json.dumps(found).encode(), self._headers()
         except Failure as e:
-            return STATUS[e.code], json.dumps({"error": {"code": e.code, "message": e.message, "details": {}}}).encode()
+            return STATUS[e.code], json.dumps({"error": {"code": e.code, "message": e.message, "details": {}}}).encode(), self._headers()
+
+    def _headers(self) -> dict[str, str]:
+        full = self.clock.now() + (self.limit - self.left) * 3600 / self.limit
+        return {"RateLimit-Limit": str(self.limit), "RateLimit-Remaining": str(int(self.left)), "RateLimit-Reset": str(int(full)), "X-Correlation-Id": "c0ffee"}
 
     def _fault(self, call: str) -> str:
         for fault in self.faults:
@@ -155,7 +169,7 @@ class Project:
             if not match:
                 raise Failure("invalid_input", "invalid input in field 'label_selector'")
             rows = [s for s in rows if s.labels.get(match.group(1)) in match.group(2).split(",")]
-        return self._page("servers", [self.shown(s) for s in rows], values)
+        return self._page("servers", rows, values, self.shown)
 
     def _post_servers(self, values: dict[str, Any], _: None) -> dict[str, Any]:
         kind, location = values["server_type"], values.get("location", "nbg1")
@@ -188,7 +202,7 @@ class Project:
 
     def _get_servers_one_actions(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
         rows = [a for a in self.actions.values() if a.server == server.id and values.get("status") in (None, self.state(a))]
-        return self._page("actions", [self.told(a) for a in sorted(rows, key=lambda a: -a.id)], values)
+        return self._page("actions", sorted(rows, key=lambda a: -a.id), values, self.told)
 
     def _post_servers_one_actions_poweron(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
         self._free(server)
@@ -221,10 +235,10 @@ class Project:
         return self._page("images", rows, values)
 
     # -- the project itself -----------------------------------------------------------------------
-    def _page(self, name: str, rows: list[dict[str, Any]], values: dict[str, Any]) -> dict[str, Any]:
+    def _page(self, name: str, rows: list[Any], values: dict[str, Any], told: Callable[[Any], dict[str, Any]] = dict) -> dict[str, Any]:
         page, per = int(values.get("page", 1)), min(50, int(values.get("per_page", 25)))
         more = page * per < len(rows)
-        return {name: rows[(page - 1) * per:page * per], "meta": {"pagination": {
+        return {name: [told(r) for r in rows[(page - 1) * per:page * per]], "meta": {"pagination": {
             "page": page, "per_page": per, "previous_page": page - 1 or None, "next_page": page + 1 if more else None,
             "last_page": -(-len(rows) // per) or 1, "total_entries": len(rows)}}}
 
