@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -320,3 +321,10 @@ def test_an_order_waits_when_nothing_is_left(world: Cloud) -> None:
     world.order("create")
     world.run()
     assert one(world).status == "running" and world.cloud.refused == 0
+
+
+def test_only_the_driver_knows_its_provider() -> None:
+    root = Path(__file__).parent.parent
+    files = [f for top in ("bridge", "hooks", "whmcs-shim") for f in (root / top).rglob("*") if f.is_file() and "static" not in f.parts]
+    assert len(files) > 100
+    assert [str(f) for f in files if re.search(rb"hetzner|hcloud", f.read_bytes(), re.I)] == []
