@@ -236,6 +236,7 @@ class Snapshot:
     description: str = ""
     with_memory: bool = False
     complete: bool = True
+    size: int = 0  # bytes; 0 where the back end does not tell
 
 
 @dataclass(frozen=True)
@@ -356,6 +357,9 @@ class VmStatus(NamedTuple):
     maxdisk: int = 0
     lock: str = ""
     disk_io: int = 0  # bytes read and written by all disks since the start
+    net_in: int | None = None  # bytes that the machine received and sent, by a counter that begins anew at times; None: not told
+    net_out: int | None = None
+    counting_since: float = 0.0  # epoch seconds: the counter was certainly not begun before; 0 = not told
 
 
 @dataclass(frozen=True)

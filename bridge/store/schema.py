@@ -150,3 +150,18 @@ CREATE TABLE budgets (account TEXT PRIMARY KEY, tokens REAL NOT NULL, at REAL NO
 @migrations()
 def third(db: Database) -> None:
     _run(db, THIRD)
+
+
+FOURTH = """
+ALTER TABLE vm_status ADD COLUMN net_in INTEGER;
+ALTER TABLE vm_status ADD COLUMN net_out INTEGER;
+ALTER TABLE vm_status ADD COLUMN counted_at REAL NOT NULL DEFAULT 0;
+ALTER TABLE vm_status ADD COLUMN total_in INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE vm_status ADD COLUMN total_out INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE snapshots ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+"""
+
+
+@migrations()
+def fourth(db: Database) -> None:
+    _run(db, FOURTH)

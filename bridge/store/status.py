@@ -6,11 +6,24 @@ from bridge.model import VmStatus
 from bridge.store.core import Core, Row
 
 COLUMNS = "server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, disk_io, seen_at"
+COUNTED = "net_in, net_out, total_in, total_out, counted_at"
 # bytes a second between two samples; a sample that pvestatd repeats (same uptime) tells nothing new
 DISK_RATE = (
     "CASE WHEN excluded.uptime = disk_io_uptime THEN disk_rate WHEN excluded.uptime > disk_io_uptime AND excluded.disk_io >= vm_status.disk_io"
     " THEN (excluded.disk_io - vm_status.disk_io) * 1.0 / (excluded.uptime - disk_io_uptime) ELSE 0 END"
 )
+
+
+def _total(way: str) -> str:
+    """All bytes that ever went one way. A counter that is less than before, or that was begun after it was last read, began anew:
+    what it says now is then all new; so at most what went between two reads is lost, and nothing is counted twice. The first
+    reading of a machine counts whole: it is as old as its counter."""
+    old, new = f"vm_status.net_{way}", f"excluded.net_{way}"
+    anew = f"{old} IS NULL OR {new} < {old} OR (?16 > vm_status.counted_at AND {new} <> {old})"
+    return f"CASE WHEN {new} IS NULL THEN total_{way} WHEN {anew} THEN total_{way} + {new} ELSE total_{way} + {new} - {old} END"
+
+
+TOTALS = {way: _total(way) for way in ("in", "out")}
 LOOK_HOLDS = 15.0  # seconds; PVE's own samples are up to 10 s old
 
 
@@ -22,13 +35,16 @@ class Statuses(Core):
         newer = f"vm_status.looked_at > {now - LOOK_HOLDS!r}"
         with self.write() as db:
             db.conn.executemany(
-                f"INSERT INTO vm_status ({COLUMNS}, disk_io_uptime)"
-                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?6)"
+                f"INSERT INTO vm_status ({COLUMNS}, disk_io_uptime, {COUNTED})"
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?17, ?6, ?14, ?15, coalesce(?14, 0), coalesce(?15, 0),"
+                " CASE WHEN ?14 IS NULL THEN 0 ELSE ?17 END)"
                 " ON CONFLICT (server, vm_id) DO UPDATE SET"
                 f" status = CASE WHEN {newer} THEN vm_status.status ELSE excluded.status END, node = excluded.node,"
                 f" name = excluded.name, uptime = CASE WHEN {newer} THEN vm_status.uptime ELSE excluded.uptime END, cpu = excluded.cpu, cores = excluded.cores,"
                 " mem = excluded.mem, maxmem = excluded.maxmem, maxdisk = excluded.maxdisk, lock = excluded.lock,"
-                f" disk_rate = {DISK_RATE}, disk_io = excluded.disk_io, disk_io_uptime = excluded.disk_io_uptime, seen_at = excluded.seen_at",
+                f" disk_rate = {DISK_RATE}, disk_io = excluded.disk_io, disk_io_uptime = excluded.disk_io_uptime, seen_at = excluded.seen_at,"
+                f" total_in = {TOTALS['in']}, total_out = {TOTALS['out']}, net_in = coalesce(excluded.net_in, net_in),"
+                " net_out = coalesce(excluded.net_out, net_out), counted_at = CASE WHEN excluded.net_in IS NULL THEN counted_at ELSE ?17 END",
                 [(server, *s, now) for s in found],
             )
             db.conn.execute(

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from bridge.model import Order, Package, Vm, VmStatus
@@ -45,11 +46,21 @@ def vm(server: Mapping[str, Any]) -> Vm:
     return Vm(str(server["id"]), server["location"]["name"], status(server), "locked" if server["locked"] else "")
 
 
-def line(server: Mapping[str, Any]) -> VmStatus:
-    """One row of the list; it has no use of CPU and memory and no uptime."""
+def line(server: Mapping[str, Any], now: float) -> VmStatus:
+    """One row of the list; it has no use of CPU and memory and no uptime. Traffic is that of the calendar month, null at first."""
     kind = server["server_type"]
     return VmStatus(str(server["id"]), status(server), server["location"]["name"], server["name"], 0, 0.0, kind["cores"], 0, int(kind["memory"] * GB),
-                    int(server["primary_disk_size"] * GB), "locked" if server["locked"] else "")
+                    int(server["primary_disk_size"] * GB), "locked" if server["locked"] else "", 0, server["ingoing_traffic"], server["outgoing_traffic"],
+                    traffic_since(now))
+
+
+LATE = 6 * 3600.0  # seconds after the month's begin in which the old month's traffic may still be told
+
+
+def traffic_since(now: float) -> float:
+    """The begin of the month, in UTC, whose traffic the provider tells at this time, at the earliest."""
+    month = datetime.fromtimestamp(now - LATE, UTC)
+    return month.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
 
 
 def addresses(server: Mapping[str, Any]) -> tuple[str, ...]:

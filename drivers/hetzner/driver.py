@@ -165,7 +165,8 @@ class Hetzner(Driver):
         return from_text(text)
 
     def statuses(self) -> list[VmStatus]:
-        found = [convert.line(s) for s in self.api.pages("/servers", "servers")]
+        now = self.clock.now()
+        found = [convert.line(s, now) for s in self.api.pages("/servers", "servers")]
         self._pages = max(1, math.ceil(len(found) / PER_PAGE))
         return found
 

@@ -126,11 +126,15 @@ def description(order: Order) -> str:
     return f"vmbridge {order.uuid}\n{order.label}"
 
 
-def status(row: dict[str, Any]) -> VmStatus:
+STALE = 300.0  # seconds: a sample that is older is not shown any more, so the machine was not started before its uptime and this
+
+
+def status(row: dict[str, Any], now: float) -> VmStatus:
     """One line of /cluster/resources?type=vm. Numbers go as they come, there are thousands: the table's columns make them numbers."""
     get = row.get
+    uptime = get("uptime") or 0
     return VmStatus(
-        str(row["vmid"]), get("status") or "unknown", get("node") or "", get("name") or "", get("uptime") or 0, get("cpu") or 0.0,
+        str(row["vmid"]), get("status") or "unknown", get("node") or "", get("name") or "", uptime, get("cpu") or 0.0,
         get("maxcpu") or 0, get("mem") or 0, get("maxmem") or 0, get("maxdisk") or 0, get("lock") or "",
-        (get("diskread") or 0) + (get("diskwrite") or 0),
+        (get("diskread") or 0) + (get("diskwrite") or 0), get("netin"), get("netout"), now - uptime - STALE if uptime else 0.0,
     )

@@ -385,7 +385,8 @@ class Proxmox(Driver):
 
     def statuses(self) -> list[VmStatus]:
         rows = self.api.get("cluster/resources", type="vm")
-        return [convert.status(r) for r in rows if r.get("type") == "qemu" and not int(r.get("template") or 0)]
+        now = self.clock.now()
+        return [convert.status(r, now) for r in rows if r.get("type") == "qemu" and not int(r.get("template") or 0)]
 
     def console(self, ref: VmRef) -> ConsoleTicket:
         """The port is opened by the host that answers, and the ticket is bound to our token: both calls go to the endpoint."""

@@ -65,6 +65,8 @@ class Server:
     status: str = "initializing"
     ignores_shutdown: bool = False
     number: int = 0
+    ingoing: int | None = None  # bytes of this month
+    outgoing: int | None = None
 
 
 @dataclass
@@ -277,6 +279,7 @@ class Project:
         cores, memory, disk, architecture = TYPES[server.kind]
         return {"id": server.id, "name": server.name, "status": server.status, "locked": self.locked(server), "labels": server.labels,
                 "server_type": {"name": server.kind, "cores": cores, "memory": memory, "disk": disk, "architecture": architecture},
-                "primary_disk_size": disk, "location": {"name": server.location}, "image": {"name": server.image},
+                "primary_disk_size": disk, "ingoing_traffic": server.ingoing, "outgoing_traffic": server.outgoing, "included_traffic": 21990232555520,
+                "location": {"name": server.location}, "image": {"name": server.image},
                 "public_net": {"ipv4": {"id": 1, "ip": f"192.0.2.{server.number}", "blocked": False, "dns_ptr": "x"},
                                "ipv6": {"id": 2, "ip": f"2001:db8:{server.number:x}::/64", "blocked": False, "dns_ptr": []}, "floating_ips": []}}
