@@ -23,13 +23,16 @@ from bridge.model import (
     ConsoleTicket,
     Converged,
     Difference,
+    Drive,
     Finding,
+    Iso,
     Leftover,
     Machine,
     Order,
     Package,
     Placement,
     Planned,
+    Pointers,
     Seen,
     Snapshot,
     TaskResult,
@@ -198,6 +201,28 @@ class Driver:
     def console(self, ref: VmRef) -> ConsoleTicket:
         """A way to the proven, running machine's screen, good for one connection within 10 seconds. Raises Refused when it
         does not run."""
+        raise NotImplementedError
+
+    def drive(self, ref: VmRef) -> Drive:
+        """What lies in the proven machine's drive."""
+        raise NotImplementedError
+
+    def isos(self, fits: str) -> list[Iso]:
+        """The images that `Drive.fits` names; the same for all machines that say so."""
+        raise NotImplementedError
+
+    def mount(self, ref: VmRef, iso: str) -> str:
+        """Put the image with this id into the proven machine's drive in place of what lies there; empty: take out what lies there.
+        Returns the task, empty when it is so already. Raises Refused(iso_gone). A repeat is harmless."""
+        raise NotImplementedError
+
+    def pointers(self, ref: VmRef) -> Pointers:
+        """The reverse records of the proven machine's addresses."""
+        raise NotImplementedError
+
+    def set_pointer(self, ref: VmRef, address: str, name: str) -> str:
+        """Write one reverse record; without a name the back end's own comes back, or none. Returns the task, empty when it is so
+        already. Raises Refused(not_own_address) before anything is written. A repeat is harmless."""
         raise NotImplementedError
 
     # -- reading ----------------------------------------------------------------------------------

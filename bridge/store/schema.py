@@ -159,6 +159,12 @@ ALTER TABLE vm_status ADD COLUMN counted_at REAL NOT NULL DEFAULT 0;
 ALTER TABLE vm_status ADD COLUMN total_in INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE vm_status ADD COLUMN total_out INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE snapshots ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE pointer_wishes (
+  service INTEGER NOT NULL REFERENCES services (id), address TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL, wished_at REAL NOT NULL,
+  due_at REAL NOT NULL, lease_until REAL NOT NULL DEFAULT 0, attempt INTEGER NOT NULL DEFAULT 0, task TEXT NOT NULL DEFAULT '',
+  refused TEXT NOT NULL DEFAULT '', PRIMARY KEY (service, address)) WITHOUT ROWID;
+CREATE INDEX pointer_wishes_due ON pointer_wishes (due_at) WHERE refused = '';
+ALTER TABLE services ADD COLUMN edits INTEGER NOT NULL DEFAULT 0;
 """
 
 

@@ -14,13 +14,16 @@ from bridge.model import (
     Capability,
     Converged,
     Difference,
+    Drive,
     Finding,
+    Iso,
     Leftover,
     Machine,
     Order,
     Package,
     Placement,
     Planned,
+    Pointers,
     Seen,
     TaskResult,
     Vm,
@@ -28,7 +31,7 @@ from bridge.model import (
     VmStatus,
 )
 from drivers.base import Driver
-from drivers.hetzner import convert, doctor, schema
+from drivers.hetzner import convert, doctor, media, pointers, schema
 from drivers.hetzner.api import PER_PAGE, Api
 from drivers.hetzner.errors import from_text
 
@@ -39,7 +42,10 @@ POWER = {"start": "poweron", "stop": "shutdown", "reboot": "reboot", "hard_stop"
 
 class Hetzner(Driver):
     name = "hetzner"
-    capabilities = frozenset({Capability.OVERVIEW, Capability.POWER})
+    capabilities = frozenset({Capability.OVERVIEW, Capability.POWER, Capability.ISO, Capability.RDNS})
+    optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {
+        Capability.ISO: ("drive", "isos", "mount"), Capability.RDNS: ("pointers", "set_pointer"),
+    }
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
     late_addresses = True
@@ -151,6 +157,26 @@ class Hetzner(Driver):
             return _task(found["id"], [self.api.delete(f"/servers/{found['id']}")["action"]])
         except NotFound:
             return ""
+
+    # -- ISO, reverse records ---------------------------------------------------------------------
+    def drive(self, ref: VmRef) -> Drive:
+        return media.drive(self._server(ref))
+
+    def isos(self, fits: str) -> list[Iso]:
+        return media.fitting(self.api, fits)
+
+    def mount(self, ref: VmRef, iso: str) -> str:
+        server = self._server(ref)
+        actions = media.mount(self.api, server, iso)
+        return _task(server["id"], actions) if actions else ""
+
+    def pointers(self, ref: VmRef) -> Pointers:
+        return pointers.read(self.api, ref, self._server(ref))
+
+    def set_pointer(self, ref: VmRef, address: str, name: str) -> str:
+        server = self._server(ref)
+        actions = pointers.write(self.api, ref, server, address, name)
+        return _task(server["id"], actions) if actions else ""
 
     # -- reading ----------------------------------------------------------------------------------
     def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bridge.clock import Clock
+from tests.hcloud import media
 
 TOKEN = "hcloud-sim-token"
 CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter: type}; "!" before a name: required
@@ -26,6 +27,7 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter
     ("GET", "/actions"): {"!id": list},
     ("GET", "/server_types"): {"page": str, "per_page": str, "name": str},
     ("GET", "/images"): {"name": str, "architecture": str, "type": str},
+    **media.CALLS,
 }
 TYPES = {"cx23": (2, 4.0, 40, "x86"), "cx33": (4, 8.0, 80, "x86"), "cax11": (2, 4.0, 40, "arm")}
 SOLD = {"cx23": {"nbg1": True, "fsn1": True}, "cx33": {"nbg1": True}, "cax11": {"fsn1": False}}
@@ -81,19 +83,23 @@ class Action:
 
 
 @dataclass
-class Project:
+class Project(media.Media):
     clock: Clock
     limit: int = 3600
     servers: dict[int, Server] = field(default_factory=dict)
     actions: dict[int, Action] = field(default_factory=dict)
     durations: dict[str, float] = field(default_factory=lambda: {"create_server": 12.0, "start_server": 3.0, "stop_server": 2.0, "shutdown_server": 1.0,
-                                                                  "reboot_server": 2.0, "delete_server": 2.0})
+                                                                  "reboot_server": 2.0, "delete_server": 2.0,
+                                                                  "attach_iso": 1.0, "detach_iso": 1.0, "change_dns_ptr": 1.0})
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     ids: int = 4_200_000
     left: float = 3600.0  # of `limit`
     counted_at: float = 0.0
     refused: int = 0  # calls above the allowance
+
+    def __post_init__(self) -> None:
+        super().__init__()
 
     # -- transport --------------------------------------------------------------------------------
     def handle(self, method: str, path: str, query: list[tuple[str, str]], body: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
@@ -134,6 +140,9 @@ class Project:
                     return fault.kind
         return ""
 
+    def _failure(self, code: str, message: str) -> Failure:
+        return Failure(code, message)
+
     def mutations(self) -> list[tuple[str, str]]:
         return [(m, p) for m, p, _ in self.calls if m != "GET"]
 
@@ -152,10 +161,10 @@ class Project:
         for name in known:
             if name.startswith("!") and name[1:] not in values:
                 raise Failure("invalid_input", f"missing field '{name[1:]}'")
-        at = re.search(r"/servers/(\d+)", path)
-        server = self.servers.get(int(at.group(1))) if at else None
+        at = re.search(r"/(servers|floating_ips)/(\d+)", path)
+        server: Any = getattr(self, {"servers": "servers", "floating_ips": "floating"}[at.group(1)]).get(int(at.group(2))) if at else None
         if at and server is None:
-            raise Failure("not_found", f"server with ID '{at.group(1)}' not found")
+            raise Failure("not_found", f"{at.group(1)} with ID '{at.group(2)}' not found")
         handler = getattr(self, f"_{method}_{re.sub(r'/{id}', '_one', key).strip('/').replace('/', '_')}".lower())
         found: dict[str, Any] = handler(values, server)
         if fault == "failing action":
@@ -280,6 +289,4 @@ class Project:
         return {"id": server.id, "name": server.name, "status": server.status, "locked": self.locked(server), "labels": server.labels,
                 "server_type": {"name": server.kind, "cores": cores, "memory": memory, "disk": disk, "architecture": architecture},
                 "primary_disk_size": disk, "ingoing_traffic": server.ingoing, "outgoing_traffic": server.outgoing, "included_traffic": 21990232555520,
-                "location": {"name": server.location}, "image": {"name": server.image},
-                "public_net": {"ipv4": {"id": 1, "ip": f"192.0.2.{server.number}", "blocked": False, "dns_ptr": "x"},
-                               "ipv6": {"id": 2, "ip": f"2001:db8:{server.number:x}::/64", "blocked": False, "dns_ptr": []}, "floating_ips": []}}
+                "location": {"name": server.location}, "image": {"name": server.image}, "iso": self.shown_iso(server), "public_net": self.shown_net(server)}
