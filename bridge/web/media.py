@@ -60,19 +60,13 @@ def unmount(ask: Ask) -> None:
 def save(ask: Ask) -> None:
     service = customer.allow_edit(Capability.RDNS, ask)
     address = dns.address_of(ask.text("address", Sentence("Address"), LONGEST_ADDRESS))
-    name = dns.name_of(address, ask.text("name", Sentence("Host name of %(address)s", address=address), LONGEST_NAME))
+    name = "" if ask.form.get("remove") else dns.name_of(address, ask.text("name", Sentence("Host name of %(address)s", address=address), LONGEST_NAME))
     if not name and ask.form.get("network"):  # a record that is added has one
         raise BadRequest(Sentence("Host name: please write one, such as mail.example.com."), code="no_host_name")
     dns.save(service, address, name, reads(), ask.store, ask.drivers[service.server])
 
 
-def remove(ask: Ask) -> None:
-    service = customer.allow_edit(Capability.RDNS, ask)
-    address = dns.address_of(ask.text("address", Sentence("Address"), LONGEST_ADDRESS))
-    dns.save(service, address, "", reads(), ask.store, ask.drivers[service.server])
-
-
 EDITS: dict[tuple[str, str], Callable[[Ask], None]] = {
-    ("iso", "mount"): mount, ("iso", "unmount"): unmount, ("rdns", "save"): save, ("rdns", "remove"): remove,
+    ("iso", "mount"): mount, ("iso", "unmount"): unmount, ("rdns", "save"): save,
 }
 LOOKED_FOR = {("iso", "search")}  # forms that only show the page in another way
