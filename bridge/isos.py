@@ -13,7 +13,7 @@ from bridge.store import Store
 from drivers.base import Driver
 
 LISTED, SEEN = 600.0, 20.0  # seconds that one read serves everybody: the list, a drive
-OTHER = Sentence("Other")
+OTHER = Sentence("OTHER")
 GONE = Sentence("This ISO is not offered any more. Choose another one.")
 NOT_BUILT = Sentence("The server is not set up yet.")
 

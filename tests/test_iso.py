@@ -94,7 +94,7 @@ def test_folders() -> None:
         ("debian-12.iso", "netboot.iso", "Debian-live.iso", "AlmaLinux-9.iso", "debian-11.iso", "-odd.iso", "ALMALINUX-8.iso"))])
     assert [(f.name, [i.name for i in f.isos]) for f in found] == [
         ("AlmaLinux", ["ALMALINUX-8.iso", "AlmaLinux-9.iso"]), ("debian", ["debian-11.iso", "debian-12.iso", "Debian-live.iso"]),
-        ("Other", ["-odd.iso", "netboot.iso"])]
+        ("OTHER", ["-odd.iso", "netboot.iso"])]
 
 
 def test_a_search_finds_all_words_in_name_or_description() -> None:
@@ -116,7 +116,7 @@ def test_what_fits_the_machine_is_offered_and_nobody_elses_own(site: Site) -> No
 def test_the_page(site: Site) -> None:
     page = site.see("iso")
     assert "No ISO is mounted." in page and "64 of 64" in page and "FreeBSD 3" in page and "debian 4" in page
-    assert page.index("AlmaLinux 3") < page.index("debian 4") < page.index("virtio 51") < page.index("Other 2")
+    assert page.index("AlmaLinux 3") < page.index("debian 4") < page.index("virtio 51") < page.index("OTHER 2")
     assert site.submit("iso", action="mount", iso=FREEBSD) == ""
     page = site.see("iso")
     assert page.startswith("ISO Mounted FreeBSD-13.4-RELEASE-amd64-dvd1.iso Your server starts from it at its next restart") and "Unmount" in page
@@ -163,6 +163,14 @@ def test_one_that_vanished_since_it_was_listed(site: Site) -> None:
     site.see("iso")
     site.cloud.isos = [i for i in site.cloud.isos if i["id"] != int(FREEBSD)]
     assert site.submit("iso", action="mount", iso=FREEBSD) == isos.GONE and site.mounted() == ""
+
+
+@pytest.mark.parametrize(("code", "told"), [("invalid_input", isos.GONE), ("not_found", isos.GONE), ("forbidden", direct.NOT_TAKEN),
+                                            ("unauthorized", direct.NOT_TAKEN), ("resource_limit_exceeded", direct.NOT_TAKEN)])
+def test_what_the_provider_refuses_is_told_in_our_words(site: Site, code: str, told: str) -> None:
+    site.cloud.faults = [Fault(".*attach_iso", code)]
+    reply = site.send("iso", action="mount", iso=FREEBSD).json["html"]
+    assert alert(reply) == told and code not in words(reply)
 
 
 def test_a_private_one_that_staff_mounted_is_shown_and_can_be_unmounted(site: Site) -> None:

@@ -14,11 +14,14 @@ import pytest
 from bridge import direct, dns
 from bridge.errors import BadRequest, NotOurs, Refused, Transient
 from bridge.model import Pointer, VmRef
+from bridge.store import archive
+from tests.configs import KEY
 from tests.hcloud.media import FloatingIp
 from tests.hcloud.project import Fault
 from tests.test_iso import FAULTS, FREEBSD, Site, alert, words
 
 V4, V6, NAME = "192.0.2.1", "2001:db8:1::25", "mail.example.com"
+NOT_WRITTEN = "This was not written. Save it again, perhaps with another name, or write to us."
 WAITING = "Waiting to be written. This goes on by itself."
 
 
@@ -156,6 +159,13 @@ def test_a_name_that_the_provider_does_not_take_stays_in_its_field(site: Site) -
     page = site.send("rdns", action="save", address=V4, name=NAME).json["html"]
     assert alert(page) == f"{V4}: this name is not accepted. Please choose another one." and fields(page)[V4] == NAME and wishes(site) == {}
     assert work(site, 1000) == 0
+
+
+@pytest.mark.parametrize("code", ["forbidden", "unauthorized", "not_found", "resource_limit_exceeded"])
+def test_what_the_provider_refuses_is_told_in_our_words(site: Site, code: str) -> None:
+    site.cloud.faults = [Fault("POST .*", code)]
+    page = site.send("rdns", action="save", address=V4, name=NAME).json["html"]
+    assert alert(page) == direct.NOT_TAKEN and fields(page)[V4] == NAME and code not in words(page) and wishes(site) == {}
 
 
 # -- the page -------------------------------------------------------------------------------------
@@ -351,7 +361,7 @@ def test_what_the_worker_is_refused_is_shown_and_not_tried_again(site: Site) -> 
     site.cloud.refuses_names = "example"
     assert work(site, 20) == 2 and work(site, 5000) == 0
     page = site.see("rdns")
-    assert page.count("This was not accepted. Save another name, or write to us.") == 2 and len(changes(site)) == 1
+    assert page.count(NOT_WRITTEN) == 2 and len(changes(site)) == 1
     site.cloud.refuses_names = ""
     assert save(site, name="good.example.org") == "" and records(site) == {V4: "good.example.org"} and list(wishes(site)) == ["192.0.2.99"]
 
@@ -391,6 +401,22 @@ def test_terminate_forgets_what_was_waiting(site: Site) -> None:
     site.order("create")
     site.run()
     assert work(site, 5000) == 0 and changes(site) == []
+
+
+def test_what_waited_in_a_copy_is_not_written_after_a_restore(site: Site, tmp_path: Path) -> None:
+    site.down()
+    save(site)
+    archive.take(str(site.path), tmp_path / "copy.db")
+    save(site, name="newer.example.com")
+    site.down(ok=1)
+    for _ in range(3):
+        work(site, 20)
+    site.store.close()
+    archive.put_back(tmp_path / "copy.db", str(site.path), KEY, {}, site.clock.now(), "aside")
+    site.store.migrate()
+    site.down(ok=1)
+    assert work(site, 5000) == 0 and NOT_WRITTEN in site.see("rdns") and records(site) == {V4: "newer.example.com"}
+    assert save(site) == "" and records(site) == {V4: NAME} and wishes(site) == {}
 
 
 def test_so_many_wishes_and_not_more(site: Site) -> None:
