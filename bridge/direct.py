@@ -16,7 +16,7 @@ from bridge.clock import Clock
 from bridge.errors import Busy, NotOurs, Transient, Unknown, Unreachable, UpstreamError, VmbridgeError
 from bridge.model import Sentence, TaskResult
 from bridge.store import Store
-from drivers.base import Driver, time_left
+from drivers.base import Keeper, time_left
 
 log = structlog.get_logger()
 SECONDS = 10.0
@@ -33,6 +33,7 @@ LOST = Sentence("The answer was lost. Look here how it is now, and try again if 
 NOT_TAKEN = Sentence("This was refused. Our staff can tell more.")
 LOOKS = (0.3, 0.7, 1.0, 1.5, 2.0)  # pauses while somebody waits for a task
 Found = TypeVar("Found")
+wait_ends: ContextVar[float | None] = ContextVar("wait_ends", default=None)  # of a request with several turns
 
 
 class Flight(threading.Event):
@@ -49,16 +50,15 @@ class Reads:
         self._at: Counter[tuple[str, str]] = Counter()
         self._kept: dict[tuple[object, ...], tuple[float, object]] = {}
         self._flights: dict[tuple[object, ...], Flight] = {}
-        self._end: ContextVar[float | None] = ContextVar("end", default=None)
 
     @contextmanager
     def one_wait(self) -> Iterator[None]:
         """All turns inside end together within SECONDS: an edit, and the page that answers it."""
-        token = self._end.set(self._clock.monotonic() + SECONDS)
+        token = wait_ends.set(self._clock.monotonic() + SECONDS)
         try:
             yield
         finally:
-            self._end.reset(token)
+            wait_ends.reset(token)
 
     @contextmanager
     def turn(self, server: str, node: str, store: Store) -> Iterator[None]:
@@ -71,7 +71,7 @@ class Reads:
             if self._at[place] >= PER_NODE or self._at.total() >= PER_PROCESS:
                 raise Transient(CROWDED, code="too_many_reads")
             self._at[place] += 1
-        end = self._end.get() or self._clock.monotonic() + SECONDS
+        end = wait_ends.get() or self._clock.monotonic() + SECONDS
         token = time_left.set(lambda: end - self._clock.monotonic())
         try:
             yield
@@ -112,12 +112,12 @@ class Reads:
 
     def _keep(self, key: tuple[object, ...], until: float, value: object) -> None:
         self._kept.pop(key, None)
-        while len(self._kept) >= MOST_KEPT:
-            del self._kept[next(iter(self._kept))]
+        while len(self._kept) >= MOST_KEPT:  # what is asked for anew soonest anyway; what serves many for long stays
+            del self._kept[min(self._kept, key=lambda k: self._kept[k][0])]
         self._kept[key] = (until, value)
 
 
-def settled(driver: Driver, task: str, clock: Clock) -> TaskResult:
+def settled(keeper: Keeper, task: str, clock: Clock) -> TaskResult:
     """How a short task ended; `running` when it has not within some seconds, or nobody can tell."""
     result, left = TaskResult("running" if task else "done"), time_left.get()
     for pause in LOOKS if task else ():
@@ -125,7 +125,7 @@ def settled(driver: Driver, task: str, clock: Clock) -> TaskResult:
             break
         clock.sleep(pause)
         try:
-            result = driver.poll([task])[task]
+            result = keeper.poll([task])[task]
         except UpstreamError as e:
             log.warning("task_not_read", code=e.code, detail=e.detail)
             return TaskResult("running")

@@ -14,7 +14,7 @@ from bridge.direct import NOT_TAKEN, Reads, not_done, sentence, settled
 from bridge.errors import BadRequest, NotOurs, Refused, UpstreamError, VmbridgeError
 from bridge.model import Pointers, Sentence, Service, TaskResult
 from bridge.store import Store
-from drivers.base import Driver
+from drivers.base import Keeper
 
 log = structlog.get_logger()
 SEEN = 20.0  # seconds that one read serves everybody
@@ -60,7 +60,7 @@ class Block:
 
 
 # -- the page -------------------------------------------------------------------------------------
-def view(service: Service, reads: Reads, store: Store, driver: Driver) -> dict[str, Any]:
+def view(service: Service, reads: Reads, store: Store, keeper: Keeper) -> dict[str, Any]:
     """{singles, networks, takes, problem}: a row is {address, name, state}; state is waiting or refused while the store keeps a wish. With
     a problem (a sentence for people) only the wishes are known."""
     wishes = {w["address"]: w for w in store.pointer_wishes(service.id)}
@@ -69,7 +69,7 @@ def view(service: Service, reads: Reads, store: Store, driver: Driver) -> dict[s
         problem = NOT_BUILT
     else:
         try:
-            found = _read(service, reads, store, driver)
+            found = _read(service, reads, store, keeper)
         except VmbridgeError as e:
             problem, failed = sentence(e), True
     names_of = {p.address: p.name for p in found.records} | {a: w["name"] for a, w in wishes.items()}
@@ -80,10 +80,10 @@ def view(service: Service, reads: Reads, store: Store, driver: Driver) -> dict[s
             "failed": failed, "waiting": any(r["state"] == "waiting" for r in rows)}
 
 
-def _read(service: Service, reads: Reads, store: Store, driver: Driver) -> Pointers:
+def _read(service: Service, reads: Reads, store: Store, keeper: Keeper) -> Pointers:
     def once() -> Pointers:
         with reads.turn(service.server, service.node, store):
-            return driver.pointers(service.ref)
+            return keeper.pointers(service.ref)
 
     return reads.shared((service.id, "pointers", service.vm_id, store.edits(service.id)), SEEN, once)
 
@@ -98,7 +98,7 @@ def _row(address: str, name: str, wish: Mapping[str, Any] | None) -> dict[str, s
 
 
 # -- writing --------------------------------------------------------------------------------------
-def save(service: Service, address: str, name: str, reads: Reads, store: Store, driver: Driver) -> None:
+def save(service: Service, address: str, name: str, reads: Reads, store: Store, keeper: Keeper) -> None:
     """Write it now; what fails for a while stays a wish, which the worker writes. Raises Refused for what will never be taken."""
     wishes = store.pointer_wishes(service.id)
     if len(wishes) >= MOST and address not in {w["address"] for w in wishes}:
@@ -109,8 +109,8 @@ def save(service: Service, address: str, name: str, reads: Reads, store: Store, 
     wish = {"service": service.id, "address": address, "number": number, "attempt": 0}
     try:
         with reads.turn(service.server, service.node, store):
-            task = driver.set_pointer(service.ref, address, name)
-            _ended(wish, task, settled(driver, task, store.clock), store, driver)
+            task = keeper.set_pointer(service.ref, address, name)
+            _ended(wish, task, settled(keeper, task, store.clock), store, keeper)
     except VmbridgeError as e:
         if _later(wish, e, store):
             return
@@ -126,7 +126,7 @@ def _refusal(address: str, e: VmbridgeError) -> str:
     return NOT_TAKEN if isinstance(e, NotOurs) else not_done(e)
 
 
-def write_due(server: str, driver: Driver, store: Store, limit: int = 20) -> int:
+def write_due(server: str, keeper: Keeper, store: Store, limit: int = 20) -> int:
     """The wishes that are due, each once; how many were looked at."""
     done = 0
     while done < limit:
@@ -134,27 +134,27 @@ def write_due(server: str, driver: Driver, store: Store, limit: int = 20) -> int
         if wish is None:
             break
         done += 1
-        _try(wish, store.service(wish["service"]), store, driver)
+        _try(wish, store.service(wish["service"]), store, keeper)
     return done
 
 
-def _try(wish: Mapping[str, Any], service: Service, store: Store, driver: Driver) -> None:
+def _try(wish: Mapping[str, Any], service: Service, store: Store, keeper: Keeper) -> None:
     try:
         if wish["task"]:
-            _ended(wish, wish["task"], driver.poll([wish["task"]])[wish["task"]], store, driver)
+            _ended(wish, wish["task"], keeper.poll([wish["task"]])[wish["task"]], store, keeper)
         else:
-            task = driver.set_pointer(service.ref, wish["address"], wish["name"])
-            _ended(wish, task, TaskResult("running" if task else "done"), store, driver)
+            task = keeper.set_pointer(service.ref, wish["address"], wish["name"])
+            _ended(wish, task, TaskResult("running" if task else "done"), store, keeper)
     except VmbridgeError as e:
         log.warning("pointer_not_written", service=service.service_id, address=wish["address"], code=e.code, detail=e.detail)
         if not _later(wish, e, store):
             store.pointer_later(wish["service"], wish["address"], wish["number"], 0.0, refused=e.code)
 
 
-def _ended(wish: Mapping[str, Any], task: str, result: TaskResult, store: Store, driver: Driver) -> None:
+def _ended(wish: Mapping[str, Any], task: str, result: TaskResult, store: Store, keeper: Keeper) -> None:
     """Raises the error that a failed task means."""
     if result.state == "failed":
-        raise driver.task_error(result.text)
+        raise keeper.task_error(result.text)
     if result.state == "done":
         store.pointer_written(wish["service"], wish["address"], wish["number"])
     else:  # a task that nobody knows any more: what is written is looked up

@@ -69,6 +69,18 @@ class Counted(Protocol):
     def told(self, remaining: int) -> None: ...
 
 
+class Keeper(Protocol):
+    """Who keeps a machine's reverse records: its driver, or somebody else for addresses that are not the provider's. As in `Driver`."""
+
+    def pointers(self, ref: VmRef) -> Pointers: ...
+
+    def set_pointer(self, ref: VmRef, address: str, name: str) -> str: ...
+
+    def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]: ...
+
+    def task_error(self, text: str) -> VmbridgeError: ...
+
+
 class Driver:
     """The contract. `server_schema` and `plan_schema` are marshmallow schema classes for the config's keys.
 
