@@ -248,6 +248,15 @@ class Backup:
     size: int
     mark: str = ""
     protected: bool = False
+    automatic: bool = False  # the back end knows of itself whose it is: also one that nobody ordered here
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Snapshots by their machine's uuid and backups by its id, of all machines."""
+
+    snapshots: dict[str, list[Snapshot]]
+    backups: dict[str, list[Backup]]
 
 
 @dataclass(frozen=True)

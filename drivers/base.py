@@ -26,6 +26,7 @@ from bridge.model import (
     Drive,
     Finding,
     Iso,
+    Kept,
     Leftover,
     Machine,
     Order,
@@ -95,6 +96,11 @@ class Driver:
     late_addresses: ClassVar[bool] = False  # true: the back end chooses the addresses
     chooses_ids: ClassVar[bool] = False  # true: the back end chooses a machine's id; until `identify` its uuid stands for it
     shows: ClassVar[frozenset[str]] = frozenset({"cpu", "mem", "uptime", "disk_rate", "adapter"})  # what the overview can say of a machine
+    own_backups: ClassVar[int] = 0  # the provider makes daily backups by itself, in a window of its own, and keeps this many
+    snapshots_survive: ClassVar[bool] = False  # a restore or a reinstall leaves them alone
+    chooses_passwords: ClassVar[bool] = False  # a new password is made by the provider (`new_password`), not by us
+    shared_hosts: ClassVar[bool] = True  # nodes and storages are the operator's own: our limits for each hold
+    poll_every: ClassVar[float] = 1.0  # seconds between two questions after tasks, at least
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -158,6 +164,10 @@ class Driver:
         """Keep the new password for the next start; tell the running system too; true when that worked at once."""
         raise NotImplementedError
 
+    def new_password(self, ref: VmRef) -> tuple[str, str]:
+        """Where the provider chooses: (the task after whose success it holds, the password). A repeat makes another one."""
+        raise NotImplementedError
+
     def answers(self, ref: VmRef) -> bool | None:
         """Whether the system inside answers; None when that cannot be told."""
         raise NotImplementedError
@@ -194,6 +204,10 @@ class Driver:
     def backup(self, ref: VmRef, verb: str, archive: str = "", mark: str = "") -> str:
         """take (with `mark` beside it), restore or delete; returns the task, empty when there is nothing to do."""
         raise NotImplementedError
+
+    def kept(self) -> Kept | None:
+        """Snapshots and backups of all machines in one listing; None where each machine is asked for its own."""
+        return None
 
     def find_task(self, ref: VmRef, verb: str, since: float) -> str:
         """A task of ours on this machine for `rollback`, `restore` or `take` (a backup) that began since; empty when there is

@@ -69,7 +69,7 @@ def test_what_the_driver_reads(site: Site) -> None:
     assert site.drivers["pve1"].pointers(refs(site)).records == (Pointer(V4, "static.1.2.0.192.clients.your-server.de"),)
     site.cloud.pointers[site.server()] = {V4: NAME, "2001:db8:1::a": "a.example.com", "2001:db8:1::9": "b.example.com"}
     uuid = site.store.service(1).uuids[0]
-    site.cloud.floating = {1: FloatingIp(1, "198.51.100.7", {"vmbridge": uuid}, site.server(), {"198.51.100.7": "f.example.com"}),
+    site.cloud.floating_ips = {1: FloatingIp(1, "198.51.100.7", {"vmbridge": uuid}, site.server(), {"198.51.100.7": "f.example.com"}),
                            2: FloatingIp(2, "2001:db8:f::/64", {"vmbridge": uuid}, None, {"2001:db8:f::1": "f6.example.com"}),
                            3: FloatingIp(3, "198.51.100.9", {"vmbridge": "somebody"}, site.server())}
     found = site.drivers["pve1"].pointers(refs(site))
@@ -94,7 +94,7 @@ def test_a_server_without_ipv6_or_without_ipv4(site: Site) -> None:
 
 @pytest.mark.parametrize("address", ["192.0.2.2", "2001:db8:2::1", "127.0.0.1", "::ffff:192.0.2.1", "203.0.113.9", "2001:db8:1:1::1", "198.51.100.9"])
 def test_an_address_of_somebody_else(site: Site, address: str) -> None:
-    site.cloud.floating = {3: FloatingIp(3, "198.51.100.9", {"vmbridge": "somebody"}, site.server())}
+    site.cloud.floating_ips = {3: FloatingIp(3, "198.51.100.9", {"vmbridge": "somebody"}, site.server())}
     for form in ({}, {"remove": "1"}):
         assert save(site, address, **form) == f"{dns.address_of(address)} is not an address of your server."
     assert changes(site) == [] and wishes(site) == {}
@@ -186,8 +186,8 @@ def test_add_change_and_remove(site: Site) -> None:
 
 
 def test_a_floating_address(site: Site) -> None:
-    site.cloud.floating = {5: FloatingIp(5, "2001:db8:f::/64", {"vmbridge": site.store.service(1).uuids[0]}, site.server())}
-    assert save(site, "2001:db8:f::1") == "" and site.cloud.floating[5].pointers == {"2001:db8:f::1": NAME}
+    site.cloud.floating_ips = {5: FloatingIp(5, "2001:db8:f::/64", {"vmbridge": site.store.service(1).uuids[0]}, site.server())}
+    assert save(site, "2001:db8:f::1") == "" and site.cloud.floating_ips[5].pointers == {"2001:db8:f::1": NAME}
     assert ("POST", "/floating_ips/5/actions/change_dns_ptr") in site.cloud.mutations() and "2001:db8:f::/64" in site.see("rdns")
 
 

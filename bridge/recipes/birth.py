@@ -35,7 +35,7 @@ def copy(job: Job) -> Outcome:
     build, limits = job.service.build, job.config.worker
     if build.get("task"):
         return Done()
-    if not job.store.take_slot(
+    if job.driver.shared_hosts and not job.store.take_slot(
         job.op, job.service.server, job.service.node, build["storage"], limits["per_node"], limits["per_storage"]
     ):
         return Again(5.0, "slot")

@@ -267,13 +267,25 @@ def task_failure(job: Job, otherwise: str) -> VmbridgeError:
 
 def start_again(job: Job) -> Outcome:
     """Back to the power state of before."""
-    if not job.data.get("ran"):
-        return Done("it was off before")
     vm = must_exist(job, look(job))
+    if not job.data.get("ran"):
+        return off_again(job, vm)
     if vm.status == "running":
         job.save(start_task="none")
         return Done("it runs")
     return start(job)
+
+
+def off_again(job: Job, vm: Vm) -> Outcome:
+    """It was off before; a machine that was written anew may have been started by that."""
+    if vm.status == "stopped":
+        return Done("it was off before")
+    if job.result is None and not job.data.get("off_again"):
+        job.save(off_again=job.driver.power(ref(job), "hard_stop") or "none")
+        if job.data["off_again"] != "none":
+            return Wait(job.data["off_again"])
+    job.save(off_again="")
+    return Again(CHECK_RUNNING, "waiting until it is off")
 
 
 def running_again(job: Job) -> Outcome:

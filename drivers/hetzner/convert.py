@@ -75,5 +75,5 @@ def addresses(server: Mapping[str, Any]) -> tuple[str, ...]:
 def not_sold(package: Package) -> list[str]:
     """What a plan or order asks for that a server of this provider cannot have, or that is not built yet."""
     asked = {"rate_mbit": package.rate_mbit, "additional_disk_gib": package.additional_disk_gib, "extra_ipv4": package.extra_ipv4,
-             "extra_ipv6": package.extra_ipv6, "snapshots": package.snapshots, "backups": package.backups, **package.limits}
+             "extra_ipv6": package.extra_ipv6, **package.limits}
     return [word for word, value in asked.items() if value]

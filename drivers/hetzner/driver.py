@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 from bridge.clock import Clock
 from bridge.errors import Capacity, NotFound, NotOurs, Permanent, Refused, VmbridgeError
 from bridge.model import (
+    Backup,
     Capability,
     Converged,
     Difference,
     Drive,
     Finding,
     Iso,
+    Kept,
     Leftover,
     Machine,
     Order,
@@ -25,14 +27,16 @@ from bridge.model import (
     Planned,
     Pointers,
     Seen,
+    Snapshot,
     TaskResult,
     Vm,
     VmRef,
     VmStatus,
 )
 from drivers.base import Driver
-from drivers.hetzner import convert, doctor, media, pointers, schema
+from drivers.hetzner import convert, doctor, goal, images, media, pointers, schema
 from drivers.hetzner.api import PER_PAGE, Api
+from drivers.hetzner.convert import LABEL
 from drivers.hetzner.errors import from_text
 
 ASK = 40  # actions in one call; the address must not get too long
@@ -42,7 +46,8 @@ POWER = {"start": "poweron", "stop": "shutdown", "reboot": "reboot", "hard_stop"
 
 class Hetzner(Driver):
     name = "hetzner"
-    capabilities = frozenset({Capability.OVERVIEW, Capability.POWER, Capability.ISO, Capability.RDNS})
+    capabilities = frozenset({Capability.OVERVIEW, Capability.POWER, Capability.REINSTALL, Capability.SNAPSHOTS, Capability.BACKUPS,
+                              Capability.RESET_PASSWORD, Capability.ISO, Capability.RDNS})
     optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {
         Capability.ISO: ("drive", "isos", "mount"), Capability.RDNS: ("pointers", "set_pointer"),
     }
@@ -50,11 +55,16 @@ class Hetzner(Driver):
     plan_schema: ClassVar[Any] = schema.Plan
     late_addresses = True
     chooses_ids = True
+    own_backups = doctor.SLOTS
+    snapshots_survive = True
+    chooses_passwords = True
+    shared_hosts = False
+    poll_every = 3.0  # a question counts like any other call
     shows: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, server: str, settings: Mapping[str, Any], clock: Clock, prepare: Any = None) -> None:
         super().__init__(server, settings, clock)
-        self.api = Api(settings, prepare, lambda: self.budget)
+        self.api = Api(settings, clock, prepare, lambda: self.budget)
         self._pages = 1  # of the last bulk read
 
     @property
@@ -83,16 +93,14 @@ class Hetzner(Driver):
             raise Permanent("The plan names a location where its type is not sold.", code="plan_impossible", detail=f"{kind} in {location}")
         if not place["available"]:
             raise Capacity(detail=f"{kind} is sold out in {location}")
-        if not self.api.get("/images", name=package.template, architecture=found[0]["architecture"], type="system")["images"]:
-            raise Permanent("The plan names an image that the provider does not have.", code="plan_impossible",
-                            detail=f"image {package.template!r} for {found[0]['architecture']}")
-        return Placement(location, package.template, kind)
+        image = images.system(self.api, package.template, package.options["images"], found[0]["architecture"])
+        return Placement(location, image["name"] or str(image["id"]), kind)
 
     def create(self, order: Order, placement: Placement) -> str:
         try:
             made = self.api.post(
                 "/servers", name=convert.name(order), server_type=placement.storage, image=placement.source, location=placement.node,
-                labels={convert.LABEL: order.uuid}, user_data=convert.user_data(order), start_after_create=False,
+                labels={LABEL: order.uuid}, user_data=convert.user_data(order), start_after_create=False,
             )
         except Refused as e:
             ours = self.find_create(order, placement, 0.0) if e.code == "name_taken" else ""
@@ -118,11 +126,21 @@ class Hetzner(Driver):
     def converge(self, order: Order, ref: VmRef, allocate: bool = False) -> Converged:
         seen = self.read(ref)
         differs = [d for d in self.compare(order, seen.config, False) if not d.same]
-        return Converged(refused=tuple(f"{d.word}: {d.refused}" for d in differs), seen=seen)
+        refused = tuple(f"{d.word}: {d.refused}" for d in differs if d.refused)
+        if any(d.word == "backups" and not d.refused for d in differs):
+            verb = "enable_backup" if order.package.backups else "disable_backup"
+            return Converged(self._action(int(ref.vm_id), verb), ("backups",), refused, more=True)
+        return Converged(refused=refused, seen=seen)
 
     def compare(self, order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
-        sold, real = order.package.options["server_type"], str(config["server_type"])
-        return [Difference("server_type", sold, real, sold == real, refused="" if sold == real else f"it stays {real}: a change of type is not built yet")]
+        return goal.compare(order, config)
+
+    def new_password(self, ref: VmRef) -> tuple[str, str]:
+        found = self._server(ref)
+        if found["status"] != "running":
+            raise Refused("Start the server first.", code="not_running")
+        made = self.api.post(f"/servers/{found['id']}/actions/reset_password")
+        return _task(found["id"], [made["action"]]), str(made["root_password"])
 
     def answers(self, ref: VmRef) -> bool | None:
         return None
@@ -138,7 +156,10 @@ class Hetzner(Driver):
         word = POWER.get(verb) or self._shut_off(found)
         if not word or (verb == "start" and found["status"] == "running") or (verb in ("hard_stop", "shut_off") and found["status"] == "off"):
             return ""
-        return _task(found["id"], [self.api.post(f"/servers/{found['id']}/actions/{word}")["action"]])
+        return self._action(found["id"], word)
+
+    def _action(self, server: int, verb: str, **values: Any) -> str:
+        return _task(server, [self.api.post(f"/servers/{server}/actions/{verb}", **values)["action"]])
 
     def _shut_off(self, server: Mapping[str, Any]) -> str:
         """Ask first; what was asked a minute ago and still runs is turned off. Kept by the provider, so it holds over a crash."""
@@ -157,6 +178,78 @@ class Hetzner(Driver):
             return _task(found["id"], [self.api.delete(f"/servers/{found['id']}")["action"]])
         except NotFound:
             return ""
+
+    # -- optional, by Capability ------------------------------------------------------------------
+    def snapshots(self, ref: VmRef) -> list[Snapshot]:
+        self._server(ref)
+        return images.snapshots(images.listed(self.api, ref.uuids))
+
+    def snapshot(self, ref: VmRef, verb: str, name: str, description: str = "", memory: bool = False) -> str:
+        server, found = self._server(ref), images.named(self.api, ref.uuids, name)
+        if verb == "rollback":
+            if found is None or found["status"] != "available":
+                raise Permanent("This snapshot is not there any more.", code="snapshot_gone", detail=name)
+            return self._rebuild(server, found["id"])
+        if verb == "delete":
+            if found:
+                images.remove(self.api, found)
+            return ""
+        if found and found["status"] == "available":
+            return ""
+        if found and (running := self._running(server["id"], "create_image")):
+            return _task(server["id"], running)
+        if found:  # what an action that failed has left
+            images.remove(self.api, found)
+        return self._keep(server, "snapshot", {images.SNAPSHOT: name}, ref, description or name)
+
+    def backups(self, ref: VmRef) -> list[Backup]:
+        return images.backups(self.api.pages("/images", "images", type="backup", bound_to=ref.vm_id))
+
+    def backup(self, ref: VmRef, verb: str, archive: str = "", mark: str = "") -> str:
+        if verb == "take":
+            images.remove_failed(self.api, ref.vm_id, mark)
+            return self._keep(self._server(ref), "backup", {images.OPERATION: mark}, ref, f"vmbridge {mark}")
+        found = images.proven(self.api, archive, ref.vm_id, ref.uuids)
+        if verb == "delete":
+            if found:
+                images.remove(self.api, found)
+            return ""
+        if found is None or found["status"] != "available":
+            raise Permanent("This backup is not there any more.", code="backup_gone", detail=archive)
+        return self._rebuild(self._server(ref), found["id"])
+
+    def _keep(self, server: Mapping[str, Any], kind: str, labels: dict[str, str], ref: VmRef, description: str) -> str:
+        return self._action(server["id"], "create_image", type=kind, description=description, labels={LABEL: ref.uuids[0], **labels})
+
+    def _rebuild(self, server: Mapping[str, Any], image: int | str, **values: Any) -> str:
+        return self._action(server["id"], "rebuild", image=str(image), **values)
+
+    def kept(self) -> Kept | None:
+        return images.kept(self.api)
+
+    def find_task(self, ref: VmRef, verb: str, since: float) -> str:
+        command = {"take": "create_image", "rollback": "rebuild_server", "restore": "rebuild_server"}[verb]
+        rows = self.api.get(f"/servers/{int(ref.vm_id)}/actions", sort="id:desc", per_page=25)["actions"]
+        after = since + self.api.ahead - 2.0  # stamps are whole seconds
+        found = [a for a in rows if a["command"] == command and datetime.fromisoformat(a["started"]).timestamp() >= after]
+        return _task(int(ref.vm_id), found[:1]) if found else ""
+
+    def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
+        """First which image it is, then the rebuild until its action has succeeded."""
+        server = self._server(ref)
+        if not memory:
+            kind = server["server_type"]["architecture"]
+            image = images.system(self.api, order.package.template, order.package.options["images"], kind)
+            if image["disk_size"] > server["primary_disk_size"]:
+                raise Refused("This system is not available where your server is.", code="no_template", detail=f"it needs {image['disk_size']} GB")
+            return Converged(memory={"image": str(image["name"] or image["id"])})
+        task = str(memory.get("task") or "")
+        state = self.poll([task])[task].state if task else ""
+        if state == "done":
+            return Converged(memory=dict(memory))
+        running = self._running(server["id"], "rebuild_server")  # also one whose reply was lost
+        task = _task(server["id"], running) if running else self._rebuild(server, memory["image"], user_data=convert.user_data(order))
+        return Converged(task, memory={**memory, "task": task})
 
     # -- ISO, reverse records ---------------------------------------------------------------------
     def drive(self, ref: VmRef) -> Drive:
@@ -198,13 +291,11 @@ class Hetzner(Driver):
 
     def read(self, ref: VmRef) -> Seen:
         server = self._server(ref)
-        kind = server["server_type"]
-        return Seen({"server_type": kind["name"], "cores": kind["cores"], "memory_gb": kind["memory"], "disk_gb": server["primary_disk_size"],
-                     "name": server["name"]}, node=server["location"]["name"])
+        return Seen(goal.seen(server), node=server["location"]["name"])
 
     def inspect(self, vm_id: str, node: str = "") -> Machine:
         server = self.api.get(f"/servers/{int(vm_id)}")["server"]
-        return Machine(vm_id, server["location"]["name"], server["labels"].get(convert.LABEL, ""), server["name"], "", convert.addresses(server))
+        return Machine(vm_id, server["location"]["name"], server["labels"].get(LABEL, ""), server["name"], "", convert.addresses(server))
 
     def listings(self) -> list[str]:
         return []
@@ -224,7 +315,7 @@ class Hetzner(Driver):
             server: dict[str, Any] = self.api.get(f"/servers/{ref.vm_id}")["server"]
         except NotFound:
             return None
-        if server["labels"].get(convert.LABEL) not in ref.uuids:
+        if server["labels"].get(LABEL) not in ref.uuids:
             raise NotOurs(detail=f"server {ref.vm_id} carries another label")
         return server
 
@@ -235,13 +326,14 @@ class Hetzner(Driver):
         return found
 
     def _labelled(self, uuids: Collection[str]) -> dict[str, Any] | None:
-        found = list(self.api.pages("/servers", "servers", label_selector=f"{convert.LABEL} in ({','.join(uuids)})"))
+        found = list(self.api.pages("/servers", "servers", label_selector=f"{LABEL} in ({','.join(uuids)})"))
         if len(found) > 1:
             raise NotOurs(detail=f"servers {', '.join(str(s['id']) for s in found)} carry the same label")
         return found[0] if found else None
 
-    def _running(self, server: int) -> list[dict[str, Any]]:
-        return list(self.api.pages(f"/servers/{server}/actions", "actions", status="running"))
+    def _running(self, server: int, command: str = "") -> list[dict[str, Any]]:
+        found = self.api.pages(f"/servers/{server}/actions", "actions", status="running")
+        return [a for a in found if command in ("", a["command"])]
 
 
 def _task(server: int, actions: Iterable[Mapping[str, Any]]) -> str:

@@ -23,3 +23,4 @@ class Plan(Strict):
     server_type = fields.Str(required=True, validate=WORD)
     location = fields.Str(required=True, validate=WORD)
     os_user = fields.Str(load_default="root", validate=validate.OneOf(["root"]))
+    images = fields.Dict(keys=fields.Str(), values=fields.Str(validate=validate.Length(min=1)), load_default=dict)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
+from tests.hcloud.failures import Failure
+
 if TYPE_CHECKING:
     from tests.hcloud.project import Action, Server
 
@@ -50,7 +52,6 @@ class Media:
     act: Callable[..., Action]
     told: Callable[[Action], dict[str, Any]]
     _free: Callable[[Server], None]
-    _failure: Callable[[str, str], Exception]
 
     def __init__(self) -> None:
         self.isos: list[dict[str, Any]] = [{"id": 7000 + n, "name": name, "description": text, "type": "public", "architecture": arch, "deprecation": None}
@@ -58,14 +59,14 @@ class Media:
         self.isos.append({"id": 7999, "name": None, "description": "somebody's own", "type": "private", "architecture": None, "deprecation": None})
         self.mounted: dict[int, int] = {}  # server -> ISO
         self.pointers: dict[int, dict[str, str]] = {}  # server -> address -> name
-        self.floating: dict[int, FloatingIp] = {}
+        self.floating_ips: dict[int, FloatingIp] = {}
         self.refuses_names: str = ""  # a pattern of names that the provider does not take
 
     # -- ISO --------------------------------------------------------------------------------------
     def _get_isos(self, values: dict[str, Any], _: None) -> dict[str, Any]:
         wanted, wild = values.get("architecture"), values.get("include_architecture_wildcard")
         if wanted not in (None, "x86", "arm") or wild not in (None, "true", "false") or (wild and not wanted):
-            raise self._failure("invalid_input", "invalid input in field 'architecture'")
+            raise Failure("invalid_input", "invalid input in field 'architecture'")
         rows = [i for i in self.isos if wanted is None or i["architecture"] == wanted or (wild == "true" and i["architecture"] is None)]
         return self._page("isos", rows, values)
 
@@ -73,7 +74,7 @@ class Media:
         self._free(server)
         found = next((i for i in self.isos if values["iso"] in (str(i["id"]), i["name"])), None)
         if found is None:
-            raise self._failure("not_found", f"iso with ID '{values['iso']}' not found")
+            raise Failure("not_found", f"iso with ID '{values['iso']}' not found")
         action = self.act("attach_iso", server, "")
         self.mounted[server.id] = found["id"]
         return {"action": self.told(action)}
@@ -99,24 +100,24 @@ class Media:
         try:
             address = ip_address(values["ip"])
         except ValueError:
-            raise self._failure("invalid_input", "invalid input in field 'ip'") from None
+            raise Failure("invalid_input", "invalid input in field 'ip'") from None
         if not any(address in ip_network(o) for o in own):
-            raise self._failure("not_found", "ip not found")
+            raise Failure("not_found", "ip not found")
         name = values["dns_ptr"]
         full = name is None or (len(name) <= 253 and re.fullmatch(rf"({LABEL}\.)+(?=[A-Za-z]){LABEL}", name))
         if not full or (name and self.refuses_names and re.search(self.refuses_names, name)):
-            raise self._failure("invalid_input", "invalid input in field 'dns_ptr'")
+            raise Failure("invalid_input", "invalid input in field 'dns_ptr'")
         if name is None:
             records.pop(str(address), None)
         else:
             records[str(address)] = name
 
     def _get_floating_ips(self, values: dict[str, Any], _: None) -> dict[str, Any]:
-        rows = list(self.floating.values())
+        rows = list(self.floating_ips.values())
         if "label_selector" in values:
             match = re.fullmatch(r"([\w-]+) in \(([\w,-]+)\)", values["label_selector"])
             if not match:
-                raise self._failure("invalid_input", "invalid input in field 'label_selector'")
+                raise Failure("invalid_input", "invalid input in field 'label_selector'")
             rows = [f for f in rows if f.labels.get(match.group(1)) in match.group(2).split(",")]
         return self._page("floating_ips", rows, values, lambda f: {
             "id": f.id, "ip": f.ip, "type": "ipv6" if ":" in f.ip else "ipv4", "server": f.server, "labels": f.labels, "blocked": False,
@@ -137,7 +138,7 @@ class Media:
         return {"ipv4": {"id": 1, "ip": v4, "blocked": False, "dns_ptr": records.get(v4, self.default_name(server))},
                 "ipv6": {"id": 2, "ip": self.ipv6(server), "blocked": False,
                          "dns_ptr": [{"ip": awkward(a), "dns_ptr": n} for a, n in records.items() if ":" in a] or None},
-                "floating_ips": [f.id for f in self.floating.values() if f.server == server.id]}
+                "floating_ips": [f.id for f in self.floating_ips.values() if f.server == server.id]}
 
     def shown_iso(self, server: Server) -> dict[str, Any] | None:
         return next((i for i in self.isos if i["id"] == self.mounted.get(server.id)), None)

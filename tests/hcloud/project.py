@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bridge.clock import Clock
-from tests.hcloud import media
+from tests.hcloud import images, media
+from tests.hcloud.failures import STATUS, Failure, Lost
+from tests.hcloud.images import Image, Images
 
 TOKEN = "hcloud-sim-token"
 CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter: type}; "!" before a name: required
@@ -26,23 +28,12 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter
     ("POST", "/servers/{id}/actions/reboot"): {},
     ("GET", "/actions"): {"!id": list},
     ("GET", "/server_types"): {"page": str, "per_page": str, "name": str},
-    ("GET", "/images"): {"name": str, "architecture": str, "type": str},
+    **images.CALLS,
     **media.CALLS,
 }
 TYPES = {"cx23": (2, 4.0, 40, "x86"), "cx33": (4, 8.0, 80, "x86"), "cax11": (2, 4.0, 40, "arm")}
 SOLD = {"cx23": {"nbg1": True, "fsn1": True}, "cx33": {"nbg1": True}, "cax11": {"fsn1": False}}
 IMAGES = {("debian-12", "x86"), ("debian-12", "arm"), ("ubuntu-24.04", "x86")}
-STATUS = {"unauthorized": 401, "forbidden": 403, "resource_limit_exceeded": 403, "not_found": 404, "uniqueness_error": 409, "conflict": 409,
-          "resource_unavailable": 412, "invalid_input": 422, "locked": 423, "rate_limit_exceeded": 429, "server_error": 500, "unavailable": 503}
-
-
-class Failure(Exception):
-    def __init__(self, code: str, message: str = "") -> None:
-        self.code, self.message = code, message or code
-
-
-class Lost(Exception):
-    """The connection is cut; `after` tells whether the work was done."""
 
 
 @dataclass
@@ -67,6 +58,11 @@ class Server:
     status: str = "initializing"
     ignores_shutdown: bool = False
     number: int = 0
+    disk: int = 40
+    content: str = ""  # what is on the disk
+    window: str | None = None  # of backups
+    agent_after: float = 0.0  # when the guest agent answers
+    password: str = ""  # as reset
     ingoing: int | None = None  # bytes of this month
     outgoing: int | None = None
 
@@ -80,20 +76,31 @@ class Action:
     ends: float
     then: str = ""  # the server's status once it has ended
     error: str = ""
+    code: str = "action_failed"
+    makes: int = 0  # an image
+
+
+def system_images() -> dict[int, Image]:
+    return {n: Image(n, "system", architecture, 5, name, f"{name} standard") for n, (name, architecture) in enumerate(sorted(IMAGES), 100)}
 
 
 @dataclass
-class Project(media.Media):
+class Project(Images, media.Media):
     clock: Clock
     limit: int = 3600
     servers: dict[int, Server] = field(default_factory=dict)
     actions: dict[int, Action] = field(default_factory=dict)
     durations: dict[str, float] = field(default_factory=lambda: {"create_server": 12.0, "start_server": 3.0, "stop_server": 2.0, "shutdown_server": 1.0,
                                                                   "reboot_server": 2.0, "delete_server": 2.0,
+                                                                  "create_image": 20.0, "rebuild_server": 15.0, "enable_backup": 1.0,
+                                                                  "disable_backup": 1.0, "reset_server_password": 2.0,
                                                                   "attach_iso": 1.0, "detach_iso": 1.0, "change_dns_ptr": 1.0})
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     ids: int = 4_200_000
+    number: int = 0  # of servers ever made
+    images: dict[int, Image] = field(default_factory=system_images)
+    types: dict[str, tuple[int, float, int, str]] = field(default_factory=lambda: dict(TYPES))
     left: float = 3600.0  # of `limit`
     counted_at: float = 0.0
     refused: int = 0  # calls above the allowance
@@ -124,7 +131,7 @@ class Project(media.Media):
             found = self._route(method, path, query, body, fault)
             if fault == "lost":
                 raise Lost()
-            return (201 if method == "POST" else 200), json.dumps(found).encode(), self._headers()
+            return (201 if method == "POST" else 200 if found else 204), json.dumps(found).encode() if found else b"", self._headers()
         except Failure as e:
             return STATUS[e.code], json.dumps({"error": {"code": e.code, "message": e.message, "details": {}}}).encode(), self._headers()
 
@@ -139,9 +146,6 @@ class Project(media.Media):
                 if fault.seen == fault.nth:
                     return fault.kind
         return ""
-
-    def _failure(self, code: str, message: str) -> Failure:
-        return Failure(code, message)
 
     def mutations(self) -> list[tuple[str, str]]:
         return [(m, p) for m, p, _ in self.calls if m != "GET"]
@@ -161,25 +165,22 @@ class Project(media.Media):
         for name in known:
             if name.startswith("!") and name[1:] not in values:
                 raise Failure("invalid_input", f"missing field '{name[1:]}'")
-        at = re.search(r"/(servers|floating_ips)/(\d+)", path)
-        server: Any = getattr(self, {"servers": "servers", "floating_ips": "floating"}[at.group(1)]).get(int(at.group(2))) if at else None
-        if at and server is None:
+        at = re.search(r"/(\w+)/(\d+)", path)
+        thing = getattr(self, at.group(1)).get(int(at.group(2))) if at else None
+        if at and thing is None:
             raise Failure("not_found", f"{at.group(1)} with ID '{at.group(2)}' not found")
         handler = getattr(self, f"_{method}_{re.sub(r'/{id}', '_one', key).strip('/').replace('/', '_')}".lower())
-        found: dict[str, Any] = handler(values, server)
+        found: dict[str, Any] = handler(values, thing)
         if fault == "failing action":
             made = self.actions[found["action"]["id"]]
-            made.error, made.then = "action_failed", ""
+            made.error, made.then = "Action failed", ""
         return found
 
     # -- calls ------------------------------------------------------------------------------------
     def _get_servers(self, values: dict[str, Any], _: None) -> dict[str, Any]:
         rows = list(self.servers.values())
         if "label_selector" in values:
-            match = re.fullmatch(r"([\w-]+) in \(([\w,-]+)\)", values["label_selector"])
-            if not match:
-                raise Failure("invalid_input", "invalid input in field 'label_selector'")
-            rows = [s for s in rows if s.labels.get(match.group(1)) in match.group(2).split(",")]
+            rows = [s for s in rows if images.selected(s.labels, values["label_selector"])]
         return self._page("servers", rows, values, self.shown)
 
     def _post_servers(self, values: dict[str, Any], _: None) -> dict[str, Any]:
@@ -188,16 +189,19 @@ class Project(media.Media):
             raise Failure("invalid_input", "invalid input in field 'name'")
         if any(s.name == values["name"] for s in self.servers.values()):
             raise Failure("uniqueness_error", "server name is already used")
-        if kind not in TYPES or (values["image"], TYPES[kind][3]) not in IMAGES or location not in SOLD[kind]:
+        if kind not in TYPES or location not in SOLD[kind]:
             raise Failure("invalid_input", "unsupported location for server type")
+        image = self._find_image(values["image"], TYPES[kind][3])
         if not SOLD[kind][location]:
             raise Failure("resource_unavailable", "error during placement")
         bad = [v for v in values.get("labels", {}).values() if not re.fullmatch(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?", v)]
         if bad or len(values.get("user_data", "").encode()) > 32768:
             raise Failure("invalid_input", "invalid input in field 'labels'")
         self.ids += 1
-        made = self.servers[self.ids] = Server(self.ids, values["name"], kind, values["image"], location, values.get("labels", {}), values.get("user_data", ""),
-                                               number=len(self.servers) + 1)
+        self.number += 1
+        made = self.servers[self.ids] = Server(self.ids, values["name"], kind, image.name or "", location, values.get("labels", {}),
+                                               values.get("user_data", ""), number=self.number, disk=TYPES[kind][2],
+                                               content=image.content or f"fresh {image.name}")
         runs = values.get("start_after_create", True)
         action = self.act("create_server", made, "" if runs else "off")
         after = [self.act("start_server", made, "running")] if runs else []
@@ -209,6 +213,7 @@ class Project(media.Media):
     def _delete_servers_one(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
         self._free(server)
         del self.servers[server.id]
+        self.images = {k: i for k, i in self.images.items() if i.bound_to != server.id}
         return {"action": self.told(self.act("delete_server", server, ""))}
 
     def _get_servers_one_actions(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
@@ -240,11 +245,6 @@ class Project(media.Media):
                 for n, (name, (c, m, d, a)) in enumerate(TYPES.items()) if values.get("name") in (None, name)]
         return self._page("server_types", rows, values)
 
-    def _get_images(self, values: dict[str, Any], _: None) -> dict[str, Any]:
-        rows = [{"id": i, "name": n, "architecture": a, "type": "system", "status": "available"} for i, (n, a) in enumerate(sorted(IMAGES))
-                if values.get("name") in (None, n) and values.get("architecture") in (None, a)]
-        return self._page("images", rows, values)
-
     # -- the project itself -----------------------------------------------------------------------
     def _page(self, name: str, rows: list[Any], values: dict[str, Any], told: Callable[[Any], dict[str, Any]] = dict) -> dict[str, Any]:
         page, per = int(values.get("page", 1)), min(50, int(values.get("per_page", 25)))
@@ -266,6 +266,9 @@ class Project(media.Media):
             server = self.servers.get(action.server)
             if action.then and server and self.clock.now() >= action.ends:
                 server.status, action.then = action.then, ""
+            image = self.images.get(action.makes)
+            if image and image.status == "creating" and self.clock.now() >= action.ends:
+                image.status = "unavailable" if action.error else "available"
 
     def state(self, action: Action) -> str:
         return "running" if self.clock.now() < action.ends else "error" if action.error else "success"
@@ -275,7 +278,7 @@ class Project(media.Media):
         stamp = datetime.fromtimestamp(action.started, UTC).isoformat(timespec="seconds")
         return {"id": action.id, "command": action.command, "status": state, "progress": 100 if state != "running" else 50, "started": stamp,
                 "finished": None if state == "running" else stamp, "resources": [{"id": action.server, "type": "server"}],
-                "error": {"code": action.error, "message": "Action failed"} if state == "error" else None}
+                "error": {"code": action.code, "message": action.error} if state == "error" else None}
 
     def locked(self, server: Server) -> bool:
         return any(a.server == server.id and self.state(a) == "running" for a in self.actions.values())
@@ -285,8 +288,10 @@ class Project(media.Media):
             raise Failure("locked", "cannot perform operation because server is locked")
 
     def shown(self, server: Server) -> dict[str, Any]:
-        cores, memory, disk, architecture = TYPES[server.kind]
+        cores, memory, disk, architecture = self.types[server.kind]
         return {"id": server.id, "name": server.name, "status": server.status, "locked": self.locked(server), "labels": server.labels,
                 "server_type": {"name": server.kind, "cores": cores, "memory": memory, "disk": disk, "architecture": architecture},
-                "primary_disk_size": disk, "ingoing_traffic": server.ingoing, "outgoing_traffic": server.outgoing, "included_traffic": 21990232555520,
-                "location": {"name": server.location}, "image": {"name": server.image}, "iso": self.shown_iso(server), "public_net": self.shown_net(server)}
+                "primary_disk_size": server.disk, "backup_window": server.window, "ingoing_traffic": server.ingoing, "outgoing_traffic": server.outgoing,
+                "included_traffic": 21990232555520,
+                "location": {"name": server.location}, "image": {"name": server.image}, "iso": self.shown_iso(server),
+                "public_net": self.shown_net(server)}
