@@ -14,7 +14,7 @@ import structlog
 
 from bridge.clock import Clock
 from bridge.errors import Busy, NotOurs, Transient, Unknown, Unreachable, UpstreamError, VmbridgeError
-from bridge.model import Sentence, TaskResult
+from bridge.model import Sentence, Service, TaskResult
 from bridge.store import Store
 from drivers.base import Keeper, time_left
 
@@ -115,6 +115,11 @@ class Reads:
         while len(self._kept) >= MOST_KEPT:  # what is asked for anew soonest anyway; what serves many for long stays
             del self._kept[min(self._kept, key=lambda k: self._kept[k][0])]
         self._kept[key] = (until, value)
+
+
+def place(service: Service, shared_hosts: bool) -> str:
+    """What a look at a machine loads: its node, where nodes are the operator's own; else only the machine."""
+    return service.node if shared_hosts else f"machine {service.vm_id}"
 
 
 def settled(keeper: Keeper, task: str, clock: Clock) -> TaskResult:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.direct import Reads, not_done, sentence, settled
+from bridge.direct import Reads, not_done, place, sentence, settled
 from bridge.errors import Refused, VmbridgeError
 from bridge.model import Drive, Iso, Sentence, Service
 from bridge.store import Store
@@ -71,7 +71,7 @@ def unmount(service: Service, reads: Reads, store: Store, driver: Driver) -> Non
 
 def _change(service: Service, wanted: str, reads: Reads, store: Store, driver: Driver) -> None:
     try:
-        with reads.turn(service.server, service.node, store):
+        with reads.turn(service.server, place(service, driver.shared_hosts), store):
             result = settled(driver, driver.mount(service.ref, wanted), store.clock)
             if result.state == "failed":
                 raise driver.task_error(result.text)
@@ -85,7 +85,7 @@ def _shelf(service: Service, reads: Reads, store: Store, driver: Driver) -> tupl
     """The drive and what fits into it, within one turn."""
 
     def once() -> tuple[Drive, list[Iso]]:
-        with reads.turn(service.server, service.node, store):
+        with reads.turn(service.server, place(service, driver.shared_hosts), store):
             drive = driver.drive(service.ref)
             return drive, reads.shared((service.server, "isos", drive.fits), LISTED, lambda: driver.isos(drive.fits))
 

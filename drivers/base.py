@@ -73,6 +73,8 @@ class Counted(Protocol):
 class Keeper(Protocol):
     """Who keeps a machine's reverse records: its driver, or somebody else for addresses that are not the provider's. As in `Driver`."""
 
+    shared_hosts: ClassVar[bool]
+
     def pointers(self, ref: VmRef) -> Pointers: ...
 
     def set_pointer(self, ref: VmRef, address: str, name: str) -> str: ...

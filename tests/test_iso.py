@@ -38,6 +38,10 @@ class Site(Cloud):
         """Another process of the bridge on the same store."""
         return Shim(create_app(self.context).test_client(), self.clock)
 
+    def reads(self) -> direct.Reads:
+        found: direct.Reads = self.shim.client.application.extensions["vmbridge_reads"]
+        return found
+
     def see(self, page: str, shim: Shim | None = None, service: int = 1042) -> str:
         reply = (shim or self.shim).send("GET", f"/v1/services/{service}/pages/{page}?client=7")
         assert reply.status_code == 200, reply.text
@@ -327,6 +331,17 @@ def test_an_edit_and_the_page_that_answers_it_share_their_ten_seconds(site: Site
         assert site.submit("iso", action="unmount" if fault else "mount", iso=FREEBSD) == told
         assert 8.0 <= site.clock.time - begun <= 11.0
         site.clock.time += 60
+
+
+def test_one_machine_is_asked_by_two_at_once_and_others_are_not_in_their_way(site: Site) -> None:
+    """All servers of a place are the provider's: they are no node of ours that looks could weigh down."""
+    site.order("create", 1043)
+    site.run()
+    reads, vm_id = site.reads(), site.store.service(1).vm_id
+    with reads.turn("pve1", f"machine {vm_id}", site.store), reads.turn("pve1", f"machine {vm_id}", site.store):
+        assert direct.CROWDED in site.see("iso") and direct.CROWDED in site.see("rdns")
+        assert site.submit("iso", action="unmount") == direct.NOT_NOW
+        assert "No ISO is mounted." in site.see("iso", service=1043)
 
 
 # -- what it costs --------------------------------------------------------------------------------

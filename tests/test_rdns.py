@@ -391,6 +391,21 @@ def test_while_suspended_nothing_is_written_and_afterwards_it_is(site: Site) -> 
     assert records(site) == {V4: NAME} and wishes(site) == {}
 
 
+def test_a_reinstall_keeps_what_waits_and_what_is_written(tmp_path: Path) -> None:
+    site = Site(tmp_path, allow=["rdns", "reinstall"])
+    save(site, V6, "six.example.com")
+    site.down()
+    save(site)
+    site.down(ok=1)
+    site.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL")
+    site.run()
+    assert site.store.operations_of(1)[0].kind == "reinstall" and wishes(site) == {V4: NAME}
+    for _ in range(3):
+        work(site, 20)
+    assert records(site) == {V4: NAME, V6: "six.example.com"} and wishes(site) == {}
+    site.close()
+
+
 def test_terminate_forgets_what_was_waiting(site: Site) -> None:
     site.down()
     save(site)
