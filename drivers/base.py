@@ -42,6 +42,8 @@ from bridge.model import (
     VmStatus,
 )
 
+KEEP = frozenset({"backups", "addresses"})  # what can stay when a machine goes
+
 # Called before each changing call; returns how many seconds the call may take at most, or raises LeaseLost.
 before_change: ContextVar[Callable[[], float] | None] = ContextVar("before_change", default=None)
 
@@ -98,6 +100,7 @@ class Driver:
     late_addresses: ClassVar[bool] = False  # true: the back end chooses the addresses
     chooses_ids: ClassVar[bool] = False  # true: the back end chooses a machine's id; until `identify` its uuid stands for it
     shows: ClassVar[frozenset[str]] = frozenset({"cpu", "mem", "uptime", "disk_rate", "adapter"})  # what the overview can say of a machine
+    fixed: ClassVar[frozenset[str]] = frozenset()  # words that come with the plan alone and cannot be ordered beside it
     own_backups: ClassVar[int] = 0  # the provider makes daily backups by itself, in a window of its own, and keeps this many
     snapshots_survive: ClassVar[bool] = False  # a restore or a reinstall leaves them alone
     chooses_passwords: ClassVar[bool] = False  # a new password is made by the provider (`new_password`), not by us
@@ -186,8 +189,21 @@ class Driver:
         """start, stop (asks the guest), reboot, hard_stop, or shut_off (asks, then forces); returns the task."""
         raise NotImplementedError
 
-    def destroy(self, ref: VmRef) -> str:
-        """Remove the proven machine with its disks; returns the task, empty when it is already gone."""
+    def destroy(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
+        """The next step of removing the proven machine with its disks: called again after each task, until empty. `keep`: words of
+        KEEP, where they would go with the machine."""
+        raise NotImplementedError
+
+    def sweep(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
+        """Remove what the machine, proven gone, has left and would go on costing; called again after each task, until empty."""
+        return ""
+
+    def isolates(self, package: Package) -> bool:
+        """Whether a suspension leaves the machine on and closes its network."""
+        return False
+
+    def isolate(self, ref: VmRef, closed: bool, before: Mapping[str, Any]) -> str:
+        """Close the machine's network, or open it as it was; `before` is the configuration as read before it was closed."""
         raise NotImplementedError
 
     # -- optional, by Capability ------------------------------------------------------------------
@@ -196,7 +212,8 @@ class Driver:
         raise NotImplementedError
 
     def snapshot(self, ref: VmRef, verb: str, name: str, description: str = "", memory: bool = False) -> str:
-        """take, rollback or delete; returns the task. A take or delete that is done already returns an empty one."""
+        """take, rollback or delete; returns the task. A repeat makes no second one and removes nothing else; its
+        task may be empty, or fail."""
         raise NotImplementedError
 
     def backups(self, ref: VmRef) -> list[Backup]:

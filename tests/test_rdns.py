@@ -6,6 +6,7 @@ import html
 import itertools
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from bridge.errors import BadRequest, NotOurs, Refused, Transient
 from bridge.model import Pointer, VmRef
 from bridge.store import archive
 from tests.configs import KEY
-from tests.hcloud.media import FloatingIp
+from tests.hcloud.network import Ip
 from tests.hcloud.project import Fault
 from tests.test_iso import FAULTS, FREEBSD, Site, alert, words
 
@@ -37,7 +38,13 @@ def save(site: Site, address: str = V4, name: str = NAME, **form: str) -> str:
 
 
 def records(site: Site) -> dict[str, str]:
-    return site.cloud.pointers.get(site.server(), {})
+    """As the provider has them, by address."""
+    own = [site.cloud.primary_ips[i] for i in site.cloud.servers[site.server()].addresses]
+    return {str(ip_address(a)): n for ip in own for a, n in ip.ptr.items()}
+
+
+def floating(number: int, ip: str, label: str, owner: int | None, ptr: dict[str, str] | None = None) -> Ip:
+    return Ip(number, f"f{number}", "ipv6" if ":" in ip else "ipv4", ip, owner, {"vmbridge": label}, ptr=ptr or {})
 
 
 def changes(site: Site) -> list[Any]:
@@ -66,12 +73,13 @@ def fields(page: str) -> dict[str, str]:
 
 # -- whose addresses ------------------------------------------------------------------------------
 def test_what_the_driver_reads(site: Site) -> None:
-    assert site.drivers["pve1"].pointers(refs(site)).records == (Pointer(V4, "static.1.2.0.192.clients.your-server.de"),)
-    site.cloud.pointers[site.server()] = {V4: NAME, "2001:db8:1::a": "a.example.com", "2001:db8:1::9": "b.example.com"}
+    assert site.drivers["pve1"].pointers(refs(site)).records == (Pointer(V4, "static.example"),)
+    first, second = (site.cloud.primary_ips[i] for i in site.cloud.servers[site.server()].addresses)
+    first.ptr, second.ptr = {V4: NAME}, {"2001:DB8:1:0::A": "a.example.com", "2001:db8:1::9": "b.example.com"}
     uuid = site.store.service(1).uuids[0]
-    site.cloud.floating_ips = {1: FloatingIp(1, "198.51.100.7", {"vmbridge": uuid}, site.server(), {"198.51.100.7": "f.example.com"}),
-                           2: FloatingIp(2, "2001:db8:f::/64", {"vmbridge": uuid}, None, {"2001:db8:f::1": "f6.example.com"}),
-                           3: FloatingIp(3, "198.51.100.9", {"vmbridge": "somebody"}, site.server())}
+    site.cloud.floating_ips = {1: floating(1, "198.51.100.7", uuid, site.server(), {"198.51.100.7": "f.example.com"}),
+                               2: floating(2, "2001:db8:f::/64", uuid, None, {"2001:db8:f::1": "f6.example.com"}),
+                               3: floating(3, "198.51.100.9", "somebody", site.server())}
     found = site.drivers["pve1"].pointers(refs(site))
     assert found.networks == ("2001:db8:1::/64", "2001:db8:f::/64") and found.takes == (60.0, 600.0)
     assert [(p.address, p.name) for p in found.records] == [
@@ -80,9 +88,9 @@ def test_what_the_driver_reads(site: Site) -> None:
 
 
 def test_a_server_without_ipv6_or_without_ipv4(site: Site) -> None:
-    shown = site.cloud.shown_net
+    shown = site.cloud._public_net
     for gone, address, there in (("ipv6", V4, True), ("ipv6", V6, False), ("ipv4", V6, True), ("ipv4", V4, False)):
-        site.cloud.shown_net = lambda server, gone=gone: {**shown(server), gone: None}  # type: ignore[method-assign]
+        site.cloud._public_net = lambda server, gone=gone: {**shown(server), gone: None}  # type: ignore[method-assign]
         if there:
             site.drivers["pve1"].set_pointer(refs(site), address, f"{gone}.example.com")
         else:
@@ -94,7 +102,7 @@ def test_a_server_without_ipv6_or_without_ipv4(site: Site) -> None:
 
 @pytest.mark.parametrize("address", ["192.0.2.2", "2001:db8:2::1", "127.0.0.1", "::ffff:192.0.2.1", "203.0.113.9", "2001:db8:1:1::1", "198.51.100.9"])
 def test_an_address_of_somebody_else(site: Site, address: str) -> None:
-    site.cloud.floating_ips = {3: FloatingIp(3, "198.51.100.9", {"vmbridge": "somebody"}, site.server())}
+    site.cloud.floating_ips = {3: floating(3, "198.51.100.9", "somebody", site.server())}
     for form in ({}, {"remove": "1"}):
         assert save(site, address, **form) == f"{dns.address_of(address)} is not an address of your server."
     assert changes(site) == [] and wishes(site) == {}
@@ -179,15 +187,15 @@ def test_add_change_and_remove(site: Site) -> None:
     assert records(site) == {V6: "changed.example.com"}
     assert changes(site)[-3:] == [{"ip": V6, "dns_ptr": "changed.example.com"}, {"ip": "2001:db8:1::3", "dns_ptr": None}, {"ip": V4, "dns_ptr": None}]
     raw = site.shim.send("GET", "/v1/services/1042/pages/rdns?client=7").json["html"]
-    assert fields(raw) == {V4: "static.1.2.0.192.clients.your-server.de", V6: "changed.example.com"}
+    assert fields(raw) == {V4: "static.example", V6: "changed.example.com"}
     before = len(changes(site))
     assert save(site, "2001:db8:1::3", remove="1") == "" and len(changes(site)) == before  # gone already
     assert site.store.operations_of(1, 5)[0].kind == "create" and wishes(site) == {}
 
 
 def test_a_floating_address(site: Site) -> None:
-    site.cloud.floating_ips = {5: FloatingIp(5, "2001:db8:f::/64", {"vmbridge": site.store.service(1).uuids[0]}, site.server())}
-    assert save(site, "2001:db8:f::1") == "" and site.cloud.floating_ips[5].pointers == {"2001:db8:f::1": NAME}
+    site.cloud.floating_ips = {5: floating(5, "2001:db8:f::/64", site.store.service(1).uuids[0], site.server())}
+    assert save(site, "2001:db8:f::1") == "" and list(site.cloud.floating_ips[5].ptr.values()) == [NAME]
     assert ("POST", "/floating_ips/5/actions/change_dns_ptr") in site.cloud.mutations() and "2001:db8:f::/64" in site.see("rdns")
 
 

@@ -8,7 +8,7 @@ from bridge import orders
 from bridge.errors import Refused, Unknown, UpstreamError
 from bridge.model import Placement
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
-from bridge.recipes.machine import LOST_REPLY, answering, configure, look, order, ref, running, start, take_vm_id
+from bridge.recipes.machine import LOST_REPLY, answering, configure, look, order, ref, running, start, take_vm_id, tell_addresses
 
 
 def place(job: Job) -> Outcome:
@@ -125,11 +125,10 @@ def learn_addresses(job: Job) -> Outcome:
     """What DHCP or the provider gave goes back to WHMCS later, since it was not known when the order was accepted."""
     if any(n.role == "main" for n in orders.networks_of(job.service.id, job.store, job.config)):
         return Done()
-    found = job.driver.addresses(ref(job))
+    found = [*job.driver.addresses(ref(job)), *job.service.build.get("floating", ())]
     if found:
-        job.save_build(addresses=list(found))
-        job.store.emit("addresses", job.service.whmcs, job.service.id, f"addresses:{job.service.id}:{','.join(found)}",
-                       service_id=job.service.service_id, addresses=list(found))
+        job.save_build(addresses=found)
+        tell_addresses(job)
     return Done(", ".join(found))
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from bridge.clock import Clock
 from bridge.errors import Capacity, NotFound, NotOurs, Permanent, Refused, VmbridgeError
 from bridge.model import (
+    LIMITS,
     Backup,
     Capability,
     Converged,
@@ -34,7 +35,7 @@ from bridge.model import (
     VmStatus,
 )
 from drivers.base import Driver
-from drivers.hetzner import convert, doctor, goal, images, media, pointers, schema
+from drivers.hetzner import addresses, convert, doctor, goal, images, isolation, media, pointers, schema
 from drivers.hetzner.api import PER_PAGE, Api
 from drivers.hetzner.convert import LABEL
 from drivers.hetzner.errors import from_text
@@ -55,6 +56,7 @@ class Hetzner(Driver):
     plan_schema: ClassVar[Any] = schema.Plan
     late_addresses = True
     chooses_ids = True
+    fixed: ClassVar[frozenset[str]] = frozenset({"cores", "ram_gib", "disk_gib", "rate_mbit", "additional_disk_gib", *LIMITS})
     own_backups = doctor.SLOTS
     snapshots_survive = True
     chooses_passwords = True
@@ -85,22 +87,21 @@ class Hetzner(Driver):
         if not_sold := convert.not_sold(package):
             raise Permanent("The plan sells what this provider does not have.", code="plan_impossible", detail=", ".join(not_sold))
         kind, location = package.options["server_type"], package.location or package.options["location"]
-        found = self.api.get("/server_types", name=kind)["server_types"]
-        if not found:
-            raise Permanent("The plan names a type that the provider does not have.", code="plan_impossible", detail=f"server type {kind!r}")
-        place = next((p for p in found[0]["locations"] if p["name"] == location), None)
+        found = self._kind(kind)
+        place = next((p for p in found["locations"] if p["name"] == location), None)
         if place is None:
             raise Permanent("The plan names a location where its type is not sold.", code="plan_impossible", detail=f"{kind} in {location}")
         if not place["available"]:
             raise Capacity(detail=f"{kind} is sold out in {location}")
-        image = images.system(self.api, package.template, package.options["images"], found[0]["architecture"])
+        image = images.system(self.api, package.template, package.options["images"], found["architecture"])
         return Placement(location, image["name"] or str(image["id"]), kind)
 
     def create(self, order: Order, placement: Placement) -> str:
+        options, more = order.package.options, self._surroundings(order)
         try:
             made = self.api.post(
                 "/servers", name=convert.name(order), server_type=placement.storage, image=placement.source, location=placement.node,
-                labels={LABEL: order.uuid}, user_data=convert.user_data(order), start_after_create=False,
+                labels={**options["labels"], LABEL: order.uuid}, user_data=convert.user_data(order), start_after_create=False, **more,
             )
         except Refused as e:
             ours = self.find_create(order, placement, 0.0) if e.code == "name_taken" else ""
@@ -110,12 +111,37 @@ class Hetzner(Driver):
         actions = [made["action"], *made.get("next_actions", ())]
         return _task(made["server"]["id"], actions)
 
+    def _surroundings(self, order: Order) -> dict[str, Any]:
+        """What the plan puts the server into, and addresses that an earlier server of the service left for it."""
+        options = order.package.options
+        more: dict[str, Any] = {}
+        if options["networks"]:
+            more["networks"] = [self._id("/networks", n) for n in options["networks"]]
+        if options["firewalls"]:
+            more["firewalls"] = [{"firewall": self._id("/firewalls", n)} for n in options["firewalls"]]
+        if options["placement_group"]:
+            more["placement_group"] = self._id("/placement_groups", options["placement_group"])
+        if len(order.uuids) > 1:
+            mine = {ip["type"]: ip["id"] for ip in addresses.primary(self.api, order.uuids) if not ip["assignee_id"]}
+            if mine:
+                more["public_net"] = {"enable_ipv4": True, "enable_ipv6": True, **mine}
+        return more
+
+    def _id(self, path: str, name: str) -> int:
+        found = self.api.get(path, name=name)[path.strip("/")]
+        if not found:
+            kind = path.strip("/").rstrip("s").replace("_", " ")
+            raise Permanent(f"The plan names a {kind} that the project does not have.", code="plan_impossible", detail=f"{kind} {name!r}")
+        return int(found[0]["id"])
+
     def find_create(self, order: Order, placement: Placement, since: float) -> str:
         found = self._labelled((order.uuid,))
         return _task(found["id"], self._running(found["id"])) if found else ""
 
     def identify(self, order: Order, ref: VmRef) -> Vm:
-        """The label came with the create: nothing is written."""
+        """The label came with the create; only addresses that were kept for this server go with it again."""
+        if len(order.uuids) > 1:
+            addresses.take_back(self.api, order.uuids)
         return convert.vm(self._server(ref))
 
     # -- life -------------------------------------------------------------------------------------
@@ -124,16 +150,41 @@ class Hetzner(Driver):
         return convert.vm(found) if found else None
 
     def converge(self, order: Order, ref: VmRef, allocate: bool = False) -> Converged:
-        seen = self.read(ref)
-        differs = [d for d in self.compare(order, seen.config, False) if not d.same]
-        refused = tuple(f"{d.word}: {d.refused}" for d in differs if d.refused)
-        if any(d.word == "backups" and not d.refused for d in differs):
-            verb = "enable_backup" if order.package.backups else "disable_backup"
-            return Converged(self._action(int(ref.vm_id), verb), ("backups",), refused, more=True)
-        return Converged(refused=refused, seen=seen)
+        """One change at a time, each with an action to wait for."""
+        server = self._server(ref)
+        floating, sid = addresses.floating(self.api, ref.uuids), int(server["id"])
+        differs = {d.word: d for d in self.compare(order, goal.seen(server), server["status"] != "off") if not d.same}
+        refused = tuple(f"{d.word}: {d.refused}" for d in differs.values() if d.refused)
+        if change := addresses.next_change(self.api, order, sid, floating):
+            return Converged(_task(sid, change[0]), (change[1],), refused, more=True)
+        if order.autostart and (missing := self._firewalls_missing(order, server)):
+            return Converged(_task(sid, missing), ("firewalls",), refused, more=True)
+        if "backups" in differs and not differs["backups"].refused:
+            return Converged(self._action(sid, "enable_backup"), ("backups",), refused, more=True)
+        seen = Seen(goal.seen(server), node=server["location"]["name"], floating=tuple(addresses.shown(floating)))
+        if "server_type" not in differs or refused:
+            return Converged(refused=refused, seen=seen)
+        grows = goal.retyping(order, server, self._kind(order.package.options["server_type"]))
+        if server["status"] != "off":
+            return Converged(refused=refused, offline="server_type: the server has to be off for it", seen=seen)
+        changed = ("server_type", "disk_gib") if grows else ("server_type",)
+        task = self._action(sid, "change_type", server_type=order.package.options["server_type"], upgrade_disk=grows)
+        return Converged(task, changed, more=True, starts=True)
+
+    def _firewalls_missing(self, order: Order, server: Mapping[str, Any]) -> list[dict[str, Any]]:
+        now = isolation.applied(server)
+        wanted = [isolation.named(self.api, n) for n in order.package.options["firewalls"]]
+        return [a for i in wanted if i not in now for a in isolation.apply(self.api, i, server)]
+
+    def _kind(self, name: str) -> dict[str, Any]:
+        found = self.api.get("/server_types", name=name)["server_types"]
+        if not found:
+            raise Permanent("The plan names a type that the provider does not have.", code="plan_impossible", detail=f"server type {name!r}")
+        kind: dict[str, Any] = found[0]
+        return kind
 
     def compare(self, order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
-        return goal.compare(order, config)
+        return goal.compare(order, config, running)
 
     def new_password(self, ref: VmRef) -> tuple[str, str]:
         found = self._server(ref)
@@ -170,14 +221,42 @@ class Hetzner(Driver):
         since = self.clock.now() - datetime.fromisoformat(asked[0]["started"]).timestamp()
         return "poweroff" if since > SHUTDOWN_SECONDS else ""
 
-    def destroy(self, ref: VmRef) -> str:
+    def destroy(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
+        """Floating IPs first, which a deleted server would leave behind unassigned; the newest backup becomes a snapshot where backups
+        are to stay, since all of them go with their server."""
         found = self._found(ref)
         if found is None:
             return ""
+        sid = int(found["id"])
+        if "addresses" in keep:
+            addresses.keep(self.api, found, ref.uuids[0])
+        elif waiting := [a for ip in addresses.floating(self.api, ref.uuids) for a in addresses.remove(self.api, ip)]:
+            return _task(sid, waiting)
+        if "backups" in keep:
+            images.keep_newest(self.api, str(sid), ref.uuids[0])
+        if found["protection"]["delete"]:
+            return self._action(sid, "change_protection", delete=False, rebuild=False)
         try:
-            return _task(found["id"], [self.api.delete(f"/servers/{found['id']}")["action"]])
+            return _task(sid, [self.api.delete(f"/servers/{sid}")["action"]])
         except NotFound:
             return ""
+
+    def sweep(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
+        waiting: list[dict[str, Any]] = []
+        if "addresses" not in keep:
+            waiting = [a for ip in addresses.floating(self.api, ref.uuids) for a in addresses.remove(self.api, ip)]
+            addresses.drop(self.api, ref.uuids)
+        for image in images.listed(self.api, ref.uuids):
+            images.remove(self.api, image)
+        return _task(0, waiting) if waiting else ""
+
+    def isolates(self, package: Package) -> bool:
+        return bool(package.options["suspend"] == "firewall")
+
+    def isolate(self, ref: VmRef, closed: bool, before: Mapping[str, Any]) -> str:
+        server = self._server(ref)
+        actions = isolation.close(self.api, server) if closed else isolation.open_again(self.api, server, before.get("firewalls", ()))
+        return _task(server["id"], actions) if actions else ""
 
     # -- optional, by Capability ------------------------------------------------------------------
     def snapshots(self, ref: VmRef) -> list[Snapshot]:
@@ -273,12 +352,14 @@ class Hetzner(Driver):
 
     # -- reading ----------------------------------------------------------------------------------
     def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]:
-        wanted = {t: [a for a in t.partition(":")[2].split(",") if a] for t in tasks}
+        tasks = list(tasks)
+        wanted = {t: [a for a in t.partition(":")[2].split(",") if a] for t in tasks if ":" in t}
         ids = sorted({a for actions in wanted.values() for a in actions})
         known: dict[str, dict[str, Any]] = {}
         for i in range(0, len(ids), ASK):
             known |= {str(a["id"]): a for a in self.api.get("/actions", id=ids[i:i + ASK])["actions"]}
-        return {t: _result([known.get(a) for a in actions]) for t, actions in wanted.items()}
+        found = {t: _result([known.get(a) for a in actions]) for t, actions in wanted.items()}
+        return found | {t: TaskResult("unknown", f"not a task: {t[:80]}") for t in tasks if t not in found}
 
     def task_error(self, text: str) -> VmbridgeError:
         return from_text(text)
@@ -291,7 +372,7 @@ class Hetzner(Driver):
 
     def read(self, ref: VmRef) -> Seen:
         server = self._server(ref)
-        return Seen(goal.seen(server), node=server["location"]["name"])
+        return Seen(goal.seen(server), node=server["location"]["name"], floating=tuple(addresses.shown(addresses.floating(self.api, ref.uuids))))
 
     def inspect(self, vm_id: str, node: str = "") -> Machine:
         server = self.api.get(f"/servers/{int(vm_id)}")["server"]

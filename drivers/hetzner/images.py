@@ -87,6 +87,14 @@ def remove_failed(api: Api, server: str, operation: str) -> None:
             remove(api, image)
 
 
+def keep_newest(api: Api, server: str, uuid: str) -> None:
+    """All backups go with their server: the newest stays as a snapshot, which costs by its size until staff removes it."""
+    found = [i for i in api.pages("/images", "images", type="backup", bound_to=server) if i["status"] == "available"]
+    if found:
+        newest = max(found, key=lambda i: (made_at(i), i["id"]))
+        api.put(f"/images/{newest['id']}", type="snapshot", labels={LABEL: uuid, KEPT: "yes"}, description=f"kept backup of server {server}")
+
+
 def system(api: Api, template: str, images: Mapping[str, str], architecture: str) -> dict[str, Any]:
     """The image that a template stands for: the plan's own choice by id, else the provider's by name. Raises Permanent."""
     wanted = images.get(template, template)

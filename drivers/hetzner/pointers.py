@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from bridge.errors import Refused
 from bridge.model import Pointer, Pointers, VmRef
-from drivers.hetzner import convert
+from drivers.hetzner.addresses import floating
 from drivers.hetzner.api import Api
 
 TAKES = (60.0, 600.0)  # seconds until others see a change
@@ -55,12 +55,8 @@ def own(api: Api, ref: VmRef, server: Mapping[str, Any]) -> list[Own]:
     if net["ipv6"]:
         found.append(_own(path, net["ipv6"]["ip"], net["ipv6"]["dns_ptr"] or []))
     if net["floating_ips"] or ref.build.get("floating"):
-        found += [_own(f"/floating_ips/{f['id']}", f["ip"], f["dns_ptr"] or []) for f in floating(api, ref)]
+        found += [_own(f"/floating_ips/{f['id']}", f["ip"], f["dns_ptr"] or []) for f in floating(api, ref.uuids)]
     return found
-
-
-def floating(api: Api, ref: VmRef) -> Iterator[dict[str, Any]]:
-    return api.pages("/floating_ips", "floating_ips", label_selector=f"{convert.LABEL} in ({','.join(ref.uuids)})")
 
 
 def text(address: str) -> str:

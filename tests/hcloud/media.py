@@ -1,16 +1,16 @@
-"""ISOs, reverse records and floating addresses of a simulated project, as strict as the official description."""
+"""ISOs and reverse records of a simulated project, as strict as the official description."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from tests.hcloud.failures import Failure
 
 if TYPE_CHECKING:
+    from tests.hcloud.network import Ip
     from tests.hcloud.project import Action, Server
 
 LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -20,7 +20,6 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/servers/{id}/actions/attach_iso"): {"!iso": str},
     ("POST", "/servers/{id}/actions/detach_iso"): {},
     ("POST", "/servers/{id}/actions/change_dns_ptr"): {"!ip": str, "!dns_ptr": NULLABLE},
-    ("GET", "/floating_ips"): {"page": str, "per_page": str, "label_selector": str},
     ("POST", "/floating_ips/{id}/actions/change_dns_ptr"): {"!ip": str, "!dns_ptr": NULLABLE},
 }
 NAMES = (  # (name, description, architecture)
@@ -35,19 +34,12 @@ NAMES = (  # (name, description, architecture)
 )
 
 
-@dataclass
-class FloatingIp:
-    id: int
-    ip: str
-    labels: dict[str, str]
-    server: int | None = None
-    pointers: dict[str, str] = field(default_factory=dict)
-
-
 class Media:
     """A part of Project."""
 
     servers: dict[int, Server]
+    primary_ips: dict[int, Ip]
+    durations: dict[str, float]
     _page: Callable[..., dict[str, Any]]
     act: Callable[..., Action]
     told: Callable[[Action], dict[str, Any]]
@@ -57,9 +49,8 @@ class Media:
         self.isos: list[dict[str, Any]] = [{"id": 7000 + n, "name": name, "description": text, "type": "public", "architecture": arch, "deprecation": None}
                                            for n, (name, text, arch) in enumerate(NAMES)]
         self.isos.append({"id": 7999, "name": None, "description": "somebody's own", "type": "private", "architecture": None, "deprecation": None})
+        self.durations = {"attach_iso": 1.0, "detach_iso": 1.0, "change_dns_ptr": 1.0, **self.durations}
         self.mounted: dict[int, int] = {}  # server -> ISO
-        self.pointers: dict[int, dict[str, str]] = {}  # server -> address -> name
-        self.floating_ips: dict[int, FloatingIp] = {}
         self.refuses_names: str = ""  # a pattern of names that the provider does not take
 
     # -- ISO --------------------------------------------------------------------------------------
@@ -88,62 +79,32 @@ class Media:
     # -- reverse records --------------------------------------------------------------------------
     def _post_servers_one_actions_change_dns_ptr(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
         self._free(server)
-        self._point(values, [self.ipv4(server), self.ipv6(server)], self.pointers.setdefault(server.id, {}))
+        self._point(values, [self.primary_ips[i] for i in server.addresses])
         return {"action": self.told(self.act("change_dns_ptr", server, ""))}
 
-    def _post_floating_ips_one_actions_change_dns_ptr(self, values: dict[str, Any], found: FloatingIp) -> dict[str, Any]:
-        self._point(values, [found.ip], found.pointers)
-        server = self.servers.get(found.server or 0) or next(iter(self.servers.values()))
-        return {"action": self.told(self.act("change_dns_ptr", server, ""))}
+    def _post_floating_ips_one_actions_change_dns_ptr(self, values: dict[str, Any], ip: Ip) -> dict[str, Any]:
+        self._point(values, [ip])
+        return {"action": self.told(self.act("change_dns_ptr", self.servers.get(ip.owner or 0) or next(iter(self.servers.values())), ""))}
 
-    def _point(self, values: dict[str, Any], own: list[str], records: dict[str, str]) -> None:
+    def _point(self, values: dict[str, Any], own: list[Ip]) -> None:
+        """Addresses come back in a form of the provider's own."""
         try:
             address = ip_address(values["ip"])
         except ValueError:
             raise Failure("invalid_input", "invalid input in field 'ip'") from None
-        if not any(address in ip_network(o) for o in own):
+        place = next((o for o in own if address in ip_network(o.ip)), None)
+        if place is None:
             raise Failure("not_found", "ip not found")
         name = values["dns_ptr"]
         full = name is None or (len(name) <= 253 and re.fullmatch(rf"({LABEL}\.)+(?=[A-Za-z]){LABEL}", name))
         if not full or (name and self.refuses_names and re.search(self.refuses_names, name)):
             raise Failure("invalid_input", "invalid input in field 'dns_ptr'")
+        key = str(address) if address.version == 4 else address.exploded.upper()
         if name is None:
-            records.pop(str(address), None)
+            place.ptr.pop(key, None)
         else:
-            records[str(address)] = name
-
-    def _get_floating_ips(self, values: dict[str, Any], _: None) -> dict[str, Any]:
-        rows = list(self.floating_ips.values())
-        if "label_selector" in values:
-            match = re.fullmatch(r"([\w-]+) in \(([\w,-]+)\)", values["label_selector"])
-            if not match:
-                raise Failure("invalid_input", "invalid input in field 'label_selector'")
-            rows = [f for f in rows if f.labels.get(match.group(1)) in match.group(2).split(",")]
-        return self._page("floating_ips", rows, values, lambda f: {
-            "id": f.id, "ip": f.ip, "type": "ipv6" if ":" in f.ip else "ipv4", "server": f.server, "labels": f.labels, "blocked": False,
-            "dns_ptr": [{"ip": awkward(a), "dns_ptr": n} for a, n in f.pointers.items()]})
+            place.ptr[key] = name
 
     # -- what a server shows ----------------------------------------------------------------------
-    def ipv4(self, server: Server) -> str:
-        return f"192.0.2.{server.number}"
-
-    def ipv6(self, server: Server) -> str:
-        return f"2001:db8:{server.number:x}::/64"
-
-    def default_name(self, server: Server) -> str:
-        return f"static.{'.'.join(reversed(self.ipv4(server).split('.')))}.clients.your-server.de"
-
-    def shown_net(self, server: Server) -> dict[str, Any]:
-        records, v4 = self.pointers.get(server.id, {}), self.ipv4(server)
-        return {"ipv4": {"id": 1, "ip": v4, "blocked": False, "dns_ptr": records.get(v4, self.default_name(server))},
-                "ipv6": {"id": 2, "ip": self.ipv6(server), "blocked": False,
-                         "dns_ptr": [{"ip": awkward(a), "dns_ptr": n} for a, n in records.items() if ":" in a] or None},
-                "floating_ips": [f.id for f in self.floating_ips.values() if f.server == server.id]}
-
     def shown_iso(self, server: Server) -> dict[str, Any] | None:
         return next((i for i in self.isos if i["id"] == self.mounted.get(server.id)), None)
-
-
-def awkward(address: str) -> str:
-    """The same address in a form of the provider's own."""
-    return ip_address(address).exploded.upper() if ":" in address else address
