@@ -389,6 +389,31 @@ class ConsoleTicket:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """A kind of machine that a provider sells in one place. `retired`: the day after which it does not, empty while it does;
+    the price is net, for a month, as the provider writes it; traffic in bytes a month."""
+
+    name: str
+    location: str
+    cores: float
+    ram_gib: float
+    disk_gib: int
+    available: bool
+    retired: str
+    price: str
+    traffic: int
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What a provider sells and for how much; `extras` are (what, net price a month)."""
+
+    currency: str
+    offers: tuple[Offer, ...]
+    extras: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Finding:
     """One line of the doctor: `level` ok, warning or fault; `fix` is the exact remedy."""
 

@@ -20,6 +20,7 @@ from bridge.model import (
     Kept,
     Leftover,
     Machine,
+    Offers,
     Order,
     Package,
     Placement,
@@ -32,7 +33,7 @@ from bridge.model import (
     VmStatus,
 )
 from drivers.base import Driver
-from drivers.hetzner import addresses, convert, doctor, goal, images, isolation, schema
+from drivers.hetzner import addresses, convert, doctor, goal, images, isolation, prices, schema
 from drivers.hetzner.api import PER_PAGE, Api
 from drivers.hetzner.convert import LABEL
 from drivers.hetzner.errors import from_text
@@ -357,6 +358,12 @@ class Hetzner(Driver):
 
     def leftovers(self, vm_ids: Collection[str], listing: str = "") -> list[Leftover]:
         return []
+
+    def offers(self) -> Offers | None:
+        return prices.offers(self.api)
+
+    def kinds(self, package: Package) -> tuple[str, str]:
+        return package.options["server_type"], package.location or package.options["location"]
 
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
         return doctor.check(self.server, self.api, plans)
