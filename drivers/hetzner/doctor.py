@@ -48,7 +48,8 @@ def _plan(name: str, package: Package, types: Mapping[str, Mapping[str, Any]], a
     cores, ram, disk = int(kind["cores"]), int(float(kind["memory"]) * 1024), int(kind["disk"])
     if (package.cores, package.ram_mib) != (cores, ram) or package.disk_gib > disk:
         sold = f"{package.cores} cores, {package.ram_mib} MiB, {package.disk_gib} GiB"
-        found.append(Finding("fault", subject, f"sells {sold}, but {wanted} has {cores}, {ram}, {disk}", f"cores = {cores}, ram_mib = {ram}, disk_gib = {disk} at most"))
+        found.append(Finding("fault", subject, f"sells {sold}, but {wanted} has {cores}, {ram}, {disk}",
+                             f"cores = {cores}, ram_mib = {ram}, disk_gib = {disk} at most"))
     for template in package.templates or (package.template,):
         try:
             images.system(api, template, package.options["images"], str(kind["architecture"]))
