@@ -215,7 +215,8 @@ class Machine:
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that outlived its machine. `kind`: disk, backup or firewall; `name` is the back end's own; `listing` is where
+    """Something that outlived its machine. `kind`: disk, backup, firewall, snapshot or floating (an
+    address); `name` is the back end's own; `listing` is where
     it was found; size in bytes; `made_at` is 0 when the back end does not tell."""
 
     kind: str

@@ -33,7 +33,7 @@ from bridge.model import (
     VmStatus,
 )
 from drivers.base import Driver
-from drivers.hetzner import addresses, convert, doctor, goal, images, isolation, prices, schema
+from drivers.hetzner import addresses, convert, doctor, goal, images, isolation, leftovers, prices, schema
 from drivers.hetzner.api import PER_PAGE, Api
 from drivers.hetzner.convert import LABEL
 from drivers.hetzner.errors import from_text
@@ -354,10 +354,16 @@ class Hetzner(Driver):
         return Machine(vm_id, server["location"]["name"], server["labels"].get(LABEL, ""), server["name"], "", convert.addresses(server))
 
     def listings(self) -> list[str]:
-        return []
+        return list(leftovers.LISTINGS)
 
     def leftovers(self, vm_ids: Collection[str], listing: str = "") -> list[Leftover]:
-        return []
+        return leftovers.listed(self.api, vm_ids, listing) if listing else []
+
+    def remove_leftover(self, ref: VmRef, leftover: Leftover) -> str:
+        if self._found(ref) is not None:
+            raise NotOurs(detail=f"server {ref.vm_id} is there")
+        waiting = leftovers.remove(self.api, leftover, ref.uuids)
+        return _task(0, waiting) if waiting else ""
 
     def offers(self) -> Offers | None:
         return prices.offers(self.api)
