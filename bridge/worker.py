@@ -10,7 +10,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 import hooks
-from bridge import customer, dns, findings, recipes, status
+from bridge import customer, dns, findings, recipes, servers, status
 from bridge.context import Context
 from bridge.model import Capability
 from bridge.operations import STUCK_AFTER, Engine, notify_staff
@@ -86,6 +86,11 @@ def pointers(context: Context, server: str) -> None:
         dns.write_due(server, context.drivers[server], context.store)
 
 
+def read_offers(context: Context, server: str) -> None:
+    """Looked at each minute, read each hour."""
+    servers.read_offers(server, context.drivers[server], context.store)
+
+
 def run(context: Context, stop: threading.Event, border: Callable[[str], None] | None = None) -> None:
     """Work until `stop`; running steps are finished first."""
     engine = Engine(context.store, context.config, context.clock, context.drivers, recipes.steps, border)
@@ -100,6 +105,7 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
         jobs.add_job(mirror, "interval", args=[context, name], minutes=1, jitter=10, id=f"mirror-{name}", **options)
         if Capability.RDNS in context.drivers[name].capabilities:
             jobs.add_job(pointers, "interval", args=[context, name], seconds=5, id=f"pointers-{name}", **options)
+        jobs.add_job(read_offers, "interval", args=[context, name], minutes=1, jitter=10, id=f"offers-{name}", **options)
         jobs.add_job(sweep_state, "interval", args=[context, name], minutes=1, jitter=10, id=f"state-{name}", **options)
         jobs.add_job(sweep_contents, "interval", args=[context, name], minutes=1, jitter=10, id=f"contents-{name}", **options)
     jobs.start()
