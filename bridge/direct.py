@@ -14,7 +14,7 @@ from bridge.clock import Clock
 from bridge.errors import NotOurs, Transient, Unreachable, UpstreamError
 from bridge.model import Sentence
 from bridge.store import Store
-from drivers.base import time_left
+from drivers.base import within
 
 log = structlog.get_logger()
 SECONDS = 10.0
@@ -53,12 +53,10 @@ class Reads:
             if self._at[place] >= PER_NODE or self._at.total() >= PER_PROCESS:
                 raise Transient(CROWDED, code="too_many_reads")
             self._at[place] += 1
-        end = self._clock.monotonic() + SECONDS
-        token = time_left.set(lambda: end - self._clock.monotonic())
         try:
-            yield
+            with within(SECONDS, self._clock):
+                yield
         finally:
-            time_left.reset(token)
             with self._lock:
                 self._at[place] -= 1
 
