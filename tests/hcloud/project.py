@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bridge.clock import Clock
+from tests.hcloud import traffic
 
 TOKEN = "hcloud-sim-token"
 CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter: type}; "!" before a name: required
@@ -67,6 +68,8 @@ class Server:
     number: int = 0
     ingoing: int | None = None  # bytes of this month
     outgoing: int | None = None
+    rates: tuple[int, int] = (20_000, 90_000)  # bytes a second in and out while it runs
+    told_at: float = 0.0
 
 
 @dataclass
@@ -253,6 +256,8 @@ class Project:
 
     def settle(self) -> None:
         """What has ended shows in the server."""
+        for server in self.servers.values():
+            traffic.grow(server, self.clock.now())
         for action in self.actions.values():
             server = self.servers.get(action.server)
             if action.then and server and self.clock.now() >= action.ends:
