@@ -115,31 +115,39 @@ def report(server: str, whmcs: str, store: Store, zone: str, service_id: int | N
 def _tenant(
     rows: list[Row], month: Month, now: float, last_read: float, pools: Mapping[int, tuple[int, int]], kept: Mapping[int, int]
 ) -> dict[str, Any]:
-    """All generations together; counts, sizes and freshness are the living one's."""
-    net_in = net_out = 0
-    snapshots = backups = 0.0
-    for r in rows:
-        net_in, net_out = net_in + (r["net_in"] or 0), net_out + (r["net_out"] or 0)
-        snapshots, backups = snapshots + (r["snapshot_byte_s"] or 0.0), backups + (r["backup_byte_s"] or 0.0)
-        if r["booked_at"] is not None:  # not booked yet
-            since = max(0.0, now - max(r["booked_at"], month.begin))
-            snapshots, backups = snapshots + r["snapshot_bytes"] * since, backups + r["backup_bytes"] * since
-            if r["booked_at"] >= month.begin:
-                net_in, net_out = net_in + r["grew_in"], net_out + r["grew_out"]
+    """All generations together; counts, sizes and freshness are the newest one's."""
     newest, length = rows[-1], (month.end - month.begin) * GB
-    alive = newest["desired"] != Desired.TERMINATED
+    net_in, net_out, snapshots, backups = _sums(rows, month, now)
     four, six, floating_four, floating_six = _addresses(newest, pools)
-    seen, read = (newest["counted_at"] or 0.0), (newest["seen_at"] or 0.0)
+    alive, metered = newest["desired"] != Desired.TERMINATED, newest["booked_at"] is not None
+    counted, read = newest["counted_at"] or 0.0, newest["seen_at"] or 0.0
+    disk = round(newest["disk_gib"] * GIB / MB) if alive else 0
     return {
         "floating_ipv4": floating_four, "floating_ipv6": floating_six, "ipv4": four, "ipv6": six,
         "snapshots": kept.get(newest["id"], 0) if alive else 0,
         "bandwidth_in": net_in / GB, "bandwidth_out": net_out / GB, "bandwidth_total": (net_in + net_out) / GB,
         "snapshot_gb": snapshots / length, "backup_gb": backups / length,
-        "disk_mb": round(newest["disk_gib"] * GIB / MB) if alive else 0, "disk_limit_mb": round(newest["disk_gib"] * GIB / MB) if alive else 0,
-        "bandwidth_mb": round((net_in + net_out) / MB), "bandwidth_limit_mb": 0,
-        "collected_at": int(seen if newest["booked_at"] is not None else newest["summed_at"] or 0),
-        "stale": seen < now - STALE_AFTER or read < last_read if newest["booked_at"] is not None else alive,
+        "disk_mb": disk, "disk_limit_mb": disk, "bandwidth_mb": round((net_in + net_out) / MB), "bandwidth_limit_mb": 0,
+        "collected_at": int(counted if metered else newest["summed_at"] or 0),
+        # one that is gone has its last numbers, and one that is not there yet has none
+        "stale": (counted < now - STALE_AFTER or read < last_read) if metered else alive,
     }
+
+
+def _sums(rows: Iterable[Row], month: Month, now: float) -> tuple[int, int, float, float]:
+    """Bytes in and out, byte-seconds of snapshots and backups: what is booked and what has grown since the mark."""
+    net_in = net_out = 0
+    snapshots = backups = 0.0
+    for r in rows:
+        net_in, net_out = net_in + (r["net_in"] or 0), net_out + (r["net_out"] or 0)
+        snapshots, backups = snapshots + (r["snapshot_byte_s"] or 0.0), backups + (r["backup_byte_s"] or 0.0)
+        if r["booked_at"] is None:
+            continue
+        since = max(0.0, now - max(r["booked_at"], month.begin))
+        snapshots, backups = snapshots + r["snapshot_bytes"] * since, backups + r["backup_bytes"] * since
+        if r["booked_at"] >= month.begin:  # else it belongs to the month before, whose booking is due
+            net_in, net_out = net_in + r["grew_in"], net_out + r["grew_out"]
+    return net_in, net_out, snapshots, backups
 
 
 def _addresses(row: Row, pools: Mapping[int, tuple[int, int]]) -> tuple[int, int, int, int]:

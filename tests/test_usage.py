@@ -245,6 +245,29 @@ def test_the_last_traffic_is_read_before_the_machine_goes_and_told_until_the_mon
     assert "1042" not in usage.report("pve1", "main", born.store, "UTC")["services"]
 
 
+def test_backups_that_a_plan_keeps_are_not_metered_after_the_end(tmp_path: Path) -> None:
+    plan = {**raw_config()["plans"]["kvm-s"], "keep_backups": True}
+    world = World(tmp_path, plans={"kvm-s": plan})
+    world.clock.time = moment("2027-03-10T12:00:00")
+    world.order("create")
+    world.run()
+    world.page("backups", "take")
+    world.run()
+    world.store.change("UPDATE backups SET size = ?", 10 * GB)
+    book(world)
+    usage.book_one(1, world.store, "UTC")
+    world.clock.time += 10 * HOUR
+    world.order("terminate")
+    world.run()
+    assert len(world.store.backups_of(1)) == 1
+    at_the_end = told(world)["backup_gb"]
+    assert at_the_end == pytest.approx(100 / (31 * 24), rel=0.01)
+    world.clock.time += 50 * HOUR
+    book(world)
+    assert told(world)["backup_gb"] == at_the_end and told(world)["stale"] is False
+    world.close()
+
+
 def test_a_terminate_does_not_wait_for_traffic_that_cannot_be_read(born: World, monkeypatch: pytest.MonkeyPatch) -> None:
     sample(born, 4 * GB)
 
@@ -306,6 +329,43 @@ def test_redeploy_keeps_the_old_machines_traffic_and_counts_the_new_ones(born: W
     vm_id = born.store.service(1).vm_id
     born.store.save_statuses("pve1", [VmStatus(vm_id, "running", "pve1", net_in=GB // 2, net_out=0, uptime=5)])
     assert vm_id != "20000" and told(born)["bandwidth_in"] == 1.5
+
+
+def test_killed_at_every_border_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    """A worker dies before each border of create, redeploy and terminate; the sum is the same."""
+
+    class Killed(BaseException):
+        pass
+
+    for n in range(1, 200):
+        world, seen = World(tmp_path / f"{n}"), [0]
+
+        def border(name: str, seen: list[int] = seen, n: int = n) -> None:
+            seen[0] += 1
+            if seen[0] == n:
+                raise Killed
+
+        world.border = border
+        for verb, sent in (("create", 4 * GB), ("redeploy", 2 * GB), ("terminate", 0)):
+            world.order(verb)
+            try:
+                world.run()
+            except Killed:
+                world.restart()
+                world.run()
+            assert world.store.operations_of(1)[0].state is State.DONE, (n, verb)
+            for vm in world.cluster.vms.values():
+                vm.rates = (0, 0)
+            world.clock.time += COUNT_HOLDS
+            if sent:
+                row = VmStatus(world.store.service(1).vm_id, "running", "pve1", net_in=sent, net_out=1, uptime=5000)
+                world.store.save_statuses("pve1", [row])
+        assert sum(i for i, _ in sums(world).values()) == 6 * GB and world.store.usage_mark(1) is None, n
+        reached = seen[0] >= n
+        world.close()
+        if not reached:
+            break
+    assert n > 25 and not reached
 
 
 # -- the answer ------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -89,11 +90,10 @@ def test_the_list_of_metrics_is_for_ever_and_asks_nobody(system: System) -> None
     assert sorted(found) == sorted(usage.METRICS) and all(of[0] for of in found.values())
 
 
-def test_the_class_is_not_loaded_where_whmcs_has_no_usage_billing(system: System) -> None:
-    text = (ROOT / "whmcs-shim/modules/servers/vmbridge/vmbridge.php").read_text()
-    [function] = re.findall(r"function vmbridge_MetricProvider.*?\n}", text, re.S)
-    assert text.count("MetricProvider.php") == 1 and "lib/MetricProvider.php" in function  # only when WHMCS asks for it
-    assert requests.get(system.page(1), timeout=10).ok
+def test_there_is_no_provider_where_whmcs_has_no_usage_billing() -> None:
+    code = "define('WHMCS', true); require $argv[1] . '/vmbridge.php'; var_export(vmbridge_MetricProvider([]));"
+    made = subprocess.run(["php", "-r", code, str(ROOT / "whmcs-shim/modules/servers/vmbridge")], capture_output=True, text=True)
+    assert (made.returncode, made.stdout, made.stderr) == (0, "NULL", "")
 
 
 def test_cron_collects_every_metric_of_every_service_in_one_call(system: System) -> None:
@@ -111,6 +111,19 @@ def test_cron_collects_every_metric_of_every_service_in_one_call(system: System)
     before = metrics(s, 1)["bandwidth_out"]["records"]
     s.post("/test/metrics", {})  # a repeat overwrites
     assert metrics(s, 1)["bandwidth_out"]["records"].keys() == before.keys()
+
+
+def test_the_worker_books_by_itself(system: System) -> None:
+    s = system
+    s.wait_for(lambda: watched(s, 1), 60)
+    store = Store(s.folder / "vmbridge.db", s.key, s.clock)
+    try:
+        found = store.find_service("main", 1)
+        assert found
+        store.change("UPDATE usage_marks SET booked_at = booked_at - 3700")
+        s.wait_for(lambda: sum(r["net_out"] for r in store.usage_sums(found.id)) > 10_000_000, 60, "the booking")
+    finally:
+        store.close()
 
 
 def test_one_service_is_refreshed_alone(system: System) -> None:
@@ -181,6 +194,18 @@ def test_a_bridge_that_misbehaves_changes_nothing_and_is_told(system: System, an
     assert after["services"]["1"] == before and SHIM_SECRET not in json.dumps(after["activity"])
     told = [line for line in after["activity"][logged:] if line.startswith("vmbridge: Usage of server pve1")]
     assert len(told) == 3
+
+
+def test_a_database_that_refuses_is_told(system: System) -> None:
+    s, host = system, system.folder / "host/host.json"
+    good, before = host.read_text(), s.state()["services"]
+    try:
+        host.write_text(json.dumps({**json.loads(good), "database_down": True}))
+        call(s, "UsageUpdate")
+    finally:
+        host.write_text(good)
+    assert s.state()["services"] == before
+    assert s.state()["activity"][-1] == "vmbridge: Usage of server pve1 could not be written: PDOException"
 
 
 def test_a_server_that_the_bridge_does_not_know(system: System) -> None:

@@ -66,6 +66,9 @@ namespace WHMCS\Database {
 
         public function transaction(\Closure $work)
         {
+            if (!empty(\host()['database_down'])) {
+                throw new \PDOException('Lock wait timeout exceeded');
+            }
             $this->pdo = new \PDO('sqlite::memory:');
             $this->pdo->exec('CREATE TABLE tblhosting (id INTEGER PRIMARY KEY, server INTEGER, diskusage INTEGER, disklimit INTEGER, bwusage INTEGER, bwlimit INTEGER, lastupdate TEXT)');
             $add = $this->pdo->prepare('INSERT INTO tblhosting VALUES (?, ?, ?, ?, ?, ?, ?)');

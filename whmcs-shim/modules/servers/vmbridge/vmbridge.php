@@ -17,7 +17,6 @@ require_once __DIR__ . '/lib/Records.php';
 require_once __DIR__ . '/lib/Module.php';
 require_once __DIR__ . '/lib/Usage.php';
 
-use WHMCS\Module\Server\Vmbridge\MetricProvider;
 use WHMCS\Module\Server\Vmbridge\Module;
 use WHMCS\Module\Server\Vmbridge\Usage;
 
@@ -111,11 +110,9 @@ function vmbridge_UsageUpdate(array $params)
     Usage::update($params);
 }
 
-/** WHMCS asks for it where it has usage billing; the class is of no use elsewhere. */
 function vmbridge_MetricProvider(array $params)
 {
-    require_once __DIR__ . '/lib/MetricProvider.php';
-    return new MetricProvider($params);
+    return Usage::provider($params);
 }
 
 function vmbridge_TestConnection(array $params)

@@ -15,6 +15,16 @@ class Usage
     const NUMBERS = ['floating_ipv4', 'floating_ipv6', 'ipv4', 'ipv6', 'snapshots', 'bandwidth_in', 'bandwidth_out', 'bandwidth_total', 'snapshot_gb',
         'backup_gb', 'disk_mb', 'disk_limit_mb', 'bandwidth_mb', 'bandwidth_limit_mb', 'collected_at'];
 
+    /** WHMCS's usage billing asks through it; null where WHMCS has none, since the class cannot be loaded there. */
+    public static function provider(array $params)
+    {
+        if (!interface_exists('WHMCS\\UsageBilling\\Contracts\\Metrics\\ProviderInterface')) {
+            return null;
+        }
+        require_once __DIR__ . '/MetricProvider.php';
+        return new MetricProvider($params);
+    }
+
     /**
      * Service id => what the bridge tells of it, and the month; with `$service` of that one. A failure is told to staff and is
      * no usage at all: WHMCS keeps what it has.
