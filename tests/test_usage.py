@@ -12,7 +12,7 @@ import pytest
 
 from bridge import services, status, usage, worker
 from bridge.app import create_app
-from bridge.errors import Unreachable
+from bridge.errors import NotFound, Unknown, Unreachable, Waiting
 from bridge.model import Backup, Snapshot, State, VmStatus
 from bridge.packages import of_plan
 from bridge.store.schema import FOURTH
@@ -268,11 +268,12 @@ def test_backups_that_a_plan_keeps_are_not_metered_after_the_end(tmp_path: Path)
     world.close()
 
 
-def test_a_terminate_does_not_wait_for_traffic_that_cannot_be_read(born: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [Unreachable(detail="no route"), Waiting(60.0), NotFound("It is not there.", code="vm_absent"), Unknown(), KeyError("x")])
+def test_a_terminate_does_not_wait_for_traffic_that_cannot_be_read(born: World, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     sample(born, 4 * GB)
 
     def broken(ref: Any) -> Any:
-        raise Unreachable(detail="no route")
+        raise error
 
     monkeypatch.setattr(born.drivers["pve1"], "traffic", broken)
     born.order("terminate")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from bridge import passwords, usage
-from bridge.errors import NeedsOperator, NotOurs, Permanent, UpstreamError
+from bridge.errors import NeedsOperator, NotOurs, Permanent, UpstreamError, VmbridgeError
 from bridge.model import Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.backups import remove_beyond
@@ -101,15 +101,17 @@ def last_traffic(job: Job) -> Outcome:
     """While it still runs: its counters end with it. What cannot be read is let go, nothing waits for it."""
     if not job.data["exists"] or job.data.get("sampled"):
         return Done()
-    note, zone = "", job.config.worker["usage_time_zone"]
+    note, found = "", None
     try:
         with within(SAMPLE_SECONDS, job.clock):
             found = job.driver.traffic(ref(job))
-        job.store.note_traffic(job.service.server, job.service.vm_id, *found)
-    except UpstreamError as e:
-        note = f"not read, the last known one counts: {e.sentence} {e.detail}".strip()
-    usage.book_one(job.service.id, job.store, zone)
-    job.save(sampled=True)
+    except (VmbridgeError, LookupError, TypeError, ValueError) as e:  # also an answer that is none
+        note = f"not read, the last known one counts: {getattr(e, 'sentence', type(e).__name__)} {getattr(e, 'detail', '')}".strip()
+    with job.store.write():
+        if found:
+            job.store.note_traffic(job.service.server, job.service.vm_id, *found)
+        usage.book_one(job.service.id, job.store, job.config.worker["usage_time_zone"])
+        job.save(sampled=True)
     return Done(note)
 
 
