@@ -248,6 +248,15 @@ class Backup:
     size: int
     mark: str = ""
     protected: bool = False
+    automatic: bool = False  # the back end knows of itself whose it is: also one that nobody ordered here
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Snapshots by their machine's uuid and backups by its id, of all machines."""
+
+    snapshots: dict[str, list[Snapshot]]
+    backups: dict[str, list[Backup]]
 
 
 @dataclass(frozen=True)
@@ -268,6 +277,7 @@ class Seen:
     config: dict[str, Any]
     pending: tuple[str, ...] = ()
     node: str = ""
+    floating: tuple[str, ...] = ()  # the provider's further addresses, which can move between machines
 
 
 @dataclass(frozen=True)
@@ -280,6 +290,7 @@ class Difference:
     same: bool
     restart: bool = False
     refused: str = ""
+    warning: str = ""  # what to know before it is ordered
 
 
 @dataclass(frozen=True)
@@ -293,6 +304,7 @@ class Order:
     mac: str
     package: Package
     networks: tuple[Network, ...]
+    uuids: tuple[str, ...] = ()  # all that the service's machines ever had, the newest first
     password: str = ""  # sha512-crypt hash
     password_plain: str = ""  # only for guests that cannot take a hash
     set_password: bool = False
@@ -337,6 +349,8 @@ class Converged:
     refused: tuple[str, ...] = ()
     more: bool = False
     missing_disk: bool = False
+    starts: bool = False  # the task leaves the machine on, though it was off
+    offline: str = ""  # what differs still and can only be written while the machine is off
     seen: Seen | None = None
     memory: dict[str, Any] = field(default_factory=dict)  # what the caller keeps for the next call
 

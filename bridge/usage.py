@@ -163,4 +163,4 @@ def _addresses(row: Row, pools: Mapping[int, tuple[int, int]]) -> tuple[int, int
 
 def _without(given: Iterable[str], floating: Iterable[str]) -> Iterable[str]:
     nets = [ipaddress.ip_network(f, strict=False) for f in floating]
-    return (a for a in given if not any(ipaddress.ip_address(a) in n for n in nets))
+    return (a for a in given if not any(ipaddress.ip_interface(a).ip in n for n in nets))

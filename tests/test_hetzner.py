@@ -240,7 +240,7 @@ def test_the_doctor_names_each_fault_with_its_fix(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str, str]] = [
         ({"server_type": "cx99"}, "plan kvm-s server_type", "there is no type 'cx99'"), ({"location": "hel1"}, "plan kvm-s location", "not sold in hel1"),
         ({"cores": 4}, "plan kvm-s", "sells 4 cores"), ({"templates": ["plan9"]}, "plan kvm-s templates", "no image 'plan9'"),
-        ({"backups": 3}, "plan kvm-s", "backups"), ({}, "plan kvm-s", "cx23 in nbg1"),
+        ({"backups": 3}, "plan kvm-s backups", "keeps the newest 7"), ({"rate_mbit": 100}, "plan kvm-s", "rate_mbit"), ({}, "plan kvm-s", "cx23 in nbg1"),
     ]
     for plan, subject, text in cases:
         world = Cloud(tmp_path / str(plan), **plan)

@@ -139,9 +139,8 @@ def test_growth_of_a_missed_month_goes_where_its_interval_began_and_sizes_are_sp
 
 def test_sizes_count_from_the_booking_that_saw_them_until_the_one_that_does_not(born: World) -> None:
     at = born.clock.time
-    for name, size, foreign in (("a", 4 * GB, 0), ("b", 2 * GB, 0), ("staffs-own", 9 * GB, 1)):
-        born.store.mirror_snapshots(1, [Snapshot(n, at) for n in [r["name"] for r in born.store.snapshots_of(1, True)] + [name]])
-        born.store.change("UPDATE snapshots SET size = ?, foreign_one = ? WHERE name = ?", size, foreign, name)
+    born.store.mirror_snapshots(1, [Snapshot(n, at, size=size) for n, size in (("a", 4 * GB), ("b", 2 * GB), ("staffs-own", 9 * GB))])
+    born.store.change("UPDATE snapshots SET foreign_one = 0 WHERE name <> 'staffs-own'")
     assert told(born)["snapshots"] == 2 and told(born)["snapshot_gb"] == 0.0
     born.clock.time += HOUR
     book(born)
@@ -385,7 +384,7 @@ def test_one_answer_for_the_whole_server_with_zeros(born: World) -> None:
 
 
 def test_addresses_count_by_kind(born: World) -> None:
-    given = ["192.0.2.7", "2001:db8:7::1", "198.51.100.9", "2001:db8:9::1"]
+    given = ["192.0.2.7", "2001:db8:7::1", "198.51.100.9", "2001:db8:9::/64", "2001:db8:9::1"]
     born.store.update_service(1, build={**born.store.service(1).build, "addresses": given, "floating": ["198.51.100.9", "2001:db8:9::/64"]})
     found = told(born)
     assert (found["ipv4"], found["ipv6"], found["floating_ipv4"], found["floating_ipv6"]) == (2, 1, 1, 1)  # one of our pool, and the provider's

@@ -140,8 +140,31 @@ def test_a_terminate_goes_on_when_the_traffic_cannot_be_read(born: Cloud) -> Non
     assert "not read" in step["message"] + step["technical"]
 
 
-def test_floating_addresses_count_apart(born: Cloud) -> None:
-    build = born.store.service(1).build
-    born.store.update_service(1, build={**build, "addresses": [*build["addresses"], "192.0.2.99"], "floating": ["192.0.2.99", "2001:db8:9::/64"]})
-    found = told(born)
-    assert (found["ipv4"], found["ipv6"], found["floating_ipv4"], found["floating_ipv6"]) == (1, 1, 1, 1)
+def test_floating_addresses_count_apart(tmp_path: Path) -> None:
+    world = Cloud(tmp_path)
+    world.order("create", configoption9="2", configoption10="1")
+    world.run()
+    found = told(world)
+    assert (found["ipv4"], found["ipv6"], found["floating_ipv4"], found["floating_ipv6"]) == (1, 1, 2, 1)
+    world.order("change_package", configoption9="1")
+    world.run()
+    found = told(world)
+    assert (found["ipv4"], found["ipv6"], found["floating_ipv4"], found["floating_ipv6"]) == (1, 1, 1, 0)
+    world.order("terminate")
+    world.run()
+    assert not any(told(world)[k] for k in ("ipv4", "ipv6", "floating_ipv4", "floating_ipv6"))
+    world.close()
+
+
+def test_snapshots_and_backups_have_sizes(tmp_path: Path) -> None:
+    world = Cloud(tmp_path, snapshots=3, allow=["snapshots"])
+    world.order("create")
+    world.run()
+    world.page("snapshots", "take")
+    world.run()
+    [row] = world.store.snapshots_of(1)
+    assert row["size"] > 0 and told(world)["snapshots"] == 1
+    usage.book_one(1, world.store, "UTC")
+    world.clock.time += 100 * HOUR
+    assert told(world)["snapshot_gb"] * GB == pytest.approx(row["size"] * 100 / (31 * 24), rel=1e-3)
+    world.close()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge.errors import VmbridgeError
+from bridge.errors import Permanent, VmbridgeError
 from bridge.model import Finding, Package
-from drivers.hetzner import convert
+from drivers.hetzner import convert, images
 from drivers.hetzner.api import Api
+
+SLOTS = 7
 
 
 def check(server: str, api: Api, plans: Mapping[str, Package]) -> list[Finding]:
@@ -41,10 +43,14 @@ def _plan(name: str, package: Package, types: Mapping[str, Mapping[str, object]]
     if sold != real:
         found.append(Finding("fault", subject, f"sells {sold[0]} cores, {sold[1]} MiB, {sold[2]} GiB, but {wanted} has {real[0]}, {real[1]}, {real[2]}",
                              f"cores = {real[0]}, ram_mib = {real[1]}, disk_gib = {real[2]}"))
-    for image in package.templates or (package.template,):
-        if not api.get("/images", name=image, architecture=kind["architecture"], type="system")["images"]:
-            found.append(Finding("fault", f"{subject} templates", f"there is no image {image!r} for {kind['architecture']}",
-                                 "use names that the provider lists"))
+    for template in package.templates or (package.template,):
+        try:
+            images.system(api, template, package.options["images"], str(kind["architecture"]))
+        except Permanent as e:
+            found.append(Finding("fault", f"{subject} templates", f"there is no {e.detail}", "use names that the provider lists, or map them in `images`"))
+    if package.backups not in (0, SLOTS):
+        found.append(Finding("warning", f"{subject} backups", f"sells {package.backups} backups, but the provider keeps the newest {SLOTS}",
+                             f"backups = {SLOTS}"))
     if missing := convert.not_sold(package):
         found.append(Finding("fault", subject, f"sells what this provider does not have, or what is not built yet: {', '.join(missing)}",
                              "set them to 0"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import struct
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import requests
 from requests.adapters import BaseAdapter
 from urllib3.response import HTTPResponse
 
-from tests.hcloud.project import Lost, Project
+from tests.hcloud.failures import Lost
+from tests.hcloud.project import Project
 from tests.pve.http import HttpsServer
 
 
@@ -35,7 +37,7 @@ class ProjectAdapter(BaseAdapter):
         response = requests.Response()
         response.status_code, response.url, response.request = status, str(request.url), request
         response.raw = HTTPResponse(body=io.BytesIO(text), status=status, preload_content=False)
-        response.headers.update(headers)
+        response.headers.update({**headers, "Date": formatdate(self.project.clock.now(), usegmt=True)})
         return response
 
     def close(self) -> None:
