@@ -215,7 +215,8 @@ class Machine:
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that outlived its machine. `kind`: disk, backup or firewall; `name` is the back end's own; `listing` is where
+    """Something that outlived its machine. `kind`: disk, backup, firewall, snapshot or floating (an
+    address); `name` is the back end's own; `listing` is where
     it was found; size in bytes; `made_at` is 0 when the back end does not tell."""
 
     kind: str
@@ -387,6 +388,31 @@ class ConsoleTicket:
     headers: dict[str, str] = field(repr=False, default_factory=dict)
     subprotocol: str = "binary"
     ca_file: str = ""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A kind of machine that a provider sells in one place. `retired`: the day after which it does not, empty while it does;
+    the price is net, for a month, as the provider writes it; traffic in bytes a month."""
+
+    name: str
+    location: str
+    cores: float
+    ram_gib: float
+    disk_gib: int
+    available: bool
+    retired: str
+    price: str
+    traffic: int
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What a provider sells and for how much; `extras` are (what, net price a month)."""
+
+    currency: str
+    offers: tuple[Offer, ...]
+    extras: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

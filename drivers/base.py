@@ -27,6 +27,7 @@ from bridge.model import (
     Kept,
     Leftover,
     Machine,
+    Offers,
     Order,
     Package,
     Placement,
@@ -283,6 +284,14 @@ class Driver:
         """Remove it once the machine is proven absent; returns the task, empty when it is done. Raises NotOurs when a machine
         has the id, NeedsOperator when our key may not remove it. A repeat is harmless."""
         raise NotImplementedError
+
+    def offers(self) -> Offers | None:
+        """What the provider sells now, for staff; None where machines are the operator's own."""
+        return None
+
+    def kinds(self, package: Package) -> tuple[str, str]:
+        """(name, location) of what a package makes, as `offers` has them."""
+        return "", package.location
 
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
         """The doctor's look at this server."""

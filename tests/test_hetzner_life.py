@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bridge import upgrades
+from bridge import findings, status, upgrades
 from bridge.errors import ConfigError, Refused
 from bridge.model import State
 from tests.hcloud.project import Fault
@@ -310,6 +310,27 @@ def test_redeploy_keeps_the_addresses(make: Callable[..., Shop]) -> None:
     world.order("terminate")
     world.run()
     assert [p for p in world.paid() if p not in kept(world, "snapshot")] == []
+
+
+def test_what_came_back_after_the_end_is_found_and_removed(make: Callable[..., Shop]) -> None:
+    """A snapshot and an address that a terminated service's machine left: staff sees them, and a fix removes them."""
+    world = make(**RICH)
+    full(world)
+    image, ip = copy.copy(kept(world, "snapshot")[0]), copy.copy(next(iter(world.cloud.floating_ips.values())))
+    world.order("terminate")
+    world.run()
+    ip.owner = None
+    world.cloud.images[image.id], world.cloud.floating_ips[ip.id] = image, ip
+    world.clock.time += 60
+    status.refresh("pve1", world.drivers["pve1"], world.store)
+    findings.sweep_contents("pve1", world.drivers["pve1"], world.store, world.config, everything=True)
+    rows = {r["kind"]: r for r in world.store.findings(1)}
+    assert set(rows) == {"leftover_snapshot", "leftover_floating"}
+    for row in rows.values():
+        findings.fix(row["id"], "admin Ada", world.store, world.config, world.drivers)
+        world.run()
+        done(world)
+    assert world.paid() == [] and world.store.findings(1) == []
 
 
 # -- every call lost, every border killed ---------------------------------------------------------------

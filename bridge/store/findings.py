@@ -251,7 +251,7 @@ class Findings(Core):
                 [(server, n, now + i * period / len(fresh)) for i, n in enumerate(fresh)],
             )
             for name in known - wanted:
-                for kind in ("leftover_disk", "leftover_backup"):
+                for kind in ("leftover_disk", "leftover_backup", "leftover_snapshot", "leftover_floating"):
                     self.set_findings(server, kind, [], f"{name[5:]} ", f"{name[5:]} {LAST}")
 
     def claim_listing(self, server: str, lease: float) -> str:

@@ -12,7 +12,7 @@ from bridge.errors import NotFound, Permanent, Refused
 from bridge.model import Order
 from drivers.hetzner import convert
 from drivers.hetzner.api import Api
-from drivers.hetzner.convert import LABEL
+from drivers.hetzner.convert import LABEL, SERVER
 from drivers.hetzner.images import of
 
 Row = dict[str, Any]
@@ -46,7 +46,8 @@ def _add(api: Api, order: Order, server: int, family: int, mine: list[Row]) -> l
     used = {f["name"] for f in mine}
     name = next(n for i in range(1, len(mine) + 2) if (n := f"{convert.name(order)}-f{family}-{i}") not in used)
     try:
-        made = api.post("/floating_ips", type=f"ipv{family}", server=server, name=name, description=order.label, labels={LABEL: order.uuid})
+        made = api.post("/floating_ips", type=f"ipv{family}", server=server, name=name, description=order.label,
+                        labels={LABEL: order.uuid, SERVER: str(server)})
     except Refused:  # the name is in use, though none of ours has it
         raise Permanent("Another address of the project has the name.", code="name_taken", detail=name) from None
     return [made["action"]] if made.get("action") else []

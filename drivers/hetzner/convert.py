@@ -14,6 +14,7 @@ from typing import Any
 from bridge.model import Order, Package, Vm, VmStatus
 
 LABEL = "vmbridge"  # its value is the machine's uuid: the proof that a server is ours
+SERVER = "vmbridge-server"  # a label of what a server has: its id, which outlives it
 GB = 1024**3
 STATUS = {"running": "running", "off": "stopped", "initializing": "prelaunch", "starting": "prelaunch", "stopping": "running"}
 

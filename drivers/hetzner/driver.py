@@ -20,6 +20,7 @@ from bridge.model import (
     Kept,
     Leftover,
     Machine,
+    Offers,
     Order,
     Package,
     Placement,
@@ -32,7 +33,7 @@ from bridge.model import (
     VmStatus,
 )
 from drivers.base import Driver
-from drivers.hetzner import addresses, convert, doctor, goal, images, isolation, schema
+from drivers.hetzner import addresses, convert, doctor, goal, images, isolation, leftovers, prices, schema
 from drivers.hetzner.api import PER_PAGE, Api
 from drivers.hetzner.convert import LABEL
 from drivers.hetzner.errors import from_text
@@ -357,10 +358,22 @@ class Hetzner(Driver):
         return Machine(vm_id, server["location"]["name"], server["labels"].get(LABEL, ""), server["name"], "", convert.addresses(server))
 
     def listings(self) -> list[str]:
-        return []
+        return list(leftovers.LISTINGS)
 
     def leftovers(self, vm_ids: Collection[str], listing: str = "") -> list[Leftover]:
-        return []
+        return leftovers.listed(self.api, vm_ids, listing) if listing else []
+
+    def remove_leftover(self, ref: VmRef, leftover: Leftover) -> str:
+        if self._found(ref) is not None:
+            raise NotOurs(detail=f"server {ref.vm_id} is there")
+        waiting = leftovers.remove(self.api, leftover, ref.uuids)
+        return _task(0, waiting) if waiting else ""
+
+    def offers(self) -> Offers | None:
+        return prices.offers(self.api)
+
+    def kinds(self, package: Package) -> tuple[str, str]:
+        return package.options["server_type"], package.location or package.options["location"]
 
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
         return doctor.check(self.server, self.api, plans)

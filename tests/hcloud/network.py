@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tests.hcloud.failures import Failure
@@ -15,6 +16,7 @@ LIST = {"name": str, "label_selector": str, "page": str, "per_page": str}
 CALLS: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/floating_ips"): LIST,
     ("POST", "/floating_ips"): {"!type": str, "server": int, "name": str, "description": str, "labels": dict},
+    ("GET", "/floating_ips/{id}"): {},
     ("DELETE", "/floating_ips/{id}"): {},
     ("POST", "/floating_ips/{id}/actions/assign"): {"!server": int},
     ("POST", "/floating_ips/{id}/actions/unassign"): {},
@@ -42,6 +44,7 @@ class Ip:
     labels: dict[str, str] = field(default_factory=dict)
     auto_delete: bool = True
     ptr: dict[str, str] = field(default_factory=dict)
+    created: float = 0.0
 
 
 @dataclass
@@ -58,10 +61,11 @@ class Network:
         self.ids += 1
         self.number += 1
         text = f"198.51.100.{self.number}" if family == "ipv4" else f"2001:db8:f{self.number:x}::/64"
-        return Ip(self.ids, name or f"ip-{self.ids}", family, text, owner, labels)
+        return Ip(self.ids, name or f"ip-{self.ids}", family, text, owner, labels, created=self.clock.now())
 
     def _told_floating(self, ip: Ip) -> dict[str, Any]:
         return {"id": ip.id, "name": ip.name, "type": ip.type, "ip": ip.ip, "server": ip.owner, "labels": ip.labels, "blocked": False,
+                "created": datetime.fromtimestamp(ip.created, UTC).isoformat(timespec="seconds"),
                 "dns_ptr": [{"ip": a, "dns_ptr": n} for a, n in ip.ptr.items()], "protection": {"delete": False}}
 
     def _told_primary(self, ip: Ip) -> dict[str, Any]:
@@ -85,6 +89,9 @@ class Network:
         self.floating_ips[made.id] = made
         action = self.act("assign_floating_ip", server, "") if server else None
         return {"floating_ip": self._told_floating(made), "action": self.told(action) if action else None}
+
+    def _get_floating_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
+        return {"floating_ip": self._told_floating(ip)}
 
     def _delete_floating_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
         if ip.owner in self.servers:

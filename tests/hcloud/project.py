@@ -29,6 +29,7 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter
     ("POST", "/servers/{id}/actions/shutdown"): {},
     ("POST", "/servers/{id}/actions/reboot"): {},
     ("GET", "/actions"): {"!id": list},
+    ("GET", "/pricing"): {},
     ("GET", "/server_types"): {"page": str, "per_page": str, "name": str},
     ("POST", "/servers/{id}/actions/change_type"): {"!server_type": str, "!upgrade_disk": bool},
     ("POST", "/servers/{id}/actions/change_protection"): {"delete": bool, "rebuild": bool},
@@ -99,6 +100,7 @@ def system_images() -> dict[int, Image]:
 class Project(Images, Network):
     clock: Clock
     limit: int = 3600
+    read_only: bool = False
     servers: dict[int, Server] = field(default_factory=dict)
     actions: dict[int, Action] = field(default_factory=dict)
     durations: dict[str, float] = field(default_factory=lambda: {"create_server": 12.0, "start_server": 3.0, "stop_server": 2.0, "shutdown_server": 1.0,
@@ -117,6 +119,7 @@ class Project(Images, Network):
     firewalls: dict[int, Firewall] = field(default_factory=lambda: {31: Firewall(31, "web"), 32: Firewall(32, "ssh")})
     networks: dict[int, str] = field(default_factory=lambda: {41: "internal"})
     placement_groups: dict[int, str] = field(default_factory=lambda: {51: "spread"})
+    retired: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  # (type, location) -> the description's deprecation
     sold: dict[str, dict[str, bool]] = field(default_factory=lambda: {k: dict(v) for k, v in SOLD.items()})
     types: dict[str, tuple[int, float, int, str]] = field(default_factory=lambda: dict(TYPES))
     left: float = 3600.0  # of `limit`
@@ -136,6 +139,8 @@ class Project(Images, Network):
             self.left -= 1
             if headers.get("Authorization") != f"Bearer {TOKEN}":
                 raise Failure("unauthorized", "unable to authenticate")
+            if self.read_only and method != "GET":
+                raise Failure("token_readonly", "the token may only read")
             path = path.removeprefix("/v1")
             self.calls.append((method, path, json.loads(body) if body else dict(query)))
             fault = self._fault(f"{method} {path}")
@@ -298,9 +303,18 @@ class Project(Images, Network):
 
     def _get_server_types(self, values: dict[str, Any], _: None) -> dict[str, Any]:
         rows = [{"id": n, "name": name, "cores": c, "memory": m, "disk": d, "architecture": a,
-                 "locations": [{"id": i, "name": where, "available": there, "deprecation": None} for i, (where, there) in enumerate(self.sold[name].items())]}
+                 "locations": [{"id": i, "name": where, "available": there, "deprecation": self.retired.get((name, where))}
+                               for i, (where, there) in enumerate(self.sold[name].items())],
+                 "prices": [{"location": where, "price_monthly": {"net": f"{3 * c}.4900000000", "gross": f"{4 * c}.15"}, "included_traffic": 21990232555520}
+                            for where in self.sold[name]]}
                 for n, (name, (c, m, d, a)) in enumerate(self.types.items()) if values.get("name") in (None, name)]
         return self._page("server_types", rows, values)
+
+    def _get_pricing(self, values: dict[str, Any], _: None) -> dict[str, Any]:
+        ips = [{"type": t, "prices": [{"location": w, "price_monthly": {"net": n, "gross": n}} for w in ("nbg1", "fsn1")]} for t, n in
+               (("ipv4", "0.5000000000"), ("ipv6", "0.0000000000"))]
+        return {"pricing": {"currency": "EUR", "vat_rate": "19.00", "primary_ips": ips, "floating_ips": ips[:1],
+                            "image": {"price_per_gb_month": {"net": "0.0110000000", "gross": "0.01"}}, "server_backup": {"percentage": "20.00"}}}
 
     # -- the project itself -----------------------------------------------------------------------
     def _page(self, name: str, rows: list[Any], values: dict[str, Any], told: Callable[[Any], dict[str, Any]] = dict) -> dict[str, Any]:
