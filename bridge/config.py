@@ -22,6 +22,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate, valida
 from bridge import names
 from bridge.errors import ConfigError, Refused
 from bridge.model import MAILS, OPTION_WORDS, PERMISSIONS
+from bridge.schedules import is_zone
 from drivers import base as driver_base
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
@@ -59,6 +60,11 @@ def _ssh_keys(value: str) -> None:
         raise ValidationError(f"Line {bad[0]} is not a public SSH key.")
 
 
+def _zone(value: str) -> None:
+    if not is_zone(value):
+        raise ValidationError(f"{value!r} is not a time zone, e.g. Europe/Berlin.")
+
+
 class StoreSchema(Strict):
     path = fields.Str(load_default="vmbridge.db")
     secret_key = fields.Str(required=True, validate=_fernet_key)
@@ -92,6 +98,7 @@ class WorkerSchema(Strict):
     per_storage = fields.Int(load_default=2, validate=validate.Range(1, 50))
     address_cool_down_h = fields.Int(load_default=24, validate=validate.Range(0, 8760))
     history_days = fields.Int(load_default=400, validate=validate.Range(1, 36500))
+    usage_time_zone = fields.Str(load_default="UTC", validate=_zone)
 
 
 class KeySchema(Strict):

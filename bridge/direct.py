@@ -16,7 +16,7 @@ from bridge.clock import Clock
 from bridge.errors import Busy, NotOurs, Transient, Unknown, Unreachable, UpstreamError, VmbridgeError
 from bridge.model import Sentence, Service, TaskResult
 from bridge.store import Store
-from drivers.base import Keeper, time_left
+from drivers.base import Keeper, time_left, within
 
 log = structlog.get_logger()
 SECONDS = 10.0
@@ -71,12 +71,11 @@ class Reads:
             if self._at[place] >= PER_NODE or self._at.total() >= PER_PROCESS:
                 raise Transient(CROWDED, code="too_many_reads")
             self._at[place] += 1
-        end = wait_ends.get() or self._clock.monotonic() + SECONDS
-        token = time_left.set(lambda: end - self._clock.monotonic())
+        ends = wait_ends.get()
         try:
-            yield
+            with within(SECONDS if ends is None else ends - self._clock.monotonic(), self._clock):
+                yield
         finally:
-            time_left.reset(token)
             with self._lock:
                 self._at[place] -= 1
 

@@ -410,6 +410,7 @@ class VmStatus(NamedTuple):
     net_in: int | None = None  # bytes that the machine received and sent, by a counter that begins anew at times; None: not told
     net_out: int | None = None
     counting_since: float = 0.0  # epoch seconds: the counter was certainly not begun before; 0 = not told
+    counting_by: float = 0.0  # and certainly begun by then; 0 = not told
 
 
 @dataclass(frozen=True)

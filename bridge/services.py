@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from bridge import addresses, names, packages, passwords, upgrades
+from bridge import addresses, names, packages, passwords, upgrades, usage
 from bridge.config import Config
 from bridge.errors import BadRequest, NotBuilt, NotFound, Refused
 from bridge.model import BILLING, POWER, Capability, Desired, Machine, Operation, Package, Sentence, Service, State
@@ -426,6 +426,7 @@ def adopt(
         store.update_service(
             service.id, node=machine.node, provisioned=1, build={"adopted": True, "identified": True, "copied": True}
         )
+        usage.adopt(service.id, store)
         return store.service(service.id), addresses.record(service.id, own or machine.addresses, store, config)
 
 

@@ -10,7 +10,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 import hooks
-from bridge import customer, dns, findings, recipes, servers, status
+from bridge import customer, dns, findings, recipes, servers, status, usage
 from bridge.context import Context
 from bridge.model import Capability
 from bridge.operations import STUCK_AFTER, Engine, notify_staff
@@ -37,6 +37,7 @@ def prune(context: Context, stop: threading.Event | None = None) -> None:
     """Forget old nonces, delivered events and history, and passwords that nobody fetched in 72 h."""
     now = context.clock.now()
     forget_history(context, now, stop or threading.Event())
+    usage.forget(context.store, context.config.worker["usage_time_zone"], stop or threading.Event())
     context.store.prune(now - KEEP_NONCES, now - KEEP_EVENTS)
     context.store.prune_consoles(context.config.worker["history_days"] * 86400.0)
     for key in context.store.forget_old_passwords(now - KEEP_PASSWORDS):
@@ -57,6 +58,11 @@ def forget_history(context: Context, now: float, stop: threading.Event) -> None:
         place = store.forget_operations(before, place)
     while (store.forget_findings(before) or store.forget_statuses(now - KEEP_STATUSES)) and not context.clock.wait(stop, PAUSE):
         pass
+
+
+def book(context: Context, stop: threading.Event | None = None) -> None:
+    """Looked at twice a minute, so that a month ends in time; the store knows what is an hour old."""
+    usage.book(context.store, context.config.worker["usage_time_zone"], stop)
 
 
 def sweep_state(context: Context, server: str) -> None:
@@ -100,6 +106,7 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
     options = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
     jobs.add_job(tell_stuck, "interval", args=[context], minutes=1, id="stuck", **options)
     jobs.add_job(prune, "interval", args=[context, stop], minutes=10, id="prune", **options)
+    jobs.add_job(book, "interval", args=[context, stop], seconds=30, id="usage", **options)
     jobs.add_job(care, "interval", args=[context], seconds=30, id="care", **options)
     for name in context.drivers:
         jobs.add_job(mirror, "interval", args=[context, name], minutes=1, jitter=10, id=f"mirror-{name}", **options)

@@ -65,6 +65,17 @@ def in_background() -> Iterator[None]:
         background.reset(token)
 
 
+@contextmanager
+def within(seconds: float, clock: Clock) -> Iterator[None]:
+    """The driver's reads inside end within so many seconds, all together."""
+    end = clock.monotonic() + seconds
+    token = time_left.set(lambda: end - clock.monotonic())
+    try:
+        yield
+    finally:
+        time_left.reset(token)
+
+
 class Counted(Protocol):
     """The calls that a provider still allows."""
 
@@ -282,6 +293,10 @@ class Driver:
 
     def statuses(self) -> list[VmStatus]:
         """Every machine in one bulk read. An error means the server is not healthy."""
+        raise NotImplementedError
+
+    def traffic(self, ref: VmRef) -> tuple[int | None, int | None, float]:
+        """The proven machine's counter now, as in VmStatus: (net_in, net_out, counting_since). Raises when it is gone."""
         raise NotImplementedError
 
     def read(self, ref: VmRef) -> Seen:

@@ -27,7 +27,7 @@ import requests
 from bridge import findings, status
 from bridge.clock import Clock
 from bridge.web.auth import sign
-from tests import bench_console, bench_pages
+from tests import bench_console, bench_pages, bench_usage
 from tests.configs import KEY
 from tests.pve.cluster import GIB, Reply, default_cluster
 from tests.pve.http import certificate
@@ -413,6 +413,7 @@ def main() -> None:
     change_package_calls()
     bench_pages.overview(show)
     bench_pages.tick(show)
+    bench_usage.sync(show)
     bench_pages.browsers(show, cpu)
     refresh()
     sweep()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from bridge import usage
 from bridge.store import Store
 from tests.system import ROOT, System
 
@@ -94,14 +96,44 @@ def aged(s: System, service: int) -> None:
     history.switches = [(now - 400 * 86400, True), (now - 60 * 3600, False), (now - 50 * 3600, True)]
 
 
+PRICES = {"bandwidth_out": "1000 GB included, then €0.0012 per GB", "backup_gb": "€0.03 per GB", "floating_ipv4": "€3.00 per address",
+          "ipv4": "not charged", "snapshot_gb": "€0.05 per GB"}
+
+
+def usage_tabs(s: System, browser: Chrome, service: int, folder: Path) -> None:
+    """WHMCS's own tabs Metrics and Resource Usage with our numbers."""
+    file = s.folder / "host/host.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "prices": PRICES}))
+    store = Store(s.folder / "vmbridge.db", s.key, s.clock)
+    try:  # as after some weeks of the month
+        found = store.find_service("main", service)
+        assert found
+        store.change("INSERT INTO usage (service, month, net_in, net_out, backup_byte_s, booked_at) VALUES (?, ?, 84213000000, 412704000000, 4.1e16, ?)"
+                     " ON CONFLICT DO UPDATE SET net_in = excluded.net_in, net_out = excluded.net_out, backup_byte_s = excluded.backup_byte_s",
+                     found.id, usage.month_at(s.clock.now(), "UTC").name, s.clock.now())
+    finally:
+        store.close()
+    s.wait_for(lambda: s.post("/test/metrics", {})["kept"] > 5, 90, "the first reading of its traffic")
+    s.post("/test/call", {"function": "UsageUpdate"})
+    for pane, name in (("metrics", "usage-metrics"), ("resourceusage", "usage-resources")):
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "light"}]})
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 1000, "height": 1010 if pane == "metrics" else 400,
+                                                                       "deviceScaleFactor": 1, "mobile": False})
+        browser.get(s.page(service))
+        browser.find_element(By.CSS_SELECTOR, f"[data-pane={pane}]").click()
+        browser.get_screenshot_as_file(str(folder / f"{name}.png"))
+
+
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/pages"
-    only = sys.argv[2].split(",") if len(sys.argv) > 2 else PAGES
+    only = sys.argv[2].split(",") if len(sys.argv) > 2 else (*PAGES, "usage")
     folder.mkdir(parents=True, exist_ok=True)
     with System(speed=0.2, public=True) as s, chrome() as browser:
         furnish(s, 1042)
         aged(s, 1042)
-        for name in only:
+        if "usage" in only:
+            usage_tabs(s, browser, 1042, folder.parent)
+        for name in (n for n in PAGES if n in only):
             url = s.page(1042) + ("" if name == "overview" else f"&vmbridge={name}")
             for title, options in LOOKS.items():
                 wide = look(browser, url, folder / f"{name}-{title}.png", before=BEFORE.get(name), **options)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.errors import NotOurs, VmbridgeError
+from bridge.errors import NotFound, NotOurs, VmbridgeError
 from bridge.model import Capability, Order, VmRef
 from bridge.orders import order_of
 from drivers import base
@@ -96,6 +96,15 @@ class TestContract:
         [line] = [s for s in rig.driver.statuses() if s.vm_id == rig.ref.vm_id]
         assert line.status == "running" and line.cores == 2 and line.maxmem > 0 and line.node
 
+    def test_the_traffic_of_one_machine_is_that_of_the_bulk_read(self, rig: Rig) -> None:
+        rig.world.clock.time += 7200
+        [line] = [s for s in rig.driver.statuses() if s.vm_id == rig.ref.vm_id]
+        net_in, net_out, since = rig.driver.traffic(rig.ref)
+        assert (net_in, net_out) == (line.net_in, line.net_out) and net_in > 0 and net_out > net_in and line.counting_since <= since <= rig.world.clock.time
+        rig.steal()
+        with pytest.raises(NotOurs):
+            rig.driver.traffic(rig.ref)
+
     @pytest.mark.parametrize(("verb", "then"), [("start", "running"), ("stop", "stopped"), ("hard_stop", "stopped"), ("reboot", "running"),
                                                 ("shut_off", "stopped")])
     def test_power(self, rig: Rig, verb: str, then: str) -> None:
@@ -152,6 +161,8 @@ class TestContract:
             if not task:
                 break
             assert rig.ended(task) == "done"
+        with pytest.raises(NotFound):
+            rig.driver.traffic(rig.ref)
         assert rig.gone() and rig.driver.look(rig.ref) is None and rig.driver.destroy(rig.ref) == "" == rig.driver.sweep(rig.ref)
 
     def test_nothing_of_ours_is_a_leftover_while_its_machine_is_there(self, rig: Rig) -> None:

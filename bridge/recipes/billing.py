@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 
-from bridge import orders, passwords
-from bridge.errors import NeedsOperator, NotOurs, Permanent, UpstreamError
+from bridge import orders, passwords, usage
+from bridge.errors import NeedsOperator, NotOurs, Permanent, UpstreamError, VmbridgeError
 from bridge.model import Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.backups import remove_beyond
@@ -26,7 +26,9 @@ from bridge.recipes.machine import (
     take_vm_id,
     task_failure,
 )
-from drivers.base import KEEP
+from drivers.base import KEEP, within
+
+SAMPLE_SECONDS = 10.0
 
 
 def remember_power(job: Job) -> Outcome:
@@ -95,6 +97,24 @@ def unsuspended(job: Job) -> Outcome:
 
 def prove(job: Job) -> Outcome:
     return found_again(job, look(job) if born(job) or job.data.get("look") else None)
+
+
+def last_traffic(job: Job) -> Outcome:
+    """While it still runs: its counters end with it. What cannot be read is let go, nothing waits for it."""
+    if not job.data["exists"] or job.data.get("sampled"):
+        return Done()
+    note, found = "", None
+    try:
+        with within(SAMPLE_SECONDS, job.clock):
+            found = job.driver.traffic(ref(job))
+    except (VmbridgeError, LookupError, TypeError, ValueError) as e:  # also an answer that is none
+        note = f"not read, the last known one counts: {getattr(e, 'sentence', type(e).__name__)} {getattr(e, 'detail', '')}".strip()
+    with job.store.write():
+        if found:
+            job.store.note_traffic(job.service.server, job.service.vm_id, *found)
+        usage.book_one(job.service.id, job.store, job.config.worker["usage_time_zone"])
+        job.save(sampled=True)
+    return Done(note)
 
 
 def keeping(job: Job) -> frozenset[str]:
@@ -207,6 +227,7 @@ def release(job: Job) -> Outcome:
         job.store.release_addresses(s.id, job.config.worker["address_cool_down_h"] * 3600.0)
         job.store.forget_password(s.id)
         job.store.forget_pointers(s.id)
+        usage.end(s.id, job.store, job.config.worker["usage_time_zone"])
         job.save_service(provisioned=0, build={k: v for k, v in s.build.items() if k == "old_vm_ids"})
         job.store.emit("activity", s.whmcs, s.id, f"activity:{job.op.id}", service_id=s.service_id,
                        client_id=s.client_id, text=f"Server of service {s.service_id} is removed ({job.op.id})")
@@ -297,6 +318,7 @@ UNSUSPEND = (
 TERMINATE = (
     Step("settle", "Finishing what was begun", settle),
     Step("prove", "Making sure it is the right server", prove),
+    Step("traffic", "Reading its traffic", last_traffic),
     Step("off", "Switching it off", hard_off),
     Step("stopped", "Waiting until it is off", stopped),
     Step("destroy", "Removing the server", destroy),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bridge import orders
+from bridge import orders, usage
 from bridge.errors import Refused, Unknown, UpstreamError
 from bridge.model import Placement
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
@@ -118,6 +118,7 @@ def identify(job: Job) -> Outcome:
         if vm.vm_id != job.service.vm_id:
             job.save_service(vm_id=vm.vm_id)  # the back end's own, known from here on
         job.save_build(identified=True, agent=vm.agent or None)
+        usage.begin(job.service.id, job.store, job.config.worker["usage_time_zone"])
     return Done()
 
 

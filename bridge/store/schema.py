@@ -166,6 +166,19 @@ CREATE TABLE pointer_wishes (
   refused TEXT NOT NULL DEFAULT '', PRIMARY KEY (service, address)) WITHOUT ROWID;
 CREATE INDEX pointer_wishes_due ON pointer_wishes (due_at) WHERE refused = '';
 ALTER TABLE services ADD COLUMN edits INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE vm_status ADD COLUMN net_uptime INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE vm_status ADD COLUMN net_held_until REAL NOT NULL DEFAULT 0;
+CREATE TABLE usage (
+  service INTEGER NOT NULL REFERENCES services (id), month TEXT NOT NULL, net_in INTEGER NOT NULL DEFAULT 0,
+  net_out INTEGER NOT NULL DEFAULT 0, snapshot_byte_s REAL NOT NULL DEFAULT 0, backup_byte_s REAL NOT NULL DEFAULT 0,
+  booked_at REAL NOT NULL, PRIMARY KEY (service, month)) WITHOUT ROWID;
+CREATE INDEX usage_month ON usage (month);
+CREATE TABLE usage_marks (
+  service INTEGER PRIMARY KEY REFERENCES services (id), vm_id TEXT NOT NULL, base_in INTEGER, base_out INTEGER,
+  snapshot_bytes INTEGER NOT NULL DEFAULT 0, backup_bytes INTEGER NOT NULL DEFAULT 0, booked_at REAL NOT NULL);
+CREATE INDEX usage_marks_booked ON usage_marks (booked_at);
+INSERT INTO usage_marks (service, vm_id, booked_at) SELECT id, vm_id, CAST(strftime('%s', 'now') AS REAL) FROM services
+  WHERE desired <> 'terminated' AND (provisioned = 1 OR json_extract(build, '$.identified') IS NOT NULL);
 """
 
 

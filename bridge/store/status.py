@@ -6,7 +6,6 @@ from bridge.model import VmStatus
 from bridge.store.core import Core, Row
 
 COLUMNS = "server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, disk_io, seen_at"
-COUNTED = "net_in, net_out, total_in, total_out, counted_at"
 # bytes a second between two samples; a sample that pvestatd repeats (same uptime) tells nothing new
 DISK_RATE = (
     "CASE WHEN excluded.uptime = disk_io_uptime THEN disk_rate WHEN excluded.uptime > disk_io_uptime AND excluded.disk_io >= vm_status.disk_io"
@@ -14,17 +13,37 @@ DISK_RATE = (
 )
 
 
-def _total(way: str) -> str:
-    """All bytes that ever went one way. A counter that is less than before, or that was begun after it was last read, began anew:
-    what it says now is then all new; so at most what went between two reads is lost, and nothing is counted twice. The first
-    reading of a machine counts whole: it is as old as its counter."""
-    old, new = f"vm_status.net_{way}", f"excluded.net_{way}"
-    anew = f"{old} IS NULL OR {new} < {old} OR (?16 > vm_status.counted_at AND {new} <> {old})"
-    return f"CASE WHEN {new} IS NULL THEN total_{way} WHEN {anew} THEN total_{way} + {new} ELSE total_{way} + {new} - {old} END"
+# -- traffic. A bulk read's numbers are the parameters ?2 to ?18 of save_statuses: ?6 uptime, ?14 in, ?15 out, ?16 not begun before,
+# ?17 begun by then, ?18 now. Both ways have one counter: they begin anew together.
+LOWER = "(coalesce(?14 < vm_status.net_in, 0) OR coalesce(?15 < vm_status.net_out, 0)) AND NOT (?17 > 0 AND ?17 <= vm_status.counted_at)"
+# what the last reading showed had begun by then; where no uptime is told, an unchanged number may still be the old counter's
+LATER = "?16 > vm_status.counted_at - vm_status.net_uptime AND (?6 > 0 OR ?14 <> vm_status.net_in OR ?15 <> vm_status.net_out)"
+YOUNGER = f"(?6 > 0 AND ?6 < vm_status.net_uptime) OR ({LATER})"
+ANEW = f"({LOWER}) OR {YOUNGER}"
+COUNTS = "?14 IS NOT NULL AND vm_status.net_held_until <= ?18"  # a look of our own just before the end holds: the bulk read is older
 
 
-TOTALS = {way: _total(way) for way in ("in", "out")}
+def _total(way: str, new: str) -> str:
+    """All bytes that ever went one way. What a counter that began anew says is all new: at most what went between two reads is
+    lost, and nothing is counted twice. The first reading of a machine counts whole: it is as old as its counter. A counter that
+    certainly did not begin anew and is lower all the same was corrected: it counts again once it is above what it was."""
+    old = f"coalesce(vm_status.net_{way}, 0)"
+    return f"total_{way} + CASE WHEN NOT ({COUNTS}) OR {new} IS NULL THEN 0 WHEN {ANEW} THEN {new} ELSE max(0, {new} - {old}) END"
+
+
+def _last(way: str, new: str) -> str:
+    old = f"vm_status.net_{way}"
+    return f"CASE WHEN NOT ({COUNTS}) THEN {old} WHEN {ANEW} THEN coalesce({new}, {old}) ELSE coalesce(max({new}, {old}), {new}, {old}) END"
+
+
+COUNTED = "net_in, net_out, total_in, total_out, counted_at, net_uptime"
+FIRST_COUNT = "?14, ?15, coalesce(?14, 0), coalesce(?15, 0), CASE WHEN ?14 IS NULL THEN 0 ELSE ?18 END, CASE WHEN ?14 IS NULL THEN 0 ELSE ?6 END"
+COUNT = ", ".join((
+    f"total_in = {_total('in', '?14')}", f"total_out = {_total('out', '?15')}", f"net_in = {_last('in', '?14')}", f"net_out = {_last('out', '?15')}",
+    f"counted_at = CASE WHEN {COUNTS} THEN ?18 ELSE counted_at END", f"net_uptime = CASE WHEN {COUNTS} THEN ?6 ELSE net_uptime END",
+))
 LOOK_HOLDS = 15.0  # seconds; PVE's own samples are up to 10 s old
+COUNT_HOLDS = 300.0  # after this no bulk read shows an older counter than we saw ourselves
 
 
 class Statuses(Core):
@@ -36,15 +55,12 @@ class Statuses(Core):
         with self.write() as db:
             db.conn.executemany(
                 f"INSERT INTO vm_status ({COLUMNS}, disk_io_uptime, {COUNTED})"
-                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?17, ?6, ?14, ?15, coalesce(?14, 0), coalesce(?15, 0),"
-                " CASE WHEN ?14 IS NULL THEN 0 ELSE ?17 END)"
+                f" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?18, ?6, {FIRST_COUNT})"
                 " ON CONFLICT (server, vm_id) DO UPDATE SET"
                 f" status = CASE WHEN {newer} THEN vm_status.status ELSE excluded.status END, node = excluded.node,"
                 f" name = excluded.name, uptime = CASE WHEN {newer} THEN vm_status.uptime ELSE excluded.uptime END, cpu = excluded.cpu, cores = excluded.cores,"
                 " mem = excluded.mem, maxmem = excluded.maxmem, maxdisk = excluded.maxdisk, lock = excluded.lock,"
-                f" disk_rate = {DISK_RATE}, disk_io = excluded.disk_io, disk_io_uptime = excluded.disk_io_uptime, seen_at = excluded.seen_at,"
-                f" total_in = {TOTALS['in']}, total_out = {TOTALS['out']}, net_in = coalesce(excluded.net_in, net_in),"
-                " net_out = coalesce(excluded.net_out, net_out), counted_at = CASE WHEN excluded.net_in IS NULL THEN counted_at ELSE ?17 END",
+                f" disk_rate = {DISK_RATE}, disk_io = excluded.disk_io, disk_io_uptime = excluded.disk_io_uptime, seen_at = excluded.seen_at, {COUNT}",
                 [(server, *s, now) for s in found],
             )
             db.conn.execute(
@@ -53,6 +69,20 @@ class Statuses(Core):
             db.conn.execute(
                 "UPDATE server_health SET ok = 1, error = '', failures = 0, refreshed_at = ?, lease_until = 0,"
                 " next_at = 0 WHERE server = ?", (now, server),
+            )
+
+    def note_traffic(self, server: str, vm_id: str, net_in: int | None, net_out: int | None, since: float) -> None:
+        """What a direct look just before the counter's end saw. Bulk reads of the next minutes are older and do not count."""
+        now = self.clock.now()
+        values = (server, vm_id, "unknown", "", "", 0, 0, 0, 0, 0, 0, "", 0, net_in, net_out, since, 0, now)
+        with self.write() as db:
+            db.conn.execute("UPDATE vm_status SET net_held_until = 0 WHERE server = ? AND vm_id = ?", (server, vm_id))
+            db.conn.execute(
+                f"INSERT INTO vm_status ({COLUMNS}, {COUNTED}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?18, {FIRST_COUNT})"
+                f" ON CONFLICT (server, vm_id) DO UPDATE SET {COUNT}", values,
+            )
+            db.conn.execute(
+                "UPDATE vm_status SET net_held_until = ? WHERE server = ? AND vm_id = ? AND counted_at = ?", (now + COUNT_HOLDS, server, vm_id, now)
             )
 
     def note_status(self, server: str, vm_id: str, node: str, status: str, uptime: int) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, g, jsonify
+from flask import Blueprint, Response, g, json, jsonify
 
-from bridge import packages, services
-from bridge.errors import NotFound, Refused
-from bridge.web.auth import context, signed
+from bridge import packages, services, usage
+from bridge.errors import BadRequest, NotFound, Refused
+from bridge.web.auth import body, context, signed
 
 routes = Blueprint("servers", __name__)
 
@@ -47,3 +47,17 @@ def accounts(name: str) -> Response:
     """Server Sync: this installation's services on the server, as WHMCS names the fields."""
     _known(name)
     return jsonify({"result": "success", "accounts": services.accounts(name, g.whmcs, context().store)})
+
+
+@routes.post("/v1/servers/<name>/usage")
+@signed
+def used(name: str) -> Response:
+    """This month's usage of this installation's services on the server, all in one answer; with `service_id` of that one."""
+    _known(name)
+    one = body().get("service_id")
+    if one is not None and (not isinstance(one, int) or isinstance(one, bool) or not 0 < one < 2**63):
+        raise BadRequest("service_id: must be a whole number.", code="bad_service_id")
+    found = usage.report(name, g.whmcs, context().store, context().config.worker["usage_time_zone"], one)
+    if one is not None and not found["services"]:
+        raise NotFound(f"Service {one} is unknown to the bridge on server {name!r}.", code="unknown_service")
+    return Response(json.dumps({"result": "success", **found}, sort_keys=False), mimetype="application/json")  # thousands of them, in order already

@@ -65,7 +65,7 @@ def line(server: Mapping[str, Any], now: float) -> VmStatus:
     kind = server["server_type"]
     return VmStatus(str(server["id"]), status(server), server["location"]["name"], server["name"], 0, 0.0, kind["cores"], 0, int(kind["memory"] * GB),
                     int(server["primary_disk_size"] * GB), "locked" if server["locked"] else "", 0, server["ingoing_traffic"], server["outgoing_traffic"],
-                    traffic_since(now))
+                    traffic_since(now), traffic_by(now))
 
 
 LATE = 6 * 3600.0  # seconds after the month's begin in which the old month's traffic may still be told
@@ -75,6 +75,12 @@ def traffic_since(now: float) -> float:
     """The begin of the month, in UTC, whose traffic the provider tells at this time, at the earliest."""
     month = datetime.fromtimestamp(now - LATE, UTC)
     return month.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+
+def traffic_by(now: float) -> float:
+    """When that month's count had certainly begun: from then on a lower number is a correction, not a new month. 0 while it may begin."""
+    since = traffic_since(now)
+    return since + LATE if traffic_since(now + LATE) == since else 0.0
 
 
 def addresses(server: Mapping[str, Any]) -> tuple[str, ...]:

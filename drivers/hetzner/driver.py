@@ -371,6 +371,10 @@ class Hetzner(Driver):
         self._pages = max(1, math.ceil(len(found) / PER_PAGE))
         return found
 
+    def traffic(self, ref: VmRef) -> tuple[int | None, int | None, float]:
+        server = self._server(ref)
+        return server["ingoing_traffic"], server["outgoing_traffic"], convert.traffic_since(self.clock.now())
+
     def read(self, ref: VmRef) -> Seen:
         server = self._server(ref)
         return Seen(goal.seen(server), node=server["location"]["name"], floating=tuple(addresses.shown(addresses.floating(self.api, ref.uuids))))

@@ -138,3 +138,13 @@ def status(row: dict[str, Any], now: float) -> VmStatus:
         get("maxcpu") or 0, get("mem") or 0, get("maxmem") or 0, get("maxdisk") or 0, get("lock") or "",
         (get("diskread") or 0) + (get("diskwrite") or 0), get("netin"), get("netout"), now - uptime - STALE if uptime else 0.0,
     )
+
+
+FRESH = 5.0  # seconds: our clock and the node's, and the call's own time
+
+
+def traffic(row: dict[str, Any], now: float) -> tuple[int | None, int | None, float]:
+    """The counters of a machine's own status, which is not sampled but live."""
+    uptime, counts = float(row.get("uptime") or 0), (row.get("netin"), row.get("netout"))
+    net_in, net_out = (None if n is None else int(n) for n in counts)
+    return net_in, net_out, now - uptime - FRESH if uptime else 0.0

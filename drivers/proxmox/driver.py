@@ -388,6 +388,12 @@ class Proxmox(Driver):
         now = self.clock.now()
         return [convert.status(r, now) for r in rows if r.get("type") == "qemu" and not int(r.get("template") or 0)]
 
+    def traffic(self, ref: VmRef) -> tuple[int | None, int | None, float]:
+        node, config = self._proven(ref)
+        if config is None:
+            raise NotFound("The machine is not there.", code="vm_absent")
+        return convert.traffic(self.api.get(f"nodes/{node}/qemu/{ref.vm_id}/status/current"), self.clock.now())
+
     def console(self, ref: VmRef) -> ConsoleTicket:
         """The port is opened by the host that answers, and the ticket is bound to our token: both calls go to the endpoint."""
         vm = self.look(ref)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bridge.clock import Clock
-from tests.hcloud import images, media, network
+from tests.hcloud import images, media, network, traffic
 from tests.hcloud.failures import STATUS, Failure, Lost
 from tests.hcloud.images import Image, Images
 from tests.hcloud.network import Firewall, Ip, Network
@@ -74,6 +74,8 @@ class Server:
     password: str = ""  # as reset
     ingoing: int | None = None  # bytes of this month
     outgoing: int | None = None
+    rates: tuple[int, int] = (20_000, 90_000)  # bytes a second in and out while it runs
+    told_at: float = 0.0
 
 
 @dataclass
@@ -334,6 +336,8 @@ class Project(Images, Network, media.Media):
 
     def settle(self) -> None:
         """What has ended shows in the server."""
+        for server in self.servers.values():
+            traffic.grow(server, self.clock.now())
         for action in self.actions.values():
             server = self.servers.get(action.server)
             if action.then and server and self.clock.now() >= action.ends:

@@ -72,6 +72,7 @@ class Vm:
     rolled_back: list[str] = field(default_factory=list)
     restored: list[str] = field(default_factory=list)
     screen: Screen = field(default_factory=Screen)
+    rates: tuple[int, int] = (20_000, 90_000)  # bytes a second in and out
     temporary: bool = False  # a full clone still running: only the lock is readable
 
     @property
@@ -355,8 +356,18 @@ class Cluster:
         size = int(vm.config.get("memory", "128")) * MIB
         return {"status": vm.status, "name": vm.config.get("name", f"VM{vm.vmid}"), "maxmem": size, "mem": size // 3 if on else 0,
                 "maxcpu": int(vm.config.get("cores", "1")), "cpu": 0.07 if on else 0, "uptime": int(now - vm.started) if on else 0,
-                "maxdisk": 20 * GIB, "disk": 0, "netin": 0, "netout": 0, "diskread": int(now - vm.started) * 3_000_000 if on else 0,
+                "maxdisk": 20 * GIB, "disk": 0, **self.traffic(vm), "diskread": int(now - vm.started) * 3_000_000 if on else 0,
                 "diskwrite": int(now - vm.started) * 1_000_000 if on else 0}
+
+    def traffic(self, vm: Vm) -> dict[str, int]:
+        """Counters of the tap device: they begin with the process, so anew at each start and migration."""
+        up = self.clock.now() - vm.started if vm.status != "stopped" else 0.0
+        return {"netin": int(up * vm.rates[0]), "netout": int(up * vm.rates[1])}
+
+    def migrate(self, vmid: int, node: str) -> None:
+        """As HA or staff do it, while it runs."""
+        vm = self.vms[vmid]
+        vm.node, vm.started = node, self.clock.now()
 
     def digest(self, vm: Vm) -> str:
         return hashlib.sha1(json.dumps(vm.config, sort_keys=True).encode()).hexdigest()

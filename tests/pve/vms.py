@@ -246,7 +246,8 @@ class Handlers(Archives, Histories):
         vm = self.vm(w)
         on = vm.status == "running"
         found: dict[str, Any] = {"status": "running" if vm.status in ("running", "paused") else "stopped", "vmid": vm.vmid,
-                                 "uptime": int(self.c.clock.now() - vm.started) if on else 0, "qmpstatus": vm.status, "ha": {"managed": 0}}
+                                 "uptime": int(self.c.clock.now() - vm.started) if on else 0, "qmpstatus": vm.status, "ha": {"managed": 0},
+                                 **self.c.traffic(vm)}
         return {**found, "lock": vm.lock} if vm.lock else found
 
     # -- guest agent ------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ function client_area()
     $dedicated = ['dedicatedip' => $state['services'][$id]['properties']['Dedicated IP'] ?? ''];
     $html = isset($found['tabOverviewModuleOutputTemplate'])
         ? rendered($smarty, $found['tabOverviewModuleOutputTemplate'], $found['templateVariables'] + $dedicated) : '';
-    frame('Product details', $message . '<div class="module-client-area">' . $html . '</div>');
+    frame('Product details', $message . with_tabs($id, '<div class="module-client-area">' . $html . '</div>'));
 }
 
 /** modop=custom: null when a page was printed, else the banner. */

@@ -12,6 +12,7 @@ set_error_handler(function ($no, $text, $file, $line) {
 });
 require __DIR__ . '/whmcs.php';
 require __DIR__ . '/pages.php';
+require __DIR__ . '/usage_billing.php';
 
 session_save_path(state_dir());
 ini_set('session.use_cookies', '0');
@@ -39,6 +40,13 @@ if ($path === '/health') {
     $call = json_decode(file_get_contents('php://input'), true);
     load_module();
     json_reply(['result' => call_user_func('vmbridge_' . $call['function'], isset($call['serviceid']) ? params((int) $call['serviceid']) : server_params())]);
+} elseif ($path === '/test/metrics') {
+    $call = json_decode(file_get_contents('php://input'), true);
+    json_reply(['kept' => collect_metrics((int) ($call['serviceid'] ?? 0))]);
+} elseif ($path === '/test/metric_list') {
+    json_reply(array_map(function ($metric) {
+        return [$metric->displayName(), $metric->type(), get_class($metric->units()), $metric->usage()];
+    }, provider()->metrics()));
 } elseif ($path === '/test/log') {
     json_reply(state());
 } elseif ($path === '/clientarea.php' || $path === '/') {

@@ -16,6 +16,11 @@ namespace WHMCS\Database {
             return $made;
         }
 
+        public static function connection()
+        {
+            return new Connection();
+        }
+
         public function where($column, $value)
         {
             $this->rows = array_values(array_filter($this->rows, function ($row) use ($column, $value) {
@@ -47,6 +52,48 @@ namespace WHMCS\Database {
         public function value($column)
         {
             return $this->rows[0][$column] ?? null;
+        }
+    }
+}
+
+namespace WHMCS\Database {
+    /** A transaction over tblhosting in real SQL; what it changed is kept when it ends well. */
+    class Connection
+    {
+        const COLUMNS = ['diskusage', 'disklimit', 'bwusage', 'bwlimit', 'lastupdate'];
+        private $pdo;
+        private $statements = 0;
+
+        public function transaction(\Closure $work)
+        {
+            if (!empty(\host()['database_down'])) {
+                throw new \PDOException('Lock wait timeout exceeded');
+            }
+            $this->pdo = new \PDO('sqlite::memory:');
+            $this->pdo->exec('CREATE TABLE tblhosting (id INTEGER PRIMARY KEY, server INTEGER, diskusage INTEGER, disklimit INTEGER, bwusage INTEGER, bwlimit INTEGER, lastupdate TEXT)');
+            $add = $this->pdo->prepare('INSERT INTO tblhosting VALUES (?, ?, ?, ?, ?, ?, ?)');
+            foreach (\state()['services'] as $id => $service) {
+                $of = $service['columns'] ?? [];
+                $add->execute(array_merge([$id, $service['server'] ?? 1], array_map(function ($name) use ($of) {
+                    return $of[$name] ?? null;
+                }, self::COLUMNS)));
+            }
+            $work($this);
+            $rows = $this->pdo->query('SELECT * FROM tblhosting')->fetchAll(\PDO::FETCH_ASSOC);
+            \change_state(function (&$state) use ($rows) {
+                $state['statements'] = $this->statements;
+                foreach ($rows as $row) {
+                    $state['services'][$row['id']]['columns'] = array_intersect_key($row, array_flip(self::COLUMNS));
+                }
+            });
+        }
+
+        public function update($sql, array $values = [])
+        {
+            $this->statements++;
+            $statement = $this->pdo->prepare($sql);
+            $statement->execute($values);
+            return $statement->rowCount();
         }
     }
 }

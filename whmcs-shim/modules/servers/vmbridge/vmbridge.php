@@ -15,8 +15,10 @@ require_once __DIR__ . '/lib/Params.php';
 require_once __DIR__ . '/lib/Page.php';
 require_once __DIR__ . '/lib/Records.php';
 require_once __DIR__ . '/lib/Module.php';
+require_once __DIR__ . '/lib/Usage.php';
 
 use WHMCS\Module\Server\Vmbridge\Module;
+use WHMCS\Module\Server\Vmbridge\Usage;
 
 function vmbridge_MetaData()
 {
@@ -101,6 +103,16 @@ function vmbridge_ChangePassword(array $params)
 function vmbridge_ListAccounts(array $params)
 {
     return Module::listAccounts($params);
+}
+
+function vmbridge_UsageUpdate(array $params)
+{
+    Usage::update($params);
+}
+
+function vmbridge_MetricProvider(array $params)
+{
+    return Usage::provider($params);
 }
 
 function vmbridge_TestConnection(array $params)

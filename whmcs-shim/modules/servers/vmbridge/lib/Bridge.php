@@ -51,8 +51,9 @@ class Bridge
      *
      * @param float $timeout seconds in all
      * @param array $extra   further request headers
+     * @param int   $most    bytes of the reply
      */
-    public function call($method, $target, $body, $timeout, array $extra = [])
+    public function call($method, $target, $body, $timeout, array $extra = [], $most = self::MAX_REPLY)
     {
         $raw = $body === null ? '' : json_encode($body, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_INVALID_UTF8_SUBSTITUTE);
         $timestamp = (string) time();
@@ -80,9 +81,9 @@ class Bridge
             CURLOPT_SSL_VERIFYPEER => true,
             CURLOPT_SSL_VERIFYHOST => 2,
             CURLOPT_PROXY => '',
-            CURLOPT_WRITEFUNCTION => function ($handle, $part) use (&$reply) {
+            CURLOPT_WRITEFUNCTION => function ($handle, $part) use (&$reply, $most) {
                 $reply .= $part;
-                return strlen($reply) > self::MAX_REPLY ? 0 : strlen($part);
+                return strlen($reply) > $most ? 0 : strlen($part);
             },
             CURLOPT_HEADERFUNCTION => function ($handle, $line) use (&$etag) {
                 if (stripos($line, 'ETag:') === 0) {

@@ -1,0 +1,166 @@
+"""What was used: traffic, and sizes over time, booked to calendar months; and the answer for WHMCS's metrics. Reads and writes the
+store, never the back end."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import threading
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from bridge.model import Desired
+from bridge.store import Store
+from bridge.store.core import Row
+
+GB, MB, GIB = 1e9, 1e6, 1024**3
+EVERY = 3600.0
+STALE_AFTER = 3 * 3600.0
+SHARE, PAUSE = 1000, 0.02  # services in one transaction; seconds between two, so that others get in
+KEPT_MONTHS = 14
+METRICS = ("floating_ipv4", "floating_ipv6", "ipv4", "ipv6", "snapshots", "bandwidth_in", "bandwidth_out", "bandwidth_total", "snapshot_gb", "backup_gb")
+
+
+class Month(NamedTuple):
+    """A calendar month of the configured zone; `begin` and `end` are epoch seconds."""
+
+    name: str
+    begin: float
+    end: float
+
+
+def month_at(now: float, zone: str) -> Month:
+    local = datetime.fromtimestamp(now, ZoneInfo(zone))
+    return _month(local.year * 12 + local.month - 1, zone)
+
+
+def _month(number: int, zone: str) -> Month:
+    first, following = (datetime(n // 12, n % 12 + 1, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC).timestamp() for n in (number, number + 1))
+    return Month(f"{number // 12:04d}-{number % 12 + 1:02d}", first, following)
+
+
+def months(since: float, now: float, zone: str) -> list[Month]:
+    """Every month from `since` to `now`."""
+    found = [month_at(since, zone)]
+    while found[-1].end <= now:
+        found.append(month_at(found[-1].end, zone))
+    return found
+
+
+# -- booking --------------------------------------------------------------------------------------
+def book(store: Store, zone: str, stop: threading.Event | None = None) -> int:
+    """Book what is an hour old, and at a month's begin everything; how many services. Whatever was missed is made up for."""
+    now, count = store.clock.now(), 0
+    before = max(now - EVERY, month_at(now, zone).begin)
+    while due := store.usage_due(before, SHARE):
+        store.book_usage([service for service, _ in due], months(due[0][1], now, zone))
+        count += len(due)
+        if store.clock.wait(stop or threading.Event(), PAUSE):
+            break
+    return count
+
+
+def book_one(service: int, store: Store, zone: str) -> None:
+    """Now: its machine is about to go."""
+    mark = store.usage_mark(service)
+    if mark:
+        store.book_usage([service], months(min(mark["booked_at"], store.clock.now()), store.clock.now(), zone))
+
+
+def begin(service: int, store: Store, zone: str) -> None:
+    """A machine of ours begins its life; what its predecessor used is booked first."""
+    with store.write():
+        book_one(service, store, zone)
+        store.begin_usage(service, from_now=False)
+
+
+def adopt(service: int, store: Store) -> None:
+    """What a machine did before it was adopted is nobody's."""
+    store.begin_usage(service, from_now=True)
+
+
+def end(service: int, store: Store, zone: str) -> None:
+    """The last booking: nothing more is metered of it, and this month's sums go on being told for this month."""
+    with store.write():
+        book_one(service, store, zone)
+        store.end_usage(service)
+
+
+def forget(store: Store, zone: str, stop: threading.Event) -> None:
+    """Sums of more than 14 months ago."""
+    local = datetime.fromtimestamp(store.clock.now(), ZoneInfo(zone))
+    oldest = _month(local.year * 12 + local.month - 1 - KEPT_MONTHS, zone).name
+    while store.forget_usage(oldest) and not store.clock.wait(stop, PAUSE):
+        pass
+
+
+# -- the answer -----------------------------------------------------------------------------------
+def report(server: str, whmcs: str, store: Store, zone: str, service_id: int | None = None) -> dict[str, Any]:
+    """This month's usage of the installation's services on a server. A service whose newest generation is elsewhere is told there."""
+    now = store.clock.now()
+    month = month_at(now, zone)
+    pools, kept = store.usage_counts()
+    last_read = float(store.health(server)["refreshed_at"])
+    found: dict[int, list[Row]] = {}
+    for row in store.usage_rows(server, whmcs, month.name, service_id):
+        found.setdefault(row["service_id"], []).append(row)
+    return {
+        "month": {"name": month.name, "start": int(month.begin), "end": int(month.end), "time_zone": zone}, "time": int(now),
+        "services": {str(key): _tenant(rows, month, now, last_read, pools, kept) for key, rows in found.items() if rows[-1]["server"] == server},
+    }
+
+
+def _tenant(
+    rows: list[Row], month: Month, now: float, last_read: float, pools: Mapping[int, tuple[int, int]], kept: Mapping[int, int]
+) -> dict[str, Any]:
+    """All generations together; counts, sizes and freshness are the newest one's."""
+    newest, length = rows[-1], (month.end - month.begin) * GB
+    net_in, net_out, snapshots, backups = _sums(rows, month, now)
+    four, six, floating_four, floating_six = _addresses(newest, pools)
+    alive, metered = newest["desired"] != Desired.TERMINATED, newest["booked_at"] is not None
+    counted, read = newest["counted_at"] or 0.0, newest["seen_at"] or 0.0
+    disk = round(newest["disk_gib"] * GIB / MB) if alive else 0
+    return {
+        "floating_ipv4": floating_four, "floating_ipv6": floating_six, "ipv4": four, "ipv6": six,
+        "snapshots": kept.get(newest["id"], 0) if alive else 0,
+        "bandwidth_in": net_in / GB, "bandwidth_out": net_out / GB, "bandwidth_total": (net_in + net_out) / GB,
+        "snapshot_gb": snapshots / length, "backup_gb": backups / length,
+        "disk_mb": disk, "disk_limit_mb": disk, "bandwidth_mb": round((net_in + net_out) / MB), "bandwidth_limit_mb": 0,
+        "collected_at": int(counted if metered else newest["summed_at"] or 0),
+        # one that is gone has its last numbers, and one that is not there yet has none
+        "stale": (counted < now - STALE_AFTER or read < last_read) if metered else alive,
+    }
+
+
+def _sums(rows: Iterable[Row], month: Month, now: float) -> tuple[int, int, float, float]:
+    """Bytes in and out, byte-seconds of snapshots and backups: what is booked and what has grown since the mark."""
+    net_in = net_out = 0
+    snapshots = backups = 0.0
+    for r in rows:
+        net_in, net_out = net_in + (r["net_in"] or 0), net_out + (r["net_out"] or 0)
+        snapshots, backups = snapshots + (r["snapshot_byte_s"] or 0.0), backups + (r["backup_byte_s"] or 0.0)
+        if r["booked_at"] is None:
+            continue
+        since = max(0.0, now - max(r["booked_at"], month.begin))
+        snapshots, backups = snapshots + r["snapshot_bytes"] * since, backups + r["backup_bytes"] * since
+        if r["booked_at"] >= month.begin:  # else it belongs to the month before, whose booking is due
+            net_in, net_out = net_in + r["grew_in"], net_out + r["grew_out"]
+    return net_in, net_out, snapshots, backups
+
+
+def _addresses(row: Row, pools: Mapping[int, tuple[int, int]]) -> tuple[int, int, int, int]:
+    """(IPv4, IPv6, floating IPv4, floating IPv6); our pools' addresses and those that the provider gave."""
+    four, six = pools.get(row["id"], (0, 0))
+    floating: list[str] = json.loads(row["floating"]) if row["floating"] else []
+    given: list[str] = json.loads(row["given"]) if row["given"] else []
+    if floating and given:
+        given = list(_without(given, floating))
+    given_six, floating_six = (sum(":" in a for a in every) for every in (given, floating))
+    return four + len(given) - given_six, six + given_six, len(floating) - floating_six, floating_six
+
+
+def _without(given: Iterable[str], floating: Iterable[str]) -> Iterable[str]:
+    nets = [ipaddress.ip_network(f, strict=False) for f in floating]
+    return (a for a in given if not any(ipaddress.ip_interface(a).ip in n for n in nets))

@@ -1,0 +1,462 @@
+"""What was used: counters that begin anew, bookings by month, the last sample, the answer for WHMCS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge import services, status, usage, worker
+from bridge.app import create_app
+from bridge.errors import NotFound, Unknown, Unreachable, Waiting
+from bridge.model import Backup, Snapshot, State, VmStatus
+from bridge.packages import of_plan
+from bridge.store.schema import FOURTH
+from bridge.store.status import COUNT_HOLDS
+from bridge.web.auth import sign
+from drivers.base import time_left
+from tests.configs import raw_config
+from tests.world import World
+
+GB = 10**9
+HOUR = 3600.0
+
+
+def moment(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def born(world: World) -> World:
+    """One running server on the tenth of a month; its traffic is what the test says."""
+    world.clock.time = moment("2027-03-10T12:00:00")
+    world.order("create")
+    world.run()
+    world.cluster.vms[20000].rates = (0, 0)
+    return world
+
+
+def sample(world: World, net_in: int | None, net_out: int | None = 0, uptime: int = 10_000, **more: Any) -> None:
+    """One bulk read that shows the server with these counters."""
+    world.store.save_statuses("pve1", [VmStatus("20000", "running", "pve1", uptime=uptime, net_in=net_in, net_out=net_out, **more)])
+
+
+def book(world: World) -> int:
+    return usage.book(world.store, world.config.worker["usage_time_zone"])
+
+
+def told(world: World, service: int = 1042, **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = usage.report("pve1", "main", world.store, world.config.worker["usage_time_zone"], **more)["services"][str(service)]
+    return found
+
+
+def sums(world: World, service: int = 1) -> dict[str, tuple[int, int]]:
+    return {r["month"]: (r["net_in"], r["net_out"]) for r in world.store.usage_sums(service)}
+
+
+def post(world: World, target: str = "/v1/servers/pve1/usage", body: Any = None, key: str = "main-1", secret: str = "") -> Any:
+    raw = json.dumps({} if body is None else body).encode()
+    stamp, nonce = str(int(world.clock.time)), f"{hash((target, raw, world.clock.time)) & (2**128 - 1):032x}"
+    secret = secret or raw_config()["whmcs"]["main"]["keys"][0]["secret"]
+    world.clock.time += 1
+    return create_app(world.context).test_client().post(target, data=raw, headers={
+        "Vmbridge-Key": key, "Vmbridge-Timestamp": stamp, "Vmbridge-Nonce": nonce,
+        "Vmbridge-Signature": sign(secret, "POST", target, stamp, nonce, raw)})
+
+
+# -- bookings ------------------------------------------------------------------------------------------
+def test_growth_is_booked_once_and_told_before_it_is_booked(born: World) -> None:
+    sample(born, 3 * GB, 5 * GB)
+    assert told(born)["bandwidth_in"] == 3.0 and sums(born) == {}
+    born.clock.time += HOUR + 1
+    assert book(born) == 1 and sums(born) == {"2027-03": (3 * GB, 5 * GB)}
+    assert book(born) == 0 and told(born)["bandwidth_total"] == 8.0  # a repeat adds nothing
+    sample(born, 4 * GB, 5 * GB + 1)
+    born.clock.time += 5 * HOUR  # runs that were missed are made up for
+    book(born)
+    assert sums(born) == {"2027-03": (4 * GB, 5 * GB + 1)}
+    assert told(born)["bandwidth_out"] == (5 * GB + 1) / GB and told(born)["bandwidth_mb"] == 9000
+
+
+def test_a_booking_that_dies_half_way_leaves_nothing_half(born: World) -> None:
+    sample(born, GB, 0)
+    born.clock.time += HOUR + 1
+    with pytest.raises(RuntimeError), born.store.write():
+        book(born)
+        raise RuntimeError("killed before the commit")
+    assert sums(born) == {} and told(born)["bandwidth_in"] == 1.0
+    book(born)
+    assert sums(born) == {"2027-03": (GB, 0)}
+
+
+@pytest.mark.parametrize(("zone", "last", "first"), [("UTC", "2027-03-31T23:59:40", "2027-04-01T00:00:10"),
+                                                     ("Europe/Berlin", "2027-03-31T21:59:40", "2027-03-31T22:00:10")])
+def test_a_month_ends_in_the_configured_zone_and_within_a_minute(tmp_path: Path, zone: str, last: str, first: str) -> None:
+    world = World(tmp_path, worker={"usage_time_zone": zone})
+    world.clock.time = moment("2027-03-31T12:00:00")
+    world.order("create")
+    world.run()
+    sample(world, 2 * GB)
+    world.clock.time = moment(last)
+    book(world)
+    sample(world, 5 * GB)
+    world.clock.time = moment(first)
+    worker.book(world.context)
+    assert sums(world)["2027-03"][0] >= 5 * GB and told(world)["bandwidth_in"] == 0.0
+    sample(world, 6 * GB)
+    assert told(world)["bandwidth_in"] == 1.0
+    world.clock.time += HOUR
+    book(world)
+    assert sums(world)["2027-04"][0] == GB
+    world.close()
+
+
+def test_growth_of_a_missed_month_goes_where_its_interval_began_and_sizes_are_split_at_every_border(born: World) -> None:
+    begin = born.clock.time = moment("2027-03-30T00:00:00")
+    born.store.mirror_backups(1, [Backup("nfs:one", begin, 10 * GB)], 0.0)
+    born.store.change("UPDATE backups SET foreign_one = 0")
+    sample(born, 0)
+    book(born)
+    sample(born, 7 * GB)
+    born.clock.time = moment("2027-05-02T00:00:00")  # the bridge was off for a month
+    book(born)
+    assert sums(born) == {"2027-03": (7 * GB, 0), "2027-04": (0, 0), "2027-05": (0, 0)}
+    seconds = {r["month"]: r["backup_byte_s"] / (10 * GB) for r in born.store.usage_sums(1)}
+    assert seconds == {"2027-03": 2 * 86400, "2027-04": 30 * 86400, "2027-05": 86400}
+    assert told(born)["backup_gb"] == pytest.approx(10 / 31)  # May has 31 days
+
+
+def test_sizes_count_from_the_booking_that_saw_them_until_the_one_that_does_not(born: World) -> None:
+    at = born.clock.time
+    born.store.mirror_snapshots(1, [Snapshot(n, at, size=size) for n, size in (("a", 4 * GB), ("b", 2 * GB), ("staffs-own", 9 * GB))])
+    born.store.change("UPDATE snapshots SET foreign_one = 0 WHERE name <> 'staffs-own'")
+    assert told(born)["snapshots"] == 2 and told(born)["snapshot_gb"] == 0.0
+    born.clock.time += HOUR
+    book(born)
+    born.clock.time += 10 * HOUR
+    assert told(born)["snapshot_gb"] == pytest.approx(6 * 10 / (31 * 24))
+    born.store.forget_snapshot(1, "a")
+    book(born)
+    born.clock.time += 10 * HOUR
+    assert told(born)["snapshot_gb"] == pytest.approx((6 * 10 + 2 * 10) / (31 * 24)) and told(born)["snapshots"] == 1
+
+
+def test_a_clock_that_goes_back_counts_no_hour_twice(born: World) -> None:
+    born.store.mirror_backups(1, [Backup("nfs:one", born.clock.time, GB)], 0.0)
+    born.store.change("UPDATE backups SET foreign_one = 0")
+    born.clock.time += 2 * HOUR
+    book(born)
+    begin = born.clock.time
+    born.clock.time -= HOUR
+    for _ in range(4):
+        sample(born, 1)
+        book(born)
+        born.clock.time += HOUR / 2
+    born.clock.time = begin + HOUR
+    book(born)
+    assert born.store.usage_sums(1)[0]["backup_byte_s"] == pytest.approx(HOUR * GB, rel=1e-4)  # reading takes some time on the held clock
+
+
+def test_a_zone_that_is_none_is_a_fault_of_the_configuration(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"worker.usage_time_zone.*'Mars/Base' is not a time zone"):
+        World(tmp_path, worker={"usage_time_zone": "Mars/Base"})
+
+
+def test_fourteen_months_are_kept(born: World) -> None:
+    for month in ("2026-01", "2025-12", "2027-03"):
+        born.store.change("INSERT INTO usage (service, month, booked_at) VALUES (1, ?, 0)", month)
+    worker.prune(born.context)
+    assert list(sums(born)) == ["2026-01", "2027-03"]
+
+
+# -- whose traffic ---------------------------------------------------------------------------------------
+def test_all_traffic_of_a_created_server_counts_and_none_that_an_older_machine_left_under_its_id(world: World) -> None:
+    sample(world, 50 * GB)  # a foreign machine had the id
+    world.order("create")
+    world.run()
+    sample(world, 2 * GB, uptime=50)
+    assert told(world)["bandwidth_in"] == 2.0
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_an_adopted_machine_did_before_is_not_counted(world: World, known: bool) -> None:
+    world.clock.time = moment("2027-03-10T12:00:00")
+    world.cluster.add_vm(20500, "pve1", smbios1="uuid=00000000-0000-0000-0000-0000000000aa").rates = (1000, 0)
+    world.clock.time += 10_000_000
+    if known:
+        status.refresh("pve1", world.drivers["pve1"], world.store)
+    machine = world.drivers["pve1"].inspect("20500")
+    services.adopt("main", 77, 7, "old", of_plan(world.config.plans["kvm-s"]), machine, world.store, world.config)
+    world.clock.time += HOUR + 1
+    status.refresh("pve1", world.drivers["pve1"], world.store)
+    expected = 1000 * (HOUR + 1) if known else 0
+    assert told(world, 77)["bandwidth_in"] * GB == pytest.approx(expected, abs=11_000)
+    book(world)
+    world.clock.time += HOUR
+    status.refresh("pve1", world.drivers["pve1"], world.store)
+    assert told(world, 77)["bandwidth_in"] * GB == pytest.approx(expected + 1000 * HOUR, abs=11_000)
+
+
+def test_services_of_an_older_release_begin_at_the_update(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.order("create")
+    world.run()
+    world.store.change("DELETE FROM usage_marks")
+    sample(world, 900 * GB)
+    [update] = [s for s in FOURTH.split(";\n") if "INSERT INTO usage_marks" in s]
+    world.store.change(update)
+    mark = world.store.usage_mark(1)
+    assert mark and mark["base_in"] is None
+    world.clock.time = max(world.clock.time, mark["booked_at"]) + 2 * HOUR
+    sample(world, 905 * GB)
+    book(world)
+    assert told(world)["bandwidth_in"] == 0.0
+    sample(world, 906 * GB)
+    assert told(world)["bandwidth_in"] == 1.0
+    world.close()
+
+
+# -- the end ---------------------------------------------------------------------------------------------
+def test_the_last_traffic_is_read_before_the_machine_goes_and_told_until_the_month_ends(born: World) -> None:
+    born.cluster.vms[20000].rates = (1000, 3000)
+    born.cluster.vms[20000].started = born.clock.time
+    born.clock.time += 500
+    born.order("terminate")
+    born.run()
+    assert born.store.operations_of(1)[0].state is State.DONE and born.vms() == []
+    assert sums(born)["2027-03"] == (500_000, 1_500_000) and born.store.usage_mark(1) is None
+    found = told(born)
+    assert found["bandwidth_total"] == 0.002 and not found["stale"] and found["ipv4"] == 0 and found["disk_mb"] == 0
+    steps = [s["name"] for s in born.store.steps(born.store.operations_of(1)[0].id)]
+    assert steps.index("traffic") < steps.index("off") < steps.index("destroy")
+    born.clock.time = moment("2027-04-01T00:00:05")
+    assert "1042" not in usage.report("pve1", "main", born.store, "UTC")["services"]
+
+
+def test_backups_that_a_plan_keeps_are_not_metered_after_the_end(tmp_path: Path) -> None:
+    plan = {**raw_config()["plans"]["kvm-s"], "keep_backups": True}
+    world = World(tmp_path, plans={"kvm-s": plan})
+    world.clock.time = moment("2027-03-10T12:00:00")
+    world.order("create")
+    world.run()
+    world.page("backups", "take")
+    world.run()
+    world.store.change("UPDATE backups SET size = ?", 10 * GB)
+    book(world)
+    usage.book_one(1, world.store, "UTC")
+    world.clock.time += 10 * HOUR
+    world.order("terminate")
+    world.run()
+    assert len(world.store.backups_of(1)) == 1
+    at_the_end = told(world)["backup_gb"]
+    assert at_the_end == pytest.approx(100 / (31 * 24), rel=0.01)
+    world.clock.time += 50 * HOUR
+    book(world)
+    assert told(world)["backup_gb"] == at_the_end and told(world)["stale"] is False
+    world.close()
+
+
+@pytest.mark.parametrize("error", [Unreachable(detail="no route"), Waiting(60.0), NotFound("It is not there.", code="vm_absent"), Unknown(), KeyError("x")])
+def test_a_terminate_does_not_wait_for_traffic_that_cannot_be_read(born: World, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    sample(born, 4 * GB)
+
+    def broken(ref: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(born.drivers["pve1"], "traffic", broken)
+    born.order("terminate")
+    born.run()
+    last = born.store.operations_of(1)[0]
+    assert last.state is State.DONE and sums(born)["2027-03"] == (4 * GB, 0) and told(born)["bandwidth_in"] == 4.0
+    [step] = [s for s in born.store.steps(last.id) if s["name"] == "traffic"]
+    assert "not read" in step["technical"] + step["message"]
+
+
+def test_the_last_read_has_ten_seconds(born: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed: list[float] = []
+    plain = born.drivers["pve1"].traffic
+
+    def watched(ref: Any) -> Any:
+        left = time_left.get()
+        allowed.append(left() if left else 1e9)
+        return plain(ref)
+
+    monkeypatch.setattr(born.drivers["pve1"], "traffic", watched)
+    born.order("terminate")
+    born.run()
+    assert allowed == [10.0] and time_left.get() is None
+
+
+def test_a_stale_bulk_read_after_the_last_sample_doubles_nothing(born: World) -> None:
+    sample(born, 100, 100)
+    born.clock.time += 60
+    born.store.note_traffic("pve1", "20000", 1000, 1000, born.clock.time - 10_065)
+    born.clock.time += 5
+    sample(born, 900, 900)  # older than what we saw
+    assert told(born)["bandwidth_in"] * GB == 1000
+    born.clock.time += COUNT_HOLDS
+    sample(born, 1200, 1200)  # the terminate was cancelled: it lives on
+    assert told(born)["bandwidth_in"] * GB == 1200
+
+
+def test_generations_of_one_month_are_one_sum(born: World) -> None:
+    sample(born, GB)
+    born.order("terminate")
+    born.run()
+    born.order("create")
+    born.run()
+    vm_id = born.store.find_service("main", 1042).vm_id  # type: ignore[union-attr]
+    born.store.save_statuses("pve1", [VmStatus(vm_id, "running", "pve1", net_in=2 * GB, net_out=0, uptime=5)])
+    assert told(born)["bandwidth_in"] == 3.0 and told(born)["ipv4"] == 1
+
+
+def test_redeploy_keeps_the_old_machines_traffic_and_counts_the_new_ones(born: World) -> None:
+    sample(born, GB)
+    born.order("redeploy")
+    born.run()
+    assert born.store.operations_of(1)[0].state is State.DONE
+    vm_id = born.store.service(1).vm_id
+    born.store.save_statuses("pve1", [VmStatus(vm_id, "running", "pve1", net_in=GB // 2, net_out=0, uptime=5)])
+    assert vm_id != "20000" and told(born)["bandwidth_in"] == 1.5
+
+
+def test_killed_at_every_border_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    """A worker dies before each border of create, redeploy and terminate; the sum is the same."""
+
+    class Killed(BaseException):
+        pass
+
+    for n in range(1, 200):
+        world, seen = World(tmp_path / f"{n}"), [0]
+
+        def border(name: str, seen: list[int] = seen, n: int = n) -> None:
+            seen[0] += 1
+            if seen[0] == n:
+                raise Killed
+
+        world.border = border
+        for verb, sent in (("create", 4 * GB), ("redeploy", 2 * GB), ("terminate", 0)):
+            world.order(verb)
+            try:
+                world.run()
+            except Killed:
+                world.restart()
+                world.run()
+            assert world.store.operations_of(1)[0].state is State.DONE, (n, verb)
+            for vm in world.cluster.vms.values():
+                vm.rates = (0, 0)
+            world.clock.time += COUNT_HOLDS
+            if sent:
+                row = VmStatus(world.store.service(1).vm_id, "running", "pve1", net_in=sent, net_out=1, uptime=5000)
+                world.store.save_statuses("pve1", [row])
+        assert sum(i for i, _ in sums(world).values()) == 6 * GB and world.store.usage_mark(1) is None, n
+        reached = seen[0] >= n
+        world.close()
+        if not reached:
+            break
+    assert n > 25 and not reached
+
+
+# -- the answer ------------------------------------------------------------------------------------------
+def test_one_answer_for_the_whole_server_with_zeros(born: World) -> None:
+    sample(born, 1_500_000_000, 500_000_000)
+    calls = len(born.cluster.calls)
+    reply = post(born)
+    assert reply.status_code == 200 and len(born.cluster.calls) == calls
+    found = reply.json["services"]["1042"]
+    assert {k: found[k] for k in usage.METRICS} == {
+        "floating_ipv4": 0, "floating_ipv6": 0, "ipv4": 1, "ipv6": 0, "snapshots": 0, "bandwidth_in": 1.5, "bandwidth_out": 0.5, "bandwidth_total": 2.0,
+        "snapshot_gb": 0.0, "backup_gb": 0.0}
+    assert (found["disk_mb"], found["disk_limit_mb"], found["bandwidth_mb"], found["bandwidth_limit_mb"]) == (21475, 21475, 2000, 0)
+    assert found["stale"] is False and found["collected_at"] == int(born.clock.time) - 1
+    assert reply.json["month"] == {"name": "2027-03", "start": int(moment("2027-03-01")), "end": int(moment("2027-04-01")), "time_zone": "UTC"}
+
+
+def test_addresses_count_by_kind(born: World) -> None:
+    given = ["192.0.2.7", "2001:db8:7::1", "198.51.100.9", "2001:db8:9::/64", "2001:db8:9::1"]
+    born.store.update_service(1, build={**born.store.service(1).build, "addresses": given, "floating": ["198.51.100.9", "2001:db8:9::/64"]})
+    found = told(born)
+    assert (found["ipv4"], found["ipv6"], found["floating_ipv4"], found["floating_ipv6"]) == (2, 1, 1, 1)  # one of our pool, and the provider's
+    born.store.change("UPDATE addresses SET role = 'leaving'")
+    assert told(born)["ipv4"] == 1
+
+
+def test_one_service_alone(born: World) -> None:
+    born.order("create", 1043)
+    born.run()
+    assert list(post(born, body={"service_id": 1043}).json["services"]) == ["1043"]
+    assert post(born, body={"service_id": 9}).status_code == 404
+    for wrong in ("1043", 1.5, True, -1, 2**70):
+        assert post(born, body={"service_id": wrong}).json["error"]["code"] == "bad_service_id", wrong
+    assert post(born, body=[1]).status_code == 400
+
+
+def test_only_this_installations_services_and_only_signed(tmp_path: Path) -> None:
+    other = {**raw_config()["whmcs"]["main"], "keys": [{"id": "other-1", "secret": "another-secret-0123"}]}
+    world = World(tmp_path, whmcs={**raw_config()["whmcs"], "other": other})
+    world.order("create")
+    world.run()
+    assert list(post(world).json["services"]) == ["1042"]
+    assert post(world, key="other-1", secret="another-secret-0123").json["services"] == {}
+    assert post(world, key="other-1", secret="another-secret-0123", body={"service_id": 1042}).status_code == 404
+    assert post(world, secret="wrong").status_code == 401
+    assert post(world, "/v1/servers/pve9/usage").json["error"]["code"] == "unknown_server"
+    world.close()
+
+
+def test_old_numbers_are_told_as_old(born: World) -> None:
+    sample(born, GB)
+    seen = int(born.clock.time)
+    born.clock.time += 3 * HOUR
+    assert told(born)["stale"] is False
+    born.clock.time += 1
+    found = told(born)
+    assert (found["stale"], found["bandwidth_in"], found["collected_at"]) == (True, 1.0, seen)
+
+
+def test_a_machine_that_the_newest_read_does_not_show_is_told_as_old(born: World) -> None:
+    sample(born, GB)
+    seen = int(born.clock.time)
+    born.clock.time += 60
+    born.store.save_statuses("pve1", [VmStatus("30000", "running", "pve1")])
+    assert (told(born)["stale"], told(born)["collected_at"]) == (True, seen)
+
+
+def test_what_was_never_counted_is_told_as_old(world: World) -> None:
+    world.order("create")
+    assert (told(world)["stale"], told(world)["collected_at"]) == (True, 0)
+    world.run()
+    sample(world, None, None)
+    assert told(world)["stale"] is True and told(world)["ipv4"] == 1
+    sample(world, 0, 0)
+    assert told(world)["stale"] is False
+
+
+def test_the_bulk_read_of_the_simulated_cluster_counts(world: World) -> None:
+    """Stop, start and migration begin the counters anew; what is told follows what went."""
+    world.order("create")
+    world.run()
+    vm = world.cluster.vms[20000]
+    vm.rates, vm.started, expected = (1000, 0), world.clock.time, 0.0
+    for happens in ("", "stop", "start", "migrate", ""):
+        begin = world.clock.time
+        if happens in ("stop", "start"):
+            world.order(happens)
+            world.run()
+        elif happens == "migrate":
+            world.cluster.migrate(20000, "pve2")
+        world.clock.time += 600
+        status.refresh("pve1", world.drivers["pve1"], world.store)
+        expected += 0 if happens == "stop" else 1000 * (world.clock.time - begin)
+    assert told(world)["bandwidth_in"] * GB == pytest.approx(expected, abs=1000 * 30)
