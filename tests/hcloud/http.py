@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import struct
+import threading
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -47,12 +48,14 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 5
     cluster: Project
     latency = 0.0
+    guard = threading.Lock()  # the project is not made for threads
 
     def _any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         try:
-            status, text, headers = self.cluster.handle(self.command, url.path, parse_qsl(url.query), body, dict(self.headers))
+            with self.guard:
+                status, text, headers = self.cluster.handle(self.command, url.path, parse_qsl(url.query), body, dict(self.headers))
         except Lost:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
