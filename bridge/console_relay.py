@@ -246,7 +246,8 @@ class Relay:
         asked = asyncio.get_running_loop().run_in_executor(self._drivers, driver.console, service.ref)
         ticket: ConsoleTicket = await asked
         async with connect(
-            ticket.url, additional_headers=ticket.headers, subprotocols=[Subprotocol(ticket.subprotocol)], compression=None,
+            ticket.url, additional_headers=ticket.headers, compression=None,
+            subprotocols=[Subprotocol(ticket.subprotocol)] if ticket.subprotocol else None,
             ssl=self._context(ticket) if ticket.url.startswith("wss:") else None, proxy=None, user_agent_header=None, open_timeout=OPENING,
             ping_interval=None, close_timeout=0.5, max_size=UPSTREAM_FRAME, max_queue=QUEUE, write_limit=WRITES,
             process_exception=lambda e: e,

@@ -17,6 +17,7 @@ import drivers
 from bridge.clock import Clock
 from bridge.errors import Refused, VmbridgeError
 from bridge.model import (
+    PERIODS,
     Backup,
     Capability,
     Charts,
@@ -79,7 +80,11 @@ class Driver:
     plan_schema: ClassVar[Any] = None
     late_addresses: ClassVar[bool] = False  # true: the back end chooses the addresses
     chooses_ids: ClassVar[bool] = False  # true: the back end chooses a machine's id; until `identify` its uuid stands for it
-    shows: ClassVar[frozenset[str]] = frozenset({"cpu", "mem", "uptime", "disk_rate", "adapter"})  # what the overview can say of a machine
+    # what the overview can say of a machine: these, image, place, and traffic (of the calendar month)
+    shows: ClassVar[frozenset[str]] = frozenset({"cpu", "mem", "uptime", "disk_rate", "adapter"})
+    series: ClassVar[frozenset[str]] = frozenset({"cpu", "mem", "maxmem", "diskread", "diskwrite", "netin", "netout"})  # what `charts` measures
+    periods: ClassVar[tuple[str, ...]] = tuple(PERIODS)  # how far back its history goes
+    charts_age: ClassVar[float] = 0.0  # seconds that one read of a chart serves everybody at least
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

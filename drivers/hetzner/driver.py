@@ -12,6 +12,8 @@ from bridge.clock import Clock
 from bridge.errors import Capacity, NotFound, NotOurs, Permanent, Refused, VmbridgeError
 from bridge.model import (
     Capability,
+    Charts,
+    ConsoleTicket,
     Converged,
     Difference,
     Finding,
@@ -28,7 +30,7 @@ from bridge.model import (
     VmStatus,
 )
 from drivers.base import Driver
-from drivers.hetzner import convert, doctor, schema
+from drivers.hetzner import convert, doctor, schema, screen
 from drivers.hetzner.api import PER_PAGE, Api
 from drivers.hetzner.errors import from_text
 
@@ -39,12 +41,16 @@ POWER = {"start": "poweron", "stop": "shutdown", "reboot": "reboot", "hard_stop"
 
 class Hetzner(Driver):
     name = "hetzner"
-    capabilities = frozenset({Capability.OVERVIEW, Capability.POWER})
+    capabilities = frozenset({Capability.OVERVIEW, Capability.POWER, Capability.CHARTS, Capability.CONSOLE})
+    optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {Capability.CHARTS: ("charts",), Capability.CONSOLE: ("console",)}
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
     late_addresses = True
     chooses_ids = True
-    shows: ClassVar[frozenset[str]] = frozenset()
+    shows: ClassVar[frozenset[str]] = frozenset({"image", "place", "traffic"})
+    series: ClassVar[frozenset[str]] = frozenset(screen.SERIES.values())
+    periods: ClassVar[tuple[str, ...]] = tuple(screen.STEPS)
+    charts_age = 120.0
 
     def __init__(self, server: str, settings: Mapping[str, Any], clock: Clock, prepare: Any = None) -> None:
         super().__init__(server, settings, clock)
@@ -151,6 +157,13 @@ class Hetzner(Driver):
             return _task(found["id"], [self.api.delete(f"/servers/{found['id']}")["action"]])
         except NotFound:
             return ""
+
+    # -- optional, by Capability ------------------------------------------------------------------
+    def charts(self, ref: VmRef, period: str) -> Charts:
+        return screen.charts(self.api, self._server(ref), period, self.clock.now())
+
+    def console(self, ref: VmRef) -> ConsoleTicket:
+        return screen.console(self.api, self._server(ref), self.settings["ca_file"])
 
     # -- reading ----------------------------------------------------------------------------------
     def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]:

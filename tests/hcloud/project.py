@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bridge.clock import Clock
+from tests.hcloud import screens
 
 TOKEN = "hcloud-sim-token"
 CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter: type}; "!" before a name: required
@@ -27,6 +28,7 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter
     ("GET", "/server_types"): {"page": str, "per_page": str, "name": str},
     ("GET", "/images"): {"name": str, "architecture": str, "type": str},
 }
+CALLS |= screens.CALLS
 TYPES = {"cx23": (2, 4.0, 40, "x86"), "cx33": (4, 8.0, 80, "x86"), "cax11": (2, 4.0, 40, "arm")}
 SOLD = {"cx23": {"nbg1": True, "fsn1": True}, "cx33": {"nbg1": True}, "cax11": {"fsn1": False}}
 IMAGES = {("debian-12", "x86"), ("debian-12", "arm"), ("ubuntu-24.04", "x86")}
@@ -81,7 +83,7 @@ class Action:
 
 
 @dataclass
-class Project:
+class Project(screens.Screens):
     clock: Clock
     limit: int = 3600
     servers: dict[int, Server] = field(default_factory=dict)
@@ -133,6 +135,9 @@ class Project:
                 if fault.seen == fault.nth:
                     return fault.kind
         return ""
+
+    def invalid(self, name: str) -> Failure:
+        return Failure("invalid_input", f"invalid input in field '{name}'")
 
     def mutations(self) -> list[tuple[str, str]]:
         return [(m, p) for m, p, _ in self.calls if m != "GET"]
@@ -280,6 +285,6 @@ class Project:
         return {"id": server.id, "name": server.name, "status": server.status, "locked": self.locked(server), "labels": server.labels,
                 "server_type": {"name": server.kind, "cores": cores, "memory": memory, "disk": disk, "architecture": architecture},
                 "primary_disk_size": disk, "ingoing_traffic": server.ingoing, "outgoing_traffic": server.outgoing, "included_traffic": 21990232555520,
-                "location": {"name": server.location}, "image": {"name": server.image},
+                "location": self.placed(server.location), "image": self.pictured(server.image),
                 "public_net": {"ipv4": {"id": 1, "ip": f"192.0.2.{server.number}", "blocked": False, "dns_ptr": "x"},
                                "ipv6": {"id": 2, "ip": f"2001:db8:{server.number:x}::/64", "blocked": False, "dns_ptr": []}, "floating_ips": []}}
