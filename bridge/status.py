@@ -34,7 +34,8 @@ def refresh(server: str, driver: Driver, store: Store) -> bool:
 
 
 def view(service: Service, store: Store) -> dict[str, Any]:
-    """What the browser polls. CPU in percent of the assigned cores, sizes in bytes, age in seconds."""
+    """What the browser polls. CPU in percent of the assigned cores, sizes in bytes; traffic as its counter stands, None while it
+    is not known."""
     row = store.polled(service.id, service.server, service.vm_id)
     doing = (row["operation"], row["kind"], row["state"], row["step"], bool(row["error_code"])) if row["operation"] else None
     return _view(service, row, doing, store)
@@ -63,6 +64,7 @@ def _view(service: Service, row: Row, doing: tuple[str, str, str, int, bool] | N
         found |= {
             "status": row["status"], "uptime": row["uptime"], "cpu": round(row["cpu"] * 100, 1), "mem": row["mem"],
             "maxmem": row["maxmem"], "as_of": int(row["seen_at"]), "lock": row["lock"], "disk_rate": round(row["disk_rate"]),
+            "net_in": row["net_in"], "net_out": row["net_out"],
             "stale": now - row["seen_at"] > STALE_AFTER,
         }
     elif doing and not service.provisioned:

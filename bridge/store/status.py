@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from bridge.model import VmStatus
 from bridge.store.core import Core, Row
 
@@ -45,8 +48,9 @@ class Statuses(Core):
                 f" disk_rate = {DISK_RATE}, disk_io = excluded.disk_io, disk_io_uptime = excluded.disk_io_uptime, seen_at = excluded.seen_at,"
                 f" total_in = {TOTALS['in']}, total_out = {TOTALS['out']}, net_in = coalesce(excluded.net_in, net_in),"
                 " net_out = coalesce(excluded.net_out, net_out), counted_at = CASE WHEN excluded.net_in IS NULL THEN counted_at ELSE ?17 END",
-                [(server, *s, now) for s in found],
+                [(server, *s[:-1], now) for s in found],
             )
+            self._save_about(server, found)
             db.conn.execute(
                 "UPDATE vm_status SET status = 'unknown' WHERE server = ? AND seen_at < ?", (server, now)
             )
@@ -54,6 +58,23 @@ class Statuses(Core):
                 "UPDATE server_health SET ok = 1, error = '', failures = 0, refreshed_at = ?, lease_until = 0,"
                 " next_at = 0 WHERE server = ?", (now, server),
             )
+
+    def _save_about(self, server: str, found: list[VmStatus]) -> None:
+        """Written only where it changed: it is long, and the same for months."""
+        told = [(server, s.vm_id, s.about) for s in found if s.about]
+        if not told:
+            return
+        known = {r["vm_id"]: r["about"] for r in self.rows("SELECT vm_id, about FROM vm_about WHERE server = ?", server)}
+        new = [row for row in told if known.get(row[1]) != row[2]]
+        if new:
+            with self.write() as db:
+                db.conn.executemany("INSERT OR REPLACE INTO vm_about (server, vm_id, about) VALUES (?, ?, ?)", new)
+
+    def about(self, server: str, vm_id: str) -> dict[str, Any]:
+        """What the bulk read told of a machine for people; empty where it tells nothing."""
+        row = self.row("SELECT about FROM vm_about WHERE server = ? AND vm_id = ?", server, vm_id)
+        found: dict[str, Any] = json.loads(row["about"]) if row else {}
+        return found
 
     def note_status(self, server: str, vm_id: str, node: str, status: str, uptime: int) -> None:
         """What a direct look saw."""
@@ -80,7 +101,7 @@ class Statuses(Core):
         """All that a browser's poll asks for in one read: `error`, `maintenance` and `wanted_at` of the server, the machine's columns
         (`status` is None where no bulk read ever showed it), and the service's current operation (`operation` is None without)."""
         found = self.row(
-            "SELECT h.error, h.maintenance, h.wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate, v.seen_at,"
+            "SELECT h.error, h.maintenance, h.wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate, v.net_in, v.net_out, v.seen_at,"
             " o.id AS operation, o.kind, o.state, o.step, o.error_code FROM server_health h"
             " LEFT JOIN vm_status v ON v.server = h.server AND v.vm_id = ?"
             " LEFT JOIN operations o ON o.service = ? AND o.state IN ('running', 'waiting_for_staff') WHERE h.server = ?", vm_id, service, server,
