@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.direct import Reads, sentence
-from bridge.errors import BadRequest, UpstreamError
+from bridge.direct import FOREIGN, Reads, sentence
+from bridge.errors import BadRequest, NotFound, UpstreamError
 from bridge.model import PERIODS, Charts, Sentence, Service
 from bridge.store import Store
 from drivers.base import Driver, in_background
@@ -73,6 +73,8 @@ def view(service: Service, period: str, reads: Reads, store: Store, driver: Driv
         charts = since(reads.shared((service.id, service.vm_id, period), kept, once), service.created_at)
     except UpstreamError as e:
         return found | {"message": sentence(e), "failed": True}
+    except NotFound:
+        return found | {"message": FOREIGN, "failed": True}
     if not any(v is not None for word, values in charts.series.items() if word != "maxmem" for v in values):
         return found | {"message": EMPTY}
     return found | {"step": charts.step, "times": list(charts.times), "series": {w: list(v) for w, v in charts.series.items()}}

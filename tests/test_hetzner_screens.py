@@ -220,6 +220,7 @@ def test_nobody_sees_anothers_history(world: Cloud) -> None:
     world.cloud.servers.clear()
     with pytest.raises(NotFound):
         read(world)
+    assert "Our staff can tell more" in chart(shim_of(world)).json["message"]
 
 
 def test_a_year_is_dimmed_with_its_reason_and_memory_is_said(world: Cloud) -> None:
