@@ -15,7 +15,7 @@ KEPT = {"hour": 30.0, "day": 60.0, "week": 300.0, "month": 600.0, "year": 1800.0
 EMPTY = Sentence("There are no values for this time. They appear some minutes after the server has started.")
 NOT_BUILT = Sentence("The server is not set up yet.")
 NOT_KEPT = Sentence("Only the last %(n)d days are kept.")
-NOT_MEASURED = Sentence("%(title)s: not measured from outside for this server. The system inside can tell it.")
+NOT_MEASURED = Sentence("%(title)s: this cannot be measured from outside the server. The system inside can tell it.")
 
 
 @dataclass(frozen=True)

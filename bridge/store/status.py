@@ -68,7 +68,8 @@ class Statuses(Core):
         new = [row for row in told if known.get(row[1]) != row[2]]
         if new:
             with self.write() as db:
-                db.conn.executemany("INSERT OR REPLACE INTO vm_about (server, vm_id, about) VALUES (?, ?, ?)", new)
+                now = self.clock.now()
+                db.conn.executemany("INSERT OR REPLACE INTO vm_about (server, vm_id, about, changed_at) VALUES (?, ?, ?, ?)", [(*row, now) for row in new])
 
     def about(self, server: str, vm_id: str) -> dict[str, Any]:
         """What the bulk read told of a machine for people; empty where it tells nothing."""
@@ -102,9 +103,12 @@ class Statuses(Core):
         (`status` is None where no bulk read ever showed it), and the service's current operation (`operation` is None without)."""
         found = self.row(
             "SELECT h.error, h.maintenance, h.wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate, v.net_in, v.net_out, v.seen_at,"
+            " a.changed_at AS told,"
             " o.id AS operation, o.kind, o.state, o.step, o.error_code FROM server_health h"
             " LEFT JOIN vm_status v ON v.server = h.server AND v.vm_id = ?"
-            " LEFT JOIN operations o ON o.service = ? AND o.state IN ('running', 'waiting_for_staff') WHERE h.server = ?", vm_id, service, server,
+            " LEFT JOIN vm_about a ON a.server = h.server AND a.vm_id = ?"
+            " LEFT JOIN operations o ON o.service = ? AND o.state IN ('running', 'waiting_for_staff') WHERE h.server = ?",
+            vm_id, vm_id, service, server,
         )
         if found is None:
             self.health(server)  # it was never asked for: now it has a row

@@ -60,7 +60,7 @@
   }
 
   function show(v) {
-    var op = v.operation, key = [v.status, v.desired, !!v.trouble, op ? [op.id, op.step, op.state, op.failing].join(".") : ""].join("/");
+    var op = v.operation, key = [v.status, v.desired, !!v.trouble, op ? [op.id, op.step, op.state, op.failing].join(".") : "", v.told || 0].join("/");
     if (key !== data.key) { renew(); }
     var state = field("state"), look = "vmb-state vmb-" + v.status;
     if (state.className !== look) { state.className = look; }

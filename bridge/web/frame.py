@@ -155,7 +155,7 @@ def key_of(now: dict[str, Any]) -> str:
     """Whether a page is still true: as the script makes it of each poll."""
     op = now.get("operation")
     doing = f"{op['id']}.{op['step']}.{op['state']}.{str(op['failing']).lower()}" if op else ""
-    return f"{now['status']}/{now['desired']}/{str(now['trouble']).lower()}/{doing}"
+    return f"{now['status']}/{now['desired']}/{str(now['trouble']).lower()}/{doing}/{now.get('told', 0)}"
 
 
 def render(
@@ -174,6 +174,7 @@ def render(
         theme=request.args.get("theme", "bs4"), public_url=public.rstrip("/"), words=words(language.current()), language=language.current().replace("_", "-"),
         direction=language.direction(), token=guard().issue(service) if public and service.desired is Desired.ACTIVE else "",
         key=key_of(now), age=max(0, int(at.clock.now() - now["as_of"])) if "as_of" in now else None, clock=at.clock.now(), counter=[],
-        questions=QUESTIONS, manual=at.config.plans[service.package.plan].values["manual_url"], **{"form": {}, **content(), **more},
+        questions=QUESTIONS, about=at.store.about(service.server, service.vm_id), manual=at.config.plans[service.package.plan].values["manual_url"],
+        **{"form": {}, **content(), **more},
     )
 

@@ -201,6 +201,16 @@ def _rfb(peer: socket.socket, screen: Screen, password: str) -> None:
     width, height = screen.size
     layout = struct.pack("!BBBBHHHBBBxxx", 32, 24, 0, 1, 255, 255, 255, 16, 8, 0)
     peer.sendall(struct.pack("!HH", width, height) + layout + struct.pack("!I", 4) + b"QEMU")
+    owed, shown = False, None  # a picture, when something has changed; the colour of the last one
+
+    def picture() -> None:
+        nonlocal shown
+        shown = screen.colour
+        shifts = struct.unpack("!BBBBHHHBBBxxx", layout)[7:10]
+        pixel = sum(c << s for c, s in zip(screen.colour, shifts, strict=True)).to_bytes(4, "big" if layout[2] else "little")
+        peer.sendall(struct.pack("!BxHHHHHi", 0, 1, 0, 0, width, height, 0) + pixel * (width * height))
+        screen.sent.add()
+
     while True:
         kind = _read(peer, 1)[0]
         if kind not in LENGTHS:
@@ -216,8 +226,10 @@ def _rfb(peer: socket.socket, screen: Screen, password: str) -> None:
             screen.clipboard.append(_read(peer, struct.unpack("!I", rest[3:7])[0]).decode("latin-1"))
         elif kind == 255:
             _key(screen, struct.unpack("!I", rest[3:7])[0], bool(struct.unpack("!H", rest[1:3])[0]))
-        elif kind == 3 and (not rest[0] or select.select([peer], [], [], 0.2)[0]):
-            shifts = struct.unpack("!BBBBHHHBBBxxx", layout)[7:10]
-            pixel = sum(c << s for c, s in zip(screen.colour, shifts, strict=True)).to_bytes(4, "big" if layout[2] else "little")
-            peer.sendall(struct.pack("!BxHHHHHi", 0, 1, 0, 0, width, height, 0) + pixel * (width * height))
-            screen.sent.add()
+        elif kind == 3:
+            owed = bool(rest[0]) and shown == screen.colour and not select.select([peer], [], [], 0.2)[0]
+            if not owed:
+                picture()
+        if owed and shown != screen.colour:
+            owed = False
+            picture()
