@@ -145,6 +145,12 @@ def test_stop_and_start_by_click(system: System, browser: Chrome) -> None:
     assert server(system).status == "running"
 
 
+def test_the_tabs_of_whmcs_stay(system: System) -> None:
+    """The overview stands inside WHMCS's own page and never takes its place."""
+    found = system.post("/test/call", {"function": "ClientArea", "serviceid": SHOP})["result"]
+    assert sorted(found) == ["tabOverviewModuleOutputTemplate", "templateVariables"] and "Nuremberg" in json.dumps(found)
+
+
 # -- charts ---------------------------------------------------------------------------------------
 def test_values_as_json_through_php(system: System) -> None:
     found = requests.get(f"{system.page(SHOP)}&vmbridge=charts&data=month", timeout=20).json()
