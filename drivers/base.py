@@ -107,10 +107,10 @@ class Driver:
         """What the provider counts by; servers of one account share its calls. No secret."""
         return self.server
 
-    @property
-    def live_age(self) -> float:
-        """Seconds between two bulk reads at least."""
-        return 0.0
+    def live_ages(self, watched: int) -> tuple[float, float]:
+        """(seconds between two bulk reads at least, the same between two reads of the `watched` machines alone); 0 for the second:
+        nothing is gained by reading them apart."""
+        return 0.0, 0.0
 
     # -- birth ------------------------------------------------------------------------------------
     def place(self, package: Package, planned: Sequence[Planned]) -> Placement:
@@ -214,8 +214,9 @@ class Driver:
         """The error that a failed task's text means."""
         raise NotImplementedError
 
-    def statuses(self) -> list[VmStatus]:
-        """Every machine in one bulk read. An error means the server is not healthy."""
+    def statuses(self, watched: Sequence[VmRef] = ()) -> list[VmStatus]:
+        """Every machine in one bulk read, or only the `watched` ones where `live_ages` has a time for them. An error means the
+        server is not healthy."""
         raise NotImplementedError
 
     def read(self, ref: VmRef) -> Seen:

@@ -123,7 +123,7 @@ def test_a_store_of_the_first_release_is_migrated_and_its_operation_goes_on(tmp_
         Path(f"{world.path}{end}").unlink(missing_ok=True)
     old_store(world.path, clock.now(), build, 2 if under_way else 0, build.get("task", ""))
     world.store = Store(world.path, KEY, world.clock)
-    assert world.store.pending_migrations() == ["second", "third"] == world.store.migrate()
+    assert world.store.pending_migrations() == ["second", "third", "fourth"] == world.store.migrate()
     world.restart()
     world.run()
     op = world.store.operation("0123456789ab")
@@ -163,7 +163,7 @@ def test_a_later_release_that_adds_columns_does_not_disturb_processes_that_still
     with closing(sqlite3.connect(world.path, isolation_level=None)) as later:
         for (table,) in later.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '%sqlite%'").fetchall():
             later.execute(f"ALTER TABLE {table} ADD COLUMN of_tomorrow TEXT NOT NULL DEFAULT 'x'")
-        later.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('vmbridge', 'fourth', '')")
+        later.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('vmbridge', 'fifth', '')")
     world.run()
     assert world.store.use_nonce("main-1", "n")
     status.refresh("pve1", world.drivers["pve1"], world.store)

@@ -161,6 +161,10 @@ ALTER TABLE vm_status ADD COLUMN total_out INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE snapshots ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE vm_about (server TEXT NOT NULL, vm_id TEXT NOT NULL, about TEXT NOT NULL, changed_at REAL NOT NULL,
   PRIMARY KEY (server, vm_id)) WITHOUT ROWID;
+ALTER TABLE vm_status ADD COLUMN watched_at REAL NOT NULL DEFAULT 0;
+CREATE INDEX vm_status_watched ON vm_status (server, watched_at) WHERE watched_at > 0;
+ALTER TABLE server_health ADD COLUMN apart INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE server_health ADD COLUMN watched_read_at REAL NOT NULL DEFAULT 0;
 """
 
 

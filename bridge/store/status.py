@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bridge.model import VmStatus
+from bridge.model import VmRef, VmStatus
 from bridge.store.core import Core, Row
 
 COLUMNS = "server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, disk_io, seen_at"
@@ -31,9 +31,9 @@ LOOK_HOLDS = 15.0  # seconds; PVE's own samples are up to 10 s old
 
 
 class Statuses(Core):
-    def save_statuses(self, server: str, found: list[VmStatus]) -> None:
-        """One bulk read. A machine that is missing now is unknown, not deleted. What an operation has just seen with its own
-        eyes holds: the bulk read is some seconds old."""
+    def save_statuses(self, server: str, found: list[VmStatus], whole: bool = True) -> None:
+        """One bulk read, `whole` or of some machines. A machine that a whole one does not have is unknown, not deleted. What an
+        operation has just seen with its own eyes holds: the bulk read is some seconds old."""
         now = self.clock.now()
         newer = f"vm_status.looked_at > {now - LOOK_HOLDS!r}"
         with self.write() as db:
@@ -51,6 +51,9 @@ class Statuses(Core):
                 [(server, *s[:-1], now) for s in found],
             )
             self._save_about(server, found)
+            if not whole:
+                db.conn.execute("UPDATE server_health SET error = '', failures = 0, lease_until = 0, next_at = 0 WHERE server = ?", (server,))
+                return
             db.conn.execute(
                 "UPDATE vm_status SET status = 'unknown' WHERE server = ? AND seen_at < ?", (server, now)
             )
@@ -103,7 +106,7 @@ class Statuses(Core):
         (`status` is None where no bulk read ever showed it), and the service's current operation (`operation` is None without)."""
         found = self.row(
             "SELECT h.error, h.maintenance, h.wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate, v.net_in, v.net_out, v.seen_at,"
-            " a.changed_at AS told,"
+            " a.changed_at AS told, h.apart, v.watched_at,"
             " o.id AS operation, o.kind, o.state, o.step, o.error_code FROM server_health h"
             " LEFT JOIN vm_status v ON v.server = h.server AND v.vm_id = ?"
             " LEFT JOIN vm_about a ON a.server = h.server AND a.vm_id = ?"
@@ -123,6 +126,35 @@ class Statuses(Core):
         """Somebody looks at machines of this server."""
         self.health(server)
         self.change("UPDATE server_health SET wanted_at = ? WHERE server = ?", self.clock.now(), server)
+
+    def read_apart(self, server: str, apart: bool) -> None:
+        """Whether it is worth knowing which machines are watched."""
+        if self.health(server)["apart"] != int(apart):
+            self.change("UPDATE server_health SET apart = ? WHERE server = ?", int(apart), server)
+
+    def watch(self, server: str, vm_id: str) -> None:
+        """Somebody looks at this machine."""
+        self.change("UPDATE vm_status SET watched_at = ? WHERE server = ? AND vm_id = ?", self.clock.now(), server, vm_id)
+
+    def watched_count(self, server: str, seconds: float) -> int:
+        row = self.row("SELECT count(*) AS n FROM vm_status WHERE server = ? AND watched_at > 0 AND watched_at >= ?", server, self.clock.now() - seconds)
+        return int(row["n"]) if row else 0
+
+    def watched(self, server: str, seconds: float) -> list[VmRef]:
+        """Machines of living services that somebody looked at in the last `seconds`."""
+        found = self.rows(
+            "SELECT s.vm_id, s.uuids FROM vm_status v JOIN services s ON s.server = v.server AND s.vm_id = v.vm_id"
+            " WHERE v.server = ? AND v.watched_at > 0 AND v.watched_at >= ? AND s.desired <> 'terminated'", server, self.clock.now() - seconds,
+        )
+        return [VmRef(r["vm_id"], tuple(json.loads(r["uuids"]))) for r in found]
+
+    def claim_watched(self, server: str, age: float, lease: float) -> bool:
+        """Take the right to read the watched machines alone, so long after they were read last, alone or with all."""
+        now = self.clock.now()
+        return bool(self.change(
+            "UPDATE server_health SET lease_until = ?, watched_read_at = ? WHERE server = ? AND lease_until <= ? AND next_at <= ?"
+            " AND max(watched_read_at, refreshed_at) <= ?", now + lease, now, server, now, now, now - age,
+        ))
 
     def claim_refresh(self, server: str, age: float, idle_age: float, lease: float) -> bool:
         """Take the right to refresh a server that is watched and stale (or just old)."""

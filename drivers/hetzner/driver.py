@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -65,10 +65,12 @@ class Hetzner(Driver):
     def account(self) -> str:
         return hashlib.sha256(f"account {self.settings['token']}".encode()).hexdigest()[:16]
 
-    @property
-    def live_age(self) -> float:
-        """Half of the calls that become possible meanwhile."""
-        return self._pages * 2 * 3600.0 / self.calls_per_hour
+    def live_ages(self, watched: int) -> tuple[float, float]:
+        """Half of the calls that become possible meanwhile. Few watched servers of a large project get three quarters of that half."""
+        call, some = 3600.0 / self.calls_per_hour, math.ceil(watched / PER_PAGE)
+        if not some or self._pages < 2 * some:
+            return self._pages * 2 * call, 0.0
+        return self._pages * 8 * call, some * 8 / 3 * call
 
     # -- birth ------------------------------------------------------------------------------------
     def place(self, package: Package, planned: Sequence[Planned]) -> Placement:
@@ -177,8 +179,11 @@ class Hetzner(Driver):
     def task_error(self, text: str) -> VmbridgeError:
         return from_text(text)
 
-    def statuses(self) -> list[VmStatus]:
+    def statuses(self, watched: Sequence[VmRef] = ()) -> list[VmStatus]:
         now = self.clock.now()
+        if watched:
+            uuids = sorted({u for ref in watched for u in ref.uuids})
+            return [convert.line(s, now) for i in range(0, len(uuids), PER_PAGE) for s in self._with(uuids[i:i + PER_PAGE])]
         found = [convert.line(s, now) for s in self.api.pages("/servers", "servers")]
         self._pages = max(1, math.ceil(len(found) / PER_PAGE))
         return found
@@ -222,10 +227,13 @@ class Hetzner(Driver):
         return found
 
     def _labelled(self, uuids: Collection[str]) -> dict[str, Any] | None:
-        found = list(self.api.pages("/servers", "servers", label_selector=f"{convert.LABEL} in ({','.join(uuids)})"))
+        found = list(self._with(uuids))
         if len(found) > 1:
             raise NotOurs(detail=f"servers {', '.join(str(s['id']) for s in found)} carry the same label")
         return found[0] if found else None
+
+    def _with(self, uuids: Iterable[str]) -> Iterator[dict[str, Any]]:
+        return self.api.pages("/servers", "servers", label_selector=f"{convert.LABEL} in ({','.join(uuids)})")
 
     def _running(self, server: int) -> list[dict[str, Any]]:
         return list(self.api.pages(f"/servers/{server}/actions", "actions", status="running"))
