@@ -114,7 +114,7 @@ def main() -> None:
 def play(once: bool) -> None:
     project = Project(Clock())
     project.durations |= DURATIONS
-    with System(public=True, hcloud=project) as s, ExitStack() as more:
+    with System(public=True, hcloud=project, speed=0.5 if once else 1.0) as s, ExitStack() as more:
         assert s.cloud
         say(f"simulated Proxmox VE {s.pve.url} and Hetzner Cloud {s.cloud.url}, bridge http://127.0.0.1:{s.web}, WHMCS-like host http://127.0.0.1:{s.host}")
         for sale, what in zip(sales(s), ("A KVM server", "A cloud server"), strict=True):
