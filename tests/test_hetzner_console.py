@@ -81,7 +81,7 @@ def test_pixels_come_and_keys_go(rig: CloudRig) -> None:
     assert screen.size == (64, 48) and screen.picture() == (55, 127, 26)
     screen.ws.send(KEY)
     assert screen.picture() != (55, 127, 26) and rig.screen.keys == [(ord("a"), True)]
-    assert rig.calls("request_console") == 1 and [c.used for c in rig.project.consoles.values()] == [True]
+    assert rig.calls("request_console") == 1 and [c.used for c in rig.project.consoles.values()] == [True] and rig.project.offered == [""]
     assert all(len(c.password) == 32 for c in rig.project.consoles.values())  # of which VNC takes eight
 
 

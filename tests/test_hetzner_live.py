@@ -179,6 +179,8 @@ def test_how_often(world: Cloud) -> None:
             everything, some = driver.live_ages(watched)
             per_second = pages / everything + (-(-watched // 50) / some if some else 0.0)
             assert per_second <= 0.5 + 1e-9, (pages, watched)
+    driver._pages = 7  # 350 servers
+    assert driver.live_ages(20) == (14.0, 0.0)
     driver._pages = 40
     assert driver.live_ages(20) == (320.0, pytest.approx(8 / 3)) and driver.live_ages(1500) == (80.0, 0.0)
     assert Proxmox.live_ages(driver, 500) == (0.0, 0.0) and isinstance(driver, Hetzner)  # type: ignore[arg-type]

@@ -36,6 +36,7 @@ from drivers.hetzner.errors import from_text
 
 ASK = 40  # actions in one call; the address must not get too long
 SHUTDOWN_SECONDS = 60.0
+SOON = 15.0  # seconds; a project that can be read as often as that is read as a whole
 POWER = {"start": "poweron", "stop": "shutdown", "reboot": "reboot", "hard_stop": "poweroff"}
 
 
@@ -68,7 +69,7 @@ class Hetzner(Driver):
     def live_ages(self, watched: int) -> tuple[float, float]:
         """Half of the calls that become possible meanwhile. Few watched servers of a large project get three quarters of that half."""
         call, some = 3600.0 / self.calls_per_hour, math.ceil(watched / PER_PAGE)
-        if not some or self._pages < 2 * some:
+        if not some or self._pages < 2 * some or self._pages * 2 * call <= SOON:
             return self._pages * 2 * call, 0.0
         return self._pages * 8 * call, some * 8 / 3 * call
 

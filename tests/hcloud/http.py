@@ -78,6 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         with self.guard:
             found = self.cluster.take_console(token)
+            self.cluster.offered.append(self.headers.get("Sec-WebSocket-Protocol", ""))
         if found is None:
             self.connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
         elif vnc.accept(self.connection, self.headers):  # type: ignore[arg-type]

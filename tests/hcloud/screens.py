@@ -52,6 +52,7 @@ class Screens:
     histories: dict[int, History] = field(default_factory=dict)
     screens: dict[int, Screen] = field(default_factory=dict)
     consoles: dict[str, Console] = field(default_factory=dict)
+    offered: list[str] = field(default_factory=list)  # subprotocols that the consoles' clients named
     host: str = "console.test"
 
     def screen(self, server: int) -> Screen:
