@@ -142,6 +142,7 @@ def test_names_of_the_ipv6_network(world: Cloud) -> None:
     world.cloud.shown = lambda _: shown  # type: ignore[method-assign]
     refreshed(world)
     html = page(world)
+    assert set(world.store.about("pve1", world.store.service(1).vm_id)["names"]) == {"192.0.2.1", "2001:db8:1::1", "2001:db8:1::25"}  # as we write them
     assert "&lt;b&gt;v6.example.com" in html and "mail.example.com" in html and "2001:db8:1::25" in html and "<b>v6" not in html
     shown["public_net"]["ipv6"]["dns_ptr"] = None
     refreshed(world)
