@@ -77,7 +77,7 @@ def _view(service: Service, row: Row, doing: tuple[str, str, str, int, bool] | N
         found |= {
             "status": row["status"], "uptime": row["uptime"], "cpu": round(row["cpu"] * 100, 1), "mem": row["mem"],
             "maxmem": row["maxmem"], "as_of": int(row["seen_at"]), "lock": row["lock"], "disk_rate": round(row["disk_rate"]),
-            "net_in": row["net_in"], "net_out": row["net_out"], "told": int(row["told"] or 0),
+            "net_in": row["net_in"], "net_out": row["net_out"], "told": int(row["told_at"]),
             "stale": now - row["seen_at"] > STALE_AFTER,
         }
     elif doing and not service.provisioned:

@@ -98,7 +98,7 @@ def shown(browser: Chrome, period: str) -> None:
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_overview_shows_what_there_is(system: System, browser: Chrome, theme: str) -> None:
     see(browser, system, more=theme)
-    until(browser, lambda b: "658.44 MB" in content(b))
+    until(browser, lambda b: "658.44 MB" in content(b) and "Nuremberg (nbg1)" in content(b))  # a poll, then the page made true again
     for text in ("2 cores", "4.0 GiB", "40 GiB", "Debian 12", "Nuremberg (nbg1)", "41.20 GB", "192.0.2.", "2001:db8:", "Reverse DNS", "ssh root@192.0.2."):
         assert text in content(browser).replace("\n", " "), text
     assert word(browser) == "Running" and "as of" in one(browser, "[data-field=age]").text and one(browser, ".vmb-place").text == "Debian 12 · Nuremberg (nbg1)"

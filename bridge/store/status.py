@@ -70,9 +70,10 @@ class Statuses(Core):
         known = {r["vm_id"]: r["about"] for r in self.rows("SELECT vm_id, about FROM vm_about WHERE server = ?", server)}
         new = [row for row in told if known.get(row[1]) != row[2]]
         if new:
+            now = self.clock.now()
             with self.write() as db:
-                now = self.clock.now()
-                db.conn.executemany("INSERT OR REPLACE INTO vm_about (server, vm_id, about, changed_at) VALUES (?, ?, ?, ?)", [(*row, now) for row in new])
+                db.conn.executemany("INSERT OR REPLACE INTO vm_about (server, vm_id, about) VALUES (?, ?, ?)", new)
+                db.conn.executemany("UPDATE vm_status SET told_at = ? WHERE server = ? AND vm_id = ?", [(now, *row[:2]) for row in new])
 
     def about(self, server: str, vm_id: str) -> dict[str, Any]:
         """What the bulk read told of a machine for people; empty where it tells nothing."""
@@ -106,12 +107,11 @@ class Statuses(Core):
         (`status` is None where no bulk read ever showed it), and the service's current operation (`operation` is None without)."""
         found = self.row(
             "SELECT h.error, h.maintenance, h.wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate, v.net_in, v.net_out, v.seen_at,"
-            " a.changed_at AS told, h.apart, v.watched_at,"
+            " v.told_at, v.watched_at, h.apart,"
             " o.id AS operation, o.kind, o.state, o.step, o.error_code FROM server_health h"
             " LEFT JOIN vm_status v ON v.server = h.server AND v.vm_id = ?"
-            " LEFT JOIN vm_about a ON a.server = h.server AND a.vm_id = ?"
             " LEFT JOIN operations o ON o.service = ? AND o.state IN ('running', 'waiting_for_staff') WHERE h.server = ?",
-            vm_id, vm_id, service, server,
+            vm_id, service, server,
         )
         if found is None:
             self.health(server)  # it was never asked for: now it has a row
