@@ -52,7 +52,7 @@ class Statuses(Core):
             )
             self._save_about(server, found)
             if not whole:
-                db.conn.execute("UPDATE server_health SET error = '', failures = 0, lease_until = 0, next_at = 0 WHERE server = ?", (server,))
+                db.conn.execute("UPDATE server_health SET ok = 1, error = '', failures = 0, lease_until = 0, next_at = 0 WHERE server = ?", (server,))
                 return
             db.conn.execute(
                 "UPDATE vm_status SET status = 'unknown' WHERE server = ? AND seen_at < ?", (server, now)
