@@ -10,6 +10,7 @@ from bridge.config import Config, Plan, Pool
 from bridge.errors import Refused
 from bridge.model import Package
 from bridge.store import Store
+from drivers import base as driver_base
 
 
 def reserve(service: int, package: Package, store: Store, config: Config) -> None:
@@ -23,6 +24,8 @@ def reserve(service: int, package: Package, store: Store, config: Config) -> Non
 def adjust(service: int, package: Package, store: Store, config: Config) -> None:
     """As many extra addresses as sold: more are taken now; too many are marked as leaving, the newest first."""
     plan = config.plans[package.plan]
+    if provided(package, config):
+        return
     for family, count in ((4, package.extra_ipv4), (6, package.extra_ipv6)):
         rows = [r for r in store.addresses_of(service) if ipaddress.ip_address(r["address"]).version == family]
         extra = [r["address"] for r in rows if r["role"] == "extra"]
@@ -43,6 +46,8 @@ def adjust(service: int, package: Package, store: Store, config: Config) -> None
 def lacking(service: int, package: Package, family: int, store: Store, config: Config) -> str:
     """Why the extra addresses of a package cannot be had just now; empty when they can. Takes nothing."""
     plan = config.plans[package.plan]
+    if provided(package, config):
+        return ""
     count = package.extra_ipv4 if family == 4 else package.extra_ipv6
     rows = [r for r in store.addresses_of(service) if ipaddress.ip_address(r["address"]).version == family]
     need = count - len([r for r in rows if r["role"] != "main"])
@@ -55,6 +60,11 @@ def lacking(service: int, package: Package, family: int, store: Store, config: C
     names = {p.name for p in pools}
     free = sum(u.free for u in uses(store, config) if u.pool.name in names)
     return f"No free IPv{family} address in pool {pools[0].name!r}." if free < need else ""
+
+
+def provided(package: Package, config: Config) -> bool:
+    """Whether addresses come from the provider instead of our pools."""
+    return driver_base.load(config.servers[package.server]["driver"]).late_addresses
 
 
 def _pools(plan: Plan, family: int, config: Config) -> list[Pool]:

@@ -363,7 +363,8 @@ def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
     options = _options(r, raw.get("options", {}))
     _across(r, whmcs, pools, single)
     for name, plan in plans.items():
-        _plan_networks(r, name, plan, pools)
+        if plan is not None:
+            _plan_networks(r, name, plan, pools, str(tables["servers"][plan.server]["driver"]))
     if r.faults:
         raise ConfigError(r.faults)
     return Config(
@@ -398,15 +399,14 @@ def fold(name: str) -> str:
     return name.partition("|")[0].strip().casefold()
 
 
-def _plan_networks(r: _Reader, name: str, plan: Plan | None, pools: dict[str, Any]) -> None:
+def _plan_networks(r: _Reader, name: str, plan: Plan, pools: dict[str, Any], driver: str) -> None:
     """A family comes from a pool or by DHCP, not both; extra addresses need a pool."""
-    if plan is None:
-        return
+    provides = driver_base.load(driver).late_addresses  # then they are the provider's own
     families = {pools[p]["gateway"].version for p in plan.pools if pools.get(p)}
     for family in (4, 6):
         if plan.driver_values.get(f"dhcp{family}") and family in families:
             r.fault(f"plans.{name}.dhcp{family}", "dhcp_and_pool", f"the plan has an IPv{family} pool too: drop one of them")
-        if plan.values[f"extra_ipv{family}"] and family not in families:
+        if plan.values[f"extra_ipv{family}"] and family not in families and not provides:
             r.fault(f"plans.{name}.extra_ipv{family}", "no_pool", f"the plan has no IPv{family} pool to take them from")
 
 

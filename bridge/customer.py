@@ -13,11 +13,11 @@ import structlog
 from bridge import schedules, services
 from bridge.config import Config
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused, VmbridgeError
-from bridge.model import POWER, Capability, Desired, Operation, Sentence, Service
+from bridge.model import POWER, Capability, Desired, Kept, Operation, Sentence, Service
 from bridge.permissions import permitted, usable
 from bridge.services import Caller
 from bridge.store import Store
-from drivers.base import Driver
+from drivers.base import Driver, in_background
 
 log = structlog.get_logger()
 COSTLY = ("take_snapshot", "rollback", "take_backup", "restore", "reinstall", "reset_password")
@@ -27,6 +27,7 @@ WEEK = {  # as the form names the day, as people do; 0 is Monday
     "friday": Sentence("Friday"), "saturday": Sentence("Saturday"), "sunday": Sentence("Sunday"),
 }
 LONGEST_NOTE = 200
+EVERY = 1_000_000  # services
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,12 @@ def full(have: int, quota: int) -> str:
     if quota <= 0:
         return Sentence("Not part of your plan.")
     return Sentence("%(n)d of %(m)d in use: remove one first.", n=have, m=quota) if have >= quota else ""
+
+
+def no_room(service: Service, driver: Driver, store: Store) -> str:
+    """Why no backup can be made; empty when one can. A provider that keeps the newest of its own makes room by itself."""
+    quota = service.package.backups
+    return full(0 if driver.own_backups else len(store.backups_of(service.id)), quota)
 
 
 def act(capability: str, action: str, ask: Ask) -> str:
@@ -137,7 +144,7 @@ def _snapshot(ask: Ask) -> Prepared:
 def take_backup(ask: Ask) -> Prepared:
     if ask.service.build.get("restoring"):  # a copy of a blank machine would push out the good ones
         raise Refused(services.UNFINISHED_RESTORE, code="restore_unfinished")
-    why = full(len(ask.store.backups_of(ask.service.id)), ask.service.package.backups)
+    why = no_room(ask.service, ask.drivers[ask.service.server], ask.store)
     if why:
         raise Refused(why, code="quota_full")
     note = ask.text("note", Sentence("Backup notes"))
@@ -161,6 +168,8 @@ def save_schedule(ask: Ask) -> None:
     """The grid of weekdays; a checked day needs a time."""
     if not ask.service.package.backups:
         raise Refused(Sentence("Not part of your plan."), code="quota_full")
+    if ask.drivers[ask.service.server].own_backups:
+        raise Refused(Sentence("Here the provider makes a backup every day by itself; its time cannot be chosen."), code="no_schedule")
     zone = str(ask.form.get("time_zone") or "")
     if not schedules.is_zone(zone):
         raise BadRequest(Sentence("Time zone: “%(zone)s” is not one, such as Europe/Berlin or UTC.", zone=zone[:60]), code="bad_time_zone")
@@ -235,18 +244,36 @@ def start_backups(store: Store, config: Config) -> int:
 
 def mirror(server: str, driver: Driver, store: Store, limit: int = 20) -> int:
     """Snapshots and backups as the back end has them, each service once an hour; returns how many were looked at. One that
-    cannot be read has its next turn later and holds up nobody."""
-    found = store.mirrors_due(server, store.clock.now() - 3600, limit)
+    cannot be read has its next turn later and holds up nobody. Where one listing has all of them, all have their turn at once."""
+    due = store.clock.now() - 3600
+    found = store.mirrors_due(server, due, limit)
+    if not found:
+        return 0
+    began = store.clock.now()
+    try:
+        with in_background():
+            everything = driver.kept()
+    except VmbridgeError as e:
+        log.warning("mirror_failed", server=server, code=e.code, detail=e.detail)
+        return 0
+    if everything is not None:
+        found = store.mirrors_due(server, due, EVERY)
     for key in found:
-        service = store.service(key)
+        service, last = store.service(key), store.newest(key)
         store.mirrored(key)
-        if store.current_operation(key) is not None:
-            continue
+        if last is not None and (last.ended_at is None or last.ended_at > began):
+            continue  # what it makes or removes meanwhile is not in the listing
         try:
-            if Capability.SNAPSHOTS in driver.capabilities:
-                store.mirror_snapshots(key, driver.snapshots(service.ref))
-            if Capability.BACKUPS in driver.capabilities and driver.settings.get("backup_storage", "yes"):
-                store.mirror_backups(key, driver.backups(service.ref), service.created_at)
+            _mirror(service, driver, everything, store)
         except VmbridgeError as e:
             log.warning("mirror_failed", service=service.service_id, code=e.code, detail=e.detail)
     return len(found)
+
+
+def _mirror(service: Service, driver: Driver, everything: Kept | None, store: Store) -> None:
+    if Capability.SNAPSHOTS in driver.capabilities:
+        snapshots = driver.snapshots(service.ref) if everything is None else [s for u in service.uuids for s in everything.snapshots.get(u, ())]
+        store.mirror_snapshots(service.id, snapshots)
+    if Capability.BACKUPS in driver.capabilities and driver.settings.get("backup_storage", "yes"):
+        backups = driver.backups(service.ref) if everything is None else everything.backups.get(service.vm_id, [])
+        store.mirror_backups(service.id, backups, service.created_at)

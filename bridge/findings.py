@@ -48,6 +48,8 @@ HELPS = {
     "leftover_disk": "Removes it once the machine is proven gone.",
     "leftover_backup": "Removes it once the machine is proven gone.",
     "leftover_firewall": "Removes it once the machine is proven gone.",
+    "leftover_snapshot": "Removes it once the machine is proven gone.",
+    "leftover_floating": "Gives it back to the provider once the machine is proven gone.",
     "leftover_address": "Gives it back once the machine is proven gone.",
     "differs_from_package": "Writes what differs; nothing is restarted.",
 }
@@ -242,7 +244,7 @@ def _list(server: str, listing: str, driver: Driver, store: Store, config: Confi
     ended = {r["vm_id"]: r for r in store.ended_services(server)}
     kept = driver.leftovers(ended, listing) if ended else []
     mine = [f for f in kept if _own(f, ended[f.vm_id], config)]
-    for kind in ("disk", "backup"):
+    for kind in ("disk", "backup", "snapshot", "floating"):
         found = [_left(ended[f.vm_id], f, config) for f in mine if f.kind == kind]
         store.set_findings(server, f"leftover_{kind}", found, f"{listing} ", f"{listing} {LAST}")
 
@@ -258,7 +260,7 @@ def _own(item: Leftover, row: Mapping[str, Any], config: Config) -> bool:
 
 
 def _left(row: Mapping[str, Any], item: Leftover, config: Config) -> Found:
-    what = {"disk": "Disk", "backup": "Backup", "firewall": "Firewall file"}[item.kind]
+    what = {"disk": "Disk", "backup": "Backup", "firewall": "Firewall file", "snapshot": "Snapshot", "floating": "Floating address"}[item.kind]
     size = f" ({item.size / 1024**3:.1f} GiB)" if item.size else ""
     place = f" on {item.listing}" if item.listing else ""
     by_hand = ""
@@ -363,5 +365,6 @@ def _converge(finding: Mapping[str, Any], service: Service, driver: Driver, acto
 
 FIXES: dict[str, Callable[[Mapping[str, Any], Service, Driver, str, Store, Config], str]] = {
     "suspended_but_running": _suspend, "leftover_vm": _terminate, "leftover_disk": _clean_up, "leftover_backup": _clean_up,
-    "leftover_firewall": _clean_up, "leftover_address": _release, "differs_from_package": _converge,
+    "leftover_firewall": _clean_up, "leftover_snapshot": _clean_up, "leftover_floating": _clean_up,
+    "leftover_address": _release, "differs_from_package": _converge,
 }

@@ -215,7 +215,8 @@ class Machine:
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that outlived its machine. `kind`: disk, backup or firewall; `name` is the back end's own; `listing` is where
+    """Something that outlived its machine. `kind`: disk, backup, firewall, snapshot or floating (an
+    address); `name` is the back end's own; `listing` is where
     it was found; size in bytes; `made_at` is 0 when the back end does not tell."""
 
     kind: str
@@ -248,6 +249,15 @@ class Backup:
     size: int
     mark: str = ""
     protected: bool = False
+    automatic: bool = False  # the back end knows of itself whose it is: also one that nobody ordered here
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Snapshots by their machine's uuid and backups by its id, of all machines."""
+
+    snapshots: dict[str, list[Snapshot]]
+    backups: dict[str, list[Backup]]
 
 
 @dataclass(frozen=True)
@@ -268,6 +278,7 @@ class Seen:
     config: dict[str, Any]
     pending: tuple[str, ...] = ()
     node: str = ""
+    floating: tuple[str, ...] = ()  # the provider's further addresses, which can move between machines
 
 
 @dataclass(frozen=True)
@@ -280,6 +291,7 @@ class Difference:
     same: bool
     restart: bool = False
     refused: str = ""
+    warning: str = ""  # what to know before it is ordered
 
 
 @dataclass(frozen=True)
@@ -293,6 +305,7 @@ class Order:
     mac: str
     package: Package
     networks: tuple[Network, ...]
+    uuids: tuple[str, ...] = ()  # all that the service's machines ever had, the newest first
     password: str = ""  # sha512-crypt hash
     password_plain: str = ""  # only for guests that cannot take a hash
     set_password: bool = False
@@ -337,6 +350,8 @@ class Converged:
     refused: tuple[str, ...] = ()
     more: bool = False
     missing_disk: bool = False
+    starts: bool = False  # the task leaves the machine on, though it was off
+    offline: str = ""  # what differs still and can only be written while the machine is off
     seen: Seen | None = None
     memory: dict[str, Any] = field(default_factory=dict)  # what the caller keeps for the next call
 
@@ -373,6 +388,31 @@ class ConsoleTicket:
     headers: dict[str, str] = field(repr=False, default_factory=dict)
     subprotocol: str = "binary"
     ca_file: str = ""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A kind of machine that a provider sells in one place. `retired`: the day after which it does not, empty while it does;
+    the price is net, for a month, as the provider writes it; traffic in bytes a month."""
+
+    name: str
+    location: str
+    cores: float
+    ram_gib: float
+    disk_gib: int
+    available: bool
+    retired: str
+    price: str
+    traffic: int
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What a provider sells and for how much; `extras` are (what, net price a month)."""
+
+    currency: str
+    offers: tuple[Offer, ...]
+    extras: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

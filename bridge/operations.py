@@ -7,6 +7,7 @@ to recipes.py; this file knows no machine.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import secrets
@@ -226,10 +227,15 @@ class Engine:
         now = self.clock.now()
         if result.state == "running":
             pause = POLL_FAST if now - row["task_since"] < POLL_FAST_FOR else POLL_SLOW
-            self.store.poll_later(row["id"], row["task"], now + pause)
+            self.store.poll_later(row["id"], row["task"], self._ask_at(row["server"], now, pause))
         else:
             self.store.task_ended(row["id"], row["task"], f"{result.state}:{result.text}")
             self._wake.set()
+
+    def _ask_at(self, server: str, now: float, pause: float) -> float:
+        """When to ask for a task. Where a question counts, it is for all tasks of the server at once: at common times."""
+        every = self.drivers[server].poll_every
+        return now + pause if every <= POLL_FAST else (math.floor(now / every) + max(1, round(pause / every))) * every
 
     # -- one operation ----------------------------------------------------------------------------
     def run(self, op: Operation) -> None:
@@ -308,7 +314,7 @@ class Engine:
                 store.advance(op, position + 1)
             return True
         if isinstance(outcome, Wait):
-            store.await_task(op, outcome.task, self.clock.now() + POLL_FAST)
+            store.await_task(op, outcome.task, self._ask_at(job.service.server, self.clock.now(), POLL_FAST))
             return False
         store.step_note(op.id, position, "waiting", outcome.note, "", ended=False)
         store.put_off(op, self.clock.now() + outcome.after, outcome.note, op.attempt, ("", "", ""))

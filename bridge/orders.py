@@ -33,7 +33,7 @@ def completed(package: Package, config: Config) -> Package:
 def order_of(service: Service, store: Store, config: Config, **changes: Any) -> Order:
     """`changes` override fields of the order (set_password, birth)."""
     found = Order(
-        vm_id=service.vm_id, uuid=service.uuids[0], hostname=service.hostname, mac=service.mac,
+        vm_id=service.vm_id, uuid=service.uuids[0], uuids=service.uuids, hostname=service.hostname, mac=service.mac,
         package=completed(service.package, config), networks=networks_of(service.id, store, config),
         autostart=service.desired is Desired.ACTIVE,
         label=f"WHMCS {service.whmcs}, service {service.service_id}, client {service.client_id}",

@@ -11,6 +11,7 @@ from bridge import names
 from bridge.config import Config, Plan, fold
 from bridge.errors import BadRequest, NotBuilt, Refused
 from bridge.model import LIMITS, PERMISSIONS, Package
+from drivers import base as driver_base
 
 POSITIONS = {
     1: "plan", 2: "location", 3: "OS templates", 4: "cores", 5: "RAM GiB", 6: "system disk GiB",
@@ -75,6 +76,8 @@ def resolve(params: dict[str, Any], server: str, config: Config, before: Package
     if unbuilt:
         raise NotBuilt(f"This cannot be delivered yet: {', '.join(unbuilt)}. Leave it blank or 0.", code="not_built")
     values = {word: (POSITIONS[i], product[i]) for i, word in WORDS.items() if product[i] != ""} | chosen
+    if apart := _apart(values, plan, config):
+        raise NotBuilt(f"This comes with plan {plan.name!r} and cannot be ordered beside it: {', '.join(apart)}. Leave it blank.", code="not_built")
     templates = _templates(product[3], plan)
     if before is not None and "template" in values and values["template"][1] != before.template:
         warnings.append(f"{values['template'][0]} says {values['template'][1]!r}: a system is changed by a reinstall, not by a change of package.")
@@ -131,6 +134,13 @@ def _numbers(values: dict[str, tuple[str, str]], plan: Plan) -> dict[str, Any]:
         **{f: int(merged.get(f, 0)) for f in fields}, "ram_mib": int(ram * 1024) if ram else merged["ram_mib"],
         "limits": {w: int(merged[w]) for w in LIMITS if merged.get(w)},
     }
+
+
+def _apart(values: dict[str, tuple[str, str]], plan: Plan, config: Config) -> list[str]:
+    """Options that say something else than the plan of a word that its server only sells with it."""
+    fixed = driver_base.load(config.servers[plan.server]["driver"]).fixed
+    sold = {**plan.driver_values, **plan.values, "ram_gib": Decimal(plan.values["ram_mib"]) / 1024}
+    return [name for word, (name, text) in values.items() if word in fixed and number(name, word, text) != sold.get(word, 0)]
 
 
 def _templates(text: str, plan: Plan) -> tuple[str, ...]:

@@ -1,12 +1,22 @@
-"""What staff sees of each server: health, load, VM ids, and the maintenance switch. Reads the store, never the back end."""
+"""What staff sees of each server: health, load, VM ids, what its provider sells, and the maintenance switch. Pages read
+the store; only the worker's job asks the back end."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import structlog
 
 from bridge.config import Config
-from bridge.errors import BadRequest, NotFound
+from bridge.errors import BadRequest, NotFound, VmbridgeError
 from bridge.store import Store
+from drivers.base import Driver, in_background
+
+log = structlog.get_logger()
+OFFERS_EVERY = 3600.0
 
 SENTENCE = "Maintenance is under way. What you order now starts when it is over; your server keeps running."
 LONGEST = 300
@@ -53,6 +63,42 @@ def views(store: Store, config: Config) -> list[View]:
             services.get(name, 0), load["running"], load["waiting"], load["staff"], used, total,
         ))
     return found
+
+
+def read_offers(server: str, driver: Driver, store: Store) -> bool:
+    """What the provider sells, once an hour; false when it was not due or there is none."""
+    row = store.offers(server)
+    if row and row["read_at"] > store.clock.now() - OFFERS_EVERY:
+        return False
+    try:
+        with in_background():
+            found = driver.offers()
+    except VmbridgeError as e:
+        log.warning("offers_failed", server=server, code=e.code, detail=e.detail)
+        return False
+    if found is not None:
+        store.save_offers(server, json.dumps(asdict(found)))
+    return found is not None
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What a server's provider sells, as last read: rows of {plans, **Offer}, those that plans sell first; `age` in seconds."""
+
+    currency: str
+    rows: list[dict[str, Any]]
+    extras: list[tuple[str, str]]
+    age: float
+
+
+def stock(server: str, sold: Mapping[tuple[str, str], list[str]], store: Store) -> Stock | None:
+    """`sold`: (name, location) -> plans. None where machines are the operator's own, or nothing was read yet."""
+    row = store.offers(server)
+    if row is None:
+        return None
+    data = json.loads(row["data"])
+    rows = [{**o, "plans": sold.get((o["name"], o["location"]), [])} for o in data["offers"]]
+    return Stock(data["currency"], sorted(rows, key=lambda r: not r["plans"]), data["extras"], store.clock.now() - row["read_at"])
 
 
 def _state(ok: int, error: str, age: float | None) -> str:

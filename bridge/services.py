@@ -254,7 +254,8 @@ def change_password(
     """WHMCS's own password form: the new one goes to the machine, no mail is sent."""
     service = live(service_id, caller.whmcs, store)
     password = passwords.checked(str(params.get("password") or ""))
-    if Capability.RESET_PASSWORD not in drivers[service.server].capabilities:
+    driver = drivers[service.server]
+    if Capability.RESET_PASSWORD not in driver.capabilities or driver.chooses_passwords:
         raise NotBuilt("A password of your choice cannot be set from outside on this server: change it inside.", code="not_supported")
     if caller.client:
         plan, has = config.plans[service.package.plan], drivers[service.server].capabilities
@@ -368,6 +369,8 @@ CUSTOMERS_OWN = {  # failures that customers are told in full
     "backup_gone": Sentence("This backup is not on the storage any more."),
     "restore_failed": Sentence("The restore did not work; it can be tried again, or the server reinstalled."),
     "backup_failed": Sentence("The backup could not be made."),
+    "no_agent": Sentence("The system inside runs no guest agent (qemu-guest-agent) that could set a password. Install it there, or reinstall the server."),
+    "snapshot_gone": Sentence("This snapshot is not there any more."),
     "no_template": Sentence("This system is not available where your server is."),
 }
 WORDS = {

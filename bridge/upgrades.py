@@ -20,7 +20,7 @@ LABELS = {
     "cores": Sentence("CPU cores"), "ram_mib": Sentence("RAM"), "disk_gib": Sentence("System disk"), "additional_disk_gib": Sentence("Additional disk"),
     "rate_mbit": Sentence("Network"), "extra_ipv4": Sentence("Extra IPv4 addresses"), "extra_ipv6": Sentence("Extra IPv6 addresses"),
     "mac": Sentence("MAC address"), "bridge": Sentence("Bridge"), "vlan": Sentence("VLAN"), "address": Sentence("Address set-up"),
-    "name": Sentence("Name"), "onboot": Sentence("Start with the host"),
+    "server_type": Sentence("Server type"), "backups": Sentence("Backups"), "name": Sentence("Name"), "onboot": Sentence("Start with the host"),
     "disk_read_mib_s": Sentence("System disk read limit"), "disk_write_mib_s": Sentence("System disk write limit"),
     "disk_read_iops": Sentence("System disk read IOPS"), "disk_write_iops": Sentence("System disk write IOPS"),
     "additional_disk_read_mib_s": Sentence("Additional disk read limit"), "additional_disk_write_mib_s": Sentence("Additional disk write limit"),
@@ -36,7 +36,8 @@ class Preview:
     package: Package
     changes: tuple[Difference, ...]
     refused: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # of options without effect
+    notes: tuple[str, ...] = ()  # what to know before it is ordered
 
     @property
     def restart(self) -> bool:
@@ -47,6 +48,8 @@ def amount(word: str, value: Any) -> str:
     """A value with its unit; 0 and nothing as what they mean."""
     if value in ("", None):
         return "nothing"
+    if isinstance(value, bool):
+        return "on" if value else "off"
     if value == 0 and word not in ("vlan", "onboot", "cores"):
         return "none" if word.endswith(("disk_gib", "ipv4", "ipv6")) else "unlimited"
     unit = UNITS.get(word, "MiB/s" if word.endswith("mib_s") else "")
@@ -65,7 +68,7 @@ def preview(service: Service, params: dict[str, Any], driver: Driver, store: Sto
         if before != after:
             changes.append(Difference(word, after, before, False))
     refused = [*(r.refused for r in changes if r.refused), *_refused(service, package, store, config)]
-    return Preview(package, tuple(changes), tuple(dict.fromkeys(refused)), found.warnings)
+    return Preview(package, tuple(changes), tuple(dict.fromkeys(refused)), found.warnings, tuple(c.warning for c in changes if c.warning))
 
 
 def rows_of(service: Service, driver: Driver, store: Store, config: Config) -> list[Difference]:

@@ -25,8 +25,10 @@ from bridge.model import (
     Converged,
     Difference,
     Finding,
+    Kept,
     Leftover,
     Machine,
+    Offers,
     Order,
     Package,
     Placement,
@@ -38,6 +40,8 @@ from bridge.model import (
     VmRef,
     VmStatus,
 )
+
+KEEP = frozenset({"backups", "addresses"})  # what can stay when a machine goes
 
 # Called before each changing call; returns how many seconds the call may take at most, or raises LeaseLost.
 before_change: ContextVar[Callable[[], float] | None] = ContextVar("before_change", default=None)
@@ -85,6 +89,12 @@ class Driver:
     series: ClassVar[frozenset[str]] = frozenset({"cpu", "mem", "maxmem", "diskread", "diskwrite", "netin", "netout"})  # what `charts` measures
     periods: ClassVar[tuple[str, ...]] = tuple(PERIODS)  # how far back its history goes
     charts_age: ClassVar[float] = 0.0  # seconds that one read of a chart serves everybody at least
+    fixed: ClassVar[frozenset[str]] = frozenset()  # words that come with the plan alone and cannot be ordered beside it
+    own_backups: ClassVar[int] = 0  # the provider makes daily backups by itself, in a window of its own, and keeps this many
+    snapshots_survive: ClassVar[bool] = False  # a restore or a reinstall leaves them alone
+    chooses_passwords: ClassVar[bool] = False  # a new password is made by the provider (`new_password`), not by us
+    shared_hosts: ClassVar[bool] = True  # nodes and storages are the operator's own: our limits for each hold
+    poll_every: ClassVar[float] = 1.0  # seconds between two questions after tasks, at least
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -148,6 +158,10 @@ class Driver:
         """Keep the new password for the next start; tell the running system too; true when that worked at once."""
         raise NotImplementedError
 
+    def new_password(self, ref: VmRef) -> tuple[str, str]:
+        """Where the provider chooses: (the task after whose success it holds, the password). A repeat makes another one."""
+        raise NotImplementedError
+
     def answers(self, ref: VmRef) -> bool | None:
         """Whether the system inside answers; None when that cannot be told."""
         raise NotImplementedError
@@ -164,8 +178,21 @@ class Driver:
         """start, stop (asks the guest), reboot, hard_stop, or shut_off (asks, then forces); returns the task."""
         raise NotImplementedError
 
-    def destroy(self, ref: VmRef) -> str:
-        """Remove the proven machine with its disks; returns the task, empty when it is already gone."""
+    def destroy(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
+        """The next step of removing the proven machine with its disks: called again after each task, until empty. `keep`: words of
+        KEEP, where they would go with the machine."""
+        raise NotImplementedError
+
+    def sweep(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
+        """Remove what the machine, proven gone, has left and would go on costing; called again after each task, until empty."""
+        return ""
+
+    def isolates(self, package: Package) -> bool:
+        """Whether a suspension leaves the machine on and closes its network."""
+        return False
+
+    def isolate(self, ref: VmRef, closed: bool, before: Mapping[str, Any]) -> str:
+        """Close the machine's network, or open it as it was; `before` is the configuration as read before it was closed."""
         raise NotImplementedError
 
     # -- optional, by Capability ------------------------------------------------------------------
@@ -174,7 +201,8 @@ class Driver:
         raise NotImplementedError
 
     def snapshot(self, ref: VmRef, verb: str, name: str, description: str = "", memory: bool = False) -> str:
-        """take, rollback or delete; returns the task. A take or delete that is done already returns an empty one."""
+        """take, rollback or delete; returns the task. A repeat makes no second one and removes nothing else; its
+        task may be empty, or fail."""
         raise NotImplementedError
 
     def backups(self, ref: VmRef) -> list[Backup]:
@@ -184,6 +212,10 @@ class Driver:
     def backup(self, ref: VmRef, verb: str, archive: str = "", mark: str = "") -> str:
         """take (with `mark` beside it), restore or delete; returns the task, empty when there is nothing to do."""
         raise NotImplementedError
+
+    def kept(self) -> Kept | None:
+        """Snapshots and backups of all machines in one listing; None where each machine is asked for its own."""
+        return None
 
     def find_task(self, ref: VmRef, verb: str, since: float) -> str:
         """A task of ours on this machine for `rollback`, `restore` or `take` (a backup) that began since; empty when there is
@@ -243,6 +275,14 @@ class Driver:
         """Remove it once the machine is proven absent; returns the task, empty when it is done. Raises NotOurs when a machine
         has the id, NeedsOperator when our key may not remove it. A repeat is harmless."""
         raise NotImplementedError
+
+    def offers(self) -> Offers | None:
+        """What the provider sells now, for staff; None where machines are the operator's own."""
+        return None
+
+    def kinds(self, package: Package) -> tuple[str, str]:
+        """(name, location) of what a package makes, as `offers` has them."""
+        return "", package.location
 
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
         """The doctor's look at this server."""

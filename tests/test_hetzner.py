@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bridge import budget, packages, services, status
+from bridge import budget, packages, servers, services, status
 from bridge.errors import Capacity, NotBuilt, NotOurs
 from bridge.model import Desired, State, VmRef
 from drivers.hetzner.driver import Hetzner
@@ -240,13 +240,42 @@ def test_the_doctor_names_each_fault_with_its_fix(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str, str]] = [
         ({"server_type": "cx99"}, "plan kvm-s server_type", "there is no type 'cx99'"), ({"location": "hel1"}, "plan kvm-s location", "not sold in hel1"),
         ({"cores": 4}, "plan kvm-s", "sells 4 cores"), ({"templates": ["plan9"]}, "plan kvm-s templates", "no image 'plan9'"),
-        ({"backups": 3}, "plan kvm-s", "backups"), ({}, "plan kvm-s", "cx23 in nbg1"),
+        ({"backups": 3}, "plan kvm-s backups", "keeps the newest 7"),
+        ({"rate_mbit": 100}, "plan kvm-s", "rate_mbit"),
+        ({"firewalls": ["none"]}, "plan kvm-s firewalls", "none called 'none'"), ({"placement_group": "x"}, "plan kvm-s placement_group", "none called 'x'"),
+        ({}, "plan kvm-s", "cx23 in nbg1"), ({"disk_gib": 20}, "plan kvm-s", "cx23 in nbg1"),
     ]
     for plan, subject, text in cases:
         world = Cloud(tmp_path / str(plan), **plan)
         found = world.drivers["pve1"].check({"kvm-s": packages.of_plan(world.config.plans["kvm-s"])}, [])
         assert any(f.subject == subject and text in f.text and (f.fix or f.level == "ok") for f in found), (plan, found)
         world.close()
+
+
+def test_the_doctor_tells_of_a_key_that_may_only_read_and_of_a_retired_type(world: Cloud) -> None:
+    plans = {"kvm-s": packages.of_plan(world.config.plans["kvm-s"])}
+    world.cloud.retired["cx23", "nbg1"] = {"announced": "2026-10-01T00:00:00Z", "unavailable_after": "2027-01-01T00:00:00Z"}
+    found = {f.subject: f for f in world.drivers["pve1"].check(plans, [])}
+    assert found["server pve1"].level == "ok" and "retired in nbg1 after 2027-01-01" in found["plan kvm-s server_type"].text
+    world.cloud.read_only = True
+    assert "may only read" in world.drivers["pve1"].check(plans, [])[0].text
+
+
+def test_staff_sees_stock_and_prices(world: Cloud) -> None:
+    world.cloud.retired["cx33", "nbg1"] = {"announced": "2026-10-01T00:00:00Z", "unavailable_after": "2027-01-01T00:00:00Z"}
+    assert servers.stock("pve1", {}, world.store) is None
+    assert servers.read_offers("pve1", world.drivers["pve1"], world.store) and not servers.read_offers("pve1", world.drivers["pve1"], world.store)
+    stock = servers.stock("pve1", {("cx23", "nbg1"): ["kvm-s"]}, world.store)
+    assert stock and stock.currency == "EUR" and stock.rows[0] == {
+        "name": "cx23", "location": "nbg1", "cores": 2.0, "ram_gib": 4.0, "disk_gib": 40, "available": True, "retired": "", "price": "6.49",
+        "traffic": 21990232555520, "plans": ["kvm-s"]}
+    assert {(r["name"], r["retired"]) for r in stock.rows if r["retired"]} == {("cx33", "2027-01-01")} and ["IPv4 address", "0.50"] in stock.extras
+    assert world.drivers["pve1"].kinds(packages.of_plan(world.config.plans["kvm-s"])) == ("cx23", "nbg1")
+    world.clock.time += 3601
+    world.cloud.left = 0.0
+    world.drivers["pve1"].budget.told(0)
+    assert not servers.read_offers("pve1", world.drivers["pve1"], world.store)  # no calls left: the old list stays
+    assert servers.stock("pve1", {}, world.store)
 
 
 def test_what_the_provider_cannot_change_is_refused_beforehand(world: Cloud) -> None:

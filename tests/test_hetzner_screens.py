@@ -79,7 +79,7 @@ def test_the_bulk_read_tells_what_people_want_to_know(world: Cloud) -> None:
     refreshed(world)
     service = world.store.service(1)
     assert world.store.about("pve1", service.vm_id) == {
-        "image": "Debian 12", "place": "Nuremberg (nbg1)", "names": {"192.0.2.1": "x"}}
+        "image": "Debian 12", "place": "Nuremberg (nbg1)", "names": {"192.0.2.1": "static.example"}}
     shown = status.view(service, world.store)
     assert (shown["net_in"], shown["net_out"]) == (658_440_000, 195_310)
     html = page(world)
@@ -99,10 +99,10 @@ def test_what_is_not_known_yet_is_said(world: Cloud) -> None:
 
 
 def test_the_real_disk_is_shown_not_the_types(world: Cloud) -> None:
-    server(world).kind = "cx33"  # a larger type; the simulated disk grows with it
+    server(world).kind = "cx33"  # a larger type with the old disk
     refreshed(world)
     html = page(world)
-    assert ">80 <small>GiB" in html and ">4 <small>cores" in html and "8.0 GiB" in html
+    assert ">40 <small>GiB" in html and ">4 <small>cores" in html and "8.0 GiB" in html
 
 
 def test_what_people_want_to_know_is_written_only_when_it_changed(world: Cloud) -> None:

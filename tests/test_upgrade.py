@@ -163,7 +163,7 @@ def test_a_later_release_that_adds_columns_does_not_disturb_processes_that_still
     with closing(sqlite3.connect(world.path, isolation_level=None)) as later:
         for (table,) in later.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '%sqlite%'").fetchall():
             later.execute(f"ALTER TABLE {table} ADD COLUMN of_tomorrow TEXT NOT NULL DEFAULT 'x'")
-        later.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('vmbridge', 'fifth', '')")
+        later.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('vmbridge', 'of_tomorrow', '')")
     world.run()
     assert world.store.use_nonce("main-1", "n")
     status.refresh("pve1", world.drivers["pve1"], world.store)

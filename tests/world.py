@@ -27,9 +27,15 @@ class FakeWhmcs:
     def __init__(self) -> None:
         self.templates: dict[str, str] = {}
         self.sent: list[tuple[str, tuple[Any, ...]]] = []
+        self.passwords: list[str] = []  # in the order of their mails
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *args, **kwargs: self.sent.append((name, args))
+        def call(*args: Any, **fields: Any) -> None:
+            self.sent.append((name, args))
+            if "vmbridge_password" in fields:
+                self.passwords.append(fields["vmbridge_password"])
+
+        return call
 
     def mails(self) -> list[tuple[str, tuple[Any, ...]]]:
         return [s for s in self.sent if s[0] in ("send_email", "send_own_email")]

@@ -15,7 +15,8 @@ def back_up(job: Job) -> Outcome:
     claim_place(job)
     if job.data.get("task") or _archive(job):
         return Done()
-    if not job.store.take_slot(job.op, job.service.server, f"{node}/backup", job.driver.settings.get("backup_storage", ""), 1, 99):
+    storage = job.driver.settings.get("backup_storage", "")
+    if job.driver.shared_hosts and not job.store.take_slot(job.op, job.service.server, f"{node}/backup", storage, 1, 99):
         return Again(5.0, "slot")
     return once(job, "take", lambda: job.driver.backup(ref(job), "take", mark=job.op.id))
 
@@ -145,7 +146,8 @@ def restored(job: Job) -> Outcome:
             raise Back("check_archive", Permanent("The restore did not work; it can be tried again, or the server reinstalled.",
                                                   code="restore_failed", detail=job.result.text))
         raise Back("restore", error)
-    job.store.forget_snapshots(job.service.id)
+    if not job.driver.snapshots_survive:
+        job.store.forget_snapshots(job.service.id)
     return Done()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from bridge import passwords
+from bridge import orders, passwords
 from bridge.errors import NeedsOperator, NotOurs, Permanent, UpstreamError
 from bridge.model import Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
@@ -12,7 +12,6 @@ from bridge.recipes.backups import remove_beyond
 from bridge.recipes.birth import CREATE, ready, settle
 from bridge.recipes.machine import (
     CHECK_RUNNING,
-    OFF,
     born,
     configure,
     found_again,
@@ -21,18 +20,20 @@ from bridge.recipes.machine import (
     ref,
     running,
     send_password,
+    shut_off,
     start,
     stopped,
     take_vm_id,
     task_failure,
 )
+from drivers.base import KEEP
 
 
 def remember_power(job: Job) -> Outcome:
     """Once per suspension: did it run? A repeat never overwrites it."""
     vm = look(job) if born(job) else None
     if job.service.ran_when_suspended is None:
-        ran = vm is not None and vm.status != "stopped"
+        ran = (vm is not None and vm.status != "stopped") or bool(job.service.build.get("offline"))  # off only for a change under way
         job.save_service(ran_when_suspended=int(ran or not job.service.provisioned))
     return found_again(job, vm)
 
@@ -87,6 +88,8 @@ def configure_if_failed(job: Job) -> Outcome:
 
 def unsuspended(job: Job) -> Outcome:
     job.save_service(ran_when_suspended=None)
+    if job.service.build.get("offline"):
+        job.save_build(offline=None)
     return Done()
 
 
@@ -94,18 +97,78 @@ def prove(job: Job) -> Outcome:
     return found_again(job, look(job) if born(job) or job.data.get("look") else None)
 
 
+def keeping(job: Job) -> frozenset[str]:
+    """What stays when the machine goes: with a new one to come its addresses too."""
+    plan = job.config.plans.get(job.service.package.plan)
+    if job.op.kind == "redeploy":
+        return KEEP
+    return frozenset({"backups"}) if plan is None or plan.values["keep_backups"] else frozenset()
+
+
 def destroy(job: Job) -> Outcome:
+    """Task after task, until the driver has nothing more to do."""
     if not job.data["exists"]:
         return Done()
-    if job.result is None and not job.data.get("destroy_task"):
-        job.save(destroy_task=job.driver.destroy(ref(job)) or "none")
-    if job.result is None and job.data["destroy_task"] != "none":
-        return Wait(job.data["destroy_task"])
+    task = job.data.get("destroy_task")
+    if task and job.result is None:
+        return Wait(task)
+    job.save(destroy_task="")
+    if job.result is not None and job.result.state == "failed" and look(job) is not None:
+        raise Back("prove", job.driver.task_error(job.result.text))
+    task = job.driver.destroy(ref(job), keeping(job))
+    if not task:
+        return Done()
+    job.save(destroy_task=task)
+    return Wait(task)
+
+
+def sweep(job: Job) -> Outcome:
+    """What would go on costing although the machine is gone."""
     if job.result is not None and job.result.state == "failed":
-        job.save(destroy_task="")
-        if look(job) is not None:
-            raise Back("prove", job.driver.task_error(job.result.text))
+        job.save(sweep_task="")
+        raise job.driver.task_error(job.result.text)
+    if job.result is None and job.data.get("sweep_task"):
+        return Wait(job.data["sweep_task"])
+    job.save(sweep_task=job.driver.sweep(ref(job), keeping(job)))
+    return Wait(job.data["sweep_task"]) if job.data["sweep_task"] else Done()
+
+
+def close_network(job: Job) -> Outcome:
+    """By plan a suspended machine goes on running, and nothing reaches it. How its network was is kept before."""
+    if not job.data["exists"] or not job.driver.isolates(orders.completed(job.service.package, job.config)):
+        return Done()
+    if job.result is None and job.data.get("close_task"):
+        return Wait(job.data["close_task"])
+    if job.result is not None and job.result.state == "failed":
+        job.save(close_task="")
+        raise job.driver.task_error(job.result.text)
+    if job.service.build.get("closed") is None:
+        job.save_build(closed=job.driver.read(ref(job)).config)
+    job.save(close_task=job.driver.isolate(ref(job), True, job.service.build["closed"]))
+    return Wait(job.data["close_task"]) if job.data["close_task"] else Done("it goes on running; nothing reaches it")
+
+
+def open_network(job: Job) -> Outcome:
+    if job.service.build.get("closed") is None:
+        return Done()
+    if job.result is None and job.data.get("open_task"):
+        return Wait(job.data["open_task"])
+    if job.result is not None and job.result.state == "failed":
+        job.save(open_task="")
+        raise job.driver.task_error(job.result.text)
+    job.save(open_task=job.driver.isolate(ref(job), False, job.service.build["closed"]))
+    if job.data["open_task"]:
+        return Wait(job.data["open_task"])
+    job.save_build(closed=None)
     return Done()
+
+
+def off_unless_closed(job: Job) -> Outcome:
+    return Done() if job.service.build.get("closed") is not None else shut_off(job)
+
+
+def stopped_unless_closed(job: Job) -> Outcome:
+    return Done() if job.service.build.get("closed") is not None else stopped(job)
 
 
 def gone(job: Job) -> Outcome:
@@ -128,6 +191,10 @@ def drop_backups(job: Job) -> Outcome:
     plan = job.config.plans.get(job.service.package.plan)
     rows = [r for r in job.store.backups_of(job.service.id) if r["state"] == "ready"]
     job.store.save_schedule(job.service.id, "UTC", {}, None)
+    if job.driver.own_backups:  # they went with the machine; at most the newest is left, as something else
+        for row in rows:
+            job.store.forget_backup(row["id"])
+        return Done("the newest stays as a snapshot at the provider and costs by its size" if rows and keeping(job) else "")
     if plan is None or plan.values["keep_backups"]:
         return Done(f"{len(rows)} backups stay" if rows else "")
     return remove_beyond(job, 0)
@@ -214,9 +281,12 @@ SUSPEND = (
     Step("settle", "Finishing what was begun", settle),
     Step("remember_power", "Looking at the server", remember_power),
     Step("autostart_off", "Keeping it off", autostart_off),
-    *OFF,
+    Step("close_network", "Closing its network", close_network),
+    Step("off", "Switching it off", off_unless_closed),
+    Step("stopped", "Waiting until it is off", stopped_unless_closed),
 )
 UNSUSPEND = (
+    Step("open_network", "Opening its network", open_network),
     Step("configure", "Checking the configuration", configure_or_later),
     Step("start", "Switching it on", start_if_ran),
     Step("running", "Waiting until it runs", running_if_ran),
@@ -230,6 +300,7 @@ TERMINATE = (
     Step("stopped", "Waiting until it is off", stopped),
     Step("destroy", "Removing the server", destroy),
     Step("gone", "Making sure it is gone", gone),
+    Step("sweep", "Removing what went with it", sweep),
     Step("release", "Releasing the addresses", release),
     Step("backups", "Removing its backups", drop_backups),
 )

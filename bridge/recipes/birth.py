@@ -8,7 +8,7 @@ from bridge import orders
 from bridge.errors import Refused, Unknown, UpstreamError
 from bridge.model import Placement
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
-from bridge.recipes.machine import LOST_REPLY, answering, configure, look, order, ref, running, start, take_vm_id
+from bridge.recipes.machine import LOST_REPLY, answering, configure, look, order, ref, running, start, take_vm_id, tell_addresses
 
 
 def place(job: Job) -> Outcome:
@@ -35,7 +35,7 @@ def copy(job: Job) -> Outcome:
     build, limits = job.service.build, job.config.worker
     if build.get("task"):
         return Done()
-    if not job.store.take_slot(
+    if job.driver.shared_hosts and not job.store.take_slot(
         job.op, job.service.server, job.service.node, build["storage"], limits["per_node"], limits["per_storage"]
     ):
         return Again(5.0, "slot")
@@ -125,11 +125,10 @@ def learn_addresses(job: Job) -> Outcome:
     """What DHCP or the provider gave goes back to WHMCS later, since it was not known when the order was accepted."""
     if any(n.role == "main" for n in orders.networks_of(job.service.id, job.store, job.config)):
         return Done()
-    found = job.driver.addresses(ref(job))
+    found = [*job.driver.addresses(ref(job)), *job.service.build.get("floating", ())]
     if found:
-        job.save_build(addresses=list(found))
-        job.store.emit("addresses", job.service.whmcs, job.service.id, f"addresses:{job.service.id}:{','.join(found)}",
-                       service_id=job.service.service_id, addresses=list(found))
+        job.save_build(addresses=found)
+        tell_addresses(job)
     return Done(", ".join(found))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from bridge import orders
 from bridge.errors import Permanent, Transient, Unknown, UpstreamError, VmbridgeError
-from bridge.model import Converged, Order, Vm, VmRef
+from bridge.model import Converged, Desired, Order, Seen, Vm, VmRef
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 
 LOST_REPLY = 35.0  # longer than any time-out on the way: an unanswered call has ended by then
@@ -49,23 +50,117 @@ def configure(job: Job) -> Outcome:
 
 def write_differences(job: Job, wanted: Order) -> Outcome:
     """Then addresses that the machine no longer may use are given back."""
+    if job.service.build.get("offline") and job.op.kind in MAY_RESTART:
+        return write_offline(job, wanted)
     if job.result is not None and job.result.state == "failed":
         raise job.driver.task_error(job.result.text)
     if job.result is not None and job.result.state == "done" and not job.data.get("more"):
-        return configured(job)
+        return as_it_was(job)
     found = job.driver.converge(wanted, ref(job))
     if found.missing_disk:
         if wait := allocation_under_way(job):
             return wait
         found = allocate(job, lambda: job.driver.converge(wanted, ref(job), allocate=True))
+    if found.offline and job.op.kind in MAY_RESTART and job.service.desired is Desired.ACTIVE:
+        job.save_build(offline={"phase": "off"})
+        return write_offline(job, wanted)
+    if found.offline:  # nothing is switched off that nobody ordered
+        found = replace(found, refused=(*found.refused, found.offline))
     if wanted.set_password:
         job.save_build(password_sent=True)
+    if found.starts:
+        job.save(off_after=True)
     job.save(more=found.more, changed=[*job.data.get("changed", ()), *found.changed], refused=list(found.refused))
-    if found.seen:
-        job.store.save_seen(job.service.id, found.seen.config, found.seen.pending)
+    note_seen(job, found.seen)
     if found.task:
         return Wait(found.task)
-    return Again(0.0) if found.more else configured(job)
+    return Again(0.0) if found.more else as_it_was(job)
+
+
+def as_it_was(job: Job) -> Outcome:
+    """A change that starts a machine which was off leaves it on."""
+    if job.data.get("off_after"):
+        waiting = off_again(job, must_exist(job, look(job)))
+        if not isinstance(waiting, Done):
+            return waiting
+        job.save(off_after=False)
+    return configured(job)
+
+
+def note_seen(job: Job, seen: Seen | None) -> None:
+    """What was read is kept; further addresses of the provider's that came or went are told to WHMCS."""
+    if seen is None:
+        return
+    job.store.save_seen(job.service.id, seen.config, seen.pending)
+    s, old = job.service, tuple(job.service.build.get("floating", ()))
+    if seen.floating == old:
+        return
+    with job.store.write():
+        own = [a for a in s.build.get("addresses", ()) if a not in old]
+        job.save_build(floating=list(seen.floating), addresses=[*own, *seen.floating])
+        if s.provisioned:  # before that the birth tells them
+            tell_addresses(job)
+
+
+def tell_addresses(job: Job) -> None:
+    s = job.service
+    found = s.build.get("addresses", [])
+    job.store.emit("addresses", s.whmcs, s.id, f"addresses:{s.id}:{job.op.id}:{','.join(found)}", service_id=s.service_id, addresses=list(found))
+
+
+# -- what can only be written while the machine is off -----------------------------------------------
+def write_offline(job: Job, wanted: Order) -> Outcome:
+    """Off, write, on again: phase by phase, kept with the machine so that whatever comes in between knows that it shall run. When
+    the change cannot be, the machine is switched on as it was before that is said."""
+    state = dict(job.service.build["offline"])
+    phase = {"off": _go_off, "write": _write_off, "on": _go_on}[state["phase"]]
+    return phase(job, wanted, state)
+
+
+def _go_off(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
+    if must_exist(job, look(job)).status != "stopped":
+        task = job.driver.power(ref(job), "shut_off") if job.result is None else ""
+        return Wait(task) if task else Again(5.0, "waiting until it is off")
+    job.save_build(offline={"phase": "write"})
+    return Again(0.0)
+
+
+def _write_off(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
+    try:
+        if job.result is not None and job.result.state == "failed":
+            raise job.driver.task_error(job.result.text)
+        found = job.driver.converge(wanted, ref(job))
+    except UpstreamError as e:
+        tries = state.get("tries", 0) + 1
+        if e.retryable and tries < OFFLINE_TRIES:
+            job.save_build(offline={**state, "tries": tries})
+            raise
+        job.save_build(offline={"phase": "on", "error": [e.code, e.sentence, e.detail, e.next_action]})
+        return Again(0.0)
+    job.save(changed=[*job.data.get("changed", ()), *found.changed], refused=list(found.refused))
+    note_seen(job, found.seen)
+    if found.task:
+        return Wait(found.task)
+    if not found.more:
+        job.save_build(offline={"phase": "on"})
+    return Again(0.0)
+
+
+def _go_on(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
+    if must_exist(job, look(job)).status != "running":
+        task = job.driver.power(ref(job), "start") if job.result is None else ""
+        return Wait(task) if task else Again(CHECK_RUNNING, "waiting until it runs")
+    job.save_build(offline=None)
+    if "error" not in state:
+        return configured(job)
+    code, sentence, detail, action = state["error"]
+    error = Permanent(sentence, code=code, detail=detail)
+    error.next_action = action
+    raise error
+
+
+OFFLINE_TRIES = 5
+MAY_RESTART = ("change_package", "unsuspend")  # where the customer was told, or has no use of the machine yet
 
 
 def allocation_under_way(job: Job) -> Again | None:
@@ -267,13 +362,25 @@ def task_failure(job: Job, otherwise: str) -> VmbridgeError:
 
 def start_again(job: Job) -> Outcome:
     """Back to the power state of before."""
-    if not job.data.get("ran"):
-        return Done("it was off before")
     vm = must_exist(job, look(job))
+    if not job.data.get("ran"):
+        return off_again(job, vm)
     if vm.status == "running":
         job.save(start_task="none")
         return Done("it runs")
     return start(job)
+
+
+def off_again(job: Job, vm: Vm) -> Outcome:
+    """It was off before; a machine that was written anew may have been started by that."""
+    if vm.status == "stopped":
+        return Done("it was off before")
+    if job.result is None and not job.data.get("off_again"):
+        job.save(off_again=job.driver.power(ref(job), "hard_stop") or "none")
+        if job.data["off_again"] != "none":
+            return Wait(job.data["off_again"])
+    job.save(off_again="")
+    return Again(CHECK_RUNNING, "waiting until it is off")
 
 
 def running_again(job: Job) -> Outcome:

@@ -5,9 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge import passwords
+from bridge.errors import Refused
 from bridge.operations import Again, Done, Job, Outcome, Step, Wait
 from bridge.recipes.backups import before_restore
-from bridge.recipes.machine import OFF, allocate, allocation_under_way, answering, order, ref, running, send_password, set_password, start, write_differences
+from bridge.recipes.machine import (
+    OFF,
+    allocate,
+    allocation_under_way,
+    answering,
+    look,
+    must_exist,
+    order,
+    ref,
+    running,
+    send_password,
+    set_password,
+    start,
+    write_differences,
+)
 
 
 def check_system(job: Job) -> Outcome:
@@ -28,19 +43,20 @@ def replace_disks(job: Job) -> Outcome:
     """Again until the driver has nothing more to do; what the old disks were is kept before the first change."""
     if job.result is not None and job.result.state == "failed":
         raise job.driver.task_error(job.result.text)
-    memory = job.data.get("disks") or {}
-    found = job.driver.reinstall(order(job), ref(job), memory)
+    memory, wanted = job.data.get("disks") or {}, order(job, set_password=True)
+    found = job.driver.reinstall(wanted, ref(job), memory)
     if found.missing_disk:
         if wait := allocation_under_way(job):
             return wait
-        found = allocate(job, lambda: job.driver.reinstall(order(job), ref(job), memory, allocate=True))
+        found = allocate(job, lambda: job.driver.reinstall(wanted, ref(job), memory, allocate=True))
     job.save(disks=found.memory)
     if found.task:
         return Wait(found.task)
     if found.more:
         return Again(0.0)
     job.save(allocated_at=None)
-    job.store.forget_snapshots(job.service.id)
+    if not job.driver.snapshots_survive:
+        job.store.forget_snapshots(job.service.id)
     return Done()
 
 
@@ -64,9 +80,46 @@ def mail_password(job: Job) -> Outcome:
 
 
 def reset_password(job: Job) -> Outcome:
+    if job.driver.chooses_passwords:
+        return password_of_provider(job)
     if not job.data.get("told"):
         new_password(job)
     return Done(set_password(job, order(job, set_password=True)))
+
+
+def password_of_provider(job: Job) -> Outcome:
+    """It is kept before it holds: the provider tells it once. One whose reply was lost is replaced by the next."""
+    if job.data.get("told"):
+        return Done(job.data["told"])
+    task = job.data.get("task")
+    if task and job.result is None:
+        return Wait(task)
+    try:
+        if job.result is not None and job.result.state != "done":
+            job.store.forget_password(job.service.id)
+            job.save(task="")
+            raise job.driver.task_error(job.result.text)
+        if not task:
+            must_exist(job, look(job))
+            task, password = job.driver.new_password(ref(job))
+            with job.store.write():
+                job.store.set_password(job.service.id, password, passwords.hashed(password))
+                job.save(task=task, asked_at=job.data.get("asked_at") or job.clock.now())
+            return Wait(task)
+    except Refused as e:
+        return no_agent_yet(job, e)
+    job.save(told="set in the running system", at_once=True)
+    return Done(str(job.data["told"]))
+
+
+def no_agent_yet(job: Job, error: Refused) -> Outcome:
+    """A system that has just started gets a minute for its agent."""
+    since = job.data.get("asked_at") or job.clock.now()
+    job.save(asked_at=since)
+    if error.code != "no_agent" or job.clock.now() - since > NO_AGENT_FOR:
+        job.save(asked_at=None)
+        raise error
+    return Again(10.0, "waiting for the system's guest agent")
 
 
 def new_password(job: Job) -> Outcome:
@@ -76,6 +129,8 @@ def new_password(job: Job) -> Outcome:
         job.store.set_password(job.service.id, password, passwords.hashed(password))
     return Done()
 
+
+NO_AGENT_FOR = 60.0  # seconds
 
 REINSTALL = (
     Step("password", "Preparing", new_password), Step("remember", "Looking at the server", before_restore),

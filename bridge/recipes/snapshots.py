@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.errors import Permanent
+from bridge.errors import Permanent, Unknown, UpstreamError
 from bridge.operations import Again, Back, Done, Job, Outcome, Step
-from bridge.recipes.machine import CHECK_RUNNING, CONFIGURE, START_AGAIN, look, must_exist, once, ref, remember, settle_task, task_failure
+from bridge.recipes.machine import (
+    CHECK_RUNNING,
+    CONFIGURE,
+    LOST_REPLY,
+    START_AGAIN,
+    look,
+    must_exist,
+    once,
+    ref,
+    remember,
+    settle_task,
+    task_failure,
+)
 
 
 def take(job: Job) -> Outcome:
@@ -15,9 +27,20 @@ def take(job: Job) -> Outcome:
     if any(s.name == name and s.complete for s in job.driver.snapshots(ref(job))) or job.data.get("task"):
         return Done()
     vm = must_exist(job, look(job))
+    sent = job.data.get("sent_at")
+    if sent and job.clock.now() - sent < LOST_REPLY and all(s.name != name for s in job.driver.snapshots(ref(job))):
+        return Again(5.0, "The reply was lost; looking whether it was begun.")
     plan = job.config.plans[job.service.package.plan].values
     memory = bool(plan["snapshot_memory"]) and vm.status == "running"
-    job.save(task=job.driver.snapshot(ref(job), "take", name, row["description"], memory) or "none", memory=memory)
+    job.save(sent_at=job.clock.now())
+    try:
+        task = job.driver.snapshot(ref(job), "take", name, row["description"], memory)
+    except Unknown:
+        raise
+    except UpstreamError:
+        job.save(sent_at=None)  # refused before anything was done
+        raise
+    job.save(task=task or "none", memory=memory)
     return Done("with memory" if memory else "disks only")
 
 
@@ -36,18 +59,19 @@ def taken(job: Job) -> Outcome:
     if waiting:
         return waiting
     name = job.data["name"]
+    failed = job.result is not None and job.result.state == "failed"
     found = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
-    if found and not found.complete:
+    if found and not found.complete and not failed:
         return Again(CHECK_RUNNING, "being made")
-    if found is None:
+    if found is None or not found.complete:
         error = task_failure(job, "the snapshot is not listed")
         if isinstance(error, Permanent):
             job.store.forget_snapshot(job.service.id, name)
-        job.save(task="")
+        job.save(task="", sent_at=None)
         raise Back("take", error)
     claim_place(job)
     lifetime = job.service.package.snapshot_lifetime_h * 3600.0
-    job.store.snapshot_ready(job.service.id, name, found.taken_at, lifetime)
+    job.store.snapshot_ready(job.service.id, name, found, lifetime)
     return Done(name)
 
 

@@ -56,7 +56,7 @@ class Backups(Core):
                         "INSERT INTO backups (service, archive, note, made_at, size, operation, local_date, state, foreign_one)"
                         " VALUES (?, ?, ?, ?, ?, ?, ?, 'ready', ?)",
                         (service, archive, operation["note"] if operation else b.mark[:500], b.made_at, b.size, operation["id"] if operation else "",
-                         operation["date"] if operation else "", int(operation is None)),
+                         operation["date"] if operation else "", int(operation is None and not b.automatic)),
                     )
 
     def _maker(self, service: int, mark: str) -> Row | None:

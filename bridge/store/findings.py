@@ -93,6 +93,7 @@ class Findings(Core):
         return self.rows(
             f"SELECT {ABOUT}, v.status, v.node FROM services s JOIN vm_status v ON v.server = s.server AND v.vm_id = s.vm_id"
             " WHERE s.server = ? AND s.desired = 'suspended' AND v.seen_at >= ? AND v.status NOT IN ('stopped', 'unknown')"
+            " AND json_extract(s.build, '$.closed') IS NULL"
             f" AND NOT {BUSY}", server, read_at, settled,
         )
 
@@ -250,7 +251,7 @@ class Findings(Core):
                 [(server, n, now + i * period / len(fresh)) for i, n in enumerate(fresh)],
             )
             for name in known - wanted:
-                for kind in ("leftover_disk", "leftover_backup"):
+                for kind in ("leftover_disk", "leftover_backup", "leftover_snapshot", "leftover_floating"):
                     self.set_findings(server, kind, [], f"{name[5:]} ", f"{name[5:]} {LAST}")
 
     def claim_listing(self, server: str, lease: float) -> str:

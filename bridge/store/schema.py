@@ -165,6 +165,7 @@ ALTER TABLE vm_status ADD COLUMN watched_at REAL NOT NULL DEFAULT 0;
 CREATE INDEX vm_status_watched ON vm_status (server, watched_at) WHERE watched_at > 0;
 ALTER TABLE server_health ADD COLUMN apart INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE server_health ADD COLUMN watched_read_at REAL NOT NULL DEFAULT 0;
+CREATE TABLE offers (server TEXT PRIMARY KEY, data TEXT NOT NULL, read_at REAL NOT NULL) WITHOUT ROWID;
 """
 
 

@@ -23,11 +23,11 @@ class Snapshots(Core):
     def snapshot_row(self, service: int, name: str) -> Row | None:
         return self.row("SELECT * FROM snapshots WHERE service = ? AND name = ?", service, name)
 
-    def snapshot_ready(self, service: int, name: str, taken_at: float, lifetime: float) -> None:
+    def snapshot_ready(self, service: int, name: str, found: Snapshot, lifetime: float) -> None:
         """It exists; `lifetime` in seconds, 0 = it stays."""
         self.change(
-            "UPDATE snapshots SET state = 'ready', taken_at = ?, expires_at = ? WHERE service = ? AND name = ?",
-            taken_at, taken_at + lifetime if lifetime else None, service, name,
+            "UPDATE snapshots SET state = 'ready', taken_at = ?, expires_at = ?, size = ? WHERE service = ? AND name = ?",
+            found.taken_at, found.taken_at + lifetime if lifetime else None, found.size, service, name,
         )
 
     def snapshot_state(self, service: int, name: str, state: str) -> None:
@@ -47,10 +47,12 @@ class Snapshots(Core):
                 if name not in {s.name for s in found} and row["state"] != "creating":
                     self.forget_snapshot(service, name)
             for s in found:
+                if s.name in known and s.size != known[s.name]["size"]:
+                    db.conn.execute("UPDATE snapshots SET size = ? WHERE service = ? AND name = ?", (s.size, service, s.name))
                 if s.name not in known and s.complete:
                     db.conn.execute(
-                        "INSERT INTO snapshots (service, name, description, taken_at, with_memory, state, foreign_one)"
-                        " VALUES (?, ?, ?, ?, ?, 'ready', 1)", (service, s.name, s.description[:1000], s.taken_at, int(s.with_memory)),
+                        "INSERT INTO snapshots (service, name, description, taken_at, with_memory, state, foreign_one, size)"
+                        " VALUES (?, ?, ?, ?, ?, 'ready', 1, ?)", (service, s.name, s.description[:1000], s.taken_at, int(s.with_memory), s.size),
                     )
 
     def mirrored(self, service: int) -> None:

@@ -180,6 +180,14 @@ class Statuses(Core):
             )
         return failures
 
+    def save_offers(self, server: str, data: str) -> None:
+        """What its provider sells, as JSON."""
+        self.change("INSERT OR REPLACE INTO offers (server, data, read_at) VALUES (?, ?, ?)", server, data, self.clock.now())
+
+    def offers(self, server: str) -> Row | None:
+        """{data, read_at}"""
+        return self.row("SELECT data, read_at FROM offers WHERE server = ?", server)
+
     def set_maintenance(self, server: str, text: str) -> None:
         """A sentence for customers; empty ends it."""
         self.health(server)

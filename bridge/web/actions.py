@@ -77,4 +77,4 @@ def _preview(service_id: int, values: dict[str, Any]) -> tuple[Response, int]:
          "to": upgrades.amount(c.word, c.sold), "restart": c.restart} for c in found.changes if not c.refused
     ]
     return jsonify({"result": "success", "changes": changes, "restart": found.restart, "refused": list(found.refused),
-                    "warnings": list(found.warnings)}), 200
+                    "warnings": [*found.warnings, *found.notes]}), 200

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, render_template, request
 
-from bridge import addresses, findings, servers, services
+from bridge import addresses, findings, packages, servers, services
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused, RequestError
 from bridge.model import Desired, Operation, Service, State
 from bridge.services import Caller
@@ -149,9 +150,23 @@ def _service() -> dict[str, Any]:
     }
 
 
+def _sold(server: str) -> dict[tuple[str, str], list[str]]:
+    """Kind and place -> the plans that make such machines."""
+    at = context()
+    found: dict[tuple[str, str], list[str]] = {}
+    for plan in at.config.plans.values():
+        if plan.server == server:
+            package = packages.of_plan(plan)
+            for place in dict.fromkeys(("", *plan.values["locations"])):
+                found.setdefault(at.drivers[server].kinds(replace(package, location=place)), []).append(plan.name)
+    return found
+
+
 def _servers() -> dict[str, Any]:
     at = context()
-    return {"servers": servers.views(at.store, at.config), "sentence": servers.SENTENCE, "longest": servers.LONGEST}
+    views = servers.views(at.store, at.config)
+    stocks = {v.name: servers.stock(v.name, _sold(v.name), at.store) for v in views}
+    return {"servers": views, "stocks": stocks, "sentence": servers.SENTENCE, "longest": servers.LONGEST}
 
 
 def _pools() -> dict[str, Any]:

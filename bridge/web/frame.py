@@ -37,6 +37,10 @@ QUESTIONS = {  # what is asked before it is done, and the button that says yes
         "Restores the backup of %(name)s: the server stops, everything since then and all snapshots are lost. This cannot be undone."), Sentence("Restore")),
     ("backups", "delete"): (Sentence("Removes the backup of %(name)s. This cannot be undone."), Sentence("Remove")),
 }
+SURVIVED = {  # where snapshots outlive what is written over the disk
+    ("backups", "restore"): (Sentence("Restores the backup of %(name)s: the server stops, and everything since then is lost. This cannot be undone."),
+                             QUESTIONS["backups", "restore"][1]),
+}
 QUIET_FOR = 24 * 3600.0  # an old failure is history
 FAILED = {
     "create": Sentence("Setting up the server"), "start": Sentence("Starting the server"),
@@ -50,6 +54,11 @@ FAILED = {
     "suspend": Sentence("The suspension"), "unsuspend": Sentence("Switching the server on again"),
     "terminate": Sentence("Removing the server"), "converge": Sentence("The check"),
 }
+
+
+def questions(service: Service) -> dict[tuple[str, str], tuple[Sentence, Sentence]]:
+    """What is asked before an action on this server's machines, and the button that says yes."""
+    return QUESTIONS | SURVIVED if context().drivers[service.server].snapshots_survive else QUESTIONS
 
 
 def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
@@ -174,7 +183,7 @@ def render(
         theme=request.args.get("theme", "bs4"), public_url=public.rstrip("/"), words=words(language.current()), language=language.current().replace("_", "-"),
         direction=language.direction(), token=guard().issue(service) if public and service.desired is Desired.ACTIVE else "",
         key=key_of(now), age=max(0, int(at.clock.now() - now["as_of"])) if "as_of" in now else None, clock=at.clock.now(), counter=[],
-        questions=QUESTIONS, about=at.store.about(service.server, service.vm_id), manual=at.config.plans[service.package.plan].values["manual_url"],
+        questions=questions(service), about=at.store.about(service.server, service.vm_id), manual=at.config.plans[service.package.plan].values["manual_url"],
         **{"form": {}, **content(), **more},
     )
 

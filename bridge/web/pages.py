@@ -71,7 +71,8 @@ def snapshots(service: Service) -> dict[str, Any]:
     return {
         "rows": list(reversed(rows)), "quota": quota, "full": language.translate(customer.full(len(rows), quota)), "zone": zone_of(service),
         "why": why(service, Capability.SNAPSHOTS), "lifetime": service.package.snapshot_lifetime_h * 3600,
-        "with_memory": at.config.plans[service.package.plan].values["snapshot_memory"],
+        "with_memory": at.config.plans[service.package.plan].values["snapshot_memory"] and not at.drivers[service.server].snapshots_survive,
+        "survive": at.drivers[service.server].snapshots_survive,
     }
 
 
@@ -83,12 +84,20 @@ def backups(service: Service) -> dict[str, Any]:
     grid = list(enumerate(customer.WEEK.items()))
     week = [{"name": name, "title": language.translate(title), "on": str(n) in days, "time": days.get(str(n), "02:00")}
             for n, (name, title) in (grid[-1], *grid[:-1])]  # it begins on Sunday, as the grid is known
-    last = at.store.newest(service.id)
-    return {"rows": rows, "quota": quota, "full": language.translate(customer.full(len(rows), quota)), "why": why(service, Capability.BACKUPS),
+    last, driver = at.store.newest(service.id), at.drivers[service.server]
+    return {"rows": rows, "quota": driver.own_backups or quota, "full": language.translate(customer.no_room(service, driver, at.store)),
+            "quota_sold": quota, "window": window(str(at.store.seen(service.id)[0].get("backups") or "")),
+            "survive": driver.snapshots_survive, "own_kind": bool(driver.own_backups), "why": why(service, Capability.BACKUPS),
             "zone": zone_of(service), "week": week,
             "zones": schedules.zones(), "schedule_why": "" if quota else language.translate(Sentence("Not part of your plan.")),
             "next_due": schedule["next_due_at"] if schedule else None,
             "restore_failed": last is not None and last.kind == "restore" and last.state.value == "failed"}
+
+
+def window(hours: str) -> tuple[str, str] | None:
+    """`22-02` -> ("22:00", "02:00"); None while it is not known."""
+    begin, _, end = hours.partition("-")
+    return (f"{begin}:00", f"{end}:00") if begin.isdigit() and end.isdigit() else None
 
 
 @page("reinstall")
@@ -96,7 +105,7 @@ def reinstall(service: Service) -> dict[str, Any]:
     at = context()
     foreign = len([r for r in at.store.snapshots_of(service.id, foreign=True) if r["foreign_one"]])
     return {"templates": service.package.templates or at.config.plans[service.package.plan].templates, "why": why(service, Capability.REINSTALL),
-            "foreign": foreign}
+            "foreign": foreign, "survive": at.drivers[service.server].snapshots_survive}
 
 
 @page("reset_password")
@@ -105,7 +114,8 @@ def reset_password(service: Service) -> dict[str, Any]:
     last = at.store.newest(service.id)
     done = last is not None and last.kind == "reset_password" and last.state.value == "done" and at.store.clock.now() - (last.ended_at or 0) < TOLD_FOR
     at_once = last is not None and bool(last.data.get("at_once"))
-    return {"why": why(service, Capability.RESET_PASSWORD), "after_restart": done and not at_once, "in_use": done and at_once}
+    return {"why": why(service, Capability.RESET_PASSWORD), "at_once_only": at.drivers[service.server].chooses_passwords,
+            "after_restart": done and not at_once, "in_use": done and at_once}
 
 
 page("console")(console.card)
@@ -137,7 +147,7 @@ def answer(service: Service, name: str, message: str = "", tone: str = "bad", **
 
 def ask(service: Service, name: str, capability: str, action: str, form: Mapping[str, Any], about: str) -> Response:
     """The question as a page of its own: for browsers without our script, and for links."""
-    text, verb = frame.QUESTIONS[capability, action]
+    text, verb = frame.questions(service)[capability, action]
     html = frame.render("confirm.html", service, name, question=language.translate(text, name=about), verb=language.translate(verb),
                         asked=capability, action=action, form=form)
     return jsonify({"html": html, "redirect": "", "title": language.translate(verb)})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
 from hcloud import APIException, Client
 
+from bridge.clock import Clock
 from bridge.errors import Transient, Unknown, Unreachable, Waiting
 from drivers.base import Counted, background, before_change, time_left
 from drivers.hetzner.errors import from_reply
@@ -20,10 +22,11 @@ PER_PAGE = 50  # the most there is
 class Api:
     """Calls of one project. Safe for threads: one session per thread."""
 
-    def __init__(self, settings: Mapping[str, Any], prepare: Callable[[requests.Session], None] | None = None,
+    def __init__(self, settings: Mapping[str, Any], clock: Clock, prepare: Callable[[requests.Session], None] | None = None,
                  budget: Callable[[], Counted | None] = lambda: None) -> None:
-        self._settings, self._prepare, self._budget = settings, prepare, budget
+        self._settings, self._clock, self._prepare, self._budget = settings, clock, prepare, budget
         self._local = threading.local()
+        self.ahead = 0.0  # seconds of the provider's clock before ours
 
     def _client(self) -> Client:
         found: Client | None = getattr(self._local, "client", None)
@@ -41,6 +44,8 @@ class Api:
         return found
 
     def _counted(self, response: requests.Response, **_: Any) -> None:
+        if date := response.headers.get("Date"):
+            self.ahead = parsedate_to_datetime(date).timestamp() - self._clock.now()
         left, budget = response.headers.get("RateLimit-Remaining", ""), self._budget()
         if budget and left.isdigit():
             budget.told(int(left))
@@ -61,6 +66,9 @@ class Api:
 
     def post(self, path: str, **values: Any) -> dict[str, Any]:
         return self._call("POST", path, json=values)
+
+    def put(self, path: str, **values: Any) -> dict[str, Any]:
+        return self._call("PUT", path, json=values)
 
     def delete(self, path: str) -> dict[str, Any]:
         return self._call("DELETE", path)

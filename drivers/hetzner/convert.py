@@ -7,11 +7,14 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
 from typing import Any
 
 from bridge.model import Order, Package, Vm, VmStatus
 
 LABEL = "vmbridge"  # its value is the machine's uuid: the proof that a server is ours
+SERVER = "vmbridge-server"  # a label of what a server has: its id, which outlives it
 GB = 1024**3
 STATUS = {"running": "running", "off": "stopped", "initializing": "prelaunch", "starting": "prelaunch", "stopping": "running"}
 
@@ -35,7 +38,18 @@ def user_data(order: Order) -> str:
         wanted["chpasswd"] = {"expire": False, "users": [{"name": "root", "password": order.password, "type": "hash"}]}
     if keys:
         wanted["users"] = [{"name": "root", "ssh_authorized_keys": keys}]
-    return "#cloud-config\n" + json.dumps(wanted, indent=1)
+    ours, theirs = "#cloud-config\n" + json.dumps(wanted, indent=1), order.package.options.get("user_data", "")
+    return _parts(ours, theirs) if theirs else ours
+
+
+def _parts(*texts: str) -> str:
+    """Several in one, as cloud-init takes them: later ones add to earlier ones and do not replace what those say."""
+    whole = MIMEMultipart(boundary="vmbridge-part")
+    for text in texts:
+        part = MIMEText(text, "cloud-config" if text.startswith("#cloud-config") else "x-shellscript")
+        part["Merge-Type"] = "list(append)+dict(no_replace,recurse_list)+str()"
+        whole.attach(part)
+    return whole.as_string()
 
 
 def status(server: Mapping[str, Any]) -> str:
@@ -87,6 +101,5 @@ def addresses(server: Mapping[str, Any]) -> tuple[str, ...]:
 
 def not_sold(package: Package) -> list[str]:
     """What a plan or order asks for that a server of this provider cannot have, or that is not built yet."""
-    asked = {"rate_mbit": package.rate_mbit, "additional_disk_gib": package.additional_disk_gib, "extra_ipv4": package.extra_ipv4,
-             "extra_ipv6": package.extra_ipv6, "snapshots": package.snapshots, "backups": package.backups, **package.limits}
+    asked = {"rate_mbit": package.rate_mbit, "additional_disk_gib": package.additional_disk_gib, **package.limits}
     return [word for word, value in asked.items() if value]

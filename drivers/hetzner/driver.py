@@ -11,27 +11,33 @@ from typing import Any, ClassVar
 from bridge.clock import Clock
 from bridge.errors import Capacity, NotFound, NotOurs, Permanent, Refused, VmbridgeError
 from bridge.model import (
+    LIMITS,
+    Backup,
     Capability,
     Charts,
     ConsoleTicket,
     Converged,
     Difference,
     Finding,
+    Kept,
     Leftover,
     Machine,
+    Offers,
     Order,
     Package,
     Placement,
     Planned,
     Seen,
+    Snapshot,
     TaskResult,
     Vm,
     VmRef,
     VmStatus,
 )
 from drivers.base import Driver
-from drivers.hetzner import convert, doctor, schema, screen
+from drivers.hetzner import addresses, convert, doctor, goal, images, isolation, leftovers, prices, schema, screen
 from drivers.hetzner.api import PER_PAGE, Api
+from drivers.hetzner.convert import LABEL
 from drivers.hetzner.errors import from_text
 
 ASK = 40  # actions in one call; the address must not get too long
@@ -42,12 +48,18 @@ POWER = {"start": "poweron", "stop": "shutdown", "reboot": "reboot", "hard_stop"
 
 class Hetzner(Driver):
     name = "hetzner"
-    capabilities = frozenset({Capability.OVERVIEW, Capability.POWER, Capability.CHARTS, Capability.CONSOLE})
-    optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {Capability.CHARTS: ("charts",), Capability.CONSOLE: ("console",)}
+    capabilities = frozenset({Capability.OVERVIEW, Capability.POWER, Capability.REINSTALL, Capability.SNAPSHOTS, Capability.BACKUPS,
+                              Capability.RESET_PASSWORD, Capability.CHARTS, Capability.CONSOLE})
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
     late_addresses = True
     chooses_ids = True
+    fixed: ClassVar[frozenset[str]] = frozenset({"cores", "ram_gib", "disk_gib", "rate_mbit", "additional_disk_gib", *LIMITS})
+    own_backups = doctor.SLOTS
+    snapshots_survive = True
+    chooses_passwords = True
+    shared_hosts = False
+    poll_every = 3.0  # a question counts like any other call
     shows: ClassVar[frozenset[str]] = frozenset({"image", "place", "traffic"})
     series: ClassVar[frozenset[str]] = frozenset(screen.SERIES.values())
     periods: ClassVar[tuple[str, ...]] = tuple(screen.STEPS)
@@ -55,7 +67,7 @@ class Hetzner(Driver):
 
     def __init__(self, server: str, settings: Mapping[str, Any], clock: Clock, prepare: Any = None) -> None:
         super().__init__(server, settings, clock)
-        self.api = Api(settings, prepare, lambda: self.budget)
+        self.api = Api(settings, clock, prepare, lambda: self.budget)
         self._pages = 1  # of the last bulk read
 
     @property
@@ -78,24 +90,21 @@ class Hetzner(Driver):
         if not_sold := convert.not_sold(package):
             raise Permanent("The plan sells what this provider does not have.", code="plan_impossible", detail=", ".join(not_sold))
         kind, location = package.options["server_type"], package.location or package.options["location"]
-        found = self.api.get("/server_types", name=kind)["server_types"]
-        if not found:
-            raise Permanent("The plan names a type that the provider does not have.", code="plan_impossible", detail=f"server type {kind!r}")
-        place = next((p for p in found[0]["locations"] if p["name"] == location), None)
+        found = self._kind(kind)
+        place = next((p for p in found["locations"] if p["name"] == location), None)
         if place is None:
             raise Permanent("The plan names a location where its type is not sold.", code="plan_impossible", detail=f"{kind} in {location}")
         if not place["available"]:
             raise Capacity(detail=f"{kind} is sold out in {location}")
-        if not self.api.get("/images", name=package.template, architecture=found[0]["architecture"], type="system")["images"]:
-            raise Permanent("The plan names an image that the provider does not have.", code="plan_impossible",
-                            detail=f"image {package.template!r} for {found[0]['architecture']}")
-        return Placement(location, package.template, kind)
+        image = images.system(self.api, package.template, package.options["images"], found["architecture"])
+        return Placement(location, image["name"] or str(image["id"]), kind)
 
     def create(self, order: Order, placement: Placement) -> str:
+        options, more = order.package.options, self._surroundings(order)
         try:
             made = self.api.post(
                 "/servers", name=convert.name(order), server_type=placement.storage, image=placement.source, location=placement.node,
-                labels={convert.LABEL: order.uuid}, user_data=convert.user_data(order), start_after_create=False,
+                labels={**options["labels"], LABEL: order.uuid}, user_data=convert.user_data(order), start_after_create=False, **more,
             )
         except Refused as e:
             ours = self.find_create(order, placement, 0.0) if e.code == "name_taken" else ""
@@ -105,12 +114,37 @@ class Hetzner(Driver):
         actions = [made["action"], *made.get("next_actions", ())]
         return _task(made["server"]["id"], actions)
 
+    def _surroundings(self, order: Order) -> dict[str, Any]:
+        """What the plan puts the server into, and addresses that an earlier server of the service left for it."""
+        options = order.package.options
+        more: dict[str, Any] = {}
+        if options["networks"]:
+            more["networks"] = [self._id("/networks", n) for n in options["networks"]]
+        if options["firewalls"]:
+            more["firewalls"] = [{"firewall": self._id("/firewalls", n)} for n in options["firewalls"]]
+        if options["placement_group"]:
+            more["placement_group"] = self._id("/placement_groups", options["placement_group"])
+        if len(order.uuids) > 1:
+            mine = {ip["type"]: ip["id"] for ip in addresses.primary(self.api, order.uuids) if not ip["assignee_id"]}
+            if mine:
+                more["public_net"] = {"enable_ipv4": True, "enable_ipv6": True, **mine}
+        return more
+
+    def _id(self, path: str, name: str) -> int:
+        found = self.api.get(path, name=name)[path.strip("/")]
+        if not found:
+            kind = path.strip("/").rstrip("s").replace("_", " ")
+            raise Permanent(f"The plan names a {kind} that the project does not have.", code="plan_impossible", detail=f"{kind} {name!r}")
+        return int(found[0]["id"])
+
     def find_create(self, order: Order, placement: Placement, since: float) -> str:
         found = self._labelled((order.uuid,))
         return _task(found["id"], self._running(found["id"])) if found else ""
 
     def identify(self, order: Order, ref: VmRef) -> Vm:
-        """The label came with the create: nothing is written."""
+        """The label came with the create; only addresses that were kept for this server go with it again."""
+        if len(order.uuids) > 1:
+            addresses.take_back(self.api, order.uuids)
         return convert.vm(self._server(ref))
 
     # -- life -------------------------------------------------------------------------------------
@@ -119,13 +153,48 @@ class Hetzner(Driver):
         return convert.vm(found) if found else None
 
     def converge(self, order: Order, ref: VmRef, allocate: bool = False) -> Converged:
-        seen = self.read(ref)
-        differs = [d for d in self.compare(order, seen.config, False) if not d.same]
-        return Converged(refused=tuple(f"{d.word}: {d.refused}" for d in differs), seen=seen)
+        """One change at a time, each with an action to wait for."""
+        server = self._server(ref)
+        floating, sid = addresses.floating(self.api, ref.uuids), int(server["id"])
+        differs = {d.word: d for d in self.compare(order, goal.seen(server), server["status"] != "off") if not d.same}
+        refused = tuple(f"{d.word}: {d.refused}" for d in differs.values() if d.refused)
+        if change := addresses.next_change(self.api, order, sid, floating):
+            return Converged(_task(sid, change[0]), (change[1],), refused, more=True)
+        if order.autostart and (missing := self._firewalls_missing(order, server)):
+            return Converged(_task(sid, missing), ("firewalls",), refused, more=True)
+        if "backups" in differs and not differs["backups"].refused:
+            return Converged(self._action(sid, "enable_backup"), ("backups",), refused, more=True)
+        seen = Seen(goal.seen(server), node=server["location"]["name"], floating=tuple(addresses.shown(floating)))
+        if "server_type" not in differs or refused:
+            return Converged(refused=refused, seen=seen)
+        grows = goal.retyping(order, server, self._kind(order.package.options["server_type"]))
+        if server["status"] != "off":
+            return Converged(refused=refused, offline="server_type: the server has to be off for it", seen=seen)
+        changed = ("server_type", "disk_gib") if grows else ("server_type",)
+        task = self._action(sid, "change_type", server_type=order.package.options["server_type"], upgrade_disk=grows)
+        return Converged(task, changed, more=True, starts=True)
+
+    def _firewalls_missing(self, order: Order, server: Mapping[str, Any]) -> list[dict[str, Any]]:
+        now = isolation.applied(server)
+        wanted = [isolation.named(self.api, n) for n in order.package.options["firewalls"]]
+        return [a for i in wanted if i not in now for a in isolation.apply(self.api, i, server)]
+
+    def _kind(self, name: str) -> dict[str, Any]:
+        found = self.api.get("/server_types", name=name)["server_types"]
+        if not found:
+            raise Permanent("The plan names a type that the provider does not have.", code="plan_impossible", detail=f"server type {name!r}")
+        kind: dict[str, Any] = found[0]
+        return kind
 
     def compare(self, order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
-        sold, real = order.package.options["server_type"], str(config["server_type"])
-        return [Difference("server_type", sold, real, sold == real, refused="" if sold == real else f"it stays {real}: a change of type is not built yet")]
+        return goal.compare(order, config, running)
+
+    def new_password(self, ref: VmRef) -> tuple[str, str]:
+        found = self._server(ref)
+        if found["status"] != "running":
+            raise Refused("Start the server first.", code="not_running")
+        made = self.api.post(f"/servers/{found['id']}/actions/reset_password")
+        return _task(found["id"], [made["action"]]), str(made["root_password"])
 
     def answers(self, ref: VmRef) -> bool | None:
         return None
@@ -141,7 +210,10 @@ class Hetzner(Driver):
         word = POWER.get(verb) or self._shut_off(found)
         if not word or (verb == "start" and found["status"] == "running") or (verb in ("hard_stop", "shut_off") and found["status"] == "off"):
             return ""
-        return _task(found["id"], [self.api.post(f"/servers/{found['id']}/actions/{word}")["action"]])
+        return self._action(found["id"], word)
+
+    def _action(self, server: int, verb: str, **values: Any) -> str:
+        return _task(server, [self.api.post(f"/servers/{server}/actions/{verb}", **values)["action"]])
 
     def _shut_off(self, server: Mapping[str, Any]) -> str:
         """Ask first; what was asked a minute ago and still runs is turned off. Kept by the provider, so it holds over a crash."""
@@ -152,16 +224,115 @@ class Hetzner(Driver):
         since = self.clock.now() - datetime.fromisoformat(asked[0]["started"]).timestamp()
         return "poweroff" if since > SHUTDOWN_SECONDS else ""
 
-    def destroy(self, ref: VmRef) -> str:
+    def destroy(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
+        """Floating IPs first, which a deleted server would leave behind unassigned; the newest backup becomes a snapshot where backups
+        are to stay, since all of them go with their server."""
         found = self._found(ref)
         if found is None:
             return ""
+        sid = int(found["id"])
+        if "addresses" in keep:
+            addresses.keep(self.api, found, ref.uuids[0])
+        elif waiting := [a for ip in addresses.floating(self.api, ref.uuids) for a in addresses.remove(self.api, ip)]:
+            return _task(sid, waiting)
+        if "backups" in keep:
+            images.keep_newest(self.api, str(sid), ref.uuids[0])
+        if found["protection"]["delete"]:
+            return self._action(sid, "change_protection", delete=False, rebuild=False)
         try:
-            return _task(found["id"], [self.api.delete(f"/servers/{found['id']}")["action"]])
+            return _task(sid, [self.api.delete(f"/servers/{sid}")["action"]])
         except NotFound:
             return ""
 
+    def sweep(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
+        waiting: list[dict[str, Any]] = []
+        if "addresses" not in keep:
+            waiting = [a for ip in addresses.floating(self.api, ref.uuids) for a in addresses.remove(self.api, ip)]
+            addresses.drop(self.api, ref.uuids)
+        for image in images.listed(self.api, ref.uuids):
+            images.remove(self.api, image)
+        return _task(0, waiting) if waiting else ""
+
+    def isolates(self, package: Package) -> bool:
+        return bool(package.options["suspend"] == "firewall")
+
+    def isolate(self, ref: VmRef, closed: bool, before: Mapping[str, Any]) -> str:
+        server = self._server(ref)
+        actions = isolation.close(self.api, server) if closed else isolation.open_again(self.api, server, before.get("firewalls", ()))
+        return _task(server["id"], actions) if actions else ""
+
     # -- optional, by Capability ------------------------------------------------------------------
+    def snapshots(self, ref: VmRef) -> list[Snapshot]:
+        self._server(ref)
+        return images.snapshots(images.listed(self.api, ref.uuids))
+
+    def snapshot(self, ref: VmRef, verb: str, name: str, description: str = "", memory: bool = False) -> str:
+        server, found = self._server(ref), images.named(self.api, ref.uuids, name)
+        if verb == "rollback":
+            if found is None or found["status"] != "available":
+                raise Permanent("This snapshot is not there any more.", code="snapshot_gone", detail=name)
+            return self._rebuild(server, found["id"])
+        if verb == "delete":
+            if found:
+                images.remove(self.api, found)
+            return ""
+        if found and found["status"] == "available":
+            return ""
+        if found and (running := self._running(server["id"], "create_image")):
+            return _task(server["id"], running)
+        if found:  # what an action that failed has left
+            images.remove(self.api, found)
+        return self._keep(server, "snapshot", {images.SNAPSHOT: name}, ref, description or name)
+
+    def backups(self, ref: VmRef) -> list[Backup]:
+        return images.backups(self.api.pages("/images", "images", type="backup", bound_to=ref.vm_id))
+
+    def backup(self, ref: VmRef, verb: str, archive: str = "", mark: str = "") -> str:
+        if verb == "take":
+            images.remove_failed(self.api, ref.vm_id, mark)
+            return self._keep(self._server(ref), "backup", {images.OPERATION: mark}, ref, f"vmbridge {mark}")
+        found = images.proven(self.api, archive, ref.vm_id, ref.uuids)
+        if verb == "delete":
+            if found:
+                images.remove(self.api, found)
+            return ""
+        if found is None or found["status"] != "available":
+            raise Permanent("This backup is not there any more.", code="backup_gone", detail=archive)
+        return self._rebuild(self._server(ref), found["id"])
+
+    def _keep(self, server: Mapping[str, Any], kind: str, labels: dict[str, str], ref: VmRef, description: str) -> str:
+        return self._action(server["id"], "create_image", type=kind, description=description, labels={LABEL: ref.uuids[0], **labels})
+
+    def _rebuild(self, server: Mapping[str, Any], image: int | str, **values: Any) -> str:
+        return self._action(server["id"], "rebuild", image=str(image), **values)
+
+    def kept(self) -> Kept | None:
+        return images.kept(self.api)
+
+    def find_task(self, ref: VmRef, verb: str, since: float) -> str:
+        command = {"take": "create_image", "rollback": "rebuild_server", "restore": "rebuild_server"}[verb]
+        rows = self.api.get(f"/servers/{int(ref.vm_id)}/actions", sort="id:desc", per_page=25)["actions"]
+        after = since + self.api.ahead - 2.0  # stamps are whole seconds
+        found = [a for a in rows if a["command"] == command and datetime.fromisoformat(a["started"]).timestamp() >= after]
+        return _task(int(ref.vm_id), found[:1]) if found else ""
+
+    def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
+        """First which image it is, then the rebuild until its action has succeeded."""
+        server = self._server(ref)
+        if not memory:
+            kind = server["server_type"]["architecture"]
+            image = images.system(self.api, order.package.template, order.package.options["images"], kind)
+            if image["disk_size"] > server["primary_disk_size"]:
+                raise Refused("This system is not available where your server is.", code="no_template", detail=f"it needs {image['disk_size']} GB")
+            return Converged(memory={"image": str(image["name"] or image["id"])})
+        task = str(memory.get("task") or "")
+        state = self.poll([task])[task].state if task else ""
+        if state == "done":
+            return Converged(memory=dict(memory))
+        running = self._running(server["id"], "rebuild_server")  # also one whose reply was lost
+        task = _task(server["id"], running) if running else self._rebuild(server, memory["image"], user_data=convert.user_data(order))
+        return Converged(task, memory={**memory, "task": task})
+
     def charts(self, ref: VmRef, period: str) -> Charts:
         return screen.charts(self.api, self._server(ref), period, self.clock.now())
 
@@ -170,12 +341,14 @@ class Hetzner(Driver):
 
     # -- reading ----------------------------------------------------------------------------------
     def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]:
-        wanted = {t: [a for a in t.partition(":")[2].split(",") if a] for t in tasks}
+        tasks = list(tasks)
+        wanted = {t: [a for a in t.partition(":")[2].split(",") if a] for t in tasks if ":" in t}
         ids = sorted({a for actions in wanted.values() for a in actions})
         known: dict[str, dict[str, Any]] = {}
         for i in range(0, len(ids), ASK):
             known |= {str(a["id"]): a for a in self.api.get("/actions", id=ids[i:i + ASK])["actions"]}
-        return {t: _result([known.get(a) for a in actions]) for t, actions in wanted.items()}
+        found = {t: _result([known.get(a) for a in actions]) for t, actions in wanted.items()}
+        return found | {t: TaskResult("unknown", f"not a task: {t[:80]}") for t in tasks if t not in found}
 
     def task_error(self, text: str) -> VmbridgeError:
         return from_text(text)
@@ -191,19 +364,29 @@ class Hetzner(Driver):
 
     def read(self, ref: VmRef) -> Seen:
         server = self._server(ref)
-        kind = server["server_type"]
-        return Seen({"server_type": kind["name"], "cores": kind["cores"], "memory_gb": kind["memory"], "disk_gb": server["primary_disk_size"],
-                     "name": server["name"]}, node=server["location"]["name"])
+        return Seen(goal.seen(server), node=server["location"]["name"], floating=tuple(addresses.shown(addresses.floating(self.api, ref.uuids))))
 
     def inspect(self, vm_id: str, node: str = "") -> Machine:
         server = self.api.get(f"/servers/{int(vm_id)}")["server"]
-        return Machine(vm_id, server["location"]["name"], server["labels"].get(convert.LABEL, ""), server["name"], "", convert.addresses(server))
+        return Machine(vm_id, server["location"]["name"], server["labels"].get(LABEL, ""), server["name"], "", convert.addresses(server))
 
     def listings(self) -> list[str]:
-        return []
+        return list(leftovers.LISTINGS)
 
     def leftovers(self, vm_ids: Collection[str], listing: str = "") -> list[Leftover]:
-        return []
+        return leftovers.listed(self.api, vm_ids, listing) if listing else []
+
+    def remove_leftover(self, ref: VmRef, leftover: Leftover) -> str:
+        if self._found(ref) is not None:
+            raise NotOurs(detail=f"server {ref.vm_id} is there")
+        waiting = leftovers.remove(self.api, leftover, ref.uuids)
+        return _task(0, waiting) if waiting else ""
+
+    def offers(self) -> Offers | None:
+        return prices.offers(self.api)
+
+    def kinds(self, package: Package) -> tuple[str, str]:
+        return package.options["server_type"], package.location or package.options["location"]
 
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
         return doctor.check(self.server, self.api, plans)
@@ -217,7 +400,7 @@ class Hetzner(Driver):
             server: dict[str, Any] = self.api.get(f"/servers/{ref.vm_id}")["server"]
         except NotFound:
             return None
-        if server["labels"].get(convert.LABEL) not in ref.uuids:
+        if server["labels"].get(LABEL) not in ref.uuids:
             raise NotOurs(detail=f"server {ref.vm_id} carries another label")
         return server
 
@@ -234,10 +417,11 @@ class Hetzner(Driver):
         return found[0] if found else None
 
     def _with(self, uuids: Iterable[str]) -> Iterator[dict[str, Any]]:
-        return self.api.pages("/servers", "servers", label_selector=f"{convert.LABEL} in ({','.join(uuids)})")
+        return self.api.pages("/servers", "servers", label_selector=f"{LABEL} in ({','.join(uuids)})")
 
-    def _running(self, server: int) -> list[dict[str, Any]]:
-        return list(self.api.pages(f"/servers/{server}/actions", "actions", status="running"))
+    def _running(self, server: int, command: str = "") -> list[dict[str, Any]]:
+        found = self.api.pages(f"/servers/{server}/actions", "actions", status="running")
+        return [a for a in found if command in ("", a["command"])]
 
 
 def _task(server: int, actions: Iterable[Mapping[str, Any]]) -> str:

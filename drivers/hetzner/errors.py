@@ -7,6 +7,7 @@ from bridge.errors import Busy, Capacity, NotFound, Permanent, Refused, Transien
 CAPACITY = ("resource_unavailable", "placement_error", "resource_limit_exceeded")
 AGAIN = ("conflict", "maintenance", "rate_limit_exceeded", "service_error")
 LOST = ("server_error", "bad_gateway", "unavailable", "timeout")  # 5xx: the work may go on
+NO_AGENT = ("guest_agent_unavailable",)  # also of a system that has only just started
 KEY = ("unauthorized", "token_readonly")
 
 
@@ -30,6 +31,8 @@ def from_code(code: str, detail: str) -> VmbridgeError:
         return NotFound("The machine is not there.", code="vm_absent", detail=detail)
     if code == "uniqueness_error":
         return Refused("The name is in use.", code="name_taken", detail=detail)
+    if code in NO_AGENT:
+        return Refused("The system inside runs no guest agent that could set a password.", code="no_agent", detail=detail)
     if code in KEY:
         return Permanent("The server refused our key.", code="upstream_credentials", detail=detail)
     if code == "forbidden":

@@ -312,7 +312,7 @@ class Proxmox(Driver):
             extra["overrule__shutdown"] = True
         return str(self.api.post(f"nodes/{node}/qemu/{ref.vm_id}/status/{POWER[verb]}", **extra) or "")
 
-    def destroy(self, ref: VmRef) -> str:
+    def destroy(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
         node, config = self._proven(ref)
         if config is None:
             return ""

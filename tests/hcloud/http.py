@@ -6,6 +6,7 @@ import io
 import socket
 import struct
 import threading
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import requests
 from requests.adapters import BaseAdapter
 from urllib3.response import HTTPResponse
 
-from tests.hcloud.project import Lost, Project
+from tests.hcloud.failures import Lost
+from tests.hcloud.project import Project
 from tests.pve import vnc
 from tests.pve.http import HttpsServer
 
@@ -37,7 +39,7 @@ class ProjectAdapter(BaseAdapter):
         response = requests.Response()
         response.status_code, response.url, response.request = status, str(request.url), request
         response.raw = HTTPResponse(body=io.BytesIO(text), status=status, preload_content=False)
-        response.headers.update(headers)
+        response.headers.update({**headers, "Date": formatdate(self.project.clock.now(), usegmt=True)})
         return response
 
     def close(self) -> None:

@@ -11,12 +11,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bridge.clock import Clock
-from tests.hcloud import screens
+from tests.hcloud import images, network, screens
+from tests.hcloud.failures import STATUS, Failure, Lost
+from tests.hcloud.images import Image, Images
+from tests.hcloud.network import Firewall, Ip, Network
 
 TOKEN = "hcloud-sim-token"
 CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter: type}; "!" before a name: required
     ("GET", "/servers"): {"page": str, "per_page": str, "label_selector": str},
-    ("POST", "/servers"): {"!name": str, "!server_type": str, "!image": str, "location": str, "labels": dict, "user_data": str, "start_after_create": bool},
+    ("POST", "/servers"): {"!name": str, "!server_type": str, "!image": str, "location": str, "labels": dict, "user_data": str, "start_after_create": bool,
+                           "networks": list, "firewalls": list, "placement_group": int, "public_net": dict},
     ("GET", "/servers/{id}"): {},
     ("DELETE", "/servers/{id}"): {},
     ("GET", "/servers/{id}/actions"): {"page": str, "per_page": str, "status": str, "sort": str},
@@ -25,24 +29,16 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter
     ("POST", "/servers/{id}/actions/shutdown"): {},
     ("POST", "/servers/{id}/actions/reboot"): {},
     ("GET", "/actions"): {"!id": list},
+    ("GET", "/pricing"): {},
     ("GET", "/server_types"): {"page": str, "per_page": str, "name": str},
-    ("GET", "/images"): {"name": str, "architecture": str, "type": str},
+    ("POST", "/servers/{id}/actions/change_type"): {"!server_type": str, "!upgrade_disk": bool},
+    ("POST", "/servers/{id}/actions/change_protection"): {"delete": bool, "rebuild": bool},
+    **images.CALLS, **network.CALLS,
 }
 CALLS |= screens.CALLS
 TYPES = {"cx23": (2, 4.0, 40, "x86"), "cx33": (4, 8.0, 80, "x86"), "cax11": (2, 4.0, 40, "arm")}
 SOLD = {"cx23": {"nbg1": True, "fsn1": True}, "cx33": {"nbg1": True}, "cax11": {"fsn1": False}}
 IMAGES = {("debian-12", "x86"), ("debian-12", "arm"), ("ubuntu-24.04", "x86")}
-STATUS = {"unauthorized": 401, "forbidden": 403, "resource_limit_exceeded": 403, "not_found": 404, "uniqueness_error": 409, "conflict": 409,
-          "resource_unavailable": 412, "invalid_input": 422, "locked": 423, "rate_limit_exceeded": 429, "server_error": 500, "unavailable": 503}
-
-
-class Failure(Exception):
-    def __init__(self, code: str, message: str = "") -> None:
-        self.code, self.message = code, message or code
-
-
-class Lost(Exception):
-    """The connection is cut; `after` tells whether the work was done."""
 
 
 @dataclass
@@ -67,6 +63,16 @@ class Server:
     status: str = "initializing"
     ignores_shutdown: bool = False
     number: int = 0
+    disk: int = 40
+    content: str = ""  # what is on the disk
+    window: str | None = None  # of backups
+    networks: list[int] = field(default_factory=list)
+    firewalls: list[int] = field(default_factory=list)
+    placement_group: int | None = None
+    protected: bool = False
+    addresses: list[int] = field(default_factory=list)  # primary IPs
+    agent_after: float = 0.0  # when the guest agent answers
+    password: str = ""  # as reset
     ingoing: int | None = None  # bytes of this month
     outgoing: int | None = None
 
@@ -80,19 +86,41 @@ class Action:
     ends: float
     then: str = ""  # the server's status once it has ended
     error: str = ""
+    code: str = "action_failed"
+    makes: int = 0  # an image
+    changes: tuple[str, int] | None = None  # to a type with a disk
+
+
+def system_images() -> dict[int, Image]:
+    return {n: Image(n, "system", architecture, 5, name, f"{name} standard") for n, (name, architecture) in enumerate(sorted(IMAGES), 100)}
 
 
 @dataclass
-class Project(screens.Screens):
+class Project(Images, Network, screens.Screens):
     clock: Clock
     limit: int = 3600
+    read_only: bool = False
     servers: dict[int, Server] = field(default_factory=dict)
     actions: dict[int, Action] = field(default_factory=dict)
     durations: dict[str, float] = field(default_factory=lambda: {"create_server": 12.0, "start_server": 3.0, "stop_server": 2.0, "shutdown_server": 1.0,
-                                                                  "reboot_server": 2.0, "delete_server": 2.0})
+                                                                  "reboot_server": 2.0, "delete_server": 2.0,
+                                                                  "create_image": 20.0, "rebuild_server": 15.0, "enable_backup": 1.0,
+                                                                  "disable_backup": 1.0, "reset_server_password": 2.0, "change_server_type": 30.0,
+                                                                  "assign_floating_ip": 1.0, "unassign_floating_ip": 1.0, "apply_firewall": 1.0,
+                                                                  "remove_firewall": 1.0, "attach_to_network": 2.0, "change_protection": 1.0})
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     ids: int = 4_200_000
+    number: int = 0  # of servers ever made
+    images: dict[int, Image] = field(default_factory=system_images)
+    floating_ips: dict[int, Ip] = field(default_factory=dict)
+    primary_ips: dict[int, Ip] = field(default_factory=dict)
+    firewalls: dict[int, Firewall] = field(default_factory=lambda: {31: Firewall(31, "web"), 32: Firewall(32, "ssh")})
+    networks: dict[int, str] = field(default_factory=lambda: {41: "internal"})
+    placement_groups: dict[int, str] = field(default_factory=lambda: {51: "spread"})
+    retired: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  # (type, location) -> the description's deprecation
+    sold: dict[str, dict[str, bool]] = field(default_factory=lambda: {k: dict(v) for k, v in SOLD.items()})
+    types: dict[str, tuple[int, float, int, str]] = field(default_factory=lambda: dict(TYPES))
     left: float = 3600.0  # of `limit`
     counted_at: float = 0.0
     refused: int = 0  # calls above the allowance
@@ -110,6 +138,8 @@ class Project(screens.Screens):
             self.left -= 1
             if headers.get("Authorization") != f"Bearer {TOKEN}":
                 raise Failure("unauthorized", "unable to authenticate")
+            if self.read_only and method != "GET":
+                raise Failure("token_readonly", "the token may only read")
             path = path.removeprefix("/v1")
             self.calls.append((method, path, json.loads(body) if body else dict(query)))
             fault = self._fault(f"{method} {path}")
@@ -120,7 +150,7 @@ class Project(screens.Screens):
             found = self._route(method, path, query, body, fault)
             if fault == "lost":
                 raise Lost()
-            return (201 if method == "POST" else 200), json.dumps(found).encode(), self._headers()
+            return (201 if method == "POST" else 200 if found else 204), json.dumps(found).encode() if found else b"", self._headers()
         except Failure as e:
             return STATUS[e.code], json.dumps({"error": {"code": e.code, "message": e.message, "details": {}}}).encode(), self._headers()
 
@@ -157,25 +187,22 @@ class Project(screens.Screens):
         for name in known:
             if name.startswith("!") and name[1:] not in values:
                 raise Failure("invalid_input", f"missing field '{name[1:]}'")
-        at = re.search(r"/servers/(\d+)", path)
-        server = self.servers.get(int(at.group(1))) if at else None
-        if at and server is None:
-            raise Failure("not_found", f"server with ID '{at.group(1)}' not found")
+        at = re.search(r"/(\w+)/(\d+)", path)
+        thing = getattr(self, at.group(1)).get(int(at.group(2))) if at else None
+        if at and thing is None:
+            raise Failure("not_found", f"{at.group(1)} with ID '{at.group(2)}' not found")
         handler = getattr(self, f"_{method}_{re.sub(r'/{id}', '_one', key).strip('/').replace('/', '_')}".lower())
-        found: dict[str, Any] = handler(values, server)
+        found: dict[str, Any] = handler(values, thing)
         if fault == "failing action":
             made = self.actions[found["action"]["id"]]
-            made.error, made.then = "action_failed", ""
+            made.error, made.then = "Action failed", ""
         return found
 
     # -- calls ------------------------------------------------------------------------------------
     def _get_servers(self, values: dict[str, Any], _: None) -> dict[str, Any]:
         rows = list(self.servers.values())
         if "label_selector" in values:
-            match = re.fullmatch(r"([\w-]+) in \(([\w,-]+)\)", values["label_selector"])
-            if not match:
-                raise Failure("invalid_input", "invalid input in field 'label_selector'")
-            rows = [s for s in rows if s.labels.get(match.group(1)) in match.group(2).split(",")]
+            rows = [s for s in rows if images.selected(s.labels, values["label_selector"])]
         return self._page("servers", rows, values, self.shown)
 
     def _post_servers(self, values: dict[str, Any], _: None) -> dict[str, Any]:
@@ -184,27 +211,73 @@ class Project(screens.Screens):
             raise Failure("invalid_input", "invalid input in field 'name'")
         if any(s.name == values["name"] for s in self.servers.values()):
             raise Failure("uniqueness_error", "server name is already used")
-        if kind not in TYPES or (values["image"], TYPES[kind][3]) not in IMAGES or location not in SOLD[kind]:
+        if kind not in self.types or location not in self.sold[kind]:
             raise Failure("invalid_input", "unsupported location for server type")
-        if not SOLD[kind][location]:
+        image = self._find_image(values["image"], self.types[kind][3])
+        if not self.sold[kind][location]:
             raise Failure("resource_unavailable", "error during placement")
         bad = [v for v in values.get("labels", {}).values() if not re.fullmatch(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?", v)]
         if bad or len(values.get("user_data", "").encode()) > 32768:
             raise Failure("invalid_input", "invalid input in field 'labels'")
         self.ids += 1
-        made = self.servers[self.ids] = Server(self.ids, values["name"], kind, values["image"], location, values.get("labels", {}), values.get("user_data", ""),
-                                               number=len(self.servers) + 1)
+        self.number += 1
+        made = self.servers[self.ids] = Server(self.ids, values["name"], kind, image.name or "", location, values.get("labels", {}),
+                                               values.get("user_data", ""), number=self.number, disk=self.types[kind][2],
+                                               content=image.content or f"fresh {image.name}")
+        self._surround(made, values)
         runs = values.get("start_after_create", True)
         action = self.act("create_server", made, "" if runs else "off")
         after = [self.act("start_server", made, "running")] if runs else []
+        after += [self.act("attach_to_network", made, "") for _ in made.networks] + [self.act("apply_firewall", made, "") for _ in made.firewalls]
         return {"server": self.shown(made), "action": self.told(action), "next_actions": [self.told(a) for a in after], "root_password": "one-time-Secret-9"}
+
+    def _surround(self, made: Server, values: dict[str, Any]) -> None:
+        made.networks, made.placement_group = values.get("networks", []), values.get("placement_group")
+        made.firewalls = [f["firewall"] for f in values.get("firewalls", ())]
+        if set(made.networks) - set(self.networks) or set(made.firewalls) - set(self.firewalls) or made.placement_group not in (None, *self.placement_groups):
+            del self.servers[made.id]
+            raise Failure("invalid_input", "network, firewall or placement group not found")
+        for family in ("ipv4", "ipv6"):
+            given = self.primary_ips.get((values.get("public_net") or {}).get(family, 0))
+            if given is None:
+                self.ids += 1
+                text = f"192.0.2.{made.number}" if family == "ipv4" else f"2001:db8:{made.number:x}::/64"
+                given = self.primary_ips[self.ids] = Ip(self.ids, f"primary_ip-{self.ids}", family, text)
+            elif given.owner in self.servers or given.type != family:
+                raise Failure("invalid_input", "primary IP is assigned")
+            given.owner = made.id
+            made.addresses.append(given.id)
+
+    def _post_servers_one_actions_change_type(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
+        self._free(server)
+        kind, upgrade = values["server_type"], values["upgrade_disk"]
+        if server.status != "off":
+            raise Failure("server_not_stopped", "server must be stopped")
+        if kind not in self.types or self.types[kind][3] != self.types[server.kind][3] or self.types[kind][2] < server.disk or kind == server.kind:
+            raise Failure("invalid_server_type", "server type does not fit")
+        if not self.sold[kind].get(server.location):
+            raise Failure("resource_unavailable", "error during placement")
+        action = self.act("change_server_type", server, "running")
+        action.changes = (kind, self.types[kind][2] if upgrade else server.disk)
+        return {"action": self.told(action)}
+
+    def _post_servers_one_actions_change_protection(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
+        self._free(server)
+        server.protected = values["delete"]
+        return {"action": self.told(self.act("change_protection", server, ""))}
 
     def _get_servers_one(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
         return {"server": self.shown(server)}
 
     def _delete_servers_one(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
         self._free(server)
+        if server.protected:
+            raise Failure("protected", "server is protected")
         del self.servers[server.id]
+        self.primary_ips = {k: i for k, i in self.primary_ips.items() if i.owner != server.id or not i.auto_delete}
+        for ip in [*self.primary_ips.values(), *self.floating_ips.values()]:
+            ip.owner = None if ip.owner == server.id else ip.owner
+        self.images = {k: i for k, i in self.images.items() if i.bound_to != server.id}
         return {"action": self.told(self.act("delete_server", server, ""))}
 
     def _get_servers_one_actions(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
@@ -232,14 +305,18 @@ class Project(screens.Screens):
 
     def _get_server_types(self, values: dict[str, Any], _: None) -> dict[str, Any]:
         rows = [{"id": n, "name": name, "cores": c, "memory": m, "disk": d, "architecture": a,
-                 "locations": [{"id": i, "name": where, "available": there, "deprecation": None} for i, (where, there) in enumerate(SOLD[name].items())]}
-                for n, (name, (c, m, d, a)) in enumerate(TYPES.items()) if values.get("name") in (None, name)]
+                 "locations": [{"id": i, "name": where, "available": there, "deprecation": self.retired.get((name, where))}
+                               for i, (where, there) in enumerate(self.sold[name].items())],
+                 "prices": [{"location": where, "price_monthly": {"net": f"{3 * c}.4900000000", "gross": f"{4 * c}.15"}, "included_traffic": 21990232555520}
+                            for where in self.sold[name]]}
+                for n, (name, (c, m, d, a)) in enumerate(self.types.items()) if values.get("name") in (None, name)]
         return self._page("server_types", rows, values)
 
-    def _get_images(self, values: dict[str, Any], _: None) -> dict[str, Any]:
-        rows = [{"id": i, "name": n, "architecture": a, "type": "system", "status": "available"} for i, (n, a) in enumerate(sorted(IMAGES))
-                if values.get("name") in (None, n) and values.get("architecture") in (None, a)]
-        return self._page("images", rows, values)
+    def _get_pricing(self, values: dict[str, Any], _: None) -> dict[str, Any]:
+        ips = [{"type": t, "prices": [{"location": w, "price_monthly": {"net": n, "gross": n}} for w in ("nbg1", "fsn1")]} for t, n in
+               (("ipv4", "0.5000000000"), ("ipv6", "0.0000000000"))]
+        return {"pricing": {"currency": "EUR", "vat_rate": "19.00", "primary_ips": ips, "floating_ips": ips[:1],
+                            "image": {"price_per_gb_month": {"net": "0.0110000000", "gross": "0.01"}}, "server_backup": {"percentage": "20.00"}}}
 
     # -- the project itself -----------------------------------------------------------------------
     def _page(self, name: str, rows: list[Any], values: dict[str, Any], told: Callable[[Any], dict[str, Any]] = dict) -> dict[str, Any]:
@@ -262,6 +339,11 @@ class Project(screens.Screens):
             server = self.servers.get(action.server)
             if action.then and server and self.clock.now() >= action.ends:
                 server.status, action.then = action.then, ""
+            if action.changes and server and not action.error and self.clock.now() >= action.ends:
+                (server.kind, server.disk), action.changes = action.changes, None
+            image = self.images.get(action.makes)
+            if image and image.status == "creating" and self.clock.now() >= action.ends:
+                image.status = "unavailable" if action.error else "available"
 
     def state(self, action: Action) -> str:
         return "running" if self.clock.now() < action.ends else "error" if action.error else "success"
@@ -271,7 +353,7 @@ class Project(screens.Screens):
         stamp = datetime.fromtimestamp(action.started, UTC).isoformat(timespec="seconds")
         return {"id": action.id, "command": action.command, "status": state, "progress": 100 if state != "running" else 50, "started": stamp,
                 "finished": None if state == "running" else stamp, "resources": [{"id": action.server, "type": "server"}],
-                "error": {"code": action.error, "message": "Action failed"} if state == "error" else None}
+                "error": {"code": action.code, "message": action.error} if state == "error" else None}
 
     def locked(self, server: Server) -> bool:
         return any(a.server == server.id and self.state(a) == "running" for a in self.actions.values())
@@ -281,10 +363,18 @@ class Project(screens.Screens):
             raise Failure("locked", "cannot perform operation because server is locked")
 
     def shown(self, server: Server) -> dict[str, Any]:
-        cores, memory, disk, architecture = TYPES[server.kind]
+        cores, memory, disk, architecture = self.types[server.kind]
         return {"id": server.id, "name": server.name, "status": server.status, "locked": self.locked(server), "labels": server.labels,
                 "server_type": {"name": server.kind, "cores": cores, "memory": memory, "disk": disk, "architecture": architecture},
-                "primary_disk_size": disk, "ingoing_traffic": server.ingoing, "outgoing_traffic": server.outgoing, "included_traffic": 21990232555520,
+                "primary_disk_size": server.disk, "backup_window": server.window, "ingoing_traffic": server.ingoing, "outgoing_traffic": server.outgoing,
+                "included_traffic": 21990232555520,
                 "location": self.placed(server.location), "image": self.pictured(server.image),
-                "public_net": {"ipv4": {"id": 1, "ip": f"192.0.2.{server.number}", "blocked": False, "dns_ptr": "x"},
-                               "ipv6": {"id": 2, "ip": f"2001:db8:{server.number:x}::/64", "blocked": False, "dns_ptr": []}, "floating_ips": []}}
+                "protection": {"delete": server.protected, "rebuild": server.protected}, "public_net": self._public_net(server)}
+
+    def _public_net(self, server: Server) -> dict[str, Any]:
+        found: dict[str, Any] = {"ipv4": None, "ipv6": None, "floating_ips": [f.id for f in self.floating_ips.values() if f.owner == server.id],
+                                 "firewalls": [{"id": f, "status": "applied"} for f in server.firewalls]}
+        for ip in (self.primary_ips[i] for i in server.addresses):
+            pointers: Any = ip.ptr.get(ip.ip, "static.example") if ip.type == "ipv4" else [{"ip": a, "dns_ptr": n} for a, n in ip.ptr.items()]
+            found[ip.type] = {"id": ip.id, "ip": ip.ip, "blocked": False, "dns_ptr": pointers}
+        return found

@@ -1,0 +1,89 @@
+"""Floating and primary IPs. They cost money with or without a server, so each has a name that a repeated create collides with, and our
+label, which decides whose it is."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from typing import Any
+
+from bridge.errors import NotFound, Permanent, Refused
+from bridge.model import Order
+from drivers.hetzner import convert
+from drivers.hetzner.api import Api
+from drivers.hetzner.convert import LABEL, SERVER
+from drivers.hetzner.images import of
+
+Row = dict[str, Any]
+
+
+def floating(api: Api, uuids: Collection[str]) -> list[Row]:
+    """All of one machine, oldest first, assigned or not."""
+    return sorted(api.pages("/floating_ips", "floating_ips", label_selector=of(uuids)), key=lambda f: int(f["id"]))
+
+
+def shown(found: Collection[Mapping[str, Any]]) -> list[str]:
+    """An IPv6 one is a network of /64."""
+    return [str(ipaddress.ip_network(f["ip"]) if "/" in f["ip"] else ipaddress.ip_address(f["ip"])) for f in found]
+
+
+def next_change(api: Api, order: Order, server: int, found: list[Row]) -> tuple[list[Row], str] | None:
+    """The next step towards as many floating IPs as sold: (actions to await, what was done); None when it is so."""
+    for family, count in ((4, order.package.extra_ipv4), (6, order.package.extra_ipv6)):
+        mine = [f for f in found if f["type"] == f"ipv{family}"]
+        for ip in mine[count:][::-1]:
+            return remove(api, ip), f"extra_ipv{family}"
+        for ip in mine:
+            if ip["server"] != server:
+                return [api.post(f"/floating_ips/{ip['id']}/actions/assign", server=server)["action"]], f"extra_ipv{family}"
+        if len(mine) < count:
+            return _add(api, order, server, family, mine), f"extra_ipv{family}"
+    return None
+
+
+def _add(api: Api, order: Order, server: int, family: int, mine: list[Row]) -> list[Row]:
+    used = {f["name"] for f in mine}
+    name = next(n for i in range(1, len(mine) + 2) if (n := f"{convert.name(order)}-f{family}-{i}") not in used)
+    try:
+        made = api.post("/floating_ips", type=f"ipv{family}", server=server, name=name, description=order.label,
+                        labels={LABEL: order.uuid, SERVER: str(server)})
+    except Refused:  # the name is in use, though none of ours has it
+        raise Permanent("Another address of the project has the name.", code="name_taken", detail=name) from None
+    return [made["action"]] if made.get("action") else []
+
+
+def remove(api: Api, ip: Mapping[str, Any]) -> list[Row]:
+    """An assigned one cannot be removed: first it is unassigned; the actions to await before the next try, none when it is gone."""
+    with suppress(NotFound):
+        if ip["server"] is not None:
+            return [api.post(f"/floating_ips/{ip['id']}/actions/unassign")["action"]]
+        api.delete(f"/floating_ips/{ip['id']}")
+    return []
+
+
+# -- a server's own addresses, when they outlive it -------------------------------------------------
+def keep(api: Api, server: Mapping[str, Any], uuid: str) -> None:
+    """The server goes, its addresses stay for the next one of the same service."""
+    for family in (4, 6):
+        ip = server["public_net"][f"ipv{family}"]
+        if ip:
+            api.put(f"/primary_ips/{ip['id']}", auto_delete=False, name=f"{server['name']}-p{family}", labels={LABEL: uuid})
+
+
+def primary(api: Api, uuids: Collection[str]) -> list[Row]:
+    return list(api.pages("/primary_ips", "primary_ips", label_selector=of(uuids)))
+
+
+def take_back(api: Api, uuids: Collection[str]) -> None:
+    """They go with their new server again."""
+    for ip in primary(api, uuids):
+        if not ip["auto_delete"] and ip["assignee_id"]:
+            api.put(f"/primary_ips/{ip['id']}", auto_delete=True, name=ip["name"], labels=ip["labels"])
+
+
+def drop(api: Api, uuids: Collection[str]) -> None:
+    for ip in primary(api, uuids):
+        if not ip["assignee_id"]:
+            with suppress(NotFound):
+                api.delete(f"/primary_ips/{ip['id']}")

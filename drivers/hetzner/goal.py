@@ -1,0 +1,66 @@
+"""What a server has to be beside what it is. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bridge.errors import Capacity, Permanent
+from bridge.model import Difference, Order, Package
+from drivers.hetzner import isolation
+
+
+def seen(server: Mapping[str, Any]) -> dict[str, Any]:
+    """What is recorded of a server. `backups` is the provider's window such as 22-02, in UTC, or empty; `firewalls` are ids."""
+    kind = server["server_type"]
+    return {
+        "server_type": kind["name"], "cores": kind["cores"], "memory_gb": kind["memory"], "disk_gb": server["primary_disk_size"],
+        "architecture": kind["architecture"], "name": server["name"], "backups": server["backup_window"] or "",
+        "image": (server["image"] or {}).get("name") or (server["image"] or {}).get("description") or "", "firewalls": isolation.applied(server),
+    }
+
+
+def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
+    return [_type(order.package, config, running), _disk(order.package, config), _backups(order.package, config)]
+
+
+def _type(package: Package, config: Mapping[str, Any], running: bool) -> Difference:
+    sold, real = package.options["server_type"], str(config["server_type"])
+    return Difference("server_type", sold, real, sold == real, restart=running and sold != real)
+
+
+def _disk(package: Package, config: Mapping[str, Any]) -> Difference:
+    """It comes with a type and only ever grows. A type may be sold with less disk than it has: then the disk stays as it is,
+    and the way back stays open."""
+    sold, real, other = package.disk_gib, int(config["disk_gb"]), package.options["server_type"] != config["server_type"]
+    refused = warning = ""
+    if sold < real and other:
+        refused = f"The system disk has {real} GB and cannot shrink to {sold} GB."
+    elif sold > real and not other:
+        refused = f"The system disk has {real} GB; {sold} GB come only with another server type."
+    elif sold > real:
+        warning = f"The system disk grows to {sold} GB for good: no smaller server is possible after that."
+    return Difference("disk_gib", sold, real, sold == real or (sold < real and not other), restart=sold > real, refused=refused, warning=warning)
+
+
+def _backups(package: Package, config: Mapping[str, Any]) -> Difference:
+    sold, real = bool(package.backups), bool(config.get("backups"))
+    return Difference("backups", sold, real, sold == real, refused="" if sold or not real else KEEPS)
+
+
+def retyping(order: Order, server: Mapping[str, Any], kind: Mapping[str, Any]) -> bool:
+    """Whether the disk has to grow with the change to a type. Raises Permanent or Capacity where the change cannot be."""
+    sold, real, name = order.package.disk_gib, int(server["primary_disk_size"]), str(kind["name"])
+    place = next((p for p in kind["locations"] if p["name"] == server["location"]["name"]), None)
+    if place is None or kind["architecture"] != server["server_type"]["architecture"]:
+        raise Permanent("The server cannot become one of this type.", code="plan_impossible",
+                        detail=f"{name} is for {kind['architecture']}" if place else f"{name} is not sold in {server['location']['name']}")
+    grows = sold > real
+    if int(kind["disk"]) < (sold if grows else real):
+        raise Permanent("The server cannot become one of this type.", code="plan_impossible", detail=f"{name} has a disk of {kind['disk']} GB only")
+    if not place["available"]:
+        raise Capacity("There is no room for the new type of server just now; nothing was changed.", detail=f"{name} is sold out in {place['name']}")
+    return grows
+
+
+KEEPS = "they stay on: the provider removes every backup at once when they are turned off, so this is done by hand"

@@ -1,0 +1,112 @@
+"""What is kept of servers as images: snapshots and backups; and disks written anew from an image. Labels say whose an image is:
+a snapshot outlives its server, and nothing else tells."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from bridge.errors import NotFound, NotOurs, Permanent
+from bridge.model import Backup, Kept, Snapshot
+from drivers.hetzner.api import Api
+from drivers.hetzner.convert import LABEL
+
+SNAPSHOT = "vmbridge-snapshot"  # a label: our name of a snapshot
+OPERATION = "vmbridge-operation"  # a label: which operation of ours made a backup
+KEPT = "vmbridge-kept"  # a label: a backup that was kept as a snapshot when its server went
+GB = 10**9
+
+
+def of(uuids: Collection[str], more: str = "") -> str:
+    """A label selector for what belongs to one machine."""
+    return f"{LABEL} in ({','.join(uuids)}){more}"
+
+
+def listed(api: Api, uuids: Collection[str]) -> list[dict[str, Any]]:
+    """Snapshots that we made of this machine, also unfinished ones."""
+    return list(api.pages("/images", "images", type="snapshot", label_selector=of(uuids, f",{SNAPSHOT}")))
+
+
+def made_at(image: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(image["created"]).timestamp()
+
+
+def size(image: Mapping[str, Any]) -> int:
+    """In bytes; the provider counts in GB, and knows none while it copies."""
+    return round((image["image_size"] or 0) * GB)
+
+
+def snapshots(images: Iterable[Mapping[str, Any]]) -> list[Snapshot]:
+    found = [Snapshot(i["labels"][SNAPSHOT], made_at(i), i["description"], complete=i["status"] == "available", size=size(i))
+             for i in images if i["status"] != "unavailable"]
+    return sorted(found, key=lambda s: (s.taken_at, s.name))
+
+
+def backups(images: Iterable[Mapping[str, Any]]) -> list[Backup]:
+    found = [Backup(str(i["id"]), made_at(i), size(i), f"vmbridge {i['labels'][OPERATION]}" if OPERATION in i["labels"] else "", automatic=True)
+             for i in images if i["status"] == "available"]
+    return sorted(found, key=lambda b: (b.made_at, b.archive))
+
+
+def kept(api: Api) -> Kept:
+    """Of all machines of the project at once."""
+    found = Kept({}, {})
+    for image in api.pages("/images", "images", type="snapshot", label_selector=f"{LABEL},{SNAPSHOT}"):
+        found.snapshots.setdefault(image["labels"][LABEL], []).extend(snapshots([image]))
+    for image in api.pages("/images", "images", type="backup"):
+        found.backups.setdefault(str(image["bound_to"]), []).extend(backups([image]))
+    return found
+
+
+def named(api: Api, uuids: Collection[str], name: str) -> dict[str, Any] | None:
+    return next((i for i in listed(api, uuids) if i["labels"][SNAPSHOT] == name), None)
+
+
+def proven(api: Api, image: str, server: str, uuids: Collection[str]) -> dict[str, Any] | None:
+    """An image that is this machine's: bound to its server, or labelled; None when it is gone. Raises NotOurs."""
+    try:
+        found: dict[str, Any] = api.get(f"/images/{int(image)}")["image"]
+    except NotFound:
+        return None
+    if str(found["bound_to"]) != server and found["labels"].get(LABEL) not in uuids:
+        raise NotOurs(detail=f"image {image} belongs to another server")
+    return found
+
+
+def remove(api: Api, image: Mapping[str, Any]) -> None:
+    with suppress(NotFound):
+        api.delete(f"/images/{image['id']}")
+
+
+def remove_failed(api: Api, server: str, operation: str) -> None:
+    """What an earlier try of a backup has left: it would take a slot."""
+    for image in api.pages("/images", "images", type="backup", bound_to=server, label_selector=f"{OPERATION} in ({operation})"):
+        if image["status"] == "unavailable":
+            remove(api, image)
+
+
+def keep_newest(api: Api, server: str, uuid: str) -> None:
+    """All backups go with their server: the newest stays as a snapshot, which costs by its size until staff removes it."""
+    found = [i for i in api.pages("/images", "images", type="backup", bound_to=server) if i["status"] == "available"]
+    if found:
+        newest = max(found, key=lambda i: (made_at(i), i["id"]))
+        api.put(f"/images/{newest['id']}", type="snapshot", labels={LABEL: uuid, KEPT: "yes"}, description=f"kept backup of server {server}")
+
+
+def system(api: Api, template: str, images: Mapping[str, str], architecture: str) -> dict[str, Any]:
+    """The image that a template stands for: the plan's own choice by id, else the provider's by name. Raises Permanent."""
+    wanted = images.get(template, template)
+    if wanted.isdigit():
+        try:
+            found = [api.get(f"/images/{wanted}")["image"]]
+        except NotFound:
+            found = []
+    else:
+        found = api.get("/images", name=wanted, architecture=architecture, type="system")["images"]
+    usable = [i for i in found if i["architecture"] == architecture and i["status"] == "available"]
+    if not usable:
+        raise Permanent("The plan names an image that the provider does not have.", code="plan_impossible", detail=f"image {wanted!r} for {architecture}")
+    image: dict[str, Any] = usable[0]
+    return image

@@ -1,0 +1,167 @@
+"""A project's floating and primary IPs, firewalls, networks and placement groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tests.hcloud.failures import Failure
+from tests.hcloud.images import selected
+
+if TYPE_CHECKING:
+    from tests.hcloud.project import Project, Server
+
+LIST = {"name": str, "label_selector": str, "page": str, "per_page": str}
+CALLS: dict[tuple[str, str], dict[str, Any]] = {
+    ("GET", "/floating_ips"): LIST,
+    ("POST", "/floating_ips"): {"!type": str, "server": int, "name": str, "description": str, "labels": dict},
+    ("GET", "/floating_ips/{id}"): {},
+    ("DELETE", "/floating_ips/{id}"): {},
+    ("POST", "/floating_ips/{id}/actions/assign"): {"!server": int},
+    ("POST", "/floating_ips/{id}/actions/unassign"): {},
+    ("GET", "/primary_ips"): LIST,
+    ("PUT", "/primary_ips/{id}"): {"name": str, "labels": dict, "auto_delete": bool},
+    ("DELETE", "/primary_ips/{id}"): {},
+    ("GET", "/networks"): LIST,
+    ("GET", "/placement_groups"): LIST,
+    ("GET", "/firewalls"): LIST,
+    ("POST", "/firewalls"): {"!name": str, "rules": list, "labels": dict},
+    ("POST", "/firewalls/{id}/actions/apply_to_resources"): {"!apply_to": list},
+    ("POST", "/firewalls/{id}/actions/remove_from_resources"): {"!remove_from": list},
+}
+
+
+@dataclass
+class Ip:
+    """Floating or primary; `owner` is the server it is assigned to."""
+
+    id: int
+    name: str
+    type: str
+    ip: str
+    owner: int | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    auto_delete: bool = True
+    ptr: dict[str, str] = field(default_factory=dict)
+    created: float = 0.0
+
+
+@dataclass
+class Firewall:
+    id: int
+    name: str
+    rules: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Network:
+    """Mixed into Project."""
+
+    def _new_ip(self: Project, family: str, owner: int | None, name: str, labels: dict[str, str]) -> Ip:  # type: ignore[misc]
+        self.ids += 1
+        self.number += 1
+        text = f"198.51.100.{self.number}" if family == "ipv4" else f"2001:db8:f{self.number:x}::/64"
+        return Ip(self.ids, name or f"ip-{self.ids}", family, text, owner, labels, created=self.clock.now())
+
+    def _told_floating(self, ip: Ip) -> dict[str, Any]:
+        return {"id": ip.id, "name": ip.name, "type": ip.type, "ip": ip.ip, "server": ip.owner, "labels": ip.labels, "blocked": False,
+                "created": datetime.fromtimestamp(ip.created, UTC).isoformat(timespec="seconds"),
+                "dns_ptr": [{"ip": a, "dns_ptr": n} for a, n in ip.ptr.items()], "protection": {"delete": False}}
+
+    def _told_primary(self, ip: Ip) -> dict[str, Any]:
+        return {"id": ip.id, "name": ip.name, "type": ip.type, "ip": ip.ip, "assignee_id": ip.owner, "labels": ip.labels, "auto_delete": ip.auto_delete,
+                "assignee_type": "server" if ip.owner else "unassigned"}
+
+    def _chosen(self, rows: list[Any], values: dict[str, Any]) -> list[Any]:
+        rows = [r for r in rows if values.get("name") in (None, r.name)]
+        return [r for r in rows if "label_selector" not in values or selected(r.labels, values["label_selector"])]
+
+    def _get_floating_ips(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+        return self._page("floating_ips", self._chosen(list(self.floating_ips.values()), values), values, self._told_floating)
+
+    def _post_floating_ips(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+        if any(f.name == values.get("name") for f in self.floating_ips.values()):
+            raise Failure("uniqueness_error", "name is already used")
+        server = self.servers.get(values.get("server", 0))
+        if "server" in values and server is None:
+            raise Failure("invalid_input", "server not found")
+        made = self._new_ip(values["type"], server.id if server else None, values.get("name", ""), values.get("labels", {}))
+        self.floating_ips[made.id] = made
+        action = self.act("assign_floating_ip", server, "") if server else None
+        return {"floating_ip": self._told_floating(made), "action": self.told(action) if action else None}
+
+    def _get_floating_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
+        return {"floating_ip": self._told_floating(ip)}
+
+    def _delete_floating_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
+        if ip.owner in self.servers:
+            raise Failure("must_be_unassigned", "floating IP is assigned")
+        del self.floating_ips[ip.id]
+        return {}
+
+    def _post_floating_ips_one_actions_assign(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
+        if values["server"] not in self.servers:
+            raise Failure("invalid_input", "server not found")
+        ip.owner = values["server"]
+        return {"action": self.told(self.act("assign_floating_ip", self.servers[ip.owner], ""))}
+
+    def _post_floating_ips_one_actions_unassign(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
+        if ip.owner is None:
+            raise Failure("invalid_input", "floating IP is not assigned")
+        server, ip.owner = self.servers[ip.owner], None
+        return {"action": self.told(self.act("unassign_floating_ip", server, ""))}
+
+    def _get_primary_ips(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+        return self._page("primary_ips", self._chosen(list(self.primary_ips.values()), values), values, self._told_primary)
+
+    def _put_primary_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
+        if any(o.name == values.get("name") and o is not ip for o in self.primary_ips.values()):
+            raise Failure("uniqueness_error", "name is already used")
+        ip.name, ip.labels, ip.auto_delete = values.get("name", ip.name), values.get("labels", ip.labels), values.get("auto_delete", ip.auto_delete)
+        return {"primary_ip": self._told_primary(ip)}
+
+    def _delete_primary_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
+        if ip.owner in self.servers:
+            raise Failure("must_be_unassigned", "primary IP is assigned")
+        del self.primary_ips[ip.id]
+        return {}
+
+    def _plain(self: Project, what: str, names: dict[int, str], values: dict[str, Any]) -> dict[str, Any]:  # type: ignore[misc]
+        return self._page(what, [{"id": i, "name": n} for i, n in names.items() if values.get("name") in (None, n)], values)
+
+    def _get_networks(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+        return self._plain("networks", self.networks, values)
+
+    def _get_placement_groups(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+        return self._plain("placement_groups", self.placement_groups, values)
+
+    def _get_firewalls(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+        return self._plain("firewalls", {f.id: f.name for f in self.firewalls.values()}, values)
+
+    def _post_firewalls(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+        if any(f.name == values["name"] for f in self.firewalls.values()):
+            raise Failure("uniqueness_error", "name is already used")
+        for rule in values.get("rules", ()):
+            if set(rule) - {"direction", "protocol", "source_ips", "destination_ips", "port", "description"} or "direction" not in rule:
+                raise Failure("invalid_input", "invalid rule")
+        self.ids += 1
+        self.firewalls[self.ids] = Firewall(self.ids, values["name"], values.get("rules", []))
+        return {"firewall": {"id": self.ids, "name": values["name"]}, "actions": []}
+
+    def _resources(self: Project, rows: list[dict[str, Any]]) -> list[Server]:  # type: ignore[misc]
+        try:
+            return [self.servers[r["server"]["id"]] for r in rows if r["type"] == "server"]
+        except (KeyError, TypeError):
+            raise Failure("invalid_input", "server not found") from None
+
+    def _post_firewalls_one_actions_apply_to_resources(self: Project, values: dict[str, Any], wall: Firewall) -> dict[str, Any]:  # type: ignore[misc]
+        found = self._resources(values["apply_to"])
+        for server in found:
+            server.firewalls = list(dict.fromkeys([*server.firewalls, wall.id]))
+        return {"actions": [self.told(self.act("apply_firewall", s, "")) for s in found]}
+
+    def _post_firewalls_one_actions_remove_from_resources(self: Project, values: dict[str, Any], wall: Firewall) -> dict[str, Any]:  # type: ignore[misc]
+        found = self._resources(values["remove_from"])
+        for server in found:
+            server.firewalls = [f for f in server.firewalls if f != wall.id]
+        return {"actions": [self.told(self.act("remove_firewall", s, "")) for s in found]}

@@ -1,0 +1,316 @@
+"""A Hetzner server's snapshots, backups, reinstall and password: each end to end, with every lost reply and a kill at every border."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge import customer
+from bridge.errors import BadRequest, NotBuilt, Refused
+from bridge.model import State
+from tests.hcloud.project import Fault
+from tests.test_hetzner import PLAN, Cloud, one
+
+SOLD: dict[str, Any] = {**PLAN, "snapshots": 2, "snapshot_lifetime_h": 24, "backups": 7, "allow": ["reinstall", "snapshots", "backups", "reset_password"]}
+del SOLD["server"]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Cloud]:
+    made = Cloud(tmp_path, **SOLD)
+    made.order("create")
+    made.run()
+    yield made
+    made.close()
+
+
+def last(world: Cloud) -> Any:
+    return world.store.operations_of(1)[0]
+
+
+def done(world: Cloud) -> None:
+    assert last(world).state is State.DONE, (last(world).kind, last(world).error_text)
+
+
+def act(world: Cloud, capability: str, action: str, **form: Any) -> None:
+    world.page(capability, action, **form)
+    world.run()
+
+
+def names(world: Cloud) -> list[str]:
+    return [r["name"] for r in world.store.snapshots_of(1)]
+
+
+def kept(world: Cloud, kind: str) -> list[Any]:
+    return [i for i in world.cloud.images.values() if i.type == kind]
+
+
+def test_a_snapshot_is_a_labelled_image_with_a_size(world: Cloud) -> None:
+    act(world, "snapshots", "take", description="before upgrade")
+    done(world)
+    [image], [row] = kept(world, "snapshot"), world.store.snapshots_of(1)
+    assert image.labels == {"vmbridge": world.store.service(1).uuids[0], "vmbridge-snapshot": row["name"]} and image.description == "before upgrade"
+    assert (row["state"], row["size"]) == ("ready", 1_250_000_000) and row["expires_at"] == pytest.approx(image.created + 24 * 3600, abs=1)
+    act(world, "snapshots", "take")
+    with pytest.raises(Refused, match="2 of 2 in use"):
+        world.page("snapshots", "take")
+    act(world, "snapshots", "delete", name=names(world)[0])
+    done(world)
+    assert len(kept(world, "snapshot")) == 1 == len(names(world))
+
+
+@pytest.mark.parametrize("before", ["running", "off"])
+def test_a_rollback_brings_the_disk_and_the_power_state_back(world: Cloud, before: str) -> None:
+    one(world).content = "first"
+    act(world, "snapshots", "take")
+    one(world).content, one(world).status = "second", before
+    act(world, "snapshots", "rollback", name=names(world)[0])
+    done(world)
+    assert (one(world).content, one(world).status) == ("first", before) and len(names(world)) == 1
+
+
+def test_a_rollback_to_what_was_removed_by_hand_changes_nothing(world: Cloud) -> None:
+    act(world, "snapshots", "take")
+    world.cloud.images.clear()
+    world.cloud.calls.clear()
+    act(world, "snapshots", "rollback", name=names(world)[0])
+    assert last(world).state is State.FAILED and last(world).error_code == "snapshot_gone" and world.cloud.mutations() == []
+
+
+def test_backups_are_on_from_the_start_and_off_without_a_quota(world: Cloud, tmp_path: Path) -> None:
+    assert one(world).window == "22-02" and world.store.seen(1)[0]["backups"] == "22-02"
+    plain = Cloud(tmp_path / "plain", **{**SOLD, "backups": 0})
+    plain.order("create")
+    plain.run()
+    assert one(plain).window is None
+    with pytest.raises(Refused, match="Not part of your plan"):
+        plain.page("backups", "take")
+    plain.close()
+
+
+def test_a_backup_now_its_restore_and_its_removal(world: Cloud) -> None:
+    one(world).content = "first"
+    act(world, "snapshots", "take")
+    act(world, "backups", "take", note="before the move")
+    done(world)
+    [row], [image] = world.store.backups_of(1), kept(world, "backup")
+    assert (row["state"], row["archive"], row["note"], row["size"]) == ("ready", str(image.id), "before the move", 1_250_000_000)
+    one(world).content = "second"
+    act(world, "backups", "restore", backup=row["id"])
+    done(world)
+    assert (one(world).content, one(world).status) == ("first", "running") and len(names(world)) == 1  # snapshots survive here
+    assert any("restored" in str(m) or "Restored" in str(m) for m in world.whmcs.mails())
+    act(world, "backups", "delete", backup=row["id"])
+    done(world)
+    assert kept(world, "backup") == [] == world.store.backups_of(1)
+
+
+def test_the_providers_own_backups_are_the_customers(world: Cloud) -> None:
+    for _ in range(9):
+        world.cloud.automatic_backup(one(world))
+        world.clock.time += 86400
+    other = world.cloud.ids + 1
+    world.cloud.calls.clear()
+    assert customer.mirror("pve1", world.drivers["pve1"], world.store) == 1
+    rows = world.store.backups_of(1)
+    assert len(rows) == 7 and all(r["state"] == "ready" and not r["foreign_one"] for r in rows) and other
+    assert [p for _, p, _ in world.cloud.calls] == ["/images", "/images"]  # one listing each, whatever the number of services
+    act(world, "backups", "take")  # full is not a reason: the oldest goes by itself
+    done(world)
+    world.clock.time += 7200
+    customer.mirror("pve1", world.drivers["pve1"], world.store)
+    assert len(world.store.backups_of(1)) == 7
+    with pytest.raises(Refused, match="cannot be chosen"):
+        world.page("backups", "schedule", time_zone="UTC")
+
+
+def test_the_listing_does_not_forget_what_is_made_meanwhile(world: Cloud) -> None:
+    world.clock.time += 7200
+    act(world, "snapshots", "take")
+    began = world.drivers["pve1"].kept
+
+    def slow() -> Any:
+        found = began()
+        found.snapshots.clear()  # read before the snapshot was there
+        act(world, "backups", "take")
+        return found
+
+    world.drivers["pve1"].kept = slow  # type: ignore[method-assign]
+    customer.mirror("pve1", world.drivers["pve1"], world.store)
+    assert len(names(world)) == 1
+
+
+def test_reinstall_keeps_server_addresses_snapshots_and_backups(world: Cloud) -> None:
+    act(world, "snapshots", "take")
+    act(world, "backups", "take")
+    before, data = one(world), one(world).user_data
+    with pytest.raises(BadRequest, match="is not one of"):
+        world.page("reinstall", "reinstall", template="plan9", confirm="REINSTALL")
+    act(world, "reinstall", "reinstall", template="ubuntu-24.04", confirm="REINSTALL")
+    done(world)
+    assert one(world).id == before.id and (one(world).content, one(world).status) == ("fresh ubuntu-24.04", "running")
+    assert one(world).user_data != data and "$6$" in one(world).user_data
+    assert len(names(world)) == 1 and len(world.store.backups_of(1)) == 1 and world.store.service(1).package.template == "ubuntu-24.04"
+    [password] = world.whmcs.passwords
+    assert world.store.password(1) == "" and password not in one(world).user_data and "install" in str(world.whmcs.mails()[-1])
+
+
+def test_a_system_that_the_provider_has_not_is_told_before_anything_stops(tmp_path: Path) -> None:
+    world = Cloud(tmp_path, **{**SOLD, "templates": ["debian-12", "plan9"]})
+    world.order("create")
+    world.run()
+    world.cloud.calls.clear()
+    act(world, "reinstall", "reinstall", template="plan9", confirm="REINSTALL")
+    assert last(world).state is State.FAILED and world.cloud.mutations() == [] and one(world).status == "running"
+    world.close()
+
+
+def test_an_image_of_the_operators_own_stands_behind_a_template(tmp_path: Path) -> None:
+    world = Cloud(tmp_path, **SOLD)
+    golden = world.cloud.images[100].__class__(777, "snapshot", "x86", 20, None, "golden", content="golden")
+    world.cloud.images[777] = golden
+    world.close()
+    other = Cloud(tmp_path / "b", **{**SOLD, "images": {"debian-12": "777"}})
+    other.cloud.images[777] = golden
+    other.order("create")
+    other.run()
+    assert one(other).content == "golden" and last(other).state is State.DONE
+    other.close()
+
+
+def test_reset_password_is_the_providers(world: Cloud) -> None:
+    act(world, "reset_password", "reset")
+    done(world)
+    assert one(world).password.startswith("Reset-") and world.whmcs.passwords == [one(world).password] and world.store.password(1) == ""
+    with pytest.raises(NotBuilt, match="cannot be set from outside"):
+        world.order("change_password", password="Another-pass-2")
+
+
+def test_a_guest_agent_that_starts_late_or_never(world: Cloud) -> None:
+    one(world).agent_after = world.clock.time + 40
+    act(world, "reset_password", "reset")
+    done(world)
+    assert world.whmcs.passwords == [one(world).password]
+    count = len(world.whmcs.mails())
+    one(world).agent_after = world.clock.time + 10**9
+    act(world, "reset_password", "reset")
+    assert last(world).state is State.FAILED and last(world).error_code == "no_agent" and "qemu-guest-agent" in str(
+        customer.services.CUSTOMERS_OWN["no_agent"])
+    assert len(world.whmcs.mails()) == count and world.store.password(1) == ""
+
+
+def test_reset_password_needs_a_running_server(world: Cloud) -> None:
+    one(world).status = "off"
+    act(world, "reset_password", "reset")
+    assert last(world).state is State.FAILED and last(world).error_code == "not_running"
+
+
+# -- every call lost, every border killed -------------------------------------------------------------
+Deed = Callable[[Cloud], Any]
+
+
+def _first(world: Cloud) -> str:
+    return names(world)[0]
+
+
+DEEDS: dict[str, tuple[Deed, Callable[[Cloud], bool]]] = {
+    "take_snapshot": (lambda w: w.page("snapshots", "take"), lambda w: len(kept(w, "snapshot")) == 2 == len(names(w))),
+    "rollback": (lambda w: w.page("snapshots", "rollback", name=_first(w)), lambda w: one(w).content == "first" and one(w).status == "running"),
+    "delete_snapshot": (lambda w: w.page("snapshots", "delete", name=_first(w)), lambda w: kept(w, "snapshot") == [] == names(w)),
+    "take_backup": (lambda w: w.page("backups", "take"), lambda w: len(kept(w, "backup")) == 2 == len(w.store.backups_of(1))),
+    "restore": (lambda w: w.page("backups", "restore", backup=w.store.backups_of(1)[0]["id"]),
+                lambda w: one(w).content == "first" and one(w).status == "running"),
+    "delete_backup": (lambda w: w.page("backups", "delete", backup=w.store.backups_of(1)[0]["id"]),
+                      lambda w: kept(w, "backup") == [] == w.store.backups_of(1)),
+    "reinstall": (lambda w: w.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL"),
+                  lambda w: one(w).content == "fresh debian-12" and one(w).status == "running" and len(set(w.whmcs.passwords)) == 1),
+    "reset_password": (lambda w: w.page("reset_password", "reset"),
+                       lambda w: set(w.whmcs.passwords) == {one(w).password} and one(w).password != ""),
+}
+
+
+@pytest.fixture(scope="module")
+def born(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A server with a snapshot and a backup of its first content."""
+    made = Cloud(tmp_path_factory.mktemp("born"), **SOLD)
+    made.order("create")
+    made.run()
+    one(made).content = "first"
+    act(made, "snapshots", "take")
+    act(made, "backups", "take")
+    one(made).content = "second"
+    made.clock.time += 4000
+    yield made
+    made.close()
+
+
+def again(born: Cloud, folder: Path) -> Cloud:
+    """The same installation once more."""
+    folder.mkdir()
+    shutil.copy(born.config.path, folder) if Path(born.config.path).exists() else None
+    born.store.db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(born.path, folder / "vmbridge.db")
+    made = Cloud(folder, **SOLD)
+    made.clock.time = born.clock.time
+    made.project = copy.deepcopy(born.cloud)
+    made.project.clock = made.clock
+    made.project.calls.clear()
+    made.start()
+    return made
+
+
+@pytest.mark.parametrize("deed", list(DEEDS))
+@pytest.mark.parametrize("kind", ["reset", "lost", "locked", "rate_limit_exceeded", "unavailable", "failing action"])
+def test_a_fault_on_any_call(born: Cloud, tmp_path: Path, deed: str, kind: str) -> None:
+    """Each call once: the same end, at once or after a retry; nothing is made twice."""
+    do, right = DEEDS[deed]
+    for n in range(1, 60):
+        world = again(born, tmp_path / str(n))
+        fault = Fault("POST .*" if kind == "failing action" else ".*", kind, n)
+        world.cloud.faults = [fault]
+        do(world)
+        world.run(3000)
+        if last(world).state is State.FAILED:
+            assert last(world).error_text and last(world).next_action, (deed, kind, n)
+            if world.store.retry(last(world).id) == "":
+                world.run(3000)
+        done(world)
+        assert right(world), (deed, kind, n, world.cloud.mutations())
+        world.close()
+        if fault.seen < n:
+            break
+    assert fault.seen < n
+
+
+@pytest.mark.parametrize("deed", list(DEEDS))
+def test_killed_at_every_border(born: Cloud, tmp_path: Path, deed: str) -> None:
+    class Killed(BaseException):
+        pass
+
+    do, right = DEEDS[deed]
+    for n in range(1, 60):
+        world, seen = again(born, tmp_path / str(n)), [0]
+
+        def border(name: str, seen: list[int] = seen, n: int = n) -> None:
+            seen[0] += 1
+            if seen[0] == n:
+                raise Killed
+
+        world.border = border
+        do(world)
+        try:
+            world.run()
+        except Killed:
+            world.restart()
+            world.run()
+        done(world)
+        assert right(world), (deed, n, world.cloud.mutations())
+        world.close()
+        if seen[0] < n:
+            break
+    assert n >= 3 and seen[0] < n

@@ -1,0 +1,428 @@
+"""A Hetzner server's surroundings, further addresses, change of type, suspension by firewall, and what is left when it goes: nothing that
+is paid. Each with every lost reply and a kill at every border."""
+
+from __future__ import annotations
+
+import copy
+import email
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge import findings, status, upgrades
+from bridge.errors import ConfigError, Refused
+from bridge.model import State
+from tests.hcloud.project import Fault
+from tests.test_hetzner import PLAN, Cloud, one
+from tests.test_hetzner_images import done, kept, last
+
+SMALL = {k: v for k, v in PLAN.items() if k != "server"}
+BIG = {"server_type": "cx33", "cores": 4, "ram_mib": 8192, "disk_gib": 80}
+
+
+class Shop(Cloud):
+    """Sells a small plan, the next bigger with and without its disk, as it is told."""
+
+    def __init__(self, path: Path, **plan: Any) -> None:
+        self.sold = {**SMALL, **plan}
+        super().__init__(path, **self.sold)
+
+    def change(self, service_id: int = 1042, **plan: Any) -> Any:
+        """The operator writes another plan; WHMCS orders it."""
+        self.config.plans["kvm-s"].values.update({k: v for k, v in plan.items() if k in self.config.plans["kvm-s"].values})
+        self.config.plans["kvm-s"].driver_values.update({k: v for k, v in plan.items() if k in self.config.plans["kvm-s"].driver_values})
+        return self.order("change_package", service_id)
+
+    def paid(self) -> list[Any]:
+        """Everything in the project that costs money."""
+        found: list[Any] = [*self.cloud.servers.values(), *self.cloud.floating_ips.values(), *self.cloud.primary_ips.values()]
+        return found + [i for i in self.cloud.images.values() if i.type != "system"]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Shop]]:
+    made: list[Shop] = []
+
+    def build(order: bool = True, **plan: Any) -> Shop:
+        shop = Shop(tmp_path / str(len(made)), **plan)
+        made.append(shop)
+        if order:
+            shop.order("create")
+            shop.run()
+        return shop
+
+    yield build
+    for shop in made:
+        shop.close()
+
+
+def sent(world: Cloud) -> list[str]:
+    return [p.rpartition("/")[2] for m, p in world.cloud.mutations()]
+
+
+# -- surroundings -------------------------------------------------------------------------------------
+def test_the_plan_says_what_a_server_is_put_into(make: Callable[..., Shop]) -> None:
+    script = "#!/bin/sh\necho ready\n"
+    world = make(networks=["internal"], firewalls=["web", "ssh"], placement_group="spread", labels={"team": "hosting"}, user_data=script)
+    server = one(world)
+    done(world)
+    assert (server.networks, server.firewalls, server.placement_group, server.status) == ([41], [31, 32], 51, "running")
+    assert server.labels == {"team": "hosting", "vmbridge": world.store.service(1).uuids[0]}
+    ours, theirs = email.message_from_string(server.user_data).get_payload()  # type: ignore[misc]
+    assert ours.get_content_type() == "text/cloud-config" and "chpasswd" in ours.get_payload()  # type: ignore[union-attr,operator]
+    assert theirs.get_content_type() == "text/x-shellscript" and theirs.get_payload() == script  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("plan", [{"networks": ["nowhere"]}, {"firewalls": ["none"]}, {"placement_group": "gone"}])
+def test_what_the_project_does_not_have_is_named(make: Callable[..., Shop], plan: dict[str, Any]) -> None:
+    world = make(**plan)
+    assert last(world).state is State.FAILED and last(world).error_code == "plan_impossible" and world.paid() == []
+    assert str(next(iter(plan.values()))).strip("[]'") in last(world).error_text
+
+
+@pytest.mark.parametrize(("plan", "text"), [
+    ({"user_data": "echo hello"}, "must begin with"), ({"labels": {"vmbridge": "x"}}, "not ours"), ({"labels": {"a": "b c"}}, "label's value"),
+    ({"suspend": "freeze"}, "poweroff"), ({"firewalls": ["a"] * 6}, "5"), ({"user_data": "#!" + "x" * 30_000}, "at most"),
+])
+def test_a_wrong_plan_is_told_with_its_key(tmp_path: Path, plan: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError) as e:
+        Shop(tmp_path, **plan)
+    assert f"plans.kvm-s.{next(iter(plan))}" in str(e.value) and text.lower() in str(e.value).lower()
+
+
+# -- further addresses --------------------------------------------------------------------------------
+def test_extra_addresses_are_floating_ones_with_names_that_collide(make: Callable[..., Shop]) -> None:
+    world = make(extra_ipv4=2, extra_ipv6=1)
+    done(world)
+    floating, name = list(world.cloud.floating_ips.values()), one(world).name
+    assert sorted(f.name for f in floating) == [f"{name}-f4-1", f"{name}-f4-2", f"{name}-f6-1"] and {f.owner for f in floating} == {one(world).id}
+    build = world.store.service(1).build
+    assert sorted(build["floating"]) == sorted(f.ip for f in floating) and build["addresses"][2:] == build["floating"] and len(build["addresses"]) == 5
+    assert [e["event"] for e in world.store.events()].count("addresses") == 1
+
+
+def test_more_and_fewer_addresses_and_one_that_was_unassigned_by_hand(make: Callable[..., Shop]) -> None:
+    world = make(extra_ipv4=1)
+    first = next(iter(world.cloud.floating_ips.values()))
+    world.change(extra_ipv4=3)
+    world.run()
+    done(world)
+    assert len(world.cloud.floating_ips) == 3 and len(world.store.service(1).build["addresses"]) == 5
+    first.owner = None
+    world.change(extra_ipv4=1)
+    world.run()
+    done(world)
+    assert list(world.cloud.floating_ips.values()) == [first] and first.owner == one(world).id
+    assert world.store.service(1).build["floating"] == [first.ip]
+    assert [e["event"] for e in world.store.events()].count("addresses") == 3
+
+
+def test_a_foreign_address_with_the_name_is_left_alone(make: Callable[..., Shop]) -> None:
+    world = make(extra_ipv4=0)
+    theirs = world.cloud._new_ip("ipv4", None, f"{one(world).name}-f4-1", {})
+    world.cloud.floating_ips[theirs.id] = theirs
+    world.change(extra_ipv4=1)
+    world.run()
+    assert last(world).state is State.FAILED and last(world).error_code == "name_taken" and list(world.cloud.floating_ips.values()) == [theirs]
+    world.order("terminate")
+    world.run()
+    assert world.paid() == [theirs]
+
+
+# -- change of type -----------------------------------------------------------------------------------
+def test_a_bigger_type_with_its_disk_is_told_beforehand_and_then_done(make: Callable[..., Shop]) -> None:
+    world = make()
+    world.config.plans["kvm-s"].values.update({k: v for k, v in BIG.items() if k != "server_type"})
+    world.config.plans["kvm-s"].driver_values["server_type"] = "cx33"
+    world.store.note_status("pve1", str(one(world).id), "nbg1", "running", 0)
+    told = upgrades.preview(world.store.service(1), {"configoption1": "kvm-s"}, world.drivers["pve1"], world.store, world.config)
+    assert told.restart and told.refused == () and "for good" in told.notes[0] and {c.word for c in told.changes} == {"server_type", "disk_gib"}
+    world.order("change_package")
+    world.run()
+    done(world)
+    assert (one(world).kind, one(world).disk, one(world).status) == ("cx33", 80, "running")
+    assert sent(world)[-2:] == ["shutdown", "change_type"] and world.store.seen(1)[0]["server_type"] == "cx33"
+    world.config.plans["kvm-s"].values.update({k: v for k, v in SMALL.items() if k in ("cores", "ram_mib", "disk_gib")})
+    world.config.plans["kvm-s"].driver_values["server_type"] = "cx23"
+    with pytest.raises(Refused, match="has 80 GB and cannot shrink to 40 GB"):
+        world.order("change_package")
+
+
+def test_a_bigger_type_on_the_old_disk_can_go_back(make: Callable[..., Shop]) -> None:
+    world = make()
+    for kind in ("cx33", "cx23"):
+        world.change(server_type=kind)
+        world.run()
+        done(world)
+        assert (one(world).kind, one(world).disk, one(world).status) == (kind, 40, "running")
+
+
+def test_a_server_that_is_off_stays_off(make: Callable[..., Shop]) -> None:
+    world = make()
+    world.order("stop")
+    world.run()
+    world.change(server_type="cx33")
+    world.run()
+    done(world)
+    assert (one(world).kind, one(world).status) == ("cx33", "off")
+
+
+def test_no_room_is_known_before_anything_stops(make: Callable[..., Shop]) -> None:
+    world = make()
+    world.cloud.sold["cx33"]["nbg1"] = False
+    world.cloud.calls.clear()
+    world.change(server_type="cx33")
+    world.run()
+    assert last(world).state is State.FAILED and "no room for the new type" in last(world).error_text and world.cloud.mutations() == []
+
+
+@pytest.mark.parametrize("kind", ["resource_unavailable", "failing action", "invalid_input"])
+def test_when_the_change_cannot_be_the_old_server_runs_again(make: Callable[..., Shop], kind: str) -> None:
+    world = make()
+    world.cloud.faults = [Fault("POST .*/change_type", kind)]
+    world.change(server_type="cx33")
+    world.run()
+    assert last(world).state is State.FAILED and last(world).next_action
+    assert (one(world).kind, one(world).status) == ("cx23", "running") and "offline" not in world.store.service(1).build
+    assert len([e for e in world.store.events() if e["event"] == "staff_notice"]) == 1
+    world.store.retry(last(world).id)
+    world.run()
+    done(world)
+    assert (one(world).kind, one(world).status) == ("cx33", "running")
+
+
+@pytest.mark.parametrize("after", range(2, 60, 3))
+def test_suspended_in_the_middle_of_a_change(make: Callable[..., Shop], after: int) -> None:
+    """Whenever the suspension comes: off now, and on again afterwards."""
+    world = make()
+    world.change(server_type="cx33")
+    world.run(after)
+    world.order("suspend")
+    world.run()
+    assert one(world).status == "off" and world.store.service(1).ran_when_suspended
+    world.order("unsuspend")
+    world.run()
+    done(world)
+    assert one(world).status == "running" and "offline" not in world.store.service(1).build and one(world).kind == "cx33"
+
+
+def test_staffs_converge_restarts_nothing(make: Callable[..., Shop]) -> None:
+    world = make()
+    world.change(server_type="cx33")
+    world.order("cancel")
+    world.run()
+    assert one(world).kind == "cx23"
+    world.cloud.calls.clear()
+    world.order("converge")
+    world.run()
+    done(world)
+    assert world.cloud.mutations() == [] and "has to be off" in str(world.store.steps(last(world).id))
+    world.order("stop")
+    world.run()
+    world.order("converge")
+    world.run()
+    assert (one(world).kind, one(world).status) == ("cx33", "off")
+
+
+# -- suspension by firewall ----------------------------------------------------------------------------
+def test_a_plan_may_suspend_by_firewall(make: Callable[..., Shop]) -> None:
+    world = make(suspend="firewall", firewalls=["web"])
+    one(world).firewalls.append(32)  # staff's own
+    world.order("suspend")
+    world.run()
+    done(world)
+    [wall] = [f for f in world.cloud.firewalls.values() if f.name == "vmbridge-suspended"]
+    assert one(world).status == "running" and one(world).firewalls == [wall.id] and [r["direction"] for r in wall.rules] == ["out"]
+    world.order("suspend")  # again: nothing to do
+    world.run()
+    world.order("converge")
+    world.run()
+    assert one(world).firewalls == [wall.id]
+    world.order("unsuspend")
+    world.run()
+    done(world)
+    assert sorted(one(world).firewalls) == [31, 32] and one(world).status == "running" and "closed" not in world.store.service(1).build
+    world.order("suspend")
+    world.run()
+    world.order("terminate")
+    world.run()
+    assert world.paid() == []
+
+
+# -- the end -------------------------------------------------------------------------------------------
+def full(world: Cloud) -> None:
+    """A server with everything that can cost money."""
+    world.page("snapshots", "take")
+    world.run()
+    world.page("backups", "take")
+    world.run()
+
+
+RICH = {"extra_ipv4": 1, "extra_ipv6": 1, "snapshots": 2, "backups": 7, "allow": ["snapshots", "backups"]}
+
+
+def test_nothing_paid_is_left_after_terminate(make: Callable[..., Shop]) -> None:
+    world = make(**RICH)
+    full(world)
+    one(world).protected = True  # by hand
+    world.order("terminate")
+    world.run()
+    done(world)
+    assert world.paid() == [] and world.store.backups_of(1) == []
+
+
+def test_nothing_paid_is_left_of_a_server_that_was_removed_by_hand(make: Callable[..., Shop]) -> None:
+    world = make(**RICH)
+    full(world)
+    world.cloud._delete_servers_one({}, one(world))
+    assert len(world.paid()) == 3  # two addresses and a snapshot
+    world.order("terminate")
+    world.run()
+    done(world)
+    assert world.paid() == []
+
+
+def test_kept_backups_are_the_newest_as_a_snapshot(make: Callable[..., Shop]) -> None:
+    world = make(**RICH, keep_backups=True)
+    full(world)
+    world.clock.time += 100
+    newest = world.cloud.automatic_backup(one(world))
+    world.order("terminate")
+    world.run()
+    done(world)
+    assert world.paid() == [newest] and newest.type == "snapshot" and newest.labels["vmbridge-kept"] == "yes"
+    assert "costs" in str(world.store.steps(last(world).id))
+
+
+def test_redeploy_keeps_the_addresses(make: Callable[..., Shop]) -> None:
+    world = make(**RICH)
+    full(world)
+    before, addresses = one(world).id, world.store.service(1).build["addresses"]
+    world.order("redeploy")
+    world.run()
+    done(world)
+    assert one(world).id != before and world.store.service(1).build["addresses"] == addresses and one(world).status == "running"
+    assert len(world.cloud.floating_ips) == 2 and len(world.cloud.primary_ips) == 2 and all(p.auto_delete for p in world.cloud.primary_ips.values())
+    assert [i.labels.get("vmbridge-kept") for i in kept(world, "snapshot")] == ["yes"]
+    world.order("terminate")
+    world.run()
+    assert [p for p in world.paid() if p not in kept(world, "snapshot")] == []
+
+
+def test_what_came_back_after_the_end_is_found_and_removed(make: Callable[..., Shop]) -> None:
+    """A snapshot and an address that a terminated service's machine left: staff sees them, and a fix removes them."""
+    world = make(**RICH)
+    full(world)
+    image, ip = copy.copy(kept(world, "snapshot")[0]), copy.copy(next(iter(world.cloud.floating_ips.values())))
+    world.order("terminate")
+    world.run()
+    ip.owner = None
+    world.cloud.images[image.id], world.cloud.floating_ips[ip.id] = image, ip
+    world.clock.time += 60
+    status.refresh("pve1", world.drivers["pve1"], world.store)
+    findings.sweep_contents("pve1", world.drivers["pve1"], world.store, world.config, everything=True)
+    rows = {r["kind"]: r for r in world.store.findings(1)}
+    assert set(rows) == {"leftover_snapshot", "leftover_floating"}
+    for row in rows.values():
+        findings.fix(row["id"], "admin Ada", world.store, world.config, world.drivers)
+        world.run()
+        done(world)
+    assert world.paid() == [] and world.store.findings(1) == []
+
+
+# -- every call lost, every border killed ---------------------------------------------------------------
+def bigger(world: Shop) -> None:
+    world.change(server_type="cx33", extra_ipv4=2)
+
+
+DEEDS: dict[str, tuple[dict[str, Any], Callable[[Shop], Any], Callable[[Shop], bool]]] = {
+    "change_package": (RICH, bigger, lambda w: (one(w).kind, one(w).status) == ("cx33", "running") and len(w.cloud.floating_ips) == 3
+                       and all(f.owner == one(w).id for f in w.cloud.floating_ips.values())),
+    "terminate": (RICH, lambda w: w.order("terminate"), lambda w: w.paid() == []),
+    "terminate_keeping": ({**RICH, "keep_backups": True}, lambda w: w.order("terminate"), lambda w: [i.type for i in w.paid()] == ["snapshot"]),
+    "redeploy": (RICH, lambda w: w.order("redeploy"), lambda w: one(w).status == "running" and len(w.cloud.floating_ips) == 2
+                 and len(w.cloud.primary_ips) == 2 and all(p.owner == one(w).id and p.auto_delete for p in w.cloud.primary_ips.values())),
+    "suspend": ({**RICH, "suspend": "firewall", "firewalls": ["web"]}, lambda w: w.order("suspend"),
+                lambda w: one(w).status == "running" and [w.cloud.firewalls[f].name for f in one(w).firewalls] == ["vmbridge-suspended"]),
+}
+
+
+@pytest.fixture(scope="module")
+def born(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Shop]]:
+    made = {}
+    for name, (plan, _, _) in DEEDS.items():
+        shop = made[name] = Shop(tmp_path_factory.mktemp(name), **plan)
+        shop.order("create")
+        shop.run()
+        full(shop)
+        shop.clock.time += 4000
+    yield made
+    for shop in made.values():
+        shop.close()
+
+
+def again(born: Shop, folder: Path) -> Shop:
+    folder.mkdir()
+    born.store.db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(born.path, folder / "vmbridge.db")
+    made = Shop(folder, **{k: v for k, v in born.sold.items() if k not in SMALL or v != SMALL[k]})
+    made.clock.time = born.clock.time
+    made.project = copy.deepcopy(born.cloud)
+    made.project.clock = made.clock
+    made.project.calls.clear()
+    made.start()
+    return made
+
+
+@pytest.mark.parametrize("deed", list(DEEDS))
+@pytest.mark.parametrize("kind", ["reset", "lost", "locked", "conflict", "unavailable", "failing action"])
+def test_a_fault_on_any_call(born: dict[str, Shop], tmp_path: Path, deed: str, kind: str) -> None:
+    _, do, right = DEEDS[deed]
+    for n in range(1, 90):
+        world = again(born[deed], tmp_path / str(n))
+        fault = Fault("(POST|DELETE /servers).*" if kind == "failing action" else ".*", kind, n)
+        world.cloud.faults = [fault]
+        do(world)
+        world.run(4000)
+        if last(world).state is State.FAILED:
+            assert last(world).error_text and last(world).next_action, (deed, kind, n)
+            world.store.retry(last(world).id)
+            world.run(4000)
+        done(world)
+        assert right(world), (deed, kind, n, world.cloud.mutations())
+        world.close()
+        if fault.seen < n:
+            break
+    assert fault.seen < n
+
+
+@pytest.mark.parametrize("deed", list(DEEDS))
+def test_killed_at_every_border(born: dict[str, Shop], tmp_path: Path, deed: str) -> None:
+    class Killed(BaseException):
+        pass
+
+    _, do, right = DEEDS[deed]
+    for n in range(1, 90):
+        world, seen = again(born[deed], tmp_path / str(n)), [0]
+
+        def border(name: str, seen: list[int] = seen, n: int = n) -> None:
+            seen[0] += 1
+            if seen[0] == n:
+                raise Killed
+
+        world.border = border
+        do(world)
+        try:
+            world.run()
+        except Killed:
+            world.restart()
+            world.run()
+        done(world)
+        assert right(world), (deed, n, world.cloud.mutations())
+        world.close()
+        if seen[0] < n:
+            break
+    assert n > 4 and seen[0] < n
