@@ -95,7 +95,9 @@ def story(s: System, sale: Sale, what: str, once: bool) -> None:
     act(s, sale.service, "UnsuspendAccount", "Unsuspend")
     expect("it runs again", sale.there() == ["running"])
     act(s, sale.service, "TerminateAccount", "Terminate")
-    expect("it is proven gone: nothing is left that costs", not sale.there())
+    assert s.hcloud
+    paid = [*s.hcloud.servers, *s.hcloud.primary_ips, *s.hcloud.floating_ips, *(i.id for i in s.hcloud.images.values() if i.type != "system")]
+    expect("it is proven gone: nothing is left that costs", not sale.there() and not paid)
 
 
 def stop(*_: Any) -> None:
@@ -114,7 +116,7 @@ def main() -> None:
 def play(once: bool) -> None:
     project = Project(Clock())
     project.durations |= DURATIONS
-    with System(public=True, hcloud=project, speed=0.5 if once else 1.0) as s, ExitStack() as more:
+    with System(public=True, hcloud=project, speed=0.3 if once else 1.0) as s, ExitStack() as more:
         assert s.cloud
         say(f"simulated Proxmox VE {s.pve.url} and Hetzner Cloud {s.cloud.url}, bridge http://127.0.0.1:{s.web}, WHMCS-like host http://127.0.0.1:{s.host}")
         for sale, what in zip(sales(s), ("A KVM server", "A cloud server"), strict=True):
