@@ -261,6 +261,41 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class Iso:
+    """An image that can lie in a machine's drive. `id` is the back end's own; `name` begins with what it belongs to."""
+
+    id: str
+    name: str
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A machine's drive for ISOs: what lies in it, and the word by which the driver lists what fits."""
+
+    iso: Iso | None = None
+    fits: str = ""
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """A reverse record: the address as the standard writes it, and its host name; empty where there is none."""
+
+    address: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Pointers:
+    """The reverse records of a machine: one for each address of its own, and those that are set in its `networks` (as CIDR), of
+    which any address may have one. `takes` are the seconds until others see a change, at best and at worst."""
+
+    records: tuple[Pointer, ...] = ()
+    networks: tuple[str, ...] = ()
+    takes: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
 class Charts:
     """History of one machine. `times` are epoch seconds, ascending, each where its `step` seconds begin; every series is as long,
     None where nothing was measured. Words: cpu (percent of the assigned cores), mem and maxmem (bytes), diskread, diskwrite, netin

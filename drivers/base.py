@@ -24,7 +24,9 @@ from bridge.model import (
     ConsoleTicket,
     Converged,
     Difference,
+    Drive,
     Finding,
+    Iso,
     Kept,
     Leftover,
     Machine,
@@ -33,6 +35,7 @@ from bridge.model import (
     Package,
     Placement,
     Planned,
+    Pointers,
     Seen,
     Snapshot,
     TaskResult,
@@ -69,6 +72,20 @@ class Counted(Protocol):
     def spend(self, background: bool) -> float: ...
 
     def told(self, remaining: int) -> None: ...
+
+
+class Keeper(Protocol):
+    """Who keeps a machine's reverse records: its driver, or somebody else for addresses that are not the provider's. As in `Driver`."""
+
+    shared_hosts: ClassVar[bool]
+
+    def pointers(self, ref: VmRef) -> Pointers: ...
+
+    def set_pointer(self, ref: VmRef, address: str, name: str) -> str: ...
+
+    def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]: ...
+
+    def task_error(self, text: str) -> VmbridgeError: ...
 
 
 class Driver:
@@ -235,6 +252,28 @@ class Driver:
     def console(self, ref: VmRef) -> ConsoleTicket:
         """A way to the proven, running machine's screen, good for one connection within 10 seconds. Raises Refused when it
         does not run."""
+        raise NotImplementedError
+
+    def drive(self, ref: VmRef) -> Drive:
+        """What lies in the proven machine's drive."""
+        raise NotImplementedError
+
+    def isos(self, fits: str) -> list[Iso]:
+        """The images that `Drive.fits` names; the same for all machines that say so."""
+        raise NotImplementedError
+
+    def mount(self, ref: VmRef, iso: str) -> str:
+        """Put the image with this id into the proven machine's drive in place of what lies there; empty: take out what lies there.
+        Returns the task, empty when it is so already. Raises Refused(iso_gone). A repeat is harmless."""
+        raise NotImplementedError
+
+    def pointers(self, ref: VmRef) -> Pointers:
+        """The reverse records of the proven machine's addresses."""
+        raise NotImplementedError
+
+    def set_pointer(self, ref: VmRef, address: str, name: str) -> str:
+        """Write one reverse record; without a name the back end's own comes back, or none. Returns the task, empty when it is so
+        already. Raises Refused(not_own_address) before anything is written. A repeat is harmless."""
         raise NotImplementedError
 
     # -- reading ----------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ MENU = {  # name -> (title, icon, how the button on top says it)
     "rdns": (Sentence("Reverse DNS"), "fas fa-globe", Sentence("revDNS")),
     "iso": (Sentence("ISO"), "fas fa-compact-disc", Sentence("ISO")), "firewall": (Sentence("Firewall"), "fas fa-shield-alt", Sentence("Firewall")),
 }
+PROVIDERS_RECORDS = Sentence("Open PTR record")  # the button on top, where the provider's own addresses have them
 QUESTIONS = {  # what is asked before it is done, and the button that says yes
     ("power", "start"): (Sentence("Starts your server."), Sentence("Start")),
     ("power", "stop"): (Sentence("Stops your server: the system inside is asked to shut down."), Sentence("Stop")),
@@ -130,7 +131,8 @@ def menu(service: Service) -> list[dict[str, Any]]:
             continue
         seen = customer.may_see(service, capability, at.drivers, at.config)
         why = "" if seen else language.translate(Sentence("Not part of your plan."))
-        found.append({"name": name, "title": named[name][0], "button": named[name][1], "icon": icon, "why": why, "open": name == "console"})
+        button = language.translate(PROVIDERS_RECORDS) if name == "rdns" and at.drivers[service.server].late_addresses else named[name][1]
+        found.append({"name": name, "title": named[name][0], "button": button, "icon": icon, "why": why, "open": name == "console"})
     return found
 
 

@@ -18,7 +18,9 @@ from bridge.model import (
     ConsoleTicket,
     Converged,
     Difference,
+    Drive,
     Finding,
+    Iso,
     Kept,
     Leftover,
     Machine,
@@ -27,6 +29,7 @@ from bridge.model import (
     Package,
     Placement,
     Planned,
+    Pointers,
     Seen,
     Snapshot,
     TaskResult,
@@ -35,7 +38,7 @@ from bridge.model import (
     VmStatus,
 )
 from drivers.base import Driver
-from drivers.hetzner import addresses, convert, doctor, goal, images, isolation, leftovers, prices, schema, screen
+from drivers.hetzner import addresses, convert, doctor, goal, images, isolation, leftovers, media, pointers, prices, schema, screen
 from drivers.hetzner.api import PER_PAGE, Api
 from drivers.hetzner.convert import LABEL
 from drivers.hetzner.errors import from_text
@@ -49,7 +52,11 @@ POWER = {"start": "poweron", "stop": "shutdown", "reboot": "reboot", "hard_stop"
 class Hetzner(Driver):
     name = "hetzner"
     capabilities = frozenset({Capability.OVERVIEW, Capability.POWER, Capability.REINSTALL, Capability.SNAPSHOTS, Capability.BACKUPS,
-                              Capability.RESET_PASSWORD, Capability.CHARTS, Capability.CONSOLE})
+                              Capability.RESET_PASSWORD, Capability.ISO, Capability.RDNS, Capability.CHARTS, Capability.CONSOLE})
+    optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {
+        Capability.ISO: ("drive", "isos", "mount"), Capability.RDNS: ("pointers", "set_pointer"),
+        Capability.CHARTS: ("charts",), Capability.CONSOLE: ("console",),
+    }
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
     late_addresses = True
@@ -338,6 +345,26 @@ class Hetzner(Driver):
 
     def console(self, ref: VmRef) -> ConsoleTicket:
         return screen.console(self.api, self._server(ref), self.settings["ca_file"])
+
+    # -- ISO, reverse records ---------------------------------------------------------------------
+    def drive(self, ref: VmRef) -> Drive:
+        return media.drive(self._server(ref))
+
+    def isos(self, fits: str) -> list[Iso]:
+        return media.fitting(self.api, fits)
+
+    def mount(self, ref: VmRef, iso: str) -> str:
+        server = self._server(ref)
+        actions = media.mount(self.api, server, iso)
+        return _task(server["id"], actions) if actions else ""
+
+    def pointers(self, ref: VmRef) -> Pointers:
+        return pointers.read(self.api, ref, self._server(ref))
+
+    def set_pointer(self, ref: VmRef, address: str, name: str) -> str:
+        server = self._server(ref)
+        actions = pointers.write(self.api, ref, server, address, name)
+        return _task(server["id"], actions) if actions else ""
 
     # -- reading ----------------------------------------------------------------------------------
     def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]:
