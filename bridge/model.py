@@ -411,12 +411,13 @@ class VmStatus(NamedTuple):
     net_out: int | None = None
     counting_since: float = 0.0  # epoch seconds: the counter was certainly not begun before; 0 = not told
     counting_by: float = 0.0  # and certainly begun by then; 0 = not told
+    about: str = ""  # JSON for people, of what seldom changes: {"image", "place", "names": {address: reverse DNS}}; empty: nothing to tell
 
 
 @dataclass(frozen=True)
 class ConsoleTicket:
     """How to reach a machine's screen, once and within seconds: a websocket that carries RFB. `ca_file` empty: the usual
-    authorities. What is secret does not show in repr."""
+    authorities; `subprotocol` empty: none is offered. What is secret does not show in repr."""
 
     url: str = field(repr=False)
     password: str = field(repr=False)

@@ -98,6 +98,7 @@ disk_gib = 40
 server_type = "cx23"
 location = "nbg1"
 templates = ["debian-12", "ubuntu-24.04"]
+manual_url = "https://docs.example.com/cloud"
 allow = [{allow}]
 """
 CLOUD = {"server": 2, "configoption1": "cloud-s"}  # of an order, when the system has a project: WHMCS's second server record

@@ -11,6 +11,8 @@
   function fill(text, name, value) { return text.replace("%(" + name + ")s", value).replace("%(" + name + ")d", value); }
   function number(n, digits) { return n.toFixed(digits).replace(".", words.point); }
   function size(n) { var i = 0; while (n >= 1024 && i < words.sizes.length - 1) { n /= 1024; i++; } return fill(words.sizes[i], "n", number(n, i > 1 ? 1 : 0)); }
+  function traffic(n) { var i = 0; while (n >= 1000 && i < words.traffic.length - 1) { n /= 1000; i++; } return fill(words.traffic[i], "n", number(n, i ? 2 : 0)); }
+  function told(n) { return n === null ? words.unknown_yet : traffic(n); }
   function span(s) {
     var out = [];
     words.spans.forEach(function (p) { var c = Math.floor(s / p[1]); s -= c * p[1]; if (c) { out.push(fill(p[0], "n", c)); } });
@@ -67,7 +69,7 @@
   }
 
   function show(v) {
-    var op = v.operation, key = [v.status, v.desired, !!v.trouble, op ? [op.id, op.step, op.state, op.failing].join(".") : ""].join("/");
+    var op = v.operation, key = [v.status, v.desired, !!v.trouble, op ? [op.id, op.step, op.state, op.failing].join(".") : "", v.told || 0].join("/");
     if (key !== data.key) { renew(); }
     var state = field("state"), look = "vmb-state vmb-" + v.status;
     if (state.className !== look) { state.className = look; }
@@ -76,6 +78,7 @@
     if (v.cpu !== undefined) { set("cpu", number(v.cpu, 1)); meter("cpu", v.cpu); }
     if (v.maxmem) { set("mem", size(v.mem)); meter("mem", 100 * v.mem / v.maxmem); }
     if (v.disk_rate !== undefined) { set("diskrate", fill(words.rate, "n", number(v.disk_rate / 1e6, 1))); }
+    if (v.net_out !== undefined) { set("netout", told(v.net_out)); set("netin", told(v.net_in)); }
     set("maintenance", v.maintenance); field("maintenance").parentNode.hidden = !v.maintenance;
     asOf = v.as_of || 0;
   }

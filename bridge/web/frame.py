@@ -145,14 +145,14 @@ STATES = {
     "io-error": Sentence("Disk error"),
 }
 SCRIPT = {"copied": Sentence("Copied"), "cancel": Sentence("Cancel"), "up": Sentence("up %(time)s"), "ago": Sentence("as of %(time)s ago"),
-          "day": Sentence("%(n)d day"), "days": Sentence("%(n)d days"), "rate": filters.RATE}
+          "day": Sentence("%(n)d day"), "days": Sentence("%(n)d days"), "rate": filters.RATE, "unknown_yet": Sentence("not known yet")}
 
 
 @lru_cache(maxsize=64)
 def words(code: str) -> dict[str, Any]:
     """What the script says, in a language."""
     found: dict[str, Any] = {k: languages.in_language(code, v) for k, v in (STATES | SCRIPT).items()}
-    return found | {"sizes": [languages.in_language(code, s) for s in filters.SIZES],
+    return found | {"sizes": [languages.in_language(code, s) for s in filters.SIZES], "traffic": [languages.in_language(code, s) for s in filters.TRAFFIC],
                     "spans": [[languages.in_language(code, s), n] for s, n in filters.SPANS], "point": language.point(code)}
 
 
@@ -166,7 +166,7 @@ def key_of(now: dict[str, Any]) -> str:
     """Whether a page is still true: as the script makes it of each poll."""
     op = now.get("operation")
     doing = f"{op['id']}.{op['step']}.{op['state']}.{str(op['failing']).lower()}" if op else ""
-    return f"{now['status']}/{now['desired']}/{str(now['trouble']).lower()}/{doing}"
+    return f"{now['status']}/{now['desired']}/{str(now['trouble']).lower()}/{doing}/{now.get('told', 0)}"
 
 
 def render(
@@ -185,6 +185,7 @@ def render(
         theme=request.args.get("theme", "bs4"), public_url=public.rstrip("/"), words=words(language.current()), language=language.current().replace("_", "-"),
         direction=language.direction(), token=guard().issue(service) if public and service.desired is Desired.ACTIVE else "",
         key=key_of(now), age=max(0, int(at.clock.now() - now["as_of"])) if "as_of" in now else None, clock=at.clock.now(), counter=[],
-        questions=questions(service), **{"form": {}, **content(), **more},
+        questions=questions(service), about=at.store.about(service.server, service.vm_id), manual=at.config.plans[service.package.plan].values["manual_url"],
+        **{"form": {}, **content(), **more},
     )
 

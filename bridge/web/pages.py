@@ -47,12 +47,15 @@ def overview(service: Service) -> dict[str, Any]:
         parts = [language.translate("%(n)s MiB/s", n=rate) if rate else "", language.translate("%(n)s IOPS", n=iops) if iops else ""]
         return ", ".join(p for p in parts if p) or language.translate("no limit")
 
-    disks = [{"title": language.translate("System disk"), "gib": package.disk_gib, "read": limit("disk", "read"), "write": limit("disk", "write")}]
+    row = at.store.status_row(service.server, service.vm_id) or {"cores": 0, "maxmem": 0, "maxdisk": 0}
+    real = int(row["maxdisk"]) // 1024**3
+    disks = [{"title": language.translate("System disk"), "gib": real or package.disk_gib, "read": limit("disk", "read"), "write": limit("disk", "write")}]
     if package.additional_disk_gib:
         disks.append({"title": language.translate("Additional disk"), "gib": package.additional_disk_gib,
                       "read": limit("additional_disk", "read"), "write": limit("additional_disk", "write")})
     return {"networks": orders.networks_of(service.id, at.store, at.config), "disks": disks, "addresses": service.build.get("addresses", []),
-            "shows": at.drivers[service.server].shows}
+            "shows": at.drivers[service.server].shows,
+            "cores": int(row["cores"]) or package.cores, "memory": row["maxmem"] or package.ram_mib * 1024**2}
 
 
 def zone_of(service: Service) -> str:
