@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.direct import Reads, sentence
-from bridge.errors import BadRequest, UpstreamError
+from bridge.direct import FOREIGN, Reads, sentence
+from bridge.errors import BadRequest, NotFound, UpstreamError
 from bridge.model import PERIODS, Charts, Sentence, Service
 from bridge.store import Store
+from drivers.base import Driver, in_background
 
 KEPT = {"hour": 30.0, "day": 60.0, "week": 300.0, "month": 600.0, "year": 1800.0}  # seconds one read serves everybody
 EMPTY = Sentence("There are no values for this time. They appear some minutes after the server has started.")
 NOT_BUILT = Sentence("The server is not set up yet.")
+NOT_KEPT = Sentence("Only the last %(n)d days are kept.")
+NOT_MEASURED = Sentence("%(title)s: this cannot be measured from outside the server. The system inside can tell it.")
 
 
 @dataclass(frozen=True)
@@ -41,22 +43,38 @@ def period_of(text: str) -> str:
     return text
 
 
-def view(service: Service, period: str, reads: Reads, store: Store, read: Callable[[], Charts]) -> dict[str, Any]:
+def not_kept(period: str, driver: Driver) -> str:
+    """Why a period is not offered; empty when it is."""
+    return "" if period in driver.periods else Sentence(NOT_KEPT.template, n=max(PERIODS[p] for p in driver.periods) // 86400)
+
+
+def measured(driver: Driver) -> tuple[list[Chart], list[Chart]]:
+    """The charts there can be, and those there cannot."""
+    has = [any(word in driver.series for word, _ in c.lines) for c in CHARTS]
+    return [c for c, there in zip(CHARTS, has, strict=True) if there], [c for c, there in zip(CHARTS, has, strict=True) if not there]
+
+
+def view(service: Service, period: str, reads: Reads, store: Store, driver: Driver) -> dict[str, Any]:
     """{period, from, until, step, times, series, message}; times in epoch seconds, series as in model.Charts. With a `message` (a
-    sentence for people) there is nothing to draw. `read` asks the back end."""
+    sentence for people) there is nothing to draw."""
     now = int(store.clock.now())
     found: dict[str, Any] = {"period": period, "from": now - PERIODS[period], "until": now, "step": 0, "times": [], "series": {}, "message": ""}
     if not service.provisioned:
         return found | {"message": NOT_BUILT}
+    if why := not_kept(period, driver):
+        return found | {"message": why}
 
     def once() -> Charts:
-        with reads.turn(service.server, service.node, store):
-            return read()
+        with reads.turn(service.server, service.node, store), in_background():  # who looks leaves the last calls to who acts
+            return driver.charts(service.ref, period)
 
     try:
-        charts = since(reads.shared((service.id, service.vm_id, period), KEPT[period], once), service.created_at)
+        kept = max(KEPT[period], driver.charts_age)
+        charts = since(reads.shared((service.id, service.vm_id, period), kept, once), service.created_at)
     except UpstreamError as e:
         return found | {"message": sentence(e), "failed": True}
+    except NotFound:
+        return found | {"message": FOREIGN, "failed": True}
     if not any(v is not None for word, values in charts.series.items() if word != "maxmem" for v in values):
         return found | {"message": EMPTY}
     return found | {"step": charts.step, "times": list(charts.times), "series": {w: list(v) for w, v in charts.series.items()}}

@@ -54,6 +54,11 @@ def _name_rule(value: str) -> None:
         raise ValidationError(f"{', '.join(names.unknown_macros(value))} is not one of: {', '.join(names.MACROS)}.")
 
 
+def _web_address(value: str) -> None:
+    if value:
+        URL(value)
+
+
 def _ssh_keys(value: str) -> None:
     bad = names.bad_ssh_keys(value)
     if bad:
@@ -131,6 +136,7 @@ class PlanSchema(Strict):
     keep_backups = fields.Bool(load_default=False)
     rotation = fields.Str(load_default="safe", validate=validate.OneOf(["safe", "oldest_first"]))
     time_zone = fields.Str(load_default="UTC")
+    manual_url = fields.Str(load_default="", validate=_web_address)  # shown as "User manual"
     extra_ipv4 = fields.Int(load_default=0, validate=validate.Range(0, 256))
     extra_ipv6 = fields.Int(load_default=0, validate=validate.Range(0, 256))
     locations = fields.List(fields.Str(), load_default=list)

@@ -36,7 +36,7 @@ from websockets.typing import Subprotocol
 
 from bridge import assets, console, rfb
 from bridge.context import Context
-from bridge.errors import VmbridgeError
+from bridge.errors import UpstreamError, VmbridgeError
 from bridge.languages import accepted, direction_of, in_language
 from bridge.model import ConsoleTicket, Sentence
 
@@ -231,14 +231,18 @@ class Relay:
         except ConnectionClosed:
             pass
         except VmbridgeError as e:
-            live.end = (FAULT, e.sentence)
+            # an upstream error's own sentence is for operations, which go on by themselves
+            live.end = (FAULT, self._unreachable(live) if isinstance(e, UpstreamError) else e.sentence)
             log.warning("console_fault", session=live.session.id, code=e.code, detail=e.detail)
         except (rfb.RfbError, OSError, TimeoutError, WebSocketException) as e:
-            live.end = (FAULT, Sentence("The server's screen cannot be reached just now. Reference %(reference)s.", reference=f"c{live.session.id}"))
+            live.end = (FAULT, self._unreachable(live))
             log.warning("console_fault", session=live.session.id, kind=type(e).__name__, detail=str(e) if isinstance(e, rfb.RfbError) else "")
         except Exception as e:
             live.end = (FAULT, Sentence("Something went wrong. Reference %(reference)s.", reference=f"c{live.session.id}"))
             log.error("console_fault", session=live.session.id, kind=type(e).__name__)
+
+    def _unreachable(self, live: Live) -> str:
+        return Sentence("The server's screen cannot be reached just now. Reference %(reference)s.", reference=f"c{live.session.id}")
 
     async def _through(self, browser: ServerConnection, live: Live) -> None:
         service = live.session.service
@@ -246,7 +250,8 @@ class Relay:
         asked = asyncio.get_running_loop().run_in_executor(self._drivers, driver.console, service.ref)
         ticket: ConsoleTicket = await asked
         async with connect(
-            ticket.url, additional_headers=ticket.headers, subprotocols=[Subprotocol(ticket.subprotocol)], compression=None,
+            ticket.url, additional_headers=ticket.headers, compression=None,
+            subprotocols=[Subprotocol(ticket.subprotocol)] if ticket.subprotocol else None,
             ssl=self._context(ticket) if ticket.url.startswith("wss:") else None, proxy=None, user_agent_header=None, open_timeout=OPENING,
             ping_interval=None, close_timeout=0.5, max_size=UPSTREAM_FRAME, max_queue=QUEUE, write_limit=WRITES,
             process_exception=lambda e: e,

@@ -20,6 +20,7 @@ from bridge.store import Store
 from drivers.base import Driver, in_background
 
 log = structlog.get_logger()
+EDITS_PER_HOUR = 60  # changes of one service that are no operations; each costs calls of the back end
 COSTLY = ("take_snapshot", "rollback", "take_backup", "restore", "reinstall", "reset_password")
 CONFIRM = "REINSTALL"
 WEEK = {  # as the form names the day, as people do; 0 is Monday
@@ -60,9 +61,28 @@ def reason(service: Service, capability: Capability, drivers: Mapping[str, Drive
     found = usable(service, capability, allowed, has, services.busy_words(current))
     if not found and not service.provisioned:
         found = Sentence("The server is not set up yet.")
-    if not found and service.build.get("restoring") and capability not in (Capability.BACKUPS, Capability.REINSTALL):
+    if not found and service.build.get("restoring") and capability not in (Capability.BACKUPS, Capability.REINSTALL, Capability.RDNS):
         found = services.UNFINISHED_RESTORE
     return found
+
+
+def edit_reason(service: Service, capability: Capability, drivers: Mapping[str, Driver], store: Store, config: Config) -> str:
+    """As `reason`, for what is changed directly: reverse records are not the machine's, so what runs there is not in their way."""
+    current = None if capability is Capability.RDNS else store.current_operation(service.id)
+    return reason(service, capability, drivers, current, config)
+
+
+def allow_edit(capability: Capability, ask: Ask) -> Service:
+    """The service as it is now, for a direct edit. Raises Forbidden (not part of the product) or Refused (not now)."""
+    service = ask.store.service(ask.service.id)
+    if not may_see(service, capability, ask.drivers, ask.config):
+        raise Forbidden(Sentence("Access Denied"), code="access_denied")
+    why = edit_reason(service, capability, ask.drivers, ask.store, ask.config)
+    if why:
+        raise Refused(why, code="not_now")
+    if ask.caller.client and ask.store.spend(f"edits {service.id}", EDITS_PER_HOUR, 0.0):
+        raise Refused(Sentence("That were many changes in a short time. Please try again in a few minutes."), code="too_often")
+    return service
 
 
 def full(have: int, quota: int) -> str:

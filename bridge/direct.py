@@ -1,4 +1,5 @@
-"""Direct reads: a page asks the back end while somebody waits. Few at once, a short deadline, and never of a server that is down."""
+"""Direct reads and edits: a page asks the back end while somebody waits. Few at once, a short deadline, and never of a server that
+is down."""
 
 from __future__ import annotations
 
@@ -6,15 +7,16 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 import structlog
 
 from bridge.clock import Clock
-from bridge.errors import NotOurs, Transient, Unreachable, UpstreamError
-from bridge.model import Sentence
+from bridge.errors import Busy, NotOurs, Transient, Unknown, Unreachable, UpstreamError, VmbridgeError
+from bridge.model import Sentence, Service, TaskResult
 from bridge.store import Store
-from drivers.base import within
+from drivers.base import Keeper, time_left, within
 
 log = structlog.get_logger()
 SECONDS = 10.0
@@ -24,7 +26,14 @@ DOWN = Sentence("The host does not answer just now. Your server itself may well 
 CROWDED = Sentence("Many people look at this host just now. This page tries again by itself in a moment.")
 NOT_READ = Sentence("This could not be read just now. This page tries again by itself.")
 FOREIGN = Sentence("This could not be read. Our staff can tell more.")
+NOT_NOW = Sentence("This cannot be done just now. Please try again in a minute.")
+HELD = Sentence("Another task holds your server just now. Please try again in a minute.")
+HOST_DOWN = Sentence("The host does not answer just now, so nothing was changed. Please try again in a few minutes.")
+LOST = Sentence("The answer was lost. Look here how it is now, and try again if that is not what you wanted.")
+NOT_TAKEN = Sentence("This was refused. Our staff can tell more.")
+LOOKS = (0.3, 0.7, 1.0, 1.5, 2.0)  # pauses while somebody waits for a task
 Found = TypeVar("Found")
+wait_ends: ContextVar[float | None] = ContextVar("wait_ends", default=None)  # of a request with several turns
 
 
 class Flight(threading.Event):
@@ -43,6 +52,15 @@ class Reads:
         self._flights: dict[tuple[object, ...], Flight] = {}
 
     @contextmanager
+    def one_wait(self) -> Iterator[None]:
+        """All turns inside end together within SECONDS: an edit, and the page that answers it."""
+        token = wait_ends.set(self._clock.monotonic() + SECONDS)
+        try:
+            yield
+        finally:
+            wait_ends.reset(token)
+
+    @contextmanager
     def turn(self, server: str, node: str, store: Store) -> Iterator[None]:
         """The right to read now; the driver's calls inside end within SECONDS. Raises Unreachable or Transient at once, with the
         sentence for the page."""
@@ -53,8 +71,9 @@ class Reads:
             if self._at[place] >= PER_NODE or self._at.total() >= PER_PROCESS:
                 raise Transient(CROWDED, code="too_many_reads")
             self._at[place] += 1
+        ends = wait_ends.get()
         try:
-            with within(SECONDS, self._clock):
+            with within(SECONDS if ends is None else ends - self._clock.monotonic(), self._clock):
                 yield
         finally:
             with self._lock:
@@ -72,7 +91,8 @@ class Reads:
                 if flight is None:
                     mine = self._flights[key] = Flight()
                     break
-            if not self._clock.wait(flight, SECONDS):
+            left = time_left.get()
+            if not self._clock.wait(flight, left() if left else SECONDS):
                 raise Transient(CROWDED, code="too_many_reads")
             if flight.failed:  # not everybody in turn
                 raise Transient(NOT_READ, code="not_read")
@@ -91,16 +111,47 @@ class Reads:
 
     def _keep(self, key: tuple[object, ...], until: float, value: object) -> None:
         self._kept.pop(key, None)
-        while len(self._kept) >= MOST_KEPT:
-            del self._kept[next(iter(self._kept))]
+        while len(self._kept) >= MOST_KEPT:  # what is asked for anew soonest anyway; what serves many for long stays
+            del self._kept[min(self._kept, key=lambda k: self._kept[k][0])]
         self._kept[key] = (until, value)
 
 
-def sentence(e: UpstreamError) -> str:
+def place(service: Service, shared_hosts: bool) -> str:
+    """What a look at a machine loads: its node, where nodes are the operator's own; else only the machine."""
+    return service.node if shared_hosts else f"machine {service.vm_id}"
+
+
+def settled(keeper: Keeper, task: str, clock: Clock) -> TaskResult:
+    """How a short task ended; `running` when it has not within some seconds, or nobody can tell."""
+    result, left = TaskResult("running" if task else "done"), time_left.get()
+    for pause in LOOKS if task else ():
+        if left and left() < pause + 1.0:
+            break
+        clock.sleep(pause)
+        try:
+            result = keeper.poll([task])[task]
+        except UpstreamError as e:
+            log.warning("task_not_read", code=e.code, detail=e.detail)
+            return TaskResult("running")
+        if result.state != "running":
+            break
+    return result
+
+
+def not_done(e: VmbridgeError) -> str:
+    """What the page says of an edit that failed: never the back end's own words."""
+    log.warning("direct_edit_failed", code=e.code, detail=e.detail)
+    for kind, said in ((Unreachable, HOST_DOWN), (Busy, HELD), (Unknown, LOST)):
+        if isinstance(e, kind):
+            return said
+    return NOT_NOW if isinstance(e, UpstreamError) and e.retryable else NOT_TAKEN
+
+
+def sentence(e: VmbridgeError) -> str:
     """What the page says of a read that failed: never the back end's own words."""
     log.warning("direct_read_failed", code=e.code, detail=e.detail)
     if e.sentence in (DOWN, CROWDED, NOT_READ):
         return e.sentence
     if isinstance(e, Unreachable):
         return DOWN
-    return NOT_READ if e.retryable and not isinstance(e, NotOurs) else FOREIGN
+    return NOT_READ if isinstance(e, UpstreamError) and e.retryable and not isinstance(e, NotOurs) else FOREIGN

@@ -261,6 +261,41 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class Iso:
+    """An image that can lie in a machine's drive. `id` is the back end's own; `name` begins with what it belongs to."""
+
+    id: str
+    name: str
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A machine's drive for ISOs: what lies in it, and the word by which the driver lists what fits."""
+
+    iso: Iso | None = None
+    fits: str = ""
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """A reverse record: the address as the standard writes it, and its host name; empty where there is none."""
+
+    address: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Pointers:
+    """The reverse records of a machine: one for each address of its own, and those that are set in its `networks` (as CIDR), of
+    which any address may have one. `takes` are the seconds until others see a change, at best and at worst."""
+
+    records: tuple[Pointer, ...] = ()
+    networks: tuple[str, ...] = ()
+    takes: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
 class Charts:
     """History of one machine. `times` are epoch seconds, ascending, each where its `step` seconds begin; every series is as long,
     None where nothing was measured. Words: cpu (percent of the assigned cores), mem and maxmem (bytes), diskread, diskwrite, netin
@@ -376,12 +411,13 @@ class VmStatus(NamedTuple):
     net_out: int | None = None
     counting_since: float = 0.0  # epoch seconds: the counter was certainly not begun before; 0 = not told
     counting_by: float = 0.0  # and certainly begun by then; 0 = not told
+    about: str = ""  # JSON for people, of what seldom changes: {"image", "place", "names": {address: reverse DNS}}; empty: nothing to tell
 
 
 @dataclass(frozen=True)
 class ConsoleTicket:
     """How to reach a machine's screen, once and within seconds: a websocket that carries RFB. `ca_file` empty: the usual
-    authorities. What is secret does not show in repr."""
+    authorities; `subprotocol` empty: none is offered. What is secret does not show in repr."""
 
     url: str = field(repr=False)
     password: str = field(repr=False)

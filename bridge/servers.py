@@ -55,7 +55,8 @@ def views(store: Store, config: Config) -> list[View]:
     loads, services, found = store.loads(), store.service_counts(), []
     for name in sorted(config.servers):
         row, load = store.health(name), loads.get(name) or {"running": 0, "waiting": 0, "staff": 0}
-        age = store.clock.now() - row["refreshed_at"] if row["refreshed_at"] else None
+        looked = max(row["refreshed_at"], row["watched_read_at"]) if row["refreshed_at"] else 0.0
+        age = store.clock.now() - looked if looked else None
         used, total = ids(name, store, config)
         found.append(View(
             name, config.servers[name]["driver"], _state(row["ok"], row["error"], age), row["error"], age, row["maintenance"],

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from bridge.errors import Unreachable, VmbridgeError, Waiting
-from bridge.model import Desired, Operation, Service
+from bridge.model import Desired, Operation, Service, VmRef
 from bridge.store import Store
 from bridge.store.core import Row
 from drivers.base import Driver, in_background
@@ -15,16 +15,27 @@ from drivers.base import Driver, in_background
 log = structlog.get_logger()
 WATCHED_AGE, IDLE_AGE, LEASE = 7.0, 60.0, 45.0  # browsers ask every 7 s
 STALE_AFTER, WANTED_EVERY = 60.0, 5.0
+NOTED_EVERY, WATCHING = 20.0, 45.0  # a look is noted so often, and counts so long
 
 
 def refresh(server: str, driver: Driver, store: Store) -> bool:
-    """One bulk read when the server is due and nobody else does it; true when it was done."""
-    if not store.claim_refresh(server, max(WATCHED_AGE, driver.live_age), max(IDLE_AGE, driver.live_age), LEASE):
-        return False
+    """One bulk read when the server is due and nobody else does it, or one of its watched machines alone where they can be read more
+    often; true when it was done."""
+    count = store.watched_count(server, WATCHING)
+    all_age, watched_age = driver.live_ages(count)
+    watched: list[VmRef] = []
+    if not store.claim_refresh(server, max(WATCHED_AGE, all_age), max(IDLE_AGE, all_age), LEASE):
+        if not watched_age or not store.claim_watched(server, max(WATCHED_AGE, watched_age), LEASE):
+            return False
+        watched = store.watched(server, WATCHING)
+        if not watched:
+            store.refresh_later(server, 0.0)
+            return False
     try:
         with in_background():
-            found = driver.statuses()
-        store.save_statuses(server, found)
+            found = driver.statuses(watched)
+        store.save_statuses(server, found, whole=not watched)
+        store.read_apart(server, driver.live_ages(1)[1] > 0)
     except Waiting as e:
         store.refresh_later(server, e.retry_after or 0.0)  # nothing is wrong: the page shows what it has, and how old it is
     except VmbridgeError as e:
@@ -34,7 +45,8 @@ def refresh(server: str, driver: Driver, store: Store) -> bool:
 
 
 def view(service: Service, store: Store) -> dict[str, Any]:
-    """What the browser polls. CPU in percent of the assigned cores, sizes in bytes, age in seconds."""
+    """What the browser polls. CPU in percent of the assigned cores, sizes in bytes; traffic as its counter stands, None while it
+    is not known."""
     row = store.polled(service.id, service.server, service.vm_id)
     doing = (row["operation"], row["kind"], row["state"], row["step"], bool(row["error_code"])) if row["operation"] else None
     return _view(service, row, doing, store)
@@ -51,6 +63,8 @@ def _view(service: Service, row: Row, doing: tuple[str, str, str, int, bool] | N
     now = store.clock.now()
     if row["wanted_at"] < now - WANTED_EVERY:  # reads stay reads
         store.want_status(service.server)
+    if row["apart"] and row["watched_at"] is not None and row["watched_at"] < now - NOTED_EVERY and service.desired is Desired.ACTIVE:
+        store.watch(service.server, service.vm_id)
     found: dict[str, Any] = {
         "service": service.service_id, "desired": service.desired.value, "provisioned": service.provisioned,
         "status": "unknown", "trouble": bool(row["error"]), "maintenance": row["maintenance"],
@@ -63,6 +77,7 @@ def _view(service: Service, row: Row, doing: tuple[str, str, str, int, bool] | N
         found |= {
             "status": row["status"], "uptime": row["uptime"], "cpu": round(row["cpu"] * 100, 1), "mem": row["mem"],
             "maxmem": row["maxmem"], "as_of": int(row["seen_at"]), "lock": row["lock"], "disk_rate": round(row["disk_rate"]),
+            "net_in": row["net_in"], "net_out": row["net_out"], "told": int(row["told_at"]),
             "stale": now - row["seen_at"] > STALE_AFTER,
         }
     elif doing and not service.provisioned:

@@ -10,8 +10,9 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 import hooks
-from bridge import customer, findings, recipes, servers, status, usage
+from bridge import customer, dns, findings, recipes, servers, status, usage
 from bridge.context import Context
+from bridge.model import Capability
 from bridge.operations import STUCK_AFTER, Engine, notify_staff
 from bridge.outbox import Delivery
 
@@ -85,6 +86,12 @@ def mirror(context: Context, server: str) -> None:
         customer.mirror(server, context.drivers[server], context.store)
 
 
+def pointers(context: Context, server: str) -> None:
+    """Reverse records that could not be written at once."""
+    if context.store.health(server)["ok"]:
+        dns.write_due(server, context.drivers[server], context.store)
+
+
 def read_offers(context: Context, server: str) -> None:
     """Looked at each minute, read each hour."""
     servers.read_offers(server, context.drivers[server], context.store)
@@ -103,6 +110,8 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
     jobs.add_job(care, "interval", args=[context], seconds=30, id="care", **options)
     for name in context.drivers:
         jobs.add_job(mirror, "interval", args=[context, name], minutes=1, jitter=10, id=f"mirror-{name}", **options)
+        if Capability.RDNS in context.drivers[name].capabilities:
+            jobs.add_job(pointers, "interval", args=[context, name], seconds=5, id=f"pointers-{name}", **options)
         jobs.add_job(read_offers, "interval", args=[context, name], minutes=1, jitter=10, id=f"offers-{name}", **options)
         jobs.add_job(sweep_state, "interval", args=[context, name], minutes=1, jitter=10, id=f"state-{name}", **options)
         jobs.add_job(sweep_contents, "interval", args=[context, name], minutes=1, jitter=10, id=f"contents-{name}", **options)

@@ -17,13 +17,16 @@ import drivers
 from bridge.clock import Clock
 from bridge.errors import Refused, VmbridgeError
 from bridge.model import (
+    PERIODS,
     Backup,
     Capability,
     Charts,
     ConsoleTicket,
     Converged,
     Difference,
+    Drive,
     Finding,
+    Iso,
     Kept,
     Leftover,
     Machine,
@@ -32,6 +35,7 @@ from bridge.model import (
     Package,
     Placement,
     Planned,
+    Pointers,
     Seen,
     Snapshot,
     TaskResult,
@@ -81,6 +85,20 @@ class Counted(Protocol):
     def told(self, remaining: int) -> None: ...
 
 
+class Keeper(Protocol):
+    """Who keeps a machine's reverse records: its driver, or somebody else for addresses that are not the provider's. As in `Driver`."""
+
+    shared_hosts: ClassVar[bool]
+
+    def pointers(self, ref: VmRef) -> Pointers: ...
+
+    def set_pointer(self, ref: VmRef, address: str, name: str) -> str: ...
+
+    def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]: ...
+
+    def task_error(self, text: str) -> VmbridgeError: ...
+
+
 class Driver:
     """The contract. `server_schema` and `plan_schema` are marshmallow schema classes for the config's keys.
 
@@ -94,7 +112,11 @@ class Driver:
     plan_schema: ClassVar[Any] = None
     late_addresses: ClassVar[bool] = False  # true: the back end chooses the addresses
     chooses_ids: ClassVar[bool] = False  # true: the back end chooses a machine's id; until `identify` its uuid stands for it
-    shows: ClassVar[frozenset[str]] = frozenset({"cpu", "mem", "uptime", "disk_rate", "adapter"})  # what the overview can say of a machine
+    # what the overview can say of a machine: these, image, place, and traffic (of the calendar month)
+    shows: ClassVar[frozenset[str]] = frozenset({"cpu", "mem", "uptime", "disk_rate", "adapter"})
+    series: ClassVar[frozenset[str]] = frozenset({"cpu", "mem", "maxmem", "diskread", "diskwrite", "netin", "netout"})  # what `charts` measures
+    periods: ClassVar[tuple[str, ...]] = tuple(PERIODS)  # how far back its history goes
+    charts_age: ClassVar[float] = 0.0  # seconds that one read of a chart serves everybody at least
     fixed: ClassVar[frozenset[str]] = frozenset()  # words that come with the plan alone and cannot be ordered beside it
     own_backups: ClassVar[int] = 0  # the provider makes daily backups by itself, in a window of its own, and keeps this many
     snapshots_survive: ClassVar[bool] = False  # a restore or a reinstall leaves them alone
@@ -123,10 +145,10 @@ class Driver:
         """What the provider counts by; servers of one account share its calls. No secret."""
         return self.server
 
-    @property
-    def live_age(self) -> float:
-        """Seconds between two bulk reads at least."""
-        return 0.0
+    def live_ages(self, watched: int) -> tuple[float, float]:
+        """(seconds between two bulk reads at least, the same between two reads of the `watched` machines alone); 0 for the second:
+        nothing is gained by reading them apart."""
+        return 0.0, 0.0
 
     # -- birth ------------------------------------------------------------------------------------
     def place(self, package: Package, planned: Sequence[Planned]) -> Placement:
@@ -243,6 +265,28 @@ class Driver:
         does not run."""
         raise NotImplementedError
 
+    def drive(self, ref: VmRef) -> Drive:
+        """What lies in the proven machine's drive."""
+        raise NotImplementedError
+
+    def isos(self, fits: str) -> list[Iso]:
+        """The images that `Drive.fits` names; the same for all machines that say so."""
+        raise NotImplementedError
+
+    def mount(self, ref: VmRef, iso: str) -> str:
+        """Put the image with this id into the proven machine's drive in place of what lies there; empty: take out what lies there.
+        Returns the task, empty when it is so already. Raises Refused(iso_gone). A repeat is harmless."""
+        raise NotImplementedError
+
+    def pointers(self, ref: VmRef) -> Pointers:
+        """The reverse records of the proven machine's addresses."""
+        raise NotImplementedError
+
+    def set_pointer(self, ref: VmRef, address: str, name: str) -> str:
+        """Write one reverse record; without a name the back end's own comes back, or none. Returns the task, empty when it is so
+        already. Raises Refused(not_own_address) before anything is written. A repeat is harmless."""
+        raise NotImplementedError
+
     # -- reading ----------------------------------------------------------------------------------
     def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]:
         """State of many tasks at once."""
@@ -252,8 +296,9 @@ class Driver:
         """The error that a failed task's text means."""
         raise NotImplementedError
 
-    def statuses(self) -> list[VmStatus]:
-        """Every machine in one bulk read. An error means the server is not healthy."""
+    def statuses(self, watched: Sequence[VmRef] = ()) -> list[VmStatus]:
+        """Every machine in one bulk read, or only the `watched` ones where `live_ages` has a time for them. An error means the
+        server is not healthy."""
         raise NotImplementedError
 
     def traffic(self, ref: VmRef) -> tuple[int | None, int | None, float]:

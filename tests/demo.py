@@ -1,31 +1,54 @@
-"""`make demo`: an order becomes a running machine, shown live. `--once` goes on to its end and exits."""
+"""`make demo`: two orders become running machines, one on the simulated cluster, one in the simulated cloud project; shown live.
+`--once` goes on to their end and exits."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
+from bridge.clock import Clock
+from tests.hcloud.project import Project
 from tests.qemu import PROGRAM, Qemu
-from tests.system import System
+from tests.system import CLOUD, System
 
-SERVICE = 1042
+SERVICE, CLOUD_SERVICE = 1042, 2042
 OPEN = ("running", "waiting", "waiting_for_staff")
+DURATIONS = {"create_server": 3.0, "start_server": 1.0, "shutdown_server": 0.5, "stop_server": 0.5, "delete_server": 0.5}  # of the cloud's actions
 
 
 def say(text: str) -> None:
     print(text, flush=True)
 
 
-def follow(s: System, title: str) -> None:
+@dataclass
+class Sale:
+    """One product: its service, what is ordered, and what its back end has (how each machine is, in its own words)."""
+
+    service: int
+    wish: dict[str, Any]
+    there: Callable[[], list[str]]
+    off: str
+
+
+def sales(s: System) -> tuple[Sale, Sale]:
+    assert s.hcloud
+    project = s.hcloud
+    return (Sale(SERVICE, {}, lambda: [v.status for v in s.cluster.vms.values() if not v.template], "stopped"),
+            Sale(CLOUD_SERVICE, CLOUD, lambda: [v.status for v in project.servers.values()], "off"))
+
+
+def follow(s: System, service: int, title: str) -> None:
     """Print each step as it begins and ends, until the operation does."""
     say(f"\n{title}")
     shown: set[tuple[int, bool]] = set()
 
     def look() -> dict[str, Any] | None:
-        op = s.operation(SERVICE)
+        op = s.operation(service)
         for step in op.get("steps", []):
             ended = step["ended_at"] is not None
             if (step["id"], ended) not in shown:
@@ -39,11 +62,11 @@ def follow(s: System, title: str) -> None:
         raise SystemExit(f"{title} ended as {op['state']}: {op['error']}\nNext: {op['next_action']}")
 
 
-def act(s: System, action: str, title: str) -> None:
-    result = s.module(SERVICE, action)
+def act(s: System, service: int, action: str, title: str) -> None:
+    result = s.module(service, action)
     if result != "success":
         raise SystemExit(f"{action}: WHMCS got {result!r}")
-    follow(s, title)
+    follow(s, service, title)
 
 
 def expect(what: str, truth: bool) -> None:
@@ -52,23 +75,29 @@ def expect(what: str, truth: bool) -> None:
         raise SystemExit(f"failed: {what}")
 
 
-def story(s: System, once: bool) -> None:
-    result = s.order(SERVICE)
+def story(s: System, sale: Sale, what: str, once: bool) -> None:
+    mails = len(s.state()["mails"])
+    result = s.order(sale.service, **sale.wish)
     if result != "success":
         raise SystemExit(f"CreateAccount: WHMCS got {result!r}")
-    say(f"WHMCS got 'success' at once; the address is {s.state()['services'][str(SERVICE)]['properties']['Dedicated IP']}")
-    follow(s, "Create: the order becomes a machine")
-    expect("the machine runs", [v.status for v in s.cluster.vms.values() if not v.template] == ["running"])
-    s.wait_for(lambda: len(s.state()["mails"]) == 1, 15, "the ready mail")
+    address = s.state()["services"][str(sale.service)]["properties"].get("Dedicated IP")
+    say(f"\n{what}: WHMCS got 'success' at once; the address {f'is {address}' if address else 'comes from the provider'}")
+    follow(s, sale.service, "Create: the order becomes a machine")
+    expect("the machine runs", sale.there() == ["running"])
+    s.wait_for(lambda: len(s.state()["mails"]) == mails + 1, 15, "the ready mail")
     expect("one welcome mail, sent when the server was ready", True)
     if not once:
         return
-    act(s, "SuspendAccount", "Suspend")
-    expect("it is off and stays off", [(v.status, v.config["onboot"]) for v in s.cluster.vms.values() if not v.template] == [("stopped", "0")])
-    act(s, "UnsuspendAccount", "Unsuspend")
-    expect("it runs again", [v.status for v in s.cluster.vms.values() if not v.template] == ["running"])
-    act(s, "TerminateAccount", "Terminate")
-    expect("it is proven gone", not [v for v in s.cluster.vms.values() if not v.template])
+    act(s, sale.service, "SuspendAccount", "Suspend")
+    expect("it is off", sale.there() == [sale.off])
+    if sale.service == SERVICE:
+        expect("and stays off", [v.config["onboot"] for v in s.cluster.vms.values() if not v.template] == ["0"])
+    act(s, sale.service, "UnsuspendAccount", "Unsuspend")
+    expect("it runs again", sale.there() == ["running"])
+    act(s, sale.service, "TerminateAccount", "Terminate")
+    assert s.hcloud
+    paid = [*s.hcloud.servers, *s.hcloud.primary_ips, *s.hcloud.floating_ips, *(i.id for i in s.hcloud.images.values() if i.type != "system")]
+    expect("it is proven gone: nothing is left that costs", not sale.there() and not paid)
 
 
 def stop(*_: Any) -> None:
@@ -85,17 +114,25 @@ def main() -> None:
 
 
 def play(once: bool) -> None:
-    with System(public=True) as s, ExitStack() as more:
-        say(f"simulated Proxmox VE {s.pve.url}, bridge http://127.0.0.1:{s.web}, WHMCS-like host http://127.0.0.1:{s.host}")
-        story(s, once)
+    project = Project(Clock())
+    project.durations |= DURATIONS
+    with System(public=True, hcloud=project, speed=0.3 if once else 1.0) as s, ExitStack() as more:
+        assert s.cloud
+        say(f"simulated Proxmox VE {s.pve.url} and Hetzner Cloud {s.cloud.url}, bridge http://127.0.0.1:{s.web}, WHMCS-like host http://127.0.0.1:{s.host}")
+        for sale, what in zip(sales(s), ("A KVM server", "A cloud server"), strict=True):
+            story(s, sale, what, once)
         if once:
             say("\nAll done.")
             return
         if PROGRAM:  # a real screen for the console; else one of a single colour that keys change
-            qemu, screen = more.enter_context(Qemu(s.folder / "qemu")), next(v for v in s.cluster.vms.values() if not v.template).screen
-            screen.vnc, screen.set_password = qemu.vnc, qemu.set_password
-        say(f"\nThe customer's page:  {s.page(SERVICE)}\n  in Bootstrap 3:     {s.page(SERVICE)}&theme=six"
-            f"\nThe staff's page:     http://127.0.0.1:{s.host}/admin/service.php?id={SERVICE}\nLogs and database:    {s.folder}\n\nCtrl-C stops everything.")
+            machine, [server] = next(v for v in s.cluster.vms.values() if not v.template), project.servers
+            for name, screen in (("qemu", machine.screen), ("qemu-cloud", project.screen(server))):
+                qemu = more.enter_context(Qemu(s.folder / name))
+                screen.vnc, screen.set_password = qemu.vnc, qemu.set_password
+        for what, service in (("A KVM server", SERVICE), ("A cloud server", CLOUD_SERVICE)):
+            say(f"\n{what}\n  The customer's page:  {s.page(service)}\n    in Bootstrap 3:     {s.page(service)}&theme=six"
+                f"\n  The staff's page:     http://127.0.0.1:{s.host}/admin/service.php?id={service}")
+        say(f"\nLogs and database:    {s.folder}\n\nCtrl-C stops everything.")
         threading.Event().wait()
 
 

@@ -15,9 +15,12 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from bridge import usage
+from bridge import model, usage
+from bridge.clock import Clock
 from bridge.store import Store
-from tests.system import ROOT, System
+from tests.hcloud.project import Project
+from tests.hcloud.screens import History
+from tests.system import CLOUD, ROOT, System
 
 QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars")
@@ -25,6 +28,8 @@ LOOKS = {"light": {"width": 1100}, "dark": {"width": 1100, "dark": True}, "phone
          "six": {"width": 1100, "query": "&theme=six"}, "pseudo": {"width": 1100, "query": "&language=pseudo"},
          "pseudo-rtl": {"width": 360, "query": "&language=pseudo-rtl"}}
 PAGES = ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password")
+CLOUD_PAGES = ("overview", "charts", "console")
+SHOP, CLOUD_SHOP = 1042, 2042
 
 
 def alive(browser: Chrome) -> None:
@@ -38,7 +43,13 @@ def drawn(browser: Chrome) -> None:
     browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
 
-BEFORE: dict[str, Callable[[Chrome], Any]] = {"overview": alive, "charts": drawn}
+def counted(browser: Chrome) -> None:
+    """The first reading with the month's traffic has come."""
+    WebDriverWait(browser, 40).until(lambda b: "not known yet" not in b.find_element(By.CSS_SELECTOR, ".vmb-content").text
+                                     and "(nbg1)" in b.find_element(By.CSS_SELECTOR, ".vmb-content").text)
+
+
+BEFORE: dict[str, Callable[[Chrome], Any]] = {"overview": alive, "charts": drawn, "cloud-overview": counted}
 
 
 @contextmanager
@@ -84,13 +95,7 @@ def furnish(s: System, service: int) -> None:
 def aged(s: System, service: int) -> None:
     """A year of history, with an hour that nobody measured and a night switched off."""
     now = s.clock.now()
-    store = Store(s.folder / "vmbridge.db", s.key, s.clock)
-    try:
-        found = store.find_service("main", service)
-        assert found
-        store.change("UPDATE services SET created_at = ? WHERE id = ?", now - 400 * 86400, found.id)
-    finally:
-        store.close()
+    found = born(s, service, now - 400 * 86400)
     history = s.cluster.histories[int(found.vm_id)]
     history.since, history.holes = now - 400 * 86400, [(now - 1500, now - 1080), (now - 9 * 3600, now - 7 * 3600), (now - 90 * 86400, now - 70 * 86400)]
     history.switches = [(now - 400 * 86400, True), (now - 60 * 3600, False), (now - 50 * 3600, True)]
@@ -124,27 +129,56 @@ def usage_tabs(s: System, browser: Chrome, service: int, folder: Path) -> None:
         browser.get_screenshot_as_file(str(folder / f"{name}.png"))
 
 
+def furnish_cloud(s: System, service: int) -> None:
+    """A cloud server with traffic and a month of history, with an hour that nobody measured."""
+    assert s.hcloud
+    s.order(service, **CLOUD)
+    s.wait_for(lambda: s.operation(service).get("state") == "done", 120)
+    now = s.clock.now()
+    [server] = s.hcloud.servers.values()
+    server.ingoing, server.outgoing = 658_440_000, 41_195_310_000
+    s.hcloud.histories[server.id] = History(now - 40 * 86400, [(now - 1500, now - 1080), (now - 9 * 3600, now - 7 * 3600)])
+    born(s, service, now - 40 * 86400)
+
+
+def born(s: System, service: int, at: float) -> model.Service:
+    """The service as if it had been ordered then."""
+    store = Store(s.folder / "vmbridge.db", s.key, s.clock)
+    try:
+        found = store.find_service("main", service)
+        assert found
+        store.change("UPDATE services SET created_at = ? WHERE id = ?", at, found.id)
+        return found
+    finally:
+        store.close()
+
+
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/pages"
-    only = sys.argv[2].split(",") if len(sys.argv) > 2 else (*PAGES, "usage")
+    pages = (*PAGES, *(f"cloud-{name}" for name in CLOUD_PAGES))
+    only = sys.argv[2].split(",") if len(sys.argv) > 2 else (*pages, "usage")
     folder.mkdir(parents=True, exist_ok=True)
-    with System(speed=0.2, public=True) as s, chrome() as browser:
-        furnish(s, 1042)
-        aged(s, 1042)
+    with System(speed=0.2, public=True, hcloud=Project(Clock())) as s, chrome() as browser:
+        if any(not name.startswith("cloud-") for name in only):
+            furnish(s, SHOP)
+            aged(s, SHOP)
         if "usage" in only:
-            usage_tabs(s, browser, 1042, folder.parent)
-        for name in (n for n in PAGES if n in only):
-            url = s.page(1042) + ("" if name == "overview" else f"&vmbridge={name}")
+            usage_tabs(s, browser, SHOP, folder.parent)
+        if any(name.startswith("cloud-") for name in only):
+            furnish_cloud(s, CLOUD_SHOP)
+        for name in (n for n in pages if n in only):
+            kind = name.removeprefix("cloud-")
+            url = s.page(SHOP if kind == name else CLOUD_SHOP) + ("" if kind == "overview" else f"&vmbridge={kind}")
             for title, options in LOOKS.items():
-                wide = look(browser, url, folder / f"{name}-{title}.png", before=BEFORE.get(name), **options)  # type: ignore[arg-type]
+                wide = look(browser, url, folder / f"{name}-{title}.png", before=BEFORE.get(name, BEFORE.get(kind)), **options)  # type: ignore[arg-type]
                 print(f"{name} {title}" + (f": scrolls sideways by {wide} px" if wide > 0 else ""), flush=True)
-    index(folder)
+    index(folder, pages)
 
 
-def index(folder: Path) -> None:
+def index(folder: Path, everything: tuple[str, ...]) -> None:
     """One page that shows them all."""
-    lines = ["# The customer's pages", "", "Made by `make screenshots`.", ""]
-    for name in PAGES:
+    lines = ["# The customer's pages", "", "Made by `make screenshots`; those of a cloud server begin with `cloud-`.", ""]
+    for name in everything:
         found = [t for t in LOOKS if (folder / f"{name}-{t}.png").exists()]
         if found:
             lines += [f"## {name}", "", *(f"![{name}, {t}]({name}-{t}.png)" for t in found), ""]

@@ -1,4 +1,4 @@
-"""The whole system as processes on this machine: simulated cluster over HTTPS, `vmbridge serve`, WHMCS-like host.
+"""The whole system as processes on this machine: simulated back ends over HTTPS, `vmbridge serve`, WHMCS-like host.
 Used by the demo and by the end-to-end tests. Only processes started here are ended, by their id."""
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ import requests
 from cryptography.fernet import Fernet
 
 from bridge.clock import Clock
+from bridge.permissions import ALWAYS
+from drivers.base import load
 from tests.front import Front
+from tests.hcloud.http import project_server
+from tests.hcloud.project import TOKEN, Project
 from tests.pve.cluster import Cluster, default_cluster
 from tests.pve.http import HttpsServer
 
@@ -80,6 +84,24 @@ prefix = 64
 gateway = "2001:db8:40::1"
 vlan = 40
 """
+HCLOUD_CONFIG = """
+[servers.hz1]
+driver = "hetzner"
+endpoint = "https://127.0.0.1:{port}/v1"
+token = "{token}"
+ca_file = "{ca}"
+[plans.cloud-s]
+server = "hz1"
+cores = 2
+ram_mib = 4096
+disk_gib = 40
+server_type = "cx23"
+location = "nbg1"
+templates = ["debian-12", "ubuntu-24.04"]
+manual_url = "https://docs.example.com/cloud"
+allow = [{allow}]
+"""
+CLOUD = {"server": 2, "configoption1": "cloud-s"}  # of an order, when the system has a project: WHMCS's second server record
 
 
 def free_port() -> int:
@@ -92,12 +114,17 @@ class System:
     """`with System(folder) as s:` everything runs; `s.module(...)` acts as WHMCS does."""
 
     def __init__(self, folder: Path | None = None, speed: float = 1.0, latency: float = 0.0, border_kill: str = "",
-                 public: bool = False) -> None:
+                 public: bool = False, hcloud: Project | None = None) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="vmbridge-"))
         self.clock, self.processes, self.logs = Clock(), {}, {}  # type: tuple[Clock, dict[str, subprocess.Popen[bytes]], dict[str, Any]]
         self.cluster: Cluster = default_cluster(self.clock, bulk_age=2.0 * speed)
         self.cluster.durations = {k: v * speed for k, v in self.cluster.durations.items()}
         self.pve = HttpsServer(self.cluster, self.folder, latency=latency)
+        self.hcloud, self.cloud = hcloud, None  # type: Project | None, HttpsServer | None
+        if hcloud:
+            hcloud.durations = {k: v * speed for k, v in hcloud.durations.items()}
+            (self.folder / "hcloud").mkdir(exist_ok=True)
+            self.cloud = project_server(hcloud, self.folder / "hcloud")
         self.web, self.host, self.console = free_port(), free_port(), free_port()
         self.front = Front(self.web, self.console) if public else None
         self.key = Fernet.generate_key().decode()
@@ -108,11 +135,18 @@ class System:
         self.config.write_text(CONFIG.format(
             key=self.key, web=self.web, host=self.host, console=self.console, public=self.front.url if self.front else "",
             api=API_SECRET, shim=SHIM_SECRET, pve=self.pve.port, ca=self.pve.ca_file))
+        if self.cloud:
+            has = sorted(c for c in load("hetzner").capabilities - ALWAYS)
+            with self.config.open("a") as f:
+                f.write(HCLOUD_CONFIG.format(port=self.cloud.port, token=TOKEN, ca=self.cloud.ca_file, allow=", ".join(f'"{c}"' for c in has)))
         (self.folder / "host").mkdir(exist_ok=True)
+        record = {"hostname": "127.0.0.1", "port": str(self.web), "secure": False, "username": "main-1", "password": SHIM_SECRET}
         (self.folder / "host/host.json").write_text(json.dumps({
-            "server": {"hostname": "127.0.0.1", "port": str(self.web), "secure": False, "username": "main-1", "password": SHIM_SECRET,
-                       "accesshash": "pve1"}, "api_identifier": "api-id", "api_secret": API_SECRET}))
+            "server": {**record, "accesshash": "pve1"}, "servers": [{**record, "accesshash": "hz1"}] if self.cloud else [],
+            "api_identifier": "api-id", "api_secret": API_SECRET}))
         self.pve.__enter__()
+        if self.cloud:
+            self.cloud.__enter__()
         if self.front:
             self.front.__enter__()
         try:
@@ -144,6 +178,8 @@ class System:
             log.close()
         if self.front:
             self.front.__exit__()
+        if self.cloud:
+            self.cloud.__exit__()
         self.pve.__exit__()
 
     def start(self, name: str, command: list[str], **env: str) -> None:

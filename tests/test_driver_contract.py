@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.errors import NotFound, NotOurs, VmbridgeError
+from bridge.errors import NotFound, NotOurs, Refused, VmbridgeError
 from bridge.model import Capability, Order, VmRef
 from bridge.orders import order_of
 from drivers import base
@@ -104,6 +104,34 @@ class TestContract:
         rig.steal()
         with pytest.raises(NotOurs):
             rig.driver.traffic(rig.ref)
+
+    def test_watched_machines_are_in_their_read_too(self, rig: Rig) -> None:
+        [line] = [s for s in rig.driver.statuses([rig.ref]) if s.vm_id == rig.ref.vm_id]
+        assert line == next(s for s in rig.driver.statuses() if s.vm_id == rig.ref.vm_id)
+        assert all(age >= 0 for n in (0, 1, 1000) for age in rig.driver.live_ages(n))
+
+    def test_charts_are_what_the_driver_declares(self, rig: Rig) -> None:
+        rig.world.clock.time += 3 * 86400
+        for period in rig.driver.periods:
+            found = rig.driver.charts(rig.ref, period)
+            assert set(found.series) == rig.driver.series and 0 < len(found.times) <= 361 and found.step > 0, period
+            assert all(len(v) == len(found.times) for v in found.series.values()) and list(found.times) == sorted(set(found.times))
+            assert all(0 <= v <= 100 for v in found.series["cpu"] if v is not None)
+        rig.steal()
+        with pytest.raises(NotOurs):
+            rig.driver.charts(rig.ref, "hour")
+
+    def test_the_console_of_a_machine_that_runs_and_is_ours(self, rig: Rig) -> None:
+        ticket = rig.driver.console(rig.ref)
+        assert ticket.url.startswith("wss://") and ticket.password
+        assert ticket.url not in repr(ticket) and ticket.password not in repr(ticket)
+        rig.ended(rig.driver.power(rig.ref, "hard_stop"))
+        rig.world.clock.time += 5
+        with pytest.raises(Refused, match="Start the server first"):
+            rig.driver.console(rig.ref)
+        rig.steal()
+        with pytest.raises(NotOurs):
+            rig.driver.console(rig.ref)
 
     @pytest.mark.parametrize(("verb", "then"), [("start", "running"), ("stop", "stopped"), ("hard_stop", "stopped"), ("reboot", "running"),
                                                 ("shut_off", "stopped")])

@@ -9,7 +9,8 @@ ROOT = Path(__file__).parent.parent
 KERNEL = {"bridge.model", "bridge.errors", "bridge.clock"}
 LOW = {"bridge.config", "bridge.store", "bridge.permissions", "bridge.names", "bridge.direct", "bridge.schedules", "drivers.base"}
 NOUNS = {"bridge.orders", "bridge.packages", "bridge.status", "bridge.whmcs", "bridge.outbox", "bridge.logs",
-         "bridge.addresses", "bridge.passwords", "bridge.servers", "bridge.console", "bridge.rfb", "bridge.assets", "bridge.charts", "bridge.usage"}
+         "bridge.addresses", "bridge.passwords", "bridge.servers", "bridge.console", "bridge.rfb", "bridge.assets", "bridge.charts",
+         "bridge.isos", "bridge.dns", "bridge.usage"}
 MIDDLE = {"bridge.services", "bridge.recipes", "bridge.operations", "bridge.upgrades", "bridge.findings"}
 ONLY = {
     "proxmoxer": "drivers/proxmox/", "hcloud": "drivers/hetzner/", "flask": "bridge/web/|bridge/app.py|bridge/wsgi.py",

@@ -226,6 +226,7 @@ def release(job: Job) -> Outcome:
         job.store.renew(job.op, 30)
         job.store.release_addresses(s.id, job.config.worker["address_cool_down_h"] * 3600.0)
         job.store.forget_password(s.id)
+        job.store.forget_pointers(s.id)
         usage.end(s.id, job.store, job.config.worker["usage_time_zone"])
         job.save_service(provisioned=0, build={k: v for k, v in s.build.items() if k == "old_vm_ids"})
         job.store.emit("activity", s.whmcs, s.id, f"activity:{job.op.id}", service_id=s.service_id,

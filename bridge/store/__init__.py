@@ -25,6 +25,7 @@ from bridge.store.console import Consoles
 from bridge.store.findings import Findings
 from bridge.store.operations import Operations
 from bridge.store.outbox import Outbox
+from bridge.store.pointers import PointerWishes
 from bridge.store.retention import Retention
 from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
 from bridge.store.services import Services
@@ -35,7 +36,9 @@ from bridge.store.usage import Usages
 Row = dict[str, Any]
 
 
-class Store(Services, Operations, Addresses, Outbox, Statuses, Findings, Retention, Snapshots, Backups, Consoles, Budgets, Usages):
+class Store(
+    Services, Operations, Addresses, Outbox, Statuses, Findings, Retention, Snapshots, Backups, Consoles, Budgets, PointerWishes, Usages,
+):
     """One database file. Open it once per process; use it from any thread."""
 
     def __init__(self, path: str | Path, secret_key: str, clock: Clock) -> None:

@@ -313,7 +313,8 @@ def _prepare(
         _hold_events(conn, old, found)
         if old:
             _compare(conn, old, found, now)
-        for sql in ("UPDATE server_health SET lease_until = 0, next_at = 0", "UPDATE sweeps SET due_at = 0"):
+        for sql in ("UPDATE server_health SET lease_until = 0, next_at = 0", "UPDATE sweeps SET due_at = 0",
+                    "UPDATE pointer_wishes SET refused = 'restored', task = '', lease_until = 0"):  # others may have been written since
             conn.execute(sql)
         conn.execute("COMMIT")
 

@@ -33,6 +33,9 @@ class Retention(Core):
 
     def forget_statuses(self, before: float, limit: int = 500) -> int:
         """Forget machines that no bulk read has shown since `before`; how many."""
-        return self.change(
+        gone = self.change(
             "DELETE FROM vm_status WHERE (server, vm_id) IN (SELECT server, vm_id FROM vm_status WHERE seen_at < ? LIMIT ?)", before, limit
         )
+        if gone:
+            self.change("DELETE FROM vm_about WHERE NOT EXISTS (SELECT 1 FROM vm_status v WHERE v.server = vm_about.server AND v.vm_id = vm_about.vm_id)")
+        return gone

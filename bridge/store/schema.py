@@ -159,7 +159,19 @@ ALTER TABLE vm_status ADD COLUMN counted_at REAL NOT NULL DEFAULT 0;
 ALTER TABLE vm_status ADD COLUMN total_in INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE vm_status ADD COLUMN total_out INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE snapshots ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE vm_about (server TEXT NOT NULL, vm_id TEXT NOT NULL, about TEXT NOT NULL, PRIMARY KEY (server, vm_id)) WITHOUT ROWID;
+ALTER TABLE vm_status ADD COLUMN told_at REAL NOT NULL DEFAULT 0;
+ALTER TABLE vm_status ADD COLUMN watched_at REAL NOT NULL DEFAULT 0;
+CREATE INDEX vm_status_watched ON vm_status (server, watched_at) WHERE watched_at > 0;
+ALTER TABLE server_health ADD COLUMN apart INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE server_health ADD COLUMN watched_read_at REAL NOT NULL DEFAULT 0;
 CREATE TABLE offers (server TEXT PRIMARY KEY, data TEXT NOT NULL, read_at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE pointer_wishes (
+  service INTEGER NOT NULL REFERENCES services (id), address TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL, wished_at REAL NOT NULL,
+  due_at REAL NOT NULL, lease_until REAL NOT NULL DEFAULT 0, attempt INTEGER NOT NULL DEFAULT 0, task TEXT NOT NULL DEFAULT '',
+  refused TEXT NOT NULL DEFAULT '', PRIMARY KEY (service, address)) WITHOUT ROWID;
+CREATE INDEX pointer_wishes_due ON pointer_wishes (due_at) WHERE refused = '';
+ALTER TABLE services ADD COLUMN edits INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE vm_status ADD COLUMN net_uptime INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE vm_status ADD COLUMN net_held_until REAL NOT NULL DEFAULT 0;
 CREATE TABLE usage (

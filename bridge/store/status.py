@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bridge.model import VmStatus
+import json
+from typing import Any
+
+from bridge.model import VmRef, VmStatus
 from bridge.store.core import Core, Row
 
 COLUMNS = "server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, disk_io, seen_at"
@@ -47,9 +50,9 @@ COUNT_HOLDS = 300.0  # after this no bulk read shows an older counter than we sa
 
 
 class Statuses(Core):
-    def save_statuses(self, server: str, found: list[VmStatus]) -> None:
-        """One bulk read. A machine that is missing now is unknown, not deleted. What an operation has just seen with its own
-        eyes holds: the bulk read is some seconds old."""
+    def save_statuses(self, server: str, found: list[VmStatus], whole: bool = True) -> None:
+        """One bulk read, `whole` or of some machines. A machine that a whole one does not have is unknown, not deleted. What an
+        operation has just seen with its own eyes holds: the bulk read is some seconds old."""
         now = self.clock.now()
         newer = f"vm_status.looked_at > {now - LOOK_HOLDS!r}"
         with self.write() as db:
@@ -61,8 +64,12 @@ class Statuses(Core):
                 f" name = excluded.name, uptime = CASE WHEN {newer} THEN vm_status.uptime ELSE excluded.uptime END, cpu = excluded.cpu, cores = excluded.cores,"
                 " mem = excluded.mem, maxmem = excluded.maxmem, maxdisk = excluded.maxdisk, lock = excluded.lock,"
                 f" disk_rate = {DISK_RATE}, disk_io = excluded.disk_io, disk_io_uptime = excluded.disk_io_uptime, seen_at = excluded.seen_at, {COUNT}",
-                [(server, *s, now) for s in found],
+                [(server, *s[:-1], now) for s in found],
             )
+            self._save_about(server, found)
+            if not whole:
+                db.conn.execute("UPDATE server_health SET ok = 1, error = '', failures = 0, lease_until = 0, next_at = 0 WHERE server = ?", (server,))
+                return
             db.conn.execute(
                 "UPDATE vm_status SET status = 'unknown' WHERE server = ? AND seen_at < ?", (server, now)
             )
@@ -84,6 +91,25 @@ class Statuses(Core):
             db.conn.execute(
                 "UPDATE vm_status SET net_held_until = ? WHERE server = ? AND vm_id = ? AND counted_at = ?", (now + COUNT_HOLDS, server, vm_id, now)
             )
+
+    def _save_about(self, server: str, found: list[VmStatus]) -> None:
+        """Written only where it changed: it is long, and the same for months."""
+        told = [(server, s.vm_id, s.about) for s in found if s.about]
+        if not told:
+            return
+        known = {r["vm_id"]: r["about"] for r in self.rows("SELECT vm_id, about FROM vm_about WHERE server = ?", server)}
+        new = [row for row in told if known.get(row[1]) != row[2]]
+        if new:
+            now = self.clock.now()
+            with self.write() as db:
+                db.conn.executemany("INSERT OR REPLACE INTO vm_about (server, vm_id, about) VALUES (?, ?, ?)", new)
+                db.conn.executemany("UPDATE vm_status SET told_at = ? WHERE server = ? AND vm_id = ?", [(now, *row[:2]) for row in new])
+
+    def about(self, server: str, vm_id: str) -> dict[str, Any]:
+        """What the bulk read told of a machine for people; empty where it tells nothing."""
+        row = self.row("SELECT about FROM vm_about WHERE server = ? AND vm_id = ?", server, vm_id)
+        found: dict[str, Any] = json.loads(row["about"]) if row else {}
+        return found
 
     def note_status(self, server: str, vm_id: str, node: str, status: str, uptime: int) -> None:
         """What a direct look saw."""
@@ -110,10 +136,12 @@ class Statuses(Core):
         """All that a browser's poll asks for in one read: `error`, `maintenance` and `wanted_at` of the server, the machine's columns
         (`status` is None where no bulk read ever showed it), and the service's current operation (`operation` is None without)."""
         found = self.row(
-            "SELECT h.error, h.maintenance, h.wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate, v.seen_at,"
+            "SELECT h.error, h.maintenance, h.wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate, v.net_in, v.net_out, v.seen_at,"
+            " v.told_at, v.watched_at, h.apart,"
             " o.id AS operation, o.kind, o.state, o.step, o.error_code FROM server_health h"
             " LEFT JOIN vm_status v ON v.server = h.server AND v.vm_id = ?"
-            " LEFT JOIN operations o ON o.service = ? AND o.state IN ('running', 'waiting_for_staff') WHERE h.server = ?", vm_id, service, server,
+            " LEFT JOIN operations o ON o.service = ? AND o.state IN ('running', 'waiting_for_staff') WHERE h.server = ?",
+            vm_id, service, server,
         )
         if found is None:
             self.health(server)  # it was never asked for: now it has a row
@@ -128,6 +156,35 @@ class Statuses(Core):
         """Somebody looks at machines of this server."""
         self.health(server)
         self.change("UPDATE server_health SET wanted_at = ? WHERE server = ?", self.clock.now(), server)
+
+    def read_apart(self, server: str, apart: bool) -> None:
+        """Whether it is worth knowing which machines are watched."""
+        if self.health(server)["apart"] != int(apart):
+            self.change("UPDATE server_health SET apart = ? WHERE server = ?", int(apart), server)
+
+    def watch(self, server: str, vm_id: str) -> None:
+        """Somebody looks at this machine."""
+        self.change("UPDATE vm_status SET watched_at = ? WHERE server = ? AND vm_id = ?", self.clock.now(), server, vm_id)
+
+    def watched_count(self, server: str, seconds: float) -> int:
+        row = self.row("SELECT count(*) AS n FROM vm_status WHERE server = ? AND watched_at > 0 AND watched_at >= ?", server, self.clock.now() - seconds)
+        return int(row["n"]) if row else 0
+
+    def watched(self, server: str, seconds: float) -> list[VmRef]:
+        """Machines of living services that somebody looked at in the last `seconds`."""
+        found = self.rows(
+            "SELECT s.vm_id, s.uuids FROM vm_status v JOIN services s ON s.server = v.server AND s.vm_id = v.vm_id"
+            " WHERE v.server = ? AND v.watched_at > 0 AND v.watched_at >= ? AND s.desired <> 'terminated'", server, self.clock.now() - seconds,
+        )
+        return [VmRef(r["vm_id"], tuple(json.loads(r["uuids"]))) for r in found]
+
+    def claim_watched(self, server: str, age: float, lease: float) -> bool:
+        """Take the right to read the watched machines alone, so long after they were read last, alone or with all."""
+        now = self.clock.now()
+        return bool(self.change(
+            "UPDATE server_health SET lease_until = ?, watched_read_at = ? WHERE server = ? AND lease_until <= ? AND next_at <= ?"
+            " AND max(watched_read_at, refreshed_at) <= ?", now + lease, now, server, now, now, now - age,
+        ))
 
     def claim_refresh(self, server: str, age: float, idle_age: float, lease: float) -> bool:
         """Take the right to refresh a server that is watched and stale (or just old)."""

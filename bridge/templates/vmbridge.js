@@ -11,6 +11,8 @@
   function fill(text, name, value) { return text.replace("%(" + name + ")s", value).replace("%(" + name + ")d", value); }
   function number(n, digits) { return n.toFixed(digits).replace(".", words.point); }
   function size(n) { var i = 0; while (n >= 1024 && i < words.sizes.length - 1) { n /= 1024; i++; } return fill(words.sizes[i], "n", number(n, i > 1 ? 1 : 0)); }
+  function traffic(n) { var i = 0; while (n >= 1000 && i < words.traffic.length - 1) { n /= 1000; i++; } return fill(words.traffic[i], "n", number(n, i ? 2 : 0)); }
+  function told(n) { return n === null ? words.unknown_yet : traffic(n); }
   function span(s) {
     var out = [];
     words.spans.forEach(function (p) { var c = Math.floor(s / p[1]); s -= c * p[1]; if (c) { out.push(fill(p[0], "n", c)); } });
@@ -30,7 +32,9 @@
       if (!fresh) { if (!written()) { location.replace(here()); } return; } // signed out, or the bridge is down
       // a page with a script of its own begins anew, unless it keeps itself
       if (fresh.querySelector(".vmb-content script") && !root.querySelector(".vmb-content [data-keep]")) { location.replace(here()); return; }
+      replaceLists(fresh);
       morph(root, fresh);
+      root.querySelectorAll("[data-find]").forEach(sift);
       token = data.token; asOf = +data.asOf; etag = "";
       later(busy());
     }).catch(function () { fetching = false; });
@@ -38,6 +42,13 @@
   function written() {
     return data.written || Array.prototype.some.call(root.querySelectorAll(".vmb-content input:not([type=hidden]), .vmb-content select"), function (f) {
       return f.type === "checkbox" ? f.checked !== f.defaultChecked : f.tagName === "SELECT" ? false : f.value !== f.defaultValue;
+    });
+  }
+  // Rows with fields are not matched one by one: another row's text would stand in them. They are all taken anew when nobody writes there.
+  function replaceLists(fresh) {
+    fresh.querySelectorAll("[data-keep][data-state]").forEach(function (w) {
+      var h = root.querySelector('[data-keep="' + w.dataset.keep + '"]');
+      if (h && h.dataset.state !== w.dataset.state && !written() && !h.contains(document.activeElement)) { h.parentNode.replaceChild(document.importNode(w, true), h); }
     });
   }
   function editable(e) { return (e.tagName === "INPUT" && e.type !== "hidden") || e.tagName === "OPTION"; }
@@ -58,7 +69,7 @@
   }
 
   function show(v) {
-    var op = v.operation, key = [v.status, v.desired, !!v.trouble, op ? [op.id, op.step, op.state, op.failing].join(".") : ""].join("/");
+    var op = v.operation, key = [v.status, v.desired, !!v.trouble, op ? [op.id, op.step, op.state, op.failing].join(".") : "", v.told || 0].join("/");
     if (key !== data.key) { renew(); }
     var state = field("state"), look = "vmb-state vmb-" + v.status;
     if (state.className !== look) { state.className = look; }
@@ -67,6 +78,7 @@
     if (v.cpu !== undefined) { set("cpu", number(v.cpu, 1)); meter("cpu", v.cpu); }
     if (v.maxmem) { set("mem", size(v.mem)); meter("mem", 100 * v.mem / v.maxmem); }
     if (v.disk_rate !== undefined) { set("diskrate", fill(words.rate, "n", number(v.disk_rate / 1e6, 1))); }
+    if (v.net_out !== undefined) { set("netout", told(v.net_out)); set("netin", told(v.net_in)); }
     set("maintenance", v.maintenance); field("maintenance").parentNode.hidden = !v.maintenance;
     asOf = v.as_of || 0;
   }
@@ -82,6 +94,7 @@
   }
   function poll() {
     if (document.hidden) { later(false); return; }
+    if (root.querySelector("[data-again]")) { renew(); } // what could not be read, or is not written yet
     ask().then(function (r) {
       if (r.status === 304) { later(busy()); return null; }
       if (!r.ok) { throw new Error(r.status); }
@@ -134,7 +147,7 @@
   });
   document.addEventListener("click", function (e) { root.querySelectorAll(".vmb-more[open]").forEach(function (m) { if (!m.contains(e.target) && !e.target.closest("dialog")) { m.open = false; } }); });
   root.addEventListener("submit", function (e) {
-    var f = e.target, b = f.querySelector("button[type=submit]");
+    var f = e.target, b = e.submitter || f.querySelector("button[type=submit]");
     if (b && b.getAttribute("aria-disabled") === "true") { e.preventDefault(); return; }
     if (b && b.dataset.confirm && !f.elements.confirmed && window.HTMLDialogElement) { e.preventDefault(); confirmThen(f, b); return; }
     if (f.dataset.done) { try { sessionStorage.setItem("vmbridge", JSON.stringify([data.service, data.here, f.dataset.done])); } catch (x) { /* then it stays unsaid */ } }
@@ -150,6 +163,23 @@
     box.addEventListener("close", function () { box.remove(); button.focus(); later(true); });
     box.appendChild(p); box.appendChild(no); box.appendChild(go); root.appendChild(box); box.showModal(); no.focus();
   }
+
+  // A list that is sifted while one writes.
+  function sift(input) {
+    var list = root.querySelector("#" + input.dataset.find), words = input.value.toLowerCase().split(/\s+/).filter(Boolean), left = 0, count;
+    if (!list) { return; }
+    list.querySelectorAll("details").forEach(function (d) {
+      var n = 0;
+      d.querySelectorAll("[data-found]").forEach(function (r) { r.hidden = !words.every(function (w) { return r.dataset.found.indexOf(w) >= 0; }); n += r.hidden ? 0 : 1; });
+      d.hidden = !n; left += n; d.querySelector(".vmb-quota").textContent = n;
+      if (words.length && !d.dataset.sifted) { d.dataset.sifted = d.open ? "open" : "shut"; d.open = true; }
+      if (!words.length && d.dataset.sifted) { d.open = d.dataset.sifted === "open"; delete d.dataset.sifted; }
+    });
+    list.querySelector("[data-none]").hidden = left > 0;
+    count = root.querySelector('[data-count="' + input.dataset.find + '"]');
+    count.textContent = count.dataset.words.replace("-1", left);
+  }
+  root.addEventListener("input", function (e) { if (e.target.dataset.find) { sift(e.target); } });
 
   // The answer to a form is a page to look at: reloading it sends nothing again.
   var said = root.querySelector('[data-keep="said"]');

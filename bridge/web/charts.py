@@ -33,8 +33,8 @@ def refusal(service: Service) -> str:
 
 def found(service: Service, period: str) -> dict[str, Any]:
     at = context()
-    view = charts.view(service, period, cast(Reads, current_app.extensions["vmbridge_reads"]), at.store,
-                       lambda: at.drivers[service.server].charts(service.ref, period))
+    reads = cast(Reads, current_app.extensions["vmbridge_reads"])
+    view = charts.view(service, period, reads, at.store, at.drivers[service.server])
     return {**view, "message": language.translate(view["message"])}
 
 
@@ -47,10 +47,14 @@ def show(service: Service) -> dict[str, Any]:
     why = refusal(service)
     view = found(service, period) if asked in PERIODS and not why else None
     words = {**{str(k): language.translate(k) for k in LEGEND}, "failed": language.translate(NOT_READ)}
-    cards = [replace(c, title=language.translate(c.title), lines=tuple((w, language.translate(label)) for w, label in c.lines)) for c in charts.CHARTS
+    driver = context().drivers[service.server]
+    there, missing = charts.measured(driver)
+    cards = [replace(c, title=language.translate(c.title), lines=tuple((w, language.translate(label)) for w, label in c.lines)) for c in there
              if not (view and view["series"]) or any(w in view["series"] for w, _ in c.lines)]
     return {
-        "period": period, "periods": TITLES, "spans": SPANS, "charts": cards, "why": language.translate(why), "view": view,
+        "period": period, "periods": TITLES, "spans": SPANS, "charts": cards,
+        "not_kept": {p: language.translate(charts.not_kept(p, driver)) for p in TITLES},
+        "missing": [language.translate(Sentence(charts.NOT_MEASURED.template, title=c.title)) for c in missing], "why": language.translate(why), "view": view,
         "tables": {c.name: charts.rows(c, view) for c in charts.CHARTS} if view else {}, "zone": zone_of(service), "chart_words": words,
         "drawn": all(assets.built(f) for f in THROUGH_SHIM.values()), "version": assets.version(), "names": THROUGH_SHIM,
     }

@@ -21,6 +21,7 @@ def inert(value: Any) -> Any:
 
 
 SIZES = (Sentence("%(n)s B"), Sentence("%(n)s KiB"), Sentence("%(n)s MiB"), Sentence("%(n)s GiB"), Sentence("%(n)s TiB"))
+TRAFFIC = (Sentence("%(n)s B"), Sentence("%(n)s KB"), Sentence("%(n)s MB"), Sentence("%(n)s GB"), Sentence("%(n)s TB"))
 SPANS = ((Sentence("%(n)s d"), 86400), (Sentence("%(n)s h"), 3600), (Sentence("%(n)s min"), 60), (Sentence("%(n)s s"), 1))
 RATE = Sentence("%(n)s MB/s")
 
@@ -36,6 +37,14 @@ def size(value: float) -> str:
     while value >= 1024 and unit < len(SIZES) - 1:
         value, unit = value / 1024, unit + 1
     return language.translate(SIZES[unit], n=number(value, 1 if unit > 1 else 0))
+
+
+def traffic(value: float) -> str:
+    """Bytes -> `658.44 MB`: decimal, as traffic is sold."""
+    unit = 0
+    while value >= 1000 and unit < len(TRAFFIC) - 1:
+        value, unit = value / 1000, unit + 1
+    return language.translate(TRAFFIC[unit], n=number(value, 2 if unit else 0))
 
 
 def span(seconds: float) -> str:
@@ -91,4 +100,4 @@ def translated(text: str) -> str:
     return language.translate(text)
 
 
-FILTERS = (number, size, span, ago, took, moment, when, countdown, rate, mask, translated)
+FILTERS = (number, size, traffic, span, ago, took, moment, when, countdown, rate, mask, translated)

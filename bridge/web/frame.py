@@ -25,6 +25,7 @@ MENU = {  # name -> (title, icon, how the button on top says it)
     "rdns": (Sentence("Reverse DNS"), "fas fa-globe", Sentence("revDNS")),
     "iso": (Sentence("ISO"), "fas fa-compact-disc", Sentence("ISO")), "firewall": (Sentence("Firewall"), "fas fa-shield-alt", Sentence("Firewall")),
 }
+PROVIDERS_RECORDS = Sentence("Open PTR record")  # the button on top, where the provider's own addresses have them
 QUESTIONS = {  # what is asked before it is done, and the button that says yes
     ("power", "start"): (Sentence("Starts your server."), Sentence("Start")),
     ("power", "stop"): (Sentence("Stops your server: the system inside is asked to shut down."), Sentence("Stop")),
@@ -130,7 +131,8 @@ def menu(service: Service) -> list[dict[str, Any]]:
             continue
         seen = customer.may_see(service, capability, at.drivers, at.config)
         why = "" if seen else language.translate(Sentence("Not part of your plan."))
-        found.append({"name": name, "title": named[name][0], "button": named[name][1], "icon": icon, "why": why, "open": name == "console"})
+        button = language.translate(PROVIDERS_RECORDS) if name == "rdns" and at.drivers[service.server].late_addresses else named[name][1]
+        found.append({"name": name, "title": named[name][0], "button": button, "icon": icon, "why": why, "open": name == "console"})
     return found
 
 
@@ -143,14 +145,14 @@ STATES = {
     "io-error": Sentence("Disk error"),
 }
 SCRIPT = {"copied": Sentence("Copied"), "cancel": Sentence("Cancel"), "up": Sentence("up %(time)s"), "ago": Sentence("as of %(time)s ago"),
-          "day": Sentence("%(n)d day"), "days": Sentence("%(n)d days"), "rate": filters.RATE}
+          "day": Sentence("%(n)d day"), "days": Sentence("%(n)d days"), "rate": filters.RATE, "unknown_yet": Sentence("not known yet")}
 
 
 @lru_cache(maxsize=64)
 def words(code: str) -> dict[str, Any]:
     """What the script says, in a language."""
     found: dict[str, Any] = {k: languages.in_language(code, v) for k, v in (STATES | SCRIPT).items()}
-    return found | {"sizes": [languages.in_language(code, s) for s in filters.SIZES],
+    return found | {"sizes": [languages.in_language(code, s) for s in filters.SIZES], "traffic": [languages.in_language(code, s) for s in filters.TRAFFIC],
                     "spans": [[languages.in_language(code, s), n] for s, n in filters.SPANS], "point": language.point(code)}
 
 
@@ -164,7 +166,7 @@ def key_of(now: dict[str, Any]) -> str:
     """Whether a page is still true: as the script makes it of each poll."""
     op = now.get("operation")
     doing = f"{op['id']}.{op['step']}.{op['state']}.{str(op['failing']).lower()}" if op else ""
-    return f"{now['status']}/{now['desired']}/{str(now['trouble']).lower()}/{doing}"
+    return f"{now['status']}/{now['desired']}/{str(now['trouble']).lower()}/{doing}/{now.get('told', 0)}"
 
 
 def render(
@@ -183,6 +185,7 @@ def render(
         theme=request.args.get("theme", "bs4"), public_url=public.rstrip("/"), words=words(language.current()), language=language.current().replace("_", "-"),
         direction=language.direction(), token=guard().issue(service) if public and service.desired is Desired.ACTIVE else "",
         key=key_of(now), age=max(0, int(at.clock.now() - now["as_of"])) if "as_of" in now else None, clock=at.clock.now(), counter=[],
-        questions=questions(service), **{"form": {}, **content(), **more},
+        questions=questions(service), about=at.store.about(service.server, service.vm_id), manual=at.config.plans[service.package.plan].values["manual_url"],
+        **{"form": {}, **content(), **more},
     )
 

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify, request
 from bridge import customer, orders, schedules
 from bridge.errors import BadRequest, Forbidden, NotFound, VmbridgeError
 from bridge.model import POWER, Capability, Sentence, Service
-from bridge.web import console, filters, frame, language
+from bridge.web import console, filters, frame, language, media
 from bridge.web.actions import caller, params
 from bridge.web.auth import body, context, service_for, signed
 
@@ -47,12 +47,15 @@ def overview(service: Service) -> dict[str, Any]:
         parts = [language.translate("%(n)s MiB/s", n=rate) if rate else "", language.translate("%(n)s IOPS", n=iops) if iops else ""]
         return ", ".join(p for p in parts if p) or language.translate("no limit")
 
-    disks = [{"title": language.translate("System disk"), "gib": package.disk_gib, "read": limit("disk", "read"), "write": limit("disk", "write")}]
+    row = at.store.status_row(service.server, service.vm_id) or {"cores": 0, "maxmem": 0, "maxdisk": 0}
+    real = int(row["maxdisk"]) // 1024**3
+    disks = [{"title": language.translate("System disk"), "gib": real or package.disk_gib, "read": limit("disk", "read"), "write": limit("disk", "write")}]
     if package.additional_disk_gib:
         disks.append({"title": language.translate("Additional disk"), "gib": package.additional_disk_gib,
                       "read": limit("additional_disk", "read"), "write": limit("additional_disk", "write")})
     return {"networks": orders.networks_of(service.id, at.store, at.config), "disks": disks, "addresses": service.build.get("addresses", []),
-            "shows": at.drivers[service.server].shows}
+            "shows": at.drivers[service.server].shows,
+            "cores": int(row["cores"]) or package.cores, "memory": row["maxmem"] or package.ram_mib * 1024**2}
 
 
 def zone_of(service: Service) -> str:
@@ -116,6 +119,8 @@ def reset_password(service: Service) -> dict[str, Any]:
 
 
 page("console")(console.card)
+page("iso")(media.iso)
+page("rdns")(media.rdns)
 
 
 def subject(capability: str, service: Service, form: Mapping[str, Any]) -> str | None:
@@ -164,6 +169,15 @@ def show(service_id: int, capability: str) -> Response:
     return answer(service_for(service_id), capability)
 
 
+def carry_out(capability: str, action: str, asked: customer.Ask) -> None:
+    """A direct edit, or the work of an operation."""
+    edit = media.EDITS.get((capability, action))
+    if edit:
+        edit(asked)
+    else:
+        customer.act(capability, action, asked)
+
+
 @routes.post("/v1/services/<int:service_id>/pages/<capability>")
 @signed
 def submit(service_id: int, capability: str) -> Response:
@@ -187,12 +201,15 @@ def submit(service_id: int, capability: str) -> Response:
         about = subject(capability, service, form)
         if about is not None:
             return ask(service, name, capability, action, {k: v for k, v in form.items() if k not in ("action", "capability", "confirmed")}, about)
-    try:
-        if (capability, action) == ("console", "connect"):
-            return jsonify(console.connect(service, who))
-        customer.act(capability, action, customer.Ask(service, form, who, at.store, at.config, at.drivers))
-    except Forbidden:
-        raise
-    except VmbridgeError as e:
-        return answer(at.store.service(service.id), name, e.sentence, form=form)
+    if (capability, action) in media.LOOKED_FOR:
+        return answer(service, name, form=form)
+    with media.reads().one_wait():
+        try:
+            if (capability, action) == ("console", "connect"):
+                return jsonify(console.connect(service, who))
+            carry_out(capability, action, customer.Ask(service, form, who, at.store, at.config, at.drivers))
+        except Forbidden:
+            raise
+        except VmbridgeError as e:
+            return answer(at.store.service(service.id), name, e.sentence, form=form)
     return jsonify({"html": "", "redirect": name, "title": ""})

@@ -65,7 +65,20 @@ def line(server: Mapping[str, Any], now: float) -> VmStatus:
     kind = server["server_type"]
     return VmStatus(str(server["id"]), status(server), server["location"]["name"], server["name"], 0, 0.0, kind["cores"], 0, int(kind["memory"] * GB),
                     int(server["primary_disk_size"] * GB), "locked" if server["locked"] else "", 0, server["ingoing_traffic"], server["outgoing_traffic"],
-                    traffic_since(now), traffic_by(now))
+                    traffic_since(now), traffic_by(now), about(server))
+
+
+def about(server: Mapping[str, Any]) -> str:
+    """What people want to know of it and what seldom changes, in their words. The IPv4 address always has a reverse name, of the
+    provider's making at first; of the IPv6 network those that were set."""
+    image, place, net = server.get("image") or {}, server["location"], server["public_net"]
+    names = {net["ipv4"]["ip"]: net["ipv4"].get("dns_ptr") or ""} if net.get("ipv4") else {}
+    for one in (net.get("ipv6") or {}).get("dns_ptr") or ():
+        names[str(ipaddress.ip_address(one["ip"]))] = one["dns_ptr"]
+    return json.dumps({
+        "image": image.get("description") or image.get("name") or "", "place": f"{place['city']} ({place['name']})" if place.get("city") else place["name"],
+        "names": names,
+    }, sort_keys=True)
 
 
 LATE = 6 * 3600.0  # seconds after the month's begin in which the old month's traffic may still be told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -14,9 +14,13 @@ from bridge.model import (
     LIMITS,
     Backup,
     Capability,
+    Charts,
+    ConsoleTicket,
     Converged,
     Difference,
+    Drive,
     Finding,
+    Iso,
     Kept,
     Leftover,
     Machine,
@@ -25,6 +29,7 @@ from bridge.model import (
     Package,
     Placement,
     Planned,
+    Pointers,
     Seen,
     Snapshot,
     TaskResult,
@@ -33,20 +38,25 @@ from bridge.model import (
     VmStatus,
 )
 from drivers.base import Driver
-from drivers.hetzner import addresses, convert, doctor, goal, images, isolation, leftovers, prices, schema
+from drivers.hetzner import addresses, convert, doctor, goal, images, isolation, leftovers, media, pointers, prices, schema, screen
 from drivers.hetzner.api import PER_PAGE, Api
 from drivers.hetzner.convert import LABEL
 from drivers.hetzner.errors import from_text
 
 ASK = 40  # actions in one call; the address must not get too long
 SHUTDOWN_SECONDS = 60.0
+SOON = 15.0  # seconds; a project that can be read as often as that is read as a whole
 POWER = {"start": "poweron", "stop": "shutdown", "reboot": "reboot", "hard_stop": "poweroff"}
 
 
 class Hetzner(Driver):
     name = "hetzner"
     capabilities = frozenset({Capability.OVERVIEW, Capability.POWER, Capability.REINSTALL, Capability.SNAPSHOTS, Capability.BACKUPS,
-                              Capability.RESET_PASSWORD})
+                              Capability.RESET_PASSWORD, Capability.ISO, Capability.RDNS, Capability.CHARTS, Capability.CONSOLE})
+    optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {
+        Capability.ISO: ("drive", "isos", "mount"), Capability.RDNS: ("pointers", "set_pointer"),
+        Capability.CHARTS: ("charts",), Capability.CONSOLE: ("console",),
+    }
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
     late_addresses = True
@@ -57,7 +67,10 @@ class Hetzner(Driver):
     chooses_passwords = True
     shared_hosts = False
     poll_every = 3.0  # a question counts like any other call
-    shows: ClassVar[frozenset[str]] = frozenset()
+    shows: ClassVar[frozenset[str]] = frozenset({"image", "place", "traffic"})
+    series: ClassVar[frozenset[str]] = frozenset(screen.SERIES.values())
+    periods: ClassVar[tuple[str, ...]] = tuple(screen.STEPS)
+    charts_age = 120.0
 
     def __init__(self, server: str, settings: Mapping[str, Any], clock: Clock, prepare: Any = None) -> None:
         super().__init__(server, settings, clock)
@@ -72,10 +85,12 @@ class Hetzner(Driver):
     def account(self) -> str:
         return hashlib.sha256(f"account {self.settings['token']}".encode()).hexdigest()[:16]
 
-    @property
-    def live_age(self) -> float:
-        """Half of the calls that become possible meanwhile."""
-        return self._pages * 2 * 3600.0 / self.calls_per_hour
+    def live_ages(self, watched: int) -> tuple[float, float]:
+        """Half of the calls that become possible meanwhile. Few watched servers of a large project get three quarters of that half."""
+        call, some = 3600.0 / self.calls_per_hour, math.ceil(watched / PER_PAGE)
+        if not some or self._pages < 2 * some or self._pages * 2 * call <= SOON:
+            return self._pages * 2 * call, 0.0
+        return self._pages * 8 * call, some * 8 / 3 * call
 
     # -- birth ------------------------------------------------------------------------------------
     def place(self, package: Package, planned: Sequence[Planned]) -> Placement:
@@ -325,6 +340,32 @@ class Hetzner(Driver):
         task = _task(server["id"], running) if running else self._rebuild(server, memory["image"], user_data=convert.user_data(order))
         return Converged(task, memory={**memory, "task": task})
 
+    def charts(self, ref: VmRef, period: str) -> Charts:
+        return screen.charts(self.api, self._server(ref), period, self.clock.now())
+
+    def console(self, ref: VmRef) -> ConsoleTicket:
+        return screen.console(self.api, self._server(ref), self.settings["ca_file"])
+
+    # -- ISO, reverse records ---------------------------------------------------------------------
+    def drive(self, ref: VmRef) -> Drive:
+        return media.drive(self._server(ref))
+
+    def isos(self, fits: str) -> list[Iso]:
+        return media.fitting(self.api, fits)
+
+    def mount(self, ref: VmRef, iso: str) -> str:
+        server = self._server(ref)
+        actions = media.mount(self.api, server, iso)
+        return _task(server["id"], actions) if actions else ""
+
+    def pointers(self, ref: VmRef) -> Pointers:
+        return pointers.read(self.api, ref, self._server(ref))
+
+    def set_pointer(self, ref: VmRef, address: str, name: str) -> str:
+        server = self._server(ref)
+        actions = pointers.write(self.api, ref, server, address, name)
+        return _task(server["id"], actions) if actions else ""
+
     # -- reading ----------------------------------------------------------------------------------
     def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]:
         tasks = list(tasks)
@@ -339,8 +380,11 @@ class Hetzner(Driver):
     def task_error(self, text: str) -> VmbridgeError:
         return from_text(text)
 
-    def statuses(self) -> list[VmStatus]:
+    def statuses(self, watched: Sequence[VmRef] = ()) -> list[VmStatus]:
         now = self.clock.now()
+        if watched:
+            uuids = sorted({u for ref in watched for u in ref.uuids})
+            return [convert.line(s, now) for i in range(0, len(uuids), PER_PAGE) for s in self._with(uuids[i:i + PER_PAGE])]
         found = [convert.line(s, now) for s in self.api.pages("/servers", "servers")]
         self._pages = max(1, math.ceil(len(found) / PER_PAGE))
         return found
@@ -398,10 +442,13 @@ class Hetzner(Driver):
         return found
 
     def _labelled(self, uuids: Collection[str]) -> dict[str, Any] | None:
-        found = list(self.api.pages("/servers", "servers", label_selector=f"{LABEL} in ({','.join(uuids)})"))
+        found = list(self._with(uuids))
         if len(found) > 1:
             raise NotOurs(detail=f"servers {', '.join(str(s['id']) for s in found)} carry the same label")
         return found[0] if found else None
+
+    def _with(self, uuids: Iterable[str]) -> Iterator[dict[str, Any]]:
+        return self.api.pages("/servers", "servers", label_selector=f"{LABEL} in ({','.join(uuids)})")
 
     def _running(self, server: int, command: str = "") -> list[dict[str, Any]]:
         found = self.api.pages(f"/servers/{server}/actions", "actions", status="running")

@@ -383,7 +383,7 @@ class Proxmox(Driver):
     def task_error(self, text: str) -> VmbridgeError:
         return from_text(text)
 
-    def statuses(self) -> list[VmStatus]:
+    def statuses(self, watched: Sequence[VmRef] = ()) -> list[VmStatus]:
         rows = self.api.get("cluster/resources", type="vm")
         now = self.clock.now()
         return [convert.status(r, now) for r in rows if r.get("type") == "qemu" and not int(r.get("template") or 0)]

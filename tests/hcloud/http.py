@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import struct
+import threading
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -17,6 +18,7 @@ from urllib3.response import HTTPResponse
 
 from tests.hcloud.failures import Lost
 from tests.hcloud.project import Project
+from tests.pve import vnc
 from tests.pve.http import HttpsServer
 
 
@@ -49,12 +51,17 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 5
     cluster: Project
     latency = 0.0
+    guard = threading.Lock()  # the project is not made for threads
 
     def _any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
+        if url.path == "/console/":
+            self._console(dict(parse_qsl(url.query)).get("token", ""))
+            return
         try:
-            status, text, headers = self.cluster.handle(self.command, url.path, parse_qsl(url.query), body, dict(self.headers))
+            with self.guard:
+                status, text, headers = self.cluster.handle(self.command, url.path, parse_qsl(url.query), body, dict(self.headers))
         except Lost:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
@@ -68,6 +75,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
+    def _console(self, token: str) -> None:
+        """A screen's websocket: whoever has the address is let in, once."""
+        self.close_connection = True
+        with self.guard:
+            found = self.cluster.take_console(token)
+            self.cluster.offered.append(self.headers.get("Sec-WebSocket-Protocol", ""))
+        if found is None:
+            self.connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+        elif vnc.accept(self.connection, self.headers):  # type: ignore[arg-type]
+            vnc.carry(self.connection, self.rfile, *found)  # type: ignore[arg-type]
+
     do_GET = do_POST = do_PUT = do_DELETE = _any
 
     def log_message(self, *args: Any) -> None:
@@ -76,4 +94,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 def project_server(project: Project, folder: Path) -> HttpsServer:
     """The project over HTTPS on 127.0.0.1, with a certificate of its own in `folder`."""
-    return HttpsServer(project, folder, handler=_Handler)
+    made = HttpsServer(project, folder, handler=_Handler)
+    project.host = f"127.0.0.1:{made.port}"
+    return made

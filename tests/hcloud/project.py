@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bridge.clock import Clock
-from tests.hcloud import images, network, traffic
+from tests.hcloud import images, media, network, screens, traffic
 from tests.hcloud.failures import STATUS, Failure, Lost
 from tests.hcloud.images import Image, Images
 from tests.hcloud.network import Firewall, Ip, Network
@@ -33,8 +33,9 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter
     ("GET", "/server_types"): {"page": str, "per_page": str, "name": str},
     ("POST", "/servers/{id}/actions/change_type"): {"!server_type": str, "!upgrade_disk": bool},
     ("POST", "/servers/{id}/actions/change_protection"): {"delete": bool, "rebuild": bool},
-    **images.CALLS, **network.CALLS,
+    **images.CALLS, **network.CALLS, **media.CALLS,
 }
+CALLS |= screens.CALLS
 TYPES = {"cx23": (2, 4.0, 40, "x86"), "cx33": (4, 8.0, 80, "x86"), "cax11": (2, 4.0, 40, "arm")}
 SOLD = {"cx23": {"nbg1": True, "fsn1": True}, "cx33": {"nbg1": True}, "cax11": {"fsn1": False}}
 IMAGES = {("debian-12", "x86"), ("debian-12", "arm"), ("ubuntu-24.04", "x86")}
@@ -97,7 +98,7 @@ def system_images() -> dict[int, Image]:
 
 
 @dataclass
-class Project(Images, Network):
+class Project(Images, Network, media.Media, screens.Screens):
     clock: Clock
     limit: int = 3600
     read_only: bool = False
@@ -125,6 +126,9 @@ class Project(Images, Network):
     left: float = 3600.0  # of `limit`
     counted_at: float = 0.0
     refused: int = 0  # calls above the allowance
+
+    def __post_init__(self) -> None:
+        super().__init__()
 
     # -- transport --------------------------------------------------------------------------------
     def handle(self, method: str, path: str, query: list[tuple[str, str]], body: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
@@ -166,6 +170,9 @@ class Project(Images, Network):
                 if fault.seen == fault.nth:
                     return fault.kind
         return ""
+
+    def invalid(self, name: str) -> Failure:
+        return Failure("invalid_input", f"invalid input in field '{name}'")
 
     def mutations(self) -> list[tuple[str, str]]:
         return [(m, p) for m, p, _ in self.calls if m != "GET"]
@@ -368,7 +375,7 @@ class Project(Images, Network):
                 "server_type": {"name": server.kind, "cores": cores, "memory": memory, "disk": disk, "architecture": architecture},
                 "primary_disk_size": server.disk, "backup_window": server.window, "ingoing_traffic": server.ingoing, "outgoing_traffic": server.outgoing,
                 "included_traffic": 21990232555520,
-                "location": {"name": server.location}, "image": {"name": server.image},
+                "location": self.placed(server.location), "image": self.pictured(server.image), "iso": self.shown_iso(server),
                 "protection": {"delete": server.protected, "rebuild": server.protected}, "public_net": self._public_net(server)}
 
     def _public_net(self, server: Server) -> dict[str, Any]:

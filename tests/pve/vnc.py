@@ -19,6 +19,7 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
 LISTEN, TICKET, FRAME = 10.0, 40.0, 128 * 1024  # seconds, seconds, bytes
+NO_SOCKET = b"HTTP/1.1 400 no websocket\r\nContent-Length: 0\r\n\r\n"
 LENGTHS = {0: 20, 2: 4, 3: 10, 4: 8, 5: 6, 6: 8, 255: 12}
 
 
@@ -73,27 +74,42 @@ class Screen:
 
 
 def serve(client: ssl.SSLSocket, reader: BinaryIO, headers: Any, cluster: Any, path: str, port: int) -> None:
-    """The upgrade, then bytes both ways until one side ends. pveproxy takes only masked, whole, plain frames up to 128 KiB."""
-    if "binary" not in headers.get("Sec-WebSocket-Protocol", "") or not headers.get("Sec-WebSocket-Key"):
-        client.sendall(b"HTTP/1.1 400 no websocket\r\nContent-Length: 0\r\n\r\n")
+    """pveproxy's socket for a port that vncproxy opened. pveproxy takes only masked, whole, plain frames up to 128 KiB."""
+    if "binary" not in headers.get("Sec-WebSocket-Protocol", ""):
+        client.sendall(NO_SOCKET)
         return
-    accept = base64.b64encode(hashlib.sha1((headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
-    client.sendall(f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
-                   "Sec-WebSocket-Protocol: binary\r\n\r\n".encode())
-    client.settimeout(None)
+    if not accept(client, headers, "binary"):
+        return
     listener = cluster.listeners[port]
     vm = cluster.vms[listener.vmid]
     if vm.status not in ("running", "paused"):
         return  # as `qm vncproxy` of a stopped machine: the port just closes
-    screen = vm.screen
+    carry(client, reader, vm.screen, listener.password, listener)
+
+
+def accept(client: ssl.SSLSocket, headers: Any, subprotocol: str = "") -> bool:
+    """The upgrade; false when the request was none."""
+    if not headers.get("Sec-WebSocket-Key"):
+        client.sendall(NO_SOCKET)
+        return False
+    answer = base64.b64encode(hashlib.sha1((headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+    chosen = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
+    client.sendall(f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {answer}\r\n{chosen}\r\n".encode())
+    return True
+
+
+def carry(client: ssl.SSLSocket, reader: BinaryIO, screen: Screen, password: str, listener: Any = None) -> None:
+    """Bytes both ways between a socket and a screen, until one side ends."""
+    client.settimeout(None)
     if screen.vnc:
-        screen.set_password(listener.password)
+        screen.set_password(password)
         inner = socket.socket(socket.AF_UNIX)
         inner.connect(screen.vnc)
     else:
         inner, ours = socket.socketpair()
-        threading.Thread(target=_speak, args=(ours, screen, listener.password), daemon=True).start()
-    listener.socket = inner
+        threading.Thread(target=_speak, args=(ours, screen, password), daemon=True).start()
+    if listener:
+        listener.socket = inner
     down = threading.Thread(target=_down, args=(inner, client), daemon=True)
     down.start()
     try:
@@ -107,7 +123,8 @@ def serve(client: ssl.SSLSocket, reader: BinaryIO, headers: Any, cluster: Any, p
                 end.shutdown(socket.SHUT_RDWR)
         down.join(5)
         inner.close()
-        listener.socket = None
+        if listener:
+            listener.socket = None
 
 
 def _frame(reader: BinaryIO) -> bytes:
@@ -184,6 +201,16 @@ def _rfb(peer: socket.socket, screen: Screen, password: str) -> None:
     width, height = screen.size
     layout = struct.pack("!BBBBHHHBBBxxx", 32, 24, 0, 1, 255, 255, 255, 16, 8, 0)
     peer.sendall(struct.pack("!HH", width, height) + layout + struct.pack("!I", 4) + b"QEMU")
+    owed, shown = False, None  # a picture, when something has changed; the colour of the last one
+
+    def picture() -> None:
+        nonlocal shown
+        shown = screen.colour
+        shifts = struct.unpack("!BBBBHHHBBBxxx", layout)[7:10]
+        pixel = sum(c << s for c, s in zip(screen.colour, shifts, strict=True)).to_bytes(4, "big" if layout[2] else "little")
+        peer.sendall(struct.pack("!BxHHHHHi", 0, 1, 0, 0, width, height, 0) + pixel * (width * height))
+        screen.sent.add()
+
     while True:
         kind = _read(peer, 1)[0]
         if kind not in LENGTHS:
@@ -199,8 +226,10 @@ def _rfb(peer: socket.socket, screen: Screen, password: str) -> None:
             screen.clipboard.append(_read(peer, struct.unpack("!I", rest[3:7])[0]).decode("latin-1"))
         elif kind == 255:
             _key(screen, struct.unpack("!I", rest[3:7])[0], bool(struct.unpack("!H", rest[1:3])[0]))
-        elif kind == 3 and (not rest[0] or select.select([peer], [], [], 0.2)[0]):
-            shifts = struct.unpack("!BBBBHHHBBBxxx", layout)[7:10]
-            pixel = sum(c << s for c, s in zip(screen.colour, shifts, strict=True)).to_bytes(4, "big" if layout[2] else "little")
-            peer.sendall(struct.pack("!BxHHHHHi", 0, 1, 0, 0, width, height, 0) + pixel * (width * height))
-            screen.sent.add()
+        elif kind == 3:
+            owed = bool(rest[0]) and shown == screen.colour and not select.select([peer], [], [], 0.2)[0]
+            if not owed:
+                picture()
+        if owed and shown != screen.colour:
+            owed = False
+            picture()

@@ -177,11 +177,11 @@ namespace {
             $rows['tblproducts'][$id] = $product + ['welcomeemail' => 0, 'servertype' => 'vmbridge'];
         }
         foreach (state()['services'] as $id => $service) {
-            $rows['tblhosting'][$id] = ['id' => $id, 'userid' => $service['userid'], 'server' => 1, 'domainstatus' => $service['status'],
+            $rows['tblhosting'][$id] = ['id' => $id, 'userid' => $service['userid'], 'server' => $service['server'] ?? 1, 'domainstatus' => $service['status'],
                 'domain' => $service['domain'], 'packageid' => $service['pid'], 'password' => strrev($service['password'])];
         }
         $rows['tbladmins'][1] = ['username' => 'grace'];
-        foreach (array_merge([host()['server']], host()['servers'] ?? []) as $i => $s) { // `servers` of host.json are further records
+        foreach (server_records() as $i => $s) {
             $rows['tblservers'][$i + 1] = ['id' => $i + 1, 'name' => 'Bridge ' . ($i + 1), 'type' => $s['type'] ?? 'vmbridge', 'hostname' => $s['hostname'],
                 'ipaddress' => '', 'port' => $s['port'], 'secure' => $s['secure'] ? 'on' : '', 'username' => $s['username'],
                 'password' => strrev($s['password']), 'accesshash' => $s['accesshash'], 'disabled' => $s['disabled'] ?? 0];
@@ -268,11 +268,16 @@ namespace {
         return ['result' => 'success'];
     }
 
-    function server_params()
+    function server_records()
     {
-        $server = host()['server'];
+        return array_merge([host()['server']], host()['servers'] ?? []); // `servers` of host.json are further records
+    }
+
+    function server_params($id = 1)
+    {
+        $server = server_records()[$id - 1];
         return [
-            'server' => true, 'serverid' => 1, 'serverip' => '', 'serverhostname' => $server['hostname'], 'serverport' => $server['port'],
+            'server' => true, 'serverid' => $id, 'serverip' => '', 'serverhostname' => $server['hostname'], 'serverport' => $server['port'],
             'serversecure' => $server['secure'], 'serverhttpprefix' => $server['secure'] ? 'https' : 'http',
             'serverusername' => $server['username'], 'serverpassword' => $server['password'], 'serveraccesshash' => $server['accesshash'],
         ];
@@ -281,7 +286,7 @@ namespace {
     function params($id)
     {
         $service = state()['services'][$id];
-        $found = server_params() + [
+        $found = server_params($service['server'] ?? 1) + [
             'serviceid' => $id, 'accountid' => $id, 'userid' => $service['userid'], 'pid' => $service['pid'], 'domain' => $service['domain'],
             'username' => 'vm' . $id, 'password' => $service['password'], 'status' => $service['status'], 'moduletype' => 'vmbridge',
             'producttype' => 'server', 'configoptions' => $service['configoptions'], 'customfields' => ['vmbridge_id' => $service['properties']['vmbridge_id'] ?? ''] + ($service['customfields'] ?? []),

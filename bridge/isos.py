@@ -1,0 +1,92 @@
+"""ISOs: what fits a machine, in folders, and what lies in its drive. A direct edit: one call with a deadline, nothing is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.direct import Reads, not_done, place, sentence, settled
+from bridge.errors import Refused, VmbridgeError
+from bridge.model import Drive, Iso, Sentence, Service
+from bridge.store import Store
+from drivers.base import Driver
+
+LISTED, SEEN = 600.0, 20.0  # seconds that one read serves everybody: the list, a drive
+OTHER = Sentence("OTHER")
+GONE = Sentence("This ISO is not offered any more. Choose another one.")
+NOT_BUILT = Sentence("The server is not set up yet.")
+
+
+@dataclass(frozen=True)
+class Folder:
+    name: str
+    isos: tuple[Iso, ...]
+
+
+def folders(found: Iterable[Iso], other: str = OTHER) -> list[Folder]:
+    """By what stands before the first hyphen, as it was first written; names without one come last."""
+    spelt: dict[str, str] = {}
+    rows: dict[str, list[Iso]] = {}
+    for iso in found:
+        before, hyphen, _ = iso.name.partition("-")
+        key = before.strip().lower() if hyphen else ""
+        spelt.setdefault(key, before.strip() if key else other)
+        rows.setdefault(key, []).append(iso)
+    return [Folder(spelt[k], tuple(sorted(rows[k], key=lambda i: i.name.lower()))) for k in sorted(rows, key=lambda k: (not k, k))]
+
+
+def matching(found: Iterable[Iso], words: str) -> list[Iso]:
+    """Those in whose name or description all the words stand."""
+    wanted = words.lower().split()
+    return [i for i in found if all(w in f"{i.name} {i.description}".lower() for w in wanted)]
+
+
+def view(service: Service, words: str, reads: Reads, store: Store, driver: Driver) -> dict[str, Any]:
+    """{mounted, isos (those with `words`), count (of all), problem}; a problem is a sentence for people, and nothing else is known then."""
+    if not service.provisioned:
+        return {"mounted": None, "isos": [], "count": 0, "problem": NOT_BUILT}
+    try:
+        drive, listed = _shelf(service, reads, store, driver)
+    except VmbridgeError as e:
+        return {"mounted": None, "isos": [], "count": 0, "problem": sentence(e), "failed": True}
+    return {"mounted": drive.iso, "isos": matching(listed, words), "count": len(listed), "problem": ""}
+
+
+def mount(service: Service, wanted: str, reads: Reads, store: Store, driver: Driver) -> None:
+    """Put one that is offered in place of what lies there. Raises Refused with what the page says."""
+    try:
+        offered = {i.id for i in _shelf(service, reads, store, driver)[1]}
+    except VmbridgeError as e:
+        raise Refused(not_done(e), code=e.code, detail=e.detail) from None
+    if wanted not in offered:
+        raise Refused(GONE, code="iso_gone")
+    _change(service, wanted, reads, store, driver)
+
+
+def unmount(service: Service, reads: Reads, store: Store, driver: Driver) -> None:
+    """Take out what lies there. Raises Refused with what the page says."""
+    _change(service, "", reads, store, driver)
+
+
+def _change(service: Service, wanted: str, reads: Reads, store: Store, driver: Driver) -> None:
+    try:
+        with reads.turn(service.server, place(service, driver.shared_hosts), store):
+            result = settled(driver, driver.mount(service.ref, wanted), store.clock)
+            if result.state == "failed":
+                raise driver.task_error(result.text)
+    except VmbridgeError as e:
+        raise Refused(GONE if e.code == "iso_gone" else not_done(e), code=e.code, detail=e.detail) from None
+    finally:
+        store.edited(service.id)
+
+
+def _shelf(service: Service, reads: Reads, store: Store, driver: Driver) -> tuple[Drive, list[Iso]]:
+    """The drive and what fits into it, within one turn."""
+
+    def once() -> tuple[Drive, list[Iso]]:
+        with reads.turn(service.server, place(service, driver.shared_hosts), store):
+            drive = driver.drive(service.ref)
+            return drive, reads.shared((service.server, "isos", drive.fits), LISTED, lambda: driver.isos(drive.fits))
+
+    return reads.shared((service.id, "drive", service.vm_id, store.edits(service.id)), SEEN, once)

@@ -1,0 +1,72 @@
+"""The pages of ISOs and of reverse records, and their forms: direct edits, no operations."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, cast
+
+from flask import current_app, request
+
+from bridge import customer, dns, isos
+from bridge.customer import Ask
+from bridge.direct import Reads
+from bridge.errors import BadRequest
+from bridge.model import Capability, Sentence, Service
+from bridge.web import language
+from bridge.web.auth import body, context
+
+LONGEST_ADDRESS, LONGEST_NAME = 64, 254
+
+
+def reads() -> Reads:
+    return cast(Reads, current_app.extensions["vmbridge_reads"])
+
+
+def why(service: Service, capability: Capability) -> str:
+    at = context()
+    return language.translate(customer.edit_reason(service, capability, at.drivers, at.store, at.config))
+
+
+def iso(service: Service) -> dict[str, Any]:
+    """With what is searched for, when a browser without script sent its form."""
+    at = context()
+    form = body().get("form") if request.method == "POST" else None
+    words = " ".join(str((form or {}).get("find") or "").split())[:100]
+    found = isos.view(service, words, reads(), at.store, at.drivers[service.server])
+    return {**found, "folders": isos.folders(found["isos"], language.translate(isos.OTHER)), "find": words, "why": why(service, Capability.ISO),
+            "problem": language.translate(found["problem"])}
+
+
+def rdns(service: Service) -> dict[str, Any]:
+    at = context()
+    found = dns.view(service, reads(), at.store, at.drivers[service.server])
+    reason, shown = why(service, Capability.RDNS), [found["singles"], [(n.cidr, n.rows) for n in found["networks"]]]
+    return {**found, "why": reason, "problem": language.translate(found["problem"]),
+            "records_state": hashlib.sha256(repr([reason, shown]).encode()).hexdigest()[:12]}
+
+
+# -- forms ----------------------------------------------------------------------------------------
+def mount(ask: Ask) -> None:
+    service = customer.allow_edit(Capability.ISO, ask)
+    isos.mount(service, ask.text("iso", Sentence("ISO")), reads(), ask.store, ask.drivers[service.server])
+
+
+def unmount(ask: Ask) -> None:
+    service = customer.allow_edit(Capability.ISO, ask)
+    isos.unmount(service, reads(), ask.store, ask.drivers[service.server])
+
+
+def save(ask: Ask) -> None:
+    service = customer.allow_edit(Capability.RDNS, ask)
+    address = dns.address_of(ask.text("address", Sentence("Address"), LONGEST_ADDRESS))
+    name = "" if ask.form.get("remove") else dns.name_of(address, ask.text("name", Sentence("Host name of %(address)s", address=address), LONGEST_NAME))
+    if not name and ask.form.get("network"):  # a record that is added has one
+        raise BadRequest(Sentence("Host name: please write one, such as mail.example.com."), code="no_host_name")
+    dns.save(service, address, name, reads(), ask.store, ask.drivers[service.server])
+
+
+EDITS: dict[tuple[str, str], Callable[[Ask], None]] = {
+    ("iso", "mount"): mount, ("iso", "unmount"): unmount, ("rdns", "save"): save,
+}
+LOOKED_FOR = {("iso", "search")}  # forms that only show the page in another way
