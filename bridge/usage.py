@@ -153,6 +153,8 @@ def _sums(rows: Iterable[Row], month: Month, now: float) -> tuple[int, int, floa
 def _addresses(row: Row, pools: Mapping[int, tuple[int, int]]) -> tuple[int, int, int, int]:
     """(IPv4, IPv6, floating IPv4, floating IPv6); our pools' addresses and those that the provider gave."""
     four, six = pools.get(row["id"], (0, 0))
+    if not row["given"] and not row["floating"]:
+        return four, six, 0, 0
     floating: list[str] = json.loads(row["floating"]) if row["floating"] else []
     given: list[str] = json.loads(row["given"]) if row["given"] else []
     if floating and given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import statistics
 import subprocess
@@ -52,6 +53,8 @@ def populated(count: int) -> World:
             if i % 10 == 0:
                 db.conn.execute("INSERT INTO snapshots (service, name, taken_at, state, size) VALUES (?, 's', 0, 'ready', 1000)", (row.id,))
     grow(world, 1)
+    gc.collect()
+    gc.freeze()  # the simulator's objects are not in a real web process
     return world
 
 

@@ -15,6 +15,7 @@ from bridge.app import create_app
 from bridge.errors import NotFound, Unknown, Unreachable, Waiting
 from bridge.model import Backup, Snapshot, State, VmStatus
 from bridge.packages import of_plan
+from bridge.services import Caller
 from bridge.store.schema import FOURTH
 from bridge.store.status import COUNT_HOLDS
 from bridge.web.auth import sign
@@ -168,6 +169,29 @@ def test_a_clock_that_goes_back_counts_no_hour_twice(born: World) -> None:
     assert born.store.usage_sums(1)[0]["backup_byte_s"] == pytest.approx(HOUR * GB, rel=1e-4)  # reading takes some time on the held clock
 
 
+def test_a_booking_at_an_earlier_time_than_the_last_waits(born: World) -> None:
+    born.clock.time += HOUR
+    usage.book_one(1, born.store, "UTC")
+    born.clock.time -= HOUR / 2
+    sample(born, GB)
+    for _ in range(2):
+        usage.book_one(1, born.store, "UTC")
+    assert sums(born)["2027-03"] == (0, 0)
+    born.clock.time += HOUR
+    usage.book_one(1, born.store, "UTC")
+    assert sums(born)["2027-03"] == (GB, 0)
+
+
+def test_growth_that_waits_at_the_border_is_not_told_for_the_new_month(born: World) -> None:
+    born.clock.time = moment("2027-03-31T23:59:30")
+    book(born)
+    sample(born, GB)
+    born.clock.time = moment("2027-04-01T00:00:05")
+    assert told(born)["bandwidth_in"] == 0.0
+    book(born)
+    assert sums(born) == {"2027-03": (GB, 0), "2027-04": (0, 0)}
+
+
 def test_a_zone_that_is_none_is_a_fault_of_the_configuration(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"worker.usage_time_zone.*'Mars/Base' is not a time zone"):
         World(tmp_path, worker={"usage_time_zone": "Mars/Base"})
@@ -319,6 +343,23 @@ def test_generations_of_one_month_are_one_sum(born: World) -> None:
     vm_id = born.store.find_service("main", 1042).vm_id  # type: ignore[union-attr]
     born.store.save_statuses("pve1", [VmStatus(vm_id, "running", "pve1", net_in=2 * GB, net_out=0, uptime=5)])
     assert told(born)["bandwidth_in"] == 3.0 and told(born)["ipv4"] == 1
+
+
+def test_a_service_is_told_by_the_server_of_its_newest_generation(tmp_path: Path) -> None:
+    raw = raw_config()
+    two = {**raw["servers"], "pve2": {**raw["servers"]["pve1"], "vm_ids": "40000-49999"}}
+    world = World(tmp_path, servers=two, plans={**raw["plans"], "kvm-2": {**raw["plans"]["kvm-s"], "server": "pve2"}})
+    world.order("create")
+    world.run()
+    sample(world, GB)
+    world.order("terminate")
+    world.run()
+    params = {"configoption1": "kvm-2", "userid": 7, "domain": "vm.example.com", "password": "Secret-pass-1", "status": "Pending"}
+    services.run("create", 1042, "pve2", params, Caller("main"), world.store, world.config, world.drivers)
+    world.run()
+    assert usage.report("pve1", "main", world.store, "UTC")["services"] == {}
+    assert usage.report("pve2", "main", world.store, "UTC")["services"]["1042"]["bandwidth_in"] == pytest.approx(1.0, abs=0.001)
+    world.close()
 
 
 def test_redeploy_keeps_the_old_machines_traffic_and_counts_the_new_ones(born: World) -> None:
