@@ -27,7 +27,7 @@ import requests
 from bridge import findings, status
 from bridge.clock import Clock
 from bridge.web.auth import sign
-from tests import bench_console, bench_pages, bench_usage
+from tests import bench_cloud, bench_console, bench_pages, bench_usage
 from tests.configs import KEY
 from tests.pve.cluster import GIB, Reply, default_cluster
 from tests.pve.http import certificate
@@ -414,6 +414,7 @@ def main() -> None:
     bench_pages.overview(show)
     bench_pages.tick(show)
     bench_usage.sync(show)
+    bench_cloud.refresh(show)
     bench_pages.browsers(show, cpu)
     refresh()
     sweep()
