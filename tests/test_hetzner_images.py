@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import pytest
 from bridge import customer
 from bridge.errors import BadRequest, NotBuilt, Refused
 from bridge.model import State
-from tests.hcloud.project import Fault
+from tests.hcloud import matrix
 from tests.test_hetzner import PLAN, Cloud, one
 
 SOLD: dict[str, Any] = {**PLAN, "snapshots": 2, "snapshot_lifetime_h": 24, "backups": 7, "allow": ["reinstall", "snapshots", "backups", "reset_password"]}
@@ -211,14 +209,11 @@ def test_reset_password_needs_a_running_server(world: Cloud) -> None:
 
 
 # -- every call lost, every border killed -------------------------------------------------------------
-Deed = Callable[[Cloud], Any]
-
-
 def _first(world: Cloud) -> str:
     return names(world)[0]
 
 
-DEEDS: dict[str, tuple[Deed, Callable[[Cloud], bool]]] = {
+DEEDS: dict[str, tuple[matrix.Deed, matrix.Truth]] = {
     "take_snapshot": (lambda w: w.page("snapshots", "take"), lambda w: len(kept(w, "snapshot")) == 2 == len(names(w))),
     "rollback": (lambda w: w.page("snapshots", "rollback", name=_first(w)), lambda w: one(w).content == "first" and one(w).status == "running"),
     "delete_snapshot": (lambda w: w.page("snapshots", "delete", name=_first(w)), lambda w: kept(w, "snapshot") == [] == names(w)),
@@ -249,68 +244,16 @@ def born(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     made.close()
 
 
-def again(born: Cloud, folder: Path) -> Cloud:
-    """The same installation once more."""
-    folder.mkdir()
-    shutil.copy(born.config.path, folder) if Path(born.config.path).exists() else None
-    born.store.db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    shutil.copy(born.path, folder / "vmbridge.db")
-    made = Cloud(folder, **SOLD)
-    made.clock.time = born.clock.time
-    made.project = copy.deepcopy(born.cloud)
-    made.project.clock = made.clock
-    made.project.calls.clear()
-    made.start()
-    return made
+def again(born: Cloud, folder: Path) -> Callable[[int], Cloud]:
+    return lambda n: matrix.twin(born, folder / str(n), lambda path: Cloud(path, **SOLD))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("deed", list(DEEDS))
 @pytest.mark.parametrize("kind", ["reset", "lost", "locked", "rate_limit_exceeded", "unavailable", "failing action"])
 def test_a_fault_on_any_call(born: Cloud, tmp_path: Path, deed: str, kind: str) -> None:
-    """Each call once: the same end, at once or after a retry; nothing is made twice."""
-    do, right = DEEDS[deed]
-    for n in range(1, 60):
-        world = again(born, tmp_path / str(n))
-        fault = Fault("POST .*" if kind == "failing action" else ".*", kind, n)
-        world.cloud.faults = [fault]
-        do(world)
-        world.run(3000)
-        if last(world).state is State.FAILED:
-            assert last(world).error_text and last(world).next_action, (deed, kind, n)
-            if world.store.retry(last(world).id) == "":
-                world.run(3000)
-        done(world)
-        assert right(world), (deed, kind, n, world.cloud.mutations())
-        world.close()
-        if fault.seen < n:
-            break
-    assert fault.seen < n
+    matrix.each_fault(again(born, tmp_path), *DEEDS[deed], "POST .*" if kind == "failing action" else ".*", kind)
 
 
 @pytest.mark.parametrize("deed", list(DEEDS))
 def test_killed_at_every_border(born: Cloud, tmp_path: Path, deed: str) -> None:
-    class Killed(BaseException):
-        pass
-
-    do, right = DEEDS[deed]
-    for n in range(1, 60):
-        world, seen = again(born, tmp_path / str(n)), [0]
-
-        def border(name: str, seen: list[int] = seen, n: int = n) -> None:
-            seen[0] += 1
-            if seen[0] == n:
-                raise Killed
-
-        world.border = border
-        do(world)
-        try:
-            world.run()
-        except Killed:
-            world.restart()
-            world.run()
-        done(world)
-        assert right(world), (deed, n, world.cloud.mutations())
-        world.close()
-        if seen[0] < n:
-            break
-    assert n >= 3 and seen[0] < n
+    assert matrix.each_border(again(born, tmp_path), *DEEDS[deed]) >= 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import email
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from bridge import findings, status, upgrades
 from bridge.errors import ConfigError, Refused
 from bridge.model import State
+from tests.hcloud import matrix
 from tests.hcloud.project import Fault
 from tests.test_hetzner import PLAN, Cloud, one
 from tests.test_hetzner_images import done, kept, last
@@ -364,65 +364,18 @@ def born(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Shop]]:
         shop.close()
 
 
-def again(born: Shop, folder: Path) -> Shop:
-    folder.mkdir()
-    born.store.db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    shutil.copy(born.path, folder / "vmbridge.db")
-    made = Shop(folder, **{k: v for k, v in born.sold.items() if k not in SMALL or v != SMALL[k]})
-    made.clock.time = born.clock.time
-    made.project = copy.deepcopy(born.cloud)
-    made.project.clock = made.clock
-    made.project.calls.clear()
-    made.start()
-    return made
+def again(born: Shop, folder: Path) -> Callable[[int], Shop]:
+    plan = {k: v for k, v in born.sold.items() if k not in SMALL or v != SMALL[k]}
+    return lambda n: matrix.twin(born, folder / str(n), lambda path: Shop(path, **plan))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("deed", list(DEEDS))
 @pytest.mark.parametrize("kind", ["reset", "lost", "locked", "conflict", "unavailable", "failing action"])
 def test_a_fault_on_any_call(born: dict[str, Shop], tmp_path: Path, deed: str, kind: str) -> None:
-    _, do, right = DEEDS[deed]
-    for n in range(1, 90):
-        world = again(born[deed], tmp_path / str(n))
-        fault = Fault("(POST|DELETE /servers).*" if kind == "failing action" else ".*", kind, n)
-        world.cloud.faults = [fault]
-        do(world)
-        world.run(4000)
-        if last(world).state is State.FAILED:
-            assert last(world).error_text and last(world).next_action, (deed, kind, n)
-            world.store.retry(last(world).id)
-            world.run(4000)
-        done(world)
-        assert right(world), (deed, kind, n, world.cloud.mutations())
-        world.close()
-        if fault.seen < n:
-            break
-    assert fault.seen < n
+    match = "(POST|DELETE /servers).*" if kind == "failing action" else ".*"
+    matrix.each_fault(again(born[deed], tmp_path), *DEEDS[deed][1:], match, kind)
 
 
 @pytest.mark.parametrize("deed", list(DEEDS))
 def test_killed_at_every_border(born: dict[str, Shop], tmp_path: Path, deed: str) -> None:
-    class Killed(BaseException):
-        pass
-
-    _, do, right = DEEDS[deed]
-    for n in range(1, 90):
-        world, seen = again(born[deed], tmp_path / str(n)), [0]
-
-        def border(name: str, seen: list[int] = seen, n: int = n) -> None:
-            seen[0] += 1
-            if seen[0] == n:
-                raise Killed
-
-        world.border = border
-        do(world)
-        try:
-            world.run()
-        except Killed:
-            world.restart()
-            world.run()
-        done(world)
-        assert right(world), (deed, n, world.cloud.mutations())
-        world.close()
-        if seen[0] < n:
-            break
-    assert n > 4 and seen[0] < n
+    assert matrix.each_border(again(born[deed], tmp_path), *DEEDS[deed][1:]) > 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 
 from bridge import orders, passwords, usage
 from bridge.errors import NeedsOperator, NotOurs, Permanent, UpstreamError, VmbridgeError
@@ -142,45 +143,40 @@ def destroy(job: Job) -> Outcome:
     return Wait(task)
 
 
+def again_until_done(job: Job, key: str, act: Callable[[], str]) -> Wait | None:
+    """Call it, await its task, and so on until it has nothing more to do: then None. The task stands under `key`."""
+    if job.result is None and job.data.get(key):
+        return Wait(job.data[key])
+    if job.result is not None and job.result.state == "failed":
+        job.save(**{key: ""})
+        raise job.driver.task_error(job.result.text)
+    job.save(**{key: act()})
+    return Wait(job.data[key]) if job.data[key] else None
+
+
 def sweep(job: Job) -> Outcome:
     """What would go on costing although the machine is gone."""
-    if job.result is not None and job.result.state == "failed":
-        job.save(sweep_task="")
-        raise job.driver.task_error(job.result.text)
-    if job.result is None and job.data.get("sweep_task"):
-        return Wait(job.data["sweep_task"])
-    job.save(sweep_task=job.driver.sweep(ref(job), keeping(job)))
-    return Wait(job.data["sweep_task"]) if job.data["sweep_task"] else Done()
+    return again_until_done(job, "sweep_task", lambda: job.driver.sweep(ref(job), keeping(job))) or Done()
 
 
 def close_network(job: Job) -> Outcome:
     """By plan a suspended machine goes on running, and nothing reaches it. How its network was is kept before."""
     if not job.data["exists"] or not job.driver.isolates(orders.completed(job.service.package, job.config)):
         return Done()
-    if job.result is None and job.data.get("close_task"):
-        return Wait(job.data["close_task"])
-    if job.result is not None and job.result.state == "failed":
-        job.save(close_task="")
-        raise job.driver.task_error(job.result.text)
     if job.service.build.get("closed") is None:
         job.save_build(closed=job.driver.read(ref(job)).config)
-    job.save(close_task=job.driver.isolate(ref(job), True, job.service.build["closed"]))
-    return Wait(job.data["close_task"]) if job.data["close_task"] else Done("it goes on running; nothing reaches it")
+    closed = job.service.build["closed"]
+    return again_until_done(job, "close_task", lambda: job.driver.isolate(ref(job), True, closed)) or Done("it goes on running; nothing reaches it")
 
 
 def open_network(job: Job) -> Outcome:
-    if job.service.build.get("closed") is None:
+    closed = job.service.build.get("closed")
+    if closed is None:
         return Done()
-    if job.result is None and job.data.get("open_task"):
-        return Wait(job.data["open_task"])
-    if job.result is not None and job.result.state == "failed":
-        job.save(open_task="")
-        raise job.driver.task_error(job.result.text)
-    job.save(open_task=job.driver.isolate(ref(job), False, job.service.build["closed"]))
-    if job.data["open_task"]:
-        return Wait(job.data["open_task"])
-    job.save_build(closed=None)
-    return Done()
+    waiting = again_until_done(job, "open_task", lambda: job.driver.isolate(ref(job), False, closed))
+    if waiting is None:
+        job.save_build(closed=None)
+    return waiting or Done()
 
 
 def off_unless_closed(job: Job) -> Outcome:

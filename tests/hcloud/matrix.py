@@ -1,0 +1,83 @@
+"""A deed once more for each call that goes wrong and for each border at which the worker dies: the end is always the same."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bridge.model import State
+from tests.hcloud.project import Fault
+
+Deed = Callable[[Any], Any]
+Truth = Callable[[Any], bool]
+
+
+class Killed(BaseException):
+    """The worker is gone."""
+
+
+def twin(born: Any, folder: Path, build: Callable[[Path], Any]) -> Any:
+    """The same installation and project once more; `build` makes a fresh one of the same plan in a folder."""
+    folder.mkdir()
+    born.store.db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(born.path, folder / "vmbridge.db")
+    made = build(folder)
+    made.clock.time = born.clock.time
+    made.project = copy.deepcopy(born.cloud)
+    made.project.clock = made.clock
+    made.project.calls.clear()
+    made.start()
+    return made
+
+
+def ended_well(world: Any, what: object) -> None:
+    last = world.store.operations_of(1)[0]
+    assert last.state is State.DONE, (what, last.kind, last.error_text)
+
+
+def each_fault(start: Callable[[int], Any], do: Deed, right: Truth, match: str, kind: str) -> None:
+    """Each call once: at once or after a retry all is right; a failure says why and what to do."""
+    for n in range(1, 100):
+        world, fault = start(n), Fault(match, kind, n)
+        world.cloud.faults = [fault]
+        do(world)
+        world.run(4000)
+        last = world.store.operations_of(1)[0]
+        if last.state is State.FAILED:
+            assert last.error_text and last.next_action, (kind, n)
+            world.store.retry(last.id)
+            world.run(4000)
+        ended_well(world, (kind, n))
+        assert right(world), (kind, n, world.cloud.mutations())
+        world.close()
+        if fault.seen < n:
+            return
+    raise AssertionError("there was always one more call")
+
+
+def each_border(start: Callable[[int], Any], do: Deed, right: Truth) -> int:
+    """Killed at each border, another worker goes on; how many borders there are."""
+    for n in range(1, 100):
+        world, seen = start(n), [0]
+
+        def border(name: str, seen: list[int] = seen, n: int = n) -> None:
+            seen[0] += 1
+            if seen[0] == n:
+                raise Killed
+
+        world.border = border
+        do(world)
+        try:
+            world.run()
+        except Killed:
+            world.restart()
+            world.run()
+        ended_well(world, n)
+        assert right(world), (n, world.cloud.mutations())
+        world.close()
+        if seen[0] < n:
+            return n - 1
+    raise AssertionError("there was always one more border")
