@@ -25,6 +25,8 @@ from websockets.sync.client import ClientConnection, connect
 from bridge import assets, console
 from bridge.console_relay import Relay
 from bridge.errors import Refused
+from bridge.store import Store
+from bridge.web.console import PER_HOUR
 from drivers.proxmox.driver import Proxmox
 from tests.front import let_go
 from tests.pve.cluster import Fault, default_cluster
@@ -485,6 +487,19 @@ def click(s: System, **more: str) -> requests.Response:
     assert token
     form = {"token": token.group(1), "id": "1", "modop": "custom", "a": "submit", "capability": "console", "action": "connect", **more}
     return requests.post(f"http://127.0.0.1:{s.host}/clientarea.php?action=productdetails&id=1", data=form, timeout=20)
+
+
+def test_opened_very_often(system: System) -> None:
+    """Each connection costs calls of the provider's, whose allowance is everybody's."""
+    store = Store(system.folder / "vmbridge.db", system.key, system.clock)
+    try:
+        while not store.spend("consoles 1", PER_HOUR, 0.0):
+            pass
+        assert "The console was opened very often" in click(system).text
+        store.change("DELETE FROM budgets WHERE account = 'consoles 1'")
+        assert 'name="code"' in click(system).text
+    finally:
+        store.close()
 
 
 def test_connect_through_the_shim(system: System) -> None:

@@ -7,10 +7,13 @@ from typing import Any
 from flask import render_template
 
 from bridge import console
-from bridge.model import Service
+from bridge.errors import Refused
+from bridge.model import Sentence, Service
 from bridge.services import Caller
 from bridge.web import language
 from bridge.web.auth import context
+
+PER_HOUR = 60  # of one service by its customer: each costs calls that a provider may count
 
 
 def card(service: Service) -> dict[str, Any]:
@@ -23,6 +26,8 @@ def card(service: Service) -> dict[str, Any]:
 def connect(service: Service, who: Caller) -> dict[str, Any]:
     """The reply to the form: a whole page that posts the code to the console by itself. Raises Refused with the reason."""
     at = context()
+    if who.client and at.store.spend(f"consoles {service.id}", PER_HOUR, 0.0):
+        raise Refused(Sentence("The console was opened very often. Please try again in a few minutes."), code="too_often")
     code = console.issue(service, who.actor, at.store, at.config, at.drivers[service.server].capabilities, language.current())
     target = f"{at.config.web['public_url'].rstrip('/')}/console"
     html = render_template("console_connect.html", code=code, target=target, origin=console.origin(target), seconds=at.config.console["code_seconds"],
