@@ -194,6 +194,16 @@ def test_when_the_change_cannot_be_the_old_server_runs_again(make: Callable[...,
     assert (one(world).kind, one(world).status) == ("cx33", "running")
 
 
+def test_a_change_that_takes_long_and_whose_reply_was_lost(make: Callable[..., Shop]) -> None:
+    world = make()
+    world.cloud.durations["change_server_type"] = 900.0
+    world.cloud.faults = [Fault("POST .*/change_type", "lost")]
+    world.change(server_type="cx33")
+    world.run(2000)
+    done(world)
+    assert (one(world).kind, one(world).status) == ("cx33", "running") and sent(world).count("change_type") <= 40
+
+
 @pytest.mark.parametrize("after", range(2, 60, 3))
 def test_suspended_in_the_middle_of_a_change(make: Callable[..., Shop], after: int) -> None:
     """Whenever the suspension comes: off now, and on again afterwards."""

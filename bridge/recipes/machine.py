@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bridge import orders
-from bridge.errors import Permanent, Transient, Unknown, UpstreamError, VmbridgeError
+from bridge.errors import Busy, Permanent, Transient, Unknown, UpstreamError, VmbridgeError
 from bridge.model import Converged, Desired, Order, Seen, Vm, VmRef
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 
@@ -130,6 +130,8 @@ def _write_off(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
         if job.result is not None and job.result.state == "failed":
             raise job.driver.task_error(job.result.text)
         found = job.driver.converge(wanted, ref(job))
+    except Busy:  # also by the change itself, whose reply was lost: it ends by itself
+        raise
     except UpstreamError as e:
         tries = state.get("tries", 0) + 1
         if e.retryable and tries < OFFLINE_TRIES:
