@@ -17,6 +17,9 @@ from bridge.operations import STUCK_AFTER, Engine, notify_staff
 from bridge.outbox import Delivery
 
 log = structlog.get_logger()
+STALLED_AFTER = 6 * 3600.0  # the longest backups end before
+STALLED = ("task_stalled", "A task of the server has been running for more than 6 hours.",
+           "Look at it in the server's own list of tasks; the operation goes on when it ends there.")
 KEEP_NONCES = 900.0
 KEEP_EVENTS = 30 * 86400.0
 KEEP_PASSWORDS = 72 * 3600.0
@@ -26,11 +29,14 @@ LAST_CALL = 27.0  # a mail or a bulk read that has begun ends within this
 
 
 def tell_stuck(context: Context) -> None:
-    """Staff hears once of an operation that has been failing for long."""
-    for op in context.store.stuck_operations(context.clock.now() - STUCK_AFTER):
-        with context.store.write():
-            if context.store.notice(op.id):
-                notify_staff(context.store, op, context.store.service(op.service), (op.error_code, op.error_text, op.next_action))
+    """Staff hears once of an operation that has been failing for long, or whose task does not end."""
+    store, now = context.store, context.clock.now()
+    told = [(op, (op.error_code, op.error_text, op.next_action)) for op in store.stuck_operations(now - STUCK_AFTER)]
+    told += [(op, STALLED) for op in store.stalled_operations(now - STALLED_AFTER)]
+    for op, error in told:
+        with store.write():
+            if store.notice(op.id):
+                notify_staff(store, op, store.service(op.service), error)
 
 
 def prune(context: Context, stop: threading.Event | None = None) -> None:

@@ -13,6 +13,7 @@ import pytest
 from bridge import budget, packages, servers, services, status
 from bridge.errors import Capacity, NotBuilt, NotOurs
 from bridge.model import Desired, State, VmRef
+from bridge.worker import tell_stuck
 from drivers.hetzner.driver import Hetzner
 from tests.hcloud.http import ProjectAdapter
 from tests.hcloud.project import CALLS, TOKEN, Fault, Project, Server
@@ -179,6 +180,23 @@ def test_a_create_action_that_fails_leaves_nothing_behind(world: Cloud) -> None:
     last = world.store.operations_of(1)[0]
     assert last.state is State.FAILED and "action_failed" in str(world.store.steps(last.id)) and world.cloud.servers == {}
     world.store.retry(last.id)
+    world.run()
+    assert one(world).status == "running" and world.store.operations_of(1)[0].state is State.DONE
+
+
+def test_an_action_that_never_ends_is_told_once(world: Cloud) -> None:
+    world.cloud.durations["create_server"] = 10.0**9
+    world.order("create")
+    world.run(3600)
+    tell_stuck(world.context)
+    assert [e for e in world.store.events() if e["event"] == "staff_notice"] == []
+    world.clock.time += 6 * 3600
+    for _ in range(2):
+        tell_stuck(world.context)
+    assert len([e for e in world.store.events() if e["event"] == "staff_notice"]) == 1
+    assert world.store.row("SELECT payload FROM outbox WHERE event = 'staff_notice' AND payload LIKE '%more than 6 hours%'") and world.store.operations_of(1)[0].state is State.RUNNING
+    for action in world.cloud.actions.values():
+        action.ends = world.clock.time
     world.run()
     assert one(world).status == "running" and world.store.operations_of(1)[0].state is State.DONE
 

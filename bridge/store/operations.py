@@ -427,3 +427,8 @@ class Operations(Core):
             " AND json_extract(data, '$.failing_since') < ?", before,
         )
         return [operation_of(r) for r in found]
+
+    def stalled_operations(self, before: float) -> list[Operation]:
+        """Whose task has been running since before then."""
+        found = self.rows(f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND task <> '' AND task_since < ?", before)
+        return [operation_of(r) for r in found]
