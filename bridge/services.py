@@ -405,8 +405,9 @@ def adopt(
     """Record an existing machine by its own uuid; nothing is written upstream. `own`: addresses to record, else the machine's.
 
     Returns the service and the addresses that no pool has or somebody else holds."""
+    driver = load_driver(config.servers[package.server]["driver"])
     if not machine.uuid:
-        raise Refused(f"VM {machine.vm_id} has no smbios uuid to recognise it by.", code="no_uuid")
+        raise Refused(f"VM {machine.vm_id} has no {driver.identity} to recognise it by.", code="no_uuid")
     with store.write():
         known = store.find_service(whmcs, service_id)
         if known and known.desired is not Desired.TERMINATED:
@@ -423,11 +424,13 @@ def adopt(
             client_id=client_id, desired=Desired.ACTIVE.value, server=package.server, hostname=hostname or machine.name or f"vm-{service_id}",
             vm_id=machine.vm_id, mac=machine.mac, uuids=[machine.uuid],
         )
+        given = {"addresses": list(own or machine.addresses)} if driver.late_addresses else {}
         store.update_service(
-            service.id, node=machine.node, provisioned=1, build={"adopted": True, "identified": True, "copied": True}
+            service.id, node=machine.node, provisioned=1, build={"adopted": True, "identified": True, "copied": True, **given}
         )
         usage.adopt(service.id, store)
-        return store.service(service.id), addresses.record(service.id, own or machine.addresses, store, config)
+        outside = [] if driver.late_addresses else addresses.record(service.id, own or machine.addresses, store, config)
+        return store.service(service.id), outside
 
 
 def accounts(server: str, whmcs: str, store: Store) -> list[dict[str, str]]:

@@ -110,6 +110,7 @@ class Driver:
     optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {}
     server_schema: ClassVar[Any] = None
     plan_schema: ClassVar[Any] = None
+    identity: ClassVar[str] = "smbios uuid"  # what a machine is recognised by, in people's words
     late_addresses: ClassVar[bool] = False  # true: the back end chooses the addresses
     chooses_ids: ClassVar[bool] = False  # true: the back end chooses a machine's id; until `identify` its uuid stands for it
     # what the overview can say of a machine: these, image, place, and traffic (of the calendar month)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bridge import budget, packages, servers, services, status
-from bridge.errors import Capacity, NotBuilt, NotOurs
+from bridge.errors import Capacity, NotBuilt, NotFound, NotOurs, Refused
 from bridge.model import Desired, State, VmRef
 from bridge.worker import tell_stuck
 from drivers.hetzner.driver import Hetzner
@@ -220,6 +220,28 @@ def test_a_name_that_somebody_else_has(world: Cloud) -> None:
     world.order("terminate")
     world.run()
     assert len(world.cloud.servers) == 1  # not ours: untouched
+
+
+def test_adopting_a_server_that_staff_labelled(world: Cloud) -> None:
+    uuid, package = "11111111-2222-4333-8444-555555555555", packages.of_plan(world.config.plans["kvm-s"])
+    server = Server(77, "old-shop", "cx23", "debian-12", "nbg1", {"team": "x"}, "", "running")
+    world.cloud.servers[77] = server
+    driver = world.drivers["pve1"]
+    with pytest.raises(Refused, match="no label 'vmbridge'"):
+        services.adopt("main", 7, 7, "", package, driver.inspect("77"), world.store, world.config)
+    with pytest.raises(NotFound):
+        driver.inspect("seventy")
+    server.labels["vmbridge"] = uuid
+    world.cloud.calls.clear()
+    service, outside = services.adopt("main", 7, 7, "", package, driver.inspect("77"), world.store, world.config)
+    assert (service.vm_id, service.uuids, service.hostname, outside) == ("77", (uuid,), "old-shop", []) and world.cloud.mutations() == []
+    for verb, there in (("suspend", "off"), ("unsuspend", "running")):
+        world.order(verb, 7)
+        world.run()
+        assert server.status == there and server.labels == {"team": "x", "vmbridge": uuid}
+    world.order("terminate", 7)
+    world.run()
+    assert world.cloud.servers == {}
 
 
 def test_another_label_is_not_ours(world: Cloud) -> None:

@@ -59,6 +59,7 @@ class Hetzner(Driver):
     }
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
+    identity = f"label {LABEL!r} with a uuid (give it one in the provider's console)"
     late_addresses = True
     chooses_ids = True
     fixed: ClassVar[frozenset[str]] = frozenset({"cores", "ram_gib", "disk_gib", "rate_mbit", "additional_disk_gib", *LIMITS})
@@ -398,7 +399,9 @@ class Hetzner(Driver):
         return Seen(goal.seen(server), node=server["location"]["name"], floating=tuple(addresses.shown(addresses.floating(self.api, ref.uuids))))
 
     def inspect(self, vm_id: str, node: str = "") -> Machine:
-        server = self.api.get(f"/servers/{int(vm_id)}")["server"]
+        if not vm_id.isascii() or not vm_id.isdigit():
+            raise NotFound(f"There is no server {vm_id[:40]!r} in this project.", code="vm_absent")
+        server = self.api.get(f"/servers/{vm_id}")["server"]
         return Machine(vm_id, server["location"]["name"], server["labels"].get(LABEL, ""), server["name"], "", convert.addresses(server))
 
     def listings(self) -> list[str]:
