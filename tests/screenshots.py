@@ -28,7 +28,7 @@ LOOKS = {"light": {"width": 1100}, "dark": {"width": 1100, "dark": True}, "phone
          "six": {"width": 1100, "query": "&theme=six"}, "pseudo": {"width": 1100, "query": "&language=pseudo"},
          "pseudo-rtl": {"width": 360, "query": "&language=pseudo-rtl"}}
 PAGES = ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password")
-CLOUD_PAGES = ("overview", "charts", "console")
+CLOUD_PAGES = ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password", "rdns", "iso")
 SHOP, CLOUD_SHOP = 1042, 2042
 
 
@@ -135,6 +135,11 @@ def furnish_cloud(s: System, service: int) -> None:
     s.order(service, **CLOUD)
     s.wait_for(lambda: s.operation(service).get("state") == "done", 120)
     now = s.clock.now()
+    for capability, form in (("snapshots", {"action": "take", "description": "before the upgrade"}), ("snapshots", {"action": "take"}),
+                             ("backups", {"action": "take", "note": "shop, finished"})):
+        s.submit(service, capability, **form)
+        s.wait_for(lambda: s.operation(service)["state"] == "done", 60)
+    s.submit(service, "rdns", action="save", address="2001:db8:1::25", name="mail.example.com")
     [server] = s.hcloud.servers.values()
     server.ingoing, server.outgoing = 658_440_000, 41_195_310_000
     s.hcloud.histories[server.id] = History(now - 40 * 86400, [(now - 1500, now - 1080), (now - 9 * 3600, now - 7 * 3600)])

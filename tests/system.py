@@ -98,6 +98,9 @@ disk_gib = 40
 server_type = "cx23"
 location = "nbg1"
 templates = ["debian-12", "ubuntu-24.04"]
+snapshots = 3
+snapshot_lifetime_h = 72
+backups = 7
 manual_url = "https://docs.example.com/cloud"
 allow = [{allow}]
 """
