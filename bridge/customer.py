@@ -216,7 +216,15 @@ def reinstall(ask: Ask) -> Prepared:
     return {"template": template}, None
 
 
+def off_for_password(service: Service, driver: Driver, store: Store) -> str:
+    """Why no password can be set in a machine that is off; empty where it can, or it runs."""
+    row = store.status_row(service.server, service.vm_id) if driver.chooses_passwords else None
+    return Sentence("Start the server first.") if row and row["status"] == "stopped" else ""
+
+
 def reset(ask: Ask) -> Prepared:
+    if why := off_for_password(ask.service, ask.drivers[ask.service.server], ask.store):
+        raise Refused(why, code="not_running")
     ask.store.forget_password(ask.service.id)  # a new one is made by the operation
     return {}, None
 

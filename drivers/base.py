@@ -123,7 +123,7 @@ class Driver:
     snapshots_survive: ClassVar[bool] = False  # a restore or a reinstall leaves them alone
     chooses_passwords: ClassVar[bool] = False  # a new password is made by the provider (`new_password`), not by us
     shared_hosts: ClassVar[bool] = True  # nodes and storages are the operator's own: our limits for each hold
-    poll_every: ClassVar[float] = 1.0  # seconds between two questions after tasks, at least
+    poll_every: ClassVar[float] = 1.0  # seconds between two questions after tasks or a machine's state, at least
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -98,6 +98,20 @@ def test_a_system_that_ignores_the_shutdown_is_turned_off(world: Cloud) -> None:
     assert sent == ["poweron", "shutdown", "poweroff"]
 
 
+def test_a_system_that_ignores_a_stop_is_told_with_the_way_out(world: Cloud) -> None:
+    world.order("create")
+    world.run()
+    one(world).ignores_shutdown = True
+    world.cloud.calls.clear()
+    world.order("stop")
+    world.run()
+    last = world.store.operations_of(1)[0]
+    assert last.state is State.FAILED and last.error_code == "no_reaction" and one(world).status == "running" and len(world.cloud.calls) < 75
+    world.order("hard_stop")
+    world.run()
+    assert one(world).status == "off"
+
+
 @pytest.mark.parametrize(("verb", "before", "after"), [("stop", "running", "off"), ("reboot", "running", "running"), ("hard_stop", "running", "off"),
                                                        ("start", "off", "running")])
 def test_power(world: Cloud, verb: str, before: str, after: str) -> None:

@@ -203,9 +203,11 @@ def test_a_guest_agent_that_starts_late_or_never(world: Cloud) -> None:
 
 
 def test_reset_password_needs_a_running_server(world: Cloud) -> None:
-    one(world).status = "off"
+    one(world).status = "off"  # by somebody else: not known here yet
     act(world, "reset_password", "reset")
     assert last(world).state is State.FAILED and last(world).error_code == "not_running"
+    with pytest.raises(Refused, match="Start the server first"):  # now it is
+        world.page("reset_password", "reset")
 
 
 # -- every call lost, every border killed -------------------------------------------------------------

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from bridge import orders, passwords, usage
 from bridge.errors import NeedsOperator, NotOurs, Permanent, UpstreamError, VmbridgeError
 from bridge.model import Desired, Leftover
-from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
+from bridge.operations import Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.backups import remove_beyond
 from bridge.recipes.birth import CREATE, ready, settle
 from bridge.recipes.machine import (
-    CHECK_RUNNING,
     born,
     configure,
     found_again,
     hard_off,
     look,
+    look_soon,
     ref,
     running,
     send_password,
@@ -197,7 +197,7 @@ def gone(job: Job) -> Outcome:
         if waited % 5 == 0:
             job.save(destroy_task="")
             raise Back("prove")
-        return Again(CHECK_RUNNING, "waiting until it is gone")
+        return look_soon(job, "waiting until it is gone")
     return Done()
 
 

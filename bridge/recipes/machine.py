@@ -32,6 +32,11 @@ def look(job: Job) -> Vm | None:
     return vm
 
 
+def look_soon(job: Job, note: str = "") -> Again:
+    """While a machine is on its way to another state; less often where each look counts."""
+    return Again(max(CHECK_RUNNING, job.driver.poll_every), note)
+
+
 def must_exist(job: Job, vm: Vm | None) -> Vm:
     if vm is None:
         raise Permanent("The machine is gone.", code="vm_absent", detail=f"VM {job.service.vm_id} is nowhere")
@@ -151,7 +156,7 @@ def _write_off(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
 def _go_on(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
     if must_exist(job, look(job)).status != "running":
         task = job.driver.power(ref(job), "start") if job.result is None else ""
-        return Wait(task) if task else Again(CHECK_RUNNING, "waiting until it runs")
+        return Wait(task) if task else look_soon(job, "waiting until it runs")
     job.save_build(offline=None)
     if "error" not in state:
         return configured(job)
@@ -250,7 +255,7 @@ def running(job: Job) -> Outcome:
     if waited % 15 == 0:  # the order got lost on the way: say it again
         job.save(start_task="", start_ended=False)
         raise Back("start")
-    return Again(CHECK_RUNNING, "waiting until it runs")
+    return look_soon(job, "waiting until it runs")
 
 
 def answering(job: Job) -> Outcome:
@@ -307,7 +312,7 @@ def stopped(job: Job) -> Outcome:
     if waited % 5 == 0:
         job.save(off_task="")
         raise Back("off")
-    return Again(CHECK_RUNNING, "waiting until it is off")
+    return look_soon(job, "waiting until it is off")
 
 
 OFF = (Step("off", "Switching it off", shut_off), Step("stopped", "Waiting until it is off", stopped))
@@ -382,7 +387,7 @@ def off_again(job: Job, vm: Vm) -> Outcome:
         if job.data["off_again"] != "none":
             return Wait(job.data["off_again"])
     job.save(off_again="")
-    return Again(CHECK_RUNNING, "waiting until it is off")
+    return look_soon(job, "waiting until it is off")
 
 
 def running_again(job: Job) -> Outcome:

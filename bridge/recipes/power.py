@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.errors import Permanent, Refused
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
-from bridge.recipes.machine import CHECK_RUNNING, LOST_REPLY, look, must_exist, order, ref, set_password
+from bridge.recipes.machine import LOST_REPLY, look, look_soon, must_exist, order, ref, set_password
 
 
 def act(job: Job) -> Outcome:
@@ -48,8 +48,10 @@ def settled(job: Job) -> Outcome:
     job.save(waited=waited, task="none")
     if waited > 60:
         job.save(waited=0, task="", sent_at=None)
+        if verb == "stop":
+            raise Back("act", Refused("The system inside did not react; a hard stop turns it off.", code="no_reaction"))
         raise Back("act", Permanent("The server did not reach the new state.", code="state_not_reached"))
-    return Again(CHECK_RUNNING)
+    return look_soon(job)
 
 
 def look_again(job: Job) -> Outcome:

@@ -7,11 +7,11 @@ from typing import Any
 from bridge.errors import Permanent, Unknown, UpstreamError
 from bridge.operations import Again, Back, Done, Job, Outcome, Step
 from bridge.recipes.machine import (
-    CHECK_RUNNING,
     CONFIGURE,
     LOST_REPLY,
     START_AGAIN,
     look,
+    look_soon,
     must_exist,
     once,
     ref,
@@ -62,7 +62,7 @@ def taken(job: Job) -> Outcome:
     failed = job.result is not None and job.result.state == "failed"
     found = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
     if found and not found.complete and not failed:
-        return Again(CHECK_RUNNING, "being made")
+        return look_soon(job, "being made")
     if found is None or not found.complete:
         error = task_failure(job, "the snapshot is not listed")
         if isinstance(error, Permanent):

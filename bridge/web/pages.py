@@ -114,7 +114,9 @@ def reset_password(service: Service) -> dict[str, Any]:
     last = at.store.newest(service.id)
     done = last is not None and last.kind == "reset_password" and last.state.value == "done" and at.store.clock.now() - (last.ended_at or 0) < TOLD_FOR
     at_once = last is not None and bool(last.data.get("at_once"))
-    return {"why": why(service, Capability.RESET_PASSWORD), "at_once_only": at.drivers[service.server].chooses_passwords,
+    driver = at.drivers[service.server]
+    off = language.translate(customer.off_for_password(service, driver, at.store))
+    return {"why": why(service, Capability.RESET_PASSWORD) or off, "at_once_only": driver.chooses_passwords,
             "after_restart": done and not at_once, "in_use": done and at_once}
 
 
