@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bridge import addresses, assets, names, packages, servers
 from bridge.config import Config
 from bridge.context import Context
@@ -19,12 +21,14 @@ def check(context: Context) -> list[Finding]:
         return found
     for name, driver in context.drivers.items():
         wanted = {p: packages.of_plan(v) for p, v in config.plans.items() if v.server == name}
+        places = {} if driver.shared_hosts else {
+            f"{p} in {place}": replace(wanted[p], location=place) for p in wanted for place in config.plans[p].values["locations"]}
         networks = sorted({
             (config.pools[pool].bridge, config.pools[pool].vlan)
             for p in wanted for pool in config.plans[p].pools
         })
         try:
-            found += driver.check(wanted, networks)
+            found += driver.check({**wanted, **places}, networks)
         except VmbridgeError as e:
             found.append(Finding("fault", f"server {name}", f"{e.sentence} {e.detail}".strip(), e.extra.get("fix", "")))
         found += _ids(context, name)

@@ -78,6 +78,7 @@ def resolve(params: dict[str, Any], server: str, config: Config, before: Package
     values = {word: (POSITIONS[i], product[i]) for i, word in WORDS.items() if product[i] != ""} | chosen
     if apart := _apart(values, plan, config):
         raise NotBuilt(f"This comes with plan {plan.name!r} and cannot be ordered beside it: {', '.join(apart)}. Leave it blank.", code="not_built")
+    _backups(values, plan, config)
     templates = _templates(product[3], plan)
     if before is not None and "template" in values and values["template"][1] != before.template:
         warnings.append(f"{values['template'][0]} says {values['template'][1]!r}: a system is changed by a reinstall, not by a change of package.")
@@ -141,6 +142,13 @@ def _apart(values: dict[str, tuple[str, str]], plan: Plan, config: Config) -> li
     fixed = driver_base.load(config.servers[plan.server]["driver"]).fixed
     sold = {**plan.driver_values, **plan.values, "ram_gib": Decimal(plan.values["ram_mib"]) / 1024}
     return [name for word, (name, text) in values.items() if word in fixed and number(name, word, text) != sold.get(word, 0)]
+
+
+def _backups(values: dict[str, tuple[str, str]], plan: Plan, config: Config) -> None:
+    """A provider that makes them by itself keeps a number of its own, or none."""
+    slots = driver_base.load(config.servers[plan.server]["driver"]).own_backups
+    if slots and "backups" in values and values["backups"][1] not in ("0", str(slots)):
+        raise BadRequest(f"{values['backups'][0]}: {shown(values['backups'][1])} is not one of: 0, {slots} (the provider keeps {slots}).", code="bad_option")
 
 
 def _templates(text: str, plan: Plan) -> tuple[str, ...]:

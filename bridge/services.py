@@ -365,6 +365,7 @@ def _free_for(service: Service, store: Store) -> None:
 
 CUSTOMERS_OWN = {  # failures that customers are told in full
     "not_running": Sentence("The server is off: start it instead."),
+    "server_off": Sentence("Start the server first."),
     "no_reaction": Sentence("The system inside did not react; a hard stop turns it off."),
     "backup_gone": Sentence("This backup is not on the storage any more."),
     "restore_failed": Sentence("The restore did not work; it can be tried again, or the server reinstalled."),

@@ -40,8 +40,10 @@ def tell_stuck(context: Context) -> None:
 
 
 def prune(context: Context, stop: threading.Event | None = None) -> None:
-    """Forget old nonces, delivered events and history, and passwords that nobody fetched in 72 h."""
+    """Put right what a clock that was ahead has left. Forget old nonces, delivered events and history, and passwords that nobody fetched in 72 h."""
     now = context.clock.now()
+    if ahead := context.store.stamps_ahead():
+        log.warning("clock_was_ahead", stamps=ahead)
     forget_history(context, now, stop or threading.Event())
     usage.forget(context.store, context.config.worker["usage_time_zone"], stop or threading.Event())
     context.store.prune(now - KEEP_NONCES, now - KEEP_EVENTS)

@@ -129,6 +129,9 @@ def play(once: bool) -> None:
             for name, screen in (("qemu", machine.screen), ("qemu-cloud", project.screen(server))):
                 qemu = more.enter_context(Qemu(s.folder / name))
                 screen.vnc, screen.set_password = qemu.vnc, qemu.set_password
+        s.post("/test/metrics", {})  # WHMCS's cron, for its tabs Metrics and Resource Usage
+        for server in (1, 2):
+            s.post("/test/call", {"function": "UsageUpdate", "server": server})
         for what, service in (("A KVM server", SERVICE), ("A cloud server", CLOUD_SERVICE)):
             say(f"\n{what}\n  The customer's page:  {s.page(service)}\n    in Bootstrap 3:     {s.page(service)}&theme=six"
                 f"\n  The staff's page:     http://127.0.0.1:{s.host}/admin/service.php?id={service}")

@@ -12,6 +12,7 @@ from bridge import customer
 from bridge.errors import BadRequest, NotBuilt, Refused
 from bridge.model import State
 from tests.hcloud import matrix
+from tests.hcloud.project import Fault
 from tests.test_hetzner import PLAN, Cloud, one
 
 SOLD: dict[str, Any] = {**PLAN, "snapshots": 2, "snapshot_lifetime_h": 24, "backups": 7, "allow": ["reinstall", "snapshots", "backups", "reset_password"]}
@@ -158,6 +159,21 @@ def test_reinstall_keeps_server_addresses_snapshots_and_backups(world: Cloud) ->
     assert world.store.password(1) == "" and password not in one(world).user_data and "install" in str(world.whmcs.mails()[-1])
 
 
+def test_reinstall_takes_a_mounted_iso_out(world: Cloud) -> None:
+    world.drivers["pve1"].mount(world.store.service(1).ref, str(world.cloud.isos[0]["id"]))
+    world.clock.time += 60
+    assert world.cloud.mounted[one(world).id]
+    act(world, "reinstall", "reinstall", template="debian-12", confirm="REINSTALL")
+    done(world)
+    assert not world.cloud.mounted.get(one(world).id) and one(world).content == "fresh debian-12"
+
+
+def test_a_snapshot_that_failed_for_good_costs_nothing(world: Cloud) -> None:
+    world.cloud.faults = [Fault("POST .*create_image", "failing action")]
+    act(world, "snapshots", "take")
+    assert last(world).state is State.FAILED and "failed there" in last(world).error_text and kept(world, "snapshot") == [] == names(world)
+
+
 def test_a_system_that_the_provider_has_not_is_told_before_anything_stops(tmp_path: Path) -> None:
     world = Cloud(tmp_path, **{**SOLD, "templates": ["debian-12", "plan9"]})
     world.order("create")
@@ -205,7 +221,7 @@ def test_a_guest_agent_that_starts_late_or_never(world: Cloud) -> None:
 def test_reset_password_needs_a_running_server(world: Cloud) -> None:
     one(world).status = "off"  # by somebody else: not known here yet
     act(world, "reset_password", "reset")
-    assert last(world).state is State.FAILED and last(world).error_code == "not_running"
+    assert last(world).state is State.FAILED and last(world).error_code == "server_off"
     with pytest.raises(Refused, match="Start the server first"):  # now it is
         world.page("reset_password", "reset")
 

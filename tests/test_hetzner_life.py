@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bridge import findings, status, upgrades
-from bridge.errors import ConfigError, Refused
+from bridge.errors import BadRequest, ConfigError, Refused
 from bridge.model import State
 from tests.hcloud import matrix
 from tests.hcloud.project import Fault
@@ -170,11 +170,11 @@ def test_a_server_that_is_off_stays_off(make: Callable[..., Shop]) -> None:
     assert (one(world).kind, one(world).status) == ("cx33", "off")
 
 
-def test_no_room_is_known_before_anything_stops(make: Callable[..., Shop]) -> None:
+def test_no_room_is_known_before_anything_stops_or_is_bought(make: Callable[..., Shop]) -> None:
     world = make()
     world.cloud.sold["cx33"]["nbg1"] = False
     world.cloud.calls.clear()
-    world.change(server_type="cx33")
+    world.change(server_type="cx33", extra_ipv4=2)
     world.run()
     assert last(world).state is State.FAILED and "no room for the new type" in last(world).error_text and world.cloud.mutations() == []
 
@@ -235,6 +235,29 @@ def test_staffs_converge_restarts_nothing(make: Callable[..., Shop]) -> None:
     world.order("converge")
     world.run()
     assert (one(world).kind, one(world).status) == ("cx33", "off")
+
+
+def test_a_package_without_backups_leaves_them_on_and_the_rest_is_done(make: Callable[..., Shop]) -> None:
+    world = make(backups=7)
+    world.config.plans["kvm-s"].values.update({"backups": 0, "extra_ipv4": 1})
+    told = upgrades.preview(world.store.service(1), {"configoption1": "kvm-s"}, world.drivers["pve1"], world.store, world.config)
+    assert told.refused == () and any("Backups stay on" in n for n in told.notes)
+    world.order("change_package")
+    world.run()
+    done(world)
+    assert len(world.cloud.floating_ips) == 1 and one(world).window and "disable_backup" not in sent(world)
+
+
+@pytest.mark.parametrize(("value", "sold"), [("7", True), ("0", True), ("30", False), ("3", False)])
+def test_backups_are_sold_as_the_provider_keeps_them(make: Callable[..., Shop], value: str, sold: bool) -> None:
+    world = make(order=False)
+    if not sold:
+        with pytest.raises(BadRequest, match="is not one of: 0, 7"):
+            world.order("create", configoptions={"Backups": value})
+        return
+    world.order("create", configoptions={"Backups": value})
+    world.run()
+    assert (one(world).window is not None) == (value == "7")
 
 
 # -- suspension by firewall ----------------------------------------------------------------------------
@@ -305,6 +328,20 @@ def test_kept_backups_are_the_newest_as_a_snapshot(make: Callable[..., Shop]) ->
     done(world)
     assert world.paid() == [newest] and newest.type == "snapshot" and newest.labels["vmbridge-kept"] == "yes"
     assert "costs" in str(world.store.steps(last(world).id))
+
+
+@pytest.mark.parametrize("obstacle", ["locked", "protected", "failing action"])
+def test_however_often_it_is_tried_one_backup_is_kept(make: Callable[..., Shop], obstacle: str) -> None:
+    world = make(**RICH, keep_backups=True)
+    for _ in range(4):
+        world.clock.time += 86400
+        newest = world.cloud.automatic_backup(one(world))
+    one(world).protected = obstacle == "protected"
+    world.cloud.faults = [Fault("DELETE /servers.*", obstacle)]
+    world.order("terminate")
+    world.run(4000)
+    done(world)
+    assert world.paid() == [newest] and newest.type == "snapshot"
 
 
 def test_redeploy_keeps_the_addresses(make: Callable[..., Shop]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bridge import packages, worker
+from bridge import packages, status, worker
 from bridge.errors import Refused
 from bridge.model import State, VmStatus
 from bridge.store import Store
@@ -53,6 +53,22 @@ def expected(world: World, before: float) -> set[str]:
         newest[group] = max(newest.get(group, (0.0, 0)), (r["created_at"], r["n"]))
     return {r["id"] for r in rows if r["ended_at"] is None or r["ended_at"] >= before
             or newest[(r["service"], "" if r["desired"] == "terminated" else r["kind"])] == (r["created_at"], r["n"])}
+
+
+def test_a_clock_that_was_ahead_and_is_set_right(world: World) -> None:
+    world.order("create")
+    world.run()
+    status.refresh("pve1", world.drivers["pve1"], world.store)
+    right = world.clock.time
+    world.clock.time += 10 * 86400
+    assert status.refresh("pve1", world.drivers["pve1"], world.store) and not world.store.spend("somebody", 100, 0.0)
+    world.clock.time = right + 700
+    assert not status.refresh("pve1", world.drivers["pve1"], world.store)
+    worker.prune(world.context)
+    world.clock.time += 61
+    assert status.refresh("pve1", world.drivers["pve1"], world.store) and world.store.health("pve1")["refreshed_at"] == world.clock.time
+    row = world.store.status_row("pve1", "20000")
+    assert row and row["seen_at"] == world.clock.time and world.store.stamps_ahead() == 0
 
 
 def test_a_hundred_thousand_operations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,8 @@ def taken(job: Job) -> Outcome:
     if found is None or not found.complete:
         error = task_failure(job, "the snapshot is not listed")
         if isinstance(error, Permanent):
+            if found and job.driver.snapshots_survive:  # what the failed one left would go on costing
+                job.driver.snapshot(ref(job), "delete", name)
             job.store.forget_snapshot(job.service.id, name)
         job.save(task="", sent_at=None)
         raise Back("take", error)

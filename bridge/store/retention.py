@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from bridge.store.core import Core
 
+AHEAD = 3600.0  # seconds: no stamp of ours lies so far ahead by right
+STAMPS = {  # what would not be looked at again before a wrong stamp has come true
+    "server_health": ("refreshed_at", "wanted_at", "lease_until", "next_at", "watched_read_at"),
+    "vm_status": ("seen_at", "counted_at", "looked_at", "net_held_until"), "budgets": ("at",), "usage_marks": ("booked_at",),
+    "services": ("mirrored_at", "swept_at"), "operations": ("due_at", "lease_until"), "outbox": ("lease_until",), "offers": ("read_at",),
+}
+
 
 class Retention(Core):
+    def stamps_ahead(self) -> int:
+        """A clock that was ahead and was set right has left stamps of a time to come: they are now. Returns how many."""
+        now, count = self.clock.now(), 0
+        for table, columns in STAMPS.items():
+            for column in columns:
+                count += self.change(f"UPDATE {table} SET {column} = ? WHERE {column} > ?", now, now + AHEAD)
+        return count
+
     def forget_operations(self, before: float, after: tuple[float, str] = (0.0, ""), limit: int = 500) -> tuple[float, str] | None:
         """Forget ended operations with their steps, of the next `limit` that ended before `before`; where to go on, None
         at the end.

@@ -54,6 +54,7 @@ def overview(service: Service) -> dict[str, Any]:
         disks.append({"title": language.translate("Additional disk"), "gib": package.additional_disk_gib,
                       "read": limit("additional_disk", "read"), "write": limit("additional_disk", "write")})
     return {"networks": orders.networks_of(service.id, at.store, at.config), "disks": disks, "addresses": service.build.get("addresses", []),
+            "floating": service.build.get("floating", []),
             "shows": at.drivers[service.server].shows,
             "cores": int(row["cores"]) or package.cores, "memory": row["maxmem"] or package.ram_mib * 1024**2}
 

@@ -21,7 +21,8 @@ def check(server: str, api: Api, plans: Mapping[str, Package]) -> list[Finding]:
     found = [_writes(server, api)]
     for name, package in plans.items():
         try:
-            found += _plan(name, package, types, api) or [Finding("ok", f"plan {name}", f"{package.options['server_type']} in {package.options['location']}")]
+            place = package.location or package.options["location"]
+            found += _plan(name, package, types, api) or [Finding("ok", f"plan {name}", f"{package.options['server_type']} in {place}")]
         except VmbridgeError as e:
             found.append(Finding("fault", f"plan {name}", f"{e.sentence} {e.detail}".strip(), "run the check again"))
     return found
@@ -44,7 +45,7 @@ def _plan(name: str, package: Package, types: Mapping[str, Mapping[str, Any]], a
     kind = types.get(wanted)
     if kind is None:
         return [Finding("fault", f"{subject} server_type", f"there is no type {wanted!r}", f"use one of: {', '.join(sorted(types))}")]
-    found = _place(subject, wanted, package.options["location"], kind)
+    found = _place(subject, wanted, package.location or package.options["location"], kind)
     cores, ram, disk = int(kind["cores"]), int(float(kind["memory"]) * 1024), int(kind["disk"])
     if (package.cores, package.ram_mib) != (cores, ram) or package.disk_gib > disk:
         sold = f"{package.cores} cores, {package.ram_mib} MiB, {package.disk_gib} GiB"

@@ -166,16 +166,19 @@ class Hetzner(Driver):
         floating, sid = addresses.floating(self.api, ref.uuids), int(server["id"])
         differs = {d.word: d for d in self.compare(order, goal.seen(server), server["status"] != "off") if not d.same}
         refused = tuple(f"{d.word}: {d.refused}" for d in differs.values() if d.refused)
+        retype = "server_type" in differs and not refused
+        grows = retype and goal.retyping(order, server, self._kind(order.package.options["server_type"]))  # known before anything is changed
         if change := addresses.next_change(self.api, order, sid, floating):
             return Converged(_task(sid, change[0]), (change[1],), refused, more=True)
         if order.autostart and (missing := self._firewalls_missing(order, server)):
             return Converged(_task(sid, missing), ("firewalls",), refused, more=True)
-        if "backups" in differs and not differs["backups"].refused:
+        if "backups" in differs and order.package.backups:
             return Converged(self._action(sid, "enable_backup"), ("backups",), refused, more=True)
         seen = Seen(goal.seen(server), node=server["location"]["name"], floating=tuple(addresses.shown(floating)))
-        if "server_type" not in differs or refused:
+        if "backups" in differs:
+            refused = (*refused, differs["backups"].warning)
+        if not retype:
             return Converged(refused=refused, seen=seen)
-        grows = goal.retyping(order, server, self._kind(order.package.options["server_type"]))
         if server["status"] != "off":
             return Converged(refused=refused, offline="server_type: the server has to be off for it", seen=seen)
         changed = ("server_type", "disk_gib") if grows else ("server_type",)
@@ -200,7 +203,7 @@ class Hetzner(Driver):
     def new_password(self, ref: VmRef) -> tuple[str, str]:
         found = self._server(ref)
         if found["status"] != "running":
-            raise Refused("Start the server first.", code="not_running")
+            raise Refused("Start the server first.", code="server_off")
         made = self.api.post(f"/servers/{found['id']}/actions/reset_password")
         return _task(found["id"], [made["action"]]), str(made["root_password"])
 
@@ -239,14 +242,14 @@ class Hetzner(Driver):
         if found is None:
             return ""
         sid = int(found["id"])
+        if found["protection"]["delete"]:
+            return self._action(sid, "change_protection", delete=False, rebuild=False)
         if "addresses" in keep:
             addresses.keep(self.api, found, ref.uuids[0])
         elif waiting := [a for ip in addresses.floating(self.api, ref.uuids) for a in addresses.remove(self.api, ip)]:
             return _task(sid, waiting)
         if "backups" in keep:
             images.keep_newest(self.api, str(sid), ref.uuids[0])
-        if found["protection"]["delete"]:
-            return self._action(sid, "change_protection", delete=False, rebuild=False)
         try:
             return _task(sid, [self.api.delete(f"/servers/{sid}")["action"]])
         except NotFound:
@@ -338,6 +341,8 @@ class Hetzner(Driver):
         if state == "done":
             return Converged(memory=dict(memory))
         running = self._running(server["id"], "rebuild_server")  # also one whose reply was lost
+        if server["iso"] and not running:  # it would be started from
+            return Converged(self._action(server["id"], "detach_iso"), memory=dict(memory), more=True)
         task = _task(server["id"], running) if running else self._rebuild(server, memory["image"], user_data=convert.user_data(order))
         return Converged(task, memory={**memory, "task": task})
 

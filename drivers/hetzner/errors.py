@@ -39,6 +39,8 @@ def from_code(code: str, detail: str) -> VmbridgeError:
         return Permanent("Our key lacks a privilege.", code="upstream_privilege", detail=detail)
     if code in ("invalid_input", "json_error", "unsupported_error"):
         return Permanent("The server refused a value.", code="upstream_parameter", detail=detail)
+    if code == "action_failed":
+        return Permanent("The provider took the order, and it failed there.", code="upstream_failed", detail=detail)
     return Permanent(code="upstream_error", detail=detail)
 
 

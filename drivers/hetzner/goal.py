@@ -45,7 +45,7 @@ def _disk(package: Package, config: Mapping[str, Any]) -> Difference:
 
 def _backups(package: Package, config: Mapping[str, Any]) -> Difference:
     sold, real = bool(package.backups), bool(config.get("backups"))
-    return Difference("backups", sold, real, sold == real, refused="" if sold or not real else KEEPS)
+    return Difference("backups", sold, real, sold == real, warning="" if sold or not real else KEEPS)
 
 
 def retyping(order: Order, server: Mapping[str, Any], kind: Mapping[str, Any]) -> bool:
@@ -63,4 +63,4 @@ def retyping(order: Order, server: Mapping[str, Any], kind: Mapping[str, Any]) -
     return grows
 
 
-KEEPS = "they stay on: the provider removes every backup at once when they are turned off, so this is done by hand"
+KEEPS = "Backups stay on: the provider would remove every backup at once, so staff turns them off by hand."

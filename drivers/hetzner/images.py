@@ -40,7 +40,7 @@ def size(image: Mapping[str, Any]) -> int:
 
 def snapshots(images: Iterable[Mapping[str, Any]]) -> list[Snapshot]:
     found = [Snapshot(i["labels"][SNAPSHOT], made_at(i), i["description"], complete=i["status"] == "available", size=size(i))
-             for i in images if i["status"] != "unavailable"]
+             for i in images]
     return sorted(found, key=lambda s: (s.taken_at, s.name))
 
 
@@ -88,7 +88,11 @@ def remove_failed(api: Api, server: str, operation: str) -> None:
 
 
 def keep_newest(api: Api, server: str, uuid: str) -> None:
-    """All backups go with their server: the newest stays as a snapshot, which costs by its size until staff removes it."""
+    """All backups go with their server: the newest stays as a snapshot, which costs by its size until staff removes it. Once: a
+    repeat finds the one that is kept."""
+    kept = api.pages("/images", "images", type="snapshot", label_selector=f"{LABEL} in ({uuid}),{KEPT}")
+    if any(str((i.get("created_from") or {}).get("id")) == server for i in kept):
+        return
     found = [i for i in api.pages("/images", "images", type="backup", bound_to=server) if i["status"] == "available"]
     if found:
         newest = max(found, key=lambda i: (made_at(i), i["id"]))

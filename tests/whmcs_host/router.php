@@ -39,7 +39,7 @@ if ($path === '/health') {
 } elseif ($path === '/test/call') {
     $call = json_decode(file_get_contents('php://input'), true);
     load_module();
-    json_reply(['result' => call_user_func('vmbridge_' . $call['function'], isset($call['serviceid']) ? params((int) $call['serviceid']) : server_params())]);
+    json_reply(['result' => call_user_func('vmbridge_' . $call['function'], isset($call['serviceid']) ? params((int) $call['serviceid']) : server_params($call['server'] ?? 1))]);
 } elseif ($path === '/test/metrics') {
     $call = json_decode(file_get_contents('php://input'), true);
     json_reply(['kept' => collect_metrics((int) ($call['serviceid'] ?? 0))]);

@@ -214,10 +214,10 @@ namespace {
         return (string) (strpos($field, 'customfield.') === 0 ? $service['properties'][substr($field, 12)] ?? '' : $service[$field] ?? '');
     }
 
-    function provider()
+    function provider($server = 1)
     {
         load_module();
-        $provider = vmbridge_MetricProvider(server_params());
+        $provider = vmbridge_MetricProvider(server_params($server));
         if (!$provider instanceof ProviderInterface) {
             throw new \RuntimeException('not a provider');
         }
@@ -227,8 +227,14 @@ namespace {
     /** What WHMCS's cron does: all tenants of a server in one go, a snapshot replaced, a period's record overwritten. */
     function collect_metrics($only = 0)
     {
-        $provider = provider();
-        $found = $only ? [tenant_of($only) => $provider->tenantUsage(tenant_of($only))] : $provider->usage();
+        $found = [];
+        foreach (array_keys(server_records()) as $number) {
+            if ($only === 0) {
+                $found += provider($number + 1)->usage();
+            } elseif ((state()['services'][$only]['server'] ?? 1) === $number + 1) {
+                $found = [tenant_of($only) => provider($number + 1)->tenantUsage(tenant_of($only))];
+            }
+        }
         $kept = 0;
         foreach (array_keys(state()['services']) as $id) {
             foreach ($found[tenant_of($id)] ?? [] as $metric) {
