@@ -121,13 +121,15 @@ def _tenant(
     four, six, floating_four, floating_six = _addresses(newest, pools)
     alive, metered = newest["desired"] != Desired.TERMINATED, newest["booked_at"] is not None
     counted, read = newest["counted_at"] or 0.0, newest["seen_at"] or 0.0
-    disk = round(newest["disk_gib"] * GIB / MB) if alive else 0
+    further = newest["additional_gib"] * GIB
+    sold = round((newest["disk_gib"] * GIB + further) / MB) if alive else 0
+    disk = round((newest["maxdisk"] + further) / MB) if alive and newest["maxdisk"] else sold  # as big as the system disk really is
     return {
         "floating_ipv4": floating_four, "floating_ipv6": floating_six, "ipv4": four, "ipv6": six,
         "snapshots": kept.get(newest["id"], 0) if alive else 0,
         "bandwidth_in": net_in / GB, "bandwidth_out": net_out / GB, "bandwidth_total": (net_in + net_out) / GB,
         "snapshot_gb": snapshots / length, "backup_gb": backups / length,
-        "disk_mb": disk, "disk_limit_mb": disk, "bandwidth_mb": round((net_in + net_out) / MB), "bandwidth_limit_mb": 0,
+        "disk_mb": disk, "disk_limit_mb": sold, "bandwidth_mb": round((net_in + net_out) / MB), "bandwidth_limit_mb": 0,
         "collected_at": int(counted if metered else newest["summed_at"] or 0),
         # one that is gone has its last numbers, and one that is not there yet has none
         "stale": (counted < now - STALE_AFTER or read < last_read) if metered else alive,

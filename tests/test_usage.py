@@ -420,6 +420,9 @@ def test_one_answer_for_the_whole_server_with_zeros(born: World) -> None:
         "floating_ipv4": 0, "floating_ipv6": 0, "ipv4": 1, "ipv6": 0, "snapshots": 0, "bandwidth_in": 1.5, "bandwidth_out": 0.5, "bandwidth_total": 2.0,
         "snapshot_gb": 0.0, "backup_gb": 0.0}
     assert (found["disk_mb"], found["disk_limit_mb"], found["bandwidth_mb"], found["bandwidth_limit_mb"]) == (21475, 21475, 2000, 0)
+    born.store.change("UPDATE vm_status SET maxdisk = ?", 40 * 1024**3)  # bigger than sold
+    found = usage.report("pve1", "main", born.store, "UTC")["services"]["1042"]
+    assert (found["disk_mb"], found["disk_limit_mb"]) == (42950, 21475)
     assert found["stale"] is False and found["collected_at"] == int(born.clock.time) - 1
     assert reply.json["month"] == {"name": "2027-03", "start": int(moment("2027-03-01")), "end": int(moment("2027-04-01")), "time_zone": "UTC"}
 

@@ -81,7 +81,8 @@ class Usages(Core):
         return self.rows(
             "SELECT s.service_id, s.id, s.server, s.desired, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s, u.booked_at AS summed_at,"
             f" m.booked_at, m.snapshot_bytes, m.backup_bytes, {GREW.format(way='in')} AS grew_in, {GREW.format(way='out')} AS grew_out,"
-            " v.counted_at, v.seen_at, json_extract(s.package, '$.disk_gib') + json_extract(s.package, '$.additional_disk_gib') AS disk_gib,"
+            " v.counted_at, v.seen_at, v.maxdisk, json_extract(s.package, '$.disk_gib') AS disk_gib,"
+            " json_extract(s.package, '$.additional_disk_gib') AS additional_gib,"
             " json_extract(s.build, '$.addresses') AS given, json_extract(s.build, '$.floating') AS floating"
             " FROM services s LEFT JOIN usage u ON u.service = s.id AND u.month = ?1 LEFT JOIN usage_marks m ON m.service = s.id"
             f" {MACHINE} WHERE s.whmcs = ?2 AND s.service_id IN (SELECT t.service_id FROM services t WHERE t.server = ?3 AND t.whmcs = ?2{one})"

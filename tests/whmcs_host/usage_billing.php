@@ -227,6 +227,7 @@ namespace {
     /** What WHMCS's cron does: all tenants of a server in one go, a snapshot replaced, a period's record overwritten. */
     function collect_metrics($only = 0)
     {
+        load_module();
         $found = [];
         foreach (array_keys(server_records()) as $number) {
             if ($only === 0) {
