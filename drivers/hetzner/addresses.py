@@ -68,18 +68,24 @@ def keep(api: Api, server: Mapping[str, Any], uuid: str) -> None:
     for family in (4, 6):
         ip = server["public_net"][f"ipv{family}"]
         if ip:
-            api.put(f"/primary_ips/{ip['id']}", auto_delete=False, name=f"{server['name']}-p{family}", labels={LABEL: uuid})
+            _write(api, ip["id"], server, family, uuid, False)
 
 
 def primary(api: Api, uuids: Collection[str]) -> list[Row]:
     return list(api.pages("/primary_ips", "primary_ips", label_selector=of(uuids)))
 
 
-def take_back(api: Api, uuids: Collection[str]) -> None:
-    """They go with their new server again."""
-    for ip in primary(api, uuids):
-        if not ip["auto_delete"] and ip["assignee_id"]:
-            api.put(f"/primary_ips/{ip['id']}", auto_delete=True, name=ip["name"], labels=ip["labels"])
+def mark(api: Api, server: Mapping[str, Any], uuid: str) -> None:
+    """Name and label by which they are ours; they go with their server, also those that an earlier one left."""
+    for family in (4, 6):
+        ip = server["public_net"][f"ipv{family}"]
+        if ip:
+            _write(api, ip["id"], server, family, uuid, True)
+
+
+def _write(api: Api, ip: int, server: Mapping[str, Any], family: int, uuid: str, auto_delete: bool) -> None:
+    labels = {LABEL: uuid, SERVER: str(server["id"])}
+    api.put(f"/primary_ips/{ip}", auto_delete=auto_delete, name=f"{server['name']}-p{family}", labels=labels)
 
 
 def drop(api: Api, uuids: Collection[str]) -> None:

@@ -150,10 +150,10 @@ class Hetzner(Driver):
         return _task(found["id"], self._running(found["id"])) if found else ""
 
     def identify(self, order: Order, ref: VmRef) -> Vm:
-        """The label came with the create; only addresses that were kept for this server go with it again."""
-        if len(order.uuids) > 1:
-            addresses.take_back(self.api, order.uuids)
-        return convert.vm(self._server(ref))
+        """The label came with the create; the server's own addresses get theirs and a name."""
+        server = self._server(ref)
+        addresses.mark(self.api, server, order.uuid)
+        return convert.vm(server)
 
     # -- life -------------------------------------------------------------------------------------
     def look(self, ref: VmRef) -> Vm | None:
