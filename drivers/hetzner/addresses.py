@@ -62,30 +62,21 @@ def remove(api: Api, ip: Mapping[str, Any]) -> list[Row]:
     return []
 
 
-# -- a server's own addresses, when they outlive it -------------------------------------------------
-def keep(api: Api, server: Mapping[str, Any], uuid: str) -> None:
-    """The server goes, its addresses stay for the next one of the same service."""
-    for family in (4, 6):
-        ip = server["public_net"][f"ipv{family}"]
-        if ip:
-            _write(api, ip["id"], server, family, uuid, False)
-
-
+# -- a server's own addresses -----------------------------------------------------------------------
 def primary(api: Api, uuids: Collection[str]) -> list[Row]:
     return list(api.pages("/primary_ips", "primary_ips", label_selector=of(uuids)))
 
 
-def mark(api: Api, server: Mapping[str, Any], uuid: str) -> None:
-    """Name and label by which they are ours; they go with their server, also those that an earlier one left."""
+def mark(api: Api, server: Mapping[str, Any], uuid: str, stay: bool = False) -> None:
+    """Name and label by which they are ours. They go with their server, unless they are to `stay` for the service's next one."""
     for family in (4, 6):
-        ip = server["public_net"][f"ipv{family}"]
-        if ip:
-            _write(api, ip["id"], server, family, uuid, True)
-
-
-def _write(api: Api, ip: int, server: Mapping[str, Any], family: int, uuid: str, auto_delete: bool) -> None:
-    labels = {LABEL: uuid, SERVER: str(server["id"])}
-    api.put(f"/primary_ips/{ip}", auto_delete=auto_delete, name=f"{server['name']}-p{family}", labels=labels)
+        ip, name = server["public_net"][f"ipv{family}"], f"{server['name']}-p{family}"
+        if not ip:
+            continue
+        try:
+            api.put(f"/primary_ips/{ip['id']}", auto_delete=not stay, name=name, labels={LABEL: uuid, SERVER: str(server["id"])})
+        except Refused:
+            raise Permanent("Another address of the project has the name.", code="name_taken", detail=name) from None
 
 
 def drop(api: Api, uuids: Collection[str]) -> None:

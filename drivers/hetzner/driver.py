@@ -187,8 +187,8 @@ class Hetzner(Driver):
 
     def _firewalls_missing(self, order: Order, server: Mapping[str, Any]) -> list[dict[str, Any]]:
         now = isolation.applied(server)
-        wanted = [isolation.named(self.api, n) for n in order.package.options["firewalls"]]
-        return [a for i in wanted if i not in now for a in isolation.apply(self.api, i, server)]
+        wanted = [self._id("/firewalls", n) for n in order.package.options["firewalls"]]
+        return [a for i in wanted if i not in now for a in isolation.change(self.api, i, server, "apply_to")]
 
     def _kind(self, name: str) -> dict[str, Any]:
         found = self.api.get("/server_types", name=name)["server_types"]
@@ -245,7 +245,7 @@ class Hetzner(Driver):
         if found["protection"]["delete"]:
             return self._action(sid, "change_protection", delete=False, rebuild=False)
         if "addresses" in keep:
-            addresses.keep(self.api, found, ref.uuids[0])
+            addresses.mark(self.api, found, ref.uuids[0], stay=True)
         elif waiting := [a for ip in addresses.floating(self.api, ref.uuids) for a in addresses.remove(self.api, ip)]:
             return _task(sid, waiting)
         if "backups" in keep:
