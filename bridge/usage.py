@@ -1,5 +1,5 @@
-"""What was used: traffic, and sizes over time, booked to calendar months; and the answer for WHMCS's metrics. Reads and writes the
-store, never the back end."""
+"""What was used: traffic, and sizes over time, booked to calendar months; and the answer for WHMCS's metrics, with what its last
+collection of a month missed. Reads and writes the store, never the back end."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from zoneinfo import ZoneInfo
 from bridge.model import Desired
 from bridge.store import Store
 from bridge.store.core import Row
+from bridge.store.usage import Used
 
 GB, MB, GIB = 1e9, 1e6, 1024**3
 EVERY = 3600.0
 STALE_AFTER = 3 * 3600.0
 SHARE, PAUSE = 1000, 0.02  # services in one transaction; seconds between two, so that others get in
 KEPT_MONTHS = 14
+WAYS = ("in", "out", "snapshot", "backup")
 METRICS = ("floating_ipv4", "floating_ipv6", "ipv4", "ipv6", "snapshots", "bandwidth_in", "bandwidth_out", "bandwidth_total", "snapshot_gb", "backup_gb")
 
 
@@ -96,69 +98,119 @@ def forget(store: Store, zone: str, stop: threading.Event) -> None:
         pass
 
 
+# -- what WHMCS has not been told yet -------------------------------------------------------------
+def _settle(whmcs: str, month: Month, store: Store, zone: str) -> None:
+    """What was used after WHMCS's last collection of a month is added to the next month that is collected: WHMCS keeps one record for each
+    month and asks for the current one only. Every service is settled once a month, after all that belongs to the months before is booked."""
+    if store.usage_due(month.begin, 1):
+        book(store, zone)
+    store.begin_telling(whmcs, month.name)
+    more = True
+    while more:
+        with store.write():  # two that ask at once settle it once
+            rows = store.unsettled(whmcs, month.name, SHARE)
+            store.settle(whmcs, month.name, [(service, *left) for service, left in _left(rows, zone).items()])
+        more = bool(rows)
+
+
+def _left(rows: Iterable[Row], zone: str) -> dict[int, tuple[int, int, float, float]]:
+    """Of each service bytes in and out and GB-months of snapshots and backups."""
+    found: dict[int, list[float]] = {}
+    for r in rows:
+        if r["service_id"] not in found:  # what was left for a month in which nothing was told is left still
+            found[r["service_id"]] = [(r[f"carried_{w}"] or 0) if r["told_in"] is None else 0 for w in WAYS]
+        if r["month"] is not None:
+            year, number = map(int, r["month"].split("-"))
+            _, begin, end = _month(year * 12 + number - 1, zone)
+            sums = (r["net_in"], r["net_out"], r["snapshot_byte_s"], r["backup_byte_s"])
+            for i, (way, used) in enumerate(zip(WAYS, sums, strict=True)):
+                told = r[f"told_{way}"] or 0 if r["month"] == r["told_month"] else 0
+                found[r["service_id"]][i] += max(0, used - told) / (1 if i < 2 else (end - begin) * GB)
+    return {service: (int(i), int(o), round(snapshots, 9), round(backups, 9)) for service, (i, o, snapshots, backups) in found.items()}
+
+
 # -- the answer -----------------------------------------------------------------------------------
-def report(server: str, whmcs: str, store: Store, zone: str, service_id: int | None = None) -> dict[str, Any]:
-    """This month's usage of the installation's services on a server. A service whose newest generation is elsewhere is told there."""
+def report(server: str, whmcs: str, store: Store, zone: str, service_id: int | None = None, billed: bool = False) -> dict[str, Any]:
+    """This month's usage of the installation's services on a server. A service whose newest generation is elsewhere is told there.
+    `billed`: the numbers are for WHMCS's records; sums then have what was not told of earlier months, and are remembered as told."""
     now = store.clock.now()
     month = month_at(now, zone)
     pools, kept = store.usage_counts()
     last_read = float(store.health(server)["refreshed_at"])
-    found: dict[int, list[Row]] = {}
-    for row in store.usage_rows(server, whmcs, month.name, service_id):
-        found.setdefault(row["service_id"], []).append(row)
-    return {
-        "month": {"name": month.name, "start": int(month.begin), "end": int(month.end), "time_zone": zone}, "time": int(now),
-        "services": {str(key): _tenant(rows, month, now, last_read, pools, kept) for key, rows in found.items() if rows[-1]["server"] == server},
-    }
+    if billed and store.told_before(whmcs, month.name):
+        _settle(whmcs, month, store, zone)
+    rows = store.usage_rows(server, whmcs, month.name, service_id, carried=billed)
+    if billed and any(r.settled is None for r in rows):  # some are new
+        _settle(whmcs, month, store, zone)
+        rows = store.usage_rows(server, whmcs, month.name, service_id, carried=True)
+    found: dict[int, list[Used]] = {}
+    for row in rows:
+        found.setdefault(row.service_id, []).append(row)
+    told: list[tuple[int, int, float, float, int]] = []
+    services = {}
+    for key, of in found.items():
+        if of[-1].server == server:
+            sums = _sums(of, month, now)
+            services[str(key)] = answer = _tenant(of, sums, month, now, last_read, pools, kept)
+            if billed and not answer["stale"]:
+                told.append((*sums, key))
+    if billed:
+        store.note_told(whmcs, month.name, told)
+    return {"month": {"name": month.name, "start": int(month.begin), "end": int(month.end), "time_zone": zone}, "time": int(now), "services": services}
 
 
 def _tenant(
-    rows: list[Row], month: Month, now: float, last_read: float, pools: Mapping[int, tuple[int, int]], kept: Mapping[int, int]
+    rows: list[Used], sums: tuple[int, int, float, float], month: Month, now: float, last_read: float, pools: Mapping[int, tuple[int, int]],
+    kept: Mapping[int, int],
 ) -> dict[str, Any]:
     """All generations together; counts, sizes and freshness are the newest one's."""
     newest, length = rows[-1], (month.end - month.begin) * GB
-    net_in, net_out, snapshots, backups = _sums(rows, month, now)
+    net_in, net_out, snapshots, backups = sums
+    late_in, late_out = newest.carried_in, newest.carried_out
     four, six, floating_four, floating_six = _addresses(newest, pools)
-    alive, metered = newest["desired"] != Desired.TERMINATED, newest["booked_at"] is not None
-    counted, read = newest["counted_at"] or 0.0, newest["seen_at"] or 0.0
-    further = newest["additional_gib"] * GIB
-    sold = round((newest["disk_gib"] * GIB + further) / MB) if alive else 0
-    disk = round((newest["maxdisk"] + further) / MB) if alive and newest["maxdisk"] else sold  # as big as the system disk really is
+    alive, metered = newest.desired != Desired.TERMINATED, newest.booked_at is not None
+    counted, read = newest.counted_at or 0.0, newest.seen_at or 0.0
+    further = newest.additional_gib * GIB
+    sold = round((newest.disk_gib * GIB + further) / MB) if alive else 0
+    disk = round((newest.maxdisk + further) / MB) if alive and newest.maxdisk else sold  # as big as the system disk really is
+    # one that is gone has its last numbers, and one that is not there yet has none
+    stale = (counted < now - STALE_AFTER or read < last_read) if metered else alive
+    collected = counted if metered else newest.summed_at or 0.0
     return {
         "floating_ipv4": floating_four, "floating_ipv6": floating_six, "ipv4": four, "ipv6": six,
-        "snapshots": kept.get(newest["id"], 0) if alive else 0,
-        "bandwidth_in": net_in / GB, "bandwidth_out": net_out / GB, "bandwidth_total": (net_in + net_out) / GB,
-        "snapshot_gb": snapshots / length, "backup_gb": backups / length,
+        "snapshots": kept.get(newest.id, 0) if alive else 0,
+        "bandwidth_in": (net_in + late_in) / GB, "bandwidth_out": (net_out + late_out) / GB,
+        "bandwidth_total": (net_in + net_out + late_in + late_out) / GB,
+        "snapshot_gb": snapshots / length + newest.carried_snapshot, "backup_gb": backups / length + newest.carried_backup,
         "disk_mb": disk, "disk_limit_mb": sold, "bandwidth_mb": round((net_in + net_out) / MB), "bandwidth_limit_mb": 0,
-        "collected_at": int(counted if metered else newest["summed_at"] or 0),
-        # one that is gone has its last numbers, and one that is not there yet has none
-        "stale": (counted < now - STALE_AFTER or read < last_read) if metered else alive,
+        "collected_at": int(collected if stale else max(collected, month.begin)),  # with an older time it could pass for the month before
+        "stale": stale,
     }
 
 
-def _sums(rows: Iterable[Row], month: Month, now: float) -> tuple[int, int, float, float]:
+def _sums(rows: Iterable[Used], month: Month, now: float) -> tuple[int, int, float, float]:
     """Bytes in and out, byte-seconds of snapshots and backups: what is booked and what has grown since the mark."""
     net_in = net_out = 0
     snapshots = backups = 0.0
     for r in rows:
-        net_in, net_out = net_in + (r["net_in"] or 0), net_out + (r["net_out"] or 0)
-        snapshots, backups = snapshots + (r["snapshot_byte_s"] or 0.0), backups + (r["backup_byte_s"] or 0.0)
-        if r["booked_at"] is None:
+        net_in, net_out = net_in + (r.net_in or 0), net_out + (r.net_out or 0)
+        snapshots, backups = snapshots + (r.snapshot_byte_s or 0.0), backups + (r.backup_byte_s or 0.0)
+        if r.booked_at is None:
             continue
-        since = max(0.0, now - max(r["booked_at"], month.begin))
-        snapshots, backups = snapshots + r["snapshot_bytes"] * since, backups + r["backup_bytes"] * since
-        if r["booked_at"] >= month.begin:  # else it belongs to the month before, whose booking is due
-            net_in, net_out = net_in + r["grew_in"], net_out + r["grew_out"]
+        since = max(0.0, now - max(r.booked_at, month.begin))
+        snapshots, backups = snapshots + r.snapshot_bytes * since, backups + r.backup_bytes * since
+        if r.booked_at >= month.begin:  # else it belongs to the month before, whose booking is due
+            net_in, net_out = net_in + r.grew_in, net_out + r.grew_out
     return net_in, net_out, snapshots, backups
 
 
-def _addresses(row: Row, pools: Mapping[int, tuple[int, int]]) -> tuple[int, int, int, int]:
+def _addresses(row: Used, pools: Mapping[int, tuple[int, int]]) -> tuple[int, int, int, int]:
     """(IPv4, IPv6, floating IPv4, floating IPv6); our pools' addresses and those that the provider gave."""
-    four, six = pools.get(row["id"], (0, 0))
-    if not row["given"] and not row["floating"]:
+    four, six = pools.get(row.id, (0, 0))
+    if not row.given and not row.floating:
         return four, six, 0, 0
-    floating: list[str] = json.loads(row["floating"]) if row["floating"] else []
-    given: list[str] = json.loads(row["given"]) if row["given"] else []
+    floating: list[str] = json.loads(row.floating) if row.floating else []
+    given: list[str] = json.loads(row.given) if row.given else []
     if floating and given:
         given = list(_without(given, floating))
     given_six, floating_six = (sum(":" in a for a in every) for every in (given, floating))

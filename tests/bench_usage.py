@@ -66,8 +66,9 @@ def grow(world: World, times: int) -> None:
 def ask(client: FlaskClient, world: World, nonce: int) -> Any:
     secret, stamp = raw_config()["whmcs"]["main"]["keys"][0]["secret"], str(int(world.clock.time))
     mark = f"{nonce:032x}"
-    return client.post(TARGET, data=b"{}", headers={"Vmbridge-Key": "main-1", "Vmbridge-Timestamp": stamp, "Vmbridge-Nonce": mark,
-                                                    "Vmbridge-Signature": sign(secret, "POST", TARGET, stamp, mark, b"{}")})
+    raw = b'{"billed": true}'
+    return client.post(TARGET, data=raw, headers={"Vmbridge-Key": "main-1", "Vmbridge-Timestamp": stamp, "Vmbridge-Nonce": mark,
+                                                    "Vmbridge-Signature": sign(secret, "POST", TARGET, stamp, mark, raw)})
 
 
 def longest_write(world: World) -> tuple[float, float]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 
+from bridge import usage
 from bridge.errors import Refused
-from bridge.model import State
+from bridge.model import State, VmStatus
 from bridge.store import Store, archive
 from tests.configs import KEY
 from tests.held import HeldClock
@@ -304,6 +306,24 @@ def test_a_dropped_event_is_never_sent(world: World, tmp_path: Path) -> None:
     assert world.store.drop_held(world.store.held_events()[0]["id"])
     assert not world.delivery.deliver_one() and not world.store.emit("staff_notice", "main", None, "old")
     assert world.whmcs.sent == []
+
+
+def test_what_whmcs_was_told_since_the_copy_is_not_billed_again(world: World, tmp_path: Path) -> None:
+    world.clock.time = datetime(2027, 3, 20, tzinfo=UTC).timestamp()
+    world.order("create")
+    world.run()
+
+    def told(gigabytes: int) -> float:
+        world.store.save_statuses("pve1", [VmStatus("20000", "running", "pve1", uptime=10_000, net_in=gigabytes * 10**9, net_out=0)])
+        return float(usage.report("pve1", "main", world.store, "UTC", billed=True)["services"]["1042"]["bandwidth_in"])
+
+    assert told(1) == 1.0
+    archive.take(str(world.path), tmp_path / "copy.db")
+    world.clock.time = datetime(2027, 3, 31, tzinfo=UTC).timestamp()
+    assert told(50) == 50.0
+    back(world, tmp_path / "copy.db")
+    world.clock.time = datetime(2027, 4, 2, tzinfo=UTC).timestamp()
+    assert told(51) < 1.0
 
 
 def test_leases_are_free_and_nonces_are_kept(world: World, tmp_path: Path) -> None:

@@ -101,6 +101,10 @@ class Store(
         """The first column, without a dict for each row: for thousands of them."""
         return [row[0] for row in self.db.conn.execute(sql, args)]
 
+    def tuples(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+        """Rows as they come, for thousands of them."""
+        return list(self.db.conn.execute(sql, args))
+
     def change(self, sql: str, *args: Any) -> int:
         """Run one changing statement in its own or the outer transaction; rows touched."""
         with self.write() as db:

@@ -314,7 +314,8 @@ def _prepare(
         if old:
             _compare(conn, old, found, now)
         for sql in ("UPDATE server_health SET lease_until = 0, next_at = 0", "UPDATE sweeps SET due_at = 0",
-                    "UPDATE pointer_wishes SET refused = 'restored', task = '', lease_until = 0"):  # others may have been written since
+                    "UPDATE pointer_wishes SET refused = 'restored', task = '', lease_until = 0",  # others may have been written since
+                    "DELETE FROM usage_told"):  # more may have been told since; nothing is billed twice
             conn.execute(sql)
         conn.execute("COMMIT")
 

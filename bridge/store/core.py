@@ -31,6 +31,9 @@ class Core:
     def column(self, sql: str, *args: Any) -> list[Any]:
         raise NotImplementedError
 
+    def tuples(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+        raise NotImplementedError
+
     def change(self, sql: str, *args: Any) -> int:
         raise NotImplementedError
 

@@ -183,6 +183,14 @@ CREATE TABLE usage_marks (
   service INTEGER PRIMARY KEY REFERENCES services (id), vm_id TEXT NOT NULL, base_in INTEGER, base_out INTEGER,
   snapshot_bytes INTEGER NOT NULL DEFAULT 0, backup_bytes INTEGER NOT NULL DEFAULT 0, booked_at REAL NOT NULL);
 CREATE INDEX usage_marks_booked ON usage_marks (booked_at);
+CREATE TABLE usage_told (
+  whmcs TEXT NOT NULL, service_id INTEGER NOT NULL, month TEXT NOT NULL, net_in INTEGER, net_out INTEGER,
+  snapshot_byte_s REAL, backup_byte_s REAL, carried_in INTEGER NOT NULL DEFAULT 0,
+  carried_out INTEGER NOT NULL DEFAULT 0, carried_snapshot REAL NOT NULL DEFAULT 0, carried_backup REAL NOT NULL DEFAULT 0,
+  PRIMARY KEY (whmcs, service_id)) WITHOUT ROWID;
+CREATE INDEX usage_told_month ON usage_told (whmcs, month);
+DROP INDEX addresses_service;
+CREATE INDEX addresses_service ON addresses (service, role, address);
 INSERT INTO usage_marks (service, vm_id, booked_at) SELECT id, vm_id, CAST(strftime('%s', 'now') AS REAL) FROM services
   WHERE desired <> 'terminated' AND (provisioned = 1 OR json_extract(build, '$.identified') IS NOT NULL);
 """

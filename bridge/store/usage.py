@@ -1,9 +1,11 @@
-"""Queries of what was used. A mark says up to where a service is booked; the sums are kept for each calendar month."""
+"""Queries of what was used. A mark says up to where a service is booked; the sums are kept for each calendar month, and beside them
+what WHMCS was told last of a month and what it still has to be told of the months before."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from bridge.store.core import Core, Row
 
@@ -20,6 +22,38 @@ SIZES = (
 )
 LATE = 180.0  # seconds: an idle server is read every minute
 KNOWN = "(SELECT v.total_{way} FROM vm_status v JOIN services s ON s.server = v.server WHERE s.id = m.service AND v.vm_id = m.vm_id AND v.counted_at > 0)"
+
+
+class Used(NamedTuple):
+    """One generation of a service in a month: what is booked (None: nothing), what has grown since the mark (`booked_at` None: it has
+    none), how its machine was seen, and what is left to be told of the months before (`settled` None: that is not known)."""
+
+    service_id: int
+    id: int
+    server: str
+    desired: str
+    net_in: int | None
+    net_out: int | None
+    snapshot_byte_s: float | None
+    backup_byte_s: float | None
+    summed_at: float | None
+    booked_at: float | None
+    snapshot_bytes: int
+    backup_bytes: int
+    grew_in: int
+    grew_out: int
+    counted_at: float | None
+    seen_at: float | None
+    maxdisk: int | None
+    disk_gib: int
+    additional_gib: int
+    given: str | None
+    floating: str | None
+    settled: str | None
+    carried_in: int
+    carried_out: int
+    carried_snapshot: float
+    carried_backup: float
 
 
 class Usages(Core):
@@ -73,30 +107,78 @@ class Usages(Core):
         """Every month of a service row, oldest first."""
         return self.rows("SELECT * FROM usage WHERE service = ? ORDER BY month", service)
 
-    def usage_rows(self, server: str, whmcs: str, month: str, service_id: int | None = None) -> list[Row]:
-        """What is booked of this month and what waits to be, one row for each generation of the installation's services that were on
-        this server, oldest generation first."""
+    def usage_rows(self, server: str, whmcs: str, month: str, service_id: int | None = None, carried: bool = False) -> list[Used]:
+        """Of the installation's services that were on this server, every generation, the oldest first. With `carried` also what is left
+        of the months before."""
         one = "" if service_id is None else " AND t.service_id = ?4"
         args: list[object] = [month, whmcs, server] + ([] if service_id is None else [service_id])
-        return self.rows(
-            "SELECT s.service_id, s.id, s.server, s.desired, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s, u.booked_at AS summed_at,"
-            f" m.booked_at, m.snapshot_bytes, m.backup_bytes, {GREW.format(way='in')} AS grew_in, {GREW.format(way='out')} AS grew_out,"
-            " v.counted_at, v.seen_at, v.maxdisk, json_extract(s.package, '$.disk_gib') AS disk_gib,"
-            " json_extract(s.package, '$.additional_disk_gib') AS additional_gib,"
-            " json_extract(s.build, '$.addresses') AS given, json_extract(s.build, '$.floating') AS floating"
+        left, join, more = "NULL, 0, 0, 0.0, 0.0", "", ""
+        if carried:
+            left = "d.month, " + ", ".join(f"coalesce(d.carried_{w}, 0)" for w in ("in", "out", "snapshot", "backup"))
+            join = " LEFT JOIN usage_told d ON d.whmcs = s.whmcs AND d.service_id = s.service_id AND d.month = ?1"
+            more = " OR d.carried_in + d.carried_out + d.carried_snapshot + d.carried_backup > 0"
+        return [Used._make(r) for r in self.tuples(
+            "SELECT s.service_id, s.id, s.server, s.desired, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s, u.booked_at,"
+            f" m.booked_at, m.snapshot_bytes, m.backup_bytes, {GREW.format(way='in')}, {GREW.format(way='out')},"
+            " v.counted_at, v.seen_at, v.maxdisk, json_extract(s.package, '$.disk_gib'), json_extract(s.package, '$.additional_disk_gib'),"
+            f" json_extract(s.build, '$.addresses'), json_extract(s.build, '$.floating'), {left}"
             " FROM services s LEFT JOIN usage u ON u.service = s.id AND u.month = ?1 LEFT JOIN usage_marks m ON m.service = s.id"
-            f" {MACHINE} WHERE s.whmcs = ?2 AND s.service_id IN (SELECT t.service_id FROM services t WHERE t.server = ?3 AND t.whmcs = ?2{one})"
-            " AND (s.desired <> 'terminated' OR u.service IS NOT NULL) ORDER BY s.service_id, s.generation", *args,
-        )
+            f" {MACHINE}{join} WHERE s.whmcs = ?2 AND s.service_id IN (SELECT t.service_id FROM services t WHERE t.server = ?3 AND t.whmcs = ?2{one})"
+            f" AND (s.desired <> 'terminated' OR u.service IS NOT NULL{more}) ORDER BY s.service_id, s.generation", *args,
+        )]
 
     def usage_counts(self) -> tuple[dict[int, tuple[int, int]], dict[int, int]]:
         """({service: (IPv4, IPv6)} of our pools' addresses, {service: own snapshots})."""
-        given = self.rows(
-            "SELECT service, sum(address NOT LIKE '%:%') AS four, sum(address LIKE '%:%') AS six FROM addresses"
+        given = self.tuples(
+            "SELECT service, count(*), sum(instr(address, ':') > 0) FROM addresses"
             " WHERE service IS NOT NULL AND role IN ('main', 'extra') GROUP BY service"
         )
-        kept = self.rows("SELECT service, count(*) AS n FROM snapshots WHERE state = 'ready' AND foreign_one = 0 GROUP BY service")
-        return {r["service"]: (r["four"], r["six"]) for r in given}, {r["service"]: r["n"] for r in kept}
+        kept = self.tuples("SELECT service, count(*) FROM snapshots WHERE state = 'ready' AND foreign_one = 0 GROUP BY service")
+        return {service: (every - six, six) for service, every, six in given}, dict(kept)
+
+    # -- what WHMCS was told ----------------------------------------------------------------------
+    def begin_telling(self, whmcs: str, month: str) -> None:
+        """The installation asks for the first time: what was used before this month is not its concern."""
+        self.change(
+            "INSERT INTO usage_told (whmcs, service_id, month) SELECT DISTINCT whmcs, service_id, ?2 FROM services WHERE whmcs = ?1"
+            " AND NOT EXISTS (SELECT 1 FROM usage_told WHERE whmcs = ?1)", whmcs, month,
+        )
+
+    def told_before(self, whmcs: str, month: str) -> bool:
+        """Whether a service was told last in an earlier month."""
+        return bool(self.row("SELECT 1 FROM usage_told WHERE whmcs = ? AND month < ? LIMIT 1", whmcs, month))
+
+    def unsettled(self, whmcs: str, month: str, limit: int) -> list[Row]:
+        """Services of which it is not known what is left to tell of the months before: what was told in the last month that was settled
+        (nulls: nothing), what had been left for that month itself, and a row for each month since then with its sums."""
+        return self.rows(
+            "WITH open AS (SELECT DISTINCT s.service_id, d.month FROM services s LEFT JOIN usage_told d ON d.whmcs = s.whmcs AND d.service_id = s.service_id"
+            " WHERE s.whmcs = ?1 AND (d.month IS NULL OR d.month < ?2) LIMIT ?3)"
+            " SELECT o.service_id, o.month AS told_month, d.net_in AS told_in, d.net_out AS told_out, d.snapshot_byte_s AS told_snapshot,"
+            " d.backup_byte_s AS told_backup, d.carried_in, d.carried_out, d.carried_snapshot, d.carried_backup, u.month, sum(u.net_in) AS net_in,"
+            " sum(u.net_out) AS net_out, sum(u.snapshot_byte_s) AS snapshot_byte_s, sum(u.backup_byte_s) AS backup_byte_s FROM open o"
+            " LEFT JOIN usage_told d ON d.whmcs = ?1 AND d.service_id = o.service_id JOIN services s ON s.whmcs = ?1 AND s.service_id = o.service_id"
+            " LEFT JOIN usage u ON u.service = s.id AND u.month < ?2 AND u.month >= coalesce(o.month, '') GROUP BY o.service_id, u.month",
+            whmcs, month, limit,
+        )
+
+    def settle(self, whmcs: str, month: str, carried: Iterable[tuple[int, int, int, float, float]]) -> None:
+        """(service id, bytes in and out, GB-months of snapshots and backups) left to be told in this month, of which nothing was told."""
+        with self.write() as db:
+            db.conn.executemany(
+                "INSERT INTO usage_told (whmcs, month, service_id, carried_in, carried_out, carried_snapshot, carried_backup) VALUES (?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (whmcs, service_id) DO UPDATE SET month = excluded.month, net_in = NULL, net_out = NULL, snapshot_byte_s = NULL,"
+                " backup_byte_s = NULL, carried_in = excluded.carried_in, carried_out = excluded.carried_out, carried_snapshot = excluded.carried_snapshot,"
+                " carried_backup = excluded.carried_backup", [(whmcs, month, *c) for c in carried],
+            )
+
+    def note_told(self, whmcs: str, month: str, sums: Iterable[tuple[int, int, float, float, int]]) -> None:
+        """(bytes in and out, byte-seconds of snapshots and backups, service id) as told of this month, without what is carried."""
+        with self.write() as db:
+            db.conn.executemany(
+                "UPDATE usage_told SET net_in = ?, net_out = ?, snapshot_byte_s = ?, backup_byte_s = ? WHERE service_id = ? AND whmcs = ? AND month = ?",
+                [(*s, whmcs, month) for s in sums],
+            )
 
     def forget_usage(self, before: str, limit: int = 500) -> int:
         """Forget the sums of months before this one; how many."""

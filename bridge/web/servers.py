@@ -52,12 +52,15 @@ def accounts(name: str) -> Response:
 @routes.post("/v1/servers/<name>/usage")
 @signed
 def used(name: str) -> Response:
-    """This month's usage of this installation's services on the server, all in one answer; with `service_id` of that one."""
+    """This month's usage of this installation's services on the server, all in one answer; with `service_id` of that one. `billed`: the
+    answer goes into WHMCS's metric records."""
     _known(name)
-    one = body().get("service_id")
+    one, billed = body().get("service_id"), body().get("billed", False)
+    if not isinstance(billed, bool):
+        raise BadRequest("billed: must be true or false.", code="bad_billed")
     if one is not None and (not isinstance(one, int) or isinstance(one, bool) or not 0 < one < 2**63):
         raise BadRequest("service_id: must be a whole number.", code="bad_service_id")
-    found = usage.report(name, g.whmcs, context().store, context().config.worker["usage_time_zone"], one)
+    found = usage.report(name, g.whmcs, context().store, context().config.worker["usage_time_zone"], one, billed)
     if one is not None and not found["services"]:
         raise NotFound(f"Service {one} is unknown to the bridge on server {name!r}.", code="unknown_service")
     return Response(json.dumps({"result": "success", **found}, sort_keys=False), mimetype="application/json")  # thousands of them, in order already

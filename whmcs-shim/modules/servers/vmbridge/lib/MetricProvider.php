@@ -46,7 +46,7 @@ class MetricProvider implements ProviderInterface
     /** Every service of the server, in one call. */
     public function usage()
     {
-        list($services, $month) = Usage::read($this->params);
+        list($services, $month) = Usage::read($this->params, true);
         $found = [];
         foreach ($services as $id => $used) {
             $found[$id] = $this->of($used, $month);
@@ -56,7 +56,7 @@ class MetricProvider implements ProviderInterface
 
     public function tenantUsage($tenant)
     {
-        list($services, $month) = Usage::read($this->params, (int) $tenant);
+        list($services, $month) = Usage::read($this->params, true, (int) $tenant);
         return isset($services[(int) $tenant]) ? $this->of($services[(int) $tenant], $month) : [];
     }
 

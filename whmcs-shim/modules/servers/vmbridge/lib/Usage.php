@@ -26,16 +26,16 @@ class Usage
     }
 
     /**
-     * Service id => what the bridge tells of it, and the month; with `$service` of that one. A failure is told to staff and is
-     * no usage at all: WHMCS keeps what it has.
+     * Service id => what the bridge tells of it, and the month; with `$service` of that one. `$billed`: for WHMCS's metric records, so
+     * that the bridge knows what these have. A failure is told to staff and is no usage at all: WHMCS keeps what it has.
      *
      * @return array [services, month]
      */
-    public static function read(array $params, $service = null)
+    public static function read(array $params, $billed, $service = null)
     {
         try {
             $target = '/v1/servers/' . rawurlencode(Module::serverName($params)) . '/usage';
-            $body = $service === null ? new \stdClass() : ['service_id' => (int) $service];
+            $body = ['billed' => $billed] + ($service === null ? [] : ['service_id' => (int) $service]);
             list(, $reply) = (new Bridge($params))->call('POST', $target, $body, self::SECONDS, [], self::MAX_REPLY);
             if (!self::isWhole($reply)) {
                 throw new BridgeException('The bridge answered something unexpected.');
@@ -67,7 +67,7 @@ class Usage
     /** Disk and bandwidth of every service of the server, all or none. What is not current keeps what it has and its time. */
     public static function update(array $params)
     {
-        list($services) = self::read($params);
+        list($services) = self::read($params, false);
         $current = array_filter($services, function ($used) {
             return empty($used['stale']);
         });
