@@ -48,6 +48,8 @@ def run(
     verb: str, service_id: int, server: str, params: dict[str, Any], caller: Caller, store: Store, config: Config, drivers: Drivers
 ) -> Answer:
     """Carry out one verb of `POST /v1/services/<service_id>/<verb>`."""
+    if not caller.client:
+        _follow_owner(service_id, params, caller, store)
     if verb == "create":
         return create(service_id, server, params, caller, store, config)
     if verb == "change_package":
@@ -69,6 +71,13 @@ def run(
         if verb in POWER:
             return _customer(verb, service, caller, store)
     raise NotFound(f"There is no action {verb!r}.", code="unknown_verb")
+
+
+def _follow_owner(service_id: int, params: dict[str, Any], caller: Caller, store: Store) -> None:
+    """Staff may have given the service to another client in WHMCS; its pages and open polls are that client's from the next order on."""
+    service, given = store.find_service(caller.whmcs, service_id), params.get("userid")
+    if service and given not in (None, "") and service.desired is not Desired.TERMINATED and _client(params) != service.client_id:
+        store.update_service(service.id, client_id=_client(params))
 
 
 def unknown(service_id: int) -> NotFound:

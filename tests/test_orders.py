@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.errors import NotFound, Refused
+from bridge import services
+from bridge.errors import BadRequest, NotFound, Refused
 from bridge.model import State
+from bridge.services import Caller
 from tests.pve.cluster import Fault
 from tests.world import World
 
@@ -145,6 +147,21 @@ def test_a_failed_create_is_taken_up_again_although_whmcs_says_active(world: Wor
     assert world.order("create", status="Active").operation == failed.id
     world.run()
     assert world.cluster.vms[20000].status == "running"
+
+
+def test_a_service_that_whmcs_gives_to_another_client_is_theirs_from_the_next_order_on(world: World) -> None:
+    world.order("create")
+    world.run()
+    theirs = {"userid": 8, "configoption1": "kvm-s"}
+    services.run("start", 1042, "", theirs, Caller("main", "client 8", client=True), world.store, world.config, world.drivers)
+    assert world.store.service(1).client_id == 7  # a client's own word is none
+    with pytest.raises(BadRequest, match="userid"):
+        services.run("converge", 1042, "", {**theirs, "userid": "8 or so"}, Caller("main"), world.store, world.config, world.drivers)
+    world.run()
+    services.run("converge", 1042, "", theirs, Caller("main", "admin jo"), world.store, world.config, world.drivers)
+    assert world.store.service(1).client_id == 8
+    services.run("suspend", 1042, "", {}, Caller("main"), world.store, world.config, world.drivers)
+    assert world.store.service(1).client_id == 8
 
 
 @pytest.mark.parametrize("verb", ["suspend", "unsuspend", "terminate", "converge", "start"])
