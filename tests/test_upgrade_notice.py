@@ -44,7 +44,8 @@ templates = ["debian-12", "ubuntu-24.04"]
 SHOP = {
     "products": {
         10: {"name": "Four cores", "configoption1": "kvm-s", "configoption4": "4"}, 11: {"name": "Small disk", "configoption1": "kvm-s", "configoption6": "10"},
-        12: {"name": "The same", "configoption1": "kvm-s"}, 13: {"name": "Nonsense", "configoption1": "kvm-s", "configoption4": "lots"},
+        12: {"name": "The same", "configoption1": "kvm-s"}, 14: {"name": "Eight cores", "configoption1": "kvm-s", "configoption4": "8"},
+        13: {"name": "Nonsense", "configoption1": "kvm-s", "configoption4": "lots"},
         20: {"name": "Cloud M", "configoption1": "cloud-m"}, 21: {"name": "Cloud M with a way back", "configoption1": "cloud-m-way-back"},
         30: {"name": "Web space", "servertype": "elsewhere"},
     },
