@@ -70,6 +70,8 @@ def test_the_notice_stands_above_the_orders_button(system: System, browser: Chro
     assert browser.execute_script(FOLLOWS, notice, button)  # type: ignore[no-untyped-call]
     assert notice.rect["y"] + notice.rect["height"] <= button.rect["y"] and notice.rect["y"] > one(browser, "#inputPaymentMethod").rect["y"]
     assert button.is_enabled() and button.get_attribute("aria-describedby") == "vmbridge-upgrade"
+    # as in WHMCS's themes: the button is the form's without standing in it
+    assert browser.execute_script("return [!!arguments[0].form, arguments[0].form.contains(arguments[0])]", button) == [True, False]  # type: ignore[no-untyped-call]
     assert browser.execute_script("return [...document.forms].map(f => [...f.elements].filter(e => e.type === 'submit').length)") == [1, 1]  # type: ignore[no-untyped-call]
 
 
