@@ -316,6 +316,14 @@ class Seen:
     floating: tuple[str, ...] = ()  # the provider's further addresses, which can move between machines
 
 
+class Restart(enum.StrEnum):
+    """What a change does to a machine that runs. The driver says it, since only it knows what its back end can change live."""
+
+    NONE = ""
+    LATER = "later"  # written now; it takes effect when the customer restarts the machine from its page
+    NOW = "now"  # the operation itself switches the machine off and on again
+
+
 @dataclass(frozen=True)
 class Difference:
     """One word of the package beside the machine. `refused` says why `converge` will not write it."""
@@ -324,7 +332,7 @@ class Difference:
     sold: Any
     real: Any
     same: bool
-    restart: bool = False
+    restart: Restart = Restart.NONE
     refused: str = ""
     warning: str = ""  # what to know before it is ordered
 

@@ -12,7 +12,7 @@ from typing import Any
 from bridge import addresses, orders, packages
 from bridge.config import Config
 from bridge.errors import Refused
-from bridge.model import Difference, Package, Sentence, Service
+from bridge.model import Desired, Difference, Package, Restart, Sentence, Service
 from bridge.store import Store
 from drivers.base import Driver
 
@@ -36,12 +36,33 @@ class Preview:
     package: Package
     changes: tuple[Difference, ...]
     refused: tuple[str, ...]
-    warnings: tuple[str, ...] = ()  # of options without effect
-    notes: tuple[str, ...] = ()  # what to know before it is ordered
+    warnings: tuple[str, ...] = ()  # of options without effect, for staff
+    notes: tuple[str, ...] = ()  # the driver's own of single changes
 
     @property
-    def restart(self) -> bool:
-        return any(c.restart for c in self.changes)
+    def restart(self) -> Restart:
+        found = {c.restart for c in self.changes if not c.refused}
+        return next((r for r in (Restart.NOW, Restart.LATER) if r in found), Restart.NONE)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the customer has to know before it is ordered. A restart by the operation brings what waits for one too."""
+        if self.refused:
+            return ()
+        if self.restart is Restart.NOW:
+            return (OFF_AND_ON, *self.notes)
+        waiting = [LABELS.get(c.word, Sentence(c.word)) for c in self.changes if c.restart is Restart.LATER]
+        return (*self.notes, Sentence(AT_NEXT_RESTART.template, what=_listed(waiting))) if waiting else self.notes
+
+
+OFF_AND_ON = Sentence("When the order is carried out, your server is switched off and on again. It cannot be reached for some minutes.")
+AT_NEXT_RESTART = Sentence("Your server is not restarted for this. These changes take effect when you restart it from its page: %(what)s.")
+
+
+def _listed(words: Sequence[Sentence]) -> Sentence:
+    """Words as a list in the reader's language."""
+    first, *more = words
+    return Sentence("%(first)s, %(more)s", first=first, more=_listed(more)) if more else first
 
 
 def amount(word: str, value: Any) -> str:
@@ -67,6 +88,8 @@ def preview(service: Service, params: dict[str, Any], driver: Driver, store: Sto
         before, after = getattr(service.package, word), getattr(package, word)
         if before != after:
             changes.append(Difference(word, after, before, False))
+    if service.desired is not Desired.ACTIVE:  # the operation then leaves its power alone
+        changes = [replace(c, restart=Restart.NONE) for c in changes]
     refused = [*(r.refused for r in changes if r.refused), *_refused(service, package, store, config)]
     return Preview(package, tuple(changes), tuple(dict.fromkeys(refused)), found.warnings, tuple(c.warning for c in changes if c.warning))
 
@@ -82,13 +105,16 @@ def rows_of(service: Service, driver: Driver, store: Store, config: Config) -> l
 
 def _refused(service: Service, package: Package, store: Store, config: Config) -> list[str]:
     """What cannot be done whatever the machine looks like."""
-    old, found = service.package, []
+    old = service.package
+    found: list[str] = []
     read = bool(store.seen(service.id)[0])  # once the machine was read, it and not the order says what cannot shrink
-    for word, label in (("disk_gib", "system disk"), ("additional_disk_gib", "additional disk")):
-        if not read and getattr(package, word) < getattr(old, word):
-            found.append(f"The {label} has {getattr(old, word)} GiB and cannot shrink to {getattr(package, word)} GiB.")
+    if not read and package.disk_gib < old.disk_gib:
+        found.append(Sentence("The system disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.", size=old.disk_gib, wanted=package.disk_gib))
+    if not read and package.additional_disk_gib < old.additional_disk_gib:
+        found.append(Sentence("The additional disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.", size=old.additional_disk_gib,
+                              wanted=package.additional_disk_gib))
     if package.location and package.location != service.node and package.location != old.location:
-        found.append(f"The server is in {service.node or old.location}; it cannot move to {package.location}.")
+        found.append(Sentence("The server is in %(place)s; it cannot move to %(wanted)s.", place=service.node or old.location, wanted=package.location))
     plan = config.plans[package.plan]
     mains = [r for r in store.addresses_of(service.id) if r["role"] == "main"]
     for row in mains:

@@ -180,7 +180,7 @@ class Driver:
 
     def compare(self, order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
         """The package word by word beside a configuration that was read before; no call. What differs and is not refused
-        is what `converge` writes."""
+        is what `converge` writes. `restart` and `warning` of each are told to the customer before it is ordered."""
         raise NotImplementedError
 
     def set_password(self, order: Order, ref: VmRef) -> bool:

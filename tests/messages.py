@@ -44,7 +44,7 @@ def in_template(path: Path) -> list[tuple[int, Message]]:
 def collect() -> dict[Message, list[str]]:
     """Sentence -> where it stands."""
     found: dict[Message, list[str]] = {}
-    for path in sorted([*(ROOT / "bridge").rglob("*.py"), *(ROOT / "bridge/templates").glob("*.html")]):
+    for path in sorted([*(ROOT / "bridge").rglob("*.py"), *(ROOT / "drivers").rglob("*.py"), *(ROOT / "bridge/templates").glob("*.html")]):
         if path.stem.startswith(STAFF):
             continue
         for line, message in in_python(path) if path.suffix == ".py" else in_template(path):

@@ -117,7 +117,7 @@ class System:
     """`with System(folder) as s:` everything runs; `s.module(...)` acts as WHMCS does."""
 
     def __init__(self, folder: Path | None = None, speed: float = 1.0, latency: float = 0.0, border_kill: str = "",
-                 public: bool = False, hcloud: Project | None = None) -> None:
+                 public: bool = False, hcloud: Project | None = None, more: str = "") -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="vmbridge-"))
         self.clock, self.processes, self.logs = Clock(), {}, {}  # type: tuple[Clock, dict[str, subprocess.Popen[bytes]], dict[str, Any]]
         self.cluster: Cluster = default_cluster(self.clock, bulk_age=2.0 * speed)
@@ -132,7 +132,7 @@ class System:
         self.front = Front(self.web, self.console) if public else None
         self.key = Fernet.generate_key().decode()
         self.config = self.folder / "config.toml"
-        self.border_kill = border_kill
+        self.border_kill, self.more = border_kill, more
 
     def __enter__(self) -> System:
         self.config.write_text(CONFIG.format(
@@ -142,6 +142,8 @@ class System:
             has = sorted(c for c in load("hetzner").capabilities - ALWAYS)
             with self.config.open("a") as f:
                 f.write(HCLOUD_CONFIG.format(port=self.cloud.port, token=TOKEN, ca=self.cloud.ca_file, allow=", ".join(f'"{c}"' for c in has)))
+        with self.config.open("a") as f:
+            f.write(self.more)
         (self.folder / "host").mkdir(exist_ok=True)
         record = {"hostname": "127.0.0.1", "port": str(self.web), "secure": False, "username": "main-1", "password": SHIM_SECRET}
         (self.folder / "host/host.json").write_text(json.dumps({

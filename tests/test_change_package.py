@@ -9,7 +9,7 @@ import pytest
 
 from bridge import upgrades
 from bridge.errors import Refused
-from bridge.model import State
+from bridge.model import Restart, State
 from tests.configs import raw_config
 from tests.world import World
 
@@ -149,11 +149,41 @@ def test_the_preview_says_what_the_operation_then_does(wide: World) -> None:
     values = {"configoption1": "kvm-l", "configoption7": "10", "configoptions": {"System Disk Write IOPS": "500"}, "userid": 7}
     found = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
     assert {c.word for c in found.changes} == {"cores", "ram_mib", "disk_gib", "additional_disk_gib", "rate_mbit", "disk_write_iops"}
-    assert {c.word for c in found.changes if c.restart} == {"cores", "ram_mib"} and found.restart
+    assert {c.word: c.restart for c in found.changes if c.restart} == {"cores": Restart.LATER, "ram_mib": Restart.LATER} and found.restart is Restart.LATER
+    assert found.notices == ("Your server is not restarted for this. These changes take effect when you restart it from its page: CPU cores, RAM.",)
     wide.order("change_package", **values)
     wide.run()
     after = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
     assert after.changes == () and set(wide.store.service(1).pending) == {"cores", "ram_mib"}
+
+
+@pytest.mark.parametrize("hotplug", ["0", "1", "network", "cpu,disk", "cpu,disk,memory,network"])
+def test_what_is_told_to_wait_for_a_restart_is_what_then_waits(wide: World, hotplug: str) -> None:
+    wide.cluster.vms[20000].config |= {"hotplug": hotplug, "numa": "1"}
+    wide.order("change_package")
+    wide.run()  # read once more
+    values = {"configoption1": "kvm-s", "configoption4": "4", "configoption5": "4", "configoption7": "10", "userid": 7}
+    told = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
+    started = wide.cluster.vms[20000].started
+    wide.order("change_package", **values)
+    wide.run()
+    waits = {"cores": "cores", "memory": "ram_mib", "scsi1": "additional_disk_gib"}
+    assert {c.word for c in told.changes if c.restart is Restart.LATER} == {w for k, w in waits.items() if k in wide.cluster.vms[20000].pending}
+    assert told.restart is Restart.LATER and wide.cluster.vms[20000].started == started
+
+
+def test_a_machine_that_is_off_or_suspended_needs_no_restart(wide: World) -> None:
+    for verb in ("stop", "suspend"):
+        wide.order(verb)
+        wide.run()
+        found = upgrades.preview(wide.store.service(1), {"configoption1": "kvm-l", "userid": 7}, wide.drivers["pve1"], wide.store, wide.config)
+        assert found.changes and found.restart is Restart.NONE and found.notices == ()
+
+
+def test_a_refused_change_has_no_notices(wide: World) -> None:
+    values = {"configoption1": "kvm-s", "configoption4": "8", "configoption6": "10", "userid": 7}
+    found = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
+    assert found.refused == ("The system disk has 20 GiB and cannot shrink to 10 GiB.",) and found.notices == ()
 
 
 def test_a_change_while_suspended_leaves_it_off(wide: World) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from bridge import findings, status, upgrades
 from bridge.errors import BadRequest, ConfigError, Refused
-from bridge.model import State
+from bridge.model import Restart, State
 from tests.hcloud import matrix
 from tests.hcloud.project import Fault
 from tests.test_hetzner import PLAN, Cloud, one
@@ -139,7 +139,9 @@ def test_a_bigger_type_with_its_disk_is_told_beforehand_and_then_done(make: Call
     world.config.plans["kvm-s"].driver_values["server_type"] = "cx33"
     world.store.note_status("pve1", str(one(world).id), "nbg1", "running", 0)
     told = upgrades.preview(world.store.service(1), {"configoption1": "kvm-s"}, world.drivers["pve1"], world.store, world.config)
-    assert told.restart and told.refused == () and "for good" in told.notes[0] and {c.word for c in told.changes} == {"server_type", "disk_gib"}
+    assert told.restart is Restart.NOW and told.refused == () and {c.word for c in told.changes} == {"server_type", "disk_gib"}
+    assert told.notices == ("When the order is carried out, your server is switched off and on again. It cannot be reached for some minutes.",
+                            "The system disk grows to 80 GB for good: no smaller server is possible after that.")
     world.order("change_package")
     world.run()
     done(world)
@@ -149,6 +151,19 @@ def test_a_bigger_type_with_its_disk_is_told_beforehand_and_then_done(make: Call
     world.config.plans["kvm-s"].driver_values["server_type"] = "cx23"
     with pytest.raises(Refused, match="has 80 GB and cannot shrink to 40 GB"):
         world.order("change_package")
+
+
+@pytest.mark.parametrize("verb", ["stop", "suspend"])
+def test_nothing_is_told_of_a_restart_that_is_none(make: Callable[..., Shop], verb: str) -> None:
+    """Off already, or suspended behind a firewall: then the operation leaves its power alone."""
+    world = make(suspend="firewall")
+    world.order(verb)
+    world.run()
+    world.config.plans["kvm-s"].values.update({k: v for k, v in BIG.items() if k != "server_type"})
+    world.config.plans["kvm-s"].driver_values["server_type"] = "cx33"
+    world.store.note_status("pve1", str(one(world).id), "nbg1", "stopped" if verb == "stop" else "running", 0)
+    told = upgrades.preview(world.store.service(1), {"configoption1": "kvm-s"}, world.drivers["pve1"], world.store, world.config)
+    assert told.restart is Restart.NONE and told.notices == ("The system disk grows to 80 GB for good: no smaller server is possible after that.",)
 
 
 def test_a_bigger_type_on_the_old_disk_can_go_back(make: Callable[..., Shop]) -> None:

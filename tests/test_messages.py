@@ -27,7 +27,7 @@ def test_the_template_is_one_that_gettext_takes(tmp_path: Path) -> None:
 
 def test_it_has_what_is_said_in_python_templates_and_steps() -> None:
     found = {one for _, one, _ in messages.collect()}
-    assert {"Take Snapshot", "Not part of your plan.", "Copying the template",
+    assert {"Take Snapshot", "Not part of your plan.", "Copying the template", "The system disk has %(size)s GB and cannot shrink to %(wanted)s GB.",
             "as of %(time)s ago", "%(what)s; try again when this is done.", "%% of %(n)d core", "%Y-%m-%d %H:%M",
             "Confirmation: type %(word)s in capital letters, exactly."} <= found
     assert not [m for m in found if re.search(r"\{\w+\}", m)]  # a value put in before the sentence is looked up would never be found

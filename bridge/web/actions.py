@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from flask import Blueprint, Response, g, jsonify
 
 from bridge import services, upgrades
-from bridge.errors import BadRequest
+from bridge.errors import BadRequest, RequestError
+from bridge.model import Sentence
 from bridge.services import Caller
 from bridge.web import language
 from bridge.web.auth import body, context, signed
 
+log = structlog.get_logger()
 routes = Blueprint("actions", __name__)
 
 
@@ -68,13 +71,21 @@ def act(service_id: int, verb: str) -> tuple[Response, int]:
 
 
 def _preview(service_id: int, values: dict[str, Any]) -> tuple[Response, int]:
-    """What a change of package would do, for WHMCS's upgrade-validation hooks; changes nothing."""
+    """What a change of package would do, for WHMCS's upgrade pages; changes nothing. `refused` and `notices` are what the customer
+    reads before it is ordered, under `headline`; `warnings` are for staff."""
     at = context()
     service = services.live(service_id, g.whmcs, at.store)
-    found = upgrades.preview(service, values, at.drivers[service.server], at.store, at.config)
+    try:
+        found = upgrades.preview(service, values, at.drivers[service.server], at.store, at.config)
+    except RequestError as e:  # the wish itself is wrong: an answer, not a fault of the question
+        log.warning("preview_refused", service=service_id, code=e.code, message=e.sentence)
+        found = upgrades.Preview(service.package, (), (e.sentence,))
     changes = [
         {"word": c.word, "label": upgrades.LABELS.get(c.word, c.word), "from": upgrades.amount(c.word, c.real),
          "to": upgrades.amount(c.word, c.sold), "restart": c.restart} for c in found.changes if not c.refused
     ]
-    return jsonify({"result": "success", "changes": changes, "restart": found.restart, "refused": list(found.refused),
-                    "warnings": [*found.warnings, *found.notes]}), 200
+    headline = Sentence("This change is not possible" if found.refused else "Before you order")
+    said = {"refused": found.refused, "notices": found.notices}
+    return jsonify({"result": "success", "changes": changes, "restart": found.restart, "headline": language.translate(headline),
+                    "direction": language.direction(), "warnings": found.warnings,
+                    **{name: [language.translate(s) for s in sentences] for name, sentences in said.items()}}), 200

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.errors import Capacity, Permanent
-from bridge.model import Difference, Order, Package
+from bridge.model import Difference, Order, Package, Restart, Sentence
 from drivers.hetzner import isolation
 
 
@@ -21,26 +21,27 @@ def seen(server: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
-    return [_type(order.package, config, running), _disk(order.package, config), _backups(order.package, config)]
+    return [_type(order.package, config, running), _disk(order.package, config, running), _backups(order.package, config)]
 
 
 def _type(package: Package, config: Mapping[str, Any], running: bool) -> Difference:
     sold, real = package.options["server_type"], str(config["server_type"])
-    return Difference("server_type", sold, real, sold == real, restart=running and sold != real)
+    return Difference("server_type", sold, real, sold == real, Restart.NOW if running and sold != real else Restart.NONE)
 
 
-def _disk(package: Package, config: Mapping[str, Any]) -> Difference:
+def _disk(package: Package, config: Mapping[str, Any], running: bool) -> Difference:
     """It comes with a type and only ever grows. A type may be sold with less disk than it has: then the disk stays as it is,
     and the way back stays open."""
     sold, real, other = package.disk_gib, int(config["disk_gb"]), package.options["server_type"] != config["server_type"]
     refused = warning = ""
     if sold < real and other:
-        refused = f"The system disk has {real} GB and cannot shrink to {sold} GB."
+        refused = Sentence("The system disk has %(size)s GB and cannot shrink to %(wanted)s GB.", size=real, wanted=sold)
     elif sold > real and not other:
-        refused = f"The system disk has {real} GB; {sold} GB come only with another server type."
+        refused = Sentence("The system disk has %(size)s GB; %(wanted)s GB come only with another server type.", size=real, wanted=sold)
     elif sold > real:
-        warning = f"The system disk grows to {sold} GB for good: no smaller server is possible after that."
-    return Difference("disk_gib", sold, real, sold == real or (sold < real and not other), restart=sold > real, refused=refused, warning=warning)
+        warning = Sentence("The system disk grows to %(size)s GB for good: no smaller server is possible after that.", size=sold)
+    restart = Restart.NOW if running and sold > real else Restart.NONE
+    return Difference("disk_gib", sold, real, sold == real or (sold < real and not other), restart, refused, warning)
 
 
 def _backups(package: Package, config: Mapping[str, Any]) -> Difference:
@@ -63,4 +64,4 @@ def retyping(order: Order, server: Mapping[str, Any], kind: Mapping[str, Any]) -
     return grows
 
 
-KEEPS = "Backups stay on: the provider would remove every backup at once, so staff turns them off by hand."
+KEEPS = Sentence("Backups stay on: the provider would remove every backup at once, so staff turns them off by hand.")

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from bridge.model import DISK_LIMITS, Difference, Network, Order
+from bridge.model import DISK_LIMITS, Difference, Network, Order, Restart, Sentence
 from drivers.proxmox import convert
 from drivers.proxmox.convert import MIB, parse_line
 
 THROTTLES = dict(zip(DISK_LIMITS, ("mbps_rd", "mbps_wr", "iops_rd", "iops_wr"), strict=True))
+HOTPLUG = "network,disk,usb"  # PVE's default
 BOTH_WAYS = ("mbps", "iops")  # PVE refuses them beside the one-way limits
 DEFAULTS = {"sockets": "1", "cores": "1", "onboot": "0"}  # what an absent key means
 # package word <- keys of the configuration that wait for a restart
@@ -183,8 +184,9 @@ def _disk(found: Changes, order: Order, config: dict[str, Any], name: str, slot:
 
 
 def shrink(name: str, size: float, gib: int) -> str:
-    words = {"disk": "The system disk", "additional_disk": "The additional disk"}
-    return f"{words[name]} has {size:g} GiB and cannot shrink to {gib} GiB."
+    system = name == "disk"
+    return Sentence("The system disk has %(size)s GiB and cannot shrink to %(wanted)s GiB." if system
+                    else "The additional disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.", size=f"{size:g}", wanted=gib)
 
 
 def throttled(line: str, limits: Mapping[str, int]) -> str:
@@ -209,10 +211,12 @@ def limits_of(line: str) -> dict[str, int]:
 
 # -- beside the package ---------------------------------------------------------------------------
 def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
+    """Nothing here restarts a machine: PVE keeps what it cannot change live, the number of cores always, for the next start."""
     have, package = dict(config), order.package
-    hotplug = str(have.get("hotplug", "network,disk,usb")).split(",")
+    hotplug = _hotplug(have)
     cold = {
-        "cores": running and "cpu" not in hotplug, "ram_mib": running and not ("memory" in hotplug and str(have.get("numa", "0")) == "1"),
+        "cores": running, "ram_mib": running and not ("memory" in hotplug and str(have.get("numa", "0")) == "1"),
+        "additional_disk_gib": running and "disk" not in hotplug and not convert.additional_disk(have),
     }
     refused = {("disk", "additional_disk")["additional" in text]: text for text in changes(order, config).refused}
     system, additional = convert.system_disk(have), convert.additional_disk(have)
@@ -228,9 +232,15 @@ def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Diff
             rows += [(f"{name}_{w}", package.limits.get(f"{name}_{w}", 0), now.get(w, 0)) for w in DISK_LIMITS]
     rows += _network(order, have)
     return [
-        Difference(word, sold, real, _same(sold, real), cold.get(word, False), refused.get(word.removesuffix("_gib"), ""))
+        Difference(word, sold, real, _same(sold, real), Restart.LATER if cold.get(word) else Restart.NONE, refused.get(word.removesuffix("_gib"), ""))
         for word, sold, real in rows
     ]
+
+
+def _hotplug(config: Mapping[str, Any]) -> list[str]:
+    """What PVE may change while the machine runs; `1` means its default, `0` nothing."""
+    text = str(config.get("hotplug", "1"))
+    return (HOTPLUG if text == "1" else text).split(",")
 
 
 def _network(order: Order, config: dict[str, Any]) -> list[tuple[str, Any, Any]]:

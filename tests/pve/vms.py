@@ -377,7 +377,7 @@ class Handlers(Archives, Histories):
             store.used += int(size) * GIB
             self.c.volumes[volume] = int(size) * GIB
             value = ",".join(x for x in (volume, options, f"size={size}G") if x)
-            if re.match(r"^(scsi|virtio)", key):  # these buses take a disk while the machine runs
+            if re.match(r"^(scsi|virtio)", key) and re.search("^1$|disk", vm.config.get("hotplug", "1")):  # these buses take one while it runs
                 vm.config[key] = value
                 return
         elif DISK.match(key) and key in vm.config and value.split(",")[0] == vm.config[key].split(",")[0]:

@@ -147,8 +147,12 @@ function admin_frame($title, $html)
         . $dark . '</style></head><body><div class="contentarea"><h1>' . htmlspecialchars($title) . '</h1>' . $html . '</div></body></html>';
 }
 
-function frame($title, $html)
+/** A page of the client area; `$vars` are its template's variables, which the footer's hooks get. */
+function frame($title, $html, array $vars = [])
 {
+    load_hooks();
+    $vars += ['filename' => 'clientarea', 'template' => theme(), 'language' => $_GET['language'] ?? 'english', 'loggedin' => true];
+    $footer = implode("\n", run_hooks('ClientAreaFooterOutput', $vars));
     $six = theme() === 'six';
     $css = $six ? 'bootstrap3/dist/css/bootstrap.min.css' : 'bootstrap4/dist/css/bootstrap.min.css';
     $links = is_file(__DIR__ . '/../../node_modules/' . $css) ? '<link rel="stylesheet" href="/assets/' . $css . '">'
@@ -163,5 +167,5 @@ function frame($title, $html)
         . '<style>body{background:#f4f5f7;margin:0;font-family:system-ui,sans-serif}.wrap{max-width:960px;margin:24px auto;padding:0 12px}'
         . '.card,.panel{background:#fff;border:1px solid #ddd;border-radius:4px}.card-body,.panel-body{padding:20px}'
         . $dark . '</style></head><body class="' . ($six ? 'six' : 'twenty-one') . '"><div class="wrap"><h1 style="font-size:1.4em">' . htmlspecialchars($title)
-        . '</h1><div class="' . $card[0] . '"><div class="' . $card[1] . '">' . $html . '</div></div></div></body></html>';
+        . '</h1><div class="' . $card[0] . '"><div class="' . $card[1] . '">' . $html . '</div></div></div>' . $footer . '</body></html>';
 }

@@ -13,6 +13,7 @@ set_error_handler(function ($no, $text, $file, $line) {
 require __DIR__ . '/whmcs.php';
 require __DIR__ . '/pages.php';
 require __DIR__ . '/usage_billing.php';
+require __DIR__ . '/upgrade.php';
 
 session_save_path(state_dir());
 ini_set('session.use_cookies', '0');
@@ -33,6 +34,14 @@ if ($path === '/health') {
     json_reply(['result' => run_module((int) $call['serviceid'], $call['action'])]);
 } elseif ($path === '/test/token') {
     echo generate_token();
+} elseif ($path === '/test/shop') {
+    $shop = json_decode(file_get_contents('php://input'), true); // `products` and `options` by id
+    change_state(function (&$state) use ($shop) {
+        foreach (['products', 'options'] as $what) {
+            $state[$what] = ($shop[$what] ?? []) + ($state[$what] ?? []);
+        }
+    });
+    json_reply(['result' => 'success']);
 } elseif ($path === '/test/upgrade') {
     $call = json_decode(file_get_contents('php://input'), true);
     json_reply(upgrade((int) $call['serviceid'], (int) $call['pid'], $call['columns']));
@@ -51,6 +60,8 @@ if ($path === '/health') {
     json_reply(state());
 } elseif ($path === '/clientarea.php' || $path === '/') {
     client_area();
+} elseif ($path === '/upgrade.php') {
+    upgrade_page();
 } elseif ($path === '/admin/service.php') {
     admin_page();
 } elseif ($path === '/admin/clientsservices.php') {

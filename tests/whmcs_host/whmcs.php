@@ -180,6 +180,18 @@ namespace {
             $rows['tblhosting'][$id] = ['id' => $id, 'userid' => $service['userid'], 'server' => $service['server'] ?? 1, 'domainstatus' => $service['status'],
                 'domain' => $service['domain'], 'packageid' => $service['pid'], 'password' => strrev($service['password'])];
         }
+        foreach (state()['options'] ?? [] as $cid => $option) {
+            $rows['tblproductconfigoptions'][$cid] = ['optionname' => $option['optionname'], 'optiontype' => $option['optiontype']];
+            foreach ($option['subs'] as $sub => $name) {
+                $rows['tblproductconfigoptionssub'][$sub] = ['configid' => $cid, 'optionname' => $name];
+            }
+        }
+        foreach (state()['services'] as $id => $service) {
+            foreach ($service['chosen'] ?? [] as $cid => $value) {
+                $counted = in_array(state()['options'][$cid]['optiontype'], [3, 4], true);
+                $rows['tblhostingconfigoptions'][] = ['relid' => $id, 'configid' => $cid, 'optionid' => $counted ? 0 : $value, 'qty' => $counted ? $value : 0];
+            }
+        }
         $rows['tbladmins'][1] = ['username' => 'grace'];
         foreach (server_records() as $i => $s) {
             $rows['tblservers'][$i + 1] = ['id' => $i + 1, 'name' => 'Bridge ' . ($i + 1), 'type' => $s['type'] ?? 'vmbridge', 'hostname' => $s['hostname'],
@@ -187,6 +199,17 @@ namespace {
                 'password' => strrev($s['password']), 'accesshash' => $s['accesshash'], 'disabled' => $s['disabled'] ?? 0];
         }
         return $rows[$table] ?? [];
+    }
+
+    /** A service's configurable options as a module gets them: by the name before the `|`, with the chosen value's. */
+    function options_of(array $service)
+    {
+        $found = $service['configoptions'];
+        foreach ($service['chosen'] ?? [] as $cid => $value) {
+            $option = state()['options'][$cid];
+            $found[explode('|', $option['optionname'])[0]] = in_array($option['optiontype'], [3, 4], true) ? $value : explode('|', $option['subs'][$value])[0];
+        }
+        return $found;
     }
 
     /** Products of the shop: id -> columns of tblproducts; more come with the order of a test. */
@@ -253,6 +276,12 @@ namespace {
     function load_module()
     {
         require_once __DIR__ . '/../../whmcs-shim/modules/servers/vmbridge/vmbridge.php';
+        load_hooks();
+    }
+
+    /** WHMCS loads these on every page, the module only where it is used. */
+    function load_hooks()
+    {
         require_once __DIR__ . '/../../whmcs-shim/modules/servers/vmbridge/hooks.php';
     }
 
@@ -289,7 +318,7 @@ namespace {
         $found = server_params($service['server'] ?? 1) + [
             'serviceid' => $id, 'accountid' => $id, 'userid' => $service['userid'], 'pid' => $service['pid'], 'domain' => $service['domain'],
             'username' => 'vm' . $id, 'password' => $service['password'], 'status' => $service['status'], 'moduletype' => 'vmbridge',
-            'producttype' => 'server', 'configoptions' => $service['configoptions'], 'customfields' => ['vmbridge_id' => $service['properties']['vmbridge_id'] ?? ''] + ($service['customfields'] ?? []),
+            'producttype' => 'server', 'configoptions' => options_of($service), 'customfields' => ['vmbridge_id' => $service['properties']['vmbridge_id'] ?? ''] + ($service['customfields'] ?? []),
             'clientsdetails' => ['firstname' => 'Ada', 'lastname' => 'L', 'email' => 'ada@example.com', 'language' => $_GET['language'] ?? $service['language'] ?? 'english', 'model' => new stdClass(), 'notes' => 'private'],
             'model' => new WHMCS\Service\Service($id, $service['status']), 'whmcsVersion' => '9.0.3-release.1', 'addonId' => $service['addonId'] ?? 0,
         ];

@@ -1,7 +1,8 @@
 <?php
 
 /**
- * WHMCS hooks: the early welcome mail is held until the server is ready, and passwords stay out of the mail history.
+ * WHMCS hooks: the early welcome mail is held until the server is ready, passwords stay out of the mail history, and an upgrade is
+ * checked and explained before it is ordered.
  */
 
 if (!defined('WHMCS')) {
@@ -48,7 +49,7 @@ add_hook('EmailPreLog', 1, function ($vars) {
     return [];
 });
 
-// a smaller disk is refused before it is paid; when the bridge cannot be asked the upgrade goes on (ChangePackage refuses it)
+// what cannot be is refused before it is paid; when the bridge cannot be asked the upgrade goes on (ChangePackage refuses it)
 add_hook('ShoppingCartValidateUpgrade', 1, function ($vars) {
     try {
         $service = (int) (isset($vars['id']) ? $vars['id'] : 0);
@@ -60,5 +61,18 @@ add_hook('ShoppingCartValidateUpgrade', 1, function ($vars) {
         return WHMCS\Module\Server\Vmbridge\Module::upgradeErrors($service, $product);
     } catch (\Throwable $e) {
         return [];
+    }
+});
+
+// what the upgrade does to the server, on its summary; this runs on every page of the client area, so any other page is left at once
+add_hook('ClientAreaFooterOutput', 1, function ($vars) {
+    if (!isset($vars['filename'], $vars['upgrades']) || $vars['filename'] !== 'upgrade' || empty($vars['upgrades'])) {
+        return '';
+    }
+    try {
+        require_once __DIR__ . '/vmbridge.php';
+        return WHMCS\Module\Server\Vmbridge\UpgradeNotice::of($vars);
+    } catch (\Throwable $e) {
+        return '';
     }
 });

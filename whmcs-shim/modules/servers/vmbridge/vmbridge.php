@@ -15,6 +15,7 @@ require_once __DIR__ . '/lib/Params.php';
 require_once __DIR__ . '/lib/Page.php';
 require_once __DIR__ . '/lib/Records.php';
 require_once __DIR__ . '/lib/Module.php';
+require_once __DIR__ . '/lib/UpgradeNotice.php';
 require_once __DIR__ . '/lib/Usage.php';
 
 use WHMCS\Module\Server\Vmbridge\Module;

@@ -183,16 +183,24 @@ class Module
     public static function upgradeErrors($serviceId, $productId)
     {
         $params = Records::forUpgrade((int) $serviceId, (int) $productId);
-        if ($params === null) {
+        try {
+            return $params === null ? [] : self::sentences(self::preview($params, self::actor(), 'preview'), 'refused');
+        } catch (BridgeException $e) {
             return [];
         }
-        try {
-            $body = ['params' => Params::body($params), 'actor' => self::actor(), 'server' => self::serverName($params)];
-            $reply = self::send($params, 'POST', self::path($params, 'preview'), $body, self::PAGE_SECONDS, 'preview');
-            return isset($reply['refused']) && is_array($reply['refused']) ? array_map('strval', $reply['refused']) : [];
-        } catch (BridgeException $e) {
-            return $e->getCode() >= 400 && $e->getCode() < 500 && $e->word() !== 'unknown_service' ? [$e->sentence()] : [];
-        }
+    }
+
+    /** What ChangePackage with these parameters would do; nothing is changed. Throws BridgeException when it cannot be asked. */
+    public static function preview(array $params, array $actor, $log)
+    {
+        $body = ['params' => Params::body($params), 'actor' => $actor, 'server' => self::serverName($params)];
+        return self::send($params, 'POST', self::path($params, 'preview'), $body, self::PAGE_SECONDS, $log);
+    }
+
+    /** @return string[] */
+    public static function sentences(array $reply, $name)
+    {
+        return isset($reply[$name]) && is_array($reply[$name]) ? array_map('strval', array_values(array_filter($reply[$name], 'is_scalar'))) : [];
     }
 
     /** Plans of the product's server for the drop-down; an exception's text is shown by WHMCS. */

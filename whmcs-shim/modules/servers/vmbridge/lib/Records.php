@@ -10,12 +10,16 @@ use WHMCS\Database\Capsule;
 class Records
 {
     /**
-     * The `$params` of a service of ours as they will be after an upgrade to a product: its server record and the target's
-     * configoption1..24. Null when the service or the product is not ours.
+     * The `$params` of a service of ours as they will be after an upgrade: its server record, the target's configoption1..24, and
+     * its configurable options with those chosen in place of the present ones. Null when the service or the product is not ours.
+     *
+     * @param int   $productId the target; 0: the service keeps its product
+     * @param array $chosen    id of a configurable option => id of the value, or the number of what is counted
      */
-    public static function forUpgrade($serviceId, $productId)
+    public static function forUpgrade($serviceId, $productId, array $chosen = [])
     {
         $service = Capsule::table('tblhosting')->where('id', $serviceId)->first();
+        $productId = $productId === 0 && $service ? (int) $service->packageid : $productId;
         $product = Capsule::table('tblproducts')->where('id', $productId)->first();
         if (!$service || !$product || (string) $product->servertype !== 'vmbridge' || (int) $service->server === 0) {
             return null;
@@ -32,24 +36,31 @@ class Records
             $name = 'configoption' . $i;
             $found[$name] = isset($product->$name) ? (string) $product->$name : '';
         }
-        $found['configoptions'] = self::options($serviceId);
+        $found['configoptions'] = self::options($serviceId, $chosen);
         return $found;
     }
 
-    /** Configurable options of a service by name, as module parameters have them; they stay what they are in an upgrade. */
-    private static function options($serviceId)
+    /** Configurable options of a service by name, as module parameters have them; what is not chosen anew stays what it is. */
+    private static function options($serviceId, array $chosen)
     {
         $found = [];
         try {
+            $values = [];
             foreach (Capsule::table('tblhostingconfigoptions')->where('relid', $serviceId)->get() as $row) {
-                $option = Capsule::table('tblproductconfigoptions')->where('id', (int) $row->configid)->first();
+                $values[(int) $row->configid] = [(int) $row->optionid, (int) $row->qty];
+            }
+            foreach ($chosen as $id => $value) {
+                $values[(int) $id] = [(int) $value, (int) $value];
+            }
+            foreach ($values as $id => list($value, $quantity)) {
+                $option = Capsule::table('tblproductconfigoptions')->where('id', $id)->first();
                 if (!$option) {
                     continue;
                 }
-                $sub = Capsule::table('tblproductconfigoptionssub')->where('id', (int) $row->optionid)->first();
+                $sub = Capsule::table('tblproductconfigoptionssub')->where('id', $value)->first();
                 $counted = in_array((int) $option->optiontype, [3, 4], true); // yes/no and quantity
                 $parts = explode('|', (string) $option->optionname);
-                $found[$parts[0]] = $counted ? (string) (int) $row->qty : ($sub ? (string) $sub->optionname : '');
+                $found[$parts[0]] = $counted ? (string) $quantity : ($sub ? (string) $sub->optionname : '');
             }
         } catch (\Throwable $e) {
             return $found; // another version's tables: the check is then made without them
