@@ -1,0 +1,145 @@
+"""TOML -> marshmallow -> frozen Config. Every fault is found in one pass and named by its path.
+
+Values that are `env:NAME` or `file:/path` are read here, so that no secret need stand in the file. Here stands what holds for the
+whole file; each noun's table has a module of its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bridge.config.options import fold, words_of
+from bridge.config.plans import Plan, PlanSchema, check_networks, plan_of
+from bridge.config.pools import Pool, PoolSchema, parse_range, pool_of
+from bridge.config.reader import Reader
+from bridge.config.schemas import SINGLE, KeySchema, WhmcsSchema
+from bridge.config.servers import server_of
+from bridge.errors import ConfigError
+
+__all__ = ["SINGLE", "Config", "KeySchema", "Plan", "PlanSchema", "Pool", "PoolSchema", "WhmcsSchema", "fold", "from_dict", "load", "parse_range"]
+
+NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+NAMED = ("whmcs", "servers", "plans", "pools", "dns")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole file, checked. `servers` values keep the driver's own keys in a dict."""
+
+    path: str
+    store: dict[str, Any]
+    web: dict[str, Any]
+    console: dict[str, Any]
+    metrics: dict[str, Any]
+    worker: dict[str, Any]
+    whmcs: dict[str, dict[str, Any]]
+    servers: dict[str, dict[str, Any]]
+    plans: dict[str, Plan]
+    pools: dict[str, Pool]
+    dns: dict[str, dict[str, Any]]
+    options: dict[str, str]  # configurable option's name, folded -> word
+
+    def secrets(self) -> list[str]:
+        """Every secret text of the file, for masking."""
+        found = [self.store["secret_key"]]
+        for w in self.whmcs.values():
+            found += [w["api_secret"], *(k["secret"] for k in w["keys"])]
+        for s in self.servers.values():
+            found += [v for k, v in s.items() if k.endswith(("secret", "token", "password")) and v]
+        return found
+
+    def key(self, key_id: str) -> tuple[str, str] | None:
+        """(whmcs name, secret) of a shim key."""
+        for name, w in self.whmcs.items():
+            for k in w["keys"]:
+                if k["id"] == key_id:
+                    return name, k["secret"]
+        return None
+
+
+def load(path: str | Path) -> Config:
+    """Read and check the file. Raises ConfigError with every fault."""
+    try:
+        raw = tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError([(str(path), "unreadable", f"cannot be read: {type(e).__name__}")]) from None
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError([(str(path), "not_toml", str(e))]) from None
+    return from_dict(raw, str(path))
+
+
+def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
+    r = Reader()
+    for key in raw:
+        if key not in (*SINGLE, *NAMED, "options"):
+            near = difflib.get_close_matches(key, [*SINGLE, *NAMED, "options"], 1)
+            r.fault(key, "unknown_key", "unknown table" + (f"; did you mean {near[0]!r}?" if near else ""))
+    single = {n: r.load(s(), raw.get(n, {}), n) for n, s in SINGLE.items()}
+    tables: dict[str, dict[str, Any]] = {}
+    for name in NAMED:
+        tables[name] = {}
+        value = raw.get(name, {})
+        if not isinstance(value, dict):
+            r.fault(name, "not_a_table", "must be a table of tables")
+            continue
+        for key, inner in value.items():
+            if name != "dns" and not NAME.match(key):
+                r.fault(f"{name}.{key}", "bad_name", "use lower-case letters, digits, - and _")
+            tables[name][key] = inner
+    for name in ("whmcs", "servers", "plans"):
+        if not tables[name]:
+            r.fault(name, "missing", f"at least one [{name}.<name>] is needed")
+    whmcs = {k: r.load(WhmcsSchema(), v, f"whmcs.{k}") for k, v in tables["whmcs"].items()}
+    pools = {k: r.load(PoolSchema(), v, f"pools.{k}") for k, v in tables["pools"].items()}
+    servers = {k: server_of(r, v, f"servers.{k}") for k, v in tables["servers"].items()}
+    plans = {k: plan_of(r, k, v, tables) for k, v in tables["plans"].items()}
+    for key, value in tables["dns"].items():
+        provider = value.get("provider", "") if isinstance(value, dict) else ""
+        r.fault(f"dns.{key}.provider", "unknown_provider", f"there is no DNS provider {provider!r}; found: none")
+    options = words_of(r, raw.get("options", {}))
+    _across(r, whmcs, pools, single)
+    for name, plan in plans.items():
+        if plan is not None:
+            check_networks(r, name, plan, pools, str(tables["servers"][plan.server]["driver"]))
+    if r.faults:
+        raise ConfigError(r.faults)
+    return Config(
+        path=path,
+        **{n: dict(v or {}) for n, v in single.items()},
+        whmcs={k: v for k, v in whmcs.items() if v},
+        servers={k: v for k, v in servers.items() if v},
+        plans={k: v for k, v in plans.items() if v},
+        pools={k: pool_of(k, v) for k, v in pools.items() if v},
+        dns={},
+        options=options,
+    )
+
+
+def _across(r: Reader, whmcs: dict[str, Any], pools: dict[str, Any], single: dict[str, Any]) -> None:
+    seen: dict[str, str] = {}
+    for name, w in whmcs.items():
+        for i, k in enumerate(w["keys"] if w else ()):
+            where = f"whmcs.{name}.keys[{i}].id"
+            if k["id"] in seen:
+                r.fault(where, "duplicate_key", f"key id {k['id']!r} stands at {seen[k['id']]} too")
+            seen[k["id"]] = where
+        if w and urlsplit(w["system_url"]).scheme == "http" and not _loopback(w["system_url"]):
+            r.fault(f"whmcs.{name}.system_url", "not_https", "plain HTTP only to this machine")
+    taken: list[tuple[int, int, str]] = []
+    for name, p in pools.items():
+        for i, text in enumerate(p["ranges"] if p else ()):
+            a, b = (int(x) for x in parse_range(text))
+            for c, d, other in taken:
+                if a <= d and c <= b:
+                    r.fault(f"pools.{name}.ranges[{i}]", "overlap", f"overlaps {other}")
+            taken.append((a, b, f"pools.{name}.ranges[{i}]"))
+
+
+def _loopback(url: str) -> bool:
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")

@@ -1,0 +1,107 @@
+"""[plans.<name>]: keys of ours and of the driver's own, and what a plan must agree with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+
+from bridge import names
+from bridge.config.reader import Reader
+from bridge.config.schemas import URL, Strict
+from bridge.model import PERMISSIONS
+from drivers import base as driver_base
+
+
+def _name_rule(value: str) -> None:
+    if names.unknown_macros(value):
+        raise ValidationError(f"{', '.join(names.unknown_macros(value))} is not one of: {', '.join(names.MACROS)}.")
+
+
+def _web_address(value: str) -> None:
+    if value:
+        URL(value)
+
+
+def _ssh_keys(value: str) -> None:
+    bad = names.bad_ssh_keys(value)
+    if bad:
+        raise ValidationError(f"Line {bad[0]} is not a public SSH key.")
+
+
+class PlanSchema(Strict):
+    server = fields.Str(required=True)
+    cores = fields.Int(required=True, validate=validate.Range(1, 512))
+    ram_mib = fields.Int(required=True, validate=validate.Range(64, 16 * 1024 * 1024))
+    disk_gib = fields.Int(required=True, validate=validate.Range(1, 65536))
+    rate_mbit = fields.Int(load_default=0, validate=validate.Range(0, 1_000_000))
+    pools = fields.List(fields.Str(), load_default=list)
+    templates = fields.List(fields.Str(), required=True, validate=validate.Length(min=1))
+    allow = fields.List(fields.Str(validate=validate.OneOf(PERMISSIONS)), load_default=list)
+    snapshots = fields.Int(load_default=0, validate=validate.Range(0, 100))
+    snapshot_lifetime_h = fields.Int(load_default=0, validate=validate.Range(0, 87600))
+    snapshot_memory = fields.Bool(load_default=True)
+    backups = fields.Int(load_default=0, validate=validate.Range(0, 1000))
+    keep_backups = fields.Bool(load_default=False)
+    rotation = fields.Str(load_default="safe", validate=validate.OneOf(["safe", "oldest_first"]))
+    time_zone = fields.Str(load_default="UTC")
+    manual_url = fields.Str(load_default="", validate=_web_address)  # shown as "User manual"
+    extra_ipv4 = fields.Int(load_default=0, validate=validate.Range(0, 256))
+    extra_ipv6 = fields.Int(load_default=0, validate=validate.Range(0, 256))
+    locations = fields.List(fields.Str(), load_default=list)
+    vm_name = fields.Str(load_default="", validate=_name_rule)
+    ssh_keys = fields.Str(load_default="", validate=_ssh_keys)
+    ssh_keys_field = fields.Str(load_default="")
+
+
+@dataclass(frozen=True)
+class Plan:
+    name: str
+    server: str
+    pools: tuple[str, ...]
+    templates: tuple[str, ...]
+    allow: tuple[str, ...]
+    values: dict[str, Any]
+    driver_values: dict[str, Any]
+
+
+def plan_of(
+    r: Reader, name: str, raw: Any, tables: dict[str, Any]
+) -> Plan | None:
+    path = f"plans.{name}"
+    if not isinstance(raw, dict):
+        r.fault(path, "not_a_table", "must be a table")
+        return None
+    server = raw.get("server")
+    if server is not None and server not in tables["servers"]:
+        r.fault(f"{path}.server", "unknown_server", f"there is no [servers.{server}]")
+    for i, pool in enumerate(raw.get("pools") or ()):
+        if pool not in tables["pools"]:
+            r.fault(f"{path}.pools[{i}]", "unknown_pool", f"there is no [pools.{pool}]")
+    settings = tables["servers"].get(str(server))
+    driver = str(settings.get("driver", "")) if isinstance(settings, dict) else ""
+    if server is not None and driver not in driver_base.names():
+        return None  # the server's own fault is told; without its driver nothing can be said of the plan's keys
+    schema = driver_base.load(driver).plan_schema() if driver else None
+    own = set(schema.fields) if schema else set()
+    general = r.load(PlanSchema(), {k: v for k, v in raw.items() if k not in own}, path, own)
+    special = r.load(schema, {k: v for k, v in raw.items() if k in own}, path) if schema else {}
+    if general is None or special is None:
+        return None
+    return Plan(
+        name=name, server=general["server"], pools=tuple(general["pools"]),
+        templates=tuple(general["templates"]), allow=tuple(general["allow"]),
+        values=general, driver_values=special,
+    )
+
+
+def check_networks(r: Reader, name: str, plan: Plan, pools: dict[str, Any], driver: str) -> None:
+    """A family comes from a pool or by DHCP, not both; extra addresses need a pool."""
+    provides = driver_base.load(driver).late_addresses  # then they are the provider's own
+    families = {pools[p]["gateway"].version for p in plan.pools if pools.get(p)}
+    for family in (4, 6):
+        if plan.driver_values.get(f"dhcp{family}") and family in families:
+            r.fault(f"plans.{name}.dhcp{family}", "dhcp_and_pool", f"the plan has an IPv{family} pool too: drop one of them")
+        if plan.values[f"extra_ipv{family}"] and family not in families and not provides:
+            r.fault(f"plans.{name}.extra_ipv{family}", "no_pool", f"the plan has no IPv{family} pool to take them from")

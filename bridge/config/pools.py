@@ -1,0 +1,90 @@
+"""[pools.<name>]: ranges of addresses, and which of them are never given out."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from bridge.config.schemas import Strict
+
+
+class PoolSchema(Strict):
+    ranges = fields.List(fields.Str(), required=True, validate=validate.Length(min=1))
+    prefix = fields.Int(required=True, validate=validate.Range(1, 128))
+    gateway = fields.IP(required=True)
+    dns = fields.List(fields.IP(), load_default=list)
+    exclude = fields.List(fields.Str(), load_default=list)  # type: ignore[assignment]
+    bridge = fields.Str(load_default="vmbr0")
+    vlan = fields.Int(load_default=0, validate=validate.Range(0, 4094))
+    reverse_zone = fields.Str(load_default="")
+
+    @validates_schema
+    def _ranges(self, data: dict[str, Any], **_: Any) -> None:
+        for key in ("ranges", "exclude"):
+            for text in data.get(key, ()):
+                try:
+                    first, last = parse_range(text)
+                except ValueError:
+                    raise ValidationError(f"{text!r} is not ADDRESS or FIRST-LAST.", key) from None
+                if first.version != data["gateway"].version:
+                    raise ValidationError(f"{text!r} and the gateway are of different families.", key)
+                if int(last) < int(first):
+                    raise ValidationError(f"{text!r} ends before it begins.", key)
+        width = data["gateway"].max_prefixlen
+        if data["prefix"] > width:
+            raise ValidationError(f"Must be at most {width}.", "prefix")
+        if data["prefix"] == width:
+            return  # single addresses, routed to the host: their gateway is elsewhere
+        network = ipaddress.ip_network(f"{data['gateway']}/{data['prefix']}", strict=False)
+        for text in data["ranges"]:
+            if not all(a in network for a in parse_range(text)):
+                raise ValidationError(f"{text!r} is not inside the gateway's network {network}.", "ranges")
+
+
+def parse_range(text: str) -> tuple[Any, Any]:
+    """`a` or `a-b` -> (first, last) as ipaddress objects; ValueError when it is neither."""
+    first, _, last = text.partition("-")
+    start = ipaddress.ip_address(first.strip())
+    end = ipaddress.ip_address(last.strip()) if last else start
+    if start.version != end.version:
+        raise ValueError(text)
+    return start, end
+
+
+@dataclass(frozen=True)
+class Pool:
+    name: str
+    ranges: tuple[tuple[int, int], ...]
+    excluded: tuple[tuple[int, int], ...]
+    family: int
+    prefix: int
+    gateway: str
+    dns: tuple[str, ...]
+    bridge: str
+    vlan: int
+
+
+def pool_of(name: str, v: dict[str, Any]) -> Pool:
+    def spans(key: str) -> tuple[tuple[int, int], ...]:
+        return tuple((int(a), int(b)) for a, b in map(parse_range, v[key]))
+
+    return Pool(
+        name=name, ranges=spans("ranges"), excluded=(*spans("exclude"), *_not_for_hosts(v)), family=v["gateway"].version,
+        prefix=v["prefix"], gateway=str(v["gateway"]), dns=tuple(map(str, v["dns"])),
+        bridge=v["bridge"], vlan=v["vlan"],
+    )
+
+
+def _not_for_hosts(v: dict[str, Any]) -> list[tuple[int, int]]:
+    """The gateway, and the first and last address of an IPv4 network: they lie in a range at times, and are never given out."""
+    gateway, prefix = v["gateway"], v["prefix"]
+    network = ipaddress.ip_network(f"{gateway}/{prefix}", strict=False)
+    never = [int(gateway)]
+    if gateway.version == 4 and prefix < 31:
+        never += [int(network.network_address), int(network.broadcast_address)]
+    elif gateway.version == 6 and prefix < 127:
+        never.append(int(network.network_address))  # the subnet-router anycast address (RFC 4291)
+    return [(n, n) for n in never]

@@ -1,0 +1,70 @@
+"""One table through its schema: values of `env:` and `file:`, and every fault with its path. What a table may hold is not known here."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from marshmallow import Schema, ValidationError
+
+
+class Reader:
+    """One pass over the file; collects (path, code, text)."""
+
+    def __init__(self) -> None:
+        self.faults: list[tuple[str, str, str]] = []
+
+    def fault(self, path: str, code: str, text: str) -> None:
+        self.faults.append((path, code, text))
+
+    def resolve(self, value: Any, path: str) -> Any:
+        if isinstance(value, dict):
+            return {k: self.resolve(v, f"{path}.{k}") for k, v in value.items()}
+        if isinstance(value, list):
+            return [self.resolve(v, f"{path}[{i}]") for i, v in enumerate(value)]
+        if isinstance(value, str) and value.startswith("env:"):
+            if value[4:] not in os.environ:
+                self.fault(path, "env_missing", f"the environment has no variable {value[4:]}")
+                return ""
+            return os.environ[value[4:]]
+        if isinstance(value, str) and value.startswith("file:"):
+            try:
+                return Path(value[5:]).read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as e:
+                self.fault(path, "file_missing", f"cannot read {value[5:]}: {type(e).__name__}")
+                return ""
+        return value
+
+    def load(self, schema: Schema, raw: Any, path: str, also: Iterable[str] = ()) -> dict[str, Any] | None:
+        """`also` are keys known elsewhere, named in suggestions."""
+        if not isinstance(raw, dict):
+            self.fault(path, "not_a_table", "must be a table")
+            return None
+        unresolved = len(self.faults)
+        value = self.resolve(raw, path)
+        missing = {p for p, _, _ in self.faults[unresolved:]}
+        try:
+            return dict(schema.load(value))
+        except ValidationError as e:
+            self._walk(e.messages, path, [*schema.fields, *also], missing)
+            return None
+
+    def _walk(self, messages: Any, path: str, known: list[str], missing: set[str]) -> None:
+        if isinstance(messages, dict):
+            for key, inner in messages.items():
+                where = path if key == "_schema" else f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}"
+                self._walk(inner, where, known, missing)
+            return
+        if path in missing:
+            return
+        for text in messages:
+            code = "invalid"
+            if text == "Unknown field.":
+                near = difflib.get_close_matches(path.rsplit(".", 1)[-1], known, 1)
+                code, text = "unknown_key", "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+            elif text.startswith("Missing data"):
+                code, text = "missing", "is required"
+            self.fault(path, code, text)

@@ -1,0 +1,95 @@
+"""What the tables may hold that are of fixed keys: [store], [web], [console], [metrics], [worker] and [whmcs.<name>]. Plans, pools, servers
+and options have modules of their own."""
+
+from __future__ import annotations
+
+from cryptography.fernet import Fernet
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+from bridge.model import MAILS
+from bridge.schedules import is_zone
+
+
+def _listen(value: str) -> None:
+    host, _, port = value.rpartition(":")
+    if host not in ("127.0.0.1", "[::1]", "localhost", "0.0.0.0", "[::]") or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValidationError("Must be HOST:PORT with HOST 127.0.0.1, [::1], localhost, 0.0.0.0 or [::] and PORT 1 to 65535.")
+
+
+URL = validate.URL(require_tld=False, schemes={"https", "http"})
+
+
+class Strict(Schema):
+    class Meta:
+        unknown = RAISE
+
+
+def _fernet_key(value: str) -> None:
+    try:
+        Fernet(value)
+    except (ValueError, TypeError):
+        raise ValidationError("Must be a Fernet key; `vmbridge keygen` prints one.") from None
+
+
+def _zone(value: str) -> None:
+    if not is_zone(value):
+        raise ValidationError(f"{value!r} is not a time zone, e.g. Europe/Berlin.")
+
+
+class StoreSchema(Strict):
+    path = fields.Str(load_default="vmbridge.db")
+    secret_key = fields.Str(required=True, validate=_fernet_key)
+
+
+class WebSchema(Strict):
+    listen = fields.Str(load_default="127.0.0.1:8080", validate=_listen)
+    public_url = fields.Str(load_default="", validate=lambda v: v == "" or bool(URL(v)))
+    workers = fields.Int(load_default=2, validate=validate.Range(1, 32))
+    threads = fields.Int(load_default=32, validate=validate.Range(1, 256))
+    costly_per_hour = fields.Int(load_default=6, validate=validate.Range(1, 1000))
+
+
+class ConsoleSchema(Strict):
+    listen = fields.Str(load_default="127.0.0.1:8081", validate=_listen)
+    code_seconds = fields.Int(load_default=10, validate=validate.Range(1, 60))
+    nonce_seconds = fields.Int(load_default=30, validate=validate.Range(1, 120))
+    idle_min = fields.Int(load_default=30, validate=validate.Range(1, 1440))
+    absolute_h = fields.Int(load_default=8, validate=validate.Range(1, 168))
+    per_service = fields.Int(load_default=3, validate=validate.Range(1, 50))
+    sessions = fields.Int(load_default=500, validate=validate.Range(1, 5000))
+
+
+class MetricsSchema(Strict):
+    listen = fields.Str(load_default="", validate=lambda v: _listen(v) if v else None)
+
+
+class WorkerSchema(Strict):
+    threads = fields.Int(load_default=8, validate=validate.Range(1, 64))
+    per_node = fields.Int(load_default=2, validate=validate.Range(1, 50))
+    per_storage = fields.Int(load_default=2, validate=validate.Range(1, 50))
+    address_cool_down_h = fields.Int(load_default=24, validate=validate.Range(0, 8760))
+    history_days = fields.Int(load_default=400, validate=validate.Range(1, 36500))
+    usage_time_zone = fields.Str(load_default="UTC", validate=_zone)
+
+
+class KeySchema(Strict):
+    id = fields.Str(required=True, validate=validate.Regexp(r"^[A-Za-z0-9._-]{1,64}$"))
+    secret = fields.Str(required=True, validate=validate.Length(min=16))
+
+
+class WhmcsSchema(Strict):
+    system_url = fields.Url(required=True, require_tld=False, schemes={"https", "http"})
+    api_identifier = fields.Str(required=True)
+    api_secret = fields.Str(required=True)
+    hold_welcome_mail = fields.Bool(load_default=True)
+    mail_templates = fields.Dict(keys=fields.Str(validate=validate.OneOf(MAILS)), values=fields.Str(), load_default=dict)
+    keys = fields.List(fields.Nested(KeySchema), required=True, validate=validate.Length(1, 2))
+
+
+SINGLE = {
+    "store": StoreSchema,
+    "web": WebSchema,
+    "console": ConsoleSchema,
+    "metrics": MetricsSchema,
+    "worker": WorkerSchema,
+}

@@ -1,0 +1,22 @@
+"""[servers.<name>]: which driver, and the driver's own keys by the driver's own schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.config.reader import Reader
+from bridge.errors import Refused
+from drivers import base as driver_base
+
+
+def server_of(r: Reader, raw: Any, path: str) -> dict[str, Any] | None:
+    if not isinstance(raw, dict) or "driver" not in raw:
+        r.fault(f"{path}.driver", "missing", f"is required; found: {', '.join(driver_base.names())}")
+        return None
+    try:
+        driver = driver_base.load(str(raw["driver"]))
+    except Refused as e:
+        r.fault(f"{path}.driver", e.code, e.sentence)
+        return None
+    value = r.load(driver.server_schema(), {k: v for k, v in raw.items() if k != "driver"}, path)
+    return None if value is None else {"driver": raw["driver"], **value}
