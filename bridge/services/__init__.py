@@ -1,0 +1,60 @@
+"""What WHMCS's verbs mean: check, write the desired state, queue the work, answer at once. No upstream calls.
+
+Here stands which verb goes where; each group of verbs has a module of its own, and all are called by this package's name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.config import Config
+from bridge.errors import NotFound
+from bridge.model import POWER, Desired
+from bridge.services import billing, power, staff
+from bridge.services.adoption import adopt
+from bridge.services.calls import Answer, Caller, Drivers, client_of, live, unknown
+from bridge.services.sentences import CUSTOMERS_OWN, UNFINISHED_RESTORE, WORDS, busy_reason, busy_words
+from bridge.services.staff import act_on, no_cancel, no_retry, operation_for
+from bridge.services.views import accounts, operation_view
+from bridge.store import Store
+
+__all__ = [
+    "CUSTOMERS_OWN", "UNFINISHED_RESTORE", "WORDS", "Answer", "Caller", "accounts", "act_on", "adopt", "busy_reason", "busy_words", "live",
+    "no_cancel", "no_retry", "operation_for", "operation_view", "run",
+]
+
+
+def run(
+    verb: str, service_id: int, server: str, params: dict[str, Any], caller: Caller, store: Store, config: Config, drivers: Drivers
+) -> Answer:
+    """Carry out one verb of `POST /v1/services/<service_id>/<verb>`."""
+    if not caller.client:
+        _follow_owner(service_id, params, caller, store)
+    if verb == "create":
+        return billing.create(service_id, server, params, caller, store, config)
+    if verb == "change_package":
+        return billing.change_package(service_id, server, params, caller, store, config, drivers)
+    if verb == "change_password":
+        return power.change_password(service_id, params, caller, store, config, drivers)
+    with store.write():
+        service = store.find_service(caller.whmcs, service_id)
+        if verb == "terminate" and (service is None or service.desired is Desired.TERMINATED):
+            return billing.terminated_already(service, service_id, params, store, caller)
+        if service is None or (service.desired is Desired.TERMINATED and verb not in ("retry", "cancel")):
+            raise unknown(service_id)
+        if verb in ("suspend", "unsuspend", "terminate"):
+            return billing.order(verb, service, caller, store)
+        if verb in ("retry", "cancel"):
+            return staff.order(verb, service, params, store, config)
+        if verb in ("converge", "redeploy"):
+            return staff.repair(verb, service, caller, store)
+        if verb in POWER:
+            return power.order(verb, service, caller, store)
+    raise NotFound(f"There is no action {verb!r}.", code="unknown_verb")
+
+
+def _follow_owner(service_id: int, params: dict[str, Any], caller: Caller, store: Store) -> None:
+    """Staff may have given the service to another client in WHMCS; its pages and open polls are that client's from the next order on."""
+    service, given = store.find_service(caller.whmcs, service_id), params.get("userid")
+    if service and given not in (None, "") and service.desired is not Desired.TERMINATED and client_of(params) != service.client_id:
+        store.update_service(service.id, client_id=client_of(params))

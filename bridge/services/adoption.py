@@ -1,0 +1,45 @@
+"""A machine that exists already becomes a service's. Nothing is written to it."""
+
+from __future__ import annotations
+
+from bridge import addresses, usage
+from bridge.config import Config
+from bridge.errors import Refused
+from bridge.model import Desired, Machine, Package, Service
+from bridge.store import Store
+from drivers.base import load as load_driver
+
+
+def adopt(
+    whmcs: str, service_id: int, client_id: int, hostname: str, package: Package, machine: Machine, store: Store, config: Config,
+    own: tuple[str, ...] = (),
+) -> tuple[Service, list[str]]:
+    """Record an existing machine by its own uuid; nothing is written upstream. `own`: addresses to record, else the machine's.
+
+    Returns the service and the addresses that no pool has or somebody else holds."""
+    driver = load_driver(config.servers[package.server]["driver"])
+    if not machine.uuid:
+        raise Refused(f"VM {machine.vm_id} has no {driver.identity} to recognise it by.", code="no_uuid")
+    with store.write():
+        known = store.find_service(whmcs, service_id)
+        if known and known.desired is not Desired.TERMINATED:
+            if known.vm_id != machine.vm_id:
+                raise Refused(f"Service {service_id} has VM {known.vm_id} already.", code="already_created")
+            uuids = list(dict.fromkeys([*known.uuids, machine.uuid]))
+            store.update_service(known.id, uuids=uuids, node=machine.node, provisioned=1, build={**known.build, "identified": True})
+            return store.service(known.id), []
+        other = store.owner_of(package.server, machine.vm_id)
+        if other:
+            raise Refused(f"VM {machine.vm_id} belongs to service {other.service_id} ({other.whmcs}).", code="vm_taken")
+        service = store.add_service(
+            package, whmcs=whmcs, service_id=service_id, generation=known.generation + 1 if known else 1,
+            client_id=client_id, desired=Desired.ACTIVE.value, server=package.server, hostname=hostname or machine.name or f"vm-{service_id}",
+            vm_id=machine.vm_id, mac=machine.mac, uuids=[machine.uuid],
+        )
+        given = {"addresses": list(own or machine.addresses)} if driver.late_addresses else {}
+        store.update_service(
+            service.id, node=machine.node, provisioned=1, build={"adopted": True, "identified": True, "copied": True, **given}
+        )
+        usage.adopt(service.id, store)
+        outside = [] if driver.late_addresses else addresses.record(service.id, own or machine.addresses, store, config)
+        return store.service(service.id), outside

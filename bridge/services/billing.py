@@ -1,0 +1,175 @@
+"""Create, suspend, unsuspend, change_package and terminate: the desired state is written, never refused because the machine is busy.
+The steps that follow are recipes."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from dataclasses import replace
+from typing import Any
+
+from bridge import addresses, names, packages, passwords, upgrades
+from bridge.config import Config
+from bridge.errors import BadRequest, NotFound, Refused
+from bridge.model import BILLING, Desired, Package, Service, State
+from bridge.orders import networks_of
+from bridge.services.calls import Answer, Caller, Drivers, client_of, live
+from bridge.store import Store
+from drivers.base import load as load_driver
+
+MAC_PREFIX = "02:56:4d"  # locally administered; the last three octets are random and checked
+
+
+def create(service_id: int, server: str, params: dict[str, Any], caller: Caller, store: Store, config: Config) -> Answer:
+    """Validate, reserve, queue. Repeats are answered by contract.md section 2."""
+    if params.get("addonId") not in (None, "", 0, "0"):
+        raise Refused("Product addons cannot be servers here; sell it as a product.", code="addon_refused")
+    wanted = packages.resolve(params, server, config)
+    hostname = _host_name(service_id, wanted.package, params, store, config)
+    given = str(params.get("password") or "")
+    password = passwords.checked(given) if given else passwords.generate()
+    hashed = passwords.hashed(password)
+    with store.write():
+        known = store.find_service(caller.whmcs, service_id)
+        if known and known.desired is not Desired.TERMINATED:
+            return _created_already(known, wanted.package, params, caller, store, config)
+        service = _reserve(service_id, wanted.package, hostname, params, caller, store, config, known)
+        store.set_password(service.id, password, hashed)
+        key = store.submit(service.id, "create", caller.actor, {"warnings": list(wanted.warnings)})
+        upgrades.tell_unknown_options(wanted.warnings, service, store)
+    properties = _properties(service, store, config)
+    if hostname != params.get("domain"):
+        properties["Domain"] = hostname
+    if not given:
+        properties["Password"] = password
+    return Answer(key, properties, config.whmcs[caller.whmcs]["hold_welcome_mail"])
+
+
+def _host_name(service_id: int, package: Package, params: dict[str, Any], store: Store, config: Config) -> str:
+    """By the plan's rule, else WHMCS's domain, else a plain one. What customers type as domain is taken as it is: the back
+    end gets a name made from it. Raises BadRequest when a rule's result is no host name."""
+    domain = str(params.get("domain") or "").strip()
+    if len(domain) > 253 or not domain.isprintable():
+        raise BadRequest("domain: must be at most 253 printable characters.", code="bad_domain")
+    rule = config.plans[package.plan].values["vm_name"]
+    if not rule:
+        return domain or f"vm-{service_id}"
+    name = names.from_rule(rule, client_of(params), service_id, domain, store.clock.now())
+    if not names.is_host_name(name):
+        raise BadRequest(f"vm_name: the rule {rule!r} of plan {package.plan!r} gives {name[:80]!r}, which is not a host name.", code="bad_name")
+    return name
+
+
+def _created_already(
+    known: Service, wanted: Package, params: dict[str, Any], caller: Caller, store: Store, config: Config
+) -> Answer:
+    """WHMCS says Pending: success with the same data. Else only a create that failed or was cancelled is taken up again, as it
+    is ordered now."""
+    pending = str(params.get("status") or "Pending") == "Pending"
+    last = store.newest(known.id, ("create",))
+    broken = last is not None and last.state in (State.FAILED, State.CANCELLED) and known.desired is Desired.ACTIVE
+    if not pending and not broken:
+        reason = "is suspended: unsuspend it instead" if known.desired is Desired.SUSPENDED else "has its server already"
+        raise Refused(f"Service {known.service_id} {reason}.", code="already_created")
+    if broken and last:
+        order_anew(known, wanted, store, config)
+        store.retry(last.id)
+    return Answer(last.id if last else "", _properties(known, store, config), config.whmcs[caller.whmcs]["hold_welcome_mail"])
+
+
+def order_anew(service: Service, wanted: Package, store: Store, config: Config) -> None:
+    """An unfinished server takes what was corrected meanwhile; what is copied keeps its template and place."""
+    if service.provisioned or wanted == service.package:
+        return
+    if service.build.get("task") or service.build.get("sent_at"):
+        wanted = replace(wanted, template=service.package.template, location=service.package.location)
+    else:
+        store.update_service(service.id, node="", build={})
+    store.update_service(service.id, package=wanted)
+    addresses.adjust(service.id, wanted, store, config)
+
+
+def _reserve(
+    service_id: int, package: Package, hostname: str, params: dict[str, Any], caller: Caller, store: Store, config: Config,
+    before: Service | None,
+) -> Service:
+    mine = str(uuid.uuid4())
+    chosen = load_driver(config.servers[package.server]["driver"]).chooses_ids
+    service = store.add_service(
+        package, whmcs=caller.whmcs, service_id=service_id, generation=before.generation + 1 if before else 1,
+        client_id=client_of(params), desired=Desired.ACTIVE.value, server=package.server, hostname=hostname,
+        vm_id=mine if chosen else new_vm_id(package.server, store, config), mac="" if chosen else _mac(), uuids=[mine],
+        welcome_email=str(params.get("welcome_email") or ""),
+    )
+    addresses.reserve(service.id, package, store, config)
+    return service
+
+
+def new_vm_id(server: str, store: Store, config: Config) -> str:
+    """The next id of the server's counter. Raises Refused when all are used."""
+    found = store.next_vm_id(server, [(a, b) for a, b in config.servers[server].get("vm_ids", [])])
+    if found is None:
+        raise Refused(f"All VM ids of server {server!r} are used.", code="vm_ids_exhausted")
+    return str(found)
+
+
+def _mac() -> str:
+    return (MAC_PREFIX + "".join(f":{b:02x}" for b in secrets.token_bytes(3))).upper()
+
+
+def _properties(service: Service, store: Store, config: Config) -> dict[str, str]:
+    networks = [n for n in networks_of(service.id, store, config) if n.role != "leaving"]
+    found = {"vmbridge_id": str(service.service_id)}
+    main = next((n.address for n in networks if n.family == 4), "") or next((n.address for n in networks), "")
+    if main:
+        found["Dedicated IP"] = main
+        # also when there are none: WHMCS must not go on showing what was given back
+        found["Assigned IPs"] = "\n".join(n.address for n in networks if n.address != main)
+    return found
+
+
+def terminated_already(service: Service | None, service_id: int, params: dict[str, Any], store: Store, caller: Caller) -> Answer:
+    if service is None and str(params.get("status") or "") != "Pending":
+        raise NotFound(
+            f"Service {service_id} is unknown to the bridge; `vmbridge adopt` records an existing machine.",
+            code="unknown_service",
+        )
+    if service is not None:
+        last = store.newest(service.id, ("terminate",))  # a clean-up may follow it
+        if last and last.state in (State.CANCELLED, State.FAILED):
+            store.retry(last.id)
+            return Answer(last.id)
+    return Answer()
+
+
+def order(verb: str, service: Service, caller: Caller, store: Store) -> Answer:
+    """Write the desired state; queue the work unless it is done or under way."""
+    desired = {"suspend": Desired.SUSPENDED, "unsuspend": Desired.ACTIVE, "terminate": Desired.TERMINATED}[verb]
+    last = store.newest(service.id, BILLING)
+    again = service.desired is desired and last is not None
+    if again and last and last.state in (State.RUNNING, State.WAITING, State.STAFF):
+        return Answer(last.id)
+    if again and last and last.state is State.DONE and verb != "suspend":  # somebody may have started it: suspend looks again
+        return Answer()
+    if again and last and last.kind == verb and last.state is not State.DONE and not store.retry(last.id):
+        return Answer(last.id)
+    store.update_service(service.id, desired=desired.value)
+    return Answer(store.submit(service.id, verb, caller.actor))
+
+
+def change_package(
+    service_id: int, server: str, params: dict[str, Any], caller: Caller, store: Store, config: Config, drivers: Drivers
+) -> Answer:
+    """All or nothing: a wish that cannot be had changes neither the machine nor the record."""
+    service = live(service_id, caller.whmcs, store)
+    if server and server != service.server:
+        raise Refused(
+            f"The service is on server {service.server!r}; the product's server is {server!r}.", code="plan_server_mismatch"
+        )
+    wanted = upgrades.preview(service, params, drivers[service.server], store, config)
+    if wanted.refused:
+        raise upgrades.refuse(service, wanted, store)
+    with store.write():
+        service = live(service_id, caller.whmcs, store)
+        operation = upgrades.order(service, wanted, caller.actor, store, config)
+    return Answer(operation, _properties(service, store, config))

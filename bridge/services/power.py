@@ -1,0 +1,61 @@
+"""Start, stop, reboot, hard_stop and WHMCS's password form: refused while the service is suspended, unfinished or busy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge import passwords
+from bridge.config import Config
+from bridge.errors import NotBuilt, Refused
+from bridge.model import Capability, Desired, Sentence, Service, State
+from bridge.permissions import usable
+from bridge.services.calls import Answer, Caller, Drivers, live
+from bridge.services.sentences import CUSTOMERS_OWN, UNFINISHED_RESTORE, busy_reason
+from bridge.store import Store
+
+
+def order(verb: str, service: Service, caller: Caller, store: Store) -> Answer:
+    current = store.current_operation(service.id)
+    if verb == "hard_stop" and current and current.kind in ("stop", "reboot") and service.desired is Desired.ACTIVE:
+        store.end_operation(current.id, State.SUPERSEDED, note="A hard stop took its place.")  # its task is ended by the hard stop
+        return Answer(store.submit(service.id, verb, caller.actor))
+    _free_for(service, store)
+    row = store.status_row(service.server, service.vm_id)
+    if verb == "reboot" and row and row["status"] == "stopped" and not service.pending:
+        raise Refused(CUSTOMERS_OWN["not_running"], code="not_running")
+    return Answer(store.submit(service.id, verb, caller.actor))
+
+
+def change_password(
+    service_id: int, params: dict[str, Any], caller: Caller, store: Store, config: Config, drivers: Drivers
+) -> Answer:
+    """WHMCS's own password form: the new one goes to the machine, no mail is sent."""
+    service = live(service_id, caller.whmcs, store)
+    password = passwords.checked(str(params.get("password") or ""))
+    driver = drivers[service.server]
+    if Capability.RESET_PASSWORD not in driver.capabilities or driver.chooses_passwords:
+        raise NotBuilt("A password of your choice cannot be set from outside on this server: change it inside.", code="not_supported")
+    if caller.client:
+        plan, has = config.plans[service.package.plan], drivers[service.server].capabilities
+        reason = usable(service, Capability.RESET_PASSWORD, plan.allow, has)
+        if reason:
+            raise Refused(reason, code="access_denied")
+    hashed = passwords.hashed(password)
+    with store.write():
+        service = live(service_id, caller.whmcs, store)
+        _free_for(service, store)
+        store.set_password(service.id, password, hashed)
+        return Answer(store.submit(service.id, "change_password", caller.actor))
+
+
+def _free_for(service: Service, store: Store) -> None:
+    """Raises Refused while the service is suspended, unfinished or busy."""
+    if service.desired is Desired.SUSPENDED:
+        raise Refused(Sentence("The service is suspended."), code="suspended")
+    reason = busy_reason(service, store)
+    if reason:
+        raise Refused(reason, code="service_busy")
+    if not service.provisioned:
+        raise Refused(Sentence("The server is not set up yet."), code="not_ready")
+    if service.build.get("restoring"):
+        raise Refused(UNFINISHED_RESTORE, code="restore_unfinished")
