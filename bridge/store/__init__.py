@@ -31,13 +31,16 @@ from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
 from bridge.store.services import Services
 from bridge.store.snapshots import Snapshots
 from bridge.store.status import Statuses
+from bridge.store.steps import Steps
+from bridge.store.tasks import Tasks
 from bridge.store.usage import Usages
 
 Row = dict[str, Any]
 
 
 class Store(
-    Services, Operations, Addresses, Outbox, Statuses, Findings, Retention, Snapshots, Backups, Consoles, Budgets, PointerWishes, Usages,
+    Services, Operations, Steps, Tasks, Addresses, Outbox, Statuses, Findings, Retention, Snapshots, Backups, Consoles, Budgets, PointerWishes,
+    Usages,
 ):
     """One database file. Open it once per process; use it from any thread."""
 

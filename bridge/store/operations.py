@@ -1,10 +1,9 @@
-"""Queries of operations and their steps: submit, claim by lease, fence, poll, slots."""
+"""Queries of operations: submit, claim by lease, fence, slots. Their steps and their upstream tasks have modules of their own."""
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
 from typing import Any
 
 from bridge.errors import LeaseLost
@@ -229,39 +228,6 @@ class Operations(Core):
         self.change(f"DELETE FROM snapshots WHERE {of} AND state = 'creating' AND name = {name}", key, key)
         self.change(f"UPDATE snapshots SET state = 'ready' WHERE {of} AND state = 'removing' AND name = {name}", key, key)
 
-    # -- waiting for tasks ------------------------------------------------------------------------
-    def open_tasks(self, limit: int = 200) -> list[Row]:
-        return self.rows(
-            "SELECT o.id, o.task, o.task_since, s.server FROM operations o JOIN services s ON s.id = o.service"
-            " WHERE o.state = 'running' AND o.task <> '' AND o.due_at <= ? ORDER BY o.due_at LIMIT ?",
-            self.clock.now(), limit,
-        )
-
-    def next_poll(self) -> float | None:
-        """When the next open task is due; None when there is none."""
-        found = self.column("SELECT min(due_at) FROM operations WHERE state = 'running' AND task <> ''")[0]
-        return None if found is None else float(found)
-
-    def poll_now(self) -> None:
-        """Ask for every open task at once instead of when it was due."""
-        now = self.clock.now()
-        self.change("UPDATE operations SET due_at = ? WHERE state = 'running' AND task <> '' AND due_at > ?", now, now)
-
-    def newest(self, service: int, kinds: tuple[str, ...] = ()) -> Operation | None:
-        """The newest operation, of these kinds when some are given, in whatever state."""
-        of = f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
-        row = self.row(f"SELECT {COLUMNS} FROM operations WHERE service = ?{of} ORDER BY created_at DESC, rowid DESC LIMIT 1", service, *kinds)
-        return operation_of(row) if row else None
-
-    def task_ended(self, key: str, task: str, result: str) -> None:
-        self.change(
-            "UPDATE operations SET task = '', result = ?, due_at = ? WHERE id = ? AND task = ?",
-            result, self.clock.now(), key, task,
-        )
-
-    def poll_later(self, key: str, task: str, due_at: float) -> None:
-        self.change("UPDATE operations SET due_at = ? WHERE id = ? AND task = ?", due_at, key, task)
-
     # -- slots ------------------------------------------------------------------------------------
     def take_slot(self, op: Operation, server: str, node: str, storage: str, per_node: int, per_storage: int) -> bool:
         """Claim a place for heavy work on a node and a storage; true also when it is already held."""
@@ -323,6 +289,12 @@ class Operations(Core):
         )
         return operation_of(row) if row else None
 
+    def newest(self, service: int, kinds: tuple[str, ...] = ()) -> Operation | None:
+        """The newest operation, of these kinds when some are given, in whatever state."""
+        of = f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
+        row = self.row(f"SELECT {COLUMNS} FROM operations WHERE service = ?{of} ORDER BY created_at DESC, rowid DESC LIMIT 1", service, *kinds)
+        return operation_of(row) if row else None
+
     def newest_open(self, service: int) -> Operation | None:
         """What will decide how the service looks: the waiting operation, else the current one."""
         row = self.row(
@@ -344,6 +316,13 @@ class Operations(Core):
             *args, limit,
         )
         return [operation_of(r) for r in found]
+
+    def past_durations(self, kind: str, limit: int = 20) -> list[float]:
+        found = self.rows(
+            "SELECT ended_at - started_at AS took FROM operations WHERE kind = ? AND state = 'done'"
+            " AND started_at IS NOT NULL ORDER BY ended_at DESC LIMIT ?", kind, limit,
+        )
+        return [float(r["took"]) for r in found]
 
     # -- lists for staff --------------------------------------------------------------------------
     def operations_listed(
@@ -377,45 +356,6 @@ class Operations(Core):
             " WHERE o.state IN ('running', 'waiting', 'waiting_for_staff') GROUP BY s.server"
         )
         return {r["server"]: r for r in found}
-
-    # -- steps ------------------------------------------------------------------------------------
-    def step_started(self, key: str, position: int, name: str) -> None:
-        with self.write():
-            row = self.row(
-                "SELECT id, attempt FROM steps WHERE operation = ? AND position = ? AND name = ? AND ended_at IS NULL",
-                key, position, name,
-            )
-            if row:  # a step that merely waited goes on; only a failure makes it another attempt
-                self.change("UPDATE steps SET attempt = attempt + (state = 'retrying'), state = 'running' WHERE id = ?", row["id"])
-            else:
-                self.change(
-                    "INSERT INTO steps (operation, position, name, state, attempt, started_at) VALUES (?, ?, ?, 'running', 1, ?)",
-                    key, position, name, self.clock.now(),
-                )
-
-    def step_note(self, key: str, position: int, state: str, message: str, technical: str, ended: bool) -> None:
-        self.change(
-            "UPDATE steps SET state = ?, message = ?, technical = CASE WHEN ? = '' THEN technical ELSE ? END,"
-            " ended_at = ? WHERE operation = ? AND position = ? AND ended_at IS NULL",
-            state, message[:500], technical, technical[:1000], self.clock.now() if ended else None, key, position,
-        )
-
-    def steps(self, key: str) -> list[Row]:
-        return self.rows("SELECT * FROM steps WHERE operation = ? ORDER BY id", key)
-
-    def steps_of(self, keys: Sequence[str]) -> dict[str, list[Row]]:
-        """The steps of many operations in one query."""
-        found: dict[str, list[Row]] = {k: [] for k in keys}
-        for row in self.rows(f"SELECT * FROM steps WHERE operation IN ({', '.join('?' * len(keys))}) ORDER BY id", *keys):
-            found[row["operation"]].append(row)
-        return found
-
-    def past_durations(self, kind: str, limit: int = 20) -> list[float]:
-        found = self.rows(
-            "SELECT ended_at - started_at AS took FROM operations WHERE kind = ? AND state = 'done'"
-            " AND started_at IS NOT NULL ORDER BY ended_at DESC LIMIT ?", kind, limit,
-        )
-        return [float(r["took"]) for r in found]
 
     def notice(self, key: str) -> bool:
         """True once per operation and failure: staff hears of it one time."""
