@@ -1,0 +1,107 @@
+"""Whose machine it is: its configuration, found on whichever node and proven ours by its uuid. What it should be: goal.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bridge.errors import Busy, NotOurs, Permanent, Transient, VmbridgeError
+from bridge.model import Seen, VmRef
+from drivers.proxmox import convert, goal
+from drivers.proxmox.api import Api
+from drivers.proxmox.errors import absent
+
+
+def config_of(api: Api, ref: VmRef) -> tuple[str, dict[str, Any] | None]:
+    """(node, config); the config is None when the machine is proven absent."""
+    if ref.node:
+        try:
+            return ref.node, api.get(f"nodes/{ref.node}/qemu/{ref.vm_id}/config")
+        except VmbridgeError as e:
+            if not absent(e):
+                raise
+    for row in api.get("cluster/resources", type="vm"):
+        if str(row["vmid"]) == ref.vm_id:
+            if row.get("type") != "qemu":
+                raise NotOurs(detail=f"{ref.vm_id} is a {row.get('type')}")
+            return row["node"], api.get(f"nodes/{row['node']}/qemu/{ref.vm_id}/config")
+    cluster = next((r for r in api.get("cluster/status") if r.get("type") == "cluster"), None)
+    if cluster and not int(cluster.get("quorate") or 0):
+        raise Transient(detail="cluster has no quorum: absence is not proven")
+    return ref.node, None
+
+
+def proven(api: Api, ref: VmRef) -> tuple[str, dict[str, Any] | None]:
+    """As `config_of`, of a machine that is ours. Raises NotOurs."""
+    node, config = config_of(api, ref)
+    if config is None:
+        return node, None
+    found = convert.uuid_of(config)
+    if found and found in ref.uuids:
+        return node, config
+    if not found and ref.build.get("restoring"):
+        return node, config  # a restore of ours wrote over it and has not ended well
+    if not ref.identified and ref.build.get("task"):
+        if config.get("lock") == "clone":
+            raise Busy(detail="lock clone", lock="clone", node=node)
+        if any(u in str(config.get("description", "")) for u in ref.uuids):
+            return node, config
+    raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {found or 'none'}")
+
+
+def present(api: Api, ref: VmRef) -> tuple[str, dict[str, Any]]:
+    """As `proven`, of a machine that has to be there. Raises Permanent when it is gone."""
+    node, config = proven(api, ref)
+    if config is None:
+        raise Permanent("The machine is gone.", code="vm_absent", detail=f"VM {ref.vm_id} is nowhere in the cluster")
+    return node, config
+
+
+def unlocked(api: Api, ref: VmRef) -> str:
+    """The node of the proven machine. Raises Busy while PVE does something to it."""
+    node, config = present(api, ref)
+    refuse_locked(node, config)
+    return node
+
+
+def read(api: Api, ref: VmRef) -> Seen:
+    node, rows = _pending(api, ref)
+    config, waiting = _pending_view(rows)
+    found = convert.uuid_of(config)
+    if found not in ref.uuids and (found or not ref.build.get("restoring")):
+        raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {found or 'none'}")
+    refuse_locked(node, config)
+    return Seen(config, tuple(dict.fromkeys(goal.WORDS.get(k, k) for k in waiting)), node)
+
+
+def _pending(api: Api, ref: VmRef) -> tuple[str, list[dict[str, Any]]]:
+    """(node, the pending view); the node is found anew when the hint is wrong."""
+    if ref.node:
+        try:
+            return ref.node, api.get(f"nodes/{ref.node}/qemu/{ref.vm_id}/pending")
+        except VmbridgeError as e:
+            if not absent(e):
+                raise
+    node, _ = present(api, ref)
+    return node, api.get(f"nodes/{node}/qemu/{ref.vm_id}/pending")
+
+
+def refuse_locked(node: str, config: Mapping[str, Any]) -> None:
+    if config.get("lock"):
+        raise Busy(detail=f"lock {config['lock']}", lock=config["lock"], node=node)
+
+
+def _pending_view(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    """/pending -> (the config as it will be, names of what waits for a restart)."""
+    config: dict[str, Any] = {}
+    waiting = []
+    for row in rows:
+        key = row["key"]
+        if row.get("delete"):
+            waiting.append(key)
+        elif "pending" in row:
+            config[key] = row["pending"]
+            waiting.append(key)
+        else:
+            config[key] = row.get("value")
+    return config, waiting

@@ -1,0 +1,39 @@
+"""The node's tasks by their UPID: how one ended, and which of ours is one whose reply was lost."""
+
+from __future__ import annotations
+
+import re
+
+from bridge.errors import Unknown, VmbridgeError
+from bridge.model import TaskResult, VmRef
+from drivers.proxmox.api import Api
+from drivers.proxmox.errors import from_text
+
+UPID = re.compile(r"^UPID:([^:]+):[0-9A-Fa-f]{8}:[0-9A-Fa-f]{8,9}:([0-9A-Fa-f]{8}):([^:]*):([^:]*):")
+GOOD = re.compile(r"^(OK|WARNINGS: \d+)$")
+CLOCK_SKEW = 300.0  # a node's clock may be this far from ours when tasks are searched by time
+TASKS = {"rollback": "qmrollback", "restore": "qmrestore", "take": "vzdump"}
+
+
+def look(api: Api, task: str) -> TaskResult:
+    match = UPID.match(task)
+    if not match:
+        return TaskResult("unknown", f"not a task: {task[:80]}")
+    try:
+        found = api.get(f"nodes/{match.group(1)}/tasks/{task}/status")
+    except VmbridgeError as e:  # a node keeps its tasks' logs for long, not for ever
+        return TaskResult("unknown" if "no such task" in e.detail else "running", e.detail)
+    if found.get("status") != "stopped":
+        return TaskResult("running")
+    text = str(found.get("exitstatus") or "unexpected status")
+    if GOOD.match(text):
+        return TaskResult("done", text)
+    return TaskResult("unknown" if isinstance(from_text(text), Unknown) else "failed", text)
+
+
+def find(api: Api, ref: VmRef, verb: str, since: float) -> str:
+    found = api.get(
+        f"nodes/{ref.node}/tasks", source="all", vmid=int(ref.vm_id), typefilter=TASKS[verb], since=int(since - CLOCK_SKEW), limit=50,
+    )
+    mine = [t for t in found if float(t.get("starttime") or 0) >= since - 5]  # an earlier one is another operation's
+    return str(mine[0]["upid"]) if mine else ""
