@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from bridge.errors import NotFound, NotOurs, Permanent
-from bridge.model import Backup, Kept, Snapshot
+from bridge.model import Backup, Kept, Snapshot, VmRef
+from drivers.hetzner import proof, tasks
 from drivers.hetzner.api import Api
 from drivers.hetzner.convert import LABEL
 
@@ -114,3 +115,44 @@ def system(api: Api, template: str, images: Mapping[str, str], architecture: str
         raise Permanent("The plan names an image that the provider does not have.", code="plan_impossible", detail=f"image {wanted!r} for {architecture}")
     image: dict[str, Any] = usable[0]
     return image
+
+
+def snapshot(api: Api, ref: VmRef, verb: str, name: str, description: str) -> str:
+    server, found = proof.present(api, ref), named(api, ref.uuids, name)
+    if verb == "rollback":
+        if found is None or found["status"] != "available":
+            raise Permanent("This snapshot is not there any more.", code="snapshot_gone", detail=name)
+        return rebuild(api, server, found["id"])
+    if verb == "delete":
+        if found:
+            remove(api, found)
+        return ""
+    if found and found["status"] == "available":
+        return ""
+    if found and (running := tasks.running(api, server["id"], "create_image")):
+        return tasks.of(server["id"], running)
+    if found:  # what an action that failed has left
+        remove(api, found)
+    return _keep(api, server, "snapshot", {SNAPSHOT: name}, ref, description or name)
+
+
+def backup(api: Api, ref: VmRef, verb: str, archive: str, mark: str) -> str:
+    if verb == "take":
+        remove_failed(api, ref.vm_id, mark)
+        return _keep(api, proof.present(api, ref), "backup", {OPERATION: mark}, ref, f"vmbridge {mark}")
+    found = proven(api, archive, ref.vm_id, ref.uuids)
+    if verb == "delete":
+        if found:
+            remove(api, found)
+        return ""
+    if found is None or found["status"] != "available":
+        raise Permanent("This backup is not there any more.", code="backup_gone", detail=archive)
+    return rebuild(api, proof.present(api, ref), found["id"])
+
+
+def _keep(api: Api, server: Mapping[str, Any], kind: str, labels: dict[str, str], ref: VmRef, description: str) -> str:
+    return tasks.act(api, server["id"], "create_image", type=kind, description=description, labels={LABEL: ref.uuids[0], **labels})
+
+
+def rebuild(api: Api, server: Mapping[str, Any], image: int | str, **values: Any) -> str:
+    return tasks.act(api, server["id"], "rebuild", image=str(image), **values)

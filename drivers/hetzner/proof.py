@@ -1,0 +1,43 @@
+"""Which server is ours: by its id and our label. What it should be: goal.py."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from bridge.errors import NotFound, NotOurs
+from bridge.model import VmRef
+from drivers.hetzner.api import Api
+from drivers.hetzner.convert import LABEL
+
+
+def proven(api: Api, ref: VmRef) -> dict[str, Any] | None:
+    """The proven server; None when it is not there. Before the provider's id is known the label finds it."""
+    if not ref.vm_id.isdigit():
+        return labelled(api, ref.uuids)
+    try:
+        server: dict[str, Any] = api.get(f"/servers/{ref.vm_id}")["server"]
+    except NotFound:
+        return None
+    if server["labels"].get(LABEL) not in ref.uuids:
+        raise NotOurs(detail=f"server {ref.vm_id} carries another label")
+    return server
+
+
+def present(api: Api, ref: VmRef) -> dict[str, Any]:
+    """As `proven`, of a server that has to be there. Raises NotFound when it is gone."""
+    found = proven(api, ref)
+    if found is None:
+        raise NotFound("The machine is not there.", code="vm_absent", detail=f"server {ref.vm_id}")
+    return found
+
+
+def labelled(api: Api, uuids: Collection[str]) -> dict[str, Any] | None:
+    found = list(labelled_any(api, uuids))
+    if len(found) > 1:
+        raise NotOurs(detail=f"servers {', '.join(str(s['id']) for s in found)} carry the same label")
+    return found[0] if found else None
+
+
+def labelled_any(api: Api, uuids: Iterable[str]) -> Iterator[dict[str, Any]]:
+    return api.pages("/servers", "servers", label_selector=f"{LABEL} in ({','.join(uuids)})")
