@@ -184,7 +184,7 @@ def _tenant(
         "snapshot_gb": snapshots / length + newest.carried_snapshot, "backup_gb": backups / length + newest.carried_backup,
         "disk_mb": disk, "disk_limit_mb": sold, "bandwidth_mb": round((net_in + net_out) / MB), "bandwidth_limit_mb": 0,
         "collected_at": int(collected if stale else max(collected, month.begin)),  # with an older time it could pass for the month before
-        "stale": stale,
+        "stale": stale, "new": stale and not collected and newest.created_at > now - STALE_AFTER,
     }
 
 

@@ -18,6 +18,24 @@ from tests.system import CLOUD, System
 
 SERVICE, CLOUD_SERVICE = 1042, 2042
 OPEN = ("running", "waiting", "waiting_for_staff")
+BIGGER = """
+[plans.cloud-m]
+server = "hz1"
+cores = 4
+ram_mib = 8192
+disk_gib = 80
+server_type = "cx33"
+location = "nbg1"
+templates = ["debian-12", "ubuntu-24.04"]
+snapshots = 3
+backups = 7
+allow = ["console", "charts", "reinstall", "snapshots", "backups", "reset_password", "rdns", "iso"]
+"""
+SHOP = {"products": {  # what the services may be upgraded to; `server`: WHMCS's server record
+    11: {"name": "KVM with four cores", "server": 1, "configoption1": "kvm-s", "configoption4": "4"},
+    12: {"name": "KVM with a smaller disk", "server": 1, "configoption1": "kvm-s", "configoption6": "10"},
+    21: {"name": "Cloud M", "server": 2, "configoption1": "cloud-m"},
+}}
 DURATIONS = {"create_server": 3.0, "start_server": 1.0, "shutdown_server": 0.5, "stop_server": 0.5, "delete_server": 0.5}  # of the cloud's actions
 
 
@@ -116,7 +134,7 @@ def main() -> None:
 def play(once: bool) -> None:
     project = Project(Clock())
     project.durations |= DURATIONS
-    with System(public=True, hcloud=project, speed=0.3 if once else 1.0) as s, ExitStack() as more:
+    with System(public=True, hcloud=project, speed=0.3 if once else 1.0, more=BIGGER) as s, ExitStack() as more:
         assert s.cloud
         say(f"simulated Proxmox VE {s.pve.url} and Hetzner Cloud {s.cloud.url}, bridge http://127.0.0.1:{s.web}, WHMCS-like host http://127.0.0.1:{s.host}")
         for sale, what in zip(sales(s), ("A KVM server", "A cloud server"), strict=True):
@@ -129,11 +147,13 @@ def play(once: bool) -> None:
             for name, screen in (("qemu", machine.screen), ("qemu-cloud", project.screen(server))):
                 qemu = more.enter_context(Qemu(s.folder / name))
                 screen.vnc, screen.set_password = qemu.vnc, qemu.set_password
+        s.post("/test/shop", SHOP)
         s.post("/test/metrics", {})  # WHMCS's cron, for its tabs Metrics and Resource Usage
         for server in (1, 2):
             s.post("/test/call", {"function": "UsageUpdate", "server": server})
         for what, service in (("A KVM server", SERVICE), ("A cloud server", CLOUD_SERVICE)):
             say(f"\n{what}\n  The customer's page:  {s.page(service)}\n    in Bootstrap 3:     {s.page(service)}&theme=six"
+                f"\n  WHMCS's upgrade:      http://127.0.0.1:{s.host}/upgrade.php?type=package&id={service}"
                 f"\n  The staff's page:     http://127.0.0.1:{s.host}/admin/service.php?id={service}")
         say(f"\nLogs and database:    {s.folder}\n\nCtrl-C stops everything.")
         threading.Event().wait()

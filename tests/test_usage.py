@@ -483,8 +483,14 @@ def test_what_was_never_counted_is_told_as_old(world: World) -> None:
     world.run()
     sample(world, None, None)
     assert told(world)["stale"] is True and told(world)["ipv4"] == 1
+    assert told(world)["new"] is True
+    world.clock.time += 3 * HOUR
+    sample(world, None, None)
+    assert (told(world)["stale"], told(world)["new"]) == (True, False)
     sample(world, 0, 0)
-    assert told(world)["stale"] is False
+    assert (told(world)["stale"], told(world)["new"]) == (False, False)
+    world.clock.time += 4 * HOUR
+    assert (told(world)["stale"], told(world)["new"]) == (True, False)
 
 
 def test_the_bulk_read_of_the_simulated_cluster_counts(world: World) -> None:

@@ -174,6 +174,9 @@ def test_old_numbers_are_not_billed_as_new(system: System) -> None:
     assert {n: found[n] for n in SUMS} == {n: first[n] for n in SUMS} and found["ipv4"]["records"] == {"now": 5.0}
     assert [line for line in s.state()["activity"][logged:] if "not current for 1 services" in line and line.endswith(": 60")]
     assert len(s.state()["activity"]) == logged + 1
+    with answered(s, reply(**{"60": used(bandwidth_in=9, collected_at=0, stale=True, new=True)})):
+        s.post("/test/metrics", {})
+    assert len(s.state()["activity"]) == logged + 1 and metrics(s, 60)["bandwidth_in"] == first["bandwidth_in"]
     with answered(s, reply(**{"60": used(bandwidth_mb=99, stale=True)})):
         call(s, "UsageUpdate")
     assert s.state()["services"]["60"]["columns"] == columns

@@ -32,6 +32,7 @@ class Used(NamedTuple):
     id: int
     server: str
     desired: str
+    created_at: float
     net_in: int | None
     net_out: int | None
     snapshot_byte_s: float | None
@@ -118,7 +119,7 @@ class Usages(Core):
             join = " LEFT JOIN usage_told d ON d.whmcs = s.whmcs AND d.service_id = s.service_id AND d.month = ?1"
             more = " OR d.carried_in + d.carried_out + d.carried_snapshot + d.carried_backup > 0"
         return [Used._make(r) for r in self.tuples(
-            "SELECT s.service_id, s.id, s.server, s.desired, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s, u.booked_at,"
+            "SELECT s.service_id, s.id, s.server, s.desired, s.created_at, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s, u.booked_at,"
             f" m.booked_at, m.snapshot_bytes, m.backup_bytes, {GREW.format(way='in')}, {GREW.format(way='out')},"
             " v.counted_at, v.seen_at, v.maxdisk, json_extract(s.package, '$.disk_gib'), json_extract(s.package, '$.additional_disk_gib'),"
             f" json_extract(s.build, '$.addresses'), json_extract(s.build, '$.floating'), {left}"

@@ -30,7 +30,7 @@ def step(api: Api, order: Order, ref: VmRef) -> Converged:
     if not retype:
         return Converged(refused=refused, seen=seen)
     if server["status"] != "off":
-        return Converged(refused=refused, offline="server_type: the server has to be off for it", seen=seen)
+        return Converged(refused=refused, offline="server_type: the server has to be off for it; a change of package switches it off and on", seen=seen)
     changed = ("server_type", "disk_gib") if grows else ("server_type",)
     task = tasks.act(api, sid, "change_type", server_type=order.package.options["server_type"], upgrade_disk=grows)
     return Converged(task, changed, more=True, starts=True)

@@ -24,7 +24,7 @@ function upgrade_page()
     } elseif ($step === 3) {
         frame('Upgrade', upgrade_order($wish, $chosen), ['filename' => 'upgrade', 'id' => $id, 'type' => $type]);
     } else {
-        frame('Upgrade', $type === 'package' ? product_choice($wish) : option_choice($wish, $service), ['filename' => 'upgrade', 'id' => $id, 'type' => $type]);
+        frame('Upgrade', $type === 'package' ? product_choice($wish, $service) : option_choice($wish, $service), ['filename' => 'upgrade', 'id' => $id, 'type' => $type]);
     }
 }
 
@@ -89,12 +89,15 @@ function hidden(array $values)
     return $html;
 }
 
-function product_choice(array $wish)
+function product_choice(array $wish, array $service)
 {
     $html = '';
     foreach (products() as $pid => $product) {
+        if (!isset($product['name']) || ($product['server'] ?? $service['server'] ?? 1) !== ($service['server'] ?? 1)) {
+            continue;
+        }
         $html .= '<form method="post" action="' . upgrade_url() . '">' . hidden(['step' => 2, 'pid' => $pid] + $wish)
-            . '<p><button type="submit" class="btn btn-primary" data-pid="' . (int) $pid . '">' . htmlspecialchars($product['name'] ?? 'Product ' . $pid) . '</button></p></form>';
+            . '<p><button type="submit" class="btn btn-primary" data-pid="' . (int) $pid . '">' . htmlspecialchars($product['name']) . '</button></p></form>';
     }
     return $html;
 }

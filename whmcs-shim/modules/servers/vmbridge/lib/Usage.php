@@ -104,11 +104,11 @@ class Usage
         return 'UPDATE tblhosting SET ' . implode(', ', $set) . ' WHERE server = ? AND id IN (' . implode(', ', array_map('intval', array_keys($share))) . ')';
     }
 
-    /** One line for all whose numbers are old, in the activity log. */
+    /** One line for all whose numbers are old, in the activity log. A new server has none yet, which is no news. */
     private static function tellOld(array $params, array $services)
     {
         $old = array_keys(array_filter($services, function ($used) {
-            return !empty($used['stale']);
+            return !empty($used['stale']) && empty($used['new']);
         }));
         if ($old !== []) {
             $more = count($old) > 20 ? ' and ' . (count($old) - 20) . ' more' : '';
