@@ -10,7 +10,7 @@ from typing import Any
 from bridge import names
 from bridge.config import Config, Plan, fold
 from bridge.errors import BadRequest, NotBuilt, Refused
-from bridge.model import LIMITS, PERMISSIONS, Package
+from bridge.model import LIMITS, PERMISSIONS, Package, Sentence
 from drivers import base as driver_base
 
 POSITIONS = {
@@ -28,14 +28,16 @@ RANGES: dict[str, tuple[int, int]] = {
     "snapshot_lifetime_h": (0, 87600), **dict.fromkeys(LIMITS, (0, 1_000_000)),
 }
 NUMBER = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
+STAYS = Sentence("The operating system stays as it is: another one is installed on the server's page, under Reinstall.")
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """`warnings` are sentences for the operation log."""
+    """`warnings` are sentences for the operation log, `notices` for who orders it."""
 
     package: Package
     warnings: tuple[str, ...] = ()
+    notices: tuple[Sentence, ...] = ()
 
 
 def value_of(text: Any) -> str:
@@ -80,7 +82,10 @@ def resolve(params: dict[str, Any], server: str, config: Config, before: Package
         raise NotBuilt(f"This comes with plan {plan.name!r} and cannot be ordered beside it: {', '.join(apart)}. Leave it blank.", code="not_built")
     _backups(values, plan, config)
     templates = _templates(product[3], plan)
+    notices: tuple[Sentence, ...] = ()
     if before is not None and "template" in values and values["template"][1] != before.template:
+        if "template" in chosen:
+            notices = (STAYS,)
         warnings.append(f"{values['template'][0]} says {values['template'][1]!r}: a system is changed by a reinstall, not by a change of package.")
     package = Package(
         plan=plan.name, server=server, template=_template(values.pop("template", None), templates, before), templates=templates,
@@ -88,7 +93,7 @@ def resolve(params: dict[str, Any], server: str, config: Config, before: Package
         options=dict(plan.driver_values), ssh_keys=before.ssh_keys if before else _ssh_keys(plan, params.get("customfields") or {}),
         **_numbers(values, plan),
     )
-    return Resolved(package, tuple(warnings))
+    return Resolved(package, tuple(warnings), notices)
 
 
 def _plan(name: str, server: str, config: Config) -> Plan:

@@ -37,7 +37,7 @@ class Preview:
     changes: tuple[Difference, ...]
     refused: tuple[str, ...]
     warnings: tuple[str, ...] = ()  # of options without effect, for staff
-    notes: tuple[str, ...] = ()  # the driver's own of single changes
+    notes: tuple[str, ...] = ()  # of single changes
 
     @property
     def restart(self) -> Restart:
@@ -57,6 +57,12 @@ class Preview:
 
 OFF_AND_ON = Sentence("When the order is carried out, your server is switched off and on again. It cannot be reached for some minutes.")
 AT_NEXT_RESTART = Sentence("Your server is not restarted for this. These changes take effect when you restart it from its page: %(what)s.")
+
+
+LESS = {
+    4: Sentence("%(count)s of the server's extra IPv4 addresses will be taken away."),
+    6: Sentence("%(count)s of the server's extra IPv6 addresses will be taken away."),
+}
 
 
 def _listed(words: Sequence[Sentence]) -> Sentence:
@@ -87,11 +93,13 @@ def preview(service: Service, params: dict[str, Any], driver: Driver, store: Sto
         word = f"extra_ipv{family}"
         before, after = getattr(service.package, word), getattr(package, word)
         if before != after:
-            changes.append(Difference(word, after, before, False))
+            taken = Sentence(LESS[family].template, count=before - after) if after < before else ""
+            changes.append(Difference(word, after, before, False, warning=taken))
     if service.desired is not Desired.ACTIVE:  # the operation then leaves its power alone
         changes = [replace(c, restart=Restart.NONE) for c in changes]
     refused = [*(r.refused for r in changes if r.refused), *_refused(service, package, store, config)]
-    return Preview(package, tuple(changes), tuple(dict.fromkeys(refused)), found.warnings, tuple(c.warning for c in changes if c.warning))
+    return Preview(package, tuple(changes), tuple(dict.fromkeys(refused)), found.warnings,
+                   (*(c.warning for c in changes if c.warning), *found.notices))
 
 
 def rows_of(service: Service, driver: Driver, store: Store, config: Config) -> list[Difference]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from bridge.errors import Refused
 from bridge.model import Desired
 from bridge.store import Store
 from bridge.store.core import Row
@@ -23,6 +24,9 @@ SHARE, PAUSE = 1000, 0.02  # services in one transaction; seconds between two, s
 KEPT_MONTHS = 14
 WAYS = ("in", "out", "snapshot", "backup")
 METRICS = ("floating_ipv4", "floating_ipv6", "ipv4", "ipv6", "snapshots", "bandwidth_in", "bandwidth_out", "bandwidth_total", "snapshot_gb", "backup_gb")
+
+
+Told = tuple[int, int, float, float, int]  # bytes in and out, byte-seconds of snapshots and backups, service id
 
 
 class Month(NamedTuple):
@@ -90,6 +94,12 @@ def end(service: int, store: Store, zone: str) -> None:
         store.end_usage(service)
 
 
+def put_right(store: Store, zone: str) -> int:
+    """What a clock that was ahead has settled. Returns how many services."""
+    now = store.clock.now()
+    return store.told_ahead(month_at(now, zone).name, month_at(now + EVERY, zone).name)
+
+
 def forget(store: Store, zone: str, stop: threading.Event) -> None:
     """Sums of more than 14 months ago."""
     local = datetime.fromtimestamp(store.clock.now(), ZoneInfo(zone))
@@ -104,7 +114,6 @@ def _settle(whmcs: str, month: Month, store: Store, zone: str) -> None:
     month and asks for the current one only. Every service is settled once a month, after all that belongs to the months before is booked."""
     if store.usage_due(month.begin, 1):
         book(store, zone)
-    store.begin_telling(whmcs, month.name)
     more = True
     while more:
         with store.write():  # two that ask at once settle it once
@@ -133,30 +142,40 @@ def _left(rows: Iterable[Row], zone: str) -> dict[int, tuple[int, int, float, fl
 def report(server: str, whmcs: str, store: Store, zone: str, service_id: int | None = None, billed: bool = False) -> dict[str, Any]:
     """This month's usage of the installation's services on a server. A service whose newest generation is elsewhere is told there.
     `billed`: the numbers are for WHMCS's records; sums then have what was not told of earlier months, and are remembered as told."""
+    for _ in range(3):
+        found, told = _report(server, whmcs, store, zone, service_id, billed)
+        if not billed or store.note_told(whmcs, found["month"]["name"], told):
+            return found
+    raise Refused("The usage of a month is being settled; ask again.", code="usage_settling")
+
+
+def _report(server: str, whmcs: str, store: Store, zone: str, service_id: int | None, billed: bool) -> tuple[dict[str, Any], list[Told]]:
+    """The answer, and what it tells of the month for WHMCS's records."""
     now = store.clock.now()
     month = month_at(now, zone)
     pools, kept = store.usage_counts()
     last_read = float(store.health(server)["refreshed_at"])
+    if billed:
+        store.begin_telling(whmcs, month.name)
     if billed and store.told_before(whmcs, month.name):
         _settle(whmcs, month, store, zone)
     rows = store.usage_rows(server, whmcs, month.name, service_id, carried=billed)
     if billed and any(r.settled is None for r in rows):  # some are new
         _settle(whmcs, month, store, zone)
         rows = store.usage_rows(server, whmcs, month.name, service_id, carried=True)
-    found: dict[int, list[Used]] = {}
+    of: dict[int, list[Used]] = {}
     for row in rows:
-        found.setdefault(row.service_id, []).append(row)
-    told: list[tuple[int, int, float, float, int]] = []
+        of.setdefault(row.service_id, []).append(row)
+    told: list[Told] = []
     services = {}
-    for key, of in found.items():
-        if of[-1].server == server:
-            sums = _sums(of, month, now)
-            services[str(key)] = answer = _tenant(of, sums, month, now, last_read, pools, kept)
+    for key, generations in of.items():
+        if generations[-1].server == server:
+            sums = _sums(generations, month, now)
+            services[str(key)] = answer = _tenant(generations, sums, month, now, last_read, pools, kept)
             if billed and not answer["stale"]:
                 told.append((*sums, key))
-    if billed:
-        store.note_told(whmcs, month.name, told)
-    return {"month": {"name": month.name, "start": int(month.begin), "end": int(month.end), "time_zone": zone}, "time": int(now), "services": services}
+    return {"month": {"name": month.name, "start": int(month.begin), "end": int(month.end), "time_zone": zone}, "time": int(now),
+            "services": services}, told
 
 
 def _tenant(
@@ -175,6 +194,7 @@ def _tenant(
     disk = round((newest.maxdisk + further) / MB) if alive and newest.maxdisk else sold  # as big as the system disk really is
     # one that is gone has its last numbers, and one that is not there yet has none
     stale = (counted < now - STALE_AFTER or read < last_read) if metered else alive
+    stale = stale or (newest.settled or "") > month.name  # the clock went back over a month's border: what is told now was told already
     collected = counted if metered else newest.summed_at or 0.0
     return {
         "floating_ipv4": floating_four, "floating_ipv6": floating_six, "ipv4": four, "ipv6": six,

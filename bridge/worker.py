@@ -42,7 +42,7 @@ def tell_stuck(context: Context) -> None:
 def prune(context: Context, stop: threading.Event | None = None) -> None:
     """Put right what a clock that was ahead has left. Forget old nonces, delivered events and history, and passwords that nobody fetched in 72 h."""
     now = context.clock.now()
-    if ahead := context.store.stamps_ahead():
+    if ahead := context.store.stamps_ahead() + usage.put_right(context.store, context.config.worker["usage_time_zone"]):
         log.warning("clock_was_ahead", stamps=ahead)
     forget_history(context, now, stop or threading.Event())
     usage.forget(context.store, context.config.worker["usage_time_zone"], stop or threading.Event())

@@ -148,15 +148,21 @@ def play(once: bool) -> None:
                 qemu = more.enter_context(Qemu(s.folder / name))
                 screen.vnc, screen.set_password = qemu.vnc, qemu.set_password
         s.post("/test/shop", SHOP)
-        s.post("/test/metrics", {})  # WHMCS's cron, for its tabs Metrics and Resource Usage
-        for server in (1, 2):
-            s.post("/test/call", {"function": "UsageUpdate", "server": server})
         for what, service in (("A KVM server", SERVICE), ("A cloud server", CLOUD_SERVICE)):
             say(f"\n{what}\n  The customer's page:  {s.page(service)}\n    in Bootstrap 3:     {s.page(service)}&theme=six"
                 f"\n  WHMCS's upgrade:      http://127.0.0.1:{s.host}/upgrade.php?type=package&id={service}"
                 f"\n  The staff's page:     http://127.0.0.1:{s.host}/admin/service.php?id={service}")
         say(f"\nLogs and database:    {s.folder}\n\nCtrl-C stops everything.")
-        threading.Event().wait()
+        while True:
+            collect(s)
+            threading.Event().wait(60)
+
+
+def collect(s: System) -> None:
+    """WHMCS's cron, for its tabs Metrics and Resource Usage; a new machine's numbers come when its back end has counted."""
+    s.post("/test/metrics", {})
+    for server in (1, 2):
+        s.post("/test/call", {"function": "UsageUpdate", "server": server})
 
 
 if __name__ == "__main__":

@@ -308,22 +308,65 @@ def test_a_dropped_event_is_never_sent(world: World, tmp_path: Path) -> None:
     assert world.whmcs.sent == []
 
 
-def test_what_whmcs_was_told_since_the_copy_is_not_billed_again(world: World, tmp_path: Path) -> None:
-    world.clock.time = datetime(2027, 3, 20, tzinfo=UTC).timestamp()
-    world.order("create")
-    world.run()
+class Collected:
+    """What WHMCS's records have of one service's incoming traffic, in GB."""
 
-    def told(gigabytes: int) -> float:
-        world.store.save_statuses("pve1", [VmStatus("20000", "running", "pve1", uptime=10_000, net_in=gigabytes * 10**9, net_out=0)])
-        return float(usage.report("pve1", "main", world.store, "UTC", billed=True)["services"]["1042"]["bandwidth_in"])
+    def __init__(self, world: World) -> None:
+        self.world, self.months = world, {}  # type: tuple[World, dict[str, float]]
+        self.at("2027-03-10T12:00", 0)
+        world.order("create")
+        world.run()
+        world.cluster.vms[20000].rates = (0, 0)
 
-    assert told(1) == 1.0
+    def at(self, text: str, gigabytes: int, collect: bool = True) -> None:
+        store = self.world.store
+        self.world.clock.time = datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+        store.save_statuses("pve1", [VmStatus("20000", "running", "pve1", uptime=10_000, net_in=gigabytes * 10**9, net_out=0)])
+        if collect and (found := usage.report("pve1", "main", store, "UTC", billed=True))["services"]:
+            self.months[found["month"]["name"]] = round(found["services"]["1042"]["bandwidth_in"], 3)
+
+
+@pytest.mark.parametrize(("taken", "since", "expected"), [
+    ("2027-03-20T12:00", [("2027-03-31T12:00", 30)], {"2027-03": 30.0, "2027-04": 61.0}),
+    ("2027-03-30T12:00", [("2027-03-31T23:00", 10), ("2027-04-01T01:00", 11), ("2027-04-03T01:00", 30)], {"2027-03": 10.0, "2027-04": 81.0}),
+    ("2027-04-02T12:00", [("2027-04-03T01:00", 30)], {"2027-03": 5.0, "2027-04": 86.0}),
+    ("2027-02-20T12:00", [("2027-03-31T23:00", 10), ("2027-04-03T01:00", 30)], {"2027-03": 10.0, "2027-04": 81.0}),
+])
+def test_after_a_restore_everything_is_billed_once(
+    world: World, tmp_path: Path, taken: str, since: list[tuple[str, int]], expected: dict[str, float]
+) -> None:
+    whmcs = Collected(world)
+    for text, count in (("2027-03-11T12:00", 5), ("2027-03-31T22:00", 5), ("2027-04-01T00:30", 6)):
+        if text <= taken:
+            whmcs.at(text, count)
     archive.take(str(world.path), tmp_path / "copy.db")
-    world.clock.time = datetime(2027, 3, 31, tzinfo=UTC).timestamp()
-    assert told(50) == 50.0
+    for text, count in since:
+        whmcs.at(text, count)
     back(world, tmp_path / "copy.db")
-    world.clock.time = datetime(2027, 4, 2, tzinfo=UTC).timestamp()
-    assert told(51) < 1.0
+    for text, count in (("2027-04-03T02:00", 31), ("2027-04-20T02:00", 91)):
+        whmcs.at(text, count)
+    assert whmcs.months == expected
+    whmcs.at("2027-05-01T02:00", 92)
+    assert sum(whmcs.months.values()) == pytest.approx(92)
+
+
+def test_a_record_of_this_month_keeps_what_was_left_of_the_last(world: World, tmp_path: Path) -> None:
+    """Also where the replaced store cannot be read."""
+    whmcs = Collected(world)
+    whmcs.at("2027-03-11T12:00", 1)
+    whmcs.at("2027-03-31T12:00", 100, collect=False)
+    usage.book(world.store, "UTC")
+    whmcs.at("2027-04-10T12:00", 110)
+    assert whmcs.months == {"2027-03": 1.0, "2027-04": 109.0}
+    archive.take(str(world.path), tmp_path / "copy.db")
+    world.store.close()
+    for end in ("", "-wal", "-shm"):
+        Path(f"{world.path}{end}").unlink(missing_ok=True)
+    world.clock.time = datetime(2027, 4, 11, tzinfo=UTC).timestamp()
+    archive.put_back(tmp_path / "copy.db", str(world.path), KEY, RANGES, world.clock.now(), "aside")
+    world.restart()
+    whmcs.at("2027-04-12T12:00", 111)
+    assert whmcs.months == {"2027-03": 1.0, "2027-04": 110.0}
 
 
 def test_leases_are_free_and_nonces_are_kept(world: World, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from bridge.model import Restart, State
 from tests.configs import raw_config
 from tests.world import World
 
+GROWS = "The system disk grows to 40 GiB for good: it cannot be made smaller after that."
+
 
 def wider(**plan: Any) -> dict[str, Any]:
     """Plans and pools with room for every kind of change."""
@@ -150,7 +152,7 @@ def test_the_preview_says_what_the_operation_then_does(wide: World) -> None:
     found = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
     assert {c.word for c in found.changes} == {"cores", "ram_mib", "disk_gib", "additional_disk_gib", "rate_mbit", "disk_write_iops"}
     assert {c.word: c.restart for c in found.changes if c.restart} == {"cores": Restart.LATER, "ram_mib": Restart.LATER} and found.restart is Restart.LATER
-    assert found.notices == ("Your server is not restarted for this. These changes take effect when you restart it from its page: CPU cores, RAM.",)
+    assert found.notices == (GROWS, "Your server is not restarted for this. These changes take effect when you restart it from its page: CPU cores, RAM.")
     wide.order("change_package", **values)
     wide.run()
     after = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
@@ -177,7 +179,22 @@ def test_a_machine_that_is_off_or_suspended_needs_no_restart(wide: World) -> Non
         wide.order(verb)
         wide.run()
         found = upgrades.preview(wide.store.service(1), {"configoption1": "kvm-l", "userid": 7}, wide.drivers["pve1"], wide.store, wide.config)
-        assert found.changes and found.restart is Restart.NONE and found.notices == ()
+        assert found.changes and found.restart is Restart.NONE and found.notices == (GROWS,)
+
+
+def test_what_cannot_be_taken_back_is_said_before_it_is_ordered(wide: World) -> None:
+    def notices(**options: str) -> list[str]:
+        values = {"configoption1": "kvm-s", "userid": 7, "configoptions": options}
+        return list(upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config).notices)
+
+    assert notices(**{"System Disk": "40"}) == [GROWS]
+    assert notices(**{"Additional Disk": "20"}) == []  # a disk that was not there
+    assert notices(**{"Operating System": "ubuntu-24.04"}) == [
+        "The operating system stays as it is: another one is installed on the server's page, under Reinstall."]
+    assert notices(**{"IPv4 Addresses": "2"}) == []
+    wide.order("change_package", configoptions={"IPv4 Addresses": "2"})
+    wide.run()
+    assert notices(**{"IPv4 Addresses": "1"}) == ["1 of the server's extra IPv4 addresses will be taken away."]
 
 
 def test_a_refused_change_has_no_notices(wide: World) -> None:

@@ -275,3 +275,13 @@ def test_a_fault_on_any_call(born: Cloud, tmp_path: Path, deed: str, kind: str) 
 @pytest.mark.parametrize("deed", list(DEEDS))
 def test_killed_at_every_border(born: Cloud, tmp_path: Path, deed: str) -> None:
     assert matrix.each_border(again(born, tmp_path), *DEEDS[deed]) >= 2
+
+
+def test_a_redeploy_leaves_nothing_listed_that_went_with_the_machine(world: Cloud) -> None:
+    act(world, "backups", "take", note="a")
+    act(world, "snapshots", "take", description="x")
+    assert len(world.store.backups_of(1)) == 1 and len(names(world)) == 1
+    world.order("redeploy")
+    world.run(4000)
+    assert world.store.operations_of(1)[0].state is State.DONE and world.store.backups_of(1) == [] and names(world) == []
+    assert [i.labels.get("vmbridge-kept") is not None for i in world.cloud.images.values() if i.type != "system"] == [True]

@@ -58,6 +58,7 @@ SHOP = {
 OFF_AND_ON = "When the order is carried out, your server is switched off and on again. It cannot be reached for some minutes."
 FOR_GOOD = Sentence("The system disk grows to %(size)s GB for good: no smaller server is possible after that.", size=80)
 SHRINKS = Sentence("The system disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.", size=20, wanted=10)
+GROWS = "The system disk grows to 40 GiB for good: it cannot be made smaller after that."
 AT_RESTART = "Your server is not restarted for this. These changes take effect when you restart it from its page: CPU cores."
 
 
@@ -157,8 +158,8 @@ def test_an_option_that_cannot_be_is_told_before_it_is_paid(system: System) -> N
 
 
 def test_what_is_chosen_counts_and_the_rest_stays(system: System) -> None:
-    assert notice(options(system, 2, c5=53, c6=2))[1] == []  # a disk grows while the server runs
-    assert notice(options(system, 2, c5=53, c6=4))[1] == [AT_RESTART]
+    assert notice(options(system, 2, c5=53, c6=2))[1] == [GROWS]  # while the server runs
+    assert notice(options(system, 2, c5=53, c6=4))[1] == [GROWS, AT_RESTART]
     assert notice(options(system, 2, c6=4))[1] == [AT_RESTART]
     assert notice(options(system, 2, c6=4, c7=1))[1] == [AT_RESTART]
     assert notice(options(system, 2, c5=52, c99=1))[1] == [SHRINKS]  # no such option: left out

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge import services, usage
+from bridge.errors import Refused
 from bridge.model import VmStatus
 from bridge.services import Caller
 from tests.configs import raw_config
@@ -247,6 +248,93 @@ def test_each_installation_is_told_its_own(world: World) -> None:
     whmcs = Records(world)
     whmcs.collect()
     assert whmcs.of() == {"2027-04": 2.0}
+
+
+def test_a_clock_that_goes_back_over_the_border_bills_nothing_twice(world: World) -> None:
+    whmcs = Records(world)
+    for text, count in (("2027-03-31T23:50:00", 5), ("2027-04-01T00:00:03", 7), ("2027-03-31T23:59:58", 8), ("2027-04-01T01:00:00", 9)):
+        at(world, text)
+        sample(world, count)
+        whmcs.collect()
+    at(world, "2027-05-01T01:00:00")
+    sample(world, 9)
+    whmcs.collect()
+    assert whmcs.of() == {"2027-03": 5.0, "2027-04": 4.0, "2027-05": 0.0}
+
+
+def test_a_zone_that_is_changed_at_the_border_bills_nothing_twice(world: World) -> None:
+    """What is used in the hours that are two months' by the two zones is not billed."""
+    months: dict[str, float] = {}
+    for zone, text, count in (("Asia/Tokyo", "2027-03-31T14:00:00", 5), ("Asia/Tokyo", "2027-03-31T17:00:00", 7), ("UTC", "2027-03-31T18:00:00", 8),
+                              ("UTC", "2027-04-01T01:00:00", 10), ("UTC", "2027-05-01T12:00:00", 11)):
+        at(world, text)
+        sample(world, count)
+        usage.book(world.store, zone)
+        found = usage.report("pve1", "main", world.store, zone, billed=True)
+        if not found["services"]["1042"]["stale"]:
+            months[found["month"]["name"]] = found["services"]["1042"]["bandwidth_in"]
+    assert months == pytest.approx({"2027-03": 5.0, "2027-04": 2.0, "2027-05": 1.0})
+
+
+def test_a_clock_that_was_ahead_for_a_while(world: World) -> None:
+    whmcs = Records(world)
+    for text, count in (("2027-03-31T10:00:00", 5), ("2029-01-01T10:00:00", 5), ("2027-03-31T10:05:00", 6), ("2027-03-31T23:05:00", 7),
+                        ("2027-04-01T00:05:00", 10), ("2027-04-30T23:00:00", 20), ("2027-05-01T01:00:00", 30)):
+        at(world, text)
+        world.store.stamps_ahead()
+        usage.put_right(world.store, "UTC")
+        sample(world, count)
+        usage.book(world.store, "UTC")
+        whmcs.collect()
+    assert whmcs.of() == {"2027-03": 7.0, "2029-01": 0.0, "2027-04": 13.0, "2027-05": 10.0}
+
+
+def test_two_collections_that_meet_at_midnight(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One has read March when the other settles April."""
+    first, second = Records(world), Records(world)
+    at(world, "2027-03-31T23:00:00")
+    sample(world, 5)
+    first.collect()
+    at(world, "2027-03-31T23:59:59")
+    sample(world, 9)
+    plain = world.store.note_told
+
+    def late(*args: Any) -> bool:
+        monkeypatch.setattr(world.store, "note_told", plain)
+        at(world, "2027-04-01T00:00:01")
+        sample(world, 9)
+        second.collect()
+        return plain(*args)
+
+    monkeypatch.setattr(world.store, "note_told", late)
+    first.collect()
+    assert first.of() == {"2027-03": 5.0, "2027-04": 4.0} and second.of() == {"2027-04": 4.0}
+    monkeypatch.setattr(world.store, "note_told", lambda *args: False)
+    with pytest.raises(Refused, match="being settled"):
+        first.collect()
+
+
+def test_an_installation_that_had_no_servers_when_it_first_collected(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    at(world, "2027-03-10T12:00:00")
+    whmcs = Records(world)
+    assert whmcs.collect() is None
+    at(world, "2027-03-31T12:00:00")
+    world.order("create")
+    world.run()
+    world.cluster.vms[20000].rates = (0, 0)
+    sample(world, 5)
+    at(world, "2027-04-01T00:10:00")
+    sample(world, 6)
+    whmcs.collect()
+    assert whmcs.of() == {"2027-04": 6.0}
+    at(world, "2027-04-02T00:10:00")
+    calls: list[str] = []
+    world.store.unsettled = lambda *a: calls.append("asked") or []  # type: ignore[method-assign, func-returns-value]
+    sample(world, 7)
+    whmcs.collect()
+    assert whmcs.of() == {"2027-04": 7.0} and calls == []
+    world.close()
 
 
 EVENTS = st.sampled_from(["send", "send", "collect", "refresh", "book", "bridge", "size"])

@@ -284,6 +284,9 @@ def renew_identity(job: Job) -> Outcome:
         job.save(renewed=True)
         job.save_build(**{**dict.fromkeys(job.service.build), "old_vm_ids": old})
         job.store.set_password(job.service.id, password, hashed)
+        job.store.forget_snapshots(job.service.id)
+        for row in job.store.backups_of(job.service.id) if job.driver.own_backups else ():  # they went with the machine
+            job.store.forget_backup(row["id"])
     return Done(f"VM id {found}")
 
 

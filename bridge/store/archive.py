@@ -19,6 +19,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from sqlite_utils import Database
 
 from bridge.errors import Refused
+from bridge.store import usage
 from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
 
 Ranges = dict[str, list[tuple[int, int]]]
@@ -313,9 +314,9 @@ def _prepare(
         _hold_events(conn, old, found)
         if old:
             _compare(conn, old, found, now)
+        usage.keep_told(conn, old, now)
         for sql in ("UPDATE server_health SET lease_until = 0, next_at = 0", "UPDATE sweeps SET due_at = 0",
-                    "UPDATE pointer_wishes SET refused = 'restored', task = '', lease_until = 0",  # others may have been written since
-                    "DELETE FROM usage_told"):  # more may have been told since; nothing is billed twice
+                    "UPDATE pointer_wishes SET refused = 'restored', task = '', lease_until = 0"):  # others may have been written since
             conn.execute(sql)
         conn.execute("COMMIT")
 

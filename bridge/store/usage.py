@@ -4,7 +4,10 @@ what WHMCS was told last of a month and what it still has to be told of the mont
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import sqlite3
+from calendar import monthrange
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from bridge.store.core import Core, Row
@@ -26,7 +29,7 @@ KNOWN = "(SELECT v.total_{way} FROM vm_status v JOIN services s ON s.server = v.
 
 class Used(NamedTuple):
     """One generation of a service in a month: what is booked (None: nothing), what has grown since the mark (`booked_at` None: it has
-    none), how its machine was seen, and what is left to be told of the months before (`settled` None: that is not known)."""
+    none), how its machine was seen, and what is left to be told of the months before `settled` (None: that is not known)."""
 
     service_id: int
     id: int
@@ -116,8 +119,8 @@ class Usages(Core):
         left, join, more = "NULL, 0, 0, 0.0, 0.0", "", ""
         if carried:
             left = "d.month, " + ", ".join(f"coalesce(d.carried_{w}, 0)" for w in ("in", "out", "snapshot", "backup"))
-            join = " LEFT JOIN usage_told d ON d.whmcs = s.whmcs AND d.service_id = s.service_id AND d.month = ?1"
-            more = " OR d.carried_in + d.carried_out + d.carried_snapshot + d.carried_backup > 0"
+            join = " LEFT JOIN usage_told d ON d.whmcs = s.whmcs AND d.service_id = s.service_id"
+            more = " OR (d.month = ?1 AND d.carried_in + d.carried_out + d.carried_snapshot + d.carried_backup > 0)"
         return [Used._make(r) for r in self.tuples(
             "SELECT s.service_id, s.id, s.server, s.desired, s.created_at, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s, u.booked_at,"
             f" m.booked_at, m.snapshot_bytes, m.backup_bytes, {GREW.format(way='in')}, {GREW.format(way='out')},"
@@ -139,15 +142,24 @@ class Usages(Core):
 
     # -- what WHMCS was told ----------------------------------------------------------------------
     def begin_telling(self, whmcs: str, month: str) -> None:
-        """The installation asks for the first time: what was used before this month is not its concern."""
-        self.change(
-            "INSERT INTO usage_told (whmcs, service_id, month) SELECT DISTINCT whmcs, service_id, ?2 FROM services WHERE whmcs = ?1"
-            " AND NOT EXISTS (SELECT 1 FROM usage_told WHERE whmcs = ?1)", whmcs, month,
-        )
+        """The installation asks for the first time: what was used before this month is not its concern. That it asked is kept under
+        service 0, since it may have no services yet."""
+        if not self.row("SELECT 1 FROM usage_told WHERE whmcs = ? LIMIT 1", whmcs):
+            self.change(
+                "INSERT OR IGNORE INTO usage_told (whmcs, service_id, month) SELECT ?1, 0, ?2 UNION"
+                " SELECT whmcs, service_id, ?2 FROM services WHERE whmcs = ?1", whmcs, month,
+            )
 
     def told_before(self, whmcs: str, month: str) -> bool:
         """Whether a service was told last in an earlier month."""
-        return bool(self.row("SELECT 1 FROM usage_told WHERE whmcs = ? AND month < ? LIMIT 1", whmcs, month))
+        return bool(self.row("SELECT 1 FROM usage_told WHERE whmcs = ? AND month < ? AND service_id <> 0 LIMIT 1", whmcs, month))
+
+    def told_ahead(self, month: str, highest: str) -> int:
+        """A clock that was ahead has settled months to come: begin with this one anew. Returns how many."""
+        return self.change(
+            "UPDATE usage_told SET month = ?, net_in = NULL, net_out = NULL, snapshot_byte_s = NULL, backup_byte_s = NULL, carried_in = 0, carried_out = 0,"
+            " carried_snapshot = 0, carried_backup = 0 WHERE month > ?", month, highest,
+        )
 
     def unsettled(self, whmcs: str, month: str, limit: int) -> list[Row]:
         """Services of which it is not known what is left to tell of the months before: what was told in the last month that was settled
@@ -173,16 +185,67 @@ class Usages(Core):
                 " carried_backup = excluded.carried_backup", [(whmcs, month, *c) for c in carried],
             )
 
-    def note_told(self, whmcs: str, month: str, sums: Iterable[tuple[int, int, float, float, int]]) -> None:
-        """(bytes in and out, byte-seconds of snapshots and backups, service id) as told of this month, without what is carried."""
+    def note_told(self, whmcs: str, month: str, sums: Collection[tuple[int, int, float, float, int]]) -> bool:
+        """(bytes in and out, byte-seconds of snapshots and backups, service id) as told of this month, without what is carried. False,
+        and nothing is noted, when another month was settled meanwhile."""
         with self.write() as db:
-            db.conn.executemany(
+            db.conn.execute("SAVEPOINT told")
+            done = db.conn.executemany(
                 "UPDATE usage_told SET net_in = ?, net_out = ?, snapshot_byte_s = ?, backup_byte_s = ? WHERE service_id = ? AND whmcs = ? AND month = ?",
                 [(*s, whmcs, month) for s in sums],
-            )
+            ).rowcount
+            if whole := max(done, 0) == len(sums):
+                db.conn.execute("RELEASE told")
+            else:
+                db.conn.execute("ROLLBACK TO told")
+                db.conn.execute("RELEASE told")
+        return whole
 
     def forget_usage(self, before: str, limit: int = 500) -> int:
         """Forget the sums of months before this one; how many."""
         return self.change(
             "DELETE FROM usage WHERE (service, month) IN (SELECT service, month FROM usage WHERE month < ? LIMIT ?)", before, limit
         )
+
+
+# -- after a restore ----------------------------------------------------------------------------------
+COLUMNS = ("month", "net_in", "net_out", "snapshot_byte_s", "backup_byte_s", "carried_in", "carried_out", "carried_snapshot", "carried_backup")
+
+
+def keep_told(conn: sqlite3.Connection, old: sqlite3.Connection | None, now: float) -> None:
+    """WHMCS's records are newer than a copy that is put back: what the replaced store has told counts. Where the copy is of an earlier
+    month, all that was told until then is as told of that month, so what is booked to it from here on is told and nothing twice.
+    Without the replaced store the copy's own knowledge holds within its month; of a later month nothing before it is told."""
+    if old is None or not old.execute("SELECT 1 FROM sqlite_master WHERE name = 'usage_told'").fetchone():
+        month = datetime.fromtimestamp(now, UTC).strftime("%Y-%m")
+        conn.execute("DELETE FROM usage_told WHERE whmcs IN (SELECT whmcs FROM usage_told WHERE month <> ? AND service_id <> 0)", (month,))
+        return
+    had = {(whmcs, service): month for whmcs, service, month in conn.execute(
+        "SELECT s.whmcs, s.service_id, strftime('%Y-%m', min(m.booked_at), 'unixepoch') FROM usage_marks m JOIN services s ON s.id = m.service GROUP BY 1, 2"
+        " UNION ALL SELECT whmcs, service_id, month FROM usage_told")}  # of one that was never told the month it is booked up to
+    conn.execute("DELETE FROM usage_told")
+    for whmcs, service, *told in old.execute(f"SELECT whmcs, service_id, {', '.join(COLUMNS)} FROM usage_told").fetchall():
+        first = had.get((whmcs, service), told[0])
+        if first < told[0]:
+            sums = _until(old, whmcs, service, first, told[0])
+            length = _seconds(first) * 1e9
+            told = [first, int(sums[0]) - told[5], int(sums[1]) - told[6], (sums[2] - told[7]) * length, (sums[3] - told[8]) * length, 0, 0, 0.0, 0.0]
+        conn.execute(f"INSERT INTO usage_told (whmcs, service_id, {', '.join(COLUMNS)}) VALUES (?, ?{', ?' * len(COLUMNS)})", (whmcs, service, *told))
+
+
+def _until(old: sqlite3.Connection, whmcs: str, service: int, first: str, month: str) -> list[float]:
+    """Bytes in and out and GB-months of snapshots and backups, from month `first` to before `month`."""
+    found = [0.0] * 4
+    for name, *used in old.execute(
+        "SELECT u.month, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s FROM usage u JOIN services s ON s.id = u.service"
+        " WHERE s.whmcs = ? AND s.service_id = ? AND u.month >= ? AND u.month < ?", (whmcs, service, first, month),
+    ):
+        length = _seconds(name) * 1e9
+        found = [f + u / share for f, u, share in zip(found, used, (1, 1, length, length), strict=True)]
+    return found
+
+
+def _seconds(month: str) -> float:
+    """Of a month, an hour more or less where clocks are changed."""
+    year, number = map(int, month.split("-"))
+    return monthrange(year, number)[1] * 86400.0

@@ -146,6 +146,7 @@ def _service() -> dict[str, Any]:
     return {
         "service": service, "operations": [_listed(*row) for row in rows[:PER_PAGE]], "first": first, "per_page": PER_PAGE, "more": len(rows) > PER_PAGE,
         "findings": _findings(service), "busy": busy, "no_redeploy": no_redeploy,
+        "own_backups": bool(at.drivers[service.server].own_backups),
         "networks": at.store.addresses_of(service.id), "row": at.store.status_row(service.server, service.vm_id),
     }
 

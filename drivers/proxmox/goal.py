@@ -209,6 +209,12 @@ def limits_of(line: str) -> dict[str, int]:
     return {word: int(float(values.get(key, 0) or 0)) for word, key in THROTTLES.items()}
 
 
+GROWS = {
+    "disk_gib": Sentence("The system disk grows to %(size)s GiB for good: it cannot be made smaller after that."),
+    "additional_disk_gib": Sentence("The additional disk grows to %(size)s GiB for good: it cannot be made smaller after that."),
+}
+
+
 # -- beside the package ---------------------------------------------------------------------------
 def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
     """Nothing here restarts a machine: PVE keeps what it cannot change live, the number of cores always, for the next start."""
@@ -231,8 +237,10 @@ def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Diff
         if slot or name == "disk" or package.additional_disk_gib:  # limits of a disk that is not sold mean nothing
             rows += [(f"{name}_{w}", package.limits.get(f"{name}_{w}", 0), now.get(w, 0)) for w in DISK_LIMITS]
     rows += _network(order, have)
+    grows = {word: Sentence(GROWS[word].template, size=sold) for word, sold, real in rows if word in GROWS and real and sold > real}
     return [
-        Difference(word, sold, real, _same(sold, real), Restart.LATER if cold.get(word) else Restart.NONE, refused.get(word.removesuffix("_gib"), ""))
+        Difference(word, sold, real, _same(sold, real), Restart.LATER if cold.get(word) else Restart.NONE, refused.get(word.removesuffix("_gib"), ""),
+                   grows.get(word, ""))
         for word, sold, real in rows
     ]
 

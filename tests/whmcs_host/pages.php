@@ -158,7 +158,8 @@ function frame($title, $html, array $vars = [])
     $links = is_file(__DIR__ . '/../../node_modules/' . $css) ? '<link rel="stylesheet" href="/assets/' . $css . '">'
         . '<link rel="stylesheet" href="/assets/@fortawesome/fontawesome-free/css/all.min.css">' : '';
     // a theme with a dark side follows the system; `shade=light` has none, `shade=dark` is dark by its own switch
-    $dark = 'body{background:#15181c;color:#e6e8ea}.card,.panel{background:#1e2228;border-color:#343a42;color:inherit}a{color:#79b8ff}';
+    $dark = 'body{background:#15181c;color:#e6e8ea}.card,.panel{background:#1e2228;border-color:#343a42;color:inherit}a{color:#79b8ff}'
+        . '.table,.table-striped>tbody>tr:nth-of-type(odd){color:inherit;background:none}';
     $shade = $_GET['shade'] ?? '';
     $dark = $shade === 'light' ? '' : ($shade === 'dark' ? $dark : '@media (prefers-color-scheme:dark){' . $dark . '}');
     $card = $six ? ['panel panel-default', 'panel-body'] : ['card', 'card-body'];
