@@ -28,7 +28,7 @@ RANGES: dict[str, tuple[int, int]] = {
     "snapshot_lifetime_h": (0, 87600), **dict.fromkeys(LIMITS, (0, 1_000_000)),
 }
 NUMBER = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
-STAYS = Sentence("The operating system stays as it is: another one is installed on the server's page, under Reinstall.")
+STAYS = Sentence("The operating system stays as it is: this order does not change it.")
 
 
 @dataclass(frozen=True)

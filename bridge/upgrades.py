@@ -57,8 +57,6 @@ class Preview:
 
 OFF_AND_ON = Sentence("When the order is carried out, your server is switched off and on again. It cannot be reached for some minutes.")
 AT_NEXT_RESTART = Sentence("Your server is not restarted for this. These changes take effect when you restart it from its page: %(what)s.")
-
-
 LESS = {
     4: Sentence("%(count)s of the server's extra IPv4 addresses will be taken away."),
     6: Sentence("%(count)s of the server's extra IPv6 addresses will be taken away."),

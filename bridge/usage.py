@@ -23,10 +23,8 @@ STALE_AFTER = 3 * 3600.0
 SHARE, PAUSE = 1000, 0.02  # services in one transaction; seconds between two, so that others get in
 KEPT_MONTHS = 14
 WAYS = ("in", "out", "snapshot", "backup")
-METRICS = ("floating_ipv4", "floating_ipv6", "ipv4", "ipv6", "snapshots", "bandwidth_in", "bandwidth_out", "bandwidth_total", "snapshot_gb", "backup_gb")
-
-
 Told = tuple[int, int, float, float, int]  # bytes in and out, byte-seconds of snapshots and backups, service id
+METRICS = ("floating_ipv4", "floating_ipv6", "ipv4", "ipv6", "snapshots", "bandwidth_in", "bandwidth_out", "bandwidth_total", "snapshot_gb", "backup_gb")
 
 
 class Month(NamedTuple):
@@ -40,6 +38,11 @@ class Month(NamedTuple):
 def month_at(now: float, zone: str) -> Month:
     local = datetime.fromtimestamp(now, ZoneInfo(zone))
     return _month(local.year * 12 + local.month - 1, zone)
+
+
+def month_named(name: str, zone: str) -> Month:
+    year, number = map(int, name.split("-"))
+    return _month(year * 12 + number - 1, zone)
 
 
 def _month(number: int, zone: str) -> Month:
@@ -129,12 +132,11 @@ def _left(rows: Iterable[Row], zone: str) -> dict[int, tuple[int, int, float, fl
         if r["service_id"] not in found:  # what was left for a month in which nothing was told is left still
             found[r["service_id"]] = [(r[f"carried_{w}"] or 0) if r["told_in"] is None else 0 for w in WAYS]
         if r["month"] is not None:
-            year, number = map(int, r["month"].split("-"))
-            _, begin, end = _month(year * 12 + number - 1, zone)
+            month = month_named(r["month"], zone)
             sums = (r["net_in"], r["net_out"], r["snapshot_byte_s"], r["backup_byte_s"])
             for i, (way, used) in enumerate(zip(WAYS, sums, strict=True)):
                 told = r[f"told_{way}"] or 0 if r["month"] == r["told_month"] else 0
-                found[r["service_id"]][i] += max(0, used - told) / (1 if i < 2 else (end - begin) * GB)
+                found[r["service_id"]][i] += max(0, used - told) / (1 if i < 2 else (month.end - month.begin) * GB)
     return {service: (int(i), int(o), round(snapshots, 9), round(backups, 9)) for service, (i, o, snapshots, backups) in found.items()}
 
 

@@ -14,23 +14,10 @@ from typing import Any
 from bridge.clock import Clock
 from tests.hcloud.project import Project
 from tests.qemu import PROGRAM, Qemu
-from tests.system import CLOUD, System
+from tests.system import CLOUD, CLOUD_M, System
 
 SERVICE, CLOUD_SERVICE = 1042, 2042
 OPEN = ("running", "waiting", "waiting_for_staff")
-BIGGER = """
-[plans.cloud-m]
-server = "hz1"
-cores = 4
-ram_mib = 8192
-disk_gib = 80
-server_type = "cx33"
-location = "nbg1"
-templates = ["debian-12", "ubuntu-24.04"]
-snapshots = 3
-backups = 7
-allow = ["console", "charts", "reinstall", "snapshots", "backups", "reset_password", "rdns", "iso"]
-"""
 SHOP = {"products": {  # what the services may be upgraded to; `server`: WHMCS's server record
     11: {"name": "KVM with four cores", "server": 1, "configoption1": "kvm-s", "configoption4": "4"},
     12: {"name": "KVM with a smaller disk", "server": 1, "configoption1": "kvm-s", "configoption6": "10"},
@@ -134,7 +121,7 @@ def main() -> None:
 def play(once: bool) -> None:
     project = Project(Clock())
     project.durations |= DURATIONS
-    with System(public=True, hcloud=project, speed=0.3 if once else 1.0, more=BIGGER) as s, ExitStack() as more:
+    with System(public=True, hcloud=project, speed=0.3 if once else 1.0, more=CLOUD_M) as s, ExitStack() as more:
         assert s.cloud
         say(f"simulated Proxmox VE {s.pve.url} and Hetzner Cloud {s.cloud.url}, bridge http://127.0.0.1:{s.web}, WHMCS-like host http://127.0.0.1:{s.host}")
         for sale, what in zip(sales(s), ("A KVM server", "A cloud server"), strict=True):

@@ -104,6 +104,19 @@ backups = 7
 manual_url = "https://docs.example.com/cloud"
 allow = [{allow}]
 """
+CLOUD_M = """
+[plans.cloud-m]
+server = "hz1"
+cores = 4
+ram_mib = 8192
+disk_gib = 80
+server_type = "cx33"
+location = "nbg1"
+templates = ["debian-12", "ubuntu-24.04"]
+snapshots = 3
+backups = 7
+allow = ["console", "charts", "reinstall", "snapshots", "backups", "reset_password", "rdns", "iso"]
+"""  # a bigger plan, for `System(more=...)`
 CLOUD = {"server": 2, "configoption1": "cloud-s"}  # of an order, when the system has a project: WHMCS's second server record
 
 

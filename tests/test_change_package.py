@@ -189,8 +189,7 @@ def test_what_cannot_be_taken_back_is_said_before_it_is_ordered(wide: World) -> 
 
     assert notices(**{"System Disk": "40"}) == [GROWS]
     assert notices(**{"Additional Disk": "20"}) == []  # a disk that was not there
-    assert notices(**{"Operating System": "ubuntu-24.04"}) == [
-        "The operating system stays as it is: another one is installed on the server's page, under Reinstall."]
+    assert notices(**{"Operating System": "ubuntu-24.04"}) == ["The operating system stays as it is: this order does not change it."]
     assert notices(**{"IPv4 Addresses": "2"}) == []
     wide.order("change_package", configoptions={"IPv4 Addresses": "2"})
     wide.run()

@@ -16,21 +16,12 @@ from bridge import languages
 from bridge.clock import Clock
 from bridge.model import Sentence
 from tests.hcloud.project import Project
-from tests.system import CLOUD, ROOT, SHIM_SECRET, System
+from tests.system import CLOUD, CLOUD_M, ROOT, SHIM_SECRET, System
 from tests.test_shim import Rubbish
 
 SHIM = ROOT / "whmcs-shim/modules/servers/vmbridge"
 KVM, HZ, OPTIONS, FOREIGN, UNMADE = 1, 2, 3, 4, 5  # services
-MORE = """
-[plans.cloud-m]
-server = "hz1"
-cores = 4
-ram_mib = 8192
-disk_gib = 80
-server_type = "cx33"
-location = "nbg1"
-backups = 7
-templates = ["debian-12", "ubuntu-24.04"]
+MORE = CLOUD_M + """
 [plans.cloud-m-way-back]
 server = "hz1"
 cores = 4

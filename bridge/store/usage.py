@@ -194,12 +194,11 @@ class Usages(Core):
                 "UPDATE usage_told SET net_in = ?, net_out = ?, snapshot_byte_s = ?, backup_byte_s = ? WHERE service_id = ? AND whmcs = ? AND month = ?",
                 [(*s, whmcs, month) for s in sums],
             ).rowcount
-            if whole := max(done, 0) == len(sums):
-                db.conn.execute("RELEASE told")
-            else:
+            whole = max(done, 0) == len(sums)  # -1 of none
+            if not whole:
                 db.conn.execute("ROLLBACK TO told")
-                db.conn.execute("RELEASE told")
-        return whole
+            db.conn.execute("RELEASE told")
+        return bool(whole)
 
     def forget_usage(self, before: str, limit: int = 500) -> int:
         """Forget the sums of months before this one; how many."""
