@@ -101,7 +101,12 @@ def record(service: int, addresses: Sequence[str], store: Store, config: Config)
 def pool_of(address: str, config: Config) -> Pool | None:
     number = ipaddress.ip_address(address)
     return next(
-        (p for p in config.pools.values() if p.family == number.version and any(a <= int(number) <= b for a, b in p.ranges)), None
+        (
+            p
+            for p in config.pools.values()
+            if p.family == number.version and any(a <= int(number) <= b for a, b in p.ranges)
+        ),
+        None,
     )
 
 
@@ -157,7 +162,11 @@ def taken_faults(store: Store, config: Config) -> list[tuple[str, str, str]]:
         if row["service"] is None:
             continue
         if pool is None:
-            faults.append((f"pools.{row['pool']}", "pool_in_use", f"is missing, but address {row['address']} of it is taken"))
+            faults.append(
+                (f"pools.{row['pool']}", "pool_in_use", f"is missing, but address {row['address']} of it is taken")
+            )
         elif not any(a <= int(ipaddress.ip_address(row["address"])) <= b for a, b in pool.ranges):
-            faults.append((f"pools.{row['pool']}.ranges", "pool_in_use", f"no longer holds {row['address']}, which is taken"))
+            faults.append(
+                (f"pools.{row['pool']}.ranges", "pool_in_use", f"no longer holds {row['address']}, which is taken")
+            )
     return faults

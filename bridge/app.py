@@ -20,6 +20,15 @@ def create_app(context: Context) -> Flask:
     errors.install(app)
     app.jinja_env.filters |= {f.__name__: f for f in filters.FILTERS}
     app.jinja_env.install_gettext_callables(language.translate, language.translate_many, newstyle=True)  # type: ignore[attr-defined]
-    for blueprint in (actions.routes, servers.routes, pages.routes, service_tab.routes, status.routes, admin.routes, assets.routes, charts.routes):
+    for blueprint in (
+        actions.routes,
+        servers.routes,
+        pages.routes,
+        service_tab.routes,
+        status.routes,
+        admin.routes,
+        assets.routes,
+        charts.routes,
+    ):
         app.register_blueprint(blueprint)
     return app

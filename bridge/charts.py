@@ -45,27 +45,44 @@ def period_of(text: str) -> str:
 
 def not_kept(period: str, driver: Driver) -> str:
     """Why a period is not offered; empty when it is."""
-    return "" if period in driver.periods else Sentence(NOT_KEPT.template, n=max(PERIODS[p] for p in driver.periods) // 86400)
+    return (
+        ""
+        if period in driver.periods
+        else Sentence(NOT_KEPT.template, n=max(PERIODS[p] for p in driver.periods) // 86400)
+    )
 
 
 def measured(driver: Driver) -> tuple[list[Chart], list[Chart]]:
     """The charts there can be, and those there cannot."""
     has = [any(word in driver.series for word, _ in c.lines) for c in CHARTS]
-    return [c for c, there in zip(CHARTS, has, strict=True) if there], [c for c, there in zip(CHARTS, has, strict=True) if not there]
+    return [c for c, there in zip(CHARTS, has, strict=True) if there], [
+        c for c, there in zip(CHARTS, has, strict=True) if not there
+    ]
 
 
 def view(service: Service, period: str, reads: Reads, store: Store, driver: Driver) -> dict[str, Any]:
     """{period, from, until, step, times, series, message}; times in epoch seconds, series as in model.Charts. With a `message` (a
     sentence for people) there is nothing to draw."""
     now = int(store.clock.now())
-    found: dict[str, Any] = {"period": period, "from": now - PERIODS[period], "until": now, "step": 0, "times": [], "series": {}, "message": ""}
+    found: dict[str, Any] = {
+        "period": period,
+        "from": now - PERIODS[period],
+        "until": now,
+        "step": 0,
+        "times": [],
+        "series": {},
+        "message": "",
+    }
     if not service.provisioned:
         return found | {"message": NOT_BUILT}
     if why := not_kept(period, driver):
         return found | {"message": why}
 
     def once() -> Charts:
-        with reads.turn(service.server, service.node, store), in_background():  # who looks leaves the last calls to who acts
+        with (
+            reads.turn(service.server, service.node, store),
+            in_background(),
+        ):  # who looks leaves the last calls to who acts
             return driver.charts(service.ref, period)
 
     try:
@@ -77,7 +94,11 @@ def view(service: Service, period: str, reads: Reads, store: Store, driver: Driv
         return found | {"message": FOREIGN, "failed": True}
     if not any(v is not None for word, values in charts.series.items() if word != "maxmem" for v in values):
         return found | {"message": EMPTY}
-    return found | {"step": charts.step, "times": list(charts.times), "series": {w: list(v) for w, v in charts.series.items()}}
+    return found | {
+        "step": charts.step,
+        "times": list(charts.times),
+        "series": {w: list(v) for w, v in charts.series.items()},
+    }
 
 
 def since(charts: Charts, birth: float) -> Charts:

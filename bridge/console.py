@@ -18,7 +18,10 @@ from bridge.permissions import usable
 from bridge.store import Store
 
 FRESH = 60.0  # seconds; an older status is not believed against the customer
-BARRED = {Desired.SUSPENDED: Sentence("The service is suspended."), Desired.TERMINATED: Sentence("The service has ended.")}
+BARRED = {
+    Desired.SUSPENDED: Sentence("The service is suspended."),
+    Desired.TERMINATED: Sentence("The service has ended."),
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,11 @@ def origin(url: str) -> str:
     parts = urlsplit(url)
     usual = {"https": 443, "http": 80}.get(parts.scheme)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in (None, usual) else "") if parts.hostname else ""
+    return (
+        f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in (None, usual) else "")
+        if parts.hostname
+        else ""
+    )
 
 
 def reason(service: Service, store: Store, config: Config, has: frozenset[Capability]) -> str:
@@ -53,7 +60,9 @@ def reason(service: Service, store: Store, config: Config, has: frozenset[Capabi
     return ""
 
 
-def issue(service: Service, actor: str, store: Store, config: Config, has: frozenset[Capability], language: str = "en") -> str:
+def issue(
+    service: Service, actor: str, store: Store, config: Config, has: frozenset[Capability], language: str = "en"
+) -> str:
     """A code for one page, which will speak this language. Raises Refused with the reason."""
     with store.write():
         service = store.service(service.id)
@@ -93,7 +102,9 @@ def _taken(kind: str, key: str, store: Store) -> tuple[Service, str, str]:
     # in a transaction of its own: a refusal that follows must not give the key back
     found = store.take_console_key(_hashed(key), kind)
     if found is None:
-        raise Refused(Sentence("This console link was used already or is too old. Click CONNECT again."), code="code_used")
+        raise Refused(
+            Sentence("This console link was used already or is too old. Click CONNECT again."), code="code_used"
+        )
     service = store.service(found["service"])
     if service.desired is not Desired.ACTIVE:
         raise Refused(BARRED[service.desired], code="console_refused")

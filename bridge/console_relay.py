@@ -43,14 +43,20 @@ from bridge.model import ConsoleTicket, Sentence
 log = structlog.get_logger()
 logging.getLogger("websockets").setLevel(logging.CRITICAL)  # its lines carry addresses with tickets
 T = TypeVar("T")
-BODY, FRAME, UPSTREAM_FRAME = 4096, 128 * 1024, 2 * 1024 * 1024  # bytes at most: form, browser's message, screen's message
+BODY, FRAME, UPSTREAM_FRAME = (
+    4096,
+    128 * 1024,
+    2 * 1024 * 1024,
+)  # bytes at most: form, browser's message, screen's message
 QUEUE, WRITES = 2, 32 * 1024  # messages and bytes that wait in each direction before the sender is held back
 TLS_PIECE = 96 * 1024  # asyncio reads 256 KiB at once from each TLS connection, which is 1 MiB with what is made of it
 OPENING = 15.0  # seconds for each of the socket's, the screen's and the browser's handshakes
 SWEEP, SIGN_OF_LIFE = 1.0, 20.0
 NORMAL, GOING_AWAY, REFUSED, FAULT = 1000, 1001, 1008, 1011
-POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src {socket};"
-          " base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src {socket};"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 RESTART = Sentence("The console service restarts: click CONNECT again.")
 
 
@@ -75,7 +81,11 @@ class Front(ServerConnection):
             if len(head) > 2 * BODY:
                 self._pass(b"GET /too-long HTTP/1.1\r\n\r\n")
             return
-        lengths = [line.split(b":", 1)[1].strip() for line in head.split(b"\r\n")[1:] if line.lower().startswith(b"content-length:")]
+        lengths = [
+            line.split(b":", 1)[1].strip()
+            for line in head.split(b"\r\n")[1:]
+            if line.lower().startswith(b"content-length:")
+        ]
         if len(lengths) != 1 or not lengths[0].isdigit() or int(lengths[0]) > BODY:
             self._pass(b"GET /too-long HTTP/1.1\r\n\r\n")
         elif len(body) >= int(lengths[0]):
@@ -128,16 +138,28 @@ class Relay:
         self._store = ThreadPoolExecutor(4, thread_name_prefix="store")
         self._drivers = ThreadPoolExecutor(16, thread_name_prefix="console")
         self._tls: dict[str, ssl.SSLContext] = {}
-        self._pages = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
+        self._pages = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True
+        )
         self._seen_at = context.clock.monotonic()
         sslproto.SSLProtocol.max_size = TLS_PIECE
 
     async def start(self, listen: str) -> Any:
         host, _, port = listen.rpartition(":")
         self._server = await serve(
-            self._socket, host.strip("[]"), int(port), create_connection=Front, process_request=self._request,
-            select_subprotocol=lambda _c, offered: Subprotocol("binary") if "binary" in offered else None, compression=None,
-            max_size=FRAME, max_queue=QUEUE, write_limit=WRITES, open_timeout=OPENING, close_timeout=2, server_header=None,
+            self._socket,
+            host.strip("[]"),
+            int(port),
+            create_connection=Front,
+            process_request=self._request,
+            select_subprotocol=lambda _c, offered: Subprotocol("binary") if "binary" in offered else None,
+            compression=None,
+            max_size=FRAME,
+            max_queue=QUEUE,
+            write_limit=WRITES,
+            open_timeout=OPENING,
+            close_timeout=2,
+            server_header=None,
         )
         return self._server
 
@@ -160,15 +182,25 @@ class Relay:
         path = request.path.partition("?")[0]
         if path == "/console/socket" and connection.form is None:
             if not self.origin or request.headers.get_all("Origin") != [self.origin]:
-                return self._answer(HTTPStatus.FORBIDDEN, Sentence("This address is only for the console's own page."), _guessed(request))
+                return self._answer(
+                    HTTPStatus.FORBIDDEN,
+                    Sentence("This address is only for the console's own page."),
+                    _guessed(request),
+                )
             return None
         if path != "/console":
             return self._answer(HTTPStatus.NOT_FOUND, Sentence("There is no such page."), _guessed(request))
         if connection.form is None:
-            return self._answer(HTTPStatus.METHOD_NOT_ALLOWED, Sentence("Open the console with CONNECT on your server's page."), _guessed(request))
+            return self._answer(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                Sentence("Open the console with CONNECT on your server's page."),
+                _guessed(request),
+            )
         code = parse_qs(connection.form.decode("utf-8", "replace")).get("code", [""])[0]
         try:
-            service, nonce, language = await self._in_store(console.exchange, code, self.context.store, self.context.config)
+            service, nonce, language = await self._in_store(
+                console.exchange, code, self.context.store, self.context.config
+            )
         except VmbridgeError as e:
             log.info("console_refused", code=e.code)
             return self._answer(HTTPStatus.FORBIDDEN, e.sentence, _guessed(request))
@@ -177,17 +209,44 @@ class Relay:
     def _answer(self, status: HTTPStatus, sentence: str, language: str, **more: str) -> Response:
         said = partial(in_language, language)
         built = assets.built("novnc/core/rfb.js")
-        html = self._pages.get_template("console_page.html").render(
-            sentence=said(sentence or ("" if built else Sentence("The console's files were not built on this installation: run `make assets`."))),
-            _=said, language=language.replace("_", "-"), direction=direction_of(language),
-            assets=f"{self.base}/assets/{assets.version()}", **(more if built else {}),
-        ).encode()
+        html = (
+            self._pages.get_template("console_page.html")
+            .render(
+                sentence=said(
+                    sentence
+                    or (
+                        ""
+                        if built
+                        else Sentence("The console's files were not built on this installation: run `make assets`.")
+                    )
+                ),
+                _=said,
+                language=language.replace("_", "-"),
+                direction=direction_of(language),
+                assets=f"{self.base}/assets/{assets.version()}",
+                **(more if built else {}),
+            )
+            .encode()
+        )
         socket = self.origin.replace("http", "ws", 1) or "'none'"
-        return Response(status.value, status.phrase, Headers({
-            "Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(html)), "Connection": "close", "Cache-Control": "no-store",
-            "Content-Security-Policy": POLICY.format(socket=socket), "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
-            "X-Frame-Options": "DENY", "Cross-Origin-Opener-Policy": "same-origin",
-        }), html)
+        return Response(
+            status.value,
+            status.phrase,
+            Headers(
+                {
+                    "Content-Type": "text/html; charset=utf-8",
+                    "Content-Length": str(len(html)),
+                    "Connection": "close",
+                    "Cache-Control": "no-store",
+                    "Content-Security-Policy": POLICY.format(socket=socket),
+                    "Referrer-Policy": "no-referrer",
+                    "X-Content-Type-Options": "nosniff",
+                    "X-Frame-Options": "DENY",
+                    "Cross-Origin-Opener-Policy": "same-origin",
+                }
+            ),
+            html,
+        )
 
     # -- the socket -------------------------------------------------------------------------------
     async def _socket(self, browser: ServerConnection) -> None:
@@ -197,7 +256,9 @@ class Relay:
         offered = ",".join(browser.request.headers.get_all("Sec-WebSocket-Protocol")).split(",")
         nonce = next((p.strip()[9:] for p in offered if p.strip().startswith("vmbridge.")), "")
         if len(self.live) + self.opening >= at.config.console["sessions"]:
-            await browser.close(REFUSED, _short(Sentence("Too many consoles are open just now: try again later."), guessed))
+            await browser.close(
+                REFUSED, _short(Sentence("Too many consoles are open just now: try again later."), guessed)
+            )
             return
         self.opening += 1
         try:
@@ -214,7 +275,13 @@ class Relay:
         self.live[session.id] = live
         if self.stopping:
             self._end(live, GOING_AWAY, RESTART)
-        log.info("console_opened", session=session.id, service=session.service.service_id, vm=session.service.vm_id, actor=session.actor)
+        log.info(
+            "console_opened",
+            session=session.id,
+            service=session.service.service_id,
+            vm=session.service.vm_id,
+            actor=session.actor,
+        )
         try:
             await asyncio.wait({live.task})
         finally:
@@ -236,13 +303,23 @@ class Relay:
             log.warning("console_fault", session=live.session.id, code=e.code, detail=e.detail)
         except (rfb.RfbError, OSError, TimeoutError, WebSocketException) as e:
             live.end = (FAULT, self._unreachable(live))
-            log.warning("console_fault", session=live.session.id, kind=type(e).__name__, detail=str(e) if isinstance(e, rfb.RfbError) else "")
+            log.warning(
+                "console_fault",
+                session=live.session.id,
+                kind=type(e).__name__,
+                detail=str(e) if isinstance(e, rfb.RfbError) else "",
+            )
         except Exception as e:
-            live.end = (FAULT, Sentence("Something went wrong. Reference %(reference)s.", reference=f"c{live.session.id}"))
+            live.end = (
+                FAULT,
+                Sentence("Something went wrong. Reference %(reference)s.", reference=f"c{live.session.id}"),
+            )
             log.error("console_fault", session=live.session.id, kind=type(e).__name__)
 
     def _unreachable(self, live: Live) -> str:
-        return Sentence("The server's screen cannot be reached just now. Reference %(reference)s.", reference=f"c{live.session.id}")
+        return Sentence(
+            "The server's screen cannot be reached just now. Reference %(reference)s.", reference=f"c{live.session.id}"
+        )
 
     async def _through(self, browser: ServerConnection, live: Live) -> None:
         service = live.session.service
@@ -250,10 +327,19 @@ class Relay:
         asked = asyncio.get_running_loop().run_in_executor(self._drivers, driver.console, service.ref)
         ticket: ConsoleTicket = await asked
         async with connect(
-            ticket.url, additional_headers=ticket.headers, compression=None,
+            ticket.url,
+            additional_headers=ticket.headers,
+            compression=None,
             subprotocols=[Subprotocol(ticket.subprotocol)] if ticket.subprotocol else None,
-            ssl=self._context(ticket) if ticket.url.startswith("wss:") else None, proxy=None, user_agent_header=None, open_timeout=OPENING,
-            ping_interval=None, close_timeout=0.5, max_size=UPSTREAM_FRAME, max_queue=QUEUE, write_limit=WRITES,
+            ssl=self._context(ticket) if ticket.url.startswith("wss:") else None,
+            proxy=None,
+            user_agent_header=None,
+            open_timeout=OPENING,
+            ping_interval=None,
+            close_timeout=0.5,
+            max_size=UPSTREAM_FRAME,
+            max_queue=QUEUE,
+            write_limit=WRITES,
             process_exception=lambda e: e,
         ) as screen:
             server, client = Piece(screen), Piece(browser)
@@ -305,9 +391,19 @@ class Relay:
         limits, now = self.context.config.console, self.context.clock.monotonic()
         for live in list(self.live.values()):
             if now - live.since > limits["absolute_h"] * 3600:
-                self._end(live, NORMAL, Sentence("A console stays open for %(n)s hours at most: click CONNECT again.", n=limits["absolute_h"]))
+                self._end(
+                    live,
+                    NORMAL,
+                    Sentence(
+                        "A console stays open for %(n)s hours at most: click CONNECT again.", n=limits["absolute_h"]
+                    ),
+                )
             elif now - live.input_at > limits["idle_min"] * 60:
-                self._end(live, NORMAL, Sentence("Nothing was typed for %(n)s minutes: click CONNECT again.", n=limits["idle_min"]))
+                self._end(
+                    live,
+                    NORMAL,
+                    Sentence("Nothing was typed for %(n)s minutes: click CONNECT again.", n=limits["idle_min"]),
+                )
         for key, sentence in (await self._in_store(console.barred, self.owner, self.context.store)).items():
             if key in self.live:
                 self._end(self.live[key], REFUSED, sentence)

@@ -24,8 +24,13 @@ EDITS_PER_HOUR = 60  # changes of one service that are no operations; each costs
 COSTLY = ("take_snapshot", "rollback", "take_backup", "restore", "reinstall", "reset_password")
 CONFIRM = "REINSTALL"
 WEEK = {  # as the form names the day, as people do; 0 is Monday
-    "monday": Sentence("Monday"), "tuesday": Sentence("Tuesday"), "wednesday": Sentence("Wednesday"), "thursday": Sentence("Thursday"),
-    "friday": Sentence("Friday"), "saturday": Sentence("Saturday"), "sunday": Sentence("Sunday"),
+    "monday": Sentence("Monday"),
+    "tuesday": Sentence("Tuesday"),
+    "wednesday": Sentence("Wednesday"),
+    "thursday": Sentence("Thursday"),
+    "friday": Sentence("Friday"),
+    "saturday": Sentence("Saturday"),
+    "sunday": Sentence("Sunday"),
 }
 LONGEST_NOTE = 200
 EVERY = 1_000_000  # services
@@ -46,27 +51,39 @@ class Ask:
         """A field as one printable line. Raises BadRequest naming it as the page does when it is too long."""
         value = " ".join("".join(c if c.isprintable() else " " for c in str(self.form.get(name) or "")).split())
         if len(value) > longest:
-            raise BadRequest(Sentence("%(field)s: at most %(n)d characters.", field=label or name, n=longest), code="too_long")
+            raise BadRequest(
+                Sentence("%(field)s: at most %(n)d characters.", field=label or name, n=longest), code="too_long"
+            )
         return value
 
 
 def may_see(service: Service, capability: Capability, drivers: Mapping[str, Driver], config: Config) -> bool:
     """Whether the page is part of product and plan; if not, it says Access Denied."""
-    return permitted(service, capability, config.plans[service.package.plan].allow, drivers[service.server].capabilities)
+    return permitted(
+        service, capability, config.plans[service.package.plan].allow, drivers[service.server].capabilities
+    )
 
 
-def reason(service: Service, capability: Capability, drivers: Mapping[str, Driver], current: Operation | None, config: Config) -> str:
+def reason(
+    service: Service, capability: Capability, drivers: Mapping[str, Driver], current: Operation | None, config: Config
+) -> str:
     """Why a capability's actions are dimmed while `current` runs; empty when they are not."""
     allowed, has = config.plans[service.package.plan].allow, drivers[service.server].capabilities
     found = usable(service, capability, allowed, has, services.busy_words(current))
     if not found and not service.provisioned:
         found = Sentence("The server is not set up yet.")
-    if not found and service.build.get("restoring") and capability not in (Capability.BACKUPS, Capability.REINSTALL, Capability.RDNS):
+    if (
+        not found
+        and service.build.get("restoring")
+        and capability not in (Capability.BACKUPS, Capability.REINSTALL, Capability.RDNS)
+    ):
         found = services.UNFINISHED_RESTORE
     return found
 
 
-def edit_reason(service: Service, capability: Capability, drivers: Mapping[str, Driver], store: Store, config: Config) -> str:
+def edit_reason(
+    service: Service, capability: Capability, drivers: Mapping[str, Driver], store: Store, config: Config
+) -> str:
     """As `reason`, for what is changed directly: reverse records are not the machine's, so what runs there is not in their way."""
     current = None if capability is Capability.RDNS else store.current_operation(service.id)
     return reason(service, capability, drivers, current, config)
@@ -81,7 +98,9 @@ def allow_edit(capability: Capability, ask: Ask) -> Service:
     if why:
         raise Refused(why, code="not_now")
     if ask.caller.client and ask.store.spend(f"edits {service.id}", EDITS_PER_HOUR, 0.0):
-        raise Refused(Sentence("That were many changes in a short time. Please try again in a few minutes."), code="too_often")
+        raise Refused(
+            Sentence("That were many changes in a short time. Please try again in a few minutes."), code="too_often"
+        )
     return service
 
 
@@ -103,7 +122,9 @@ def act(capability: str, action: str, ask: Ask) -> str:
     product), Refused (not now) or BadRequest (naming the field)."""
     service = ask.service
     if capability == Capability.POWER and action in POWER:
-        return services.run(action, service.service_id, service.server, {}, ask.caller, ask.store, ask.config, ask.drivers).operation
+        return services.run(
+            action, service.service_id, service.server, {}, ask.caller, ask.store, ask.config, ask.drivers
+        ).operation
     run = ACTIONS.get((capability, action))
     if run is None or not may_see(service, Capability(capability), ask.drivers, ask.config):
         raise Forbidden(Sentence("Access Denied"), code="access_denied")
@@ -135,7 +156,9 @@ def _not_too_often(kind: str, ask: Ask) -> None:
     times = ask.store.costly_since(ask.service.id, COSTLY, now - 3600)
     if len(times) >= limit:
         minutes = max(1, round((times[-limit] + 3600 - now) / 60))
-        raise Refused(Sentence("That was often enough for this hour. Try again in %(n)d min.", n=minutes), code="too_often")
+        raise Refused(
+            Sentence("That was often enough for this hour. Try again in %(n)d min.", n=minutes), code="too_often"
+        )
 
 
 Prepared = tuple[dict[str, Any], Callable[[str], Any] | None]
@@ -189,16 +212,25 @@ def save_schedule(ask: Ask) -> None:
     if not ask.service.package.backups:
         raise Refused(Sentence("Not part of your plan."), code="quota_full")
     if ask.drivers[ask.service.server].own_backups:
-        raise Refused(Sentence("Here the provider makes a backup every day by itself; its time cannot be chosen."), code="no_schedule")
+        raise Refused(
+            Sentence("Here the provider makes a backup every day by itself; its time cannot be chosen."),
+            code="no_schedule",
+        )
     zone = str(ask.form.get("time_zone") or "")
     if not schedules.is_zone(zone):
-        raise BadRequest(Sentence("Time zone: “%(zone)s” is not one, such as Europe/Berlin or UTC.", zone=zone[:60]), code="bad_time_zone")
+        raise BadRequest(
+            Sentence("Time zone: “%(zone)s” is not one, such as Europe/Berlin or UTC.", zone=zone[:60]),
+            code="bad_time_zone",
+        )
     days: dict[str, str] = {}
     for number, (day, title) in enumerate(WEEK.items()):
         if ask.form.get(f"on_{day}"):
             time = str(ask.form.get(f"time_{day}") or "")
             if not schedules.is_time(time):
-                raise BadRequest(Sentence("%(day)s: “%(time)s” is not a time from 00:00 to 23:59.", day=title, time=time[:20]), code="bad_time")
+                raise BadRequest(
+                    Sentence("%(day)s: “%(time)s” is not a time from 00:00 to 23:59.", day=title, time=time[:20]),
+                    code="bad_time",
+                )
             days[str(number)] = time
     old = ask.store.schedule(ask.service.id)
     due = schedules.next_due(days, zone, ask.store.clock.now(), old["last_date"] if old else "")
@@ -210,9 +242,16 @@ def reinstall(ask: Ask) -> Prepared:
     template = str(ask.form.get("template") or "")
     choice = ask.service.package.templates or ask.config.plans[ask.service.package.plan].templates
     if template not in choice:
-        raise BadRequest(Sentence("Operating system: “%(name)s” is not one of: %(choice)s.", name=template[:60], choice=", ".join(choice)), code="bad_template")
+        raise BadRequest(
+            Sentence(
+                "Operating system: “%(name)s” is not one of: %(choice)s.", name=template[:60], choice=", ".join(choice)
+            ),
+            code="bad_template",
+        )
     if ask.form.get("confirm") != CONFIRM:
-        raise BadRequest(Sentence("Confirmation: type %(word)s in capital letters, exactly.", word=CONFIRM), code="not_confirmed")
+        raise BadRequest(
+            Sentence("Confirmation: type %(word)s in capital letters, exactly.", word=CONFIRM), code="not_confirmed"
+        )
     return {"template": template}, None
 
 
@@ -230,11 +269,15 @@ def reset(ask: Ask) -> Prepared:
 
 
 ACTIONS: dict[tuple[str, str], tuple[str, Callable[[Ask], Any]]] = {
-    ("snapshots", "take"): ("take_snapshot", take_snapshot), ("snapshots", "rollback"): ("rollback", _snapshot),
+    ("snapshots", "take"): ("take_snapshot", take_snapshot),
+    ("snapshots", "rollback"): ("rollback", _snapshot),
     ("snapshots", "delete"): ("delete_snapshot", _snapshot),
-    ("backups", "take"): ("take_backup", take_backup), ("backups", "restore"): ("restore", _backup),
-    ("backups", "delete"): ("delete_backup", _backup), ("backups", "schedule"): ("", save_schedule),
-    ("reinstall", "reinstall"): ("reinstall", reinstall), ("reset_password", "reset"): ("reset_password", reset),
+    ("backups", "take"): ("take_backup", take_backup),
+    ("backups", "restore"): ("restore", _backup),
+    ("backups", "delete"): ("delete_backup", _backup),
+    ("backups", "schedule"): ("", save_schedule),
+    ("reinstall", "reinstall"): ("reinstall", reinstall),
+    ("reset_password", "reset"): ("reset_password", reset),
 }
 
 
@@ -300,7 +343,11 @@ def mirror(server: str, driver: Driver, store: Store, limit: int = 20) -> int:
 
 def _mirror(service: Service, driver: Driver, everything: Kept | None, store: Store) -> None:
     if Capability.SNAPSHOTS in driver.capabilities:
-        snapshots = driver.snapshots(service.ref) if everything is None else [s for u in service.uuids for s in everything.snapshots.get(u, ())]
+        snapshots = (
+            driver.snapshots(service.ref)
+            if everything is None
+            else [s for u in service.uuids for s in everything.snapshots.get(u, ())]
+        )
         store.mirror_snapshots(service.id, snapshots)
     if Capability.BACKUPS in driver.capabilities and driver.settings.get("backup_storage", "yes"):
         backups = driver.backups(service.ref) if everything is None else everything.backups.get(service.vm_id, [])

@@ -22,7 +22,9 @@ log = structlog.get_logger()
 SECONDS = 10.0
 PER_NODE, PER_PROCESS = 2, 8
 MOST_KEPT = 200
-DOWN = Sentence("The host does not answer just now. Your server itself may well be running. This page tries again by itself.")
+DOWN = Sentence(
+    "The host does not answer just now. Your server itself may well be running. This page tries again by itself."
+)
 CROWDED = Sentence("Many people look at this host just now. This page tries again by itself in a moment.")
 NOT_READ = Sentence("This could not be read just now. This page tries again by itself.")
 FOREIGN = Sentence("This could not be read. Our staff can tell more.")

@@ -34,7 +34,9 @@ def address_of(text: str) -> str:
             raise ValueError(text)
         return str(ip_address(text))
     except ValueError:
-        raise BadRequest(Sentence("Address: “%(text)s” is not a single IPv4 or IPv6 address.", text=text[:60]), code="bad_address") from None
+        raise BadRequest(
+            Sentence("Address: “%(text)s” is not a single IPv4 or IPv6 address.", text=text[:60]), code="bad_address"
+        ) from None
 
 
 def name_of(address: str, text: str) -> str:
@@ -44,9 +46,15 @@ def name_of(address: str, text: str) -> str:
     if not name and not text:
         return ""
     if not full or name.endswith("."):
-        raise BadRequest(Sentence(
-            "Host name of %(address)s: “%(name)s” is not one, such as mail.example.com: letters, digits and inner hyphens in parts of at most"
-            " 63 characters, joined by dots, 253 in all.", address=address, name=text[:80]), code="bad_host_name")
+        raise BadRequest(
+            Sentence(
+                "Host name of %(address)s: “%(name)s” is not one, such as mail.example.com: letters, digits and inner hyphens in parts of at most"
+                " 63 characters, joined by dots, 253 in all.",
+                address=address,
+                name=text[:80],
+            ),
+            code="bad_host_name",
+        )
     return name
 
 
@@ -74,10 +82,19 @@ def view(service: Service, reads: Reads, store: Store, keeper: Keeper) -> dict[s
             problem, failed = sentence(e), True
     names_of = {p.address: p.name for p in found.records} | {a: w["name"] for a, w in wishes.items()}
     rows = [_row(a, names_of[a], wishes.get(a)) for a in sorted(names_of, key=_order)]
-    networks = [Block(n, str(ip_network(n).network_address), [r for r in rows if ip_address(r["address"]) in ip_network(n)]) for n in found.networks]
+    networks = [
+        Block(n, str(ip_network(n).network_address), [r for r in rows if ip_address(r["address"]) in ip_network(n)])
+        for n in found.networks
+    ]
     inside = {r["address"] for n in networks for r in n.rows}
-    return {"singles": [r for r in rows if r["address"] not in inside], "networks": networks, "takes": found.takes, "problem": problem,
-            "failed": failed, "waiting": any(r["state"] == "waiting" for r in rows)}
+    return {
+        "singles": [r for r in rows if r["address"] not in inside],
+        "networks": networks,
+        "takes": found.takes,
+        "problem": problem,
+        "failed": failed,
+        "waiting": any(r["state"] == "waiting" for r in rows),
+    }
 
 
 def _read(service: Service, reads: Reads, store: Store, keeper: Keeper) -> Pointers:
@@ -94,7 +111,11 @@ def _order(address: str) -> tuple[int, int]:
 
 
 def _row(address: str, name: str, wish: Mapping[str, Any] | None) -> dict[str, str]:
-    return {"address": address, "name": name, "state": "" if wish is None else "refused" if wish["refused"] else "waiting"}
+    return {
+        "address": address,
+        "name": name,
+        "state": "" if wish is None else "refused" if wish["refused"] else "waiting",
+    }
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -102,7 +123,9 @@ def save(service: Service, address: str, name: str, reads: Reads, store: Store, 
     """Write it now; what fails for a while stays a wish, which the worker writes. Raises Refused for what will never be taken."""
     wishes = store.pointer_wishes(service.id)
     if len(wishes) >= MOST and address not in {w["address"] for w in wishes}:
-        raise Refused(Sentence("Many changes wait already. Please try again when they are written."), code="too_many_wishes")
+        raise Refused(
+            Sentence("Many changes wait already. Please try again when they are written."), code="too_many_wishes"
+        )
     number = store.wish_pointer(service.id, address, name, LEASE)
     if not number:
         return  # the worker writes it after the one who does so now
@@ -146,7 +169,9 @@ def _try(wish: Mapping[str, Any], service: Service, store: Store, keeper: Keeper
             task = keeper.set_pointer(service.ref, wish["address"], wish["name"])
             _ended(wish, task, TaskResult("running" if task else "done"), store, keeper)
     except VmbridgeError as e:
-        log.warning("pointer_not_written", service=service.service_id, address=wish["address"], code=e.code, detail=e.detail)
+        log.warning(
+            "pointer_not_written", service=service.service_id, address=wish["address"], code=e.code, detail=e.detail
+        )
         if not _later(wish, e, store):
             store.pointer_later(wish["service"], wish["address"], wish["number"], 0.0, refused=e.code)
 
@@ -158,7 +183,9 @@ def _ended(wish: Mapping[str, Any], task: str, result: TaskResult, store: Store,
     if result.state == "done":
         store.pointer_written(wish["service"], wish["address"], wish["number"])
     else:  # a task that nobody knows any more: what is written is looked up
-        store.pointer_later(wish["service"], wish["address"], wish["number"], ASK_AGAIN, task if result.state == "running" else "")
+        store.pointer_later(
+            wish["service"], wish["address"], wish["number"], ASK_AGAIN, task if result.state == "running" else ""
+        )
 
 
 def _later(wish: Mapping[str, Any], e: VmbridgeError, store: Store) -> bool:

@@ -21,12 +21,18 @@ def check(context: Context) -> list[Finding]:
         return found
     for name, driver in context.drivers.items():
         wanted = {p: packages.of_plan(v) for p, v in config.plans.items() if v.server == name}
-        places = {} if driver.shared_hosts else {
-            f"{p} in {place}": replace(wanted[p], location=place) for p in wanted for place in config.plans[p].values["locations"]}
-        networks = sorted({
-            (config.pools[pool].bridge, config.pools[pool].vlan)
-            for p in wanted for pool in config.plans[p].pools
-        })
+        places = (
+            {}
+            if driver.shared_hosts
+            else {
+                f"{p} in {place}": replace(wanted[p], location=place)
+                for p in wanted
+                for place in config.plans[p].values["locations"]
+            }
+        )
+        networks = sorted(
+            {(config.pools[pool].bridge, config.pools[pool].vlan) for p in wanted for pool in config.plans[p].pools}
+        )
         try:
             found += driver.check({**wanted, **places}, networks)
         except VmbridgeError as e:
@@ -36,8 +42,14 @@ def check(context: Context) -> list[Finding]:
         if plan.values["vm_name"]:
             example = names.from_rule(plan.values["vm_name"], 7, 1042, "shop.example.com", context.clock.now())
             good = names.is_host_name(example)
-            found.append(Finding("ok" if good else "fault", f"plan {plan.name} vm_name", f"gives e.g. {example}",
-                                 "" if good else "use letters, digits, hyphens and dots only"))
+            found.append(
+                Finding(
+                    "ok" if good else "fault",
+                    f"plan {plan.name} vm_name",
+                    f"gives e.g. {example}",
+                    "" if good else "use letters, digits, hyphens and dots only",
+                )
+            )
     found += [_pool(u) for u in addresses.uses(context.store, config)]
     if any("console" in plan.allow for plan in config.plans.values()):
         found.append(_console(config))
@@ -50,7 +62,12 @@ def _console(config: Config) -> Finding:
     if not config.web["public_url"]:
         return Finding("ok", "console", "dimmed for customers: [web] public_url is empty")
     if not assets.built("novnc/core/rfb.js"):
-        return Finding("fault", "console", "its files were not built", "run `make assets` where the bridge is installed from, or install the wheel")
+        return Finding(
+            "fault",
+            "console",
+            "its files were not built",
+            "run `make assets` where the bridge is installed from, or install the wheel",
+        )
     return Finding("ok", "console", f"at {config.web['public_url']}/console")
 
 
@@ -59,9 +76,13 @@ def against_store(config: Config, store: Store) -> None:
     faults = addresses.taken_faults(store, config)
     for row in store.in_use():
         if row["server"] not in config.servers:
-            faults.append((f"servers.{row['server']}", "server_in_use", f"is missing, but {row['services']} services are on it"))
+            faults.append(
+                (f"servers.{row['server']}", "server_in_use", f"is missing, but {row['services']} services are on it")
+            )
         if row["plan"] not in config.plans:
-            faults.append((f"plans.{row['plan']}", "plan_in_use", f"is missing, but {row['services']} services have it"))
+            faults.append(
+                (f"plans.{row['plan']}", "plan_in_use", f"is missing, but {row['services']} services have it")
+            )
     if faults:
         raise ConfigError(sorted(set(faults)))
 
@@ -75,8 +96,14 @@ def _store(context: Context) -> list[Finding]:
     except ConfigError as e:
         return [Finding("fault", where, text, "put it back into the configuration") for where, _, text in e.faults]
     if not context.store.key_fits():
-        return [Finding("fault", "store", "what is sealed in it cannot be read with the configured secret_key",
-                        "put the key into [store] secret_key that this store was made with")]
+        return [
+            Finding(
+                "fault",
+                "store",
+                "what is sealed in it cannot be read with the configured secret_key",
+                "put the key into [store] secret_key that this store was made with",
+            )
+        ]
     return [Finding("ok", "store", context.store.path)]
 
 
@@ -85,10 +112,18 @@ def _ids(context: Context, server: str) -> list[Finding]:
     if not total:
         return []
     if used >= total:
-        return [Finding("fault", f"server {server} vm_ids", "all ids are used", f"add a range to [servers.{server}] vm_ids")]
+        return [
+            Finding("fault", f"server {server} vm_ids", "all ids are used", f"add a range to [servers.{server}] vm_ids")
+        ]
     if used >= total * FULL_AT:
-        return [Finding("warning", f"server {server} vm_ids", f"{used} of {total} ids are used",
-                        f"add a range to [servers.{server}] vm_ids")]
+        return [
+            Finding(
+                "warning",
+                f"server {server} vm_ids",
+                f"{used} of {total} ids are used",
+                f"add a range to [servers.{server}] vm_ids",
+            )
+        ]
     return [Finding("ok", f"server {server} vm_ids", f"{used} of {total} used")]
 
 
@@ -97,7 +132,9 @@ def _pool(use: addresses.Use) -> Finding:
     if not use.free:
         return Finding("fault", f"pool {name}", "no free address", fix)
     level = "warning" if use.percent >= 100 * FULL_AT else "ok"
-    return Finding(level, f"pool {name}", f"{use.taken + use.cooling} of {use.total} taken", fix if level == "warning" else "")
+    return Finding(
+        level, f"pool {name}", f"{use.taken + use.cooling} of {use.total} taken", fix if level == "warning" else ""
+    )
 
 
 def _whmcs(context: Context, name: str) -> Finding:
@@ -106,7 +143,9 @@ def _whmcs(context: Context, name: str) -> Finding:
         context.whmcs[name].call("GetClientsProducts", limitnum=1)
     except VmbridgeError as e:
         return Finding(
-            "fault", f"whmcs {name}", f"{e.sentence} {e.detail}".strip(),
+            "fault",
+            f"whmcs {name}",
+            f"{e.sentence} {e.detail}".strip(),
             "give the API role GetClientsProducts, SendEmail, SendAdminEmail, UpdateClientProduct and LogActivity,"
             " and allow this machine's address under General Settings > Security",
         )

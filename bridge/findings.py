@@ -53,7 +53,14 @@ HELPS = {
     "leftover_address": "Gives it back once the machine is proven gone.",
     "differs_from_package": "Writes what differs; nothing is restarted.",
 }
-LIVE_ONLY = ("suspended_but_running", "vm_missing", "disk_bigger_than_sold", "differs_from_package", "not_ours", "duplicate_address")
+LIVE_ONLY = (
+    "suspended_but_running",
+    "vm_missing",
+    "disk_bigger_than_sold",
+    "differs_from_package",
+    "not_ours",
+    "duplicate_address",
+)
 
 
 def fixable(finding: Mapping[str, Any]) -> bool:
@@ -88,40 +95,90 @@ def sweep_state(server: str, driver: Driver, store: Store, now: bool = False) ->
 def readable(server: str, store: Store) -> bool:
     """Whether the last bulk read is good and new: a server that is down or being worked on says nothing about machines."""
     health = store.health(server)
-    return bool(health["ok"]) and not health["error"] and not health["maintenance"] and health["refreshed_at"] >= store.clock.now() - FRESH
+    return (
+        bool(health["ok"])
+        and not health["error"]
+        and not health["maintenance"]
+        and health["refreshed_at"] >= store.clock.now() - FRESH
+    )
 
 
 def _compare_state(server: str, store: Store, read_at: float) -> None:
     settled, (missing, foreign) = read_at - SETTLED, store.apart(server, read_at)
-    store.set_findings(server, "suspended_but_running", [
-        entry(r, "suspended_but_running", str(r["id"]), f"VM {r['vm_id']} of {who(r)} is {r['status']} on {r['node']} although the service is suspended.")
-        for r in store.suspended_running(server, read_at, settled)
-    ])
-    store.set_findings(server, "leftover_vm", [
-        entry(r, "leftover_vm", str(r["id"]), f"VM {r['vm_id']} is still on {r['node']} ({r['status']}) although {who(r)} is terminated.")
-        for r in store.leftover_vms(server, read_at, settled)
-    ])
-    store.set_findings(server, "vm_missing", [
-        entry(r, "vm_missing", str(r["id"]), f"VM {r['vm_id']} of {who(r)}, last on {r['node'] or 'no node'}, is not in the server's list: removed by hand,"
-              " or our key may no longer see it.")
-        for r in store.missing_vms(server, missing, settled)
-    ])
-    store.set_findings(server, "leftover_address", [
-        entry(r, "leftover_address", r["address"], f"Address {r['address']} is still held by {who(r)}, which is terminated.")
-        for r in store.leftover_addresses(server, settled)
-    ])
+    store.set_findings(
+        server,
+        "suspended_but_running",
+        [
+            entry(
+                r,
+                "suspended_but_running",
+                str(r["id"]),
+                f"VM {r['vm_id']} of {who(r)} is {r['status']} on {r['node']} although the service is suspended.",
+            )
+            for r in store.suspended_running(server, read_at, settled)
+        ],
+    )
+    store.set_findings(
+        server,
+        "leftover_vm",
+        [
+            entry(
+                r,
+                "leftover_vm",
+                str(r["id"]),
+                f"VM {r['vm_id']} is still on {r['node']} ({r['status']}) although {who(r)} is terminated.",
+            )
+            for r in store.leftover_vms(server, read_at, settled)
+        ],
+    )
+    store.set_findings(
+        server,
+        "vm_missing",
+        [
+            entry(
+                r,
+                "vm_missing",
+                str(r["id"]),
+                f"VM {r['vm_id']} of {who(r)}, last on {r['node'] or 'no node'}, is not in the server's list: removed by hand,"
+                " or our key may no longer see it.",
+            )
+            for r in store.missing_vms(server, missing, settled)
+        ],
+    )
+    store.set_findings(
+        server,
+        "leftover_address",
+        [
+            entry(
+                r,
+                "leftover_address",
+                r["address"],
+                f"Address {r['address']} is still held by {who(r)}, which is terminated.",
+            )
+            for r in store.leftover_addresses(server, settled)
+        ],
+    )
     store.end_findings_of_ended(server, LIVE_ONLY)
     store.note_foreign_vms(server, foreign, settled)
     _compare_addresses(server, store)
 
 
 def _compare_addresses(server: str, store: Store) -> None:
-    store.set_findings(server, "duplicate_address", [
-        entry(r, "duplicate_address", f"{r['foreign_id']} {r['address']}",
-              f"Address {r['address']} of pool {r['pool']!r} belongs to VM {r['vm_id']} of {who(r)}, but VM {r['foreign_id']}"
-              + (f" ({r['foreign_name']})" if r["foreign_name"] else "") + f" on server {server!r} is set up with it too.")
-        for r in store.duplicate_addresses(server)
-    ])
+    store.set_findings(
+        server,
+        "duplicate_address",
+        [
+            entry(
+                r,
+                "duplicate_address",
+                f"{r['foreign_id']} {r['address']}",
+                f"Address {r['address']} of pool {r['pool']!r} belongs to VM {r['vm_id']} of {who(r)}, but VM {r['foreign_id']}"
+                + (f" ({r['foreign_name']})" if r["foreign_name"] else "")
+                + f" on server {server!r} is set up with it too.",
+            )
+            for r in store.duplicate_addresses(server)
+        ],
+    )
 
 
 # -- configurations and lists, spread over the day --------------------------------------------------
@@ -163,13 +220,16 @@ def _share(server: str, driver: Driver, store: Store, config: Config, least: int
         ended = store.ended_due(server, due, now - ENDED_FOR, max(5, least))
         for row, found in _each(pool, lambda r: driver.leftovers((r["vm_id"],)), ended):
             if not isinstance(found, VmbridgeError):
-                store.set_findings(server, "leftover_firewall", [_left(row, f, config) for f in found], row["vm_id"], row["vm_id"])
+                store.set_findings(
+                    server, "leftover_firewall", [_left(row, f, config) for f in found], row["vm_id"], row["vm_id"]
+                )
             store.swept([row["id"]], _when(found, now))
     return len(own) + len(foreign) + len(ended) + _lists(server, driver, store, config, now, 0.0 if least else DAY)
 
 
 def _each(pool: ThreadPoolExecutor, read: Callable[[T], R], todo: list[T]) -> Iterator[tuple[T, R | VmbridgeError]]:
     """Read many at a time; one that cannot be read does not hold up the others. The store stays in this thread."""
+
     def one(item: T) -> R | VmbridgeError:
         try:
             with in_background():
@@ -260,7 +320,13 @@ def _own(item: Leftover, row: Mapping[str, Any], config: Config) -> bool:
 
 
 def _left(row: Mapping[str, Any], item: Leftover, config: Config) -> Found:
-    what = {"disk": "Disk", "backup": "Backup", "firewall": "Firewall file", "snapshot": "Snapshot", "floating": "Floating address"}[item.kind]
+    what = {
+        "disk": "Disk",
+        "backup": "Backup",
+        "firewall": "Firewall file",
+        "snapshot": "Snapshot",
+        "floating": "Floating address",
+    }[item.kind]
     size = f" ({item.size / 1024**3:.1f} GiB)" if item.size else ""
     place = f" on {item.listing}" if item.listing else ""
     by_hand = ""
@@ -269,9 +335,12 @@ def _left(row: Mapping[str, Any], item: Leftover, config: Config) -> Found:
     elif row.get("elsewhere"):
         by_hand = "Another server has a live machine with the same id; if they share the storage this is its disk. Look before you remove it."
     return entry(
-        row, f"leftover_{item.kind}", f"{item.listing} {item.name}" if item.listing else item.vm_id,
+        row,
+        f"leftover_{item.kind}",
+        f"{item.listing} {item.name}" if item.listing else item.vm_id,
         f"{what} {item.name}{size}{place} is left of VM {row['vm_id']} of {who(row)}, which is terminated.",
-        leftover=asdict(item), **({"by_hand": by_hand} if by_hand else {}),
+        leftover=asdict(item),
+        **({"by_hand": by_hand} if by_hand else {}),
     )
 
 
@@ -302,7 +371,14 @@ def free(service: Service, store: Store) -> None:
         raise Refused(services.busy_reason(service, store) or "The service is busy.", code="service_busy")
 
 
-def submit(finding: Mapping[str, Any], service: Service, kind: str, actor: str, store: Store, data: dict[str, Any] | None = None) -> str:
+def submit(
+    finding: Mapping[str, Any],
+    service: Service,
+    kind: str,
+    actor: str,
+    store: Store,
+    data: dict[str, Any] | None = None,
+) -> str:
     """Queue it if the service is still as it was when the back end was asked."""
     with store.write():
         free(service, store)
@@ -318,14 +394,18 @@ def end(finding: Mapping[str, Any], store: Store) -> Refused:
     return over()
 
 
-def _suspend(finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
+def _suspend(
+    finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config
+) -> str:
     vm = driver.look(service.ref)
     if service.desired is not Desired.SUSPENDED or vm is None or vm.status == "stopped":
         raise end(finding, store)
     return submit(finding, service, "suspend", actor, store)
 
 
-def _terminate(finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
+def _terminate(
+    finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config
+) -> str:
     if driver.look(service.ref) is None:
         raise end(finding, store)
     return submit(finding, service, "terminate", actor, store, {"look": True})
@@ -336,18 +416,27 @@ def _absent(service: Service, driver: Driver) -> None:
         raise Refused(f"VM {service.vm_id} is still there: remove it first.", code="vm_present")
 
 
-def _clean_up(finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
+def _clean_up(
+    finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config
+) -> str:
     item = Leftover(**finding["data"]["leftover"])
     _absent(service, driver)
     user = store.volume_user(service.server, item.name) if item.kind == "disk" else ""
     if user == "?":
-        raise Refused("Not every other machine of this server has been read yet, and one may use this disk. Try again later.", code="unread")
+        raise Refused(
+            "Not every other machine of this server has been read yet, and one may use this disk. Try again later.",
+            code="unread",
+        )
     if user:
         raise Refused(f"VM {user} uses this disk.", code="in_use")
-    return submit(finding, service, "clean_up", actor, store, {"leftover": finding["data"]["leftover"], "finding": finding["id"]})
+    return submit(
+        finding, service, "clean_up", actor, store, {"leftover": finding["data"]["leftover"], "finding": finding["id"]}
+    )
 
 
-def _release(finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
+def _release(
+    finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config
+) -> str:
     _absent(service, driver)
     with store.write():
         free(service, store)
@@ -358,13 +447,21 @@ def _release(finding: Mapping[str, Any], service: Service, driver: Driver, actor
     return f"{count} address(es) given back."
 
 
-def _converge(finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
+def _converge(
+    finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config
+) -> str:
     driver.look(service.ref)
     return submit(finding, service, "converge", actor, store)
 
 
 FIXES: dict[str, Callable[[Mapping[str, Any], Service, Driver, str, Store, Config], str]] = {
-    "suspended_but_running": _suspend, "leftover_vm": _terminate, "leftover_disk": _clean_up, "leftover_backup": _clean_up,
-    "leftover_firewall": _clean_up, "leftover_snapshot": _clean_up, "leftover_floating": _clean_up,
-    "leftover_address": _release, "differs_from_package": _converge,
+    "suspended_but_running": _suspend,
+    "leftover_vm": _terminate,
+    "leftover_disk": _clean_up,
+    "leftover_backup": _clean_up,
+    "leftover_firewall": _clean_up,
+    "leftover_snapshot": _clean_up,
+    "leftover_floating": _clean_up,
+    "leftover_address": _release,
+    "differs_from_package": _converge,
 }

@@ -33,7 +33,10 @@ def folders(found: Iterable[Iso], other: str = OTHER) -> list[Folder]:
         key = before.strip().lower() if hyphen else ""
         spelt.setdefault(key, before.strip() if key else other)
         rows.setdefault(key, []).append(iso)
-    return [Folder(spelt[k], tuple(sorted(rows[k], key=lambda i: i.name.lower()))) for k in sorted(rows, key=lambda k: (not k, k))]
+    return [
+        Folder(spelt[k], tuple(sorted(rows[k], key=lambda i: i.name.lower())))
+        for k in sorted(rows, key=lambda k: (not k, k))
+    ]
 
 
 def matching(found: Iterable[Iso], words: str) -> list[Iso]:

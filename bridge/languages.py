@@ -15,10 +15,34 @@ from bridge.model import Sentence
 
 FOLDER = Path(__file__).parent / "locale"
 CODES = {  # WHMCS's language files -> gettext's codes
-    "arabic": "ar", "azerbaijani": "az", "catalan": "ca", "chinese": "zh", "croatian": "hr", "czech": "cs", "danish": "da", "dutch": "nl",
-    "english": "en", "estonian": "et", "farsi": "fa", "french": "fr", "german": "de", "hebrew": "he", "hungarian": "hu", "italian": "it",
-    "macedonian": "mk", "norwegian": "nb", "portuguese-br": "pt_BR", "portuguese-pt": "pt", "romanian": "ro", "russian": "ru", "spanish": "es",
-    "swedish": "sv", "turkish": "tr", "ukranian": "uk", "pseudo": "en_XA", "pseudo-rtl": "ar_XB",
+    "arabic": "ar",
+    "azerbaijani": "az",
+    "catalan": "ca",
+    "chinese": "zh",
+    "croatian": "hr",
+    "czech": "cs",
+    "danish": "da",
+    "dutch": "nl",
+    "english": "en",
+    "estonian": "et",
+    "farsi": "fa",
+    "french": "fr",
+    "german": "de",
+    "hebrew": "he",
+    "hungarian": "hu",
+    "italian": "it",
+    "macedonian": "mk",
+    "norwegian": "nb",
+    "portuguese-br": "pt_BR",
+    "portuguese-pt": "pt",
+    "romanian": "ro",
+    "russian": "ru",
+    "spanish": "es",
+    "swedish": "sv",
+    "turkish": "tr",
+    "ukranian": "uk",
+    "pseudo": "en_XA",
+    "pseudo-rtl": "ar_XB",
 }
 RIGHT_TO_LEFT = ("ar", "fa", "he", "ar_XB")
 PLACEHOLDER = re.compile(r"(%\(\w+\)[sd]|%%|%[A-Za-z]|<[^>]+>)")  # values, and the parts of a date
@@ -72,7 +96,11 @@ def in_language(code: str, message: str, **values: Any) -> str:
     if isinstance(message, Sentence):
         template, values = message.template, {**message.values, **values}
     text = _catalogue(code).gettext(template) if template else ""  # the empty one is gettext's own header
-    return text % {k: in_language(code, v) if isinstance(v, Sentence) else v for k, v in values.items()} if values else text
+    return (
+        text % {k: in_language(code, v) if isinstance(v, Sentence) else v for k, v in values.items()}
+        if values
+        else text
+    )
 
 
 def in_plural(code: str, one: str, many: str, n: int) -> str:

@@ -40,7 +40,13 @@ class State(enum.StrEnum):
     SUPERSEDED = "superseded"  # a newer billing order took its place
 
 
-PERIODS = {"hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400, "year": 365 * 86400}  # of charts, in seconds
+PERIODS = {
+    "hour": 3600,
+    "day": 86400,
+    "week": 7 * 86400,
+    "month": 30 * 86400,
+    "year": 365 * 86400,
+}  # of charts, in seconds
 OPEN = (State.RUNNING, State.STAFF)
 BILLING = ("create", "suspend", "unsuspend", "change_package", "terminate")
 POWER = ("start", "stop", "reboot", "hard_stop")
@@ -67,8 +73,18 @@ DISK_LIMITS = ("read_mib_s", "write_mib_s", "read_iops", "write_iops")  # of one
 LIMITS = tuple(f"{disk}_{limit}" for disk in ("disk", "additional_disk") for limit in DISK_LIMITS)
 MAILS = ("ready", "redeployed", "reinstalled", "reset", "restored", "backup_failed")  # to customers
 OPTION_WORDS = (  # what a configurable option can be mapped to
-    "cores", "ram_gib", "disk_gib", "additional_disk_gib", "rate_mbit", "extra_ipv4", "extra_ipv6", "template", "location", "backups",
-    "snapshots", *LIMITS,
+    "cores",
+    "ram_gib",
+    "disk_gib",
+    "additional_disk_gib",
+    "rate_mbit",
+    "extra_ipv4",
+    "extra_ipv6",
+    "template",
+    "location",
+    "backups",
+    "snapshots",
+    *LIMITS,
 )
 
 
@@ -415,7 +431,9 @@ class VmStatus(NamedTuple):
     maxdisk: int = 0
     lock: str = ""
     disk_io: int = 0  # bytes read and written by all disks since the start
-    net_in: int | None = None  # bytes that the machine received and sent, by a counter that begins anew at times; None: not told
+    net_in: int | None = (
+        None  # bytes that the machine received and sent, by a counter that begins anew at times; None: not told
+    )
     net_out: int | None = None
     counting_since: float = 0.0  # epoch seconds: the counter was certainly not begun before; 0 = not told
     counting_by: float = 0.0  # and certainly begun by then; 0 = not told

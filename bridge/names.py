@@ -10,11 +10,24 @@ import string
 from datetime import UTC, datetime
 
 MACROS = (
-    "client_id", "service_id", "domain", "random_digit_N", "random_letter_N", "unixtime", "year", "month", "day", "hour", "minute", "second",
+    "client_id",
+    "service_id",
+    "domain",
+    "random_digit_N",
+    "random_letter_N",
+    "unixtime",
+    "year",
+    "month",
+    "day",
+    "hour",
+    "minute",
+    "second",
 )
 MACRO = re.compile(r"\{([^{}]*)\}")
 RANDOM = re.compile(r"^random_(digit|letter)_([1-9]|[12]\d|3[0-2])$")
-KINDS = re.compile(r"^(ssh-(rsa|ed25519)|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)$")
+KINDS = re.compile(
+    r"^(ssh-(rsa|ed25519)|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)$"
+)
 
 
 def unknown_macros(rule: str) -> list[str]:
@@ -22,12 +35,22 @@ def unknown_macros(rule: str) -> list[str]:
     return [f"{{{m}}}" for m in MACRO.findall(rule) if (m not in MACROS and not RANDOM.match(m)) or m.endswith("_N")]
 
 
-def from_rule(rule: str, client_id: int, service_id: int, domain: str, now: float, chance: random.Random | None = None) -> str:
+def from_rule(
+    rule: str, client_id: int, service_id: int, domain: str, now: float, chance: random.Random | None = None
+) -> str:
     """The name a rule gives, e.g. `vm{service_id}-{random_letter_4}`; times are UTC."""
     chance, at = chance or random.SystemRandom(), datetime.fromtimestamp(now, UTC)
     known = {
-        "client_id": str(client_id), "service_id": str(service_id), "domain": domain, "unixtime": str(int(now)), "year": f"{at:%Y}",
-        "month": f"{at:%m}", "day": f"{at:%d}", "hour": f"{at:%H}", "minute": f"{at:%M}", "second": f"{at:%S}",
+        "client_id": str(client_id),
+        "service_id": str(service_id),
+        "domain": domain,
+        "unixtime": str(int(now)),
+        "year": f"{at:%Y}",
+        "month": f"{at:%m}",
+        "day": f"{at:%d}",
+        "hour": f"{at:%H}",
+        "minute": f"{at:%M}",
+        "second": f"{at:%S}",
     }
 
     def value(match: re.Match[str]) -> str:

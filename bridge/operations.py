@@ -125,7 +125,12 @@ class Engine:
     """One per worker process. `border` is called at every step border (tests stop the process there)."""
 
     def __init__(
-        self, store: Store, config: Config, clock: Clock, drivers: Mapping[str, Driver], recipes: Recipes,
+        self,
+        store: Store,
+        config: Config,
+        clock: Clock,
+        drivers: Mapping[str, Driver],
+        recipes: Recipes,
         border: Callable[[str], None] | None = None,
     ) -> None:
         self.store, self.config, self.clock, self.drivers, self.recipes = store, config, clock, drivers, recipes
@@ -277,7 +282,9 @@ class Engine:
                 return
             step = recipe[op.step]
             self.border(f"{op.kind}.{step.name}")
-            job = Job(op, service, self.drivers[service.server], self.store, self.config, self.clock, result, dict(op.data))
+            job = Job(
+                op, service, self.drivers[service.server], self.store, self.config, self.clock, result, dict(op.data)
+            )
             result = None
             if not self._step(op, job, step, recipe):
                 return
@@ -381,7 +388,12 @@ def _result(text: str) -> TaskResult | None:
 def notify_staff(store: Store, op: Operation, service: Service, error: tuple[str, str, str]) -> None:
     """One notice for what WHMCS cannot learn any more."""
     store.emit(
-        "staff_notice", service.whmcs, service.id, f"staff:{op.id}:{error[0]}",
+        "staff_notice",
+        service.whmcs,
+        service.id,
+        f"staff:{op.id}:{error[0]}",
         subject=f"vmbridge: {op.kind} of service {service.service_id} needs attention",
-        text=f"{error[1]}\nNext: {error[2]}", reference=op.id, service_id=service.service_id,
+        text=f"{error[1]}\nNext: {error[2]}",
+        reference=op.id,
+        service_id=service.service_id,
     )

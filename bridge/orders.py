@@ -15,26 +15,42 @@ def networks_of(service: int, store: Store, config: Config) -> tuple[Network, ..
     found = []
     for row in store.addresses_of(service):
         pool = config.pools[row["pool"]]
-        found.append(Network(
-            address=row["address"], pool=pool.name, prefix=pool.prefix, gateway=pool.gateway, dns=pool.dns,
-            bridge=pool.bridge, vlan=pool.vlan, role=row["role"],
-        ))
+        found.append(
+            Network(
+                address=row["address"],
+                pool=pool.name,
+                prefix=pool.prefix,
+                gateway=pool.gateway,
+                dns=pool.dns,
+                bridge=pool.bridge,
+                vlan=pool.vlan,
+                role=row["role"],
+            )
+        )
     return tuple(found)
 
 
 def completed(package: Package, config: Config) -> Package:
     """A package that an earlier release wrote, with the driver's keys that came later at their defaults."""
     schema = driver_base.load(config.servers[package.server]["driver"]).plan_schema()
-    missing = {k: f.load_default() if callable(f.load_default) else f.load_default
-               for k, f in schema.fields.items() if not f.required and k not in package.options}
+    missing = {
+        k: f.load_default() if callable(f.load_default) else f.load_default
+        for k, f in schema.fields.items()
+        if not f.required and k not in package.options
+    }
     return replace(package, options={**package.options, **missing}) if missing else package
 
 
 def order_of(service: Service, store: Store, config: Config, **changes: Any) -> Order:
     """`changes` override fields of the order (set_password, birth)."""
     found = Order(
-        vm_id=service.vm_id, uuid=service.uuids[0], uuids=service.uuids, hostname=service.hostname, mac=service.mac,
-        package=completed(service.package, config), networks=networks_of(service.id, store, config),
+        vm_id=service.vm_id,
+        uuid=service.uuids[0],
+        uuids=service.uuids,
+        hostname=service.hostname,
+        mac=service.mac,
+        package=completed(service.package, config),
+        networks=networks_of(service.id, store, config),
         autostart=service.desired is Desired.ACTIVE,
         label=f"WHMCS {service.whmcs}, service {service.service_id}, client {service.client_id}",
     )

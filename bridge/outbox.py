@@ -20,7 +20,10 @@ class Delivery:
     """`border` is called between WHMCS's answer and its record (tests stop the process there)."""
 
     def __init__(
-        self, store: Store, whmcs: Mapping[str, Whmcs], hooks: Mapping[str, Callable[[str, dict[str, Any], Whmcs], None]],
+        self,
+        store: Store,
+        whmcs: Mapping[str, Whmcs],
+        hooks: Mapping[str, Callable[[str, dict[str, Any], Whmcs], None]],
         border: Callable[[str], None] | None = None,
     ) -> None:
         self.store, self.whmcs, self.hooks = store, whmcs, hooks

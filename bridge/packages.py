@@ -14,18 +14,49 @@ from bridge.model import LIMITS, PERMISSIONS, Package, Sentence
 from drivers import base as driver_base
 
 POSITIONS = {
-    1: "plan", 2: "location", 3: "OS templates", 4: "cores", 5: "RAM GiB", 6: "system disk GiB",
-    7: "additional disk GiB", 8: "network Mbit/s", 9: "extra IPv4", 10: "extra IPv6", 11: "backup quota",
-    12: "snapshot quota", 13: "snapshot lifetime h", 14: "reverse-DNS ticket department",
-    **{15 + i: f"permission {name}" for i, name in enumerate(PERMISSIONS)}, 24: "option 24",
+    1: "plan",
+    2: "location",
+    3: "OS templates",
+    4: "cores",
+    5: "RAM GiB",
+    6: "system disk GiB",
+    7: "additional disk GiB",
+    8: "network Mbit/s",
+    9: "extra IPv4",
+    10: "extra IPv6",
+    11: "backup quota",
+    12: "snapshot quota",
+    13: "snapshot lifetime h",
+    14: "reverse-DNS ticket department",
+    **{15 + i: f"permission {name}" for i, name in enumerate(PERMISSIONS)},
+    24: "option 24",
 }
-WORDS = {2: "location", 4: "cores", 5: "ram_gib", 6: "disk_gib", 7: "additional_disk_gib", 8: "rate_mbit", 9: "extra_ipv4", 10: "extra_ipv6",
-         11: "backups", 12: "snapshots", 13: "snapshot_lifetime_h"}
+WORDS = {
+    2: "location",
+    4: "cores",
+    5: "ram_gib",
+    6: "disk_gib",
+    7: "additional_disk_gib",
+    8: "rate_mbit",
+    9: "extra_ipv4",
+    10: "extra_ipv6",
+    11: "backups",
+    12: "snapshots",
+    13: "snapshot_lifetime_h",
+}
 UNBUILT = {14: "rdns_department", 24: "option 24"}
 RANGES: dict[str, tuple[int, int]] = {
-    "cores": (1, 512), "ram_gib": (1, 16384), "disk_gib": (1, 65536), "additional_disk_gib": (0, 65536), "rate_mbit": (0, 1_000_000),
-    "extra_ipv4": (0, 256), "extra_ipv6": (0, 256), "backups": (0, 1000), "snapshots": (0, 100),
-    "snapshot_lifetime_h": (0, 87600), **dict.fromkeys(LIMITS, (0, 1_000_000)),
+    "cores": (1, 512),
+    "ram_gib": (1, 16384),
+    "disk_gib": (1, 65536),
+    "additional_disk_gib": (0, 65536),
+    "rate_mbit": (0, 1_000_000),
+    "extra_ipv4": (0, 256),
+    "extra_ipv6": (0, 256),
+    "backups": (0, 1000),
+    "snapshots": (0, 100),
+    "snapshot_lifetime_h": (0, 87600),
+    **dict.fromkeys(LIMITS, (0, 1_000_000)),
 }
 NUMBER = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
 STAYS = Sentence("The operating system stays as it is: this order does not change it.")
@@ -79,18 +110,28 @@ def resolve(params: dict[str, Any], server: str, config: Config, before: Package
         raise NotBuilt(f"This cannot be delivered yet: {', '.join(unbuilt)}. Leave it blank or 0.", code="not_built")
     values = {word: (POSITIONS[i], product[i]) for i, word in WORDS.items() if product[i] != ""} | chosen
     if apart := _apart(values, plan, config):
-        raise NotBuilt(f"This comes with plan {plan.name!r} and cannot be ordered beside it: {', '.join(apart)}. Leave it blank.", code="not_built")
+        raise NotBuilt(
+            f"This comes with plan {plan.name!r} and cannot be ordered beside it: {', '.join(apart)}. Leave it blank.",
+            code="not_built",
+        )
     _backups(values, plan, config)
     templates = _templates(product[3], plan)
     notices: tuple[Sentence, ...] = ()
     if before is not None and "template" in values and values["template"][1] != before.template:
         if "template" in chosen:
             notices = (STAYS,)
-        warnings.append(f"{values['template'][0]} says {values['template'][1]!r}: a system is changed by a reinstall, not by a change of package.")
+        warnings.append(
+            f"{values['template'][0]} says {values['template'][1]!r}: a system is changed by a reinstall, not by a change of package."
+        )
     package = Package(
-        plan=plan.name, server=server, template=_template(values.pop("template", None), templates, before), templates=templates,
-        location=_location(values.pop("location", None), plan), permissions=_permissions(product, plan),
-        options=dict(plan.driver_values), ssh_keys=before.ssh_keys if before else _ssh_keys(plan, params.get("customfields") or {}),
+        plan=plan.name,
+        server=server,
+        template=_template(values.pop("template", None), templates, before),
+        templates=templates,
+        location=_location(values.pop("location", None), plan),
+        permissions=_permissions(product, plan),
+        options=dict(plan.driver_values),
+        ssh_keys=before.ssh_keys if before else _ssh_keys(plan, params.get("customfields") or {}),
         **_numbers(values, plan),
     )
     return Resolved(package, tuple(warnings), notices)
@@ -99,11 +140,15 @@ def resolve(params: dict[str, Any], server: str, config: Config, before: Package
 def _plan(name: str, server: str, config: Config) -> Plan:
     plan = config.plans.get(name)
     if plan is None:
-        known = ", ".join(sorted(p for p, v in config.plans.items() if v.server == server)) or f"none (server {server!r} has no plans)"
+        known = (
+            ", ".join(sorted(p for p, v in config.plans.items() if v.server == server))
+            or f"none (server {server!r} has no plans)"
+        )
         raise BadRequest(f"plan: {shown(name)} is not one of: {known}.", code="unknown_plan")
     if plan.server != server:
         raise Refused(
-            f"The product's server is {server!r}, but plan {plan.name!r} belongs to server {plan.server!r}.", code="plan_server_mismatch"
+            f"The product's server is {server!r}, but plan {plan.name!r} belongs to server {plan.server!r}.",
+            code="plan_server_mismatch",
         )
     return plan
 
@@ -113,14 +158,21 @@ def _configurable(given: dict[str, Any], config: Config) -> tuple[dict[str, tupl
     found: dict[str, tuple[str, str]] = {}
     warnings, unbuilt = [], []
     for name, raw in given.items():
-        word, value, label = config.options.get(fold(name)), value_of(raw), f"configurable option {shown(value_of(name))}"
+        word, value, label = (
+            config.options.get(fold(name)),
+            value_of(raw),
+            f"configurable option {shown(value_of(name))}",
+        )
         if word is None:
             warnings.append(f"{label} is not in the table [options]; its value {shown(value)} has no effect.")
         elif word in UNBUILT.values() and value not in ("", "0"):
             unbuilt.append(label)
         elif word and word not in UNBUILT.values() and value != "":
             if word in found and found[word][1] != value:
-                raise BadRequest(f"{label}: says {shown(value)}, but {found[word][0]} says {shown(found[word][1])} of the same thing.", code="bad_option")
+                raise BadRequest(
+                    f"{label}: says {shown(value)}, but {found[word][0]} says {shown(found[word][1])} of the same thing.",
+                    code="bad_option",
+                )
             found[word] = (label, value)
     return found, warnings, unbuilt
 
@@ -131,13 +183,26 @@ def _numbers(values: dict[str, tuple[str, str]], plan: Plan) -> dict[str, Any]:
     ordered = {word: number(name, word, text) for word, (name, text) in values.items()}
     foreign = [values[w][0] for w, v in ordered.items() if w not in known and v]
     if foreign:
-        raise NotBuilt(f"A server of plan {plan.name!r} cannot have this: {', '.join(foreign)}. Leave it blank or 0.", code="not_built")
+        raise NotBuilt(
+            f"A server of plan {plan.name!r} cannot have this: {', '.join(foreign)}. Leave it blank or 0.",
+            code="not_built",
+        )
     ram = ordered.pop("ram_gib", None)
     merged = {**known, **ordered}
-    fields = ("cores", "disk_gib", "rate_mbit", "additional_disk_gib", "extra_ipv4", "extra_ipv6", "backups", "snapshots",
-              "snapshot_lifetime_h")
+    fields = (
+        "cores",
+        "disk_gib",
+        "rate_mbit",
+        "additional_disk_gib",
+        "extra_ipv4",
+        "extra_ipv6",
+        "backups",
+        "snapshots",
+        "snapshot_lifetime_h",
+    )
     return {
-        **{f: int(merged.get(f, 0)) for f in fields}, "ram_mib": int(ram * 1024) if ram else merged["ram_mib"],
+        **{f: int(merged.get(f, 0)) for f in fields},
+        "ram_mib": int(ram * 1024) if ram else merged["ram_mib"],
         "limits": {w: int(merged[w]) for w in LIMITS if merged.get(w)},
     }
 
@@ -146,21 +211,28 @@ def _apart(values: dict[str, tuple[str, str]], plan: Plan, config: Config) -> li
     """Options that say something else than the plan of a word that its server only sells with it."""
     fixed = driver_base.load(config.servers[plan.server]["driver"]).fixed
     sold = {**plan.driver_values, **plan.values, "ram_gib": Decimal(plan.values["ram_mib"]) / 1024}
-    return [name for word, (name, text) in values.items() if word in fixed and number(name, word, text) != sold.get(word, 0)]
+    return [
+        name for word, (name, text) in values.items() if word in fixed and number(name, word, text) != sold.get(word, 0)
+    ]
 
 
 def _backups(values: dict[str, tuple[str, str]], plan: Plan, config: Config) -> None:
     """A provider that makes them by itself keeps a number of its own, or none."""
     slots = driver_base.load(config.servers[plan.server]["driver"]).own_backups
     if slots and "backups" in values and values["backups"][1] not in ("0", str(slots)):
-        raise BadRequest(f"{values['backups'][0]}: {shown(values['backups'][1])} is not one of: 0, {slots} (the provider keeps {slots}).", code="bad_option")
+        raise BadRequest(
+            f"{values['backups'][0]}: {shown(values['backups'][1])} is not one of: 0, {slots} (the provider keeps {slots}).",
+            code="bad_option",
+        )
 
 
 def _templates(text: str, plan: Plan) -> tuple[str, ...]:
     wanted = tuple(dict.fromkeys(t.strip() for t in text.split(",") if t.strip())) or plan.templates
     for template in wanted:
         if template not in plan.templates:
-            raise BadRequest(f"OS templates: {shown(template)} is not one of: {', '.join(plan.templates)}.", code="bad_option")
+            raise BadRequest(
+                f"OS templates: {shown(template)} is not one of: {', '.join(plan.templates)}.", code="bad_option"
+            )
     return wanted
 
 
@@ -178,7 +250,8 @@ def _location(chosen: tuple[str, str] | None, plan: Plan) -> str:
     allowed = plan.values["locations"]
     if chosen[1] not in allowed:
         raise BadRequest(
-            f"{chosen[0]}: {shown(chosen[1])} is not one of: {', '.join(allowed) or f'none (plan {plan.name!r} has no locations)'}.", code="bad_option"
+            f"{chosen[0]}: {shown(chosen[1])} is not one of: {', '.join(allowed) or f'none (plan {plan.name!r} has no locations)'}.",
+            code="bad_option",
         )
     return chosen[1]
 
@@ -188,7 +261,9 @@ def _ssh_keys(plan: Plan, fields: dict[str, Any]) -> str:
     own = "\n".join(str(v or "") for k, v in fields.items() if name and fold(k) == fold(name))
     bad = names.bad_ssh_keys(own)
     if bad:
-        raise BadRequest(f"{name}: line {bad[0]} is not a public SSH key (ssh-ed25519, ssh-rsa or ecdsa).", code="bad_ssh_key")
+        raise BadRequest(
+            f"{name}: line {bad[0]} is not a public SSH key (ssh-ed25519, ssh-rsa or ecdsa).", code="bad_ssh_key"
+        )
     return names.ssh_keys(plan.values["ssh_keys"], own)
 
 
@@ -205,8 +280,13 @@ def _permissions(options: dict[int, str], plan: Plan) -> dict[str, str]:
 def of_plan(plan: Plan) -> Package:
     """The plan as a package, without a product's options."""
     return Package(
-        plan=plan.name, server=plan.server, template=plan.templates[0], templates=plan.templates, options=dict(plan.driver_values),
-        ssh_keys=names.ssh_keys(plan.values["ssh_keys"]), **_numbers({}, plan),
+        plan=plan.name,
+        server=plan.server,
+        template=plan.templates[0],
+        templates=plan.templates,
+        options=dict(plan.driver_values),
+        ssh_keys=names.ssh_keys(plan.values["ssh_keys"]),
+        **_numbers({}, plan),
     )
 
 
@@ -214,5 +294,6 @@ def plans_of(server: str, config: Config) -> dict[str, str]:
     """Plans of one server with a line for people."""
     return {
         p.name: f"{p.name}: {p.values['cores']} cores, {p.values['ram_mib'] / 1024:g} GiB RAM, {p.values['disk_gib']} GiB disk"
-        for p in config.plans.values() if p.server == server
+        for p in config.plans.values()
+        if p.server == server
     }

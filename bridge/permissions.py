@@ -18,7 +18,11 @@ def permitted(
 
 
 def usable(
-    service: Service, capability: Capability, allowed: frozenset[str] | tuple[str, ...], has: frozenset[Capability], busy: str = ""
+    service: Service,
+    capability: Capability,
+    allowed: frozenset[str] | tuple[str, ...],
+    has: frozenset[Capability],
+    busy: str = "",
 ) -> str:
     """Empty when it may be done; else why not."""
     if capability not in has:

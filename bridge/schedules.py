@@ -19,7 +19,9 @@ def is_time(text: str) -> bool:
 @lru_cache(maxsize=1)
 def zones() -> tuple[str, ...]:
     """Every time zone's name, in order; read from the disk once."""
-    return tuple(sorted(available_timezones() - {"localtime", "posixrules", "Factory"}))  # those are the bridge's own host's
+    return tuple(
+        sorted(available_timezones() - {"localtime", "posixrules", "Factory"})
+    )  # those are the bridge's own host's
 
 
 def is_zone(name: str) -> bool:
@@ -34,7 +36,9 @@ def moment(day: date, time: str, zone: str) -> float:
     """Epoch seconds of a local time: in the hour that is skipped in spring the time counts from the old offset (02:30 becomes
     03:30), of the hour that comes twice in autumn the first one counts."""
     hour, minute = map(int, time.split(":"))
-    return datetime(day.year, day.month, day.day, hour, minute, tzinfo=ZoneInfo(zone), fold=0).astimezone(UTC).timestamp()
+    return (
+        datetime(day.year, day.month, day.day, hour, minute, tzinfo=ZoneInfo(zone), fold=0).astimezone(UTC).timestamp()
+    )
 
 
 def next_due(days: dict[str, str], zone: str, now: float, last_date: str = "") -> float | None:

@@ -58,10 +58,22 @@ def views(store: Store, config: Config) -> list[View]:
         looked = max(row["refreshed_at"], row["watched_read_at"]) if row["refreshed_at"] else 0.0
         age = store.clock.now() - looked if looked else None
         used, total = ids(name, store, config)
-        found.append(View(
-            name, config.servers[name]["driver"], _state(row["ok"], row["error"], age), row["error"], age, row["maintenance"],
-            services.get(name, 0), load["running"], load["waiting"], load["staff"], used, total,
-        ))
+        found.append(
+            View(
+                name,
+                config.servers[name]["driver"],
+                _state(row["ok"], row["error"], age),
+                row["error"],
+                age,
+                row["maintenance"],
+                services.get(name, 0),
+                load["running"],
+                load["waiting"],
+                load["staff"],
+                used,
+                total,
+            )
+        )
     return found
 
 
@@ -98,7 +110,9 @@ def stock(server: str, sold: Mapping[tuple[str, str], list[str]], store: Store) 
         return None
     data = json.loads(row["data"])
     rows = [{**o, "plans": sold.get((o["name"], o["location"]), [])} for o in data["offers"]]
-    return Stock(data["currency"], sorted(rows, key=lambda r: not r["plans"]), data["extras"], store.clock.now() - row["read_at"])
+    return Stock(
+        data["currency"], sorted(rows, key=lambda r: not r["plans"]), data["extras"], store.clock.now() - row["read_at"]
+    )
 
 
 def _state(ok: int, error: str, age: float | None) -> str:
@@ -125,7 +139,9 @@ def set_maintenance(server: str, on: bool, text: str, store: Store, config: Conf
     """New operations wait while it is on; running ones go on. Returns the sentence that customers see. Raises for an unknown
     server and a sentence that is too long."""
     if server not in config.servers:
-        raise NotFound(f"There is no server {server[:60]!r}; known: {', '.join(sorted(config.servers))}.", code="unknown_server")
+        raise NotFound(
+            f"There is no server {server[:60]!r}; known: {', '.join(sorted(config.servers))}.", code="unknown_server"
+        )
     text = " ".join(text.split())
     if len(text) > LONGEST:
         raise BadRequest(f"text: must be at most {LONGEST} characters.", code="text_too_long")

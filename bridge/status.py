@@ -37,7 +37,9 @@ def refresh(server: str, driver: Driver, store: Store) -> bool:
         store.save_statuses(server, found, whole=not watched)
         store.read_apart(server, driver.live_ages(1)[1] > 0)
     except Waiting as e:
-        store.refresh_later(server, e.retry_after or 0.0)  # nothing is wrong: the page shows what it has, and how old it is
+        store.refresh_later(
+            server, e.retry_after or 0.0
+        )  # nothing is wrong: the page shows what it has, and how old it is
     except VmbridgeError as e:
         failures = store.refresh_failed(server, f"{e.sentence} {e.detail}".strip(), isinstance(e, Unreachable))
         log.warning("refresh_failed", server=server, code=e.code, detail=e.detail, failures=failures)
@@ -48,7 +50,11 @@ def view(service: Service, store: Store) -> dict[str, Any]:
     """What the browser polls. CPU in percent of the assigned cores, sizes in bytes; traffic as its counter stands, None while it
     is not known."""
     row = store.polled(service.id, service.server, service.vm_id)
-    doing = (row["operation"], row["kind"], row["state"], row["step"], bool(row["error_code"])) if row["operation"] else None
+    doing = (
+        (row["operation"], row["kind"], row["state"], row["step"], bool(row["error_code"]))
+        if row["operation"]
+        else None
+    )
     return _view(service, row, doing, store)
 
 
@@ -63,11 +69,20 @@ def _view(service: Service, row: Row, doing: tuple[str, str, str, int, bool] | N
     now = store.clock.now()
     if row["wanted_at"] < now - WANTED_EVERY:  # reads stay reads
         store.want_status(service.server)
-    if row["apart"] and row["watched_at"] is not None and row["watched_at"] < now - NOTED_EVERY and service.desired is Desired.ACTIVE:
+    if (
+        row["apart"]
+        and row["watched_at"] is not None
+        and row["watched_at"] < now - NOTED_EVERY
+        and service.desired is Desired.ACTIVE
+    ):
         store.watch(service.server, service.vm_id)
     found: dict[str, Any] = {
-        "service": service.service_id, "desired": service.desired.value, "provisioned": service.provisioned,
-        "status": "unknown", "trouble": bool(row["error"]), "maintenance": row["maintenance"],
+        "service": service.service_id,
+        "desired": service.desired.value,
+        "provisioned": service.provisioned,
+        "status": "unknown",
+        "trouble": bool(row["error"]),
+        "maintenance": row["maintenance"],
     }
     if service.desired is Desired.SUSPENDED:
         found["status"] = "suspended"
@@ -75,9 +90,17 @@ def _view(service: Service, row: Row, doing: tuple[str, str, str, int, bool] | N
         found["status"] = "terminated"
     elif row["status"] is not None and service.provisioned:
         found |= {
-            "status": row["status"], "uptime": row["uptime"], "cpu": round(row["cpu"] * 100, 1), "mem": row["mem"],
-            "maxmem": row["maxmem"], "as_of": int(row["seen_at"]), "lock": row["lock"], "disk_rate": round(row["disk_rate"]),
-            "net_in": row["net_in"], "net_out": row["net_out"], "told": int(row["told_at"]),
+            "status": row["status"],
+            "uptime": row["uptime"],
+            "cpu": round(row["cpu"] * 100, 1),
+            "mem": row["mem"],
+            "maxmem": row["maxmem"],
+            "as_of": int(row["seen_at"]),
+            "lock": row["lock"],
+            "disk_rate": round(row["disk_rate"]),
+            "net_in": row["net_in"],
+            "net_out": row["net_out"],
+            "told": int(row["told_at"]),
             "stale": now - row["seen_at"] > STALE_AFTER,
         }
     elif doing and not service.provisioned:

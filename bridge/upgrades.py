@@ -17,14 +17,29 @@ from bridge.store import Store
 from drivers.base import Driver
 
 LABELS = {
-    "cores": Sentence("CPU cores"), "ram_mib": Sentence("RAM"), "disk_gib": Sentence("System disk"), "additional_disk_gib": Sentence("Additional disk"),
-    "rate_mbit": Sentence("Network"), "extra_ipv4": Sentence("Extra IPv4 addresses"), "extra_ipv6": Sentence("Extra IPv6 addresses"),
-    "mac": Sentence("MAC address"), "bridge": Sentence("Bridge"), "vlan": Sentence("VLAN"), "address": Sentence("Address set-up"),
-    "server_type": Sentence("Server type"), "backups": Sentence("Backups"), "name": Sentence("Name"), "onboot": Sentence("Start with the host"),
-    "disk_read_mib_s": Sentence("System disk read limit"), "disk_write_mib_s": Sentence("System disk write limit"),
-    "disk_read_iops": Sentence("System disk read IOPS"), "disk_write_iops": Sentence("System disk write IOPS"),
-    "additional_disk_read_mib_s": Sentence("Additional disk read limit"), "additional_disk_write_mib_s": Sentence("Additional disk write limit"),
-    "additional_disk_read_iops": Sentence("Additional disk read IOPS"), "additional_disk_write_iops": Sentence("Additional disk write IOPS"),
+    "cores": Sentence("CPU cores"),
+    "ram_mib": Sentence("RAM"),
+    "disk_gib": Sentence("System disk"),
+    "additional_disk_gib": Sentence("Additional disk"),
+    "rate_mbit": Sentence("Network"),
+    "extra_ipv4": Sentence("Extra IPv4 addresses"),
+    "extra_ipv6": Sentence("Extra IPv6 addresses"),
+    "mac": Sentence("MAC address"),
+    "bridge": Sentence("Bridge"),
+    "vlan": Sentence("VLAN"),
+    "address": Sentence("Address set-up"),
+    "server_type": Sentence("Server type"),
+    "backups": Sentence("Backups"),
+    "name": Sentence("Name"),
+    "onboot": Sentence("Start with the host"),
+    "disk_read_mib_s": Sentence("System disk read limit"),
+    "disk_write_mib_s": Sentence("System disk write limit"),
+    "disk_read_iops": Sentence("System disk read IOPS"),
+    "disk_write_iops": Sentence("System disk write IOPS"),
+    "additional_disk_read_mib_s": Sentence("Additional disk read limit"),
+    "additional_disk_write_mib_s": Sentence("Additional disk write limit"),
+    "additional_disk_read_iops": Sentence("Additional disk read IOPS"),
+    "additional_disk_write_iops": Sentence("Additional disk write IOPS"),
 }
 UNITS = {"ram_mib": "MiB", "disk_gib": "GiB", "additional_disk_gib": "GiB", "rate_mbit": "Mbit/s"}
 
@@ -55,8 +70,12 @@ class Preview:
         return (*self.notes, Sentence(AT_NEXT_RESTART.template, what=_listed(waiting))) if waiting else self.notes
 
 
-OFF_AND_ON = Sentence("When the order is carried out, your server is switched off and on again. It cannot be reached for some minutes.")
-AT_NEXT_RESTART = Sentence("Your server is not restarted for this. These changes take effect when you restart it from its page: %(what)s.")
+OFF_AND_ON = Sentence(
+    "When the order is carried out, your server is switched off and on again. It cannot be reached for some minutes."
+)
+AT_NEXT_RESTART = Sentence(
+    "Your server is not restarted for this. These changes take effect when you restart it from its page: %(what)s."
+)
 LESS = {
     4: Sentence("%(count)s of the server's extra IPv4 addresses will be taken away."),
     6: Sentence("%(count)s of the server's extra IPv6 addresses will be taken away."),
@@ -96,8 +115,13 @@ def preview(service: Service, params: dict[str, Any], driver: Driver, store: Sto
     if service.desired is not Desired.ACTIVE:  # the operation then leaves its power alone
         changes = [replace(c, restart=Restart.NONE) for c in changes]
     refused = [*(r.refused for r in changes if r.refused), *_refused(service, package, store, config)]
-    return Preview(package, tuple(changes), tuple(dict.fromkeys(refused)), found.warnings,
-                   (*(c.warning for c in changes if c.warning), *found.notices))
+    return Preview(
+        package,
+        tuple(changes),
+        tuple(dict.fromkeys(refused)),
+        found.warnings,
+        (*(c.warning for c in changes if c.warning), *found.notices),
+    )
 
 
 def rows_of(service: Service, driver: Driver, store: Store, config: Config) -> list[Difference]:
@@ -115,17 +139,36 @@ def _refused(service: Service, package: Package, store: Store, config: Config) -
     found: list[str] = []
     read = bool(store.seen(service.id)[0])  # once the machine was read, it and not the order says what cannot shrink
     if not read and package.disk_gib < old.disk_gib:
-        found.append(Sentence("The system disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.", size=old.disk_gib, wanted=package.disk_gib))
+        found.append(
+            Sentence(
+                "The system disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.",
+                size=old.disk_gib,
+                wanted=package.disk_gib,
+            )
+        )
     if not read and package.additional_disk_gib < old.additional_disk_gib:
-        found.append(Sentence("The additional disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.", size=old.additional_disk_gib,
-                              wanted=package.additional_disk_gib))
+        found.append(
+            Sentence(
+                "The additional disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.",
+                size=old.additional_disk_gib,
+                wanted=package.additional_disk_gib,
+            )
+        )
     if package.location and package.location != service.node and package.location != old.location:
-        found.append(Sentence("The server is in %(place)s; it cannot move to %(wanted)s.", place=service.node or old.location, wanted=package.location))
+        found.append(
+            Sentence(
+                "The server is in %(place)s; it cannot move to %(wanted)s.",
+                place=service.node or old.location,
+                wanted=package.location,
+            )
+        )
     plan = config.plans[package.plan]
     mains = [r for r in store.addresses_of(service.id) if r["role"] == "main"]
     for row in mains:
         if row["pool"] not in plan.pools:
-            found.append(f"Its address {row['address']} is from pool {row['pool']!r}, which plan {plan.name!r} does not have.")
+            found.append(
+                f"Its address {row['address']} is from pool {row['pool']!r}, which plan {plan.name!r} does not have."
+            )
     have = {ipaddress.ip_address(r["address"]).version for r in mains}
     missing = {config.pools[p].family for p in plan.pools} - have
     if missing and have:
@@ -161,12 +204,24 @@ def refuse(service: Service, wanted: Preview, store: Store) -> Refused:
     text = f"WHMCS ordered a package that the machine cannot have: {sentence} Nothing was changed."
     with store.write():
         if any("shrink" in t for t in wanted.refused):
-            store.find(service.server, service.id, "disk_bigger_than_sold", _ordered(service), text,
-                       "Sell the bigger package again, or move the customer's data to a smaller server by hand.", {})
+            store.find(
+                service.server,
+                service.id,
+                "disk_bigger_than_sold",
+                _ordered(service),
+                text,
+                "Sell the bigger package again, or move the customer's data to a smaller server by hand.",
+                {},
+            )
         store.emit(
-            "staff_notice", service.whmcs, service.id, f"refused:{service.id}:{zlib.crc32(sentence.encode())}",
-            subject=f"vmbridge: change_package of service {service.service_id} was refused", text=text,
-            reference=f"service {service.service_id}", service_id=service.service_id,
+            "staff_notice",
+            service.whmcs,
+            service.id,
+            f"refused:{service.id}:{zlib.crc32(sentence.encode())}",
+            subject=f"vmbridge: change_package of service {service.service_id} was refused",
+            text=text,
+            reference=f"service {service.service_id}",
+            service_id=service.service_id,
         )
     return Refused(f"{sentence} Nothing was changed.", code="cannot_change")
 
@@ -175,7 +230,12 @@ def tell_unknown_options(warnings: Sequence[str], service: Service, store: Store
     """An option that customers pay for and nobody delivers: staff hears of each once."""
     for warning in warnings:
         store.emit(
-            "staff_notice", service.whmcs, service.id, f"option:{service.whmcs}:{zlib.crc32(warning.encode())}",
-            subject="vmbridge: an ordered option has no effect", text=f"{warning} Service {service.service_id}.",
-            reference=f"service {service.service_id}", service_id=service.service_id,
+            "staff_notice",
+            service.whmcs,
+            service.id,
+            f"option:{service.whmcs}:{zlib.crc32(warning.encode())}",
+            subject="vmbridge: an ordered option has no effect",
+            text=f"{warning} Service {service.service_id}.",
+            reference=f"service {service.service_id}",
+            service_id=service.service_id,
         )

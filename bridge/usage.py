@@ -24,7 +24,18 @@ SHARE, PAUSE = 1000, 0.02  # services in one transaction; seconds between two, s
 KEPT_MONTHS = 14
 WAYS = ("in", "out", "snapshot", "backup")
 Told = tuple[int, int, float, float, int]  # bytes in and out, byte-seconds of snapshots and backups, service id
-METRICS = ("floating_ipv4", "floating_ipv6", "ipv4", "ipv6", "snapshots", "bandwidth_in", "bandwidth_out", "bandwidth_total", "snapshot_gb", "backup_gb")
+METRICS = (
+    "floating_ipv4",
+    "floating_ipv6",
+    "ipv4",
+    "ipv6",
+    "snapshots",
+    "bandwidth_in",
+    "bandwidth_out",
+    "bandwidth_total",
+    "snapshot_gb",
+    "backup_gb",
+)
 
 
 class Month(NamedTuple):
@@ -46,7 +57,10 @@ def month_named(name: str, zone: str) -> Month:
 
 
 def _month(number: int, zone: str) -> Month:
-    first, following = (datetime(n // 12, n % 12 + 1, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC).timestamp() for n in (number, number + 1))
+    first, following = (
+        datetime(n // 12, n % 12 + 1, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC).timestamp()
+        for n in (number, number + 1)
+    )
     return Month(f"{number // 12:04d}-{number % 12 + 1:02d}", first, following)
 
 
@@ -137,11 +151,16 @@ def _left(rows: Iterable[Row], zone: str) -> dict[int, tuple[int, int, float, fl
             for i, (way, used) in enumerate(zip(WAYS, sums, strict=True)):
                 told = r[f"told_{way}"] or 0 if r["month"] == r["told_month"] else 0
                 found[r["service_id"]][i] += max(0, used - told) / (1 if i < 2 else (month.end - month.begin) * GB)
-    return {service: (int(i), int(o), round(snapshots, 9), round(backups, 9)) for service, (i, o, snapshots, backups) in found.items()}
+    return {
+        service: (int(i), int(o), round(snapshots, 9), round(backups, 9))
+        for service, (i, o, snapshots, backups) in found.items()
+    }
 
 
 # -- the answer -----------------------------------------------------------------------------------
-def report(server: str, whmcs: str, store: Store, zone: str, service_id: int | None = None, billed: bool = False) -> dict[str, Any]:
+def report(
+    server: str, whmcs: str, store: Store, zone: str, service_id: int | None = None, billed: bool = False
+) -> dict[str, Any]:
     """This month's usage of the installation's services on a server. A service whose newest generation is elsewhere is told there.
     `billed`: the numbers are for WHMCS's records; sums then have what was not told of earlier months, and are remembered as told."""
     for _ in range(3):
@@ -151,7 +170,9 @@ def report(server: str, whmcs: str, store: Store, zone: str, service_id: int | N
     raise Refused("The usage of a month is being settled; ask again.", code="usage_settling")
 
 
-def _report(server: str, whmcs: str, store: Store, zone: str, service_id: int | None, billed: bool) -> tuple[dict[str, Any], list[Told]]:
+def _report(
+    server: str, whmcs: str, store: Store, zone: str, service_id: int | None, billed: bool
+) -> tuple[dict[str, Any], list[Told]]:
     """The answer, and what it tells of the month for WHMCS's records."""
     now = store.clock.now()
     month = month_at(now, zone)
@@ -176,12 +197,20 @@ def _report(server: str, whmcs: str, store: Store, zone: str, service_id: int | 
             services[str(key)] = answer = _tenant(generations, sums, month, now, last_read, pools, kept)
             if billed and not answer["stale"]:
                 told.append((*sums, key))
-    return {"month": {"name": month.name, "start": int(month.begin), "end": int(month.end), "time_zone": zone}, "time": int(now),
-            "services": services}, told
+    return {
+        "month": {"name": month.name, "start": int(month.begin), "end": int(month.end), "time_zone": zone},
+        "time": int(now),
+        "services": services,
+    }, told
 
 
 def _tenant(
-    rows: list[Used], sums: tuple[int, int, float, float], month: Month, now: float, last_read: float, pools: Mapping[int, tuple[int, int]],
+    rows: list[Used],
+    sums: tuple[int, int, float, float],
+    month: Month,
+    now: float,
+    last_read: float,
+    pools: Mapping[int, tuple[int, int]],
     kept: Mapping[int, int],
 ) -> dict[str, Any]:
     """All generations together; counts, sizes and freshness are the newest one's."""
@@ -193,20 +222,35 @@ def _tenant(
     counted, read = newest.counted_at or 0.0, newest.seen_at or 0.0
     further = newest.additional_gib * GIB
     sold = round((newest.disk_gib * GIB + further) / MB) if alive else 0
-    disk = round((newest.maxdisk + further) / MB) if alive and newest.maxdisk else sold  # as big as the system disk really is
+    disk = (
+        round((newest.maxdisk + further) / MB) if alive and newest.maxdisk else sold
+    )  # as big as the system disk really is
     # one that is gone has its last numbers, and one that is not there yet has none
     stale = (counted < now - STALE_AFTER or read < last_read) if metered else alive
-    stale = stale or (newest.settled or "") > month.name  # the clock went back over a month's border: what is told now was told already
+    stale = (
+        stale or (newest.settled or "") > month.name
+    )  # the clock went back over a month's border: what is told now was told already
     collected = counted if metered else newest.summed_at or 0.0
     return {
-        "floating_ipv4": floating_four, "floating_ipv6": floating_six, "ipv4": four, "ipv6": six,
+        "floating_ipv4": floating_four,
+        "floating_ipv6": floating_six,
+        "ipv4": four,
+        "ipv6": six,
         "snapshots": kept.get(newest.id, 0) if alive else 0,
-        "bandwidth_in": (net_in + late_in) / GB, "bandwidth_out": (net_out + late_out) / GB,
+        "bandwidth_in": (net_in + late_in) / GB,
+        "bandwidth_out": (net_out + late_out) / GB,
         "bandwidth_total": (net_in + net_out + late_in + late_out) / GB,
-        "snapshot_gb": snapshots / length + newest.carried_snapshot, "backup_gb": backups / length + newest.carried_backup,
-        "disk_mb": disk, "disk_limit_mb": sold, "bandwidth_mb": round((net_in + net_out) / MB), "bandwidth_limit_mb": 0,
-        "collected_at": int(collected if stale else max(collected, month.begin)),  # with an older time it could pass for the month before
-        "stale": stale, "new": stale and not collected and newest.created_at > now - STALE_AFTER,
+        "snapshot_gb": snapshots / length + newest.carried_snapshot,
+        "backup_gb": backups / length + newest.carried_backup,
+        "disk_mb": disk,
+        "disk_limit_mb": sold,
+        "bandwidth_mb": round((net_in + net_out) / MB),
+        "bandwidth_limit_mb": 0,
+        "collected_at": int(
+            collected if stale else max(collected, month.begin)
+        ),  # with an older time it could pass for the month before
+        "stale": stale,
+        "new": stale and not collected and newest.created_at > now - STALE_AFTER,
     }
 
 

@@ -26,7 +26,9 @@ def php_serialize(value: Any) -> bytes:
     if isinstance(value, (list, tuple)):
         value = dict(enumerate(value))
     if isinstance(value, dict):
-        inner = b"".join(php_serialize(k if isinstance(k, int) else str(k)) + php_serialize(v) for k, v in value.items())
+        inner = b"".join(
+            php_serialize(k if isinstance(k, int) else str(k)) + php_serialize(v) for k, v in value.items()
+        )
         return b"a:%d:{%s}" % (len(value), inner)
     raw = str(value).encode()
     return b's:%d:"%s";' % (len(raw), raw)
@@ -40,7 +42,9 @@ def packed(value: Any) -> str:
 class Whmcs:
     """One installation. Each call is one POST; a session per call, since an idle one may be half closed."""
 
-    def __init__(self, system_url: str, identifier: str, secret: str, templates: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, system_url: str, identifier: str, secret: str, templates: Mapping[str, str] | None = None
+    ) -> None:
         self.templates = dict(templates or {})  # our mail -> the admin's own product template
         self._url = f"{system_url.rstrip('/')}/includes/api.php"
         self._identifier, self._secret = identifier, secret
@@ -60,17 +64,28 @@ class Whmcs:
         except ValueError:
             raise Transient("WHMCS answered something that is not JSON.", detail=f"HTTP {reply.status_code}") from None
         if reply.status_code != 200 or body.get("result", body.get("status")) != "success":
-            raise Permanent("WHMCS refused the call.", code="whmcs_refused",
-                            detail=f"{action}: {str(body.get('message', reply.status_code))[:200]}")
+            raise Permanent(
+                "WHMCS refused the call.",
+                code="whmcs_refused",
+                detail=f"{action}: {str(body.get('message', reply.status_code))[:200]}",
+            )
         return dict(body)
 
     def send_email(self, service_id: int, template: str, **customvars: str) -> None:
         """A product template for a service (id = the service)."""
-        self.call("SendEmail", messagename=template, id=service_id, customvars=packed(customvars) if customvars else None)
+        self.call(
+            "SendEmail", messagename=template, id=service_id, customvars=packed(customvars) if customvars else None
+        )
 
     def send_own_email(self, service_id: int, subject: str, html: str, **customvars: str) -> None:
-        self.call("SendEmail", id=service_id, customtype="product", customsubject=subject, custommessage=html,
-                  customvars=packed(customvars) if customvars else None)
+        self.call(
+            "SendEmail",
+            id=service_id,
+            customtype="product",
+            customsubject=subject,
+            custommessage=html,
+            customvars=packed(customvars) if customvars else None,
+        )
 
     def notify_admins(self, subject: str, html: str) -> None:
         self.call("SendAdminEmail", customsubject=subject, custommessage=html, type="system")

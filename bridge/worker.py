@@ -18,8 +18,11 @@ from bridge.outbox import Delivery
 
 log = structlog.get_logger()
 STALLED_AFTER = 6 * 3600.0  # the longest backups end before
-STALLED = ("task_stalled", "A task of the server has been running for more than 6 hours.",
-           "Look at it in the server's own list of tasks; the operation goes on when it ends there.")
+STALLED = (
+    "task_stalled",
+    "A task of the server has been running for more than 6 hours.",
+    "Look at it in the server's own list of tasks; the operation goes on when it ends there.",
+)
 KEEP_NONCES = 900.0
 KEEP_EVENTS = 30 * 86400.0
 KEEP_PASSWORDS = 72 * 3600.0
@@ -51,7 +54,12 @@ def prune(context: Context, stop: threading.Event | None = None) -> None:
     for key in context.store.forget_old_passwords(now - KEEP_PASSWORDS):
         service = context.store.service(key)
         context.store.emit(
-            "staff_notice", service.whmcs, key, f"password:{key}", service_id=service.service_id, reference=str(key),
+            "staff_notice",
+            service.whmcs,
+            key,
+            f"password:{key}",
+            service_id=service.service_id,
+            reference=str(key),
             subject=f"vmbridge: the first password of service {service.service_id} was dropped",
             text="It was not used within 72 hours. Set a new one when the server is ready.",
         )
@@ -64,7 +72,9 @@ def forget_history(context: Context, now: float, stop: threading.Event) -> None:
     place = store.forget_operations(before)
     while place and not context.clock.wait(stop, PAUSE):
         place = store.forget_operations(before, place)
-    while (store.forget_findings(before) or store.forget_statuses(now - KEEP_STATUSES)) and not context.clock.wait(stop, PAUSE):
+    while (store.forget_findings(before) or store.forget_statuses(now - KEEP_STATUSES)) and not context.clock.wait(
+        stop, PAUSE
+    ):
         pass
 
 
@@ -120,13 +130,19 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
         jobs.add_job(mirror, "interval", args=[context, name], minutes=1, jitter=10, id=f"mirror-{name}", **options)
         if Capability.RDNS in context.drivers[name].capabilities:
             jobs.add_job(pointers, "interval", args=[context, name], seconds=5, id=f"pointers-{name}", **options)
-        jobs.add_job(read_offers, "interval", args=[context, name], minutes=1, jitter=10, id=f"offers-{name}", **options)
+        jobs.add_job(
+            read_offers, "interval", args=[context, name], minutes=1, jitter=10, id=f"offers-{name}", **options
+        )
         jobs.add_job(sweep_state, "interval", args=[context, name], minutes=1, jitter=10, id=f"state-{name}", **options)
-        jobs.add_job(sweep_contents, "interval", args=[context, name], minutes=1, jitter=10, id=f"contents-{name}", **options)
+        jobs.add_job(
+            sweep_contents, "interval", args=[context, name], minutes=1, jitter=10, id=f"contents-{name}", **options
+        )
     jobs.start()
     threads = [threading.Thread(target=_deliver, args=(context, delivery, stop), name="outbox", daemon=True)]
     for name in context.drivers:
-        threads.append(threading.Thread(target=_refresh, args=(context, name, stop), name=f"status-{name}", daemon=True))
+        threads.append(
+            threading.Thread(target=_refresh, args=(context, name, stop), name=f"status-{name}", daemon=True)
+        )
     for thread in threads:
         thread.start()
     try:

@@ -112,14 +112,20 @@ class Driver:
     plan_schema: ClassVar[Any] = None
     identity: ClassVar[str] = "smbios uuid"  # what a machine is recognised by, in people's words
     late_addresses: ClassVar[bool] = False  # true: the back end chooses the addresses
-    chooses_ids: ClassVar[bool] = False  # true: the back end chooses a machine's id; until `identify` its uuid stands for it
+    chooses_ids: ClassVar[bool] = (
+        False  # true: the back end chooses a machine's id; until `identify` its uuid stands for it
+    )
     # what the overview can say of a machine: these, image, place, and traffic (of the calendar month)
     shows: ClassVar[frozenset[str]] = frozenset({"cpu", "mem", "uptime", "disk_rate", "adapter"})
-    series: ClassVar[frozenset[str]] = frozenset({"cpu", "mem", "maxmem", "diskread", "diskwrite", "netin", "netout"})  # what `charts` measures
+    series: ClassVar[frozenset[str]] = frozenset(
+        {"cpu", "mem", "maxmem", "diskread", "diskwrite", "netin", "netout"}
+    )  # what `charts` measures
     periods: ClassVar[tuple[str, ...]] = tuple(PERIODS)  # how far back its history goes
     charts_age: ClassVar[float] = 0.0  # seconds that one read of a chart serves everybody at least
     fixed: ClassVar[frozenset[str]] = frozenset()  # words that come with the plan alone and cannot be ordered beside it
-    own_backups: ClassVar[int] = 0  # the provider makes daily backups by itself, in a window of its own, and keeps this many
+    own_backups: ClassVar[int] = (
+        0  # the provider makes daily backups by itself, in a window of its own, and keeps this many
+    )
     snapshots_survive: ClassVar[bool] = False  # a restore or a reinstall leaves them alone
     chooses_passwords: ClassVar[bool] = False  # a new password is made by the provider (`new_password`), not by us
     shared_hosts: ClassVar[bool] = True  # nodes and storages are the operator's own: our limits for each hold

@@ -21,8 +21,14 @@ REASONS = {
     "reset": ("Your new password", "the password of your server <strong>%s</strong> was reset."),
 }
 PLAIN = {
-    "restored": ("Your backup is restored", "a backup of your server <strong>%s</strong> is restored, and the server is as it was when the backup was made."),
-    "backup_failed": ("A backup could not be made", "a backup of your server <strong>%s</strong> could not be made. Your earlier backups are still there."),
+    "restored": (
+        "Your backup is restored",
+        "a backup of your server <strong>%s</strong> is restored, and the server is as it was when the backup was made.",
+    ),
+    "backup_failed": (
+        "A backup could not be made",
+        "a backup of your server <strong>%s</strong> could not be made. Your earlier backups are still there.",
+    ),
 }
 PASSWORD = """<!-- vmbridge:secret --><p>Hello {$client_first_name},</p>
 <p>%s</p>
@@ -33,7 +39,11 @@ PASSWORD = """<!-- vmbridge:secret --><p>Hello {$client_first_name},</p>
 def deliver(event: str, payload: dict[str, Any], whmcs: Whmcs) -> None:
     own = whmcs.templates.get(payload.get("reason", event))
     if own:  # the admin's own template; the values are merge fields of it
-        whmcs.send_email(payload["service_id"], own, **{f"vmbridge_{k}": str(payload[k]) for k in ("hostname", "user", "password") if k in payload})
+        whmcs.send_email(
+            payload["service_id"],
+            own,
+            **{f"vmbridge_{k}": str(payload[k]) for k in ("hostname", "user", "password") if k in payload},
+        )
         return
     if event == "password":
         subject, sentence = REASONS[payload["reason"]]
@@ -42,7 +52,11 @@ def deliver(event: str, payload: dict[str, Any], whmcs: Whmcs) -> None:
         return
     if event in PLAIN:
         subject, sentence = PLAIN[event]
-        whmcs.send_own_email(payload["service_id"], subject, f"<p>Hello {{$client_first_name}},</p>\n<p>{sentence % _plain(payload['hostname'])}</p>")
+        whmcs.send_own_email(
+            payload["service_id"],
+            subject,
+            f"<p>Hello {{$client_first_name}},</p>\n<p>{sentence % _plain(payload['hostname'])}</p>",
+        )
         return
     if payload["template"] and not payload["hold"]:
         return  # WHMCS has sent the welcome mail itself
@@ -50,7 +64,11 @@ def deliver(event: str, payload: dict[str, Any], whmcs: Whmcs) -> None:
         whmcs.send_email(payload["service_id"], payload["template"])
         return
     addresses = ", ".join(escape(a) for a in payload["addresses"])
-    whmcs.send_own_email(payload["service_id"], "Your server is ready", READY % (_plain(payload["hostname"]), addresses, escape(payload.get("user", "root"))))
+    whmcs.send_own_email(
+        payload["service_id"],
+        "Your server is ready",
+        READY % (_plain(payload["hostname"]), addresses, escape(payload.get("user", "root"))),
+    )
 
 
 def _plain(text: str) -> str:

@@ -61,15 +61,24 @@ def cpu(pid: int) -> float:
 
 def pss(pid: int) -> float:
     """MB of all processes, shared pages counted once."""
-    lines = (line for p in children(pid) for line in Path(f"/proc/{p}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:"))
+    lines = (
+        line
+        for p in children(pid)
+        for line in Path(f"/proc/{p}/smaps_rollup").read_text().splitlines()
+        if line.startswith("Pss:")
+    )
     return sum(int(line.split()[1]) for line in lines) / 1024
 
 
 def signed(session: requests.Session, base: str, target: str, count: int) -> None:
     for _ in range(count):
         stamp, nonce = str(int(time.time())), os.urandom(16).hex()
-        headers = {"Vmbridge-Key": "main-1", "Vmbridge-Timestamp": stamp, "Vmbridge-Nonce": nonce,
-                   "Vmbridge-Signature": sign(SHIM_SECRET, "GET", target, stamp, nonce, b"")}
+        headers = {
+            "Vmbridge-Key": "main-1",
+            "Vmbridge-Timestamp": stamp,
+            "Vmbridge-Nonce": nonce,
+            "Vmbridge-Signature": sign(SHIM_SECRET, "GET", target, stamp, nonce, b""),
+        }
         assert session.get(base + target, headers=headers).status_code == 200
 
 
@@ -77,8 +86,25 @@ def status_read(s: System) -> None:
     """The same gunicorn serves both routes; CPU is read from the kernel around each batch."""
     port, count = free_port(), 800
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "1", "--threads", "8", "--worker-class", "gthread",
-         "--log-level", "error", "tests.bench_app:application()"], cwd=ROOT, env={**os.environ, "VMBRIDGE_CONFIG": str(s.config)})
+        [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--bind",
+            f"127.0.0.1:{port}",
+            "--workers",
+            "1",
+            "--threads",
+            "8",
+            "--worker-class",
+            "gthread",
+            "--log-level",
+            "error",
+            "tests.bench_app:application()",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "VMBRIDGE_CONFIG": str(s.config)},
+    )
     try:
         base = f"http://127.0.0.1:{port}"
         s.wait_for(lambda: requests.get(f"{base}/bare", timeout=5).ok, 20)
@@ -110,14 +136,23 @@ def create_latency() -> None:
         for i in range(1, 5):
             op = s.operation(i)
             vm = str(19999 + i)
-            tasks = [t for t in s.cluster.tasks.values() if t.target == vm or any(f"with ID {vm}" in line for line in t.log)]
+            tasks = [
+                t for t in s.cluster.tasks.values() if t.target == vm or any(f"with ID {vm}" in line for line in t.log)
+            ]
             mine = [c for c in s.cluster.calls if f"/qemu/{vm}" in c[2]]
             copying = sum(t.end - t.start for t in tasks)
-            waited = sum(x["ended_at"] - x["started_at"] for x in op["steps"] if x["name"] == "copy")  # in the queue of a node
+            waited = sum(
+                x["ended_at"] - x["started_at"] for x in op["steps"] if x["name"] == "copy"
+            )  # in the queue of a node
             added.append((op["ended_at"] - op["started_at"] - waited - copying - 0.02 * len(mine)) / len(tasks))
             asked = [[c[0] for c in s.cluster.calls if t.upid in c[2]] for t in tasks]
             polls.append(max(len(a) / max(a[-1] - t.start, 1) for a, t in zip(asked, tasks, strict=True)))
-        show("create: seconds added per task", statistics.median(added), "<= 0.8", status_calls_per_second=round(max(polls), 2))
+        show(
+            "create: seconds added per task",
+            statistics.median(added),
+            "<= 0.8",
+            status_calls_per_second=round(max(polls), 2),
+        )
 
 
 def create_calls() -> None:
@@ -126,7 +161,13 @@ def create_calls() -> None:
     world.run()
     changes = world.cluster.mutations()
     reads = [p for _, m, p, _ in world.cluster.calls if m == "GET" and "/tasks/" not in p]
-    show("create: reads apart from polling", len(reads), "<= 8", changes=len(changes), repeated=len(changes) - len({(m, p) for m, p in changes}) - 1)
+    show(
+        "create: reads apart from polling",
+        len(reads),
+        "<= 8",
+        changes=len(changes),
+        repeated=len(changes) - len({(m, p) for m, p in changes}) - 1,
+    )
     world.close()
 
 
@@ -137,7 +178,12 @@ def change_package_calls() -> None:
     world.cluster.calls.clear()
     world.order("change_package")
     world.run()
-    show("change_package without differences: changing calls", len(world.cluster.mutations()), "0", reads=len(world.cluster.calls))
+    show(
+        "change_package without differences: changing calls",
+        len(world.cluster.mutations()),
+        "0",
+        reads=len(world.cluster.calls),
+    )
     world.close()
 
 
@@ -164,11 +210,18 @@ def refresh() -> None:
     for i in range(10_000):
         world.cluster.add_vm(30_000 + i, "pve1")
     world.clock.time += 100
-    reply = world.cluster.handle("GET", "/api2/json/cluster/resources", {"type": "vm"}, {"Authorization": "PVEAPIToken=vmbridge@pve!bridge=sim-secret"})
+    reply = world.cluster.handle(
+        "GET",
+        "/api2/json/cluster/resources",
+        {"type": "vm"},
+        {"Authorization": "PVEAPIToken=vmbridge@pve!bridge=sim-secret"},
+    )
     world.cluster.handle = lambda *a: reply  # type: ignore[method-assign]
     plain = World(Path(tempfile.mkdtemp()))
-    sql = ("INSERT OR REPLACE INTO vm_status (server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, seen_at)"
-           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    sql = (
+        "INSERT OR REPLACE INTO vm_status (server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, seen_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    )
     ratios = []
     for _ in range(7):
         world.clock.time += 100
@@ -176,8 +229,24 @@ def refresh() -> None:
         assert status.refresh("pve1", world.drivers["pve1"], world.store)
         ours = time.perf_counter() - begin
         begin = time.perf_counter()
-        rows = [("pve1", str(r["vmid"]), r["status"], r["node"], r.get("name", ""), r.get("uptime", 0), r.get("cpu", 0), r.get("maxcpu", 0),
-                 r.get("mem", 0), r.get("maxmem", 0), r.get("maxdisk", 0), "", 0) for r in json.loads(reply.body)["data"]]
+        rows = [
+            (
+                "pve1",
+                str(r["vmid"]),
+                r["status"],
+                r["node"],
+                r.get("name", ""),
+                r.get("uptime", 0),
+                r.get("cpu", 0),
+                r.get("maxcpu", 0),
+                r.get("mem", 0),
+                r.get("maxmem", 0),
+                r.get("maxdisk", 0),
+                "",
+                0,
+            )
+            for r in json.loads(reply.body)["data"]
+        ]
         with plain.store.write() as db:
             db.conn.executemany(sql, rows)
         ratios.append(ours / (time.perf_counter() - begin))
@@ -194,11 +263,27 @@ def populated(count: int) -> tuple[World, Reply]:
     package = world.store.service(1).package
     with world.store.write():
         for i in range(2, count + 1):
-            world.cluster.add_vm(30_000 + i, "pve1", smbios1=f"uuid=00000000-0000-0000-0000-{i:012d}", cores="2", memory="2048")
+            world.cluster.add_vm(
+                30_000 + i, "pve1", smbios1=f"uuid=00000000-0000-0000-0000-{i:012d}", cores="2", memory="2048"
+            )
             row = world.store.add_service(
-                package, whmcs="main", service_id=i, generation=1, client_id=7, desired="suspended" if i % 20 == 0 else "active", server="pve1",
-                hostname=f"vm-{i}", vm_id=str(30_000 + i), mac="", uuids=[f"00000000-0000-0000-0000-{i:012d}"])
-            world.store.change("UPDATE services SET provisioned = 1, node = 'pve1', swept_at = ? WHERE id = ?", world.clock.time, row.id)
+                package,
+                whmcs="main",
+                service_id=i,
+                generation=1,
+                client_id=7,
+                desired="suspended" if i % 20 == 0 else "active",
+                server="pve1",
+                hostname=f"vm-{i}",
+                vm_id=str(30_000 + i),
+                mac="",
+                uuids=[f"00000000-0000-0000-0000-{i:012d}"],
+            )
+            world.store.change(
+                "UPDATE services SET provisioned = 1, node = 'pve1', swept_at = ? WHERE id = ?",
+                world.clock.time,
+                row.id,
+            )
     for i in range(0, count, 100):  # some are not as they should be
         if 30_000 + i in world.cluster.vms:
             world.cluster.vms[30_000 + i].status = "stopped"
@@ -233,8 +318,14 @@ def sweep() -> None:
         parse = timed(lambda: json.loads(reply.body))
         ratios.append(whole / parse)
         bare.append(sets / parse)
-    show("findings sweep of 10,000 VMs / json.loads", statistics.median(ratios), "<= 4", from_the_table_alone=round(statistics.median(bare), 2),
-         upstream_calls=len(calls), found=len(world.store.findings()))
+    show(
+        "findings sweep of 10,000 VMs / json.loads",
+        statistics.median(ratios),
+        "<= 4",
+        from_the_table_alone=round(statistics.median(bare), 2),
+        upstream_calls=len(calls),
+        found=len(world.store.findings()),
+    )
     world.close()
 
 
@@ -249,8 +340,12 @@ def growth() -> None:
             world.clock.time += 4000
             driver, store = world.drivers["pve1"], world.store
             cost["refresh"].setdefault(count, []).append(timed(lambda: status.refresh("pve1", driver, store)) / count)  # noqa: B023
-            cost["sweep"].setdefault(count, []).append(timed(lambda: findings.sweep_state("pve1", driver, store)) / count)  # noqa: B023
-            cost["share"].setdefault(count, []).append(timed(lambda: (store.live_due("pve1", 0.0, 5), store.count_in_turn("pve1"))))  # noqa: B023
+            cost["sweep"].setdefault(count, []).append(
+                timed(lambda: findings.sweep_state("pve1", driver, store)) / count
+            )  # noqa: B023
+            cost["share"].setdefault(count, []).append(
+                timed(lambda: (store.live_due("pve1", 0.0, 5), store.count_in_turn("pve1")))
+            )  # noqa: B023
     for name, goal in (("refresh", "<= 1.3"), ("sweep", "<= 1.3")):
         small, big = (statistics.median(cost[name][c]) for c in (1_000, 20_000))
         show(f"{name}: cost per service with 20,000 / with 1,000", big / small, goal, microseconds=round(big * 1e6, 2))
@@ -276,15 +371,29 @@ def day_of_sweeps() -> None:
             world.clock.time += 60
             findings.sweep_state("pve1", driver, world.store)
             with world.store.write():  # as the worker's refresh would keep it; its calls are not the sweeps'
-                world.store.change("UPDATE vm_status SET seen_at = ? WHERE seen_at = (SELECT refreshed_at FROM server_health)", world.clock.time)
+                world.store.change(
+                    "UPDATE vm_status SET seen_at = ? WHERE seen_at = (SELECT refreshed_at FROM server_health)",
+                    world.clock.time,
+                )
                 world.store.change("UPDATE server_health SET refreshed_at = ?", world.clock.time)
             findings.sweep_contents("pve1", driver, world.store, world.config)
     per: dict[str, int] = {}
     for _, _, path, _ in calls:
-        kind = "foreign" if re.search(r"/qemu/5\d\d/", path) else next(
-            (k for k in ("pending", "content", "firewall", "resources", "config", "status") if k in path), path)
+        kind = (
+            "foreign"
+            if re.search(r"/qemu/5\d\d/", path)
+            else next(
+                (k for k in ("pending", "content", "firewall", "resources", "config", "status") if k in path), path
+            )
+        )
         per[kind] = per.get(kind, 0) + 1
-    show("content and config reads per live service and day", per.get("pending", 0) / 300, "1", most_per_minute=_busiest(calls), **per)
+    show(
+        "content and config reads per live service and day",
+        per.get("pending", 0) / 300,
+        "1",
+        most_per_minute=_busiest(calls),
+        **per,
+    )
     world.close()
 
 
@@ -305,13 +414,30 @@ def idle() -> None:
         package = context.store.service(1).package
         with context.store.write():
             for i in range(2, 1001):
-                context.store.add_service(package, whmcs="main", service_id=i, generation=1, client_id=7, desired="active", server="pve1",
-                                          hostname=f"vm-{i}", vm_id=str(40_000 + i), mac="", uuids=["x"])
+                context.store.add_service(
+                    package,
+                    whmcs="main",
+                    service_id=i,
+                    generation=1,
+                    client_id=7,
+                    desired="active",
+                    server="pve1",
+                    hostname=f"vm-{i}",
+                    vm_id=str(40_000 + i),
+                    mac="",
+                    uuids=["x"],
+                )
         pid, pause = s.processes["serve"].pid, threading.Event()
         pause.wait(5)
         begin = cpu(pid)
         pause.wait(60)
-        show("idle serve with 1,000 services: % of one core", (cpu(pid) - begin) / 60 * 100, "< 1", pss_mb=round(pss(pid), 1), pss_goal="< 250")
+        show(
+            "idle serve with 1,000 services: % of one core",
+            (cpu(pid) - begin) / 60 * 100,
+            "< 1",
+            pss_mb=round(pss(pid), 1),
+            pss_goal="< 250",
+        )
         status_read(s)
 
 
@@ -354,9 +480,14 @@ def consoles() -> None:
     ca, key = certificate(folder)
     ports = {name: free_port() for name in ("screen", "relay", "plain")}
     url = f"wss://127.0.0.1:{ports['screen']}/"
-    words = {"screen": [str(ports["screen"]), str(ca), str(key)], "plain": [str(ports["plain"]), url, str(ca)],
-             "relay": [str(folder / "console.toml"), str(ports["relay"]), url, str(ca)]}
-    started = {n: subprocess.Popen([sys.executable, "-m", "tests.bench_console", n, *w], cwd=ROOT) for n, w in words.items()}
+    words = {
+        "screen": [str(ports["screen"]), str(ca), str(key)],
+        "plain": [str(ports["plain"]), url, str(ca)],
+        "relay": [str(folder / "console.toml"), str(ports["relay"]), url, str(ca)],
+    }
+    started = {
+        n: subprocess.Popen([sys.executable, "-m", "tests.bench_console", n, *w], cwd=ROOT) for n, w in words.items()
+    }
     rates: dict[str, list[float]] = {"relay": [], "plain": []}
     spent: dict[str, list[float]] = {"relay": [], "plain": []}
     clock = Clock()
@@ -369,22 +500,52 @@ def consoles() -> None:
                 nonces = []
                 for i in range(count):
                     number = run * count + i + 10
-                    service = world.store.add_service(
-                        package, whmcs="main", service_id=number, generation=1, client_id=7, desired="active", server="pve1",
-                        hostname="vm", vm_id=f"{name}{number}", mac="", uuids=["x"]) if name == "relay" else None
+                    service = (
+                        world.store.add_service(
+                            package,
+                            whmcs="main",
+                            service_id=number,
+                            generation=1,
+                            client_id=7,
+                            desired="active",
+                            server="pve1",
+                            hostname="vm",
+                            vm_id=f"{name}{number}",
+                            mac="",
+                            uuids=["x"],
+                        )
+                        if name == "relay"
+                        else None
+                    )
                     nonces.append(secrets.token_urlsafe(32))
                     if service:
                         hashed = hashlib.sha256(nonces[-1].encode()).hexdigest()
-                        world.store.add_console_key(hashed, "nonce", service.id, "bench", "en", clock.now() - world.clock.time + 600)
+                        world.store.add_console_key(
+                            hashed, "nonce", service.id, "bench", "en", clock.now() - world.clock.time + 600
+                        )
                 taken, cpu_seconds, got = asyncio.run(drink_all(ports[name], nonces, started[name].pid))
                 rates[name].append(got / taken / 1e6)
                 spent[name].append(cpu_seconds / got * 1e9)
-        peak = next(int(x.split()[1]) / 1024 for x in Path(f"/proc/{started['relay'].pid}/status").read_text().splitlines() if x.startswith("VmHWM"))
+        peak = next(
+            int(x.split()[1]) / 1024
+            for x in Path(f"/proc/{started['relay'].pid}/status").read_text().splitlines()
+            if x.startswith("VmHWM")
+        )
         pairs = list(zip(rates["relay"], rates["plain"], spent["relay"], spent["plain"], strict=True))
-        show("200 consoles: MB/s / a plain websockets relay", statistics.median(a / b for a, b, _, _ in pairs), ">= 0.7",
-             mb_per_second=round(statistics.median(rates["relay"]), 1))
-        show("200 consoles: CPU per GB / a plain websockets relay", statistics.median(c / d for _, _, c, d in pairs), "<= 1.4",
-             cpu_seconds_per_gb=round(statistics.median(spent["relay"]), 2), peak_mb=round(peak, 1), peak_goal="< 150")
+        show(
+            "200 consoles: MB/s / a plain websockets relay",
+            statistics.median(a / b for a, b, _, _ in pairs),
+            ">= 0.7",
+            mb_per_second=round(statistics.median(rates["relay"]), 1),
+        )
+        show(
+            "200 consoles: CPU per GB / a plain websockets relay",
+            statistics.median(c / d for _, _, c, d in pairs),
+            "<= 1.4",
+            cpu_seconds_per_gb=round(statistics.median(spent["relay"]), 2),
+            peak_mb=round(peak, 1),
+            peak_goal="< 150",
+        )
     finally:
         for process in started.values():
             process.kill()
@@ -400,7 +561,12 @@ def listens(port: int) -> bool:
 async def drink_all(port: int, nonces: list[str], pid: int) -> tuple[float, float, int]:
     """(seconds, CPU seconds of the relay, bytes) of the pictures alone: all have shaken hands before."""
     ready = asyncio.Barrier(len(nonces) + 1)
-    tasks = [asyncio.create_task(bench_console.drink(f"ws://127.0.0.1:{port}/console/socket", "http://127.0.0.1:1", n, ready)) for n in nonces]
+    tasks = [
+        asyncio.create_task(
+            bench_console.drink(f"ws://127.0.0.1:{port}/console/socket", "http://127.0.0.1:1", n, ready)
+        )
+        for n in nonces
+    ]
     await ready.wait()
     used, begin = cpu(pid), time.perf_counter()
     got = sum(await asyncio.gather(*tasks))

@@ -27,7 +27,9 @@ def refresh(show: Callable[..., None], count: int = 2_000, snapshots: int = 1, b
         for n in range(snapshots + backups):
             key, kind = 10_000_000 + i * 100 + n, "snapshot" if n < snapshots else "backup"
             labels = {"vmbridge": f"u{i}", SNAPSHOT: f"snap-{n}"} if kind == "snapshot" else {}
-            world.cloud.images[key] = Image(key, kind, "x86", 40, None, "", labels, "available", now, i if kind == "backup" else None, i, 1.0)
+            world.cloud.images[key] = Image(
+                key, kind, "x86", 40, None, "", labels, "available", now, i if kind == "backup" else None, i, 1.0
+            )
     world.cloud.left, world.clock.time = 3600.0, now + 4000
     world.cloud.calls.clear()
     assert status.refresh("pve1", world.drivers["pve1"], world.store)
@@ -35,5 +37,9 @@ def refresh(show: Callable[..., None], count: int = 2_000, snapshots: int = 1, b
     world.cloud.calls.clear()
     assert customer.mirror("pve1", world.drivers["pve1"], world.store)
     pages = math.ceil(snapshots * (count - 1) / PER_PAGE) + math.ceil(backups * (count - 1) / PER_PAGE)
-    show(f"hourly look at {(snapshots + backups) * (count - 1):,} snapshots and backups: calls", len(world.cloud.calls), f"{pages} pages")
+    show(
+        f"hourly look at {(snapshots + backups) * (count - 1):,} snapshots and backups: calls",
+        len(world.cloud.calls),
+        f"{pages} pages",
+    )
     world.store.close()

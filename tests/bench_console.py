@@ -60,8 +60,16 @@ async def pour(ws: Any) -> None:
 
 async def drink(url: str, origin: str, nonce: str, ready: asyncio.Barrier) -> int:
     """A browser: the handshake, then all that comes; bytes of pictures."""
-    async with connect(url, subprotocols=["binary", f"vmbridge.{nonce}"], origin=origin, compression=None, proxy=None,  # type: ignore[list-item,arg-type]
-                       open_timeout=60, close_timeout=2, ping_interval=None) as ws:
+    async with connect(
+        url,
+        subprotocols=["binary", f"vmbridge.{nonce}"],
+        origin=origin,
+        compression=None,
+        proxy=None,  # type: ignore[list-item,arg-type]
+        open_timeout=60,
+        close_timeout=2,
+        ping_interval=None,
+    ) as ws:
         await ws.recv()
         await ws.send(b"RFB 003.008\n")
         await ws.recv()

@@ -31,8 +31,12 @@ Show = Callable[..., None]
 def signed(target: str, now: float, nonce: str) -> dict[str, str]:
     secret = raw_config()["whmcs"]["main"]["keys"][0]["secret"]
     stamp = str(int(now))
-    return {"Vmbridge-Key": "main-1", "Vmbridge-Timestamp": stamp, "Vmbridge-Nonce": nonce,
-            "Vmbridge-Signature": sign(secret, "GET", target, stamp, nonce, b"")}
+    return {
+        "Vmbridge-Key": "main-1",
+        "Vmbridge-Timestamp": stamp,
+        "Vmbridge-Nonce": nonce,
+        "Vmbridge-Signature": sign(secret, "GET", target, stamp, nonce, b""),
+    }
 
 
 def overview(show: Show) -> None:
@@ -49,7 +53,9 @@ def overview(show: Show) -> None:
         kept.update(context)
 
     def view() -> None:
-        assert client.get(target, headers=signed(target, world.clock.time, random.randbytes(16).hex())).status_code == 200
+        assert (
+            client.get(target, headers=signed(target, world.clock.time, random.randbytes(16).hex())).status_code == 200
+        )
 
     with template_rendered.connected_to(keep, app):
         view()
@@ -65,7 +71,12 @@ def overview(show: Show) -> None:
                 client.get("/bare")  # the request itself costs the same on both sides
                 json.dumps({"html": render_template("overview.html", **{**kept, "counter": []})})
             ratios.append(ours / (time.perf_counter() - begin))
-    show("overview view / the same template from constants", statistics.median(ratios), "<= 1.5", upstream_calls=len(world.cluster.calls) - calls)
+    show(
+        "overview view / the same template from constants",
+        statistics.median(ratios),
+        "<= 1.5",
+        upstream_calls=len(world.cluster.calls) - calls,
+    )
     world.close()
 
 
@@ -79,10 +90,23 @@ def tick(show: Show) -> None:
         package = world.store.service(1).package
         with world.store.write():
             for i in range(2000, count + 2000):
-                service = world.store.add_service(package, whmcs="main", service_id=i, generation=1, client_id=7, desired="active", server="pve1",
-                                                  hostname=f"vm-{i}", vm_id=str(40_000 + i), mac="", uuids=["x"])
+                service = world.store.add_service(
+                    package,
+                    whmcs="main",
+                    service_id=i,
+                    generation=1,
+                    client_id=7,
+                    desired="active",
+                    server="pve1",
+                    hostname=f"vm-{i}",
+                    vm_id=str(40_000 + i),
+                    mac="",
+                    uuids=["x"],
+                )
                 world.store.update_service(service.id, provisioned=1)
-                world.store.save_schedule(service.id, "UTC", dict.fromkeys("0123456", "02:30"), world.clock.time + 86400)
+                world.store.save_schedule(
+                    service.id, "UTC", dict.fromkeys("0123456", "02:30"), world.clock.time + 86400
+                )
         return world
 
     worlds, ratios = [prepared(10_000), prepared(100)], []
@@ -93,9 +117,18 @@ def tick(show: Show) -> None:
             with world.store.write() as db:
                 db.conn.execute("DELETE FROM steps")
                 db.conn.execute("DELETE FROM operations WHERE kind = 'scheduled_backup'")
-                db.conn.execute("UPDATE schedules SET next_due_at = ?, last_date = '' WHERE service BETWEEN ? AND ?", (now - 60, 2 + turn * 10, 11 + turn * 10))
-                db.conn.execute("UPDATE schedules SET days = ? WHERE service BETWEEN ? AND ?", (
-                    json.dumps(dict.fromkeys("0123456", time.strftime("%H:%M", time.gmtime(now - 60)))), 2 + turn * 10, 11 + turn * 10))
+                db.conn.execute(
+                    "UPDATE schedules SET next_due_at = ?, last_date = '' WHERE service BETWEEN ? AND ?",
+                    (now - 60, 2 + turn * 10, 11 + turn * 10),
+                )
+                db.conn.execute(
+                    "UPDATE schedules SET days = ? WHERE service BETWEEN ? AND ?",
+                    (
+                        json.dumps(dict.fromkeys("0123456", time.strftime("%H:%M", time.gmtime(now - 60)))),
+                        2 + turn * 10,
+                        11 + turn * 10,
+                    ),
+                )
             begin = time.perf_counter()
             begun = customer.start_backups(world.store, world.config)
             took.append(time.perf_counter() - begin)
@@ -116,25 +149,50 @@ def browsers(show: Show, cpu: Callable[[int], float], count: int = 5000) -> None
 
         context = load_context(str(s.config))
         token = Guard(context).issue(context.store.service(1))
-        pid = next(int(p) for p in Path(f"/proc/{s.processes['serve'].pid}/task/{s.processes['serve'].pid}/children").read_text().split()
-                   if b"web" in Path(f"/proc/{p}/cmdline").read_bytes())
+        pid = next(
+            int(p)
+            for p in Path(f"/proc/{s.processes['serve'].pid}/task/{s.processes['serve'].pid}/children")
+            .read_text()
+            .split()
+            if b"web" in Path(f"/proc/{p}/cmdline").read_bytes()
+        )
         figures = {}
         for name, path in (("bare", "/health"), ("ours", "/status/v1/services/1")):
             calls, begin, started = len(s.cluster.calls), cpu(pid), s.clock.monotonic()
-            done = subprocess.run([sys.executable, "-m", "tests.bench_pages", str(s.web), path, token, str(count), "28"], cwd=ROOT, capture_output=True,
-                                  text=True, check=True, timeout=120)
+            done = subprocess.run(
+                [sys.executable, "-m", "tests.bench_pages", str(s.web), path, token, str(count), "28"],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=120,
+            )
             found = json.loads(done.stdout)
             bulk = [c for c in s.cluster.calls[calls:] if c[2] == "/cluster/resources"]
-            figures[name] = {**found, "cpu": (cpu(pid) - begin) / found["answers"], "bulk": len(bulk) / (s.clock.monotonic() - started) * 7}
-        show(f"{count} browsers: time-outs", figures["ours"]["timeouts"], "0", answers=figures["ours"]["answers"], p99_ms=figures["ours"]["p99_ms"],
-             bulk_reads_per_7_s=round(figures["ours"]["bulk"], 2))
-        show(f"{count} browsers: CPU per request / a bare route", figures["ours"]["cpu"] / figures["bare"]["cpu"], "<= 2")
+            figures[name] = {
+                **found,
+                "cpu": (cpu(pid) - begin) / found["answers"],
+                "bulk": len(bulk) / (s.clock.monotonic() - started) * 7,
+            }
+        show(
+            f"{count} browsers: time-outs",
+            figures["ours"]["timeouts"],
+            "0",
+            answers=figures["ours"]["answers"],
+            p99_ms=figures["ours"]["p99_ms"],
+            bulk_reads_per_7_s=round(figures["ours"]["bulk"], 2),
+        )
+        show(
+            f"{count} browsers: CPU per request / a bare route", figures["ours"]["cpu"] / figures["bare"]["cpu"], "<= 2"
+        )
         assert requests.get(f"http://127.0.0.1:{s.web}/health", timeout=5).ok
 
 
 async def _play(port: int, path: str, token: str, count: int, seconds: float) -> dict[str, Any]:
     loop, took, timeouts = asyncio.get_running_loop(), [], 0
-    request = (f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n").encode()
+    request = (
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    ).encode()
     end = loop.time() + seconds
 
     async def ask() -> None:

@@ -44,14 +44,33 @@ def populated(count: int) -> World:
         for i in range(2, count + 1):
             for generation in range(1, 2 + (i % 100 == 0)):
                 row = world.store.add_service(
-                    package, whmcs="main", service_id=i, generation=generation, client_id=7, server="pve1", hostname=f"vm-{i}", mac="", uuids=["x"],
-                    desired="active" if generation == 1 + (i % 100 == 0) else "terminated", vm_id=str(100_000 * generation + i))
+                    package,
+                    whmcs="main",
+                    service_id=i,
+                    generation=generation,
+                    client_id=7,
+                    server="pve1",
+                    hostname=f"vm-{i}",
+                    mac="",
+                    uuids=["x"],
+                    desired="active" if generation == 1 + (i % 100 == 0) else "terminated",
+                    vm_id=str(100_000 * generation + i),
+                )
                 usage.begin(row.id, world.store, "UTC")
             address = f"10.0.{i // 250}.{i % 250}"
-            db.conn.execute("INSERT INTO addresses (address, pool, service, role, taken_at) VALUES (?, 'p', ?, 'main', 0)", (address, row.id))
-            db.conn.execute("INSERT INTO backups (service, archive, made_at, size, state) VALUES (?, 'a', 0, 5000000000, 'ready')", (row.id,))
+            db.conn.execute(
+                "INSERT INTO addresses (address, pool, service, role, taken_at) VALUES (?, 'p', ?, 'main', 0)",
+                (address, row.id),
+            )
+            db.conn.execute(
+                "INSERT INTO backups (service, archive, made_at, size, state) VALUES (?, 'a', 0, 5000000000, 'ready')",
+                (row.id,),
+            )
             if i % 10 == 0:
-                db.conn.execute("INSERT INTO snapshots (service, name, taken_at, state, size) VALUES (?, 's', 0, 'ready', 1000)", (row.id,))
+                db.conn.execute(
+                    "INSERT INTO snapshots (service, name, taken_at, state, size) VALUES (?, 's', 0, 'ready', 1000)",
+                    (row.id,),
+                )
     grow(world, 1)
     gc.collect()
     gc.freeze()  # the simulator's objects are not in a real web process
@@ -60,15 +79,29 @@ def populated(count: int) -> World:
 
 def grow(world: World, times: int) -> None:
     ids = world.store.column("SELECT vm_id FROM services WHERE desired = 'active'")
-    world.store.save_statuses("pve1", [VmStatus(v, "running", "pve1", uptime=times * 4000, net_in=times * 10**9, net_out=times * 3 * 10**9) for v in ids])
+    world.store.save_statuses(
+        "pve1",
+        [
+            VmStatus(v, "running", "pve1", uptime=times * 4000, net_in=times * 10**9, net_out=times * 3 * 10**9)
+            for v in ids
+        ],
+    )
 
 
 def ask(client: FlaskClient, world: World, nonce: int) -> Any:
     secret, stamp = raw_config()["whmcs"]["main"]["keys"][0]["secret"], str(int(world.clock.time))
     mark = f"{nonce:032x}"
     raw = b'{"billed": true}'
-    return client.post(TARGET, data=raw, headers={"Vmbridge-Key": "main-1", "Vmbridge-Timestamp": stamp, "Vmbridge-Nonce": mark,
-                                                    "Vmbridge-Signature": sign(secret, "POST", TARGET, stamp, mark, raw)})
+    return client.post(
+        TARGET,
+        data=raw,
+        headers={
+            "Vmbridge-Key": "main-1",
+            "Vmbridge-Timestamp": stamp,
+            "Vmbridge-Nonce": mark,
+            "Vmbridge-Signature": sign(secret, "POST", TARGET, stamp, mark, raw),
+        },
+    )
 
 
 def longest_write(world: World) -> tuple[float, float]:
@@ -104,15 +137,26 @@ def sync(show: Show, count: int = 10_000) -> None:
         ratios.append(ours / (time.perf_counter() - begin))
         assert answer.status_code == 200 and len(values["services"]) == count and len(rows) >= count - 1
     whole, names = answer.data if answer else b"", len(usage.METRICS)
-    show(f"metric sync of {count:,} services / (SELECT + json.dumps)", statistics.median(ratios), "<= 3", whmcs_calls=1,
-         upstream_calls=len(world.cluster.calls) - calls, metrics=count * names, mb=round(len(whole) / 1e6, 2))
+    show(
+        f"metric sync of {count:,} services / (SELECT + json.dumps)",
+        statistics.median(ratios),
+        "<= 3",
+        whmcs_calls=1,
+        upstream_calls=len(world.cluster.calls) - calls,
+        metrics=count * names,
+        mb=round(len(whole) / 1e6, 2),
+    )
     written = []
     for turn in range(2, 7):
         world.clock.time += 3700
         grow(world, turn)
         written.append(longest_write(world))
-    show(f"booking of {count:,} services: ms of the longest transaction", statistics.median(w[0] for w in written) * 1000, "< 100",
-         all_ms=round(statistics.median(w[1] for w in written) * 1000))
+    show(
+        f"booking of {count:,} services: ms of the longest transaction",
+        statistics.median(w[0] for w in written) * 1000,
+        "< 100",
+        all_ms=round(statistics.median(w[1] for w in written) * 1000),
+    )
     show("metric sync in WHMCS: ms of PHP to read the answer and make 100,000 metrics", php(whole), "< 2000")
     world.close()
 
@@ -133,5 +177,10 @@ def php(answer: bytes) -> float:
             if (!$whole->invoke(null, $reply)) { exit(1); }
             foreach ($reply['services'] as $used) { $of->invoke($provider, $used, $reply['month']); }
             echo (microtime(true) - $begin) * 1000;"""
-        made = subprocess.run(["php", "-d", "memory_limit=512M", "-r", code, str(ROOT), file.name], capture_output=True, text=True, check=True)
+        made = subprocess.run(
+            ["php", "-d", "memory_limit=512M", "-r", code, str(ROOT), file.name],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return float(made.stdout)

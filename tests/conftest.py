@@ -21,7 +21,15 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
-LONGEST = ("test_kill", "test_faults", "test_pages_browser", "test_crashes", "test_console", "test_retention", "test_upgrade")
+LONGEST = (
+    "test_kill",
+    "test_faults",
+    "test_pages_browser",
+    "test_crashes",
+    "test_console",
+    "test_retention",
+    "test_upgrade",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

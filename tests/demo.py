@@ -18,12 +18,20 @@ from tests.system import CLOUD, CLOUD_M, System
 
 SERVICE, CLOUD_SERVICE = 1042, 2042
 OPEN = ("running", "waiting", "waiting_for_staff")
-SHOP = {"products": {  # what the services may be upgraded to; `server`: WHMCS's server record
-    11: {"name": "KVM with four cores", "server": 1, "configoption1": "kvm-s", "configoption4": "4"},
-    12: {"name": "KVM with a smaller disk", "server": 1, "configoption1": "kvm-s", "configoption6": "10"},
-    21: {"name": "Cloud M", "server": 2, "configoption1": "cloud-m"},
-}}
-DURATIONS = {"create_server": 3.0, "start_server": 1.0, "shutdown_server": 0.5, "stop_server": 0.5, "delete_server": 0.5}  # of the cloud's actions
+SHOP = {
+    "products": {  # what the services may be upgraded to; `server`: WHMCS's server record
+        11: {"name": "KVM with four cores", "server": 1, "configoption1": "kvm-s", "configoption4": "4"},
+        12: {"name": "KVM with a smaller disk", "server": 1, "configoption1": "kvm-s", "configoption6": "10"},
+        21: {"name": "Cloud M", "server": 2, "configoption1": "cloud-m"},
+    }
+}
+DURATIONS = {
+    "create_server": 3.0,
+    "start_server": 1.0,
+    "shutdown_server": 0.5,
+    "stop_server": 0.5,
+    "delete_server": 0.5,
+}  # of the cloud's actions
 
 
 def say(text: str) -> None:
@@ -43,8 +51,10 @@ class Sale:
 def sales(s: System) -> tuple[Sale, Sale]:
     assert s.hcloud
     project = s.hcloud
-    return (Sale(SERVICE, {}, lambda: [v.status for v in s.cluster.vms.values() if not v.template], "stopped"),
-            Sale(CLOUD_SERVICE, CLOUD, lambda: [v.status for v in project.servers.values()], "off"))
+    return (
+        Sale(SERVICE, {}, lambda: [v.status for v in s.cluster.vms.values() if not v.template], "stopped"),
+        Sale(CLOUD_SERVICE, CLOUD, lambda: [v.status for v in project.servers.values()], "off"),
+    )
 
 
 def follow(s: System, service: int, title: str) -> None:
@@ -86,7 +96,9 @@ def story(s: System, sale: Sale, what: str, once: bool) -> None:
     if result != "success":
         raise SystemExit(f"CreateAccount: WHMCS got {result!r}")
     address = s.state()["services"][str(sale.service)]["properties"].get("Dedicated IP")
-    say(f"\n{what}: WHMCS got 'success' at once; the address {f'is {address}' if address else 'comes from the provider'}")
+    say(
+        f"\n{what}: WHMCS got 'success' at once; the address {f'is {address}' if address else 'comes from the provider'}"
+    )
     follow(s, sale.service, "Create: the order becomes a machine")
     expect("the machine runs", sale.there() == ["running"])
     s.wait_for(lambda: len(s.state()["mails"]) == mails + 1, 15, "the ready mail")
@@ -101,7 +113,12 @@ def story(s: System, sale: Sale, what: str, once: bool) -> None:
     expect("it runs again", sale.there() == ["running"])
     act(s, sale.service, "TerminateAccount", "Terminate")
     assert s.hcloud
-    paid = [*s.hcloud.servers, *s.hcloud.primary_ips, *s.hcloud.floating_ips, *(i.id for i in s.hcloud.images.values() if i.type != "system")]
+    paid = [
+        *s.hcloud.servers,
+        *s.hcloud.primary_ips,
+        *s.hcloud.floating_ips,
+        *(i.id for i in s.hcloud.images.values() if i.type != "system"),
+    ]
     expect("it is proven gone: nothing is left that costs", not sale.there() and not paid)
 
 
@@ -123,7 +140,9 @@ def play(once: bool) -> None:
     project.durations |= DURATIONS
     with System(public=True, hcloud=project, speed=0.3 if once else 1.0, more=CLOUD_M) as s, ExitStack() as more:
         assert s.cloud
-        say(f"simulated Proxmox VE {s.pve.url} and Hetzner Cloud {s.cloud.url}, bridge http://127.0.0.1:{s.web}, WHMCS-like host http://127.0.0.1:{s.host}")
+        say(
+            f"simulated Proxmox VE {s.pve.url} and Hetzner Cloud {s.cloud.url}, bridge http://127.0.0.1:{s.web}, WHMCS-like host http://127.0.0.1:{s.host}"
+        )
         for sale, what in zip(sales(s), ("A KVM server", "A cloud server"), strict=True):
             story(s, sale, what, once)
         if once:
@@ -136,9 +155,11 @@ def play(once: bool) -> None:
                 screen.vnc, screen.set_password = qemu.vnc, qemu.set_password
         s.post("/test/shop", SHOP)
         for what, service in (("A KVM server", SERVICE), ("A cloud server", CLOUD_SERVICE)):
-            say(f"\n{what}\n  The customer's page:  {s.page(service)}\n    in Bootstrap 3:     {s.page(service)}&theme=six"
+            say(
+                f"\n{what}\n  The customer's page:  {s.page(service)}\n    in Bootstrap 3:     {s.page(service)}&theme=six"
                 f"\n  WHMCS's upgrade:      http://127.0.0.1:{s.host}/upgrade.php?type=package&id={service}"
-                f"\n  The staff's page:     http://127.0.0.1:{s.host}/admin/service.php?id={service}")
+                f"\n  The staff's page:     http://127.0.0.1:{s.host}/admin/service.php?id={service}"
+            )
         say(f"\nLogs and database:    {s.folder}\n\nCtrl-C stops everything.")
         while True:
             collect(s)

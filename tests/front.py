@@ -64,7 +64,9 @@ class Front:
                 await writer.drain()
                 return
             if b"upgrade: websocket" not in rest.lower():  # one request for each connection: the next may go elsewhere
-                rest = re.sub(rb"(?im)^connection:.*\r\n", b"", rest).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+                rest = re.sub(rb"(?im)^connection:.*\r\n", b"", rest).replace(
+                    b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1
+                )
             port = self.console if match.group(2) == b"console" else self.web
             inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
             inner_writer.write(first.replace(PREFIX.encode(), b"", 1) + b"\r\n" + rest)

@@ -19,19 +19,37 @@ def in_python(path: Path) -> list[tuple[int, Message]]:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if not isinstance(node, ast.Call):
             continue
-        name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr if isinstance(node.func, ast.Attribute) else ""
-        texts = [t.value for a in node.args for t in ast.walk(a) if isinstance(t, ast.Constant) and isinstance(t.value, str)]
+        name = (
+            node.func.id
+            if isinstance(node.func, ast.Name)
+            else node.func.attr
+            if isinstance(node.func, ast.Attribute)
+            else ""
+        )
+        texts = [
+            t.value for a in node.args for t in ast.walk(a) if isinstance(t, ast.Constant) and isinstance(t.value, str)
+        ]
         if name == "pgettext" and len(texts) == 2:
             found.append((node.lineno, (texts[0], texts[1], None)))
         elif name in WORDS and len(node.args) > WORDS[name]:
-            inside = [t.value for t in ast.walk(node.args[WORDS[name]]) if isinstance(t, ast.Constant) and isinstance(t.value, str)]
-            found += [(node.lineno, (None, text, None)) for text in inside if text and not isinstance(node.args[WORDS[name]], (ast.Subscript, ast.Call))]
+            inside = [
+                t.value
+                for t in ast.walk(node.args[WORDS[name]])
+                if isinstance(t, ast.Constant) and isinstance(t.value, str)
+            ]
+            found += [
+                (node.lineno, (None, text, None))
+                for text in inside
+                if text and not isinstance(node.args[WORDS[name]], (ast.Subscript, ast.Call))
+            ]
     return found
 
 
 def in_template(path: Path) -> list[tuple[int, Message]]:
     found: list[tuple[int, Message]] = []
-    for line, function, texts in Environment(extensions=["jinja2.ext.i18n"], autoescape=True).extract_translations(path.read_text("utf-8")):
+    for line, function, texts in Environment(extensions=["jinja2.ext.i18n"], autoescape=True).extract_translations(
+        path.read_text("utf-8")
+    ):
         if function == "ngettext" and isinstance(texts, tuple):
             found.append((line, (None, str(texts[0]), str(texts[1]))))
         else:
@@ -44,7 +62,13 @@ def in_template(path: Path) -> list[tuple[int, Message]]:
 def collect() -> dict[Message, list[str]]:
     """Sentence -> where it stands."""
     found: dict[Message, list[str]] = {}
-    for path in sorted([*(ROOT / "bridge").rglob("*.py"), *(ROOT / "drivers").rglob("*.py"), *(ROOT / "bridge/templates").glob("*.html")]):
+    for path in sorted(
+        [
+            *(ROOT / "bridge").rglob("*.py"),
+            *(ROOT / "drivers").rglob("*.py"),
+            *(ROOT / "bridge/templates").glob("*.html"),
+        ]
+    ):
         if path.stem.startswith(STAFF):
             continue
         for line, message in in_python(path) if path.suffix == ".py" else in_template(path):
@@ -57,8 +81,10 @@ def quoted(text: str) -> str:
 
 
 def template() -> str:
-    parts = ['msgid ""\nmsgstr ""\n"Project-Id-Version: vmbridge\\n"\n"MIME-Version: 1.0\\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n'
-             '"Content-Transfer-Encoding: 8bit\\n"\n"Plural-Forms: nplurals=2; plural=(n != 1);\\n"\n']
+    parts = [
+        'msgid ""\nmsgstr ""\n"Project-Id-Version: vmbridge\\n"\n"MIME-Version: 1.0\\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n'
+        '"Content-Transfer-Encoding: 8bit\\n"\n"Plural-Forms: nplurals=2; plural=(n != 1);\\n"\n'
+    ]
     for (context, one, many), places in collect().items():
         lines = [f"#: {place}" for place in places]
         if "%(" in one or "%" in one:

@@ -40,10 +40,34 @@ class Qemu:
         image = self.folder / "boot.img"
         image.write_bytes((BOOT.ljust(510, b"\0") + b"\x55\xaa").ljust(1474560, b"\0"))
         self.process = subprocess.Popen(
-            [PROGRAM, "-machine", "pc,accel=tcg", "-m", "32", "-nodefaults", "-display", "none", "-vga", "std", "-vnc",
-             f"unix:{self.vnc},password=on", "-drive", f"file={image},format=raw,if=floppy,snapshot=on", "-boot", "a", "-debugcon",
-             f"file:{self.typed}", "-qmp", f"unix:{self._qmp},server=on,wait=off", "-name", "guest"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            [
+                PROGRAM,
+                "-machine",
+                "pc,accel=tcg",
+                "-m",
+                "32",
+                "-nodefaults",
+                "-display",
+                "none",
+                "-vga",
+                "std",
+                "-vnc",
+                f"unix:{self.vnc},password=on",
+                "-drive",
+                f"file={image},format=raw,if=floppy,snapshot=on",
+                "-boot",
+                "a",
+                "-debugcon",
+                f"file:{self.typed}",
+                "-qmp",
+                f"unix:{self._qmp},server=on,wait=off",
+                "-name",
+                "guest",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
         pause = threading.Event()
         for _ in range(200):
             if Path(self.vnc).exists() and self._qmp.exists():
@@ -51,7 +75,11 @@ class Qemu:
             if self.process.poll() is not None:
                 break
             pause.wait(0.05)
-        text = self.process.stderr.read().decode() if self.process.poll() is not None and self.process.stderr else "no socket"
+        text = (
+            self.process.stderr.read().decode()
+            if self.process.poll() is not None and self.process.stderr
+            else "no socket"
+        )
         self.__exit__()
         raise RuntimeError(f"QEMU did not start: {text}")
 
@@ -66,8 +94,10 @@ class Qemu:
             s.connect(str(self._qmp))
             lines = s.makefile("rwb")
             lines.readline()
-            for command in ({"execute": "qmp_capabilities"},
-                            {"execute": "set_password", "arguments": {"protocol": "vnc", "password": password}}):
+            for command in (
+                {"execute": "qmp_capabilities"},
+                {"execute": "set_password", "arguments": {"protocol": "vnc", "password": password}},
+            ):
                 lines.write(json.dumps(command).encode() + b"\n")
                 lines.flush()
                 answer = json.loads(lines.readline())

@@ -22,11 +22,27 @@ from tests.hcloud.project import Project
 from tests.hcloud.screens import History
 from tests.system import CLOUD, ROOT, System
 
-QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars")
-LOOKS = {"light": {"width": 1100}, "dark": {"width": 1100, "dark": True}, "phone": {"width": 360}, "phone-dark": {"width": 360, "dark": True},
-         "six": {"width": 1100, "query": "&theme=six"}, "pseudo": {"width": 1100, "query": "&language=pseudo"},
-         "pseudo-rtl": {"width": 360, "query": "&language=pseudo-rtl"}}
+QUIET = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+)
+LOOKS = {
+    "light": {"width": 1100},
+    "dark": {"width": 1100, "dark": True},
+    "phone": {"width": 360},
+    "phone-dark": {"width": 360, "dark": True},
+    "six": {"width": 1100, "query": "&theme=six"},
+    "pseudo": {"width": 1100, "query": "&language=pseudo"},
+    "pseudo-rtl": {"width": 360, "query": "&language=pseudo-rtl"},
+}
 PAGES = ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password")
 CLOUD_PAGES = ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password", "rdns", "iso")
 SHOP, CLOUD_SHOP = 1042, 2042
@@ -45,8 +61,12 @@ def drawn(browser: Chrome) -> None:
 
 def counted(browser: Chrome) -> None:
     """The first reading with the month's traffic has come."""
-    WebDriverWait(browser, 40).until(lambda b: "not known yet" not in b.find_element(By.CSS_SELECTOR, ".vmb-content").text
-                                     and "(nbg1)" in b.find_element(By.CSS_SELECTOR, ".vmb-content").text)
+    WebDriverWait(browser, 40).until(
+        lambda b: (
+            "not known yet" not in b.find_element(By.CSS_SELECTOR, ".vmb-content").text
+            and "(nbg1)" in b.find_element(By.CSS_SELECTOR, ".vmb-content").text
+        )
+    )
 
 
 BEFORE: dict[str, Callable[[Chrome], Any]] = {"overview": alive, "charts": drawn, "cloud-overview": counted}
@@ -66,16 +86,33 @@ def chrome() -> Iterator[Chrome]:
             browser.quit()
 
 
-def look(browser: Chrome, url: str, file: Path, width: int, dark: bool = False, query: str = "", before: Callable[[Chrome], Any] | None = None) -> int:
+def look(
+    browser: Chrome,
+    url: str,
+    file: Path,
+    width: int,
+    dark: bool = False,
+    query: str = "",
+    before: Callable[[Chrome], Any] | None = None,
+) -> int:
     """One picture of the whole page; returns how far it scrolls sideways."""
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]},
+    )
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
     browser.get(url + query)
     WebDriverWait(browser, 10).until(lambda b: b.find_elements(By.CSS_SELECTOR, ".vmbridge"))
     if before:
         before(browser)
     height = min(2600, int(browser.execute_script("return document.documentElement.scrollHeight")))
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
     browser.get_screenshot_as_file(str(file))
     return int(browser.execute_script("return document.documentElement.scrollWidth")) - width
 
@@ -84,10 +121,23 @@ def furnish(s: System, service: int) -> None:
     """A server that has lived: snapshots, backups, a schedule."""
     s.order(service)
     s.wait_for(lambda: s.operation(service).get("state") == "done", 120)
-    for capability, form in (("snapshots", {"action": "take", "description": "before the upgrade"}), ("snapshots", {"action": "take"}),
-                             ("backups", {"action": "take", "note": "shop, finished"}), ("backups", {"action": "take"}),
-                             ("backups", {"action": "schedule", "time_zone": "Europe/Berlin", "on_sunday": "1", "time_sunday": "02:30", "on_wednesday": "1",
-                                          "time_wednesday": "02:30"})):
+    for capability, form in (
+        ("snapshots", {"action": "take", "description": "before the upgrade"}),
+        ("snapshots", {"action": "take"}),
+        ("backups", {"action": "take", "note": "shop, finished"}),
+        ("backups", {"action": "take"}),
+        (
+            "backups",
+            {
+                "action": "schedule",
+                "time_zone": "Europe/Berlin",
+                "on_sunday": "1",
+                "time_sunday": "02:30",
+                "on_wednesday": "1",
+                "time_wednesday": "02:30",
+            },
+        ),
+    ):
         s.submit(service, capability, **form)
         s.wait_for(lambda: s.operation(service)["state"] == "done", 60)
 
@@ -97,12 +147,20 @@ def aged(s: System, service: int) -> None:
     now = s.clock.now()
     found = born(s, service, now - 400 * 86400)
     history = s.cluster.histories[int(found.vm_id)]
-    history.since, history.holes = now - 400 * 86400, [(now - 1500, now - 1080), (now - 9 * 3600, now - 7 * 3600), (now - 90 * 86400, now - 70 * 86400)]
+    history.since, history.holes = (
+        now - 400 * 86400,
+        [(now - 1500, now - 1080), (now - 9 * 3600, now - 7 * 3600), (now - 90 * 86400, now - 70 * 86400)],
+    )
     history.switches = [(now - 400 * 86400, True), (now - 60 * 3600, False), (now - 50 * 3600, True)]
 
 
-PRICES = {"bandwidth_out": "1000 GB included, then €0.0012 per GB", "backup_gb": "€0.03 per GB", "floating_ipv4": "€3.00 per address",
-          "ipv4": "not charged", "snapshot_gb": "€0.05 per GB"}
+PRICES = {
+    "bandwidth_out": "1000 GB included, then €0.0012 per GB",
+    "backup_gb": "€0.03 per GB",
+    "floating_ipv4": "€3.00 per address",
+    "ipv4": "not charged",
+    "snapshot_gb": "€0.05 per GB",
+}
 
 
 def usage_tabs(s: System, browser: Chrome, service: int, folder: Path) -> None:
@@ -113,17 +171,25 @@ def usage_tabs(s: System, browser: Chrome, service: int, folder: Path) -> None:
     try:  # as after some weeks of the month
         found = store.find_service("main", service)
         assert found
-        store.change("INSERT INTO usage (service, month, net_in, net_out, backup_byte_s, booked_at) VALUES (?, ?, 84213000000, 412704000000, 4.1e16, ?)"
-                     " ON CONFLICT DO UPDATE SET net_in = excluded.net_in, net_out = excluded.net_out, backup_byte_s = excluded.backup_byte_s",
-                     found.id, usage.month_at(s.clock.now(), "UTC").name, s.clock.now())
+        store.change(
+            "INSERT INTO usage (service, month, net_in, net_out, backup_byte_s, booked_at) VALUES (?, ?, 84213000000, 412704000000, 4.1e16, ?)"
+            " ON CONFLICT DO UPDATE SET net_in = excluded.net_in, net_out = excluded.net_out, backup_byte_s = excluded.backup_byte_s",
+            found.id,
+            usage.month_at(s.clock.now(), "UTC").name,
+            s.clock.now(),
+        )
     finally:
         store.close()
     s.wait_for(lambda: s.post("/test/metrics", {})["kept"] > 5, 90, "the first reading of its traffic")
     s.post("/test/call", {"function": "UsageUpdate"})
     for pane, name in (("metrics", "usage-metrics"), ("resourceusage", "usage-resources")):
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "light"}]})
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 1000, "height": 1010 if pane == "metrics" else 400,
-                                                                       "deviceScaleFactor": 1, "mobile": False})
+        browser.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "light"}]}
+        )
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": 1000, "height": 1010 if pane == "metrics" else 400, "deviceScaleFactor": 1, "mobile": False},
+        )
         browser.get(s.page(service))
         browser.find_element(By.CSS_SELECTOR, f"[data-pane={pane}]").click()
         browser.get_screenshot_as_file(str(folder / f"{name}.png"))
@@ -135,14 +201,19 @@ def furnish_cloud(s: System, service: int) -> None:
     s.order(service, **CLOUD)
     s.wait_for(lambda: s.operation(service).get("state") == "done", 120)
     now = s.clock.now()
-    for capability, form in (("snapshots", {"action": "take", "description": "before the upgrade"}), ("snapshots", {"action": "take"}),
-                             ("backups", {"action": "take", "note": "shop, finished"})):
+    for capability, form in (
+        ("snapshots", {"action": "take", "description": "before the upgrade"}),
+        ("snapshots", {"action": "take"}),
+        ("backups", {"action": "take", "note": "shop, finished"}),
+    ):
         s.submit(service, capability, **form)
         s.wait_for(lambda: s.operation(service)["state"] == "done", 60)
     s.submit(service, "rdns", action="save", address="2001:db8:1::25", name="mail.example.com")
     [server] = s.hcloud.servers.values()
     server.ingoing, server.outgoing = 658_440_000, 41_195_310_000
-    s.hcloud.histories[server.id] = History(now - 40 * 86400, [(now - 1500, now - 1080), (now - 9 * 3600, now - 7 * 3600)])
+    s.hcloud.histories[server.id] = History(
+        now - 40 * 86400, [(now - 1500, now - 1080), (now - 9 * 3600, now - 7 * 3600)]
+    )
     born(s, service, now - 40 * 86400)
 
 
@@ -175,14 +246,21 @@ def main() -> None:
             kind = name.removeprefix("cloud-")
             url = s.page(SHOP if kind == name else CLOUD_SHOP) + ("" if kind == "overview" else f"&vmbridge={kind}")
             for title, options in LOOKS.items():
-                wide = look(browser, url, folder / f"{name}-{title}.png", before=BEFORE.get(name, BEFORE.get(kind)), **options)  # type: ignore[arg-type]
+                wide = look(
+                    browser, url, folder / f"{name}-{title}.png", before=BEFORE.get(name, BEFORE.get(kind)), **options
+                )  # type: ignore[arg-type]
                 print(f"{name} {title}" + (f": scrolls sideways by {wide} px" if wide > 0 else ""), flush=True)
     index(folder, pages)
 
 
 def index(folder: Path, everything: tuple[str, ...]) -> None:
     """One page that shows them all."""
-    lines = ["# The customer's pages", "", "Made by `make screenshots`; those of a cloud server begin with `cloud-`.", ""]
+    lines = [
+        "# The customer's pages",
+        "",
+        "Made by `make screenshots`; those of a cloud server begin with `cloud-`.",
+        "",
+    ]
     for name in everything:
         found = [t for t in LOOKS if (folder / f"{name}-{t}.png").exists()]
         if found:

@@ -117,7 +117,10 @@ snapshots = 3
 backups = 7
 allow = ["console", "charts", "reinstall", "snapshots", "backups", "reset_password", "rdns", "iso"]
 """  # a bigger plan, for `System(more=...)`
-CLOUD = {"server": 2, "configoption1": "cloud-s"}  # of an order, when the system has a project: WHMCS's second server record
+CLOUD = {
+    "server": 2,
+    "configoption1": "cloud-s",
+}  # of an order, when the system has a project: WHMCS's second server record
 
 
 def free_port() -> int:
@@ -129,8 +132,16 @@ def free_port() -> int:
 class System:
     """`with System(folder) as s:` everything runs; `s.module(...)` acts as WHMCS does."""
 
-    def __init__(self, folder: Path | None = None, speed: float = 1.0, latency: float = 0.0, border_kill: str = "",
-                 public: bool = False, hcloud: Project | None = None, more: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        speed: float = 1.0,
+        latency: float = 0.0,
+        border_kill: str = "",
+        public: bool = False,
+        hcloud: Project | None = None,
+        more: str = "",
+    ) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="vmbridge-"))
         self.clock, self.processes, self.logs = Clock(), {}, {}  # type: tuple[Clock, dict[str, subprocess.Popen[bytes]], dict[str, Any]]
         self.cluster: Cluster = default_cluster(self.clock, bulk_age=2.0 * speed)
@@ -148,28 +159,66 @@ class System:
         self.border_kill, self.more = border_kill, more
 
     def __enter__(self) -> System:
-        self.config.write_text(CONFIG.format(
-            key=self.key, web=self.web, host=self.host, console=self.console, public=self.front.url if self.front else "",
-            api=API_SECRET, shim=SHIM_SECRET, pve=self.pve.port, ca=self.pve.ca_file))
+        self.config.write_text(
+            CONFIG.format(
+                key=self.key,
+                web=self.web,
+                host=self.host,
+                console=self.console,
+                public=self.front.url if self.front else "",
+                api=API_SECRET,
+                shim=SHIM_SECRET,
+                pve=self.pve.port,
+                ca=self.pve.ca_file,
+            )
+        )
         if self.cloud:
             has = sorted(c for c in load("hetzner").capabilities - ALWAYS)
             with self.config.open("a") as f:
-                f.write(HCLOUD_CONFIG.format(port=self.cloud.port, token=TOKEN, ca=self.cloud.ca_file, allow=", ".join(f'"{c}"' for c in has)))
+                f.write(
+                    HCLOUD_CONFIG.format(
+                        port=self.cloud.port, token=TOKEN, ca=self.cloud.ca_file, allow=", ".join(f'"{c}"' for c in has)
+                    )
+                )
         with self.config.open("a") as f:
             f.write(self.more)
         (self.folder / "host").mkdir(exist_ok=True)
-        record = {"hostname": "127.0.0.1", "port": str(self.web), "secure": False, "username": "main-1", "password": SHIM_SECRET}
-        (self.folder / "host/host.json").write_text(json.dumps({
-            "server": {**record, "accesshash": "pve1"}, "servers": [{**record, "accesshash": "hz1"}] if self.cloud else [],
-            "api_identifier": "api-id", "api_secret": API_SECRET}))
+        record = {
+            "hostname": "127.0.0.1",
+            "port": str(self.web),
+            "secure": False,
+            "username": "main-1",
+            "password": SHIM_SECRET,
+        }
+        (self.folder / "host/host.json").write_text(
+            json.dumps(
+                {
+                    "server": {**record, "accesshash": "pve1"},
+                    "servers": [{**record, "accesshash": "hz1"}] if self.cloud else [],
+                    "api_identifier": "api-id",
+                    "api_secret": API_SECRET,
+                }
+            )
+        )
         self.pve.__enter__()
         if self.cloud:
             self.cloud.__enter__()
         if self.front:
             self.front.__enter__()
         try:
-            self.start("host", ["php", "-d", "display_errors=1", "-S", f"127.0.0.1:{self.host}", str(ROOT / "tests/whmcs_host/router.php")],
-                       VMBRIDGE_HOST_STATE=str(self.folder / "host"), PHP_CLI_SERVER_WORKERS="4")
+            self.start(
+                "host",
+                [
+                    "php",
+                    "-d",
+                    "display_errors=1",
+                    "-S",
+                    f"127.0.0.1:{self.host}",
+                    str(ROOT / "tests/whmcs_host/router.php"),
+                ],
+                VMBRIDGE_HOST_STATE=str(self.folder / "host"),
+                PHP_CLI_SERVER_WORKERS="4",
+            )
             self.start("serve", [sys.executable, "-m", "bridge.cli", "serve", "--config", str(self.config)])
             self.wait_for(lambda: requests.get(f"http://127.0.0.1:{self.host}/health", timeout=5).text == "ok", 30)
             self.wait_for(lambda: requests.get(f"http://127.0.0.1:{self.web}/health", timeout=5).status_code == 200, 30)
@@ -205,8 +254,14 @@ class System:
             self.logs[name].close()
         self.logs[name] = (self.folder / f"{name}.log").open("ab")
         self.processes[name] = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **env, "PYTHONPATH": str(ROOT)}, stdout=self.logs[name], stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, start_new_session=True)
+            command,
+            cwd=ROOT,
+            env={**os.environ, **env, "PYTHONPATH": str(ROOT)},
+            stdout=self.logs[name],
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def wait_for(self, condition: Any, seconds: float, what: str = "") -> Any:
         """Ask until the condition holds. Raises TimeoutError with the end of the bridge's log."""
@@ -222,7 +277,9 @@ class System:
             if found:
                 return found
             if self.clock.monotonic() > end:
-                raise TimeoutError(f"{what or 'the condition'} did not come true in {seconds:.0f} s\n{self.log('serve')}")
+                raise TimeoutError(
+                    f"{what or 'the condition'} did not come true in {seconds:.0f} s\n{self.log('serve')}"
+                )
             pause.wait(0.1)
 
     def log(self, name: str) -> str:
@@ -247,7 +304,15 @@ class System:
         """A form of the customer's pages, posted as a browser does."""
         url = f"http://127.0.0.1:{self.host}/clientarea.php?action=productdetails"
         token = requests.get(f"http://127.0.0.1:{self.host}/test/token", timeout=10).text
-        values = {"id": str(service), "modop": "custom", "a": "submit", "capability": capability, "confirmed": "1", "token": token, **form}
+        values = {
+            "id": str(service),
+            "modop": "custom",
+            "a": "submit",
+            "capability": capability,
+            "confirmed": "1",
+            "token": token,
+            **form,
+        }
         return requests.post(url, data=values, timeout=30, allow_redirects=False)
 
     def state(self) -> Any:

@@ -59,9 +59,13 @@ def host(s: System, servers: list[dict[str, Any]] | None = None, **server: Any) 
 
 def test_the_two_modules_share_no_function() -> None:
     found = [
-        {n.lower() for p in folder.glob("*.php") for n in re.findall(r"^\s*function (\w+)", p.read_text(), re.M)} for folder in (ADDON, SERVER)
+        {n.lower() for p in folder.glob("*.php") for n in re.findall(r"^\s*function (\w+)", p.read_text(), re.M)}
+        for folder in (ADDON, SERVER)
     ]
-    assert found[0] == {"vmbridge_config", "vmbridge_activate", "vmbridge_deactivate", "vmbridge_output"} and not found[0] & found[1]
+    assert (
+        found[0] == {"vmbridge_config", "vmbridge_activate", "vmbridge_deactivate", "vmbridge_output"}
+        and not found[0] & found[1]
+    )
 
 
 def test_every_file_is_clean_php() -> None:
@@ -74,14 +78,21 @@ def test_every_file_is_clean_php() -> None:
 @pytest.mark.parametrize("both", ["", "&both=1"])
 def test_every_page(system: System, page: str, both: str) -> None:
     text = get(system, page, both)
-    assert 'class="vmbridge vmb-staff"' in text and f"page={page}\" aria-current" in text and "%%VMBRIDGE" not in text and SHIM_SECRET not in text
+    assert (
+        'class="vmbridge vmb-staff"' in text
+        and f'page={page}" aria-current' in text
+        and "%%VMBRIDGE" not in text
+        and SHIM_SECRET not in text
+    )
 
 
 def test_rows_lead_to_the_service_and_back(system: System) -> None:
     text = get(system, "operations")
     link = re.findall(r'href="(clientsservices\.php\?userid=7&amp;id=1)"', text)[0].replace("&amp;", "&")
     tab = requests.get(f"http://127.0.0.1:{system.host}/admin/{link}", timeout=10).text
-    back = re.findall(r'href="(addonmodules\.php\?module=vmbridge&amp;page=service[^"]*)"', tab)[0].replace("&amp;", "&")
+    back = re.findall(r'href="(addonmodules\.php\?module=vmbridge&amp;page=service[^"]*)"', tab)[0].replace(
+        "&amp;", "&"
+    )
     assert "vm-1.example.com" in requests.get(f"http://127.0.0.1:{system.host}/admin/{back}", timeout=10).text
 
 
@@ -93,7 +104,10 @@ def test_an_unknown_page_is_the_first(system: System) -> None:
 def test_nobody_and_no_token_change_nothing(system: System) -> None:
     assert "admins see this page" in get(system, "overview", "&as=nobody")
     assert post(system, "servers", token="wrong", action="maintenance", server="pve1", switch="on").status_code == 403
-    assert "admins see this page" in post(system, "servers", "&as=nobody", action="maintenance", server="pve1", switch="on").text
+    assert (
+        "admins see this page"
+        in post(system, "servers", "&as=nobody", action="maintenance", server="pve1", switch="on").text
+    )
     assert "Maintenance is on" not in get(system, "servers")
 
 
@@ -104,20 +118,27 @@ def test_redeploy_by_the_typed_number(system: System) -> None:
     wrong = post(s, "service", "&id=2", action="redeploy", service="2", typed="3")
     assert wrong.status_code == 200 and "Nothing was done" in wrong.text and s.operation(2)["kind"] == "create"
     right = post(s, "service", "&id=2", action="redeploy", service="2", typed="2")
-    assert right.status_code == 303 and right.headers["Location"].startswith("addonmodules.php?module=vmbridge&page=operation&id=")
+    assert right.status_code == 303 and right.headers["Location"].startswith(
+        "addonmodules.php?module=vmbridge&page=operation&id="
+    )
     settled(s, 2)
     assert (s.operation(2)["kind"], s.operation(2)["actor"]) == ("redeploy", "admin grace")
-    assert "set up anew" in requests.get(f"http://127.0.0.1:{s.host}/admin/{right.headers['Location']}", timeout=10).text
+    assert (
+        "set up anew" in requests.get(f"http://127.0.0.1:{s.host}/admin/{right.headers['Location']}", timeout=10).text
+    )
 
 
 def test_maintenance_and_retry(system: System) -> None:
     s = system
-    on = post(s, "servers", action="maintenance", server="pve1", switch="on", text="We're \"moving\" <disks>")
+    on = post(s, "servers", action="maintenance", server="pve1", switch="on", text='We\'re "moving" <disks>')
     assert on.status_code == 303
     text = get(s, "servers", "&said=maintenance_on")
     assert "Maintenance is on: new operations wait." in text and "We&#39;re &#34;moving&#34; &lt;disks&gt;" in text
     assert s.order(3) == "success"
-    assert "<disks>" not in requests.get(s.page(3), timeout=10).text and "&lt;disks&gt;" in requests.get(s.page(3), timeout=10).text
+    assert (
+        "<disks>" not in requests.get(s.page(3), timeout=10).text
+        and "&lt;disks&gt;" in requests.get(s.page(3), timeout=10).text
+    )
     waiting = s.operation(3)
     assert waiting["state"] == "running" and waiting["started_at"] is None
     assert "to start" in get(s, "operation", f"&id={waiting['id']}")
@@ -143,13 +164,25 @@ def test_dismiss(system: System) -> None:
 
 def test_several_records(system: System) -> None:
     s = system
-    same = {"hostname": "127.0.0.1", "port": str(s.web), "secure": False, "username": "main-1", "password": SHIM_SECRET, "accesshash": "pve2"}
+    same = {
+        "hostname": "127.0.0.1",
+        "port": str(s.web),
+        "secure": False,
+        "username": "main-1",
+        "password": SHIM_SECRET,
+        "accesshash": "pve2",
+    }
     with host(s, [same]):
         assert "Bridge: " not in get(s)
     gone = {**same, "port": "1"}
     with host(s, [gone, {**gone, "port": "2", "disabled": 1}, {**gone, "port": "3", "type": "cpanel"}]):
         text = get(s)
-        assert "server=2" in text and "server=3" not in text and "server=4" not in text and "module=vmbridge&amp;server=1&amp;page=pools" in text
+        assert (
+            "server=2" in text
+            and "server=3" not in text
+            and "server=4" not in text
+            and "module=vmbridge&amp;server=1&amp;page=pools" in text
+        )
         down = get(s, "overview", "&server=2")
         assert "cannot be reached" in down and "server=1" in down
     with host(s, type="cpanel"):
@@ -160,8 +193,14 @@ def test_several_records(system: System) -> None:
 def test_a_bad_bridge_never_holds_or_breaks_the_page(system: System, how: str) -> None:
     s, clock = system, Clock()
     json_reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-    answers = {"rubbish": b"\x00\x01\x02", "html": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "list": json_reply % (2, b"[]"),
-               "no html": json_reply % (10, b'{"html":3}'), "down": b"", "insecure": b""}
+    answers = {
+        "rubbish": b"\x00\x01\x02",
+        "html": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
+        "list": json_reply % (2, b"[]"),
+        "no html": json_reply % (10, b'{"html":3}'),
+        "down": b"",
+        "insecure": b"",
+    }
     token = re.findall(r'name="token" value="([^"]+)"', get(s, "servers"))[0]
     bad = Rubbish(answers.get(how))
     if how == "down":
@@ -171,7 +210,12 @@ def test_a_bad_bridge_never_holds_or_breaks_the_page(system: System, how: str) -
             for page in ("overview", "service"):
                 began = clock.monotonic()
                 text = get(s, page, "&id=1")
-                assert clock.monotonic() - began < 4.5 and "alert-warning" in text and SHIM_SECRET not in text and "Fatal" not in text
+                assert (
+                    clock.monotonic() - began < 4.5
+                    and "alert-warning" in text
+                    and SHIM_SECRET not in text
+                    and "Fatal" not in text
+                )
             began = clock.monotonic()
             reply = post(s, "servers", token=token, action="maintenance", server="pve1", switch="on")
             assert clock.monotonic() - began < 4.5 and reply.status_code == 200 and "alert-warning" in reply.text

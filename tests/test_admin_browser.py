@@ -63,8 +63,14 @@ def test_redeploy_by_click_shows_its_steps(system: System, browser: Chrome) -> N
 
 @pytest.mark.parametrize("width", [360, 800, 1200])
 def test_nothing_scrolls_sideways(system: System, browser: Chrome, width: int) -> None:
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
-    pages = [url(system, p) for p in PAGES] + [url(system, "service", "&id=1"), url(system, "operation", f"&id={system.operation(1)['id']}")]
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    pages = [url(system, p) for p in PAGES] + [
+        url(system, "service", "&id=1"),
+        url(system, "operation", f"&id={system.operation(1)['id']}"),
+    ]
     if width > 500:
         pages.append(f"http://127.0.0.1:{system.host}/admin/service.php?id=1")
     for page in pages:
@@ -77,7 +83,9 @@ def test_nothing_scrolls_sideways(system: System, browser: Chrome, width: int) -
 
 def test_colours_follow_the_theme_not_the_system(system: System, browser: Chrome) -> None:
     """WHMCS's admin theme is light whatever the system wishes; where a theme is dark, so are we."""
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    )
     found = {}
     for dark in ("", "&dark=1"):
         browser.get(url(system, "operations", dark))

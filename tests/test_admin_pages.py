@@ -27,7 +27,9 @@ OTHER = {"key": "other-1", "secret": "other-secret-0123456789"}
 class Staff(Shim):
     """An admin at the addon page of the first installation."""
 
-    def page(self, page: str, actor: dict[str, Any] | None = None, key: dict[str, str] | None = None, **query: Any) -> Any:
+    def page(
+        self, page: str, actor: dict[str, Any] | None = None, key: dict[str, str] | None = None, **query: Any
+    ) -> Any:
         actor = ADMIN if actor is None else actor
         text = urlencode({**query, **{f"actor_{k}": v for k, v in actor.items()}})
         return self.send("GET", f"/v1/admin/{page}" + (f"?{text}" if text else ""), **(key or {}))
@@ -37,7 +39,9 @@ class Staff(Shim):
         assert reply.status_code == 200, reply.get_data(as_text=True)
         return str(reply.get_json()["html"])
 
-    def form(self, page: str, query: str = "", actor: Any = None, key: dict[str, str] | None = None, **form: Any) -> Any:
+    def form(
+        self, page: str, query: str = "", actor: Any = None, key: dict[str, str] | None = None, **form: Any
+    ) -> Any:
         body = {"actor": ADMIN if actor is None else actor, "form": form}
         return self.send("POST", f"/v1/admin/{page}" + (f"?{query}" if query else ""), body, **(key or {}))
 
@@ -49,10 +53,20 @@ class Staff(Shim):
 def wide(tmp_path: Path) -> Any:
     """Two installations and two servers on one bridge."""
     raw = raw_config()
-    whmcs = {**raw["whmcs"], "other": {**raw["whmcs"]["main"], "keys": [{"id": "other-1", "secret": "other-secret-0123456789"}]}}
+    whmcs = {
+        **raw["whmcs"],
+        "other": {**raw["whmcs"]["main"], "keys": [{"id": "other-1", "secret": "other-secret-0123456789"}]},
+    }
     both = {**raw["servers"], "pve2": {**raw["servers"]["pve1"], "vm_ids": "30000-30009"}}
-    pools = {**raw["pools"], "small": {**raw["pools"]["public-v4"], "ranges": ["198.51.100.10-198.51.100.19"], "gateway": "198.51.100.1",
-                                       "exclude": ["198.51.100.12-198.51.100.13"]}}
+    pools = {
+        **raw["pools"],
+        "small": {
+            **raw["pools"]["public-v4"],
+            "ranges": ["198.51.100.10-198.51.100.19"],
+            "gateway": "198.51.100.1",
+            "exclude": ["198.51.100.12-198.51.100.13"],
+        },
+    }
     world = World(tmp_path, whmcs=whmcs, servers=both, pools=pools)
     world.order("create")
     world.run()
@@ -67,7 +81,11 @@ def staff(wide: World) -> Staff:
 
 def failed(world: World, service: int = 1050) -> str:
     """A create that the cluster refuses; its id."""
-    world.cluster.faults = [Fault("status", path="clone", method="POST", status=403, reason=f"Permission check failed {HOSTILE}", times=10**9)]
+    world.cluster.faults = [
+        Fault(
+            "status", path="clone", method="POST", status=403, reason=f"Permission check failed {HOSTILE}", times=10**9
+        )
+    ]
     world.order("create", service)
     world.run(30)
     world.cluster.faults = []
@@ -79,12 +97,23 @@ def failed(world: World, service: int = 1050) -> str:
 
 
 # -- who may --------------------------------------------------------------------------------------
-@pytest.mark.parametrize("actor", [{}, {"kind": "client", "id": 7, "name": "x"}, {"kind": "system", "id": 1, "name": ""},
-                                   {"kind": "admin", "id": "", "name": ""}, {"kind": "root", "id": 1, "name": ""}])
+@pytest.mark.parametrize(
+    "actor",
+    [
+        {},
+        {"kind": "client", "id": 7, "name": "x"},
+        {"kind": "system", "id": 1, "name": ""},
+        {"kind": "admin", "id": "", "name": ""},
+        {"kind": "root", "id": 1, "name": ""},
+    ],
+)
 @pytest.mark.parametrize("page", PAGES)
 def test_only_admins(staff: Staff, actor: dict[str, Any], page: str) -> None:
     assert staff.page(page, actor).status_code in (400, 403)
-    assert staff.form(page, actor=actor or "nobody", action="maintenance", server="pve1", switch="on").status_code in (400, 403)
+    assert staff.form(page, actor=actor or "nobody", action="maintenance", server="pve1", switch="on").status_code in (
+        400,
+        403,
+    )
 
 
 def test_unsigned_is_refused(staff: Staff) -> None:
@@ -115,8 +144,13 @@ def test_another_installation_is_neither_seen_nor_touched(wide: World, staff: St
     for action in ("retry", "cancel"):
         assert code(staff.form("operation", key=OTHER, action=action, operation=key)) == (404, "unknown_operation")
     assert code(staff.form("service", key=OTHER, action="converge", service="1042")) == (404, "unknown_service")
-    assert code(staff.form("service", key=OTHER, action="redeploy", service="1042", typed="1042")) == (404, "unknown_service")
-    assert "ended already" in staff.form("findings", key=OTHER, action="dismiss", finding=str(finding)).get_json()["html"]
+    assert code(staff.form("service", key=OTHER, action="redeploy", service="1042", typed="1042")) == (
+        404,
+        "unknown_service",
+    )
+    assert (
+        "ended already" in staff.form("findings", key=OTHER, action="dismiss", finding=str(finding)).get_json()["html"]
+    )
     assert wide.store.operation(key).state is State.FAILED and wide.store.findings(service.id)
     assert key in staff.html("overview") and "secret finding" in staff.html("findings")
 
@@ -129,12 +163,21 @@ def test_the_first_screen_says_what_fails_and_what_is_at_risk(wide: World, staff
     first = wide.store.find_service("main", 1042)
     assert first
     for _ in range(7):
-        wide.store.take_address("small", 4, wide.config.pools["small"].ranges, wide.config.pools["small"].excluded, first.id, "extra")
+        wide.store.take_address(
+            "small", 4, wide.config.pools["small"].ranges, wide.config.pools["small"].excluded, first.id, "extra"
+        )
     wide.store.find("pve1", None, "orphan", "vm 5", "A machine that nobody knows", "Look at it", {})
     wide.store.refresh_failed("pve1", "no route", down=True)
     wide.store.refresh_failed("pve1", "no route", down=True)
     text = staff.html("overview")
-    assert key in text and "Next:" in text and "no route" in text and "Pool small" in text and "1 of 8 free" in text and "nobody knows" in text
+    assert (
+        key in text
+        and "Next:" in text
+        and "no route" in text
+        and "Pool small" in text
+        and "1 of 8 free" in text
+        and "nobody knows" in text
+    )
 
 
 def test_attention_ends_when_something_newer_put_it_right(wide: World, staff: Staff) -> None:
@@ -166,15 +209,20 @@ def test_pools_count_exclusions_and_cool_down(wide: World, staff: Staff) -> None
     wide.store.change("UPDATE addresses SET role = 'leaving' WHERE address = '198.51.100.11'")
     wide.store.release_leaving(1, 3600)
     text = re.sub(r"\s+", " ", staff.html("pools"))
-    row = text[text.index("<strong>small"):]
+    row = text[text.index("<strong>small") :]
     assert re.findall(r'vmb-num">(?:<details><summary>)?(\d+)', row[: row.index("</tr>")]) == ["2", "1", "5", "8"]
-    assert "198.51.100.11 <span class=\"vmb-soft\">free in 1 h" in row and "not 198.51.100.12 - 198.51.100.13" in row
+    assert '198.51.100.11 <span class="vmb-soft">free in 1 h' in row and "not 198.51.100.12 - 198.51.100.13" in row
 
 
 def test_hostile_text_stays_text(wide: World, staff: Staff) -> None:
     key = failed(wide)
     wide.store.change("UPDATE services SET hostname = ?", HOSTILE)
-    wide.store.change("UPDATE operations SET actor = ?, note = ?, data = ?", HOSTILE, HOSTILE, '{"warnings": ["<script>alert(1)</script>"]}')
+    wide.store.change(
+        "UPDATE operations SET actor = ?, note = ?, data = ?",
+        HOSTILE,
+        HOSTILE,
+        '{"warnings": ["<script>alert(1)</script>"]}',
+    )
     wide.store.change("UPDATE operations SET next_action = ? WHERE id = ?", HOSTILE, key)
     wide.store.change("UPDATE steps SET message = ?, technical = ?", HOSTILE, HOSTILE)
     service = wide.store.find_service("main", 1042)
@@ -185,7 +233,12 @@ def test_hostile_text_stays_text(wide: World, staff: Staff) -> None:
     wide.store.refresh_failed("pve1", HOSTILE, down=False)
     wide.store.emit("activity", "main", None, "x")
     wide.store.change("UPDATE outbox SET error = ?, sent_at = NULL", HOSTILE)
-    texts = [staff.html(p) for p in PAGES] + [staff.html("operation", id=key), staff.html("service", id="1042"), staff.html("service", id="1050"), staff.tab()]
+    texts = [staff.html(p) for p in PAGES] + [
+        staff.html("operation", id=key),
+        staff.html("service", id="1042"),
+        staff.html("service", id="1050"),
+        staff.tab(),
+    ]
     texts += [staff.html("operations", state=HOSTILE, name=HOSTILE, said=HOSTILE)]
     for text in texts:
         assert ("<script>alert" not in text and "&lt;script&gt;alert" in text) or "alert(1)" not in text
@@ -208,13 +261,22 @@ def test_the_tab_shows_the_package_beside_the_machine(wide: World, staff: Staff)
     assert "vmb-differs" in memory and "2048 MiB" in memory and "1024 MiB" in memory
     assert text.count("vmb-differs") == 1 and "waits for a restart" in next(r for r in rows if "CPU cores" in r)
     assert "<form" not in text and "<button" not in text and "<input" not in text
-    assert "203.0.113.10/24" in text and "PTR" in text and "addonmodules.php?module=vmbridge&amp;page=service&amp;id=1042" in text
+    assert (
+        "203.0.113.10/24" in text
+        and "PTR" in text
+        and "addonmodules.php?module=vmbridge&amp;page=service&amp;id=1042" in text
+    )
 
 
 def test_the_tab_of_a_failure_names_cause_reference_and_next_action(wide: World, staff: Staff) -> None:
     key = failed(wide)
     text = staff.tab(1050)
-    assert "<details open>" in text and "Permission check failed" in text and "Mend the cause" in text and f"page=operation&amp;id={key}" in text
+    assert (
+        "<details open>" in text
+        and "Permission check failed" in text
+        and "Mend the cause" in text
+        and f"page=operation&amp;id={key}" in text
+    )
 
 
 def test_the_tab_asks_the_store_few_times(wide: World, staff: Staff, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +285,9 @@ def test_the_tab_asks_the_store_few_times(wide: World, staff: Staff, monkeypatch
         wide.run()
     asked: list[str] = []
     rows = type(wide.store).rows
-    monkeypatch.setattr(type(wide.store), "rows", lambda self, sql, *args: (asked.append(sql), rows(self, sql, *args))[1])
+    monkeypatch.setattr(
+        type(wide.store), "rows", lambda self, sql, *args: (asked.append(sql), rows(self, sql, *args))[1]
+    )
     staff.tab()
     assert len(asked) <= 16 and sum("FROM steps" in a for a in asked) == 1
 
@@ -269,7 +333,10 @@ def test_an_old_order_cannot_undo_a_newer_one(wide: World, staff: Staff) -> None
 
 def test_cancel_of_what_has_ended_is_refused(wide: World, staff: Staff) -> None:
     done = wide.store.operations_of(1)[0].id
-    assert "cannot be cancelled: it has ended." in staff.form("operation", f"id={done}", action="cancel", operation=done).get_json()["html"]
+    assert (
+        "cannot be cancelled: it has ended."
+        in staff.form("operation", f"id={done}", action="cancel", operation=done).get_json()["html"]
+    )
 
 
 @pytest.mark.parametrize("typed", ["", "1043", "redeploy", "１０４２", "1042x"])
@@ -284,7 +351,10 @@ def test_redeploy_typed_rightly_makes_a_new_machine(wide: World, staff: Staff) -
     reply = staff.form("service", "id=1042", action="redeploy", service="1042", typed=" 1042 ").get_json()
     assert reply["redirect"].startswith("page=operation&id=") and reply["redirect"].endswith("said=redeploy")
     assert "admin grace" in [o.actor for o in wide.store.operations_of(1)]
-    assert "try again when this is done" in staff.form("service", "id=1042", action="redeploy", service="1042", typed="1042").get_json()["html"]
+    assert (
+        "try again when this is done"
+        in staff.form("service", "id=1042", action="redeploy", service="1042", typed="1042").get_json()["html"]
+    )
     wide.run()
     assert len(wide.vms()) == 1 and wide.vms() != old and wide.store.operations_of(1)[0].state is State.DONE
 
@@ -299,7 +369,10 @@ def test_redeploy_of_a_suspended_service_is_refused(wide: World, staff: Staff) -
 
 def test_a_finding_is_dismissed_once(wide: World, staff: Staff) -> None:
     key = wide.store.find("pve1", None, "orphan", "vm 5", "A machine that nobody knows", "Look at it", {})
-    assert staff.form("findings", action="dismiss", finding=str(key)).get_json()["redirect"] == "page=findings&said=dismiss"
+    assert (
+        staff.form("findings", action="dismiss", finding=str(key)).get_json()["redirect"]
+        == "page=findings&said=dismiss"
+    )
     assert "nobody knows" not in staff.html("findings")
     assert "ended already" in staff.form("findings", action="dismiss", finding=str(key)).get_json()["html"]
     assert "ended already" in staff.form("findings", action="dismiss", finding="x").get_json()["html"]
@@ -310,13 +383,19 @@ def test_maintenance_holds_what_is_new_and_lets_the_rest_finish(wide: World, sta
     wide.order("create", 1043)
     while not wide.store.operations_of(None, 1)[0].task:
         wide.engine.tick()
-    assert staff.form("servers", action="maintenance", server="pve1", switch="on", text=" New\n disks ").get_json()["redirect"]
+    assert staff.form("servers", action="maintenance", server="pve1", switch="on", text=" New\n disks ").get_json()[
+        "redirect"
+    ]
     wide.order("create", 1044)
     wide.order("suspend")
     wide.run(120)
     by_service = {row["service_id"]: op for op, row in reversed(wide.store.operations_listed("main"))}
     assert by_service[1043].state is State.DONE and by_service[1043].kind == "create"
-    assert by_service[1044].started_at is None and by_service[1042].started_at is None and by_service[1042].kind == "suspend"
+    assert (
+        by_service[1044].started_at is None
+        and by_service[1042].started_at is None
+        and by_service[1042].kind == "suspend"
+    )
     assert wide.store.service(1).desired is Desired.SUSPENDED and wide.cluster.vms[20000].status == "running"
     view = next(v for v in servers.views(wide.store, wide.config) if v.name == "pve1")
     assert (view.running, view.waiting, view.maintenance) == (0, 2, "New disks")
@@ -326,14 +405,19 @@ def test_maintenance_holds_what_is_new_and_lets_the_rest_finish(wide: World, sta
     assert staff.send("GET", "/status/v1/services/1043?client=7").get_json()["maintenance"] == "New disks"
     staff.form("servers", action="maintenance", server="pve1", switch="off")
     wide.run()
-    assert {o.state for o, _ in wide.store.operations_listed("main")} == {State.DONE} and wide.cluster.vms[20000].status == "stopped"
+    assert {o.state for o, _ in wide.store.operations_listed("main")} == {State.DONE} and wide.cluster.vms[
+        20000
+    ].status == "stopped"
     customer = staff.send("GET", "/v1/services/1043/pages/overview?client=7").get_json()["html"]
     assert re.search(r' hidden><strong>Maintenance</strong>\s*<span data-field="maintenance"><', customer)
 
 
 def test_maintenance_refuses_what_makes_no_sense(wide: World, staff: Staff) -> None:
     assert code(staff.form("servers", action="maintenance", server="pve9", switch="on")) == (404, "unknown_server")
-    assert "at most 300" in staff.form("servers", action="maintenance", server="pve1", switch="on", text="x" * 301).get_json()["html"]
+    assert (
+        "at most 300"
+        in staff.form("servers", action="maintenance", server="pve1", switch="on", text="x" * 301).get_json()["html"]
+    )
     assert [v.maintenance for v in servers.views(wide.store, wide.config)] == ["", ""]
     staff.form("servers", action="maintenance", server="pve1", switch="on")
     assert servers.views(wide.store, wide.config)[0].maintenance == servers.SENTENCE

@@ -39,7 +39,13 @@ def test_a_copy_holds_all_and_is_private(world: World, tmp_path: Path) -> None:
     size = archive.take(str(world.path), copy)
     assert size == copy.stat().st_size and stat.S_IMODE(copy.stat().st_mode) == 0o600
     held = archive.holdings(copy)
-    assert (held.services, held.operations, held.open_operations, held.addresses, held.vm_ids) == ({"active": 1}, 1, 0, 1, {"pve1": 20001})
+    assert (held.services, held.operations, held.open_operations, held.addresses, held.vm_ids) == (
+        {"active": 1},
+        1,
+        0,
+        1,
+        {"pve1": 20001},
+    )
     assert KEY.encode() not in copy.read_bytes()
     assert [p.name for p in tmp_path.iterdir() if "part" in p.name] == []
 
@@ -139,7 +145,9 @@ def other_database(copy: Path) -> None:
 
 def newer(copy: Path) -> None:
     with sqlite3.connect(copy) as conn:
-        conn.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('vmbridge', 'of_tomorrow', '')")
+        conn.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('vmbridge', 'of_tomorrow', '')"
+        )
     conn.close()
 
 
@@ -149,11 +157,20 @@ def other_key(copy: Path) -> None:
     conn.close()
 
 
-@pytest.mark.parametrize(("spoil", "codes"), [
-    (damaged, ("damaged", "not_a_store")), (other_database, ("not_a_store",)), (newer, ("newer",)), (other_key, ("wrong_key",)),
-    (lambda copy: copy.write_text("no database at all"), ("not_a_store",)), (lambda copy: copy.unlink(), ("no_copy",)),
-])
-def test_what_must_not_be_put_back_changes_nothing(world: World, tmp_path: Path, spoil: Any, codes: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "codes"),
+    [
+        (damaged, ("damaged", "not_a_store")),
+        (other_database, ("not_a_store",)),
+        (newer, ("newer",)),
+        (other_key, ("wrong_key",)),
+        (lambda copy: copy.write_text("no database at all"), ("not_a_store",)),
+        (lambda copy: copy.unlink(), ("no_copy",)),
+    ],
+)
+def test_what_must_not_be_put_back_changes_nothing(
+    world: World, tmp_path: Path, spoil: Any, codes: tuple[str, ...]
+) -> None:
     world.order("create")
     world.run()
     copy = tmp_path / "copy.db"
@@ -258,7 +275,9 @@ def test_open_operations_wait_for_a_person_and_then_go_on(world: World, tmp_path
     calls = len(world.cluster.mutations())
     found = back(world, tmp_path / "copy.db")
     assert [(o["kind"], o["state"], o["later"]) for o in found.held_operations] == [
-        ("create", "running", "running"), ("change_package", "waiting", "waiting")][: 1 + newer]
+        ("create", "running", "running"),
+        ("change_package", "waiting", "waiting"),
+    ][: 1 + newer]
     world.run(120)
     assert len(world.cluster.mutations()) == calls
     held = world.store.current_operation(1)
@@ -267,7 +286,11 @@ def test_open_operations_wait_for_a_person_and_then_go_on(world: World, tmp_path
     assert f"then {verb}" in held.next_action
     world.order(verb)
     world.run()
-    assert world.vms() == [20000] and world.cluster.vms[20000].config["cores"] == ("4" if newer else "2") and world.store.service(1).provisioned
+    assert (
+        world.vms() == [20000]
+        and world.cluster.vms[20000].config["cores"] == ("4" if newer else "2")
+        and world.store.service(1).provisioned
+    )
     assert len([1 for m, p in world.cluster.mutations() if p.endswith("/clone")]) == 1
 
 
@@ -321,17 +344,26 @@ class Collected:
     def at(self, text: str, gigabytes: int, collect: bool = True) -> None:
         store = self.world.store
         self.world.clock.time = datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
-        store.save_statuses("pve1", [VmStatus("20000", "running", "pve1", uptime=10_000, net_in=gigabytes * 10**9, net_out=0)])
+        store.save_statuses(
+            "pve1", [VmStatus("20000", "running", "pve1", uptime=10_000, net_in=gigabytes * 10**9, net_out=0)]
+        )
         if collect and (found := usage.report("pve1", "main", store, "UTC", billed=True))["services"]:
             self.months[found["month"]["name"]] = round(found["services"]["1042"]["bandwidth_in"], 3)
 
 
-@pytest.mark.parametrize(("taken", "since", "expected"), [
-    ("2027-03-20T12:00", [("2027-03-31T12:00", 30)], {"2027-03": 30.0, "2027-04": 61.0}),
-    ("2027-03-30T12:00", [("2027-03-31T23:00", 10), ("2027-04-01T01:00", 11), ("2027-04-03T01:00", 30)], {"2027-03": 10.0, "2027-04": 81.0}),
-    ("2027-04-02T12:00", [("2027-04-03T01:00", 30)], {"2027-03": 5.0, "2027-04": 86.0}),
-    ("2027-02-20T12:00", [("2027-03-31T23:00", 10), ("2027-04-03T01:00", 30)], {"2027-03": 10.0, "2027-04": 81.0}),
-])
+@pytest.mark.parametrize(
+    ("taken", "since", "expected"),
+    [
+        ("2027-03-20T12:00", [("2027-03-31T12:00", 30)], {"2027-03": 30.0, "2027-04": 61.0}),
+        (
+            "2027-03-30T12:00",
+            [("2027-03-31T23:00", 10), ("2027-04-01T01:00", 11), ("2027-04-03T01:00", 30)],
+            {"2027-03": 10.0, "2027-04": 81.0},
+        ),
+        ("2027-04-02T12:00", [("2027-04-03T01:00", 30)], {"2027-03": 5.0, "2027-04": 86.0}),
+        ("2027-02-20T12:00", [("2027-03-31T23:00", 10), ("2027-04-03T01:00", 30)], {"2027-03": 10.0, "2027-04": 81.0}),
+    ],
+)
 def test_after_a_restore_everything_is_billed_once(
     world: World, tmp_path: Path, taken: str, since: list[tuple[str, int]], expected: dict[str, float]
 ) -> None:

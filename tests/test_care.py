@@ -22,7 +22,13 @@ from tests.world import World
 def born(tmp_path: Path) -> Iterator[World]:
     raw = raw_config(web={"costly_per_hour": 100})
     raw["plans"]["kvm-s"] |= {"templates": ["debian-12", "ubuntu-24.04"]}
-    raw["plans"]["kvm-l"] = {**raw["plans"]["kvm-s"], "cores": 4, "ram_mib": 8192, "disk_gib": 40, "additional_disk_gib": 10}
+    raw["plans"]["kvm-l"] = {
+        **raw["plans"]["kvm-s"],
+        "cores": 4,
+        "ram_mib": 8192,
+        "disk_gib": 40,
+        "additional_disk_gib": 10,
+    }
     world = World(tmp_path, **{k: v for k, v in raw.items() if k in ("plans", "web")})
     world.order("create")
     world.run()
@@ -42,7 +48,11 @@ def test_a_snapshot_is_taken_counted_and_removed(born: World) -> None:
     assert len(born.store.snapshots_of(1)) == 1  # counts while it is made
     born.run()
     row = born.store.snapshots_of(1)[0]
-    assert row["state"] == "ready" and row["expires_at"] == row["taken_at"] + 86400 and vm.snapshots[row["name"]]["vmstate"]
+    assert (
+        row["state"] == "ready"
+        and row["expires_at"] == row["taken_at"] + 86400
+        and vm.snapshots[row["name"]]["vmstate"]
+    )
     assert vm.snapshots[row["name"]]["description"] == "before <b>upgrade</b>"
     born.page("snapshots", "delete", name=row["name"])
     born.run()
@@ -95,7 +105,11 @@ def test_going_back_after_a_downgrade_and_an_address_change(born: World, action:
     born.run()
     born.order("reboot")
     born.run()
-    assert vm.config["cores"] == "1" and "rate=5.96" in vm.config["net0"] and vm.ipsets["ipfilter-net0"] == ["203.0.113.10", "203.0.113.11"]
+    assert (
+        vm.config["cores"] == "1"
+        and "rate=5.96" in vm.config["net0"]
+        and vm.ipsets["ipfilter-net0"] == ["203.0.113.10", "203.0.113.11"]
+    )
     assert born.store.service(1).uuids[0] in vm.config["smbios1"] and born.store.service(1).pending == ()
 
 
@@ -115,7 +129,9 @@ def test_expired_snapshots_go_by_themselves_and_foreign_ones_stay(born: World) -
     born.run()
     vm.snapshots["staffs-own"] = {**next(iter(vm.snapshots.values()))}
     customer.mirror("pve1", born.drivers["pve1"], born.store)
-    assert [r["foreign_one"] for r in born.store.snapshots_of(1, foreign=True)].count(1) == 1 and len(born.store.snapshots_of(1)) == 1
+    assert [r["foreign_one"] for r in born.store.snapshots_of(1, foreign=True)].count(1) == 1 and len(
+        born.store.snapshots_of(1)
+    ) == 1
     born.clock.time += 86401
     assert customer.expire_snapshots(born.store) == 1
     born.run()
@@ -125,7 +141,14 @@ def test_expired_snapshots_go_by_themselves_and_foreign_ones_stay(born: World) -
 
 @pytest.mark.parametrize("name", ["", "../x", "staffs-own", "current"])
 def test_only_ones_own_snapshots_can_be_named(born: World, name: str) -> None:
-    born.cluster.vms[20000].snapshots["staffs-own"] = {"time": 1, "description": "", "vmstate": False, "snapstate": "", "config": {}, "content": {}}
+    born.cluster.vms[20000].snapshots["staffs-own"] = {
+        "time": 1,
+        "description": "",
+        "vmstate": False,
+        "snapstate": "",
+        "config": {},
+        "content": {},
+    }
     customer.mirror("pve1", born.drivers["pve1"], born.store)
     for action in ("delete", "rollback"):
         with pytest.raises(NotFound):
@@ -176,7 +199,9 @@ def test_one_backup_at_a_time_per_node(tmp_path: Path) -> None:
     for _ in range(200):
         world.engine.tick()
         world.clock.time += 1
-        most = max(most, len([t for t in world.cluster.tasks.values() if t.kind == "vzdump" and world.cluster.running(t)]))
+        most = max(
+            most, len([t for t in world.cluster.tasks.values() if t.kind == "vzdump" and world.cluster.running(t)])
+        )
     assert most == 1 and all(world.store.backups_of(i)[0]["state"] == "ready" for i in (1, 2, 3))
     world.close()
 
@@ -194,7 +219,11 @@ def test_restore_brings_back_data_with_todays_package(born: World) -> None:
     born.page("backups", "restore", backup=born.store.backups_of(1)[0]["id"])
     born.run()
     assert newest(born).state is State.DONE and vm.content["scsi0"] == "precious" and vm.status == "running"
-    assert (vm.config["cores"], vm.config["memory"]) == ("4", "8192") and "size=40G" in vm.config["scsi0"] and "size=10G" in vm.config["scsi1"]
+    assert (
+        (vm.config["cores"], vm.config["memory"]) == ("4", "8192")
+        and "size=40G" in vm.config["scsi0"]
+        and "size=10G" in vm.config["scsi1"]
+    )
     assert vm.ipsets["ipfilter-net0"] == ["203.0.113.10", "203.0.113.11"] and vm.config["onboot"] == "1"
     assert born.store.snapshots_of(1) == [] and born.store.service(1).build.get("restoring") is None
     assert [m[1][1] for m in born.whmcs.mails()][-1] == "Your backup is restored"
@@ -215,11 +244,15 @@ def test_a_failed_restore_leaves_two_ways_out(born: World, way_out: str) -> None
     vm = born.cluster.vms[20000]
     born.page("backups", "take")
     born.run()
-    born.cluster.faults = [Fault("fail_task", "POST", r"/nodes/\w+/qemu$", reason="unable to restore: zstd failed", times=9)]
+    born.cluster.faults = [
+        Fault("fail_task", "POST", r"/nodes/\w+/qemu$", reason="unable to restore: zstd failed", times=9)
+    ]
     born.page("backups", "restore", backup=born.store.backups_of(1)[0]["id"])
     born.run()
     op = newest(born)
-    assert op.state is State.FAILED and op.error_code == "restore_failed" and "smbios1" not in vm.config  # the configuration is blank
+    assert (
+        op.state is State.FAILED and op.error_code == "restore_failed" and "smbios1" not in vm.config
+    )  # the configuration is blank
     born.cluster.faults = []
     if way_out == "retry":
         assert born.store.retry(op.id) == ""
@@ -266,10 +299,13 @@ def test_scheduled_backups_rotate_safely(born: World) -> None:
             assert calls[index - 1][0] == "POST"
 
 
-@pytest.mark.parametrize(("start", "expected"), [
-    ("2027-03-27 12:00", ["2027-03-28 03:30", "2027-03-29 02:30"]),  # the hour of 02:30 is skipped on the 28th
-    ("2027-10-30 12:00", ["2027-10-31 02:30", "2027-11-01 02:30"]),  # it comes twice on the 31st
-])
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ("2027-03-27 12:00", ["2027-03-28 03:30", "2027-03-29 02:30"]),  # the hour of 02:30 is skipped on the 28th
+        ("2027-10-30 12:00", ["2027-10-31 02:30", "2027-11-01 02:30"]),  # it comes twice on the 31st
+    ],
+)
 def test_the_clocks_change_in_berlin(born: World, start: str, expected: list[str]) -> None:
     zone = ZoneInfo("Europe/Berlin")
     born.clock.time = datetime.fromisoformat(start).replace(tzinfo=zone).timestamp()
@@ -302,10 +338,15 @@ def test_a_suspended_service_makes_no_backups(born: World) -> None:
     assert born.store.backups_of(1) == []
 
 
-@pytest.mark.parametrize(("form", "words"), [
-    ({"time_zone": "Mars/Base"}, "Time zone"), ({"time_zone": "UTC", "on_monday": "1", "time_monday": "25:00"}, "Monday"),
-    ({"time_zone": "UTC", "on_friday": "1"}, "Friday"), ({"time_zone": "../../etc/passwd"}, "Time zone"),
-])
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"time_zone": "Mars/Base"}, "Time zone"),
+        ({"time_zone": "UTC", "on_monday": "1", "time_monday": "25:00"}, "Monday"),
+        ({"time_zone": "UTC", "on_friday": "1"}, "Friday"),
+        ({"time_zone": "../../etc/passwd"}, "Time zone"),
+    ],
+)
 def test_a_wrong_schedule_names_the_field_and_keeps_the_old_one(born: World, form: dict[str, str], words: str) -> None:
     schedule(born, "UTC", monday="02:30")
     with pytest.raises(BadRequest, match=words):
@@ -335,20 +376,39 @@ def test_reinstall_replaces_the_disks_and_keeps_the_rest(born: World) -> None:
     before, old_password = dict(vm.config), vm.config["cipassword"]
     born.page("reinstall", "reinstall", template="ubuntu-24.04", confirm="REINSTALL")
     born.run()
-    assert newest(born).state is State.DONE and vm.content == {"scsi0": "ubuntu-24.04"} and vm.status == "running" and vm.snapshots == {}
-    assert "size=40G" in vm.config["scsi0"] and "size=10G" in vm.config["scsi1"] and not [k for k in vm.config if k.startswith("unused")]
+    assert (
+        newest(born).state is State.DONE
+        and vm.content == {"scsi0": "ubuntu-24.04"}
+        and vm.status == "running"
+        and vm.snapshots == {}
+    )
+    assert (
+        "size=40G" in vm.config["scsi0"]
+        and "size=10G" in vm.config["scsi1"]
+        and not [k for k in vm.config if k.startswith("unused")]
+    )
     assert len([v for v in born.cluster.volumes if ":vm-20000-disk-" in v]) == 2
     for key in ("net0", "smbios1", "name", "ipconfig0", "cores", "memory"):
-        assert (vm.pending.get(key) or vm.config[key]) == (before.get(key) if key not in ("cores", "memory") else {"cores": "4", "memory": "8192"}[key])
-    assert vm.config["cipassword"] != old_password and vm.rules and born.store.service(1).package.template == "ubuntu-24.04"
+        assert (vm.pending.get(key) or vm.config[key]) == (
+            before.get(key) if key not in ("cores", "memory") else {"cores": "4", "memory": "8192"}[key]
+        )
+    assert (
+        vm.config["cipassword"] != old_password
+        and vm.rules
+        and born.store.service(1).package.template == "ubuntu-24.04"
+    )
     mail = born.whmcs.mails()[-1]
     assert mail[1][1] == "Your server was reinstalled" and born.store.password(1) == ""
 
 
-@pytest.mark.parametrize(("form", "words"), [
-    ({"template": "debian-12", "confirm": "reinstall"}, "REINSTALL in capital letters"), ({"template": "debian-12"}, "REINSTALL"),
-    ({"template": "windows", "confirm": "REINSTALL"}, "is not one of: debian-12, ubuntu-24.04"),
-])
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"template": "debian-12", "confirm": "reinstall"}, "REINSTALL in capital letters"),
+        ({"template": "debian-12"}, "REINSTALL"),
+        ({"template": "windows", "confirm": "REINSTALL"}, "is not one of: debian-12, ubuntu-24.04"),
+    ],
+)
 def test_reinstall_is_asked_for_exactly(born: World, form: dict[str, str], words: str) -> None:
     with pytest.raises(BadRequest, match=words):
         born.page("reinstall", "reinstall", **form)
@@ -380,7 +440,13 @@ def test_what_is_not_part_of_the_product_is_access_denied(tmp_path: Path) -> Non
     world = World(tmp_path)
     world.order("create", configoption18="deny", configoption17="deny")
     world.run()
-    for capability, action in (("snapshots", "take"), ("reinstall", "reinstall"), ("firewall", "add"), ("overview", "x"), ("snapshots", "explode")):
+    for capability, action in (
+        ("snapshots", "take"),
+        ("reinstall", "reinstall"),
+        ("firewall", "add"),
+        ("overview", "x"),
+        ("snapshots", "explode"),
+    ):
         with pytest.raises(Forbidden, match="Access Denied"):
             world.page(capability, action)
     world.close()
@@ -425,7 +491,9 @@ def blank(world: World) -> None:
     """A restore that ended badly: the machine has neither disks nor identity."""
     world.page("backups", "take", note="precious")
     world.run()
-    world.cluster.faults = [Fault("fail_task", "POST", r"/nodes/\w+/qemu$", reason="unable to restore: no space left", times=9)]
+    world.cluster.faults = [
+        Fault("fail_task", "POST", r"/nodes/\w+/qemu$", reason="unable to restore: no space left", times=9)
+    ]
     world.page("backups", "restore", backup=world.store.backups_of(1)[0]["id"])
     world.run()
     world.cluster.faults = []
@@ -434,7 +502,12 @@ def blank(world: World) -> None:
 def test_nothing_is_copied_from_a_blank_machine(born: World) -> None:
     schedule(born, "UTC", **dict.fromkeys(customer.WEEK, "02:30"))
     blank(born)
-    for capability, action in (("backups", "take"), ("snapshots", "take"), ("power", "start"), ("reset_password", "reset")):
+    for capability, action in (
+        ("backups", "take"),
+        ("snapshots", "take"),
+        ("power", "start"),
+        ("reset_password", "reset"),
+    ):
         with pytest.raises(Refused, match="last restore did not end well"):
             born.page(capability, action)
     pass_time(born, born.clock.time + 3 * 86400, 3600)
@@ -452,7 +525,16 @@ def test_nothing_is_copied_from_a_blank_machine(born: World) -> None:
 @pytest.mark.parametrize("end", ["refused", "superseded", "cancelled"])
 def test_what_was_not_made_gives_its_place_back(born: World, end: str) -> None:
     if end == "refused":
-        born.cluster.faults = [Fault("status", "POST", "/(snapshot|vzdump)$", status=500, reason="snapshot feature is not available", times=99)]
+        born.cluster.faults = [
+            Fault(
+                "status",
+                "POST",
+                "/(snapshot|vzdump)$",
+                status=500,
+                reason="snapshot feature is not available",
+                times=99,
+            )
+        ]
     else:
         born.cluster.vms[20000].config["lock"] = "migrate"
     for capability in ("snapshots", "backups"):
@@ -481,7 +563,9 @@ def test_a_list_without_anything_is_not_believed_and_our_own_come_back(born: Wor
     assert born.store.backups_of(1) == [row]
     born.store.forget_backup(row["id"])
     born.store.mirror_backups(1, found, 0)
-    assert [(r["note"], r["operation"], r["foreign_one"]) for r in born.store.backups_of(1)] == [("mine", row["operation"], 0)]
+    assert [(r["note"], r["operation"], r["foreign_one"]) for r in born.store.backups_of(1)] == [
+        ("mine", row["operation"], 0)
+    ]
 
 
 def test_reinstall_to_a_system_that_is_not_there_switches_nothing_off(born: World) -> None:
@@ -490,4 +574,8 @@ def test_reinstall_to_a_system_that_is_not_there_switches_nothing_off(born: Worl
         del born.cluster.vms[key]
     born.page("reinstall", "reinstall", template="ubuntu-24.04", confirm="REINSTALL")
     born.run()
-    assert newest(born).error_code == "no_template" and vm.status == "running" and born.store.service(1).package.template == "debian-12"
+    assert (
+        newest(born).error_code == "no_template"
+        and vm.status == "running"
+        and born.store.service(1).package.template == "debian-12"
+    )

@@ -21,7 +21,11 @@ def wider(**plan: Any) -> dict[str, Any]:
     raw = raw_config()
     raw["plans"]["kvm-s"] |= {"locations": ["pve1", "pve2"], **plan}
     raw["plans"]["kvm-l"] = {**raw["plans"]["kvm-s"], "cores": 4, "ram_mib": 8192, "disk_gib": 40, "rate_mbit": 1000}
-    raw["pools"]["other-v4"] = {**raw["pools"]["public-v4"], "ranges": ["198.51.100.10-198.51.100.20"], "gateway": "198.51.100.1"}
+    raw["pools"]["other-v4"] = {
+        **raw["pools"]["public-v4"],
+        "ranges": ["198.51.100.10-198.51.100.20"],
+        "gateway": "198.51.100.1",
+    }
     raw["plans"]["elsewhere"] = {**raw["plans"]["kvm-s"], "pools": ["other-v4"]}
     return {"plans": raw["plans"], "pools": raw["pools"]}
 
@@ -77,13 +81,21 @@ def test_an_additional_disk_is_made_once_then_grows(wide: World) -> None:
         wide.order("change_package", configoption7=gib)
         wide.run()
         assert vm.config["scsi1"].endswith(f"size={gib}G")
-    assert not [k for k in vm.config if k.startswith("unused")] and len([v for v in wide.cluster.volumes if "vm-20000-" in v]) == 2
+    assert (
+        not [k for k in vm.config if k.startswith("unused")]
+        and len([v for v in wide.cluster.volumes if "vm-20000-" in v]) == 2
+    )
 
 
 def test_disk_limits_are_set_kept_and_lifted(wide: World) -> None:
     vm = wide.cluster.vms[20000]
     vm.config["scsi0"] = vm.config["scsi0"].replace(",size", ",cache=writeback,iops_rd=5,iops_rd_max=50,mbps=7,size")
-    options = {"System Disk Read MB/s": "100", "System Disk Write IOPS": "500", "Additional Disk": "10", "Additional Disk Write MB/s": "20|20 MB/s"}
+    options = {
+        "System Disk Read MB/s": "100",
+        "System Disk Write IOPS": "500",
+        "Additional Disk": "10",
+        "Additional Disk Write MB/s": "20|20 MB/s",
+    }
     wide.order("change_package", configoptions=options)
     wide.run()
     assert vm.config["scsi0"].split(",")[1:] == ["cache=writeback", "mbps_rd=100", "iops_wr=500", "size=20G"]
@@ -115,11 +127,14 @@ def test_an_address_that_leaves_and_comes_back_stays_the_same(wide: World) -> No
     assert [a["address"] for a in wide.store.addresses_of(1)] == ["203.0.113.10", "203.0.113.11", "203.0.113.12"]
 
 
-@pytest.mark.parametrize(("change", "why"), [
-    ({"configoption6": "10"}, "system disk has 20 GiB and cannot shrink to 10 GiB"),
-    ({"configoption1": "elsewhere"}, "from pool 'public-v4', which plan 'elsewhere' does not have"),
-    ({"configoption2": "pve1"}, "cannot move to pve1"),
-])
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"configoption6": "10"}, "system disk has 20 GiB and cannot shrink to 10 GiB"),
+        ({"configoption1": "elsewhere"}, "from pool 'public-v4', which plan 'elsewhere' does not have"),
+        ({"configoption2": "pve1"}, "cannot move to pve1"),
+    ],
+)
 def test_what_cannot_be_is_refused_before_anything_is_done(wide: World, change: dict[str, str], why: str) -> None:
     if "configoption2" in change and wide.store.service(1).node == "pve1":
         change, why = {"configoption2": "pve2"}, "cannot move to pve2"
@@ -143,16 +158,38 @@ def test_no_free_address_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="No free IPv4 address in pool 'public-v4'"):
         world.order("change_package", configoption9="2", configoption4="8")
     service = world.store.service(1)
-    assert service.package.cores == 2 and len(world.store.addresses_of(1)) == 1 and world.store.current_operation(1) is None
+    assert (
+        service.package.cores == 2
+        and len(world.store.addresses_of(1)) == 1
+        and world.store.current_operation(1) is None
+    )
     world.close()
 
 
 def test_the_preview_says_what_the_operation_then_does(wide: World) -> None:
-    values = {"configoption1": "kvm-l", "configoption7": "10", "configoptions": {"System Disk Write IOPS": "500"}, "userid": 7}
+    values = {
+        "configoption1": "kvm-l",
+        "configoption7": "10",
+        "configoptions": {"System Disk Write IOPS": "500"},
+        "userid": 7,
+    }
     found = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
-    assert {c.word for c in found.changes} == {"cores", "ram_mib", "disk_gib", "additional_disk_gib", "rate_mbit", "disk_write_iops"}
-    assert {c.word: c.restart for c in found.changes if c.restart} == {"cores": Restart.LATER, "ram_mib": Restart.LATER} and found.restart is Restart.LATER
-    assert found.notices == (GROWS, "Your server is not restarted for this. These changes take effect when you restart it from its page: CPU cores, RAM.")
+    assert {c.word for c in found.changes} == {
+        "cores",
+        "ram_mib",
+        "disk_gib",
+        "additional_disk_gib",
+        "rate_mbit",
+        "disk_write_iops",
+    }
+    assert {c.word: c.restart for c in found.changes if c.restart} == {
+        "cores": Restart.LATER,
+        "ram_mib": Restart.LATER,
+    } and found.restart is Restart.LATER
+    assert found.notices == (
+        GROWS,
+        "Your server is not restarted for this. These changes take effect when you restart it from its page: CPU cores, RAM.",
+    )
     wide.order("change_package", **values)
     wide.run()
     after = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
@@ -170,7 +207,9 @@ def test_what_is_told_to_wait_for_a_restart_is_what_then_waits(wide: World, hotp
     wide.order("change_package", **values)
     wide.run()
     waits = {"cores": "cores", "memory": "ram_mib", "scsi1": "additional_disk_gib"}
-    assert {c.word for c in told.changes if c.restart is Restart.LATER} == {w for k, w in waits.items() if k in wide.cluster.vms[20000].pending}
+    assert {c.word for c in told.changes if c.restart is Restart.LATER} == {
+        w for k, w in waits.items() if k in wide.cluster.vms[20000].pending
+    }
     assert told.restart is Restart.LATER and wide.cluster.vms[20000].started == started
 
 
@@ -178,18 +217,28 @@ def test_a_machine_that_is_off_or_suspended_needs_no_restart(wide: World) -> Non
     for verb in ("stop", "suspend"):
         wide.order(verb)
         wide.run()
-        found = upgrades.preview(wide.store.service(1), {"configoption1": "kvm-l", "userid": 7}, wide.drivers["pve1"], wide.store, wide.config)
+        found = upgrades.preview(
+            wide.store.service(1),
+            {"configoption1": "kvm-l", "userid": 7},
+            wide.drivers["pve1"],
+            wide.store,
+            wide.config,
+        )
         assert found.changes and found.restart is Restart.NONE and found.notices == (GROWS,)
 
 
 def test_what_cannot_be_taken_back_is_said_before_it_is_ordered(wide: World) -> None:
     def notices(**options: str) -> list[str]:
         values = {"configoption1": "kvm-s", "userid": 7, "configoptions": options}
-        return list(upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config).notices)
+        return list(
+            upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config).notices
+        )
 
     assert notices(**{"System Disk": "40"}) == [GROWS]
     assert notices(**{"Additional Disk": "20"}) == []  # a disk that was not there
-    assert notices(**{"Operating System": "ubuntu-24.04"}) == ["The operating system stays as it is: this order does not change it."]
+    assert notices(**{"Operating System": "ubuntu-24.04"}) == [
+        "The operating system stays as it is: this order does not change it."
+    ]
     assert notices(**{"IPv4 Addresses": "2"}) == []
     wide.order("change_package", configoptions={"IPv4 Addresses": "2"})
     wide.run()
@@ -229,7 +278,11 @@ def test_a_change_during_create_makes_the_bigger_machine(tmp_path: Path) -> None
     world.order("change_package", configoption1="kvm-l", configoption7="10")
     world.run()
     vm = world.cluster.vms[20000]
-    assert (vm.status, vm.config["cores"]) == ("running", "4") and "size=10G" in vm.config["scsi1"] and world.vms() == [20000]
+    assert (
+        (vm.status, vm.config["cores"]) == ("running", "4")
+        and "size=10G" in vm.config["scsi1"]
+        and world.vms() == [20000]
+    )
     assert len(world.whmcs.mails()) == 1
     world.close()
 
@@ -261,7 +314,9 @@ def test_redeploy_makes_a_new_machine_with_the_same_addresses(wide: World) -> No
     wide.run()
     after = wide.store.service(1)
     assert wide.vms() == [20001] and wide.cluster.vms[20001].status == "running"
-    assert after.uuids != before.uuids and after.mac == before.mac and after.mac in wide.cluster.vms[20001].config["net0"]
+    assert (
+        after.uuids != before.uuids and after.mac == before.mac and after.mac in wide.cluster.vms[20001].config["net0"]
+    )
     assert wide.cluster.vms[20001].config["ipconfig0"] == "ip=203.0.113.10/24,gw=203.0.113.1"
     mails = wide.whmcs.mails()
     assert len(mails) == 2 and mails[1][1][1] == "Your server was set up anew"
@@ -277,7 +332,9 @@ def test_back_to_the_old_package_after_a_growth_that_failed(wide: World) -> None
     wide.order("unsuspend")
     wide.run()
     op = wide.store.operations_of(1)[0]
-    assert op.state is State.FAILED and op.error_code == "no_capacity" and wide.cluster.vms[20000].status == "running"  # paid, so it runs
+    assert (
+        op.state is State.FAILED and op.error_code == "no_capacity" and wide.cluster.vms[20000].status == "running"
+    )  # paid, so it runs
     wide.order("change_package")
     wide.run()
     assert wide.store.operations_of(1)[0].state is State.DONE and wide.store.service(1).package.additional_disk_gib == 0

@@ -82,7 +82,9 @@ def test_both_releases_over_every_period(old: World, period: str) -> None:
     assert {b - a for a, b in zip(found.times, found.times[1:], strict=False)} == {found.step}
     assert set(found.series) == {"cpu", "mem", "maxmem", "diskread", "diskwrite", "netin", "netout"}
     assert all(len(v) == len(found.times) for v in found.series.values())
-    assert all(0 <= v <= 100 for v in found.series["cpu"] if v is not None) and set(found.series["maxmem"]) - {None} == {2048 * 1024**2}
+    assert all(0 <= v <= 100 for v in found.series["cpu"] if v is not None) and set(found.series["maxmem"]) - {
+        None
+    } == {2048 * 1024**2}
 
 
 def test_units_are_ours(lived: World) -> None:
@@ -98,7 +100,11 @@ def test_what_was_not_measured_is_a_gap(old: World, how: str, period: str) -> No
     setattr(history(old), how, [(a, b)])
     found = read(old, period)
     inside = [v for t, v in zip(found.times, found.series["netin"], strict=True) if a <= t and t + found.step <= b]
-    outside = [v for t, v in zip(found.times, found.series["netin"], strict=True) if t + found.step <= a - found.step or t >= b + found.step]
+    outside = [
+        v
+        for t, v in zip(found.times, found.series["netin"], strict=True)
+        if t + found.step <= a - found.step or t >= b + found.step
+    ]
     assert len(inside) >= 5 and set(inside) == {None}
     assert len(outside) >= 20 and None not in outside
 
@@ -108,12 +114,16 @@ def test_half_a_group_of_points_is_a_gap_and_less_is_not() -> None:
     for n in (400, 401, 802):
         del rows[n - 4]["cpu"]
     found = proxmox.series_of(rows)
-    assert found.step == 240 and [t for t, v in zip(found.times, found.series["cpu"], strict=True) if v is None] == [24000]
+    assert found.step == 240 and [t for t, v in zip(found.times, found.series["cpu"], strict=True) if v is None] == [
+        24000
+    ]
 
 
 def test_old_rows_far_apart_beside_new_ones_are_no_gaps() -> None:
     """A month as it comes for some time after an upgrade from 8 to 9."""
-    rows = [{"time": 43200 * n, "cpu": 0.1} for n in range(30)] + [{"time": 43200 * 29 + 1800 * n, "cpu": 0.2} for n in range(1, 200)]
+    rows = [{"time": 43200 * n, "cpu": 0.1} for n in range(30)] + [
+        {"time": 43200 * 29 + 1800 * n, "cpu": 0.2} for n in range(1, 200)
+    ]
     assert None not in proxmox.series_of(rows).series["cpu"]
 
 
@@ -141,7 +151,9 @@ def test_no_rrd_file_yet_is_no_error(old: World) -> None:
 
 
 def test_other_errors_of_the_same_call_are_errors(lived: World) -> None:
-    lived.cluster.faults = [Fault("status", path="rrddata", status=500, reason="got no worker upid - No such file or directory", times=1)]
+    lived.cluster.faults = [
+        Fault("status", path="rrddata", status=500, reason="got no worker upid - No such file or directory", times=1)
+    ]
     with pytest.raises(Exception, match="refused"):
         read(lived)
 
@@ -164,7 +176,11 @@ def test_a_machine_that_moved_is_found(lived: World) -> None:
 
 def test_a_driver_cannot_promise_charts_without_having_them() -> None:
     with pytest.raises(TypeError, match="charts"):
-        type("Half", (Driver,), {"capabilities": frozenset({Capability.CHARTS}), "optional": {Capability.CHARTS: ("charts",)}})
+        type(
+            "Half",
+            (Driver,),
+            {"capabilities": frozenset({Capability.CHARTS}), "optional": {Capability.CHARTS: ("charts",)}},
+        )
 
 
 def test_the_privilege_is_needed(lived: World) -> None:
@@ -175,7 +191,12 @@ def test_the_privilege_is_needed(lived: World) -> None:
 # -- the route ------------------------------------------------------------------------------------
 def test_the_values_for_the_script(lived: World) -> None:
     found = get(shim_of(lived)).get_json()
-    assert found["period"] == "hour" and found["until"] - found["from"] == 3600 and found["step"] == 60 and found["message"] == ""
+    assert (
+        found["period"] == "hour"
+        and found["until"] - found["from"] == 3600
+        and found["step"] == 60
+        and found["message"] == ""
+    )
     assert len(found["times"]) == 60 == len(found["series"]["cpu"])
 
 
@@ -201,10 +222,15 @@ def test_not_set_up_yet_asks_nobody(world: World) -> None:
     assert "not set up" in found["message"] and reads(world) == 0
 
 
-@pytest.mark.parametrize(("target", "status"), [
-    ("/v1/services/1042/charts?client=7", 400), ("/v1/services/1042/charts?client=7&period=decade", 400),
-    ("/v1/services/1042/charts?client=8&period=hour", 404), ("/v1/services/9/charts?client=7&period=hour", 404),
-])
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/v1/services/1042/charts?client=7", 400),
+        ("/v1/services/1042/charts?client=7&period=decade", 400),
+        ("/v1/services/1042/charts?client=8&period=hour", 404),
+        ("/v1/services/9/charts?client=7&period=hour", 404),
+    ],
+)
 def test_what_is_refused(lived: World, target: str, status: int) -> None:
     assert shim_of(lived).send("GET", target).status_code == status
     assert shim_of(lived).client.get(target).status_code == 401
@@ -315,7 +341,9 @@ def test_who_comes_during_a_read_waits_for_it(world: World) -> None:
     first = threading.Thread(target=lambda: results.append(shared.shared(("k",), 30, slow)))
     first.start()
     assert begun.wait(10)
-    second = threading.Thread(target=lambda: results.append(shared.shared(("k",), 30, lambda: pytest.fail("read twice"))))
+    second = threading.Thread(
+        target=lambda: results.append(shared.shared(("k",), 30, lambda: pytest.fail("read twice")))
+    )
     second.start()
     go.set()
     first.join(10)
@@ -344,7 +372,10 @@ def test_the_cache_has_an_end(world: World) -> None:
     for n in range(direct.MOST_KEPT + 50):
         shared.shared((n,), 1000, lambda n=n: n)  # type: ignore[misc]
     assert len(shared._kept) == direct.MOST_KEPT
-    assert shared.shared((direct.MOST_KEPT + 49,), 1000, lambda: -1) == direct.MOST_KEPT + 49 and shared.shared((0,), 1000, lambda: -1) == -1
+    assert (
+        shared.shared((direct.MOST_KEPT + 49,), 1000, lambda: -1) == direct.MOST_KEPT + 49
+        and shared.shared((0,), 1000, lambda: -1) == -1
+    )
 
 
 # -- the page -------------------------------------------------------------------------------------
@@ -361,14 +392,29 @@ def test_a_link_without_javascript_has_the_tables(lived: World) -> None:
     now = lived.clock.now()
     history(lived).holes = [(now - 1800, now - 1200)]
     html = page(shim_of(lived), "&period=hour")
-    assert reads(lived) == 1 and html.count('<th scope="row">') >= 4 * 45 and "no value" in html and "2.0 GiB" in html and "MB/s" in html
+    assert (
+        reads(lived) == 1
+        and html.count('<th scope="row">') >= 4 * 45
+        and "no value" in html
+        and "2.0 GiB" in html
+        and "MB/s" in html
+    )
     assert page(shim_of(lived), "&period=decade").count('<th scope="row">') == 0
 
 
 def test_every_word_can_be_translated(lived: World) -> None:
     html = page(shim_of(lived), "&language=pseudo&period=hour")
-    body = html[html.index("data-charts"):html.index("<script>", html.index("data-charts"))]
-    for word in (">Charts<", ">Hour<", ">Memory<", ">Network<", ">Used", "Values as a table<", ">no value<", "Last 60 minutes"):
+    body = html[html.index("data-charts") : html.index("<script>", html.index("data-charts"))]
+    for word in (
+        ">Charts<",
+        ">Hour<",
+        ">Memory<",
+        ">Network<",
+        ">Used",
+        "Values as a table<",
+        ">no value<",
+        "Last 60 minutes",
+    ):
         assert word not in body, word
     del lived.cluster.histories[20000]
     assert get(shim_of(lived), "hour", "&language=pseudo").get_json()["message"].startswith("[")
@@ -377,7 +423,12 @@ def test_every_word_can_be_translated(lived: World) -> None:
 def test_without_uplot_the_page_says_so_and_has_its_tables(lived: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assets, "built", lambda name: False)
     html = page(shim_of(lived), "&period=hour")
-    assert "was not built" in html and 'role="img"' not in html and html.count('<th scope="row">') >= 4 * 50 and 'data-drawn="0"' in html
+    assert (
+        "was not built" in html
+        and 'role="img"' not in html
+        and html.count('<th scope="row">') >= 4 * 50
+        and 'data-drawn="0"' in html
+    )
 
 
 def test_files_through_the_shim_are_few(lived: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -388,6 +439,11 @@ def test_files_through_the_shim_are_few(lived: World, monkeypatch: pytest.Monkey
     monkeypatch.setattr(assets, "FOLDER", tmp_path / "static")
     shim = shim_of(lived)
     assert shim.send("GET", f"/v1/assets/{version}/uplot.css").get_json() == {"text": ".uplot{}"}
-    for name in (f"{version}/uplot.js", f"{version}/console.js", f"{version}/..%2Fcharts.py", "0123456789abcdef/uplot.css"):
+    for name in (
+        f"{version}/uplot.js",
+        f"{version}/console.js",
+        f"{version}/..%2Fcharts.py",
+        "0123456789abcdef/uplot.css",
+    ):
         assert shim.send("GET", f"/v1/assets/{name}").status_code == 404
     assert shim.client.get(f"/v1/assets/{version}/uplot.css").status_code == 401

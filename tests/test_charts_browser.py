@@ -114,10 +114,24 @@ def test_the_page_with_a_period_has_tables(system: System) -> None:
 @built
 def test_files_through_whmcs(system: System) -> None:
     reply = fetch(system, f"asset&file=uplot.js&v={assets.version()}")
-    assert reply.status_code == 200 and "uPlot" in reply.text and reply.headers["Content-Type"].startswith("text/javascript")
-    assert "immutable" in reply.headers["Cache-Control"] and "Pragma" not in reply.headers and "Expires" not in reply.headers
+    assert (
+        reply.status_code == 200
+        and "uPlot" in reply.text
+        and reply.headers["Content-Type"].startswith("text/javascript")
+    )
+    assert (
+        "immutable" in reply.headers["Cache-Control"]
+        and "Pragma" not in reply.headers
+        and "Expires" not in reply.headers
+    )
     assert fetch(system, f"asset&file=uplot.css&v={assets.version()}").headers["Content-Type"].startswith("text/css")
-    for query in (f"file=console.js&v={assets.version()}", f"file=../uplot.js&v={assets.version()}", "file=uplot.js&v=0123456789abcdef", "file=uplot.js", ""):
+    for query in (
+        f"file=console.js&v={assets.version()}",
+        f"file=../uplot.js&v={assets.version()}",
+        "file=uplot.js&v=0123456789abcdef",
+        "file=uplot.js",
+        "",
+    ):
         refused = fetch(system, f"asset&{query}")
         assert refused.status_code == 404 and refused.text == "" and refused.headers["Cache-Control"] == "no-store"
 
@@ -127,7 +141,11 @@ def test_files_through_whmcs(system: System) -> None:
 def test_hover_shows_the_values_of_all_charts(system: System, browser: Chrome) -> None:
     opened(system, browser)
     before, moment = said(browser, "cpu", "cpu"), said(browser, "cpu", "time")
-    assert before.endswith("%") and said(browser, "memory", "maxmem") == "2.0 GiB" and said(browser, "network", "netout").endswith("MB/s")
+    assert (
+        before.endswith("%")
+        and said(browser, "memory", "maxmem") == "2.0 GiB"
+        and said(browser, "network", "netout").endswith("MB/s")
+    )
     ActionChains(browser).move_to_element_with_offset(at(browser, "cpu", ".u-over"), -70, 10).perform()
     until(browser, lambda b: said(b, "cpu", "time") != moment)
     assert said(browser, "memory", "time") == said(browser, "cpu", "time") == said(browser, "disk", "time")
@@ -148,7 +166,10 @@ def test_keys_walk_through_the_values(system: System, browser: Chrome) -> None:
     plot.send_keys(Keys.ARROW_LEFT)
     third = plot.get_attribute("aria-valuetext")
     plot.send_keys(Keys.HOME)
-    assert len({newest, second, third, plot.get_attribute("aria-valuetext")}) == 4 and plot.get_attribute("aria-valuenow") == "0"
+    assert (
+        len({newest, second, third, plot.get_attribute("aria-valuetext")}) == 4
+        and plot.get_attribute("aria-valuenow") == "0"
+    )
     plot.send_keys(Keys.ESCAPE)
     assert plot.get_attribute("aria-valuetext") == newest
 
@@ -166,7 +187,10 @@ def test_tabs(system: System, browser: Chrome) -> None:
     opened(system, browser)
     browser.find_element(By.CSS_SELECTOR, "[data-to=week]").click()
     shown(browser, "week")
-    assert browser.find_element(By.CSS_SELECTOR, "[aria-current=true]").text == "Week" and "7 days" in browser.find_element(By.CSS_SELECTOR, ".vmb-span").text
+    assert (
+        browser.find_element(By.CSS_SELECTOR, "[aria-current=true]").text == "Week"
+        and "7 days" in browser.find_element(By.CSS_SELECTOR, ".vmb-span").text
+    )
     assert "period=" not in browser.current_url
     browser.refresh()
     shown(browser, "week")
@@ -176,20 +200,26 @@ def test_tabs(system: System, browser: Chrome) -> None:
 def test_colours_follow_the_dark_side(system: System, browser: Chrome) -> None:
     opened(system, browser)
     assert len(columns(browser, LIGHT)) > 100 and not columns(browser, DARK)
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    )
     until(browser, lambda b: len(columns(b, DARK)) > 100 and not columns(b, LIGHT))
 
 
 @built
 @pytest.mark.parametrize("theme", ["", "&theme=six"])
 def test_a_phone(system: System, browser: Chrome, theme: str) -> None:
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    )
     opened(system, browser, "day", theme)
     for details in browser.find_elements(By.CSS_SELECTOR, "details.vmb-values"):
         browser.execute_script("arguments[0].open = true", details)  # type: ignore[no-untyped-call]
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 360  # type: ignore[no-untyped-call]
     narrow = at(browser, "cpu", ".uplot").size["width"]
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 480, "height": 360, "deviceScaleFactor": 1, "mobile": True})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 480, "height": 360, "deviceScaleFactor": 1, "mobile": True}
+    )
     until(browser, lambda b: at(b, "cpu", ".uplot").size["width"] > narrow + 80)
 
 
@@ -210,10 +240,15 @@ def test_tables_for_screen_readers(system: System, browser: Chrome) -> None:
 def test_without_javascript_links_fill_the_tables(system: System, browser: Chrome) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     browser.get(page(system))
-    assert "Choose a period" in browser.find_element(By.CSS_SELECTOR, ".vmb-main").text and not browser.find_elements(By.CSS_SELECTOR, "tbody tr")
+    assert "Choose a period" in browser.find_element(By.CSS_SELECTOR, ".vmb-main").text and not browser.find_elements(
+        By.CSS_SELECTOR, "tbody tr"
+    )
     browser.find_element(By.CSS_SELECTOR, "[data-to=day]").click()
     assert browser.find_element(By.CSS_SELECTOR, "[aria-current=true]").text == "Day"
-    assert at(browser, "disk", "table").is_displayed() and len(browser.find_elements(By.CSS_SELECTOR, "[data-chart=disk] tbody tr")) > 200
+    assert (
+        at(browser, "disk", "table").is_displayed()
+        and len(browser.find_elements(By.CSS_SELECTOR, "[data-chart=disk] tbody tr")) > 200
+    )
 
 
 @built
@@ -231,7 +266,11 @@ def test_the_copy_in_whmcs_stands_in_for_the_public_path(system: System, browser
 def test_nothing_comes_from_elsewhere(system: System, browser: Chrome) -> None:
     opened(system, browser)
     names = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")  # type: ignore[no-untyped-call]
-    assert names and all(n.startswith(("http://127.0.0.1:", "data:")) for n in names) and any(f"/assets/{assets.version()}/uplot/" in n for n in names)
+    assert (
+        names
+        and all(n.startswith(("http://127.0.0.1:", "data:")) for n in names)
+        and any(f"/assets/{assets.version()}/uplot/" in n for n in names)
+    )
     assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []  # type: ignore[no-untyped-call]
 
 
@@ -243,7 +282,10 @@ def test_a_failure_is_told_calmly_and_what_was_drawn_stays(system: System, brows
         browser.find_element(By.CSS_SELECTOR, "[data-to=year]").click()
         message = browser.find_element(By.CSS_SELECTOR, "[data-says=message]")
         until(browser, lambda b: "does not answer" in message.text)
-        assert not at(browser, "cpu", "canvas").is_displayed() and "595" not in browser.find_element(By.TAG_NAME, "body").text
+        assert (
+            not at(browser, "cpu", "canvas").is_displayed()
+            and "595" not in browser.find_element(By.TAG_NAME, "body").text
+        )
     finally:
         system.cluster.faults = []
     browser.find_element(By.CSS_SELECTOR, "[data-to=year]").click()

@@ -73,7 +73,12 @@ CASES = [
     ("pools/public-v4/ranges", ["2001:db8::1"], "pools.public-v4.ranges", "invalid"),
     ("pools/public-v4/prefix", 64, "pools.public-v4.prefix", "invalid"),
     ("pools/public-v4/gateway", "gate", "pools.public-v4.gateway", "invalid"),
-    ("pools/other", {"ranges": ["203.0.113.20"], "prefix": 24, "gateway": "203.0.113.1"}, "pools.other.ranges[0]", "overlap"),
+    (
+        "pools/other",
+        {"ranges": ["203.0.113.20"], "prefix": 24, "gateway": "203.0.113.1"},
+        "pools.other.ranges[0]",
+        "overlap",
+    ),
     ("dns/113.0.203.in-addr.arpa", {"provider": "powerdns"}, "dns.113.0.203.in-addr.arpa.provider", "unknown_provider"),
 ]
 

@@ -44,13 +44,26 @@ class Rig:
     """A world with a running machine, its screen over real HTTPS, and a relay in a thread."""
 
     def __init__(self, folder: Path, major: int = 9, **limits: Any) -> None:
-        plan = {"server": "pve1", "cores": 2, "ram_mib": 2048, "disk_gib": 20, "storage": "local-lvm", "pools": ["public-v4"],
-                "templates": ["debian-12"], "allow": ["console"]}
+        plan = {
+            "server": "pve1",
+            "cores": 2,
+            "ram_mib": 2048,
+            "disk_gib": 20,
+            "storage": "local-lvm",
+            "pools": ["public-v4"],
+            "templates": ["debian-12"],
+            "allow": ["console"],
+        }
         self.world = World(folder, web={"public_url": PUBLIC}, console=limits, plans={"kvm-s": plan})
         self.world.cluster = self.world.adapter.cluster = default_cluster(self.world.clock, major=major)
         self.world.order("create")
         self.world.run()
-        self.store, self.config, self.cluster, self.clock = self.world.store, self.world.config, self.world.cluster, self.world.clock
+        self.store, self.config, self.cluster, self.clock = (
+            self.world.store,
+            self.world.config,
+            self.world.cluster,
+            self.world.clock,
+        )
         self.pve = HttpsServer(self.cluster, folder)
         settings = {**self.config.servers["pve1"], "endpoint": self.pve.url, "ca_file": str(self.pve.ca_file)}
         self.driver = self.world.context.drivers["pve1"] = Proxmox("pve1", settings, self.clock)
@@ -101,7 +114,9 @@ class Rig:
 
     def socket(self, nonce: str, origin: str | None = ORIGIN, **more: Any) -> ClientConnection:
         more = {"subprotocols": ["binary", f"vmbridge.{nonce}"], **more}
-        made = connect(f"ws://127.0.0.1:{self.port}/console/socket", origin=origin, compression=None, proxy=None, **more)  # type: ignore[arg-type]
+        made = connect(
+            f"ws://127.0.0.1:{self.port}/console/socket", origin=origin, compression=None, proxy=None, **more
+        )  # type: ignore[arg-type]
         return self.sockets.enter_context(made)
 
     def opened(self) -> Stream:
@@ -166,7 +181,11 @@ def test_pixels_come_and_keys_go(tmp_path: Path, major: int) -> None:
         assert page.status_code == 200 and rig.calls("vncproxy") == 0
         assert page.headers["Cache-Control"] == "no-store" and page.headers["Referrer-Policy"] == "no-referrer"
         policy = page.headers["Content-Security-Policy"]
-        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "connect-src wss://billing.example.com;" in policy
+        assert (
+            "default-src 'none'" in policy
+            and "frame-ancestors 'none'" in policy
+            and "connect-src wss://billing.example.com;" in policy
+        )
         assert "unsafe" not in policy and not re.search(r"<script(?![^>]* src=)|<style| style=| on\w+=", page.text)
         nonce = re.search('data-nonce="([^"]+)"', page.text)
         assert nonce and rig.calls("vncproxy") == 0  # the page alone asks nothing of the server
@@ -184,16 +203,25 @@ def test_pixels_come_and_keys_go(tmp_path: Path, major: int) -> None:
 def test_what_goes_to_the_hypervisor(rig: Rig) -> None:
     rig.opened()
     (_, _, path, sent), (_, _, _, query) = [c for c in rig.cluster.calls if "vnc" in c[2]]
-    assert path == f"/nodes/{rig.service.node}/qemu/20000/vncproxy" and sent == {"websocket": "1", "generate-password": "1"}
+    assert path == f"/nodes/{rig.service.node}/qemu/20000/vncproxy" and sent == {
+        "websocket": "1",
+        "generate-password": "1",
+    }
     listener = rig.cluster.listeners[int(query["port"])]
-    assert query["vncticket"] == listener.ticket and set("+/=:") & set(listener.ticket)  # arrives whole: it was fully encoded
+    assert query["vncticket"] == listener.ticket and set("+/=:") & set(
+        listener.ticket
+    )  # arrives whole: it was fully encoded
 
 
 def test_a_code_and_a_nonce_work_once(rig: Rig) -> None:
     code = rig.code()
     page = rig.post(code)
     again = rig.post(code)
-    assert (page.status_code, again.status_code) == (200, 403) and "used already" in again.text and "data-nonce" not in again.text
+    assert (
+        (page.status_code, again.status_code) == (200, 403)
+        and "used already" in again.text
+        and "data-nonce" not in again.text
+    )
     nonce = re.search('data-nonce="([^"]+)"', page.text)
     assert nonce
     Stream(rig.socket(nonce.group(1)))
@@ -217,8 +245,15 @@ def test_it_speaks_the_clients_language(rig: Rig) -> None:
     rig.clock.time += 3600 * 13
     rig.wait(rig.relay.sweep())
     assert screen.closed()[1].startswith("[Á çöñsölé stáýs öpéñ")
-    refused = requests.post(f"http://127.0.0.1:{rig.port}/console", data={"code": code}, headers={"Accept-Language": "xx;q=1, en-XA"}, timeout=10)
-    assert "[Thîs çöñsölé lîñk" in refused.text and "used already" in rig.post(code).text  # without a key the browser's counts
+    refused = requests.post(
+        f"http://127.0.0.1:{rig.port}/console",
+        data={"code": code},
+        headers={"Accept-Language": "xx;q=1, en-XA"},
+        timeout=10,
+    )
+    assert (
+        "[Thîs çöñsölé lîñk" in refused.text and "used already" in rig.post(code).text
+    )  # without a key the browser's counts
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(9, 200), (11, 403)])
@@ -249,7 +284,10 @@ def test_two_who_show_the_same_code_at_once(rig: Rig) -> None:
     assert sorted(found) == [200] + [403] * 7
 
 
-@pytest.mark.parametrize("origin", [None, "null", "https://evil.example", "http://billing.example.com", f"{ORIGIN}.evil.example", f"{ORIGIN}:8443"])
+@pytest.mark.parametrize(
+    "origin",
+    [None, "null", "https://evil.example", "http://billing.example.com", f"{ORIGIN}.evil.example", f"{ORIGIN}:8443"],
+)
 def test_another_origin_is_refused(rig: Rig, origin: str | None) -> None:
     nonce = rig.nonce()
     with pytest.raises(InvalidStatus) as e:
@@ -264,7 +302,12 @@ def test_requests_that_are_none_of_ours(rig: Rig) -> None:
     assert requests.get(f"{base}/", timeout=10).status_code == 404
     assert requests.post(f"{base}/console/socket", data={"code": rig.code()}, timeout=10).status_code == 404
     assert requests.post(f"{base}/console", data={"code": "x" * 5000}, timeout=10).status_code == 404
-    assert requests.post(f"{base}/console", data={"code": ["", "\udfff".encode("utf-8", "surrogatepass")]}, timeout=10).status_code == 403
+    assert (
+        requests.post(
+            f"{base}/console", data={"code": ["", "\udfff".encode("utf-8", "surrogatepass")]}, timeout=10
+        ).status_code
+        == 403
+    )
     assert requests.post(f"{base}/console", timeout=10).status_code == 403
     with pytest.raises(ConnectionClosed):
         Stream(rig.socket(rig.nonce(), subprotocols=["binary"]), greet=False).ws.recv(timeout=10)
@@ -378,10 +421,15 @@ def test_a_machine_that_is_not_proven_ours(rig: Rig) -> None:
     assert Stream(rig.socket(nonce), greet=False).closed()[0] == 1011 and rig.calls("vncproxy") == 0
 
 
-@pytest.mark.parametrize("fault", [
-    Fault("status", "POST", "vncproxy", status=500, reason="got timeout"), Fault("status", "POST", "vncproxy", status=403, reason="no VM.Console"),
-    Fault("status", "GET", "vncwebsocket", status=401, reason="permission denied - invalid PVEVNC ticket"), Fault("reset_before", "GET", "vncwebsocket"),
-])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("status", "POST", "vncproxy", status=500, reason="got timeout"),
+        Fault("status", "POST", "vncproxy", status=403, reason="no VM.Console"),
+        Fault("status", "GET", "vncwebsocket", status=401, reason="permission denied - invalid PVEVNC ticket"),
+        Fault("reset_before", "GET", "vncwebsocket"),
+    ],
+)
 def test_a_hypervisor_that_refuses(rig: Rig, fault: Fault, capfd: pytest.CaptureFixture[str]) -> None:
     nonce = rig.nonce()
     rig.cluster.faults = [fault]
@@ -445,7 +493,9 @@ def test_who_may(rig: Rig) -> None:
     assert console.reason(rig.service, rig.store, rig.config, has) == ""
     assert console.reason(rig.service, rig.store, rig.config, frozenset()) == "This server does not offer it."
     denied = rig.service.package
-    rig.store.update_service(rig.service.id, package=type(denied)(**{**vars(denied), "permissions": {"console": "deny"}}))
+    rig.store.update_service(
+        rig.service.id, package=type(denied)(**{**vars(denied), "permissions": {"console": "deny"}})
+    )
     assert console.reason(rig.service, rig.store, rig.config, has) == "Not part of your plan."
     rig.store.update_service(rig.service.id, package=denied)
     rig.config.web["public_url"] = ""
@@ -467,8 +517,15 @@ def test_without_its_files_the_page_says_so(rig: Rig, monkeypatch: pytest.Monkey
     assert "were not built" in page.text and "data-nonce" not in page.text
 
 
-@pytest.mark.parametrize(("url", "origin"), [
-    ("https://a.example/x", "https://a.example"), ("https://A.example:443", "https://a.example"), ("http://[::1]:8080/", "http://[::1]:8080"), ("", "")])
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://a.example/x", "https://a.example"),
+        ("https://A.example:443", "https://a.example"),
+        ("http://[::1]:8080/", "http://[::1]:8080"),
+        ("", ""),
+    ],
+)
 def test_the_origin_of_an_address(url: str, origin: str) -> None:
     assert console.origin(url) == origin
 
@@ -485,7 +542,15 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def click(s: System, **more: str) -> requests.Response:
     token = re.search('name="token" value="([^"]+)"', requests.get(s.page(1), timeout=10).text)
     assert token
-    form = {"token": token.group(1), "id": "1", "modop": "custom", "a": "submit", "capability": "console", "action": "connect", **more}
+    form = {
+        "token": token.group(1),
+        "id": "1",
+        "modop": "custom",
+        "a": "submit",
+        "capability": "console",
+        "action": "connect",
+        **more,
+    }
     return requests.post(f"http://127.0.0.1:{s.host}/clientarea.php?action=productdetails&id=1", data=form, timeout=20)
 
 
@@ -522,7 +587,10 @@ def sha256(text: str) -> str:
 
 def test_a_second_process_shares_the_store_and_ends_cleanly(system: System) -> None:
     s, port = system, free_port()
-    s.start("second", [sys.executable, "-m", "bridge.cli", "console", "--config", str(s.config), "--listen", f"127.0.0.1:{port}"])
+    s.start(
+        "second",
+        [sys.executable, "-m", "bridge.cli", "console", "--config", str(s.config), "--listen", f"127.0.0.1:{port}"],
+    )
     s.wait_for(lambda: requests.get(f"http://127.0.0.1:{port}/console", timeout=5).status_code == 405, 20)
     code = re.search('name="code" value="([^"]+)"', click(s).text)
     assert code and s.front
@@ -530,8 +598,13 @@ def test_a_second_process_shares_the_store_and_ends_cleanly(system: System) -> N
     nonce = re.search('data-nonce="([^"]+)"', page.text)
     if not nonce:
         pytest.skip("the console's files are not built (make assets)")
-    with connect(f"ws://127.0.0.1:{port}/console/socket", origin=s.front.url.removesuffix("/vmbridge"), compression=None, proxy=None,  # type: ignore[arg-type]
-                 subprotocols=["binary", f"vmbridge.{nonce.group(1)}"]) as ws:  # type: ignore[list-item]
+    with connect(
+        f"ws://127.0.0.1:{port}/console/socket",
+        origin=s.front.url.removesuffix("/vmbridge"),
+        compression=None,
+        proxy=None,  # type: ignore[arg-type]
+        subprotocols=["binary", f"vmbridge.{nonce.group(1)}"],
+    ) as ws:  # type: ignore[list-item]
         screen = Stream(ws)
         assert screen.picture()
         process = s.processes.pop("second")
@@ -543,7 +616,9 @@ def test_a_second_process_shares_the_store_and_ends_cleanly(system: System) -> N
 def test_files_have_an_address_that_names_their_content(system: System) -> None:
     base = f"http://127.0.0.1:{system.web}/assets"
     good = requests.get(f"{base}/{assets.version()}/console.js", timeout=10)
-    assert good.headers["Cache-Control"] == "public, max-age=31536000, immutable" and good.headers["Content-Type"].startswith("text/javascript")
+    assert good.headers["Cache-Control"] == "public, max-age=31536000, immutable" and good.headers[
+        "Content-Type"
+    ].startswith("text/javascript")
     assert requests.get(f"{base}/0123456789abcdef/console.js", timeout=10).status_code == 404
     assert requests.get(f"{base}/{assets.version()}/..%2fcli.py", timeout=10).status_code == 404
 
@@ -554,8 +629,10 @@ def test_without_a_public_address_it_is_refused_with_the_reason(tmp_path: Path) 
         s.wait_for(lambda: s.operation(1).get("state") == "done", 60)
         assert "The console has no public address here" in click(s).text
         assert requests.post(f"http://127.0.0.1:{s.console}/console", data={"code": "x"}, timeout=10).status_code == 403
-        with pytest.raises(InvalidStatus), connect(f"ws://127.0.0.1:{s.console}/console/socket", subprotocols=["binary"], proxy=None):  # type: ignore[list-item]
+        with (
+            pytest.raises(InvalidStatus),
+            connect(f"ws://127.0.0.1:{s.console}/console/socket", subprotocols=["binary"], proxy=None),
+        ):  # type: ignore[list-item]
             pass
         s.module(1, "SuspendAccount")
         assert "not active" in click(s).text
-

@@ -66,9 +66,11 @@ def status(browser: Chrome) -> str:
 
 
 def pixel(browser: Chrome) -> tuple[int, ...]:
-    return tuple(browser.execute_script("""
+    return tuple(
+        browser.execute_script("""
         const c = document.querySelector('#screen canvas');
-        return Array.from(c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data).slice(0, 3);"""))  # type: ignore[no-untyped-call]
+        return Array.from(c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data).slice(0, 3);""")
+    )  # type: ignore[no-untyped-call]
 
 
 def click(browser: Chrome, selector: str) -> None:
@@ -98,7 +100,10 @@ def test_scaling_and_settings(system: System, browser: Chrome) -> None:
     fitted = browser.execute_script(width)  # type: ignore[no-untyped-call]
     click(browser, "[data-panel=settings]")
     browser.find_element(By.CSS_SELECTOR, "[data-set=scaling] option[value=none]").click()
-    until(browser, lambda b: b.execute_script(width) == b.execute_script("return document.querySelector('#screen canvas').width"))
+    until(
+        browser,
+        lambda b: b.execute_script(width) == b.execute_script("return document.querySelector('#screen canvas').width"),
+    )
     assert fitted != browser.execute_script(width)  # type: ignore[no-untyped-call]
     browser.find_element(By.CSS_SELECTOR, "[data-set=scaling] option[value=local]").click()
     until(browser, lambda b: b.execute_script(width) == fitted)
@@ -117,25 +122,49 @@ def test_nothing_of_the_hypervisor_is_in_page_log_or_address(system: System, bro
     assert any(m["method"] == "Network.webSocketCreated" for m in network)
     text = page + json.dumps(network)
     listener = next(reversed(system.cluster.listeners.values()))
-    secrets = ["sim-secret", "PVEAPIToken", "vmbridge@pve", "PVEVNC", listener.password, listener.ticket, f":{system.pve.port}", "vncproxy"]
+    secrets = [
+        "sim-secret",
+        "PVEAPIToken",
+        "vmbridge@pve",
+        "PVEVNC",
+        listener.password,
+        listener.ticket,
+        f":{system.pve.port}",
+        "vncproxy",
+    ]
     assert [s for s in secrets if s in text] == []
     urls = [str(m["params"].get("url") or m["params"].get("request", {}).get("url")) for m in network]
-    posted = [m["params"]["request"]["postData"] for m in network
-              if m["method"] == "Network.requestWillBeSent" and m["params"]["request"].get("postData", "").startswith("code=")]
+    posted = [
+        m["params"]["request"]["postData"]
+        for m in network
+        if m["method"] == "Network.requestWillBeSent" and m["params"]["request"].get("postData", "").startswith("code=")
+    ]
     assert posted and not [u for u in urls if posted[0][5:] in u]
-    offered = [m["params"]["request"]["headers"]["Sec-WebSocket-Protocol"] for m in network
-               if m["method"] == "Network.webSocketWillSendHandshakeRequest"]
+    offered = [
+        m["params"]["request"]["headers"]["Sec-WebSocket-Protocol"]
+        for m in network
+        if m["method"] == "Network.webSocketWillSendHandshakeRequest"
+    ]
     nonce = offered[0].partition("vmbridge.")[2]
     assert len(nonce) >= 40 and not [u for u in urls if nonce in u] and nonce not in page
     assert system.front and not [line for line in system.front.lines if nonce in line or posted[0][5:] in line]
     kept = system.log("serve") + json.dumps(system.state()["module_log"])
     assert [s for s in (*secrets[:-1], nonce, posted[0][5:]) if s in kept] == []
-    assert requests.post(f"{system.front.url}/console", data=posted[0], headers={"Content-Type": "application/x-www-form-urlencoded"},
-                         timeout=10).status_code == 403
+    assert (
+        requests.post(
+            f"{system.front.url}/console",
+            data=posted[0],
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            timeout=10,
+        ).status_code
+        == 403
+    )
 
 
 def test_the_interface_fits_a_phone(system: System, browser: Chrome) -> None:
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    )
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 360  # type: ignore[no-untyped-call]
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
@@ -147,6 +176,8 @@ def test_suspension_ends_it_and_says_so(system: System, browser: Chrome) -> None
     browser.get(f"{system.page(1)}&vmbridge=console")
     dimmed = browser.find_element(By.CSS_SELECTOR, "[data-verb=connect]")
     assert dimmed.get_attribute("aria-disabled") == "true"
-    assert "suspended" in browser.find_element(By.ID, str(dimmed.get_attribute("aria-describedby"))).get_attribute("textContent")
+    assert "suspended" in browser.find_element(By.ID, str(dimmed.get_attribute("aria-describedby"))).get_attribute(
+        "textContent"
+    )
     faults = [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
     assert faults == []

@@ -28,21 +28,40 @@ SCENARIOS: dict[str, list[tuple[str, dict[str, Any]]]] = {  # the last order is 
     "create with everything": [("create", {**BIGGER, **DISK, "configoption9": "2"})],
     "a bigger plan": [*BORN, ("change_package", BIGGER)],
     "a disk and limits": [*BORN, ("change_package", DISK)],
-    "a bigger second disk": [*BORN, ("change_package", DISK), ("change_package", {**BIGGER, **DISK, "configoption7": "50"})],
+    "a bigger second disk": [
+        *BORN,
+        ("change_package", DISK),
+        ("change_package", {**BIGGER, **DISK, "configoption7": "50"}),
+    ],
     "more addresses": [*BORN, ("change_package", {"configoption9": "2"})],
     "fewer addresses": [*BORN, ("change_package", {"configoption9": "2"}), ("change_package", {"configoption9": "1"})],
-    "a smaller plan while suspended": [*BORN, ("suspend", {}), ("change_package", {"configoption4": "1", "configoption8": "50"})],
+    "a smaller plan while suspended": [
+        *BORN,
+        ("suspend", {}),
+        ("change_package", {"configoption4": "1", "configoption8": "50"}),
+    ],
     "change_password": [*BORN, ("change_password", {"password": "Another-pass-2"})],
     "redeploy": [*BORN, ("redeploy", {})],
     "snapshots/take": [*BORN, TAKE],
     "snapshots/delete": [*BORN, TAKE, ("snapshots/delete", {})],
-    "snapshots/rollback": [*BORN, TAKE, ("change_package", {**BIGGER, "configoption9": "1"}), ("reboot", {}), ("snapshots/rollback", {})],
+    "snapshots/rollback": [
+        *BORN,
+        TAKE,
+        ("change_package", {**BIGGER, "configoption9": "1"}),
+        ("reboot", {}),
+        ("snapshots/rollback", {}),
+    ],
     "rollback of a stopped one": [*BORN, ("stop", {}), TAKE, ("snapshots/rollback", {})],
     "backups/take": [*BORN, ("backups/take", {"note": "n"})],
     "scheduled backup": [*BORN, *[BACKUP] * 3, ("schedule", {})],
     "backups/delete": [*BORN, BACKUP, ("backups/delete", {})],
     "backups/restore": [*BORN, BACKUP, ("change_package", {**BIGGER, "configoption9": "1"}), ("backups/restore", {})],
-    "reinstall": [*BORN, ("change_package", DISK), TAKE, ("reinstall/reinstall", {"template": "debian-12", "confirm": "REINSTALL"})],
+    "reinstall": [
+        *BORN,
+        ("change_package", DISK),
+        TAKE,
+        ("reinstall/reinstall", {"template": "debian-12", "confirm": "REINSTALL"}),
+    ],
     "reset_password": [*BORN, ("reset_password/reset", {})],
     "terminate with backups": [*BORN, BACKUP, ("terminate", {})],
 }
@@ -52,6 +71,8 @@ def plans() -> dict[str, Any]:
     raw = raw_config()
     raw["plans"]["kvm-l"] = {**raw["plans"]["kvm-s"], "cores": 4, "ram_mib": 8192, "disk_gib": 40, "rate_mbit": 1000}
     return {"plans": raw["plans"], "web": {"costly_per_hour": 100}}
+
+
 # between WHMCS's answer and its record: the only places where a mail may come twice
 REPEATED_MAIL = ("event.ready.answered", "event.password.answered", "event.restored.answered")
 
@@ -80,14 +101,23 @@ def ask(world: World, verb: str, values: dict[str, Any]) -> None:
     """An order of WHMCS, or a form of the customer's pages (`capability/action`)."""
     capability, _, action = verb.partition("/")
     if verb == "schedule":
-        world.page("backups", "schedule", time_zone="UTC", **{f"on_{d}": "1" for d in customer.WEEK}, **{f"time_{d}": "00:00" for d in customer.WEEK})
+        world.page(
+            "backups",
+            "schedule",
+            time_zone="UTC",
+            **{f"on_{d}": "1" for d in customer.WEEK},
+            **{f"time_{d}": "00:00" for d in customer.WEEK},
+        )
         world.clock.time += 86400
         customer.start_backups(world.store, world.config)
         world.cluster.calls.clear()
     elif not action:
         world.order(verb, **values)
     else:
-        first = {"snapshots": ("name", [r["name"] for r in world.store.snapshots_of(1)]), "backups": ("backup", [r["id"] for r in world.store.backups_of(1)])}
+        first = {
+            "snapshots": ("name", [r["name"] for r in world.store.snapshots_of(1)]),
+            "backups": ("backup", [r["id"] for r in world.store.backups_of(1)]),
+        }
         field, have = first.get(capability, ("", []))
         world.page(capability, action, **({field: have[0]} if have and action != "take" else {}), **values)
 
@@ -96,24 +126,39 @@ def outcome(world: World) -> dict[str, Any]:
     """What has to be the same whatever happened on the way."""
     vms = {
         vm.vmid: {
-            "status": vm.status, "ipsets": vm.ipsets, "firewall": vm.firewall, "rules": vm.rules,
-            **{k: v for k, v in vm.config.items() if k not in ("smbios1", "net0", "description", "cipassword", "scsi0", "scsi1")},
+            "status": vm.status,
+            "ipsets": vm.ipsets,
+            "firewall": vm.firewall,
+            "rules": vm.rules,
+            **{
+                k: v
+                for k, v in vm.config.items()
+                if k not in ("smbios1", "net0", "description", "cipassword", "scsi0", "scsi1")
+            },
             "disks": [re.sub(r"disk-\d+", "", vm.config.get(k, "")) for k in ("scsi0", "scsi1")],
-            "password": vm.config.get("cipassword", "") != "", "uuid_is_ours": world.store.service(1).uuids[0] in vm.config.get("smbios1", ""),
+            "password": vm.config.get("cipassword", "") != "",
+            "uuid_is_ours": world.store.service(1).uuids[0] in vm.config.get("smbios1", ""),
             "mac_is_ours": world.store.service(1).mac in vm.config.get("net0", ""),
         }
-        for vm in world.cluster.vms.values() if not vm.template
+        for vm in world.cluster.vms.values()
+        if not vm.template
     }
     return {
-        "vms": vms, "volumes": sorted(re.sub(r"disk-\d+|vzdump.*", "", v) for v in world.cluster.volumes), "mails": world.whmcs.mails(), "pending": [],
+        "vms": vms,
+        "volumes": sorted(re.sub(r"disk-\d+|vzdump.*", "", v) for v in world.cluster.volumes),
+        "mails": world.whmcs.mails(),
+        "pending": [],
         "addresses": [(a["address"], a["service"], a["free_at"] is not None) for a in world.store.taken_addresses()],
         "states": [o.state.value for o in world.store.operations_of(None)],
-        "content": {vm.vmid: vm.content for vm in world.cluster.vms.values()}, "rolled back": sum(len(v.rolled_back) for v in world.cluster.vms.values()),
+        "content": {vm.vmid: vm.content for vm in world.cluster.vms.values()},
+        "rolled back": sum(len(v.rolled_back) for v in world.cluster.vms.values()),
         "snapshots": [(r["description"], r["state"]) for r in world.store.snapshots_of(1)],
         "kept": sorted(len(v.snapshots) for v in world.cluster.vms.values()),
         "backups": [(r["note"], r["state"], r["local_date"]) for r in world.store.backups_of(1)],
-        "archives": len([v for v in world.cluster.volumes if ":backup/" in v]), "birth": world.store.service(1).build.get("restoring"),
-        "package": world.store.service(1).package, "waits": world.store.service(1).pending,
+        "archives": len([v for v in world.cluster.volumes if ":backup/" in v]),
+        "birth": world.store.service(1).build.get("restoring"),
+        "package": world.store.service(1).package,
+        "waits": world.store.service(1).pending,
         "service": (world.store.service(1).desired, world.store.service(1).provisioned),
     }
 

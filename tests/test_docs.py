@@ -17,9 +17,13 @@ ROOT = Path(__file__).parent.parent
 
 def test_every_key_is_in_the_example() -> None:
     text = (ROOT / "config.example.toml").read_text("utf-8")
-    schemas: list[Schema] = [s() for s in (*config.SINGLE.values(), config.WhmcsSchema, config.KeySchema, config.PlanSchema,
-                                           config.PoolSchema)]
-    schemas += [made() for driver in map(base.load, base.names()) for made in (driver.server_schema, driver.plan_schema)]
+    schemas: list[Schema] = [
+        s()
+        for s in (*config.SINGLE.values(), config.WhmcsSchema, config.KeySchema, config.PlanSchema, config.PoolSchema)
+    ]
+    schemas += [
+        made() for driver in map(base.load, base.names()) for made in (driver.server_schema, driver.plan_schema)
+    ]
     missing = [f"{type(s).__name__}.{key}" for s in schemas for key in s.fields if not re.search(rf"\b{key} =", text)]
     assert not missing
     assert [name for name in config.SINGLE if f"[{name}]" not in text] == []
@@ -30,7 +34,11 @@ def test_every_command_is_in_the_readme() -> None:
     missing = []
     for name, command in cli.main.commands.items():
         if isinstance(command, click.Group):
-            missing += [f"{name} {sub}" for sub in command.commands if f"`{sub}`" not in text and f"`vmbridge {name} {sub}`" not in text]
+            missing += [
+                f"{name} {sub}"
+                for sub in command.commands
+                if f"`{sub}`" not in text and f"`vmbridge {name} {sub}`" not in text
+            ]
         elif f"`vmbridge {name}" not in text:
             missing.append(name)
     assert not missing
@@ -44,14 +52,27 @@ def test_every_command_takes_config() -> None:
 
 def test_the_project_speaks_of_itself_alone() -> None:
     words = re.compile(
-        "|".join((r"developer sess[i]on", r"this sess[i]on", r"\bissue #?\d", "/wor[k]/", r"registry\.npm[j]s", r"pypi\.or[g]", "pythonhoste[d]")))
+        "|".join(
+            (
+                r"developer sess[i]on",
+                r"this sess[i]on",
+                r"\bissue #?\d",
+                "/wor[k]/",
+                r"registry\.npm[j]s",
+                r"pypi\.or[g]",
+                "pythonhoste[d]",
+            )
+        )
+    )
     found = []
     for path in ROOT.rglob("*"):
         parts = path.relative_to(ROOT).parts
         if path.suffix in {".py", ".php", ".md", ".toml", ".cfg", ".json", ".lock", ".tpl", ".html", ".js"} and not any(
             p.startswith(".") or p in ("node_modules", "build", "dist") for p in parts
         ):
-            found += [str(path.relative_to(ROOT)) for line in path.read_text("utf-8").splitlines() if words.search(line)]
+            found += [
+                str(path.relative_to(ROOT)) for line in path.read_text("utf-8").splitlines() if words.search(line)
+            ]
     assert not found
 
 

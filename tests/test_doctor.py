@@ -41,33 +41,70 @@ def full_pool(w: World) -> None:
 
 
 PLANTED: list[tuple[str, Callable[[World], Any], str, str]] = [
-    ("missing privilege", lambda w: w.cluster.privileges["/vms"].discard("VM.Config.CPU"), "VM.Config.CPU", "both the user and the token"),
-    ("no Sys.Audit", lambda w: [w.cluster.privileges.pop(p) for p in ("/", "/nodes")], "missing on /: Sys.Audit", "Sys.Audit on /"),
-    ("no storage privilege", lambda w: w.cluster.privileges.pop("/storage"), "Datastore.AllocateSpace", "/storage/local-lvm"),
+    (
+        "missing privilege",
+        lambda w: w.cluster.privileges["/vms"].discard("VM.Config.CPU"),
+        "VM.Config.CPU",
+        "both the user and the token",
+    ),
+    (
+        "no Sys.Audit",
+        lambda w: [w.cluster.privileges.pop(p) for p in ("/", "/nodes")],
+        "missing on /: Sys.Audit",
+        "Sys.Audit on /",
+    ),
+    (
+        "no storage privilege",
+        lambda w: w.cluster.privileges.pop("/storage"),
+        "Datastore.AllocateSpace",
+        "/storage/local-lvm",
+    ),
     ("no bridge privilege", lambda w: w.cluster.privileges.pop("/sdn/zones"), "SDN.Use", "vmbr0"),
-    ("no template", lambda w: [setattr(v, "template", False) for v in w.cluster.vms.values()], "template named 'debian-12'", "templates"),
+    (
+        "no template",
+        lambda w: [setattr(v, "template", False) for v in w.cluster.vms.values()],
+        "template named 'debian-12'",
+        "templates",
+    ),
     ("no cloud-init drive", no_cloud_init, "no cloud-init drive", "qm set"),
     ("template disk too big", lambda w: template(w, scsi0="local-lvm:base,size=100G"), "bigger disk", "raise disk_gib"),
     ("template locked", lambda w: template(w, lock="backup"), "locked (backup)", "qm unlock"),
     ("template with hookscript", lambda w: template(w, hookscript="local:snippets/x"), "hookscript", "remove it"),
     ("storage full", lambda w: setattr(w.cluster.storages["local-lvm"], "used", 500 * 1024**3), "no room", "free room"),
     ("storage missing", lambda w: w.cluster.storages.pop("local-lvm"), "no storage 'local-lvm'", "storage"),
-    ("storage takes no disks", lambda w: setattr(w.cluster.storages["local-lvm"], "content", "iso"), "does not take disk images", "images"),
+    (
+        "storage takes no disks",
+        lambda w: setattr(w.cluster.storages["local-lvm"], "content", "iso"),
+        "does not take disk images",
+        "images",
+    ),
     ("bridge missing", lambda w: w.cluster.bridges["pve1"].clear(), "has no bridge vmbr0", "create vmbr0"),
     ("clock skew", lambda w: w.cluster.skew.update(pve2=120.0), "differs by 120 s", "chrony"),
     ("wrong token", lambda w: setattr(w.cluster, "secret", "another"), "refused our key", "token_secret"),
     ("node down", lambda w: w.cluster.nodes.update(pve2=False), "is offline", "other nodes"),
     ("no quorum", lambda w: setattr(w.cluster, "quorate", False), "no quorum", "nodes back"),
-    ("datacenter firewall off", lambda w: setattr(w.cluster, "firewall_on", False), "firewall is off", "Datacenter > Firewall"),
+    (
+        "datacenter firewall off",
+        lambda w: setattr(w.cluster, "firewall_on", False),
+        "firewall is off",
+        "Datacenter > Firewall",
+    ),
     ("unsupported major", lambda w: setattr(w.cluster, "major", 7), "VE 7 is not supported", "8 or 9"),
-    ("server unreachable", lambda w: w.cluster.faults.append(Fault("status", status=595, reason="No route", times=99)), "does not answer", "8006"),
+    (
+        "server unreachable",
+        lambda w: w.cluster.faults.append(Fault("status", status=595, reason="No route", times=99)),
+        "does not answer",
+        "8006",
+    ),
     ("pool empty", full_pool, "no free address", "add a range"),
     ("WHMCS role", whmcs_down, "not permitted", "API role"),
 ]
 
 
 @pytest.mark.parametrize(("plant", "text", "fix"), [p[1:] for p in PLANTED], ids=[p[0] for p in PLANTED])
-def test_a_planted_fault_is_named_with_its_fix(world: World, plant: Callable[[World], Any], text: str, fix: str) -> None:
+def test_a_planted_fault_is_named_with_its_fix(
+    world: World, plant: Callable[[World], Any], text: str, fix: str
+) -> None:
     plant(world)
     found = [f for f in doctor.check(world.context) if f.level != "ok"]
     assert [f for f in found if text in f.text and fix in f.fix], found
@@ -106,7 +143,11 @@ def test_vm_ids_running_out_are_told(tmp_path: Any) -> None:
 
 def test_the_console_needs_an_address_and_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plans = {"kvm-s": {**raw_config()["plans"]["kvm-s"], "allow": ["console"]}}
-    for public, built, level in (("", False, "ok"), ("https://a.example/v", False, "fault"), ("https://b.example/v", True, "ok")):
+    for public, built, level in (
+        ("", False, "ok"),
+        ("https://a.example/v", False, "fault"),
+        ("https://b.example/v", True, "ok"),
+    ):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
         world = World(folder, web={"public_url": public}, plans=plans)

@@ -72,16 +72,27 @@ class TestContract:
     def test_every_folder_has_a_driver_that_says_what_it_can(self) -> None:
         for name in base.names():
             found = base.load(name)
-            assert found.name == name and {Capability.OVERVIEW, Capability.POWER} <= found.capabilities and found.server_schema and found.plan_schema
+            assert (
+                found.name == name
+                and {Capability.OVERVIEW, Capability.POWER} <= found.capabilities
+                and found.server_schema
+                and found.plan_schema
+            )
 
     def test_look_proves(self, rig: Rig) -> None:
         vm = rig.driver.look(rig.ref)
         assert vm and (vm.vm_id, vm.status) == (rig.ref.vm_id, "running")
         rig.steal()
         before = len(rig.mutations())
-        for call in (lambda: rig.driver.look(rig.ref), lambda: rig.driver.converge(rig.order, rig.ref), lambda: rig.driver.power(rig.ref, "hard_stop"),
-                     lambda: rig.driver.destroy(rig.ref), lambda: rig.driver.snapshot(rig.ref, "take", "x"),
-                     lambda: rig.driver.backup(rig.ref, "take", mark="x"), lambda: rig.driver.reinstall(rig.order, rig.ref, {"x": 1})):
+        for call in (
+            lambda: rig.driver.look(rig.ref),
+            lambda: rig.driver.converge(rig.order, rig.ref),
+            lambda: rig.driver.power(rig.ref, "hard_stop"),
+            lambda: rig.driver.destroy(rig.ref),
+            lambda: rig.driver.snapshot(rig.ref, "take", "x"),
+            lambda: rig.driver.backup(rig.ref, "take", mark="x"),
+            lambda: rig.driver.reinstall(rig.order, rig.ref, {"x": 1}),
+        ):
             with pytest.raises(NotOurs):
                 call()
         assert len(rig.mutations()) == before
@@ -89,8 +100,13 @@ class TestContract:
     def test_converge_of_what_is_right_writes_nothing(self, rig: Rig) -> None:
         before = len(rig.mutations())
         found = rig.driver.converge(rig.order, rig.ref)
-        assert (found.task, found.changed, found.refused, found.more, found.offline) == ("", (), (), False, "") and len(rig.mutations()) == before
-        assert all(d.same for d in rig.driver.compare(rig.order, found.seen.config, True)) and rig.driver.read(rig.ref).config == found.seen.config
+        assert (found.task, found.changed, found.refused, found.more, found.offline) == ("", (), (), False, "") and len(
+            rig.mutations()
+        ) == before
+        assert (
+            all(d.same for d in rig.driver.compare(rig.order, found.seen.config, True))
+            and rig.driver.read(rig.ref).config == found.seen.config
+        )
 
     def test_the_bulk_read_has_the_machine(self, rig: Rig) -> None:
         [line] = [s for s in rig.driver.statuses() if s.vm_id == rig.ref.vm_id]
@@ -100,7 +116,12 @@ class TestContract:
         rig.world.clock.time += 7200
         [line] = [s for s in rig.driver.statuses() if s.vm_id == rig.ref.vm_id]
         net_in, net_out, since = rig.driver.traffic(rig.ref)
-        assert (net_in, net_out) == (line.net_in, line.net_out) and net_in > 0 and net_out > net_in and line.counting_since <= since <= rig.world.clock.time
+        assert (
+            (net_in, net_out) == (line.net_in, line.net_out)
+            and net_in > 0
+            and net_out > net_in
+            and line.counting_since <= since <= rig.world.clock.time
+        )
         rig.steal()
         with pytest.raises(NotOurs):
             rig.driver.traffic(rig.ref)
@@ -115,7 +136,9 @@ class TestContract:
         for period in rig.driver.periods:
             found = rig.driver.charts(rig.ref, period)
             assert set(found.series) == rig.driver.series and 0 < len(found.times) <= 361 and found.step > 0, period
-            assert all(len(v) == len(found.times) for v in found.series.values()) and list(found.times) == sorted(set(found.times))
+            assert all(len(v) == len(found.times) for v in found.series.values()) and list(found.times) == sorted(
+                set(found.times)
+            )
             assert all(0 <= v <= 100 for v in found.series["cpu"] if v is not None)
         rig.steal()
         with pytest.raises(NotOurs):
@@ -133,10 +156,20 @@ class TestContract:
         with pytest.raises(NotOurs):
             rig.driver.console(rig.ref)
 
-    @pytest.mark.parametrize(("verb", "then"), [("start", "running"), ("stop", "stopped"), ("hard_stop", "stopped"), ("reboot", "running"),
-                                                ("shut_off", "stopped")])
+    @pytest.mark.parametrize(
+        ("verb", "then"),
+        [
+            ("start", "running"),
+            ("stop", "stopped"),
+            ("hard_stop", "stopped"),
+            ("reboot", "running"),
+            ("shut_off", "stopped"),
+        ],
+    )
     def test_power(self, rig: Rig, verb: str, then: str) -> None:
-        assert rig.ended(rig.driver.power(rig.ref, verb)) == "done" or verb == "start"  # of a machine that runs it may say so
+        assert (
+            rig.ended(rig.driver.power(rig.ref, verb)) == "done" or verb == "start"
+        )  # of a machine that runs it may say so
         rig.world.clock.time += 5
         assert rig.driver.look(rig.ref).status == then
         if verb != "reboot":  # what is so already is no error
@@ -153,7 +186,9 @@ class TestContract:
         assert [s.name for s in rig.driver.snapshots(rig.ref)] == [name]
         assert rig.ended(rig.driver.snapshot(rig.ref, "rollback", name)) == "done"
         now = rig.world.clock.time
-        assert rig.driver.find_task(rig.ref, "rollback", now - 300) and not rig.driver.find_task(rig.ref, "rollback", now + 300)
+        assert rig.driver.find_task(rig.ref, "rollback", now - 300) and not rig.driver.find_task(
+            rig.ref, "rollback", now + 300
+        )
         assert rig.ended(rig.driver.snapshot(rig.ref, "delete", name)) == "done"
         rig.ended(rig.driver.snapshot(rig.ref, "delete", name))
         assert rig.driver.snapshots(rig.ref) == []
@@ -167,7 +202,10 @@ class TestContract:
         rig.ended(rig.driver.power(rig.ref, "hard_stop"))
         assert rig.ended(rig.driver.backup(rig.ref, "restore", found.archive)) == "done"
         assert rig.ended(rig.driver.backup(rig.ref, "delete", found.archive)) == "done"
-        assert rig.driver.backups(rig.ref) == [] and rig.ended(rig.driver.backup(rig.ref, "delete", found.archive)) == "done"
+        assert (
+            rig.driver.backups(rig.ref) == []
+            and rig.ended(rig.driver.backup(rig.ref, "delete", found.archive)) == "done"
+        )
 
     def test_one_listing_says_the_same_as_each_machine(self, rig: Rig) -> None:
         rig.ended(rig.driver.snapshot(rig.ref, "take", "snap-1"))
@@ -191,7 +229,11 @@ class TestContract:
             assert rig.ended(task) == "done"
         with pytest.raises(NotFound):
             rig.driver.traffic(rig.ref)
-        assert rig.gone() and rig.driver.look(rig.ref) is None and rig.driver.destroy(rig.ref) == "" == rig.driver.sweep(rig.ref)
+        assert (
+            rig.gone()
+            and rig.driver.look(rig.ref) is None
+            and rig.driver.destroy(rig.ref) == "" == rig.driver.sweep(rig.ref)
+        )
 
     def test_nothing_of_ours_is_a_leftover_while_its_machine_is_there(self, rig: Rig) -> None:
         for listing in ("", *rig.driver.listings()):

@@ -22,7 +22,10 @@ KINDS = {
     "slow": {"kind": "slow", "seconds": 12},
     "proxy time-out with effect": {"kind": "slow", "seconds": 45},
     "failing task": {"kind": "fail_task", "reason": "unable to activate storage: no such device"},
-    "failing task, transient": {"kind": "fail_task", "reason": "can't lock file '/var/lock/pve-manager/s' - got timeout"},
+    "failing task, transient": {
+        "kind": "fail_task",
+        "reason": "can't lock file '/var/lock/pve-manager/s' - got timeout",
+    },
     "unexpected status": {"kind": "unexpected_status"},
 }
 
@@ -30,7 +33,9 @@ KINDS = {
 # one kind of each sort for the orders whose calls are much the same; `make matrix` plays them all
 BRIEF = ("busy", "403", "596 without effect", "reset after effect", "failing task", "unexpected status")
 CASES = [
-    pytest.param(verb, name, marks=[] if verb in VERBS or name in BRIEF else [pytest.mark.matrix], id=f"{verb}-{name}") for verb in SCENARIOS for name in KINDS
+    pytest.param(verb, name, marks=[] if verb in VERBS or name in BRIEF else [pytest.mark.matrix], id=f"{verb}-{name}")
+    for verb in SCENARIOS
+    for name in KINDS
 ]
 
 
@@ -59,7 +64,9 @@ def test_a_fault_on_any_call(verb: str, name: str, tmp_path_factory: pytest.Temp
 @pytest.mark.parametrize("verb", ["suspend", "terminate"])
 def test_suspend_and_terminate_never_give_up(verb: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     world = prepared(tmp_path_factory.mktemp("w"), verb)
-    world.cluster.faults = [Fault("status", status=403, reason="Permission check failed (/vms, VM.PowerMgmt)", times=10**9)]
+    world.cluster.faults = [
+        Fault("status", status=403, reason="Permission check failed (/vms, VM.PowerMgmt)", times=10**9)
+    ]
     world.run(6 * 3600)
     current = world.store.current_operation(1)
     assert current and current.kind == verb and current.error_code == "upstream_privilege"

@@ -314,7 +314,9 @@ def test_disks_of_others_are_no_leftovers(ended: Swept) -> None:
     ended.cluster.add_vm(150, "pve1")
     ended.cluster.add_volume("local-lvm:vm-150-disk-0", "pve1")
     ended.cluster.add_volume("local-lvm:vm-200001-disk-0", "pve1")
-    ended.cluster.add_volume("local-lvm:vm-20000-disk-3", "pve1", made=ended.clock.now() - 90 * 86400)  # another cluster's of long ago
+    ended.cluster.add_volume(
+        "local-lvm:vm-20000-disk-3", "pve1", made=ended.clock.now() - 90 * 86400
+    )  # another cluster's of long ago
     ended.contents()
     assert ended.open() == []
 
@@ -351,8 +353,15 @@ def test_backups_that_are_not_left_over(tmp_path: Path, case: str) -> None:
 
 
 def test_leftover_firewall_file(ended: Swept) -> None:
-    ended.cluster.old_firewalls[20000] = Vm(20000, "", {}, rules=[{"action": "ACCEPT"}, {"action": "DROP"}], aliases=["office"],
-                                            ipsets={"ipfilter-net0": ["203.0.113.10"]}, firewall={"enable": "1", "policy_in": "DROP"})
+    ended.cluster.old_firewalls[20000] = Vm(
+        20000,
+        "",
+        {},
+        rules=[{"action": "ACCEPT"}, {"action": "DROP"}],
+        aliases=["office"],
+        ipsets={"ipfilter-net0": ["203.0.113.10"]},
+        firewall={"enable": "1", "policy_in": "DROP"},
+    )
     ended.contents()
     ended.fix("leftover_firewall")
     assert ended.cluster.old_firewalls == {} and ended.open() == []
@@ -363,7 +372,10 @@ def test_leftover_address(ended: Swept) -> None:
     ended.state()
     assert "1 address(es) given back" in ended.fix("leftover_address")
     assert ended.open() == [] and ended.store.addresses_of(1) == []
-    assert next(a["free_at"] for a in ended.store.taken_addresses() if a["address"] == "203.0.113.99") > ended.clock.now() + 80000
+    assert (
+        next(a["free_at"] for a in ended.store.taken_addresses() if a["address"] == "203.0.113.99")
+        > ended.clock.now() + 80000
+    )
 
 
 def test_an_address_is_not_given_back_while_its_machine_is_there(live: Swept) -> None:
@@ -386,7 +398,9 @@ def test_a_disk_is_not_removed_when_a_machine_takes_the_id_meanwhile(ended: Swep
     findings.fix(ended.one("leftover_disk")["id"], "test", ended.store, ended.config, ended.drivers)
     ended.cluster.add_vm(20000, "pve2")
     ended.run(60)
-    assert ended.store.operations_of(1)[0].state is State.STAFF and DISK in ended.cluster.volumes and ended.changes() == []
+    assert (
+        ended.store.operations_of(1)[0].state is State.STAFF and DISK in ended.cluster.volumes and ended.changes() == []
+    )
 
 
 def test_an_absence_without_quorum_proves_nothing(ended: Swept) -> None:
@@ -417,7 +431,12 @@ def test_a_clean_up_killed_anywhere_ends_the_same(what: str, tmp_path_factory: p
         return world
 
     def outcome(world: Swept) -> Any:
-        return (sorted(world.cluster.volumes), world.cluster.old_firewalls, world.open(), [o.state for o in world.store.operations_of(1)])
+        return (
+            sorted(world.cluster.volumes),
+            world.cluster.old_firewalls,
+            world.open(),
+            [o.state for o in world.store.operations_of(1)],
+        )
 
     reference, borders = prepared(), []
     reference.border = borders.append
@@ -440,9 +459,13 @@ def test_a_clean_up_killed_anywhere_ends_the_same(what: str, tmp_path_factory: p
 def test_a_removal_whose_reply_is_lost_or_whose_task_fails(ended: Swept, kind: str) -> None:
     ended.cluster.add_volume(DISK, "pve1")
     ended.contents()
-    ended.cluster.faults.append(Fault(kind, method="DELETE", reason="cfs-lock 'storage-lvm' error: got lock request timeout"))
+    ended.cluster.faults.append(
+        Fault(kind, method="DELETE", reason="cfs-lock 'storage-lvm' error: got lock request timeout")
+    )
     ended.fix("leftover_disk")
-    assert DISK not in ended.cluster.volumes and ended.open() == [] and ended.store.operations_of(1)[0].state is State.DONE
+    assert (
+        DISK not in ended.cluster.volumes and ended.open() == [] and ended.store.operations_of(1)[0].state is State.DONE
+    )
 
 
 # -- sweeps -----------------------------------------------------------------------------------------
@@ -478,8 +501,19 @@ def test_everything_has_its_turn_once_a_day(tmp_path: Path) -> None:
         first = world.store.service(1)
         for i in range(2, 40):
             world.cluster.add_vm(30000 + i, "pve1", smbios1=f"uuid=00000000-0000-0000-0000-{i:012d}")
-            row = world.store.add_service(first.package, whmcs="main", service_id=i, generation=1, client_id=7, desired="active", server="pve1",
-                                          hostname=f"vm-{i}", vm_id=str(30000 + i), mac="", uuids=[f"00000000-0000-0000-0000-{i:012d}"])
+            row = world.store.add_service(
+                first.package,
+                whmcs="main",
+                service_id=i,
+                generation=1,
+                client_id=7,
+                desired="active",
+                server="pve1",
+                hostname=f"vm-{i}",
+                vm_id=str(30000 + i),
+                mac="",
+                uuids=[f"00000000-0000-0000-0000-{i:012d}"],
+            )
             world.store.update_service(row.id, provisioned=1, node="pve1")
     for i in range(20):
         world.cluster.add_vm(500 + i, "pve2")

@@ -19,8 +19,16 @@ from tests.hcloud.http import ProjectAdapter
 from tests.hcloud.project import CALLS, TOKEN, Fault, Project, Server
 from tests.world import World
 
-PLAN = {"server": "pve1", "cores": 2, "ram_mib": 4096, "disk_gib": 40, "server_type": "cx23", "location": "nbg1", "templates": ["debian-12", "ubuntu-24.04"],
-        "allow": []}
+PLAN = {
+    "server": "pve1",
+    "cores": 2,
+    "ram_mib": 4096,
+    "disk_gib": 40,
+    "server_type": "cx23",
+    "location": "nbg1",
+    "templates": ["debian-12", "ubuntu-24.04"],
+    "allow": [],
+}
 WALK = ("create", "suspend", "unsuspend", "terminate")
 
 
@@ -29,12 +37,17 @@ class Cloud(World):
 
     def __init__(self, path: Path, **plan: Any) -> None:
         self.project: Project | None = None
-        super().__init__(path, servers={"pve1": {"driver": "hetzner", "token": TOKEN}}, plans={"kvm-s": {**PLAN, **plan}}, pools={})
+        super().__init__(
+            path, servers={"pve1": {"driver": "hetzner", "token": TOKEN}}, plans={"kvm-s": {**PLAN, **plan}}, pools={}
+        )
 
     def drivers_of(self, mount: Callable[[Any], None]) -> dict[str, Any]:
         self.project = self.project or Project(self.clock)
         adapter = ProjectAdapter(self.project)
-        made: dict[str, Any] = {n: Hetzner(n, s, self.clock, lambda session: session.mount("https://", adapter)) for n, s in self.config.servers.items()}
+        made: dict[str, Any] = {
+            n: Hetzner(n, s, self.clock, lambda session: session.mount("https://", adapter))
+            for n, s in self.config.servers.items()
+        }
         budget.give(made, self.store)
         return made
 
@@ -66,7 +79,9 @@ def test_an_order_becomes_a_running_server(world: Cloud) -> None:
     server, service = one(world), world.store.service(1)
     assert (server.status, server.kind, server.location, server.image) == ("running", "cx23", "nbg1", "debian-12")
     assert service.vm_id == str(server.id) and server.labels == {"vmbridge": service.uuids[0]} and service.provisioned
-    assert service.build["addresses"] == ["192.0.2.1", "2001:db8:1::1"] and ("update_service", (1042,)) in world.whmcs.sent
+    assert (
+        service.build["addresses"] == ["192.0.2.1", "2001:db8:1::1"] and ("update_service", (1042,)) in world.whmcs.sent
+    )
     assert [a["primaryip"] for a in services.accounts("pve1", "main", world.store)] == ["192.0.2.1"]
     wanted = json.loads(server.user_data.partition("\n")[2])
     assert wanted["fqdn"] == "vm-1042.example.com" and wanted["chpasswd"]["users"][0]["password"].startswith("$6$")
@@ -74,7 +89,9 @@ def test_an_order_becomes_a_running_server(world: Cloud) -> None:
     assert [m for m in world.cloud.mutations() if m[1] == "/servers"] == [("POST", "/servers")]
     labels = {"vmbridge": service.uuids[0], "vmbridge-server": str(server.id)}
     assert [(p.name, p.labels, p.auto_delete) for p in world.cloud.primary_ips.values()] == [
-        (f"{server.name}-p4", labels, True), (f"{server.name}-p6", labels, True)]
+        (f"{server.name}-p4", labels, True),
+        (f"{server.name}-p6", labels, True),
+    ]
 
 
 def test_suspend_unsuspend_and_terminate(world: Cloud) -> None:
@@ -109,14 +126,26 @@ def test_a_system_that_ignores_a_stop_is_told_with_the_way_out(world: Cloud) -> 
     world.order("stop")
     world.run()
     last = world.store.operations_of(1)[0]
-    assert last.state is State.FAILED and last.error_code == "no_reaction" and one(world).status == "running" and len(world.cloud.calls) < 75
+    assert (
+        last.state is State.FAILED
+        and last.error_code == "no_reaction"
+        and one(world).status == "running"
+        and len(world.cloud.calls) < 75
+    )
     world.order("hard_stop")
     world.run()
     assert one(world).status == "off"
 
 
-@pytest.mark.parametrize(("verb", "before", "after"), [("stop", "running", "off"), ("reboot", "running", "running"), ("hard_stop", "running", "off"),
-                                                       ("start", "off", "running")])
+@pytest.mark.parametrize(
+    ("verb", "before", "after"),
+    [
+        ("stop", "running", "off"),
+        ("reboot", "running", "running"),
+        ("hard_stop", "running", "off"),
+        ("start", "off", "running"),
+    ],
+)
 def test_power(world: Cloud, verb: str, before: str, after: str) -> None:
     world.order("create")
     world.run()
@@ -137,7 +166,9 @@ def borders(tmp_path: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["reset", "lost", "locked", "conflict", "rate_limit_exceeded", "unavailable", "server_error"])
+@pytest.mark.parametrize(
+    "kind", ["reset", "lost", "locked", "conflict", "rate_limit_exceeded", "unavailable", "server_error"]
+)
 def test_a_fault_on_any_call(tmp_path: Path, kind: str) -> None:
     """Each call of create, suspend, unsuspend and terminate once: the end is the same, nothing is made twice, nothing is left."""
     count = len(borders(tmp_path))
@@ -195,7 +226,9 @@ def test_a_create_action_that_fails_leaves_nothing_behind(world: Cloud) -> None:
     world.order("create")
     world.run()
     last = world.store.operations_of(1)[0]
-    assert last.state is State.FAILED and "action_failed" in str(world.store.steps(last.id)) and world.cloud.servers == {}
+    assert (
+        last.state is State.FAILED and "action_failed" in str(world.store.steps(last.id)) and world.cloud.servers == {}
+    )
     world.store.retry(last.id)
     world.run()
     assert one(world).status == "running" and world.store.operations_of(1)[0].state is State.DONE
@@ -211,7 +244,9 @@ def test_an_action_that_never_ends_is_told_once(world: Cloud) -> None:
     for _ in range(2):
         tell_stuck(world.context)
     assert len([e for e in world.store.events() if e["event"] == "staff_notice"]) == 1
-    assert "more than 6 hours" in world.store.unseal(world.store.column("SELECT payload FROM outbox WHERE event = 'staff_notice'")[0])
+    assert "more than 6 hours" in world.store.unseal(
+        world.store.column("SELECT payload FROM outbox WHERE event = 'staff_notice'")[0]
+    )
     assert world.store.operations_of(1)[0].state is State.RUNNING
     for action in world.cloud.actions.values():
         action.ends = world.clock.time
@@ -229,8 +264,13 @@ def test_what_a_failed_create_left_is_removed_when_it_is_free_again(world: Cloud
 def test_a_name_that_somebody_else_has(world: Cloud) -> None:
     world.order("create")
     uuid = world.store.service(1).uuids[0]
-    world.cloud.handle("POST", "/v1/servers", [], json.dumps({"name": f"vm-1042-example-com-{uuid[:8]}", "server_type": "cx23", "image": "debian-12"}).encode(),
-                       {"Authorization": f"Bearer {TOKEN}"})
+    world.cloud.handle(
+        "POST",
+        "/v1/servers",
+        [],
+        json.dumps({"name": f"vm-1042-example-com-{uuid[:8]}", "server_type": "cx23", "image": "debian-12"}).encode(),
+        {"Authorization": f"Bearer {TOKEN}"},
+    )
     world.run()
     last = world.store.operations_of(1)[0]
     assert last.state is State.FAILED and last.error_code == "name_taken" and one(world).labels == {}
@@ -251,7 +291,12 @@ def test_adopting_a_server_that_staff_labelled(world: Cloud) -> None:
     server.labels["vmbridge"] = uuid
     world.cloud.calls.clear()
     service, outside = services.adopt("main", 7, 7, "", package, driver.inspect("77"), world.store, world.config)
-    assert (service.vm_id, service.uuids, service.hostname, outside) == ("77", (uuid,), "old-shop", []) and world.cloud.mutations() == []
+    assert (service.vm_id, service.uuids, service.hostname, outside) == (
+        "77",
+        (uuid,),
+        "old-shop",
+        [],
+    ) and world.cloud.mutations() == []
     for verb, there in (("suspend", "off"), ("unsuspend", "running")):
         world.order(verb, 7)
         world.run()
@@ -279,7 +324,11 @@ def test_sold_out_says_so_and_retry_heals(tmp_path: Path) -> None:
     world.order("create")
     world.run()
     last = world.store.operations_of(1)[0]
-    assert last.state is State.FAILED and last.error_code == Capacity.code and "cax11 is sold out in fsn1" in str(world.store.steps(last.id))
+    assert (
+        last.state is State.FAILED
+        and last.error_code == Capacity.code
+        and "cax11 is sold out in fsn1" in str(world.store.steps(last.id))
+    )
     world.close()
 
 
@@ -291,17 +340,25 @@ def test_the_bulk_read_is_one_call_for_fifty_servers(world: Cloud) -> None:
     world.cloud.calls.clear()
     assert status.refresh("pve1", world.drivers["pve1"], world.store)
     row = world.store.status_row("pve1", world.store.service(1).vm_id)
-    assert row and (row["status"], row["cores"], row["maxmem"]) == ("running", 2, 4 * 1024**3) and len(world.cloud.calls) == 1
+    assert (
+        row
+        and (row["status"], row["cores"], row["maxmem"]) == ("running", 2, 4 * 1024**3)
+        and len(world.cloud.calls) == 1
+    )
 
 
 def test_the_doctor_names_each_fault_with_its_fix(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str, str]] = [
-        ({"server_type": "cx99"}, "plan kvm-s server_type", "there is no type 'cx99'"), ({"location": "hel1"}, "plan kvm-s location", "not sold in hel1"),
-        ({"cores": 4}, "plan kvm-s", "sells 4 cores"), ({"templates": ["plan9"]}, "plan kvm-s templates", "no image 'plan9'"),
+        ({"server_type": "cx99"}, "plan kvm-s server_type", "there is no type 'cx99'"),
+        ({"location": "hel1"}, "plan kvm-s location", "not sold in hel1"),
+        ({"cores": 4}, "plan kvm-s", "sells 4 cores"),
+        ({"templates": ["plan9"]}, "plan kvm-s templates", "no image 'plan9'"),
         ({"backups": 3}, "plan kvm-s backups", "keeps the newest 7"),
         ({"rate_mbit": 100}, "plan kvm-s", "rate_mbit"),
-        ({"firewalls": ["none"]}, "plan kvm-s firewalls", "none called 'none'"), ({"placement_group": "x"}, "plan kvm-s placement_group", "none called 'x'"),
-        ({}, "plan kvm-s", "cx23 in nbg1"), ({"disk_gib": 20}, "plan kvm-s", "cx23 in nbg1"),
+        ({"firewalls": ["none"]}, "plan kvm-s firewalls", "none called 'none'"),
+        ({"placement_group": "x"}, "plan kvm-s placement_group", "none called 'x'"),
+        ({}, "plan kvm-s", "cx23 in nbg1"),
+        ({"disk_gib": 20}, "plan kvm-s", "cx23 in nbg1"),
     ]
     for plan, subject, text in cases:
         world = Cloud(tmp_path / str(plan), **plan)
@@ -312,22 +369,50 @@ def test_the_doctor_names_each_fault_with_its_fix(tmp_path: Path) -> None:
 
 def test_the_doctor_tells_of_a_key_that_may_only_read_and_of_a_retired_type(world: Cloud) -> None:
     plans = {"kvm-s": packages.of_plan(world.config.plans["kvm-s"])}
-    world.cloud.retired["cx23", "nbg1"] = {"announced": "2026-10-01T00:00:00Z", "unavailable_after": "2027-01-01T00:00:00Z"}
+    world.cloud.retired["cx23", "nbg1"] = {
+        "announced": "2026-10-01T00:00:00Z",
+        "unavailable_after": "2027-01-01T00:00:00Z",
+    }
     found = {f.subject: f for f in world.drivers["pve1"].check(plans, [])}
-    assert found["server pve1"].level == "ok" and "retired in nbg1 after 2027-01-01" in found["plan kvm-s server_type"].text
+    assert (
+        found["server pve1"].level == "ok"
+        and "retired in nbg1 after 2027-01-01" in found["plan kvm-s server_type"].text
+    )
     world.cloud.read_only = True
     assert "may only read" in world.drivers["pve1"].check(plans, [])[0].text
 
 
 def test_staff_sees_stock_and_prices(world: Cloud) -> None:
-    world.cloud.retired["cx33", "nbg1"] = {"announced": "2026-10-01T00:00:00Z", "unavailable_after": "2027-01-01T00:00:00Z"}
+    world.cloud.retired["cx33", "nbg1"] = {
+        "announced": "2026-10-01T00:00:00Z",
+        "unavailable_after": "2027-01-01T00:00:00Z",
+    }
     assert servers.stock("pve1", {}, world.store) is None
-    assert servers.read_offers("pve1", world.drivers["pve1"], world.store) and not servers.read_offers("pve1", world.drivers["pve1"], world.store)
+    assert servers.read_offers("pve1", world.drivers["pve1"], world.store) and not servers.read_offers(
+        "pve1", world.drivers["pve1"], world.store
+    )
     stock = servers.stock("pve1", {("cx23", "nbg1"): ["kvm-s"]}, world.store)
-    assert stock and stock.currency == "EUR" and stock.rows[0] == {
-        "name": "cx23", "location": "nbg1", "cores": 2.0, "ram_gib": 4.0, "disk_gib": 40, "available": True, "retired": "", "price": "6.49",
-        "traffic": 21990232555520, "plans": ["kvm-s"]}
-    assert {(r["name"], r["retired"]) for r in stock.rows if r["retired"]} == {("cx33", "2027-01-01")} and ["IPv4 address", "0.50"] in stock.extras
+    assert (
+        stock
+        and stock.currency == "EUR"
+        and stock.rows[0]
+        == {
+            "name": "cx23",
+            "location": "nbg1",
+            "cores": 2.0,
+            "ram_gib": 4.0,
+            "disk_gib": 40,
+            "available": True,
+            "retired": "",
+            "price": "6.49",
+            "traffic": 21990232555520,
+            "plans": ["kvm-s"],
+        }
+    )
+    assert {(r["name"], r["retired"]) for r in stock.rows if r["retired"]} == {("cx33", "2027-01-01")} and [
+        "IPv4 address",
+        "0.50",
+    ] in stock.extras
     assert world.drivers["pve1"].kinds(packages.of_plan(world.config.plans["kvm-s"])) == ("cx23", "nbg1")
     world.clock.time += 3601
     world.cloud.left = 0.0
@@ -342,7 +427,10 @@ def test_what_the_provider_cannot_change_is_refused_beforehand(world: Cloud) -> 
     with pytest.raises(NotBuilt, match="cannot be set from outside"):
         world.order("change_password", password="Another-pass-2")
     assert world.order("change_package").operation == "" or world.run() is None
-    assert [m for m in world.cloud.mutations() if m[0] == "POST"] == [("POST", "/servers"), ("POST", f"/servers/{one(world).id}/actions/poweron")]
+    assert [m for m in world.cloud.mutations() if m[0] == "POST"] == [
+        ("POST", "/servers"),
+        ("POST", f"/servers/{one(world).id}/actions/poweron"),
+    ]
 
 
 def test_the_table_of_calls_is_the_official_one() -> None:
@@ -412,6 +500,11 @@ def test_an_order_waits_when_nothing_is_left(world: Cloud) -> None:
 
 def test_only_the_driver_knows_its_provider() -> None:
     root = Path(__file__).parent.parent
-    files = [f for top in ("bridge", "hooks", "whmcs-shim") for f in (root / top).rglob("*") if f.is_file() and "static" not in f.parts]
+    files = [
+        f
+        for top in ("bridge", "hooks", "whmcs-shim")
+        for f in (root / top).rglob("*")
+        if f.is_file() and "static" not in f.parts
+    ]
     assert len(files) > 100
     assert [str(f) for f in files if re.search(rb"hetzner|hcloud", f.read_bytes(), re.I)] == []

@@ -98,15 +98,39 @@ def shown(browser: Chrome, period: str) -> None:
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_overview_shows_what_there_is(system: System, browser: Chrome, theme: str) -> None:
     see(browser, system, more=theme)
-    until(browser, lambda b: "658.44 MB" in content(b) and "Nuremberg (nbg1)" in content(b))  # a poll, then the page made true again
-    for text in ("2 cores", "4.0 GiB", "40 GiB", "Debian 12", "Nuremberg (nbg1)", "41.20 GB", "192.0.2.", "2001:db8:", "Reverse DNS", "ssh root@192.0.2."):
+    until(
+        browser, lambda b: "658.44 MB" in content(b) and "Nuremberg (nbg1)" in content(b)
+    )  # a poll, then the page made true again
+    for text in (
+        "2 cores",
+        "4.0 GiB",
+        "40 GiB",
+        "Debian 12",
+        "Nuremberg (nbg1)",
+        "41.20 GB",
+        "192.0.2.",
+        "2001:db8:",
+        "Reverse DNS",
+        "ssh root@192.0.2.",
+    ):
         assert text in content(browser).replace("\n", " "), text
-    assert word(browser) == "Running" and "as of" in one(browser, "[data-field=age]").text and one(browser, ".vmb-place").text == "Debian 12 · Nuremberg (nbg1)"
+    assert (
+        word(browser) == "Running"
+        and "as of" in one(browser, "[data-field=age]").text
+        and one(browser, ".vmb-place").text == "Debian 12 · Nuremberg (nbg1)"
+    )
     for absent in ("Disk activity", "Network adapter", "MAC", "% of", "Gateway"):
         assert absent not in content(browser)
     assert one(browser, "[data-field=uptime]").text == ""
-    tones = {"[data-verb=start]": "vmb-green", "[data-verb=stop]": "vmb-red", "a.vmb-btn[href*=console]": "vmb-blue", "a.vmb-btn[href*=charts]": "vmb-orange"}
-    assert all(tone in one(browser, css).get_attribute("class") and one(browser, f"{css} i") for css, tone in tones.items())
+    tones = {
+        "[data-verb=start]": "vmb-green",
+        "[data-verb=stop]": "vmb-red",
+        "a.vmb-btn[href*=console]": "vmb-blue",
+        "a.vmb-btn[href*=charts]": "vmb-orange",
+    }
+    assert all(
+        tone in one(browser, css).get_attribute("class") and one(browser, f"{css} i") for css, tone in tones.items()
+    )
 
 
 def test_values_follow_by_themselves(system: System, browser: Chrome) -> None:
@@ -124,7 +148,9 @@ def test_values_follow_by_themselves(system: System, browser: Chrome) -> None:
 def test_the_manual_opens_in_a_tab_of_its_own(system: System, browser: Chrome) -> None:
     see(browser, system)
     links = browser.find_elements(By.CSS_SELECTOR, "a[href='https://docs.example.com/cloud']")
-    assert len(links) == 2 and all(a.text.startswith("User manual") for a in links)  # in the menu, and among the actions
+    assert len(links) == 2 and all(
+        a.text.startswith("User manual") for a in links
+    )  # in the menu, and among the actions
     assert all((a.get_attribute("target"), a.get_attribute("rel")) == ("_blank", "noopener") for a in links)
     see(browser, system, "charts")
     assert len(browser.find_elements(By.CSS_SELECTOR, "a[href='https://docs.example.com/cloud']")) == 1
@@ -133,12 +159,17 @@ def test_the_manual_opens_in_a_tab_of_its_own(system: System, browser: Chrome) -
 def test_stop_and_start_by_click(system: System, browser: Chrome) -> None:
     see(browser, system)
     one(browser, "[data-verb=stop]").click()
-    until(browser, lambda b: word(b) == "Stopped" and one(b, "[data-verb=start]").get_attribute("aria-disabled") != "true")
+    until(
+        browser, lambda b: word(b) == "Stopped" and one(b, "[data-verb=start]").get_attribute("aria-disabled") != "true"
+    )
     assert server(system).status == "off"
     see(browser, system, "console")
     dimmed = one(browser, "[data-verb=connect]")
     assert dimmed.get_attribute("aria-disabled") == "true"
-    assert one(browser, f"#{dimmed.get_attribute('aria-describedby')}").get_attribute("textContent") == "Start the server first."
+    assert (
+        one(browser, f"#{dimmed.get_attribute('aria-describedby')}").get_attribute("textContent")
+        == "Start the server first."
+    )
     see(browser, system)
     one(browser, "[data-verb=start]").click()
     until(browser, lambda b: word(b) == "Running")
@@ -148,13 +179,19 @@ def test_stop_and_start_by_click(system: System, browser: Chrome) -> None:
 def test_the_tabs_of_whmcs_stay(system: System) -> None:
     """The overview stands inside WHMCS's own page and never takes its place."""
     found = system.post("/test/call", {"function": "ClientArea", "serviceid": SHOP})["result"]
-    assert sorted(found) == ["tabOverviewModuleOutputTemplate", "templateVariables"] and "Nuremberg" in json.dumps(found)
+    assert sorted(found) == ["tabOverviewModuleOutputTemplate", "templateVariables"] and "Nuremberg" in json.dumps(
+        found
+    )
 
 
 # -- charts ---------------------------------------------------------------------------------------
 def test_values_as_json_through_php(system: System) -> None:
     found = requests.get(f"{system.page(SHOP)}&vmbridge=charts&data=month", timeout=20).json()
-    assert 300 <= len(found["times"]) <= 360 and found["step"] == 7200 and set(found["series"]) == {"cpu", "diskread", "diskwrite", "netin", "netout"}
+    assert (
+        300 <= len(found["times"]) <= 360
+        and found["step"] == 7200
+        and set(found["series"]) == {"cpu", "diskread", "diskwrite", "netin", "netout"}
+    )
     year = requests.get(f"{system.page(SHOP)}&vmbridge=charts&data=year", timeout=20).json()
     assert year["times"] == [] and year["message"] == "Only the last 30 days are kept."
 
@@ -163,7 +200,11 @@ def test_values_as_json_through_php(system: System) -> None:
 def test_three_charts_with_a_gap_and_what_is_missing_is_said(system: System, browser: Chrome) -> None:
     see(browser, system, "charts")
     shown(browser, "hour")
-    assert [c.get_attribute("data-chart") for c in browser.find_elements(By.CSS_SELECTOR, ".vmb-chart")] == ["cpu", "disk", "network"]
+    assert [c.get_attribute("data-chart") for c in browser.find_elements(By.CSS_SELECTOR, ".vmb-chart")] == [
+        "cpu",
+        "disk",
+        "network",
+    ]
     assert "Memory: this cannot be measured from outside the server." in content(browser)
     found = columns(browser, LIGHT)
     assert len(found) > 100 and 0.06 < max(b - a for a, b in pairwise(found)) < 0.2  # seven of sixty minutes
@@ -177,7 +218,9 @@ def test_a_year_is_dimmed_and_its_reason_comes_on_hover_and_focus(system: System
     shown(browser, "hour")
     year = next(a for a in browser.find_elements(By.CSS_SELECTOR, ".vmb-tabs a") if a.text == "Year")
     reason = one(browser, f"#{year.get_attribute('aria-describedby')}")
-    assert year.get_attribute("aria-disabled") == "true" and not year.get_attribute("href") and not reason.is_displayed()
+    assert (
+        year.get_attribute("aria-disabled") == "true" and not year.get_attribute("href") and not reason.is_displayed()
+    )
     ActionChains(browser).move_to_element(year).perform()
     assert reason.is_displayed() and reason.text == "Only the last 30 days are kept."
     ActionChains(browser).move_to_element(one(browser, ".vmb-head")).perform()
@@ -215,12 +258,28 @@ def test_the_console_shows_the_screen_and_nothing_of_the_provider(system: System
     pixel = "const c = document.querySelector('#screen canvas'); return [...c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data].slice(0, 3)"
     until(browser, lambda b: tuple(b.execute_script(pixel)) == GREEN)
     ActionChains(browser).send_keys("a").perform()
-    until(browser, lambda b: (97, True) in system.hcloud.screen(server(system).id).keys and tuple(b.execute_script(pixel)) != GREEN)
+    until(
+        browser,
+        lambda b: (
+            (97, True) in system.hcloud.screen(server(system).id).keys and tuple(b.execute_script(pixel)) != GREEN
+        ),
+    )
     network = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]  # type: ignore[no-untyped-call]
     assert any(m["method"] == "Network.webSocketCreated" for m in network)
     [(token, made)] = system.hcloud.consoles.items()
     told = browser.page_source + json.dumps(network)
-    assert [s for s in (token, made.password, made.password[:8], "hcloud-sim-token", f":{system.cloud.port}", "request_console") if s in told] == []
+    assert [
+        s
+        for s in (
+            token,
+            made.password,
+            made.password[:8],
+            "hcloud-sim-token",
+            f":{system.cloud.port}",
+            "request_console",
+        )
+        if s in told
+    ] == []
     kept = system.log("serve") + json.dumps(system.state()["module_log"])
     assert [s for s in (token, made.password, "hcloud-sim-token", "wss://") if s in kept] == []
     browser.get("about:blank")
@@ -230,7 +289,9 @@ def test_the_console_shows_the_screen_and_nothing_of_the_provider(system: System
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("page", ["overview", "charts", "console"])
 def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, page: str, theme: str) -> None:
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    )
     for language in ("", "&language=pseudo", "&language=pseudo-rtl"):
         see(browser, system, page, theme + language)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 360, language  # type: ignore[no-untyped-call]
@@ -238,7 +299,9 @@ def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, pag
 
 @drawn
 def test_charts_follow_the_dark_side(system: System, browser: Chrome) -> None:
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    )
     see(browser, system, "charts")
     browser.execute_script("sessionStorage.clear()")  # type: ignore[no-untyped-call]
     see(browser, system, "charts")
@@ -250,12 +313,20 @@ def test_charts_follow_the_dark_side(system: System, browser: Chrome) -> None:
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("shade", ["light", "dark"])
 def test_accessibility(system: System, browser: Chrome, shade: str, theme: str) -> None:
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": shade}]})
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": shade}]}
+    )
     for page in ("overview", "charts", "console"):
         see(browser, system, page, theme)
         if page == "charts" and assets.built("uplot/uPlot.iife.min.js"):
             until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "[data-charts][data-shown]"))
         browser.execute_script(AXE.read_text("utf-8"))  # type: ignore[no-untyped-call]
         found = browser.execute_async_script(  # type: ignore[no-untyped-call]
-            "const done = arguments[arguments.length - 1]; axe.run('.vmbridge', {preload: false, resultTypes: ['violations']}).then(r => done(r.violations))")
-        assert [f"{v['id']}: {n['html'][:150]} {n['failureSummary'][:200]}" for v in found if v["impact"] in ("serious", "critical") for n in v["nodes"]] == []
+            "const done = arguments[arguments.length - 1]; axe.run('.vmbridge', {preload: false, resultTypes: ['violations']}).then(r => done(r.violations))"
+        )
+        assert [
+            f"{v['id']}: {n['html'][:150]} {n['failureSummary'][:200]}"
+            for v in found
+            if v["impact"] in ("serious", "critical")
+            for n in v["nodes"]
+        ] == []

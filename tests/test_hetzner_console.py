@@ -38,7 +38,12 @@ class CloudRig(Rig):
         world.run()
         self.store, self.config, self.clock, self.project = world.store, world.config, world.clock, world.cloud
         self.pve = project_server(self.project, folder)
-        values = {**self.config.servers["pve1"], "endpoint": f"{self.pve.url}/v1", "ca_file": str(self.pve.ca_file), **settings}
+        values = {
+            **self.config.servers["pve1"],
+            "endpoint": f"{self.pve.url}/v1",
+            "ca_file": str(self.pve.ca_file),
+            **settings,
+        }
         self.driver = self.world.context.drivers["pve1"] = Hetzner("pve1", values, self.clock)  # type: ignore[assignment]
         self.loop, self.port = asyncio.new_event_loop(), free_port()
         self.relay = Relay(self.world.context)
@@ -81,7 +86,11 @@ def test_pixels_come_and_keys_go(rig: CloudRig) -> None:
     assert screen.size == (64, 48) and screen.picture() == (55, 127, 26)
     screen.ws.send(KEY)
     assert screen.picture() != (55, 127, 26) and rig.screen.keys == [(ord("a"), True)]
-    assert rig.calls("request_console") == 1 and [c.used for c in rig.project.consoles.values()] == [True] and rig.project.offered == [""]
+    assert (
+        rig.calls("request_console") == 1
+        and [c.used for c in rig.project.consoles.values()] == [True]
+        and rig.project.offered == [""]
+    )
     assert all(len(c.password) == 32 for c in rig.project.consoles.values())  # of which VNC takes eight
 
 
@@ -96,12 +105,16 @@ def test_neither_address_nor_password_is_told(rig: CloudRig, caplog: pytest.LogC
     tables = ("console_sessions", "console_keys", "operations", "outbox")
     kept = json.dumps([list(map(str, r)) for t in tables for r in rig.store.db.conn.execute(f"SELECT * FROM {t}")])
     told = page.text + str(page.headers) + str(lines) + caplog.text + kept
-    assert [s for s in (token, made.password, made.password[:8], "hcloud-sim-token", "/console/?server") if s in told] == []
+    assert [
+        s for s in (token, made.password, made.password[:8], "hcloud-sim-token", "/console/?server") if s in told
+    ] == []
     assert str(rig.pve.port) not in page.text + str(lines) + kept
     assert next(line["event"] for line in lines if line["event"].startswith("console")) == "console_opened"
 
 
-@pytest.mark.parametrize("kind", ["reset", "lost", "locked", "unavailable", "resource_unavailable", "rate_limit_exceeded"])
+@pytest.mark.parametrize(
+    "kind", ["reset", "lost", "locked", "unavailable", "resource_unavailable", "rate_limit_exceeded"]
+)
 def test_a_fault_ends_in_a_sentence_and_the_next_try_works(rig: CloudRig, kind: str) -> None:
     rig.project.faults = [Fault("POST .*request_console", kind)]
     with structlog.testing.capture_logs() as lines:

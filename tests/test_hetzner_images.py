@@ -15,7 +15,13 @@ from tests.hcloud import matrix
 from tests.hcloud.project import Fault
 from tests.test_hetzner import PLAN, Cloud, one
 
-SOLD: dict[str, Any] = {**PLAN, "snapshots": 2, "snapshot_lifetime_h": 24, "backups": 7, "allow": ["reinstall", "snapshots", "backups", "reset_password"]}
+SOLD: dict[str, Any] = {
+    **PLAN,
+    "snapshots": 2,
+    "snapshot_lifetime_h": 24,
+    "backups": 7,
+    "allow": ["reinstall", "snapshots", "backups", "reset_password"],
+}
 del SOLD["server"]
 
 
@@ -53,8 +59,13 @@ def test_a_snapshot_is_a_labelled_image_with_a_size(world: Cloud) -> None:
     act(world, "snapshots", "take", description="before upgrade")
     done(world)
     [image], [row] = kept(world, "snapshot"), world.store.snapshots_of(1)
-    assert image.labels == {"vmbridge": world.store.service(1).uuids[0], "vmbridge-snapshot": row["name"]} and image.description == "before upgrade"
-    assert (row["state"], row["size"]) == ("ready", 1_250_000_000) and row["expires_at"] == pytest.approx(image.created + 24 * 3600, abs=1)
+    assert (
+        image.labels == {"vmbridge": world.store.service(1).uuids[0], "vmbridge-snapshot": row["name"]}
+        and image.description == "before upgrade"
+    )
+    assert (row["state"], row["size"]) == ("ready", 1_250_000_000) and row["expires_at"] == pytest.approx(
+        image.created + 24 * 3600, abs=1
+    )
     act(world, "snapshots", "take")
     with pytest.raises(Refused, match="2 of 2 in use"):
         world.page("snapshots", "take")
@@ -78,7 +89,11 @@ def test_a_rollback_to_what_was_removed_by_hand_changes_nothing(world: Cloud) ->
     world.cloud.images.clear()
     world.cloud.calls.clear()
     act(world, "snapshots", "rollback", name=names(world)[0])
-    assert last(world).state is State.FAILED and last(world).error_code == "snapshot_gone" and world.cloud.mutations() == []
+    assert (
+        last(world).state is State.FAILED
+        and last(world).error_code == "snapshot_gone"
+        and world.cloud.mutations() == []
+    )
 
 
 def test_backups_are_on_from_the_start_and_off_without_a_quota(world: Cloud, tmp_path: Path) -> None:
@@ -98,11 +113,18 @@ def test_a_backup_now_its_restore_and_its_removal(world: Cloud) -> None:
     act(world, "backups", "take", note="before the move")
     done(world)
     [row], [image] = world.store.backups_of(1), kept(world, "backup")
-    assert (row["state"], row["archive"], row["note"], row["size"]) == ("ready", str(image.id), "before the move", 1_250_000_000)
+    assert (row["state"], row["archive"], row["note"], row["size"]) == (
+        "ready",
+        str(image.id),
+        "before the move",
+        1_250_000_000,
+    )
     one(world).content = "second"
     act(world, "backups", "restore", backup=row["id"])
     done(world)
-    assert (one(world).content, one(world).status) == ("first", "running") and len(names(world)) == 1  # snapshots survive here
+    assert (one(world).content, one(world).status) == ("first", "running") and len(
+        names(world)
+    ) == 1  # snapshots survive here
     assert any("restored" in str(m) or "Restored" in str(m) for m in world.whmcs.mails())
     act(world, "backups", "delete", backup=row["id"])
     done(world)
@@ -118,7 +140,10 @@ def test_the_providers_own_backups_are_the_customers(world: Cloud) -> None:
     assert customer.mirror("pve1", world.drivers["pve1"], world.store) == 1
     rows = world.store.backups_of(1)
     assert len(rows) == 7 and all(r["state"] == "ready" and not r["foreign_one"] for r in rows) and other
-    assert [p for _, p, _ in world.cloud.calls] == ["/images", "/images"]  # one listing each, whatever the number of services
+    assert [p for _, p, _ in world.cloud.calls] == [
+        "/images",
+        "/images",
+    ]  # one listing each, whatever the number of services
     act(world, "backups", "take")  # full is not a reason: the oldest goes by itself
     done(world)
     world.clock.time += 7200
@@ -154,9 +179,17 @@ def test_reinstall_keeps_server_addresses_snapshots_and_backups(world: Cloud) ->
     done(world)
     assert one(world).id == before.id and (one(world).content, one(world).status) == ("fresh ubuntu-24.04", "running")
     assert one(world).user_data != data and "$6$" in one(world).user_data
-    assert len(names(world)) == 1 and len(world.store.backups_of(1)) == 1 and world.store.service(1).package.template == "ubuntu-24.04"
+    assert (
+        len(names(world)) == 1
+        and len(world.store.backups_of(1)) == 1
+        and world.store.service(1).package.template == "ubuntu-24.04"
+    )
     [password] = world.whmcs.passwords
-    assert world.store.password(1) == "" and password not in one(world).user_data and "install" in str(world.whmcs.mails()[-1])
+    assert (
+        world.store.password(1) == ""
+        and password not in one(world).user_data
+        and "install" in str(world.whmcs.mails()[-1])
+    )
 
 
 def test_reinstall_takes_a_mounted_iso_out(world: Cloud) -> None:
@@ -171,7 +204,11 @@ def test_reinstall_takes_a_mounted_iso_out(world: Cloud) -> None:
 def test_a_snapshot_that_failed_for_good_costs_nothing(world: Cloud) -> None:
     world.cloud.faults = [Fault("POST .*create_image", "failing action")]
     act(world, "snapshots", "take")
-    assert last(world).state is State.FAILED and "failed there" in last(world).error_text and kept(world, "snapshot") == [] == names(world)
+    assert (
+        last(world).state is State.FAILED
+        and "failed there" in last(world).error_text
+        and kept(world, "snapshot") == [] == names(world)
+    )
 
 
 def test_a_system_that_the_provider_has_not_is_told_before_anything_stops(tmp_path: Path) -> None:
@@ -200,7 +237,11 @@ def test_an_image_of_the_operators_own_stands_behind_a_template(tmp_path: Path) 
 def test_reset_password_is_the_providers(world: Cloud) -> None:
     act(world, "reset_password", "reset")
     done(world)
-    assert one(world).password.startswith("Reset-") and world.whmcs.passwords == [one(world).password] and world.store.password(1) == ""
+    assert (
+        one(world).password.startswith("Reset-")
+        and world.whmcs.passwords == [one(world).password]
+        and world.store.password(1) == ""
+    )
     with pytest.raises(NotBuilt, match="cannot be set from outside"):
         world.order("change_password", password="Another-pass-2")
 
@@ -213,8 +254,11 @@ def test_a_guest_agent_that_starts_late_or_never(world: Cloud) -> None:
     count = len(world.whmcs.mails())
     one(world).agent_after = world.clock.time + 10**9
     act(world, "reset_password", "reset")
-    assert last(world).state is State.FAILED and last(world).error_code == "no_agent" and "qemu-guest-agent" in str(
-        customer.services.CUSTOMERS_OWN["no_agent"])
+    assert (
+        last(world).state is State.FAILED
+        and last(world).error_code == "no_agent"
+        and "qemu-guest-agent" in str(customer.services.CUSTOMERS_OWN["no_agent"])
+    )
     assert len(world.whmcs.mails()) == count and world.store.password(1) == ""
 
 
@@ -233,17 +277,36 @@ def _first(world: Cloud) -> str:
 
 DEEDS: dict[str, tuple[matrix.Deed, matrix.Truth]] = {
     "take_snapshot": (lambda w: w.page("snapshots", "take"), lambda w: len(kept(w, "snapshot")) == 2 == len(names(w))),
-    "rollback": (lambda w: w.page("snapshots", "rollback", name=_first(w)), lambda w: one(w).content == "first" and one(w).status == "running"),
-    "delete_snapshot": (lambda w: w.page("snapshots", "delete", name=_first(w)), lambda w: kept(w, "snapshot") == [] == names(w)),
-    "take_backup": (lambda w: w.page("backups", "take"), lambda w: len(kept(w, "backup")) == 2 == len(w.store.backups_of(1))),
-    "restore": (lambda w: w.page("backups", "restore", backup=w.store.backups_of(1)[0]["id"]),
-                lambda w: one(w).content == "first" and one(w).status == "running"),
-    "delete_backup": (lambda w: w.page("backups", "delete", backup=w.store.backups_of(1)[0]["id"]),
-                      lambda w: kept(w, "backup") == [] == w.store.backups_of(1)),
-    "reinstall": (lambda w: w.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL"),
-                  lambda w: one(w).content == "fresh debian-12" and one(w).status == "running" and len(set(w.whmcs.passwords)) == 1),
-    "reset_password": (lambda w: w.page("reset_password", "reset"),
-                       lambda w: set(w.whmcs.passwords) == {one(w).password} and one(w).password != ""),
+    "rollback": (
+        lambda w: w.page("snapshots", "rollback", name=_first(w)),
+        lambda w: one(w).content == "first" and one(w).status == "running",
+    ),
+    "delete_snapshot": (
+        lambda w: w.page("snapshots", "delete", name=_first(w)),
+        lambda w: kept(w, "snapshot") == [] == names(w),
+    ),
+    "take_backup": (
+        lambda w: w.page("backups", "take"),
+        lambda w: len(kept(w, "backup")) == 2 == len(w.store.backups_of(1)),
+    ),
+    "restore": (
+        lambda w: w.page("backups", "restore", backup=w.store.backups_of(1)[0]["id"]),
+        lambda w: one(w).content == "first" and one(w).status == "running",
+    ),
+    "delete_backup": (
+        lambda w: w.page("backups", "delete", backup=w.store.backups_of(1)[0]["id"]),
+        lambda w: kept(w, "backup") == [] == w.store.backups_of(1),
+    ),
+    "reinstall": (
+        lambda w: w.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL"),
+        lambda w: (
+            one(w).content == "fresh debian-12" and one(w).status == "running" and len(set(w.whmcs.passwords)) == 1
+        ),
+    ),
+    "reset_password": (
+        lambda w: w.page("reset_password", "reset"),
+        lambda w: set(w.whmcs.passwords) == {one(w).password} and one(w).password != "",
+    ),
 }
 
 
@@ -283,5 +346,9 @@ def test_a_redeploy_leaves_nothing_listed_that_went_with_the_machine(world: Clou
     assert len(world.store.backups_of(1)) == 1 and len(names(world)) == 1
     world.order("redeploy")
     world.run(4000)
-    assert world.store.operations_of(1)[0].state is State.DONE and world.store.backups_of(1) == [] and names(world) == []
-    assert [i.labels.get("vmbridge-kept") is not None for i in world.cloud.images.values() if i.type != "system"] == [True]
+    assert (
+        world.store.operations_of(1)[0].state is State.DONE and world.store.backups_of(1) == [] and names(world) == []
+    )
+    assert [i.labels.get("vmbridge-kept") is not None for i in world.cloud.images.values() if i.type != "system"] == [
+        True
+    ]

@@ -32,13 +32,21 @@ class Shop(Cloud):
 
     def change(self, service_id: int = 1042, **plan: Any) -> Any:
         """The operator writes another plan; WHMCS orders it."""
-        self.config.plans["kvm-s"].values.update({k: v for k, v in plan.items() if k in self.config.plans["kvm-s"].values})
-        self.config.plans["kvm-s"].driver_values.update({k: v for k, v in plan.items() if k in self.config.plans["kvm-s"].driver_values})
+        self.config.plans["kvm-s"].values.update(
+            {k: v for k, v in plan.items() if k in self.config.plans["kvm-s"].values}
+        )
+        self.config.plans["kvm-s"].driver_values.update(
+            {k: v for k, v in plan.items() if k in self.config.plans["kvm-s"].driver_values}
+        )
         return self.order("change_package", service_id)
 
     def paid(self) -> list[Any]:
         """Everything in the project that costs money."""
-        found: list[Any] = [*self.cloud.servers.values(), *self.cloud.floating_ips.values(), *self.cloud.primary_ips.values()]
+        found: list[Any] = [
+            *self.cloud.servers.values(),
+            *self.cloud.floating_ips.values(),
+            *self.cloud.primary_ips.values(),
+        ]
         return found + [i for i in self.cloud.images.values() if i.type != "system"]
 
 
@@ -66,7 +74,13 @@ def sent(world: Cloud) -> list[str]:
 # -- surroundings -------------------------------------------------------------------------------------
 def test_the_plan_says_what_a_server_is_put_into(make: Callable[..., Shop]) -> None:
     script = "#!/bin/sh\necho ready\n"
-    world = make(networks=["internal"], firewalls=["web", "ssh"], placement_group="spread", labels={"team": "hosting"}, user_data=script)
+    world = make(
+        networks=["internal"],
+        firewalls=["web", "ssh"],
+        placement_group="spread",
+        labels={"team": "hosting"},
+        user_data=script,
+    )
     server = one(world)
     done(world)
     assert (server.networks, server.firewalls, server.placement_group, server.status) == ([41], [31, 32], 51, "running")
@@ -83,10 +97,17 @@ def test_what_the_project_does_not_have_is_named(make: Callable[..., Shop], plan
     assert str(next(iter(plan.values()))).strip("[]'") in last(world).error_text
 
 
-@pytest.mark.parametrize(("plan", "text"), [
-    ({"user_data": "echo hello"}, "must begin with"), ({"labels": {"vmbridge": "x"}}, "not ours"), ({"labels": {"a": "b c"}}, "label's value"),
-    ({"suspend": "freeze"}, "poweroff"), ({"firewalls": ["a"] * 6}, "5"), ({"user_data": "#!" + "x" * 30_000}, "at most"),
-])
+@pytest.mark.parametrize(
+    ("plan", "text"),
+    [
+        ({"user_data": "echo hello"}, "must begin with"),
+        ({"labels": {"vmbridge": "x"}}, "not ours"),
+        ({"labels": {"a": "b c"}}, "label's value"),
+        ({"suspend": "freeze"}, "poweroff"),
+        ({"firewalls": ["a"] * 6}, "5"),
+        ({"user_data": "#!" + "x" * 30_000}, "at most"),
+    ],
+)
 def test_a_wrong_plan_is_told_with_its_key(tmp_path: Path, plan: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError) as e:
         Shop(tmp_path, **plan)
@@ -98,9 +119,15 @@ def test_extra_addresses_are_floating_ones_with_names_that_collide(make: Callabl
     world = make(extra_ipv4=2, extra_ipv6=1)
     done(world)
     floating, name = list(world.cloud.floating_ips.values()), one(world).name
-    assert sorted(f.name for f in floating) == [f"{name}-f4-1", f"{name}-f4-2", f"{name}-f6-1"] and {f.owner for f in floating} == {one(world).id}
+    assert sorted(f.name for f in floating) == [f"{name}-f4-1", f"{name}-f4-2", f"{name}-f6-1"] and {
+        f.owner for f in floating
+    } == {one(world).id}
     build = world.store.service(1).build
-    assert sorted(build["floating"]) == sorted(f.ip for f in floating) and build["addresses"][2:] == build["floating"] and len(build["addresses"]) == 5
+    assert (
+        sorted(build["floating"]) == sorted(f.ip for f in floating)
+        and build["addresses"][2:] == build["floating"]
+        and len(build["addresses"]) == 5
+    )
     assert [e["event"] for e in world.store.events()].count("addresses") == 1
 
 
@@ -126,7 +153,11 @@ def test_a_foreign_address_with_the_name_is_left_alone(make: Callable[..., Shop]
     world.cloud.floating_ips[theirs.id] = theirs
     world.change(extra_ipv4=1)
     world.run()
-    assert last(world).state is State.FAILED and last(world).error_code == "name_taken" and list(world.cloud.floating_ips.values()) == [theirs]
+    assert (
+        last(world).state is State.FAILED
+        and last(world).error_code == "name_taken"
+        and list(world.cloud.floating_ips.values()) == [theirs]
+    )
     world.order("terminate")
     world.run()
     assert world.paid() == [theirs]
@@ -138,10 +169,18 @@ def test_a_bigger_type_with_its_disk_is_told_beforehand_and_then_done(make: Call
     world.config.plans["kvm-s"].values.update({k: v for k, v in BIG.items() if k != "server_type"})
     world.config.plans["kvm-s"].driver_values["server_type"] = "cx33"
     world.store.note_status("pve1", str(one(world).id), "nbg1", "running", 0)
-    told = upgrades.preview(world.store.service(1), {"configoption1": "kvm-s"}, world.drivers["pve1"], world.store, world.config)
-    assert told.restart is Restart.NOW and told.refused == () and {c.word for c in told.changes} == {"server_type", "disk_gib"}
-    assert told.notices == ("When the order is carried out, your server is switched off and on again. It cannot be reached for some minutes.",
-                            "The system disk grows to 80 GB for good: no smaller server is possible after that.")
+    told = upgrades.preview(
+        world.store.service(1), {"configoption1": "kvm-s"}, world.drivers["pve1"], world.store, world.config
+    )
+    assert (
+        told.restart is Restart.NOW
+        and told.refused == ()
+        and {c.word for c in told.changes} == {"server_type", "disk_gib"}
+    )
+    assert told.notices == (
+        "When the order is carried out, your server is switched off and on again. It cannot be reached for some minutes.",
+        "The system disk grows to 80 GB for good: no smaller server is possible after that.",
+    )
     world.order("change_package")
     world.run()
     done(world)
@@ -162,8 +201,12 @@ def test_nothing_is_told_of_a_restart_that_is_none(make: Callable[..., Shop], ve
     world.config.plans["kvm-s"].values.update({k: v for k, v in BIG.items() if k != "server_type"})
     world.config.plans["kvm-s"].driver_values["server_type"] = "cx33"
     world.store.note_status("pve1", str(one(world).id), "nbg1", "stopped" if verb == "stop" else "running", 0)
-    told = upgrades.preview(world.store.service(1), {"configoption1": "kvm-s"}, world.drivers["pve1"], world.store, world.config)
-    assert told.restart is Restart.NONE and told.notices == ("The system disk grows to 80 GB for good: no smaller server is possible after that.",)
+    told = upgrades.preview(
+        world.store.service(1), {"configoption1": "kvm-s"}, world.drivers["pve1"], world.store, world.config
+    )
+    assert told.restart is Restart.NONE and told.notices == (
+        "The system disk grows to 80 GB for good: no smaller server is possible after that.",
+    )
 
 
 def test_a_bigger_type_on_the_old_disk_can_go_back(make: Callable[..., Shop]) -> None:
@@ -191,7 +234,11 @@ def test_no_room_is_known_before_anything_stops_or_is_bought(make: Callable[...,
     world.cloud.calls.clear()
     world.change(server_type="cx33", extra_ipv4=2)
     world.run()
-    assert last(world).state is State.FAILED and "no room for the new type" in last(world).error_text and world.cloud.mutations() == []
+    assert (
+        last(world).state is State.FAILED
+        and "no room for the new type" in last(world).error_text
+        and world.cloud.mutations() == []
+    )
 
 
 @pytest.mark.parametrize("kind", ["resource_unavailable", "failing action", "invalid_input"])
@@ -231,7 +278,9 @@ def test_suspended_in_the_middle_of_a_change(make: Callable[..., Shop], after: i
     world.order("unsuspend")
     world.run()
     done(world)
-    assert one(world).status == "running" and "offline" not in world.store.service(1).build and one(world).kind == "cx33"
+    assert (
+        one(world).status == "running" and "offline" not in world.store.service(1).build and one(world).kind == "cx33"
+    )
 
 
 def test_staffs_converge_restarts_nothing(make: Callable[..., Shop]) -> None:
@@ -255,7 +304,9 @@ def test_staffs_converge_restarts_nothing(make: Callable[..., Shop]) -> None:
 def test_a_package_without_backups_leaves_them_on_and_the_rest_is_done(make: Callable[..., Shop]) -> None:
     world = make(backups=7)
     world.config.plans["kvm-s"].values.update({"backups": 0, "extra_ipv4": 1})
-    told = upgrades.preview(world.store.service(1), {"configoption1": "kvm-s"}, world.drivers["pve1"], world.store, world.config)
+    told = upgrades.preview(
+        world.store.service(1), {"configoption1": "kvm-s"}, world.drivers["pve1"], world.store, world.config
+    )
     assert told.refused == () and any("Backups stay on" in n for n in told.notes)
     world.order("change_package")
     world.run()
@@ -283,7 +334,11 @@ def test_a_plan_may_suspend_by_firewall(make: Callable[..., Shop]) -> None:
     world.run()
     done(world)
     [wall] = [f for f in world.cloud.firewalls.values() if f.name == "vmbridge-suspended"]
-    assert one(world).status == "running" and one(world).firewalls == [wall.id] and [r["direction"] for r in wall.rules] == ["out"]
+    assert (
+        one(world).status == "running"
+        and one(world).firewalls == [wall.id]
+        and [r["direction"] for r in wall.rules] == ["out"]
+    )
     world.order("suspend")  # again: nothing to do
     world.run()
     world.order("converge")
@@ -292,7 +347,11 @@ def test_a_plan_may_suspend_by_firewall(make: Callable[..., Shop]) -> None:
     world.order("unsuspend")
     world.run()
     done(world)
-    assert sorted(one(world).firewalls) == [31, 32] and one(world).status == "running" and "closed" not in world.store.service(1).build
+    assert (
+        sorted(one(world).firewalls) == [31, 32]
+        and one(world).status == "running"
+        and "closed" not in world.store.service(1).build
+    )
     world.order("suspend")
     world.run()
     world.order("terminate")
@@ -366,8 +425,16 @@ def test_redeploy_keeps_the_addresses(make: Callable[..., Shop]) -> None:
     world.order("redeploy")
     world.run()
     done(world)
-    assert one(world).id != before and world.store.service(1).build["addresses"] == addresses and one(world).status == "running"
-    assert len(world.cloud.floating_ips) == 2 and len(world.cloud.primary_ips) == 2 and all(p.auto_delete for p in world.cloud.primary_ips.values())
+    assert (
+        one(world).id != before
+        and world.store.service(1).build["addresses"] == addresses
+        and one(world).status == "running"
+    )
+    assert (
+        len(world.cloud.floating_ips) == 2
+        and len(world.cloud.primary_ips) == 2
+        and all(p.auto_delete for p in world.cloud.primary_ips.values())
+    )
     assert [i.labels.get("vmbridge-kept") for i in kept(world, "snapshot")] == ["yes"]
     world.order("terminate")
     world.run()
@@ -401,14 +468,39 @@ def bigger(world: Shop) -> None:
 
 
 DEEDS: dict[str, tuple[dict[str, Any], Callable[[Shop], Any], Callable[[Shop], bool]]] = {
-    "change_package": (RICH, bigger, lambda w: (one(w).kind, one(w).status) == ("cx33", "running") and len(w.cloud.floating_ips) == 3
-                       and all(f.owner == one(w).id for f in w.cloud.floating_ips.values())),
+    "change_package": (
+        RICH,
+        bigger,
+        lambda w: (
+            (one(w).kind, one(w).status) == ("cx33", "running")
+            and len(w.cloud.floating_ips) == 3
+            and all(f.owner == one(w).id for f in w.cloud.floating_ips.values())
+        ),
+    ),
     "terminate": (RICH, lambda w: w.order("terminate"), lambda w: w.paid() == []),
-    "terminate_keeping": ({**RICH, "keep_backups": True}, lambda w: w.order("terminate"), lambda w: [i.type for i in w.paid()] == ["snapshot"]),
-    "redeploy": (RICH, lambda w: w.order("redeploy"), lambda w: one(w).status == "running" and len(w.cloud.floating_ips) == 2
-                 and len(w.cloud.primary_ips) == 2 and all(p.owner == one(w).id and p.auto_delete for p in w.cloud.primary_ips.values())),
-    "suspend": ({**RICH, "suspend": "firewall", "firewalls": ["web"]}, lambda w: w.order("suspend"),
-                lambda w: one(w).status == "running" and [w.cloud.firewalls[f].name for f in one(w).firewalls] == ["vmbridge-suspended"]),
+    "terminate_keeping": (
+        {**RICH, "keep_backups": True},
+        lambda w: w.order("terminate"),
+        lambda w: [i.type for i in w.paid()] == ["snapshot"],
+    ),
+    "redeploy": (
+        RICH,
+        lambda w: w.order("redeploy"),
+        lambda w: (
+            one(w).status == "running"
+            and len(w.cloud.floating_ips) == 2
+            and len(w.cloud.primary_ips) == 2
+            and all(p.owner == one(w).id and p.auto_delete for p in w.cloud.primary_ips.values())
+        ),
+    ),
+    "suspend": (
+        {**RICH, "suspend": "firewall", "firewalls": ["web"]},
+        lambda w: w.order("suspend"),
+        lambda w: (
+            one(w).status == "running"
+            and [w.cloud.firewalls[f].name for f in one(w).firewalls] == ["vmbridge-suspended"]
+        ),
+    ),
 }
 
 

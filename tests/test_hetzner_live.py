@@ -17,7 +17,10 @@ from tests.hcloud.project import Fault
 from tests.test_hetzner import Cloud, crowded
 from tests.world import World
 
-FLEET, COLUMNS = 2000, "whmcs, generation, client_id, desired, server, package, hostname, mac, node, build, provisioned, created_at, updated_at"
+FLEET, COLUMNS = (
+    2000,
+    "whmcs, generation, client_id, desired, server, package, hostname, mac, node, build, provisioned, created_at, updated_at",
+)
 
 
 @pytest.fixture
@@ -35,7 +38,11 @@ def fleet(world: Cloud, services: int = FLEET) -> None:
     for i in range(services):
         world.store.change(
             f"INSERT INTO services (id, service_id, vm_id, uuids, {COLUMNS}) SELECT ?, ?, ?, ?, {COLUMNS} FROM services WHERE id = 1",
-            10 + i, 20_000 + i, str(i), f'["u{i}"]')
+            10 + i,
+            20_000 + i,
+            str(i),
+            f'["u{i}"]',
+        )
     world.clock.time += 3600
     world.cloud.settle()
 
@@ -166,7 +173,10 @@ def test_a_look_is_noted_only_where_it_is_worth_it(world: Cloud, tmp_path: Path)
             at.clock.time += 7
             status.refresh("pve1", at.drivers["pve1"], at.store)
             status.view(service, at.store)
-        assert at.store.watched_count("pve1", 1e9) == 0 and (at.store.status_row("pve1", service.vm_id) or {})["seen_at"] > at.clock.time - 20
+        assert (
+            at.store.watched_count("pve1", 1e9) == 0
+            and (at.store.status_row("pve1", service.vm_id) or {})["seen_at"] > at.clock.time - 20
+        )
     other.close()
 
 

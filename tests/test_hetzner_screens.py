@@ -79,15 +79,32 @@ def test_the_bulk_read_tells_what_people_want_to_know(world: Cloud) -> None:
     refreshed(world)
     service = world.store.service(1)
     assert world.store.about("pve1", service.vm_id) == {
-        "image": "Debian 12", "place": "Nuremberg (nbg1)", "names": {"192.0.2.1": "static.example"}}
+        "image": "Debian 12",
+        "place": "Nuremberg (nbg1)",
+        "names": {"192.0.2.1": "static.example"},
+    }
     shown = status.view(service, world.store)
     assert (shown["net_in"], shown["net_out"]) == (658_440_000, 195_310)
     html = page(world)
-    for text in ("Nuremberg (nbg1)", "Debian 12", "195.31 KB", "658.44 MB", "192.0.2.1", "2001:db8:1::1", ">2 <small>cores", "4.0 GiB", "as of"):
+    for text in (
+        "Nuremberg (nbg1)",
+        "Debian 12",
+        "195.31 KB",
+        "658.44 MB",
+        "192.0.2.1",
+        "2001:db8:1::1",
+        ">2 <small>cores",
+        "4.0 GiB",
+        "as of",
+    ):
         assert text in html, text
     for word in ("cpu", "mem", "diskrate"):
         assert f'data-field="{word}"' not in html and f'data-meter="{word}"' not in html
-    assert "Network adapter" not in html and "Disk activity" not in html and world.cloud.calls == [("GET", "/servers", {"page": "1", "per_page": "50"})]
+    assert (
+        "Network adapter" not in html
+        and "Disk activity" not in html
+        and world.cloud.calls == [("GET", "/servers", {"page": "1", "per_page": "50"})]
+    )
 
 
 def test_what_is_not_known_yet_is_said(world: Cloud) -> None:
@@ -108,7 +125,9 @@ def test_the_real_disk_is_shown_not_the_types(world: Cloud) -> None:
 def test_what_people_want_to_know_is_written_only_when_it_changed(world: Cloud) -> None:
     refreshed(world)
     written: list[str] = []
-    world.store.db.conn.set_trace_callback(lambda text: written.append(text) if "vm_about" in text and "INSERT" in text else None)
+    world.store.db.conn.set_trace_callback(
+        lambda text: written.append(text) if "vm_about" in text and "INSERT" in text else None
+    )
     refreshed(world)
     assert written == []
     server(world).image = "ubuntu-24.04"
@@ -127,7 +146,11 @@ def test_it_is_forgotten_with_its_machine(world: Cloud) -> None:
 @pytest.mark.parametrize("image", [None, {"name": None, "description": "before the upgrade"}])
 def test_a_server_without_image_or_addresses(world: Cloud, image: Any) -> None:
     """An image that was deleted is null, a snapshot has no name, and a server can be without addresses."""
-    shown = {**world.cloud.shown(server(world)), "image": image, "public_net": {"ipv4": None, "ipv6": None, "floating_ips": []}}
+    shown = {
+        **world.cloud.shown(server(world)),
+        "image": image,
+        "public_net": {"ipv4": None, "ipv6": None, "floating_ips": []},
+    }
     world.cloud.shown = lambda _: shown  # type: ignore[method-assign]
     refreshed(world)
     about = world.store.about("pve1", world.store.service(1).vm_id)
@@ -137,13 +160,24 @@ def test_a_server_without_image_or_addresses(world: Cloud, image: Any) -> None:
 
 def test_names_of_the_ipv6_network(world: Cloud) -> None:
     shown = world.cloud.shown(server(world))
-    shown["public_net"]["ipv6"]["dns_ptr"] = [{"ip": "2001:DB8:1:0::1", "dns_ptr": "<b>v6.example.com"},
-                                               {"ip": "2001:db8:1::25", "dns_ptr": "mail.example.com"}]
+    shown["public_net"]["ipv6"]["dns_ptr"] = [
+        {"ip": "2001:DB8:1:0::1", "dns_ptr": "<b>v6.example.com"},
+        {"ip": "2001:db8:1::25", "dns_ptr": "mail.example.com"},
+    ]
     world.cloud.shown = lambda _: shown  # type: ignore[method-assign]
     refreshed(world)
     html = page(world)
-    assert set(world.store.about("pve1", world.store.service(1).vm_id)["names"]) == {"192.0.2.1", "2001:db8:1::1", "2001:db8:1::25"}  # as we write them
-    assert "&lt;b&gt;v6.example.com" in html and "mail.example.com" in html and "2001:db8:1::25" in html and "<b>v6" not in html
+    assert set(world.store.about("pve1", world.store.service(1).vm_id)["names"]) == {
+        "192.0.2.1",
+        "2001:db8:1::1",
+        "2001:db8:1::25",
+    }  # as we write them
+    assert (
+        "&lt;b&gt;v6.example.com" in html
+        and "mail.example.com" in html
+        and "2001:db8:1::25" in html
+        and "<b>v6" not in html
+    )
     shown["public_net"]["ipv6"]["dns_ptr"] = None
     refreshed(world)
     assert "mail.example.com" not in page(world)
@@ -152,14 +186,19 @@ def test_names_of_the_ipv6_network(world: Cloud) -> None:
 # -- the manual -----------------------------------------------------------------------------------
 def test_the_user_manual_is_a_link_of_the_plan(tmp_path: Path, world: Cloud) -> None:
     assert "User manual" not in page(world)
-    other = sold(tmp_path / "other", manual_url="https://docs.example.com/a?b=1&c=\"2")
+    other = sold(tmp_path / "other", manual_url='https://docs.example.com/a?b=1&c="2')
     for name in ("overview", "charts"):
         html = page(other, name)
-        assert 'href="https://docs.example.com/a?b=1&amp;c=&#34;2" target="_blank" rel="noopener"' in html and "User manual" in html
+        assert (
+            'href="https://docs.example.com/a?b=1&amp;c=&#34;2" target="_blank" rel="noopener"' in html
+            and "User manual" in html
+        )
     other.close()
 
 
-@pytest.mark.parametrize("address", ["javascript:alert(1)", "ftp://example.com/x", "//example.com", "manual.html", "data:text/html,x"])
+@pytest.mark.parametrize(
+    "address", ["javascript:alert(1)", "ftp://example.com/x", "//example.com", "manual.html", "data:text/html,x"]
+)
 def test_another_kind_of_address_is_refused(tmp_path: Path, address: str) -> None:
     with pytest.raises(Exception, match=r"manual_url: Not a valid URL"):
         Cloud(tmp_path, manual_url=address)
@@ -170,7 +209,10 @@ def test_another_kind_of_address_is_refused(tmp_path: Path, address: str) -> Non
 def test_every_period(world: Cloud, period: str) -> None:
     found = read(world, period)
     assert 100 <= len(found.times) <= 360 and found.step == screen.STEPS[period]
-    assert found.times[0] > world.clock.now() - PERIODS[period] - found.step and found.times[-1] > world.clock.now() - 2 * found.step
+    assert (
+        found.times[0] > world.clock.now() - PERIODS[period] - found.step
+        and found.times[-1] > world.clock.now() - 2 * found.step
+    )
     assert set(found.series) == {"cpu", "diskread", "diskwrite", "netin", "netout"} == Hetzner.series
     assert all(len(v) == len(found.times) and None not in v for v in found.series.values())
     assert [m for m, _, _ in world.cloud.calls] == ["GET", "GET"]  # the proof, and the numbers
@@ -195,9 +237,18 @@ def test_what_was_not_measured_is_a_gap(world: Cloud, how: str) -> None:
 def test_the_steps_that_were_given_count(world: Cloud) -> None:
     """The provider lengthens them as it likes; absurd times must not fill the memory."""
     values = [[1_700_000_000 + 120 * n + 0.3, str(n)] for n in range(5)]
-    found = screen.series_of({"step": 120, "time_series": {"cpu": {"values": values}, "disk.0.bandwidth.read": {"values": values[:2]}}}, 1.0)
-    assert found.step == 120 and len(found.times) == 5 and found.series["diskread"] == (0.0, 1.0, None, None, None) and found.series["netin"] == (None,) * 5
-    odd = screen.series_of({"step": 1, "time_series": {"cpu": {"values": [[0, "1"], [10**12, "2"], [5, "what"], [6, None]]}}}, 1.0)
+    found = screen.series_of(
+        {"step": 120, "time_series": {"cpu": {"values": values}, "disk.0.bandwidth.read": {"values": values[:2]}}}, 1.0
+    )
+    assert (
+        found.step == 120
+        and len(found.times) == 5
+        and found.series["diskread"] == (0.0, 1.0, None, None, None)
+        and found.series["netin"] == (None,) * 5
+    )
+    odd = screen.series_of(
+        {"step": 1, "time_series": {"cpu": {"values": [[0, "1"], [10**12, "2"], [5, "what"], [6, None]]}}}, 1.0
+    )
     assert len(odd.times) <= screen.MOST_POINTS and odd.series["cpu"][-1] == 2.0
     assert screen.series_of({"step": 60, "time_series": {}}, 2.0).times == ()
 
@@ -217,7 +268,9 @@ def test_nobody_sees_anothers_history(world: Cloud) -> None:
     server(world).labels = {"vmbridge": "somebody"}
     with pytest.raises(NotOurs):
         read(world)
-    assert "Our staff can tell more" in chart(shim_of(world)).json["message"] and not any("metrics" in p for _, p, _ in world.cloud.calls)
+    assert "Our staff can tell more" in chart(shim_of(world)).json["message"] and not any(
+        "metrics" in p for _, p, _ in world.cloud.calls
+    )
     world.cloud.servers.clear()
     with pytest.raises(NotFound):
         read(world)
@@ -293,7 +346,9 @@ def test_a_suspended_service_shows_none(world: Cloud) -> None:
 def test_a_console_is_asked_for_once_and_never_kept(world: Cloud) -> None:
     ref = world.store.service(1).ref
     one, two = driver(world).console(ref), driver(world).console(ref)
-    assert one.url.startswith("wss://") and one.url != two.url and one.password != two.password and one.subprotocol == ""
+    assert (
+        one.url.startswith("wss://") and one.url != two.url and one.password != two.password and one.subprotocol == ""
+    )
     assert one.url not in repr(one) and one.password not in repr(one) and "token=" not in repr(one)
     assert world.cloud.mutations() == [("POST", f"/servers/{server(world).id}/actions/request_console")] * 2
 
@@ -312,13 +367,22 @@ def test_the_console_of_a_server_that_is_off_gone_or_anothers(world: Cloud) -> N
     assert world.cloud.mutations() == []
 
 
-@pytest.mark.parametrize(("answer", "code"), [
-    ({"wss_url": f"ws://127.0.0.1:1/?token={SECRET}"}, "console_address"), ({"wss_url": f"https://127.0.0.1:1/?token={SECRET}"}, "console_address"),
-    ({"action": {"status": "error", "error": {"code": "action_failed", "message": SECRET}}}, "console_refused"),
-])
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ({"wss_url": f"ws://127.0.0.1:1/?token={SECRET}"}, "console_address"),
+        ({"wss_url": f"https://127.0.0.1:1/?token={SECRET}"}, "console_address"),
+        ({"action": {"status": "error", "error": {"code": "action_failed", "message": SECRET}}}, "console_refused"),
+    ],
+)
 def test_an_address_that_is_not_encrypted_is_refused(world: Cloud, answer: dict[str, Any], code: str) -> None:
     api = driver(world).api
-    api.post = lambda *_, **__: {"wss_url": f"wss://x/?token={SECRET}", "password": SECRET, "action": {"status": "success"}, **answer}  # type: ignore[method-assign]
+    api.post = lambda *_, **__: {
+        "wss_url": f"wss://x/?token={SECRET}",
+        "password": SECRET,
+        "action": {"status": "success"},
+        **answer,
+    }  # type: ignore[method-assign]
     with pytest.raises(Permanent) as told:
         driver(world).console(world.store.service(1).ref)
     assert told.value.code == code and SECRET not in f"{told.value} {told.value.detail}"

@@ -162,8 +162,18 @@ def test_limits_per_node_and_storage(world: World) -> None:
     running: list[int] = []
 
     def on_call(phase: str, index: int, method: str, path: str) -> None:
-        running.append(max((sum(t.node == n and t.kind == "qmclone" and world.cluster.running(t) for t in world.cluster.tasks.values())
-                            for n in world.cluster.nodes), default=0))
+        running.append(
+            max(
+                (
+                    sum(
+                        t.node == n and t.kind == "qmclone" and world.cluster.running(t)
+                        for t in world.cluster.tasks.values()
+                    )
+                    for n in world.cluster.nodes
+                ),
+                default=0,
+            )
+        )
 
     world.cluster.on_call = on_call
     for i in range(1, 11):
@@ -266,12 +276,19 @@ def test_adopt_disturbed_anywhere_is_all_or_nothing(tmp_path: Path, kind: str, n
         world.cluster.faults = [Fault(kind, nth=nth, reason="got lock request timeout")]
         CliRunner().invoke(cli.main, words)
         found = world.store.find_service("main", 9)
-        assert found is None or (found.vm_id == "555" and [a["address"] for a in world.store.addresses_of(found.id)] == ["203.0.113.77"])
+        assert found is None or (
+            found.vm_id == "555" and [a["address"] for a in world.store.addresses_of(found.id)] == ["203.0.113.77"]
+        )
         world.cluster.faults = []
         done = CliRunner().invoke(cli.main, words)
     assert done.exit_code == 0, done.output
     service = world.store.find_service("main", 9)
-    assert service and service.generation == 1 and service.uuids[0] in vm.config["smbios1"] and service.mac == "BC:24:11:00:00:02"
+    assert (
+        service
+        and service.generation == 1
+        and service.uuids[0] in vm.config["smbios1"]
+        and service.mac == "BC:24:11:00:00:02"
+    )
     assert world.cluster.mutations() == [] and vm.config == before
     world.close()
 
@@ -284,4 +301,6 @@ def test_adopt_refuses_a_template_and_a_machine_of_somebody_else(world: World) -
     born(world)
     machine = world.drivers["pve1"].inspect("20000")
     with pytest.raises(Refused, match="belongs to service 1042"):
-        services.adopt("main", 9, 7, "", packages.of_plan(world.config.plans["kvm-s"]), machine, world.store, world.config)
+        services.adopt(
+            "main", 9, 7, "", packages.of_plan(world.config.plans["kvm-s"]), machine, world.store, world.config
+        )

@@ -49,8 +49,11 @@ class Site(Cloud):
 
     def send(self, page: str, service: int = 1042, kind: str = "client", **form: str) -> Any:
         self.shim.count += 1
-        return self.shim.send("POST", f"/v1/services/{service}/pages/{page}",
-                              {"params": {"userid": 7}, "actor": {"kind": kind, "id": 7, "name": ""}, "form": form})
+        return self.shim.send(
+            "POST",
+            f"/v1/services/{service}/pages/{page}",
+            {"params": {"userid": 7}, "actor": {"kind": kind, "id": 7, "name": ""}, "form": form},
+        )
 
     def submit(self, page: str, service: int = 1042, **form: str) -> str:
         """The page's message; empty when it went well and the browser is sent back to the page."""
@@ -77,7 +80,7 @@ class Site(Cloud):
 def words(page: str) -> str:
     """What people read, without the frame's own script and style."""
     text = re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.S)
-    content = text[text.index('<div class="vmb-content">'):]
+    content = text[text.index('<div class="vmb-content">') :]
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", content)).split())
 
 
@@ -94,16 +97,36 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 # -- what is offered ------------------------------------------------------------------------------
 def test_folders() -> None:
-    found = isos.folders([Iso(str(n), name) for n, name in enumerate(
-        ("debian-12.iso", "netboot.iso", "Debian-live.iso", "AlmaLinux-9.iso", "debian-11.iso", "-odd.iso", "ALMALINUX-8.iso"))])
+    found = isos.folders(
+        [
+            Iso(str(n), name)
+            for n, name in enumerate(
+                (
+                    "debian-12.iso",
+                    "netboot.iso",
+                    "Debian-live.iso",
+                    "AlmaLinux-9.iso",
+                    "debian-11.iso",
+                    "-odd.iso",
+                    "ALMALINUX-8.iso",
+                )
+            )
+        ]
+    )
     assert [(f.name, [i.name for i in f.isos]) for f in found] == [
-        ("AlmaLinux", ["ALMALINUX-8.iso", "AlmaLinux-9.iso"]), ("debian", ["debian-11.iso", "debian-12.iso", "Debian-live.iso"]),
-        ("OTHER", ["-odd.iso", "netboot.iso"])]
+        ("AlmaLinux", ["ALMALINUX-8.iso", "AlmaLinux-9.iso"]),
+        ("debian", ["debian-11.iso", "debian-12.iso", "Debian-live.iso"]),
+        ("OTHER", ["-odd.iso", "netboot.iso"]),
+    ]
 
 
 def test_a_search_finds_all_words_in_name_or_description() -> None:
     rows = [Iso("1", "ubuntu-24.04-live.iso", "Ubuntu 24.04 LTS"), Iso("2", "debian-12.iso")]
-    assert [i.id for i in isos.matching(rows, "  LTS live ")] == ["1"] and isos.matching(rows, "lts debian") == [] and len(isos.matching(rows, "")) == 2
+    assert (
+        [i.id for i in isos.matching(rows, "  LTS live ")] == ["1"]
+        and isos.matching(rows, "lts debian") == []
+        and len(isos.matching(rows, "")) == 2
+    )
 
 
 def test_what_fits_the_machine_is_offered_and_nobody_elses_own(site: Site) -> None:
@@ -114,7 +137,11 @@ def test_what_fits_the_machine_is_offered_and_nobody_elses_own(site: Site) -> No
     assert not [i for i in driver.isos("x86") if i.id == PRIVATE]
     assert driver.drive(site.store.service(1).ref).fits == "x86"
     assert next(q for _, p, q in site.cloud.calls if p == "/isos") == {
-        "page": "1", "per_page": "50", "architecture": "x86", "include_architecture_wildcard": "true"}
+        "page": "1",
+        "per_page": "50",
+        "architecture": "x86",
+        "include_architecture_wildcard": "true",
+    }
 
 
 def test_the_page(site: Site) -> None:
@@ -123,14 +150,23 @@ def test_the_page(site: Site) -> None:
     assert page.index("AlmaLinux 3") < page.index("debian 4") < page.index("virtio 51") < page.index("OTHER 2")
     assert site.submit("iso", action="mount", iso=FREEBSD) == ""
     page = site.see("iso")
-    assert page.startswith("ISO Mounted FreeBSD-13.4-RELEASE-amd64-dvd1.iso Your server starts from it at its next restart") and "Unmount" in page
+    assert (
+        page.startswith(
+            "ISO Mounted FreeBSD-13.4-RELEASE-amd64-dvd1.iso Your server starts from it at its next restart"
+        )
+        and "Unmount" in page
+    )
     assert "FreeBSD 13.4 mounted" in page and "Restart now" in page and "Mounting another one takes the place" in page
     assert site.mounted() == FREEBSD
 
 
 def test_a_search_without_script(site: Site) -> None:
     reply = site.send("iso", action="search", find=' LTS  "><b> ')
-    assert '<b>' not in reply.json["html"] and 'value="LTS &#34;&gt;&lt;b&gt;"' in reply.json["html"] and "No ISO has these words" in words(reply.json["html"])
+    assert (
+        "<b>" not in reply.json["html"]
+        and 'value="LTS &#34;&gt;&lt;b&gt;"' in reply.json["html"]
+        and "No ISO has these words" in words(reply.json["html"])
+    )
     reply = site.send("iso", action="search", find="lts")
     page = words(reply.json["html"])
     assert "1 of 64" in page and "ubuntu-24.04.3-live-server-amd64.iso" in page and "FreeBSD" not in page
@@ -156,7 +192,9 @@ def test_mounting_takes_the_place_of_what_is_mounted_and_a_repeat_is_nothing(sit
     assert site.store.operations_of(1, 5)[0].kind == "create"  # no operation
 
 
-@pytest.mark.parametrize("iso", [PRIVATE, ARM, "999", "", "../7005", "7005 ", "FreeBSD-13.4-RELEASE-amd64-dvd1.iso", "x" * 190])
+@pytest.mark.parametrize(
+    "iso", [PRIVATE, ARM, "999", "", "../7005", "7005 ", "FreeBSD-13.4-RELEASE-amd64-dvd1.iso", "x" * 190]
+)
 def test_only_what_is_offered_is_mounted(site: Site, iso: str) -> None:
     wrong = iso.strip() != FREEBSD
     assert site.submit("iso", action="mount", iso=iso) == (isos.GONE if wrong else "")
@@ -169,8 +207,16 @@ def test_one_that_vanished_since_it_was_listed(site: Site) -> None:
     assert site.submit("iso", action="mount", iso=FREEBSD) == isos.GONE and site.mounted() == ""
 
 
-@pytest.mark.parametrize(("code", "told"), [("invalid_input", isos.GONE), ("not_found", isos.GONE), ("forbidden", direct.NOT_TAKEN),
-                                            ("unauthorized", direct.NOT_TAKEN), ("resource_limit_exceeded", direct.NOT_TAKEN)])
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("invalid_input", isos.GONE),
+        ("not_found", isos.GONE),
+        ("forbidden", direct.NOT_TAKEN),
+        ("unauthorized", direct.NOT_TAKEN),
+        ("resource_limit_exceeded", direct.NOT_TAKEN),
+    ],
+)
 def test_what_the_provider_refuses_is_told_in_our_words(site: Site, code: str, told: str) -> None:
     site.cloud.faults = [Fault(".*attach_iso", code)]
     reply = site.send("iso", action="mount", iso=FREEBSD).json["html"]
@@ -188,7 +234,11 @@ def test_a_task_that_fails_and_one_that_takes_long(site: Site) -> None:
     assert site.submit("iso", action="mount", iso=FREEBSD) == direct.NOT_TAKEN
     site.cloud.durations["attach_iso"] = 60.0
     begun = site.clock.time
-    assert site.submit("iso", action="mount", iso=RESCUE) == "" and site.clock.time - begun < 10 and site.mounted() == RESCUE
+    assert (
+        site.submit("iso", action="mount", iso=RESCUE) == ""
+        and site.clock.time - begun < 10
+        and site.mounted() == RESCUE
+    )
 
 
 # -- refusals -------------------------------------------------------------------------------------
@@ -204,7 +254,9 @@ def test_not_part_of_the_product(tmp_path: Path) -> None:
 
 def test_an_action_that_there_is_not_and_another_clients_server(site: Site) -> None:
     assert site.send("iso", action="eject").status_code == 403
-    reply = site.shim.send("POST", "/v1/services/1042/pages/iso", {"params": {"userid": 8}, "form": {"action": "mount", "iso": FREEBSD}})
+    reply = site.shim.send(
+        "POST", "/v1/services/1042/pages/iso", {"params": {"userid": 8}, "form": {"action": "mount", "iso": FREEBSD}}
+    )
     assert reply.status_code == 404 and site.cloud.calls == []
 
 
@@ -228,7 +280,9 @@ def test_suspended_unfinished_and_ended(site: Site) -> None:
     site.cloud.calls.clear()
     assert site.submit("iso", action="unmount") == "The service has ended."
     site.order("create")
-    assert site.submit("iso", action="mount", iso=FREEBSD).endswith("try again when this is done.") and isos.NOT_BUILT in site.see("iso")
+    assert site.submit("iso", action="mount", iso=FREEBSD).endswith(
+        "try again when this is done."
+    ) and isos.NOT_BUILT in site.see("iso")
     assert site.cloud.calls == []
 
 
@@ -278,7 +332,11 @@ def test_a_page_that_cannot_be_read_says_so_and_looks_again(tmp_path: Path, kind
     for n in (1, 2, 3):
         site.cloud.faults = [Fault(".*", kind, n)]
         text = site.shim.send("GET", "/v1/services/1042/pages/iso?client=7").json["html"]
-        assert "data-again" in text and "tries again by itself" in words(text) and "Mount" not in words(text).replace("Mounted", ""), (kind, n)
+        assert (
+            "data-again" in text
+            and "tries again by itself" in words(text)
+            and "Mount" not in words(text).replace("Mounted", "")
+        ), (kind, n)
         site.cloud.faults = []
         assert "No ISO is mounted." in site.see("iso")  # a failure is not kept
         site = Site(tmp_path / f"{n}")
@@ -294,13 +352,20 @@ def test_a_host_that_is_down_costs_no_call(site: Site) -> None:
 
 def test_no_calls_left(site: Site) -> None:
     site.store.budget_at_most(site.drivers["pve1"].account, 3600, 0)
-    assert direct.NOT_READ in site.see("iso") and site.submit("iso", action="mount", iso=FREEBSD) == direct.NOT_NOW and site.cloud.calls == []
+    assert (
+        direct.NOT_READ in site.see("iso")
+        and site.submit("iso", action="mount", iso=FREEBSD) == direct.NOT_NOW
+        and site.cloud.calls == []
+    )
 
 
 def test_another_label_is_not_ours(site: Site) -> None:
     site.see("iso")
     site.cloud.servers[site.server()].labels = {"vmbridge": "somebody"}
-    assert site.submit("iso", action="mount", iso=FREEBSD) == direct.NOT_TAKEN and site.submit("iso", action="unmount") == direct.NOT_TAKEN
+    assert (
+        site.submit("iso", action="mount", iso=FREEBSD) == direct.NOT_TAKEN
+        and site.submit("iso", action="unmount") == direct.NOT_TAKEN
+    )
     assert direct.FOREIGN in site.see("iso") and site.cloud.mutations() == []
     with pytest.raises(NotOurs):
         site.drivers["pve1"].mount(site.store.service(1).ref, FREEBSD)
@@ -353,7 +418,9 @@ def test_one_list_serves_all_viewers_and_an_edit_is_seen_at_once_everywhere(site
     for _ in range(5):
         site.see("iso")
         site.see("iso", service=1043)
-    assert len([c for c in site.cloud.calls if c[1] == "/isos"]) == 2 and len(site.cloud.calls) == 4  # two pages of one list, two drives
+    assert (
+        len([c for c in site.cloud.calls if c[1] == "/isos"]) == 2 and len(site.cloud.calls) == 4
+    )  # two pages of one list, two drives
     assert "No ISO is mounted." in site.see("iso", other)
     assert site.submit("iso", action="mount", iso=FREEBSD) == ""
     for shim in (site.shim, other):

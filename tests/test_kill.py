@@ -80,14 +80,31 @@ class Rig:
         self.worker: subprocess.Popen[bytes] | None = None
 
     def order(self, verb: str) -> None:
-        services.run(verb, 1, "pve1", {"configoption1": "kvm-s", "userid": 7, "domain": "a.example.com", "password": "Secret-1",
-                                       "status": "Pending" if verb == "create" else "Active"}, Caller("main"), self.context.store, self.context.config,
-                     self.context.drivers)
+        services.run(
+            verb,
+            1,
+            "pve1",
+            {
+                "configoption1": "kvm-s",
+                "userid": 7,
+                "domain": "a.example.com",
+                "password": "Secret-1",
+                "status": "Pending" if verb == "create" else "Active",
+            },
+            Caller("main"),
+            self.context.store,
+            self.context.config,
+            self.context.drivers,
+        )
 
     def start(self, at: int = 0) -> None:
         with (self.folder / "borders.log").open("ab") as out:
-            self.worker = subprocess.Popen([sys.executable, "-m", "tests.killable", str(self.path), str(at)], cwd=ROOT, stdout=out,
-                                           stderr=subprocess.DEVNULL)
+            self.worker = subprocess.Popen(
+                [sys.executable, "-m", "tests.killable", str(self.path), str(at)],
+                cwd=ROOT,
+                stdout=out,
+                stderr=subprocess.DEVNULL,
+            )
 
     def borders(self) -> list[str]:
         lines = (self.folder / "borders.log").read_text().splitlines()
@@ -95,7 +112,9 @@ class Rig:
 
     def open(self) -> bool:
         store = self.context.store
-        return bool(store.operations_of(None, 5, ("running", "waiting"))) or any(e["sent_at"] is None for e in store.events())
+        return bool(store.operations_of(None, 5, ("running", "waiting"))) or any(
+            e["sent_at"] is None for e in store.events()
+        )
 
     def run(self, at: int = 0) -> bool:
         """True when the worker was killed on the way; it is then followed by another, as a supervisor does."""
@@ -116,8 +135,18 @@ class Rig:
         return killed
 
     def outcome(self) -> Any:
-        vms = [{"vmid": v.vmid, "status": v.status, "ipsets": v.ipsets, "disk": v.config.get("scsi0"), "cores": v.config.get("cores"),
-                "onboot": v.config.get("onboot")} for v in self.cluster.vms.values() if not v.template]
+        vms = [
+            {
+                "vmid": v.vmid,
+                "status": v.status,
+                "ipsets": v.ipsets,
+                "disk": v.config.get("scsi0"),
+                "cores": v.config.get("cores"),
+                "onboot": v.config.get("onboot"),
+            }
+            for v in self.cluster.vms.values()
+            if not v.template
+        ]
         taken = [(a["address"], a["service"]) for a in self.context.store.taken_addresses()]
         return vms, taken, [o.state.value for o in self.context.store.operations_of(None)], sorted(self.cluster.volumes)
 
@@ -138,7 +167,11 @@ def _toml(prefix: str, table: dict[str, Any]) -> Iterator[str]:
     for key, value in table.items():
         if not isinstance(value, dict):
             inline = isinstance(value, list) and value and isinstance(value[0], dict)
-            text = ", ".join("{" + ", ".join(f"{k} = {json.dumps(v)}" for k, v in item.items()) + "}" for item in value) if inline else ""
+            text = (
+                ", ".join("{" + ", ".join(f"{k} = {json.dumps(v)}" for k, v in item.items()) + "}" for item in value)
+                if inline
+                else ""
+            )
             yield f"{key} = [{text}]" if inline else f"{key} = {json.dumps(value)}"
     for key, value in table.items():
         if isinstance(value, dict):
@@ -147,7 +180,9 @@ def _toml(prefix: str, table: dict[str, Any]) -> Iterator[str]:
 
 def prepared(folder: Path, verb: str) -> Rig:
     rig = Rig(folder)
-    for before in ("create",) if verb in ("suspend", "terminate") else ("create", "suspend") if verb == "unsuspend" else ():
+    for before in (
+        ("create",) if verb in ("suspend", "terminate") else ("create", "suspend") if verb == "unsuspend" else ()
+    ):
         rig.order(before)
         rig.run()
     (rig.folder / "borders.log").unlink(missing_ok=True)
@@ -190,7 +225,9 @@ def test_kill_9_around_every_call(verb: str, phase: str, tmp_path_factory: pytes
         rig = prepared(tmp_path_factory.mktemp("kill"), verb)
         done: list[str] = []
 
-        def kill(when: str, index: int, method: str, path: str, rig: Rig = rig, at: int = at, done: list[str] = done) -> None:
+        def kill(
+            when: str, index: int, method: str, path: str, rig: Rig = rig, at: int = at, done: list[str] = done
+        ) -> None:
             if when == phase and index >= at and not done and rig.worker and rig.worker.poll() is None:
                 done.append(f"{method} {path}")
                 os.kill(rig.worker.pid, signal.SIGKILL)

@@ -7,14 +7,42 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 KERNEL = {"bridge.model", "bridge.errors", "bridge.clock"}
-LOW = {"bridge.config", "bridge.store", "bridge.permissions", "bridge.names", "bridge.direct", "bridge.schedules", "drivers.base"}
-NOUNS = {"bridge.orders", "bridge.packages", "bridge.status", "bridge.whmcs", "bridge.outbox", "bridge.logs",
-         "bridge.addresses", "bridge.passwords", "bridge.servers", "bridge.console", "bridge.rfb", "bridge.assets", "bridge.charts",
-         "bridge.isos", "bridge.dns", "bridge.usage"}
+LOW = {
+    "bridge.config",
+    "bridge.store",
+    "bridge.permissions",
+    "bridge.names",
+    "bridge.direct",
+    "bridge.schedules",
+    "drivers.base",
+}
+NOUNS = {
+    "bridge.orders",
+    "bridge.packages",
+    "bridge.status",
+    "bridge.whmcs",
+    "bridge.outbox",
+    "bridge.logs",
+    "bridge.addresses",
+    "bridge.passwords",
+    "bridge.servers",
+    "bridge.console",
+    "bridge.rfb",
+    "bridge.assets",
+    "bridge.charts",
+    "bridge.isos",
+    "bridge.dns",
+    "bridge.usage",
+}
 MIDDLE = {"bridge.services", "bridge.recipes", "bridge.operations", "bridge.upgrades", "bridge.findings"}
 ONLY = {
-    "proxmoxer": "drivers/proxmox/", "hcloud": "drivers/hetzner/", "flask": "bridge/web/|bridge/app.py|bridge/wsgi.py",
-    "apscheduler": "bridge/worker.py", "time": "bridge/clock.py", "sqlite3": "bridge/store/", "sqlite_utils": "bridge/store/",
+    "proxmoxer": "drivers/proxmox/",
+    "hcloud": "drivers/hetzner/",
+    "flask": "bridge/web/|bridge/app.py|bridge/wsgi.py",
+    "apscheduler": "bridge/worker.py",
+    "time": "bridge/clock.py",
+    "sqlite3": "bridge/store/",
+    "sqlite_utils": "bridge/store/",
     "websockets": "bridge/console_relay.py",
 }
 
@@ -49,8 +77,16 @@ def test_layers() -> None:
         name = module(path)
         for level, group in enumerate((KERNEL, LOW, NOUNS, MIDDLE)):
             if within(name, group):
-                ours = {i for i in imports(path) if i.startswith("bridge.") or i.startswith("drivers.") or i.startswith("hooks.")}
-                wrong += [f"{name} imports {i}" for i in ours if not within(i, allowed[level] | {name}) and i != "drivers.base"]
+                ours = {
+                    i
+                    for i in imports(path)
+                    if i.startswith("bridge.") or i.startswith("drivers.") or i.startswith("hooks.")
+                }
+                wrong += [
+                    f"{name} imports {i}"
+                    for i in ours
+                    if not within(i, allowed[level] | {name}) and i != "drivers.base"
+                ]
         if name.startswith("drivers.") and name != "drivers.base":
             ours = {i for i in imports(path) if i.startswith("bridge.") or i.startswith("hooks.")}
             wrong += [f"{name} imports {i}" for i in ours if not within(i, KERNEL)]

@@ -18,7 +18,21 @@ from tests.hcloud.project import Fault, Project, Server
 from tests.screenshots import chrome
 from tests.system import CLOUD, System
 from tests.test_browser import until, word
-from tests.test_pages_browser import AXE, LONG, THEMES, action, findings, idle, one, reason, see, settled, texts, untouched, untranslated
+from tests.test_pages_browser import (
+    AXE,
+    LONG,
+    THEMES,
+    action,
+    findings,
+    idle,
+    one,
+    reason,
+    see,
+    settled,
+    texts,
+    untouched,
+    untranslated,
+)
 
 SHOP, DENIED, PSEUDO, RTL = 1, 2, 4, 5
 PAGES = ("iso", "rdns")
@@ -36,7 +50,13 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         for service in (PSEUDO, RTL):
             s.submit(service, "iso", action="mount", iso="7005")
             for n in range(2):
-                s.submit(service, "rdns", action="save", address=str(server(s, service).number).join(("2001:db8:", f"::{n + 1}")), name=f"m{n}.example.com")
+                s.submit(
+                    service,
+                    "rdns",
+                    action="save",
+                    address=str(server(s, service).number).join(("2001:db8:", f"::{n + 1}")),
+                    name=f"m{n}.example.com",
+                )
         yield s
 
 
@@ -106,7 +126,11 @@ def test_an_iso_is_found_mounted_replaced_and_unmounted(system: System, browser:
     assert folders == ["AlmaLinux 3", "debian 4", "FreeBSD 3", "ubuntu 1", "virtio 51", "OTHER 2"]
     one(browser, "[name=find]").send_keys("dvd1 14.1")
     rows = [e.text for e in browser.find_elements(By.CSS_SELECTOR, ".vmb-folder li") if e.is_displayed()]
-    assert len(rows) == 1 and "FreeBSD-14.1-RELEASE-amd64-dvd1.iso" in rows[0] and "1 of 64" in one(browser, "[data-count]").text
+    assert (
+        len(rows) == 1
+        and "FreeBSD-14.1-RELEASE-amd64-dvd1.iso" in rows[0]
+        and "1 of 64" in one(browser, "[data-count]").text
+    )
     next(e for e in browser.find_elements(By.CSS_SELECTOR, ".vmb-folder li button") if e.is_displayed()).click()
     until(browser, lambda b: "FreeBSD-14.1-RELEASE-amd64-dvd1.iso" in one(b, ".vmb-strong").text)
     assert "It is mounted. It takes effect after a restart." in texts(browser, ".vmb-done") and mounted(system) == 7006
@@ -123,14 +147,21 @@ def test_an_iso_is_found_mounted_replaced_and_unmounted(system: System, browser:
 
 def test_sifting_opens_counts_and_puts_back(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "iso")
-    box, open_ones = one(browser, "[name=find]"), "return [...document.querySelectorAll('.vmb-folder')].filter(d => d.open && d.checkVisibility()).length"
+    box, open_ones = (
+        one(browser, "[name=find]"),
+        "return [...document.querySelectorAll('.vmb-folder')].filter(d => d.open && d.checkVisibility()).length",
+    )
     folder = browser.find_elements(By.CSS_SELECTOR, ".vmb-folder summary")[1]
     folder.click()
     assert browser.execute_script(open_ones) == 1
     box.send_keys("iso")
     assert browser.execute_script(open_ones) == 6 and "64 of 64" in one(browser, "[data-count]").text
     box.send_keys(" nothing of this kind")
-    assert browser.execute_script(open_ones) == 0 and one(browser, "[data-none]").is_displayed() and "0 of 64" in one(browser, "[data-count]").text
+    assert (
+        browser.execute_script(open_ones) == 0
+        and one(browser, "[data-none]").is_displayed()
+        and "0 of 64" in one(browser, "[data-count]").text
+    )
     write(box, "")
     assert browser.execute_script(open_ones) == 1 and not one(browser, "[data-none]").is_displayed()
 
@@ -176,7 +207,9 @@ def test_records_are_written_added_changed_and_removed(system: System, browser: 
     write(field(browser, v4(system)), "mail.example.com.")
     press(browser, v4(system), "save")
     until(browser, lambda b: "Your change is saved." in texts(b, ".vmb-done"))
-    assert field(browser, v4(system)).get_attribute("value") == "mail.example.com" and records(system) == {v4(system): "mail.example.com"}
+    assert field(browser, v4(system)).get_attribute("value") == "mail.example.com" and records(system) == {
+        v4(system): "mail.example.com"
+    }
     for last in ("25", "a"):
         box = one(browser, ".vmb-add [name=address]")
         assert str(box.get_attribute("value")).endswith("::")
@@ -186,7 +219,13 @@ def test_records_are_written_added_changed_and_removed(system: System, browser: 
     assert records(system)[v6(system, "a")] == "ha.example.com"
     write(field(browser, v6(system, "a")), "changed.example.com")
     field(browser, v6(system, "a")).send_keys(Keys.ENTER)
-    until(browser, lambda b: records(system)[v6(system, "a")] == "changed.example.com" and "Your change is saved." in texts(b, ".vmb-done"))
+    until(
+        browser,
+        lambda b: (
+            records(system)[v6(system, "a")] == "changed.example.com"
+            and "Your change is saved." in texts(b, ".vmb-done")
+        ),
+    )
     press(browser, v6(system, "a"), "remove")
     until(browser, lambda b: not b.find_elements(By.CSS_SELECTOR, f"input[value='{v6(system, 'a')}']"))
     assert records(system) == {v4(system): "mail.example.com", v6(system, "25"): "h25.example.com"}
@@ -215,7 +254,10 @@ def test_what_waits_is_shown_and_the_page_follows_when_it_is_written(system: Sys
     write(field(browser, v4(system)), "later.example.com")
     press(browser, v4(system), "save")
     until(browser, lambda b: "Waiting to be written. This goes on by itself." in texts(b, ".vmb-record"))
-    assert field(browser, v4(system)).get_attribute("value") == "later.example.com" and records(system)[v4(system)] == "mail.example.com"
+    assert (
+        field(browser, v4(system)).get_attribute("value") == "later.example.com"
+        and records(system)[v4(system)] == "mail.example.com"
+    )
     browser.execute_script("window.sameDocument = true")
     until(browser, lambda b: "Waiting" not in texts(b, ".vmb-record"), 60)  # by the worker
     assert untouched(browser) and records(system)[v4(system)] == "later.example.com"
@@ -229,8 +271,12 @@ def test_rows_that_come_and_go_elsewhere_never_mix_their_names(system: System, b
     write(field(browser, v6(system, "25")), "half")
     system.submit(SHOP, "rdns", action="save", address=v6(system, "1"), name="first.example.com")
     system.submit(SHOP, "power", action="stop")
-    until(browser, lambda b: word(b) == "Stopped" and idle(b) and reason(b, action(b, "power", "start")) == "")  # the page was made true again
-    assert untouched(browser) and field(browser, v6(system, "25")).get_attribute("value") == "half"  # as it was, with nothing taken over
+    until(
+        browser, lambda b: word(b) == "Stopped" and idle(b) and reason(b, action(b, "power", "start")) == ""
+    )  # the page was made true again
+    assert (
+        untouched(browser) and field(browser, v6(system, "25")).get_attribute("value") == "half"
+    )  # as it was, with nothing taken over
     assert not browser.find_elements(By.CSS_SELECTOR, f"input[value='{v6(system, '1')}']")
     write(field(browser, v6(system, "25")), "h25.example.com")
     browser.execute_script("document.activeElement.blur()")
@@ -246,11 +292,17 @@ def test_rows_that_come_and_go_elsewhere_never_mix_their_names(system: System, b
 def test_what_the_product_does_not_have_is_access_denied(system: System, browser: Chrome, page: str) -> None:
     assert system.hcloud
     see(browser, system, DENIED, page)
-    assert "Access Denied" in one(browser, "[role=alert]").text and not browser.find_elements(By.CSS_SELECTOR, ".vmb-content form")
+    assert "Access Denied" in one(browser, "[role=alert]").text and not browser.find_elements(
+        By.CSS_SELECTOR, ".vmb-content form"
+    )
     assert reason(browser, one(browser, f"[aria-describedby^=vmb-nav-{page}-]")) == "Not part of your plan."
     before = len(system.hcloud.mutations())
-    for form in ({"action": "mount", "iso": "7005"}, {"action": "unmount"}, {"action": "search", "find": "x"},
-                 {"action": "save", "address": "192.0.2.2", "name": "mail.example.com"}):
+    for form in (
+        {"action": "mount", "iso": "7005"},
+        {"action": "unmount"},
+        {"action": "search", "find": "x"},
+        {"action": "save", "address": "192.0.2.2", "name": "mail.example.com"},
+    ):
         assert "Access Denied" in system.submit(DENIED, page, **form).text
     assert len(system.hcloud.mutations()) == before
 
@@ -261,7 +313,10 @@ def test_suspended_meanwhile(system: System, browser: Chrome) -> None:
     system.module(SHOP, "SuspendAccount")
     until(browser, lambda b: word(b) == "Suspended")
     assert one(browser, ".vmb-add [name=name]").get_attribute("value") == "kept.example.com"
-    assert "This service is not active." in system.submit(SHOP, "rdns", action="save", address=v4(system), name="no.example.com").text
+    assert (
+        "This service is not active."
+        in system.submit(SHOP, "rdns", action="save", address=v4(system), name="no.example.com").text
+    )
     see(browser, system, SHOP, "rdns")
     assert reason(browser, one(browser, "[data-verb=save]")) == "The service is suspended."
     settled(system, SHOP)
@@ -274,7 +329,9 @@ def test_a_page_that_cannot_be_read_tries_again_by_itself(system: System, browse
     assert system.hcloud
     for page, there in (("iso", "No ISO is mounted."), ("rdns", "Addresses")):
         system.submit(SHOP, "iso", action="unmount")
-        system.submit(SHOP, "rdns", action="save", address=v6(system, "77"), name="" if page == "iso" else "m.example.com")  # what was read is old
+        system.submit(
+            SHOP, "rdns", action="save", address=v6(system, "77"), name="" if page == "iso" else "m.example.com"
+        )  # what was read is old
         system.hcloud.faults = [Fault(f"GET /servers/{server(system, SHOP).id}", "unavailable") for _ in range(2)]
         see(browser, system, SHOP, page)
         told = texts(browser, ".vmb-content")
@@ -322,9 +379,17 @@ def test_every_sentence_is_in_the_clients_language(system: System, browser: Chro
     see(browser, system, PSEUDO, page)
     names = re.compile(r"mail\.example\.com|m\d\.example\.com|.*\.iso|ISO|nbg1.*|2001:.*|.*· nbg1", re.S)
     assert [t for t in untranslated(browser) if not names.fullmatch(t)] == []
-    for form in ({"action": "mount", "iso": "1"}, {"action": "save", "address": "x", "name": "y"}, {"action": "save", "address": "192.0.2.1", "name": "-"},
-                 {"action": "save", "address": "192.0.2.250", "name": "a.example.com"}):
-        told = re.findall(r'role="alert">(.*?)</div>', system.submit(PSEUDO, "iso" if form["action"] == "mount" else "rdns", **form).text, re.S)
+    for form in (
+        {"action": "mount", "iso": "1"},
+        {"action": "save", "address": "x", "name": "y"},
+        {"action": "save", "address": "192.0.2.1", "name": "-"},
+        {"action": "save", "address": "192.0.2.250", "name": "a.example.com"},
+    ):
+        told = re.findall(
+            r'role="alert">(.*?)</div>',
+            system.submit(PSEUDO, "iso" if form["action"] == "mount" else "rdns", **form).text,
+            re.S,
+        )
         assert told and all(t.startswith("[") and t.endswith("]") for t in told), told
 
 
@@ -332,7 +397,10 @@ def test_every_sentence_is_in_the_clients_language(system: System, browser: Chro
 @pytest.mark.parametrize("service", [PSEUDO, RTL])
 def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, service: int, theme: str) -> None:
     for width in (360, 1100):
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
         for page in PAGES:
             see(browser, system, service, page, theme)
             browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
@@ -340,7 +408,8 @@ def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, ser
                 "const w = document.documentElement.clientWidth;"
                 "return [document.documentElement.scrollWidth - w, [...document.querySelectorAll('.vmbridge *')]"
                 ".filter(e => !e.closest('.vmb-nav, .vmb-sr') && (e.getBoundingClientRect().right > w + 1 || e.getBoundingClientRect().left < -1))"
-                ".map(e => e.outerHTML.slice(0, 120)).slice(0, 3)]")
+                ".map(e => e.outerHTML.slice(0, 120)).slice(0, 3)]"
+            )
             assert wide[0] <= 0 and wide[1] == [], (page, width, wide)
 
 
@@ -348,7 +417,9 @@ def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, ser
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("shade", ["light", "dark"])
 def test_accessibility(system: System, browser: Chrome, shade: str, theme: str) -> None:
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": shade}]})
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": shade}]}
+    )
     for service, page in (*((SHOP, p) for p in PAGES), *((RTL, p) for p in PAGES), (DENIED, "iso")):
         see(browser, system, service, page, theme)
         browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")

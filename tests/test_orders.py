@@ -36,9 +36,15 @@ def test_each_change_is_made_once_and_reads_are_few(world: World) -> None:
     vm = f"/nodes/{world.store.service(1).node}/qemu/20000"
     clone = next(p for m, p in world.cluster.mutations() if p.endswith("/clone"))
     assert world.cluster.mutations() == [
-        ("POST", clone), ("PUT", f"{vm}/config"), ("PUT", f"{vm}/config"), ("DELETE", f"{vm}/firewall/rules/0"),
-        ("POST", f"{vm}/firewall/ipset"), ("POST", f"{vm}/firewall/ipset/ipfilter-net0"), ("PUT", f"{vm}/firewall/options"),
-        ("PUT", f"{vm}/resize"), ("POST", f"{vm}/status/start"),
+        ("POST", clone),
+        ("PUT", f"{vm}/config"),
+        ("PUT", f"{vm}/config"),
+        ("DELETE", f"{vm}/firewall/rules/0"),
+        ("POST", f"{vm}/firewall/ipset"),
+        ("POST", f"{vm}/firewall/ipset/ipfilter-net0"),
+        ("PUT", f"{vm}/firewall/options"),
+        ("PUT", f"{vm}/resize"),
+        ("POST", f"{vm}/status/start"),
     ]
     reads = [p for _, m, p, _ in world.cluster.calls if m == "GET" and "/tasks/" not in p]
     assert len(reads) <= 8, reads
@@ -133,7 +139,10 @@ def test_every_order_of_two_billing_verbs_overlapping(tmp_path_factory: pytest.T
             states = [v.status for v in w.cluster.vms.values() if not v.template]
             wanted = {"suspend": ([], ["stopped"]), "terminate": ([],), "unsuspend": (["running"],)}[second]
             assert states in wanted, (second, ticks, states)
-            assert not w.store.operations_of(None, 5, ("running", "waiting", "failed", "waiting_for_staff")), (second, ticks)
+            assert not w.store.operations_of(None, 5, ("running", "waiting", "failed", "waiting_for_staff")), (
+                second,
+                ticks,
+            )
             w.close()
 
 
@@ -153,10 +162,21 @@ def test_a_service_that_whmcs_gives_to_another_client_is_theirs_from_the_next_or
     world.order("create")
     world.run()
     theirs = {"userid": 8, "configoption1": "kvm-s"}
-    services.run("start", 1042, "", theirs, Caller("main", "client 8", client=True), world.store, world.config, world.drivers)
+    services.run(
+        "start", 1042, "", theirs, Caller("main", "client 8", client=True), world.store, world.config, world.drivers
+    )
     assert world.store.service(1).client_id == 7  # a client's own word is none
     with pytest.raises(BadRequest, match="userid"):
-        services.run("converge", 1042, "", {**theirs, "userid": "8 or so"}, Caller("main"), world.store, world.config, world.drivers)
+        services.run(
+            "converge",
+            1042,
+            "",
+            {**theirs, "userid": "8 or so"},
+            Caller("main"),
+            world.store,
+            world.config,
+            world.drivers,
+        )
     world.run()
     services.run("converge", 1042, "", theirs, Caller("main", "admin jo"), world.store, world.config, world.drivers)
     assert world.store.service(1).client_id == 8
@@ -315,7 +335,9 @@ def test_retry_does_not_undo_that_a_newer_order_waits(world: World) -> None:
 
 
 def test_create_of_a_suspended_service_does_not_start_it(world: World) -> None:
-    world.cluster.faults = [Fault("status", "PUT", "config", nth=2, status=403, reason="Permission check failed (/vms, VM.Config.CPU)")]
+    world.cluster.faults = [
+        Fault("status", "PUT", "config", nth=2, status=403, reason="Permission check failed (/vms, VM.Config.CPU)")
+    ]
     world.order("create")
     world.run()
     world.order("suspend")
@@ -327,7 +349,9 @@ def test_create_of_a_suspended_service_does_not_start_it(world: World) -> None:
 
 
 def test_a_half_built_machine_cannot_be_started_but_retry_finishes_it(world: World) -> None:
-    world.cluster.faults = [Fault("status", "PUT", "config", nth=2, status=403, reason="Permission check failed (/vms, VM.Config.CPU)")]
+    world.cluster.faults = [
+        Fault("status", "PUT", "config", nth=2, status=403, reason="Permission check failed (/vms, VM.Config.CPU)")
+    ]
     world.order("create")
     world.run()
     with pytest.raises(Refused, match="not set up yet"):
@@ -409,4 +433,8 @@ def test_nobody_waits_long_for_an_agent(world: World, how: str) -> None:
     world.run()
     op = world.store.operations_of(1)[0]
     note = next(s["message"] for s in world.store.steps(op.id) if s["name"] == "answering")
-    assert op.state is State.DONE and world.clock.time - begun < (240 if how == "never" else 30) and ("privilege" in note) == (how != "never")
+    assert (
+        op.state is State.DONE
+        and world.clock.time - begun < (240 if how == "never" else 30)
+        and ("privilege" in note) == (how != "never")
+    )

@@ -15,17 +15,34 @@ from bridge.model import LIMITS, OPTION_WORDS, PERMISSIONS, Package
 from tests.configs import raw_config
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
-PLAN = {"cores": 2, "ram_mib": 2048, "disk_gib": 20, "rate_mbit": 200, "additional_disk_gib": 5, "extra_ipv4": 1, "extra_ipv6": 1,
-        **{word: 50 for word in LIMITS}}
+PLAN = {
+    "cores": 2,
+    "ram_mib": 2048,
+    "disk_gib": 20,
+    "rate_mbit": 200,
+    "additional_disk_gib": 5,
+    "extra_ipv4": 1,
+    "extra_ipv6": 1,
+    **{word: 50 for word in LIMITS},
+}
 
 
 def made(**options: str) -> Config:
     raw = raw_config(options=options)
     raw["pools"]["public-v6"] = {"ranges": ["2001:db8::10-2001:db8::ff"], "prefix": 64, "gateway": "2001:db8::1"}
-    raw["plans"]["kvm-s"] |= {"locations": ["pve1", "pve2"], "templates": ["debian-12", "ubuntu-24.04"], "pools": ["public-v4", "public-v6"],
-                              "ssh_keys_field": "SSH key", "allow": ["console"], **{k: v for k, v in PLAN.items()}}
-    raw["plans"]["bare"] = {k: v for k, v in raw["plans"]["kvm-s"].items() if k in ("server", "cores", "ram_mib", "disk_gib", "storage", "pools")} | {
-        "templates": ["debian-12"]}
+    raw["plans"]["kvm-s"] |= {
+        "locations": ["pve1", "pve2"],
+        "templates": ["debian-12", "ubuntu-24.04"],
+        "pools": ["public-v4", "public-v6"],
+        "ssh_keys_field": "SSH key",
+        "allow": ["console"],
+        **{k: v for k, v in PLAN.items()},
+    }
+    raw["plans"]["bare"] = {
+        k: v
+        for k, v in raw["plans"]["kvm-s"].items()
+        if k in ("server", "cores", "ram_mib", "disk_gib", "storage", "pools")
+    } | {"templates": ["debian-12"]}
     raw["servers"]["pve9"] = {**raw["servers"]["pve1"]}
     raw["plans"]["elsewhere"] = {**raw["plans"]["bare"], "server": "pve9"}
     return config_module.from_dict(raw)
@@ -69,7 +86,11 @@ NAMED = made(**({word: word for word in OPTION_WORDS} | {row[2]: row[0] for row 
 @pytest.mark.parametrize(("word", "name", "value", "want"), [(w, n, v, x) for w, _, n, v, x in TABLE])
 @pytest.mark.parametrize("style", ["plain", "with a label", "number"])
 def test_every_configurable_word(word: str, name: str, value: str, want: Any, style: str) -> None:
-    given: Any = {"plain": value, "with a label": f" {value} |{value} of it", "number": int(value) if value.isdigit() else value}[style]
+    given: Any = {
+        "plain": value,
+        "with a label": f" {value} |{value} of it",
+        "number": int(value) if value.isdigit() else value,
+    }[style]
     found = resolve(NAMED, configoptions={name: given})
     assert has(found.package, word) == want and found.warnings == ()
     assert dataclasses.replace(found.package, **_set(found.package, word)) == package()
@@ -130,7 +151,13 @@ def test_an_option_beats_the_position_and_the_position_beats_the_plan() -> None:
 
 # -- refused ----------------------------------------------------------------------------------------
 WRONG = [
-    ("cores", "CPU", "CPU", "512", ["0", "513", "-1", "1.5", "two", "1e2", "+4", "1_0", "٤", "4 vCPU", "9" * 200, "NaN", "Infinity", "0x4"]),
+    (
+        "cores",
+        "CPU",
+        "CPU",
+        "512",
+        ["0", "513", "-1", "1.5", "two", "1e2", "+4", "1_0", "٤", "4 vCPU", "9" * 200, "NaN", "Infinity", "0x4"],
+    ),
     ("ram_gib", "RAM", "0.25 to 16384", "steps of 0.0625", ["0", "0.1", "2.3", "16385", "lots"]),
     ("disk_gib", "Disk", "1 to 65536", "whole number", ["0", "65537", "10G"]),
     ("additional_disk_gib", "Additional Disk", "0 to 65536", "whole number", ["-1", "none", "0.5"]),
@@ -143,23 +170,39 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("name", "first", "second", "value"), [(n, a, b, v) for _, n, a, b, values in WRONG for v in values])
+@pytest.mark.parametrize(
+    ("name", "first", "second", "value"), [(n, a, b, v) for _, n, a, b, values in WRONG for v in values]
+)
 def test_a_wrong_option_is_named_with_what_is_allowed(name: str, first: str, second: str, value: str) -> None:
     with pytest.raises(BadRequest) as caught:
         resolve(NAMED, configoptions={name: value})
     sentence = caught.value.sentence
-    assert f"configurable option {name!r}: " in sentence and first in sentence and second in sentence and caught.value.code == "bad_option"
+    assert (
+        f"configurable option {name!r}: " in sentence
+        and first in sentence
+        and second in sentence
+        and caught.value.code == "bad_option"
+    )
     assert value[:50] in sentence and len(sentence) < 250 and sentence.endswith(".")
 
 
-@pytest.mark.parametrize(("position", "value", "words"), [
-    (2, "pve3", ("location: 'pve3'", "pve1, pve2")), (3, "debian-12,windows", ("OS templates: 'windows'", "debian-12, ubuntu-24.04")),
-    (4, "0", ("cores: '0'", "1 to 512")), (5, "x", ("RAM GiB: 'x'", "0.25 to 16384")), (6, "0", ("system disk GiB: '0'", "1 to 65536")),
-    (7, "-5", ("additional disk GiB: '-5'", "0 to 65536")), (8, "fast", ("network Mbit/s: 'fast'", "0 to 1000000")),
-    (11, "all", ("backup quota: 'all'", "0 to 1000")), (12, "2.5", ("snapshot quota: '2.5'", "0 to 100")),
-    (9, "1.5", ("extra IPv4: '1.5'", "0 to 256")), (10, "999", ("extra IPv6: '999'", "0 to 256")),
-    *[(15 + i, "yes", (f"permission {name}: 'yes'", "plan, allow or deny")) for i, name in enumerate(PERMISSIONS)],
-])
+@pytest.mark.parametrize(
+    ("position", "value", "words"),
+    [
+        (2, "pve3", ("location: 'pve3'", "pve1, pve2")),
+        (3, "debian-12,windows", ("OS templates: 'windows'", "debian-12, ubuntu-24.04")),
+        (4, "0", ("cores: '0'", "1 to 512")),
+        (5, "x", ("RAM GiB: 'x'", "0.25 to 16384")),
+        (6, "0", ("system disk GiB: '0'", "1 to 65536")),
+        (7, "-5", ("additional disk GiB: '-5'", "0 to 65536")),
+        (8, "fast", ("network Mbit/s: 'fast'", "0 to 1000000")),
+        (11, "all", ("backup quota: 'all'", "0 to 1000")),
+        (12, "2.5", ("snapshot quota: '2.5'", "0 to 100")),
+        (9, "1.5", ("extra IPv4: '1.5'", "0 to 256")),
+        (10, "999", ("extra IPv6: '999'", "0 to 256")),
+        *[(15 + i, "yes", (f"permission {name}: 'yes'", "plan, allow or deny")) for i, name in enumerate(PERMISSIONS)],
+    ],
+)
 def test_a_wrong_position_is_named_with_what_is_allowed(position: int, value: str, words: tuple[str, str]) -> None:
     with pytest.raises(BadRequest) as caught:
         package(**{f"configoption{position}": value})
@@ -186,10 +229,15 @@ def test_quotas_come_from_plan_product_and_option(position: int, field: str) -> 
         package(**{f"configoption{position}": "-1"})
 
 
-@pytest.mark.parametrize(("plan", "server", "kind", "words"), [
-    ("nothing", "pve1", BadRequest, ("plan: 'nothing'", "bare, kvm-s")), ("", "pve1", BadRequest, ("plan: ''", "bare, kvm-s")),
-    ("nothing", "pve5", BadRequest, ("none (server 'pve5' has no plans)",)), ("elsewhere", "pve1", Refused, ("'pve1'", "'elsewhere'", "'pve9'")),
-])
+@pytest.mark.parametrize(
+    ("plan", "server", "kind", "words"),
+    [
+        ("nothing", "pve1", BadRequest, ("plan: 'nothing'", "bare, kvm-s")),
+        ("", "pve1", BadRequest, ("plan: ''", "bare, kvm-s")),
+        ("nothing", "pve5", BadRequest, ("none (server 'pve5' has no plans)",)),
+        ("elsewhere", "pve1", Refused, ("'pve1'", "'elsewhere'", "'pve9'")),
+    ],
+)
 def test_a_wrong_plan(plan: str, server: str, kind: type[RequestError], words: tuple[str, ...]) -> None:
     with pytest.raises(kind) as caught:
         packages.resolve({"configoption1": plan}, server, CONFIG)
@@ -237,20 +285,32 @@ def test_two_options_of_the_same_thing() -> None:
 
 def test_words_that_the_plans_server_does_not_know() -> None:
     plan = CONFIG.plans["kvm-s"]
-    other = dataclasses.replace(plan, driver_values={k: v for k, v in plan.driver_values.items() if k not in (*LIMITS, "additional_disk_gib")})
+    other = dataclasses.replace(
+        plan, driver_values={k: v for k, v in plan.driver_values.items() if k not in (*LIMITS, "additional_disk_gib")}
+    )
     config = dataclasses.replace(NAMED, plans={"kvm-s": other})
     with pytest.raises(NotBuilt) as caught:
         resolve(config, configoptions={"additional_disk_gib": "10", "disk_read_iops": "5", "CPU": "4"})
     sentence = caught.value.sentence
-    assert "plan 'kvm-s'" in sentence and "'additional_disk_gib'" in sentence and "'disk_read_iops'" in sentence and "'CPU'" not in sentence
+    assert (
+        "plan 'kvm-s'" in sentence
+        and "'additional_disk_gib'" in sentence
+        and "'disk_read_iops'" in sentence
+        and "'CPU'" not in sentence
+    )
     assert resolve(config, configoptions={"additional_disk_gib": "0"}).package.additional_disk_gib == 0
 
 
 # -- templates, locations, permissions, keys ---------------------------------------------------------
-@pytest.mark.parametrize(("given", "want", "default"), [
-    ("", ("debian-12", "ubuntu-24.04"), "debian-12"), ("ubuntu-24.04", ("ubuntu-24.04",), "ubuntu-24.04"),
-    (" ubuntu-24.04 , debian-12,", ("ubuntu-24.04", "debian-12"), "ubuntu-24.04"), ("debian-12,debian-12", ("debian-12",), "debian-12"),
-])
+@pytest.mark.parametrize(
+    ("given", "want", "default"),
+    [
+        ("", ("debian-12", "ubuntu-24.04"), "debian-12"),
+        ("ubuntu-24.04", ("ubuntu-24.04",), "ubuntu-24.04"),
+        (" ubuntu-24.04 , debian-12,", ("ubuntu-24.04", "debian-12"), "ubuntu-24.04"),
+        ("debian-12,debian-12", ("debian-12",), "debian-12"),
+    ],
+)
 def test_the_products_templates(given: str, want: tuple[str, ...], default: str) -> None:
     found = package(configoption3=given)
     assert found.templates == want and found.template == default
@@ -264,25 +324,48 @@ def test_a_template_that_the_product_does_not_offer() -> None:
 @pytest.mark.parametrize(("i", "name"), list(enumerate(PERMISSIONS)))
 @pytest.mark.parametrize("value", ["plan", "allow", "deny", "deny|Not for you"])
 def test_permissions(i: int, name: str, value: str) -> None:
-    assert package(**{f"configoption{15 + i}": value}).permissions == {**dict.fromkeys(PERMISSIONS, "plan"), name: value.partition("|")[0]}
+    assert package(**{f"configoption{15 + i}": value}).permissions == {
+        **dict.fromkeys(PERMISSIONS, "plan"),
+        name: value.partition("|")[0],
+    }
 
 
-@pytest.mark.parametrize(("given", "want"), [
-    (KEY, KEY), (f"  {KEY}  me@home \r\n\r\n", f"{KEY} me@home"), (f"{KEY}\n{KEY}", KEY), ("", ""), (None, ""),
-])
+@pytest.mark.parametrize(
+    ("given", "want"),
+    [
+        (KEY, KEY),
+        (f"  {KEY}  me@home \r\n\r\n", f"{KEY} me@home"),
+        (f"{KEY}\n{KEY}", KEY),
+        ("", ""),
+        (None, ""),
+    ],
+)
 @pytest.mark.parametrize("field", ["SSH key", "ssh KEY", "SSH key|Your public key"])
 def test_keys_of_the_custom_field(given: Any, want: str, field: str) -> None:
     assert package(customfields={field: given, "Other": "x"}).ssh_keys == want
 
 
-@pytest.mark.parametrize(("bad", "line"), [("rubbish", 1), (f"{KEY}\nssh-rsa AAAA", 2), ("-----BEGIN OPENSSH PRIVATE KEY-----", 1), (f'command="x" {KEY}', 1)])
+@pytest.mark.parametrize(
+    ("bad", "line"),
+    [
+        ("rubbish", 1),
+        (f"{KEY}\nssh-rsa AAAA", 2),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----", 1),
+        (f'command="x" {KEY}', 1),
+    ],
+)
 def test_bad_keys_are_named_by_line_and_never_shown(bad: str, line: int) -> None:
     with pytest.raises(BadRequest) as caught:
         package(customfields={"SSH key": bad})
-    assert caught.value.sentence.startswith(f"SSH key: line {line} is not a public SSH key") and "PRIVATE" not in caught.value.sentence
+    assert (
+        caught.value.sentence.startswith(f"SSH key: line {line} is not a public SSH key")
+        and "PRIVATE" not in caught.value.sentence
+    )
 
 
 def test_a_change_keeps_the_birth_values() -> None:
     before = package(customfields={"SSH key": KEY}, configoptions={"OS": "ubuntu-24.04"})
-    after = resolve(before=before, customfields={"SSH key": "rubbish"}, configoptions={"OS": "debian-12", "CPU": "9"}).package
+    after = resolve(
+        before=before, customfields={"SSH key": "rubbish"}, configoptions={"OS": "debian-12", "CPU": "9"}
+    ).package
     assert (after.template, after.ssh_keys, after.cores) == ("ubuntu-24.04", KEY, 9)

@@ -94,8 +94,11 @@ def texts(browser: Chrome, css: str) -> str:
 
 def action(browser: Chrome, capability: str, name: str, row: int = 0) -> WebElement:
     """The button of a form."""
-    return browser.find_elements(By.XPATH, f"//form[.//input[@name='capability' and @value='{capability}']][.//input[@name='action' and @value='{name}']]"
-                                           "//button[@type='submit']")[row]
+    return browser.find_elements(
+        By.XPATH,
+        f"//form[.//input[@name='capability' and @value='{capability}']][.//input[@name='action' and @value='{name}']]"
+        "//button[@type='submit']",
+    )[row]
 
 
 def reason(browser: Chrome, button: WebElement) -> str:
@@ -141,29 +144,45 @@ def fields(page: str, css_class: str = "vmb-line") -> dict[str, str]:
     """What a browser without script would send of the form with this class."""
     form = re.search(rf'<form[^>]*class="{css_class}".*?</form>', page, re.S)
     assert form, page[-3000:]
-    return {html.unescape(n): html.unescape(v) for n, v in re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', form.group())}
+    return {
+        html.unescape(n): html.unescape(v)
+        for n, v in re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', form.group())
+    }
 
 
 def post(s: System, **form: str) -> requests.Response:
-    return requests.post(f"http://127.0.0.1:{s.host}/clientarea.php?action=productdetails", data=form, timeout=30, allow_redirects=False)
+    return requests.post(
+        f"http://127.0.0.1:{s.host}/clientarea.php?action=productdetails", data=form, timeout=30, allow_redirects=False
+    )
 
 
 # -- good ways ------------------------------------------------------------------------------------
 def test_a_snapshot_is_taken_and_the_page_follows_by_itself(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "snapshots")
-    assert "so that you can go back to it" in one(browser, ".vmb-empty").text and "0 / 3" in one(browser, ".vmb-quota").text
+    assert (
+        "so that you can go back to it" in one(browser, ".vmb-empty").text
+        and "0 / 3" in one(browser, ".vmb-quota").text
+    )
     one(browser, "[name=description]").send_keys("before the upgrade")
     hold(system, "qmsnapshot")
     action(browser, "snapshots", "take").click()
     until(browser, lambda b: "A snapshot is being taken" in texts(b, "[data-operation]"))
-    assert "1 / 3" in one(browser, ".vmb-quota").text and "being made" in one(browser, ".vmb-table").text  # a running one counts
+    assert (
+        "1 / 3" in one(browser, ".vmb-quota").text and "being made" in one(browser, ".vmb-table").text
+    )  # a running one counts
     assert "vmbridge=snapshots" in browser.current_url
     browser.execute_script("window.sameDocument = true")
     release(system, "qmsnapshot")
     until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "[data-countdown]") and idle(b))
     assert untouched(browser)
     row = one(browser, ".vmb-table").text
-    assert "before the upgrade" in row and "snap-" in row and re.search(r"[12] days? \d\d:\d\d:\d\d", row) and "Rollback" in row and "Remove" in row
+    assert (
+        "before the upgrade" in row
+        and "snap-" in row
+        and re.search(r"[12] days? \d\d:\d\d:\d\d", row)
+        and "Rollback" in row
+        and "Remove" in row
+    )
     assert browser.page_source.count("Times are in") == 1
     before = system.operation(SHOP)["id"]
     browser.refresh()
@@ -176,12 +195,20 @@ def test_rollback_asks_first_and_can_be_done_by_keyboard(system: System, browser
     button = action(browser, "snapshots", "rollback")
     button.send_keys(Keys.ENTER)
     dialog = one(browser, "dialog[open]")
-    assert "before the upgrade" in dialog.text and "everything since then is lost" in dialog.text and "cannot be undone" in dialog.text
+    assert (
+        "before the upgrade" in dialog.text
+        and "everything since then is lost" in dialog.text
+        and "cannot be undone" in dialog.text
+    )
     assert browser.switch_to.active_element.text == "Cancel"
     seen = set()
     for _ in range(6):  # the page behind cannot be reached
         ActionChains(browser).send_keys(Keys.TAB).perform()
-        seen.add(browser.execute_script("const a = document.activeElement; return a.closest('dialog') ? a.textContent : a.tagName"))
+        seen.add(
+            browser.execute_script(
+                "const a = document.activeElement; return a.closest('dialog') ? a.textContent : a.tagName"
+            )
+        )
     assert seen <= {"Cancel", "Rollback", "BODY"} and "Rollback" in seen
     ActionChains(browser).send_keys(Keys.ESCAPE).perform()
     until(browser, lambda b: not b.find_elements(By.CSS_SELECTOR, "dialog") and b.switch_to.active_element == button)
@@ -206,7 +233,10 @@ def test_a_backup_is_made_restored_and_removed(system: System, browser: Chrome) 
     action(browser, "backups", "take").click()
     until(browser, lambda b: "shop, finished" in texts(b, ".vmb-table") and idle(b))
     assert "1 / 7" in texts(browser, ".vmb-quota") and "GiB" in one(browser, ".vmb-table").text
-    assert "In the case of a backup restore, all snapshots of the virtual machine will be deleted." in one(browser, ".vmb-content").text
+    assert (
+        "In the case of a backup restore, all snapshots of the virtual machine will be deleted."
+        in one(browser, ".vmb-content").text
+    )
     action(browser, "backups", "restore").click()
     assert "all snapshots are lost" in one(browser, "dialog").text
     browser.find_element(By.XPATH, "//dialog//button[text()='Restore']").click()
@@ -219,15 +249,28 @@ def test_a_backup_is_made_restored_and_removed(system: System, browser: Chrome) 
 def test_the_schedule_is_saved_and_a_wrong_one_is_not_lost(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "backups")
     assert [e.text for e in browser.find_elements(By.CSS_SELECTOR, ".vmb-day .vmb-check")] == [
-        "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
-    assert "If the schedule is configured, the system will automatically create backups and delete old backups." in one(browser, ".vmb-content").text
+        "Sunday",
+        "Monday",
+        "Tuesday",
+        "Wednesday",
+        "Thursday",
+        "Friday",
+        "Saturday",
+    ]
+    assert (
+        "If the schedule is configured, the system will automatically create backups and delete old backups."
+        in one(browser, ".vmb-content").text
+    )
     one(browser, "[name=on_sunday]").click()
     zone = one(browser, "[name=time_zone]")
     zone.clear()
     zone.send_keys("Mars/Base")
     action(browser, "backups", "schedule").click()
     until(browser, lambda b: "Time zone: “Mars/Base” is not one" in one(b, "[role=alert]").text)
-    assert one(browser, "[name=on_sunday]").is_selected() and one(browser, "[name=time_zone]").get_attribute("value") == "Mars/Base"
+    assert (
+        one(browser, "[name=on_sunday]").is_selected()
+        and one(browser, "[name=time_zone]").get_attribute("value") == "Mars/Base"
+    )
     zone = one(browser, "[name=time_zone]")
     zone.clear()
     zone.send_keys("Europe/Berlin")
@@ -241,13 +284,20 @@ def test_the_schedule_is_saved_and_a_wrong_one_is_not_lost(system: System, brows
 def test_reinstall_wants_the_word_and_keeps_what_was_written(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "reinstall")
     page = one(browser, ".vmb-content").text
-    assert "remove all data on all disks" in page and "all snapshots will also be deleted" in page and "Select operating system" in page
+    assert (
+        "remove all data on all disks" in page
+        and "all snapshots will also be deleted" in page
+        and "Select operating system" in page
+    )
     before = system.operation(SHOP)["id"]
     browser.find_element(By.CSS_SELECTOR, "option[value='ubuntu-24.04']").click()
     one(browser, "[name=confirm]").send_keys("reinstall")
     action(browser, "reinstall", "reinstall").click()
     until(browser, lambda b: "Confirmation: type REINSTALL in capital letters, exactly." in one(b, "[role=alert]").text)
-    assert one(browser, "[name=template]").get_attribute("value") == "ubuntu-24.04" and one(browser, "[name=confirm]").get_attribute("value") == "reinstall"
+    assert (
+        one(browser, "[name=template]").get_attribute("value") == "ubuntu-24.04"
+        and one(browser, "[name=confirm]").get_attribute("value") == "reinstall"
+    )
     browser.refresh()  # asks nothing and sends nothing
     assert "vmbridge=reinstall" in browser.current_url and not browser.find_elements(By.CSS_SELECTOR, "[role=alert]")
     assert system.operation(SHOP)["id"] == before
@@ -265,14 +315,22 @@ def test_reinstall_wants_the_word_and_keeps_what_was_written(system: System, bro
 def test_reset_password(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "reset_password")
     page = one(browser, ".vmb-content").text
-    assert "Password reset requires cloud-init packages installed on the VM. If reset succeeds but password doesn't change, connect via noVNC" in page
+    assert (
+        "Password reset requires cloud-init packages installed on the VM. If reset succeeds but password doesn't change, connect via noVNC"
+        in page
+    )
     vm = machine(system, SHOP)
-    for agent_after, told in ((0.0, "The new password is in use, and on its way to you by e-mail."), (None, "The new password works after the next restart.")):
+    for agent_after, told in (
+        (0.0, "The new password is in use, and on its way to you by e-mail."),
+        (None, "The new password works after the next restart."),
+    ):
         vm.agent_after, mails = agent_after, len(system.state()["mails"])
         action(browser, "reset_password", "reset").click()
         until(browser, lambda b, told=told: told in texts(b, ".vmb-content") and idle(b))
         system.wait_for(lambda mails=mails: len(system.state()["mails"]) > mails, 20)
-    assert "Restart now" in one(browser, ".vmb-content").text and reason(browser, action(browser, "power", "reboot")) == ""
+    assert (
+        "Restart now" in one(browser, ".vmb-content").text and reason(browser, action(browser, "power", "reboot")) == ""
+    )
 
 
 def test_power_by_keyboard_and_hard_stop_asks_first(system: System, browser: Chrome) -> None:
@@ -300,7 +358,11 @@ def test_a_reason_is_shown_on_hover_focus_and_tap(system: System, browser: Chrom
     see(browser, system, FULL, "snapshots")
     button = action(browser, "snapshots", "take")
     tip = browser.find_element(By.ID, str(button.get_attribute("aria-describedby")))
-    assert reason(browser, button) == "1 of 1 in use: remove one first." and not tip.is_displayed() and "1 / 1" in one(browser, ".vmb-quota").text
+    assert (
+        reason(browser, button) == "1 of 1 in use: remove one first."
+        and not tip.is_displayed()
+        and "1 / 1" in one(browser, ".vmb-quota").text
+    )
     before = system.operation(FULL)["id"]
     ActionChains(browser).move_to_element(button).perform()
     assert tip.is_displayed()
@@ -311,9 +373,13 @@ def test_a_reason_is_shown_on_hover_focus_and_tap(system: System, browser: Chrom
     ActionChains(browser).send_keys(Keys.ENTER).perform()
     ActionChains(browser).send_keys(Keys.ESCAPE).perform()
     assert not tip.is_displayed()
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    )
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
-    place = browser.execute_script("const r = arguments[0].getBoundingClientRect(); return [r.x + 20, r.y + 20]", button)
+    place = browser.execute_script(
+        "const r = arguments[0].getBoundingClientRect(); return [r.x + 20, r.y + 20]", button
+    )
     for kind, points in (("touchStart", [{"x": place[0], "y": place[1]}]), ("touchEnd", [])):
         browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     until(browser, lambda b: tip.is_displayed())
@@ -331,13 +397,18 @@ def test_quota_full_of_backups(system: System, browser: Chrome) -> None:
 @pytest.mark.parametrize("page", [*SUB_PAGES, "charts"])
 def test_what_the_product_does_not_have_is_access_denied(system: System, browser: Chrome, page: str) -> None:
     see(browser, system, DENIED, page)
-    assert "Access Denied" in one(browser, "[role=alert]").text and not browser.find_elements(By.CSS_SELECTOR, ".vmb-content form")
+    assert "Access Denied" in one(browser, "[role=alert]").text and not browser.find_elements(
+        By.CSS_SELECTOR, ".vmb-content form"
+    )
     entry = one(browser, f"[aria-describedby^=vmb-nav-{page}-]")
     assert reason(browser, entry) == "Not part of your plan." and entry.get_attribute("href") is None
     entry.click()
     assert one(browser, f"#{entry.get_attribute('aria-describedby')}").is_displayed() and untouched(browser)
     see(browser, system, DENIED)
-    assert one(browser, ".vmb-nav [aria-current=page]").text == "Overview" and action(browser, "power", "stop").get_attribute("aria-disabled") is None
+    assert (
+        one(browser, ".vmb-nav [aria-current=page]").text == "Overview"
+        and action(browser, "power", "stop").get_attribute("aria-disabled") is None
+    )
     before = system.operation(DENIED)["id"]
     for name in ("take", "reinstall", "reset", "schedule", "restore"):
         system.submit(DENIED, page, action=name, confirm="REINSTALL", template="debian-12")
@@ -349,8 +420,13 @@ def test_busy_dims_everything_with_the_reason(system: System, browser: Chrome) -
     try:
         system.submit(SHOP, "backups", action="take", note="long")
         busy = "A backup is being made; try again when this is done."
-        for page, capability, name in (("snapshots", "snapshots", "take"), ("reinstall", "reinstall", "reinstall"),
-                                       ("reset_password", "reset_password", "reset"), ("overview", "power", "stop"), ("backups", "backups", "take")):
+        for page, capability, name in (
+            ("snapshots", "snapshots", "take"),
+            ("reinstall", "reinstall", "reinstall"),
+            ("reset_password", "reset_password", "reset"),
+            ("overview", "power", "stop"),
+            ("backups", "backups", "take"),
+        ):
             see(browser, system, SHOP, page)
             assert reason(browser, action(browser, capability, name)) == busy, page
             assert "A backup is being made: step" in one(browser, "[data-operation]").text
@@ -376,13 +452,19 @@ def test_two_tabs_and_a_half_written_form(system: System, browser: Chrome) -> No
     release(system, "qmsnapshot")
     until(browser, lambda b: "from another tab" in texts(b, ".vmb-table") and idle(b))
     box.send_keys("nce")
-    assert untouched(browser) and box.get_attribute("value") == "half a sentence" and browser.switch_to.active_element == box
+    assert (
+        untouched(browser)
+        and box.get_attribute("value") == "half a sentence"
+        and browser.switch_to.active_element == box
+    )
     assert reason(browser, action(browser, "snapshots", "take")) == ""
 
 
 def test_a_message_stays_while_the_page_follows(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "backups")
-    browser.execute_script("const n = document.querySelector('[name=note]'); n.removeAttribute('maxlength'); n.value = 'n'.repeat(201)")
+    browser.execute_script(
+        "const n = document.querySelector('[name=note]'); n.removeAttribute('maxlength'); n.value = 'n'.repeat(201)"
+    )
     action(browser, "backups", "take").click()
     until(browser, lambda b: "Backup notes: at most 200 characters." in texts(b, "[role=alert]"))
     browser.execute_script("window.sameDocument = true")
@@ -393,16 +475,24 @@ def test_a_message_stays_while_the_page_follows(system: System, browser: Chrome)
 
 
 def test_a_megabyte_of_note_is_refused_by_name(system: System, browser: Chrome) -> None:
-    for capability, field, label in (("snapshots", "description", "Snapshot description"), ("backups", "note", "Backup notes")):
+    for capability, field, label in (
+        ("snapshots", "description", "Snapshot description"),
+        ("backups", "note", "Backup notes"),
+    ):
         reply = system.submit(SHOP, capability, action="take", **{field: "ü" * 500_000})
-        assert reply.status_code == 200 and f"{label}: at most 200 characters." in reply.text and len(reply.text) < 200_000
+        assert (
+            reply.status_code == 200 and f"{label}: at most 200 characters." in reply.text and len(reply.text) < 200_000
+        )
 
 
 def test_suspended_meanwhile(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "backups")
     one(browser, "[name=note]").send_keys("not lost")
     system.module(SHOP, "SuspendAccount")
-    until(browser, lambda b: word(b) == "Suspended" and reason(b, action(b, "backups", "take")) == "The service is suspended.")
+    until(
+        browser,
+        lambda b: word(b) == "Suspended" and reason(b, action(b, "backups", "take")) == "The service is suspended.",
+    )
     assert untouched(browser) and one(browser, "[name=note]").get_attribute("value") == "not lost"
     assert "switched on again when it is reactivated" in browser.page_source
     assert "This service is not active." in system.submit(SHOP, "backups", action="take").text
@@ -418,8 +508,16 @@ def test_a_host_that_is_down_and_a_server_that_is_gone(system: System, browser: 
     try:
         until(browser, lambda b: "Something went wrong" in texts(b, "[role=alert]"), 90)
         told = texts(browser, "[role=alert]")
-        assert "The host does not answer just now. You see the last known values" in told and f"Reference {FULL}." in told and "595" not in told
-        assert one(browser, "[data-field=cpu]").text != "–" and word(browser) == "Running" and "203.0.113." in one(browser, ".vmb-list").text
+        assert (
+            "The host does not answer just now. You see the last known values" in told
+            and f"Reference {FULL}." in told
+            and "595" not in told
+        )
+        assert (
+            one(browser, "[data-field=cpu]").text != "–"
+            and word(browser) == "Running"
+            and "203.0.113." in one(browser, ".vmb-list").text
+        )
         assert untouched(browser)
     finally:
         system.cluster.faults = []
@@ -441,7 +539,12 @@ def test_without_script_a_page_asks_instead_of_the_dialog(system: System, chromi
     try:
         see(chromium, system, FULL, "snapshots")
         action(chromium, "snapshots", "delete").click()
-        until(chromium, lambda b: "Please confirm" in texts(b, ".vmb-content") and "Removes snapshot <img" in texts(b, ".vmb-content"))
+        until(
+            chromium,
+            lambda b: (
+                "Please confirm" in texts(b, ".vmb-content") and "Removes snapshot <img" in texts(b, ".vmb-content")
+            ),
+        )
         one(chromium, ".vmb-content a.vmb-btn").click()  # Cancel
         until(chromium, lambda b: "vmbridge=snapshots" in b.current_url and "1 / 1" in texts(b, ".vmb-quota"))
         action(chromium, "snapshots", "delete").click()
@@ -465,19 +568,38 @@ def test_every_question_names_its_thing_and_a_thing_that_is_gone_is_told(system:
     key = re.search(r'name="backup" value="(\d+)"', page)
     assert key
     token = requests.get(f"http://127.0.0.1:{system.host}/test/token", timeout=10).text
-    form = {"id": str(FULL), "modop": "custom", "a": "submit", "token": token, "capability": "backups", "backup": key.group(1), "from": "backups"}
+    form = {
+        "id": str(FULL),
+        "modop": "custom",
+        "a": "submit",
+        "token": token,
+        "capability": "backups",
+        "backup": key.group(1),
+        "from": "backups",
+    }
     asked = post(system, **form, action="restore").text
-    assert "Restores the backup of 20" in asked and fields(asked)["confirmed"] == "1" and fields(asked)["backup"] == key.group(1)
+    assert (
+        "Restores the backup of 20" in asked
+        and fields(asked)["confirmed"] == "1"
+        and fields(asked)["backup"] == key.group(1)
+    )
     asked = post(system, **{**form, "capability": "power", "from": "backups"}, action="hard_stop").text
-    assert "like pulling the plug" in asked and fields(asked)["capability"] == "power" and fields(asked)["from"] == "backups"
+    assert (
+        "like pulling the plug" in asked
+        and fields(asked)["capability"] == "power"
+        and fields(asked)["from"] == "backups"
+    )
     assert "This backup is not there any more." in post(system, **{**form, "backup": "999"}, action="delete").text
     asked = requests.get(system.page(FULL) + "&modop=custom&a=stop", timeout=30).text  # a link of WHMCS's own menu
-    assert "Stops your server" in asked and fields(asked)["action"] == "stop" and system.operation(FULL)["kind"] != "stop"
+    assert (
+        "Stops your server" in asked and fields(asked)["action"] == "stop" and system.operation(FULL)["kind"] != "stop"
+    )
 
 
 # -- languages, small screens, accessibility ------------------------------------------------------
 OWN = re.compile(  # what is a name, a number or an address in every language
-    r"^(\W|\d|CPU|RAM|DNS|SSH|IPv[46]|virtio|root|ssh|debian|ubuntu|db8|pve\d|snap|[0-9a-f]{4}|UTC|REINSTALL|Europe/Berlin|noVNC|([0-9A-F]{2}:){5}[0-9A-F]{2})*$")
+    r"^(\W|\d|CPU|RAM|DNS|SSH|IPv[46]|virtio|root|ssh|debian|ubuntu|db8|pve\d|snap|[0-9a-f]{4}|UTC|REINSTALL|Europe/Berlin|noVNC|([0-9A-F]{2}:){5}[0-9A-F]{2})*$"
+)
 VISIBLE = """
 const found = [], walk = document.createTreeWalker(document.querySelector(".vmbridge"), NodeFilter.SHOW_TEXT);
 while (walk.nextNode()) {
@@ -519,9 +641,13 @@ def test_messages_reasons_and_what_runs_are_in_the_clients_language(system: Syst
     finally:
         release(system, "qmsnapshot")
     settled(system, PSEUDO)
-    for capability, form in (("snapshots", {"action": "take", "description": "x" * 300}), ("backups", {"action": "schedule", "time_zone": "x"}),
-                             ("backups", {"action": "schedule", "time_zone": "UTC", "on_monday": "1", "time_monday": "x"}),
-                             ("reinstall", {"action": "reinstall", "template": "x"}), ("backups", {"action": "restore", "backup": "999"})):
+    for capability, form in (
+        ("snapshots", {"action": "take", "description": "x" * 300}),
+        ("backups", {"action": "schedule", "time_zone": "x"}),
+        ("backups", {"action": "schedule", "time_zone": "UTC", "on_monday": "1", "time_monday": "x"}),
+        ("reinstall", {"action": "reinstall", "template": "x"}),
+        ("backups", {"action": "restore", "backup": "999"}),
+    ):
         told = re.findall(r'role="alert">(.*?)</div>', system.submit(PSEUDO, capability, **form).text, re.S)
         assert told and all(t.startswith("[") and t.endswith("]") for t in told), told
     see(browser, system, PSEUDO, "snapshots")
@@ -532,7 +658,13 @@ def test_messages_reasons_and_what_runs_are_in_the_clients_language(system: Syst
 def hostile_is_harmless(browser: Chrome, token: str) -> None:
     assert browser.execute_script("return window.hacked") is None
     text = one(browser, ".vmb-table").text
-    assert "<img src=x onerror=hacked=1>" in text and "VMBRIDGE_TOKEN" in text and token not in text and "{{7*7}}" in text and "{$smarty.version}" in text
+    assert (
+        "<img src=x onerror=hacked=1>" in text
+        and "VMBRIDGE_TOKEN" in text
+        and token not in text
+        and "{{7*7}}" in text
+        and "{$smarty.version}" in text
+    )
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -541,25 +673,35 @@ def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, ser
     """With a host name of 251 characters, hostile notes, a third longer sentences, every reason shown and every menu open."""
     token = requests.get(f"http://127.0.0.1:{system.host}/test/token", timeout=10).text
     for width in (360, 1100):
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
         for page in PAGES:
             see(browser, system, service, page, theme)
-            browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true });"
-                                   "document.querySelectorAll('.vmb-why').forEach(w => { w.style.display = 'block' })")
+            browser.execute_script(
+                "document.querySelectorAll('details').forEach(d => { d.open = true });"
+                "document.querySelectorAll('.vmb-why').forEach(w => { w.style.display = 'block' })"
+            )
             wide = browser.execute_script(
                 "const w = document.documentElement.clientWidth;"
                 "return [document.documentElement.scrollWidth - w, [...document.querySelectorAll('.vmbridge *')]"
                 ".filter(e => !e.closest('.vmb-nav, .vmb-sr') && (e.getBoundingClientRect().right > w + 1 || e.getBoundingClientRect().left < -1))"
-                ".map(e => e.outerHTML.slice(0, 120)).slice(0, 3)]")
+                ".map(e => e.outerHTML.slice(0, 120)).slice(0, 3)]"
+            )
             assert wide[0] <= 0 and wide[1] == [], (page, width, wide)
-            here = browser.execute_script("const n = document.querySelector('.vmb-nav').getBoundingClientRect(), h = document.querySelector('.vmb-here')"
-                                          ".getBoundingClientRect(); return h.left >= n.left - 2 && h.right <= n.right + 2 || h.width > n.width")
+            here = browser.execute_script(
+                "const n = document.querySelector('.vmb-nav').getBoundingClientRect(), h = document.querySelector('.vmb-here')"
+                ".getBoundingClientRect(); return h.left >= n.left - 2 && h.right <= n.right + 2 || h.width > n.width"
+            )
             assert here, page
             if page in ("snapshots", "backups"):
                 hostile_is_harmless(browser, token)
     see(browser, system, service, "overview", theme)
-    at = browser.execute_script("const t = document.querySelector('.vmb-list .vmb-mono').firstChild, r = document.createRange(); return [0, t.length - 1].map("
-                                "i => { r.setStart(t, i); r.setEnd(t, i + 1); return r.getBoundingClientRect().left })")
+    at = browser.execute_script(
+        "const t = document.querySelector('.vmb-list .vmb-mono').firstChild, r = document.createRange(); return [0, t.length - 1].map("
+        "i => { r.setStart(t, i); r.setEnd(t, i + 1); return r.getBoundingClientRect().left })"
+    )
     assert at[0] < at[1]  # an address reads from left to right in every language
     assert one(browser, ".vmbridge").get_attribute("dir") == ("rtl" if service == RTL else "ltr")
 
@@ -567,15 +709,23 @@ def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, ser
 def findings(browser: Chrome) -> list[str]:
     browser.execute_script(AXE.read_text("utf-8"))
     found = browser.execute_async_script(
-        "const done = arguments[arguments.length - 1]; axe.run('.vmbridge', {resultTypes: ['violations']}).then(r => done(r.violations))")
-    return [f"{v['id']}: {n['html'][:150]} {n['failureSummary'][:200]}" for v in found if v["impact"] in ("serious", "critical") for n in v["nodes"]]
+        "const done = arguments[arguments.length - 1]; axe.run('.vmbridge', {resultTypes: ['violations']}).then(r => done(r.violations))"
+    )
+    return [
+        f"{v['id']}: {n['html'][:150]} {n['failureSummary'][:200]}"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+        for n in v["nodes"]
+    ]
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm ci")
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("shade", ["light", "dark"])
 def test_accessibility(system: System, browser: Chrome, shade: str, theme: str) -> None:
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": shade}]})
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": shade}]}
+    )
     for service, page in (*((FULL, p) for p in PAGES), (DENIED, "snapshots"), (RTL, "backups")):
         see(browser, system, service, page, theme)
         browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
@@ -586,12 +736,24 @@ def test_accessibility(system: System, browser: Chrome, shade: str, theme: str) 
     assert findings(browser) == [], "question"
 
 
-@pytest.mark.parametrize(("system_wish", "theme_is", "paper"), [
-    ("dark", "light", "rgb(255, 255, 255)"), ("light", "dark", "rgb(30, 34, 40)"), ("dark", "", "rgb(30, 34, 40)"), ("light", "", "rgb(255, 255, 255)")])
+@pytest.mark.parametrize(
+    ("system_wish", "theme_is", "paper"),
+    [
+        ("dark", "light", "rgb(255, 255, 255)"),
+        ("light", "dark", "rgb(30, 34, 40)"),
+        ("dark", "", "rgb(30, 34, 40)"),
+        ("light", "", "rgb(255, 255, 255)"),
+    ],
+)
 def test_colours_follow_the_theme(system: System, browser: Chrome, system_wish: str, theme_is: str, paper: str) -> None:
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": system_wish}]})
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": system_wish}]}
+    )
     see(browser, system, FULL, "snapshots", f"&shade={theme_is}")
-    assert browser.execute_script("return getComputedStyle(document.querySelector('[name=description]')).backgroundColor") == paper
+    assert (
+        browser.execute_script("return getComputedStyle(document.querySelector('[name=description]')).backgroundColor")
+        == paper
+    )
 
 
 def test_every_action_is_reached_by_tab_and_shows_it(system: System, browser: Chrome) -> None:
@@ -599,10 +761,12 @@ def test_every_action_is_reached_by_tab_and_shows_it(system: System, browser: Ch
         see(browser, system, SHOP, page)
         wanted = browser.execute_script(
             "return [...document.querySelectorAll('button, summary, a, select, input:not([type=hidden])')]"
-            ".filter(e => e.closest('.vmbridge') && e.checkVisibility()).length")
+            ".filter(e => e.closest('.vmbridge') && e.checkVisibility()).length"
+        )
         browser.execute_script(
             "document.activeElement.blur(); window.reached = new Set(); document.querySelector('.vmbridge').addEventListener('focusin', e => {"
-            "reached.add(e.target); if (getComputedStyle(e.target).outlineStyle === 'none') { window.unseen = e.target.outerHTML } })")
+            "reached.add(e.target); if (getComputedStyle(e.target).outlineStyle === 'none') { window.unseen = e.target.outerHTML } })"
+        )
         for _ in range(wanted * 4):  # a time field has several parts
             ActionChains(browser, 0).send_keys(Keys.TAB).perform()
             if browser.execute_script("return reached.size") == wanted:
@@ -611,21 +775,46 @@ def test_every_action_is_reached_by_tab_and_shows_it(system: System, browser: Ch
 
 
 def test_copy(system: System, browser: Chrome) -> None:
-    browser.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+    browser.execute_cdp_cmd(
+        "Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    )
     see(browser, system, SHOP)
     button = browser.find_element(By.XPATH, "//button[starts-with(@data-copy, 'ssh ')]")
     button.click()
     until(browser, lambda b: button.text == "Copied")
-    assert browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])").startswith("ssh root@203.0.113.")
+    assert browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])").startswith(
+        "ssh root@203.0.113."
+    )
     until(browser, lambda b: button.text.startswith("Copy") and button.text != "Copied")
 
 
 def test_the_overview_shows_what_was_bought(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP)
     page = one(browser, ".vmbridge").text
-    for words in ("CPU", "of 2 cores", "RAM", "of 2.0 GiB", "System disk", "Additional disk", "200 MiB/s", "100 MiB/s", "500 IOPS", "Network adapter", "virtio",
-                  "200 Mbit/s", "Network configuration", "(255.255.255.0)", "/64", "Gateway", "9.9.9.9", "vm-1.example.com", "Additional", "up ", "as of ",
-                  "Only the main address is configured in the server by itself; further ones you set up inside it."):
+    for words in (
+        "CPU",
+        "of 2 cores",
+        "RAM",
+        "of 2.0 GiB",
+        "System disk",
+        "Additional disk",
+        "200 MiB/s",
+        "100 MiB/s",
+        "500 IOPS",
+        "Network adapter",
+        "virtio",
+        "200 Mbit/s",
+        "Network configuration",
+        "(255.255.255.0)",
+        "/64",
+        "Gateway",
+        "9.9.9.9",
+        "vm-1.example.com",
+        "Additional",
+        "up ",
+        "as of ",
+        "Only the main address is configured in the server by itself; further ones you set up inside it.",
+    ):
         assert words in page, words
     pages = ["Reinstall", "Snapshots", "Backups", "Reset password"]
     assert [e.text for e in browser.find_elements(By.CSS_SELECTOR, ".vmb-content .vmb-actions .vmb-btn")] == pages

@@ -16,7 +16,13 @@ from tests.world import World
 FOUR = ("pve1", "pve2", "pve3", "pve4")
 
 
-def made(path: Path, nodes: tuple[str, ...] = ("pve1", "pve2"), memory: int = 64, plan: dict[str, Any] | None = None, **config: Any) -> World:
+def made(
+    path: Path,
+    nodes: tuple[str, ...] = ("pve1", "pve2"),
+    memory: int = 64,
+    plan: dict[str, Any] | None = None,
+    **config: Any,
+) -> World:
     """A world with a fresh look at every bulk read."""
     raw = raw_config(**config)
     raw["plans"]["kvm-s"] |= {"locations": [*nodes, "pve9"], **(plan or {})}
@@ -65,8 +71,14 @@ def test_the_node_with_most_memory_left(two: World, status: str) -> None:
 
 def test_containers_use_memory_too(two: World, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = two.cluster.handlers.get_cluster_resources
-    monkeypatch.setattr(two.cluster.handlers, "get_cluster_resources", lambda w, p: [
-        *plain(w, p), {"type": "lxc", "vmid": 700, "node": "pve2", "status": "running", "maxmem": 60 * GIB, "template": 0}])
+    monkeypatch.setattr(
+        two.cluster.handlers,
+        "get_cluster_resources",
+        lambda w, p: [
+            *plain(w, p),
+            {"type": "lxc", "vmid": 700, "node": "pve2", "status": "running", "maxmem": 60 * GIB, "template": 0},
+        ],
+    )
     assert create(two).state is State.DONE and nodes(two) == ["pve1"]
 
 
@@ -87,7 +99,11 @@ def test_running_creates_count_before_their_machines_show(tmp_path: Path) -> Non
     world.run()
     states = [world.store.operations_of(s)[0].state for s in range(1, 6)]
     assert states == [State.DONE] * 4 + [State.FAILED] and sorted(nodes(world)) == ["pve1", "pve1", "pve2", "pve2"]
-    assert refused(world.store.operations_of(5)[0], "pve1: 0 MiB of memory free, 2048 needed", "pve2: 0 MiB of memory free, 2048 needed")
+    assert refused(
+        world.store.operations_of(5)[0],
+        "pve1: 0 MiB of memory free, 2048 needed",
+        "pve2: 0 MiB of memory free, 2048 needed",
+    )
     world.close()
 
 
@@ -139,7 +155,12 @@ def test_a_node_without_the_template_is_left_out(two: World) -> None:
     fill(two.cluster, "pve2", 30)
     assert create(two).state is State.DONE and 20000 in two.vms() and two.cluster.vms[20000].node == "pve2"
     del two.cluster.vms[9001]
-    assert refused(create(two, 2), "pve1: no template named 'debian-12'", "pve2: no template named 'debian-12'", code="plan_impossible")
+    assert refused(
+        create(two, 2),
+        "pve1: no template named 'debian-12'",
+        "pve2: no template named 'debian-12'",
+        code="plan_impossible",
+    )
 
 
 def test_the_template_of_the_chosen_node_is_copied(tmp_path: Path) -> None:
@@ -147,16 +168,36 @@ def test_the_template_of_the_chosen_node_is_copied(tmp_path: Path) -> None:
     for service, node in enumerate(("pve3", "pve1", "pve4", "pve2"), 1):
         create(world, service, configoption2=node)
     sources = [p.split("/")[2:5:2] for m, p in world.cluster.mutations() if p.endswith("/clone")]
-    assert sources == [["pve3", "9002"], ["pve1", "9000"], ["pve4", "9003"], ["pve2", "9001"]] and nodes(world) == ["pve3", "pve1", "pve4", "pve2"]
+    assert sources == [["pve3", "9002"], ["pve1", "9000"], ["pve4", "9003"], ["pve2", "9001"]] and nodes(world) == [
+        "pve3",
+        "pve1",
+        "pve4",
+        "pve2",
+    ]
     world.close()
 
 
-@pytest.mark.parametrize(("change", "why", "code"), [
-    (lambda c: setattr(c.storages["local-lvm"], "used", 490 * GIB), "storage 'local-lvm' has 10 GiB free, 20 needed", "no_capacity"),
-    (lambda c: setattr(c.storages["local-lvm"], "online", False), "storage 'local-lvm' is not available", "no_capacity"),
-    (lambda c: c.storages.pop("local-lvm"), "storage 'local-lvm' is not available", "plan_impossible"),
-    (lambda c: (fill(c, "pve1", 63), fill(c, "pve2", 63, 501)), "1024 MiB of memory free, 2048 needed", "no_capacity"),
-])
+@pytest.mark.parametrize(
+    ("change", "why", "code"),
+    [
+        (
+            lambda c: setattr(c.storages["local-lvm"], "used", 490 * GIB),
+            "storage 'local-lvm' has 10 GiB free, 20 needed",
+            "no_capacity",
+        ),
+        (
+            lambda c: setattr(c.storages["local-lvm"], "online", False),
+            "storage 'local-lvm' is not available",
+            "no_capacity",
+        ),
+        (lambda c: c.storages.pop("local-lvm"), "storage 'local-lvm' is not available", "plan_impossible"),
+        (
+            lambda c: (fill(c, "pve1", 63), fill(c, "pve2", 63, 501)),
+            "1024 MiB of memory free, 2048 needed",
+            "no_capacity",
+        ),
+    ],
+)
 def test_each_node_is_named_with_its_reason(two: World, change: Any, why: str, code: str) -> None:
     change(two.cluster)
     assert refused(create(two), f"pve1: {why}", f"pve2: {why}", code=code) and 20000 not in two.vms()
@@ -166,7 +207,9 @@ def test_each_node_is_named_with_its_reason(two: World, change: Any, why: str, c
 @pytest.mark.parametrize("how", ["full", "offline", "elsewhere"])
 def test_the_additional_disks_storage(tmp_path: Path, how: str) -> None:
     world = made(tmp_path, plan={"additional_disk_gib": 50, "additional_storage": "big"})
-    world.cluster.add_storage("big", ("pve2",) if how == "elsewhere" else ("pve1", "pve2"), total=100, used=60 if how == "full" else 0)
+    world.cluster.add_storage(
+        "big", ("pve2",) if how == "elsewhere" else ("pve1", "pve2"), total=100, used=60 if how == "full" else 0
+    )
     world.cluster.storages["big"].online = how != "offline"
     op = create(world)
     if how == "elsewhere":
@@ -196,15 +239,22 @@ def test_a_node_that_is_down_is_left_out(two: World) -> None:
 def test_a_named_node_is_taken_though_another_has_more_room(tmp_path: Path, by: str) -> None:
     world = made(tmp_path, FOUR, plan={"node": "pve3"} if by == "plan" else {})
     fill(world.cluster, "pve3", 50)
-    values: dict[str, Any] = {"location": {"configoption2": "pve3"}, "configurable option": {"configoptions": {"Location": "pve3"}}}.get(by, {})
+    values: dict[str, Any] = {
+        "location": {"configoption2": "pve3"},
+        "configurable option": {"configoptions": {"Location": "pve3"}},
+    }.get(by, {})
     assert create(world, **values).state is State.DONE and world.cluster.vms[20000].node == "pve3"
     world.close()
 
 
-@pytest.mark.parametrize(("change", "why"), [
-    (lambda c: c.nodes.__setitem__("pve3", False), "pve3: node is offline"), (lambda c: fill(c, "pve3", 63), "pve3: 1024 MiB of memory free"),
-    (lambda c: c.vms.pop(9002), "pve3: no template named 'debian-12'"),
-])
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda c: c.nodes.__setitem__("pve3", False), "pve3: node is offline"),
+        (lambda c: fill(c, "pve3", 63), "pve3: 1024 MiB of memory free"),
+        (lambda c: c.vms.pop(9002), "pve3: no template named 'debian-12'"),
+    ],
+)
 def test_a_named_node_that_cannot_is_a_named_failure(tmp_path: Path, change: Any, why: str) -> None:
     world = made(tmp_path, FOUR)
     change(world.cluster)

@@ -31,7 +31,9 @@ def born(world: World, service: int = 1042, **values: Any) -> Any:
     world.order("create", service, **values)
     world.run()
     found = world.store.find_service("main", service)
-    assert found is not None and world.store.operations_of(found.id)[0].state is State.DONE, world.store.operations_of(found.id)[0]
+    assert found is not None and world.store.operations_of(found.id)[0].state is State.DONE, world.store.operations_of(
+        found.id
+    )[0]
     return world.cluster.vms[int(found.vm_id)]
 
 
@@ -40,21 +42,37 @@ def puts(world: World, word: str) -> list[str]:
 
 
 # -- names ------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("rule", "want"), [
-    ("vm{service_id}", "vm1042"), ("c{client_id}-{service_id}.example.com", "c7-1042.example.com"), ("{domain}", "a.example.com"),
-    ("{year}{month}{day}-{hour}{minute}{second}", "20270115-080000"), ("u{unixtime}", "u1800000000"), ("plain", "plain"),
-    ("{random_digit_4}", r"\d{4}"), ("{random_letter_32}", r"[a-z]{32}"), ("x{random_letter_1}{random_digit_2}", r"x[a-z]\d\d"),
-])
+@pytest.mark.parametrize(
+    ("rule", "want"),
+    [
+        ("vm{service_id}", "vm1042"),
+        ("c{client_id}-{service_id}.example.com", "c7-1042.example.com"),
+        ("{domain}", "a.example.com"),
+        ("{year}{month}{day}-{hour}{minute}{second}", "20270115-080000"),
+        ("u{unixtime}", "u1800000000"),
+        ("plain", "plain"),
+        ("{random_digit_4}", r"\d{4}"),
+        ("{random_letter_32}", r"[a-z]{32}"),
+        ("x{random_letter_1}{random_digit_2}", r"x[a-z]\d\d"),
+    ],
+)
 def test_each_macro(rule: str, want: str) -> None:
     found = names.from_rule(rule, 7, 1042, "a.example.com", AT, random.Random(1))
     assert found == want or re.fullmatch(want, found), found
     assert names.unknown_macros(rule) == []
 
 
-@pytest.mark.parametrize(("rule", "unknown"), [
-    ("{serviceid}", ["{serviceid}"]), ("{random_digit_N}", ["{random_digit_N}"]), ("{random_digit_0}", ["{random_digit_0}"]),
-    ("{random_letter_33}", ["{random_letter_33}"]), ("{}", ["{}"]), ("{ domain }-{x}", ["{ domain }", "{x}"]),
-])
+@pytest.mark.parametrize(
+    ("rule", "unknown"),
+    [
+        ("{serviceid}", ["{serviceid}"]),
+        ("{random_digit_N}", ["{random_digit_N}"]),
+        ("{random_digit_0}", ["{random_digit_0}"]),
+        ("{random_letter_33}", ["{random_letter_33}"]),
+        ("{}", ["{}"]),
+        ("{ domain }-{x}", ["{ domain }", "{x}"]),
+    ],
+)
 def test_unknown_macros_are_named_when_the_configuration_is_read(tmp_path: Path, rule: str, unknown: list[str]) -> None:
     assert names.unknown_macros(rule) == unknown
     with pytest.raises(ConfigError) as caught:
@@ -85,9 +103,17 @@ def test_a_rule_whose_result_is_no_name_is_refused_before_anything_is_reserved(t
     world.close()
 
 
-@pytest.mark.parametrize(("domain", "name"), [
-    ("My Server!", "my-server"), ("", "vm-1042"), ("ümlaut.de", "mlaut.de"), ("-.-", "vm"), ("A.Example.COM", "a.example.com"), ("a..b", "a.b"),
-])
+@pytest.mark.parametrize(
+    ("domain", "name"),
+    [
+        ("My Server!", "my-server"),
+        ("", "vm-1042"),
+        ("ümlaut.de", "mlaut.de"),
+        ("-.-", "vm"),
+        ("A.Example.COM", "a.example.com"),
+        ("a..b", "a.b"),
+    ],
+)
 def test_what_customers_type_becomes_a_name_the_node_takes(world: World, domain: str, name: str) -> None:
     assert born(world, domain=domain).config["name"] == name
 
@@ -104,7 +130,10 @@ def test_dhcp_has_no_set_of_addresses_and_whmcs_learns_what_was_given(tmp_path: 
     vm = world.cluster.vms[20000]
     assert vm.config["ipconfig0"] == "ip=dhcp" and ",tag=77" in vm.config["net0"] and vm.ipsets == {}
     assert vm.firewall["enable"] == "1" and "nameserver" not in vm.config
-    assert ("update_service", (1042,)) in world.whmcs.sent and world.store.service(1).build["addresses"] == ["192.0.2.77", "2001:db8::77"]
+    assert ("update_service", (1042,)) in world.whmcs.sent and world.store.service(1).build["addresses"] == [
+        "192.0.2.77",
+        "2001:db8::77",
+    ]
     assert [e["event"] for e in world.store.events() if e["event"] == "addresses"] == ["addresses"]
     assert [a["primaryip"] for a in services.accounts("pve1", "main", world.store)] == ["192.0.2.77"]
     world.cluster.calls.clear()
@@ -149,7 +178,9 @@ def test_windows_gets_the_plain_password_at_birth_alone(tmp_path: Path, ostype: 
     world.order("change_package", configoption4="4")
     world.run()
     assert puts(world, "cipassword") == []
-    assert "Secret-pass-1" not in str(world.store.rows("SELECT * FROM services")) + str(world.store.rows("SELECT * FROM operations"))
+    assert "Secret-pass-1" not in str(world.store.rows("SELECT * FROM services")) + str(
+        world.store.rows("SELECT * FROM operations")
+    )
     world.close()
 
 
@@ -160,7 +191,13 @@ def test_linux_gets_the_hash(world: World) -> None:
 
 
 # -- IPv6 -------------------------------------------------------------------------------------------
-SIX = {"ranges": ["2001:db8:40::10-2001:db8:40::1f"], "prefix": 128, "gateway": "fe80::1", "bridge": "vmbr0", "vlan": 40}
+SIX = {
+    "ranges": ["2001:db8:40::10-2001:db8:40::1f"],
+    "prefix": 128,
+    "gateway": "fe80::1",
+    "bridge": "vmbr0",
+    "vlan": 40,
+}
 
 
 def test_single_ipv6_addresses(tmp_path: Path) -> None:
@@ -214,7 +251,9 @@ def test_keys_of_operator_and_customer_replace_the_templates(tmp_path: Path) -> 
     vm = born(world, customfields={"SSH key": own})
     assert vm.config["sshkeys"] == f"{ONE} operator\n{own}"
     [sent] = puts(world, "sshkeys")
-    assert unquote(sent) == vm.config["sshkeys"] and "+" not in sent and " " not in sent  # PVE wants every such character as %XX
+    assert (
+        unquote(sent) == vm.config["sshkeys"] and "+" not in sent and " " not in sent
+    )  # PVE wants every such character as %XX
     world.cluster.calls.clear()
     world.order("converge")
     world.run()
@@ -237,10 +276,16 @@ def test_tags_are_ours_at_birth_and_beside_staffs_later(tmp_path: Path) -> None:
     world.close()
 
 
-@pytest.mark.parametrize(("plan", "key", "want"), [
-    ({"onboot": False}, "onboot", "0"), ({"os_user": "admin"}, "ciuser", "admin"), ({"nic_model": "e1000"}, "net0", "e1000=02:56:4D"),
-    ({"rate_mbit": 0}, "net0", "firewall=1,tag=40"), ({"firewall": False}, "net0", "firewall=0"),
-])
+@pytest.mark.parametrize(
+    ("plan", "key", "want"),
+    [
+        ({"onboot": False}, "onboot", "0"),
+        ({"os_user": "admin"}, "ciuser", "admin"),
+        ({"nic_model": "e1000"}, "net0", "e1000=02:56:4D"),
+        ({"rate_mbit": 0}, "net0", "firewall=1,tag=40"),
+        ({"firewall": False}, "net0", "firewall=0"),
+    ],
+)
 def test_plain_words_of_the_plan(tmp_path: Path, plan: dict[str, Any], key: str, want: str) -> None:
     world = made(tmp_path, plan)
     assert want in born(world).config[key]

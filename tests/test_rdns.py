@@ -67,8 +67,13 @@ def refs(site: Site) -> VmRef:
 
 def fields(page: str) -> dict[str, str]:
     """Address -> what stands in its field."""
-    return {html.unescape(a): html.unescape(n) for a, n in re.findall(
-        r'name="address" value="([^"]*)">\s*<label class="vmb-field"><span>[^<]*</span>\s*<input type="text" name="name" \w+="254" value="([^"]*)"', page)}
+    return {
+        html.unescape(a): html.unescape(n)
+        for a, n in re.findall(
+            r'name="address" value="([^"]*)">\s*<label class="vmb-field"><span>[^<]*</span>\s*<input type="text" name="name" \w+="254" value="([^"]*)"',
+            page,
+        )
+    }
 
 
 # -- whose addresses ------------------------------------------------------------------------------
@@ -77,14 +82,20 @@ def test_what_the_driver_reads(site: Site) -> None:
     first, second = (site.cloud.primary_ips[i] for i in site.cloud.servers[site.server()].addresses)
     first.ptr, second.ptr = {V4: NAME}, {"2001:DB8:1:0::A": "a.example.com", "2001:db8:1::9": "b.example.com"}
     uuid = site.store.service(1).uuids[0]
-    site.cloud.floating_ips = {1: floating(1, "198.51.100.7", uuid, site.server(), {"198.51.100.7": "f.example.com"}),
-                               2: floating(2, "2001:db8:f::/64", uuid, None, {"2001:db8:f::1": "f6.example.com"}),
-                               3: floating(3, "198.51.100.9", "somebody", site.server())}
+    site.cloud.floating_ips = {
+        1: floating(1, "198.51.100.7", uuid, site.server(), {"198.51.100.7": "f.example.com"}),
+        2: floating(2, "2001:db8:f::/64", uuid, None, {"2001:db8:f::1": "f6.example.com"}),
+        3: floating(3, "198.51.100.9", "somebody", site.server()),
+    }
     found = site.drivers["pve1"].pointers(refs(site))
     assert found.networks == ("2001:db8:1::/64", "2001:db8:f::/64") and found.takes == (60.0, 600.0)
     assert [(p.address, p.name) for p in found.records] == [
-        (V4, NAME), ("2001:db8:1::9", "b.example.com"), ("2001:db8:1::a", "a.example.com"), ("198.51.100.7", "f.example.com"),
-        ("2001:db8:f::1", "f6.example.com")]
+        (V4, NAME),
+        ("2001:db8:1::9", "b.example.com"),
+        ("2001:db8:1::a", "a.example.com"),
+        ("198.51.100.7", "f.example.com"),
+        ("2001:db8:f::1", "f6.example.com"),
+    ]
 
 
 def test_a_server_without_ipv6_or_without_ipv4(site: Site) -> None:
@@ -100,7 +111,10 @@ def test_a_server_without_ipv6_or_without_ipv4(site: Site) -> None:
     assert len(changes(site)) == 2
 
 
-@pytest.mark.parametrize("address", ["192.0.2.2", "2001:db8:2::1", "127.0.0.1", "::ffff:192.0.2.1", "203.0.113.9", "2001:db8:1:1::1", "198.51.100.9"])
+@pytest.mark.parametrize(
+    "address",
+    ["192.0.2.2", "2001:db8:2::1", "127.0.0.1", "::ffff:192.0.2.1", "203.0.113.9", "2001:db8:1:1::1", "198.51.100.9"],
+)
 def test_an_address_of_somebody_else(site: Site, address: str) -> None:
     site.cloud.floating_ips = {3: floating(3, "198.51.100.9", "somebody", site.server())}
     for form in ({}, {"remove": "1"}):
@@ -110,8 +124,19 @@ def test_an_address_of_somebody_else(site: Site, address: str) -> None:
         site.drivers["pve1"].set_pointer(refs(site), address, NAME)
 
 
-@pytest.mark.parametrize("text", ["", "mail.example.com", "192.0.2", "192.0.2.0/24", "2001:db8:1::/64", "2001:db8:1::1%eth0", "192.0.2.1 192.0.2.2",
-                                  "1" * 60])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "mail.example.com",
+        "192.0.2",
+        "192.0.2.0/24",
+        "2001:db8:1::/64",
+        "2001:db8:1::1%eth0",
+        "192.0.2.1 192.0.2.2",
+        "1" * 60,
+    ],
+)
 def test_what_is_no_address_costs_no_call(site: Site, text: str) -> None:
     site.see("rdns")
     site.cloud.calls.clear()
@@ -127,27 +152,60 @@ def test_any_spelling_is_the_same_address(site: Site) -> None:
 
 def test_another_label_is_not_ours(site: Site) -> None:
     site.cloud.servers[site.server()].labels = {"vmbridge": "somebody"}
-    assert save(site) == direct.NOT_TAKEN and direct.FOREIGN in site.see("rdns") and changes(site) == [] and wishes(site) == {}
+    assert (
+        save(site) == direct.NOT_TAKEN
+        and direct.FOREIGN in site.see("rdns")
+        and changes(site) == []
+        and wishes(site) == {}
+    )
     with pytest.raises(NotOurs):
         site.drivers["pve1"].set_pointer(refs(site), V4, NAME)
 
 
 # -- which names ----------------------------------------------------------------------------------
-@pytest.mark.parametrize(("text", "name"), [
-    (NAME, NAME), ("mail.example.com.", NAME), ("Mail.Example.COM", "Mail.Example.COM"), ("xn--bcher-kva.example", "xn--bcher-kva.example"),
-    ("1.2.3.example.com", "1.2.3.example.com"), (f"{'a' * 63}.example.com", f"{'a' * 63}.example.com"),
-    (".".join(["a" * 49] * 5) + ".ab", ".".join(["a" * 49] * 5) + ".ab"), (".".join(["a" * 49] * 5) + ".abc", ".".join(["a" * 49] * 5) + ".abc"), ("", ""),
-])
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (NAME, NAME),
+        ("mail.example.com.", NAME),
+        ("Mail.Example.COM", "Mail.Example.COM"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("1.2.3.example.com", "1.2.3.example.com"),
+        (f"{'a' * 63}.example.com", f"{'a' * 63}.example.com"),
+        (".".join(["a" * 49] * 5) + ".ab", ".".join(["a" * 49] * 5) + ".ab"),
+        (".".join(["a" * 49] * 5) + ".abc", ".".join(["a" * 49] * 5) + ".abc"),
+        ("", ""),
+    ],
+)
 def test_host_names(text: str, name: str) -> None:
     assert dns.name_of(V4, text) == name
 
 
-@pytest.mark.parametrize("text", [
-    "localhost", ".", "..", "mail..example.com", "mail.example.com..", "-mail.example.com", "mail-.example.com", "ma_il.example.com", "bücher.example",
-    "mail.example.com/x", "*.example.com", f"{'a' * 64}.example.com", "192.0.2.1", "mail example.com", "mail.example.com\n.",
-    ".".join(["a" * 49] * 5) + ".abcd"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "localhost",
+        ".",
+        "..",
+        "mail..example.com",
+        "mail.example.com..",
+        "-mail.example.com",
+        "mail-.example.com",
+        "ma_il.example.com",
+        "bücher.example",
+        "mail.example.com/x",
+        "*.example.com",
+        f"{'a' * 64}.example.com",
+        "192.0.2.1",
+        "mail example.com",
+        "mail.example.com\n.",
+        ".".join(["a" * 49] * 5) + ".abcd",
+    ],
+)
 def test_what_is_no_host_name_is_named_and_kept(site: Site, text: str) -> None:
-    with pytest.raises(BadRequest, match=r"(?s)Host name of 192.0.2.1: .* is not one, such as mail.example.com: letters, digits"):
+    with pytest.raises(
+        BadRequest, match=r"(?s)Host name of 192.0.2.1: .* is not one, such as mail.example.com: letters, digits"
+    ):
         dns.name_of(V4, text)
     told = save(site, name=text)
     assert told.startswith("Host name of 192.0.2.1: ") and changes(site) == [] and wishes(site) == {}
@@ -157,7 +215,9 @@ def test_what_is_no_host_name_is_named_and_kept(site: Site, text: str) -> None:
 
 def test_too_long_a_name_and_an_added_record_without_one(site: Site) -> None:
     assert save(site, name="a" * 255) == "Host name of 192.0.2.1: at most 254 characters."
-    assert save(site, V6, "", network="2001:db8:1::/64").startswith("Host name: please write one") and changes(site) == []
+    assert (
+        save(site, V6, "", network="2001:db8:1::/64").startswith("Host name: please write one") and changes(site) == []
+    )
     page = site.send("rdns", action="save", address=f"{V6}x", name=NAME, network="2001:db8:1::/64").json["html"]
     assert f'value="{V6}x"' in page and f'value="{NAME}"' in page and changes(site) == []
 
@@ -165,7 +225,11 @@ def test_too_long_a_name_and_an_added_record_without_one(site: Site) -> None:
 def test_a_name_that_the_provider_does_not_take_stays_in_its_field(site: Site) -> None:
     site.cloud.refuses_names = "example"
     page = site.send("rdns", action="save", address=V4, name=NAME).json["html"]
-    assert alert(page) == f"{V4}: this name is not accepted. Please choose another one." and fields(page)[V4] == NAME and wishes(site) == {}
+    assert (
+        alert(page) == f"{V4}: this name is not accepted. Please choose another one."
+        and fields(page)[V4] == NAME
+        and wishes(site) == {}
+    )
     assert work(site, 1000) == 0
 
 
@@ -173,19 +237,38 @@ def test_a_name_that_the_provider_does_not_take_stays_in_its_field(site: Site) -
 def test_what_the_provider_refuses_is_told_in_our_words(site: Site, code: str) -> None:
     site.cloud.faults = [Fault("POST .*", code)]
     page = site.send("rdns", action="save", address=V4, name=NAME).json["html"]
-    assert alert(page) == direct.NOT_TAKEN and fields(page)[V4] == NAME and code not in words(page) and wishes(site) == {}
+    assert (
+        alert(page) == direct.NOT_TAKEN and fields(page)[V4] == NAME and code not in words(page) and wishes(site) == {}
+    )
 
 
 # -- the page -------------------------------------------------------------------------------------
 def test_add_change_and_remove(site: Site) -> None:
     page = site.see("rdns")
-    assert "2001:db8:1::/64 No record is set in this network." in page and "Others see a change after 1 min to 10 min." in page
-    assert save(site) == "" and save(site, V6, "six.example.com", network="2001:db8:1::/64") == "" and save(site, "2001:db8:1::3", "three.example.com.") == ""
+    assert (
+        "2001:db8:1::/64 No record is set in this network." in page
+        and "Others see a change after 1 min to 10 min." in page
+    )
+    assert (
+        save(site) == ""
+        and save(site, V6, "six.example.com", network="2001:db8:1::/64") == ""
+        and save(site, "2001:db8:1::3", "three.example.com.") == ""
+    )
     raw = site.shim.send("GET", "/v1/services/1042/pages/rdns?client=7").json["html"]
-    assert fields(raw) == {V4: NAME, "2001:db8:1::3": "three.example.com", V6: "six.example.com"} and raw.index("::3") < raw.index("::25")
-    assert save(site, V6, "changed.example.com") == "" and save(site, "2001:db8:1::3", remove="1") == "" and save(site, V4, "") == ""
+    assert fields(raw) == {V4: NAME, "2001:db8:1::3": "three.example.com", V6: "six.example.com"} and raw.index(
+        "::3"
+    ) < raw.index("::25")
+    assert (
+        save(site, V6, "changed.example.com") == ""
+        and save(site, "2001:db8:1::3", remove="1") == ""
+        and save(site, V4, "") == ""
+    )
     assert records(site) == {V6: "changed.example.com"}
-    assert changes(site)[-3:] == [{"ip": V6, "dns_ptr": "changed.example.com"}, {"ip": "2001:db8:1::3", "dns_ptr": None}, {"ip": V4, "dns_ptr": None}]
+    assert changes(site)[-3:] == [
+        {"ip": V6, "dns_ptr": "changed.example.com"},
+        {"ip": "2001:db8:1::3", "dns_ptr": None},
+        {"ip": V4, "dns_ptr": None},
+    ]
     raw = site.shim.send("GET", "/v1/services/1042/pages/rdns?client=7").json["html"]
     assert fields(raw) == {V4: "static.example", V6: "changed.example.com"}
     before = len(changes(site))
@@ -196,7 +279,10 @@ def test_add_change_and_remove(site: Site) -> None:
 def test_a_floating_address(site: Site) -> None:
     site.cloud.floating_ips = {5: floating(5, "2001:db8:f::/64", site.store.service(1).uuids[0], site.server())}
     assert save(site, "2001:db8:f::1") == "" and list(site.cloud.floating_ips[5].ptr.values()) == [NAME]
-    assert ("POST", "/floating_ips/5/actions/change_dns_ptr") in site.cloud.mutations() and "2001:db8:f::/64" in site.see("rdns")
+    assert (
+        "POST",
+        "/floating_ips/5/actions/change_dns_ptr",
+    ) in site.cloud.mutations() and "2001:db8:f::/64" in site.see("rdns")
 
 
 def test_a_look_is_shared_and_an_edit_is_seen_at_once_everywhere(site: Site) -> None:
@@ -222,7 +308,9 @@ def test_not_part_of_the_product_suspended_busy_and_ended(tmp_path: Path) -> Non
     assert "try again" not in site.see("rdns") and save(site) == ""  # what runs on the machine is not in its way
     site.run()
     site.order("suspend")
-    assert save(site, name="no.example.com") == "The service is suspended." and "The service is suspended." in site.see("rdns")
+    assert save(site, name="no.example.com") == "The service is suspended." and "The service is suspended." in site.see(
+        "rdns"
+    )
     site.run()
     site.order("terminate")
     site.run()
@@ -292,7 +380,13 @@ def test_a_worker_that_dies(site: Site) -> None:
     with pytest.raises(Killed):
         work(site, 20)
     site.drivers["pve1"].set_pointer = real
-    assert work(site, 10) == 0 and work(site, dns.LEASE) == 1 and records(site) == {V4: NAME} and wishes(site) == {} and len(changes(site)) == 1
+    assert (
+        work(site, 10) == 0
+        and work(site, dns.LEASE) == 1
+        and records(site) == {V4: NAME}
+        and wishes(site) == {}
+        and len(changes(site)) == 1
+    )
 
 
 def test_a_host_that_is_down_keeps_the_wish_and_costs_no_call(site: Site) -> None:
@@ -330,7 +424,9 @@ def test_the_newest_wish_is_written(site: Site) -> None:
     site.drivers["pve1"].set_pointer = slow
     assert save(site, name="older.example.com") == "" and told == [""]
     assert records(site) == {V4: "older.example.com"} and wishes(site) == {V4: "newer.example.com"}
-    assert fields(site.shim.send("GET", "/v1/services/1042/pages/rdns?client=7").json["html"])[V4] == "newer.example.com"
+    assert (
+        fields(site.shim.send("GET", "/v1/services/1042/pages/rdns?client=7").json["html"])[V4] == "newer.example.com"
+    )
     work(site, 1)
     work(site, 5)
     assert records(site) == {V4: "newer.example.com"} and wishes(site) == {}
@@ -355,7 +451,11 @@ def test_a_task_that_fails_and_one_that_takes_long(site: Site) -> None:
     assert save(site) == direct.NOT_TAKEN and wishes(site) == {}
     site.cloud.durations["change_dns_ptr"] = 60.0
     begun = site.clock.time
-    assert save(site, name="slow.example.com") == "" and site.clock.time - begun < 10 and wishes(site) == {V4: "slow.example.com"}
+    assert (
+        save(site, name="slow.example.com") == ""
+        and site.clock.time - begun < 10
+        and wishes(site) == {V4: "slow.example.com"}
+    )
     for _ in range(15):
         work(site, 5)
     assert wishes(site) == {} and records(site) == {V4: "slow.example.com"} and len(changes(site)) == 2
@@ -371,7 +471,11 @@ def test_what_the_worker_is_refused_is_shown_and_not_tried_again(site: Site) -> 
     page = site.see("rdns")
     assert page.count(NOT_WRITTEN) == 2 and len(changes(site)) == 1
     site.cloud.refuses_names = ""
-    assert save(site, name="good.example.org") == "" and records(site) == {V4: "good.example.org"} and list(wishes(site)) == ["192.0.2.99"]
+    assert (
+        save(site, name="good.example.org") == ""
+        and records(site) == {V4: "good.example.org"}
+        and list(wishes(site)) == ["192.0.2.99"]
+    )
 
 
 def test_tries_become_rare_but_go_on(site: Site) -> None:
@@ -382,7 +486,13 @@ def test_tries_become_rare_but_go_on(site: Site) -> None:
         if work(site, 5):
             at.append(site.clock.time)
     gaps = [b - a for a, b in itertools.pairwise(at)]
-    assert len(at) > 20 and min(gaps) >= 15 and max(gaps) <= dns.LONGEST + 5 and gaps == sorted(gaps) and wishes(site) == {V4: NAME}
+    assert (
+        len(at) > 20
+        and min(gaps) >= 15
+        and max(gaps) <= dns.LONGEST + 5
+        and gaps == sorted(gaps)
+        and wishes(site) == {V4: NAME}
+    )
 
 
 def test_while_suspended_nothing_is_written_and_afterwards_it_is(site: Site) -> None:

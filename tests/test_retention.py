@@ -30,7 +30,12 @@ def filled(world: World, services: int, each: int) -> int:
         world.store.change(
             "INSERT INTO services (id, whmcs, service_id, generation, client_id, desired, server, package, hostname, vm_id, mac, uuids, provisioned,"
             " created_at, updated_at) VALUES (?, 'main', ?, 1, 7, ?, 'pve1', ?, 'h', ?, '', '[\"u\"]', 1, 0, 0)",
-            s, s, "terminated" if s % 4 == 0 else "active", package, str(20000 + s))
+            s,
+            s,
+            "terminated" if s % 4 == 0 else "active",
+            package,
+            str(20000 + s),
+        )
         for i in range(each):
             key, at = f"{s:05d}-{i:05d}", now - chance.uniform(0, 800) * DAY
             kind = "terminate" if s % 4 == 0 and i == 0 else chance.choice(KINDS)
@@ -38,21 +43,32 @@ def filled(world: World, services: int, each: int) -> int:
             steps += [(key, 0, "one", "done", 1, at), (key, 1, "two", "done", 1, at)]
     with world.store.write() as db:
         db.conn.executemany(
-            "INSERT INTO operations (id, service, kind, state, due_at, created_at, started_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        db.conn.executemany("INSERT INTO steps (operation, position, name, state, attempt, started_at) VALUES (?, ?, ?, ?, ?, ?)", steps)
+            "INSERT INTO operations (id, service, kind, state, due_at, created_at, started_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        db.conn.executemany(
+            "INSERT INTO steps (operation, position, name, state, attempt, started_at) VALUES (?, ?, ?, ?, ?, ?)", steps
+        )
     return len(rows)
 
 
 def expected(world: World, before: float) -> set[str]:
     """What must stay, reckoned without SQL's help."""
-    rows = world.store.rows("SELECT o.rowid AS n, o.id, o.service, o.kind, o.created_at, o.ended_at, s.desired FROM operations o"
-                            " JOIN services s ON s.id = o.service")
+    rows = world.store.rows(
+        "SELECT o.rowid AS n, o.id, o.service, o.kind, o.created_at, o.ended_at, s.desired FROM operations o"
+        " JOIN services s ON s.id = o.service"
+    )
     newest: dict[tuple[int, str], tuple[float, int]] = {}
     for r in rows:
         group = (r["service"], "" if r["desired"] == "terminated" else r["kind"])
         newest[group] = max(newest.get(group, (0.0, 0)), (r["created_at"], r["n"]))
-    return {r["id"] for r in rows if r["ended_at"] is None or r["ended_at"] >= before
-            or newest[(r["service"], "" if r["desired"] == "terminated" else r["kind"])] == (r["created_at"], r["n"])}
+    return {
+        r["id"]
+        for r in rows
+        if r["ended_at"] is None
+        or r["ended_at"] >= before
+        or newest[(r["service"], "" if r["desired"] == "terminated" else r["kind"])] == (r["created_at"], r["n"])
+    }
 
 
 def test_a_clock_that_was_ahead_and_is_set_right(world: World) -> None:
@@ -66,7 +82,10 @@ def test_a_clock_that_was_ahead_and_is_set_right(world: World) -> None:
     assert not status.refresh("pve1", world.drivers["pve1"], world.store)
     worker.prune(world.context)
     world.clock.time += 61
-    assert status.refresh("pve1", world.drivers["pve1"], world.store) and world.store.health("pve1")["refreshed_at"] == world.clock.time
+    assert (
+        status.refresh("pve1", world.drivers["pve1"], world.store)
+        and world.store.health("pve1")["refreshed_at"] == world.clock.time
+    )
     row = world.store.status_row("pve1", "20000")
     assert row and row["seen_at"] == world.clock.time and world.store.stamps_ahead() == 0
 
@@ -123,7 +142,9 @@ def test_orders_are_answered_by_old_history(world: World) -> None:
     assert world.order("create", status="Pending").operation == first
     with pytest.raises(Refused, match="has its server already"):
         world.order("create", status="Active")
-    assert world.order("unsuspend").operation == "" and len(world.store.operations_of(1)) == 2  # active already: nothing to do
+    assert (
+        world.order("unsuspend").operation == "" and len(world.store.operations_of(1)) == 2
+    )  # active already: nothing to do
 
 
 def test_a_cancelled_terminate_of_long_ago_is_taken_up_again(world: World) -> None:
@@ -144,8 +165,12 @@ def test_many_later_operations_do_not_hide_the_create(world: World) -> None:
     first = world.order("create").operation
     world.run()
     for i in range(60):
-        world.store.change("INSERT INTO operations (id, service, kind, state, due_at, created_at, ended_at) VALUES (?, 1, 'reboot', 'done', 0, ?, ?)",
-                           f"r{i}", world.clock.now() + i, world.clock.now() + i)
+        world.store.change(
+            "INSERT INTO operations (id, service, kind, state, due_at, created_at, ended_at) VALUES (?, 1, 'reboot', 'done', 0, ?, ?)",
+            f"r{i}",
+            world.clock.now() + i,
+            world.clock.now() + i,
+        )
     assert world.order("create", status="Pending").operation == first
     assert world.order("unsuspend").operation == "" and world.store.current_operation(1) is None
 

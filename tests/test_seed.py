@@ -30,7 +30,10 @@ def named(row: str) -> list[tuple[str, str]]:
 def test_every_named_test_exists(file: str, least: int) -> None:
     rows = [row for _, row in rows_of(file)]
     files = {f for row in rows for f, _ in named(row)}
-    known = {f: {n.name for n in ast.parse((ROOT / "tests" / f).read_text("utf-8")).body if isinstance(n, ast.FunctionDef)} for f in files}
+    known = {
+        f: {n.name for n in ast.parse((ROOT / "tests" / f).read_text("utf-8")).body if isinstance(n, ast.FunctionDef)}
+        for f in files
+    }
     assert len(rows) > least and [(f, t) for row in rows for f, t in named(row) if t not in known[f]] == []
 
 

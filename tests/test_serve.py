@@ -30,7 +30,9 @@ def test_serve_ends_when_one_child_dies(tmp_path: Path) -> None:
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "bridge.cli", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-m", "bridge.cli", *words], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
 
 
 def test_a_broken_configuration_ends_with_all_faults(tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ def test_shared_vectors_in_php() -> None:
                 $v['body']), "\\n";
         }"""
     vectors = ROOT / "tests/vectors/signature.json"
-    made = subprocess.run(["php", "-r", code, str(SHIM), str(vectors)], capture_output=True, text=True, check=True).stdout.split()
+    made = subprocess.run(
+        ["php", "-r", code, str(SHIM), str(vectors)], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert made == [v["signature"] for v in json.loads(vectors.read_text("utf-8"))] and len(made) >= 8
 
 
@@ -61,9 +63,30 @@ def test_only_functions_that_work_exist() -> None:
 def test_config_options_keep_their_positions(system: System) -> None:
     options = call(system, "ConfigOptions")
     assert list(options) == [
-        "plan", "location", "templates", "cores", "ram", "disk", "additional_disk", "network", "extra_ipv4", "extra_ipv6", "backups",
-        "snapshots", "snapshot_lifetime", "rdns_department", "allow_console", "allow_charts", "allow_reinstall", "allow_snapshots",
-        "allow_backups", "allow_reset_password", "allow_rdns", "allow_iso", "allow_firewall"]
+        "plan",
+        "location",
+        "templates",
+        "cores",
+        "ram",
+        "disk",
+        "additional_disk",
+        "network",
+        "extra_ipv4",
+        "extra_ipv6",
+        "backups",
+        "snapshots",
+        "snapshot_lifetime",
+        "rdns_department",
+        "allow_console",
+        "allow_charts",
+        "allow_reinstall",
+        "allow_snapshots",
+        "allow_backups",
+        "allow_reset_password",
+        "allow_rdns",
+        "allow_iso",
+        "allow_firewall",
+    ]
     assert call(system, "MetaData")["ListAccountsUniqueIdentifierField"] == "customfield.vmbridge_id"
 
 
@@ -78,11 +101,17 @@ def test_the_main_job(system: System) -> None:
     assert [m["name"] for m in s.state()["mails"]] == ["VPS Welcome Email"]
     page = requests.get(s.page(1), timeout=10).text
     assert "vm-1.example.com" in page and "token-" in page and "%%VMBRIDGE" not in page
-    for action, status in (("SuspendAccount", "Suspended"), ("UnsuspendAccount", "Active"), ("TerminateAccount", "Terminated")):
+    for action, status in (
+        ("SuspendAccount", "Suspended"),
+        ("UnsuspendAccount", "Active"),
+        ("TerminateAccount", "Terminated"),
+    ):
         assert s.module(1, action) == "success"
         assert s.state()["services"]["1"]["status"] == status
         settled(s, 1)
-    assert [v.vmid for v in s.cluster.vms.values() if not v.template and v.config.get("name") == "vm-1.example.com"] == []
+    assert [
+        v.vmid for v in s.cluster.vms.values() if not v.template and v.config.get("name") == "vm-1.example.com"
+    ] == []
 
 
 def test_a_product_without_welcome_mail_gets_ours_and_its_history_is_masked(system: System) -> None:
@@ -100,7 +129,7 @@ def test_forms_and_buttons(system: System) -> None:
     settled(s, 3)
     s.wait_for(lambda: requests.get(s.page(3) + "&vmbridge=status", timeout=10).json()["status"] == "running", 30)
     shown = requests.get(s.page(3) + "&modop=custom&a=stop", timeout=10).text
-    assert "<form method=\"post\"" in shown and s.operation(3)["kind"] == "create"  # GET changes nothing
+    assert '<form method="post"' in shown and s.operation(3)["kind"] == "create"  # GET changes nothing
     token = re.findall(r'name="token" value="([^"]+)"', shown)[0]
     form = {"id": "3", "modop": "custom", "a": "submit", "capability": "power", "action": "stop"}
     url = f"http://127.0.0.1:{s.host}/clientarea.php?action=productdetails"
@@ -111,7 +140,10 @@ def test_forms_and_buttons(system: System) -> None:
     assert s.operation(3)["kind"] == "stop"
     assert "Access Denied" in requests.post(url, data={**form, "token": token, "action": "explode"}, timeout=10).text
     assert "Access Denied" in requests.get(s.page(3) + "&modop=custom&a=retry", timeout=10).text
-    assert requests.post(url, data={"id": "3", "modop": "custom", "a": "start", "token": token}, timeout=10).status_code == 200
+    assert (
+        requests.post(url, data={"id": "3", "modop": "custom", "a": "start", "token": token}, timeout=10).status_code
+        == 200
+    )
     settled(s, 3)
     assert s.operation(3)["kind"] == "start"
     assert "create" in requests.get(f"http://127.0.0.1:{s.host}/admin/service.php?id=3", timeout=10).text
@@ -125,7 +157,12 @@ def test_status_through_the_shim_answers_304(system: System) -> None:
     settled(s, 4)
     first = requests.get(s.page(4) + "&vmbridge=status", timeout=10)
     assert first.json()["status"] == "suspended"
-    assert requests.get(s.page(4) + "&vmbridge=status", headers={"If-None-Match": first.headers["ETag"]}, timeout=10).status_code == 304
+    assert (
+        requests.get(
+            s.page(4) + "&vmbridge=status", headers={"If-None-Match": first.headers["ETag"]}, timeout=10
+        ).status_code
+        == 304
+    )
 
 
 def test_refusals_are_plain_sentences(system: System) -> None:
@@ -143,10 +180,14 @@ def test_no_secret_is_left_anywhere(system: System) -> None:
     settled(s, 7)
     s.wait_for(lambda: any(m["service"] == 7 for m in s.state()["mails"]), 30)
     secrets = ["Needle-in-hay-1", SHIM_SECRET, API_SECRET, "sim-secret"]
-    texts = {"module log": json.dumps(s.state()["module_log"]), "serve": (s.folder / "serve.log").read_text(),
-             "page": requests.get(s.page(7), timeout=10).text, "admin": requests.get(f"http://127.0.0.1:{s.host}/admin/service.php?id=7", timeout=10).text,
-             "api": json.dumps(s.state()["api"]),
-             "mail history": json.dumps(s.state()["mail_log"])}
+    texts = {
+        "module log": json.dumps(s.state()["module_log"]),
+        "serve": (s.folder / "serve.log").read_text(),
+        "page": requests.get(s.page(7), timeout=10).text,
+        "admin": requests.get(f"http://127.0.0.1:{s.host}/admin/service.php?id=7", timeout=10).text,
+        "api": json.dumps(s.state()["api"]),
+        "mail history": json.dumps(s.state()["mail_log"]),
+    }
     assert "Needle-in-hay-1" in json.dumps(s.state()["mails"])
     for name in ("vmbridge.db", "vmbridge.db-wal"):
         texts[name] = (s.folder / name).read_bytes().decode("latin-1")
@@ -162,14 +203,27 @@ def test_an_upgrade_is_previewed_then_done(system: System) -> None:
     s = system
     s.order(8)
     settled(s, 8)
-    smaller = s.post("/test/upgrade", {"serviceid": 8, "pid": 31, "columns": {"configoption1": "kvm-s", "configoption6": "10"}})
+    smaller = s.post(
+        "/test/upgrade", {"serviceid": 8, "pid": 31, "columns": {"configoption1": "kvm-s", "configoption6": "10"}}
+    )
     assert "cannot shrink to 10 GiB" in smaller["errors"][0]
-    bigger = s.post("/test/upgrade", {"serviceid": 8, "pid": 32, "columns": {"configoption1": "kvm-s", "configoption4": "4|4 vCPU", "configoption9": "1"}})
+    bigger = s.post(
+        "/test/upgrade",
+        {
+            "serviceid": 8,
+            "pid": 32,
+            "columns": {"configoption1": "kvm-s", "configoption4": "4|4 vCPU", "configoption9": "1"},
+        },
+    )
     assert bigger == {"result": "success"}
     s.wait_for(lambda: s.operation(8)["kind"] == "change_package" and s.operation(8)["state"] == "done", 30)
     service = s.state()["services"]["8"]
-    assert "203.0.113." in service["properties"]["Assigned IPs"] and [v.pending for v in s.cluster.vms.values() if v.pending] == [{"cores": "4"}]
-    assert s.post("/test/upgrade", {"serviceid": 8, "pid": 33, "columns": {"configoption1": "kvm-s", "configoption4": "lots"}})["errors"]
+    assert "203.0.113." in service["properties"]["Assigned IPs"] and [
+        v.pending for v in s.cluster.vms.values() if v.pending
+    ] == [{"cores": "4"}]
+    assert s.post(
+        "/test/upgrade", {"serviceid": 8, "pid": 33, "columns": {"configoption1": "kvm-s", "configoption4": "lots"}}
+    )["errors"]
 
 
 def test_the_upgrade_hook_lets_through_what_it_cannot_ask(system: System) -> None:
@@ -192,7 +246,12 @@ def test_server_sync_lists_what_is_there(system: System) -> None:
     s.module(9, "SuspendAccount")
     found = call(s, "ListAccounts")
     row = next(a for a in found["accounts"] if a["uniqueIdentifier"] == "9")
-    assert found["success"] and row["status"] == "Suspended" and row["primaryip"].startswith("203.0.113.") and row["product"] == "kvm-s"
+    assert (
+        found["success"]
+        and row["status"] == "Suspended"
+        and row["primaryip"].startswith("203.0.113.")
+        and row["product"] == "kvm-s"
+    )
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", row["created"])
     s.wait_for(lambda: s.operation(9)["kind"] == "suspend" and s.operation(9)["state"] == "done", 30)
 
@@ -210,11 +269,31 @@ def test_a_new_password_reaches_the_guest_and_no_log(system: System) -> None:
 
 
 FUNCTIONS = {
-    "MetaData": dict, "ConfigOptions": dict, "CreateAccount": str, "SuspendAccount": str, "UnsuspendAccount": str, "TerminateAccount": str,
-    "ChangePackage": str, "ChangePassword": str, "ListAccounts": dict, "converge": str, "TestConnection": dict, "ClientArea": (dict, list),
-    "start": (str, dict), "stop": (str, dict), "reboot": (str, dict), "hard_stop": (str, dict), "retry": str, "cancel": str,
-    "AdminServicesTabFields": (dict, list), "ClientAreaCustomButtonArray": dict, "AdminCustomButtonArray": dict,
-    "ClientAreaAllowedFunctions": list, "submit": str, "UsageUpdate": type(None), "MetricProvider": (dict, list),
+    "MetaData": dict,
+    "ConfigOptions": dict,
+    "CreateAccount": str,
+    "SuspendAccount": str,
+    "UnsuspendAccount": str,
+    "TerminateAccount": str,
+    "ChangePackage": str,
+    "ChangePassword": str,
+    "ListAccounts": dict,
+    "converge": str,
+    "TestConnection": dict,
+    "ClientArea": (dict, list),
+    "start": (str, dict),
+    "stop": (str, dict),
+    "reboot": (str, dict),
+    "hard_stop": (str, dict),
+    "retry": str,
+    "cancel": str,
+    "AdminServicesTabFields": (dict, list),
+    "ClientAreaCustomButtonArray": dict,
+    "AdminCustomButtonArray": dict,
+    "ClientAreaAllowedFunctions": list,
+    "submit": str,
+    "UsageUpdate": type(None),
+    "MetricProvider": (dict, list),
 }
 
 
@@ -259,13 +338,17 @@ class Rubbish:
 def test_return_types_hold_when_the_bridge_misbehaves(system: System, how: str) -> None:
     s = system
     s.post("/test/order", {"serviceid": 90})
-    bad = Rubbish({"rubbish": b"\x00\x01\x02", "html": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "down": b""}[how])
+    bad = Rubbish(
+        {"rubbish": b"\x00\x01\x02", "html": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "down": b""}[how]
+    )
     if how == "down":
         bad.close()
     host = s.folder / "host/host.json"
     good = host.read_text()
     try:
-        host.write_text(json.dumps({**json.loads(good), "server": {**json.loads(good)["server"], "port": str(bad.port)}}))
+        host.write_text(
+            json.dumps({**json.loads(good), "server": {**json.loads(good)["server"], "port": str(bad.port)}})
+        )
         for function, kind in FUNCTIONS.items():
             result = call(s, function, None if function in OF_A_SERVER else 90)
             assert isinstance(result, kind), (function, result)
@@ -284,7 +367,9 @@ def test_a_silent_bridge_does_not_hold_the_page(system: System) -> None:
     host = s.folder / "host/host.json"
     good = host.read_text()
     try:
-        host.write_text(json.dumps({**json.loads(good), "server": {**json.loads(good)["server"], "port": str(bad.port)}}))
+        host.write_text(
+            json.dumps({**json.loads(good), "server": {**json.loads(good)["server"], "port": str(bad.port)}})
+        )
         assert "cannot be shown just now" in requests.get(s.page(91), timeout=10).text
     finally:
         host.write_text(good)
@@ -296,11 +381,16 @@ def test_a_bridge_that_takes_ten_seconds(system: System) -> None:
     s = system
     s.post("/test/order", {"serviceid": 93})
     body = b'{"result": "success", "operation": "x", "properties": {}}'
-    slow = Rubbish(b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body), late=10)
+    slow = Rubbish(
+        b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body),
+        late=10,
+    )
     host = s.folder / "host/host.json"
     good = host.read_text()
     try:
-        host.write_text(json.dumps({**json.loads(good), "server": {**json.loads(good)["server"], "port": str(slow.port)}}))
+        host.write_text(
+            json.dumps({**json.loads(good), "server": {**json.loads(good)["server"], "port": str(slow.port)}})
+        )
         begin = s.clock.monotonic()
         assert "cannot be shown just now" in requests.get(s.page(93), timeout=10).text
         assert isinstance(call(s, "AdminServicesTabFields", 93), dict)

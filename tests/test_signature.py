@@ -26,23 +26,53 @@ class Shim:
     def __init__(self, client: FlaskClient, clock: HeldClock) -> None:
         self.client, self.clock, self.count = client, clock, 0
 
-    def send(self, method: str, target: str, body: Any = None, *, key: str = "main-1", secret: str = SECRET, skew: int = 0,
-             nonce: str = "", sent_body: bytes | None = None, sent_target: str = "") -> Any:
+    def send(
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        *,
+        key: str = "main-1",
+        secret: str = SECRET,
+        skew: int = 0,
+        nonce: str = "",
+        sent_body: bytes | None = None,
+        sent_target: str = "",
+    ) -> Any:
         raw = b"" if body is None else json.dumps(body).encode()
         self.count += 1
         nonce = nonce or f"{self.count:032x}"
         stamp = str(int(self.clock.now()) + skew)
         return self.client.open(
-            sent_target or target, method=method, data=raw if sent_body is None else sent_body,
-            headers={"Vmbridge-Key": key, "Vmbridge-Timestamp": stamp, "Vmbridge-Nonce": nonce,
-                     "Vmbridge-Signature": sign(secret, method, target, stamp, nonce, raw)},
+            sent_target or target,
+            method=method,
+            data=raw if sent_body is None else sent_body,
+            headers={
+                "Vmbridge-Key": key,
+                "Vmbridge-Timestamp": stamp,
+                "Vmbridge-Nonce": nonce,
+                "Vmbridge-Signature": sign(secret, method, target, stamp, nonce, raw),
+            },
         )
 
     def order(self, verb: str, service: int = 1, **params: Any) -> Any:
-        return self.send("POST", f"/v1/services/{service}/{verb}", {
-            "params": {"serviceid": service, "userid": 7, "domain": "a.example.com", "configoption1": "kvm-s",
-                       "password": "Secret-pass-1", "status": "Pending" if verb == "create" else "Active", **params},
-            "actor": {"kind": "system", "id": "", "name": ""}, "server": "pve1"})
+        return self.send(
+            "POST",
+            f"/v1/services/{service}/{verb}",
+            {
+                "params": {
+                    "serviceid": service,
+                    "userid": 7,
+                    "domain": "a.example.com",
+                    "configoption1": "kvm-s",
+                    "password": "Secret-pass-1",
+                    "status": "Pending" if verb == "create" else "Active",
+                    **params,
+                },
+                "actor": {"kind": "system", "id": "", "name": ""},
+                "server": "pve1",
+            },
+        )
 
 
 @pytest.fixture
@@ -73,25 +103,33 @@ def test_a_signed_order_is_accepted(shim: Shim) -> None:
 
 def test_both_keys_of_a_rotation_work(shim: Shim) -> None:
     assert shim.send("POST", "/v1/servers/pve1/plans", {}).status_code == 200
-    assert shim.send("POST", "/v1/servers/pve1/plans", {}, key="main-2", secret="the-next-secret-987654").status_code == 200
+    assert (
+        shim.send("POST", "/v1/servers/pve1/plans", {}, key="main-2", secret="the-next-secret-987654").status_code
+        == 200
+    )
 
 
-@pytest.mark.parametrize(("change", "status", "word"), [
-    ({"sent_body": b'{"a": 1}'}, 401, "bad_signature"),
-    ({"sent_target": "/v1/services/2/suspend"}, 401, "bad_signature"),
-    ({"sent_target": "/v1/services/1/suspend?x=1"}, 401, "bad_signature"),
-    ({"key": "unknown"}, 401, "bad_signature"),
-    ({"secret": "retired-secret-00000000"}, 401, "bad_signature"),
-    ({"nonce": "short"}, 401, "bad_signature"),
-    ({"skew": -301}, 401, "stale_timestamp"),
-    ({"skew": 301}, 401, "stale_timestamp"),
-])
+@pytest.mark.parametrize(
+    ("change", "status", "word"),
+    [
+        ({"sent_body": b'{"a": 1}'}, 401, "bad_signature"),
+        ({"sent_target": "/v1/services/2/suspend"}, 401, "bad_signature"),
+        ({"sent_target": "/v1/services/1/suspend?x=1"}, 401, "bad_signature"),
+        ({"key": "unknown"}, 401, "bad_signature"),
+        ({"secret": "retired-secret-00000000"}, 401, "bad_signature"),
+        ({"nonce": "short"}, 401, "bad_signature"),
+        ({"skew": -301}, 401, "stale_timestamp"),
+        ({"skew": 301}, 401, "stale_timestamp"),
+    ],
+)
 def test_a_spoilt_request_is_refused(shim: Shim, change: dict[str, Any], status: int, word: str) -> None:
     assert code(shim.send("POST", "/v1/services/1/suspend", {}, **change)) == (status, word)
 
 
 def test_a_stale_refusal_tells_the_time(shim: Shim) -> None:
-    assert shim.send("POST", "/v1/services/1/suspend", {}, skew=-400).get_json()["error"]["time"] == int(shim.clock.now())
+    assert shim.send("POST", "/v1/services/1/suspend", {}, skew=-400).get_json()["error"]["time"] == int(
+        shim.clock.now()
+    )
 
 
 def test_a_replay_is_refused(shim: Shim) -> None:
@@ -124,9 +162,14 @@ def test_status_by_token(shim: Shim, context: Context) -> None:
     token = Guard(context).issue(context.store.service(1))
     good = shim.client.get("/status/v1/services/1", headers={"Authorization": f"Bearer {token}"})
     assert good.status_code == 200 and good.get_json()["status"] == "building"
-    again = shim.client.get("/status/v1/services/1", headers={"Authorization": f"Bearer {token}", "If-None-Match": good.headers["ETag"]})
+    again = shim.client.get(
+        "/status/v1/services/1", headers={"Authorization": f"Bearer {token}", "If-None-Match": good.headers["ETag"]}
+    )
     assert again.status_code == 304
-    assert code(shim.client.get("/status/v1/services/2", headers={"Authorization": f"Bearer {token}"})) == (404, "unknown_service")
+    assert code(shim.client.get("/status/v1/services/2", headers={"Authorization": f"Bearer {token}"})) == (
+        404,
+        "unknown_service",
+    )
     assert code(shim.client.get("/status/v1/services/1", headers={"Authorization": "Bearer x"})) == (401, "bad_token")
     assert code(shim.client.get("/status/v1/services/1")) == (401, "bad_signature")
 
@@ -144,16 +187,29 @@ def test_the_token_is_barred_by_suspension(shim: Shim, context: Context) -> None
 def test_cors_is_exactly_the_whmcs_origin(shim: Shim) -> None:
     good = shim.client.options("/status/v1/services/1", headers={"Origin": "http://127.0.0.1:1"})
     assert good.headers["Access-Control-Allow-Origin"] == "http://127.0.0.1:1"
-    assert "Access-Control-Allow-Origin" not in shim.client.options("/status/v1/services/1", headers={"Origin": "https://evil.test"}).headers
+    assert (
+        "Access-Control-Allow-Origin"
+        not in shim.client.options("/status/v1/services/1", headers={"Origin": "https://evil.test"}).headers
+    )
 
 
-@pytest.mark.parametrize(("change", "part"), [
-    ({"configoption1": "kvm-x"}, "plan"), ({"configoption4": "many"}, "cores"), ({"configoption9": "300"}, "extra IPv4"),
-    ({"configoption7": "-1|none"}, "additional disk GiB"), ({"configoptions": {"Backups": "many"}}, "Backups"),
-    ({"configoption14": "7"}, "reverse-DNS ticket department"),
-    ({"configoption15": "yes"}, "permission console"), ({"password": "abc"}, "password"), ({"configoption3": "windows"}, "OS templates"),
-    ({"addonId": 5}, "addons"), ({"userid": "seven"}, "userid"), ({"configoptions": ["x"]}, "configoptions"),
-])
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"configoption1": "kvm-x"}, "plan"),
+        ({"configoption4": "many"}, "cores"),
+        ({"configoption9": "300"}, "extra IPv4"),
+        ({"configoption7": "-1|none"}, "additional disk GiB"),
+        ({"configoptions": {"Backups": "many"}}, "Backups"),
+        ({"configoption14": "7"}, "reverse-DNS ticket department"),
+        ({"configoption15": "yes"}, "permission console"),
+        ({"password": "abc"}, "password"),
+        ({"configoption3": "windows"}, "OS templates"),
+        ({"addonId": 5}, "addons"),
+        ({"userid": "seven"}, "userid"),
+        ({"configoptions": ["x"]}, "configoptions"),
+    ],
+)
 def test_what_cannot_be_delivered_is_named(shim: Shim, context: Context, change: dict[str, Any], part: str) -> None:
     reply = shim.order("create", **change)
     assert reply.status_code in (400, 409, 422) and part in reply.get_json()["error"]["message"]
@@ -174,4 +230,7 @@ def test_blank_password_is_generated(shim: Shim) -> None:
 def test_shared_vectors() -> None:
     path = Path(__file__).parent / "vectors/signature.json"
     for v in json.loads(path.read_text("utf-8")):
-        assert sign(v["secret"], v["method"], v["path"], str(v["timestamp"]), v["nonce"], v["body"].encode()) == v["signature"]
+        assert (
+            sign(v["secret"], v["method"], v["path"], str(v["timestamp"]), v["nonce"], v["body"].encode())
+            == v["signature"]
+        )

@@ -31,9 +31,25 @@ from tests.world import World
 
 SERVE = [sys.executable, "-m", "bridge.cli", "serve", "--config"]
 OLD_PACKAGE = {  # as the first release wrote it: none of the keys that came later
-    "plan": "kvm-s", "server": "pve1", "template": "debian-12", "cores": 2, "ram_mib": 2048, "disk_gib": 20, "rate_mbit": 200, "permissions": {},
-    "options": {"storage": "local-lvm", "clone": "full", "node": "", "os_user": "root", "nic_model": "virtio", "firewall": True, "mac_filter": True,
-                "onboot": True, "tags": []},
+    "plan": "kvm-s",
+    "server": "pve1",
+    "template": "debian-12",
+    "cores": 2,
+    "ram_mib": 2048,
+    "disk_gib": 20,
+    "rate_mbit": 200,
+    "permissions": {},
+    "options": {
+        "storage": "local-lvm",
+        "clone": "full",
+        "node": "",
+        "os_user": "root",
+        "nic_model": "virtio",
+        "firewall": True,
+        "mac_filter": True,
+        "onboot": True,
+        "tags": [],
+    },
 }
 
 
@@ -84,7 +100,11 @@ def test_a_worker_that_stops_between_two_steps_is_followed_at_once(tmp_path: Pat
         go_on.set()
         assert rig.worker.wait(timeout=40) == 0
         [left] = rig.context.store.rows("SELECT state, step, lease_until FROM operations")
-        assert left == {"state": "running", "step": 4, "lease_until": 0.0}  # identify has ended, configure has not begun
+        assert left == {
+            "state": "running",
+            "step": 4,
+            "lease_until": 0.0,
+        }  # identify has ended, configure has not begun
         begun = rig.clock.monotonic()
         rig.run()
         assert rig.context.store.operations_of(1)[0].state is State.DONE and rig.clock.monotonic() - begun < 25
@@ -101,12 +121,22 @@ def old_store(path: Path, now: float, build: dict[str, Any], step: int, task: st
         conn.execute(
             "INSERT INTO services (id, whmcs, service_id, generation, client_id, desired, server, package, hostname, vm_id, mac, uuids, node, build,"
             " created_at, updated_at) VALUES (1, 'main', 1, 1, 7, 'active', 'pve1', ?, 'a.example.com', '20000', '02:56:4D:00:00:01', ?, ?, ?, ?, ?)",
-            (json.dumps(OLD_PACKAGE), json.dumps(["11111111-2222-4333-8444-555555555555"]), "pve1" if step else "", json.dumps(build), now, now))
+            (
+                json.dumps(OLD_PACKAGE),
+                json.dumps(["11111111-2222-4333-8444-555555555555"]),
+                "pve1" if step else "",
+                json.dumps(build),
+                now,
+                now,
+            ),
+        )
         conn.execute("INSERT INTO addresses VALUES ('203.0.113.10', 'public-v4', 1, 'main', ?, NULL)", (now,))
         conn.execute("INSERT INTO vm_ids VALUES ('pve1', 20001)")
         conn.execute(
             "INSERT INTO operations (id, service, kind, state, step, task, task_since, due_at, created_at, started_at, owner, lease_until, fence)"
-            " VALUES ('0123456789ab', 1, 'create', 'running', ?, ?, ?, ?, ?, ?, '1-dead', ?, 3)", (step, task, now, now, now, now, now + (0 if task else 30)))
+            " VALUES ('0123456789ab', 1, 'create', 'running', ?, ?, ?, ?, ?, ?, '1-dead', ?, 3)",
+            (step, task, now, now, now, now, now + (0 if task else 30)),
+        )
 
 
 @pytest.mark.parametrize("under_way", [False, True])
@@ -115,8 +145,14 @@ def test_a_store_of_the_first_release_is_migrated_and_its_operation_goes_on(tmp_
     world = World(tmp_path / "cluster")
     build: dict[str, Any] = {}
     if under_way:
-        task = world.drivers["pve1"].api.post("nodes/pve1/qemu/9000/clone", newid=20000, name="a", full=True, storage="local-lvm",
-                                              description="vmbridge 11111111-2222-4333-8444-555555555555")
+        task = world.drivers["pve1"].api.post(
+            "nodes/pve1/qemu/9000/clone",
+            newid=20000,
+            name="a",
+            full=True,
+            storage="local-lvm",
+            description="vmbridge 11111111-2222-4333-8444-555555555555",
+        )
         build = {"source": "9000", "storage": "local-lvm", "sent_at": clock.now(), "task": task}
     world.store.close()
     for end in ("", "-wal", "-shm"):
@@ -146,8 +182,14 @@ def test_serve_takes_over_a_store_of_the_first_release_with_a_clone_under_way(tm
             (tmp_path / f"vmbridge.db{end}").unlink(missing_ok=True)
         s.cluster.durations["qmclone"] = 8.0
         context = open_context(config_module.load(s.config))
-        task = context.drivers["pve1"].api.post("nodes/pve1/qemu/9000/clone", newid=20000, name="a", full=True, storage="local-lvm",  # type: ignore[attr-defined]
-                                                description="vmbridge 11111111-2222-4333-8444-555555555555")
+        task = context.drivers["pve1"].api.post(
+            "nodes/pve1/qemu/9000/clone",
+            newid=20000,
+            name="a",
+            full=True,
+            storage="local-lvm",  # type: ignore[attr-defined]
+            description="vmbridge 11111111-2222-4333-8444-555555555555",
+        )
         build = {"source": "9000", "storage": "local-lvm", "sent_at": Clock().now(), "task": task}
         old_store(tmp_path / "vmbridge.db", Clock().now(), build, 2, task)
         s.start("serve", [*SERVE, str(s.config)])
@@ -161,15 +203,25 @@ def test_a_later_release_that_adds_columns_does_not_disturb_processes_that_still
     world.order("create")
     world.engine.tick()
     with closing(sqlite3.connect(world.path, isolation_level=None)) as later:
-        for (table,) in later.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '%sqlite%'").fetchall():
+        for (table,) in later.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '%sqlite%'"
+        ).fetchall():
             later.execute(f"ALTER TABLE {table} ADD COLUMN of_tomorrow TEXT NOT NULL DEFAULT 'x'")
-        later.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('vmbridge', 'of_tomorrow', '')")
+        later.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('vmbridge', 'of_tomorrow', '')"
+        )
     world.run()
     assert world.store.use_nonce("main-1", "n")
     status.refresh("pve1", world.drivers["pve1"], world.store)
     assert world.store.status_row("pve1", "20000") is not None
     world.store.find("pve1", 1, "kind", "subject", "text", "", {})
-    for verb, values in (("change_package", {"configoption9": "1"}), ("suspend", {}), ("unsuspend", {}), ("reboot", {}), ("terminate", {})):
+    for verb, values in (
+        ("change_package", {"configoption9": "1"}),
+        ("suspend", {}),
+        ("unsuspend", {}),
+        ("reboot", {}),
+        ("terminate", {}),
+    ):
         world.order(verb, **values)
         world.run()
         assert world.store.operations_of(1)[0].state is State.DONE, verb
@@ -198,7 +250,9 @@ def test_an_open_write_of_a_migration_makes_others_wait_not_fail(world: World) -
 
 # -- the command line beside running processes ------------------------------------------------------
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "bridge.cli", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-m", "bridge.cli", *words], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
 
 
 def test_backup_beside_serve_and_restore_after_it(tmp_path: Path) -> None:
@@ -207,9 +261,17 @@ def test_backup_beside_serve_and_restore_after_it(tmp_path: Path) -> None:
         s.order(1)
         s.wait_for(lambda: s.operation(1).get("state") == "done", 60)
         taken = run("backup", copy, *config)
-        assert taken.returncode == 0 and "services: 1 active" in taken.stdout and "The secret key is not in it" in taken.stdout, taken.stderr
+        assert (
+            taken.returncode == 0
+            and "services: 1 active" in taken.stdout
+            and "The secret key is not in it" in taken.stdout
+        ), taken.stderr
         again = run("backup", copy, *config)
-        assert again.returncode == 1 and "exists already" in again.stderr and run("backup", copy, "--force", *config).returncode == 0
+        assert (
+            again.returncode == 1
+            and "exists already" in again.stderr
+            and run("backup", copy, "--force", *config).returncode == 0
+        )
         refused = run("restore", copy, *config)
         assert refused.returncode == 1 and "The store is in use" in refused.stderr
         s.order(2)
@@ -217,7 +279,10 @@ def test_backup_beside_serve_and_restore_after_it(tmp_path: Path) -> None:
         stop(s.processes.pop("serve"))
         done = run("restore", copy, *config)
         assert done.returncode == 0, done.stderr
-        assert "VM ids of pve1 go on at 20002" in done.stdout and "vmbridge adopt 2 20001 --whmcs main --plan kvm-s" in done.stdout
+        assert (
+            "VM ids of pve1 go on at 20002" in done.stdout
+            and "vmbridge adopt 2 20001 --whmcs main --plan kvm-s" in done.stdout
+        )
         assert "203.0.113.12" in done.stdout and "Next: `vmbridge check`" in done.stdout
         s.start("serve", [*SERVE, str(s.config)])
         s.wait_for(lambda: s.order(3) == "success", 30)

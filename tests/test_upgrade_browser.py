@@ -38,7 +38,9 @@ def chromium() -> Iterator[Chrome]:
 @pytest.fixture
 def browser(chromium: Chrome) -> Iterator[Chrome]:
     """The one browser; afterwards as before, and nothing went wrong in its console."""
-    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 1100, "height": 1000, "deviceScaleFactor": 1, "mobile": False})
+    chromium.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 1100, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    )
     yield chromium
     chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
@@ -66,37 +68,57 @@ def option(browser: Chrome, s: System, value: int, more: str = "") -> Any:
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_notice_stands_above_the_orders_button(system: System, browser: Chrome, theme: str) -> None:
     notice, button = product(browser, system, HZ, 20, theme), one(browser, BUTTON[theme])
-    assert [li.text for li in notice.find_elements(By.CSS_SELECTOR, "li")] == [OFF_AND_ON, FOR_GOOD] and notice.text.startswith("Before you order")
+    assert [li.text for li in notice.find_elements(By.CSS_SELECTOR, "li")] == [
+        OFF_AND_ON,
+        FOR_GOOD,
+    ] and notice.text.startswith("Before you order")
     assert browser.execute_script(FOLLOWS, notice, button)  # type: ignore[no-untyped-call]
-    assert notice.rect["y"] + notice.rect["height"] <= button.rect["y"] and notice.rect["y"] > one(browser, "#inputPaymentMethod").rect["y"]
+    assert (
+        notice.rect["y"] + notice.rect["height"] <= button.rect["y"]
+        and notice.rect["y"] > one(browser, "#inputPaymentMethod").rect["y"]
+    )
     assert button.is_enabled() and button.get_attribute("aria-describedby") == "vmbridge-upgrade"
     # as in WHMCS's themes: the button is the form's without standing in it
-    assert browser.execute_script("return [!!arguments[0].form, arguments[0].form.contains(arguments[0])]", button) == [True, False]  # type: ignore[no-untyped-call]
-    assert browser.execute_script("return [...document.forms].map(f => [...f.elements].filter(e => e.type === 'submit').length)") == [1, 1]  # type: ignore[no-untyped-call]
+    assert browser.execute_script("return [!!arguments[0].form, arguments[0].form.contains(arguments[0])]", button) == [
+        True,
+        False,
+    ]  # type: ignore[no-untyped-call]
+    assert browser.execute_script(
+        "return [...document.forms].map(f => [...f.elements].filter(e => e.type === 'submit').length)"
+    ) == [1, 1]  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_what_cannot_be_cannot_be_ordered(system: System, browser: Chrome, theme: str) -> None:
     for to_summary in (lambda: product(browser, system, KVM, 11, theme), lambda: option(browser, system, 52, theme)):
         notice = to_summary()
-        assert [li.text for li in notice.find_elements(By.CSS_SELECTOR, "li")] == [SHRINKS] and notice.text.startswith("This change is not possible")
+        assert [li.text for li in notice.find_elements(By.CSS_SELECTOR, "li")] == [SHRINKS] and notice.text.startswith(
+            "This change is not possible"
+        )
         button = one(browser, BUTTON[theme])
         assert browser.execute_script(FOLLOWS, notice, button) and not button.is_enabled()  # type: ignore[no-untyped-call]
         assert one(browser, ".btn-success").is_enabled()  # the other form's
         button.click()
-        assert one(browser, "#vmbridge-upgrade") == notice and system.operation(KVM)["kind"] == system.operation(OPTIONS)["kind"] == "create"
+        assert (
+            one(browser, "#vmbridge-upgrade") == notice
+            and system.operation(KVM)["kind"] == system.operation(OPTIONS)["kind"] == "create"
+        )
 
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_without_script_it_is_read_at_the_pages_end(system: System, browser: Chrome, theme: str) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     notice = product(browser, system, HZ, 21, theme)
-    assert notice.is_displayed() and OFF_AND_ON in notice.text and notice.rect["y"] > one(browser, BUTTON[theme]).rect["y"]
+    assert (
+        notice.is_displayed() and OFF_AND_ON in notice.text and notice.rect["y"] > one(browser, BUTTON[theme]).rect["y"]
+    )
 
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, theme: str) -> None:
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    )
     for language in ("", "&language=pseudo", "&language=pseudo-rtl"):
         for service, pid in ((HZ, 20), (KVM, 11), (KVM, 13)):
             notice = product(browser, system, service, pid, theme + language)
@@ -108,12 +130,15 @@ def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, the
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("shade", ["light", "dark"])
 def test_accessibility(system: System, browser: Chrome, shade: str, theme: str) -> None:
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": shade}]})
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": shade}]}
+    )
     for service, pid in ((HZ, 20), (KVM, 11)):
         product(browser, system, service, pid, theme)
         browser.execute_script(AXE.read_text("utf-8"))  # type: ignore[no-untyped-call]
         found = browser.execute_async_script(  # type: ignore[no-untyped-call]
-            "const done = arguments[0]; axe.run('#vmbridge-upgrade', {preload: false, resultTypes: ['violations']}).then(r => done(r.violations))")
+            "const done = arguments[0]; axe.run('#vmbridge-upgrade', {preload: false, resultTypes: ['violations']}).then(r => done(r.violations))"
+        )
         assert [f"{v['id']}: {n['html'][:150]} {n['failureSummary'][:200]}" for v in found for n in v["nodes"]] == []
 
 
@@ -122,5 +147,10 @@ def test_the_order_goes_on_from_there(system: System, browser: Chrome, theme: st
     product(browser, system, KVM, 10 if not theme else 14, theme)
     one(browser, BUTTON[theme]).click()
     until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, ".alert-success"))
-    assert "Ordered." in one(browser, ".alert-success").text and browser.find_elements(By.CSS_SELECTOR, "#vmbridge-upgrade") == []
-    system.wait_for(lambda: (system.operation(KVM)["kind"], system.operation(KVM)["state"]) == ("change_package", "done"), 60)
+    assert (
+        "Ordered." in one(browser, ".alert-success").text
+        and browser.find_elements(By.CSS_SELECTOR, "#vmbridge-upgrade") == []
+    )
+    system.wait_for(
+        lambda: (system.operation(KVM)["kind"], system.operation(KVM)["state"]) == ("change_package", "done"), 60
+    )

@@ -21,7 +21,9 @@ from tests.test_shim import Rubbish
 
 SHIM = ROOT / "whmcs-shim/modules/servers/vmbridge"
 KVM, HZ, OPTIONS, FOREIGN, UNMADE = 1, 2, 3, 4, 5  # services
-MORE = CLOUD_M + """
+MORE = (
+    CLOUD_M
+    + """
 [plans.cloud-m-way-back]
 server = "hz1"
 cores = 4
@@ -32,25 +34,37 @@ location = "nbg1"
 backups = 7
 templates = ["debian-12", "ubuntu-24.04"]
 """
+)
 SHOP = {
     "products": {
-        10: {"name": "Four cores", "configoption1": "kvm-s", "configoption4": "4"}, 11: {"name": "Small disk", "configoption1": "kvm-s", "configoption6": "10"},
-        12: {"name": "The same", "configoption1": "kvm-s"}, 14: {"name": "Eight cores", "configoption1": "kvm-s", "configoption4": "8"},
+        10: {"name": "Four cores", "configoption1": "kvm-s", "configoption4": "4"},
+        11: {"name": "Small disk", "configoption1": "kvm-s", "configoption6": "10"},
+        12: {"name": "The same", "configoption1": "kvm-s"},
+        14: {"name": "Eight cores", "configoption1": "kvm-s", "configoption4": "8"},
         13: {"name": "Nonsense", "configoption1": "kvm-s", "configoption4": "lots"},
-        20: {"name": "Cloud M", "configoption1": "cloud-m"}, 21: {"name": "Cloud M with a way back", "configoption1": "cloud-m-way-back"},
+        20: {"name": "Cloud M", "configoption1": "cloud-m"},
+        21: {"name": "Cloud M with a way back", "configoption1": "cloud-m-way-back"},
         30: {"name": "Web space", "servertype": "elsewhere"},
     },
     "options": {
-        5: {"optionname": "System Disk|Disk size", "optiontype": 1, "subs": {51: "20|20 GB", 52: "10|10 GB", 53: "40|40 GB"}},
+        5: {
+            "optionname": "System Disk|Disk size",
+            "optiontype": 1,
+            "subs": {51: "20|20 GB", 52: "10|10 GB", 53: "40|40 GB"},
+        },
         6: {"optionname": "CPU Cores|Processors", "optiontype": 4, "subs": {61: "Core"}},
         7: {"optionname": "IPv4 Addresses|One more address", "optiontype": 3, "subs": {71: "Yes"}},
     },
 }
-OFF_AND_ON = "When the order is carried out, your server is switched off and on again. It cannot be reached for some minutes."
+OFF_AND_ON = (
+    "When the order is carried out, your server is switched off and on again. It cannot be reached for some minutes."
+)
 FOR_GOOD = Sentence("The system disk grows to %(size)s GB for good: no smaller server is possible after that.", size=80)
 SHRINKS = Sentence("The system disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.", size=20, wanted=10)
 GROWS = "The system disk grows to 40 GiB for good: it cannot be made smaller after that."
-AT_RESTART = "Your server is not restarted for this. These changes take effect when you restart it from its page: CPU cores."
+AT_RESTART = (
+    "Your server is not restarted for this. These changes take effect when you restart it from its page: CPU cores."
+)
 
 
 def furnish(s: System) -> None:
@@ -76,14 +90,18 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 def post(s: System, step: int, service: int, query: str = "", **form: Any) -> str:
     values = {"step": step, "id": service, "type": "package", **form}
-    reply = requests.post(f"http://127.0.0.1:{s.host}/upgrade.php{query}", data=values, timeout=20, allow_redirects=False)
+    reply = requests.post(
+        f"http://127.0.0.1:{s.host}/upgrade.php{query}", data=values, timeout=20, allow_redirects=False
+    )
     assert reply.status_code == 200
     return reply.text
 
 
 def options(s: System, step: int, query: str = "", **chosen: int) -> str:
     """`c5=52`: option 5 gets the value with id 52, or the number."""
-    return post(s, step, OPTIONS, query, type="configoptions", **{f"configoption[{k[1:]}]": v for k, v in chosen.items()})
+    return post(
+        s, step, OPTIONS, query, type="configoptions", **{f"configoption[{k[1:]}]": v for k, v in chosen.items()}
+    )
 
 
 def notice(page: str) -> tuple[str, list[str]]:
@@ -111,7 +129,12 @@ def other_bridge(s: System, port: int) -> Iterator[None]:
 # -- products -------------------------------------------------------------------------------------
 def test_what_waits_for_the_customers_own_restart_is_told(system: System) -> None:
     tag, said = notice(post(system, 2, KVM, pid=10))
-    assert said == [AT_RESTART] and 'class="alert alert-warning" role="status"' in tag and 'dir="ltr"' in tag and "data-refused" not in tag
+    assert (
+        said == [AT_RESTART]
+        and 'class="alert alert-warning" role="status"' in tag
+        and 'dir="ltr"' in tag
+        and "data-refused" not in tag
+    )
 
 
 def test_a_bigger_type_with_its_disk(system: System) -> None:
@@ -169,7 +192,10 @@ class Counting(Rubbish):
 
 def answering(reply: Any) -> Counting:
     body = json.dumps(reply).encode()
-    return Counting(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
+    return Counting(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
+        % (len(body), body)
+    )
 
 
 def test_nobody_is_asked_for_other_pages_and_other_products(system: System) -> None:
@@ -208,8 +234,15 @@ def test_another_page_loads_no_file() -> None:
     assert json.loads(made) == [["", "", "", ""], 0, True]
 
 
-@pytest.mark.parametrize("answer", [b"", b"\x00\x01\x02", b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
-                                    b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{"refused": "what"}'])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\x00\x01\x02",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{"refused": "what"}',
+    ],
+)
 def test_without_the_bridge_the_page_is_as_it_is(system: System, answer: bytes) -> None:
     bridge = Counting(answer)
     if not answer:
@@ -226,19 +259,33 @@ def test_a_wrong_key_refuses_no_order(system: System) -> None:
     try:
         file.write_text(good.replace(SHIM_SECRET, "another-secret-012345"))
         assert notice(post(system, 2, KVM, pid=11)) == ("", [])
-        assert "not signed with a valid key" in post(system, 3, KVM, pid=10)  # ChangePackage says it, the check let it through
+        assert "not signed with a valid key" in post(
+            system, 3, KVM, pid=10
+        )  # ChangePackage says it, the check let it through
     finally:
         file.write_text(good)
     system.post("/test/order", {**system.state()["services"][str(KVM)], "pid": 1, "configoption4": ""})
 
 
 def test_everything_printed_is_escaped(system: System) -> None:
-    bridge = answering({"refused": ["<b>1</b>", 'a"b\'c', ["no text"]], "notices": [], "headline": "<i>2</i>", "direction": '"onclick="x'})
+    bridge = answering(
+        {
+            "refused": ["<b>1</b>", "a\"b'c", ["no text"]],
+            "notices": [],
+            "headline": "<i>2</i>",
+            "direction": '"onclick="x',
+        }
+    )
     with other_bridge(system, bridge.port):
         page = post(system, 2, KVM, pid=11)
     bridge.close()
     tag, said = notice(page)
-    assert said == ["&lt;b&gt;1&lt;/b&gt;", "a&quot;b&#039;c"] and "&lt;i&gt;2&lt;/i&gt;" in page and "<i>2" not in page and 'dir="ltr"' in tag
+    assert (
+        said == ["&lt;b&gt;1&lt;/b&gt;", "a&quot;b&#039;c"]
+        and "&lt;i&gt;2&lt;/i&gt;" in page
+        and "<i>2" not in page
+        and 'dir="ltr"' in tag
+    )
     assert SHIM_SECRET not in page
 
 
@@ -252,7 +299,11 @@ def test_what_was_told_is_what_happens(system: System) -> None:
         assert "Ordered." in post(system, 3, service, pid=pid)
     assert "Ordered." in options(system, 3, c5=53, c6=2, c7=0)
     for service in (KVM, HZ, OPTIONS):
-        system.wait_for(lambda n=service: (system.operation(n)["kind"], system.operation(n)["state"]) == ("change_package", "done"), 60, f"service {service}")
+        system.wait_for(
+            lambda n=service: (system.operation(n)["kind"], system.operation(n)["state"]) == ("change_package", "done"),
+            60,
+            f"service {service}",
+        )
     assert vm.pending == {"cores": "4"} and vm.started == kept
     assert [path.rpartition("/")[2] for _, path in system.hcloud.mutations()][-2:] == ["shutdown", "change_type"]
     assert (server.kind, server.disk, server.status) == ("cx33", 80, "running")

@@ -50,7 +50,9 @@ def born(world: World) -> World:
 
 def sample(world: World, net_in: int | None, net_out: int | None = 0, uptime: int = 10_000, **more: Any) -> None:
     """One bulk read that shows the server with these counters."""
-    world.store.save_statuses("pve1", [VmStatus("20000", "running", "pve1", uptime=uptime, net_in=net_in, net_out=net_out, **more)])
+    world.store.save_statuses(
+        "pve1", [VmStatus("20000", "running", "pve1", uptime=uptime, net_in=net_in, net_out=net_out, **more)]
+    )
 
 
 def book(world: World) -> int:
@@ -58,7 +60,9 @@ def book(world: World) -> int:
 
 
 def told(world: World, service: int = 1042, **more: Any) -> dict[str, Any]:
-    found: dict[str, Any] = usage.report("pve1", "main", world.store, world.config.worker["usage_time_zone"], **more)["services"][str(service)]
+    found: dict[str, Any] = usage.report("pve1", "main", world.store, world.config.worker["usage_time_zone"], **more)[
+        "services"
+    ][str(service)]
     return found
 
 
@@ -66,14 +70,27 @@ def sums(world: World, service: int = 1) -> dict[str, tuple[int, int]]:
     return {r["month"]: (r["net_in"], r["net_out"]) for r in world.store.usage_sums(service)}
 
 
-def post(world: World, target: str = "/v1/servers/pve1/usage", body: Any = None, key: str = "main-1", secret: str = "") -> Any:
+def post(
+    world: World, target: str = "/v1/servers/pve1/usage", body: Any = None, key: str = "main-1", secret: str = ""
+) -> Any:
     raw = json.dumps({} if body is None else body).encode()
     stamp, nonce = str(int(world.clock.time)), f"{hash((target, raw, world.clock.time)) & (2**128 - 1):032x}"
     secret = secret or raw_config()["whmcs"]["main"]["keys"][0]["secret"]
     world.clock.time += 1
-    return create_app(world.context).test_client().post(target, data=raw, headers={
-        "Vmbridge-Key": key, "Vmbridge-Timestamp": stamp, "Vmbridge-Nonce": nonce,
-        "Vmbridge-Signature": sign(secret, "POST", target, stamp, nonce, raw)})
+    return (
+        create_app(world.context)
+        .test_client()
+        .post(
+            target,
+            data=raw,
+            headers={
+                "Vmbridge-Key": key,
+                "Vmbridge-Timestamp": stamp,
+                "Vmbridge-Nonce": nonce,
+                "Vmbridge-Signature": sign(secret, "POST", target, stamp, nonce, raw),
+            },
+        )
+    )
 
 
 # -- bookings ------------------------------------------------------------------------------------------
@@ -101,9 +118,16 @@ def test_a_booking_that_dies_half_way_leaves_nothing_half(born: World) -> None:
     assert sums(born) == {"2027-03": (GB, 0)}
 
 
-@pytest.mark.parametrize(("zone", "last", "first"), [("UTC", "2027-03-31T23:59:40", "2027-04-01T00:00:10"),
-                                                     ("Europe/Berlin", "2027-03-31T21:59:40", "2027-03-31T22:00:10")])
-def test_a_month_ends_in_the_configured_zone_and_within_a_minute(tmp_path: Path, zone: str, last: str, first: str) -> None:
+@pytest.mark.parametrize(
+    ("zone", "last", "first"),
+    [
+        ("UTC", "2027-03-31T23:59:40", "2027-04-01T00:00:10"),
+        ("Europe/Berlin", "2027-03-31T21:59:40", "2027-03-31T22:00:10"),
+    ],
+)
+def test_a_month_ends_in_the_configured_zone_and_within_a_minute(
+    tmp_path: Path, zone: str, last: str, first: str
+) -> None:
     world = World(tmp_path, worker={"usage_time_zone": zone})
     world.clock.time = moment("2027-03-31T12:00:00")
     world.order("create")
@@ -123,7 +147,9 @@ def test_a_month_ends_in_the_configured_zone_and_within_a_minute(tmp_path: Path,
     world.close()
 
 
-def test_growth_of_a_missed_month_goes_where_its_interval_began_and_sizes_are_split_at_every_border(born: World) -> None:
+def test_growth_of_a_missed_month_goes_where_its_interval_began_and_sizes_are_split_at_every_border(
+    born: World,
+) -> None:
     begin = born.clock.time = moment("2027-03-30T00:00:00")
     born.store.mirror_backups(1, [Backup("nfs:one", begin, 10 * GB)], 0.0)
     born.store.change("UPDATE backups SET foreign_one = 0")
@@ -140,7 +166,9 @@ def test_growth_of_a_missed_month_goes_where_its_interval_began_and_sizes_are_sp
 
 def test_sizes_count_from_the_booking_that_saw_them_until_the_one_that_does_not(born: World) -> None:
     at = born.clock.time
-    born.store.mirror_snapshots(1, [Snapshot(n, at, size=size) for n, size in (("a", 4 * GB), ("b", 2 * GB), ("staffs-own", 9 * GB))])
+    born.store.mirror_snapshots(
+        1, [Snapshot(n, at, size=size) for n, size in (("a", 4 * GB), ("b", 2 * GB), ("staffs-own", 9 * GB))]
+    )
     born.store.change("UPDATE snapshots SET foreign_one = 0 WHERE name <> 'staffs-own'")
     assert told(born)["snapshots"] == 2 and told(born)["snapshot_gb"] == 0.0
     born.clock.time += HOUR
@@ -166,7 +194,9 @@ def test_a_clock_that_goes_back_counts_no_hour_twice(born: World) -> None:
         born.clock.time += HOUR / 2
     born.clock.time = begin + HOUR
     book(born)
-    assert born.store.usage_sums(1)[0]["backup_byte_s"] == pytest.approx(HOUR * GB, rel=1e-4)  # reading takes some time on the held clock
+    assert born.store.usage_sums(1)[0]["backup_byte_s"] == pytest.approx(
+        HOUR * GB, rel=1e-4
+    )  # reading takes some time on the held clock
 
 
 def test_a_booking_at_an_earlier_time_than_the_last_waits(born: World) -> None:
@@ -291,8 +321,19 @@ def test_backups_that_a_plan_keeps_are_not_metered_after_the_end(tmp_path: Path)
     world.close()
 
 
-@pytest.mark.parametrize("error", [Unreachable(detail="no route"), Waiting(60.0), NotFound("It is not there.", code="vm_absent"), Unknown(), KeyError("x")])
-def test_a_terminate_does_not_wait_for_traffic_that_cannot_be_read(born: World, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unreachable(detail="no route"),
+        Waiting(60.0),
+        NotFound("It is not there.", code="vm_absent"),
+        Unknown(),
+        KeyError("x"),
+    ],
+)
+def test_a_terminate_does_not_wait_for_traffic_that_cannot_be_read(
+    born: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     sample(born, 4 * GB)
 
     def broken(ref: Any) -> Any:
@@ -354,11 +395,19 @@ def test_a_service_is_told_by_the_server_of_its_newest_generation(tmp_path: Path
     sample(world, GB)
     world.order("terminate")
     world.run()
-    params = {"configoption1": "kvm-2", "userid": 7, "domain": "vm.example.com", "password": "Secret-pass-1", "status": "Pending"}
+    params = {
+        "configoption1": "kvm-2",
+        "userid": 7,
+        "domain": "vm.example.com",
+        "password": "Secret-pass-1",
+        "status": "Pending",
+    }
     services.run("create", 1042, "pve2", params, Caller("main"), world.store, world.config, world.drivers)
     world.run()
     assert usage.report("pve1", "main", world.store, "UTC")["services"] == {}
-    assert usage.report("pve2", "main", world.store, "UTC")["services"]["1042"]["bandwidth_in"] == pytest.approx(1.0, abs=0.001)
+    assert usage.report("pve2", "main", world.store, "UTC")["services"]["1042"]["bandwidth_in"] == pytest.approx(
+        1.0, abs=0.001
+    )
     world.close()
 
 
@@ -417,21 +466,47 @@ def test_one_answer_for_the_whole_server_with_zeros(born: World) -> None:
     assert reply.status_code == 200 and len(born.cluster.calls) == calls
     found = reply.json["services"]["1042"]
     assert {k: found[k] for k in usage.METRICS} == {
-        "floating_ipv4": 0, "floating_ipv6": 0, "ipv4": 1, "ipv6": 0, "snapshots": 0, "bandwidth_in": 1.5, "bandwidth_out": 0.5, "bandwidth_total": 2.0,
-        "snapshot_gb": 0.0, "backup_gb": 0.0}
-    assert (found["disk_mb"], found["disk_limit_mb"], found["bandwidth_mb"], found["bandwidth_limit_mb"]) == (21475, 21475, 2000, 0)
+        "floating_ipv4": 0,
+        "floating_ipv6": 0,
+        "ipv4": 1,
+        "ipv6": 0,
+        "snapshots": 0,
+        "bandwidth_in": 1.5,
+        "bandwidth_out": 0.5,
+        "bandwidth_total": 2.0,
+        "snapshot_gb": 0.0,
+        "backup_gb": 0.0,
+    }
+    assert (found["disk_mb"], found["disk_limit_mb"], found["bandwidth_mb"], found["bandwidth_limit_mb"]) == (
+        21475,
+        21475,
+        2000,
+        0,
+    )
     born.store.change("UPDATE vm_status SET maxdisk = ?", 40 * 1024**3)  # bigger than sold
     found = usage.report("pve1", "main", born.store, "UTC")["services"]["1042"]
     assert (found["disk_mb"], found["disk_limit_mb"]) == (42950, 21475)
     assert found["stale"] is False and found["collected_at"] == int(born.clock.time) - 1
-    assert reply.json["month"] == {"name": "2027-03", "start": int(moment("2027-03-01")), "end": int(moment("2027-04-01")), "time_zone": "UTC"}
+    assert reply.json["month"] == {
+        "name": "2027-03",
+        "start": int(moment("2027-03-01")),
+        "end": int(moment("2027-04-01")),
+        "time_zone": "UTC",
+    }
 
 
 def test_addresses_count_by_kind(born: World) -> None:
     given = ["192.0.2.7", "2001:db8:7::1", "198.51.100.9", "2001:db8:9::/64", "2001:db8:9::1"]
-    born.store.update_service(1, build={**born.store.service(1).build, "addresses": given, "floating": ["198.51.100.9", "2001:db8:9::/64"]})
+    born.store.update_service(
+        1, build={**born.store.service(1).build, "addresses": given, "floating": ["198.51.100.9", "2001:db8:9::/64"]}
+    )
     found = told(born)
-    assert (found["ipv4"], found["ipv6"], found["floating_ipv4"], found["floating_ipv6"]) == (2, 1, 1, 1)  # one of our pool, and the provider's
+    assert (found["ipv4"], found["ipv6"], found["floating_ipv4"], found["floating_ipv6"]) == (
+        2,
+        1,
+        1,
+        1,
+    )  # one of our pool, and the provider's
     born.store.change("UPDATE addresses SET role = 'leaving'")
     assert told(born)["ipv4"] == 1
 

@@ -45,9 +45,16 @@ def test_the_tabs_are_there_and_show_our_numbers(system: System, browser: Chrome
         tab.click()
         [pane] = [p for p in browser.find_elements(By.CSS_SELECTOR, ".tab-pane") if p.is_displayed()]
         shown[name] = pane.text
-    assert "vm-1.example.com" in shown["Server"] and "2|2 GiB" in shown["Configurable Options"] and "ssh-ed25519" in shown["Additional Information"]
+    assert (
+        "vm-1.example.com" in shown["Server"]
+        and "2|2 GiB" in shown["Configurable Options"]
+        and "ssh-ed25519" in shown["Additional Information"]
+    )
     state = system.state()["services"]["1"]
     for metric in state["metrics"].values():
         assert f"{metric['title']} {metric['shown']}" in shown["Metrics"], metric
-    assert f"{state['columns']['bwusage']} MB / Unlimited" in shown["Resource Usage"] and "64425 MB / 64425 MB" in shown["Resource Usage"]
+    assert (
+        f"{state['columns']['bwusage']} MB / Unlimited" in shown["Resource Usage"]
+        and "64425 MB / 64425 MB" in shown["Resource Usage"]
+    )
     assert int(state["columns"]["bwusage"]) > 10

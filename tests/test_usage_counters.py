@@ -35,8 +35,19 @@ class Books:
         self.open()
         self.store.migrate()
         package = of_plan(from_dict(raw_config()).plans["kvm-s"])
-        self.service = self.store.add_service(package, whmcs="main", service_id=1, generation=1, client_id=7, desired="active", server="pve1",
-                                              hostname="vm", vm_id="20000", mac="", uuids=["u"])
+        self.service = self.store.add_service(
+            package,
+            whmcs="main",
+            service_id=1,
+            generation=1,
+            client_id=7,
+            desired="active",
+            server="pve1",
+            hostname="vm",
+            vm_id="20000",
+            mac="",
+            uuids=["u"],
+        )
         usage.begin(self.service.id, self.store, ZONE)
         self.true = [0, 0]
 
@@ -97,13 +108,33 @@ HAPPENS = st.sampled_from(["read", "again", "gap", "stop", "start", "migrate", "
 EVENTS = st.lists(st.one_of(st.tuples(st.just("send"), WAIT, AMOUNT, AMOUNT), st.tuples(HAPPENS)), max_size=40)
 
 
-SHORT = [("send", 60.0, 10, 10), ("send", 60.0, 10, 10), ("send", 60.0, 10, 10), ("read",), ("migrate",), ("send", 7.0, 50, 50), ("read",)]
+SHORT = [
+    ("send", 60.0, 10, 10),
+    ("send", 60.0, 10, 10),
+    ("send", 60.0, 10, 10),
+    ("read",),
+    ("migrate",),
+    ("send", 7.0, 50, 50),
+    ("read",),
+]
 
 
 @STEPS
 @example(SHORT)  # the counter is above what it was, its process is younger
 @example([("send", 86400.0, 10, 10), ("read",), ("migrate",), ("send", 86400.0, 10, 10), ("read",)])
-@example([("send", 3600.0, 10, 5), ("read",), ("gap",), ("stop",), ("read",), ("again",), ("start",), ("send", 400.0, 10, 50), ("read",)])
+@example(
+    [
+        ("send", 3600.0, 10, 5),
+        ("read",),
+        ("gap",),
+        ("stop",),
+        ("read",),
+        ("again",),
+        ("start",),
+        ("send", 400.0, 10, 50),
+        ("read",),
+    ]
+)
 @given(EVENTS)
 def test_a_counter_that_begins_with_the_process(events: list[tuple[object, ...]]) -> None:
     """Never more than was sent. Lost is only what was sent between two readings of which the machine began anew in between, and, where
@@ -134,7 +165,12 @@ def test_a_counter_that_begins_with_the_process(events: list[tuple[object, ...]]
                 books.restart()
         unread = [sum(h[way] for h in machine.history if h[0] > last) for way in (1, 2)]
         for way in (0, 1):
-            assert books.true[way] - forgivable[way] - unread[way] <= books.counted[way] <= books.true[way], (events, way, books.counted, books.true)
+            assert books.true[way] - forgivable[way] - unread[way] <= books.counted[way] <= books.true[way], (
+                events,
+                way,
+                books.counted,
+                books.true,
+            )
 
 
 TURN = [("send", 3600.0, 1000), ("read", 60.0, 0), ("send", 86400.0, 1), ("read", 82800.0, 0)]
@@ -143,8 +179,16 @@ TURN = [("send", 3600.0, 1000), ("read", 60.0, 0), ("send", 86400.0, 1), ("read"
 @STEPS
 @example([*TURN, ("send", 60.0, 999), ("read", 60.0, 0)])  # one way is below, the other above what it was
 @example([("send", 60.0, 5000), ("read", 60.0, 0), ("lower", 3600.0, 7), ("read", 60.0, 0)])
-@given(st.lists(st.tuples(st.sampled_from(["send", "read", "null", "lower", "book", "bridge"]), st.sampled_from([60.0, 3600.0, 7200.0, 86400.0]), AMOUNT),
-                max_size=60))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["send", "read", "null", "lower", "book", "bridge"]),
+            st.sampled_from([60.0, 3600.0, 7200.0, 86400.0]),
+            AMOUNT,
+        ),
+        max_size=60,
+    )
+)
 def test_a_counter_that_begins_with_the_month(events: list[tuple[str, float, int]]) -> None:
     """The provider tells this month's traffic, at times nothing, at times a corrected number. Never more is counted than it ever told,
     and what it told last of each month is not lost."""
@@ -166,9 +210,19 @@ def test_a_counter_that_begins_with_the_month(events: list[tuple[str, float, int
             else:
                 now = books.clock.time
                 since, by = monthly.traffic_since(now), monthly.traffic_by(now)
-                corrected = kind == "lower" and month in told and 0 < by <= read_at  # a correction does not come with the reset
-                value = [None, None] if kind == "null" else [c - amount % 1000 if corrected and c > 1000 else c for c in count]
-                books.read(VmStatus("20000", "running", net_in=value[0], net_out=value[1], counting_since=since, counting_by=by))
+                corrected = (
+                    kind == "lower" and month in told and 0 < by <= read_at
+                )  # a correction does not come with the reset
+                value = (
+                    [None, None]
+                    if kind == "null"
+                    else [c - amount % 1000 if corrected and c > 1000 else c for c in count]
+                )
+                books.read(
+                    VmStatus(
+                        "20000", "running", net_in=value[0], net_out=value[1], counting_since=since, counting_by=by
+                    )
+                )
                 if value[0] is not None:
                     before = told.get(max(told), [0, 0]) if told and month not in told else [0, 0]
                     if before <= value and before[1] <= value[1]:  # type: ignore[operator]  # nothing tells it from the old month
@@ -181,7 +235,14 @@ def test_a_counter_that_begins_with_the_month(events: list[tuple[str, float, int
 
 
 @STEPS
-@given(st.lists(st.tuples(st.sampled_from(["book", "one", "bridge", "size"]), st.floats(0.0, 20 * 86400.0), st.integers(0, 10**14)), max_size=25))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["book", "one", "bridge", "size"]), st.floats(0.0, 20 * 86400.0), st.integers(0, 10**14)
+        ),
+        max_size=25,
+    )
+)
 def test_every_byte_second_is_booked_once(events: list[tuple[str, float, int]]) -> None:
     """However the bookings fall, the sums of all months are the sizes times the time since the booking that saw them."""
     with Books(datetime(2026, 12, 29, 5, tzinfo=UTC).timestamp()) as books:
@@ -196,7 +257,9 @@ def test_every_byte_second_is_booked_once(events: list[tuple[str, float, int]]) 
             elif kind == "bridge":
                 books.restart()
             else:
-                due = kind == "one" or bool(books.store.usage_due(max(books.clock.time - 3600, usage.month_at(books.clock.time, ZONE).begin), 1))
+                due = kind == "one" or bool(
+                    books.store.usage_due(max(books.clock.time - 3600, usage.month_at(books.clock.time, ZONE).begin), 1)
+                )
                 at = books.clock.time
                 if kind == "one":
                     usage.book_one(1, books.store, ZONE)
@@ -208,4 +271,6 @@ def test_every_byte_second_is_booked_once(events: list[tuple[str, float, int]]) 
         assert abs(sum(r["backup_byte_s"] for r in rows) - expected) <= expected * 1e-9 + 1.0
         for row in rows:  # no month holds more than its own length of the largest size
             month = usage.month_named(row["month"], ZONE)
-            assert row["backup_byte_s"] <= max([0, *(v for k, _, v in events if k == "size")]) * (month.end - month.begin) * (1 + 1e-9)
+            assert row["backup_byte_s"] <= max([0, *(v for k, _, v in events if k == "size")]) * (
+                month.end - month.begin
+            ) * (1 + 1e-9)

@@ -61,7 +61,12 @@ def test_null_is_not_zero_and_not_current(born: Cloud) -> None:
     one(world).told_at = world.clock.time + 10 * HOUR
     world.clock.time += 61
     look(world)
-    assert told(world)["stale"] and told(world)["bandwidth_in"] == 0.0 and told(world)["ipv4"] == 1 and told(world)["ipv6"] == 1
+    assert (
+        told(world)["stale"]
+        and told(world)["bandwidth_in"] == 0.0
+        and told(world)["ipv4"] == 1
+        and told(world)["ipv6"] == 1
+    )
     one(world).ingoing, one(world).outgoing = 5 * GB, GB
     world.clock.time += 61
     look(world)
@@ -75,7 +80,10 @@ def test_null_is_not_zero_and_not_current(born: Cloud) -> None:
 def test_the_month_begins_anew_and_nothing_is_lost_but_the_last_hour(born: Cloud) -> None:
     until(born, "2027-02-03T12:00:00")
     found = sums(born)
-    seconds = {"2027-01": moment("2027-02-01") - moment("2027-01-20T11:00:00"), "2027-02": moment("2027-02-03T11:00:00") - moment("2027-02-01")}
+    seconds = {
+        "2027-01": moment("2027-02-01") - moment("2027-01-20T11:00:00"),
+        "2027-02": moment("2027-02-03T11:00:00") - moment("2027-02-01"),
+    }
     for month, expected in seconds.items():
         assert expected / 1000 - 2 * 3.6 <= found[month] <= expected / 1000 + 3.6, (month, found)
     assert told(born)["bandwidth_out"] == pytest.approx(2 * told(born)["bandwidth_in"])
@@ -124,7 +132,9 @@ def test_the_last_traffic_at_terminate(born: Cloud) -> None:
     born.order("terminate")
     born.run()
     assert born.store.operations_of(1)[0].state is State.DONE and born.cloud.servers == {}
-    assert sums(born)["2027-01"] == pytest.approx((moment("2027-01-21T15:00:00") - moment("2027-01-20T11:00:00")) / 1000, abs=4)
+    assert sums(born)["2027-01"] == pytest.approx(
+        (moment("2027-01-21T15:00:00") - moment("2027-01-20T11:00:00")) / 1000, abs=4
+    )
     assert not told(born)["stale"] and born.store.usage_mark(1) is None
 
 

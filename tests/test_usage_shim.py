@@ -65,7 +65,9 @@ def answered(s: System, answer: Any) -> Iterator[None]:
     other, host = Rubbish(body if answer == b"" else head + body), s.folder / "host/host.json"
     good = host.read_text()
     try:
-        host.write_text(json.dumps({**json.loads(good), "server": {**json.loads(good)["server"], "port": str(other.port)}}))
+        host.write_text(
+            json.dumps({**json.loads(good), "server": {**json.loads(good)["server"], "port": str(other.port)}})
+        )
         yield
     finally:
         host.write_text(good)
@@ -73,12 +75,24 @@ def answered(s: System, answer: Any) -> Iterator[None]:
 
 
 def used(**more: Any) -> dict[str, Any]:
-    return {**dict.fromkeys(usage.METRICS, 7), "disk_mb": 100, "disk_limit_mb": 100, "bandwidth_mb": 50, "bandwidth_limit_mb": 0,
-            "collected_at": 1_790_000_000, "stale": False, **more}
+    return {
+        **dict.fromkeys(usage.METRICS, 7),
+        "disk_mb": 100,
+        "disk_limit_mb": 100,
+        "bandwidth_mb": 50,
+        "bandwidth_limit_mb": 0,
+        "collected_at": 1_790_000_000,
+        "stale": False,
+        **more,
+    }
 
 
 def reply(**services: dict[str, Any]) -> dict[str, Any]:
-    return {"result": "success", "month": {"name": "2027-01", "start": 1798761600, "end": 1801440000}, "services": services}
+    return {
+        "result": "success",
+        "month": {"name": "2027-01", "start": 1798761600, "end": 1801440000},
+        "services": services,
+    }
 
 
 def test_the_list_of_metrics_is_for_ever_and_asks_nobody(system: System) -> None:
@@ -86,13 +100,17 @@ def test_the_list_of_metrics_is_for_ever_and_asks_nobody(system: System) -> None
     with answered(system, b""):
         found = system.post("/test/metric_list", {})
     assert {name: tuple(of[1:]) for name, of in found.items()} == {
-        **{name: (snapshot, unit + "WholeNumber", None) for name in COUNTS}, **{name: (month, unit + "GigaBytes", None) for name in SUMS}}
+        **{name: (snapshot, unit + "WholeNumber", None) for name in COUNTS},
+        **{name: (month, unit + "GigaBytes", None) for name in SUMS},
+    }
     assert sorted(found) == sorted(usage.METRICS) and all(of[0] for of in found.values())
 
 
 def test_there_is_no_provider_where_whmcs_has_no_usage_billing() -> None:
     code = "define('WHMCS', true); require $argv[1] . '/vmbridge.php'; var_export(vmbridge_MetricProvider([]));"
-    made = subprocess.run(["php", "-r", code, str(ROOT / "whmcs-shim/modules/servers/vmbridge")], capture_output=True, text=True)
+    made = subprocess.run(
+        ["php", "-r", code, str(ROOT / "whmcs-shim/modules/servers/vmbridge")], capture_output=True, text=True
+    )
     assert (made.returncode, made.stdout, made.stderr) == (0, "NULL", "")
 
 
@@ -103,10 +121,16 @@ def test_cron_collects_every_metric_of_every_service_in_one_call(system: System)
     for service in (1, 2):
         found = metrics(s, service)
         assert sorted(found) == sorted(usage.METRICS)
-        assert found["ipv4"]["records"] == {"now": 2.0} and found["ipv6"]["records"] == {"now": 1.0} and found["snapshots"]["records"] == {"now": 0.0}
+        assert (
+            found["ipv4"]["records"] == {"now": 2.0}
+            and found["ipv6"]["records"] == {"now": 1.0}
+            and found["snapshots"]["records"] == {"now": 0.0}
+        )
         [(month, total)] = found["bandwidth_total"]["records"].items()
         assert re.fullmatch(r"\d{4}-\d\d", month) and total > 0.01
-        assert total == pytest.approx(found["bandwidth_in"]["records"][month] + found["bandwidth_out"]["records"][month])
+        assert total == pytest.approx(
+            found["bandwidth_in"]["records"][month] + found["bandwidth_out"]["records"][month]
+        )
         assert found["backup_gb"]["records"][month] == 0.0
     before = metrics(s, 1)["bandwidth_out"]["records"]
     s.post("/test/metrics", {})  # a repeat overwrites
@@ -172,7 +196,11 @@ def test_old_numbers_are_not_billed_as_new(system: System) -> None:
         s.post("/test/metrics", {})
     found = metrics(s, 60)
     assert {n: found[n] for n in SUMS} == {n: first[n] for n in SUMS} and found["ipv4"]["records"] == {"now": 5.0}
-    assert [line for line in s.state()["activity"][logged:] if "not current for 1 services" in line and line.endswith(": 60")]
+    assert [
+        line
+        for line in s.state()["activity"][logged:]
+        if "not current for 1 services" in line and line.endswith(": 60")
+    ]
     assert len(s.state()["activity"]) == logged + 1
     with answered(s, reply(**{"60": used(bandwidth_in=9, collected_at=0, stale=True, new=True)})):
         s.post("/test/metrics", {})
@@ -182,7 +210,16 @@ def test_old_numbers_are_not_billed_as_new(system: System) -> None:
     assert s.state()["services"]["60"]["columns"] == columns
 
 
-@pytest.mark.parametrize("answer", [b"", b"\x00rubbish", b"[]", {"result": "success"}, {"result": "success", "services": {"1": {"stale": False}}, "month": {}}])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\x00rubbish",
+        b"[]",
+        {"result": "success"},
+        {"result": "success", "services": {"1": {"stale": False}}, "month": {}},
+    ],
+)
 def test_a_bridge_that_misbehaves_changes_nothing_and_is_told(system: System, answer: Any) -> None:
     s = system
     s.wait_for(lambda: watched(s, 1), 60)
@@ -215,7 +252,9 @@ def test_a_server_that_the_bridge_does_not_know(system: System) -> None:
     s, host = system, system.folder / "host/host.json"
     good = host.read_text()
     try:
-        host.write_text(json.dumps({**json.loads(good), "server": {**json.loads(good)["server"], "accesshash": "pve9"}}))
+        host.write_text(
+            json.dumps({**json.loads(good), "server": {**json.loads(good)["server"], "accesshash": "pve9"}})
+        )
         assert s.post("/test/metrics", {})["kept"] == 0
         assert any("'pve9' is not a server of the bridge; known: pve1" in line for line in s.state()["activity"])
     finally:
@@ -232,6 +271,15 @@ def test_the_tabs_show_our_numbers_and_the_others_stay(system: System) -> None:
     call(s, "UsageUpdate")
     for theme in ("", "&theme=six"):
         text = requests.get(s.page(3) + theme, timeout=10).text
-        assert re.findall(r'data-pane="(\w+)"', text) == ["domain", "configoptions", "metrics", "additionalinfo", "resourceusage"]
+        assert re.findall(r'data-pane="(\w+)"', text) == [
+            "domain",
+            "configoptions",
+            "metrics",
+            "additionalinfo",
+            "resourceusage",
+        ]
         assert "vm-3.example.com" in text and "ssh-ed25519 AAAA" in text and "2|2 GiB" in text
-        assert re.search(r'data-metric="ipv4"><th scope="row">IPv4 addresses</th><td>2 Addresses</td>', text) and "64425 MB / 64425 MB" in text
+        assert (
+            re.search(r'data-metric="ipv4"><th scope="row">IPv4 addresses</th><td>2 Addresses</td>', text)
+            and "64425 MB / 64425 MB" in text
+        )

@@ -42,7 +42,10 @@ class Records:
 
 
 def sample(world: World, gigabytes: float, vm_id: str = "20000", out: float = 0) -> None:
-    world.store.save_statuses("pve1", [VmStatus(vm_id, "running", "pve1", uptime=10_000, net_in=round(gigabytes * GB), net_out=round(out * GB))])
+    world.store.save_statuses(
+        "pve1",
+        [VmStatus(vm_id, "running", "pve1", uptime=10_000, net_in=round(gigabytes * GB), net_out=round(out * GB))],
+    )
 
 
 @pytest.fixture
@@ -77,10 +80,16 @@ def test_what_the_last_collection_of_a_month_missed_is_in_the_next_months_record
     sample(world, 9, out=3)
     whmcs.collect()
     whmcs.collect()
-    assert whmcs.of() == {"2027-03": 5.0, "2027-04": 4.0} and whmcs.of("bandwidth_out") == {"2027-03": 2.0, "2027-04": 1.0}
+    assert whmcs.of() == {"2027-03": 5.0, "2027-04": 4.0} and whmcs.of("bandwidth_out") == {
+        "2027-03": 2.0,
+        "2027-04": 1.0,
+    }
     assert whmcs.of("bandwidth_total") == {"2027-03": 7.0, "2027-04": 5.0}
     plain = usage.report("pve1", "main", world.store, "UTC")["services"]["1042"]  # for the disk and bandwidth columns
-    assert (plain["bandwidth_in"], plain["bandwidth_mb"]) == (1.0, 1000)  # the count is seen at 00:05 first: it is April's
+    assert (plain["bandwidth_in"], plain["bandwidth_mb"]) == (
+        1.0,
+        1000,
+    )  # the count is seen at 00:05 first: it is April's
     at(world, "2027-05-01T00:05:00")
     sample(world, 9, out=3)
     whmcs.collect()
@@ -198,7 +207,9 @@ def test_what_a_terminated_server_used_last_is_told_once_more(world: World) -> N
 
 
 def test_sizes_are_carried_as_gb_months_of_the_month_they_were_kept_in(world: World) -> None:
-    world.store.change("INSERT INTO backups (service, archive, made_at, size, state) VALUES (1, 'a', 0, ?, 'ready')", 31 * GB)
+    world.store.change(
+        "INSERT INTO backups (service, archive, made_at, size, state) VALUES (1, 'a', 0, ?, 'ready')", 31 * GB
+    )
     at(world, "2027-03-30T00:00:00")
     usage.book(world.store, "UTC")
     sample(world, 1)
@@ -229,7 +240,13 @@ def test_a_service_that_moves_to_another_server_takes_along_what_is_left(tmp_pat
     whmcs.collect()  # 4 of March
     world.order("terminate")
     world.run()
-    params = {"configoption1": "kvm-2", "userid": 7, "domain": "vm.example.com", "password": "Secret-pass-1", "status": "Pending"}
+    params = {
+        "configoption1": "kvm-2",
+        "userid": 7,
+        "domain": "vm.example.com",
+        "password": "Secret-pass-1",
+        "status": "Pending",
+    }
     services.run("create", 1042, "pve2", params, Caller("main"), world.store, world.config, world.drivers)
     world.run()
     world.store.save_statuses("pve2", [VmStatus("40000", "running", "pve1", uptime=9, net_in=GB, net_out=0)])
@@ -252,7 +269,12 @@ def test_each_installation_is_told_its_own(world: World) -> None:
 
 def test_a_clock_that_goes_back_over_the_border_bills_nothing_twice(world: World) -> None:
     whmcs = Records(world)
-    for text, count in (("2027-03-31T23:50:00", 5), ("2027-04-01T00:00:03", 7), ("2027-03-31T23:59:58", 8), ("2027-04-01T01:00:00", 9)):
+    for text, count in (
+        ("2027-03-31T23:50:00", 5),
+        ("2027-04-01T00:00:03", 7),
+        ("2027-03-31T23:59:58", 8),
+        ("2027-04-01T01:00:00", 9),
+    ):
         at(world, text)
         sample(world, count)
         whmcs.collect()
@@ -265,8 +287,13 @@ def test_a_clock_that_goes_back_over_the_border_bills_nothing_twice(world: World
 def test_a_zone_that_is_changed_at_the_border_bills_nothing_twice(world: World) -> None:
     """What is used in the hours that are two months' by the two zones is not billed."""
     months: dict[str, float] = {}
-    for zone, text, count in (("Asia/Tokyo", "2027-03-31T14:00:00", 5), ("Asia/Tokyo", "2027-03-31T17:00:00", 7), ("UTC", "2027-03-31T18:00:00", 8),
-                              ("UTC", "2027-04-01T01:00:00", 10), ("UTC", "2027-05-01T12:00:00", 11)):
+    for zone, text, count in (
+        ("Asia/Tokyo", "2027-03-31T14:00:00", 5),
+        ("Asia/Tokyo", "2027-03-31T17:00:00", 7),
+        ("UTC", "2027-03-31T18:00:00", 8),
+        ("UTC", "2027-04-01T01:00:00", 10),
+        ("UTC", "2027-05-01T12:00:00", 11),
+    ):
         at(world, text)
         sample(world, count)
         usage.book(world.store, zone)
@@ -278,8 +305,15 @@ def test_a_zone_that_is_changed_at_the_border_bills_nothing_twice(world: World) 
 
 def test_a_clock_that_was_ahead_for_a_while(world: World) -> None:
     whmcs = Records(world)
-    for text, count in (("2027-03-31T10:00:00", 5), ("2029-01-01T10:00:00", 5), ("2027-03-31T10:05:00", 6), ("2027-03-31T23:05:00", 7),
-                        ("2027-04-01T00:05:00", 10), ("2027-04-30T23:00:00", 20), ("2027-05-01T01:00:00", 30)):
+    for text, count in (
+        ("2027-03-31T10:00:00", 5),
+        ("2029-01-01T10:00:00", 5),
+        ("2027-03-31T10:05:00", 6),
+        ("2027-03-31T23:05:00", 7),
+        ("2027-04-01T00:05:00", 10),
+        ("2027-04-30T23:00:00", 20),
+        ("2027-05-01T01:00:00", 30),
+    ):
         at(world, text)
         world.store.stamps_ahead()
         usage.put_right(world.store, "UTC")
@@ -345,7 +379,9 @@ EVENTS = st.sampled_from(["send", "send", "collect", "refresh", "book", "bridge"
 def test_all_records_together_are_all_that_was_used(events: list[tuple[str, float, int]]) -> None:
     """Whenever WHMCS collects: the records of all months add up to what was used since the month of the first collection."""
     with Books(datetime(2026, 12, 29, 5, tzinfo=UTC).timestamp()) as books:
-        books.store.change("INSERT INTO backups (service, archive, made_at, size, state) VALUES (1, 'a', 0, 0, 'ready')")
+        books.store.change(
+            "INSERT INTO backups (service, archive, made_at, size, state) VALUES (1, 'a', 0, 0, 'ready')"
+        )
         count, uptime, first = 0, 1000.0, ""
         records: dict[str, dict[str, float]] = {}
         for kind, seconds, value in [*events, ("send", HOUR, 5), ("collect", 0.0, 0)]:
@@ -367,10 +403,16 @@ def test_all_records_together_are_all_that_was_used(events: list[tuple[str, floa
                     records[found["month"]["name"]] = found["services"]["1"]
         usage.book_one(books.service.id, books.store, ZONE)
         rows = [r for r in books.store.usage_sums(books.service.id) if r["month"] >= first]
-        assert sum(r["bandwidth_in"] for r in records.values()) * GB == pytest.approx(sum(r["net_in"] for r in rows), abs=1)
-        assert sum(r["bandwidth_out"] for r in records.values()) * GB == pytest.approx(sum(r["net_out"] for r in rows), abs=1)
+        assert sum(r["bandwidth_in"] for r in records.values()) * GB == pytest.approx(
+            sum(r["net_in"] for r in rows), abs=1
+        )
+        assert sum(r["bandwidth_out"] for r in records.values()) * GB == pytest.approx(
+            sum(r["net_out"] for r in rows), abs=1
+        )
         kept = 0.0
         for row in rows:
             month = usage.month_named(row["month"], ZONE)
             kept += row["backup_byte_s"] / (month.end - month.begin) / GB
-        assert sum(r["backup_gb"] for r in records.values()) == pytest.approx(kept, abs=1e-3)  # the last booking ends a moment later
+        assert sum(r["backup_gb"] for r in records.values()) == pytest.approx(
+            kept, abs=1e-3
+        )  # the last booking ends a moment later

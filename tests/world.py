@@ -74,8 +74,14 @@ class World:
         self.start()
 
     def order(self, verb: str, service_id: int = 1042, **params: Any) -> Answer:
-        values = {"configoption1": "kvm-s", "userid": 7, "domain": f"vm-{service_id}.example.com", "password": "Secret-pass-1",
-                  "status": "Pending" if verb == "create" else "Active", **params}
+        values = {
+            "configoption1": "kvm-s",
+            "userid": 7,
+            "domain": f"vm-{service_id}.example.com",
+            "password": "Secret-pass-1",
+            "status": "Pending" if verb == "create" else "Active",
+            **params,
+        }
         return services.run(verb, service_id, "pve1", values, Caller("main"), self.store, self.config, self.drivers)
 
     def page(self, capability: str, action: str, service_id: int = 1042, **form: Any) -> str:

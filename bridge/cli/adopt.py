@@ -17,8 +17,12 @@ from bridge.errors import VmbridgeError
 @click.option("--plan", required=True)
 @click.option("--client", type=int, required=True, help="WHMCS client id.")
 @click.option("--hostname", default="", help="The machine's own name when absent.")
-@click.option("--address", "own", multiple=True, help="An address of it, again for more; read from the machine when absent.")
-def adopt(path: str, service_id: int, vm_id: str, whmcs: str, plan: str, client: int, hostname: str, own: tuple[str, ...]) -> None:
+@click.option(
+    "--address", "own", multiple=True, help="An address of it, again for more; read from the machine when absent."
+)
+def adopt(
+    path: str, service_id: int, vm_id: str, whmcs: str, plan: str, client: int, hostname: str, own: tuple[str, ...]
+) -> None:
     """Record an existing machine for a WHMCS service; nothing is written to it."""
     context = opened(path)
     if plan not in context.config.plans:
@@ -35,7 +39,9 @@ def adopt(path: str, service_id: int, vm_id: str, whmcs: str, plan: str, client:
     package = packages.of_plan(context.config.plans[plan])
     try:
         machine = context.drivers[package.server].inspect(vm_id)
-        service, outside = services.adopt(whmcs, service_id, client, hostname, package, machine, context.store, context.config, own)
+        service, outside = services.adopt(
+            whmcs, service_id, client, hostname, package, machine, context.store, context.config, own
+        )
     except VmbridgeError as e:
         raise click.ClickException(f"{e.sentence} {e.detail}".strip()) from None
     try:  # so that the first change is compared with what it has

@@ -16,7 +16,12 @@ from bridge.errors import ConfigError, VmbridgeError
 
 def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
-        "--config", "path", envvar="VMBRIDGE_CONFIG", default="config.toml", show_default=True, help="The configuration file."
+        "--config",
+        "path",
+        envvar="VMBRIDGE_CONFIG",
+        default="config.toml",
+        show_default=True,
+        help="The configuration file.",
     )(command)
 
 
@@ -55,4 +60,3 @@ def _faults(e: ConfigError) -> None:
 @click.version_option(package_name="vmbridge")
 def main() -> None:
     """vmbridge: WHMCS orders become running virtual machines."""
-

@@ -24,7 +24,9 @@ def list_findings(path: str, server: str, everything: bool) -> None:
     store = opened(path).store
     for f in store.findings(server=server, dismissed=everything):
         mark = " (dismissed)" if f["dismissed"] else ""
-        click.echo(f"{f['id']:>5}  {f['kind']:<22} {f['server']}  since {moment(f['found_at'])}{mark}\n       {f['text']}")
+        click.echo(
+            f"{f['id']:>5}  {f['kind']:<22} {f['server']}  since {moment(f['found_at'])}{mark}\n       {f['text']}"
+        )
         click.echo(f"       {f['fix']}" + (f" `vmbridge findings fix {f['id']}`" if findings.fixable(f) else ""))
 
 
@@ -63,7 +65,9 @@ def sweep_findings(path: str, server: str) -> None:
             click.echo(f"{name}: not looked at; it is down, under maintenance, or was not read lately", err=True)
             continue
         visited = findings.sweep_contents(name, context.drivers[name], context.store, context.config, everything=True)
-        click.echo(f"{name}: {visited} machines and lists read, {len(context.store.findings(server=name))} open findings")
+        click.echo(
+            f"{name}: {visited} machines and lists read, {len(context.store.findings(server=name))} open findings"
+        )
 
 
 @main.command()

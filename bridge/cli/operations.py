@@ -27,8 +27,10 @@ def list_operations(path: str, everything: bool, limit: int) -> None:
     states = () if everything else ("waiting", "running", "waiting_for_staff", "failed")
     for op in store.operations_of(None, limit, states):
         s = store.service(op.service)
-        click.echo(f"{op.id}  {op.kind:<10} {op.state.value:<18} service {s.service_id} ({s.whmcs})  {moment(op.created_at)}"
-                   + (f"  {op.error_code}: {op.next_action}" if op.error_code else ""))
+        click.echo(
+            f"{op.id}  {op.kind:<10} {op.state.value:<18} service {s.service_id} ({s.whmcs})  {moment(op.created_at)}"
+            + (f"  {op.error_code}: {op.next_action}" if op.error_code else "")
+        )
 
 
 @operations.command(name="show")

@@ -34,7 +34,9 @@ def serve(path: str) -> None:
     context.store.hold()
     # --config goes on by the environment too, so that each child reads the same file
     children = {
-        name: subprocess.Popen([sys.executable, "-m", "bridge.cli", name, "--config", path], env=os.environ, preexec_fn=_die_with_parent)
+        name: subprocess.Popen(
+            [sys.executable, "-m", "bridge.cli", name, "--config", path], env=os.environ, preexec_fn=_die_with_parent
+        )
         for name in ("worker", "web", "console")
     }
     ended = threading.Event()
@@ -72,8 +74,20 @@ def web(path: str) -> None:
     from gunicorn.app.wsgiapp import WSGIApplication  # its import patches warnings: only here
 
     sys.argv = [
-        "gunicorn", "--bind", settings["listen"], "--workers", str(settings["workers"]), "--threads", str(settings["threads"]),
-        "--worker-class", "gthread", "--log-level", "warning", "--keep-alive", "30", "bridge.wsgi:application()",
+        "gunicorn",
+        "--bind",
+        settings["listen"],
+        "--workers",
+        str(settings["workers"]),
+        "--threads",
+        str(settings["threads"]),
+        "--worker-class",
+        "gthread",
+        "--log-level",
+        "warning",
+        "--keep-alive",
+        "30",
+        "bridge.wsgi:application()",
     ]
     WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]").run()
 

@@ -36,14 +36,21 @@ def backup(path: str, file: Path, force: bool) -> None:
     click.echo(f"{file}: {size / 1024**2:.1f} MiB")
     for line in _holdings(archive.holdings(file)):
         click.echo(f"  {line}")
-    click.echo("The secret key is not in it. Keep [store] secret_key in another place: without it, passwords and unsent mails cannot be read.")
+    click.echo(
+        "The secret key is not in it. Keep [store] secret_key in another place: without it, passwords and unsent mails cannot be read."
+    )
 
 
 @main.command()
 @with_config
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--skip-vm-ids", "skip", type=click.IntRange(0, 1_000_000), default=None,
-              help="VM ids to leave out, for those given since the copy; 1000 when the present store cannot be read, else 0.")
+@click.option(
+    "--skip-vm-ids",
+    "skip",
+    type=click.IntRange(0, 1_000_000),
+    default=None,
+    help="VM ids to leave out, for those given since the copy; 1000 when the present store cannot be read, else 0.",
+)
 @click.option("--without-key", is_flag=True, help="The key is lost: give up first passwords and unsent events.")
 def restore(path: str, file: Path, skip: int | None, without_key: bool) -> None:
     """Put a copy in the place of the store; what stood there is moved aside."""
@@ -52,7 +59,9 @@ def restore(path: str, file: Path, skip: int | None, without_key: bool) -> None:
     ranges = {name: list(s.get("vm_ids", ())) for name, s in context.config.servers.items()}
     stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}"
     try:
-        found = archive.put_back(file, context.store.path, context.config.store["secret_key"], ranges, now, stamp, skip, without_key)
+        found = archive.put_back(
+            file, context.store.path, context.config.store["secret_key"], ranges, now, stamp, skip, without_key
+        )
     except (VmbridgeError, OSError) as e:
         raise click.ClickException(str(e)) from None
     for line in _restored(found):
@@ -63,8 +72,12 @@ def _holdings(h: archive.Holdings) -> list[str]:
     services = ", ".join(f"{n} {state}" for state, n in h.services.items()) or "none"
     ids = ", ".join(f"{server} from {n}" for server, n in h.vm_ids.items()) or "none given"
     return [
-        f"last change {moment(h.at) if h.at else 'never'}", f"services: {services}", f"operations: {h.operations}, {h.open_operations} of them open",
-        f"addresses taken: {h.addresses}", f"events not sent yet: {h.unsent_events}", f"next VM ids: {ids}",
+        f"last change {moment(h.at) if h.at else 'never'}",
+        f"services: {services}",
+        f"operations: {h.operations}, {h.open_operations} of them open",
+        f"addresses taken: {h.addresses}",
+        f"events not sent yet: {h.unsent_events}",
+        f"next VM ids: {ids}",
     ]
 
 
@@ -75,24 +88,36 @@ def _restored(r: archive.Restored) -> list[str]:
     if r.moved_to and not r.replaced_readable:
         lines.append("It could not be read: what it knew since the copy was taken is lost.")
     if not r.replaced_readable:
-        lines.append("Addresses given since the copy was taken are not known: compare WHMCS's services before new orders come in.")
+        lines.append(
+            "Addresses given since the copy was taken are not known: compare WHMCS's services before new orders come in."
+        )
     for server, (before, after) in r.vm_ids.items():
         lines.append(f"VM ids of {server} go on at {after} (the copy said {before or 'none'}; {r.skipped} left out).")
     if r.held_operations:
-        lines.append("These operations were open. They do nothing until you say `vmbridge operations retry` or `cancel`:")
+        lines.append(
+            "These operations were open. They do nothing until you say `vmbridge operations retry` or `cancel`:"
+        )
     for op in r.held_operations:
         later = f"; the replaced store has it as {op['later']}" if op["later"] else ""
-        lines.append(f"  {op['id']}  {op['kind']} of service {op['service_id']} ({op['whmcs']}), VM {op['vm_id']} on {op['server']}{later}")
+        lines.append(
+            f"  {op['id']}  {op['kind']} of service {op['service_id']} ({op['whmcs']}), VM {op['vm_id']} on {op['server']}{later}"
+        )
     if r.sent_since:
-        lines.append(f"Events sent since the copy was taken, as the replaced store knows: {r.sent_since}. They are not sent again.")
+        lines.append(
+            f"Events sent since the copy was taken, as the replaced store knows: {r.sent_since}. They are not sent again."
+        )
     if r.held_events:
         lines.append("These events may have been sent since. They wait until you say `vmbridge events send` or `drop`:")
     lines += [_event(e) for e in r.held_events]
     for s in r.unknown_services:
-        lines.append(f"Only the replaced store knows service {s['service_id']} ({s['whmcs']}), {s['desired']}: if its machine is there,"
-                     f" `vmbridge adopt {s['service_id']} {s['vm_id']} --whmcs {s['whmcs']} --plan {s['plan']} --client ...`")
+        lines.append(
+            f"Only the replaced store knows service {s['service_id']} ({s['whmcs']}), {s['desired']}: if its machine is there,"
+            f" `vmbridge adopt {s['service_id']} {s['vm_id']} --whmcs {s['whmcs']} --plan {s['plan']} --client ...`"
+        )
     for s in r.changed_services:
-        lines.append(f"Service {s['service_id']} ({s['whmcs']}) is {s['here']} with VM {s['here_vm']} here; it was {s['desired']} with VM {s['vm_id']}.")
+        lines.append(
+            f"Service {s['service_id']} ({s['whmcs']}) is {s['here']} with VM {s['here_vm']} here; it was {s['desired']} with VM {s['vm_id']}."
+        )
     if r.kept_addresses:
         lines.append(f"Taken in the replaced store alone, kept out of use for 90 days: {', '.join(r.kept_addresses)}")
     return [*lines, "Next: `vmbridge check`, then `vmbridge findings sweep`, then start everything again."]

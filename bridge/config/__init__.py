@@ -22,7 +22,20 @@ from bridge.config.schemas import SINGLE, KeySchema, WhmcsSchema
 from bridge.config.servers import server_of
 from bridge.errors import ConfigError
 
-__all__ = ["SINGLE", "Config", "KeySchema", "Plan", "PlanSchema", "Pool", "PoolSchema", "WhmcsSchema", "fold", "from_dict", "load", "parse_range"]
+__all__ = [
+    "SINGLE",
+    "Config",
+    "KeySchema",
+    "Plan",
+    "PlanSchema",
+    "Pool",
+    "PoolSchema",
+    "WhmcsSchema",
+    "fold",
+    "from_dict",
+    "load",
+    "parse_range",
+]
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
 NAMED = ("whmcs", "servers", "plans", "pools", "dns")

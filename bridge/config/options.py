@@ -10,15 +10,39 @@ from bridge.model import OPTION_WORDS
 
 # usual names of configurable options, so that most shops need no table of their own
 USUAL_OPTIONS = {
-    "cpu": "cores", "cpu cores": "cores", "vcpu": "cores", "vcpus": "cores", "cores": "cores", "ram": "ram_gib", "memory": "ram_gib",
-    "system disk": "disk_gib", "disk": "disk_gib", "disk space": "disk_gib", "additional disk": "additional_disk_gib",
-    "system disk read mb/s": "disk_read_mib_s", "system disk write mb/s": "disk_write_mib_s",
-    "system disk read iops": "disk_read_iops", "system disk write iops": "disk_write_iops",
-    "additional disk read mb/s": "additional_disk_read_mib_s", "additional disk write mb/s": "additional_disk_write_mib_s",
-    "additional disk read iops": "additional_disk_read_iops", "additional disk write iops": "additional_disk_write_iops",
-    "network bandwidth": "rate_mbit", "network": "rate_mbit", "network rate": "rate_mbit", "ipv4": "extra_ipv4", "ipv6": "extra_ipv6",
-    "extra ipv4": "extra_ipv4", "extra ipv6": "extra_ipv6", "ipv4 addresses": "extra_ipv4", "ipv6 addresses": "extra_ipv6",
-    "operating system": "template", "os": "template", "backups": "backups", "snapshots": "snapshots", "location": "location",
+    "cpu": "cores",
+    "cpu cores": "cores",
+    "vcpu": "cores",
+    "vcpus": "cores",
+    "cores": "cores",
+    "ram": "ram_gib",
+    "memory": "ram_gib",
+    "system disk": "disk_gib",
+    "disk": "disk_gib",
+    "disk space": "disk_gib",
+    "additional disk": "additional_disk_gib",
+    "system disk read mb/s": "disk_read_mib_s",
+    "system disk write mb/s": "disk_write_mib_s",
+    "system disk read iops": "disk_read_iops",
+    "system disk write iops": "disk_write_iops",
+    "additional disk read mb/s": "additional_disk_read_mib_s",
+    "additional disk write mb/s": "additional_disk_write_mib_s",
+    "additional disk read iops": "additional_disk_read_iops",
+    "additional disk write iops": "additional_disk_write_iops",
+    "network bandwidth": "rate_mbit",
+    "network": "rate_mbit",
+    "network rate": "rate_mbit",
+    "ipv4": "extra_ipv4",
+    "ipv6": "extra_ipv6",
+    "extra ipv4": "extra_ipv4",
+    "extra ipv6": "extra_ipv6",
+    "ipv4 addresses": "extra_ipv4",
+    "ipv6 addresses": "extra_ipv6",
+    "operating system": "template",
+    "os": "template",
+    "backups": "backups",
+    "snapshots": "snapshots",
+    "location": "location",
 }
 
 
@@ -31,8 +55,11 @@ def words_of(r: Reader, raw: Any) -> dict[str, str]:
     for name, word in raw.items():
         if word != "" and word not in OPTION_WORDS:
             near = difflib.get_close_matches(str(word), OPTION_WORDS, 1)
-            r.fault(f"options.{name}", "unknown_word", f"{word!r} is not one of: {', '.join(OPTION_WORDS)}"
-                    + (f"; did you mean {near[0]!r}?" if near else ""))
+            r.fault(
+                f"options.{name}",
+                "unknown_word",
+                f"{word!r} is not one of: {', '.join(OPTION_WORDS)}" + (f"; did you mean {near[0]!r}?" if near else ""),
+            )
         found[fold(name)] = word
     return found
 

@@ -66,9 +66,7 @@ class Plan:
     driver_values: dict[str, Any]
 
 
-def plan_of(
-    r: Reader, name: str, raw: Any, tables: dict[str, Any]
-) -> Plan | None:
+def plan_of(r: Reader, name: str, raw: Any, tables: dict[str, Any]) -> Plan | None:
     path = f"plans.{name}"
     if not isinstance(raw, dict):
         r.fault(path, "not_a_table", "must be a table")
@@ -90,9 +88,13 @@ def plan_of(
     if general is None or special is None:
         return None
     return Plan(
-        name=name, server=general["server"], pools=tuple(general["pools"]),
-        templates=tuple(general["templates"]), allow=tuple(general["allow"]),
-        values=general, driver_values=special,
+        name=name,
+        server=general["server"],
+        pools=tuple(general["pools"]),
+        templates=tuple(general["templates"]),
+        allow=tuple(general["allow"]),
+        values=general,
+        driver_values=special,
     )
 
 
@@ -102,6 +104,8 @@ def check_networks(r: Reader, name: str, plan: Plan, pools: dict[str, Any], driv
     families = {pools[p]["gateway"].version for p in plan.pools if pools.get(p)}
     for family in (4, 6):
         if plan.driver_values.get(f"dhcp{family}") and family in families:
-            r.fault(f"plans.{name}.dhcp{family}", "dhcp_and_pool", f"the plan has an IPv{family} pool too: drop one of them")
+            r.fault(
+                f"plans.{name}.dhcp{family}", "dhcp_and_pool", f"the plan has an IPv{family} pool too: drop one of them"
+            )
         if plan.values[f"extra_ipv{family}"] and family not in families and not provides:
             r.fault(f"plans.{name}.extra_ipv{family}", "no_pool", f"the plan has no IPv{family} pool to take them from")

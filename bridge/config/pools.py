@@ -72,9 +72,15 @@ def pool_of(name: str, v: dict[str, Any]) -> Pool:
         return tuple((int(a), int(b)) for a, b in map(parse_range, v[key]))
 
     return Pool(
-        name=name, ranges=spans("ranges"), excluded=(*spans("exclude"), *_not_for_hosts(v)), family=v["gateway"].version,
-        prefix=v["prefix"], gateway=str(v["gateway"]), dns=tuple(map(str, v["dns"])),
-        bridge=v["bridge"], vlan=v["vlan"],
+        name=name,
+        ranges=spans("ranges"),
+        excluded=(*spans("exclude"), *_not_for_hosts(v)),
+        family=v["gateway"].version,
+        prefix=v["prefix"],
+        gateway=str(v["gateway"]),
+        dns=tuple(map(str, v["dns"])),
+        bridge=v["bridge"],
+        vlan=v["vlan"],
     )
 
 

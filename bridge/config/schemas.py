@@ -12,8 +12,15 @@ from bridge.schedules import is_zone
 
 def _listen(value: str) -> None:
     host, _, port = value.rpartition(":")
-    if host not in ("127.0.0.1", "[::1]", "localhost", "0.0.0.0", "[::]") or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValidationError("Must be HOST:PORT with HOST 127.0.0.1, [::1], localhost, 0.0.0.0 or [::] and PORT 1 to 65535.")
+    if (
+        host not in ("127.0.0.1", "[::1]", "localhost", "0.0.0.0", "[::]")
+        or not port.isascii()
+        or not port.isdigit()
+        or not 0 < int(port) < 65536
+    ):
+        raise ValidationError(
+            "Must be HOST:PORT with HOST 127.0.0.1, [::1], localhost, 0.0.0.0 or [::] and PORT 1 to 65535."
+        )
 
 
 URL = validate.URL(require_tld=False, schemes={"https", "http"})
@@ -82,7 +89,9 @@ class WhmcsSchema(Strict):
     api_identifier = fields.Str(required=True)
     api_secret = fields.Str(required=True)
     hold_welcome_mail = fields.Bool(load_default=True)
-    mail_templates = fields.Dict(keys=fields.Str(validate=validate.OneOf(MAILS)), values=fields.Str(), load_default=dict)
+    mail_templates = fields.Dict(
+        keys=fields.Str(validate=validate.OneOf(MAILS)), values=fields.Str(), load_default=dict
+    )
     keys = fields.List(fields.Nested(KeySchema), required=True, validate=validate.Length(1, 2))
 
 

@@ -17,9 +17,20 @@ from bridge.recipes.reinstall import REINSTALL, RESET_PASSWORD
 from bridge.recipes.snapshots import SNAPSHOTS
 
 RECIPES = {
-    "create": CREATE, "suspend": SUSPEND, "unsuspend": UNSUSPEND, "terminate": TERMINATE, "converge": CONVERGE, "change_package": CHANGE_PACKAGE,
-    "change_password": CHANGE_PASSWORD, "redeploy": REDEPLOY, "clean_up": CLEAN_UP, "restore": RESTORE, "reinstall": REINSTALL,
-    "reset_password": RESET_PASSWORD, **SNAPSHOTS, **BACKUPS,
+    "create": CREATE,
+    "suspend": SUSPEND,
+    "unsuspend": UNSUSPEND,
+    "terminate": TERMINATE,
+    "converge": CONVERGE,
+    "change_package": CHANGE_PACKAGE,
+    "change_password": CHANGE_PASSWORD,
+    "redeploy": REDEPLOY,
+    "clean_up": CLEAN_UP,
+    "restore": RESTORE,
+    "reinstall": REINSTALL,
+    "reset_password": RESET_PASSWORD,
+    **SNAPSHOTS,
+    **BACKUPS,
 }
 
 

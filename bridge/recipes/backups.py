@@ -5,7 +5,18 @@ from __future__ import annotations
 from bridge.errors import Busy, Permanent, Refused, Transient
 from bridge.model import Backup
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
-from bridge.recipes.machine import CONFIGURE, OFF, START_AGAIN, look, must_exist, once, ref, remember, settle_task, task_failure
+from bridge.recipes.machine import (
+    CONFIGURE,
+    OFF,
+    START_AGAIN,
+    look,
+    must_exist,
+    once,
+    ref,
+    remember,
+    settle_task,
+    task_failure,
+)
 
 
 def back_up(job: Job) -> Outcome:
@@ -16,7 +27,9 @@ def back_up(job: Job) -> Outcome:
     if job.data.get("task") or _archive(job):
         return Done()
     storage = job.driver.settings.get("backup_storage", "")
-    if job.driver.shared_hosts and not job.store.take_slot(job.op, job.service.server, f"{node}/backup", storage, 1, 99):
+    if job.driver.shared_hosts and not job.store.take_slot(
+        job.op, job.service.server, f"{node}/backup", storage, 1, 99
+    ):
         return Again(5.0, "slot")
     return once(job, "take", lambda: job.driver.backup(ref(job), "take", mark=job.op.id))
 
@@ -24,7 +37,11 @@ def back_up(job: Job) -> Outcome:
 def claim_place(job: Job) -> int:
     """The row of this backup: a try that failed for good gave it back; a retry takes it again."""
     row = job.store.backup_of_operation(job.op.id)
-    return int(row["id"]) if row else job.store.add_backup(job.service.id, job.op.id, job.data.get("note", ""), job.data.get("date", ""))
+    return (
+        int(row["id"])
+        if row
+        else job.store.add_backup(job.service.id, job.op.id, job.data.get("note", ""), job.data.get("date", ""))
+    )
 
 
 def _archive(job: Job) -> Backup | None:
@@ -38,7 +55,11 @@ def backed_up(job: Job) -> Outcome:
         return waiting
     found = _archive(job)
     if found is None or not found.size:
-        text = job.result.text if job.result and job.result.state == "failed" else "the task ended, but no archive is listed"
+        text = (
+            job.result.text
+            if job.result and job.result.state == "failed"
+            else "the task ended, but no archive is listed"
+        )
         error = job.driver.task_error(text)
         job.save(task="", sent_at=None, tries=job.data.get("tries", 0) + 1)
         if not isinstance(error, (Busy, Transient)) and job.data["tries"] >= 2:
@@ -55,7 +76,9 @@ def give_up_backup(job: Job, text: str) -> None:
     with job.store.write():
         if row:
             job.store.forget_backup(row["id"])
-        job.store.emit("backup_failed", s.whmcs, s.id, f"backup_failed:{job.op.id}", service_id=s.service_id, hostname=s.hostname)
+        job.store.emit(
+            "backup_failed", s.whmcs, s.id, f"backup_failed:{job.op.id}", service_id=s.service_id, hostname=s.hostname
+        )
     raise Permanent("The backup could not be made.", code="backup_failed", detail=text)
 
 
@@ -66,7 +89,10 @@ def rotate(job: Job) -> Outcome:
 
 def make_room(job: Job) -> Outcome:
     """By plan the oldest goes first: where the storage has no room for one more."""
-    if job.config.plans[job.service.package.plan].values["rotation"] != "oldest_first" or job.op.kind != "scheduled_backup":
+    if (
+        job.config.plans[job.service.package.plan].values["rotation"] != "oldest_first"
+        or job.op.kind != "scheduled_backup"
+    ):
         return Done()
     return remove_beyond(job, max(0, job.service.package.backups - 1))
 
@@ -84,7 +110,9 @@ def remove_beyond(job: Job, keep: int) -> Outcome:
     rows = [r for r in job.store.backups_of(job.service.id) if r["state"] == "ready"][keep:]
     if not rows:
         return Done()
-    job.save(removing={"id": rows[-1]["id"], "task": job.driver.backup(ref(job), "delete", rows[-1]["archive"]) or "none"})
+    job.save(
+        removing={"id": rows[-1]["id"], "task": job.driver.backup(ref(job), "delete", rows[-1]["archive"]) or "none"}
+    )
     return Again(0.0)
 
 
@@ -143,8 +171,14 @@ def restored(job: Job) -> Outcome:
         job.save(task="", sent_at=None, tries=tries)
         error = job.driver.task_error(job.result.text)
         if not isinstance(error, (Busy, Transient)) or tries >= 3:
-            raise Back("check_archive", Permanent("The restore did not work; it can be tried again, or the server reinstalled.",
-                                                  code="restore_failed", detail=job.result.text))
+            raise Back(
+                "check_archive",
+                Permanent(
+                    "The restore did not work; it can be tried again, or the server reinstalled.",
+                    code="restore_failed",
+                    detail=job.result.text,
+                ),
+            )
         raise Back("restore", error)
     if not job.driver.snapshots_survive:
         job.store.forget_snapshots(job.service.id)
@@ -160,14 +194,25 @@ def told_restored(job: Job) -> Outcome:
 
 
 MAKE = (
-    Step("room", "Looking for room", make_room), Step("back_up", "Starting the backup", back_up), Step("backed_up", "Writing the backup", backed_up),
+    Step("room", "Looking for room", make_room),
+    Step("back_up", "Starting the backup", back_up),
+    Step("backed_up", "Writing the backup", backed_up),
 )
 BACKUPS = {
-    "take_backup": MAKE, "scheduled_backup": (*MAKE, Step("rotate", "Removing the oldest", rotate)),
-    "delete_backup": (Step("delete", "Removing the backup", delete_backup), Step("deleted", "Making sure it is gone", backup_deleted)),
+    "take_backup": MAKE,
+    "scheduled_backup": (*MAKE, Step("rotate", "Removing the oldest", rotate)),
+    "delete_backup": (
+        Step("delete", "Removing the backup", delete_backup),
+        Step("deleted", "Making sure it is gone", backup_deleted),
+    ),
 }
 RESTORE = (
-    Step("check_archive", "Making sure the backup is there", check_archive), Step("remember", "Looking at the server", before_restore), *OFF,
-    Step("restore", "Starting the restore", restore), Step("restored", "Writing the backup back", restored), CONFIGURE, *START_AGAIN,
+    Step("check_archive", "Making sure the backup is there", check_archive),
+    Step("remember", "Looking at the server", before_restore),
+    *OFF,
+    Step("restore", "Starting the restore", restore),
+    Step("restored", "Writing the backup back", restored),
+    CONFIGURE,
+    *START_AGAIN,
     Step("told", "Telling you that it is done", told_restored),
 )

@@ -36,7 +36,9 @@ def remember_power(job: Job) -> Outcome:
     """Once per suspension: did it run? A repeat never overwrites it."""
     vm = look(job) if born(job) else None
     if job.service.ran_when_suspended is None:
-        ran = (vm is not None and vm.status != "stopped") or bool(job.service.build.get("offline"))  # off only for a change under way
+        ran = (vm is not None and vm.status != "stopped") or bool(
+            job.service.build.get("offline")
+        )  # off only for a change under way
         job.save_service(ran_when_suspended=int(ran or not job.service.provisioned))
     return found_again(job, vm)
 
@@ -166,7 +168,9 @@ def close_network(job: Job) -> Outcome:
     if job.service.build.get("closed") is None:
         job.save_build(closed=job.driver.read(ref(job)).config)
     closed = job.service.build["closed"]
-    return again_until_done(job, "close_task", lambda: job.driver.isolate(ref(job), True, closed)) or Done("it goes on running; nothing reaches it")
+    return again_until_done(job, "close_task", lambda: job.driver.isolate(ref(job), True, closed)) or Done(
+        "it goes on running; nothing reaches it"
+    )
 
 
 def open_network(job: Job) -> Outcome:
@@ -210,7 +214,9 @@ def drop_backups(job: Job) -> Outcome:
     if job.driver.own_backups:  # they went with the machine; at most the newest is left, as something else
         for row in rows:
             job.store.forget_backup(row["id"])
-        return Done("the newest stays as a snapshot at the provider and costs by its size" if rows and keeping(job) else "")
+        return Done(
+            "the newest stays as a snapshot at the provider and costs by its size" if rows and keeping(job) else ""
+        )
     if plan is None or plan.values["keep_backups"]:
         return Done(f"{len(rows)} backups stay" if rows else "")
     return remove_beyond(job, 0)
@@ -225,8 +231,15 @@ def release(job: Job) -> Outcome:
         job.store.forget_pointers(s.id)
         usage.end(s.id, job.store, job.config.worker["usage_time_zone"])
         job.save_service(provisioned=0, build={k: v for k, v in s.build.items() if k == "old_vm_ids"})
-        job.store.emit("activity", s.whmcs, s.id, f"activity:{job.op.id}", service_id=s.service_id,
-                       client_id=s.client_id, text=f"Server of service {s.service_id} is removed ({job.op.id})")
+        job.store.emit(
+            "activity",
+            s.whmcs,
+            s.id,
+            f"activity:{job.op.id}",
+            service_id=s.service_id,
+            client_id=s.client_id,
+            text=f"Server of service {s.service_id} is removed ({job.op.id})",
+        )
     return Done()
 
 

@@ -8,7 +8,18 @@ from bridge import orders, usage
 from bridge.errors import Refused, Unknown, UpstreamError
 from bridge.model import Placement
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
-from bridge.recipes.machine import LOST_REPLY, answering, configure, look, order, ref, running, start, take_vm_id, tell_addresses
+from bridge.recipes.machine import (
+    LOST_REPLY,
+    answering,
+    configure,
+    look,
+    order,
+    ref,
+    running,
+    start,
+    take_vm_id,
+    tell_addresses,
+)
 
 
 def place(job: Job) -> Outcome:
@@ -99,7 +110,9 @@ def copied(job: Job) -> Outcome:
         job.save_build(copied=True)
     else:
         if job.driver.chooses_ids:
-            job.driver.destroy(ref(job))  # a failed create leaves a machine that costs money, proven ours by what came with the order
+            job.driver.destroy(
+                ref(job)
+            )  # a failed create leaves a machine that costs money, proven ours by what came with the order
         job.save_build(task=None, sent_at=None)
         error = job.driver.task_error(job.result.text)
         if isinstance(error, Refused):
@@ -142,12 +155,26 @@ def ready(job: Job) -> Outcome:
         job.store.plan_room(job.op, 0, 0)
         job.store.forget_password(s.id)
         job.store.emit(
-            "ready", s.whmcs, s.id, f"ready:{s.id}", service_id=s.service_id, template=s.welcome_email,
-            hostname=s.hostname, user=s.package.options.get("os_user", "root"), hold=job.config.whmcs[s.whmcs]["hold_welcome_mail"],
+            "ready",
+            s.whmcs,
+            s.id,
+            f"ready:{s.id}",
+            service_id=s.service_id,
+            template=s.welcome_email,
+            hostname=s.hostname,
+            user=s.package.options.get("os_user", "root"),
+            hold=job.config.whmcs[s.whmcs]["hold_welcome_mail"],
             addresses=[a["address"] for a in job.store.addresses_of(s.id)] or s.build.get("addresses", []),
         )
-        job.store.emit("activity", s.whmcs, s.id, f"activity:{job.op.id}", service_id=s.service_id,
-                       client_id=s.client_id, text=f"Server of service {s.service_id} is ready ({job.op.id})")
+        job.store.emit(
+            "activity",
+            s.whmcs,
+            s.id,
+            f"activity:{job.op.id}",
+            service_id=s.service_id,
+            client_id=s.client_id,
+            text=f"Server of service {s.service_id} is ready ({job.op.id})",
+        )
     return Done()
 
 

@@ -50,7 +50,9 @@ def born(job: Job) -> bool:
 def configure(job: Job) -> Outcome:
     """Write what differs; at birth with the first password, once."""
     fresh = not job.service.provisioned and not job.service.build.get("adopted", False)
-    return write_differences(job, order(job, set_password=fresh and not job.service.build.get("password_sent"), birth=fresh))
+    return write_differences(
+        job, order(job, set_password=fresh and not job.service.build.get("password_sent"), birth=fresh)
+    )
 
 
 def write_differences(job: Job, wanted: Order) -> Outcome:
@@ -110,7 +112,14 @@ def note_seen(job: Job, seen: Seen | None) -> None:
 def tell_addresses(job: Job) -> None:
     s = job.service
     found = s.build.get("addresses", [])
-    job.store.emit("addresses", s.whmcs, s.id, f"addresses:{s.id}:{job.op.id}:{','.join(found)}", service_id=s.service_id, addresses=list(found))
+    job.store.emit(
+        "addresses",
+        s.whmcs,
+        s.id,
+        f"addresses:{s.id}:{job.op.id}:{','.join(found)}",
+        service_id=s.service_id,
+        addresses=list(found),
+    )
 
 
 # -- what can only be written while the machine is off -----------------------------------------------
@@ -208,15 +217,27 @@ def take_vm_id(job: Job, **with_it: Any) -> str:
 def send_password(job: Job, reason: str, password: str) -> None:
     """By mail; `reason` says which."""
     s = job.service
-    job.store.emit("password", s.whmcs, s.id, f"password:{job.op.id}", service_id=s.service_id, hostname=s.hostname, reason=reason,
-                   user=s.package.options.get("os_user", "root"), password=password)
+    job.store.emit(
+        "password",
+        s.whmcs,
+        s.id,
+        f"password:{job.op.id}",
+        service_id=s.service_id,
+        hostname=s.hostname,
+        reason=reason,
+        user=s.package.options.get("os_user", "root"),
+        password=password,
+    )
 
 
 def set_password(job: Job, wanted: Order) -> str:
     """Once; what to say of when it takes effect."""
     if not job.data.get("told"):
         at_once = job.driver.set_password(wanted, ref(job))
-        job.save(told="set in the running system" if at_once else "the system inside takes it at its next restart", at_once=at_once)
+        job.save(
+            told="set in the running system" if at_once else "the system inside takes it at its next restart",
+            at_once=at_once,
+        )
     return str(job.data["told"])
 
 

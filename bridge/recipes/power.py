@@ -41,7 +41,14 @@ def settled(job: Job) -> Outcome:
     if failed and job.result is not None:
         if verb == "stop":
             job.save(task="", sent_at=None)
-            raise Back("act", Refused("The system inside did not react; a hard stop turns it off.", code="no_reaction", detail=job.result.text))
+            raise Back(
+                "act",
+                Refused(
+                    "The system inside did not react; a hard stop turns it off.",
+                    code="no_reaction",
+                    detail=job.result.text,
+                ),
+            )
         job.save(task="", sent_at=None)
         raise Back("act", job.driver.task_error(job.result.text))
     waited = job.data.get("waited", 0) + 1
@@ -65,7 +72,9 @@ def look_again(job: Job) -> Outcome:
 def tell_password(job: Job) -> Outcome:
     wanted = order(job, set_password=True)
     if not wanted.set_password and not job.data.get("told"):
-        raise Permanent("The new password was not used in time and is forgotten; set it again.", code="password_forgotten")
+        raise Permanent(
+            "The new password was not used in time and is forgotten; set it again.", code="password_forgotten"
+        )
     told = set_password(job, wanted)
     job.store.forget_password(job.service.id)
     return Done(told)

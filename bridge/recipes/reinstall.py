@@ -133,10 +133,18 @@ def new_password(job: Job) -> Outcome:
 NO_AGENT_FOR = 60.0  # seconds
 
 REINSTALL = (
-    Step("password", "Preparing", new_password), Step("remember", "Looking at the server", before_restore),
-    Step("check", "Making sure the system is there", check_system), *OFF,
-    Step("replace_disks", "Copying the new system", replace_disks), Step("configure", "Setting processor, memory, disk and network", set_up_again),
-    Step("start", "Switching it on", start), Step("running", "Waiting until it runs", running),
-    Step("answering", "Waiting for the system inside", answering), Step("mail", "Sending you the password", mail_password),
+    Step("password", "Preparing", new_password),
+    Step("remember", "Looking at the server", before_restore),
+    Step("check", "Making sure the system is there", check_system),
+    *OFF,
+    Step("replace_disks", "Copying the new system", replace_disks),
+    Step("configure", "Setting processor, memory, disk and network", set_up_again),
+    Step("start", "Switching it on", start),
+    Step("running", "Waiting until it runs", running),
+    Step("answering", "Waiting for the system inside", answering),
+    Step("mail", "Sending you the password", mail_password),
 )
-RESET_PASSWORD = (Step("reset", "Setting the new password", reset_password), Step("mail", "Sending it to you", mail_password))
+RESET_PASSWORD = (
+    Step("reset", "Setting the new password", reset_password),
+    Step("mail", "Sending it to you", mail_password),
+)

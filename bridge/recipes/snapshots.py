@@ -119,9 +119,15 @@ def rolled_back(job: Job) -> Outcome:
 
 SNAPSHOTS = {
     "take_snapshot": (Step("take", "Taking the snapshot", take), Step("taken", "Waiting until it is complete", taken)),
-    "delete_snapshot": (Step("delete", "Removing the snapshot", delete_snapshot), Step("deleted", "Making sure it is gone", snapshot_deleted)),
+    "delete_snapshot": (
+        Step("delete", "Removing the snapshot", delete_snapshot),
+        Step("deleted", "Making sure it is gone", snapshot_deleted),
+    ),
     "rollback": (
-        Step("remember", "Looking at the server", remember), Step("roll_back", "Going back to the snapshot", roll_back),
-        Step("rolled_back", "Waiting until it is done", rolled_back), CONFIGURE, *START_AGAIN,
+        Step("remember", "Looking at the server", remember),
+        Step("roll_back", "Going back to the snapshot", roll_back),
+        Step("rolled_back", "Waiting until it is done", rolled_back),
+        CONFIGURE,
+        *START_AGAIN,
     ),
 }

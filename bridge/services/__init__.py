@@ -19,13 +19,34 @@ from bridge.services.views import accounts, operation_view
 from bridge.store import Store
 
 __all__ = [
-    "CUSTOMERS_OWN", "UNFINISHED_RESTORE", "WORDS", "Answer", "Caller", "accounts", "act_on", "adopt", "busy_reason", "busy_words", "live",
-    "no_cancel", "no_retry", "operation_for", "operation_view", "run",
+    "CUSTOMERS_OWN",
+    "UNFINISHED_RESTORE",
+    "WORDS",
+    "Answer",
+    "Caller",
+    "accounts",
+    "act_on",
+    "adopt",
+    "busy_reason",
+    "busy_words",
+    "live",
+    "no_cancel",
+    "no_retry",
+    "operation_for",
+    "operation_view",
+    "run",
 ]
 
 
 def run(
-    verb: str, service_id: int, server: str, params: dict[str, Any], caller: Caller, store: Store, config: Config, drivers: Drivers
+    verb: str,
+    service_id: int,
+    server: str,
+    params: dict[str, Any],
+    caller: Caller,
+    store: Store,
+    config: Config,
+    drivers: Drivers,
 ) -> Answer:
     """Carry out one verb of `POST /v1/services/<service_id>/<verb>`."""
     if not caller.client:
@@ -56,5 +77,10 @@ def run(
 def _follow_owner(service_id: int, params: dict[str, Any], caller: Caller, store: Store) -> None:
     """Staff may have given the service to another client in WHMCS; its pages and open polls are that client's from the next order on."""
     service, given = store.find_service(caller.whmcs, service_id), params.get("userid")
-    if service and given not in (None, "") and service.desired is not Desired.TERMINATED and client_of(params) != service.client_id:
+    if (
+        service
+        and given not in (None, "")
+        and service.desired is not Desired.TERMINATED
+        and client_of(params) != service.client_id
+    ):
         store.update_service(service.id, client_id=client_of(params))

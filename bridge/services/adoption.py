@@ -11,7 +11,14 @@ from drivers.base import load as load_driver
 
 
 def adopt(
-    whmcs: str, service_id: int, client_id: int, hostname: str, package: Package, machine: Machine, store: Store, config: Config,
+    whmcs: str,
+    service_id: int,
+    client_id: int,
+    hostname: str,
+    package: Package,
+    machine: Machine,
+    store: Store,
+    config: Config,
     own: tuple[str, ...] = (),
 ) -> tuple[Service, list[str]]:
     """Record an existing machine by its own uuid; nothing is written upstream. `own`: addresses to record, else the machine's.
@@ -26,19 +33,32 @@ def adopt(
             if known.vm_id != machine.vm_id:
                 raise Refused(f"Service {service_id} has VM {known.vm_id} already.", code="already_created")
             uuids = list(dict.fromkeys([*known.uuids, machine.uuid]))
-            store.update_service(known.id, uuids=uuids, node=machine.node, provisioned=1, build={**known.build, "identified": True})
+            store.update_service(
+                known.id, uuids=uuids, node=machine.node, provisioned=1, build={**known.build, "identified": True}
+            )
             return store.service(known.id), []
         other = store.owner_of(package.server, machine.vm_id)
         if other:
             raise Refused(f"VM {machine.vm_id} belongs to service {other.service_id} ({other.whmcs}).", code="vm_taken")
         service = store.add_service(
-            package, whmcs=whmcs, service_id=service_id, generation=known.generation + 1 if known else 1,
-            client_id=client_id, desired=Desired.ACTIVE.value, server=package.server, hostname=hostname or machine.name or f"vm-{service_id}",
-            vm_id=machine.vm_id, mac=machine.mac, uuids=[machine.uuid],
+            package,
+            whmcs=whmcs,
+            service_id=service_id,
+            generation=known.generation + 1 if known else 1,
+            client_id=client_id,
+            desired=Desired.ACTIVE.value,
+            server=package.server,
+            hostname=hostname or machine.name or f"vm-{service_id}",
+            vm_id=machine.vm_id,
+            mac=machine.mac,
+            uuids=[machine.uuid],
         )
         given = {"addresses": list(own or machine.addresses)} if driver.late_addresses else {}
         store.update_service(
-            service.id, node=machine.node, provisioned=1, build={"adopted": True, "identified": True, "copied": True, **given}
+            service.id,
+            node=machine.node,
+            provisioned=1,
+            build={"adopted": True, "identified": True, "copied": True, **given},
         )
         usage.adopt(service.id, store)
         outside = [] if driver.late_addresses else addresses.record(service.id, own or machine.addresses, store, config)

@@ -20,7 +20,9 @@ from drivers.base import load as load_driver
 MAC_PREFIX = "02:56:4d"  # locally administered; the last three octets are random and checked
 
 
-def create(service_id: int, server: str, params: dict[str, Any], caller: Caller, store: Store, config: Config) -> Answer:
+def create(
+    service_id: int, server: str, params: dict[str, Any], caller: Caller, store: Store, config: Config
+) -> Answer:
     """Validate, reserve, queue. Repeats are answered by contract.md section 2."""
     if params.get("addonId") not in (None, "", 0, "0"):
         raise Refused("Product addons cannot be servers here; sell it as a product.", code="addon_refused")
@@ -56,7 +58,10 @@ def _host_name(service_id: int, package: Package, params: dict[str, Any], store:
         return domain or f"vm-{service_id}"
     name = names.from_rule(rule, client_of(params), service_id, domain, store.clock.now())
     if not names.is_host_name(name):
-        raise BadRequest(f"vm_name: the rule {rule!r} of plan {package.plan!r} gives {name[:80]!r}, which is not a host name.", code="bad_name")
+        raise BadRequest(
+            f"vm_name: the rule {rule!r} of plan {package.plan!r} gives {name[:80]!r}, which is not a host name.",
+            code="bad_name",
+        )
     return name
 
 
@@ -69,12 +74,16 @@ def _created_already(
     last = store.newest(known.id, ("create",))
     broken = last is not None and last.state in (State.FAILED, State.CANCELLED) and known.desired is Desired.ACTIVE
     if not pending and not broken:
-        reason = "is suspended: unsuspend it instead" if known.desired is Desired.SUSPENDED else "has its server already"
+        reason = (
+            "is suspended: unsuspend it instead" if known.desired is Desired.SUSPENDED else "has its server already"
+        )
         raise Refused(f"Service {known.service_id} {reason}.", code="already_created")
     if broken and last:
         order_anew(known, wanted, store, config)
         store.retry(last.id)
-    return Answer(last.id if last else "", _properties(known, store, config), config.whmcs[caller.whmcs]["hold_welcome_mail"])
+    return Answer(
+        last.id if last else "", _properties(known, store, config), config.whmcs[caller.whmcs]["hold_welcome_mail"]
+    )
 
 
 def order_anew(service: Service, wanted: Package, store: Store, config: Config) -> None:
@@ -90,15 +99,29 @@ def order_anew(service: Service, wanted: Package, store: Store, config: Config) 
 
 
 def _reserve(
-    service_id: int, package: Package, hostname: str, params: dict[str, Any], caller: Caller, store: Store, config: Config,
+    service_id: int,
+    package: Package,
+    hostname: str,
+    params: dict[str, Any],
+    caller: Caller,
+    store: Store,
+    config: Config,
     before: Service | None,
 ) -> Service:
     mine = str(uuid.uuid4())
     chosen = load_driver(config.servers[package.server]["driver"]).chooses_ids
     service = store.add_service(
-        package, whmcs=caller.whmcs, service_id=service_id, generation=before.generation + 1 if before else 1,
-        client_id=client_of(params), desired=Desired.ACTIVE.value, server=package.server, hostname=hostname,
-        vm_id=mine if chosen else new_vm_id(package.server, store, config), mac="" if chosen else _mac(), uuids=[mine],
+        package,
+        whmcs=caller.whmcs,
+        service_id=service_id,
+        generation=before.generation + 1 if before else 1,
+        client_id=client_of(params),
+        desired=Desired.ACTIVE.value,
+        server=package.server,
+        hostname=hostname,
+        vm_id=mine if chosen else new_vm_id(package.server, store, config),
+        mac="" if chosen else _mac(),
+        uuids=[mine],
         welcome_email=str(params.get("welcome_email") or ""),
     )
     addresses.reserve(service.id, package, store, config)
@@ -128,7 +151,9 @@ def _properties(service: Service, store: Store, config: Config) -> dict[str, str
     return found
 
 
-def terminated_already(service: Service | None, service_id: int, params: dict[str, Any], store: Store, caller: Caller) -> Answer:
+def terminated_already(
+    service: Service | None, service_id: int, params: dict[str, Any], store: Store, caller: Caller
+) -> Answer:
     if service is None and str(params.get("status") or "") != "Pending":
         raise NotFound(
             f"Service {service_id} is unknown to the bridge; `vmbridge adopt` records an existing machine.",
@@ -149,7 +174,9 @@ def order(verb: str, service: Service, caller: Caller, store: Store) -> Answer:
     again = service.desired is desired and last is not None
     if again and last and last.state in (State.RUNNING, State.WAITING, State.STAFF):
         return Answer(last.id)
-    if again and last and last.state is State.DONE and verb != "suspend":  # somebody may have started it: suspend looks again
+    if (
+        again and last and last.state is State.DONE and verb != "suspend"
+    ):  # somebody may have started it: suspend looks again
         return Answer()
     if again and last and last.kind == verb and last.state is not State.DONE and not store.retry(last.id):
         return Answer(last.id)
@@ -164,7 +191,8 @@ def change_package(
     service = live(service_id, caller.whmcs, store)
     if server and server != service.server:
         raise Refused(
-            f"The service is on server {service.server!r}; the product's server is {server!r}.", code="plan_server_mismatch"
+            f"The service is on server {service.server!r}; the product's server is {server!r}.",
+            code="plan_server_mismatch",
         )
     wanted = upgrades.preview(service, params, drivers[service.server], store, config)
     if wanted.refused:

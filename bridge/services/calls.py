@@ -35,7 +35,8 @@ Drivers = Mapping[str, Driver]
 
 def unknown(service_id: int) -> NotFound:
     return NotFound(
-        f"Service {service_id} is unknown to the bridge; `vmbridge adopt` records an existing machine.", code="unknown_service"
+        f"Service {service_id} is unknown to the bridge; `vmbridge adopt` records an existing machine.",
+        code="unknown_service",
     )
 
 

@@ -17,7 +17,9 @@ from bridge.store import Store
 def order(verb: str, service: Service, caller: Caller, store: Store) -> Answer:
     current = store.current_operation(service.id)
     if verb == "hard_stop" and current and current.kind in ("stop", "reboot") and service.desired is Desired.ACTIVE:
-        store.end_operation(current.id, State.SUPERSEDED, note="A hard stop took its place.")  # its task is ended by the hard stop
+        store.end_operation(
+            current.id, State.SUPERSEDED, note="A hard stop took its place."
+        )  # its task is ended by the hard stop
         return Answer(store.submit(service.id, verb, caller.actor))
     _free_for(service, store)
     row = store.status_row(service.server, service.vm_id)
@@ -34,7 +36,10 @@ def change_password(
     password = passwords.checked(str(params.get("password") or ""))
     driver = drivers[service.server]
     if Capability.RESET_PASSWORD not in driver.capabilities or driver.chooses_passwords:
-        raise NotBuilt("A password of your choice cannot be set from outside on this server: change it inside.", code="not_supported")
+        raise NotBuilt(
+            "A password of your choice cannot be set from outside on this server: change it inside.",
+            code="not_supported",
+        )
     if caller.client:
         plan, has = config.plans[service.package.plan], drivers[service.server].capabilities
         reason = usable(service, Capability.RESET_PASSWORD, plan.allow, has)

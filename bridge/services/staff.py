@@ -51,7 +51,10 @@ def act_on(verb: str, key: str, caller: Caller, store: Store) -> Operation:
         op, _ = operation_for(key, caller.whmcs, store)
         reason = no_retry(op, store) if verb == "retry" else no_cancel(op)
         if reason:
-            raise Refused(f"This operation cannot be {'retried' if verb == 'retry' else 'cancelled'}: {reason}.", code=f"no_{verb}")
+            raise Refused(
+                f"This operation cannot be {'retried' if verb == 'retry' else 'cancelled'}: {reason}.",
+                code=f"no_{verb}",
+            )
         if verb == "retry":
             store.retry(op.id)
         else:

@@ -39,7 +39,20 @@ Row = dict[str, Any]
 
 
 class Store(
-    Services, Operations, Steps, Tasks, Addresses, Outbox, Statuses, Findings, Retention, Snapshots, Backups, Consoles, Budgets, PointerWishes,
+    Services,
+    Operations,
+    Steps,
+    Tasks,
+    Addresses,
+    Outbox,
+    Statuses,
+    Findings,
+    Retention,
+    Snapshots,
+    Backups,
+    Consoles,
+    Budgets,
+    PointerWishes,
     Usages,
 ):
     """One database file. Open it once per process; use it from any thread."""

@@ -35,7 +35,8 @@ class Addresses(Core):
                         # another pool of an older configuration may hold it
                         done = db.conn.execute(
                             "INSERT OR IGNORE INTO addresses (address, pool, service, role, taken_at)"
-                            " VALUES (?, ?, ?, ?, ?)", (address, pool, service, role, now),
+                            " VALUES (?, ?, ?, ?, ?)",
+                            (address, pool, service, role, now),
                         )
                         if done.rowcount:
                             return address
@@ -46,7 +47,8 @@ class Addresses(Core):
         """Main ones first, of each role IPv4 before IPv6, then by age: the first main one decides bridge and VLAN."""
         return self.rows(
             "SELECT address, pool, role FROM addresses WHERE service = ?"
-            " ORDER BY role = 'main' DESC, instr(address, ':') > 0, taken_at, address", service,
+            " ORDER BY role = 'main' DESC, instr(address, ':') > 0, taken_at, address",
+            service,
         )
 
     def claim_address(self, address: str, pool: str, service: int, role: str) -> bool:
@@ -58,7 +60,9 @@ class Addresses(Core):
                 "INSERT OR IGNORE INTO addresses (address, pool, service, role, taken_at) VALUES (?, ?, ?, ?, ?)",
                 (address, pool, service, role, now),
             )
-        return bool(done.rowcount) or bool(self.row("SELECT 1 FROM addresses WHERE address = ? AND service = ?", address, service))
+        return bool(done.rowcount) or bool(
+            self.row("SELECT 1 FROM addresses WHERE address = ? AND service = ?", address, service)
+        )
 
     def change_role(self, address: str, role: str) -> None:
         self.change("UPDATE addresses SET role = ? WHERE address = ?", role, address)
@@ -66,14 +70,17 @@ class Addresses(Core):
     def release_leaving(self, service: int, cool_down: float) -> int:
         """Let go of those that the machine no longer may use."""
         return self.change(
-            "UPDATE addresses SET service = NULL, free_at = ? WHERE service = ? AND role = 'leaving'", self.clock.now() + cool_down, service
+            "UPDATE addresses SET service = NULL, free_at = ? WHERE service = ? AND role = 'leaving'",
+            self.clock.now() + cool_down,
+            service,
         )
 
     def release_addresses(self, service: int, cool_down: float) -> int:
         """Let go of all; they stay out of use for `cool_down` seconds."""
         return self.change(
             "UPDATE addresses SET service = NULL, free_at = ? WHERE service = ?",
-            self.clock.now() + cool_down, service,
+            self.clock.now() + cool_down,
+            service,
         )
 
     def taken_addresses(self) -> list[Row]:
@@ -84,7 +91,8 @@ class Addresses(Core):
         found = self.rows(
             "SELECT pool, count(service) AS taken, sum(service IS NULL AND free_at > ?) AS cooling,"
             " min(CASE WHEN service IS NULL AND free_at > ? THEN free_at END) AS next FROM addresses GROUP BY pool",
-            self.clock.now(), self.clock.now(),
+            self.clock.now(),
+            self.clock.now(),
         )
         return {r["pool"]: r for r in found}
 
@@ -92,5 +100,7 @@ class Addresses(Core):
         """(address, free_at) of those that nobody may have yet, the soonest first."""
         return self.rows(
             "SELECT address, free_at FROM addresses WHERE pool = ? AND service IS NULL AND free_at > ? ORDER BY free_at, address LIMIT ?",
-            pool, self.clock.now(), limit,
+            pool,
+            self.clock.now(),
+            limit,
         )

@@ -42,7 +42,9 @@ class Use:
 
     def alone(self) -> None:
         """Raises Refused while anybody uses the store."""
-        self._take(fcntl.LOCK_EX, "The store is in use: stop serve, web, worker and every other vmbridge command first.")
+        self._take(
+            fcntl.LOCK_EX, "The store is in use: stop serve, web, worker and every other vmbridge command first."
+        )
 
     def _take(self, how: int, refusal: str) -> None:
         if self._handle >= 0:
@@ -89,7 +91,9 @@ class Restored:
     held_events: list[dict[str, Any]] = field(default_factory=list)
     sent_since: int = 0  # events of the copy that the replaced store had delivered
     unknown_services: list[dict[str, Any]] = field(default_factory=list)  # only the replaced store has them
-    changed_services: list[dict[str, Any]] = field(default_factory=list)  # both have them, with another desired state or VM
+    changed_services: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # both have them, with another desired state or VM
     kept_addresses: list[str] = field(default_factory=list)
 
 
@@ -163,17 +167,29 @@ def _holdings(conn: sqlite3.Connection) -> Holdings:
         return conn.execute(sql).fetchone()[0]
 
     return Holdings(
-        at=float(one(
-            "SELECT max(coalesce((SELECT max(updated_at) FROM services), 0), coalesce((SELECT max(created_at) FROM operations), 0),"
-            " coalesce((SELECT max(ended_at) FROM operations), 0))")),
-        services=dict(conn.execute("SELECT desired, count(*) FROM services GROUP BY desired ORDER BY desired").fetchall()),
+        at=float(
+            one(
+                "SELECT max(coalesce((SELECT max(updated_at) FROM services), 0), coalesce((SELECT max(created_at) FROM operations), 0),"
+                " coalesce((SELECT max(ended_at) FROM operations), 0))"
+            )
+        ),
+        services=dict(
+            conn.execute("SELECT desired, count(*) FROM services GROUP BY desired ORDER BY desired").fetchall()
+        ),
         operations=one("SELECT count(*) FROM operations"),
-        open_operations=one("SELECT count(*) FROM operations WHERE state IN ('running', 'waiting', 'waiting_for_staff')"),
+        open_operations=one(
+            "SELECT count(*) FROM operations WHERE state IN ('running', 'waiting', 'waiting_for_staff')"
+        ),
         addresses=one("SELECT count(*) FROM addresses WHERE service IS NOT NULL"),
         unsent_events=one("SELECT count(*) FROM outbox WHERE sent_at IS NULL"),
         vm_ids=dict(conn.execute("SELECT server, next FROM vm_ids ORDER BY server").fetchall()),
-        migrations=tuple(r[0] for r in conn.execute(
-            f"SELECT name FROM {migrations.migrations_table} WHERE migration_set = ? ORDER BY id", (migrations.name,))),
+        migrations=tuple(
+            r[0]
+            for r in conn.execute(
+                f"SELECT name FROM {migrations.migrations_table} WHERE migration_set = ? ORDER BY id",
+                (migrations.name,),
+            )
+        ),
     )
 
 
@@ -189,13 +205,19 @@ def examine(copy: Path, key: str, without_key: bool = False) -> Holdings:
             found = _holdings(conn)
             newer = [name for name in found.migrations if name not in {m.name for m in migrations._migrations}]
             if newer:
-                raise Refused(f"{copy} is of a newer release of vmbridge; install that one first.", code="newer", detail=", ".join(newer))
+                raise Refused(
+                    f"{copy} is of a newer release of vmbridge; install that one first.",
+                    code="newer",
+                    detail=", ".join(newer),
+                )
             if not found.migrations:
                 raise Refused(f"{copy} is not a store of vmbridge.", code="not_a_store")
             if not without_key and not _opens(conn, key):
                 raise Refused(
-                    "The configured secret_key is not the one this copy was sealed with.", code="wrong_key",
-                    detail="Put the right key into [store] secret_key; `--without-key` gives up what is sealed: first passwords and unsent events")
+                    "The configured secret_key is not the one this copy was sealed with.",
+                    code="wrong_key",
+                    detail="Put the right key into [store] secret_key; `--without-key` gives up what is sealed: first passwords and unsent events",
+                )
             return found
     except sqlite3.DatabaseError as e:
         raise Refused(f"{copy} is not a store of vmbridge, or damaged.", code="not_a_store", detail=str(e)) from None
@@ -208,7 +230,8 @@ def _opens(conn: sqlite3.Connection, key: str) -> bool:
         if row:
             return opens(row[0], key)
     row = conn.execute(
-        "SELECT payload FROM outbox WHERE payload <> '' UNION ALL SELECT password FROM services WHERE password IS NOT NULL LIMIT 1").fetchone()
+        "SELECT payload FROM outbox WHERE payload <> '' UNION ALL SELECT password FROM services WHERE password IS NOT NULL LIMIT 1"
+    ).fetchone()
     return row is None or _unsealed(row[0], key) is not None
 
 
@@ -225,7 +248,14 @@ def _unsealed(sealed: str, key: str) -> str | None:
 
 # -- put back -------------------------------------------------------------------------------------
 def put_back(
-    copy: Path, path: str, key: str, ranges: Ranges, now: float, stamp: str, skip: int | None = None, without_key: bool = False
+    copy: Path,
+    path: str,
+    key: str,
+    ranges: Ranges,
+    now: float,
+    stamp: str,
+    skip: int | None = None,
+    without_key: bool = False,
 ) -> Restored:
     """Replace the store at `path` by a copy. `ranges` are the configured VM ids per server, `stamp` ends the name that the
     replaced store gets. Raises Refused, and has then changed nothing."""
@@ -301,22 +331,34 @@ def _rows(conn: sqlite3.Connection, sql: str, *args: Any) -> list[dict[str, Any]
 
 
 def _prepare(
-    fresh: Path, old: sqlite3.Connection | None, found: Restored, key: str, ranges: Ranges, now: float, without_key: bool
+    fresh: Path,
+    old: sqlite3.Connection | None,
+    found: Restored,
+    key: str,
+    ranges: Ranges,
+    now: float,
+    without_key: bool,
 ) -> None:
     with closing(_connect(fresh)) as conn:
         migrations.apply(Database(conn))
         conn.execute("BEGIN IMMEDIATE")
         if without_key:
             _forget_sealed(conn)
-        conn.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (KEY_FACT, Fernet(key).encrypt(KEY_WORDS.encode()).decode()))
+        conn.execute(
+            "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)",
+            (KEY_FACT, Fernet(key).encrypt(KEY_WORDS.encode()).decode()),
+        )
         _count_on(conn, old, found, ranges)
         _hold_operations(conn, old, found, now)
         _hold_events(conn, old, found)
         if old:
             _compare(conn, old, found, now)
         usage.keep_told(conn, old, now)
-        for sql in ("UPDATE server_health SET lease_until = 0, next_at = 0", "UPDATE sweeps SET due_at = 0",
-                    "UPDATE pointer_wishes SET refused = 'restored', task = '', lease_until = 0"):  # others may have been written since
+        for sql in (
+            "UPDATE server_health SET lease_until = 0, next_at = 0",
+            "UPDATE sweeps SET due_at = 0",
+            "UPDATE pointer_wishes SET refused = 'restored', task = '', lease_until = 0",
+        ):  # others may have been written since
             conn.execute(sql)
         conn.execute("COMMIT")
 
@@ -329,39 +371,61 @@ def _forget_sealed(conn: sqlite3.Connection) -> None:
 def _count_on(conn: sqlite3.Connection, old: sqlite3.Connection | None, found: Restored, ranges: Ranges) -> None:
     """No VM id may be given twice: the counters become the highest that anything tells, and some ids are left out."""
     seen = [conn, old] if old else [conn]
-    servers = {*ranges, *(s for c in seen for s, in c.execute("SELECT server FROM vm_ids"))}
+    servers = {*ranges, *(s for c in seen for (s,) in c.execute("SELECT server FROM vm_ids"))}
     for server in sorted(servers):
         spans = ranges.get(server, [])
         counters = [int(r[0]) for c in seen for r in c.execute("SELECT next FROM vm_ids WHERE server = ?", (server,))]
         # machines that were adopted may have any id: only those of our own ranges count
-        used = [int(r[0]) for c in seen for r in c.execute("SELECT vm_id FROM services WHERE server = ?", (server,)) if str(r[0]).isdigit()]
+        used = [
+            int(r[0])
+            for c in seen
+            for r in c.execute("SELECT vm_id FROM services WHERE server = ?", (server,))
+            if str(r[0]).isdigit()
+        ]
         counters += [n + 1 for n in used if any(a <= n <= b for a, b in spans)]
         if not counters and not found.skipped:
             continue
         low = min((a for a, _ in spans), default=0)
         now = max([low, *counters]) + found.skipped
-        conn.execute("INSERT INTO vm_ids (server, next) VALUES (?, ?) ON CONFLICT (server) DO UPDATE SET next = excluded.next", (server, now))
+        conn.execute(
+            "INSERT INTO vm_ids (server, next) VALUES (?, ?) ON CONFLICT (server) DO UPDATE SET next = excluded.next",
+            (server, now),
+        )
         found.vm_ids[server] = (found.holdings.vm_ids.get(server, 0), now)
 
 
 def _hold_operations(conn: sqlite3.Connection, old: sqlite3.Connection | None, found: Restored, now: float) -> None:
-    rows = _rows(conn, "SELECT o.id, o.kind, o.state, s.whmcs, s.service_id, s.vm_id, s.server FROM operations o JOIN services s ON s.id = o.service"
-                       " WHERE o.state IN ('running', 'waiting', 'waiting_for_staff') ORDER BY o.created_at")
+    rows = _rows(
+        conn,
+        "SELECT o.id, o.kind, o.state, s.whmcs, s.service_id, s.vm_id, s.server FROM operations o JOIN services s ON s.id = o.service"
+        " WHERE o.state IN ('running', 'waiting', 'waiting_for_staff') ORDER BY o.created_at",
+    )
     for row in rows:
         later = old.execute("SELECT state FROM operations WHERE id = ?", (row["id"],)).fetchone() if old else None
         found.held_operations.append({**row, "later": later[0] if later else ""})
     conn.execute(
         "UPDATE operations SET state = 'waiting_for_staff', error_code = 'restored', error_text = ?, noticed = 1, due_at = ?, stop = '', next_action ="
         " CASE WHEN EXISTS (SELECT 1 FROM operations w WHERE w.service = operations.service AND w.state = 'waiting') THEN ? ELSE ? END"
-        " WHERE state IN ('running', 'waiting_for_staff')", (RESTORED, now, OVERTAKEN, NEXT))
+        " WHERE state IN ('running', 'waiting_for_staff')",
+        (RESTORED, now, OVERTAKEN, NEXT),
+    )
     conn.execute("UPDATE operations SET owner = '', lease_until = 0, fence = fence + 1 WHERE ended_at IS NULL")
 
 
 def _hold_events(conn: sqlite3.Connection, old: sqlite3.Connection | None, found: Restored) -> None:
     """What was not delivered when the copy was taken may have been since: it is held, unless the replaced store knows."""
-    for row in _rows(conn, "SELECT o.id, o.dedupe, o.event, s.service_id, s.whmcs, o.created_at FROM outbox o LEFT JOIN services s ON s.id = o.service"
-                           " WHERE o.sent_at IS NULL ORDER BY o.id"):
-        sent = old.execute("SELECT sent_at FROM outbox WHERE dedupe = ? AND sent_at IS NOT NULL", (row["dedupe"],)).fetchone() if old else None
+    for row in _rows(
+        conn,
+        "SELECT o.id, o.dedupe, o.event, s.service_id, s.whmcs, o.created_at FROM outbox o LEFT JOIN services s ON s.id = o.service"
+        " WHERE o.sent_at IS NULL ORDER BY o.id",
+    ):
+        sent = (
+            old.execute(
+                "SELECT sent_at FROM outbox WHERE dedupe = ? AND sent_at IS NOT NULL", (row["dedupe"],)
+            ).fetchone()
+            if old
+            else None
+        )
         if sent:
             conn.execute("UPDATE outbox SET sent_at = ?, payload = '', error = '' WHERE id = ?", (sent[0], row["id"]))
             found.sent_since += 1
@@ -386,10 +450,18 @@ def _compare(conn: sqlite3.Connection, old: sqlite3.Connection, found: Restored,
     held = "SELECT address, pool, role, service, free_at FROM addresses WHERE service IS NOT NULL OR free_at > ?"
     for row in _rows(old, held, now):
         until = now + KEEP_FREE if row["service"] is not None else row["free_at"]
-        done = conn.execute("INSERT OR IGNORE INTO addresses (address, pool, service, role, taken_at, free_at) VALUES (?, ?, NULL, ?, ?, ?)",
-                            (row["address"], row["pool"], row["role"], now, until))
-        freed = conn.execute("UPDATE addresses SET free_at = max(free_at, ?) WHERE address = ? AND service IS NULL", (until, row["address"]))
+        done = conn.execute(
+            "INSERT OR IGNORE INTO addresses (address, pool, service, role, taken_at, free_at) VALUES (?, ?, NULL, ?, ?, ?)",
+            (row["address"], row["pool"], row["role"], now, until),
+        )
+        freed = conn.execute(
+            "UPDATE addresses SET free_at = max(free_at, ?) WHERE address = ? AND service IS NULL",
+            (until, row["address"]),
+        )
         if done.rowcount or freed.rowcount:
             found.kept_addresses.append(row["address"])
     for row in _rows(old, "SELECT key_id, nonce, seen_at FROM nonces"):
-        conn.execute("INSERT OR IGNORE INTO nonces (key_id, nonce, seen_at) VALUES (?, ?, ?)", (row["key_id"], row["nonce"], row["seen_at"]))
+        conn.execute(
+            "INSERT OR IGNORE INTO nonces (key_id, nonce, seen_at) VALUES (?, ?, ?)",
+            (row["key_id"], row["nonce"], row["seen_at"]),
+        )

@@ -22,7 +22,9 @@ class Backups(Core):
     def backups_of(self, service: int, foreign: bool = False) -> list[Row]:
         """Ours, newest first; with `foreign` also what others made."""
         return self.rows(
-            "SELECT * FROM backups WHERE service = ? AND (foreign_one = 0 OR ?) ORDER BY made_at DESC, id DESC", service, int(foreign)
+            "SELECT * FROM backups WHERE service = ? AND (foreign_one = 0 OR ?) ORDER BY made_at DESC, id DESC",
+            service,
+            int(foreign),
         )
 
     def backup_row(self, service: int, key: int) -> Row | None:
@@ -32,7 +34,13 @@ class Backups(Core):
         return self.row("SELECT * FROM backups WHERE operation = ?", operation)
 
     def backup_made(self, key: int, found: Backup) -> None:
-        self.change("UPDATE backups SET archive = ?, made_at = ?, size = ?, state = 'ready' WHERE id = ?", found.archive, found.made_at, found.size, key)
+        self.change(
+            "UPDATE backups SET archive = ?, made_at = ?, size = ?, state = 'ready' WHERE id = ?",
+            found.archive,
+            found.made_at,
+            found.size,
+            key,
+        )
 
     def forget_backup(self, key: int) -> None:
         self.change("DELETE FROM backups WHERE id = ?", key)
@@ -50,22 +58,38 @@ class Backups(Core):
             for archive, b in listed.items():
                 operation = self._maker(service, b.mark)
                 if archive in known:
-                    db.conn.execute("UPDATE backups SET size = ? WHERE service = ? AND archive = ?", (b.size, service, archive))
+                    db.conn.execute(
+                        "UPDATE backups SET size = ? WHERE service = ? AND archive = ?", (b.size, service, archive)
+                    )
                 elif operation is None or self.backup_of_operation(operation["id"]) is None:
                     db.conn.execute(
                         "INSERT INTO backups (service, archive, note, made_at, size, operation, local_date, state, foreign_one)"
                         " VALUES (?, ?, ?, ?, ?, ?, ?, 'ready', ?)",
-                        (service, archive, operation["note"] if operation else b.mark[:500], b.made_at, b.size, operation["id"] if operation else "",
-                         operation["date"] if operation else "", int(operation is None and not b.automatic)),
+                        (
+                            service,
+                            archive,
+                            operation["note"] if operation else b.mark[:500],
+                            b.made_at,
+                            b.size,
+                            operation["id"] if operation else "",
+                            operation["date"] if operation else "",
+                            int(operation is None and not b.automatic),
+                        ),
                     )
 
     def _maker(self, service: int, mark: str) -> Row | None:
         """The operation of the service that made an archive, by the mark beside it: {id, note, date}."""
         name, _, key = mark.partition(" ")
-        return self.row(
-            "SELECT id, coalesce(json_extract(data, '$.note'), '') AS note, coalesce(json_extract(data, '$.date'), '') AS date FROM operations"
-            " WHERE id = ? AND service = ? AND kind IN ('take_backup', 'scheduled_backup')", key.strip(), service,
-        ) if name == "vmbridge" else None
+        return (
+            self.row(
+                "SELECT id, coalesce(json_extract(data, '$.note'), '') AS note, coalesce(json_extract(data, '$.date'), '') AS date FROM operations"
+                " WHERE id = ? AND service = ? AND kind IN ('take_backup', 'scheduled_backup')",
+                key.strip(),
+                service,
+            )
+            if name == "vmbridge"
+            else None
+        )
 
     # -- schedules --------------------------------------------------------------------------------
     def schedule(self, service: int) -> Row | None:
@@ -77,7 +101,10 @@ class Backups(Core):
         self.change(
             "INSERT INTO schedules (service, time_zone, days, next_due_at) VALUES (?, ?, ?, ?) ON CONFLICT (service) DO UPDATE SET"
             " time_zone = excluded.time_zone, days = excluded.days, next_due_at = excluded.next_due_at",
-            service, time_zone, json.dumps(days), next_due_at,
+            service,
+            time_zone,
+            json.dumps(days),
+            next_due_at,
         )
 
     def due_schedules(self, limit: int = 100) -> list[Row]:
@@ -85,18 +112,25 @@ class Backups(Core):
         found = self.rows(
             "SELECT c.* FROM schedules c JOIN services s ON s.id = c.service WHERE c.next_due_at <= ? AND s.desired = 'active'"
             " AND s.provisioned = 1 AND json_extract(s.build, '$.restoring') IS NULL AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = c.service"
-            " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) ORDER BY c.next_due_at LIMIT ?", self.clock.now(), limit,
+            " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) ORDER BY c.next_due_at LIMIT ?",
+            self.clock.now(),
+            limit,
         )
         return [{**r, "days": json.loads(r["days"])} for r in found]
 
     def schedule_done(self, service: int, local_date: str, next_due_at: float | None) -> None:
-        self.change("UPDATE schedules SET last_date = ?, next_due_at = ? WHERE service = ?", local_date, next_due_at, service)
+        self.change(
+            "UPDATE schedules SET last_date = ?, next_due_at = ? WHERE service = ?", local_date, next_due_at, service
+        )
 
     def mirrors_due(self, server: str, before: float, limit: int) -> list[int]:
         """Services whose snapshots and backups were last looked at before then."""
         found = self.rows(
             "SELECT id FROM services WHERE server = ? AND desired <> 'terminated' AND provisioned = 1 AND mirrored_at < ?"
-            " ORDER BY mirrored_at LIMIT ?", server, before, limit,
+            " ORDER BY mirrored_at LIMIT ?",
+            server,
+            before,
+            limit,
         )
         return [int(r["id"]) for r in found]
 
@@ -105,6 +139,9 @@ class Backups(Core):
         marks: list[Any] = [*kinds]
         found = self.rows(
             f"SELECT created_at FROM operations WHERE service = ? AND kind IN ({', '.join('?' * len(kinds))}) AND created_at > ?"
-            " AND actor LIKE 'client%' ORDER BY created_at", service, *marks, since,
+            " AND actor LIKE 'client%' ORDER BY created_at",
+            service,
+            *marks,
+            since,
         )
         return [float(r["created_at"]) for r in found]

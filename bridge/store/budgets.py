@@ -16,15 +16,23 @@ class Budgets(Core):
             tokens = self._tokens(account, per_hour, now)
             if tokens - 1.0 < keep:
                 return (keep + BUNCH - tokens) / rate
-            db.conn.execute("INSERT OR REPLACE INTO budgets (account, tokens, at) VALUES (?, ?, ?)", (account, tokens - 1.0, now))
+            db.conn.execute(
+                "INSERT OR REPLACE INTO budgets (account, tokens, at) VALUES (?, ?, ?)", (account, tokens - 1.0, now)
+            )
         return 0.0
 
     def budget_at_most(self, account: str, per_hour: int, remaining: int) -> None:
         """Lower the bucket to what is really left; small differences are the calls that are under way."""
         now = self.clock.now()
         if self._tokens(account, per_hour, now) - remaining > per_hour * 0.02:
-            self.change("INSERT OR REPLACE INTO budgets (account, tokens, at) VALUES (?, ?, ?)", account, float(remaining), now)
+            self.change(
+                "INSERT OR REPLACE INTO budgets (account, tokens, at) VALUES (?, ?, ?)", account, float(remaining), now
+            )
 
     def _tokens(self, account: str, per_hour: int, now: float) -> float:
         row = self.row("SELECT tokens, at FROM budgets WHERE account = ?", account)
-        return min(float(per_hour), row["tokens"] + max(0.0, now - row["at"]) * per_hour / 3600.0) if row else float(per_hour)
+        return (
+            min(float(per_hour), row["tokens"] + max(0.0, now - row["at"]) * per_hour / 3600.0)
+            if row
+            else float(per_hour)
+        )

@@ -11,13 +11,22 @@ class Consoles(Core):
     def add_console_key(self, hashed: str, kind: str, service: int, actor: str, language: str, seconds: float) -> None:
         self.change(
             "INSERT INTO console_keys (hash, kind, service, actor, language, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
-            hashed, kind, service, actor, language, self.clock.now() + seconds,
+            hashed,
+            kind,
+            service,
+            actor,
+            language,
+            self.clock.now() + seconds,
         )
 
     def take_console_key(self, hashed: str, kind: str) -> Row | None:
         """Use a key up: {service, actor, language}, to whoever asks first; None when it is unknown, used or too old."""
         with self.write():
-            found = self.rows("DELETE FROM console_keys WHERE hash = ? AND kind = ? RETURNING service, actor, language, expires_at", hashed, kind)
+            found = self.rows(
+                "DELETE FROM console_keys WHERE hash = ? AND kind = ? RETURNING service, actor, language, expires_at",
+                hashed,
+                kind,
+            )
         return found[0] if found and found[0]["expires_at"] >= self.clock.now() else None
 
     def open_console(self, service: int, actor: str, owner: str, at_most: int) -> int | None:
@@ -25,35 +34,48 @@ class Consoles(Core):
         now = self.clock.now()
         with self.write() as db:
             count = self.rows(
-                "SELECT count(*) AS n FROM console_sessions WHERE service = ? AND closed_at IS NULL AND seen_at > ?", service, now - ALIVE
+                "SELECT count(*) AS n FROM console_sessions WHERE service = ? AND closed_at IS NULL AND seen_at > ?",
+                service,
+                now - ALIVE,
             )[0]["n"]
             if count >= at_most:
                 return None
-            return int(db.conn.execute(
-                "INSERT INTO console_sessions (service, actor, owner, opened_at, seen_at) VALUES (?, ?, ?, ?, ?)",
-                (service, actor, owner, now, now),
-            ).lastrowid or 0)
+            return int(
+                db.conn.execute(
+                    "INSERT INTO console_sessions (service, actor, owner, opened_at, seen_at) VALUES (?, ?, ?, ?, ?)",
+                    (service, actor, owner, now, now),
+                ).lastrowid
+                or 0
+            )
 
     def close_console(self, key: int, reason: str) -> None:
         self.change(
-            "UPDATE console_sessions SET closed_at = ?, reason = ? WHERE id = ? AND closed_at IS NULL", self.clock.now(), reason[:200], key
+            "UPDATE console_sessions SET closed_at = ?, reason = ? WHERE id = ? AND closed_at IS NULL",
+            self.clock.now(),
+            reason[:200],
+            key,
         )
 
     def barred_consoles(self, owner: str) -> list[Row]:
         """Open sessions of one process whose service is no longer active: {id, desired}."""
         return self.rows(
             "SELECT c.id, s.desired FROM console_sessions c JOIN services s ON s.id = c.service"
-            " WHERE c.owner = ? AND c.closed_at IS NULL AND s.desired <> 'active'", owner,
+            " WHERE c.owner = ? AND c.closed_at IS NULL AND s.desired <> 'active'",
+            owner,
         )
 
     def see_consoles(self, owner: str) -> None:
         """The process still lives, and so do its sessions."""
-        self.change("UPDATE console_sessions SET seen_at = ? WHERE owner = ? AND closed_at IS NULL", self.clock.now(), owner)
+        self.change(
+            "UPDATE console_sessions SET seen_at = ? WHERE owner = ? AND closed_at IS NULL", self.clock.now(), owner
+        )
 
     def consoles_of(self, service: int, limit: int = 20) -> list[Row]:
         """The newest sessions of a service: who, when, until when and why they ended."""
         return self.rows(
-            "SELECT id, actor, opened_at, closed_at, reason FROM console_sessions WHERE service = ? ORDER BY id DESC LIMIT ?", service, limit
+            "SELECT id, actor, opened_at, closed_at, reason FROM console_sessions WHERE service = ? ORDER BY id DESC LIMIT ?",
+            service,
+            limit,
         )
 
     def prune_consoles(self, keep: float) -> None:

@@ -17,8 +17,16 @@ COLUMNS = (
 )
 
 WANTS = {  # what must still be ordered for an old operation to make sense
-    "create": "active", "suspend": "suspended", "unsuspend": "active", "terminate": "terminated", "redeploy": "active", "start": "active",
-    "stop": "active", "reboot": "active", "hard_stop": "active", "change_password": "active",
+    "create": "active",
+    "suspend": "suspended",
+    "unsuspend": "active",
+    "terminate": "terminated",
+    "redeploy": "active",
+    "start": "active",
+    "stop": "active",
+    "reboot": "active",
+    "hard_stop": "active",
+    "change_password": "active",
 }
 
 
@@ -29,7 +37,9 @@ ATTENTION = (
 )
 
 
-def _listed(whmcs: str, states: tuple[str, ...], server: str, service_id: int | None, attention: bool) -> tuple[str, list[Any]]:
+def _listed(
+    whmcs: str, states: tuple[str, ...], server: str, service_id: int | None, attention: bool
+) -> tuple[str, list[Any]]:
     where, args = ["s.whmcs = ?"], [whmcs]  # type: tuple[list[str], list[Any]]
     if states:
         where, args = [*where, f"o.state IN ({', '.join('?' * len(states))})"], [*args, *states]
@@ -84,7 +94,10 @@ class Operations(Core):
     def _ask_stop(self, key: str, how: str) -> None:
         self.change(
             "UPDATE operations SET stop = ?, state = 'running', due_at = CASE WHEN task = '' THEN ? ELSE due_at END"
-            " WHERE id = ? AND state IN ('running', 'waiting_for_staff')", how, self.clock.now(), key,
+            " WHERE id = ? AND state IN ('running', 'waiting_for_staff')",
+            how,
+            self.clock.now(),
+            key,
         )
 
     def no_retry(self, key: str) -> str:
@@ -92,7 +105,8 @@ class Operations(Core):
         not come back to life after a terminate."""
         row = self.row(
             "SELECT o.rowid AS number, o.service, o.kind, o.state, o.stop, s.desired FROM operations o JOIN services s ON s.id = o.service"
-            " WHERE o.id = ?", key,
+            " WHERE o.id = ?",
+            key,
         )
         if row is None or row["state"] not in ("failed", "cancelled", "waiting_for_staff", "running"):
             return f"it is {row['state'] if row else 'unknown'}"
@@ -103,7 +117,11 @@ class Operations(Core):
             return f"another operation of the service runs ({current.kind})"
         if row["kind"] in WANTS and row["desired"] != WANTS[row["kind"]]:
             return f"the service is ordered to be {row['desired']}"
-        newer = self.rows("SELECT kind FROM operations WHERE service = ? AND rowid > ? AND state <> 'cancelled'", row["service"], row["number"])
+        newer = self.rows(
+            "SELECT kind FROM operations WHERE service = ? AND rowid > ? AND state <> 'cancelled'",
+            row["service"],
+            row["number"],
+        )
         if any(n["kind"] in BILLING or row["kind"] not in BILLING for n in newer):
             return f"a newer operation has taken its place ({newer[-1]['kind']})"
         return ""
@@ -116,7 +134,8 @@ class Operations(Core):
                 self.change(
                     "UPDATE operations SET state = 'running', due_at = ?, stop = '', attempt = 0, error_code = '', started_at = NULL,"
                     " error_text = '', next_action = '', ended_at = NULL, noticed = 0, data = json_remove(data, '$.failing_since') WHERE id = ?",
-                    self.clock.now(), key,
+                    self.clock.now(),
+                    key,
                 )
         return reason
 
@@ -131,7 +150,9 @@ class Operations(Core):
             " AND (o.started_at IS NOT NULL OR o.stop <> ''"
             " OR s.server NOT IN (SELECT server FROM server_health WHERE maintenance <> ''))"
         )
-        select = f"SELECT o.id FROM operations o JOIN services s ON s.id = o.service WHERE {where} ORDER BY o.due_at LIMIT 1"
+        select = (
+            f"SELECT o.id FROM operations o JOIN services s ON s.id = o.service WHERE {where} ORDER BY o.due_at LIMIT 1"
+        )
         if not self.row(select, now, now, *blocked):
             return None  # look without a write lock first: idle workers must not contend
         with self.write() as db:
@@ -140,7 +161,8 @@ class Operations(Core):
                 return None
             db.conn.execute(
                 "UPDATE operations SET owner = ?, lease_until = ?, fence = fence + 1,"
-                " started_at = coalesce(started_at, ?) WHERE id = ?", (owner, now + lease, now, row["id"]),
+                " started_at = coalesce(started_at, ?) WHERE id = ?",
+                (owner, now + lease, now, row["id"]),
             )
             return self.operation(row["id"])
 
@@ -175,23 +197,32 @@ class Operations(Core):
 
     def advance(self, op: Operation, step: int) -> None:
         self._fenced(
-            op, "step = ?, attempt = 0, error_code = '', error_text = '', result = '', data = json_remove(data, '$.failing_since')", step
+            op,
+            "step = ?, attempt = 0, error_code = '', error_text = '', result = '', data = json_remove(data, '$.failing_since')",
+            step,
         )
 
     def await_task(self, op: Operation, task: str, due_at: float) -> None:
         """Let go of the operation until the poller has seen the end of the task."""
-        self._fenced(op, "task = ?, task_since = ?, result = '', due_at = ?, lease_until = 0",
-                     task, self.clock.now(), due_at)
+        self._fenced(
+            op, "task = ?, task_since = ?, result = '', due_at = ?, lease_until = 0", task, self.clock.now(), due_at
+        )
 
     def put_off(self, op: Operation, due_at: float, note: str, attempt: int, error: tuple[str, str, str]) -> None:
         self._fenced(
-            op, "due_at = ?, result = '', lease_until = 0, note = ?, attempt = ?, error_code = ?, error_text = ?, next_action = ?",
-            due_at, note, attempt, *error,
+            op,
+            "due_at = ?, result = '', lease_until = 0, note = ?, attempt = ?, error_code = ?, error_text = ?, next_action = ?",
+            due_at,
+            note,
+            attempt,
+            *error,
         )
 
     def wait_for_staff(self, op: Operation, error: tuple[str, str, str]) -> None:
         self._fenced(
-            op, "state = 'waiting_for_staff', result = '', lease_until = 0, error_code = ?, error_text = ?, next_action = ?", *error
+            op,
+            "state = 'waiting_for_staff', result = '', lease_until = 0, error_code = ?, error_text = ?, next_action = ?",
+            *error,
         )
 
     def finish(self, op: Operation, state: State, error: tuple[str, str, str] = ("", "", ""), note: str = "") -> None:
@@ -199,9 +230,7 @@ class Operations(Core):
             self._fenced(op, "lease_until = 0")
             self.end_operation(op.id, state, error, note)
 
-    def end_operation(
-        self, key: str, state: State, error: tuple[str, str, str] = ("", "", ""), note: str = ""
-    ) -> None:
+    def end_operation(self, key: str, state: State, error: tuple[str, str, str] = ("", "", ""), note: str = "") -> None:
         """End it and let the waiting one of the same service run."""
         now = self.clock.now()
         with self.write():
@@ -209,7 +238,12 @@ class Operations(Core):
                 "UPDATE operations SET state = ?, ended_at = ?, error_code = ?, error_text = ?, next_action = ?,"
                 " note = ?, task = '', result = '', stop = '', lease_until = 0, slot_node = '', slot_storage = '', planned_mib = 0,"
                 " planned_gib = 0"
-                " WHERE id = ?", state, now, *error, note, key,
+                " WHERE id = ?",
+                state,
+                now,
+                *error,
+                note,
+                key,
             )
             row = self.row("SELECT service FROM operations WHERE id = ?", key) or {}
             if state is not State.DONE:
@@ -217,7 +251,8 @@ class Operations(Core):
             if self.current_operation(row["service"]) is None:
                 self.change(
                     "UPDATE operations SET state = 'running', due_at = ? WHERE service = ? AND state = 'waiting'",
-                    now, row["service"],
+                    now,
+                    row["service"],
                 )
 
     def _give_back(self, key: str) -> None:
@@ -226,7 +261,9 @@ class Operations(Core):
         of = "service = (SELECT service FROM operations WHERE id = ?)"
         self.change("DELETE FROM backups WHERE operation = ? AND state = 'creating'", key)
         self.change(f"DELETE FROM snapshots WHERE {of} AND state = 'creating' AND name = {name}", key, key)
-        self.change(f"UPDATE snapshots SET state = 'ready' WHERE {of} AND state = 'removing' AND name = {name}", key, key)
+        self.change(
+            f"UPDATE snapshots SET state = 'ready' WHERE {of} AND state = 'removing' AND name = {name}", key, key
+        )
 
     # -- slots ------------------------------------------------------------------------------------
     def take_slot(self, op: Operation, server: str, node: str, storage: str, per_node: int, per_storage: int) -> bool:
@@ -237,7 +274,8 @@ class Operations(Core):
                 return True
             held = self.rows(
                 "SELECT o.slot_node, o.slot_storage FROM operations o JOIN services s ON s.id = o.service"
-                " WHERE s.server = ? AND o.slot_node <> '' AND o.state = 'running'", server,
+                " WHERE s.server = ? AND o.slot_node <> '' AND o.state = 'running'",
+                server,
             )
             on_node = sum(h["slot_node"] == node for h in held)
             on_storage = sum((h["slot_storage"], h["slot_node"]) == (storage, node) for h in held)
@@ -253,7 +291,8 @@ class Operations(Core):
             self.change(
                 "UPDATE operations SET due_at = ? WHERE id IN (SELECT id FROM operations WHERE state = 'running'"
                 " AND note = 'slot' AND lease_until <= ? ORDER BY created_at LIMIT 4)",
-                self.clock.now(), self.clock.now(),
+                self.clock.now(),
+                self.clock.now(),
             )
 
     def plan_room(self, op: Operation, mib: int, gib: int) -> None:
@@ -263,7 +302,8 @@ class Operations(Core):
         """Machines of creates that are placed and not ended."""
         found = self.rows(
             "SELECT s.vm_id, s.node, s.package FROM operations o JOIN services s ON s.id = o.service WHERE s.server = ?"
-            " AND o.state IN ('running', 'waiting_for_staff') AND o.planned_mib > 0 ORDER BY s.id", server,
+            " AND o.state IN ('running', 'waiting_for_staff') AND o.planned_mib > 0 ORDER BY s.id",
+            server,
         )
         return [Planned(r["vm_id"], r["node"], package_of(r["package"])) for r in found]
 
@@ -285,25 +325,34 @@ class Operations(Core):
         columns = ", ".join(f"o.{c.strip()}" for c in COLUMNS.split(","))
         row = self.row(
             f"SELECT {columns} FROM operations o JOIN services s ON s.id = o.service WHERE s.whmcs = ? AND s.service_id = ?"
-            " AND o.state IN ('running', 'waiting_for_staff') ORDER BY s.generation DESC LIMIT 1", whmcs, service_id,
+            " AND o.state IN ('running', 'waiting_for_staff') ORDER BY s.generation DESC LIMIT 1",
+            whmcs,
+            service_id,
         )
         return operation_of(row) if row else None
 
     def newest(self, service: int, kinds: tuple[str, ...] = ()) -> Operation | None:
         """The newest operation, of these kinds when some are given, in whatever state."""
         of = f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
-        row = self.row(f"SELECT {COLUMNS} FROM operations WHERE service = ?{of} ORDER BY created_at DESC, rowid DESC LIMIT 1", service, *kinds)
+        row = self.row(
+            f"SELECT {COLUMNS} FROM operations WHERE service = ?{of} ORDER BY created_at DESC, rowid DESC LIMIT 1",
+            service,
+            *kinds,
+        )
         return operation_of(row) if row else None
 
     def newest_open(self, service: int) -> Operation | None:
         """What will decide how the service looks: the waiting operation, else the current one."""
         row = self.row(
             f"SELECT {COLUMNS} FROM operations WHERE service = ? AND state IN ('running', 'waiting', 'waiting_for_staff')"
-            " ORDER BY state = 'waiting' DESC LIMIT 1", service,
+            " ORDER BY state = 'waiting' DESC LIMIT 1",
+            service,
         )
         return operation_of(row) if row else None
 
-    def operations_of(self, service: int | None = None, limit: int = 50, states: tuple[str, ...] = ()) -> list[Operation]:
+    def operations_of(
+        self, service: int | None = None, limit: int = 50, states: tuple[str, ...] = ()
+    ) -> list[Operation]:
         """Newest first; all services when `service` is None."""
         where: list[str] = ["1"]
         args: list[int | str] = []
@@ -313,21 +362,30 @@ class Operations(Core):
             where, args = [*where, f"state IN ({', '.join('?' * len(states))})"], [*args, *states]
         found = self.rows(
             f"SELECT {COLUMNS} FROM operations WHERE {' AND '.join(where)} ORDER BY created_at DESC, rowid DESC LIMIT ?",
-            *args, limit,
+            *args,
+            limit,
         )
         return [operation_of(r) for r in found]
 
     def past_durations(self, kind: str, limit: int = 20) -> list[float]:
         found = self.rows(
             "SELECT ended_at - started_at AS took FROM operations WHERE kind = ? AND state = 'done'"
-            " AND started_at IS NOT NULL ORDER BY ended_at DESC LIMIT ?", kind, limit,
+            " AND started_at IS NOT NULL ORDER BY ended_at DESC LIMIT ?",
+            kind,
+            limit,
         )
         return [float(r["took"]) for r in found]
 
     # -- lists for staff --------------------------------------------------------------------------
     def operations_listed(
-        self, whmcs: str, states: tuple[str, ...] = (), server: str = "", service_id: int | None = None, attention: bool = False,
-        limit: int = 50, offset: int = 0,
+        self,
+        whmcs: str,
+        states: tuple[str, ...] = (),
+        server: str = "",
+        service_id: int | None = None,
+        attention: bool = False,
+        limit: int = 50,
+        offset: int = 0,
     ) -> list[tuple[Operation, Row]]:
         """Newest first, of one installation: each with the row of its service (id, service_id, client_id, hostname, server, desired,
         generation). `attention`: only what staff has to look at."""
@@ -336,14 +394,19 @@ class Operations(Core):
         found = self.rows(
             f"SELECT {columns}, s.service_id, s.client_id, s.hostname, s.server, s.desired, s.generation FROM operations o"
             f" JOIN services s ON s.id = o.service WHERE {where} ORDER BY o.created_at DESC, o.rowid DESC LIMIT ? OFFSET ?",
-            *args, limit, offset,
+            *args,
+            limit,
+            offset,
         )
         extra = ("service_id", "client_id", "hostname", "server", "desired", "generation")
         return [(operation_of({k: v for k, v in r.items() if k not in extra}), {k: r[k] for k in extra}) for r in found]
 
     def count_operations(self, whmcs: str, states: tuple[str, ...] = (), attention: bool = False) -> int:
         where, args = _listed(whmcs, states, "", None, attention)
-        row = self.row(f"SELECT count(*) AS n FROM operations o JOIN services s ON s.id = o.service WHERE {where}", *args) or {}
+        row = (
+            self.row(f"SELECT count(*) AS n FROM operations o JOIN services s ON s.id = o.service WHERE {where}", *args)
+            or {}
+        )
         return int(row["n"])
 
     def loads(self) -> dict[str, Row]:
@@ -364,11 +427,15 @@ class Operations(Core):
     def stuck_operations(self, before: float) -> list[Operation]:
         found = self.rows(
             f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND error_code <> ''"
-            " AND json_extract(data, '$.failing_since') < ?", before,
+            " AND json_extract(data, '$.failing_since') < ?",
+            before,
         )
         return [operation_of(r) for r in found]
 
     def stalled_operations(self, before: float) -> list[Operation]:
         """Whose task has been running since before then."""
-        found = self.rows(f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND task <> '' AND task_since < ?", before)
+        found = self.rows(
+            f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND task <> '' AND task_since < ?",
+            before,
+        )
         return [operation_of(r) for r in found]

@@ -12,18 +12,28 @@ class Outbox(Core):
     def emit(self, event: str, whmcs: str, service: int | None, dedupe: str, **payload: Any) -> bool:
         """Write an event, once per `dedupe`; the payload is sealed since it may carry a secret."""
         now = self.clock.now()
-        return bool(self.change(
-            "INSERT OR IGNORE INTO outbox (dedupe, event, whmcs, service, payload, due_at, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            dedupe, event, whmcs, service, self.seal(json.dumps(payload)), now, now,
-        ))
+        return bool(
+            self.change(
+                "INSERT OR IGNORE INTO outbox (dedupe, event, whmcs, service, payload, due_at, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                dedupe,
+                event,
+                whmcs,
+                service,
+                self.seal(json.dumps(payload)),
+                now,
+                now,
+            )
+        )
 
     def claim_event(self, lease: float) -> Row | None:
         now = self.clock.now()
         with self.write() as db:
             row = self.row(
                 "SELECT * FROM outbox WHERE sent_at IS NULL AND held = 0 AND due_at <= ? AND lease_until <= ?"
-                " ORDER BY id LIMIT 1", now, now,
+                " ORDER BY id LIMIT 1",
+                now,
+                now,
             )
             if row:
                 db.conn.execute(
@@ -35,7 +45,9 @@ class Outbox(Core):
     def event_due(self) -> bool:
         now = self.clock.now()
         found = self.row(
-            "SELECT 1 FROM outbox WHERE sent_at IS NULL AND held = 0 AND due_at <= ? AND lease_until <= ? LIMIT 1", now, now
+            "SELECT 1 FROM outbox WHERE sent_at IS NULL AND held = 0 AND due_at <= ? AND lease_until <= ? LIMIT 1",
+            now,
+            now,
         )
         return found is not None
 
@@ -45,7 +57,9 @@ class Outbox(Core):
     def event_failed(self, key: int, error: str, delay: float) -> None:
         self.change(
             "UPDATE outbox SET lease_until = 0, due_at = ?, error = ? WHERE id = ?",
-            self.clock.now() + delay, error[:500], key,
+            self.clock.now() + delay,
+            error[:500],
+            key,
         )
 
     def events(self) -> list[Row]:
@@ -59,27 +73,46 @@ class Outbox(Core):
         )
 
     def send_held(self, key: int) -> bool:
-        return bool(self.change("UPDATE outbox SET held = 0, due_at = ? WHERE id = ? AND held = 1 AND sent_at IS NULL", self.clock.now(), key))
+        return bool(
+            self.change(
+                "UPDATE outbox SET held = 0, due_at = ? WHERE id = ? AND held = 1 AND sent_at IS NULL",
+                self.clock.now(),
+                key,
+            )
+        )
 
     def drop_held(self, key: int) -> bool:
         """As if it had been sent: an event that is emitted again stays what it was."""
         now = self.clock.now()
-        return bool(self.change(
-            "UPDATE outbox SET held = 0, sent_at = ?, payload = '', error = 'dropped' WHERE id = ? AND held = 1 AND sent_at IS NULL", now, key
-        ))
+        return bool(
+            self.change(
+                "UPDATE outbox SET held = 0, sent_at = ?, payload = '', error = 'dropped' WHERE id = ? AND held = 1 AND sent_at IS NULL",
+                now,
+                key,
+            )
+        )
 
     def undelivered(self, whmcs: str) -> Row:
         """`n` events that WHMCS has not taken at the first try, the `oldest` of them and the last `error`."""
-        return self.row(
-            "SELECT count(*) AS n, min(created_at) AS oldest, max(error) AS error FROM outbox"
-            " WHERE sent_at IS NULL AND error <> '' AND whmcs = ?", whmcs,
-        ) or {}
+        return (
+            self.row(
+                "SELECT count(*) AS n, min(created_at) AS oldest, max(error) AS error FROM outbox"
+                " WHERE sent_at IS NULL AND error <> '' AND whmcs = ?",
+                whmcs,
+            )
+            or {}
+        )
 
     def use_nonce(self, key_id: str, nonce: str) -> bool:
         """Remember a nonce; false when it was seen before."""
-        return bool(self.change(
-            "INSERT OR IGNORE INTO nonces (key_id, nonce, seen_at) VALUES (?, ?, ?)", key_id, nonce, self.clock.now()
-        ))
+        return bool(
+            self.change(
+                "INSERT OR IGNORE INTO nonces (key_id, nonce, seen_at) VALUES (?, ?, ?)",
+                key_id,
+                nonce,
+                self.clock.now(),
+            )
+        )
 
     def prune(self, nonces_before: float, events_before: float) -> None:
         self.change("DELETE FROM nonces WHERE seen_at < ?", nonces_before)

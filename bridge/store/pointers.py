@@ -11,17 +11,25 @@ class PointerWishes(Core):
         within `lease` seconds; 0 while somebody else writes that address: the worker does it after them."""
         now = self.clock.now()
         with self.write() as db:
-            held = self.row("SELECT lease_until FROM pointer_wishes WHERE service = ? AND address = ?", service, address)
+            held = self.row(
+                "SELECT lease_until FROM pointer_wishes WHERE service = ? AND address = ?", service, address
+            )
             free = held is None or held["lease_until"] <= now
             db.conn.execute(
                 "INSERT INTO pointer_wishes (service, address, name, number, wished_at, due_at) VALUES (?, ?, ?, 1, ?, ?) ON CONFLICT (service, address)"
                 " DO UPDATE SET name = excluded.name, number = number + 1, wished_at = excluded.wished_at, due_at = excluded.due_at, task = '',"
-                " attempt = 0, refused = ''", (service, address, name, now, now),
+                " attempt = 0, refused = ''",
+                (service, address, name, now, now),
             )
             if not free:
                 return 0
-            db.conn.execute("UPDATE pointer_wishes SET lease_until = ? WHERE service = ? AND address = ?", (now + lease, service, address))
-            row = self.row("SELECT number FROM pointer_wishes WHERE service = ? AND address = ?", service, address) or {}
+            db.conn.execute(
+                "UPDATE pointer_wishes SET lease_until = ? WHERE service = ? AND address = ?",
+                (now + lease, service, address),
+            )
+            row = (
+                self.row("SELECT number FROM pointer_wishes WHERE service = ? AND address = ?", service, address) or {}
+            )
         return int(row["number"])
 
     def claim_pointer(self, server: str, lease: float) -> Row | None:
@@ -30,28 +38,42 @@ class PointerWishes(Core):
         with self.write() as db:
             found = self.row(
                 "SELECT w.* FROM pointer_wishes w JOIN services s ON s.id = w.service WHERE s.server = ? AND s.desired = 'active'"
-                " AND w.due_at <= ? AND w.lease_until <= ? AND w.refused = '' ORDER BY w.due_at LIMIT 1", server, now, now,
+                " AND w.due_at <= ? AND w.lease_until <= ? AND w.refused = '' ORDER BY w.due_at LIMIT 1",
+                server,
+                now,
+                now,
             )
             if found:
-                db.conn.execute("UPDATE pointer_wishes SET lease_until = ? WHERE service = ? AND address = ?",
-                                (now + lease, found["service"], found["address"]))
+                db.conn.execute(
+                    "UPDATE pointer_wishes SET lease_until = ? WHERE service = ? AND address = ?",
+                    (now + lease, found["service"], found["address"]),
+                )
         return found
 
     def pointer_written(self, service: int, address: str, number: int) -> None:
         """Done, unless something else is wished by now: that is due at once."""
         with self.write() as db:
-            db.conn.execute("DELETE FROM pointer_wishes WHERE service = ? AND address = ? AND number = ?", (service, address, number))
-            db.conn.execute("UPDATE pointer_wishes SET lease_until = 0 WHERE service = ? AND address = ?", (service, address))
+            db.conn.execute(
+                "DELETE FROM pointer_wishes WHERE service = ? AND address = ? AND number = ?",
+                (service, address, number),
+            )
+            db.conn.execute(
+                "UPDATE pointer_wishes SET lease_until = 0 WHERE service = ? AND address = ?", (service, address)
+            )
             self.edited(service)
 
-    def pointer_later(self, service: int, address: str, number: int, seconds: float, task: str = "", refused: str = "") -> None:
+    def pointer_later(
+        self, service: int, address: str, number: int, seconds: float, task: str = "", refused: str = ""
+    ) -> None:
         """Try again in `seconds`, or ask for `task` then; with `refused` (the error's code) not before it is wished anew."""
         with self.write() as db:
             db.conn.execute(
                 "UPDATE pointer_wishes SET due_at = ?, attempt = attempt + 1, task = ?, refused = ? WHERE service = ? AND address = ? AND number = ?",
                 (self.clock.now() + seconds, task, refused, service, address, number),
             )
-            db.conn.execute("UPDATE pointer_wishes SET lease_until = 0 WHERE service = ? AND address = ?", (service, address))
+            db.conn.execute(
+                "UPDATE pointer_wishes SET lease_until = 0 WHERE service = ? AND address = ?", (service, address)
+            )
 
     def pointer_wishes(self, service: int) -> list[Row]:
         return self.rows("SELECT * FROM pointer_wishes WHERE service = ? ORDER BY address", service)

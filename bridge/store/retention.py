@@ -7,8 +7,13 @@ from bridge.store.core import Core
 AHEAD = 3600.0  # seconds: no stamp of ours lies so far ahead by right
 STAMPS = {  # what would not be looked at again before a wrong stamp has come true
     "server_health": ("refreshed_at", "wanted_at", "lease_until", "next_at", "watched_read_at"),
-    "vm_status": ("seen_at", "counted_at", "looked_at", "net_held_until"), "budgets": ("at",), "usage_marks": ("booked_at",),
-    "services": ("mirrored_at", "swept_at"), "operations": ("due_at", "lease_until"), "outbox": ("lease_until",), "offers": ("read_at",),
+    "vm_status": ("seen_at", "counted_at", "looked_at", "net_held_until"),
+    "budgets": ("at",),
+    "usage_marks": ("booked_at",),
+    "services": ("mirrored_at", "swept_at"),
+    "operations": ("due_at", "lease_until"),
+    "outbox": ("lease_until",),
+    "offers": ("read_at",),
 }
 
 
@@ -21,7 +26,9 @@ class Retention(Core):
                 count += self.change(f"UPDATE {table} SET {column} = ? WHERE {column} > ?", now, now + AHEAD)
         return count
 
-    def forget_operations(self, before: float, after: tuple[float, str] = (0.0, ""), limit: int = 500) -> tuple[float, str] | None:
+    def forget_operations(
+        self, before: float, after: tuple[float, str] = (0.0, ""), limit: int = 500
+    ) -> tuple[float, str] | None:
         """Forget ended operations with their steps, of the next `limit` that ended before `before`; where to go on, None
         at the end.
 
@@ -32,25 +39,37 @@ class Retention(Core):
             "SELECT o.id, o.ended_at, EXISTS (SELECT 1 FROM operations n WHERE n.service = o.service"
             " AND (n.created_at, n.rowid) > (o.created_at, o.rowid) AND (n.kind = o.kind OR s.desired = 'terminated')) AS old"
             " FROM operations o JOIN services s ON s.id = o.service"
-            " WHERE o.ended_at < ? AND (o.ended_at, o.id) > (?, ?) ORDER BY o.ended_at, o.id LIMIT ?", before, *after, limit,
+            " WHERE o.ended_at < ? AND (o.ended_at, o.id) > (?, ?) ORDER BY o.ended_at, o.id LIMIT ?",
+            before,
+            *after,
+            limit,
         )
         gone = [(r["id"],) for r in rows if r["old"]]
         if gone:
             with self.write() as db:
                 # ended still: a person may have taken it up again meanwhile
-                db.conn.executemany("DELETE FROM steps WHERE operation IN (SELECT id FROM operations WHERE id = ? AND ended_at IS NOT NULL)", gone)
+                db.conn.executemany(
+                    "DELETE FROM steps WHERE operation IN (SELECT id FROM operations WHERE id = ? AND ended_at IS NOT NULL)",
+                    gone,
+                )
                 db.conn.executemany("DELETE FROM operations WHERE id = ? AND ended_at IS NOT NULL", gone)
         return (rows[-1]["ended_at"], rows[-1]["id"]) if len(rows) == limit else None
 
     def forget_findings(self, before: float, limit: int = 500) -> int:
         """Forget findings that ended before `before`; how many."""
-        return self.change("DELETE FROM findings WHERE id IN (SELECT id FROM findings WHERE ended_at < ? LIMIT ?)", before, limit)
+        return self.change(
+            "DELETE FROM findings WHERE id IN (SELECT id FROM findings WHERE ended_at < ? LIMIT ?)", before, limit
+        )
 
     def forget_statuses(self, before: float, limit: int = 500) -> int:
         """Forget machines that no bulk read has shown since `before`; how many."""
         gone = self.change(
-            "DELETE FROM vm_status WHERE (server, vm_id) IN (SELECT server, vm_id FROM vm_status WHERE seen_at < ? LIMIT ?)", before, limit
+            "DELETE FROM vm_status WHERE (server, vm_id) IN (SELECT server, vm_id FROM vm_status WHERE seen_at < ? LIMIT ?)",
+            before,
+            limit,
         )
         if gone:
-            self.change("DELETE FROM vm_about WHERE NOT EXISTS (SELECT 1 FROM vm_status v WHERE v.server = vm_about.server AND v.vm_id = vm_about.vm_id)")
+            self.change(
+                "DELETE FROM vm_about WHERE NOT EXISTS (SELECT 1 FROM vm_status v WHERE v.server = vm_about.server AND v.vm_id = vm_about.vm_id)"
+            )
         return gone

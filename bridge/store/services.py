@@ -26,13 +26,25 @@ def package_of(text: str) -> Package:
 def service_of(row: Row) -> Service:
     ran = row["ran_when_suspended"]
     return Service(
-        id=row["id"], whmcs=row["whmcs"], service_id=row["service_id"], generation=row["generation"],
-        client_id=row["client_id"], desired=Desired(row["desired"]), server=row["server"],
-        package=package_of(row["package"]), hostname=row["hostname"], vm_id=row["vm_id"],
-        mac=row["mac"], uuids=tuple(json.loads(row["uuids"])), node=row["node"], build=json.loads(row["build"]),
-        provisioned=bool(row["provisioned"]), pending=tuple(p for p in row["pending"].split(",") if p),
+        id=row["id"],
+        whmcs=row["whmcs"],
+        service_id=row["service_id"],
+        generation=row["generation"],
+        client_id=row["client_id"],
+        desired=Desired(row["desired"]),
+        server=row["server"],
+        package=package_of(row["package"]),
+        hostname=row["hostname"],
+        vm_id=row["vm_id"],
+        mac=row["mac"],
+        uuids=tuple(json.loads(row["uuids"])),
+        node=row["node"],
+        build=json.loads(row["build"]),
+        provisioned=bool(row["provisioned"]),
+        pending=tuple(p for p in row["pending"].split(",") if p),
         ran_when_suspended=None if ran is None else bool(ran),
-        welcome_email=row["welcome_email"], created_at=row["created_at"],
+        welcome_email=row["welcome_email"],
+        created_at=row["created_at"],
     )
 
 
@@ -47,7 +59,8 @@ class Services(Core):
         """The newest generation of a WHMCS service."""
         row = self.row(
             f"SELECT {COLUMNS} FROM services WHERE whmcs = ? AND service_id = ? ORDER BY generation DESC LIMIT 1",
-            whmcs, service_id,
+            whmcs,
+            service_id,
         )
         return service_of(row) if row else None
 
@@ -73,7 +86,9 @@ class Services(Core):
             "SELECT s.service_id, s.hostname, json_extract(s.package, '$.plan') AS plan, s.desired, s.created_at,"
             " coalesce((SELECT a.address FROM addresses a WHERE a.service = s.id AND a.role = 'main' ORDER BY a.address LIKE '%:%' LIMIT 1),"
             " json_extract(s.build, '$.addresses[0]')) AS address"
-            " FROM services s WHERE s.server = ? AND s.whmcs = ? AND s.desired <> 'terminated' ORDER BY s.service_id", server, whmcs,
+            " FROM services s WHERE s.server = ? AND s.whmcs = ? AND s.desired <> 'terminated' ORDER BY s.service_id",
+            server,
+            whmcs,
         )
 
     def service_counts(self) -> dict[str, int]:
@@ -84,8 +99,11 @@ class Services(Core):
     def add_service(self, package: Package, **values: Any) -> Service:
         now = self.clock.now()
         row = {
-            **values, "package": json.dumps(dataclasses.asdict(package)), "uuids": json.dumps(values["uuids"]),
-            "created_at": now, "updated_at": now,
+            **values,
+            "package": json.dumps(dataclasses.asdict(package)),
+            "uuids": json.dumps(values["uuids"]),
+            "created_at": now,
+            "updated_at": now,
         }
         columns = ", ".join(row)
         with self.write() as db:
@@ -111,7 +129,11 @@ class Services(Core):
     # -- what the back end was seen to have ---------------------------------------------------------
     def save_seen(self, key: int, config: dict[str, Any], pending: tuple[str, ...]) -> None:
         self.change(
-            "UPDATE services SET seen = ?, seen_at = ?, pending = ? WHERE id = ?", json.dumps(config), self.clock.now(), ",".join(pending), key
+            "UPDATE services SET seen = ?, seen_at = ?, pending = ? WHERE id = ?",
+            json.dumps(config),
+            self.clock.now(),
+            ",".join(pending),
+            key,
         )
 
     def seen(self, key: int) -> tuple[dict[str, Any], float]:
@@ -122,7 +144,10 @@ class Services(Core):
     def set_password(self, key: int, plain: str, hashed: str) -> None:
         self.change(
             "UPDATE services SET password = ?, password_hash = ?, password_at = ? WHERE id = ?",
-            self.seal(plain), self.seal(hashed), self.clock.now(), key,
+            self.seal(plain),
+            self.seal(hashed),
+            self.clock.now(),
+            key,
         )
 
     def password_hash(self, key: int) -> str:
@@ -141,7 +166,8 @@ class Services(Core):
         with self.write():
             found = self.rows(
                 "SELECT id FROM services WHERE (password IS NOT NULL OR password_hash IS NOT NULL)"
-                " AND max(created_at, password_at) < ?", before,
+                " AND max(created_at, password_at) < ?",
+                before,
             )
             for row in found:
                 self.forget_password(row["id"])

@@ -11,13 +11,19 @@ class Snapshots(Core):
         """One that is being made; it counts for the quota from now on."""
         self.change(
             "INSERT INTO snapshots (service, name, description, taken_at, with_memory, state) VALUES (?, ?, ?, ?, ?, 'creating')",
-            service, name, description, self.clock.now(), int(with_memory),
+            service,
+            name,
+            description,
+            self.clock.now(),
+            int(with_memory),
         )
 
     def snapshots_of(self, service: int, foreign: bool = False) -> list[Row]:
         """Ours, oldest first; with `foreign` also what others made."""
         return self.rows(
-            "SELECT * FROM snapshots WHERE service = ? AND (foreign_one = 0 OR ?) ORDER BY taken_at, name", service, int(foreign)
+            "SELECT * FROM snapshots WHERE service = ? AND (foreign_one = 0 OR ?) ORDER BY taken_at, name",
+            service,
+            int(foreign),
         )
 
     def snapshot_row(self, service: int, name: str) -> Row | None:
@@ -27,7 +33,11 @@ class Snapshots(Core):
         """It exists; `lifetime` in seconds, 0 = it stays."""
         self.change(
             "UPDATE snapshots SET state = 'ready', taken_at = ?, expires_at = ?, size = ? WHERE service = ? AND name = ?",
-            found.taken_at, found.taken_at + lifetime if lifetime else None, found.size, service, name,
+            found.taken_at,
+            found.taken_at + lifetime if lifetime else None,
+            found.size,
+            service,
+            name,
         )
 
     def snapshot_state(self, service: int, name: str, state: str) -> None:
@@ -48,11 +58,14 @@ class Snapshots(Core):
                     self.forget_snapshot(service, name)
             for s in found:
                 if s.name in known and s.size != known[s.name]["size"]:
-                    db.conn.execute("UPDATE snapshots SET size = ? WHERE service = ? AND name = ?", (s.size, service, s.name))
+                    db.conn.execute(
+                        "UPDATE snapshots SET size = ? WHERE service = ? AND name = ?", (s.size, service, s.name)
+                    )
                 if s.name not in known and s.complete:
                     db.conn.execute(
                         "INSERT INTO snapshots (service, name, description, taken_at, with_memory, state, foreign_one, size)"
-                        " VALUES (?, ?, ?, ?, ?, 'ready', 1, ?)", (service, s.name, s.description[:1000], s.taken_at, int(s.with_memory), s.size),
+                        " VALUES (?, ?, ?, ?, ?, 'ready', 1, ?)",
+                        (service, s.name, s.description[:1000], s.taken_at, int(s.with_memory), s.size),
                     )
 
     def mirrored(self, service: int) -> None:
@@ -65,5 +78,6 @@ class Snapshots(Core):
             "SELECT n.service, n.name FROM snapshots n JOIN services s ON s.id = n.service WHERE n.expires_at <= ? AND n.state = 'ready'"
             " AND n.foreign_one = 0 AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = n.service"
             " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) GROUP BY n.service ORDER BY n.expires_at LIMIT ?",
-            self.clock.now(), limit,
+            self.clock.now(),
+            limit,
         )

@@ -41,10 +41,16 @@ def _last(way: str, new: str) -> str:
 
 COUNTED = "net_in, net_out, total_in, total_out, counted_at, net_uptime"
 FIRST_COUNT = "?14, ?15, coalesce(?14, 0), coalesce(?15, 0), CASE WHEN ?14 IS NULL THEN 0 ELSE ?18 END, CASE WHEN ?14 IS NULL THEN 0 ELSE ?6 END"
-COUNT = ", ".join((
-    f"total_in = {_total('in', '?14')}", f"total_out = {_total('out', '?15')}", f"net_in = {_last('in', '?14')}", f"net_out = {_last('out', '?15')}",
-    f"counted_at = CASE WHEN {COUNTS} THEN ?18 ELSE counted_at END", f"net_uptime = CASE WHEN {COUNTS} THEN ?6 ELSE net_uptime END",
-))
+COUNT = ", ".join(
+    (
+        f"total_in = {_total('in', '?14')}",
+        f"total_out = {_total('out', '?15')}",
+        f"net_in = {_last('in', '?14')}",
+        f"net_out = {_last('out', '?15')}",
+        f"counted_at = CASE WHEN {COUNTS} THEN ?18 ELSE counted_at END",
+        f"net_uptime = CASE WHEN {COUNTS} THEN ?6 ELSE net_uptime END",
+    )
+)
 LOOK_HOLDS = 15.0  # seconds; PVE's own samples are up to 10 s old
 COUNT_HOLDS = 300.0  # after this no bulk read shows an older counter than we saw ourselves
 
@@ -68,14 +74,16 @@ class Statuses(Core):
             )
             self._save_about(server, found)
             if not whole:
-                db.conn.execute("UPDATE server_health SET ok = 1, error = '', failures = 0, lease_until = 0, next_at = 0 WHERE server = ?", (server,))
+                db.conn.execute(
+                    "UPDATE server_health SET ok = 1, error = '', failures = 0, lease_until = 0, next_at = 0 WHERE server = ?",
+                    (server,),
+                )
                 return
-            db.conn.execute(
-                "UPDATE vm_status SET status = 'unknown' WHERE server = ? AND seen_at < ?", (server, now)
-            )
+            db.conn.execute("UPDATE vm_status SET status = 'unknown' WHERE server = ? AND seen_at < ?", (server, now))
             db.conn.execute(
                 "UPDATE server_health SET ok = 1, error = '', failures = 0, refreshed_at = ?, lease_until = 0,"
-                " next_at = 0 WHERE server = ?", (now, server),
+                " next_at = 0 WHERE server = ?",
+                (now, server),
             )
 
     def note_traffic(self, server: str, vm_id: str, net_in: int | None, net_out: int | None, since: float) -> None:
@@ -86,10 +94,12 @@ class Statuses(Core):
             db.conn.execute("UPDATE vm_status SET net_held_until = 0 WHERE server = ? AND vm_id = ?", (server, vm_id))
             db.conn.execute(
                 f"INSERT INTO vm_status ({COLUMNS}, {COUNTED}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?18, {FIRST_COUNT})"
-                f" ON CONFLICT (server, vm_id) DO UPDATE SET {COUNT}", values,
+                f" ON CONFLICT (server, vm_id) DO UPDATE SET {COUNT}",
+                values,
             )
             db.conn.execute(
-                "UPDATE vm_status SET net_held_until = ? WHERE server = ? AND vm_id = ? AND counted_at = ?", (now + COUNT_HOLDS, server, vm_id, now)
+                "UPDATE vm_status SET net_held_until = ? WHERE server = ? AND vm_id = ? AND counted_at = ?",
+                (now + COUNT_HOLDS, server, vm_id, now),
             )
 
     def _save_about(self, server: str, found: list[VmStatus]) -> None:
@@ -97,13 +107,17 @@ class Statuses(Core):
         told = [(server, s.vm_id, s.about) for s in found if s.about]
         if not told:
             return
-        known = {r["vm_id"]: r["about"] for r in self.rows("SELECT vm_id, about FROM vm_about WHERE server = ?", server)}
+        known = {
+            r["vm_id"]: r["about"] for r in self.rows("SELECT vm_id, about FROM vm_about WHERE server = ?", server)
+        }
         new = [row for row in told if known.get(row[1]) != row[2]]
         if new:
             now = self.clock.now()
             with self.write() as db:
                 db.conn.executemany("INSERT OR REPLACE INTO vm_about (server, vm_id, about) VALUES (?, ?, ?)", new)
-                db.conn.executemany("UPDATE vm_status SET told_at = ? WHERE server = ? AND vm_id = ?", [(now, *row[:2]) for row in new])
+                db.conn.executemany(
+                    "UPDATE vm_status SET told_at = ? WHERE server = ? AND vm_id = ?", [(now, *row[:2]) for row in new]
+                )
 
     def about(self, server: str, vm_id: str) -> dict[str, Any]:
         """What the bulk read told of a machine for people; empty where it tells nothing."""
@@ -119,7 +133,13 @@ class Statuses(Core):
             " ON CONFLICT (server, vm_id) DO UPDATE SET status = excluded.status, node = excluded.node, uptime = excluded.uptime,"
             " seen_at = excluded.seen_at, looked_at = excluded.looked_at, cpu = CASE WHEN excluded.status = 'running' THEN vm_status.cpu ELSE 0 END,"
             " mem = CASE WHEN excluded.status = 'running' THEN vm_status.mem ELSE 0 END",
-            server, vm_id, status, node, uptime, now, now,
+            server,
+            vm_id,
+            status,
+            node,
+            uptime,
+            now,
+            now,
         )
 
     def status_row(self, server: str, vm_id: str) -> Row | None:
@@ -141,7 +161,9 @@ class Statuses(Core):
             " o.id AS operation, o.kind, o.state, o.step, o.error_code FROM server_health h"
             " LEFT JOIN vm_status v ON v.server = h.server AND v.vm_id = ?"
             " LEFT JOIN operations o ON o.service = ? AND o.state IN ('running', 'waiting_for_staff') WHERE h.server = ?",
-            vm_id, service, server,
+            vm_id,
+            service,
+            server,
         )
         if found is None:
             self.health(server)  # it was never asked for: now it has a row
@@ -150,7 +172,9 @@ class Statuses(Core):
 
     def refresh_later(self, server: str, seconds: float) -> None:
         """Not now, though nothing failed."""
-        self.change("UPDATE server_health SET lease_until = 0, next_at = ? WHERE server = ?", self.clock.now() + seconds, server)
+        self.change(
+            "UPDATE server_health SET lease_until = 0, next_at = ? WHERE server = ?", self.clock.now() + seconds, server
+        )
 
     def want_status(self, server: str) -> None:
         """Somebody looks at machines of this server."""
@@ -164,27 +188,43 @@ class Statuses(Core):
 
     def watch(self, server: str, vm_id: str) -> None:
         """Somebody looks at this machine."""
-        self.change("UPDATE vm_status SET watched_at = ? WHERE server = ? AND vm_id = ?", self.clock.now(), server, vm_id)
+        self.change(
+            "UPDATE vm_status SET watched_at = ? WHERE server = ? AND vm_id = ?", self.clock.now(), server, vm_id
+        )
 
     def watched_count(self, server: str, seconds: float) -> int:
-        row = self.row("SELECT count(*) AS n FROM vm_status WHERE server = ? AND watched_at > 0 AND watched_at >= ?", server, self.clock.now() - seconds)
+        row = self.row(
+            "SELECT count(*) AS n FROM vm_status WHERE server = ? AND watched_at > 0 AND watched_at >= ?",
+            server,
+            self.clock.now() - seconds,
+        )
         return int(row["n"]) if row else 0
 
     def watched(self, server: str, seconds: float) -> list[VmRef]:
         """Machines of living services that somebody looked at in the last `seconds`."""
         found = self.rows(
             "SELECT s.vm_id, s.uuids FROM vm_status v JOIN services s ON s.server = v.server AND s.vm_id = v.vm_id"
-            " WHERE v.server = ? AND v.watched_at > 0 AND v.watched_at >= ? AND s.desired <> 'terminated'", server, self.clock.now() - seconds,
+            " WHERE v.server = ? AND v.watched_at > 0 AND v.watched_at >= ? AND s.desired <> 'terminated'",
+            server,
+            self.clock.now() - seconds,
         )
         return [VmRef(r["vm_id"], tuple(json.loads(r["uuids"]))) for r in found]
 
     def claim_watched(self, server: str, age: float, lease: float) -> bool:
         """Take the right to read the watched machines alone, so long after they were read last, alone or with all."""
         now = self.clock.now()
-        return bool(self.change(
-            "UPDATE server_health SET lease_until = ?, watched_read_at = ? WHERE server = ? AND lease_until <= ? AND next_at <= ?"
-            " AND max(watched_read_at, refreshed_at) <= ?", now + lease, now, server, now, now, now - age,
-        ))
+        return bool(
+            self.change(
+                "UPDATE server_health SET lease_until = ?, watched_read_at = ? WHERE server = ? AND lease_until <= ? AND next_at <= ?"
+                " AND max(watched_read_at, refreshed_at) <= ?",
+                now + lease,
+                now,
+                server,
+                now,
+                now,
+                now - age,
+            )
+        )
 
     def claim_refresh(self, server: str, age: float, idle_age: float, lease: float) -> bool:
         """Take the right to refresh a server that is watched and stale (or just old)."""
@@ -193,10 +233,15 @@ class Statuses(Core):
         watched = row["wanted_at"] >= now - 30
         if row["refreshed_at"] > now - (age if watched else idle_age) or row["next_at"] > now:
             return False
-        return bool(self.change(
-            "UPDATE server_health SET lease_until = ? WHERE server = ? AND lease_until <= ? AND next_at <= ?",
-            now + lease, server, now, now,
-        ))
+        return bool(
+            self.change(
+                "UPDATE server_health SET lease_until = ? WHERE server = ? AND lease_until <= ? AND next_at <= ?",
+                now + lease,
+                server,
+                now,
+                now,
+            )
+        )
 
     def refresh_failed(self, server: str, error: str, down: bool) -> int:
         """Record a failed bulk read; returns how many in a row."""
@@ -212,7 +257,9 @@ class Statuses(Core):
 
     def save_offers(self, server: str, data: str) -> None:
         """What its provider sells, as JSON."""
-        self.change("INSERT OR REPLACE INTO offers (server, data, read_at) VALUES (?, ?, ?)", server, data, self.clock.now())
+        self.change(
+            "INSERT OR REPLACE INTO offers (server, data, read_at) VALUES (?, ?, ?)", server, data, self.clock.now()
+        )
 
     def offers(self, server: str) -> Row | None:
         """{data, read_at}"""

@@ -12,21 +12,35 @@ class Steps(Core):
         with self.write():
             row = self.row(
                 "SELECT id, attempt FROM steps WHERE operation = ? AND position = ? AND name = ? AND ended_at IS NULL",
-                key, position, name,
+                key,
+                position,
+                name,
             )
             if row:  # a step that merely waited goes on; only a failure makes it another attempt
-                self.change("UPDATE steps SET attempt = attempt + (state = 'retrying'), state = 'running' WHERE id = ?", row["id"])
+                self.change(
+                    "UPDATE steps SET attempt = attempt + (state = 'retrying'), state = 'running' WHERE id = ?",
+                    row["id"],
+                )
             else:
                 self.change(
                     "INSERT INTO steps (operation, position, name, state, attempt, started_at) VALUES (?, ?, ?, 'running', 1, ?)",
-                    key, position, name, self.clock.now(),
+                    key,
+                    position,
+                    name,
+                    self.clock.now(),
                 )
 
     def step_note(self, key: str, position: int, state: str, message: str, technical: str, ended: bool) -> None:
         self.change(
             "UPDATE steps SET state = ?, message = ?, technical = CASE WHEN ? = '' THEN technical ELSE ? END,"
             " ended_at = ? WHERE operation = ? AND position = ? AND ended_at IS NULL",
-            state, message[:500], technical, technical[:1000], self.clock.now() if ended else None, key, position,
+            state,
+            message[:500],
+            technical,
+            technical[:1000],
+            self.clock.now() if ended else None,
+            key,
+            position,
         )
 
     def steps(self, key: str) -> list[Row]:
@@ -35,6 +49,8 @@ class Steps(Core):
     def steps_of(self, keys: Sequence[str]) -> dict[str, list[Row]]:
         """The steps of many operations in one query."""
         found: dict[str, list[Row]] = {k: [] for k in keys}
-        for row in self.rows(f"SELECT * FROM steps WHERE operation IN ({', '.join('?' * len(keys))}) ORDER BY id", *keys):
+        for row in self.rows(
+            f"SELECT * FROM steps WHERE operation IN ({', '.join('?' * len(keys))}) ORDER BY id", *keys
+        ):
             found[row["operation"]].append(row)
         return found

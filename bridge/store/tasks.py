@@ -10,7 +10,8 @@ class Tasks(Core):
         return self.rows(
             "SELECT o.id, o.task, o.task_since, s.server FROM operations o JOIN services s ON s.id = o.service"
             " WHERE o.state = 'running' AND o.task <> '' AND o.due_at <= ? ORDER BY o.due_at LIMIT ?",
-            self.clock.now(), limit,
+            self.clock.now(),
+            limit,
         )
 
     def next_poll(self) -> float | None:
@@ -26,7 +27,10 @@ class Tasks(Core):
     def task_ended(self, key: str, task: str, result: str) -> None:
         self.change(
             "UPDATE operations SET task = '', result = ?, due_at = ? WHERE id = ? AND task = ?",
-            result, self.clock.now(), key, task,
+            result,
+            self.clock.now(),
+            key,
+            task,
         )
 
     def poll_later(self, key: str, task: str, due_at: float) -> None:

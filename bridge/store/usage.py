@@ -63,7 +63,9 @@ class Used(NamedTuple):
 class Usages(Core):
     def usage_due(self, before: float, limit: int) -> list[tuple[int, float]]:
         """(service, booked up to), longest ago first, of those that were booked before then."""
-        found = self.rows("SELECT service, booked_at FROM usage_marks WHERE booked_at < ? ORDER BY booked_at LIMIT ?", before, limit)
+        found = self.rows(
+            "SELECT service, booked_at FROM usage_marks WHERE booked_at < ? ORDER BY booked_at LIMIT ?", before, limit
+        )
         return [(int(r["service"]), float(r["booked_at"])) for r in found]
 
     def usage_mark(self, service: int) -> Row | None:
@@ -73,19 +75,25 @@ class Usages(Core):
         """The service's machine is the one its row names. What another machine did under the same id is not its own, nor, with
         `from_now`, what it did itself before: where that is not known by a late reading, the next booking is where it begins."""
         now = self.clock.now()
-        known = f"CASE WHEN v.counted_at > {now - LATE!r} THEN v.total_%s END" if from_now else "coalesce(v.total_%s, 0)"
+        known = (
+            f"CASE WHEN v.counted_at > {now - LATE!r} THEN v.total_%s END" if from_now else "coalesce(v.total_%s, 0)"
+        )
         self.change(
             f"INSERT INTO usage_marks (service, vm_id, base_in, base_out, booked_at) SELECT s.id, s.vm_id, {known % 'in'}, {known % 'out'}, ?"
             " FROM services s LEFT JOIN vm_status v ON v.server = s.server AND v.vm_id = s.vm_id WHERE s.id = ?"
             " ON CONFLICT (service) DO UPDATE SET vm_id = excluded.vm_id, base_in = excluded.base_in, base_out = excluded.base_out"
-            " WHERE vm_id <> excluded.vm_id", now, service,
+            " WHERE vm_id <> excluded.vm_id",
+            now,
+            service,
         )
 
     def book_usage(self, services: Iterable[int], months: Months) -> None:
         """Add what has grown since the mark to the month in which the mark lies, and the sizes of the mark times the time since to
         the months they lay in; then move the mark. All or nothing, so a repeat adds nothing."""
         now, keys, when = self.clock.now(), json.dumps(list(services)), json.dumps(list(months))
-        grew = ", ".join(f"CASE WHEN m.booked_at >= p.begins THEN {GREW.format(way=w)} ELSE 0 END" for w in ("in", "out"))
+        grew = ", ".join(
+            f"CASE WHEN m.booked_at >= p.begins THEN {GREW.format(way=w)} ELSE 0 END" for w in ("in", "out")
+        )
         spent = "max(0, min(p.ends, ?2) - max(p.begins, m.booked_at))"
         with self.write() as db:
             db.conn.execute(
@@ -95,12 +103,14 @@ class Usages(Core):
                 " JOIN month p ON p.begins <= ?2 AND p.ends > m.booked_at WHERE m.booked_at <= ?2"
                 " ON CONFLICT (service, month) DO UPDATE SET net_in = net_in + excluded.net_in, net_out = net_out + excluded.net_out,"
                 " snapshot_byte_s = snapshot_byte_s + excluded.snapshot_byte_s, backup_byte_s = backup_byte_s + excluded.backup_byte_s,"
-                " booked_at = excluded.booked_at", (when, now, keys),
+                " booked_at = excluded.booked_at",
+                (when, now, keys),
             )
             db.conn.execute(
                 f"UPDATE usage_marks AS m SET base_in = coalesce({KNOWN.format(way='in')}, base_in), base_out = coalesce({KNOWN.format(way='out')}, base_out),"
                 f" snapshot_bytes = {SIZES[0]}, backup_bytes = {SIZES[1]}, booked_at = ?"
-                " WHERE service IN (SELECT value FROM json_each(?)) AND booked_at <= ?", (now, keys, now),
+                " WHERE service IN (SELECT value FROM json_each(?)) AND booked_at <= ?",
+                (now, keys, now),
             )
 
     def end_usage(self, service: int) -> None:
@@ -111,7 +121,9 @@ class Usages(Core):
         """Every month of a service row, oldest first."""
         return self.rows("SELECT * FROM usage WHERE service = ? ORDER BY month", service)
 
-    def usage_rows(self, server: str, whmcs: str, month: str, service_id: int | None = None, carried: bool = False) -> list[Used]:
+    def usage_rows(
+        self, server: str, whmcs: str, month: str, service_id: int | None = None, carried: bool = False
+    ) -> list[Used]:
         """Of the installation's services that were on this server, every generation, the oldest first. With `carried` also what is left
         of the months before."""
         one = "" if service_id is None else " AND t.service_id = ?4"
@@ -121,15 +133,19 @@ class Usages(Core):
             left = "d.month, " + ", ".join(f"coalesce(d.carried_{w}, 0)" for w in ("in", "out", "snapshot", "backup"))
             join = " LEFT JOIN usage_told d ON d.whmcs = s.whmcs AND d.service_id = s.service_id"
             more = " OR (d.month = ?1 AND d.carried_in + d.carried_out + d.carried_snapshot + d.carried_backup > 0)"
-        return [Used._make(r) for r in self.tuples(
-            "SELECT s.service_id, s.id, s.server, s.desired, s.created_at, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s, u.booked_at,"
-            f" m.booked_at, m.snapshot_bytes, m.backup_bytes, {GREW.format(way='in')}, {GREW.format(way='out')},"
-            " v.counted_at, v.seen_at, v.maxdisk, json_extract(s.package, '$.disk_gib'), json_extract(s.package, '$.additional_disk_gib'),"
-            f" json_extract(s.build, '$.addresses'), json_extract(s.build, '$.floating'), {left}"
-            " FROM services s LEFT JOIN usage u ON u.service = s.id AND u.month = ?1 LEFT JOIN usage_marks m ON m.service = s.id"
-            f" {MACHINE}{join} WHERE s.whmcs = ?2 AND s.service_id IN (SELECT t.service_id FROM services t WHERE t.server = ?3 AND t.whmcs = ?2{one})"
-            f" AND (s.desired <> 'terminated' OR u.service IS NOT NULL{more}) ORDER BY s.service_id, s.generation", *args,
-        )]
+        return [
+            Used._make(r)
+            for r in self.tuples(
+                "SELECT s.service_id, s.id, s.server, s.desired, s.created_at, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s, u.booked_at,"
+                f" m.booked_at, m.snapshot_bytes, m.backup_bytes, {GREW.format(way='in')}, {GREW.format(way='out')},"
+                " v.counted_at, v.seen_at, v.maxdisk, json_extract(s.package, '$.disk_gib'), json_extract(s.package, '$.additional_disk_gib'),"
+                f" json_extract(s.build, '$.addresses'), json_extract(s.build, '$.floating'), {left}"
+                " FROM services s LEFT JOIN usage u ON u.service = s.id AND u.month = ?1 LEFT JOIN usage_marks m ON m.service = s.id"
+                f" {MACHINE}{join} WHERE s.whmcs = ?2 AND s.service_id IN (SELECT t.service_id FROM services t WHERE t.server = ?3 AND t.whmcs = ?2{one})"
+                f" AND (s.desired <> 'terminated' OR u.service IS NOT NULL{more}) ORDER BY s.service_id, s.generation",
+                *args,
+            )
+        ]
 
     def usage_counts(self) -> tuple[dict[int, tuple[int, int]], dict[int, int]]:
         """({service: (IPv4, IPv6)} of our pools' addresses, {service: own snapshots})."""
@@ -137,7 +153,9 @@ class Usages(Core):
             "SELECT service, count(*), sum(instr(address, ':') > 0) FROM addresses"
             " WHERE service IS NOT NULL AND role IN ('main', 'extra') GROUP BY service"
         )
-        kept = self.tuples("SELECT service, count(*) FROM snapshots WHERE state = 'ready' AND foreign_one = 0 GROUP BY service")
+        kept = self.tuples(
+            "SELECT service, count(*) FROM snapshots WHERE state = 'ready' AND foreign_one = 0 GROUP BY service"
+        )
         return {service: (every - six, six) for service, every, six in given}, dict(kept)
 
     # -- what WHMCS was told ----------------------------------------------------------------------
@@ -147,18 +165,24 @@ class Usages(Core):
         if not self.row("SELECT 1 FROM usage_told WHERE whmcs = ? LIMIT 1", whmcs):
             self.change(
                 "INSERT OR IGNORE INTO usage_told (whmcs, service_id, month) SELECT ?1, 0, ?2 UNION"
-                " SELECT whmcs, service_id, ?2 FROM services WHERE whmcs = ?1", whmcs, month,
+                " SELECT whmcs, service_id, ?2 FROM services WHERE whmcs = ?1",
+                whmcs,
+                month,
             )
 
     def told_before(self, whmcs: str, month: str) -> bool:
         """Whether a service was told last in an earlier month."""
-        return bool(self.row("SELECT 1 FROM usage_told WHERE whmcs = ? AND month < ? AND service_id <> 0 LIMIT 1", whmcs, month))
+        return bool(
+            self.row("SELECT 1 FROM usage_told WHERE whmcs = ? AND month < ? AND service_id <> 0 LIMIT 1", whmcs, month)
+        )
 
     def told_ahead(self, month: str, highest: str) -> int:
         """A clock that was ahead has settled months to come: begin with this one anew. Returns how many."""
         return self.change(
             "UPDATE usage_told SET month = ?, net_in = NULL, net_out = NULL, snapshot_byte_s = NULL, backup_byte_s = NULL, carried_in = 0, carried_out = 0,"
-            " carried_snapshot = 0, carried_backup = 0 WHERE month > ?", month, highest,
+            " carried_snapshot = 0, carried_backup = 0 WHERE month > ?",
+            month,
+            highest,
         )
 
     def unsettled(self, whmcs: str, month: str, limit: int) -> list[Row]:
@@ -172,7 +196,9 @@ class Usages(Core):
             " sum(u.net_out) AS net_out, sum(u.snapshot_byte_s) AS snapshot_byte_s, sum(u.backup_byte_s) AS backup_byte_s FROM open o"
             " LEFT JOIN usage_told d ON d.whmcs = ?1 AND d.service_id = o.service_id JOIN services s ON s.whmcs = ?1 AND s.service_id = o.service_id"
             " LEFT JOIN usage u ON u.service = s.id AND u.month < ?2 AND u.month >= coalesce(o.month, '') GROUP BY o.service_id, u.month",
-            whmcs, month, limit,
+            whmcs,
+            month,
+            limit,
         )
 
     def settle(self, whmcs: str, month: str, carried: Iterable[tuple[int, int, int, float, float]]) -> None:
@@ -182,7 +208,8 @@ class Usages(Core):
                 "INSERT INTO usage_told (whmcs, month, service_id, carried_in, carried_out, carried_snapshot, carried_backup) VALUES (?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (whmcs, service_id) DO UPDATE SET month = excluded.month, net_in = NULL, net_out = NULL, snapshot_byte_s = NULL,"
                 " backup_byte_s = NULL, carried_in = excluded.carried_in, carried_out = excluded.carried_out, carried_snapshot = excluded.carried_snapshot,"
-                " carried_backup = excluded.carried_backup", [(whmcs, month, *c) for c in carried],
+                " carried_backup = excluded.carried_backup",
+                [(whmcs, month, *c) for c in carried],
             )
 
     def note_told(self, whmcs: str, month: str, sums: Collection[tuple[int, int, float, float, int]]) -> bool:
@@ -203,12 +230,24 @@ class Usages(Core):
     def forget_usage(self, before: str, limit: int = 500) -> int:
         """Forget the sums of months before this one; how many."""
         return self.change(
-            "DELETE FROM usage WHERE (service, month) IN (SELECT service, month FROM usage WHERE month < ? LIMIT ?)", before, limit
+            "DELETE FROM usage WHERE (service, month) IN (SELECT service, month FROM usage WHERE month < ? LIMIT ?)",
+            before,
+            limit,
         )
 
 
 # -- after a restore ----------------------------------------------------------------------------------
-COLUMNS = ("month", "net_in", "net_out", "snapshot_byte_s", "backup_byte_s", "carried_in", "carried_out", "carried_snapshot", "carried_backup")
+COLUMNS = (
+    "month",
+    "net_in",
+    "net_out",
+    "snapshot_byte_s",
+    "backup_byte_s",
+    "carried_in",
+    "carried_out",
+    "carried_snapshot",
+    "carried_backup",
+)
 
 
 def keep_told(conn: sqlite3.Connection, old: sqlite3.Connection | None, now: float) -> None:
@@ -217,19 +256,42 @@ def keep_told(conn: sqlite3.Connection, old: sqlite3.Connection | None, now: flo
     Without the replaced store the copy's own knowledge holds within its month; of a later month nothing before it is told."""
     if old is None or not old.execute("SELECT 1 FROM sqlite_master WHERE name = 'usage_told'").fetchone():
         month = datetime.fromtimestamp(now, UTC).strftime("%Y-%m")
-        conn.execute("DELETE FROM usage_told WHERE whmcs IN (SELECT whmcs FROM usage_told WHERE month <> ? AND service_id <> 0)", (month,))
+        conn.execute(
+            "DELETE FROM usage_told WHERE whmcs IN (SELECT whmcs FROM usage_told WHERE month <> ? AND service_id <> 0)",
+            (month,),
+        )
         return
-    had = {(whmcs, service): month for whmcs, service, month in conn.execute(
-        "SELECT s.whmcs, s.service_id, strftime('%Y-%m', min(m.booked_at), 'unixepoch') FROM usage_marks m JOIN services s ON s.id = m.service GROUP BY 1, 2"
-        " UNION ALL SELECT whmcs, service_id, month FROM usage_told")}  # of one that was never told the month it is booked up to
+    had = {
+        (whmcs, service): month
+        for whmcs, service, month in conn.execute(
+            "SELECT s.whmcs, s.service_id, strftime('%Y-%m', min(m.booked_at), 'unixepoch')"
+            " FROM usage_marks m JOIN services s ON s.id = m.service GROUP BY 1, 2"
+            " UNION ALL SELECT whmcs, service_id, month FROM usage_told"
+        )
+    }  # of one that was never told the month it is booked up to
     conn.execute("DELETE FROM usage_told")
-    for whmcs, service, *told in old.execute(f"SELECT whmcs, service_id, {', '.join(COLUMNS)} FROM usage_told").fetchall():
+    for whmcs, service, *told in old.execute(
+        f"SELECT whmcs, service_id, {', '.join(COLUMNS)} FROM usage_told"
+    ).fetchall():
         first = had.get((whmcs, service), told[0])
         if first < told[0]:
             sums = _until(old, whmcs, service, first, told[0])
             length = _seconds(first) * 1e9
-            told = [first, int(sums[0]) - told[5], int(sums[1]) - told[6], (sums[2] - told[7]) * length, (sums[3] - told[8]) * length, 0, 0, 0.0, 0.0]
-        conn.execute(f"INSERT INTO usage_told (whmcs, service_id, {', '.join(COLUMNS)}) VALUES (?, ?{', ?' * len(COLUMNS)})", (whmcs, service, *told))
+            told = [
+                first,
+                int(sums[0]) - told[5],
+                int(sums[1]) - told[6],
+                (sums[2] - told[7]) * length,
+                (sums[3] - told[8]) * length,
+                0,
+                0,
+                0.0,
+                0.0,
+            ]
+        conn.execute(
+            f"INSERT INTO usage_told (whmcs, service_id, {', '.join(COLUMNS)}) VALUES (?, ?{', ?' * len(COLUMNS)})",
+            (whmcs, service, *told),
+        )
 
 
 def _until(old: sqlite3.Connection, whmcs: str, service: int, first: str, month: str) -> list[float]:
@@ -237,7 +299,8 @@ def _until(old: sqlite3.Connection, whmcs: str, service: int, first: str, month:
     found = [0.0] * 4
     for name, *used in old.execute(
         "SELECT u.month, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s FROM usage u JOIN services s ON s.id = u.service"
-        " WHERE s.whmcs = ? AND s.service_id = ? AND u.month >= ? AND u.month < ?", (whmcs, service, first, month),
+        " WHERE s.whmcs = ? AND s.service_id = ? AND u.month >= ? AND u.month < ?",
+        (whmcs, service, first, month),
     ):
         length = _seconds(name) * 1e9
         found = [f + u / share for f, u, share in zip(found, used, (1, 1, length, length), strict=True)]

@@ -38,7 +38,13 @@ def params(sent: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BadRequest("params: must be an object.", code="bad_params")
     for name, value in found.items():
-        inner = list(value.values()) if name in TABLES and isinstance(value, dict) else [] if name in TABLES and value == [] else [value]
+        inner = (
+            list(value.values())
+            if name in TABLES and isinstance(value, dict)
+            else []
+            if name in TABLES and value == []
+            else [value]
+        )
         if not all(v is None or isinstance(v, (str, int, float)) for v in inner):
             raise BadRequest(f"{name}: must be text or a number.", code="bad_params")
         if any(isinstance(v, str) and not v.isascii() and any("\ud800" <= c <= "\udfff" for c in v) for v in inner):
@@ -64,7 +70,9 @@ def act(service_id: int, verb: str) -> tuple[Response, int]:
         return _preview(service_id, values)
     answer = services.run(verb, service_id, server, values, who, at.store, at.config, at.drivers)
     reply = {
-        "result": "success", "operation": answer.operation or None, "properties": answer.properties,
+        "result": "success",
+        "operation": answer.operation or None,
+        "properties": answer.properties,
         "hold_welcome_mail": answer.hold_welcome_mail,
     }
     return jsonify(reply), 202 if answer.operation else 200
@@ -81,11 +89,26 @@ def _preview(service_id: int, values: dict[str, Any]) -> tuple[Response, int]:
         log.warning("preview_refused", service=service_id, code=e.code, message=e.sentence)
         found = upgrades.Preview(service.package, (), (e.sentence,))
     changes = [
-        {"word": c.word, "label": upgrades.LABELS.get(c.word, c.word), "from": upgrades.amount(c.word, c.real),
-         "to": upgrades.amount(c.word, c.sold), "restart": c.restart} for c in found.changes if not c.refused
+        {
+            "word": c.word,
+            "label": upgrades.LABELS.get(c.word, c.word),
+            "from": upgrades.amount(c.word, c.real),
+            "to": upgrades.amount(c.word, c.sold),
+            "restart": c.restart,
+        }
+        for c in found.changes
+        if not c.refused
     ]
     headline = Sentence("This change is not possible" if found.refused else "Before you order")
     said = {"refused": found.refused, "notices": found.notices}
-    return jsonify({"result": "success", "changes": changes, "restart": found.restart, "headline": language.translate(headline),
-                    "direction": language.direction(), "warnings": found.warnings,
-                    **{name: [language.translate(s) for s in sentences] for name, sentences in said.items()}}), 200
+    return jsonify(
+        {
+            "result": "success",
+            "changes": changes,
+            "restart": found.restart,
+            "headline": language.translate(headline),
+            "direction": language.direction(),
+            "warnings": found.warnings,
+            **{name: [language.translate(s) for s in sentences] for name, sentences in said.items()},
+        }
+    ), 200

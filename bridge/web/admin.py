@@ -17,16 +17,28 @@ from bridge.web.auth import body, context, signed
 
 routes = Blueprint("admin", __name__, template_folder="../templates")
 PER_PAGE, BRIEF, MANY_FINDINGS = 50, 8, 200
-PAGES = {"overview": "Overview", "operations": "Operations", "servers": "Servers", "pools": "Pools", "findings": "Findings"}
+PAGES = {
+    "overview": "Overview",
+    "operations": "Operations",
+    "servers": "Servers",
+    "pools": "Pools",
+    "findings": "Findings",
+}
 FILTERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "": ("All", ()), "attention": ("Need attention", ()), "open": ("Open", ("running", "waiting", "waiting_for_staff")),
+    "": ("All", ()),
+    "attention": ("Need attention", ()),
+    "open": ("Open", ("running", "waiting", "waiting_for_staff")),
     **{s.value: (s.value.replace("_", " ").capitalize(), (s.value,)) for s in State if s is not State.STAFF},
 }
 SAID = {
-    "retry": "It goes on.", "cancel": "It stops at its next step.", "converge": "The configuration is being checked.",
-    "redeploy": "The server is being set up anew.", "dismiss": "The finding is out of sight until it ends.",
+    "retry": "It goes on.",
+    "cancel": "It stops at its next step.",
+    "converge": "The configuration is being checked.",
+    "redeploy": "The server is being set up anew.",
+    "dismiss": "The finding is out of sight until it ends.",
     "fix": "It is being mended; the operation tells how far it is.",
-    "maintenance_on": "Maintenance is on: new operations wait.", "maintenance_off": "Maintenance is off: what waited goes on.",
+    "maintenance_on": "Maintenance is on: new operations wait.",
+    "maintenance_off": "Maintenance is off: what waited goes on.",
 }
 
 
@@ -81,8 +93,15 @@ def html(page: str, failure: str = "") -> str:
         raise NotFound("There is no such page.", code="unknown_page")
     at = context()
     return render_template(
-        f"admin_{page}.html", page=page, pages=PAGES, failure=failure, said=SAID.get(asked("said"), ""), now=at.clock.now(), fixable=findings.fixable,
-        attention_count=at.store.count_operations(g.whmcs, attention=True), **RENDER[page](),
+        f"admin_{page}.html",
+        page=page,
+        pages=PAGES,
+        failure=failure,
+        said=SAID.get(asked("said"), ""),
+        now=at.clock.now(),
+        fixable=findings.fixable,
+        attention_count=at.store.count_operations(g.whmcs, attention=True),
+        **RENDER[page](),
     )
 
 
@@ -106,22 +125,43 @@ def _overview() -> dict[str, Any]:
     attention = at.store.operations_listed(g.whmcs, attention=True, limit=BRIEF)
     counts = {s: at.store.count_operations(g.whmcs, states=(s,)) for s in ("running", "waiting", "waiting_for_staff")}
     return {
-        "operations": [_listed(*row) for row in attention], "servers": views, "counts": counts,
-        "pools": pools, "full": [p for p in pools if p.percent >= servers.FULL_AT],
-        "risky": [v for v in views if v.at_risk], "maintenance": [v for v in views if v.maintenance],
-        "findings": found[:BRIEF], "finding_count": len(found), "undelivered": at.store.undelivered(g.whmcs),
+        "operations": [_listed(*row) for row in attention],
+        "servers": views,
+        "counts": counts,
+        "pools": pools,
+        "full": [p for p in pools if p.percent >= servers.FULL_AT],
+        "risky": [v for v in views if v.at_risk],
+        "maintenance": [v for v in views if v.maintenance],
+        "findings": found[:BRIEF],
+        "finding_count": len(found),
+        "undelivered": at.store.undelivered(g.whmcs),
     }
 
 
 def _operations() -> dict[str, Any]:
     at = context()
-    state, server, first = asked("state", tuple(FILTERS)), asked("name", tuple(at.config.servers)), number(asked("first"))
+    state, server, first = (
+        asked("state", tuple(FILTERS)),
+        asked("name", tuple(at.config.servers)),
+        number(asked("first")),
+    )
     rows = at.store.operations_listed(
-        g.whmcs, FILTERS[state][1], server, attention=state == "attention", limit=PER_PAGE + 1, offset=first,
+        g.whmcs,
+        FILTERS[state][1],
+        server,
+        attention=state == "attention",
+        limit=PER_PAGE + 1,
+        offset=first,
     )
     return {
-        "operations": [_listed(*row) for row in rows[:PER_PAGE]], "filters": FILTERS, "state": state, "server": server,
-        "servers": sorted(at.config.servers), "first": first, "per_page": PER_PAGE, "more": len(rows) > PER_PAGE,
+        "operations": [_listed(*row) for row in rows[:PER_PAGE]],
+        "filters": FILTERS,
+        "state": state,
+        "server": server,
+        "servers": sorted(at.config.servers),
+        "first": first,
+        "per_page": PER_PAGE,
+        "more": len(rows) > PER_PAGE,
     }
 
 
@@ -129,8 +169,11 @@ def _operation() -> dict[str, Any]:
     at = context()
     op, service = services.operation_for(asked("id"), g.whmcs, at.store)
     return {
-        "view": services.operation_view(op, service, at.store), "op": op, "service": service,
-        "no_retry": services.no_retry(op, at.store), "no_cancel": services.no_cancel(op),
+        "view": services.operation_view(op, service, at.store),
+        "op": op,
+        "service": service,
+        "no_retry": services.no_retry(op, at.store),
+        "no_cancel": services.no_cancel(op),
     }
 
 
@@ -144,10 +187,17 @@ def _service() -> dict[str, Any]:
     busy = services.busy_reason(service, at.store)
     no_redeploy = busy or ("" if service.desired is Desired.ACTIVE else "Redeploy needs an active service.")
     return {
-        "service": service, "operations": [_listed(*row) for row in rows[:PER_PAGE]], "first": first, "per_page": PER_PAGE, "more": len(rows) > PER_PAGE,
-        "findings": _findings(service), "busy": busy, "no_redeploy": no_redeploy,
+        "service": service,
+        "operations": [_listed(*row) for row in rows[:PER_PAGE]],
+        "first": first,
+        "per_page": PER_PAGE,
+        "more": len(rows) > PER_PAGE,
+        "findings": _findings(service),
+        "busy": busy,
+        "no_redeploy": no_redeploy,
         "own_backups": bool(at.drivers[service.server].own_backups),
-        "networks": at.store.addresses_of(service.id), "row": at.store.status_row(service.server, service.vm_id),
+        "networks": at.store.addresses_of(service.id),
+        "row": at.store.status_row(service.server, service.vm_id),
     }
 
 
@@ -179,11 +229,21 @@ def _pools() -> dict[str, Any]:
 def _all_findings() -> dict[str, Any]:
     server = asked("name", tuple(context().config.servers))
     found = [f for f in _findings() if server in ("", f["server"])]
-    return {"findings": found[:MANY_FINDINGS], "finding_count": len(found), "server": server, "servers": sorted(context().config.servers)}
+    return {
+        "findings": found[:MANY_FINDINGS],
+        "finding_count": len(found),
+        "server": server,
+        "servers": sorted(context().config.servers),
+    }
 
 
 RENDER: dict[str, Callable[[], dict[str, Any]]] = {
-    "overview": _overview, "operations": _operations, "operation": _operation, "service": _service, "servers": _servers, "pools": _pools,
+    "overview": _overview,
+    "operations": _operations,
+    "operation": _operation,
+    "service": _service,
+    "servers": _servers,
+    "pools": _pools,
     "findings": _all_findings,
 }
 
@@ -197,7 +257,9 @@ def _act(form: dict[str, str], who: Caller) -> str:
 def _redeploy(form: dict[str, str], who: Caller) -> str:
     service_id = number(form.get("service", ""))
     if form.get("typed", "").strip() != str(service_id):
-        raise BadRequest(f"Nothing was done: to redeploy, type the service's number ({service_id}).", code="not_confirmed")
+        raise BadRequest(
+            f"Nothing was done: to redeploy, type the service's number ({service_id}).", code="not_confirmed"
+        )
     return _repair("redeploy", service_id, who)
 
 
@@ -235,5 +297,11 @@ def _maintenance(form: dict[str, str], who: Caller) -> str:
 
 
 ACTIONS: dict[str, Callable[[dict[str, str], Caller], str]] = {
-    "retry": _act, "cancel": _act, "redeploy": _redeploy, "converge": _converge, "dismiss": _dismiss, "fix": _fix, "maintenance": _maintenance,
+    "retry": _act,
+    "cancel": _act,
+    "redeploy": _redeploy,
+    "converge": _converge,
+    "dismiss": _dismiss,
+    "fix": _fix,
+    "maintenance": _maintenance,
 }

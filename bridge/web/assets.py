@@ -10,7 +10,10 @@ from bridge.errors import NotFound
 from bridge.web.auth import signed
 
 routes = Blueprint("assets", __name__)
-THROUGH_SHIM = {"uplot.js": "uplot/uPlot.iife.min.js", "uplot.css": "uplot/uPlot.min.css"}  # the shim's names have no folders
+THROUGH_SHIM = {
+    "uplot.js": "uplot/uPlot.iife.min.js",
+    "uplot.css": "uplot/uPlot.min.css",
+}  # the shim's names have no folders
 
 
 @routes.get("/assets/<version>/<path:name>")

@@ -48,7 +48,11 @@ class Guard:
     def signed(self) -> str:
         """The WHMCS name of a validly signed request. Raises Unauthorized."""
         sent = request.environ
-        key_id, stamp, nonce = sent.get("HTTP_VMBRIDGE_KEY", ""), sent.get("HTTP_VMBRIDGE_TIMESTAMP", ""), sent.get("HTTP_VMBRIDGE_NONCE", "")
+        key_id, stamp, nonce = (
+            sent.get("HTTP_VMBRIDGE_KEY", ""),
+            sent.get("HTTP_VMBRIDGE_TIMESTAMP", ""),
+            sent.get("HTTP_VMBRIDGE_NONCE", ""),
+        )
         known = self.context.config.key(key_id)
         secret = known[1] if known else "x" * 32
         target = sent.get("RAW_URI") or sent.get("REQUEST_URI") or request.full_path.rstrip("?")
@@ -59,7 +63,9 @@ class Guard:
         now = self.context.clock.now()
         if abs(now - int(stamp)) > WINDOW:
             raise Unauthorized(
-                "The clocks of WHMCS and the bridge differ by more than five minutes.", code="stale_timestamp", time=int(now)
+                "The clocks of WHMCS and the bridge differ by more than five minutes.",
+                code="stale_timestamp",
+                time=int(now),
             )
         if request.method != "GET" and not self.context.store.use_nonce(key_id, nonce):
             raise Unauthorized("This request was seen before.", code="replayed")

@@ -18,9 +18,20 @@ from bridge.web.auth import context, service_for, signed
 from bridge.web.pages import page, zone_of
 
 routes = Blueprint("charts", __name__)
-TITLES = {"hour": Sentence("Hour"), "day": Sentence("Day"), "week": Sentence("Week"), "month": Sentence("Month"), "year": Sentence("Year")}
-SPANS = {"hour": Sentence("Last 60 minutes"), "day": Sentence("Last 24 hours"), "week": Sentence("Last 7 days"),
-         "month": Sentence("Last 30 days"), "year": Sentence("Last 12 months")}
+TITLES = {
+    "hour": Sentence("Hour"),
+    "day": Sentence("Day"),
+    "week": Sentence("Week"),
+    "month": Sentence("Month"),
+    "year": Sentence("Year"),
+}
+SPANS = {
+    "hour": Sentence("Last 60 minutes"),
+    "day": Sentence("Last 24 hours"),
+    "week": Sentence("Last 7 days"),
+    "month": Sentence("Last 30 days"),
+    "year": Sentence("Last 12 months"),
+}
 
 LEGEND = (Sentence("no value"), Sentence("Lowest"), Sentence("Average"), Sentence("Highest"))
 
@@ -28,7 +39,9 @@ LEGEND = (Sentence("no value"), Sentence("Lowest"), Sentence("Average"), Sentenc
 def refusal(service: Service) -> str:
     """Why there is nothing to see. A running operation is no reason: looking is always allowed then."""
     at = context()
-    return usable(service, Capability.CHARTS, at.config.plans[service.package.plan].allow, at.drivers[service.server].capabilities)
+    return usable(
+        service, Capability.CHARTS, at.config.plans[service.package.plan].allow, at.drivers[service.server].capabilities
+    )
 
 
 def found(service: Service, period: str) -> dict[str, Any]:
@@ -49,14 +62,28 @@ def show(service: Service) -> dict[str, Any]:
     words = {**{str(k): language.translate(k) for k in LEGEND}, "failed": language.translate(NOT_READ)}
     driver = context().drivers[service.server]
     there, missing = charts.measured(driver)
-    cards = [replace(c, title=language.translate(c.title), lines=tuple((w, language.translate(label)) for w, label in c.lines)) for c in there
-             if not (view and view["series"]) or any(w in view["series"] for w, _ in c.lines)]
+    cards = [
+        replace(
+            c, title=language.translate(c.title), lines=tuple((w, language.translate(label)) for w, label in c.lines)
+        )
+        for c in there
+        if not (view and view["series"]) or any(w in view["series"] for w, _ in c.lines)
+    ]
     return {
-        "period": period, "periods": TITLES, "spans": SPANS, "charts": cards,
+        "period": period,
+        "periods": TITLES,
+        "spans": SPANS,
+        "charts": cards,
         "not_kept": {p: language.translate(charts.not_kept(p, driver)) for p in TITLES},
-        "missing": [language.translate(Sentence(charts.NOT_MEASURED.template, title=c.title)) for c in missing], "why": language.translate(why), "view": view,
-        "tables": {c.name: charts.rows(c, view) for c in charts.CHARTS} if view else {}, "zone": zone_of(service), "chart_words": words,
-        "drawn": all(assets.built(f) for f in THROUGH_SHIM.values()), "version": assets.version(), "names": THROUGH_SHIM,
+        "missing": [language.translate(Sentence(charts.NOT_MEASURED.template, title=c.title)) for c in missing],
+        "why": language.translate(why),
+        "view": view,
+        "tables": {c.name: charts.rows(c, view) for c in charts.CHARTS} if view else {},
+        "zone": zone_of(service),
+        "chart_words": words,
+        "drawn": all(assets.built(f) for f in THROUGH_SHIM.values()),
+        "version": assets.version(),
+        "names": THROUGH_SHIM,
     }
 
 

@@ -27,9 +27,20 @@ def connect(service: Service, who: Caller) -> dict[str, Any]:
     """The reply to the form: a whole page that posts the code to the console by itself. Raises Refused with the reason."""
     at = context()
     if who.client and at.store.spend(f"consoles {service.id}", PER_HOUR, 0.0):
-        raise Refused(Sentence("The console was opened very often. Please try again in a few minutes."), code="too_often")
-    code = console.issue(service, who.actor, at.store, at.config, at.drivers[service.server].capabilities, language.current())
+        raise Refused(
+            Sentence("The console was opened very often. Please try again in a few minutes."), code="too_often"
+        )
+    code = console.issue(
+        service, who.actor, at.store, at.config, at.drivers[service.server].capabilities, language.current()
+    )
     target = f"{at.config.web['public_url'].rstrip('/')}/console"
-    html = render_template("console_connect.html", code=code, target=target, origin=console.origin(target), seconds=at.config.console["code_seconds"],
-                           language=language.current().replace("_", "-"), direction=language.direction())
+    html = render_template(
+        "console_connect.html",
+        code=code,
+        target=target,
+        origin=console.origin(target),
+        seconds=at.config.console["code_seconds"],
+        language=language.current().replace("_", "-"),
+        direction=language.direction(),
+    )
     return {"html": html, "redirect": "", "title": language.translate("Console"), "no_store": True}

@@ -20,9 +20,20 @@ def inert(value: Any) -> Any:
     return value
 
 
-SIZES = (Sentence("%(n)s B"), Sentence("%(n)s KiB"), Sentence("%(n)s MiB"), Sentence("%(n)s GiB"), Sentence("%(n)s TiB"))
+SIZES = (
+    Sentence("%(n)s B"),
+    Sentence("%(n)s KiB"),
+    Sentence("%(n)s MiB"),
+    Sentence("%(n)s GiB"),
+    Sentence("%(n)s TiB"),
+)
 TRAFFIC = (Sentence("%(n)s B"), Sentence("%(n)s KB"), Sentence("%(n)s MB"), Sentence("%(n)s GB"), Sentence("%(n)s TB"))
-SPANS = ((Sentence("%(n)s d"), 86400), (Sentence("%(n)s h"), 3600), (Sentence("%(n)s min"), 60), (Sentence("%(n)s s"), 1))
+SPANS = (
+    (Sentence("%(n)s d"), 86400),
+    (Sentence("%(n)s h"), 3600),
+    (Sentence("%(n)s min"), 60),
+    (Sentence("%(n)s s"), 1),
+)
 RATE = Sentence("%(n)s MB/s")
 
 

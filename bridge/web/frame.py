@@ -15,45 +15,82 @@ from bridge.upgrades import LABELS
 from bridge.web import filters, language
 from bridge.web.auth import context, guard
 
-SENTENCES = {"failed": Sentence("This did not work. Our staff has been told."), "waiting_for_staff": Sentence("A member of our staff has to act first."),
-             "cancelled": Sentence("This was cancelled."), "superseded": Sentence("A newer order took its place.")}
+SENTENCES = {
+    "failed": Sentence("This did not work. Our staff has been told."),
+    "waiting_for_staff": Sentence("A member of our staff has to act first."),
+    "cancelled": Sentence("This was cancelled."),
+    "superseded": Sentence("A newer order took its place."),
+}
 MENU = {  # name -> (title, icon, how the button on top says it)
-    "overview": (Sentence("Overview"), "fas fa-server", Sentence("Overview")), "charts": (Sentence("Charts"), "fas fa-chart-area", Sentence("Charts")),
-    "console": (Sentence("noVNC"), "fas fa-desktop", Sentence("noVNC")), "reinstall": (Sentence("Reinstall"), "fas fa-sync", Sentence("Reinstall")),
-    "snapshots": (Sentence("Snapshots"), "fas fa-camera", Sentence("Snapshots")), "backups": (Sentence("Backups"), "fas fa-archive", Sentence("Backups")),
+    "overview": (Sentence("Overview"), "fas fa-server", Sentence("Overview")),
+    "charts": (Sentence("Charts"), "fas fa-chart-area", Sentence("Charts")),
+    "console": (Sentence("noVNC"), "fas fa-desktop", Sentence("noVNC")),
+    "reinstall": (Sentence("Reinstall"), "fas fa-sync", Sentence("Reinstall")),
+    "snapshots": (Sentence("Snapshots"), "fas fa-camera", Sentence("Snapshots")),
+    "backups": (Sentence("Backups"), "fas fa-archive", Sentence("Backups")),
     "reset_password": (Sentence("Reset password"), "fas fa-key", Sentence("Reset password")),
     "rdns": (Sentence("Reverse DNS"), "fas fa-globe", Sentence("revDNS")),
-    "iso": (Sentence("ISO"), "fas fa-compact-disc", Sentence("ISO")), "firewall": (Sentence("Firewall"), "fas fa-shield-alt", Sentence("Firewall")),
+    "iso": (Sentence("ISO"), "fas fa-compact-disc", Sentence("ISO")),
+    "firewall": (Sentence("Firewall"), "fas fa-shield-alt", Sentence("Firewall")),
 }
 PROVIDERS_RECORDS = Sentence("Open PTR record")  # the button on top, where the provider's own addresses have them
 QUESTIONS = {  # what is asked before it is done, and the button that says yes
     ("power", "start"): (Sentence("Starts your server."), Sentence("Start")),
     ("power", "stop"): (Sentence("Stops your server: the system inside is asked to shut down."), Sentence("Stop")),
-    ("power", "reboot"): (Sentence("Restarts your server: the system inside is asked to shut down first."), Sentence("Restart")),
-    ("power", "hard_stop"): (Sentence("Turns your server off like pulling the plug: unsaved data is lost."), Sentence("Hard stop")),
-    ("snapshots", "rollback"): (Sentence(
-        "Goes back to snapshot %(name)s: the server stops, and everything since then is lost. This cannot be undone."), Sentence("Rollback")),
+    ("power", "reboot"): (
+        Sentence("Restarts your server: the system inside is asked to shut down first."),
+        Sentence("Restart"),
+    ),
+    ("power", "hard_stop"): (
+        Sentence("Turns your server off like pulling the plug: unsaved data is lost."),
+        Sentence("Hard stop"),
+    ),
+    ("snapshots", "rollback"): (
+        Sentence(
+            "Goes back to snapshot %(name)s: the server stops, and everything since then is lost. This cannot be undone."
+        ),
+        Sentence("Rollback"),
+    ),
     ("snapshots", "delete"): (Sentence("Removes snapshot %(name)s. This cannot be undone."), Sentence("Remove")),
-    ("backups", "restore"): (Sentence(
-        "Restores the backup of %(name)s: the server stops, everything since then and all snapshots are lost. This cannot be undone."), Sentence("Restore")),
+    ("backups", "restore"): (
+        Sentence(
+            "Restores the backup of %(name)s: the server stops, everything since then and all snapshots are lost. This cannot be undone."
+        ),
+        Sentence("Restore"),
+    ),
     ("backups", "delete"): (Sentence("Removes the backup of %(name)s. This cannot be undone."), Sentence("Remove")),
 }
 SURVIVED = {  # where snapshots outlive what is written over the disk
-    ("backups", "restore"): (Sentence("Restores the backup of %(name)s: the server stops, and everything since then is lost. This cannot be undone."),
-                             QUESTIONS["backups", "restore"][1]),
+    ("backups", "restore"): (
+        Sentence(
+            "Restores the backup of %(name)s: the server stops, and everything since then is lost. This cannot be undone."
+        ),
+        QUESTIONS["backups", "restore"][1],
+    ),
 }
 QUIET_FOR = 24 * 3600.0  # an old failure is history
 FAILED = {
-    "create": Sentence("Setting up the server"), "start": Sentence("Starting the server"),
-    "stop": Sentence("Stopping the server"), "reboot": Sentence("Restarting the server"),
-    "hard_stop": Sentence("Switching the server off"), "change_package": Sentence("The change of package"),
+    "create": Sentence("Setting up the server"),
+    "start": Sentence("Starting the server"),
+    "stop": Sentence("Stopping the server"),
+    "reboot": Sentence("Restarting the server"),
+    "hard_stop": Sentence("Switching the server off"),
+    "change_package": Sentence("The change of package"),
     "change_password": Sentence("The change of password"),
-    "take_snapshot": Sentence("The snapshot"), "rollback": Sentence("Going back to the snapshot"), "delete_snapshot": Sentence("Removing the snapshot"),
-    "take_backup": Sentence("The backup"), "scheduled_backup": Sentence("The scheduled backup"),
-    "delete_backup": Sentence("Removing the backup"), "restore": Sentence("The restore"),
-    "reinstall": Sentence("The reinstallation"), "reset_password": Sentence("The new password"), "redeploy": Sentence("Setting the server up anew"),
-    "suspend": Sentence("The suspension"), "unsuspend": Sentence("Switching the server on again"),
-    "terminate": Sentence("Removing the server"), "converge": Sentence("The check"),
+    "take_snapshot": Sentence("The snapshot"),
+    "rollback": Sentence("Going back to the snapshot"),
+    "delete_snapshot": Sentence("Removing the snapshot"),
+    "take_backup": Sentence("The backup"),
+    "scheduled_backup": Sentence("The scheduled backup"),
+    "delete_backup": Sentence("Removing the backup"),
+    "restore": Sentence("The restore"),
+    "reinstall": Sentence("The reinstallation"),
+    "reset_password": Sentence("The new password"),
+    "redeploy": Sentence("Setting the server up anew"),
+    "suspend": Sentence("The suspension"),
+    "unsuspend": Sentence("Switching the server on again"),
+    "terminate": Sentence("Removing the server"),
+    "converge": Sentence("The check"),
 }
 
 
@@ -82,10 +119,23 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
     if past and op.started_at and running:
         left = max(0, statistics.median(past) - (store.clock.now() - op.started_at))
     customers = op.error_code in services.CUSTOMERS_OWN
-    sentence = services.CUSTOMERS_OWN[op.error_code] if customers and op.state.value == "failed" else SENTENCES.get(op.state.value, "")
-    return {"op": op, "steps": steps, "left": left, "running": running, "position": min(op.step + 1, len(steps)), "customer": customers,
-            "words": services.WORDS.get(op.kind, op.kind) if running else FAILED.get(op.kind, op.kind), "sentence": sentence,
-            "failing": bool(op.error_code), "open": op.kind in ("create", "reinstall", "restore", "redeploy")}
+    sentence = (
+        services.CUSTOMERS_OWN[op.error_code]
+        if customers and op.state.value == "failed"
+        else SENTENCES.get(op.state.value, "")
+    )
+    return {
+        "op": op,
+        "steps": steps,
+        "left": left,
+        "running": running,
+        "position": min(op.step + 1, len(steps)),
+        "customer": customers,
+        "words": services.WORDS.get(op.kind, op.kind) if running else FAILED.get(op.kind, op.kind),
+        "sentence": sentence,
+        "failing": bool(op.error_code),
+        "open": op.kind in ("create", "reinstall", "restore", "redeploy"),
+    }
 
 
 def shown_operation(service: Service, current: Operation | None) -> Operation | None:
@@ -131,8 +181,21 @@ def menu(service: Service) -> list[dict[str, Any]]:
             continue
         seen = customer.may_see(service, capability, at.drivers, at.config)
         why = "" if seen else language.translate(Sentence("Not part of your plan."))
-        button = language.translate(PROVIDERS_RECORDS) if name == "rdns" and at.drivers[service.server].late_addresses else named[name][1]
-        found.append({"name": name, "title": named[name][0], "button": button, "icon": icon, "why": why, "open": name == "console"})
+        button = (
+            language.translate(PROVIDERS_RECORDS)
+            if name == "rdns" and at.drivers[service.server].late_addresses
+            else named[name][1]
+        )
+        found.append(
+            {
+                "name": name,
+                "title": named[name][0],
+                "button": button,
+                "icon": icon,
+                "why": why,
+                "open": name == "console",
+            }
+        )
     return found
 
 
@@ -140,26 +203,47 @@ BUILT: set[str] = set()  # pages register themselves
 
 
 STATES = {
-    "running": Sentence("Running"), "stopped": Sentence("Stopped"), "paused": Sentence("Paused"), "suspended": Sentence("Suspended"),
-    "terminated": Sentence("Ended"), "building": Sentence("Being set up"), "unknown": Sentence("Not known"), "prelaunch": Sentence("Starting"),
+    "running": Sentence("Running"),
+    "stopped": Sentence("Stopped"),
+    "paused": Sentence("Paused"),
+    "suspended": Sentence("Suspended"),
+    "terminated": Sentence("Ended"),
+    "building": Sentence("Being set up"),
+    "unknown": Sentence("Not known"),
+    "prelaunch": Sentence("Starting"),
     "io-error": Sentence("Disk error"),
 }
-SCRIPT = {"copied": Sentence("Copied"), "cancel": Sentence("Cancel"), "up": Sentence("up %(time)s"), "ago": Sentence("as of %(time)s ago"),
-          "day": Sentence("%(n)d day"), "days": Sentence("%(n)d days"), "rate": filters.RATE, "unknown_yet": Sentence("not known yet")}
+SCRIPT = {
+    "copied": Sentence("Copied"),
+    "cancel": Sentence("Cancel"),
+    "up": Sentence("up %(time)s"),
+    "ago": Sentence("as of %(time)s ago"),
+    "day": Sentence("%(n)d day"),
+    "days": Sentence("%(n)d days"),
+    "rate": filters.RATE,
+    "unknown_yet": Sentence("not known yet"),
+}
 
 
 @lru_cache(maxsize=64)
 def words(code: str) -> dict[str, Any]:
     """What the script says, in a language."""
     found: dict[str, Any] = {k: languages.in_language(code, v) for k, v in (STATES | SCRIPT).items()}
-    return found | {"sizes": [languages.in_language(code, s) for s in filters.SIZES], "traffic": [languages.in_language(code, s) for s in filters.TRAFFIC],
-                    "spans": [[languages.in_language(code, s), n] for s, n in filters.SPANS], "point": language.point(code)}
+    return found | {
+        "sizes": [languages.in_language(code, s) for s in filters.SIZES],
+        "traffic": [languages.in_language(code, s) for s in filters.TRAFFIC],
+        "spans": [[languages.in_language(code, s), n] for s, n in filters.SPANS],
+        "point": language.point(code),
+    }
 
 
 @lru_cache(maxsize=64)
 def titles(code: str) -> dict[str, tuple[str, str]]:
     """Page -> (title, how the button on top says it), in a language."""
-    return {name: (languages.in_language(code, title), languages.in_language(code, button)) for name, (title, _, button) in MENU.items()}
+    return {
+        name: (languages.in_language(code, title), languages.in_language(code, button))
+        for name, (title, _, button) in MENU.items()
+    }
 
 
 def key_of(now: dict[str, Any]) -> str:
@@ -170,7 +254,13 @@ def key_of(now: dict[str, Any]) -> str:
 
 
 def render(
-    template: str, service: Service, capability: str, message: str = "", tone: str = "bad", content: Callable[[], dict[str, Any]] = dict, **more: Any
+    template: str,
+    service: Service,
+    capability: str,
+    message: str = "",
+    tone: str = "bad",
+    content: Callable[[], dict[str, Any]] = dict,
+    **more: Any,
 ) -> str:
     """One page inside the frame. `content` is read after what runs: should that end meanwhile, the page still says that it runs and
     its script looks again; the other way round a page would keep showing what was begun as not done."""
@@ -180,12 +270,27 @@ def render(
     public = at.config.web["public_url"]
     now["restart"] = [LABELS.get(w, w) for w in service.pending]
     return render_template(
-        template, service=service, now=now, capability=capability, message=language.translate(message), tone=tone,
-        timeline=timeline(shown_operation(service, current), service), power_reasons=power_reasons(service, now, current), menu=menu(service),
-        theme=request.args.get("theme", "bs4"), public_url=public.rstrip("/"), words=words(language.current()), language=language.current().replace("_", "-"),
-        direction=language.direction(), token=guard().issue(service) if public and service.desired is Desired.ACTIVE else "",
-        key=key_of(now), age=max(0, int(at.clock.now() - now["as_of"])) if "as_of" in now else None, clock=at.clock.now(), counter=[],
-        questions=questions(service), about=at.store.about(service.server, service.vm_id), manual=at.config.plans[service.package.plan].values["manual_url"],
+        template,
+        service=service,
+        now=now,
+        capability=capability,
+        message=language.translate(message),
+        tone=tone,
+        timeline=timeline(shown_operation(service, current), service),
+        power_reasons=power_reasons(service, now, current),
+        menu=menu(service),
+        theme=request.args.get("theme", "bs4"),
+        public_url=public.rstrip("/"),
+        words=words(language.current()),
+        language=language.current().replace("_", "-"),
+        direction=language.direction(),
+        token=guard().issue(service) if public and service.desired is Desired.ACTIVE else "",
+        key=key_of(now),
+        age=max(0, int(at.clock.now() - now["as_of"])) if "as_of" in now else None,
+        clock=at.clock.now(),
+        counter=[],
+        questions=questions(service),
+        about=at.store.about(service.server, service.vm_id),
+        manual=at.config.plans[service.package.plan].values["manual_url"],
         **{"form": {}, **content(), **more},
     )
-

@@ -34,16 +34,25 @@ def iso(service: Service) -> dict[str, Any]:
     form = body().get("form") if request.method == "POST" else None
     words = " ".join(str((form or {}).get("find") or "").split())[:100]
     found = isos.view(service, words, reads(), at.store, at.drivers[service.server])
-    return {**found, "folders": isos.folders(found["isos"], language.translate(isos.OTHER)), "find": words, "why": why(service, Capability.ISO),
-            "problem": language.translate(found["problem"])}
+    return {
+        **found,
+        "folders": isos.folders(found["isos"], language.translate(isos.OTHER)),
+        "find": words,
+        "why": why(service, Capability.ISO),
+        "problem": language.translate(found["problem"]),
+    }
 
 
 def rdns(service: Service) -> dict[str, Any]:
     at = context()
     found = dns.view(service, reads(), at.store, at.drivers[service.server])
     reason, shown = why(service, Capability.RDNS), [found["singles"], [(n.cidr, n.rows) for n in found["networks"]]]
-    return {**found, "why": reason, "problem": language.translate(found["problem"]),
-            "records_state": hashlib.sha256(repr([reason, shown]).encode()).hexdigest()[:12]}
+    return {
+        **found,
+        "why": reason,
+        "problem": language.translate(found["problem"]),
+        "records_state": hashlib.sha256(repr([reason, shown]).encode()).hexdigest()[:12],
+    }
 
 
 # -- forms ----------------------------------------------------------------------------------------
@@ -60,13 +69,19 @@ def unmount(ask: Ask) -> None:
 def save(ask: Ask) -> None:
     service = customer.allow_edit(Capability.RDNS, ask)
     address = dns.address_of(ask.text("address", Sentence("Address"), LONGEST_ADDRESS))
-    name = "" if ask.form.get("remove") else dns.name_of(address, ask.text("name", Sentence("Host name of %(address)s", address=address), LONGEST_NAME))
+    name = (
+        ""
+        if ask.form.get("remove")
+        else dns.name_of(address, ask.text("name", Sentence("Host name of %(address)s", address=address), LONGEST_NAME))
+    )
     if not name and ask.form.get("network"):  # a record that is added has one
         raise BadRequest(Sentence("Host name: please write one, such as mail.example.com."), code="no_host_name")
     dns.save(service, address, name, reads(), ask.store, ask.drivers[service.server])
 
 
 EDITS: dict[tuple[str, str], Callable[[Ask], None]] = {
-    ("iso", "mount"): mount, ("iso", "unmount"): unmount, ("rdns", "save"): save,
+    ("iso", "mount"): mount,
+    ("iso", "unmount"): unmount,
+    ("rdns", "save"): save,
 }
 LOOKED_FOR = {("iso", "search")}  # forms that only show the page in another way

@@ -18,7 +18,9 @@ routes = Blueprint("pages", __name__, template_folder="../templates")
 Page = Callable[[Service], dict[str, Any]]
 PAGES: dict[str, Page] = {}
 TOLD_FOR = 24 * 3600.0  # what became of the last new password
-ASKED = set(frame.QUESTIONS) - {("power", v) for v in ("start", "stop", "reboot")}  # those ask only where WHMCS's own menu is followed by a link
+ASKED = set(frame.QUESTIONS) - {
+    ("power", v) for v in ("start", "stop", "reboot")
+}  # those ask only where WHMCS's own menu is followed by a link
 
 
 def page(name: str) -> Callable[[Page], Page]:
@@ -34,7 +36,9 @@ def page(name: str) -> Callable[[Page], Page]:
 
 def why(service: Service, capability: Capability) -> str:
     at = context()
-    return language.translate(customer.reason(service, capability, at.drivers, at.store.current_operation(service.id), at.config))
+    return language.translate(
+        customer.reason(service, capability, at.drivers, at.store.current_operation(service.id), at.config)
+    )
 
 
 @page("overview")
@@ -44,19 +48,40 @@ def overview(service: Service) -> dict[str, Any]:
 
     def limit(disk: str, way: str) -> str:
         rate, iops = package.limits.get(f"{disk}_{way}_mib_s", 0), package.limits.get(f"{disk}_{way}_iops", 0)
-        parts = [language.translate("%(n)s MiB/s", n=rate) if rate else "", language.translate("%(n)s IOPS", n=iops) if iops else ""]
+        parts = [
+            language.translate("%(n)s MiB/s", n=rate) if rate else "",
+            language.translate("%(n)s IOPS", n=iops) if iops else "",
+        ]
         return ", ".join(p for p in parts if p) or language.translate("no limit")
 
     row = at.store.status_row(service.server, service.vm_id) or {"cores": 0, "maxmem": 0, "maxdisk": 0}
     real = int(row["maxdisk"]) // 1024**3
-    disks = [{"title": language.translate("System disk"), "gib": real or package.disk_gib, "read": limit("disk", "read"), "write": limit("disk", "write")}]
+    disks = [
+        {
+            "title": language.translate("System disk"),
+            "gib": real or package.disk_gib,
+            "read": limit("disk", "read"),
+            "write": limit("disk", "write"),
+        }
+    ]
     if package.additional_disk_gib:
-        disks.append({"title": language.translate("Additional disk"), "gib": package.additional_disk_gib,
-                      "read": limit("additional_disk", "read"), "write": limit("additional_disk", "write")})
-    return {"networks": orders.networks_of(service.id, at.store, at.config), "disks": disks, "addresses": service.build.get("addresses", []),
-            "floating": service.build.get("floating", []),
-            "shows": at.drivers[service.server].shows,
-            "cores": int(row["cores"]) or package.cores, "memory": row["maxmem"] or package.ram_mib * 1024**2}
+        disks.append(
+            {
+                "title": language.translate("Additional disk"),
+                "gib": package.additional_disk_gib,
+                "read": limit("additional_disk", "read"),
+                "write": limit("additional_disk", "write"),
+            }
+        )
+    return {
+        "networks": orders.networks_of(service.id, at.store, at.config),
+        "disks": disks,
+        "addresses": service.build.get("addresses", []),
+        "floating": service.build.get("floating", []),
+        "shows": at.drivers[service.server].shows,
+        "cores": int(row["cores"]) or package.cores,
+        "memory": row["maxmem"] or package.ram_mib * 1024**2,
+    }
 
 
 def zone_of(service: Service) -> str:
@@ -70,9 +95,14 @@ def snapshots(service: Service) -> dict[str, Any]:
     at = context()
     rows, quota = at.store.snapshots_of(service.id), service.package.snapshots
     return {
-        "rows": list(reversed(rows)), "quota": quota, "full": language.translate(customer.full(len(rows), quota)), "zone": zone_of(service),
-        "why": why(service, Capability.SNAPSHOTS), "lifetime": service.package.snapshot_lifetime_h * 3600,
-        "with_memory": at.config.plans[service.package.plan].values["snapshot_memory"] and not at.drivers[service.server].snapshots_survive,
+        "rows": list(reversed(rows)),
+        "quota": quota,
+        "full": language.translate(customer.full(len(rows), quota)),
+        "zone": zone_of(service),
+        "why": why(service, Capability.SNAPSHOTS),
+        "lifetime": service.package.snapshot_lifetime_h * 3600,
+        "with_memory": at.config.plans[service.package.plan].values["snapshot_memory"]
+        and not at.drivers[service.server].snapshots_survive,
         "survive": at.drivers[service.server].snapshots_survive,
     }
 
@@ -83,16 +113,27 @@ def backups(service: Service) -> dict[str, Any]:
     rows, quota, schedule = at.store.backups_of(service.id), service.package.backups, at.store.schedule(service.id)
     days = schedule["days"] if schedule else {}
     grid = list(enumerate(customer.WEEK.items()))
-    week = [{"name": name, "title": language.translate(title), "on": str(n) in days, "time": days.get(str(n), "02:00")}
-            for n, (name, title) in (grid[-1], *grid[:-1])]  # it begins on Sunday, as the grid is known
+    week = [
+        {"name": name, "title": language.translate(title), "on": str(n) in days, "time": days.get(str(n), "02:00")}
+        for n, (name, title) in (grid[-1], *grid[:-1])
+    ]  # it begins on Sunday, as the grid is known
     last, driver = at.store.newest(service.id), at.drivers[service.server]
-    return {"rows": rows, "quota": driver.own_backups or quota, "full": language.translate(customer.no_room(service, driver, at.store)),
-            "quota_sold": quota, "window": window(str(at.store.seen(service.id)[0].get("backups") or "")),
-            "survive": driver.snapshots_survive, "own_kind": bool(driver.own_backups), "why": why(service, Capability.BACKUPS),
-            "zone": zone_of(service), "week": week,
-            "zones": schedules.zones(), "schedule_why": "" if quota else language.translate(Sentence("Not part of your plan.")),
-            "next_due": schedule["next_due_at"] if schedule else None,
-            "restore_failed": last is not None and last.kind == "restore" and last.state.value == "failed"}
+    return {
+        "rows": rows,
+        "quota": driver.own_backups or quota,
+        "full": language.translate(customer.no_room(service, driver, at.store)),
+        "quota_sold": quota,
+        "window": window(str(at.store.seen(service.id)[0].get("backups") or "")),
+        "survive": driver.snapshots_survive,
+        "own_kind": bool(driver.own_backups),
+        "why": why(service, Capability.BACKUPS),
+        "zone": zone_of(service),
+        "week": week,
+        "zones": schedules.zones(),
+        "schedule_why": "" if quota else language.translate(Sentence("Not part of your plan.")),
+        "next_due": schedule["next_due_at"] if schedule else None,
+        "restore_failed": last is not None and last.kind == "restore" and last.state.value == "failed",
+    }
 
 
 def window(hours: str) -> tuple[str, str] | None:
@@ -105,20 +146,33 @@ def window(hours: str) -> tuple[str, str] | None:
 def reinstall(service: Service) -> dict[str, Any]:
     at = context()
     foreign = len([r for r in at.store.snapshots_of(service.id, foreign=True) if r["foreign_one"]])
-    return {"templates": service.package.templates or at.config.plans[service.package.plan].templates, "why": why(service, Capability.REINSTALL),
-            "foreign": foreign, "survive": at.drivers[service.server].snapshots_survive}
+    return {
+        "templates": service.package.templates or at.config.plans[service.package.plan].templates,
+        "why": why(service, Capability.REINSTALL),
+        "foreign": foreign,
+        "survive": at.drivers[service.server].snapshots_survive,
+    }
 
 
 @page("reset_password")
 def reset_password(service: Service) -> dict[str, Any]:
     at = context()
     last = at.store.newest(service.id)
-    done = last is not None and last.kind == "reset_password" and last.state.value == "done" and at.store.clock.now() - (last.ended_at or 0) < TOLD_FOR
+    done = (
+        last is not None
+        and last.kind == "reset_password"
+        and last.state.value == "done"
+        and at.store.clock.now() - (last.ended_at or 0) < TOLD_FOR
+    )
     at_once = last is not None and bool(last.data.get("at_once"))
     driver = at.drivers[service.server]
     off = language.translate(customer.off_for_password(service, driver, at.store))
-    return {"why": why(service, Capability.RESET_PASSWORD) or off, "at_once_only": driver.chooses_passwords,
-            "after_restart": done and not at_once, "in_use": done and at_once}
+    return {
+        "why": why(service, Capability.RESET_PASSWORD) or off,
+        "at_once_only": driver.chooses_passwords,
+        "after_restart": done and not at_once,
+        "in_use": done and at_once,
+    }
 
 
 page("console")(console.card)
@@ -144,7 +198,9 @@ def answer(service: Service, name: str, message: str = "", tone: str = "bad", **
     at = context()
     title = language.translate(frame.MENU[name][0])
     if not customer.may_see(service, Capability(name), at.drivers, at.config):
-        html = frame.render("denied.html", service, name, why=language.translate("This page is not part of your product."))
+        html = frame.render(
+            "denied.html", service, name, why=language.translate("This page is not part of your product.")
+        )
         return jsonify({"html": html, "redirect": "", "title": language.translate("Access Denied")})
     html = frame.render(f"{name}.html", service, name, message, tone, lambda: PAGES[name](service), **more)
     return jsonify({"html": html, "redirect": "", "title": title})
@@ -153,8 +209,16 @@ def answer(service: Service, name: str, message: str = "", tone: str = "bad", **
 def ask(service: Service, name: str, capability: str, action: str, form: Mapping[str, Any], about: str) -> Response:
     """The question as a page of its own: for browsers without our script, and for links."""
     text, verb = frame.questions(service)[capability, action]
-    html = frame.render("confirm.html", service, name, question=language.translate(text, name=about), verb=language.translate(verb),
-                        asked=capability, action=action, form=form)
+    html = frame.render(
+        "confirm.html",
+        service,
+        name,
+        question=language.translate(text, name=about),
+        verb=language.translate(verb),
+        asked=capability,
+        action=action,
+        form=form,
+    )
     return jsonify({"html": html, "redirect": "", "title": language.translate(verb)})
 
 
@@ -164,7 +228,9 @@ def show(service_id: int, capability: str) -> Response:
     language.choose(request.args.get("language", ""))
     if capability not in PAGES:  # also of features that are not here yet
         service = service_for(service_id)
-        html = frame.render("denied.html", service, "overview", why=language.translate("This page is not part of your product."))
+        html = frame.render(
+            "denied.html", service, "overview", why=language.translate("This page is not part of your product.")
+        )
         return jsonify({"html": html, "redirect": "", "title": language.translate("Access Denied")})
     verb = request.args.get("ask", "")
     if verb in POWER:
@@ -203,7 +269,14 @@ def submit(service_id: int, capability: str) -> Response:
     if (capability, action) in ASKED and not form.get("confirmed"):
         about = subject(capability, service, form)
         if about is not None:
-            return ask(service, name, capability, action, {k: v for k, v in form.items() if k not in ("action", "capability", "confirmed")}, about)
+            return ask(
+                service,
+                name,
+                capability,
+                action,
+                {k: v for k, v in form.items() if k not in ("action", "capability", "confirmed")},
+                about,
+            )
     if (capability, action) in media.LOOKED_FOR:
         return answer(service, name, form=form)
     with media.reads().one_wait():

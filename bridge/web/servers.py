@@ -15,7 +15,8 @@ def _known(name: str) -> None:
     known = context().config.servers
     if name not in known:
         raise NotFound(
-            f"The access hash {name!r} is not a server of the bridge; known: {', '.join(sorted(known))}.", code="unknown_server"
+            f"The access hash {name!r} is not a server of the bridge; known: {', '.join(sorted(known))}.",
+            code="unknown_server",
         )
 
 
@@ -30,7 +31,9 @@ def test(name: str) -> Response:
     if health["error"]:
         raise Refused(f"The bridge works, but server {name!r} does not: {health['error']}", code="server_unhealthy")
     if not health["refreshed_at"]:
-        raise Refused("The bridge works; its worker has not reached the server yet. Try again in a minute.", code="server_unknown")
+        raise Refused(
+            "The bridge works; its worker has not reached the server yet. Try again in a minute.", code="server_unknown"
+        )
     return jsonify({"result": "success"})
 
 
@@ -63,4 +66,6 @@ def used(name: str) -> Response:
     found = usage.report(name, g.whmcs, context().store, context().config.worker["usage_time_zone"], one, billed)
     if one is not None and not found["services"]:
         raise NotFound(f"Service {one} is unknown to the bridge on server {name!r}.", code="unknown_service")
-    return Response(json.dumps({"result": "success", **found}, sort_keys=False), mimetype="application/json")  # thousands of them, in order already
+    return Response(
+        json.dumps({"result": "success", **found}, sort_keys=False), mimetype="application/json"
+    )  # thousands of them, in order already

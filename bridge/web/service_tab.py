@@ -27,13 +27,32 @@ def admin(service_id: int) -> Response:
     for op in found:
         shown = steps[op.id][-room:] if room > 0 else []
         room -= len(shown)
-        operations.append({"op": op, "steps": shown, "left_out": len(steps[op.id]) - len(shown), "warnings": op.data.get("warnings", [])})
+        operations.append(
+            {
+                "op": op,
+                "steps": shown,
+                "left_out": len(steps[op.id]) - len(shown),
+                "warnings": op.data.get("warnings", []),
+            }
+        )
     html = render_template(
-        "service_tab.html", service=service, live=status.view(service, at.store), operations=operations, now=at.clock.now(),
-        rows=upgrades.rows_of(service, at.drivers[service.server], at.store, at.config), seen_at=at.store.seen(service.id)[1],
-        labels=upgrades.LABELS, limits=LIMITS, amount=upgrades.amount, networks=orders.networks_of(service.id, at.store, at.config),
-        shows=at.drivers[service.server].shows, given=service.build.get("addresses", []), floating=service.build.get("floating", []),
-        names=at.store.about(service.server, service.vm_id).get("names", {}), findings=at.store.findings(service.id), fixable=findings.fixable,
+        "service_tab.html",
+        service=service,
+        live=status.view(service, at.store),
+        operations=operations,
+        now=at.clock.now(),
+        rows=upgrades.rows_of(service, at.drivers[service.server], at.store, at.config),
+        seen_at=at.store.seen(service.id)[1],
+        labels=upgrades.LABELS,
+        limits=LIMITS,
+        amount=upgrades.amount,
+        networks=orders.networks_of(service.id, at.store, at.config),
+        shows=at.drivers[service.server].shows,
+        given=service.build.get("addresses", []),
+        floating=service.build.get("floating", []),
+        names=at.store.about(service.server, service.vm_id).get("names", {}),
+        findings=at.store.findings(service.id),
+        fixable=findings.fixable,
         health=at.store.health(service.server),
     )
     return jsonify({"html": html, "redirect": "", "title": "vmbridge"})

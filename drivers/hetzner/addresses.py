@@ -36,7 +36,9 @@ def next_change(api: Api, order: Order, server: int, found: list[Row]) -> tuple[
             return remove(api, ip), f"extra_ipv{family}"
         for ip in mine:
             if ip["server"] != server:
-                return [api.post(f"/floating_ips/{ip['id']}/actions/assign", server=server)["action"]], f"extra_ipv{family}"
+                return [
+                    api.post(f"/floating_ips/{ip['id']}/actions/assign", server=server)["action"]
+                ], f"extra_ipv{family}"
         if len(mine) < count:
             return _add(api, order, server, family, mine), f"extra_ipv{family}"
     return None
@@ -46,8 +48,14 @@ def _add(api: Api, order: Order, server: int, family: int, mine: list[Row]) -> l
     used = {f["name"] for f in mine}
     name = next(n for i in range(1, len(mine) + 2) if (n := f"{convert.name(order)}-f{family}-{i}") not in used)
     try:
-        made = api.post("/floating_ips", type=f"ipv{family}", server=server, name=name, description=order.label,
-                        labels={LABEL: order.uuid, SERVER: str(server)})
+        made = api.post(
+            "/floating_ips",
+            type=f"ipv{family}",
+            server=server,
+            name=name,
+            description=order.label,
+            labels={LABEL: order.uuid, SERVER: str(server)},
+        )
     except Refused:  # the name is in use, though none of ours has it
         raise Permanent("Another address of the project has the name.", code="name_taken", detail=name) from None
     return [made["action"]] if made.get("action") else []
@@ -74,7 +82,12 @@ def mark(api: Api, server: Mapping[str, Any], uuid: str, stay: bool = False) -> 
         if not ip:
             continue
         try:
-            api.put(f"/primary_ips/{ip['id']}", auto_delete=not stay, name=name, labels={LABEL: uuid, SERVER: str(server["id"])})
+            api.put(
+                f"/primary_ips/{ip['id']}",
+                auto_delete=not stay,
+                name=name,
+                labels={LABEL: uuid, SERVER: str(server["id"])},
+            )
         except Refused:
             raise Permanent("Another address of the project has the name.", code="name_taken", detail=name) from None
 

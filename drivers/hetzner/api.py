@@ -22,8 +22,13 @@ PER_PAGE = 50  # the most there is
 class Api:
     """Calls of one project. Safe for threads: one session per thread."""
 
-    def __init__(self, settings: Mapping[str, Any], clock: Clock, prepare: Callable[[requests.Session], None] | None = None,
-                 budget: Callable[[], Counted | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        clock: Clock,
+        prepare: Callable[[requests.Session], None] | None = None,
+        budget: Callable[[], Counted | None] = lambda: None,
+    ) -> None:
         self._settings, self._clock, self._prepare, self._budget = settings, clock, prepare, budget
         self._local = threading.local()
         self.ahead = 0.0  # seconds of the provider's clock before ours
@@ -31,7 +36,9 @@ class Api:
     def _client(self) -> Client:
         found: Client | None = getattr(self._local, "client", None)
         if found is None:
-            found = self._local.client = Client(self._settings["token"], api_endpoint=self._settings["endpoint"], application_name="vmbridge")
+            found = self._local.client = Client(
+                self._settings["token"], api_endpoint=self._settings["endpoint"], application_name="vmbridge"
+            )
             # a POST that is sent again after a lost reply makes a second paid thing: we look before we repeat
             found._client._retry_max_retries = 0
             session = found._client._session

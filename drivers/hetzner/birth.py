@@ -11,12 +11,18 @@ from drivers.hetzner.convert import LABEL
 
 def place(api: Api, package: Package) -> Placement:
     if not_sold := convert.not_sold(package):
-        raise Permanent("The plan sells what this provider does not have.", code="plan_impossible", detail=", ".join(not_sold))
+        raise Permanent(
+            "The plan sells what this provider does not have.", code="plan_impossible", detail=", ".join(not_sold)
+        )
     kind, location = package.options["server_type"], package.location or package.options["location"]
     found = named.kind_of(api, kind)
     place = next((p for p in found["locations"] if p["name"] == location), None)
     if place is None:
-        raise Permanent("The plan names a location where its type is not sold.", code="plan_impossible", detail=f"{kind} in {location}")
+        raise Permanent(
+            "The plan names a location where its type is not sold.",
+            code="plan_impossible",
+            detail=f"{kind} in {location}",
+        )
     if not place["available"]:
         raise Capacity(detail=f"{kind} is sold out in {location}")
     image = images.system(api, package.template, package.options["images"], found["architecture"])
@@ -27,14 +33,23 @@ def create(api: Api, order: Order, placement: Placement) -> str:
     options, more = order.package.options, named.surroundings(api, order)
     try:
         made = api.post(
-            "/servers", name=convert.name(order), server_type=placement.storage, image=placement.source, location=placement.node,
-            labels={**options["labels"], LABEL: order.uuid}, user_data=convert.user_data(order), start_after_create=False, **more,
+            "/servers",
+            name=convert.name(order),
+            server_type=placement.storage,
+            image=placement.source,
+            location=placement.node,
+            labels={**options["labels"], LABEL: order.uuid},
+            user_data=convert.user_data(order),
+            start_after_create=False,
+            **more,
         )
     except Refused as e:
         ours = find_create(api, order) if e.code == "name_taken" else ""
         if ours:
             return ours
-        raise Permanent("Another server of the project has the name.", code="name_taken", detail=convert.name(order)) from None
+        raise Permanent(
+            "Another server of the project has the name.", code="name_taken", detail=convert.name(order)
+        ) from None
     actions = [made["action"], *made.get("next_actions", ())]
     return tasks.of(made["server"]["id"], actions)
 

@@ -17,7 +17,9 @@ def step(api: Api, order: Order, ref: VmRef) -> Converged:
     differs = {d.word: d for d in goal.compare(order, goal.seen(server), server["status"] != "off") if not d.same}
     refused = tuple(f"{d.word}: {d.refused}" for d in differs.values() if d.refused)
     retype = "server_type" in differs and not refused
-    grows = retype and goal.retyping(order, server, named.kind_of(api, order.package.options["server_type"]))  # known before anything is changed
+    grows = retype and goal.retyping(
+        order, server, named.kind_of(api, order.package.options["server_type"])
+    )  # known before anything is changed
     if change := addresses.next_change(api, order, sid, floating):
         return Converged(tasks.of(sid, change[0]), (change[1],), refused, more=True)
     if order.autostart and (missing := _firewalls_missing(api, order, server)):
@@ -30,7 +32,11 @@ def step(api: Api, order: Order, ref: VmRef) -> Converged:
     if not retype:
         return Converged(refused=refused, seen=seen)
     if server["status"] != "off":
-        return Converged(refused=refused, offline="server_type: the server has to be off for it; a change of package switches it off and on", seen=seen)
+        return Converged(
+            refused=refused,
+            offline="server_type: the server has to be off for it; a change of package switches it off and on",
+            seen=seen,
+        )
     changed = ("server_type", "disk_gib") if grows else ("server_type",)
     task = tasks.act(api, sid, "change_type", server_type=order.package.options["server_type"], upgrade_disk=grows)
     return Converged(task, changed, more=True, starts=True)

@@ -16,7 +16,13 @@ from bridge.model import Order, Package, Vm, VmStatus
 LABEL = "vmbridge"  # its value is the machine's uuid: the proof that a server is ours
 SERVER = "vmbridge-server"  # a label of what a server has: its id, which outlives it
 GB = 1024**3
-STATUS = {"running": "running", "off": "stopped", "initializing": "prelaunch", "starting": "prelaunch", "stopping": "running"}
+STATUS = {
+    "running": "running",
+    "off": "stopped",
+    "initializing": "prelaunch",
+    "starting": "prelaunch",
+    "stopping": "running",
+}
 
 
 def name(order: Order) -> str:
@@ -33,7 +39,12 @@ def user_data(order: Order) -> str:
     """Host name, password and keys for cloud-init. The password is the one of the order, as a hash: the provider's own is then
     never needed, and none is lost with a reply. JSON is YAML."""
     keys = [k for k in order.package.ssh_keys.splitlines() if k.strip()]
-    wanted: dict[str, Any] = {"fqdn": host_name(order), "prefer_fqdn_over_hostname": False, "disable_root": False, "ssh_pwauth": True}
+    wanted: dict[str, Any] = {
+        "fqdn": host_name(order),
+        "prefer_fqdn_over_hostname": False,
+        "disable_root": False,
+        "ssh_pwauth": True,
+    }
     if order.password:
         wanted["chpasswd"] = {"expire": False, "users": [{"name": "root", "password": order.password, "type": "hash"}]}
     if keys:
@@ -63,9 +74,25 @@ def vm(server: Mapping[str, Any]) -> Vm:
 def line(server: Mapping[str, Any], now: float) -> VmStatus:
     """One row of the list; it has no use of CPU and memory and no uptime. Traffic is that of the calendar month, null at first."""
     kind = server["server_type"]
-    return VmStatus(str(server["id"]), status(server), server["location"]["name"], server["name"], 0, 0.0, kind["cores"], 0, int(kind["memory"] * GB),
-                    int(server["primary_disk_size"] * GB), "locked" if server["locked"] else "", 0, server["ingoing_traffic"], server["outgoing_traffic"],
-                    traffic_since(now), traffic_by(now), about(server))
+    return VmStatus(
+        str(server["id"]),
+        status(server),
+        server["location"]["name"],
+        server["name"],
+        0,
+        0.0,
+        kind["cores"],
+        0,
+        int(kind["memory"] * GB),
+        int(server["primary_disk_size"] * GB),
+        "locked" if server["locked"] else "",
+        0,
+        server["ingoing_traffic"],
+        server["outgoing_traffic"],
+        traffic_since(now),
+        traffic_by(now),
+        about(server),
+    )
 
 
 def about(server: Mapping[str, Any]) -> str:
@@ -75,10 +102,14 @@ def about(server: Mapping[str, Any]) -> str:
     names = {net["ipv4"]["ip"]: net["ipv4"].get("dns_ptr") or ""} if net.get("ipv4") else {}
     for one in (net.get("ipv6") or {}).get("dns_ptr") or ():
         names[str(ipaddress.ip_address(one["ip"]))] = one["dns_ptr"]
-    return json.dumps({
-        "image": image.get("description") or image.get("name") or "", "place": f"{place['city']} ({place['name']})" if place.get("city") else place["name"],
-        "names": names,
-    }, sort_keys=True)
+    return json.dumps(
+        {
+            "image": image.get("description") or image.get("name") or "",
+            "place": f"{place['city']} ({place['name']})" if place.get("city") else place["name"],
+            "names": names,
+        },
+        sort_keys=True,
+    )
 
 
 LATE = 6 * 3600.0  # seconds after the month's begin in which the old month's traffic may still be told

@@ -68,18 +68,34 @@ SOON = 15.0  # seconds; a project that can be read as often as that is read as a
 
 class Hetzner(Driver):
     name = "hetzner"
-    capabilities = frozenset({Capability.OVERVIEW, Capability.POWER, Capability.REINSTALL, Capability.SNAPSHOTS, Capability.BACKUPS,
-                              Capability.RESET_PASSWORD, Capability.ISO, Capability.RDNS, Capability.CHARTS, Capability.CONSOLE})
+    capabilities = frozenset(
+        {
+            Capability.OVERVIEW,
+            Capability.POWER,
+            Capability.REINSTALL,
+            Capability.SNAPSHOTS,
+            Capability.BACKUPS,
+            Capability.RESET_PASSWORD,
+            Capability.ISO,
+            Capability.RDNS,
+            Capability.CHARTS,
+            Capability.CONSOLE,
+        }
+    )
     optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {
-        Capability.ISO: ("drive", "isos", "mount"), Capability.RDNS: ("pointers", "set_pointer"),
-        Capability.CHARTS: ("charts",), Capability.CONSOLE: ("console",),
+        Capability.ISO: ("drive", "isos", "mount"),
+        Capability.RDNS: ("pointers", "set_pointer"),
+        Capability.CHARTS: ("charts",),
+        Capability.CONSOLE: ("console",),
     }
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
     identity = f"label {LABEL!r} with a uuid (give it one in the provider's console)"
     late_addresses = True
     chooses_ids = True
-    fixed: ClassVar[frozenset[str]] = frozenset({"cores", "ram_gib", "disk_gib", "rate_mbit", "additional_disk_gib", *LIMITS})
+    fixed: ClassVar[frozenset[str]] = frozenset(
+        {"cores", "ram_gib", "disk_gib", "rate_mbit", "additional_disk_gib", *LIMITS}
+    )
     own_backups = doctor.SLOTS
     snapshots_survive = True
     chooses_passwords = True
@@ -187,7 +203,11 @@ class Hetzner(Driver):
 
     def isolate(self, ref: VmRef, closed: bool, before: Mapping[str, Any]) -> str:
         server = proof.present(self.api, ref)
-        actions = isolation.close(self.api, server) if closed else isolation.open_again(self.api, server, before.get("firewalls", ()))
+        actions = (
+            isolation.close(self.api, server)
+            if closed
+            else isolation.open_again(self.api, server, before.get("firewalls", ()))
+        )
         return tasks.of(server["id"], actions) if actions else ""
 
     # -- optional, by Capability ------------------------------------------------------------------
@@ -250,7 +270,11 @@ class Hetzner(Driver):
         now = self.clock.now()
         if watched:
             uuids = sorted({u for ref in watched for u in ref.uuids})
-            return [convert.line(s, now) for i in range(0, len(uuids), PER_PAGE) for s in proof.labelled_any(self.api, uuids[i:i + PER_PAGE])]
+            return [
+                convert.line(s, now)
+                for i in range(0, len(uuids), PER_PAGE)
+                for s in proof.labelled_any(self.api, uuids[i : i + PER_PAGE])
+            ]
         found = [convert.line(s, now) for s in self.api.pages("/servers", "servers")]
         self._pages = max(1, math.ceil(len(found) / PER_PAGE))
         return found
@@ -261,13 +285,24 @@ class Hetzner(Driver):
 
     def read(self, ref: VmRef) -> Seen:
         server = proof.present(self.api, ref)
-        return Seen(goal.seen(server), node=server["location"]["name"], floating=tuple(addresses.shown(addresses.floating(self.api, ref.uuids))))
+        return Seen(
+            goal.seen(server),
+            node=server["location"]["name"],
+            floating=tuple(addresses.shown(addresses.floating(self.api, ref.uuids))),
+        )
 
     def inspect(self, vm_id: str, node: str = "") -> Machine:
         if not vm_id.isascii() or not vm_id.isdigit():
             raise NotFound(f"There is no server {vm_id[:40]!r} in this project.", code="vm_absent")
         server = self.api.get(f"/servers/{vm_id}")["server"]
-        return Machine(vm_id, server["location"]["name"], server["labels"].get(LABEL, ""), server["name"], "", convert.addresses(server))
+        return Machine(
+            vm_id,
+            server["location"]["name"],
+            server["labels"].get(LABEL, ""),
+            server["name"],
+            "",
+            convert.addresses(server),
+        )
 
     def listings(self) -> list[str]:
         return list(leftovers.LISTINGS)

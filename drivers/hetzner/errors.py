@@ -32,7 +32,9 @@ def from_code(code: str, detail: str) -> VmbridgeError:
     if code == "uniqueness_error":
         return Refused("The name is in use.", code="name_taken", detail=detail)
     if code in NO_AGENT:
-        return Refused("The system inside runs no guest agent that could set a password.", code="no_agent", detail=detail)
+        return Refused(
+            "The system inside runs no guest agent that could set a password.", code="no_agent", detail=detail
+        )
     if code in KEY:
         return Permanent("The server refused our key.", code="upstream_credentials", detail=detail)
     if code == "forbidden":

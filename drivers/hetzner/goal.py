@@ -14,32 +14,54 @@ def seen(server: Mapping[str, Any]) -> dict[str, Any]:
     """What is recorded of a server. `backups` is the provider's window such as 22-02, in UTC, or empty; `firewalls` are ids."""
     kind = server["server_type"]
     return {
-        "server_type": kind["name"], "cores": kind["cores"], "memory_gb": kind["memory"], "disk_gb": server["primary_disk_size"],
-        "architecture": kind["architecture"], "name": server["name"], "backups": server["backup_window"] or "",
-        "image": (server["image"] or {}).get("name") or (server["image"] or {}).get("description") or "", "firewalls": isolation.applied(server),
+        "server_type": kind["name"],
+        "cores": kind["cores"],
+        "memory_gb": kind["memory"],
+        "disk_gb": server["primary_disk_size"],
+        "architecture": kind["architecture"],
+        "name": server["name"],
+        "backups": server["backup_window"] or "",
+        "image": (server["image"] or {}).get("name") or (server["image"] or {}).get("description") or "",
+        "firewalls": isolation.applied(server),
     }
 
 
 def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
-    return [_type(order.package, config, running), _disk(order.package, config, running), _backups(order.package, config)]
+    return [
+        _type(order.package, config, running),
+        _disk(order.package, config, running),
+        _backups(order.package, config),
+    ]
 
 
 def _type(package: Package, config: Mapping[str, Any], running: bool) -> Difference:
     sold, real = package.options["server_type"], str(config["server_type"])
-    return Difference("server_type", sold, real, sold == real, Restart.NOW if running and sold != real else Restart.NONE)
+    return Difference(
+        "server_type", sold, real, sold == real, Restart.NOW if running and sold != real else Restart.NONE
+    )
 
 
 def _disk(package: Package, config: Mapping[str, Any], running: bool) -> Difference:
     """It comes with a type and only ever grows. A type may be sold with less disk than it has: then the disk stays as it is,
     and the way back stays open."""
-    sold, real, other = package.disk_gib, int(config["disk_gb"]), package.options["server_type"] != config["server_type"]
+    sold, real, other = (
+        package.disk_gib,
+        int(config["disk_gb"]),
+        package.options["server_type"] != config["server_type"],
+    )
     refused = warning = ""
     if sold < real and other:
-        refused = Sentence("The system disk has %(size)s GB and cannot shrink to %(wanted)s GB.", size=real, wanted=sold)
+        refused = Sentence(
+            "The system disk has %(size)s GB and cannot shrink to %(wanted)s GB.", size=real, wanted=sold
+        )
     elif sold > real and not other:
-        refused = Sentence("The system disk has %(size)s GB; %(wanted)s GB come only with another server type.", size=real, wanted=sold)
+        refused = Sentence(
+            "The system disk has %(size)s GB; %(wanted)s GB come only with another server type.", size=real, wanted=sold
+        )
     elif sold > real:
-        warning = Sentence("The system disk grows to %(size)s GB for good: no smaller server is possible after that.", size=sold)
+        warning = Sentence(
+            "The system disk grows to %(size)s GB for good: no smaller server is possible after that.", size=sold
+        )
     restart = Restart.NOW if running and sold > real else Restart.NONE
     return Difference("disk_gib", sold, real, sold == real or (sold < real and not other), restart, refused, warning)
 
@@ -54,13 +76,25 @@ def retyping(order: Order, server: Mapping[str, Any], kind: Mapping[str, Any]) -
     sold, real, name = order.package.disk_gib, int(server["primary_disk_size"]), str(kind["name"])
     place = next((p for p in kind["locations"] if p["name"] == server["location"]["name"]), None)
     if place is None or kind["architecture"] != server["server_type"]["architecture"]:
-        raise Permanent("The server cannot become one of this type.", code="plan_impossible",
-                        detail=f"{name} is for {kind['architecture']}" if place else f"{name} is not sold in {server['location']['name']}")
+        raise Permanent(
+            "The server cannot become one of this type.",
+            code="plan_impossible",
+            detail=f"{name} is for {kind['architecture']}"
+            if place
+            else f"{name} is not sold in {server['location']['name']}",
+        )
     grows = sold > real
     if int(kind["disk"]) < (sold if grows else real):
-        raise Permanent("The server cannot become one of this type.", code="plan_impossible", detail=f"{name} has a disk of {kind['disk']} GB only")
+        raise Permanent(
+            "The server cannot become one of this type.",
+            code="plan_impossible",
+            detail=f"{name} has a disk of {kind['disk']} GB only",
+        )
     if not place["available"]:
-        raise Capacity("There is no room for the new type of server just now; nothing was changed.", detail=f"{name} is sold out in {place['name']}")
+        raise Capacity(
+            "There is no room for the new type of server just now; nothing was changed.",
+            detail=f"{name} is sold out in {place['name']}",
+        )
     return grows
 
 

@@ -40,14 +40,25 @@ def size(image: Mapping[str, Any]) -> int:
 
 
 def snapshots(images: Iterable[Mapping[str, Any]]) -> list[Snapshot]:
-    found = [Snapshot(i["labels"][SNAPSHOT], made_at(i), i["description"], complete=i["status"] == "available", size=size(i))
-             for i in images]
+    found = [
+        Snapshot(i["labels"][SNAPSHOT], made_at(i), i["description"], complete=i["status"] == "available", size=size(i))
+        for i in images
+    ]
     return sorted(found, key=lambda s: (s.taken_at, s.name))
 
 
 def backups(images: Iterable[Mapping[str, Any]]) -> list[Backup]:
-    found = [Backup(str(i["id"]), made_at(i), size(i), f"vmbridge {i['labels'][OPERATION]}" if OPERATION in i["labels"] else "", automatic=True)
-             for i in images if i["status"] == "available"]
+    found = [
+        Backup(
+            str(i["id"]),
+            made_at(i),
+            size(i),
+            f"vmbridge {i['labels'][OPERATION]}" if OPERATION in i["labels"] else "",
+            automatic=True,
+        )
+        for i in images
+        if i["status"] == "available"
+    ]
     return sorted(found, key=lambda b: (b.made_at, b.archive))
 
 
@@ -83,7 +94,9 @@ def remove(api: Api, image: Mapping[str, Any]) -> None:
 
 def remove_failed(api: Api, server: str, operation: str) -> None:
     """What an earlier try of a backup has left: it would take a slot."""
-    for image in api.pages("/images", "images", type="backup", bound_to=server, label_selector=f"{OPERATION} in ({operation})"):
+    for image in api.pages(
+        "/images", "images", type="backup", bound_to=server, label_selector=f"{OPERATION} in ({operation})"
+    ):
         if image["status"] == "unavailable":
             remove(api, image)
 
@@ -97,7 +110,12 @@ def keep_newest(api: Api, server: str, uuid: str) -> None:
     found = [i for i in api.pages("/images", "images", type="backup", bound_to=server) if i["status"] == "available"]
     if found:
         newest = max(found, key=lambda i: (made_at(i), i["id"]))
-        api.put(f"/images/{newest['id']}", type="snapshot", labels={LABEL: uuid, KEPT: "yes"}, description=f"kept backup of server {server}")
+        api.put(
+            f"/images/{newest['id']}",
+            type="snapshot",
+            labels={LABEL: uuid, KEPT: "yes"},
+            description=f"kept backup of server {server}",
+        )
 
 
 def system(api: Api, template: str, images: Mapping[str, str], architecture: str) -> dict[str, Any]:
@@ -112,7 +130,11 @@ def system(api: Api, template: str, images: Mapping[str, str], architecture: str
         found = api.get("/images", name=wanted, architecture=architecture, type="system")["images"]
     usable = [i for i in found if i["architecture"] == architecture and i["status"] == "available"]
     if not usable:
-        raise Permanent("The plan names an image that the provider does not have.", code="plan_impossible", detail=f"image {wanted!r} for {architecture}")
+        raise Permanent(
+            "The plan names an image that the provider does not have.",
+            code="plan_impossible",
+            detail=f"image {wanted!r} for {architecture}",
+        )
     image: dict[str, Any] = usable[0]
     return image
 
@@ -151,7 +173,9 @@ def backup(api: Api, ref: VmRef, verb: str, archive: str, mark: str) -> str:
 
 
 def _keep(api: Api, server: Mapping[str, Any], kind: str, labels: dict[str, str], ref: VmRef, description: str) -> str:
-    return tasks.act(api, server["id"], "create_image", type=kind, description=description, labels={LABEL: ref.uuids[0], **labels})
+    return tasks.act(
+        api, server["id"], "create_image", type=kind, description=description, labels={LABEL: ref.uuids[0], **labels}
+    )
 
 
 def rebuild(api: Api, server: Mapping[str, Any], image: int | str, **values: Any) -> str:

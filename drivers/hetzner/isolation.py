@@ -36,5 +36,7 @@ def open_again(api: Api, server: Mapping[str, Any], before: Iterable[int]) -> li
 
 def change(api: Api, firewall: int, server: Mapping[str, Any], way: str) -> list[Row]:
     verb = {"apply_to": "apply_to_resources", "remove_from": "remove_from_resources"}[way]
-    made: list[Row] = api.post(f"/firewalls/{firewall}/actions/{verb}", **{way: [{"type": "server", "server": {"id": server["id"]}}]})["actions"]
+    made: list[Row] = api.post(
+        f"/firewalls/{firewall}/actions/{verb}", **{way: [{"type": "server", "server": {"id": server["id"]}}]}
+    )["actions"]
     return made

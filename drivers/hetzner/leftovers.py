@@ -12,8 +12,10 @@ from drivers.hetzner import addresses, images
 from drivers.hetzner.api import Api
 from drivers.hetzner.convert import LABEL, SERVER
 
-LISTINGS = {"snapshots": ("/images", {"type": "snapshot", "label_selector": f"{LABEL},{images.SNAPSHOT}"}),
-            "floating_ips": ("/floating_ips", {"label_selector": f"{LABEL},{SERVER}"})}
+LISTINGS = {
+    "snapshots": ("/images", {"type": "snapshot", "label_selector": f"{LABEL},{images.SNAPSHOT}"}),
+    "floating_ips": ("/floating_ips", {"label_selector": f"{LABEL},{SERVER}"}),
+}
 
 
 def listed(api: Api, vm_ids: Collection[str], listing: str) -> list[Leftover]:
@@ -31,7 +33,9 @@ def _machine(row: dict[str, Any], listing: str) -> str:
 def _leftover(row: dict[str, Any], listing: str) -> Leftover:
     made = datetime.fromisoformat(row["created"]).timestamp()
     kind, size = ("floating", 0) if listing == "floating_ips" else ("snapshot", images.size(row))
-    return Leftover(kind, _machine(row, listing), str(row["id"]), listing, size, made, bool(row["protection"]["delete"]))
+    return Leftover(
+        kind, _machine(row, listing), str(row["id"]), listing, size, made, bool(row["protection"]["delete"])
+    )
 
 
 def remove(api: Api, leftover: Leftover, uuids: Collection[str]) -> list[dict[str, Any]]:

@@ -13,7 +13,11 @@ from drivers.hetzner.api import Api
 def kind_of(api: Api, name: str) -> dict[str, Any]:
     found = api.get("/server_types", name=name)["server_types"]
     if not found:
-        raise Permanent("The plan names a type that the provider does not have.", code="plan_impossible", detail=f"server type {name!r}")
+        raise Permanent(
+            "The plan names a type that the provider does not have.",
+            code="plan_impossible",
+            detail=f"server type {name!r}",
+        )
     kind: dict[str, Any] = found[0]
     return kind
 
@@ -22,7 +26,11 @@ def id_of(api: Api, path: str, name: str) -> int:
     found = api.get(path, name=name)[path.strip("/")]
     if not found:
         kind = path.strip("/").rstrip("s").replace("_", " ")
-        raise Permanent(f"The plan names a {kind} that the project does not have.", code="plan_impossible", detail=f"{kind} {name!r}")
+        raise Permanent(
+            f"The plan names a {kind} that the project does not have.",
+            code="plan_impossible",
+            detail=f"{kind} {name!r}",
+        )
     return int(found[0]["id"])
 
 

@@ -41,7 +41,9 @@ def write(api: Api, ref: VmRef, server: Mapping[str, Any], address: str, name: s
     if place is None:
         raise Refused("This is not an address of the machine.", code="not_own_address", detail=address[:60])
     now = place.records.get(wanted, "")
-    if name.lower() == now.lower() and (name or _many(place)):  # what an empty one means for a single address only the provider knows
+    if name.lower() == now.lower() and (
+        name or _many(place)
+    ):  # what an empty one means for a single address only the provider knows
         return []
     return [api.post(f"{place.path}/actions/change_dns_ptr", ip=wanted, dns_ptr=name or None)["action"]]
 

@@ -16,15 +16,22 @@ POWER = {"start": "poweron", "stop": "shutdown", "reboot": "reboot", "hard_stop"
 
 def act(api: Api, clock: Clock, found: Mapping[str, Any], verb: str) -> str:
     word = POWER.get(verb) or _shut_off(api, clock, found)
-    if not word or (verb == "start" and found["status"] == "running") or (verb in ("hard_stop", "shut_off") and found["status"] == "off"):
+    if (
+        not word
+        or (verb == "start" and found["status"] == "running")
+        or (verb in ("hard_stop", "shut_off") and found["status"] == "off")
+    ):
         return ""
     return tasks.act(api, found["id"], word)
 
 
 def _shut_off(api: Api, clock: Clock, server: Mapping[str, Any]) -> str:
     """Ask first; what was asked a minute ago and still runs is turned off. Kept by the provider, so it holds over a crash."""
-    asked = [a for a in api.get(f"/servers/{server['id']}/actions", sort="started:desc", per_page=25)["actions"]
-             if a["command"] in ("shutdown_server", "start_server")]
+    asked = [
+        a
+        for a in api.get(f"/servers/{server['id']}/actions", sort="started:desc", per_page=25)["actions"]
+        if a["command"] in ("shutdown_server", "start_server")
+    ]
     if not asked or asked[0]["command"] != "shutdown_server":
         return "shutdown"
     since = clock.now() - datetime.fromisoformat(asked[0]["started"]).timestamp()

@@ -17,7 +17,11 @@ def step(api: Api, order: Order, server: Mapping[str, Any], memory: Mapping[str,
         kind = server["server_type"]["architecture"]
         image = images.system(api, order.package.template, order.package.options["images"], kind)
         if image["disk_size"] > server["primary_disk_size"]:
-            raise Refused("This system is not available where your server is.", code="no_template", detail=f"it needs {image['disk_size']} GB")
+            raise Refused(
+                "This system is not available where your server is.",
+                code="no_template",
+                detail=f"it needs {image['disk_size']} GB",
+            )
         return Converged(memory={"image": str(image["name"] or image["id"])})
     task = str(memory.get("task") or "")
     state = tasks.results(api, [task])[task].state if task else ""
@@ -26,5 +30,9 @@ def step(api: Api, order: Order, server: Mapping[str, Any], memory: Mapping[str,
     running = tasks.running(api, server["id"], "rebuild_server")  # also one whose reply was lost
     if server["iso"] and not running:  # it would be started from
         return Converged(tasks.act(api, server["id"], "detach_iso"), memory=dict(memory), more=True)
-    task = tasks.of(server["id"], running) if running else images.rebuild(api, server, memory["image"], user_data=convert.user_data(order))
+    task = (
+        tasks.of(server["id"], running)
+        if running
+        else images.rebuild(api, server, memory["image"], user_data=convert.user_data(order))
+    )
     return Converged(task, memory={**memory, "task": task})

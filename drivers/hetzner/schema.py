@@ -5,9 +5,14 @@ from __future__ import annotations
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 WORD = validate.Regexp(r"^[a-z0-9][a-z0-9-]{0,62}$", error="Must be a name as the provider lists it.")
-LABEL_KEY = validate.Regexp(r"^(?!vmbridge)(?!hetzner\.cloud/)([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$",
-                            error="Must be a label's key that is not ours and not the provider's.")
-LABEL_VALUE = validate.Regexp(r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$", error="Must be a label's value: letters, digits, inner . _ -, at most 63.")
+LABEL_KEY = validate.Regexp(
+    r"^(?!vmbridge)(?!hetzner\.cloud/)([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$",
+    error="Must be a label's key that is not ours and not the provider's.",
+)
+LABEL_VALUE = validate.Regexp(
+    r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$",
+    error="Must be a label's value: letters, digits, inner . _ -, at most 63.",
+)
 LARGEST = 24 * 1024  # bytes; ours and the frame around both come to it, and the provider takes 32 KiB
 
 
@@ -35,9 +40,13 @@ class Plan(Strict):
     location = fields.Str(required=True, validate=WORD)
     os_user = fields.Str(load_default="root", validate=validate.OneOf(["root"]))
     networks = fields.List(fields.Str(validate=validate.Length(min=1)), load_default=list)
-    firewalls = fields.List(fields.Str(validate=validate.Length(min=1)), load_default=list, validate=validate.Length(max=5))
+    firewalls = fields.List(
+        fields.Str(validate=validate.Length(min=1)), load_default=list, validate=validate.Length(max=5)
+    )
     placement_group = fields.Str(load_default="")
     user_data = fields.Str(load_default="", validate=_user_data)
-    labels = fields.Dict(keys=fields.Str(validate=LABEL_KEY), values=fields.Str(validate=LABEL_VALUE), load_default=dict)
+    labels = fields.Dict(
+        keys=fields.Str(validate=LABEL_KEY), values=fields.Str(validate=LABEL_VALUE), load_default=dict
+    )
     suspend = fields.Str(load_default="poweroff", validate=validate.OneOf(["poweroff", "firewall"]))
     images = fields.Dict(keys=fields.Str(), values=fields.Str(validate=validate.Length(min=1)), load_default=dict)

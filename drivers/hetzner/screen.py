@@ -12,9 +12,17 @@ from bridge.errors import Permanent, Refused
 from bridge.model import PERIODS, Charts, ConsoleTicket
 from drivers.hetzner.api import Api
 
-STEPS = {"hour": 30, "day": 300, "week": 1800, "month": 7200}  # seconds between two points: 120 to 360 of them; the provider gives 500
+STEPS = {
+    "hour": 30,
+    "day": 300,
+    "week": 1800,
+    "month": 7200,
+}  # seconds between two points: 120 to 360 of them; the provider gives 500
 SERIES = {  # its word -> ours
-    "cpu": "cpu", "disk.0.bandwidth.read": "diskread", "disk.0.bandwidth.write": "diskwrite", "network.0.bandwidth.in": "netin",
+    "cpu": "cpu",
+    "disk.0.bandwidth.read": "diskread",
+    "disk.0.bandwidth.write": "diskwrite",
+    "network.0.bandwidth.in": "netin",
     "network.0.bandwidth.out": "netout",
 }
 MOST_POINTS = 1000  # a reply with absurd times must not fill the memory
@@ -23,7 +31,13 @@ MOST_POINTS = 1000  # a reply with absurd times must not fill the memory
 def charts(api: Api, server: Mapping[str, Any], period: str, now: float) -> Charts:
     step = STEPS[period]
     end = int(now) // step * step
-    found = api.get(f"/servers/{server['id']}/metrics", type="cpu,disk,network", start=stamp(end - PERIODS[period] + step), end=stamp(end), step=str(step))
+    found = api.get(
+        f"/servers/{server['id']}/metrics",
+        type="cpu,disk,network",
+        start=stamp(end - PERIODS[period] + step),
+        end=stamp(end),
+        step=str(step),
+    )
     return series_of(found["metrics"], float(server["server_type"]["cores"]))
 
 
@@ -41,8 +55,14 @@ def series_of(metrics: Mapping[str, Any], cores: float) -> Charts:
         return Charts()
     every = range(max(slots[0], slots[-1] - MOST_POINTS + 1), slots[-1] + 1)
     factors = {"cpu": 1.0 / max(1.0, cores)}
-    return Charts(step, tuple(n * step for n in every), {
-        word: tuple(round(values[n] * factors.get(word, 1.0), 2) if n in values else None for n in every) for word, values in given.items()})
+    return Charts(
+        step,
+        tuple(n * step for n in every),
+        {
+            word: tuple(round(values[n] * factors.get(word, 1.0), 2) if n in values else None for n in every)
+            for word, values in given.items()
+        },
+    )
 
 
 def _samples(series: Mapping[str, Any] | None, step: int) -> dict[int, float]:
@@ -65,7 +85,9 @@ def console(api: Api, server: Mapping[str, Any], ca_file: str) -> ConsoleTicket:
     made = api.post(f"/servers/{server['id']}/actions/request_console")
     url, action = str(made["wss_url"]), made.get("action") or {}
     if action.get("status") == "error":
-        raise Permanent("The console was refused.", code="console_refused", detail=str((action.get("error") or {}).get("code", "")))
+        raise Permanent(
+            "The console was refused.", code="console_refused", detail=str((action.get("error") or {}).get("code", ""))
+        )
     if urlsplit(url).scheme != "wss":
         raise Permanent("The console's address is not an encrypted one.", code="console_address")
     return ConsoleTicket(url, str(made["password"]), subprotocol="", ca_file=ca_file)

@@ -40,7 +40,7 @@ def results(api: Api, tasks: Iterable[str]) -> dict[str, TaskResult]:
     ids = sorted({a for actions in wanted.values() for a in actions})
     known: dict[str, dict[str, Any]] = {}
     for i in range(0, len(ids), ASK):
-        known |= {str(a["id"]): a for a in api.get("/actions", id=ids[i:i + ASK])["actions"]}
+        known |= {str(a["id"]): a for a in api.get("/actions", id=ids[i : i + ASK])["actions"]}
     found = {t: _result([known.get(a) for a in actions]) for t, actions in wanted.items()}
     return found | {t: TaskResult("unknown", f"not a task: {t[:80]}") for t in tasks if t not in found}
 

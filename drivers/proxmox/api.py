@@ -54,8 +54,13 @@ class Api:
             user, _, token = self._settings["token_id"].partition("!")
             host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
             found = ProxmoxAPI(
-                host, port=url.port or 8006, user=user, token_name=token, token_value=self._settings["token_secret"],
-                verify_ssl=self._settings.get("ca_file") or True, timeout=READ_TIMEOUT,
+                host,
+                port=url.port or 8006,
+                user=user,
+                token_name=token,
+                token_value=self._settings["token_secret"],
+                verify_ssl=self._settings.get("ca_file") or True,
+                timeout=READ_TIMEOUT,
             )
             session = found._store["session"]
             session.trust_env = False

@@ -13,7 +13,11 @@ from drivers.proxmox.convert import archive_owner
 
 def storage_of(settings: Mapping[str, Any]) -> str:
     if not settings.get("backup_storage"):
-        raise Permanent("This server has no storage for backups.", code="no_backup_storage", detail="[servers.*] backup_storage is empty")
+        raise Permanent(
+            "This server has no storage for backups.",
+            code="no_backup_storage",
+            detail="[servers.*] backup_storage is empty",
+        )
     return str(settings["backup_storage"])
 
 
@@ -24,35 +28,60 @@ def ids_of(ref: VmRef) -> tuple[str, ...]:
 
 def node_of(api: Api, storage: str, hint: str) -> str:
     """A node that has the storage, the machine's own first. Raises Unreachable when none has it just now."""
-    rows = [r for r in api.get("cluster/resources", type="storage") if r.get("storage") == storage and r.get("status") == "available"]
+    rows = [
+        r
+        for r in api.get("cluster/resources", type="storage")
+        if r.get("storage") == storage and r.get("status") == "available"
+    ]
     nodes = sorted(str(r["node"]) for r in rows)
     if not nodes:
-        raise Unreachable("The storage for backups does not answer.", detail=f"storage {storage!r} is available on no node")
+        raise Unreachable(
+            "The storage for backups does not answer.", detail=f"storage {storage!r} is available on no node"
+        )
     return hint if hint in nodes else nodes[0]
 
 
 def listed(api: Api, node: str, storage: str, vm_id: str) -> list[Backup]:
     rows = api.get(f"nodes/{node}/storage/{storage}/content", content="backup", vmid=int(vm_id))
     return [
-        Backup(str(r["volid"]), float(r.get("ctime") or 0), int(r.get("size") or 0), str(r.get("notes") or "").strip(),
-               bool(int(r.get("protected") or 0)))
-        for r in rows if archive_owner(str(r["volid"])) == vm_id
+        Backup(
+            str(r["volid"]),
+            float(r.get("ctime") or 0),
+            int(r.get("size") or 0),
+            str(r.get("notes") or "").strip(),
+            bool(int(r.get("protected") or 0)),
+        )
+        for r in rows
+        if archive_owner(str(r["volid"])) == vm_id
     ]
 
 
 def take(api: Api, node: str, storage: str, vm_id: str, mark: str) -> str:
     """`remove=0`: the storage's own pruning would take a customer's oldest without asking. The answer `OK` without a task
     means that the machine is on another node and nothing was done."""
-    answer = str(api.post(
-        f"nodes/{node}/vzdump", vmid=vm_id, storage=storage, mode="snapshot", compress="zstd", remove=False, notes__template=f"vmbridge {mark}",
-    ) or "")
+    answer = str(
+        api.post(
+            f"nodes/{node}/vzdump",
+            vmid=vm_id,
+            storage=storage,
+            mode="snapshot",
+            compress="zstd",
+            remove=False,
+            notes__template=f"vmbridge {mark}",
+        )
+        or ""
+    )
     if not answer.startswith("UPID:"):
         raise Transient(detail=f"vzdump on {node} answered {answer!r}: the machine is not there")
     return answer
 
 
 def restore(api: Api, node: str, vm_id: str, archive: str, storage: str) -> str:
-    return str(api.post(f"nodes/{node}/qemu", vmid=int(vm_id), archive=archive, force=True, unique=False, storage=storage or None))
+    return str(
+        api.post(
+            f"nodes/{node}/qemu", vmid=int(vm_id), archive=archive, force=True, unique=False, storage=storage or None
+        )
+    )
 
 
 def delete(api: Api, node: str, storage: str, archive: str, vm_ids: Collection[str]) -> str:

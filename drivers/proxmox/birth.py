@@ -16,7 +16,8 @@ def place(api: Api, package: Package, planned: Sequence[Planned]) -> Placement:
     rows = api.get("cluster/resources")
     wanted_node = package.location or package.options["node"]
     templates = {
-        r["node"]: str(r["vmid"]) for r in rows
+        r["node"]: str(r["vmid"])
+        for r in rows
         if r.get("type") == "qemu" and int(r.get("template") or 0) and r.get("name") == package.template
     }
     promised = {p.vm_id for p in planned}  # counted with what they will have, whatever the bulk read says of them now
@@ -25,9 +26,17 @@ def place(api: Api, package: Package, planned: Sequence[Planned]) -> Placement:
         name = node["node"]
         if wanted_node and name != wanted_node:
             continue
-        free = int(node.get("maxmem") or 0) // convert.MIB - sum(p.package.ram_mib for p in planned if p.node == name) - sum(
-            int(r.get("maxmem") or 0) // convert.MIB for r in rows
-            if r.get("type") in ("qemu", "lxc") and r.get("node") == name and not int(r.get("template") or 0) and str(r["vmid"]) not in promised
+        free = (
+            int(node.get("maxmem") or 0) // convert.MIB
+            - sum(p.package.ram_mib for p in planned if p.node == name)
+            - sum(
+                int(r.get("maxmem") or 0) // convert.MIB
+                for r in rows
+                if r.get("type") in ("qemu", "lxc")
+                and r.get("node") == name
+                and not int(r.get("template") or 0)
+                and str(r["vmid"]) not in promised
+            )
         )
         reason = _unfit(package, name, node, templates, rows, free, planned)
         if reason:
@@ -37,9 +46,13 @@ def place(api: Api, package: Package, planned: Sequence[Planned]) -> Placement:
     if not fits:
         detail = "; ".join(why) or f"there is no node {wanted_node!r}"
         storages = {r.get("storage") for r in rows if r.get("type") == "storage"}
-        down = any(r.get("type") == "node" and r.get("status") != "online" for r in rows)  # its templates have no names meanwhile
+        down = any(
+            r.get("type") == "node" and r.get("status") != "online" for r in rows
+        )  # its templates have no names meanwhile
         if not why or not (templates or down) or not storages >= set(_storages(package)):
-            raise Permanent("The plan names a node, template or storage that is not there.", code="plan_impossible", detail=detail)
+            raise Permanent(
+                "The plan names a node, template or storage that is not there.", code="plan_impossible", detail=detail
+            )
         raise Capacity(detail=detail)
     best = max(fits)[1]
     return Placement(best, templates[best], package.options["storage"])
@@ -49,16 +62,23 @@ def create(api: Api, order: Order, placement: Placement) -> str:
     full = order.package.options["clone"] == "full"
     task = api.post(
         f"nodes/{placement.node}/qemu/{placement.source}/clone",
-        newid=int(order.vm_id), name=convert.host_name(order.hostname), description=convert.description(order),
-        full=full, storage=placement.storage if full else None,
+        newid=int(order.vm_id),
+        name=convert.host_name(order.hostname),
+        description=convert.description(order),
+        full=full,
+        storage=placement.storage if full else None,
     )
     return str(task)
 
 
 def find_create(api: Api, order: Order, placement: Placement, since: float) -> str:
     found = api.get(
-        f"nodes/{placement.node}/tasks", source="all", vmid=int(placement.source), typefilter="qmclone",
-        since=int(since - tasks.CLOCK_SKEW), limit=500,
+        f"nodes/{placement.node}/tasks",
+        source="all",
+        vmid=int(placement.source),
+        typefilter="qmclone",
+        since=int(since - tasks.CLOCK_SKEW),
+        limit=500,
     )
     named = re.compile(rf"\bID {order.vm_id}\b")
     for task in found:
@@ -94,7 +114,12 @@ def _storages(package: Package) -> dict[str, int]:
 
 
 def _unfit(
-    package: Package, name: str, node: dict[str, Any], templates: dict[str, str], rows: list[dict[str, Any]], free_mib: int,
+    package: Package,
+    name: str,
+    node: dict[str, Any],
+    templates: dict[str, str],
+    rows: list[dict[str, Any]],
+    free_mib: int,
     planned: Sequence[Planned],
 ) -> str:
     """Why a node cannot take the machine; empty when it can."""
@@ -103,7 +128,10 @@ def _unfit(
     if name not in templates:
         return f"no template named {package.template!r}"
     for storage, gib in _storages(package).items():
-        store = next((r for r in rows if r.get("type") == "storage" and (r.get("storage"), r.get("node")) == (storage, name)), None)
+        store = next(
+            (r for r in rows if r.get("type") == "storage" and (r.get("storage"), r.get("node")) == (storage, name)),
+            None,
+        )
         if store is None or store.get("status") != "available":
             return f"storage {storage!r} is not available"
         shared = bool(int(store.get("shared") or 0))

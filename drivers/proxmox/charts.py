@@ -11,8 +11,18 @@ from bridge.errors import VmbridgeError
 from bridge.model import Charts
 from drivers.proxmox.api import Api
 
-NO_FILE = re.compile(r"RRD error.*No such file|No DS called|opening .*rrd.*: No such file", re.I)  # a machine of the last minutes has none
-WORDS = {"cpu": 100.0, "mem": 1.0, "maxmem": 1.0, "diskread": 1.0, "diskwrite": 1.0, "netin": 1.0, "netout": 1.0}  # times this: our unit
+NO_FILE = re.compile(
+    r"RRD error.*No such file|No DS called|opening .*rrd.*: No such file", re.I
+)  # a machine of the last minutes has none
+WORDS = {
+    "cpu": 100.0,
+    "mem": 1.0,
+    "maxmem": 1.0,
+    "diskread": 1.0,
+    "diskwrite": 1.0,
+    "netin": 1.0,
+    "netout": 1.0,
+}  # times this: our unit
 MOST_POINTS = 360
 MOST_FILLED = 5000  # gap rows: a reply with absurd times must not fill the memory
 NEIGHBOURS = 3
@@ -31,11 +41,17 @@ def history(api: Api, base: str, period: str) -> Charts:
 
 def series_of(rows: list[Row]) -> Charts:
     """Keys that are absent and rows that are missing become None."""
-    step, found = filled(sorted(({**r, "time": int(r["time"])} for r in rows if r.get("time")), key=lambda r: r["time"]))
+    step, found = filled(
+        sorted(({**r, "time": int(r["time"])} for r in rows if r.get("time")), key=lambda r: r["time"])
+    )
     if not any(word in r for r in found for word in WORDS):
         return Charts()
     step, groups = thinned(step, found)
-    return Charts(step, tuple(t for t, _ in groups), {w: tuple(mean(group, w, factor) for _, group in groups) for w, factor in WORDS.items()})
+    return Charts(
+        step,
+        tuple(t for t, _ in groups),
+        {w: tuple(mean(group, w, factor) for _, group in groups) for w, factor in WORDS.items()},
+    )
 
 
 def filled(rows: list[Row]) -> tuple[int, list[Row]]:
@@ -47,7 +63,7 @@ def filled(rows: list[Row]) -> tuple[int, list[Row]]:
     found = [rows[0]]
     usual = gaps[0]
     for i, gap in enumerate(gaps):
-        usual = median_high([*gaps[max(0, i - NEIGHBOURS):i], *gaps[i + 1:i + 1 + NEIGHBOURS]] or [gap])
+        usual = median_high([*gaps[max(0, i - NEIGHBOURS) : i], *gaps[i + 1 : i + 1 + NEIGHBOURS]] or [gap])
         if usual and gap > 1.5 * usual:
             missing = min(round(gap / usual) - 1, MOST_FILLED - len(found))
             found += [{"time": rows[i]["time"] + n * usual} for n in range(1, missing + 1)]

@@ -48,7 +48,9 @@ def _after(api: Api, order: Order, ref: VmRef, seen: Seen, todo: goal.Changes, c
     return Seen(config, seen.pending, seen.node)
 
 
-def _allocate(api: Api, base: str, todo: goal.Changes, allowed: bool, changed: tuple[str, ...], after: Seen) -> Converged:
+def _allocate(
+    api: Api, base: str, todo: goal.Changes, allowed: bool, changed: tuple[str, ...], after: Seen
+) -> Converged:
     slot, line = todo.allocate or ("", "")
     running = api.active_task(after.node, base.rsplit("/", 1)[1], "qmconfig")
     if running:  # an earlier call whose reply was lost

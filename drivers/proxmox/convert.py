@@ -62,7 +62,9 @@ def cloud_init_slot(config: dict[str, Any]) -> str:
 def additional_disk(config: dict[str, Any]) -> str:
     """The slot of the additional disk: the first disk that is neither the system's, nor a CD, nor cloud-init's."""
     system = system_disk(config)
-    for slot in sorted((k for k in config if DISKS.match(k)), key=lambda k: (k.rstrip("0123456789"), int(re.sub(r"\D", "", k)))):
+    for slot in sorted(
+        (k for k in config if DISKS.match(k)), key=lambda k: (k.rstrip("0123456789"), int(re.sub(r"\D", "", k)))
+    ):
         line = str(config[slot])
         if slot != system and "media=cdrom" not in line and "cloudinit" not in line:
             return slot
@@ -90,13 +92,22 @@ def claimed_addresses(config: dict[str, Any]) -> list[str]:
     """Addresses of every ipconfigN, in order."""
     keys = sorted(k for k in config if re.fullmatch(r"ipconfig\d+", k))
     lines = [parse_line(str(config[k])) for k in keys]
-    return [str(ipaddress.ip_address(line[k].split("/")[0])) for line in lines for k in ("ip", "ip6") if "/" in line.get(k, "")]
+    return [
+        str(ipaddress.ip_address(line[k].split("/")[0]))
+        for line in lines
+        for k in ("ip", "ip6")
+        if "/" in line.get(k, "")
+    ]
 
 
 def volumes(config: dict[str, Any]) -> tuple[str, ...]:
     """Disks that a configuration names, used or not."""
     keys = [k for k in config if DISKS.match(k) or re.fullmatch(r"(unused|efidisk|tpmstate)\d+|vmstate", k)]
-    found = [str(config[k]).split(",")[0] for k in keys if "media=cdrom" not in str(config[k]) or "cloudinit" in str(config[k])]
+    found = [
+        str(config[k]).split(",")[0]
+        for k in keys
+        if "media=cdrom" not in str(config[k]) or "cloudinit" in str(config[k])
+    ]
     return tuple(v for v in found if ":" in v)
 
 
@@ -134,9 +145,21 @@ def status(row: dict[str, Any], now: float) -> VmStatus:
     get = row.get
     uptime = get("uptime") or 0
     return VmStatus(
-        str(row["vmid"]), get("status") or "unknown", get("node") or "", get("name") or "", uptime, get("cpu") or 0.0,
-        get("maxcpu") or 0, get("mem") or 0, get("maxmem") or 0, get("maxdisk") or 0, get("lock") or "",
-        (get("diskread") or 0) + (get("diskwrite") or 0), get("netin"), get("netout"), now - uptime - STALE if uptime else 0.0,
+        str(row["vmid"]),
+        get("status") or "unknown",
+        get("node") or "",
+        get("name") or "",
+        uptime,
+        get("cpu") or 0.0,
+        get("maxcpu") or 0,
+        get("mem") or 0,
+        get("maxmem") or 0,
+        get("maxdisk") or 0,
+        get("lock") or "",
+        (get("diskread") or 0) + (get("diskwrite") or 0),
+        get("netin"),
+        get("netout"),
+        now - uptime - STALE if uptime else 0.0,
     )
 
 

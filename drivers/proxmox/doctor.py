@@ -14,8 +14,19 @@ if TYPE_CHECKING:
     from drivers.proxmox.driver import Proxmox
 
 VMS = (
-    "VM.Audit", "VM.Clone", "VM.Allocate", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Disk",
-    "VM.Config.Options", "VM.Config.HWType", "VM.Config.Cloudinit", "VM.Config.CDROM", "VM.PowerMgmt", "VM.Console",
+    "VM.Audit",
+    "VM.Clone",
+    "VM.Allocate",
+    "VM.Config.CPU",
+    "VM.Config.Memory",
+    "VM.Config.Network",
+    "VM.Config.Disk",
+    "VM.Config.Options",
+    "VM.Config.HWType",
+    "VM.Config.Cloudinit",
+    "VM.Config.CDROM",
+    "VM.PowerMgmt",
+    "VM.Console",
 )
 BY_WORD = {"snapshots": ("VM.Snapshot", "VM.Snapshot.Rollback"), "backups": ("VM.Backup",)}
 AGENT = {8: ("VM.Monitor",), 9: ("VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")}
@@ -46,7 +57,11 @@ def check(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tupl
         try:
             found += part()
         except VmbridgeError as e:
-            found.append(Finding("fault", subject, f"{e.sentence} {e.detail}".strip(), "see the missing privileges, or try again"))
+            found.append(
+                Finding(
+                    "fault", subject, f"{e.sentence} {e.detail}".strip(), "see the missing privileges, or try again"
+                )
+            )
     return found
 
 
@@ -55,15 +70,22 @@ def _connection_fix(driver: Proxmox, e: VmbridgeError) -> str:
     if e.code == "upstream_credentials":
         return f"check {where} token_id and token_secret; the token may be expired or its user disabled"
     if "certificate" in str(e.detail).lower() or "SSL" in e.detail:
-        return f"check {where} endpoint's host name against the certificate, and ca_file (the cluster's pve-root-ca.pem)"
+        return (
+            f"check {where} endpoint's host name against the certificate, and ca_file (the cluster's pve-root-ca.pem)"
+        )
     return f"check {where} endpoint and that this machine may reach port 8006"
 
 
-def _privileges(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]], major: int) -> list[Finding]:
+def _privileges(
+    driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]], major: int
+) -> list[Finding]:
     granted = driver.api.get("access/permissions")
     ordered = any(p.options["startup_order"] for p in plans.values())
     words = [w for w in BY_WORD if any(getattr(p, w) for p in plans.values())]
-    need = {"/vms": VMS + AGENT.get(major, ()) + tuple(x for w in words for x in BY_WORD[w]), "/": ("Sys.Audit", "Sys.Modify") if ordered else ("Sys.Audit",)}
+    need = {
+        "/vms": VMS + AGENT.get(major, ()) + tuple(x for w in words for x in BY_WORD[w]),
+        "/": ("Sys.Audit", "Sys.Modify") if ordered else ("Sys.Audit",),
+    }
     for package in plans.values():
         for storage in {package.options["storage"], package.options["additional_storage"]} - {""}:
             need[f"/storage/{storage}"] = STORAGE
@@ -74,10 +96,14 @@ def _privileges(driver: Proxmox, plans: Mapping[str, Package], networks: Iterabl
         held = _held(granted, path)
         missing = [p for p in privileges if p not in held]
         if missing:
-            found.append(Finding(
-                "fault", f"server {driver.server} privileges", f"missing on {path}: {', '.join(missing)}",
-                f"give the role with {', '.join(missing)} on {path} to both the user and the token",
-            ))
+            found.append(
+                Finding(
+                    "fault",
+                    f"server {driver.server} privileges",
+                    f"missing on {path}: {', '.join(missing)}",
+                    f"give the role with {', '.join(missing)} on {path} to both the user and the token",
+                )
+            )
     return found or [Finding("ok", f"server {driver.server} privileges", "all needed privileges are there")]
 
 
@@ -107,7 +133,9 @@ def _nodes(driver: Proxmox, rows: list[dict[str, Any]]) -> list[Finding]:
             found.append(Finding("warning", subject, f"time not read: {e.detail}", "give Sys.Audit on /"))
             continue
         if skew > SKEW:
-            found.append(Finding("fault", subject, f"its clock differs by {skew:.0f} s", "set up chrony on the node and here"))
+            found.append(
+                Finding("fault", subject, f"its clock differs by {skew:.0f} s", "set up chrony on the node and here")
+            )
     return found
 
 
@@ -121,18 +149,40 @@ def _plan(driver: Proxmox, name: str, package: Package, rows: list[dict[str, Any
     if not stores:
         found.append(Finding("fault", subject, f"there is no storage {storage!r}", f"correct [plans.{name}] storage"))
     elif not any("images" in str(r.get("content", "images")) for r in stores):
-        found.append(Finding("fault", subject, f"storage {storage!r} does not take disk images",
-                             "add the content type `images` to it"))
+        found.append(
+            Finding(
+                "fault",
+                subject,
+                f"storage {storage!r} does not take disk images",
+                "add the content type `images` to it",
+            )
+        )
     elif not any(int(r.get("maxdisk") or 0) - int(r.get("disk") or 0) >= package.disk_gib * 1024**3 for r in stores):
-        found.append(Finding("fault", subject, f"storage {storage!r} has no room for {package.disk_gib} GiB",
-                             "free room or add storage"))
+        found.append(
+            Finding(
+                "fault",
+                subject,
+                f"storage {storage!r} has no room for {package.disk_gib} GiB",
+                "free room or add storage",
+            )
+        )
     templates = [
-        r for r in rows if r.get("type") == "qemu" and int(r.get("template") or 0) and r.get("name") == package.template
+        r
+        for r in rows
+        if r.get("type") == "qemu"
+        and int(r.get("template") or 0)
+        and r.get("name") == package.template
         and node in ("", r["node"])
     ]
     if not templates:
-        found.append(Finding("fault", subject, f"no node has a template named {package.template!r}",
-                             "make it, or correct the plan's templates"))
+        found.append(
+            Finding(
+                "fault",
+                subject,
+                f"no node has a template named {package.template!r}",
+                "make it, or correct the plan's templates",
+            )
+        )
     for row in templates:
         found += _template(driver, subject, package, row)
     return found or [Finding("ok", subject, f"template on {', '.join(r['node'] for r in templates)}")]
@@ -142,24 +192,48 @@ def _template(driver: Proxmox, subject: str, package: Package, row: dict[str, An
     config = driver.api.get(f"nodes/{row['node']}/qemu/{row['vmid']}/config")
     where, found = f"template {row['vmid']} on {row['node']}", []
     if not convert.cloud_init_slot(config):
-        found.append(Finding("fault", subject, f"{where} has no cloud-init drive",
-                             f"qm set {row['vmid']} --ide2 {package.options['storage']}:cloudinit"))
+        found.append(
+            Finding(
+                "fault",
+                subject,
+                f"{where} has no cloud-init drive",
+                f"qm set {row['vmid']} --ide2 {package.options['storage']}:cloudinit",
+            )
+        )
     disk = convert.system_disk(config)
     if not disk:
         found.append(Finding("fault", subject, f"{where} has no system disk", "attach one and set the boot order"))
     elif convert.size_bytes(convert.parse_line(config[disk]).get("size", "")) > package.disk_gib * 1024**3:
-        found.append(Finding("fault", subject, f"{where} has a bigger disk than the plan's {package.disk_gib} GiB",
-                             "raise disk_gib: disks cannot shrink"))
+        found.append(
+            Finding(
+                "fault",
+                subject,
+                f"{where} has a bigger disk than the plan's {package.disk_gib} GiB",
+                "raise disk_gib: disks cannot shrink",
+            )
+        )
     if config.get("hookscript") or config.get("args"):
         found.append(Finding("fault", subject, f"{where} has a hookscript or args", "remove it: a token cannot"))
     if config.get("lock"):
         found.append(Finding("fault", subject, f"{where} is locked ({config['lock']})", f"qm unlock {row['vmid']}"))
     if goal.is_windows(config):
-        found.append(Finding("warning", subject, f"{where} is Windows: Proxmox keeps its first password in clear in the VM's configuration",
-                             "have customers change it; it needs cloudbase-init inside"))
+        found.append(
+            Finding(
+                "warning",
+                subject,
+                f"{where} is Windows: Proxmox keeps its first password in clear in the VM's configuration",
+                "have customers change it; it needs cloudbase-init inside",
+            )
+        )
     if not convert.AGENT_ON.match(str(config.get("agent", ""))):
-        found.append(Finding("warning", subject, f"{where} does not say that a guest agent is installed",
-                             f"install qemu-guest-agent in it and run qm set {row['vmid']} --agent enabled=1: passwords then change at once"))
+        found.append(
+            Finding(
+                "warning",
+                subject,
+                f"{where} does not say that a guest agent is installed",
+                f"install qemu-guest-agent in it and run qm set {row['vmid']} --agent enabled=1: passwords then change at once",
+            )
+        )
     if not convert.cd_slot(config):
         found.append(Finding("warning", subject, f"{where} has no free CD slot", "free ide0"))
     return found
@@ -171,10 +245,16 @@ def _bridges(driver: Proxmox, rows: list[dict[str, Any]], networks: Iterable[tup
         try:
             have = {n["iface"] for n in driver.api.get(f"nodes/{row['node']}/network")}
         except VmbridgeError as e:
-            found.append(Finding("warning", f"node {row['node']}", f"networks not read: {e.detail}", "give Sys.Audit on /"))
+            found.append(
+                Finding("warning", f"node {row['node']}", f"networks not read: {e.detail}", "give Sys.Audit on /")
+            )
             continue
         for bridge in sorted({b for b, _ in networks} - have):
-            found.append(Finding("fault", f"node {row['node']}", f"has no bridge {bridge}", f"create {bridge} or correct the pool"))
+            found.append(
+                Finding(
+                    "fault", f"node {row['node']}", f"has no bridge {bridge}", f"create {bridge} or correct the pool"
+                )
+            )
     return found
 
 
@@ -183,8 +263,14 @@ def _firewall(driver: Proxmox, plans: Mapping[str, Package]) -> list[Finding]:
         return []
     options = driver.api.get("cluster/firewall/options")
     if not int(options.get("enable") or 0):
-        return [Finding("warning", f"server {driver.server} firewall", "the datacenter firewall is off: address filters do nothing",
-                        "Datacenter > Firewall > Options > Firewall = Yes, after allowing your own access")]
+        return [
+            Finding(
+                "warning",
+                f"server {driver.server} firewall",
+                "the datacenter firewall is off: address filters do nothing",
+                "Datacenter > Firewall > Options > Firewall = Yes, after allowing your own access",
+            )
+        ]
     return []
 
 
@@ -195,16 +281,38 @@ def _backups(driver: Proxmox, plans: Mapping[str, Package], rows: list[dict[str,
     if not most:
         return []
     if not name:
-        return [Finding("fault", subject, "plans sell backups, but no storage is named", f"set backup_storage of [servers.{driver.server}]")]
+        return [
+            Finding(
+                "fault",
+                subject,
+                "plans sell backups, but no storage is named",
+                f"set backup_storage of [servers.{driver.server}]",
+            )
+        ]
     stores = [r for r in rows if r.get("type") == "storage" and r.get("storage") == name]
     if not stores:
-        return [Finding("fault", subject, f"there is no storage {name!r}", f"correct backup_storage of [servers.{driver.server}]")]
+        return [
+            Finding(
+                "fault",
+                subject,
+                f"there is no storage {name!r}",
+                f"correct backup_storage of [servers.{driver.server}]",
+            )
+        ]
     if not any("backup" in str(r.get("content", "")).split(",") for r in stores):
-        return [Finding("fault", subject, f"storage {name!r} does not take backups", "add the content type `backup` to it")]
+        return [
+            Finding("fault", subject, f"storage {name!r} does not take backups", "add the content type `backup` to it")
+        ]
     settings: dict[str, Any] = next((s for s in driver.api.get("storage") if s.get("storage") == name), {})
     kept = convert.parse_line(str(settings.get("prune-backups", "keep-all=1")))
     total = sum(int(v) for k, v in kept.items() if k.startswith("keep-") and k != "keep-all" and str(v).isdigit())
     if kept.get("keep-all") != "1" and 0 < total < most:
-        return [Finding("fault", subject, f"storage {name!r} prunes to {total} backups, but up to {most} are sold: backups would be refused",
-                        f"pvesm set {name} --prune-backups keep-all=1")]
+        return [
+            Finding(
+                "fault",
+                subject,
+                f"storage {name!r} prunes to {total} backups, but up to {most} are sold: backups would be refused",
+                f"pvesm set {name} --prune-backups keep-all=1",
+            )
+        ]
     return [Finding("ok", subject, f"storage {name!r}")]

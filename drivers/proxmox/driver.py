@@ -58,13 +58,25 @@ POWER = {"start": "start", "stop": "shutdown", "reboot": "reboot", "hard_stop": 
 
 class Proxmox(Driver):
     name = "proxmox"
-    capabilities = frozenset({
-        Capability.OVERVIEW, Capability.POWER, Capability.CONSOLE, Capability.REINSTALL, Capability.SNAPSHOTS, Capability.BACKUPS,
-        Capability.RESET_PASSWORD, Capability.CHARTS,
-    })
+    capabilities = frozenset(
+        {
+            Capability.OVERVIEW,
+            Capability.POWER,
+            Capability.CONSOLE,
+            Capability.REINSTALL,
+            Capability.SNAPSHOTS,
+            Capability.BACKUPS,
+            Capability.RESET_PASSWORD,
+            Capability.CHARTS,
+        }
+    )
     optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {
-        Capability.SNAPSHOTS: ("snapshots", "snapshot"), Capability.BACKUPS: ("backups", "backup"), Capability.REINSTALL: ("reinstall",),
-        Capability.RESET_PASSWORD: ("set_password",), Capability.CONSOLE: ("console",), Capability.CHARTS: ("charts",),
+        Capability.SNAPSHOTS: ("snapshots", "snapshot"),
+        Capability.BACKUPS: ("backups", "backup"),
+        Capability.REINSTALL: ("reinstall",),
+        Capability.RESET_PASSWORD: ("set_password",),
+        Capability.CONSOLE: ("console",),
+        Capability.CHARTS: ("charts",),
     }
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
@@ -94,9 +106,13 @@ class Proxmox(Driver):
             return None
         now = self.api.get(f"nodes/{node}/qemu/{ref.vm_id}/status/current")
         return Vm(
-            ref.vm_id, node, str(now.get("qmpstatus") or now.get("status") or "unknown")
-            if now.get("status") == "running" else str(now.get("status")),
-            lock=str(config.get("lock") or ""), uptime=int(now.get("uptime") or 0),
+            ref.vm_id,
+            node,
+            str(now.get("qmpstatus") or now.get("status") or "unknown")
+            if now.get("status") == "running"
+            else str(now.get("status")),
+            lock=str(config.get("lock") or ""),
+            uptime=int(now.get("uptime") or 0),
         )
 
     def converge(self, order: Order, ref: VmRef, allocate: bool = False) -> Converged:
@@ -161,7 +177,9 @@ class Proxmox(Driver):
     def backup(self, ref: VmRef, verb: str, archive: str = "", mark: str = "") -> str:
         storage = backups.storage_of(self.settings)
         if verb == "delete":  # the archive's own id is the proof; the machine may be gone
-            return backups.delete(self.api, backups.node_of(self.api, storage, ref.node), storage, archive, backups.ids_of(ref))
+            return backups.delete(
+                self.api, backups.node_of(self.api, storage, ref.node), storage, archive, backups.ids_of(ref)
+            )
         node = proof.unlocked(self.api, ref)
         if verb == "take":
             return backups.take(self.api, node, storage, ref.vm_id, mark)
@@ -205,14 +223,18 @@ class Proxmox(Driver):
         """The port is opened by the host that answers, and the ticket is bound to our token: both calls go to the endpoint."""
         vm = self.look(ref)
         if vm is None:
-            raise Permanent("The machine is gone.", code="vm_absent", detail=f"VM {ref.vm_id} is nowhere in the cluster")
+            raise Permanent(
+                "The machine is gone.", code="vm_absent", detail=f"VM {ref.vm_id} is nowhere in the cluster"
+            )
         if vm.status == "stopped":
             raise Refused("Start the server first.", code="not_running")
         base = f"nodes/{vm.node}/qemu/{ref.vm_id}"
         made = self.api.post(f"{base}/vncproxy", websocket=True, generate__password=True)
         query = f"port={int(made['port'])}&vncticket={quote(str(made['ticket']), safe='')}"
         return ConsoleTicket(
-            self.api.socket_url(f"{base}/vncwebsocket?{query}"), str(made.get("password") or made["ticket"]), self.api.authorization(),
+            self.api.socket_url(f"{base}/vncwebsocket?{query}"),
+            str(made.get("password") or made["ticket"]),
+            self.api.authorization(),
             ca_file=str(self.settings.get("ca_file") or ""),
         )
 
@@ -223,8 +245,15 @@ class Proxmox(Driver):
         if int(config.get("template") or 0):
             raise Refused(f"VM {vm_id} is a template.", code="is_template")
         claimed = convert.claimed_addresses(config) + firewall.claimed_addresses(self.api, f"nodes/{node}/qemu/{vm_id}")
-        return Machine(vm_id, node, convert.uuid_of(config), str(config.get("name", "")), convert.mac_of(config),
-                       tuple(dict.fromkeys(claimed)), convert.volumes(config))
+        return Machine(
+            vm_id,
+            node,
+            convert.uuid_of(config),
+            str(config.get("name", "")),
+            convert.mac_of(config),
+            tuple(dict.fromkeys(claimed)),
+            convert.volumes(config),
+        )
 
     # -- what machines left -----------------------------------------------------------------------
     def listings(self) -> list[str]:

@@ -22,8 +22,15 @@ BOTH_WAYS = ("mbps", "iops")  # PVE refuses them beside the one-way limits
 DEFAULTS = {"sockets": "1", "cores": "1", "onboot": "0"}  # what an absent key means
 # package word <- keys of the configuration that wait for a restart
 WORDS = {
-    "cores": "cores", "sockets": "cores", "memory": "ram_mib", "balloon": "ram_mib", "name": "name", "boot": "boot order",
-    "agent": "guest agent", "vga": "display", "serial0": "serial port",
+    "cores": "cores",
+    "sockets": "cores",
+    "memory": "ram_mib",
+    "balloon": "ram_mib",
+    "name": "name",
+    "boot": "boot order",
+    "agent": "guest agent",
+    "vga": "display",
+    "serial0": "serial port",
 }
 
 
@@ -56,9 +63,13 @@ def changes(order: Order, config: Mapping[str, Any]) -> Changes:
 def _scalars(order: Order, config: dict[str, Any]) -> dict[str, Any]:
     settings, package = order.package.options, order.package
     want: dict[str, Any] = {
-        "name": convert.host_name(order.hostname), **_labels(order, config), **_cores(package.cores, config),
-        "memory": package.ram_mib, "balloon": package.ram_mib,
-        "onboot": int(order.autostart and settings["onboot"]), "net0": nic(order, str(config.get("net0", ""))),
+        "name": convert.host_name(order.hostname),
+        **_labels(order, config),
+        **_cores(package.cores, config),
+        "memory": package.ram_mib,
+        "balloon": package.ram_mib,
+        "onboot": int(order.autostart and settings["onboot"]),
+        "net0": nic(order, str(config.get("net0", ""))),
     }
     if settings.get("startup_order"):
         want["startup"] = f"order={settings['startup_order']}"
@@ -81,7 +92,11 @@ def _scalars(order: Order, config: dict[str, Any]) -> dict[str, Any]:
 
 def _labels(order: Order, config: dict[str, Any]) -> dict[str, str]:
     """Ours at birth; later beside what staff has written."""
-    ours, text, tags = convert.description(order), str(config.get("description", "")), {"vmbridge", *order.package.options["tags"]}
+    ours, text, tags = (
+        convert.description(order),
+        str(config.get("description", "")),
+        {"vmbridge", *order.package.options["tags"]},
+    )
     if not order.birth:
         tags |= {t for t in re.split(r"[;, ]+", str(config.get("tags", "")).lower()) if t}
         if ours in text:
@@ -185,8 +200,13 @@ def _disk(found: Changes, order: Order, config: dict[str, Any], name: str, slot:
 
 def shrink(name: str, size: float, gib: int) -> str:
     system = name == "disk"
-    return Sentence("The system disk has %(size)s GiB and cannot shrink to %(wanted)s GiB." if system
-                    else "The additional disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.", size=f"{size:g}", wanted=gib)
+    return Sentence(
+        "The system disk has %(size)s GiB and cannot shrink to %(wanted)s GiB."
+        if system
+        else "The additional disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.",
+        size=f"{size:g}",
+        wanted=gib,
+    )
 
 
 def throttled(line: str, limits: Mapping[str, int]) -> str:
@@ -211,7 +231,9 @@ def limits_of(line: str) -> dict[str, int]:
 
 GROWS = {
     "disk_gib": Sentence("The system disk grows to %(size)s GiB for good: it cannot be made smaller after that."),
-    "additional_disk_gib": Sentence("The additional disk grows to %(size)s GiB for good: it cannot be made smaller after that."),
+    "additional_disk_gib": Sentence(
+        "The additional disk grows to %(size)s GiB for good: it cannot be made smaller after that."
+    ),
 }
 
 
@@ -221,7 +243,8 @@ def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Diff
     have, package = dict(config), order.package
     hotplug = _hotplug(have)
     cold = {
-        "cores": running, "ram_mib": running and not ("memory" in hotplug and str(have.get("numa", "0")) == "1"),
+        "cores": running,
+        "ram_mib": running and not ("memory" in hotplug and str(have.get("numa", "0")) == "1"),
         "additional_disk_gib": running and "disk" not in hotplug and not convert.additional_disk(have),
     }
     refused = {("disk", "additional_disk")["additional" in text]: text for text in changes(order, config).refused}
@@ -237,10 +260,21 @@ def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Diff
         if slot or name == "disk" or package.additional_disk_gib:  # limits of a disk that is not sold mean nothing
             rows += [(f"{name}_{w}", package.limits.get(f"{name}_{w}", 0), now.get(w, 0)) for w in DISK_LIMITS]
     rows += _network(order, have)
-    grows = {word: Sentence(GROWS[word].template, size=sold) for word, sold, real in rows if word in GROWS and real and sold > real}
+    grows = {
+        word: Sentence(GROWS[word].template, size=sold)
+        for word, sold, real in rows
+        if word in GROWS and real and sold > real
+    }
     return [
-        Difference(word, sold, real, _same(sold, real), Restart.LATER if cold.get(word) else Restart.NONE, refused.get(word.removesuffix("_gib"), ""),
-                   grows.get(word, ""))
+        Difference(
+            word,
+            sold,
+            real,
+            _same(sold, real),
+            Restart.LATER if cold.get(word) else Restart.NONE,
+            refused.get(word.removesuffix("_gib"), ""),
+            grows.get(word, ""),
+        )
         for word, sold, real in rows
     ]
 
@@ -256,7 +290,9 @@ def _network(order: Order, config: dict[str, Any]) -> list[tuple[str, Any, Any]]
     wire = _wire(order)
     now = float(line.get("rate", 0) or 0)
     sold = order.package.rate_mbit
-    rows: list[tuple[str, Any, Any]] = [("rate_mbit", sold, sold if rate(sold) == f"{now:g}" else round(now * MIB * 8 / 1_000_000))]
+    rows: list[tuple[str, Any, Any]] = [
+        ("rate_mbit", sold, sold if rate(sold) == f"{now:g}" else round(now * MIB * 8 / 1_000_000))
+    ]
     rows.append(("mac", order.mac.upper(), convert.mac_of(config)))
     if wire:
         rows += [("bridge", wire[0], line.get("bridge", "")), ("vlan", wire[1], int(line.get("tag", 0) or 0))]
@@ -308,4 +344,8 @@ def differs(key: str, want: Any, have: Any) -> bool:
 
 def _meaning(line: str) -> dict[str, str]:
     """A line's parts, with numbers as numbers: `rate=23.840` is `rate=23.84`."""
-    return {k: f"{float(v):g}" if re.fullmatch(r"\d+(\.\d+)?", v) else v.lower() for k, v in parse_line(line).items() if k != "size"}
+    return {
+        k: f"{float(v):g}" if re.fullmatch(r"\d+(\.\d+)?", v) else v.lower()
+        for k, v in parse_line(line).items()
+        if k != "size"
+    }

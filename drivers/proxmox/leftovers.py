@@ -12,7 +12,9 @@ from bridge.model import Leftover
 from drivers.proxmox.api import Api
 from drivers.proxmox.convert import archive_owner
 
-DISK = re.compile(r"[:/]vm-(\d+)-[^/:]+$")  # also below a template's directory: `st:9000/base-9000-disk-0.qcow2/100/vm-100-disk-0.qcow2`
+DISK = re.compile(
+    r"[:/]vm-(\d+)-[^/:]+$"
+)  # also below a template's directory: `st:9000/base-9000-disk-0.qcow2/100/vm-100-disk-0.qcow2`
 
 
 def listings(api: Api) -> list[str]:
@@ -36,8 +38,17 @@ def kept(api: Api, vm_ids: Collection[str], listing: str) -> list[Leftover]:
         disk, backup = DISK.search(name), archive_owner(name)
         vm_id = backup or (disk.group(1) if disk else "")
         if vm_id in wanted and str(row.get("vmid", vm_id)) == vm_id:
-            found.append(Leftover("backup" if backup else "disk", vm_id, name, listing, int(row.get("size") or 0),
-                                  float(row.get("ctime") or 0), bool(int(row.get("protected") or 0))))
+            found.append(
+                Leftover(
+                    "backup" if backup else "disk",
+                    vm_id,
+                    name,
+                    listing,
+                    int(row.get("size") or 0),
+                    float(row.get("ctime") or 0),
+                    bool(int(row.get("protected") or 0)),
+                )
+            )
     return found
 
 
@@ -46,7 +57,9 @@ def firewalls(api: Api, vm_ids: Collection[str]) -> list[Leftover]:
     if not vm_ids:
         return []
     node = _node(api)
-    return [Leftover("firewall", v, f"{v}.fw") for v in vm_ids if any(_contents(api, f"nodes/{node}/qemu/{v}/firewall"))]
+    return [
+        Leftover("firewall", v, f"{v}.fw") for v in vm_ids if any(_contents(api, f"nodes/{node}/qemu/{v}/firewall"))
+    ]
 
 
 def _node(api: Api) -> str:
@@ -70,7 +83,9 @@ def remove(api: Api, leftover: Leftover) -> str:
     try:
         return str(api.delete(f"nodes/{node}/storage/{storage}/content/{leftover.name}") or "")
     except UpstreamError as e:
-        if e.code == "upstream_privilege":  # a disk without a machine needs Datastore.Allocate, which many will not give
+        if (
+            e.code == "upstream_privilege"
+        ):  # a disk without a machine needs Datastore.Allocate, which many will not give
             raise NeedsOperator(f"pvesm free {leftover.name}", node, e.detail) from None
         raise
 

@@ -25,7 +25,12 @@ def step(api: Api, order: Order, seen: Seen, memory: dict[str, Any], allocate: b
         return Converged(more=True, memory=_remember(api, order, seen))
     found = snapshots.listed(api, base)
     if found:
-        return Converged(snapshots.act(api, base, "delete", found[-1].name, "", False), ("snapshot " + found[-1].name,), more=True, memory=memory)
+        return Converged(
+            snapshots.act(api, base, "delete", found[-1].name, "", False),
+            ("snapshot " + found[-1].name,),
+            more=True,
+            memory=memory,
+        )
     template = api.get(f"nodes/{seen.node}/qemu/{memory['template']}/config")
     source = convert.system_disk(template)
     slot = convert.system_disk(seen.config) or source
@@ -40,18 +45,33 @@ def step(api: Api, order: Order, seen: Seen, memory: dict[str, Any], allocate: b
 def _remember(api: Api, order: Order, seen: Seen) -> dict[str, Any]:
     rows = api.get("cluster/resources", type="vm")
     template = next(
-        (str(r["vmid"]) for r in rows if int(r.get("template") or 0) and r.get("name") == order.package.template and r["node"] == seen.node), ""
+        (
+            str(r["vmid"])
+            for r in rows
+            if int(r.get("template") or 0) and r.get("name") == order.package.template and r["node"] == seen.node
+        ),
+        "",
     )
     if not template:
-        raise Permanent("This system is not available where your server is.", code="no_template",
-                        detail=f"no template named {order.package.template!r} on {seen.node}")
+        raise Permanent(
+            "This system is not available where your server is.",
+            code="no_template",
+            detail=f"no template named {order.package.template!r} on {seen.node}",
+        )
     system, additional = convert.system_disk(seen.config), convert.additional_disk(seen.config)
-    return {"old": {"system": _volume(seen.config.get(system, "")), "additional": _volume(seen.config.get(additional, ""))}, "template": template}
+    return {
+        "old": {"system": _volume(seen.config.get(system, "")), "additional": _volume(seen.config.get(additional, ""))},
+        "template": template,
+    }
 
 
-def _hardware(order: Order, config: dict[str, Any], template: dict[str, Any], slot: str) -> tuple[dict[str, Any], list[str]]:
+def _hardware(
+    order: Order, config: dict[str, Any], template: dict[str, Any], slot: str
+) -> tuple[dict[str, Any], list[str]]:
     """The new image's kind of machine; and the identity, which an interrupted restore may have blanked."""
-    want: dict[str, Any] = {k: template[k] for k in HARDWARE if k in template and str(config.get(k)) != str(template[k])}
+    want: dict[str, Any] = {
+        k: template[k] for k in HARDWARE if k in template and str(config.get(k)) != str(template[k])
+    }
     if str(config.get("boot", "")) != f"order={slot}" and slot in config:
         want["boot"] = f"order={slot}"
     if convert.uuid_of(config) != order.uuid and not convert.uuid_of(config):
@@ -60,7 +80,14 @@ def _hardware(order: Order, config: dict[str, Any], template: dict[str, Any], sl
 
 
 def _copy(
-    api: Api, base: str, order: Order, template: dict[str, Any], source: str, slot: str, memory: dict[str, Any], allocate: bool
+    api: Api,
+    base: str,
+    order: Order,
+    template: dict[str, Any],
+    source: str,
+    slot: str,
+    memory: dict[str, Any],
+    allocate: bool,
 ) -> Converged:
     running = api.active_task(base.split("/")[1], order.vm_id, "qmconfig")
     if running:  # an earlier call whose reply was lost

@@ -28,7 +28,9 @@ class Strict(Schema):
 
 class Server(Strict):
     endpoint = fields.Url(required=True, require_tld=False, schemes={"https"})
-    token_id = fields.Str(required=True, validate=validate.Regexp(r"^[^@!\s]+@[^@!\s]+![^@!\s]+$", error="Must be USER@REALM!TOKEN."))
+    token_id = fields.Str(
+        required=True, validate=validate.Regexp(r"^[^@!\s]+@[^@!\s]+![^@!\s]+$", error="Must be USER@REALM!TOKEN.")
+    )
     token_secret = fields.Str(required=True, validate=validate.Length(min=1))
     ca_file = fields.Str(load_default="")
     vm_ids = fields.List(fields.Str(), required=True, validate=validate.Length(min=1))
@@ -58,9 +60,14 @@ class Server(Strict):
 class Plan(Strict):
     storage = fields.Str(required=True)
     clone = fields.Str(load_default="full", validate=validate.OneOf(["full", "linked"]))
-    node = fields.Str(load_default="", validate=validate.Regexp(r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?$", error="Must be a node's name."))
+    node = fields.Str(
+        load_default="",
+        validate=validate.Regexp(r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?$", error="Must be a node's name."),
+    )
     os_user = fields.Str(load_default="root", validate=validate.Regexp(r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$"))
-    nic_model = fields.Str(load_default="virtio", validate=validate.OneOf(["virtio", "e1000", "e1000e", "rtl8139", "vmxnet3"]))
+    nic_model = fields.Str(
+        load_default="virtio", validate=validate.OneOf(["virtio", "e1000", "e1000e", "rtl8139", "vmxnet3"])
+    )
     firewall = fields.Bool(load_default=True)
     mac_filter = fields.Bool(load_default=True)
     onboot = fields.Bool(load_default=True)

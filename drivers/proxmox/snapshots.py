@@ -13,8 +13,13 @@ def listed(api: Api, base: str) -> list[Snapshot]:
     """`current` is no snapshot; one with a `snapstate` is being made or removed."""
     rows = [r for r in api.get(f"{base}/snapshot") if r["name"] != "current"]
     found = [
-        Snapshot(str(r["name"]), float(r.get("snaptime") or 0), str(r.get("description") or "").rstrip("\n"), bool(int(r.get("vmstate") or 0)),
-                 not r.get("snapstate"))
+        Snapshot(
+            str(r["name"]),
+            float(r.get("snaptime") or 0),
+            str(r.get("description") or "").rstrip("\n"),
+            bool(int(r.get("vmstate") or 0)),
+            not r.get("snapstate"),
+        )
         for r in rows
     ]
     return sorted(found, key=lambda s: (s.taken_at, s.name))
@@ -23,7 +28,9 @@ def listed(api: Api, base: str) -> list[Snapshot]:
 def act(api: Api, base: str, verb: str, name: str, description: str, memory: bool) -> str:
     try:
         if verb == "take":
-            return str(api.post(f"{base}/snapshot", snapname=name, description=description or None, vmstate=memory or None))
+            return str(
+                api.post(f"{base}/snapshot", snapname=name, description=description or None, vmstate=memory or None)
+            )
         if verb == "delete":
             return str(api.delete(f"{base}/snapshot/{name}"))
         return str(api.post(f"{base}/snapshot/{name}/rollback"))

@@ -33,7 +33,12 @@ def look(api: Api, task: str) -> TaskResult:
 
 def find(api: Api, ref: VmRef, verb: str, since: float) -> str:
     found = api.get(
-        f"nodes/{ref.node}/tasks", source="all", vmid=int(ref.vm_id), typefilter=TASKS[verb], since=int(since - CLOCK_SKEW), limit=50,
+        f"nodes/{ref.node}/tasks",
+        source="all",
+        vmid=int(ref.vm_id),
+        typefilter=TASKS[verb],
+        since=int(since - CLOCK_SKEW),
+        limit=50,
     )
     mine = [t for t in found if float(t.get("starttime") or 0) >= since - 5]  # an earlier one is another operation's
     return str(mine[0]["upid"]) if mine else ""

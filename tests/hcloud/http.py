@@ -33,7 +33,9 @@ class ProjectAdapter(BaseAdapter):
         url = urlsplit(str(request.url))
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""
         try:
-            status, text, headers = self.project.handle(str(request.method), str(url.path), parse_qsl(str(url.query)), bytes(body), dict(request.headers))
+            status, text, headers = self.project.handle(
+                str(request.method), str(url.path), parse_qsl(str(url.query)), bytes(body), dict(request.headers)
+            )
         except Lost:
             raise requests.exceptions.ConnectionError("Connection aborted: reset by peer") from None
         response = requests.Response()
@@ -61,7 +63,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             with self.guard:
-                status, text, headers = self.cluster.handle(self.command, url.path, parse_qsl(url.query), body, dict(self.headers))
+                status, text, headers = self.cluster.handle(
+                    self.command, url.path, parse_qsl(url.query), body, dict(self.headers)
+                )
         except Lost:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from tests.hcloud.project import Project, Server
 
 CALLS: dict[tuple[str, str], dict[str, Any]] = {
-    ("GET", "/images"): {"name": str, "architecture": str, "type": str, "label_selector": str, "bound_to": str, "page": str, "per_page": str},
+    ("GET", "/images"): {
+        "name": str,
+        "architecture": str,
+        "type": str,
+        "label_selector": str,
+        "bound_to": str,
+        "page": str,
+        "per_page": str,
+    },
     ("GET", "/images/{id}"): {},
     ("PUT", "/images/{id}"): {"description": str, "type": str, "labels": dict},
     ("DELETE", "/images/{id}"): {},
@@ -47,14 +55,27 @@ class Images:
     """Mixed into Project."""
 
     def _told_image(self, image: Image) -> dict[str, Any]:
-        return {"id": image.id, "type": image.type, "status": image.status, "name": image.name, "description": image.description, "labels": image.labels,
-                "image_size": image.size if image.status == "available" else None, "disk_size": image.disk, "architecture": image.architecture,
-                "created": datetime.fromtimestamp(image.created, UTC).isoformat(timespec="seconds"), "bound_to": image.bound_to,
-                "created_from": {"id": image.made_of, "name": "x"} if image.made_of else None, "deprecation": None,
-                "protection": {"delete": False}}
+        return {
+            "id": image.id,
+            "type": image.type,
+            "status": image.status,
+            "name": image.name,
+            "description": image.description,
+            "labels": image.labels,
+            "image_size": image.size if image.status == "available" else None,
+            "disk_size": image.disk,
+            "architecture": image.architecture,
+            "created": datetime.fromtimestamp(image.created, UTC).isoformat(timespec="seconds"),
+            "bound_to": image.bound_to,
+            "created_from": {"id": image.made_of, "name": "x"} if image.made_of else None,
+            "deprecation": None,
+            "protection": {"delete": False},
+        }
 
     def _find_image(self: Project, text: str, architecture: str) -> Image:  # type: ignore[misc]
-        found = [i for i in self.images.values() if (str(i.id) == text or i.name == text) and i.architecture == architecture]
+        found = [
+            i for i in self.images.values() if (str(i.id) == text or i.name == text) and i.architecture == architecture
+        ]
         if not found or found[0].status != "available":
             raise Failure("invalid_input", "image not found")
         return found[0]
@@ -102,8 +123,19 @@ class Images:
         """A new image of a server; of backups only the newest stay."""
         self.ids += 1
         made = self.images[self.ids] = Image(
-            self.ids, kind, self.types[server.kind][3], server.disk, None, description, labels, "creating", self.clock.now(),
-            server.id if kind == "backup" else None, server.id, 1.25, server.content,
+            self.ids,
+            kind,
+            self.types[server.kind][3],
+            server.disk,
+            None,
+            description,
+            labels,
+            "creating",
+            self.clock.now(),
+            server.id if kind == "backup" else None,
+            server.id,
+            1.25,
+            server.content,
         )
         old = sorted((i for i in self.images.values() if i.bound_to == server.id), key=lambda i: i.id)
         for image in old[:-SLOTS]:
@@ -121,22 +153,35 @@ class Images:
         image = self._find_image(values["image"], self.types[server.kind][3])
         if image.disk > server.disk:
             raise Failure("invalid_input", "image disk is bigger than server disk")
-        server.status, server.image, server.content = "rebuilding", image.name or "", image.content or f"fresh {image.name}"
+        server.status, server.image, server.content = (
+            "rebuilding",
+            image.name or "",
+            image.content or f"fresh {image.name}",
+        )
         server.user_data = values.get("user_data", server.user_data)
-        return {"action": self.told(self.act("rebuild_server", server, "running")), "root_password": "another-one-time-Secret"}
+        return {
+            "action": self.told(self.act("rebuild_server", server, "running")),
+            "root_password": "another-one-time-Secret",
+        }
 
-    def _post_servers_one_actions_enable_backup(self: Project, values: dict[str, Any], server: Server) -> dict[str, Any]:  # type: ignore[misc]
+    def _post_servers_one_actions_enable_backup(
+        self: Project, values: dict[str, Any], server: Server
+    ) -> dict[str, Any]:  # type: ignore[misc]
         self._free(server)
         server.window = "22-02"
         return {"action": self.told(self.act("enable_backup", server, ""))}
 
-    def _post_servers_one_actions_disable_backup(self: Project, values: dict[str, Any], server: Server) -> dict[str, Any]:  # type: ignore[misc]
+    def _post_servers_one_actions_disable_backup(
+        self: Project, values: dict[str, Any], server: Server
+    ) -> dict[str, Any]:  # type: ignore[misc]
         self._free(server)
         server.window = None
         self.images = {k: i for k, i in self.images.items() if i.bound_to != server.id}
         return {"action": self.told(self.act("disable_backup", server, ""))}
 
-    def _post_servers_one_actions_reset_password(self: Project, values: dict[str, Any], server: Server) -> dict[str, Any]:  # type: ignore[misc]
+    def _post_servers_one_actions_reset_password(
+        self: Project, values: dict[str, Any], server: Server
+    ) -> dict[str, Any]:  # type: ignore[misc]
         self._free(server)
         if server.status != "running":
             raise Failure("invalid_input", "server must be running")

@@ -16,20 +16,31 @@ if TYPE_CHECKING:
 LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 NULLABLE = (str, type(None))
 CALLS: dict[tuple[str, str], dict[str, Any]] = {
-    ("GET", "/isos"): {"page": str, "per_page": str, "name": str, "architecture": str, "include_architecture_wildcard": str},
+    ("GET", "/isos"): {
+        "page": str,
+        "per_page": str,
+        "name": str,
+        "architecture": str,
+        "include_architecture_wildcard": str,
+    },
     ("POST", "/servers/{id}/actions/attach_iso"): {"!iso": str},
     ("POST", "/servers/{id}/actions/detach_iso"): {},
     ("POST", "/servers/{id}/actions/change_dns_ptr"): {"!ip": str, "!dns_ptr": NULLABLE},
     ("POST", "/floating_ips/{id}/actions/change_dns_ptr"): {"!ip": str, "!dns_ptr": NULLABLE},
 }
 NAMES = (  # (name, description, architecture)
-    *((f"debian-{v}-amd64-netinst.iso", f"Debian {v} (amd64/netinstall)", "x86") for v in ("11.11.0", "12.8.0", "13.1.0")),
-    ("debian-13.1.0-arm64-netinst.iso", "Debian 13.1 (arm64/netinstall)", "arm"), ("Debian-Live-13.iso", "Debian 13 live", "x86"),
+    *(
+        (f"debian-{v}-amd64-netinst.iso", f"Debian {v} (amd64/netinstall)", "x86")
+        for v in ("11.11.0", "12.8.0", "13.1.0")
+    ),
+    ("debian-13.1.0-arm64-netinst.iso", "Debian 13.1 (arm64/netinstall)", "arm"),
+    ("Debian-Live-13.iso", "Debian 13 live", "x86"),
     *((f"FreeBSD-{v}-RELEASE-amd64-dvd1.iso", f"FreeBSD {v}", "x86") for v in ("13.4", "14.1", "14.3")),
     ("FreeBSD-14.3-RELEASE-arm64-aarch64-dvd1.iso", "FreeBSD 14.3 (aarch64)", "arm"),
     *((f"AlmaLinux-{v}-latest-x86_64-dvd.iso", f"AlmaLinux {v}", "x86") for v in (8, 9, 10)),
     *((f"virtio-win-0.1.{n}.iso", f"VirtIO drivers 0.1.{n}", "x86") for n in range(221, 272)),
-    ("netboot.xyz.iso", "netboot.xyz", None), ("systemrescue.iso", "SystemRescue", "x86"),
+    ("netboot.xyz.iso", "netboot.xyz", None),
+    ("systemrescue.iso", "SystemRescue", "x86"),
     ("ubuntu-24.04.3-live-server-amd64.iso", "Ubuntu 24.04 LTS (amd64/server)", "x86"),
 )
 
@@ -46,9 +57,27 @@ class Media:
     _free: Callable[[Server], None]
 
     def __init__(self) -> None:
-        self.isos: list[dict[str, Any]] = [{"id": 7000 + n, "name": name, "description": text, "type": "public", "architecture": arch, "deprecation": None}
-                                           for n, (name, text, arch) in enumerate(NAMES)]
-        self.isos.append({"id": 7999, "name": None, "description": "somebody's own", "type": "private", "architecture": None, "deprecation": None})
+        self.isos: list[dict[str, Any]] = [
+            {
+                "id": 7000 + n,
+                "name": name,
+                "description": text,
+                "type": "public",
+                "architecture": arch,
+                "deprecation": None,
+            }
+            for n, (name, text, arch) in enumerate(NAMES)
+        ]
+        self.isos.append(
+            {
+                "id": 7999,
+                "name": None,
+                "description": "somebody's own",
+                "type": "private",
+                "architecture": None,
+                "deprecation": None,
+            }
+        )
         self.durations = {"attach_iso": 1.0, "detach_iso": 1.0, "change_dns_ptr": 1.0, **self.durations}
         self.mounted: dict[int, int] = {}  # server -> ISO
         self.refuses_names: str = ""  # a pattern of names that the provider does not take
@@ -58,7 +87,11 @@ class Media:
         wanted, wild = values.get("architecture"), values.get("include_architecture_wildcard")
         if wanted not in (None, "x86", "arm") or wild not in (None, "true", "false") or (wild and not wanted):
             raise Failure("invalid_input", "invalid input in field 'architecture'")
-        rows = [i for i in self.isos if wanted is None or i["architecture"] == wanted or (wild == "true" and i["architecture"] is None)]
+        rows = [
+            i
+            for i in self.isos
+            if wanted is None or i["architecture"] == wanted or (wild == "true" and i["architecture"] is None)
+        ]
         return self._page("isos", rows, values)
 
     def _post_servers_one_actions_attach_iso(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
@@ -84,7 +117,11 @@ class Media:
 
     def _post_floating_ips_one_actions_change_dns_ptr(self, values: dict[str, Any], ip: Ip) -> dict[str, Any]:
         self._point(values, [ip])
-        return {"action": self.told(self.act("change_dns_ptr", self.servers.get(ip.owner or 0) or next(iter(self.servers.values())), ""))}
+        return {
+            "action": self.told(
+                self.act("change_dns_ptr", self.servers.get(ip.owner or 0) or next(iter(self.servers.values())), "")
+            )
+        }
 
     def _point(self, values: dict[str, Any], own: list[Ip]) -> None:
         """Addresses come back in a form of the provider's own."""

@@ -64,20 +64,39 @@ class Network:
         return Ip(self.ids, name or f"ip-{self.ids}", family, text, owner, labels, created=self.clock.now())
 
     def _told_floating(self, ip: Ip) -> dict[str, Any]:
-        return {"id": ip.id, "name": ip.name, "type": ip.type, "ip": ip.ip, "server": ip.owner, "labels": ip.labels, "blocked": False,
-                "created": datetime.fromtimestamp(ip.created, UTC).isoformat(timespec="seconds"),
-                "dns_ptr": [{"ip": a, "dns_ptr": n} for a, n in ip.ptr.items()], "protection": {"delete": False}}
+        return {
+            "id": ip.id,
+            "name": ip.name,
+            "type": ip.type,
+            "ip": ip.ip,
+            "server": ip.owner,
+            "labels": ip.labels,
+            "blocked": False,
+            "created": datetime.fromtimestamp(ip.created, UTC).isoformat(timespec="seconds"),
+            "dns_ptr": [{"ip": a, "dns_ptr": n} for a, n in ip.ptr.items()],
+            "protection": {"delete": False},
+        }
 
     def _told_primary(self, ip: Ip) -> dict[str, Any]:
-        return {"id": ip.id, "name": ip.name, "type": ip.type, "ip": ip.ip, "assignee_id": ip.owner, "labels": ip.labels, "auto_delete": ip.auto_delete,
-                "assignee_type": "server" if ip.owner else "unassigned"}
+        return {
+            "id": ip.id,
+            "name": ip.name,
+            "type": ip.type,
+            "ip": ip.ip,
+            "assignee_id": ip.owner,
+            "labels": ip.labels,
+            "auto_delete": ip.auto_delete,
+            "assignee_type": "server" if ip.owner else "unassigned",
+        }
 
     def _chosen(self, rows: list[Any], values: dict[str, Any]) -> list[Any]:
         rows = [r for r in rows if values.get("name") in (None, r.name)]
         return [r for r in rows if "label_selector" not in values or selected(r.labels, values["label_selector"])]
 
     def _get_floating_ips(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
-        return self._page("floating_ips", self._chosen(list(self.floating_ips.values()), values), values, self._told_floating)
+        return self._page(
+            "floating_ips", self._chosen(list(self.floating_ips.values()), values), values, self._told_floating
+        )
 
     def _post_floating_ips(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
         if any(f.name == values.get("name") for f in self.floating_ips.values()):
@@ -85,7 +104,9 @@ class Network:
         server = self.servers.get(values.get("server", 0))
         if "server" in values and server is None:
             raise Failure("invalid_input", "server not found")
-        made = self._new_ip(values["type"], server.id if server else None, values.get("name", ""), values.get("labels", {}))
+        made = self._new_ip(
+            values["type"], server.id if server else None, values.get("name", ""), values.get("labels", {})
+        )
         self.floating_ips[made.id] = made
         action = self.act("assign_floating_ip", server, "") if server else None
         return {"floating_ip": self._told_floating(made), "action": self.told(action) if action else None}
@@ -112,12 +133,18 @@ class Network:
         return {"action": self.told(self.act("unassign_floating_ip", server, ""))}
 
     def _get_primary_ips(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
-        return self._page("primary_ips", self._chosen(list(self.primary_ips.values()), values), values, self._told_primary)
+        return self._page(
+            "primary_ips", self._chosen(list(self.primary_ips.values()), values), values, self._told_primary
+        )
 
     def _put_primary_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
         if any(o.name == values.get("name") and o is not ip for o in self.primary_ips.values()):
             raise Failure("uniqueness_error", "name is already used")
-        ip.name, ip.labels, ip.auto_delete = values.get("name", ip.name), values.get("labels", ip.labels), values.get("auto_delete", ip.auto_delete)
+        ip.name, ip.labels, ip.auto_delete = (
+            values.get("name", ip.name),
+            values.get("labels", ip.labels),
+            values.get("auto_delete", ip.auto_delete),
+        )
         return {"primary_ip": self._told_primary(ip)}
 
     def _delete_primary_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
@@ -127,7 +154,9 @@ class Network:
         return {}
 
     def _plain(self: Project, what: str, names: dict[int, str], values: dict[str, Any]) -> dict[str, Any]:  # type: ignore[misc]
-        return self._page(what, [{"id": i, "name": n} for i, n in names.items() if values.get("name") in (None, n)], values)
+        return self._page(
+            what, [{"id": i, "name": n} for i, n in names.items() if values.get("name") in (None, n)], values
+        )
 
     def _get_networks(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
         return self._plain("networks", self.networks, values)
@@ -142,7 +171,10 @@ class Network:
         if any(f.name == values["name"] for f in self.firewalls.values()):
             raise Failure("uniqueness_error", "name is already used")
         for rule in values.get("rules", ()):
-            if set(rule) - {"direction", "protocol", "source_ips", "destination_ips", "port", "description"} or "direction" not in rule:
+            if (
+                set(rule) - {"direction", "protocol", "source_ips", "destination_ips", "port", "description"}
+                or "direction" not in rule
+            ):
                 raise Failure("invalid_input", "invalid rule")
         self.ids += 1
         self.firewalls[self.ids] = Firewall(self.ids, values["name"], values.get("rules", []))
@@ -154,13 +186,17 @@ class Network:
         except (KeyError, TypeError):
             raise Failure("invalid_input", "server not found") from None
 
-    def _post_firewalls_one_actions_apply_to_resources(self: Project, values: dict[str, Any], wall: Firewall) -> dict[str, Any]:  # type: ignore[misc]
+    def _post_firewalls_one_actions_apply_to_resources(
+        self: Project, values: dict[str, Any], wall: Firewall
+    ) -> dict[str, Any]:  # type: ignore[misc]
         found = self._resources(values["apply_to"])
         for server in found:
             server.firewalls = list(dict.fromkeys([*server.firewalls, wall.id]))
         return {"actions": [self.told(self.act("apply_firewall", s, "")) for s in found]}
 
-    def _post_firewalls_one_actions_remove_from_resources(self: Project, values: dict[str, Any], wall: Firewall) -> dict[str, Any]:  # type: ignore[misc]
+    def _post_firewalls_one_actions_remove_from_resources(
+        self: Project, values: dict[str, Any], wall: Firewall
+    ) -> dict[str, Any]:  # type: ignore[misc]
         found = self._resources(values["remove_from"])
         for server in found:
             server.firewalls = [f for f in server.firewalls if f != wall.id]

@@ -19,8 +19,19 @@ from tests.hcloud.network import Firewall, Ip, Network
 TOKEN = "hcloud-sim-token"
 CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter: type}; "!" before a name: required
     ("GET", "/servers"): {"page": str, "per_page": str, "label_selector": str},
-    ("POST", "/servers"): {"!name": str, "!server_type": str, "!image": str, "location": str, "labels": dict, "user_data": str, "start_after_create": bool,
-                           "networks": list, "firewalls": list, "placement_group": int, "public_net": dict},
+    ("POST", "/servers"): {
+        "!name": str,
+        "!server_type": str,
+        "!image": str,
+        "location": str,
+        "labels": dict,
+        "user_data": str,
+        "start_after_create": bool,
+        "networks": list,
+        "firewalls": list,
+        "placement_group": int,
+        "public_net": dict,
+    },
     ("GET", "/servers/{id}"): {},
     ("DELETE", "/servers/{id}"): {},
     ("GET", "/servers/{id}/actions"): {"page": str, "per_page": str, "status": str, "sort": str},
@@ -33,7 +44,9 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter
     ("GET", "/server_types"): {"page": str, "per_page": str, "name": str},
     ("POST", "/servers/{id}/actions/change_type"): {"!server_type": str, "!upgrade_disk": bool},
     ("POST", "/servers/{id}/actions/change_protection"): {"delete": bool, "rebuild": bool},
-    **images.CALLS, **network.CALLS, **media.CALLS,
+    **images.CALLS,
+    **network.CALLS,
+    **media.CALLS,
 }
 CALLS |= screens.CALLS
 TYPES = {"cx23": (2, 4.0, 40, "x86"), "cx33": (4, 8.0, 80, "x86"), "cax11": (2, 4.0, 40, "arm")}
@@ -94,7 +107,10 @@ class Action:
 
 
 def system_images() -> dict[int, Image]:
-    return {n: Image(n, "system", architecture, 5, name, f"{name} standard") for n, (name, architecture) in enumerate(sorted(IMAGES), 100)}
+    return {
+        n: Image(n, "system", architecture, 5, name, f"{name} standard")
+        for n, (name, architecture) in enumerate(sorted(IMAGES), 100)
+    }
 
 
 @dataclass
@@ -104,12 +120,28 @@ class Project(Images, Network, media.Media, screens.Screens):
     read_only: bool = False
     servers: dict[int, Server] = field(default_factory=dict)
     actions: dict[int, Action] = field(default_factory=dict)
-    durations: dict[str, float] = field(default_factory=lambda: {"create_server": 12.0, "start_server": 3.0, "stop_server": 2.0, "shutdown_server": 1.0,
-                                                                  "reboot_server": 2.0, "delete_server": 2.0,
-                                                                  "create_image": 20.0, "rebuild_server": 15.0, "enable_backup": 1.0,
-                                                                  "disable_backup": 1.0, "reset_server_password": 2.0, "change_server_type": 30.0,
-                                                                  "assign_floating_ip": 1.0, "unassign_floating_ip": 1.0, "apply_firewall": 1.0,
-                                                                  "remove_firewall": 1.0, "attach_to_network": 2.0, "change_protection": 1.0})
+    durations: dict[str, float] = field(
+        default_factory=lambda: {
+            "create_server": 12.0,
+            "start_server": 3.0,
+            "stop_server": 2.0,
+            "shutdown_server": 1.0,
+            "reboot_server": 2.0,
+            "delete_server": 2.0,
+            "create_image": 20.0,
+            "rebuild_server": 15.0,
+            "enable_backup": 1.0,
+            "disable_backup": 1.0,
+            "reset_server_password": 2.0,
+            "change_server_type": 30.0,
+            "assign_floating_ip": 1.0,
+            "unassign_floating_ip": 1.0,
+            "apply_firewall": 1.0,
+            "remove_firewall": 1.0,
+            "attach_to_network": 2.0,
+            "change_protection": 1.0,
+        }
+    )
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     ids: int = 4_200_000
@@ -120,7 +152,9 @@ class Project(Images, Network, media.Media, screens.Screens):
     firewalls: dict[int, Firewall] = field(default_factory=lambda: {31: Firewall(31, "web"), 32: Firewall(32, "ssh")})
     networks: dict[int, str] = field(default_factory=lambda: {41: "internal"})
     placement_groups: dict[int, str] = field(default_factory=lambda: {51: "spread"})
-    retired: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  # (type, location) -> the description's deprecation
+    retired: dict[tuple[str, str], dict[str, str]] = field(
+        default_factory=dict
+    )  # (type, location) -> the description's deprecation
     sold: dict[str, dict[str, bool]] = field(default_factory=lambda: {k: dict(v) for k, v in SOLD.items()})
     types: dict[str, tuple[int, float, int, str]] = field(default_factory=lambda: dict(TYPES))
     left: float = 3600.0  # of `limit`
@@ -131,11 +165,16 @@ class Project(Images, Network, media.Media, screens.Screens):
         super().__init__()
 
     # -- transport --------------------------------------------------------------------------------
-    def handle(self, method: str, path: str, query: list[tuple[str, str]], body: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
+    def handle(
+        self, method: str, path: str, query: list[tuple[str, str]], body: bytes, headers: dict[str, str]
+    ) -> tuple[int, bytes, dict[str, str]]:
         """(status, JSON, headers); raises Lost."""
         self.settle()
         now = self.clock.now()
-        self.left, self.counted_at = min(float(self.limit), self.left + (now - self.counted_at) * self.limit / 3600), now
+        self.left, self.counted_at = (
+            min(float(self.limit), self.left + (now - self.counted_at) * self.limit / 3600),
+            now,
+        )
         try:
             if self.left < 1:
                 self.refused += 1
@@ -155,13 +194,26 @@ class Project(Images, Network, media.Media, screens.Screens):
             found = self._route(method, path, query, body, fault)
             if fault == "lost":
                 raise Lost()
-            return (201 if method == "POST" else 200 if found else 204), json.dumps(found).encode() if found else b"", self._headers()
+            return (
+                (201 if method == "POST" else 200 if found else 204),
+                json.dumps(found).encode() if found else b"",
+                self._headers(),
+            )
         except Failure as e:
-            return STATUS[e.code], json.dumps({"error": {"code": e.code, "message": e.message, "details": {}}}).encode(), self._headers()
+            return (
+                STATUS[e.code],
+                json.dumps({"error": {"code": e.code, "message": e.message, "details": {}}}).encode(),
+                self._headers(),
+            )
 
     def _headers(self) -> dict[str, str]:
         full = self.clock.now() + (self.limit - self.left) * 3600 / self.limit
-        return {"RateLimit-Limit": str(self.limit), "RateLimit-Remaining": str(int(self.left)), "RateLimit-Reset": str(int(full)), "X-Correlation-Id": "c0ffee"}
+        return {
+            "RateLimit-Limit": str(self.limit),
+            "RateLimit-Remaining": str(int(self.left)),
+            "RateLimit-Reset": str(int(full)),
+            "X-Correlation-Id": "c0ffee",
+        }
 
     def _fault(self, call: str) -> str:
         for fault in self.faults:
@@ -221,25 +273,49 @@ class Project(Images, Network, media.Media, screens.Screens):
         image = self._find_image(values["image"], self.types[kind][3])
         if not self.sold[kind][location]:
             raise Failure("resource_unavailable", "error during placement")
-        bad = [v for v in values.get("labels", {}).values() if not re.fullmatch(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?", v)]
+        bad = [
+            v
+            for v in values.get("labels", {}).values()
+            if not re.fullmatch(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?", v)
+        ]
         if bad or len(values.get("user_data", "").encode()) > 32768:
             raise Failure("invalid_input", "invalid input in field 'labels'")
         self.ids += 1
         self.number += 1
-        made = self.servers[self.ids] = Server(self.ids, values["name"], kind, image.name or "", location, values.get("labels", {}),
-                                               values.get("user_data", ""), number=self.number, disk=self.types[kind][2],
-                                               content=image.content or f"fresh {image.name}")
+        made = self.servers[self.ids] = Server(
+            self.ids,
+            values["name"],
+            kind,
+            image.name or "",
+            location,
+            values.get("labels", {}),
+            values.get("user_data", ""),
+            number=self.number,
+            disk=self.types[kind][2],
+            content=image.content or f"fresh {image.name}",
+        )
         self._surround(made, values)
         runs = values.get("start_after_create", True)
         action = self.act("create_server", made, "" if runs else "off")
         after = [self.act("start_server", made, "running")] if runs else []
-        after += [self.act("attach_to_network", made, "") for _ in made.networks] + [self.act("apply_firewall", made, "") for _ in made.firewalls]
-        return {"server": self.shown(made), "action": self.told(action), "next_actions": [self.told(a) for a in after], "root_password": "one-time-Secret-9"}
+        after += [self.act("attach_to_network", made, "") for _ in made.networks] + [
+            self.act("apply_firewall", made, "") for _ in made.firewalls
+        ]
+        return {
+            "server": self.shown(made),
+            "action": self.told(action),
+            "next_actions": [self.told(a) for a in after],
+            "root_password": "one-time-Secret-9",
+        }
 
     def _surround(self, made: Server, values: dict[str, Any]) -> None:
         made.networks, made.placement_group = values.get("networks", []), values.get("placement_group")
         made.firewalls = [f["firewall"] for f in values.get("firewalls", ())]
-        if set(made.networks) - set(self.networks) or set(made.firewalls) - set(self.firewalls) or made.placement_group not in (None, *self.placement_groups):
+        if (
+            set(made.networks) - set(self.networks)
+            or set(made.firewalls) - set(self.firewalls)
+            or made.placement_group not in (None, *self.placement_groups)
+        ):
             del self.servers[made.id]
             raise Failure("invalid_input", "network, firewall or placement group not found")
         for family in ("ipv4", "ipv6"):
@@ -258,7 +334,12 @@ class Project(Images, Network, media.Media, screens.Screens):
         kind, upgrade = values["server_type"], values["upgrade_disk"]
         if server.status != "off":
             raise Failure("server_not_stopped", "server must be stopped")
-        if kind not in self.types or self.types[kind][3] != self.types[server.kind][3] or self.types[kind][2] < server.disk or kind == server.kind:
+        if (
+            kind not in self.types
+            or self.types[kind][3] != self.types[server.kind][3]
+            or self.types[kind][2] < server.disk
+            or kind == server.kind
+        ):
             raise Failure("invalid_server_type", "server type does not fit")
         if not self.sold[kind].get(server.location):
             raise Failure("resource_unavailable", "error during placement")
@@ -286,7 +367,9 @@ class Project(Images, Network, media.Media, screens.Screens):
         return {"action": self.told(self.act("delete_server", server, ""))}
 
     def _get_servers_one_actions(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
-        rows = [a for a in self.actions.values() if a.server == server.id and values.get("status") in (None, self.state(a))]
+        rows = [
+            a for a in self.actions.values() if a.server == server.id and values.get("status") in (None, self.state(a))
+        ]
         return self._page("actions", sorted(rows, key=lambda a: -a.id), values, self.told)
 
     def _post_servers_one_actions_poweron(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
@@ -309,27 +392,67 @@ class Project(Images, Network, media.Media, screens.Screens):
         return {"actions": [self.told(self.actions[int(i)]) for i in values["id"] if int(i) in self.actions]}
 
     def _get_server_types(self, values: dict[str, Any], _: None) -> dict[str, Any]:
-        rows = [{"id": n, "name": name, "cores": c, "memory": m, "disk": d, "architecture": a,
-                 "locations": [{"id": i, "name": where, "available": there, "deprecation": self.retired.get((name, where))}
-                               for i, (where, there) in enumerate(self.sold[name].items())],
-                 "prices": [{"location": where, "price_monthly": {"net": f"{3 * c}.4900000000", "gross": f"{4 * c}.15"}, "included_traffic": 21990232555520}
-                            for where in self.sold[name]]}
-                for n, (name, (c, m, d, a)) in enumerate(self.types.items()) if values.get("name") in (None, name)]
+        rows = [
+            {
+                "id": n,
+                "name": name,
+                "cores": c,
+                "memory": m,
+                "disk": d,
+                "architecture": a,
+                "locations": [
+                    {"id": i, "name": where, "available": there, "deprecation": self.retired.get((name, where))}
+                    for i, (where, there) in enumerate(self.sold[name].items())
+                ],
+                "prices": [
+                    {
+                        "location": where,
+                        "price_monthly": {"net": f"{3 * c}.4900000000", "gross": f"{4 * c}.15"},
+                        "included_traffic": 21990232555520,
+                    }
+                    for where in self.sold[name]
+                ],
+            }
+            for n, (name, (c, m, d, a)) in enumerate(self.types.items())
+            if values.get("name") in (None, name)
+        ]
         return self._page("server_types", rows, values)
 
     def _get_pricing(self, values: dict[str, Any], _: None) -> dict[str, Any]:
-        ips = [{"type": t, "prices": [{"location": w, "price_monthly": {"net": n, "gross": n}} for w in ("nbg1", "fsn1")]} for t, n in
-               (("ipv4", "0.5000000000"), ("ipv6", "0.0000000000"))]
-        return {"pricing": {"currency": "EUR", "vat_rate": "19.00", "primary_ips": ips, "floating_ips": ips[:1],
-                            "image": {"price_per_gb_month": {"net": "0.0110000000", "gross": "0.01"}}, "server_backup": {"percentage": "20.00"}}}
+        ips = [
+            {"type": t, "prices": [{"location": w, "price_monthly": {"net": n, "gross": n}} for w in ("nbg1", "fsn1")]}
+            for t, n in (("ipv4", "0.5000000000"), ("ipv6", "0.0000000000"))
+        ]
+        return {
+            "pricing": {
+                "currency": "EUR",
+                "vat_rate": "19.00",
+                "primary_ips": ips,
+                "floating_ips": ips[:1],
+                "image": {"price_per_gb_month": {"net": "0.0110000000", "gross": "0.01"}},
+                "server_backup": {"percentage": "20.00"},
+            }
+        }
 
     # -- the project itself -----------------------------------------------------------------------
-    def _page(self, name: str, rows: list[Any], values: dict[str, Any], told: Callable[[Any], dict[str, Any]] = dict) -> dict[str, Any]:
+    def _page(
+        self, name: str, rows: list[Any], values: dict[str, Any], told: Callable[[Any], dict[str, Any]] = dict
+    ) -> dict[str, Any]:
         page, per = int(values.get("page", 1)), min(50, int(values.get("per_page", 25)))
         more = page * per < len(rows)
-        return {name: [told(r) for r in rows[(page - 1) * per:page * per]], "meta": {"pagination": {
-            "page": page, "per_page": per, "previous_page": page - 1 or None, "next_page": page + 1 if more else None,
-            "last_page": -(-len(rows) // per) or 1, "total_entries": len(rows)}}}
+        return {
+            name: [told(r) for r in rows[(page - 1) * per : page * per]],
+            "meta": {
+                "pagination": {
+                    "page": page,
+                    "per_page": per,
+                    "previous_page": page - 1 or None,
+                    "next_page": page + 1 if more else None,
+                    "last_page": -(-len(rows) // per) or 1,
+                    "total_entries": len(rows),
+                }
+            },
+        }
 
     def act(self, command: str, server: Server, then: str) -> Action:
         self.ids += 1
@@ -358,9 +481,16 @@ class Project(Images, Network, media.Media, screens.Screens):
     def told(self, action: Action) -> dict[str, Any]:
         state = self.state(action)
         stamp = datetime.fromtimestamp(action.started, UTC).isoformat(timespec="seconds")
-        return {"id": action.id, "command": action.command, "status": state, "progress": 100 if state != "running" else 50, "started": stamp,
-                "finished": None if state == "running" else stamp, "resources": [{"id": action.server, "type": "server"}],
-                "error": {"code": action.code, "message": action.error} if state == "error" else None}
+        return {
+            "id": action.id,
+            "command": action.command,
+            "status": state,
+            "progress": 100 if state != "running" else 50,
+            "started": stamp,
+            "finished": None if state == "running" else stamp,
+            "resources": [{"id": action.server, "type": "server"}],
+            "error": {"code": action.code, "message": action.error} if state == "error" else None,
+        }
 
     def locked(self, server: Server) -> bool:
         return any(a.server == server.id and self.state(a) == "running" for a in self.actions.values())
@@ -371,17 +501,43 @@ class Project(Images, Network, media.Media, screens.Screens):
 
     def shown(self, server: Server) -> dict[str, Any]:
         cores, memory, disk, architecture = self.types[server.kind]
-        return {"id": server.id, "name": server.name, "status": server.status, "locked": self.locked(server), "labels": server.labels,
-                "server_type": {"name": server.kind, "cores": cores, "memory": memory, "disk": disk, "architecture": architecture},
-                "primary_disk_size": server.disk, "backup_window": server.window, "ingoing_traffic": server.ingoing, "outgoing_traffic": server.outgoing,
-                "included_traffic": 21990232555520,
-                "location": self.placed(server.location), "image": self.pictured(server.image), "iso": self.shown_iso(server),
-                "protection": {"delete": server.protected, "rebuild": server.protected}, "public_net": self._public_net(server)}
+        return {
+            "id": server.id,
+            "name": server.name,
+            "status": server.status,
+            "locked": self.locked(server),
+            "labels": server.labels,
+            "server_type": {
+                "name": server.kind,
+                "cores": cores,
+                "memory": memory,
+                "disk": disk,
+                "architecture": architecture,
+            },
+            "primary_disk_size": server.disk,
+            "backup_window": server.window,
+            "ingoing_traffic": server.ingoing,
+            "outgoing_traffic": server.outgoing,
+            "included_traffic": 21990232555520,
+            "location": self.placed(server.location),
+            "image": self.pictured(server.image),
+            "iso": self.shown_iso(server),
+            "protection": {"delete": server.protected, "rebuild": server.protected},
+            "public_net": self._public_net(server),
+        }
 
     def _public_net(self, server: Server) -> dict[str, Any]:
-        found: dict[str, Any] = {"ipv4": None, "ipv6": None, "floating_ips": [f.id for f in self.floating_ips.values() if f.owner == server.id],
-                                 "firewalls": [{"id": f, "status": "applied"} for f in server.firewalls]}
+        found: dict[str, Any] = {
+            "ipv4": None,
+            "ipv6": None,
+            "floating_ips": [f.id for f in self.floating_ips.values() if f.owner == server.id],
+            "firewalls": [{"id": f, "status": "applied"} for f in server.firewalls],
+        }
         for ip in (self.primary_ips[i] for i in server.addresses):
-            pointers: Any = ip.ptr.get(ip.ip, "static.example") if ip.type == "ipv4" else [{"ip": a, "dns_ptr": n} for a, n in ip.ptr.items()]
+            pointers: Any = (
+                ip.ptr.get(ip.ip, "static.example")
+                if ip.type == "ipv4"
+                else [{"ip": a, "dns_ptr": n} for a, n in ip.ptr.items()]
+            )
             found[ip.type] = {"id": ip.id, "ip": ip.ip, "blocked": False, "dns_ptr": pointers}
         return found

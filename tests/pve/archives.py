@@ -25,24 +25,46 @@ class Archives:
     def get_vm_snapshot(self, w: dict[str, str], p: dict[str, str]) -> Any:
         vm = self.vm(w)
         rows: list[dict[str, Any]] = [
-            {"name": name, "snaptime": int(s["time"]), "description": s["description"], "vmstate": int(s["vmstate"]),
-             **({"snapstate": s["snapstate"]} if s["snapstate"] else {})}
+            {
+                "name": name,
+                "snaptime": int(s["time"]),
+                "description": s["description"],
+                "vmstate": int(s["vmstate"]),
+                **({"snapstate": s["snapstate"]} if s["snapstate"] else {}),
+            }
             for name, s in vm.snapshots.items()
         ]
-        return [*rows, {"name": "current", "description": "You are here!", "running": int(vm.status == "running"), "digest": self.c.digest(vm)}]
+        return [
+            *rows,
+            {
+                "name": "current",
+                "description": "You are here!",
+                "running": int(vm.status == "running"),
+                "digest": self.c.digest(vm),
+            },
+        ]
 
     def post_vm_snapshot(self, w: dict[str, str], p: dict[str, str]) -> Any:
         vm, name = self.vm(w), p["snapname"]
         if not re.fullmatch(r"(?i)[a-z][a-z0-9_-]{1,39}", name):
-            raise Error(400, "Parameter verification failed.", {"snapname": "invalid format - invalid configuration ID"})
+            raise Error(
+                400, "Parameter verification failed.", {"snapname": "invalid format - invalid configuration ID"}
+            )
         self.unlocked(vm)
         if name in vm.snapshots:
             return self._failing("qmsnapshot", vm, f"snapshot name '{name}' already used")
         if p.get("vmstate") == "1" and vm.status != "running":
             p = {**p, "vmstate": "0"}
         vm.config["lock"] = "snapshot"
-        vm.snapshots[name] = {"time": self.c.clock.now(), "description": p.get("description", ""), "vmstate": p.get("vmstate") == "1",
-                              "snapstate": "prepare", "config": {}, "content": {}, "running": vm.status == "running"}
+        vm.snapshots[name] = {
+            "time": self.c.clock.now(),
+            "description": p.get("description", ""),
+            "vmstate": p.get("vmstate") == "1",
+            "snapstate": "prepare",
+            "config": {},
+            "content": {},
+            "running": vm.status == "running",
+        }
 
         def effect() -> None:
             vm.config.pop("lock", None)
@@ -87,8 +109,15 @@ class Archives:
         return task
 
     def get_storage(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        return [{"storage": s.name, "content": s.content, "type": "nfs" if s.shared else "lvmthin", **({"prune-backups": s.prune} if s.prune else {})}
-                for s in self.c.storages.values()]
+        return [
+            {
+                "storage": s.name,
+                "content": s.content,
+                "type": "nfs" if s.shared else "lvmthin",
+                **({"prune-backups": s.prune} if s.prune else {}),
+            }
+            for s in self.c.storages.values()
+        ]
 
     # -- backups ----------------------------------------------------------------------------------
     def post_nodes_node_vzdump(self, w: dict[str, str], p: dict[str, str]) -> Any:
@@ -98,15 +127,22 @@ class Archives:
         self.c.need(f"/vms/{vm.vmid}", "VM.Backup")
         store = self.c.storages.get(p["storage"])
         if store is None or "backup" not in store.content:
-            raise Error(400, "Parameter verification failed.", {"storage": f"storage '{p['storage']}' does not support backups"})
-        if re.search(r"\{\{(?!cluster|guestname|node|vmid)", p.get("notes-template", "")) or "\n" in p.get("notes-template", ""):
+            raise Error(
+                400, "Parameter verification failed.", {"storage": f"storage '{p['storage']}' does not support backups"}
+            )
+        if re.search(r"\{\{(?!cluster|guestname|node|vmid)", p.get("notes-template", "")) or "\n" in p.get(
+            "notes-template", ""
+        ):
             raise Error(400, "Parameter verification failed.", {"notes-template": "invalid"})
         busy = [t.end for t in self.c.tasks.values() if t.kind == "vzdump" and t.node == vm.node and self.c.running(t)]
         begin = max([*busy, self.c.clock.now()])  # one at a time per node; the others wait inside their task
         if not busy:
             vm.config["lock"] = "backup"
-        held = {"config": {k: v for k, v in vm.config.items() if k != "lock"}, "content": dict(vm.content),
-                "firewall": [copy.deepcopy(vm.rules), copy.deepcopy(vm.ipsets), dict(vm.firewall)]}
+        held = {
+            "config": {k: v for k, v in vm.config.items() if k != "lock"},
+            "content": dict(vm.content),
+            "firewall": [copy.deepcopy(vm.rules), copy.deepcopy(vm.ipsets), dict(vm.firewall)],
+        }
 
         def effect() -> None:
             if vm.config.get("lock") == "backup":
@@ -123,8 +159,14 @@ class Archives:
             self.c.archives[name] = copy.deepcopy(held)
             store.used += size
 
-        return self.c.start_task("vzdump", vm.node, vm.vmid, effect, [f"INFO: starting new backup job: vzdump {vm.vmid}"],
-                                 begin - self.c.clock.now() + self.c.duration("vzdump"))
+        return self.c.start_task(
+            "vzdump",
+            vm.node,
+            vm.vmid,
+            effect,
+            [f"INFO: starting new backup job: vzdump {vm.vmid}"],
+            begin - self.c.clock.now() + self.c.duration("vzdump"),
+        )
 
     def post_nodes_node_qemu(self, w: dict[str, str], p: dict[str, str]) -> Any:
         """Restore over a machine: its disks are gone before the archive is read."""
@@ -147,8 +189,14 @@ class Archives:
         def effect() -> None:
             held = copy.deepcopy(self.c.archives[archive])
             for key, value in old.items():  # what the archive does not have becomes unused
-                if re.match(r"^(scsi|virtio|sata|ide)\d+$", key) and key not in held["config"] and "media=cdrom" not in value:
-                    held["config"][f"unused{len([k for k in held['config'] if k.startswith('unused')])}"] = value.split(",")[0]
+                if (
+                    re.match(r"^(scsi|virtio|sata|ide)\d+$", key)
+                    and key not in held["config"]
+                    and "media=cdrom" not in value
+                ):
+                    held["config"][f"unused{len([k for k in held['config'] if k.startswith('unused')])}"] = value.split(
+                        ","
+                    )[0]
             vm.config = {k: v for k, v in held["config"].items() if not k.startswith(("parent", "lock"))}
             vm.content = held["content"]
             vm.rules, vm.ipsets, vm.firewall = held["firewall"]

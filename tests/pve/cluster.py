@@ -26,13 +26,40 @@ from tests.pve.vnc import Listener, Screen
 GIB, MIB = 1024**3, 1024**2
 PROXY_SECONDS = 30.0
 ROLE = {
-    "VM.Audit", "VM.Clone", "VM.Allocate", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Disk",
-    "VM.Config.Options", "VM.Config.HWType", "VM.Config.Cloudinit", "VM.Config.CDROM", "VM.PowerMgmt",
-    "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Backup", "VM.Console",
+    "VM.Audit",
+    "VM.Clone",
+    "VM.Allocate",
+    "VM.Config.CPU",
+    "VM.Config.Memory",
+    "VM.Config.Network",
+    "VM.Config.Disk",
+    "VM.Config.Options",
+    "VM.Config.HWType",
+    "VM.Config.Cloudinit",
+    "VM.Config.CDROM",
+    "VM.PowerMgmt",
+    "VM.Snapshot",
+    "VM.Snapshot.Rollback",
+    "VM.Backup",
+    "VM.Console",
 }
 AGENT = {"VM.GuestAgent.Audit": "VM.Monitor", "VM.GuestAgent.Unrestricted": "VM.Monitor"}  # name on 9: name on 8
-DURATIONS = {"qmclone": 6.0, "resize": 1.0, "qmstart": 2.0, "qmstop": 1.0, "qmshutdown": 3.0, "qmreboot": 3.0, "qmdestroy": 2.0, "qmconfig": 1.0,
-             "imgdel": 1.0, "qmsnapshot": 2.0, "qmdelsnapshot": 1.0, "qmrollback": 3.0, "vzdump": 5.0, "qmrestore": 5.0}
+DURATIONS = {
+    "qmclone": 6.0,
+    "resize": 1.0,
+    "qmstart": 2.0,
+    "qmstop": 1.0,
+    "qmshutdown": 3.0,
+    "qmreboot": 3.0,
+    "qmdestroy": 2.0,
+    "qmconfig": 1.0,
+    "imgdel": 1.0,
+    "qmsnapshot": 2.0,
+    "qmdelsnapshot": 1.0,
+    "qmrollback": 3.0,
+    "vzdump": 5.0,
+    "qmrestore": 5.0,
+}
 
 
 class Error(Exception):
@@ -148,9 +175,24 @@ class Cut(Exception):
 
 
 class Cluster:
-    def __init__(self, clock: Clock, nodes: tuple[str, ...] = ("pve1", "pve2"), major: int = 9, token: str = "vmbridge@pve!bridge",
-                 secret: str = "sim-secret", bulk_age: float = 10.0, memory: int = 64 * GIB) -> None:
-        self.clock, self.major, self.token, self.secret, self.bulk_age, self.memory = clock, major, token, secret, bulk_age, memory
+    def __init__(
+        self,
+        clock: Clock,
+        nodes: tuple[str, ...] = ("pve1", "pve2"),
+        major: int = 9,
+        token: str = "vmbridge@pve!bridge",
+        secret: str = "sim-secret",
+        bulk_age: float = 10.0,
+        memory: int = 64 * GIB,
+    ) -> None:
+        self.clock, self.major, self.token, self.secret, self.bulk_age, self.memory = (
+            clock,
+            major,
+            token,
+            secret,
+            bulk_age,
+            memory,
+        )
         self.nodes = dict.fromkeys(nodes, True)
         self.bridges = {n: {"vmbr0"} for n in nodes}
         self.skew = dict.fromkeys(nodes, 0.0)
@@ -165,8 +207,13 @@ class Cluster:
         self.prunes = False  # whether the backup storage removes old archives by itself
         self.listeners: dict[int, Listener] = {}  # port -> what vncproxy opened there
         self.quorate, self.firewall_on = True, True
-        self.privileges: dict[str, set[str]] = {"/": {"Sys.Audit"}, "/vms": ROLE | ({"VM.Monitor"} if major < 9 else set(AGENT)), "/nodes": {"Sys.Audit"},
-                                                "/storage": {"Datastore.AllocateSpace", "Datastore.Audit"}, "/sdn/zones": {"SDN.Use"}}
+        self.privileges: dict[str, set[str]] = {
+            "/": {"Sys.Audit"},
+            "/vms": ROLE | ({"VM.Monitor"} if major < 9 else set(AGENT)),
+            "/nodes": {"Sys.Audit"},
+            "/storage": {"Datastore.AllocateSpace", "Datastore.Audit"},
+            "/sdn/zones": {"SDN.Use"},
+        }
         self.durations: dict[str, float] = dict(DURATIONS)
         self.duration: Callable[[str], float] = lambda kind: self.durations[kind]
         self.storage_locks: dict[str, int] = {}
@@ -183,26 +230,65 @@ class Cluster:
         self.handlers = Handlers(self)
 
     # -- set-up -----------------------------------------------------------------------------------
-    def add_storage(self, name: str, nodes: tuple[str, ...], content: str = "images", total: int = 500, used: int = 10,
-                    shared: bool = False) -> None:
+    def add_storage(
+        self,
+        name: str,
+        nodes: tuple[str, ...],
+        content: str = "images",
+        total: int = 500,
+        used: int = 10,
+        shared: bool = False,
+    ) -> None:
         self.storages[name] = Storage(name, nodes, content, total * GIB, used * GIB, shared)
 
     def add_template(self, vmid: int, name: str, node: str, storage: str = "local-lvm", **config: str) -> Vm:
-        vm = Vm(vmid, node, {
-            "name": name, "description": "golden image", "memory": "1024", "cores": "1", "balloon": "512", "ostype": "l26",
-            "scsihw": "virtio-scsi-single", "boot": "order=scsi0", "onboot": "0",
-            "scsi0": f"{storage}:base-{vmid}-disk-0,size=2252M", "ide2": f"{storage}:vm-{vmid}-cloudinit,media=cdrom",
-            "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0", "cipassword": "$5$salt$templatehash", "sshkeys": "ssh-ed25519%20AAAA%20old",
-            "protection": "1", "smbios1": f"uuid={uuid.uuid4()},serial=c2VyaWFs,base64=1", "vga": "serial0", "serial0": "socket",
-            "tags": "golden", **config,
-        }, template=True, rules=[{"type": "in", "action": "ACCEPT", "enable": 1, "comment": "template's"}])
+        vm = Vm(
+            vmid,
+            node,
+            {
+                "name": name,
+                "description": "golden image",
+                "memory": "1024",
+                "cores": "1",
+                "balloon": "512",
+                "ostype": "l26",
+                "scsihw": "virtio-scsi-single",
+                "boot": "order=scsi0",
+                "onboot": "0",
+                "scsi0": f"{storage}:base-{vmid}-disk-0,size=2252M",
+                "ide2": f"{storage}:vm-{vmid}-cloudinit,media=cdrom",
+                "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0",
+                "cipassword": "$5$salt$templatehash",
+                "sshkeys": "ssh-ed25519%20AAAA%20old",
+                "protection": "1",
+                "smbios1": f"uuid={uuid.uuid4()},serial=c2VyaWFs,base64=1",
+                "vga": "serial0",
+                "serial0": "socket",
+                "tags": "golden",
+                **config,
+            },
+            template=True,
+            rules=[{"type": "in", "action": "ACCEPT", "enable": 1, "comment": "template's"}],
+        )
         self.vms[vmid] = vm
         return vm
 
     def add_vm(self, vmid: int, node: str, status: str = "running", **config: str) -> Vm:
-        vm = Vm(vmid, node, {"name": f"vm{vmid}", "memory": "1024", "cores": "1", "scsi0": f"local-lvm:vm-{vmid}-disk-0,size=10G",
-                             "smbios1": f"uuid={uuid.uuid4()}", "net0": "virtio=BC:24:11:00:00:02,bridge=vmbr0", **config},
-                status=status, started=self.clock.now())
+        vm = Vm(
+            vmid,
+            node,
+            {
+                "name": f"vm{vmid}",
+                "memory": "1024",
+                "cores": "1",
+                "scsi0": f"local-lvm:vm-{vmid}-disk-0,size=10G",
+                "smbios1": f"uuid={uuid.uuid4()}",
+                "net0": "virtio=BC:24:11:00:00:02,bridge=vmbr0",
+                **config,
+            },
+            status=status,
+            started=self.clock.now(),
+        )
         self.vms[vmid] = vm
         return vm
 
@@ -306,11 +392,20 @@ class Cluster:
             raise Error(403, f"Permission check failed ({path}, {privilege})")
 
     # -- tasks ------------------------------------------------------------------------------------
-    def start_task(self, kind: str, node: str, target: int | str, effect: Callable[[], None] | None, log: list[str] | None = None,
-                   end_in: float | None = None) -> str:
+    def start_task(
+        self,
+        kind: str,
+        node: str,
+        target: int | str,
+        effect: Callable[[], None] | None,
+        log: list[str] | None = None,
+        end_in: float | None = None,
+    ) -> str:
         now = self.clock.now()
         self._serial += 1
-        upid = f"UPID:{node}:{self._serial:08X}:{int(now) & 0xFFFFFFFF:08X}:{int(now):08X}:{kind}:{target}:{self.token}:"
+        upid = (
+            f"UPID:{node}:{self._serial:08X}:{int(now) & 0xFFFFFFFF:08X}:{int(now):08X}:{kind}:{target}:{self.token}:"
+        )
         took = self.duration(kind) if end_in is None else end_in
         self.tasks[upid] = Task(upid, kind, node, str(target), self.token, now, now + took, effect, log or [])
         return upid
@@ -339,7 +434,13 @@ class Cluster:
             self._stats = {v.vmid: self._sample(v, now) for v in self.vms.values()}
         found = []
         for vm in self.vms.values():
-            row: dict[str, Any] = {"id": f"qemu/{vm.vmid}", "vmid": vm.vmid, "node": vm.node, "type": "qemu", "template": int(vm.template)}
+            row: dict[str, Any] = {
+                "id": f"qemu/{vm.vmid}",
+                "vmid": vm.vmid,
+                "node": vm.node,
+                "type": "qemu",
+                "template": int(vm.template),
+            }
             if vm.lock:
                 row["lock"] = vm.lock
             if not self.nodes[vm.node]:
@@ -354,10 +455,20 @@ class Cluster:
     def _sample(self, vm: Vm, now: float) -> dict[str, Any]:
         on = vm.status == "running"
         size = int(vm.config.get("memory", "128")) * MIB
-        return {"status": vm.status, "name": vm.config.get("name", f"VM{vm.vmid}"), "maxmem": size, "mem": size // 3 if on else 0,
-                "maxcpu": int(vm.config.get("cores", "1")), "cpu": 0.07 if on else 0, "uptime": int(now - vm.started) if on else 0,
-                "maxdisk": 20 * GIB, "disk": 0, **self.traffic(vm), "diskread": int(now - vm.started) * 3_000_000 if on else 0,
-                "diskwrite": int(now - vm.started) * 1_000_000 if on else 0}
+        return {
+            "status": vm.status,
+            "name": vm.config.get("name", f"VM{vm.vmid}"),
+            "maxmem": size,
+            "mem": size // 3 if on else 0,
+            "maxcpu": int(vm.config.get("cores", "1")),
+            "cpu": 0.07 if on else 0,
+            "uptime": int(now - vm.started) if on else 0,
+            "maxdisk": 20 * GIB,
+            "disk": 0,
+            **self.traffic(vm),
+            "diskread": int(now - vm.started) * 3_000_000 if on else 0,
+            "diskwrite": int(now - vm.started) * 1_000_000 if on else 0,
+        }
 
     def traffic(self, vm: Vm) -> dict[str, int]:
         """Counters of the tap device: they begin with the process, so anew at each start and migration."""

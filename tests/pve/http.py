@@ -41,14 +41,21 @@ class ClusterAdapter(BaseAdapter):
         url = urlsplit(request.url or "")
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""
         try:
-            reply = self.cluster.handle(request.method or "GET", url.path, _params(str(url.query), bytes(body)), dict(request.headers))
+            reply = self.cluster.handle(
+                request.method or "GET", url.path, _params(str(url.query), bytes(body)), dict(request.headers)
+            )
         except Cut as cut:
             if cut.kind == "timeout_after":
                 raise requests.exceptions.ReadTimeout("read timed out") from None
             raise requests.exceptions.ConnectionError("Connection aborted: reset by peer") from None
         raw = HTTPResponse(body=io.BytesIO(reply.body), status=reply.status, reason=reply.reason, preload_content=False)
         response = requests.Response()
-        response.status_code, response.reason, response.raw, response.url = reply.status, reply.reason, raw, request.url or ""
+        response.status_code, response.reason, response.raw, response.url = (
+            reply.status,
+            reply.reason,
+            raw,
+            request.url or "",
+        )
         response.request = request
         return response
 
@@ -62,16 +69,25 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "simulated PVE")])
     now = datetime.now(UTC)
     made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=30))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]), False)
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=30))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]), False
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
         .sign(key, hashes.SHA256())
     )
     cert_file, key_file = folder / "pve-ca.pem", folder / "pve-key.pem"
     cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
     return cert_file, key_file
 
 
@@ -91,7 +107,14 @@ class _Handler(BaseHTTPRequestHandler):
             reply = self.cluster.handle(self.command, url.path, _params(url.query, body), dict(self.headers))
             if reply.status == 200 and url.path.endswith("/vncwebsocket"):
                 self.close_connection = True
-                vnc.serve(self.connection, self.rfile, self.headers, self.cluster, url.path, int(_params(url.query, b"")["port"]))
+                vnc.serve(
+                    self.connection,
+                    self.rfile,
+                    self.headers,
+                    self.cluster,
+                    url.path,
+                    int(_params(url.query, b"")["port"]),
+                )
                 return
         except Cut:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -132,7 +155,14 @@ class _Server(ThreadingHTTPServer):
 class HttpsServer:
     """A cluster over HTTPS on 127.0.0.1. `latency` seconds are added to every call."""
 
-    def __init__(self, cluster: Any, folder: Path, port: int = 0, latency: float = 0.0, handler: type[BaseHTTPRequestHandler] = _Handler) -> None:
+    def __init__(
+        self,
+        cluster: Any,
+        folder: Path,
+        port: int = 0,
+        latency: float = 0.0,
+        handler: type[BaseHTTPRequestHandler] = _Handler,
+    ) -> None:
         self.ca_file, key = certificate(folder)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.ca_file, key)

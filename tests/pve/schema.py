@@ -9,12 +9,42 @@ INT, BOOL, STR, NUM = "integer", "boolean", "string", "number"
 ID = {"string": str}
 
 CONFIG: dict[str, str] = {
-    "name": STR, "description": STR, "tags": STR, "cores": INT, "sockets": INT, "memory": STR, "balloon": INT, "onboot": BOOL,
-    "ciuser": STR, "cipassword": STR, "ciupgrade": BOOL, "sshkeys": STR, "nameserver": STR, "searchdomain": STR, "citype": STR,
-    "agent": STR, "vga": STR, "smbios1": STR, "protection": BOOL, "boot": STR, "delete": STR, "digest": STR, "cpulimit": NUM,
-    "cpu": STR, "bios": STR, "machine": STR, "scsihw": STR, "ostype": STR, "hotplug": STR, "startup": STR,
-    **{f"net{i}": STR for i in range(4)}, **{f"ipconfig{i}": STR for i in range(4)}, **{f"serial{i}": STR for i in range(4)},
-    **{f"scsi{i}": STR for i in range(4)}, **{f"virtio{i}": STR for i in range(4)}, **{f"ide{i}": STR for i in range(4)},
+    "name": STR,
+    "description": STR,
+    "tags": STR,
+    "cores": INT,
+    "sockets": INT,
+    "memory": STR,
+    "balloon": INT,
+    "onboot": BOOL,
+    "ciuser": STR,
+    "cipassword": STR,
+    "ciupgrade": BOOL,
+    "sshkeys": STR,
+    "nameserver": STR,
+    "searchdomain": STR,
+    "citype": STR,
+    "agent": STR,
+    "vga": STR,
+    "smbios1": STR,
+    "protection": BOOL,
+    "boot": STR,
+    "delete": STR,
+    "digest": STR,
+    "cpulimit": NUM,
+    "cpu": STR,
+    "bios": STR,
+    "machine": STR,
+    "scsihw": STR,
+    "ostype": STR,
+    "hotplug": STR,
+    "startup": STR,
+    **{f"net{i}": STR for i in range(4)},
+    **{f"ipconfig{i}": STR for i in range(4)},
+    **{f"serial{i}": STR for i in range(4)},
+    **{f"scsi{i}": STR for i in range(4)},
+    **{f"virtio{i}": STR for i in range(4)},
+    **{f"ide{i}": STR for i in range(4)},
     **{f"sata{i}": STR for i in range(6)},
 }
 ONLY_9 = {"allow-ksm"}  # 9-only parameters of calls here: an 8 refuses them
@@ -33,7 +63,10 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
     ("GET", "/nodes/{node}/time"): ({}, "/nodes/{node}", ("Sys.Audit",)),
     ("GET", "/nodes/{node}/network"): ({"type": STR}, "", ()),
     ("GET", "/nodes/{node}/tasks"): (
-        {"source": STR, "vmid": INT, "typefilter": STR, "since": INT, "limit": INT, "start": INT, "userfilter": STR}, "", ()),
+        {"source": STR, "vmid": INT, "typefilter": STR, "since": INT, "limit": INT, "start": INT, "userfilter": STR},
+        "",
+        (),
+    ),
     ("GET", "/nodes/{node}/tasks/{upid}/status"): ({}, "", ()),
     ("GET", "/nodes/{node}/tasks/{upid}/log"): ({"start": INT, "limit": INT}, "", ()),
     ("DELETE", "/nodes/{node}/tasks/{upid}"): ({}, "", ()),
@@ -45,17 +78,37 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
     ("POST", f"{VM}/agent/ping"): ({}, "/vms/{vmid}", ("VM.GuestAgent.Audit",)),
     ("GET", f"{VM}/agent/network-get-interfaces"): ({}, "/vms/{vmid}", ("VM.GuestAgent.Audit",)),
     ("POST", f"{VM}/agent/set-user-password"): (
-        {"username": STR, "password": STR, "crypted": BOOL}, "/vms/{vmid}", ("VM.GuestAgent.Unrestricted",)),
+        {"username": STR, "password": STR, "crypted": BOOL},
+        "/vms/{vmid}",
+        ("VM.GuestAgent.Unrestricted",),
+    ),
     ("GET", f"{VM}/snapshot"): ({}, "/vms/{vmid}", ("VM.Audit",)),
-    ("POST", f"{VM}/snapshot"): ({"snapname": STR, "description": STR, "vmstate": BOOL}, "/vms/{vmid}", ("VM.Snapshot",)),
+    ("POST", f"{VM}/snapshot"): (
+        {"snapname": STR, "description": STR, "vmstate": BOOL},
+        "/vms/{vmid}",
+        ("VM.Snapshot",),
+    ),
     ("DELETE", f"{VM}/snapshot/{{snapname}}"): ({"force": BOOL}, "/vms/{vmid}", ("VM.Snapshot",)),
     ("POST", f"{VM}/snapshot/{{snapname}}/rollback"): ({"start": BOOL}, "/vms/{vmid}", ("VM.Snapshot.Rollback",)),
     ("GET", "/storage"): ({"type": STR}, "", ()),
     ("POST", "/nodes/{node}/vzdump"): (
-        {"vmid": STR, "storage": STR, "mode": STR, "compress": STR, "notes-template": STR, "protected": BOOL, "remove": BOOL},
-        "/storage/{storage}", ()),
+        {
+            "vmid": STR,
+            "storage": STR,
+            "mode": STR,
+            "compress": STR,
+            "notes-template": STR,
+            "protected": BOOL,
+            "remove": BOOL,
+        },
+        "/storage/{storage}",
+        (),
+    ),
     ("POST", "/nodes/{node}/qemu"): (
-        {"vmid": INT, "archive": STR, "force": BOOL, "unique": BOOL, "storage": STR, "start": BOOL}, "", ()),
+        {"vmid": INT, "archive": STR, "force": BOOL, "unique": BOOL, "storage": STR, "start": BOOL},
+        "",
+        (),
+    ),
     ("GET", f"{VM}/pending"): ({}, "/vms/{vmid}", ("VM.Audit",)),
     ("GET", f"{VM}/status/current"): ({}, "/vms/{vmid}", ("VM.Audit",)),
     ("GET", f"{VM}/rrddata"): ({"timeframe": STR, "cf": STR}, "/vms/{vmid}", ("VM.Audit",)),
@@ -64,11 +117,26 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
     ("POST", f"{VM}/status/shutdown"): ({"timeout": INT, "forceStop": BOOL}, "/vms/{vmid}", ("VM.PowerMgmt",)),
     ("POST", f"{VM}/status/reboot"): ({"timeout": INT}, "/vms/{vmid}", ("VM.PowerMgmt",)),
     ("POST", f"{VM}/clone"): (
-        {"newid": INT, "name": STR, "description": STR, "full": BOOL, "storage": STR, "target": STR, "format": STR, "pool": STR},
-        "/vms/{vmid}", ("VM.Clone",)),
+        {
+            "newid": INT,
+            "name": STR,
+            "description": STR,
+            "full": BOOL,
+            "storage": STR,
+            "target": STR,
+            "format": STR,
+            "pool": STR,
+        },
+        "/vms/{vmid}",
+        ("VM.Clone",),
+    ),
     ("PUT", f"{VM}/resize"): ({"disk": STR, "size": STR, "digest": STR}, "/vms/{vmid}", ("VM.Config.Disk",)),
     ("DELETE", VM): ({"purge": BOOL, "destroy-unreferenced-disks": BOOL}, "/vms/{vmid}", ("VM.Allocate",)),
-    ("GET", "/nodes/{node}/storage/{storage}/content"): ({"content": STR, "vmid": INT}, "/storage/{storage}", ("Datastore.Audit",)),
+    ("GET", "/nodes/{node}/storage/{storage}/content"): (
+        {"content": STR, "vmid": INT},
+        "/storage/{storage}",
+        ("Datastore.Audit",),
+    ),
     ("DELETE", "/nodes/{node}/storage/{storage}/content/{volume}"): ({"delay": INT}, "", ()),
     ("GET", f"{FW}/aliases"): ({}, "/vms/{vmid}", ("VM.Audit",)),
     ("DELETE", f"{FW}/aliases/{{name}}"): ({"digest": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
@@ -76,13 +144,30 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
     ("DELETE", f"{FW}/ipset/{{name}}"): ({"force": BOOL}, "/vms/{vmid}", ("VM.Config.Network",)),
     ("GET", f"{FW}/options"): ({}, "/vms/{vmid}", ("VM.Audit",)),
     ("PUT", f"{FW}/options"): (
-        {"enable": BOOL, "policy_in": STR, "policy_out": STR, "dhcp": BOOL, "ndp": BOOL, "radv": BOOL, "macfilter": BOOL,
-         "ipfilter": BOOL, "delete": STR, "digest": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
+        {
+            "enable": BOOL,
+            "policy_in": STR,
+            "policy_out": STR,
+            "dhcp": BOOL,
+            "ndp": BOOL,
+            "radv": BOOL,
+            "macfilter": BOOL,
+            "ipfilter": BOOL,
+            "delete": STR,
+            "digest": STR,
+        },
+        "/vms/{vmid}",
+        ("VM.Config.Network",),
+    ),
     ("GET", f"{FW}/rules"): ({}, "/vms/{vmid}", ("VM.Audit",)),
     ("DELETE", f"{FW}/rules/{{pos}}"): ({"digest": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
     ("POST", f"{FW}/ipset"): ({"name": STR, "comment": STR, "rename": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
     ("GET", f"{FW}/ipset/{{name}}"): ({}, "/vms/{vmid}", ("VM.Audit",)),
-    ("POST", f"{FW}/ipset/{{name}}"): ({"cidr": STR, "nomatch": BOOL, "comment": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
+    ("POST", f"{FW}/ipset/{{name}}"): (
+        {"cidr": STR, "nomatch": BOOL, "comment": STR},
+        "/vms/{vmid}",
+        ("VM.Config.Network",),
+    ),
     ("DELETE", f"{FW}/ipset/{{name}}/{{cidr}}"): ({"digest": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
 }
 CONFIG_PRIVILEGES = (
@@ -96,8 +181,17 @@ CONFIG_PRIVILEGES = (
     (re.compile(r"."), "VM.Config.Options"),
 )
 ROUTES = [
-    (method, re.compile("^" + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path).replace("(?P<cidr>[^/]+)", "(?P<cidr>.+)")
-     .replace("(?P<volume>[^/]+)", "(?P<volume>.+)") + "$"), path)
+    (
+        method,
+        re.compile(
+            "^"
+            + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
+            .replace("(?P<cidr>[^/]+)", "(?P<cidr>.+)")
+            .replace("(?P<volume>[^/]+)", "(?P<volume>.+)")
+            + "$"
+        ),
+        path,
+    )
     for method, path in CALLS
 ]
 

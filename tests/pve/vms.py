@@ -18,7 +18,9 @@ from tests.pve.cluster import GIB, MIB, Cluster, Error, Task, Vm
 from tests.pve.history import Histories
 from tests.pve.vnc import LISTEN, TICKET, Listener
 
-IMMEDIATE = re.compile(r"^(description|name|onboot|protection|tags|startup|ci\w+|sshkeys|ipconfig\d|nameserver|searchdomain|net\d)$")
+IMMEDIATE = re.compile(
+    r"^(description|name|onboot|protection|tags|startup|ci\w+|sshkeys|ipconfig\d|nameserver|searchdomain|net\d)$"
+)
 DISK = re.compile(r"^(scsi|virtio|sata|ide)\d+$")
 SIZES = {"": 1, "K": 1024, "M": MIB, "G": GIB, "T": GIB * 1024}
 MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
@@ -46,13 +48,18 @@ class Handlers(Archives, Histories):
     def vm(self, words: dict[str, str]) -> Vm:
         vm = self.c.vms.get(int(words["vmid"]))
         if vm is None or vm.node != words["node"]:
-            raise Error(500, f"Configuration file 'nodes/{words['node']}/qemu-server/{words['vmid']}.conf' does not exist")
+            raise Error(
+                500, f"Configuration file 'nodes/{words['node']}/qemu-server/{words['vmid']}.conf' does not exist"
+            )
         return vm
 
     def unlocked(self, vm: Vm) -> None:
         if vm.lock:
             raise Error(500, f"VM is locked ({vm.lock})")
-        if any(t.kind in ("qmshutdown", "qmreboot") and t.target == str(vm.vmid) and self.c.running(t) for t in self.c.tasks.values()):
+        if any(
+            t.kind in ("qmshutdown", "qmreboot") and t.target == str(vm.vmid) and self.c.running(t)
+            for t in self.c.tasks.values()
+        ):
             raise Error(500, f"can't lock file '/var/lock/qemu-server/lock-{vm.vmid}.conf' - got timeout")
 
     # -- cluster and nodes ------------------------------------------------------------------------
@@ -63,7 +70,9 @@ class Handlers(Archives, Histories):
         return {path: dict.fromkeys(sorted(found), 1) for path, found in self.c.privileges.items()}
 
     def get_cluster_status(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        rows: list[dict[str, Any]] = [{"type": "cluster", "name": "sim", "quorate": int(self.c.quorate), "nodes": len(self.c.nodes), "version": 3}]
+        rows: list[dict[str, Any]] = [
+            {"type": "cluster", "name": "sim", "quorate": int(self.c.quorate), "nodes": len(self.c.nodes), "version": 3}
+        ]
         return rows + [{"type": "node", "name": n, "online": int(on), "local": 0} for n, on in self.c.nodes.items()]
 
     def get_cluster_resources(self, w: dict[str, str], p: dict[str, str]) -> Any:
@@ -72,13 +81,35 @@ class Handlers(Archives, Histories):
         if kind in ("", "vm"):
             rows += [r for r in self.c.bulk() if "VM.Audit" in self.c.held(f"/vms/{r['vmid']}")]
         if kind in ("", "node"):
-            rows += [{"type": "node", "node": n, "id": f"node/{n}", "status": "online" if on else "offline", "maxmem": self.c.memory,
-                      "mem": self.c.memory // 4, "maxcpu": 32, "cpu": 0.1} for n, on in self.c.nodes.items()]
+            rows += [
+                {
+                    "type": "node",
+                    "node": n,
+                    "id": f"node/{n}",
+                    "status": "online" if on else "offline",
+                    "maxmem": self.c.memory,
+                    "mem": self.c.memory // 4,
+                    "maxcpu": 32,
+                    "cpu": 0.1,
+                }
+                for n, on in self.c.nodes.items()
+            ]
         if kind in ("", "storage"):
             for s in self.c.storages.values():
-                rows += [{"type": "storage", "storage": s.name, "node": n, "id": f"storage/{n}/{s.name}", "maxdisk": s.total, "disk": s.used,
-                          "content": s.content, "shared": int(s.shared), "status": "available" if s.online and self.c.nodes[n] else "unknown"}
-                         for n in s.nodes]
+                rows += [
+                    {
+                        "type": "storage",
+                        "storage": s.name,
+                        "node": n,
+                        "id": f"storage/{n}/{s.name}",
+                        "maxdisk": s.total,
+                        "disk": s.used,
+                        "content": s.content,
+                        "shared": int(s.shared),
+                        "status": "available" if s.online and self.c.nodes[n] else "unknown",
+                    }
+                    for n in s.nodes
+                ]
         return rows
 
     def get_cluster_nextid(self, w: dict[str, str], p: dict[str, str]) -> Any:
@@ -123,11 +154,23 @@ class Handlers(Archives, Histories):
         for name, size in self.c.volumes.items():
             vmid, node, made, notes, protected = self._about(name)
             backup = ":backup/" in name
-            if not name.startswith(f"{storage}:") or node not in ("", w["node"]) or p.get("vmid", str(vmid)) != str(vmid):
+            if (
+                not name.startswith(f"{storage}:")
+                or node not in ("", w["node"])
+                or p.get("vmid", str(vmid)) != str(vmid)
+            ):
                 continue
-            if p.get("content", "backup" if backup else "images") != ("backup" if backup else "images") or not self._may(storage, vmid, backup):
+            if p.get("content", "backup" if backup else "images") != (
+                "backup" if backup else "images"
+            ) or not self._may(storage, vmid, backup):
                 continue
-            row: dict[str, Any] = {"volid": name, "size": size, "vmid": vmid, "content": "backup" if backup else "images", "format": "raw"}
+            row: dict[str, Any] = {
+                "volid": name,
+                "size": size,
+                "vmid": vmid,
+                "content": "backup" if backup else "images",
+                "format": "raw",
+            }
             row |= {"ctime": int(made)} if made else {}
             row |= {"notes": notes} if notes else {}
             found.append(row | ({"protected": 1} if protected else {}))
@@ -164,7 +207,14 @@ class Handlers(Archives, Histories):
 
     # -- tasks ------------------------------------------------------------------------------------
     def _task(self, t: Task) -> dict[str, Any]:
-        row: dict[str, Any] = {"upid": t.upid, "node": t.node, "type": t.kind, "id": t.target, "user": t.user, "starttime": int(t.start)}
+        row: dict[str, Any] = {
+            "upid": t.upid,
+            "node": t.node,
+            "type": t.kind,
+            "id": t.target,
+            "user": t.user,
+            "starttime": int(t.start),
+        }
         return {**row, "status": "RUNNING"} if self.c.running(t) else {**row, "status": t.status, "endtime": int(t.end)}
 
     def get_nodes_node_tasks(self, w: dict[str, str], p: dict[str, str]) -> Any:
@@ -172,9 +222,18 @@ class Handlers(Archives, Histories):
         found = []
         for t in reversed(self.c.tasks.values()):
             live = self.c.running(t)
-            if t.node != w["node"] or t.user != self.c.token or (source == "archive" and live) or (source == "active" and not live):
+            if (
+                t.node != w["node"]
+                or t.user != self.c.token
+                or (source == "archive" and live)
+                or (source == "active" and not live)
+            ):
                 continue
-            if p.get("vmid", t.target) != t.target or p.get("typefilter", t.kind) != t.kind or t.start < float(p.get("since", 0)):
+            if (
+                p.get("vmid", t.target) != t.target
+                or p.get("typefilter", t.kind) != t.kind
+                or t.start < float(p.get("since", 0))
+            ):
                 continue
             found.append(self._task(t))
         return found[: int(p.get("limit", 50))]
@@ -190,7 +249,11 @@ class Handlers(Archives, Histories):
     def get_nodes_node_tasks_upid_status(self, w: dict[str, str], p: dict[str, str]) -> Any:
         t = self._find(w)
         row = {k: v for k, v in self._task(t).items() if k not in ("status", "endtime")}
-        return {**row, "status": "running"} if self.c.running(t) else {**row, "status": "stopped", "exitstatus": t.status or "OK"}
+        return (
+            {**row, "status": "running"}
+            if self.c.running(t)
+            else {**row, "status": "stopped", "exitstatus": t.status or "OK"}
+        )
 
     def get_nodes_node_tasks_upid_log(self, w: dict[str, str], p: dict[str, str]) -> Any:
         t = self._find(w)
@@ -245,9 +308,14 @@ class Handlers(Archives, Histories):
     def get_vm_status_current(self, w: dict[str, str], p: dict[str, str]) -> Any:
         vm = self.vm(w)
         on = vm.status == "running"
-        found: dict[str, Any] = {"status": "running" if vm.status in ("running", "paused") else "stopped", "vmid": vm.vmid,
-                                 "uptime": int(self.c.clock.now() - vm.started) if on else 0, "qmpstatus": vm.status, "ha": {"managed": 0},
-                                 **self.c.traffic(vm)}
+        found: dict[str, Any] = {
+            "status": "running" if vm.status in ("running", "paused") else "stopped",
+            "vmid": vm.vmid,
+            "uptime": int(self.c.clock.now() - vm.started) if on else 0,
+            "qmpstatus": vm.status,
+            "ha": {"managed": 0},
+            **self.c.traffic(vm),
+        }
         return {**found, "lock": vm.lock} if vm.lock else found
 
     # -- guest agent ------------------------------------------------------------------------------
@@ -270,9 +338,16 @@ class Handlers(Archives, Histories):
         return {"result": {}}
 
     def get_vm_agent_network_get_interfaces(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        rows = [{"ip-address": a, "ip-address-type": "ipv6" if ":" in a else "ipv4", "prefix": 24} for a in ("fe80::1", *self._agent(w).leases)]
-        return {"result": [{"name": "lo", "ip-addresses": [{"ip-address": "127.0.0.1", "ip-address-type": "ipv4", "prefix": 8}]},
-                           {"name": "eth0", "ip-addresses": rows}]}
+        rows = [
+            {"ip-address": a, "ip-address-type": "ipv6" if ":" in a else "ipv4", "prefix": 24}
+            for a in ("fe80::1", *self._agent(w).leases)
+        ]
+        return {
+            "result": [
+                {"name": "lo", "ip-addresses": [{"ip-address": "127.0.0.1", "ip-address-type": "ipv4", "prefix": 8}]},
+                {"name": "eth0", "ip-addresses": rows},
+            ]
+        }
 
     # -- console ----------------------------------------------------------------------------------
     def post_vm_vncproxy(self, w: dict[str, str], p: dict[str, str]) -> Any:
@@ -289,15 +364,25 @@ class Handlers(Archives, Histories):
         ticket = f"{password}:{ticket}" if c.major >= 9 else ticket
         upid = c.start_task("vncproxy", vm.node, vm.vmid, None, end_in=LISTEN)
         c.listeners[port] = Listener(port, vm.vmid, vm.node, c.token, ticket, password or ticket[:8], now, upid)
-        return {"port": port, "ticket": ticket, "user": c.token, "cert": "-----BEGIN CERTIFICATE-----", "upid": upid,
-                **({"password": password} if password else {})}
+        return {
+            "port": port,
+            "ticket": ticket,
+            "user": c.token,
+            "cert": "-----BEGIN CERTIFICATE-----",
+            "upid": upid,
+            **({"password": password} if password else {}),
+        }
 
     def get_vm_vncwebsocket(self, w: dict[str, str], p: dict[str, str]) -> Any:
         """Checks only; the HTTP server then speaks for the port."""
         vm = self.vm(w)
         found = self.c.listeners.get(int(p["port"]))
         now = self.c.clock.now()
-        if found is None or not hmac.compare_digest(found.ticket, p["vncticket"]) or (found.vmid, found.node) != (vm.vmid, vm.node):
+        if (
+            found is None
+            or not hmac.compare_digest(found.ticket, p["vncticket"])
+            or (found.vmid, found.node) != (vm.vmid, vm.node)
+        ):
             raise Error(401, "permission denied - invalid PVEVNC ticket")
         if now - found.at > TICKET:
             raise Error(401, "permission denied - invalid PVEVNC ticket")
@@ -322,9 +407,17 @@ class Handlers(Archives, Histories):
             raise Error(500, "checksum mismatch (file change by other user?)")
         memory = int(p.get("memory", vm.config.get("memory", "512")))
         if int(p.get("balloon", vm.config.get("balloon", 0))) > memory and "balloon" not in gone:
-            raise Error(400, "Parameter verification failed.", {"balloon": "balloon value too large (must be smaller than assigned memory)"})
+            raise Error(
+                400,
+                "Parameter verification failed.",
+                {"balloon": "balloon value too large (must be smaller than assigned memory)"},
+            )
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", p.get("name", "x")):
-            raise Error(400, "Parameter verification failed.", {"name": "invalid format - value does not look like a valid DNS name"})
+            raise Error(
+                400,
+                "Parameter verification failed.",
+                {"name": "invalid format - value does not look like a valid DNS name"},
+            )
         for key, value in p.items():
             self._set(vm, key, value)
         for key in gone:
@@ -377,7 +470,9 @@ class Handlers(Archives, Histories):
             store.used += int(size) * GIB
             self.c.volumes[volume] = int(size) * GIB
             value = ",".join(x for x in (volume, options, f"size={size}G") if x)
-            if re.match(r"^(scsi|virtio)", key) and re.search("^1$|disk", vm.config.get("hotplug", "1")):  # these buses take one while it runs
+            if re.match(r"^(scsi|virtio)", key) and re.search(
+                "^1$|disk", vm.config.get("hotplug", "1")
+            ):  # these buses take one while it runs
                 vm.config[key] = value
                 return
         elif DISK.match(key) and key in vm.config and value.split(",")[0] == vm.config[key].split(",")[0]:
@@ -402,7 +497,9 @@ class Handlers(Archives, Histories):
         if vm.snapshots and key in vm.config:
             raise Error(500, f"unable to delete '{vm.config[key].split(',')[0]}' - volume is still in use (snapshot?)")
         slot = next(k for k, v in owner.config.items() if source in v)
-        number = 1 + max([int(n) for v in self.c.volumes for n in re.findall(rf"^{storage}:vm-{vm.vmid}-disk-(\d+)", v)] or [-1])
+        number = 1 + max(
+            [int(n) for v in self.c.volumes for n in re.findall(rf"^{storage}:vm-{vm.vmid}-disk-(\d+)", v)] or [-1]
+        )
         volume = f"{storage}:vm-{vm.vmid}-disk-{number}"
         if key in vm.config:
             self._unused(vm, vm.config[key].split(",")[0])
@@ -417,8 +514,11 @@ class Handlers(Archives, Histories):
 
     def _limits(self, vm: Vm, key: str, value: str) -> None:
         """A change of limits alone is live; anything else of the line waits for a restart."""
+
         def rest(line: str) -> list[str]:
-            return sorted(p for p in line.split(",") if not re.match(r"^(mbps|iops)(_rd|_wr)?(_max(_length)?)?=|^size=", p))
+            return sorted(
+                p for p in line.split(",") if not re.match(r"^(mbps|iops)(_rd|_wr)?(_max(_length)?)?=|^size=", p)
+            )
 
         size = re.search(r"size=\w+", vm.config[key])
         value = re.sub(r",size=\w+", "", value) + (f",{size.group(0)}" if size else "")
@@ -455,7 +555,9 @@ class Handlers(Archives, Histories):
         self.unlocked(source)
         full = p.get("full", "0" if source.template else "1") == "1"
         if not full and "storage" in p:
-            raise Error(400, "Parameter verification failed.", {"storage": "parameter 'storage' not allowed for linked clones"})
+            raise Error(
+                400, "Parameter verification failed.", {"storage": "parameter 'storage' not allowed for linked clones"}
+            )
         storage = self.c.storages.get(p.get("storage", "local-lvm"))
         if storage is None or source.node not in storage.nodes:
             raise Error(500, f"storage '{p.get('storage')}' does not exist")
@@ -467,21 +569,33 @@ class Handlers(Archives, Histories):
         log = [f"creating a clone of VM {source.vmid} with ID {new}", line]
         if len(busy) >= self.c.parallel_allocations:
             task = self.c.start_task("qmclone", source.node, source.vmid, None, log, 0.0)
-            self.c.tasks[task].status = f"clone failed: can't lock file '/var/lock/pve-manager/pve-storage-{storage.name}' - got timeout"
+            self.c.tasks[
+                task
+            ].status = f"clone failed: can't lock file '/var/lock/pve-manager/pve-storage-{storage.name}' - got timeout"
             return task
         made = Vm(new, source.node, {"lock": "clone"}, temporary=True)
         self.c.vms[new] = made
 
         def effect() -> None:
-            config = {k: v for k, v in copy.deepcopy(source.config).items() if k != "lock" and not k.startswith("unused")}
+            config = {
+                k: v for k, v in copy.deepcopy(source.config).items() if k != "lock" and not k.startswith("unused")
+            }
             for key in list(config):
                 if key.startswith("net"):
                     config[key] = MAC.sub(new_mac(), config[key])
                 if isinstance(config[key], str):
-                    config[key] = config[key].replace(f"base-{source.vmid}-", f"vm-{new}-").replace(f"vm-{source.vmid}-", f"vm-{new}-")
+                    config[key] = (
+                        config[key]
+                        .replace(f"base-{source.vmid}-", f"vm-{new}-")
+                        .replace(f"vm-{source.vmid}-", f"vm-{new}-")
+                    )
             config["smbios1"] = re.sub(r"uuid=[^,]+", f"uuid={uuid.uuid4()}", config["smbios1"])
             config |= {k: p[k] for k in ("name", "description") if k in p}
-            made.agent_after, made.leases, made.content = source.agent_after, source.leases, {"scsi0": source.config["name"]}
+            made.agent_after, made.leases, made.content = (
+                source.agent_after,
+                source.leases,
+                {"scsi0": source.config["name"]},
+            )
             made.config, made.temporary, made.rules = config, False, copy.deepcopy(source.rules)
             made.ipsets, made.firewall = copy.deepcopy(source.ipsets), dict(source.firewall)
             storage.used += size_of(config["scsi0"])

@@ -92,9 +92,13 @@ def accept(client: ssl.SSLSocket, headers: Any, subprotocol: str = "") -> bool:
     if not headers.get("Sec-WebSocket-Key"):
         client.sendall(NO_SOCKET)
         return False
-    answer = base64.b64encode(hashlib.sha1((headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+    answer = base64.b64encode(
+        hashlib.sha1((headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+    ).decode()
     chosen = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
-    client.sendall(f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {answer}\r\n{chosen}\r\n".encode())
+    client.sendall(
+        f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {answer}\r\n{chosen}\r\n".encode()
+    )
     return True
 
 
@@ -150,8 +154,13 @@ def _frame(reader: BinaryIO) -> bytes:
 def _down(inner: socket.socket, client: ssl.SSLSocket) -> None:
     try:
         while data := inner.recv(65536):
-            head = b"\x82" + (bytes([len(data)]) if len(data) < 126 else b"\x7e" + struct.pack("!H", len(data)) if len(data) < 65536
-                              else b"\x7f" + struct.pack("!Q", len(data)))
+            head = b"\x82" + (
+                bytes([len(data)])
+                if len(data) < 126
+                else b"\x7e" + struct.pack("!H", len(data))
+                if len(data) < 65536
+                else b"\x7f" + struct.pack("!Q", len(data))
+            )
             client.sendall(head + data)
         client.sendall(b"\x88\x02\x03\xe8")
         client.shutdown(socket.SHUT_RDWR)
@@ -207,7 +216,9 @@ def _rfb(peer: socket.socket, screen: Screen, password: str) -> None:
         nonlocal shown
         shown = screen.colour
         shifts = struct.unpack("!BBBBHHHBBBxxx", layout)[7:10]
-        pixel = sum(c << s for c, s in zip(screen.colour, shifts, strict=True)).to_bytes(4, "big" if layout[2] else "little")
+        pixel = sum(c << s for c, s in zip(screen.colour, shifts, strict=True)).to_bytes(
+            4, "big" if layout[2] else "little"
+        )
         peer.sendall(struct.pack("!BxHHHHHi", 0, 1, 0, 0, width, height, 0) + pixel * (width * height))
         screen.sent.add()
 
