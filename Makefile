@@ -54,6 +54,7 @@ test: setup browser assets qemu lint
 
 lint: setup
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy bridge drivers hooks
 
 messages: setup
