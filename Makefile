@@ -3,7 +3,7 @@ PY ?= python3
 WORKERS ?= 3
 VENV := .venv
 RUN := $(VENV)/bin/python
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+APT_INSTALL := .ci/apt-install
 APT := python3-venv php8.2-cli php8.2-curl php8.2-mbstring php8.2-sqlite3 smarty4
 BROWSER := chromium chromium-driver
 
@@ -22,8 +22,7 @@ $(VENV)/.done: requirements-dev.lock setup.cfg
 # What browsers load comes from npm, pinned by package-lock.json. Where it cannot be had, everything but console and charts
 # works: their pages then say that their files were not built (charts are tables then), and the test host's page has a plain frame of its own.
 node_modules/.package-lock.json: package-lock.json
-	@command -v npm >/dev/null || { echo "installing npm (apt)"; $(SUDO) apt-get update -qq; \
-	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends npm >/dev/null; } || true
+	@command -v npm >/dev/null || { echo "installing npm (apt)"; $(APT_INSTALL) --no-install-recommends npm; } || true
 	@npm ci --silent --no-audit --no-fund || echo "npm's packages could not be had; run \`make assets\` again when they can"
 
 assets: node_modules/.package-lock.json
@@ -35,16 +34,15 @@ assets: node_modules/.package-lock.json
 
 # A real machine's screen for the console's tests, which are skipped without it
 qemu:
-	@command -v qemu-system-x86_64 >/dev/null || { $(SUDO) apt-get update -qq; \
-	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends qemu-system-x86 >/dev/null; } || true
+	@command -v qemu-system-x86_64 >/dev/null || $(APT_INSTALL) --no-install-recommends qemu-system-x86 || true
 
 system:
 	@command -v php >/dev/null && [ -e /usr/share/php/smarty4/Smarty.class.php ] && $(PY) -c 'import ensurepip' \
-	  || { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $(APT) >/dev/null; }
+	  || $(APT_INSTALL) $(APT)
 
 browser:
 	@command -v chromedriver >/dev/null \
-	  || { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq $(BROWSER) >/dev/null; }
+	  || $(APT_INSTALL) $(BROWSER)
 
 demo: setup assets
 	$(RUN) -m tests.demo $(if $(ONCE),--once)
