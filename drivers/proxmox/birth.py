@@ -8,14 +8,14 @@ from typing import Any
 
 from bridge.errors import Capacity, NotFound, NotOurs, Permanent
 from bridge.model import Order, Package, Placement, Planned, Vm, VmRef
-from drivers.proxmox import convert, proof, tasks
+from drivers.proxmox import convert, proof, tasks, templates
 from drivers.proxmox.api import Api
 
 
 def place(api: Api, package: Package, planned: Sequence[Planned]) -> Placement:
     rows = api.get("cluster/resources")
     wanted_node = package.location or package.options["node"]
-    templates = {
+    known = {
         r["node"]: str(r["vmid"])
         for r in rows
         if r.get("type") == "qemu" and int(r.get("template") or 0) and r.get("name") == package.template
@@ -38,7 +38,7 @@ def place(api: Api, package: Package, planned: Sequence[Planned]) -> Placement:
                 and str(r["vmid"]) not in promised
             )
         )
-        reason = _unfit(package, name, node, templates, rows, free, planned)
+        reason = _unfit(package, name, node, known, rows, free, planned)
         if reason:
             why.append(f"{name}: {reason}")
         else:
@@ -49,13 +49,27 @@ def place(api: Api, package: Package, planned: Sequence[Planned]) -> Placement:
         down = any(
             r.get("type") == "node" and r.get("status") != "online" for r in rows
         )  # its templates have no names meanwhile
-        if not why or not (templates or down) or not storages >= set(_storages(package)):
+        if not why or not (known or down) or not storages >= set(_storages(package)):
             raise Permanent(
                 "The plan names a node, template or storage that is not there.", code="plan_impossible", detail=detail
             )
         raise Capacity(detail=detail)
-    best = max(fits)[1]
-    return Placement(best, templates[best], package.options["storage"])
+    return _first_good(api, package, [(name, known[name]) for _, name in sorted(fits, reverse=True)])
+
+
+def _first_good(api: Api, package: Package, places: list[tuple[str, str]]) -> Placement:
+    """The first place whose template can make what is sold. Raises Permanent naming what is wrong with each, before anything is made."""
+    why = []
+    for node, source in places:
+        fault = templates.fatal(templates.read(api, node, source), package)
+        if not fault:
+            return Placement(node, source, package.options["storage"])
+        why.append(fault)
+    raise Permanent(
+        "The template of this system cannot make what was ordered. Nothing was made.",
+        code="template_unfit",
+        detail="; ".join(dict.fromkeys(why)),
+    )
 
 
 def create(api: Api, order: Order, placement: Placement) -> str:
@@ -117,7 +131,7 @@ def _unfit(
     package: Package,
     name: str,
     node: dict[str, Any],
-    templates: dict[str, str],
+    known: dict[str, str],
     rows: list[dict[str, Any]],
     free_mib: int,
     planned: Sequence[Planned],
@@ -125,7 +139,7 @@ def _unfit(
     """Why a node cannot take the machine; empty when it can."""
     if node.get("status") != "online":
         return f"node is {node.get('status', 'unknown')}"
-    if name not in templates:
+    if name not in known:
         return f"no template named {package.template!r}"
     for storage, gib in _storages(package).items():
         store = next(

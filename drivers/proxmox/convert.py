@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from bridge.model import Order, VmStatus
@@ -11,6 +12,8 @@ from bridge.model import Order, VmStatus
 MIB = 1024 * 1024
 UNITS = {"": 1, "K": 1024, "M": MIB, "G": 1024**3, "T": 1024**4}
 DISKS = re.compile(r"^(scsi|virtio|sata|ide)\d+$")
+BUSES = ("ide", "scsi", "virtio", "sata")
+CLOUD_INIT = re.compile(r"[:/](vm-\d+-)?cloudinit(\.\w+)?$")
 CD_SLOTS = ("ide0", "ide3", "sata5")
 AGENT_ON = re.compile(r"^(1|(.*,)?enabled=1(,.*)?)")
 MAC = re.compile(r"([0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5})")
@@ -33,7 +36,7 @@ def size_bytes(text: str) -> int:
     return int(float(match.group(1)) * UNITS[match.group(2)]) if match else 0
 
 
-def uuid_of(config: dict[str, Any]) -> str:
+def uuid_of(config: Mapping[str, Any]) -> str:
     return parse_line(config.get("smbios1", "")).get("uuid", "").lower()
 
 
@@ -43,52 +46,76 @@ def with_uuid(smbios: str, uuid: str) -> str:
     return ",".join([f"uuid={uuid}", *rest])
 
 
-def system_disk(config: dict[str, Any]) -> str:
-    """The slot of the system disk: first of the boot order, else the first disk."""
-    order = parse_line(config.get("boot", "")).get("order", "")
-    for slot in [*order.split(";"), "scsi0", "virtio0", "sata0"]:
-        if DISKS.match(slot) and slot in config and "media=cdrom" not in str(config[slot]):
-            return slot
-    return ""
+def is_cd(line: Any) -> bool:
+    """A CD drive, the cloud-init drive among them."""
+    return parse_line(str(line)).get("media") == "cdrom" or str(line).split(",")[0] in ("none", "cdrom")
 
 
-def cloud_init_slot(config: dict[str, Any]) -> str:
-    for slot, value in config.items():
-        if DISKS.match(slot) and "cloudinit" in str(value):
-            return slot
-    return ""
+def is_cloud_init(line: Any) -> bool:
+    """By the volume's name, as PVE itself tells it (QemuServer/Drive.pm, drive_is_cloudinit)."""
+    return bool(CLOUD_INIT.search(str(line).split(",")[0]))
 
 
-def additional_disk(config: dict[str, Any]) -> str:
-    """The slot of the additional disk: the first disk that is neither the system's, nor a CD, nor cloud-init's."""
-    system = system_disk(config)
-    for slot in sorted(
-        (k for k in config if DISKS.match(k)), key=lambda k: (k.rstrip("0123456789"), int(re.sub(r"\D", "", k)))
-    ):
-        line = str(config[slot])
-        if slot != system and "media=cdrom" not in line and "cloudinit" not in line:
-            return slot
-    return ""
+def disks(config: Mapping[str, Any]) -> list[str]:
+    """Slots of all disks, in the order in which PVE looks for one to boot from (valid_drive_names)."""
+    found = [k for k in config if DISKS.match(k) and not is_cd(config[k]) and not is_cloud_init(config[k])]
+    return sorted(found, key=lambda k: (BUSES.index(_by_bus(k)[0]), _by_bus(k)[1]))
 
 
-def free_disk_slot(config: dict[str, Any]) -> str:
+def boot_devices(config: Mapping[str, Any]) -> list[str]:
+    """What PVE boots from, in its order; by its own rule (QemuServer.pm, device_bootorder). Of the old words for disk (c), CD (d) and
+    network (n) only what comes first of each matters here; `c` is the disk that `bootdisk` names, and none without it."""
+    line = parse_line(str(config.get("boot", "")))
+    if "order" in line:
+        return [d for d in re.split(r"[;, ]+", line["order"]) if d]
+    found = []
+    for word in line.get("legacy") or line.get("") or "cdn":
+        if word == "c":
+            found += [str(config["bootdisk"])] if config.get("bootdisk") else []
+        elif word == "d":
+            found += sorted(k for k in config if DISKS.match(k) and (is_cd(config[k]) or is_cloud_init(config[k])))
+        elif word == "n":
+            found += sorted(k for k in config if re.fullmatch(r"net\d+", k))
+    return found
+
+
+def system_disk(config: Mapping[str, Any]) -> str:
+    """The slot of the system disk: the disk that PVE boots first; where it boots from none, the first there is."""
+    have = disks(config)
+    return next((d for d in boot_devices(config) if d in have), have[0] if have else "")
+
+
+def cloud_init_slot(config: Mapping[str, Any]) -> str:
+    return next((k for k, v in config.items() if DISKS.match(k) and is_cloud_init(v)), "")
+
+
+def additional_disk(config: Mapping[str, Any]) -> str:
+    """The slot of the additional disk: the first that is not the system's."""
+    return next((d for d in disks(config) if d != system_disk(config)), "")
+
+
+def _by_bus(slot: str) -> tuple[str, int]:
+    return slot.rstrip("0123456789"), int(re.sub(r"\D", "", slot))
+
+
+def free_disk_slot(config: Mapping[str, Any]) -> str:
     """Where an additional disk goes: beside the system disk when its bus can take one while running, else SCSI."""
     bus = re.sub(r"\d", "", system_disk(config))
     bus = bus if bus in ("scsi", "virtio") else "scsi"
     return next(f"{bus}{i}" for i in range(1, 16) if f"{bus}{i}" not in config)
 
 
-def disk_gib(config: dict[str, Any], slot: str) -> float:
+def disk_gib(config: Mapping[str, Any], slot: str) -> float:
     """Size of a slot's disk in GiB; 0 when the slot is empty."""
     return size_bytes(parse_line(config[slot]).get("size", "")) / 1024**3 if slot and slot in config else 0.0
 
 
-def mac_of(config: dict[str, Any]) -> str:
+def mac_of(config: Mapping[str, Any]) -> str:
     found = MAC.search(str(config.get("net0", "")))
     return found.group(1).upper() if found else ""
 
 
-def claimed_addresses(config: dict[str, Any]) -> list[str]:
+def claimed_addresses(config: Mapping[str, Any]) -> list[str]:
     """Addresses of every ipconfigN, in order."""
     keys = sorted(k for k in config if re.fullmatch(r"ipconfig\d+", k))
     lines = [parse_line(str(config[k])) for k in keys]
@@ -100,14 +127,10 @@ def claimed_addresses(config: dict[str, Any]) -> list[str]:
     ]
 
 
-def volumes(config: dict[str, Any]) -> tuple[str, ...]:
+def volumes(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Disks that a configuration names, used or not."""
     keys = [k for k in config if DISKS.match(k) or re.fullmatch(r"(unused|efidisk|tpmstate)\d+|vmstate", k)]
-    found = [
-        str(config[k]).split(",")[0]
-        for k in keys
-        if "media=cdrom" not in str(config[k]) or "cloudinit" in str(config[k])
-    ]
+    found = [str(config[k]).split(",")[0] for k in keys if not is_cd(config[k]) or is_cloud_init(config[k])]
     return tuple(v for v in found if ":" in v)
 
 
@@ -117,11 +140,15 @@ def archive_owner(volume: str) -> str:
     return next((g for g in match.groups() if g), "") if match else ""
 
 
-def cd_slot(config: dict[str, Any]) -> str:
+def is_windows(config: Mapping[str, Any]) -> bool:
+    return str(config.get("ostype", "")).startswith("w")  # wxp, w2k8, wvista, win7 ... win11
+
+
+def cd_slot(config: Mapping[str, Any]) -> str:
     """The fixed slot of the customer's CD drive: the first that no disk and no cloud-init drive uses."""
     for slot in CD_SLOTS:
         value = str(config.get(slot, ""))
-        if not value or ("media=cdrom" in value and "cloudinit" not in value):
+        if not value or (is_cd(value) and not is_cloud_init(value)):
             return slot
     return ""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.errors import VmbridgeError
 from bridge.model import Finding, Package
-from drivers.proxmox import convert, goal
+from drivers.proxmox import convert, templates
 
 if TYPE_CHECKING:
     from drivers.proxmox.driver import Proxmox
@@ -166,7 +166,7 @@ def _plan(driver: Proxmox, name: str, package: Package, rows: list[dict[str, Any
                 "free room or add storage",
             )
         )
-    templates = [
+    rows_of_it = [
         r
         for r in rows
         if r.get("type") == "qemu"
@@ -174,7 +174,7 @@ def _plan(driver: Proxmox, name: str, package: Package, rows: list[dict[str, Any
         and r.get("name") == package.template
         and node in ("", r["node"])
     ]
-    if not templates:
+    if not rows_of_it:
         found.append(
             Finding(
                 "fault",
@@ -183,60 +183,14 @@ def _plan(driver: Proxmox, name: str, package: Package, rows: list[dict[str, Any
                 "make it, or correct the plan's templates",
             )
         )
-    for row in templates:
+    for row in rows_of_it:
         found += _template(driver, subject, package, row)
-    return found or [Finding("ok", subject, f"template on {', '.join(r['node'] for r in templates)}")]
+    return found or [Finding("ok", subject, f"template on {', '.join(r['node'] for r in rows_of_it)}")]
 
 
 def _template(driver: Proxmox, subject: str, package: Package, row: dict[str, Any]) -> list[Finding]:
-    config = driver.api.get(f"nodes/{row['node']}/qemu/{row['vmid']}/config")
-    where, found = f"template {row['vmid']} on {row['node']}", []
-    if not convert.cloud_init_slot(config):
-        found.append(
-            Finding(
-                "fault",
-                subject,
-                f"{where} has no cloud-init drive",
-                f"qm set {row['vmid']} --ide2 {package.options['storage']}:cloudinit",
-            )
-        )
-    disk = convert.system_disk(config)
-    if not disk:
-        found.append(Finding("fault", subject, f"{where} has no system disk", "attach one and set the boot order"))
-    elif convert.size_bytes(convert.parse_line(config[disk]).get("size", "")) > package.disk_gib * 1024**3:
-        found.append(
-            Finding(
-                "fault",
-                subject,
-                f"{where} has a bigger disk than the plan's {package.disk_gib} GiB",
-                "raise disk_gib: disks cannot shrink",
-            )
-        )
-    if config.get("hookscript") or config.get("args"):
-        found.append(Finding("fault", subject, f"{where} has a hookscript or args", "remove it: a token cannot"))
-    if config.get("lock"):
-        found.append(Finding("fault", subject, f"{where} is locked ({config['lock']})", f"qm unlock {row['vmid']}"))
-    if goal.is_windows(config):
-        found.append(
-            Finding(
-                "warning",
-                subject,
-                f"{where} is Windows: Proxmox keeps its first password in clear in the VM's configuration",
-                "have customers change it; it needs cloudbase-init inside",
-            )
-        )
-    if not convert.AGENT_ON.match(str(config.get("agent", ""))):
-        found.append(
-            Finding(
-                "warning",
-                subject,
-                f"{where} does not say that a guest agent is installed",
-                f"install qemu-guest-agent in it and run qm set {row['vmid']} --agent enabled=1: passwords then change at once",
-            )
-        )
-    if not convert.cd_slot(config):
-        found.append(Finding("warning", subject, f"{where} has no free CD slot", "free ide0"))
-    return found
+    found = templates.read(driver.api, row["node"], str(row["vmid"]))
+    return [Finding("fault" if f.fatal else "warning", subject, f.text, f.fix) for f in templates.judge(found, package)]
 
 
 def _bridges(driver: Proxmox, rows: list[dict[str, Any]], networks: Iterable[tuple[str, int]]) -> list[Finding]:

@@ -112,13 +112,9 @@ def _cores(cores: int, config: dict[str, Any]) -> dict[str, int]:
     return {"cores": each, "sockets": sockets} if sockets * each == cores else {"cores": cores, "sockets": 1}
 
 
-def is_windows(config: Mapping[str, Any]) -> bool:
-    return str(config.get("ostype", "")).startswith("w")  # wxp, w2k8, wvista, win7 ... win11
-
-
 def password(order: Order, config: Mapping[str, Any]) -> str:
     """cloudbase-init cannot use a hash: Windows alone gets the password in clear."""
-    return order.password_plain if is_windows(config) else order.password
+    return order.password_plain if convert.is_windows(config) else order.password
 
 
 def _leftovers(order: Order, config: dict[str, Any]) -> list[str]:

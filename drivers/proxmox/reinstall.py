@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge.errors import Permanent
 from bridge.model import Converged, Order, Seen
-from drivers.proxmox import convert, snapshots
+from drivers.proxmox import convert, snapshots, templates
 from drivers.proxmox.api import Api
 
 HARDWARE = ("bios", "machine", "scsihw", "ostype", "cpu")  # what an image expects of its machine
@@ -57,6 +57,12 @@ def _remember(api: Api, order: Order, seen: Seen) -> dict[str, Any]:
             "This system is not available where your server is.",
             code="no_template",
             detail=f"no template named {order.package.template!r} on {seen.node}",
+        )
+    if fault := templates.fatal(templates.read(api, seen.node, template), order.package):
+        raise Permanent(
+            "The template of this system cannot make what was ordered. Nothing was changed.",
+            code="template_unfit",
+            detail=fault,
         )
     system, additional = convert.system_disk(seen.config), convert.additional_disk(seen.config)
     return {

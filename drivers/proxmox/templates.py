@@ -1,0 +1,169 @@
+"""Whether a template can make what a plan sells. One judgement, by which an order is refused before anything is made, a reinstall before
+anything is stopped, and the doctor names the fault with its fix. What is done about each key stands in keys.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.model import Package
+from drivers.proxmox import convert, keys
+from drivers.proxmox.api import Api
+from drivers.proxmox.keys import Use
+
+PAGES = {"2": 2, "1024": 1024}  # MiB of a huge page; `any` takes what fits
+
+
+@dataclass(frozen=True)
+class Template:
+    """One template as it stands on one node."""
+
+    vm_id: str
+    node: str
+    config: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"template {self.vm_id} on {self.node}"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a template, with its fix. Not `fatal`: worth to know, but an order is carried out."""
+
+    text: str
+    fix: str
+    fatal: bool = True
+
+
+def read(api: Api, node: str, vm_id: str) -> Template:
+    return Template(vm_id, node, api.get(f"nodes/{node}/qemu/{vm_id}/config"))
+
+
+def judge(found: Template, package: Package) -> list[Fault]:
+    """Everything that is to say of it for this package; pure."""
+    return [*_disks(found, package), *_keys(found, package), *_warnings(found)]
+
+
+def fatal(found: Template, package: Package) -> str:
+    """Why no order can be made of it, in one line; empty when it can."""
+    return "; ".join(f.text for f in judge(found, package) if f.fatal)
+
+
+def _disks(found: Template, package: Package) -> list[Fault]:
+    config, faults = found.config, []
+    disks, system = convert.disks(config), convert.system_disk(config)
+    if not convert.cloud_init_slot(config):
+        faults.append(
+            Fault(
+                f"{found} has no cloud-init drive: user, password and addresses would never reach the system",
+                f"qm set {found.vm_id} --ide2 {package.options['storage']}:cloudinit",
+            )
+        )
+    if not system:
+        return [*faults, Fault(f"{found} has no system disk", "attach one and set the boot order")]
+    if len(disks) > 1:
+        return [*faults, _second(found, disks, system)]
+    line = convert.parse_line(str(config[system]))
+    if convert.size_bytes(line.get("size", "")) > package.disk_gib * 1024**3:
+        faults.append(
+            Fault(
+                f"{found} has a bigger disk than the plan's {package.disk_gib} GiB",
+                "raise disk_gib: disks cannot shrink",
+            )
+        )
+    if ":" not in (line.get("") or line.get("file") or ""):
+        faults.append(Fault(f"{found} has a device of the host as {system}", "move it to a storage: qm disk import"))
+    return faults
+
+
+def _second(found: Template, disks: list[str], system: str) -> Fault:
+    """Given away with every order, and in the way of every change of package: a plan's additional disk is made by itself."""
+    booted = any(d in disks for d in convert.boot_devices(found.config))
+    others = ", ".join(d for d in disks if d != system)
+    if not booted:
+        return Fault(
+            f"{found} has several disks ({', '.join(disks)}) and boots from none of them",
+            f"qm set {found.vm_id} --boot order=<the system disk>, and remove the others",
+        )
+    return Fault(
+        f"{found} boots from {system} and has further disks ({others}), which no plan sells",
+        f"qm set {found.vm_id} --delete {others.replace(' ', '')}; a plan's additional disk is made with each server",
+    )
+
+
+def _keys(found: Template, package: Package) -> list[Fault]:
+    faults = []
+    for name, value in found.config.items():
+        key = keys.of(name)
+        if key.never and key.never.search(str(value)):
+            fix = f"qm unlock {found.vm_id}" if name == "lock" else f"remove it: qm set {found.vm_id} --delete {name}"
+            said = f"is locked ({value})" if name == "lock" else f"has {name} ({value})"
+            faults.append(Fault(f"{found} {said}: {key.why}", fix + (" (as root)" if key.root else "")))
+    page = PAGES.get(str(found.config.get("hugepages", "")), 1)
+    if package.ram_mib % page:
+        faults.append(
+            Fault(
+                f"{found} has memory in pages of {page} MiB, of which {package.ram_mib} MiB is no multiple",
+                "sell whole pages, or take hugepages off the template",
+            )
+        )
+    parts = convert.parse_line(str(found.config.get("cicustom", "")))
+    if parts.get("vendor") and keys.takes(keys.KEYS["cicustom"], found.config["cicustom"]):
+        faults.append(
+            Fault(
+                f"{found} has cicustom with files in place of our user, password or addresses beside the vendor's",
+                f"qm set {found.vm_id} --cicustom vendor={parts['vendor']}",
+            )
+        )
+    return faults
+
+
+def _warnings(found: Template) -> list[Fault]:
+    config, faults = found.config, []
+    own = _cleared(config)
+    if own:
+        faults.append(
+            Fault(
+                f"{found} has settings that every order takes off: {', '.join(own)}",
+                "nothing has to be done; take them off the template to be rid of this line",
+                fatal=False,
+            )
+        )
+    if str(config.get("kvm", 1)) == "0":
+        faults.append(
+            Fault(
+                f"{found} runs without hardware virtualisation (kvm: 0): servers of it are many times slower",
+                f"qm set {found.vm_id} --delete kvm, unless the hosts have none",
+                fatal=False,
+            )
+        )
+    if convert.is_windows(config):
+        faults.append(
+            Fault(
+                f"{found} is Windows: Proxmox keeps its first password in clear in the VM's configuration",
+                "have customers change it; it needs cloudbase-init inside",
+                fatal=False,
+            )
+        )
+    if not convert.AGENT_ON.match(str(config.get("agent", ""))):
+        faults.append(
+            Fault(
+                f"{found} does not say that a guest agent is installed",
+                f"install qemu-guest-agent in it and run qm set {found.vm_id} --agent enabled=1: passwords then change at once",
+                fatal=False,
+            )
+        )
+    if not convert.cd_slot(config):
+        faults.append(Fault(f"{found} has no free CD slot", "free ide0", fatal=False))
+    return faults
+
+
+def _cleared(config: Mapping[str, Any]) -> list[str]:
+    """Keys and parts of lines that would take away or give what is sold."""
+    own = [name for name, value in config.items() if keys.takes(keys.of(name), value)]
+    for slot, table in [*((d, keys.DRIVE) for d in convert.disks(config)), ("net0", keys.NIC)]:
+        for part, value in convert.parse_line(str(config.get(slot, ""))).items():
+            if part in table and table[part].use is Use.CLEARED and keys.takes(table[part], value):
+                own.append(f"{slot} {part}={value}")
+    return own
