@@ -41,13 +41,15 @@ def check(context: Context) -> list[Finding]:
     for plan in config.plans.values():
         if plan.values["vm_name"]:
             example = names.from_rule(plan.values["vm_name"], 7, 1042, "shop.example.com", context.clock.now())
-            good = names.is_host_name(example)
+            used = names.host_name(example)
             found.append(
                 Finding(
-                    "ok" if good else "fault",
+                    "ok" if used == example.lower() else "warning",
                     f"plan {plan.name} vm_name",
-                    f"gives e.g. {example}",
-                    "" if good else "use letters, digits, hyphens and dots only",
+                    f"gives e.g. {used}" + ("" if used == example.lower() else f", made from {example[:80]!r}"),
+                    ""
+                    if used == example.lower()
+                    else f"use letters, digits, inner hyphens and dots, {names.LONGEST_NAME} characters at most",
                 )
             )
     found += [_pool(u) for u in addresses.uses(context.store, config)]

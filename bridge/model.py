@@ -356,7 +356,7 @@ class Difference:
 @dataclass(frozen=True)
 class Order:
     """What the machine has to look like: the goal of `converge`. At birth the template's leftovers are cleared too; later
-    only the package, the identity and the network are written."""
+    only the package, the identity and the network are written. `hostname` is one by `names.host_name`: every back end takes it."""
 
     vm_id: str
     uuid: str

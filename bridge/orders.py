@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from bridge import names
 from bridge.config import Config
 from bridge.model import Desired, Network, Order, Package, Service
 from bridge.store import Store
@@ -47,7 +48,7 @@ def order_of(service: Service, store: Store, config: Config, **changes: Any) -> 
         vm_id=service.vm_id,
         uuid=service.uuids[0],
         uuids=service.uuids,
-        hostname=service.hostname,
+        hostname=names.host_name(service.hostname, f"vm-{service.service_id}"),
         mac=service.mac,
         package=completed(service.package, config),
         networks=networks_of(service.id, store, config),

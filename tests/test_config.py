@@ -10,6 +10,7 @@ import pytest
 
 from bridge import config
 from bridge.errors import ConfigError
+from drivers.proxmox.api import Api
 from tests.configs import KEY, raw_config
 
 
@@ -48,6 +49,25 @@ CASES = [
     ("servers/pve1/driver", ..., "servers.pve1.driver", "missing"),
     ("servers/pve1/driver", "vmware", "servers.pve1.driver", "unknown_driver"),
     ("servers/pve1/endpoint", "http://pve.test:8006", "servers.pve1.endpoint", "invalid"),
+    ("servers/pve1/endpoint", "https://pve.test/pve", "servers.pve1.endpoint", "invalid"),
+    ("servers/pve1/endpoint", "https://pve.test:8006/api2/json", "servers.pve1.endpoint", "invalid"),
+    *(
+        (f"{path}", url, path.replace("/", "."), "invalid")
+        for path in ("servers/pve1/endpoint", "whmcs/main/system_url", "web/public_url")
+        for url in (
+            "https://ada:secret@pve.test:8006",
+            "https://pve.test:8006?x=1",
+            "https://pve.test:8006/#top",
+            "https://pve.test:99999",
+            "https:///pve",
+            "https://pve.test:8006/a//b",
+            "https://pve.test:8006/a b",
+            "pve.test:8006",
+            "ftp://pve.test",
+        )
+    ),
+    ("whmcs/main/system_url", "https://billing.test/index.php", "whmcs.main.system_url", "invalid"),
+    ("web/public_url", "http://billing.test/vmbridge", "web.public_url", "not_https"),
     ("servers/pve1/token_id", "root", "servers.pve1.token_id", "invalid"),
     ("servers/pve1/vm_ids", "many", "servers.pve1.vm_ids", "invalid"),
     ("servers/pve1/vm_ids", "200-100", "servers.pve1.vm_ids", "invalid"),
@@ -141,3 +161,27 @@ def test_gateway_network_and_broadcast_are_never_given_out(tmp_path: Path) -> No
     with pytest.raises(Exception, match="No free IPv4 address"):
         world.order("create", 3)
     world.close()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "base", "socket"),
+    [
+        ("https://pve.test", "https://pve.test:8006/api2/json", "wss://pve.test:8006/api2/json/x"),
+        ("https://pve.test:8007/", "https://pve.test:8007/api2/json", "wss://pve.test:8007/api2/json/x"),
+        ("https://h.test:443/a/pve/", "https://h.test:443/a/pve/api2/json", "wss://h.test:443/a/pve/api2/json/x"),
+        ("https://[2001:db8::1]", "https://[2001:db8::1]:8006/api2/json", "wss://[2001:db8::1]:8006/api2/json/x"),
+    ],
+)
+def test_all_of_an_endpoint_is_used(endpoint: str, base: str, socket: str) -> None:
+    made = config.from_dict(broken("servers/pve1/endpoint", endpoint))
+    api = Api(made.servers["pve1"])
+    assert api._client(False)._store["base_url"] == base and api.socket_url("x") == socket
+
+
+@pytest.mark.parametrize("endpoint", ["https://api.test", "http://api.test/v1", "https://a:b@api.test/v1"])
+def test_an_endpoint_of_the_cloud_has_a_path(endpoint: str) -> None:
+    raw = raw_config()
+    raw["servers"]["hz1"] = {"driver": "hetzner", "token": "x" * 64, "endpoint": endpoint}
+    with pytest.raises(ConfigError) as caught:
+        config.from_dict(raw)
+    assert [f[0] for f in caught.value.faults] == ["servers.hz1.endpoint"]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import textwrap
 from pathlib import Path
 
 import click
+import pytest
 from marshmallow import Schema
 
 from bridge import cli, config
@@ -78,3 +82,26 @@ def test_the_project_speaks_of_itself_alone() -> None:
 
 def test_sql_is_plain_enough_to_read() -> None:
     assert "operations_running" in tables.FIRST and "operations_waiting" in tables.FIRST
+
+
+def test_the_blocks_for_nginx_are_whole(tmp_path: Path) -> None:
+    """As the README prints them, with the certificate's files in place."""
+    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if nginx is None:
+        pytest.skip("nginx is not installed")
+    text = (ROOT / "README.md").read_text("utf-8")
+    printed = textwrap.dedent(re.search(r"^3\. \*\*nginx.*?```\n(.*?)^ *```", text, re.M | re.S)[1])  # type: ignore[index]
+    own, inside = printed.split("# in the billing server's block", 1)
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subprocess.run([*make, "-subj", "/CN=x", "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    own = re.sub(r"/\S+/privkey\.pem", str(key), re.sub(r"/\S+/fullchain\.pem", str(certificate), own))
+    logs = "".join(f"{w}_temp_path {tmp_path}/{w};" for w in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    billing = f"server {{ listen 8444;\n#{inside}}}"
+    whole = f"pid {tmp_path}/pid;\nevents {{}}\nhttp {{ {logs} access_log off;\n{own}\n{billing} }}"
+    (tmp_path / "nginx.conf").write_text(whole)
+    done = subprocess.run(
+        [nginx, "-t", "-e", "stderr", "-p", tmp_path, "-c", tmp_path / "nginx.conf"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(certificate) in whole and str(key) in whole

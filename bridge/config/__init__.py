@@ -144,6 +144,9 @@ def _across(r: Reader, whmcs: dict[str, Any], pools: dict[str, Any], single: dic
             seen[k["id"]] = where
         if w and urlsplit(w["system_url"]).scheme == "http" and not _loopback(w["system_url"]):
             r.fault(f"whmcs.{name}.system_url", "not_https", "plain HTTP only to this machine")
+    public = (single.get("web") or {}).get("public_url", "")
+    if public and urlsplit(public).scheme == "http" and not _loopback(public):
+        r.fault("web.public_url", "not_https", "plain HTTP only to this machine")
     taken: list[tuple[int, int, str]] = []
     for name, p in pools.items():
         for i, text in enumerate(p["ranges"] if p else ()):

@@ -8,6 +8,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from bridge.model import MAILS
 from bridge.schedules import is_zone
+from drivers import base as driver_base
 
 
 def _listen(value: str) -> None:
@@ -24,6 +25,16 @@ def _listen(value: str) -> None:
 
 
 URL = validate.URL(require_tld=False, schemes={"https", "http"})
+
+
+def _address(value: str) -> None:
+    """Where somebody reaches a web site: scheme, host, port and folder are used, and there is nothing else."""
+    if not value:
+        return
+    if fault := driver_base.url_fault(value, ("https", "http")):
+        raise ValidationError(fault)
+    if value.rstrip("/").endswith((".php", ".html")):
+        raise ValidationError("Must be the folder, without a file's name.")
 
 
 class Strict(Schema):
@@ -50,7 +61,7 @@ class StoreSchema(Strict):
 
 class WebSchema(Strict):
     listen = fields.Str(load_default="127.0.0.1:8080", validate=_listen)
-    public_url = fields.Str(load_default="", validate=lambda v: v == "" or bool(URL(v)))
+    public_url = fields.Str(load_default="", validate=_address)
     workers = fields.Int(load_default=2, validate=validate.Range(1, 32))
     threads = fields.Int(load_default=32, validate=validate.Range(1, 256))
     costly_per_hour = fields.Int(load_default=6, validate=validate.Range(1, 1000))
@@ -85,7 +96,7 @@ class KeySchema(Strict):
 
 
 class WhmcsSchema(Strict):
-    system_url = fields.Url(required=True, require_tld=False, schemes={"https", "http"})
+    system_url = fields.Str(required=True, validate=[validate.Length(min=1), _address])
     api_identifier = fields.Str(required=True)
     api_secret = fields.Str(required=True)
     hold_welcome_mail = fields.Bool(load_default=True)

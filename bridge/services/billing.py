@@ -10,13 +10,14 @@ from typing import Any
 
 from bridge import addresses, names, packages, passwords, upgrades
 from bridge.config import Config
-from bridge.errors import BadRequest, NotFound, Refused
+from bridge.errors import NotFound, Refused
 from bridge.model import BILLING, Desired, Package, Service, State
 from bridge.orders import networks_of
 from bridge.services.calls import Answer, Caller, Drivers, client_of, live
 from bridge.store import Store
 from drivers.base import load as load_driver
 
+LONGEST_DOMAIN = 253
 MAC_PREFIX = "02:56:4d"  # locally administered; the last three octets are random and checked
 
 
@@ -48,21 +49,14 @@ def create(
 
 
 def _host_name(service_id: int, package: Package, params: dict[str, Any], store: Store, config: Config) -> str:
-    """By the plan's rule, else WHMCS's domain, else a plain one. What customers type as domain is taken as it is: the back
-    end gets a name made from it. Raises BadRequest when a rule's result is no host name."""
-    domain = str(params.get("domain") or "").strip()
-    if len(domain) > 253 or not domain.isprintable():
-        raise BadRequest("domain: must be at most 253 printable characters.", code="bad_domain")
-    rule = config.plans[package.plan].values["vm_name"]
+    """By the plan's rule, else WHMCS's domain, else a plain one. What customers type as domain is shown as they wrote it: the
+    back end gets the host name made from it. No order fails because of a name."""
+    typed = "".join(c for c in str(params.get("domain") or "") if c.isprintable())
+    domain, rule = typed.strip()[:LONGEST_DOMAIN].strip(), config.plans[package.plan].values["vm_name"]
     if not rule:
         return domain or f"vm-{service_id}"
-    name = names.from_rule(rule, client_of(params), service_id, domain, store.clock.now())
-    if not names.is_host_name(name):
-        raise BadRequest(
-            f"vm_name: the rule {rule!r} of plan {package.plan!r} gives {name[:80]!r}, which is not a host name.",
-            code="bad_name",
-        )
-    return name
+    made = names.from_rule(rule, client_of(params), service_id, domain, store.clock.now())
+    return names.host_name(made, f"vm-{service_id}")
 
 
 def _created_already(

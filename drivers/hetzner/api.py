@@ -37,7 +37,9 @@ class Api:
         found: Client | None = getattr(self._local, "client", None)
         if found is None:
             found = self._local.client = Client(
-                self._settings["token"], api_endpoint=self._settings["endpoint"], application_name="vmbridge"
+                self._settings["token"],
+                api_endpoint=self._settings["endpoint"].rstrip("/"),
+                application_name="vmbridge",
             )
             # a POST that is sent again after a lost reply makes a second paid thing: we look before we repeat
             found._client._retry_max_retries = 0

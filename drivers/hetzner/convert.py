@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.mime.multipart import MIMEMultipart
@@ -27,12 +26,8 @@ STATUS = {
 
 def name(order: Order) -> str:
     """Unique in the project and the same at every try, so that a repeated create collides instead of making a second server."""
-    readable = re.sub(r"[^a-z0-9-]+", "-", order.hostname.lower()).strip("-")[:50].strip("-") or "vm"
+    readable = order.hostname.replace(".", "-")[:50].rstrip("-")
     return f"{readable}-{order.uuid[:8]}"
-
-
-def host_name(order: Order) -> str:
-    return re.sub(r"[^a-z0-9.-]+", "-", order.hostname.lower()).strip("-.") or name(order)
 
 
 def user_data(order: Order) -> str:
@@ -40,7 +35,7 @@ def user_data(order: Order) -> str:
     never needed, and none is lost with a reply. JSON is YAML."""
     keys = [k for k in order.package.ssh_keys.splitlines() if k.strip()]
     wanted: dict[str, Any] = {
-        "fqdn": host_name(order),
+        "fqdn": order.hostname,
         "prefer_fqdn_over_hostname": False,
         "disable_root": False,
         "ssh_pwauth": True,

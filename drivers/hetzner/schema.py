@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+from drivers.base import url_fault
 
 WORD = validate.Regexp(r"^[a-z0-9][a-z0-9-]{0,62}$", error="Must be a name as the provider lists it.")
 LABEL_KEY = validate.Regexp(
@@ -28,8 +32,15 @@ class Strict(Schema):
         unknown = RAISE
 
 
+def _endpoint(text: str) -> None:
+    if fault := url_fault(text):
+        raise ValidationError(fault)
+    if not urlsplit(text).path.strip("/"):
+        raise ValidationError("Must have the API's path too, e.g. https://api.hetzner.cloud/v1.")
+
+
 class Server(Strict):
-    endpoint = fields.Url(load_default="https://api.hetzner.cloud/v1", require_tld=False, schemes={"https"})
+    endpoint = fields.Str(load_default="https://api.hetzner.cloud/v1", validate=_endpoint)
     token = fields.Str(required=True, validate=validate.Length(min=1))
     ca_file = fields.Str(load_default="")
     calls_per_hour = fields.Int(load_default=3600, validate=validate.Range(100, 1_000_000))

@@ -50,12 +50,12 @@ class Api:
         name = "writer" if change else "reader"
         found = getattr(self._local, name, None)
         if found is None:
-            url = urlsplit(self._settings["endpoint"])
+            host, port, path = self._address()
             user, _, token = self._settings["token_id"].partition("!")
-            host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
             found = ProxmoxAPI(
                 host,
-                port=url.port or 8006,
+                port=port,
+                path_prefix=path or None,
                 user=user,
                 token_name=token,
                 token_value=self._settings["token_secret"],
@@ -91,11 +91,16 @@ class Api:
     def authorization(self) -> dict[str, str]:
         return {"Authorization": f"PVEAPIToken={self._settings['token_id']}={self._settings['token_secret']}"}
 
-    def socket_url(self, path: str) -> str:
-        """A websocket of the same host that the calls go to."""
+    def _address(self) -> tuple[str, int, str]:
+        """(host, port, path of a proxy without outer slashes) of the endpoint."""
         url = urlsplit(self._settings["endpoint"])
-        host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-        return f"wss://{host}:{url.port or 8006}/api2/json/{path}"
+        host = f"[{url.hostname}]" if ":" in (url.hostname or "") else str(url.hostname)
+        return host, url.port or 8006, url.path.strip("/")
+
+    def socket_url(self, path: str) -> str:
+        """A websocket of the same host, through the same proxy, that the calls go to."""
+        host, port, prefix = self._address()
+        return f"wss://{host}:{port}/{f'{prefix}/' if prefix else ''}api2/json/{path}"
 
     def active_task(self, node: str, vm_id: str, kind: str) -> str:
         """A task of ours on a machine that still runs; empty when there is none."""

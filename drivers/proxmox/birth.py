@@ -77,7 +77,7 @@ def create(api: Api, order: Order, placement: Placement) -> str:
     task = api.post(
         f"nodes/{placement.node}/qemu/{placement.source}/clone",
         newid=int(order.vm_id),
-        name=convert.host_name(order.hostname),
+        name=order.hostname,
         description=convert.description(order),
         full=full,
         storage=placement.storage if full else None,

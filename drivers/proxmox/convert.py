@@ -18,7 +18,6 @@ CD_SLOTS = ("ide0", "ide3", "sata5")
 AGENT_ON = re.compile(r"^(1|(.*,)?enabled=1(,.*)?)")
 MAC = re.compile(r"([0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5})")
 ARCHIVE = re.compile(r":backup/(?:vzdump-qemu-(\d+)-|vm/(\d+)/)")  # a file, or a group of the backup server
-LABEL = re.compile(r"[^A-Za-z0-9-]+")
 
 
 def parse_line(text: str) -> dict[str, str]:
@@ -151,12 +150,6 @@ def cd_slot(config: Mapping[str, Any]) -> str:
         if not value or (is_cd(value) and not is_cloud_init(value)):
             return slot
     return ""
-
-
-def host_name(text: str) -> str:
-    """A name PVE takes: labels of letters, digits and inner hyphens."""
-    labels = [LABEL.sub("-", part).strip("-")[:63] for part in text.lower().split(".")]
-    return ".".join(p for p in labels if p)[:253] or "vm"
 
 
 def description(order: Order) -> str:

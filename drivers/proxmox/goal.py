@@ -63,7 +63,7 @@ def changes(order: Order, config: Mapping[str, Any]) -> Changes:
 def _scalars(order: Order, config: dict[str, Any]) -> dict[str, Any]:
     settings, package = order.package.options, order.package
     want: dict[str, Any] = {
-        "name": convert.host_name(order.hostname),
+        "name": order.hostname,
         **_labels(order, config),
         **_cores(package.cores, config),
         "memory": package.ram_mib,
@@ -294,7 +294,7 @@ def _network(order: Order, config: dict[str, Any]) -> list[tuple[str, Any, Any]]
         rows += [("bridge", wire[0], line.get("bridge", "")), ("vlan", wire[1], int(line.get("tag", 0) or 0))]
     if ip_config(order):
         rows.append(("address", ip_config(order), str(config.get("ipconfig0", ""))))
-    rows.append(("name", convert.host_name(order.hostname), str(config.get("name", ""))))
+    rows.append(("name", order.hostname, str(config.get("name", ""))))
     rows.append(("onboot", int(order.autostart and order.package.options["onboot"]), int(config.get("onboot", 0) or 0)))
     return rows
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, pre_load, validate
+
+from drivers.base import url_fault
 
 LIMIT = validate.Range(0, 1_000_000)
 RANGE = re.compile(r"^(\d{3,9})(?:-(\d{3,9}))?$")
@@ -26,8 +29,19 @@ class Strict(Schema):
         unknown = RAISE
 
 
+def _endpoint(text: str) -> None:
+    """A path is for a proxy before PVE, which itself serves at the root; 8006 is PVE's port, not the proxy's."""
+    if fault := url_fault(text):
+        raise ValidationError(fault)
+    parts = urlsplit(text)
+    if "api2" in parts.path.split("/"):
+        raise ValidationError("Must end before /api2: that part is added by itself.")
+    if parts.path.strip("/") and parts.port is None:
+        raise ValidationError("Must name the proxy's port before the path, e.g. https://HOST:443/pve.")
+
+
 class Server(Strict):
-    endpoint = fields.Url(required=True, require_tld=False, schemes={"https"})
+    endpoint = fields.Str(required=True, validate=_endpoint)
     token_id = fields.Str(
         required=True, validate=validate.Regexp(r"^[^@!\s]+@[^@!\s]+![^@!\s]+$", error="Must be USER@REALM!TOKEN.")
     )

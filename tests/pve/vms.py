@@ -412,12 +412,7 @@ class Handlers(Archives, Histories):
                 "Parameter verification failed.",
                 {"balloon": "balloon value too large (must be smaller than assigned memory)"},
             )
-        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", p.get("name", "x")):
-            raise Error(
-                400,
-                "Parameter verification failed.",
-                {"name": "invalid format - value does not look like a valid DNS name"},
-            )
+        self._named(p)
         for key, value in p.items():
             self._set(vm, key, value)
         for key in gone:
@@ -431,6 +426,16 @@ class Handlers(Archives, Histories):
                 vm.pending.pop(key, None)
             elif key in vm.config:
                 vm.pending[key] = None
+
+    def _named(self, p: dict[str, str]) -> None:
+        """The format dns-name (pve-common, JSONSchema.pm), with the 63 characters of a label that the rest of the world holds to."""
+        labels = p.get("name", "x").split(".")
+        if not all(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", label) for label in labels):
+            raise Error(
+                400,
+                "Parameter verification failed.",
+                {"name": "invalid format - value does not look like a valid DNS name"},
+            )
 
     def post_vm_config(self, w: dict[str, str], p: dict[str, str]) -> Any:
         """As PUT, in a task: what is refused early is refused at once."""
@@ -552,6 +557,7 @@ class Handlers(Archives, Histories):
     def post_vm_clone(self, w: dict[str, str], p: dict[str, str]) -> Any:
         source, new = self.vm(w), int(p["newid"])
         self.c.need(f"/vms/{new}", "VM.Allocate")
+        self._named(p)
         self.unlocked(source)
         full = p.get("full", "0" if source.template else "1") == "1"
         if not full and "storage" in p:
