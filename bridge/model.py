@@ -48,6 +48,7 @@ PERIODS = {
     "year": 365 * 86400,
 }  # of charts, in seconds
 OPEN = (State.RUNNING, State.STAFF)
+END = "end"  # where an operation stands when all its steps are done
 BILLING = ("create", "suspend", "unsuspend", "change_package", "terminate")
 POWER = ("start", "stop", "reboot", "hard_stop")
 
@@ -174,7 +175,8 @@ class Operation:
     service: int
     kind: str
     state: State
-    step: int
+    recipe: str  # chosen when it begins, empty before
+    step: str  # the name of the step that is next; empty before the first, END behind the last
     attempt: int
     data: dict[str, Any]
     task: str

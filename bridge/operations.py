@@ -12,7 +12,7 @@ import os
 import random
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,7 @@ import structlog
 from bridge.clock import Clock
 from bridge.config import Config
 from bridge.errors import Busy, LeaseLost, NeedsOperator, NotOurs, RequestError, UpstreamError, VmbridgeError
-from bridge.model import Operation, Service, State, TaskResult
+from bridge.model import END, Operation, Service, State, TaskResult
 from bridge.store import Store
 from drivers.base import Driver, before_change
 
@@ -118,7 +118,49 @@ class Step:
     run: Callable[[Job], Outcome]
 
 
-Recipes = Callable[[str, Service], Sequence[Step]]
+@dataclass(frozen=True)
+class Recipe:
+    """The steps of an operation, in order, each name once. `moved`: steps that an earlier release had and this one has not -> the
+    step at which an operation goes on that stands there."""
+
+    name: str
+    steps: tuple[Step, ...]
+    moved: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [s.name for s in self.steps]
+        strange = [m for m in self.moved if m in names] + [m for m in self.moved.values() if m not in (*names, END)]
+        if len(set(names)) < len(names) or END in names or strange:
+            raise ValueError(
+                f"recipe {self.name!r}: a name stands twice, or `moved` leads nowhere: {names} {self.moved}"
+            )
+
+    def find(self, name: str) -> str | None:
+        """Where an operation goes on that stands at `name`: a step of this recipe, END, or None when this release knows no such step."""
+        name = self.moved.get(name, name) or self.steps[0].name
+        return name if name == END or any(s.name == name for s in self.steps) else None
+
+    def place(self, name: str) -> int:
+        """How many steps come before this one; all of them for END and for what is not known."""
+        found = self.find(name)
+        return next((i for i, s in enumerate(self.steps) if s.name == found), len(self.steps))
+
+    def after(self, name: str) -> str:
+        place = self.place(name) + 1
+        return self.steps[place].name if place < len(self.steps) else END
+
+
+@dataclass(frozen=True)
+class Book:
+    """All recipes by name, and which one an operation takes when it begins: then it keeps it, whatever its steps write."""
+
+    recipes: Mapping[str, Recipe]
+    choose: Callable[[str, Service], str]
+    kinds: frozenset[str]  # of operations; others are left to a release that knows them
+
+    def of(self, op: Operation, service: Service) -> Recipe | None:
+        """None: this release does not know the recipe that the operation began with."""
+        return self.recipes.get(op.recipe or self.choose(op.kind, service))
 
 
 class Engine:
@@ -130,10 +172,10 @@ class Engine:
         config: Config,
         clock: Clock,
         drivers: Mapping[str, Driver],
-        recipes: Recipes,
+        book: Book,
         border: Callable[[str], None] | None = None,
     ) -> None:
-        self.store, self.config, self.clock, self.drivers, self.recipes = store, config, clock, drivers, recipes
+        self.store, self.config, self.clock, self.drivers, self.book = store, config, clock, drivers, book
         self.border = border or (lambda name: None)
         self.owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._active: dict[str, Operation] = {}
@@ -211,7 +253,7 @@ class Engine:
 
     def _claim(self) -> Operation | None:
         down = [name for name in self.config.servers if not self.store.health(name)["ok"]]
-        return self.store.claim(self.owner, LEASE, down)
+        return self.store.claim(self.owner, LEASE, down, self.book.kinds)
 
     # -- tasks ------------------------------------------------------------------------------------
     def poll(self) -> bool:
@@ -270,17 +312,24 @@ class Engine:
             with self._lock:
                 self._active[op.id] = op
             service = self.store.service(op.service)
-            recipe = self.recipes(op.kind, service)
             if op.stop:
                 self.store.finish(op, State(op.stop), note="Stopped between two steps.")
                 return
-            if op.step >= len(recipe):
+            recipe = self.book.of(op, service)
+            place = recipe.find(op.step) if recipe else None
+            if recipe is None or place is None:
+                self._unknown_step(op, service)
+                return
+            if place == END:
                 self.store.finish(op, State.DONE)
                 return
+            if (op.recipe, op.step) != (recipe.name, place):
+                self.store.stand(op, recipe.name, place)
+                continue
             if self._stop.is_set():
                 self.store.let_go(op)
                 return
-            step = recipe[op.step]
+            step = recipe.steps[recipe.place(place)]
             self.border(f"{op.kind}.{step.name}")
             job = Job(
                 op, service, self.drivers[service.server], self.store, self.config, self.clock, result, dict(op.data)
@@ -289,21 +338,33 @@ class Engine:
             if not self._step(op, job, step, recipe):
                 return
 
-    def _step(self, op: Operation, job: Job, step: Step, recipe: Sequence[Step]) -> bool:
+    def _unknown_step(self, op: Operation, service: Service) -> None:
+        """Another release has begun it. What it has left undone nobody here can know, so a person decides."""
+        error = (
+            "unknown_step",
+            f"This release does not know the step {op.step!r} of {op.recipe or op.kind!r}, at which another one has left this.",
+            "Look at the machine; cancel this operation and order anew, or let the release go on that began it.",
+        )
+        log.warning("step_unknown", operation=op.id, kind=op.kind, recipe=op.recipe, step=op.step)
+        with self.store.write():
+            self.store.wait_for_staff(op, error)
+            if self.store.notice(op.id):
+                notify_staff(self.store, op, service, error)
+
+    def _step(self, op: Operation, job: Job, step: Step, recipe: Recipe) -> bool:
         """Run one step; false when the operation has been let go."""
-        store, position = self.store, op.step
-        store.step_started(op.id, position, step.name)
+        store = self.store
+        store.step_started(op.id, step.name)
         try:
             outcome = step.run(job)
         except LeaseLost:
             raise
         except Back as back:
-            target = next(i for i, s in enumerate(recipe) if s.name == back.step)
             with store.write():
                 text = back.error.sentence if back.error else ""
-                store.step_note(op.id, position, "failed", text, back.error.detail if back.error else "", ended=True)
+                store.step_note(op.id, step.name, "failed", text, back.error.detail if back.error else "", ended=True)
                 attempt = op.attempt
-                store.advance(op, target)
+                store.advance(op, back.step)
                 op = store.operation(op.id)
                 if back.error:
                     self._failed(op, job, back.error, attempt)
@@ -317,13 +378,13 @@ class Engine:
             return False
         if isinstance(outcome, Done):
             with store.write():
-                store.step_note(op.id, position, "done", outcome.note, "", ended=True)
-                store.advance(op, position + 1)
+                store.step_note(op.id, step.name, "done", outcome.note, "", ended=True)
+                store.advance(op, recipe.after(step.name))
             return True
         if isinstance(outcome, Wait):
             store.await_task(op, outcome.task, self._ask_at(job.service.server, self.clock.now(), POLL_FAST))
             return False
-        store.step_note(op.id, position, "waiting", outcome.note, "", ended=False)
+        store.step_note(op.id, step.name, "waiting", outcome.note, "", ended=False)
         store.put_off(op, self.clock.now() + outcome.after, outcome.note, op.attempt, ("", "", ""))
         return False
 

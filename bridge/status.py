@@ -65,7 +65,7 @@ def view_during(service: Service, current: Operation | None, store: Store) -> di
     return _view(service, row, doing, store)
 
 
-def _view(service: Service, row: Row, doing: tuple[str, str, str, int, bool] | None, store: Store) -> dict[str, Any]:
+def _view(service: Service, row: Row, doing: tuple[str, str, str, str, bool] | None, store: Store) -> dict[str, Any]:
     now = store.clock.now()
     if row["wanted_at"] < now - WANTED_EVERY:  # reads stay reads
         store.want_status(service.server)

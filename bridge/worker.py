@@ -117,7 +117,7 @@ def read_offers(context: Context, server: str) -> None:
 
 def run(context: Context, stop: threading.Event, border: Callable[[str], None] | None = None) -> None:
     """Work until `stop`; running steps are finished first."""
-    engine = Engine(context.store, context.config, context.clock, context.drivers, recipes.steps, border)
+    engine = Engine(context.store, context.config, context.clock, context.drivers, recipes.BOOK, border)
     delivery = Delivery(context.store, context.whmcs, hooks.load(), border)
     log.info("worker_started", owner=engine.owner)
     jobs = BackgroundScheduler(timezone="UTC")

@@ -40,14 +40,14 @@ def filled(world: World, services: int, each: int) -> int:
             key, at = f"{s:05d}-{i:05d}", now - chance.uniform(0, 800) * DAY
             kind = "terminate" if s % 4 == 0 and i == 0 else chance.choice(KINDS)
             rows.append((key, s, kind, chance.choice(("done", "failed", "superseded")), now, at, at, at + 60))
-            steps += [(key, 0, "one", "done", 1, at), (key, 1, "two", "done", 1, at)]
+            steps += [(key, "one", "done", 1, at), (key, "two", "done", 1, at)]
     with world.store.write() as db:
         db.conn.executemany(
             "INSERT INTO operations (id, service, kind, state, due_at, created_at, started_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
         db.conn.executemany(
-            "INSERT INTO steps (operation, position, name, state, attempt, started_at) VALUES (?, ?, ?, ?, ?, ?)", steps
+            "INSERT INTO steps (operation, name, state, attempt, started_at) VALUES (?, ?, ?, ?, ?)", steps
         )
     return len(rows)
 

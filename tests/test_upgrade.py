@@ -20,9 +20,9 @@ from bridge import config as config_module
 from bridge import status
 from bridge.clock import Clock
 from bridge.context import open_context
-from bridge.model import State
+from bridge.model import END, State
 from bridge.store import Store
-from bridge.store.schema import migrations
+from bridge.store.schema import FORMER, migrations
 from tests.configs import KEY
 from tests.held import HeldClock
 from tests.system import ROOT, System
@@ -102,7 +102,7 @@ def test_a_worker_that_stops_between_two_steps_is_followed_at_once(tmp_path: Pat
         [left] = rig.context.store.rows("SELECT state, step, lease_until FROM operations")
         assert left == {
             "state": "running",
-            "step": 4,
+            "step": "configure",
             "lease_until": 0.0,
         }  # identify has ended, configure has not begun
         begun = rig.clock.monotonic()
@@ -159,7 +159,7 @@ def test_a_store_of_the_first_release_is_migrated_and_its_operation_goes_on(tmp_
         Path(f"{world.path}{end}").unlink(missing_ok=True)
     old_store(world.path, clock.now(), build, 2 if under_way else 0, build.get("task", ""))
     world.store = Store(world.path, KEY, world.clock)
-    assert world.store.pending_migrations() == ["second", "third", "fourth"] == world.store.migrate()
+    assert world.store.pending_migrations() == ["second", "third", "fourth", "fifth"] == world.store.migrate()
     world.restart()
     world.run()
     op = world.store.operation("0123456789ab")
@@ -288,3 +288,40 @@ def test_backup_beside_serve_and_restore_after_it(tmp_path: Path) -> None:
         s.wait_for(lambda: s.order(3) == "success", 30)
         s.wait_for(lambda: s.operation(3).get("state") == "done", 60)
         assert sorted(v.vmid for v in s.cluster.vms.values() if not v.template) == [20000, 20001, 20002]
+
+
+KINDS_OF = {
+    "redeploy": ("redeploy", "unsuspend"),
+    "create": ("create", "change_package"),
+    "change_while_suspended": ("change_package",),
+}
+
+
+def test_operations_that_stood_at_a_number_stand_at_that_step(tmp_path: Path) -> None:
+    rows = [
+        (f"{kind}-{recipe}-{at}", kind, recipe, at)
+        for recipe, names in FORMER.items()
+        for kind in KINDS_OF.get(recipe, (recipe,))
+        for at in range(len(names.split()) + 1)
+    ]
+    path = tmp_path / "vmbridge.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as conn:
+        migrations.apply(Database(conn), stop_before="fifth")
+        conn.execute("PRAGMA foreign_keys = OFF")
+        for service, (key, kind, recipe, at) in enumerate(rows):
+            conn.execute(
+                "INSERT INTO operations (id, service, kind, state, step, due_at, created_at) VALUES (?, ?, ?, 'failed', ?, 0, 0)",
+                (key, service, kind, at),
+            )
+            for position, name in enumerate(FORMER[recipe].split()[: at + 1]):
+                conn.execute(
+                    "INSERT INTO steps (operation, position, name, state, attempt, started_at) VALUES (?, ?, ?, 'done', 1, 0)",
+                    (key, position, name),
+                )
+    store = Store(path, KEY, HeldClock())
+    assert store.migrate() == ["fifth"]
+    for key, _, recipe, at in rows:
+        names = [*FORMER[recipe].split(), END]
+        found = store.operation(key)
+        assert (found.recipe, found.step) == ((recipe, names[at]) if at else ("", "")), key
+    store.close()

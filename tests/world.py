@@ -54,6 +54,7 @@ class World:
         self.store.migrate()
         self.whmcs = FakeWhmcs()
         self.border: Callable[[str], None] = lambda name: None
+        self.book = recipes.BOOK
         self.start()
 
     def start(self) -> None:
@@ -61,7 +62,7 @@ class World:
             session.mount("https://", self.adapter)
 
         self.drivers = self.drivers_of(mount)
-        self.engine = Engine(self.store, self.config, self.clock, self.drivers, recipes.steps, lambda n: self.border(n))
+        self.engine = Engine(self.store, self.config, self.clock, self.drivers, self.book, lambda n: self.border(n))
         self.delivery = Delivery(self.store, {"main": self.whmcs}, hooks.load(), lambda n: self.border(n))  # type: ignore[dict-item]
         self.context = Context(self.config, self.store, self.clock, {"main": self.whmcs}, self.drivers)  # type: ignore[dict-item,arg-type]
 

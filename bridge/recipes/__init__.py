@@ -5,10 +5,9 @@ Every step may run twice: it looks first, and records what it must not lose befo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from bridge.model import POWER as VERBS
 from bridge.model import Desired, Service
-from bridge.operations import Step
+from bridge.operations import Book, Recipe
 from bridge.recipes.backups import BACKUPS, RESTORE
 from bridge.recipes.billing import CHANGE_PACKAGE, CLEAN_UP, CONVERGE, REDEPLOY, SUSPEND, TERMINATE, UNSUSPEND
 from bridge.recipes.birth import CREATE
@@ -16,32 +15,43 @@ from bridge.recipes.power import CHANGE_PASSWORD, POWER
 from bridge.recipes.reinstall import REINSTALL, RESET_PASSWORD
 from bridge.recipes.snapshots import SNAPSHOTS
 
-RECIPES = {
+_STEPS = {
     "create": CREATE,
     "suspend": SUSPEND,
     "unsuspend": UNSUSPEND,
     "terminate": TERMINATE,
     "converge": CONVERGE,
     "change_package": CHANGE_PACKAGE,
+    "change_while_suspended": (*SUSPEND, *CONVERGE),
     "change_password": CHANGE_PASSWORD,
     "redeploy": REDEPLOY,
     "clean_up": CLEAN_UP,
     "restore": RESTORE,
     "reinstall": REINSTALL,
     "reset_password": RESET_PASSWORD,
+    **dict.fromkeys(VERBS, POWER),
     **SNAPSHOTS,
     **BACKUPS,
 }
+# A step that a release gives another name, or does without, is named here: {recipe: {old name: where to go on}}
+_MOVED: dict[str, dict[str, str]] = {}
 
 
-def steps(kind: str, service: Service) -> Sequence[Step]:
-    """The steps of an operation. What makes an unfinished machine active goes on with its birth; a change of package of a
-    suspended one leaves it off."""
-    if kind in ("unsuspend", "change_package") and service.build.get("anew") and service.desired is Desired.ACTIVE:
-        return REDEPLOY
+def choose(kind: str, service: Service) -> str:
+    """The recipe of an operation that begins now. What makes an unfinished machine active goes on with its birth; a change of
+    package of a suspended one leaves it off."""
+    if kind not in ("unsuspend", "change_package"):
+        return kind
     unfinished = not service.provisioned and not service.build.get("adopted")
-    if kind in ("unsuspend", "change_package") and unfinished and service.desired is Desired.ACTIVE:
-        return CREATE
+    if service.desired is Desired.ACTIVE and (service.build.get("anew") or unfinished):
+        return "redeploy" if service.build.get("anew") else "create"
     if kind == "change_package" and service.desired is Desired.SUSPENDED:
-        return SUSPEND if unfinished else (*SUSPEND, *CONVERGE)
-    return RECIPES.get(kind, POWER)
+        return "suspend" if unfinished else "change_while_suspended"
+    return kind
+
+
+BOOK = Book(
+    {name: Recipe(name, steps, _MOVED.get(name, {})) for name, steps in _STEPS.items()},
+    choose,
+    frozenset(_STEPS) - {"change_while_suspended"},
+)

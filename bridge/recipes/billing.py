@@ -26,6 +26,7 @@ from bridge.recipes.machine import (
     stopped,
     take_vm_id,
     task_failure,
+    without,
 )
 from drivers.base import KEEP, within
 
@@ -353,8 +354,8 @@ CHANGE_PACKAGE = (
 )
 REDEPLOY = (
     Step("begin_anew", "Preparing", begin_anew),
-    *TERMINATE[:-2],  # addresses and backups stay
+    *without(TERMINATE, "release", "backups"),  # they stay
     Step("renew_identity", "Preparing the new server", renew_identity),
-    *CREATE[:-1],
+    *without(CREATE, "ready"),
     Step("ready", "Telling you that it is ready", redeployed),
 )

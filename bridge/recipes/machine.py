@@ -336,6 +336,13 @@ def stopped(job: Job) -> Outcome:
     return look_soon(job, "waiting until it is off")
 
 
+def without(steps: tuple[Step, ...], *names: str) -> tuple[Step, ...]:
+    """A recipe's steps but these. Raises ValueError for a name that is none of them."""
+    if missing := set(names) - {s.name for s in steps}:
+        raise ValueError(f"no such steps: {sorted(missing)}")
+    return tuple(s for s in steps if s.name not in names)
+
+
 OFF = (Step("off", "Switching it off", shut_off), Step("stopped", "Waiting until it is off", stopped))
 
 

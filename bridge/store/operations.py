@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from bridge.errors import LeaseLost
@@ -12,7 +13,7 @@ from bridge.store.core import Core, Row
 from bridge.store.services import package_of
 
 COLUMNS = (
-    "id, service, kind, state, step, attempt, data, task, result, fence, stop, due_at, created_at, started_at,"
+    "id, service, kind, state, recipe, step, attempt, data, task, result, fence, stop, due_at, created_at, started_at,"
     " ended_at, error_code, error_text, next_action, note, actor"
 )
 
@@ -140,23 +141,23 @@ class Operations(Core):
         return reason
 
     # -- claim ------------------------------------------------------------------------------------
-    def claim(self, owner: str, lease: float, blocked: list[str]) -> Operation | None:
-        """Take the operation that is longest due; servers in `blocked` are left out, and on a server under maintenance
-        all that has not begun."""
+    def claim(self, owner: str, lease: float, blocked: Sequence[str], kinds: Collection[str]) -> Operation | None:
+        """Take the operation of these kinds that is longest due; servers in `blocked` are left out, and on a server under
+        maintenance all that has not begun."""
         now = self.clock.now()
         where = (
             "o.state = 'running' AND o.due_at <= ? AND o.lease_until <= ? AND o.task = ''"
-            f" AND s.server NOT IN ({', '.join('?' * len(blocked))})"
+            f" AND s.server NOT IN ({', '.join('?' * len(blocked))}) AND o.kind IN ({', '.join('?' * len(kinds))})"
             " AND (o.started_at IS NOT NULL OR o.stop <> ''"
             " OR s.server NOT IN (SELECT server FROM server_health WHERE maintenance <> ''))"
         )
         select = (
             f"SELECT o.id FROM operations o JOIN services s ON s.id = o.service WHERE {where} ORDER BY o.due_at LIMIT 1"
         )
-        if not self.row(select, now, now, *blocked):
+        if not self.row(select, now, now, *blocked, *kinds):
             return None  # look without a write lock first: idle workers must not contend
         with self.write() as db:
-            row = self.row(select, now, now, *blocked)
+            row = self.row(select, now, now, *blocked, *kinds)
             if row is None:
                 return None
             db.conn.execute(
@@ -195,7 +196,12 @@ class Operations(Core):
     def save_data(self, op: Operation, data: dict[str, Any]) -> None:
         self._fenced(op, "data = ?", json.dumps(data))
 
-    def advance(self, op: Operation, step: int) -> None:
+    def stand(self, op: Operation, recipe: str, step: str) -> None:
+        """It begins with this recipe, or goes on at a step that has another name now."""
+        self._fenced(op, "recipe = ?, step = ?", recipe, step)
+
+    def advance(self, op: Operation, step: str) -> None:
+        """The step of this name is next; END behind the last."""
         self._fenced(
             op,
             "step = ?, attempt = 0, error_code = '', error_text = '', result = '', data = json_remove(data, '$.failing_since')",

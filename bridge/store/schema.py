@@ -199,3 +199,66 @@ INSERT INTO usage_marks (service, vm_id, booked_at) SELECT id, vm_id, CAST(strft
 @migrations()
 def fourth(db: Database) -> None:
     _run(db, FOURTH)
+
+
+# The steps of the release before, whose operations stood at a number
+FORMER = {
+    "create": "place copy copied identify configure start running answering addresses ready",
+    "suspend": "settle remember_power autostart_off close_network off stopped",
+    "unsuspend": "open_network configure start running unsuspended configure_again",
+    "terminate": "settle prove traffic off stopped destroy gone sweep release backups",
+    "converge": "configure",
+    "change_package": "configure start running changed",
+    "change_while_suspended": "settle remember_power autostart_off close_network off stopped configure",
+    "change_password": "tell_password",
+    "redeploy": "begin_anew settle prove traffic off stopped destroy gone sweep renew_identity place copy copied identify configure"
+    " start running answering addresses ready",
+    "clean_up": "absent remove removed",
+    "restore": "check_archive remember off stopped restore restored configure start running told",
+    "reinstall": "password remember check off stopped replace_disks configure start running answering mail",
+    "reset_password": "reset mail",
+    "take_snapshot": "take taken",
+    "delete_snapshot": "delete deleted",
+    "rollback": "remember roll_back rolled_back configure start running",
+    "take_backup": "room back_up backed_up",
+    "scheduled_backup": "room back_up backed_up rotate",
+    "delete_backup": "delete deleted",
+    **dict.fromkeys(("start", "stop", "reboot", "hard_stop"), "act settled"),
+}
+VARIANTS = {
+    "unsuspend": ("unsuspend", "create", "redeploy"),
+    "change_package": ("change_package", "create", "redeploy", "change_while_suspended"),
+    "change_package of an unfinished one": ("change_package", "create", "redeploy", "suspend"),
+}
+
+
+def _place(db: Database, key: str, kind: str, number: int) -> tuple[str, str]:
+    """(recipe, step) of an operation that has gone on to a number: the recipe whose names its log has."""
+    logged = {r[0]: r[1] for r in db.execute("SELECT position, name FROM steps WHERE operation = ?", [key])}
+    for recipe in VARIANTS.get(kind, (kind,)):
+        names = FORMER[recipe].split()
+        if all(at < len(names) and names[at] == name for at, name in logged.items()):
+            return recipe, names[number] if number < len(names) else "end"
+    return kind, f"number {number}"  # no step is called so: it waits for staff
+
+
+FIFTH = """
+ALTER TABLE operations RENAME COLUMN step TO number;
+ALTER TABLE operations ADD COLUMN recipe TEXT NOT NULL DEFAULT '';
+ALTER TABLE operations ADD COLUMN step TEXT NOT NULL DEFAULT '';
+"""
+OPEN_ONES = """
+SELECT o.id, o.kind, o.number, coalesce(s.provisioned = 1 OR json_extract(s.build, '$.adopted') = 1, 1)
+  FROM operations o LEFT JOIN services s ON s.id = o.service WHERE o.state NOT IN ('done', 'superseded') AND o.number > 0
+"""
+
+
+@migrations()
+def fifth(db: Database) -> None:
+    """An operation stands at a step's name."""
+    _run(db, FIFTH)
+    for key, kind, number, finished in db.execute(OPEN_ONES).fetchall():
+        which = kind if finished or kind != "change_package" else "change_package of an unfinished one"
+        recipe, step = _place(db, key, which, number)
+        db.execute("UPDATE operations SET recipe = ?, step = ? WHERE id = ?", [recipe, step, key])
+    _run(db, "ALTER TABLE operations DROP COLUMN number;\nALTER TABLE steps DROP COLUMN position;\n")

@@ -8,12 +8,11 @@ from bridge.store.core import Core, Row
 
 
 class Steps(Core):
-    def step_started(self, key: str, position: int, name: str) -> None:
+    def step_started(self, key: str, name: str) -> None:
         with self.write():
             row = self.row(
-                "SELECT id, attempt FROM steps WHERE operation = ? AND position = ? AND name = ? AND ended_at IS NULL",
+                "SELECT id, attempt FROM steps WHERE operation = ? AND name = ? AND ended_at IS NULL",
                 key,
-                position,
                 name,
             )
             if row:  # a step that merely waited goes on; only a failure makes it another attempt
@@ -23,24 +22,23 @@ class Steps(Core):
                 )
             else:
                 self.change(
-                    "INSERT INTO steps (operation, position, name, state, attempt, started_at) VALUES (?, ?, ?, 'running', 1, ?)",
+                    "INSERT INTO steps (operation, name, state, attempt, started_at) VALUES (?, ?, 'running', 1, ?)",
                     key,
-                    position,
                     name,
                     self.clock.now(),
                 )
 
-    def step_note(self, key: str, position: int, state: str, message: str, technical: str, ended: bool) -> None:
+    def step_note(self, key: str, name: str, state: str, message: str, technical: str, ended: bool) -> None:
         self.change(
             "UPDATE steps SET state = ?, message = ?, technical = CASE WHEN ? = '' THEN technical ELSE ? END,"
-            " ended_at = ? WHERE operation = ? AND position = ? AND ended_at IS NULL",
+            " ended_at = ? WHERE operation = ? AND name = ? AND ended_at IS NULL",
             state,
             message[:500],
             technical,
             technical[:1000],
             self.clock.now() if ended else None,
             key,
-            position,
+            name,
         )
 
     def steps(self, key: str) -> list[Row]:

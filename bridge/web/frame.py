@@ -105,11 +105,12 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
         return None
     store = context().store
     begun = {r["name"]: r for r in store.steps(op.id)}
-    steps = []
-    for position, step in enumerate(recipes.steps(op.kind, service)):
+    recipe, steps = recipes.BOOK.of(op, service), []
+    done = recipe.place(op.step) if recipe else 0
+    for position, step in enumerate(recipe.steps if recipe else ()):
         row = begun.get(step.name)
         state = row["state"] if row else "todo"
-        if op.state.value == "done" or position < op.step:
+        if op.state.value == "done" or position < done:
             state = "done"
         took = row["ended_at"] - row["started_at"] if row and row["ended_at"] else None
         steps.append({"title": step.title, "state": state, "took": took, "started": row["started_at"] if row else None})
@@ -129,7 +130,7 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
         "steps": steps,
         "left": left,
         "running": running,
-        "position": min(op.step + 1, len(steps)),
+        "position": min(done + 1, len(steps)),
         "customer": customers,
         "words": services.WORDS.get(op.kind, op.kind) if running else FAILED.get(op.kind, op.kind),
         "sentence": sentence,
