@@ -16,6 +16,7 @@ VmbridgeError
     ├── Busy                  the object is locked and will be free again
     ├── Unknown               lost reply: look before acting again
     ├── Permanent             configuration or privileges must be mended first
+    │   └── Unlisted          a reason that we do not know: tried again a few times before it counts as permanent
     ├── Capacity              no room; another storage or node is needed
     ├── NotOurs               the object under our id is not proven to be ours
     ├── Unreachable           the server does not answer
@@ -100,7 +101,7 @@ class LeaseLost(VmbridgeError):
 
 
 class UpstreamError(VmbridgeError):
-    """A failed call to a back end. `retry_after` (seconds) is a hint; None follows the back-off."""
+    """A failed call to a back end. `retry_after` (seconds) is a hint; None follows the back-off. `next_action` is for staff."""
 
     code = "upstream"
     http_status = 502
@@ -108,6 +109,12 @@ class UpstreamError(VmbridgeError):
     executed: Executed = "no"
     retry_after: float | None = None
     next_action = "It is tried again by itself."
+
+    def __init__(self, sentence: str = "", *, next_action: str = "", **more: Any) -> None:
+        """`next_action`: what a person can do where the class's own text says too little; drivers say it in their back end's words."""
+        super().__init__(sentence, **more)
+        if next_action:
+            self.next_action = next_action
 
 
 class Transient(UpstreamError):
@@ -149,11 +156,17 @@ class Permanent(UpstreamError):
     next_action = "Mend the cause, then retry."
 
 
+class Unlisted(Permanent):
+    """Refused or failed for a reason that is not in our lists: many such reasons pass by themselves."""
+
+    code = "upstream_error"
+
+
 class Capacity(UpstreamError):
     code = "no_capacity"
     retryable = False
     sentence = "There is no room for this order."
-    next_action = "Free room or add a node or storage, then retry."
+    next_action = "Make room, then retry."
 
 
 class NotOurs(UpstreamError):

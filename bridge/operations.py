@@ -21,7 +21,7 @@ import structlog
 
 from bridge.clock import Clock
 from bridge.config import Config
-from bridge.errors import Busy, LeaseLost, NeedsOperator, NotOurs, RequestError, UpstreamError, VmbridgeError
+from bridge.errors import Busy, LeaseLost, NeedsOperator, NotOurs, RequestError, Unlisted, UpstreamError, VmbridgeError
 from bridge.model import END, Operation, Service, State, TaskResult
 from bridge.store import Store
 from drivers.base import Driver, before_change
@@ -34,6 +34,7 @@ POLL_FAST, POLL_FAST_FOR, POLL_SLOW = 1.0, 60.0, 5.0
 IDLE = 0.5  # at most: another worker may have begun a task and died
 NEVER_GIVE_UP = ("suspend", "terminate")
 LONGEST_PAUSE = 900.0
+QUICK_TRIES = 3  # after the first, some seconds apart
 GIVE_UP_AFTER = 3600.0
 STUCK_AFTER = 1800.0
 STALE_LOCK_AFTER = 1800.0
@@ -363,22 +364,23 @@ class Engine:
             with store.write():
                 text = back.error.sentence if back.error else ""
                 store.step_note(op.id, step.name, "failed", text, back.error.detail if back.error else "", ended=True)
-                attempt = op.attempt
                 store.advance(op, back.step)
                 op = store.operation(op.id)
                 if back.error:
-                    self._failed(op, job, back.error, attempt)
+                    self._failed(op, job, back.error, step.name)
             return back.error is None
         except VmbridgeError as e:
-            self._failed(op, job, e, op.attempt)
+            self._failed(op, job, e, step.name)
             return False
         except Exception as e:
             log.exception("step_fault", operation=op.id, step=step.name)
-            self._failed(op, job, VmbridgeError(detail=f"{type(e).__name__}: {e}"), op.attempt)
+            self._failed(op, job, VmbridgeError(detail=f"{type(e).__name__}: {e}"), step.name)
             return False
         if isinstance(outcome, Done):
             with store.write():
                 store.step_note(op.id, step.name, "done", outcome.note, "", ended=True)
+                if step.name in (failing := job.data.get("failing", {})):
+                    _note_failing(job, {k: v for k, v in failing.items() if k != step.name})
                 store.advance(op, recipe.after(step.name))
             return True
         if isinstance(outcome, Wait):
@@ -389,46 +391,62 @@ class Engine:
         return False
 
     # -- failures ---------------------------------------------------------------------------------
-    def _failed(self, op: Operation, job: Job, e: VmbridgeError, attempts: int) -> None:
-        """The retry rules.
+    def _failed(self, op: Operation, job: Job, e: VmbridgeError, step: str) -> None:
+        """The retry rules. Tries are counted by the step that fails: going back for another try begins the steps before it anew.
 
         - a person must act (NotOurs, NeedsOperator, a lock older than 30 min): waiting_for_staff
-        - suspend and terminate: again, at most every 15 min, for ever
+        - a cause that is not known: three quick tries more, each after the step's own look; then it counts as permanent
+        - suspend and terminate: again, three times quickly, then at most every 15 min, for ever
         - what only the customer can mend (RequestError): failed with that sentence, no notice to staff
         - others: retryable errors again with back-off for an hour, then failed; the rest failed at once
         """
         store, now = self.store, self.clock.now()
-        if isinstance(e, Busy):
-            locked_since = job.data.get("busy_since", now)
-            if now - locked_since >= STALE_LOCK_AFTER and e.extra.get("lock"):
-                e = NeedsOperator(f"qm unlock {job.service.vm_id}", e.extra.get("node", job.service.node), e.detail)
-            elif "busy_since" not in job.data:
-                job.save(busy_since=now)
-        elif "busy_since" in job.data:
-            job.data.pop("busy_since")
-            job.save()
+        e = self._stale(job, e, now)
+        since, tries = job.data.get("failing", {}).get(step, (now, 0))
+        _note_failing(job, {**job.data.get("failing", {}), step: (since, tries + 1)})
         action = e.next_action if isinstance(e, UpstreamError) else "Look at the log, then retry."
-        since = job.data.get("failing_since", now)
-        if "failing_since" not in job.data:
-            job.save(failing_since=now)
         error = (e.code, f"{e.sentence} {e.detail}".strip(), action)
-        log.warning("step_failed", operation=op.id, kind=op.kind, code=e.code, detail=e.detail, attempt=attempts + 1)
-        staff = isinstance(e, (NotOurs, NeedsOperator))
-        retryable = (isinstance(e, UpstreamError) and e.retryable) or (e.code == "internal_error" and attempts < 5)
-        too_long = now - since > GIVE_UP_AFTER
+        log.warning("step_failed", operation=op.id, kind=op.kind, code=e.code, detail=e.detail, attempt=tries + 1)
+        staff, endless, too_long = (
+            isinstance(e, (NotOurs, NeedsOperator)),
+            op.kind in NEVER_GIVE_UP,
+            now - since > GIVE_UP_AFTER,
+        )
+        retryable = _passes(e, tries) or (endless and not staff and tries < QUICK_TRIES)
         with store.write():
             store.step_note(op.id, op.step, "retrying", e.sentence, e.detail, ended=False)
             if staff:
                 store.wait_for_staff(op, error)
-            elif op.kind in NEVER_GIVE_UP or (retryable and not too_long):
-                pause = _pause(e, attempts, retryable)
-                store.put_off(op, now + pause, "", attempts + 1, error)
+            elif endless or (retryable and not too_long):
+                store.put_off(op, now + _pause(e, tries, retryable), "", tries + 1, error)
             else:
                 store.step_note(op.id, op.step, "failed", e.sentence, e.detail, ended=True)
                 store.finish(op, State.FAILED, error)
             gave_up = staff or not retryable or too_long or now - since > STUCK_AFTER
             if gave_up and not isinstance(e, RequestError) and store.notice(op.id):
                 notify_staff(store, op, job.service, error)
+
+    def _stale(self, job: Job, e: VmbridgeError, now: float) -> VmbridgeError:
+        """A lock that stays for too long is for a person, where a person can free it."""
+        if not isinstance(e, Busy):
+            if "busy_since" in job.data:
+                job.data.pop("busy_since")
+            return e
+        since, lock = job.data.setdefault("busy_since", now), str(e.extra.get("lock") or "")
+        command = job.driver.unlock_hint(job.service.ref, lock) if lock and now - since >= STALE_LOCK_AFTER else ""
+        return NeedsOperator(command, e.extra.get("node", job.service.node), e.detail) if command else e
+
+
+def _note_failing(job: Job, failing: dict[str, Any]) -> None:
+    """Per step: (since when, tries). The earliest beside it is what the watch over stuck operations looks for."""
+    job.save(failing=failing, failing_since=min((since for since, _ in failing.values()), default=None))
+
+
+def _passes(e: VmbridgeError, tries: int) -> bool:
+    """Whether one more try is worth it after so many. A machine that was not found may just have moved to another node."""
+    if isinstance(e, Unlisted) or e.code == "vm_absent":
+        return tries < QUICK_TRIES
+    return (isinstance(e, UpstreamError) and e.retryable) or (e.code == "internal_error" and tries < 5)
 
 
 def _pause(e: VmbridgeError, attempts: int, retryable: bool) -> float:

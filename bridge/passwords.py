@@ -25,3 +25,6 @@ def checked(text: str) -> str:
 def hashed(text: str) -> str:
     """sha512-crypt, made once per password: a new salt would make cloud-init run again. Slow: outside transactions."""
     return str(sha512_crypt.using(rounds=5000).hash(text))
+
+
+hashed(generate())  # the library sets itself up at its first hash, which threads must not do at the same time

@@ -240,6 +240,10 @@ class Driver:
         """start, stop (asks the guest), reboot, hard_stop, or shut_off (asks, then forces); returns the task."""
         raise NotImplementedError
 
+    def unlock_hint(self, ref: VmRef, lock: str) -> str:
+        """The command that frees a machine from a lock whose task has ended, for a person on its node; empty where nobody can."""
+        return ""
+
     def destroy(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
         """The next step of removing the proven machine with its disks: called again after each task, until empty. `keep`: words of
         KEEP, where they would go with the machine."""

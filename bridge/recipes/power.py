@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.errors import Permanent, Refused
+from bridge.errors import Permanent, Refused, Unknown, UpstreamError
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.machine import LOST_REPLY, look, look_soon, must_exist, order, ref, set_password
 
@@ -25,7 +25,14 @@ def act(job: Job) -> Outcome:
         if job.clock.now() - sent < LOST_REPLY:
             return Again(5.0, "The reply was lost; looking whether it restarts.")
     job.save(sent_at=job.clock.now())
-    job.save(task=job.driver.power(ref(job), verb) or "none")
+    try:
+        task = job.driver.power(ref(job), verb)
+    except Unknown:
+        raise
+    except UpstreamError:
+        job.save(sent_at=None)  # refused before anything was done
+        raise
+    job.save(task=task or "none")
     return Done()
 
 

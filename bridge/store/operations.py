@@ -134,7 +134,7 @@ class Operations(Core):
             if not reason:
                 self.change(
                     "UPDATE operations SET state = 'running', due_at = ?, stop = '', attempt = 0, error_code = '', started_at = NULL,"
-                    " error_text = '', next_action = '', ended_at = NULL, noticed = 0, data = json_remove(data, '$.failing_since') WHERE id = ?",
+                    " error_text = '', next_action = '', ended_at = NULL, noticed = 0, data = json_remove(data, '$.failing', '$.failing_since') WHERE id = ?",
                     self.clock.now(),
                     key,
                 )
@@ -204,7 +204,7 @@ class Operations(Core):
         """The step of this name is next; END behind the last."""
         self._fenced(
             op,
-            "step = ?, attempt = 0, error_code = '', error_text = '', result = '', data = json_remove(data, '$.failing_since')",
+            "step = ?, attempt = 0, error_code = '', error_text = '', result = ''",
             step,
         )
 

@@ -7,6 +7,7 @@ from bridge.model import Order, Package, Placement, Vm, VmRef
 from drivers.hetzner import addresses, convert, images, named, proof, tasks
 from drivers.hetzner.api import Api
 from drivers.hetzner.convert import LABEL
+from drivers.hetzner.errors import ROOM
 
 
 def place(api: Api, package: Package) -> Placement:
@@ -24,7 +25,7 @@ def place(api: Api, package: Package) -> Placement:
             detail=f"{kind} in {location}",
         )
     if not place["available"]:
-        raise Capacity(detail=f"{kind} is sold out in {location}")
+        raise Capacity(detail=f"{kind} is sold out in {location}", next_action=ROOM)
     image = images.system(api, package.template, package.options["images"], found["architecture"])
     return Placement(location, image["name"] or str(image["id"]), kind)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from bridge.errors import Busy, Capacity, NotFound, Permanent, Refused, Transient, Unknown, VmbridgeError
+from bridge.errors import Busy, Capacity, NotFound, Permanent, Refused, Transient, Unknown, Unlisted, VmbridgeError
 
 CAPACITY = ("resource_unavailable", "placement_error", "resource_limit_exceeded")
 AGAIN = ("conflict", "maintenance", "rate_limit_exceeded", "service_error")
 LOST = ("server_error", "bad_gateway", "unavailable", "timeout")  # 5xx: the work may go on
 NO_AGENT = ("guest_agent_unavailable",)  # also of a system that has only just started
 KEY = ("unauthorized", "token_readonly")
+ROOM = "Wait until the provider has some again, raise the project's limits there, or name another location or type; then retry."
+TOKEN = (
+    "Make an API token with read and write in the project's settings and put it into the server's `token`; then retry."
+)
+CONSOLE = "Look at the server's activities in the provider's console, mend the cause, then retry."
 
 
 def from_reply(code: int | str, message: str, reference: str = "") -> VmbridgeError:
@@ -26,7 +31,7 @@ def from_code(code: str, detail: str) -> VmbridgeError:
     if code in AGAIN:
         return Transient(detail=detail)
     if code in CAPACITY:
-        return Capacity(detail=detail)
+        return Capacity(detail=detail, next_action=ROOM)
     if code == "not_found":
         return NotFound("The machine is not there.", code="vm_absent", detail=detail)
     if code == "uniqueness_error":
@@ -36,14 +41,19 @@ def from_code(code: str, detail: str) -> VmbridgeError:
             "The system inside runs no guest agent that could set a password.", code="no_agent", detail=detail
         )
     if code in KEY:
-        return Permanent("The server refused our key.", code="upstream_credentials", detail=detail)
+        return Permanent("The server refused our key.", code="upstream_credentials", detail=detail, next_action=TOKEN)
     if code == "forbidden":
-        return Permanent("Our key lacks a privilege.", code="upstream_privilege", detail=detail)
+        return Permanent("Our key lacks a privilege.", code="upstream_privilege", detail=detail, next_action=TOKEN)
     if code in ("invalid_input", "json_error", "unsupported_error"):
         return Permanent("The server refused a value.", code="upstream_parameter", detail=detail)
     if code == "action_failed":
-        return Permanent("The provider took the order, and it failed there.", code="upstream_failed", detail=detail)
-    return Permanent(code="upstream_error", detail=detail)
+        return Unlisted(
+            "The provider took the order, and it failed there.",
+            code="upstream_failed",
+            detail=detail,
+            next_action=CONSOLE,
+        )
+    return Unlisted(detail=detail, next_action=CONSOLE)
 
 
 def from_text(text: str) -> VmbridgeError:

@@ -8,6 +8,7 @@ from typing import Any
 from bridge.errors import Capacity, Permanent
 from bridge.model import Difference, Order, Package, Restart, Sentence
 from drivers.hetzner import isolation
+from drivers.hetzner.errors import ROOM
 
 
 def seen(server: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,6 +95,7 @@ def retyping(order: Order, server: Mapping[str, Any], kind: Mapping[str, Any]) -
         raise Capacity(
             "There is no room for the new type of server just now; nothing was changed.",
             detail=f"{name} is sold out in {place['name']}",
+            next_action=ROOM,
         )
     return grows
 

@@ -10,6 +10,7 @@ from bridge.errors import Capacity, NotFound, NotOurs, Permanent
 from bridge.model import Order, Package, Placement, Planned, Vm, VmRef
 from drivers.proxmox import convert, proof, tasks, templates
 from drivers.proxmox.api import Api
+from drivers.proxmox.errors import ROOM
 
 
 def place(api: Api, package: Package, planned: Sequence[Planned]) -> Placement:
@@ -53,7 +54,7 @@ def place(api: Api, package: Package, planned: Sequence[Planned]) -> Placement:
             raise Permanent(
                 "The plan names a node, template or storage that is not there.", code="plan_impossible", detail=detail
             )
-        raise Capacity(detail=detail)
+        raise Capacity(detail=detail, next_action=ROOM)
     return _first_good(api, package, [(name, known[name]) for _, name in sorted(fits, reverse=True)])
 
 

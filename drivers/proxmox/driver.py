@@ -151,6 +151,10 @@ class Proxmox(Driver):
             extra["overrule__shutdown"] = True
         return str(self.api.post(f"nodes/{node}/qemu/{ref.vm_id}/status/{POWER[verb]}", **extra) or "")
 
+    def unlock_hint(self, ref: VmRef, lock: str) -> str:
+        """A token can never unlock: only root on the node."""
+        return f"qm unlock {ref.vm_id}"
+
     def destroy(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
         node, config = proof.proven(self.api, ref)
         if config is None:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import re
 
-from bridge.errors import Busy, Capacity, NotFound, Permanent, Refused, Transient, Unknown, Unreachable, VmbridgeError
+from bridge.errors import (
+    Busy,
+    Capacity,
+    NotFound,
+    Permanent,
+    Refused,
+    Transient,
+    Unknown,
+    Unlisted,
+    Unreachable,
+    VmbridgeError,
+)
 
 ABSENT = re.compile(r"[Cc]onfiguration file '.*' does not exist|unable to find configuration file")
 TAKEN = re.compile(r"already exists|File exists")
@@ -15,6 +26,10 @@ TRANSIENT = re.compile(
     r"|command '.*' failed: got timeout|hostname lookup '.*' failed|Too many redirections"
 )
 CAPACITY = re.compile(r"not enough free space|no space|out of space|[Tt]hin pool .* full|MAX \d+ vcpus", re.I)
+ROOM = "Free room or add a node or storage, then retry."
+KEY = "Look whether the token or its user has expired or was removed, and correct the server's token_id and token_secret; then retry."
+PRIVILEGE = "Give both the user and the token the privilege that is named (`vmbridge check` lists all), then retry."
+LOG = "Look at the task's log on the node, mend the cause, then retry."
 UNKNOWN_STATUS = (596, 597, 598, 599, 502, 504)
 
 
@@ -26,9 +41,9 @@ def from_reply(status: int, text: str, errors: object = None) -> VmbridgeError:
     """One failed reply -> the error to raise. `text` is the reason phrase (or body message)."""
     detail = f"{status} {text}" + (f" {errors}" if errors else "")
     if status == 401:
-        return Permanent("The server refused our key.", code="upstream_credentials", detail=detail)
+        return Permanent("The server refused our key.", code="upstream_credentials", detail=detail, next_action=KEY)
     if status == 403:
-        return Permanent("Our key lacks a privilege.", code="upstream_privilege", detail=detail)
+        return Permanent("Our key lacks a privilege.", code="upstream_privilege", detail=detail, next_action=PRIVILEGE)
     if status == 595:
         return Unreachable(detail=detail)
     if status in UNKNOWN_STATUS and not TRANSIENT.search(text):
@@ -49,9 +64,9 @@ def from_text(text: str, detail: str = "") -> VmbridgeError:
     if TRANSIENT.search(text):
         return Transient(detail=detail)
     if CAPACITY.search(text):
-        return Capacity(detail=detail)
+        return Capacity(detail=detail, next_action=ROOM)
     if TAKEN.search(text):
         return Refused("The id is in use.", code="id_taken", detail=detail)
     if text == "unexpected status" or text.startswith("unable to get last line"):
         return Unknown(detail=detail)
-    return Permanent(code="upstream_error", detail=detail)
+    return Unlisted(detail=detail, next_action=LOG)
