@@ -377,11 +377,12 @@ class Order:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a new machine goes. `source` is the template's own id there."""
+    """Where a new machine goes. `source` is the template's own id, `source_node` where it stands (empty: on the same node)."""
 
     node: str
     source: str
     storage: str
+    source_node: str = ""
 
 
 @dataclass(frozen=True)
@@ -415,6 +416,7 @@ class Converged:
     offline: str = ""  # what differs still and can only be written while the machine is off
     seen: Seen | None = None
     memory: dict[str, Any] = field(default_factory=dict)  # what the caller keeps for the next call
+    source: str = ""  # the template's own id that a reinstall has chosen
 
 
 class VmStatus(NamedTuple):

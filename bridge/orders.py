@@ -32,14 +32,18 @@ def networks_of(service: int, store: Store, config: Config) -> tuple[Network, ..
 
 
 def completed(package: Package, config: Config) -> Package:
-    """A package that an earlier release wrote, with the driver's keys that came later at their defaults."""
-    schema = driver_base.load(config.servers[package.server]["driver"]).plan_schema()
+    """A package that an earlier release wrote, with the driver's keys that came later at their defaults; and with the plan's present
+    words for what says how the back end is, such as which template a name means."""
+    driver = driver_base.load(config.servers[package.server]["driver"])
+    schema, plan = driver.plan_schema(), config.plans.get(package.plan)
     missing = {
         k: f.load_default() if callable(f.load_default) else f.load_default
         for k, f in schema.fields.items()
         if not f.required and k not in package.options
     }
-    return replace(package, options={**package.options, **missing}) if missing else package
+    present = {k: plan.driver_values[k] for k in driver.present if plan and k in plan.driver_values}
+    options = {**missing, **package.options, **present}
+    return replace(package, options=options) if options != package.options else package
 
 
 def order_of(service: Service, store: Store, config: Config, **changes: Any) -> Order:

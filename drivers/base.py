@@ -137,6 +137,10 @@ class Driver:
     optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {}
     server_schema: ClassVar[Any] = None
     plan_schema: ClassVar[Any] = None
+    pins_templates: ClassVar[bool] = (
+        False  # a plan may say `name@id`: the plan's key `template_ids` has the ids by name
+    )
+    present: ClassVar[frozenset[str]] = frozenset()  # keys of a plan that say how the back end is, not what was sold
     identity: ClassVar[str] = "smbios uuid"  # what a machine is recognised by, in people's words
     late_addresses: ClassVar[bool] = False  # true: the back end chooses the addresses
     chooses_ids: ClassVar[bool] = (

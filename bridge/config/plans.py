@@ -82,20 +82,38 @@ def plan_of(r: Reader, name: str, raw: Any, tables: dict[str, Any]) -> Plan | No
     if server is not None and driver not in driver_base.names():
         return None  # the server's own fault is told; without its driver nothing can be said of the plan's keys
     schema = driver_base.load(driver).plan_schema() if driver else None
+    pins = driver_base.load(driver).pins_templates if driver else False
     own = set(schema.fields) if schema else set()
     general = r.load(PlanSchema(), {k: v for k, v in raw.items() if k not in own}, path, own)
     special = r.load(schema, {k: v for k, v in raw.items() if k in own}, path) if schema else {}
     if general is None or special is None:
         return None
+    ids = _template_ids(r, path, general["templates"], pins)
     return Plan(
         name=name,
         server=general["server"],
         pools=tuple(general["pools"]),
-        templates=tuple(general["templates"]),
+        templates=tuple(ids),
         allow=tuple(general["allow"]),
         values=general,
-        driver_values=special,
+        driver_values={**special, **({"template_ids": {k: v for k, v in ids.items() if v}} if pins else {})},
     )
+
+
+def _template_ids(r: Reader, path: str, templates: list[str], pins: bool) -> dict[str, list[str]]:
+    """Name -> the ids it is bound to, from `name` and `name@id`; people see the name alone."""
+    found: dict[str, list[str]] = {}
+    for i, text in enumerate(templates):
+        name, at, own = text.partition("@")
+        if not name or (at and not (own.isascii() and own.isdigit())):
+            r.fault(f"{path}.templates[{i}]", "invalid", f"{text!r} must be NAME or NAME@ID, e.g. debian-12@9000")
+        elif at and not pins:
+            r.fault(f"{path}.templates[{i}]", "invalid", f"{text!r}: systems have no ids here; write {name!r}")
+        else:
+            found.setdefault(name, []).extend([own] if at else [])
+    for name in {t.partition("@")[0] for t in templates if "@" in t} & set(templates):
+        r.fault(f"{path}.templates", "invalid", f"{name!r} stands with an id and without: drop the one without")
+    return found
 
 
 def check_networks(r: Reader, name: str, plan: Plan, pools: dict[str, Any], driver: str) -> None:

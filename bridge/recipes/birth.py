@@ -33,21 +33,24 @@ def place(job: Job) -> Outcome:
             return Again(0.0)  # another create was placed meanwhile: count it
         job.store.plan_room(job.op, package.ram_mib, package.disk_gib + package.additional_disk_gib)
         job.save_service(node=found.node)
-        job.save_build(source=found.source, storage=found.storage)
+        job.save_build(
+            source=found.source, storage=found.storage, source_node=found.source_node, template=package.template
+        )
     return Done(f"on {found.node}")
 
 
 def placement(job: Job) -> Placement:
     build = job.service.build
-    return Placement(job.service.node, build["source"], build["storage"])
+    return Placement(job.service.node, build["source"], build["storage"], build.get("source_node", ""))
 
 
 def copy(job: Job) -> Outcome:
     build, limits = job.service.build, job.config.worker
     if build.get("task"):
         return Done()
+    copier = build.get("source_node") or job.service.node
     if job.driver.shared_hosts and not job.store.take_slot(
-        job.op, job.service.server, job.service.node, build["storage"], limits["per_node"], limits["per_storage"]
+        job.op, job.service.server, copier, build["storage"], limits["per_node"], limits["per_storage"]
     ):
         return Again(5.0, "slot")
     repeated = settle_lost_copy(job)

@@ -35,6 +35,8 @@ def check_system(job: Job) -> Outcome:
     with job.store.write():
         job.save(disks=found.memory)
         job.store.change_template(job.service.id, template)
+        if found.source:
+            job.save_build(source=found.source, template=template)
     job.reload()
     return Done(template)
 

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bridge.errors import Capacity, NotFound, NotOurs, Permanent
+from bridge.errors import Capacity, NotFound, NotOurs, Permanent, Transient
 from bridge.model import Order, Package, Placement, Planned, Vm, VmRef
-from drivers.proxmox import convert, proof, tasks, templates
+from drivers.proxmox import choice, convert, proof, storages, tasks
 from drivers.proxmox.api import Api
 from drivers.proxmox.errors import ROOM
+from drivers.proxmox.templates import Template
 
 
 def place(api: Api, package: Package, planned: Sequence[Planned]) -> Placement:
     rows = api.get("cluster/resources")
     wanted_node = package.location or package.options["node"]
-    known = {
-        r["node"]: str(r["vmid"])
-        for r in rows
-        if r.get("type") == "qemu" and int(r.get("template") or 0) and r.get("name") == package.template
-    }
+    nodes = [r for r in rows if r.get("type") == "node" and wanted_node in ("", r["node"])]
+    if nodes and all(r.get("status") == "unknown" for r in nodes):
+        raise Transient(detail=f"{unseen(nodes)}: how much room there is cannot be told")
+    sources = choice.Choice(api, rows, package)
+    faults = choice.of_plan(package, sources.stores)
+    faults += [f for r in nodes if r.get("status") == "online" and (f := sources.ambiguous(r["node"]))]
+    if faults:
+        raise Permanent(
+            "The plan cannot be delivered as it stands. Nothing was made.",
+            code="plan_impossible",
+            detail=choice.words(faults),
+        )
     promised = {p.vm_id for p in planned}  # counted with what they will have, whatever the bulk read says of them now
-    fits, why = [], []
-    for node in (r for r in rows if r.get("type") == "node"):
+    fits, why, faulty, lasting = [], [], [], 0
+    for node in nodes:
         name = node["node"]
-        if wanted_node and name != wanted_node:
-            continue
         free = (
             int(node.get("maxmem") or 0) // convert.MIB
             - sum(p.package.ram_mib for p in planned if p.node == name)
@@ -39,56 +45,64 @@ def place(api: Api, package: Package, planned: Sequence[Planned]) -> Placement:
                 and str(r["vmid"]) not in promised
             )
         )
-        reason = _unfit(package, name, node, known, rows, free, planned)
+        online = node.get("status") == "online"
+        source = next(iter(sources.on(name)), None) if online else None
+        bad = choice.fatal(sources.faults(source)) if source else []
+        faulty += bad
+        reason = "; ".join(f.text for f in bad) or _unfit(package, name, node, source, rows, free, planned)
         if reason:
             why.append(f"{name}: {reason}")
-        else:
-            fits.append((free, name))
+            lasting += bool(bad) or (online and source is None)
+        elif source:
+            fits.append((free, name, source))
     if not fits:
         detail = "; ".join(why) or f"there is no node {wanted_node!r}"
-        storages = {r.get("storage") for r in rows if r.get("type") == "storage"}
+        if faulty and lasting == len(nodes):
+            raise Permanent(
+                "The template of this system cannot make what was ordered. Nothing was made.",
+                code="template_unfit",
+                detail=choice.words(faulty),
+            )
+        storages_there = {r.get("storage") for r in rows if r.get("type") == "storage"}
         down = any(
             r.get("type") == "node" and r.get("status") != "online" for r in rows
         )  # its templates have no names meanwhile
-        if not why or not (known or down) or not storages >= set(_storages(package)):
+        if not why or not (sources.rows or down) or not storages_there >= set(_storages(package)):
             raise Permanent(
                 "The plan names a node, template or storage that is not there.", code="plan_impossible", detail=detail
             )
         raise Capacity(detail=detail, next_action=ROOM)
-    return _first_good(api, package, [(name, known[name]) for _, name in sorted(fits, reverse=True)])
+    _, best, source = max(fits, key=lambda f: f[:2])
+    return Placement(best, source.vm_id, package.options["storage"], source.node)
 
 
-def _first_good(api: Api, package: Package, places: list[tuple[str, str]]) -> Placement:
-    """The first place whose template can make what is sold. Raises Permanent naming what is wrong with each, before anything is made."""
-    why = []
-    for node, source in places:
-        fault = templates.fatal(templates.read(api, node, source), package)
-        if not fault:
-            return Placement(node, source, package.options["storage"])
-        why.append(fault)
-    raise Permanent(
-        "The template of this system cannot make what was ordered. Nothing was made.",
-        code="template_unfit",
-        detail="; ".join(dict.fromkeys(why)),
-    )
+def unseen(nodes: Iterable[Mapping[str, Any]]) -> str:
+    """Nodes whose state the cluster does not know, though it does not say that they are down."""
+    return f"the state of {', '.join(sorted(str(n['node']) for n in nodes))} is unknown (does pvestatd run there?)"
 
 
 def create(api: Api, order: Order, placement: Placement) -> str:
+    """`target` only for another node: on its own a template may be on local storage."""
     full = order.package.options["clone"] == "full"
+    home = placement.source_node or placement.node
+    kind = storages.of(api, placement.storage) if full and order.package.snapshots else None
     task = api.post(
-        f"nodes/{placement.node}/qemu/{placement.source}/clone",
+        f"nodes/{home}/qemu/{placement.source}/clone",
         newid=int(order.vm_id),
         name=order.hostname,
         description=convert.description(order),
         full=full,
         storage=placement.storage if full else None,
+        format=storages.disk_format(kind, order.package.snapshots) or None,
+        target=placement.node if placement.node != home else None,
     )
     return str(task)
 
 
 def find_create(api: Api, order: Order, placement: Placement, since: float) -> str:
+    home = placement.source_node or placement.node
     found = api.get(
-        f"nodes/{placement.node}/tasks",
+        f"nodes/{home}/tasks",
         source="all",
         vmid=int(placement.source),
         typefilter="qmclone",
@@ -97,7 +111,7 @@ def find_create(api: Api, order: Order, placement: Placement, since: float) -> s
     )
     named = re.compile(rf"\bID {order.vm_id}\b")
     for task in found:
-        lines = api.get(f"nodes/{placement.node}/tasks/{task['upid']}/log", limit=20)
+        lines = api.get(f"nodes/{home}/tasks/{task['upid']}/log", limit=20)
         if any(named.search(str(line.get("t", ""))) for line in lines):
             return str(task["upid"])
     return ""
@@ -132,7 +146,7 @@ def _unfit(
     package: Package,
     name: str,
     node: dict[str, Any],
-    known: dict[str, str],
+    source: Template | None,
     rows: list[dict[str, Any]],
     free_mib: int,
     planned: Sequence[Planned],
@@ -140,7 +154,7 @@ def _unfit(
     """Why a node cannot take the machine; empty when it can."""
     if node.get("status") != "online":
         return f"node is {node.get('status', 'unknown')}"
-    if name not in known:
+    if source is None:
         return f"no template named {package.template!r}"
     for storage, gib in _storages(package).items():
         store = next(

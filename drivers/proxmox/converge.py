@@ -6,7 +6,7 @@ import re
 
 from bridge.errors import Permanent
 from bridge.model import Converged, Order, Seen, VmRef
-from drivers.proxmox import convert, firewall, goal, proof
+from drivers.proxmox import convert, firewall, goal, proof, storages
 from drivers.proxmox.api import Api
 
 
@@ -26,7 +26,7 @@ def step(api: Api, order: Order, ref: VmRef, allocate: bool = False) -> Converge
         raise Permanent(code="no_system_disk", detail=f"VM {ref.vm_id} has no system disk")
     after = _after(api, order, ref, seen, todo, bool(changed))
     if todo.allocate:
-        return _allocate(api, base, todo, allocate, tuple(changed), after)
+        return _allocate(api, base, todo, order.package.snapshots if allocate else None, tuple(changed), after)
     if todo.grow:
         slot, gib = todo.grow[0]
         task = api.put(f"{base}/resize", disk=slot, size=f"{gib}G")
@@ -49,13 +49,14 @@ def _after(api: Api, order: Order, ref: VmRef, seen: Seen, todo: goal.Changes, c
 
 
 def _allocate(
-    api: Api, base: str, todo: goal.Changes, allowed: bool, changed: tuple[str, ...], after: Seen
+    api: Api, base: str, todo: goal.Changes, snapshots: int | None, changed: tuple[str, ...], after: Seen
 ) -> Converged:
+    """`snapshots` that are sold, which the disk has to be able to take; None while it may not be made."""
     slot, line = todo.allocate or ("", "")
     running = api.active_task(after.node, base.rsplit("/", 1)[1], "qmconfig")
     if running:  # an earlier call whose reply was lost
         return Converged(running, changed, more=True, seen=after)
-    if not allowed:
+    if snapshots is None:
         return Converged("", changed, missing_disk=True, seen=after)
-    task = api.post(f"{base}/config", **{slot: line})
+    task = api.post(f"{base}/config", **{slot: storages.formatted(api, line, snapshots)})
     return Converged(str(task or ""), (*changed, slot), more=True, seen=after)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import VmbridgeError
 from bridge.model import Finding, Package
-from drivers.proxmox import convert, templates
+from drivers.proxmox import choice, convert
+from drivers.proxmox.templates import Fault
 
 if TYPE_CHECKING:
     from drivers.proxmox.driver import Proxmox
@@ -140,23 +142,18 @@ def _nodes(driver: Proxmox, rows: list[dict[str, Any]]) -> list[Finding]:
 
 
 def _plan(driver: Proxmox, name: str, package: Package, rows: list[dict[str, Any]]) -> list[Finding]:
+    """The plan's storages, then each system it sells, by the functions that birth asks."""
     subject, found = f"plan {name}", []
-    node, storage = package.options["node"], package.options["storage"]
+    wanted, storage = package.options["node"], package.options["storage"]
     names = [r["node"] for r in rows if r.get("type") == "node"]
-    if node and node not in names:
-        found.append(Finding("fault", subject, f"there is no node {node!r}", f"use one of: {', '.join(names)}"))
-    stores = [r for r in rows if r.get("type") == "storage" and r.get("storage") == storage and node in ("", r["node"])]
+    if wanted and wanted not in names:
+        found.append(Finding("fault", subject, f"there is no node {wanted!r}", f"use one of: {', '.join(names)}"))
+    stores = [
+        r for r in rows if r.get("type") == "storage" and r.get("storage") == storage and wanted in ("", r["node"])
+    ]
+    found += [_finding(subject, f) for f in choice.of_plan(package, choice.Choice(driver.api, rows, package).stores)]
     if not stores:
         found.append(Finding("fault", subject, f"there is no storage {storage!r}", f"correct [plans.{name}] storage"))
-    elif not any("images" in str(r.get("content", "images")) for r in stores):
-        found.append(
-            Finding(
-                "fault",
-                subject,
-                f"storage {storage!r} does not take disk images",
-                "add the content type `images` to it",
-            )
-        )
     elif not any(int(r.get("maxdisk") or 0) - int(r.get("disk") or 0) >= package.disk_gib * 1024**3 for r in stores):
         found.append(
             Finding(
@@ -166,31 +163,44 @@ def _plan(driver: Proxmox, name: str, package: Package, rows: list[dict[str, Any
                 "free room or add storage",
             )
         )
-    rows_of_it = [
-        r
-        for r in rows
-        if r.get("type") == "qemu"
-        and int(r.get("template") or 0)
-        and r.get("name") == package.template
-        and node in ("", r["node"])
+    nodes = [
+        r["node"] for r in rows if r.get("type") == "node" and r["status"] == "online" and wanted in ("", r["node"])
     ]
-    if not rows_of_it:
-        found.append(
+    told = []
+    for template in package.templates or (package.template,):
+        more, where = _system(driver, subject, replace(package, template=template), rows, nodes)
+        found += more
+        told += [where] if where else []
+    return found or [Finding("ok", subject, "; ".join(told))]
+
+
+def _system(
+    driver: Proxmox, subject: str, package: Package, rows: list[dict[str, Any]], nodes: list[str]
+) -> tuple[list[Finding], str]:
+    """(what speaks against one system of a plan, the templates that it means). What only some nodes lack leaves those out."""
+    systems = choice.Choice(driver.api, rows, package)
+    sources = {n: found for n in nodes if (found := systems.on(n))}
+    if not sources:
+        which = " ".join([f"named {package.template!r}", *(f"with id {i}" for i in choice.pins(package))])
+        pool = f" in pool {p!r}" if (p := package.options.get("template_pool")) else ""
+        return [
             Finding(
-                "fault",
-                subject,
-                f"no node has a template named {package.template!r}",
-                "make it, or correct the plan's templates",
+                "fault", subject, f"no node has a template {which}{pool}", "make it, or correct the plan's templates"
             )
-        )
-    for row in rows_of_it:
-        found += _template(driver, subject, package, row)
-    return found or [Finding("ok", subject, f"template on {', '.join(r['node'] for r in rows_of_it)}")]
+        ], ""
+    faults = [f for n in sources if (f := systems.ambiguous(n))]
+    good = [n for n, found in sources.items() if not choice.fatal(systems.faults(found[0]))]
+    for source in {s.vm_id: s for found in sources.values() for s in found}.values():
+        for fault in systems.faults(source):
+            out = f"; new servers go to {', '.join(good)}" if good and fault.fatal else ""
+            faults.append(replace(fault, text=fault.text + out, fatal=fault.fatal and not out))
+    ids = sorted({(s.vm_id, s.node) for found in sources.values() for s in found})
+    where = ", ".join(f"{vm_id} on {node}" for vm_id, node in ids)
+    return [_finding(subject, f) for f in dict.fromkeys(faults)], f"{package.template} is template {where}"
 
 
-def _template(driver: Proxmox, subject: str, package: Package, row: dict[str, Any]) -> list[Finding]:
-    found = templates.read(driver.api, row["node"], str(row["vmid"]))
-    return [Finding("fault" if f.fatal else "warning", subject, f.text, f.fix) for f in templates.judge(found, package)]
+def _finding(subject: str, fault: Fault) -> Finding:
+    return Finding("fault" if fault.fatal else "warning", subject, fault.text, fault.fix)
 
 
 def _bridges(driver: Proxmox, rows: list[dict[str, Any]], networks: Iterable[tuple[str, int]]) -> list[Finding]:

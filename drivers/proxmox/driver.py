@@ -80,6 +80,8 @@ class Proxmox(Driver):
     }
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
+    pins_templates = True
+    present = frozenset({"template_ids", "template_pool"})
 
     def __init__(self, server: str, settings: Mapping[str, Any], clock: Clock, prepare: Any = None) -> None:
         super().__init__(server, settings, clock)
@@ -193,7 +195,7 @@ class Proxmox(Driver):
         return tasks.find(self.api, ref, verb, since)
 
     def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
-        return reinstall.step(self.api, order, self.read(ref), dict(memory), allocate)
+        return reinstall.step(self.api, order, ref, self.read(ref), dict(memory), allocate)
 
     # -- reading ----------------------------------------------------------------------------------
     def charts(self, ref: VmRef, period: str) -> Charts:

@@ -10,19 +10,21 @@ import re
 from typing import Any
 
 from bridge.errors import Permanent
-from bridge.model import Converged, Order, Seen
-from drivers.proxmox import convert, snapshots, templates
+from bridge.model import Converged, Order, Seen, VmRef
+from drivers.proxmox import choice, convert, snapshots, storages, templates
 from drivers.proxmox.api import Api
+from drivers.proxmox.templates import Template
 
 HARDWARE = ("bios", "machine", "scsihw", "ostype", "cpu")  # what an image expects of its machine
 IMPORT = "import-from"
 
 
-def step(api: Api, order: Order, seen: Seen, memory: dict[str, Any], allocate: bool) -> Converged:
-    """`memory`: {"old": {"system": volume, "additional": volume}, "template": id on the node}; empty before the first look."""
+def step(api: Api, order: Order, ref: VmRef, seen: Seen, memory: dict[str, Any], allocate: bool) -> Converged:
+    """`memory`: {"old": {"system": volume, "additional": volume}, "template": its id, "at": its node, "home": the machine's own};
+    empty before the first look."""
     base = f"nodes/{seen.node}/qemu/{order.vm_id}"
     if not memory:
-        return Converged(more=True, memory=_remember(api, order, seen))
+        return _remember(api, order, ref, seen)
     found = snapshots.listed(api, base)
     if found:
         return Converged(
@@ -31,44 +33,68 @@ def step(api: Api, order: Order, seen: Seen, memory: dict[str, Any], allocate: b
             more=True,
             memory=memory,
         )
-    template = api.get(f"nodes/{seen.node}/qemu/{memory['template']}/config")
+    at, home = memory.get("at", seen.node), memory.get("home", seen.node)
+    slot = convert.system_disk(seen.config)
+    old = _volume(seen.config.get(slot, "")) in ("", memory["old"]["system"])
+    if old and seen.node != at:  # PVE imports only from a template on the machine's own node
+        return Converged(_move(api, base, at), ("node",), more=True, memory=memory)
+    if not old and seen.node == at != home and not _left(seen.config, memory) and _online(api, home):
+        return Converged(_move(api, base, home), ("node",), more=True, memory=memory)
+    template = api.get(f"nodes/{at}/qemu/{memory['template']}/config")
     source = convert.system_disk(template)
-    slot = convert.system_disk(seen.config) or source
+    slot = slot or source
     values, drop = _hardware(order, seen.config, template, slot)
     if values or drop:
         api.put(f"{base}/config", **values, delete=",".join(drop) or None)
-    if _volume(seen.config.get(slot, "")) in ("", memory["old"]["system"]):
+    if old:
         return _copy(api, base, order, template, source, slot, memory, allocate)
     return _free(api, base, seen.config, memory)
 
 
-def _remember(api: Api, order: Order, seen: Seen) -> dict[str, Any]:
-    rows = api.get("cluster/resources", type="vm")
-    template = next(
-        (
-            str(r["vmid"])
-            for r in rows
-            if int(r.get("template") or 0) and r.get("name") == order.package.template and r["node"] == seen.node
-        ),
-        "",
-    )
-    if not template:
+def _remember(api: Api, order: Order, ref: VmRef, seen: Seen) -> Converged:
+    template = _template(api, order, ref, seen)
+    system, additional = convert.system_disk(seen.config), convert.additional_disk(seen.config)
+    memory = {
+        "old": {"system": _volume(seen.config.get(system, "")), "additional": _volume(seen.config.get(additional, ""))},
+        "template": template.vm_id,
+        "at": template.node,
+        "home": seen.node,
+    }
+    return Converged(more=True, memory=memory, source=template.vm_id)
+
+
+def _template(api: Api, order: Order, ref: VmRef, seen: Seen) -> Template:
+    """The very template that the machine came from while it has the name still, else the one that the name means here."""
+    sources = choice.Choice(api, api.get("cluster/resources"), order.package)
+    found = [t for t in sources.on(seen.node) if t.node == seen.node or sources.takes(seen.config, t.node)]
+    same = ref.build.get("template") == order.package.template
+    bound = [t for t in found if same and t.vm_id == ref.build.get("source")]
+    unclear = sources.ambiguous(seen.node) if len(found) > 1 and not bound else None
+    if unclear or not found:
         raise Permanent(
             "This system is not available where your server is.",
             code="no_template",
-            detail=f"no template named {order.package.template!r} on {seen.node}",
+            detail=choice.words([unclear])
+            if unclear
+            else f"no template named {order.package.template!r} on {seen.node}",
         )
-    if fault := templates.fatal(templates.read(api, seen.node, template), order.package):
+    template = (bound or found)[0]
+    if faults := choice.fatal(templates.judge(template, order.package)):
         raise Permanent(
             "The template of this system cannot make what was ordered. Nothing was changed.",
             code="template_unfit",
-            detail=fault,
+            detail=choice.words(faults),
         )
-    system, additional = convert.system_disk(seen.config), convert.additional_disk(seen.config)
-    return {
-        "old": {"system": _volume(seen.config.get(system, "")), "additional": _volume(seen.config.get(additional, ""))},
-        "template": template,
-    }
+    return template
+
+
+def _move(api: Api, base: str, node: str) -> str:
+    return str(api.post(f"{base}/migrate", target=node))
+
+
+def _online(api: Api, node: str) -> bool:
+    rows = api.get("cluster/resources", type="node")
+    return any(r["node"] == node and r.get("status") == "online" for r in rows)
 
 
 def _hardware(
@@ -101,21 +127,26 @@ def _copy(
     if not allocate:
         return Converged(missing_disk=True, more=True, memory=memory)
     line = f"{order.package.options['storage']}:0,{IMPORT}={_volume(template[source])}"
+    line = storages.formatted(api, line, order.package.snapshots)
     return Converged(str(api.post(f"{base}/config", **{slot: line}) or ""), (slot,), more=True, memory=memory)
 
 
 def _free(api: Api, base: str, config: dict[str, Any], memory: dict[str, Any]) -> Converged:
     """Let go of the additional disk, then of what is unused; both only when their volume is one of the old ones."""
+    left = _left(config, memory)
+    if left:
+        api.put(f"{base}/config", delete=left)
+        return Converged(changed=(f"-{left}",), more=True, memory=memory)
+    return Converged(memory=memory)
+
+
+def _left(config: dict[str, Any], memory: dict[str, Any]) -> str:
+    """The next key that still holds an old volume."""
     old = {v for v in memory["old"].values() if v}
     additional = convert.additional_disk(config)
     if additional and _volume(config[additional]) == memory["old"]["additional"]:
-        api.put(f"{base}/config", delete=additional)
-        return Converged(changed=(f"-{additional}",), more=True, memory=memory)
-    unused = next((k for k, v in config.items() if re.fullmatch(r"unused\d+", k) and _volume(v) in old), "")
-    if unused:
-        api.put(f"{base}/config", delete=unused)
-        return Converged(changed=(f"-{unused}",), more=True, memory=memory)
-    return Converged(memory=memory)
+        return additional
+    return next((k for k, v in config.items() if re.fullmatch(r"unused\d+", k) and _volume(v) in old), "")
 
 
 def _volume(line: Any) -> str:

@@ -73,6 +73,7 @@ class Server(Strict):
 
 class Plan(Strict):
     storage = fields.Str(required=True)
+    template_pool = fields.Str(load_default="")  # only templates of this pool are meant
     clone = fields.Str(load_default="full", validate=validate.OneOf(["full", "linked"]))
     node = fields.Str(
         load_default="",

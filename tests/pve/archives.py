@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.pve import volumes
 from tests.pve.cluster import GIB, Cluster, Error, Vm
 
 
@@ -53,6 +54,8 @@ class Archives:
         self.unlocked(vm)
         if name in vm.snapshots:
             return self._failing("qmsnapshot", vm, f"snapshot name '{name}' already used")
+        if not volumes.takes_snapshots(self.c, vm.config):
+            return self._failing("qmsnapshot", vm, "snapshot feature is not available")
         if p.get("vmstate") == "1" and vm.status != "running":
             p = {**p, "vmstate": "0"}
         vm.config["lock"] = "snapshot"
@@ -113,10 +116,12 @@ class Archives:
             {
                 "storage": s.name,
                 "content": s.content,
-                "type": "nfs" if s.shared else "lvmthin",
+                "type": s.kind,
+                **({"snapshot-as-volume-chain": 1} if s.chain else {}),
                 **({"prune-backups": s.prune} if s.prune else {}),
             }
             for s in self.c.storages.values()
+            if {"Datastore.Audit", "Datastore.AllocateSpace"} & self.c.held(f"/storage/{s.name}")
         ]
 
     # -- backups ----------------------------------------------------------------------------------

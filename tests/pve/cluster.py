@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from bridge.clock import Clock
-from tests.pve import schema
+from tests.pve import schema, volumes
 
 if TYPE_CHECKING:
     from tests.pve.history import History
@@ -42,10 +42,12 @@ ROLE = {
     "VM.Snapshot.Rollback",
     "VM.Backup",
     "VM.Console",
+    "VM.Migrate",
 }
 AGENT = {"VM.GuestAgent.Audit": "VM.Monitor", "VM.GuestAgent.Unrestricted": "VM.Monitor"}  # name on 9: name on 8
 DURATIONS = {
     "qmclone": 6.0,
+    "qmmigrate": 2.0,
     "resize": 1.0,
     "qmstart": 2.0,
     "qmstop": 1.0,
@@ -131,6 +133,8 @@ class Storage:
     shared: bool = False
     online: bool = True
     prune: str = ""  # the storage's own retention, e.g. keep-last=3
+    kind: str = "lvmthin"  # its plugin
+    chain: bool = False  # thick LVM with snapshot-as-volume-chain
 
 
 @dataclass
@@ -200,10 +204,12 @@ class Cluster:
         self.storages: dict[str, Storage] = {}
         self.tasks: dict[str, Task] = {}
         self.volumes: dict[str, int] = {}
+        self.pools: dict[int, str] = {}  # VM id -> its pool
         self.about: dict[str, Volume] = {}  # of volumes that add_volume made
         self.old_firewalls: dict[int, Vm] = {}  # firewall files without a machine
         self.archives: dict[str, dict[str, Any]] = {}  # archive -> what it holds
         self.histories: dict[int, History] = {}  # RRD files by VM id
+        self.unseen: set[str] = set()  # nodes whose pvestatd does not report
         self.prunes = False  # whether the backup storage removes old archives by itself
         self.listeners: dict[int, Listener] = {}  # port -> what vncproxy opened there
         self.quorate, self.firewall_on = True, True
@@ -238,10 +244,17 @@ class Cluster:
         total: int = 500,
         used: int = 10,
         shared: bool = False,
+        kind: str = "",
+        chain: bool = False,
     ) -> None:
-        self.storages[name] = Storage(name, nodes, content, total * GIB, used * GIB, shared)
+        kind = kind or (("nfs", "rbd") if shared else ("dir", "lvmthin"))["images" in content.split(",")]
+        self.storages[name] = Storage(name, nodes, content, total * GIB, used * GIB, shared, kind=kind, chain=chain)
 
     def add_template(self, vmid: int, name: str, node: str, storage: str = "local-lvm", **config: str) -> Vm:
+        store = self.storages.get(storage)
+        files = store is not None and store.kind in volumes.FILES
+        disk = f"{storage}:{vmid}/base-{vmid}-disk-0.qcow2" if files else f"{storage}:base-{vmid}-disk-0"
+        ci = f"{storage}:{vmid}/vm-{vmid}-cloudinit.qcow2" if files else f"{storage}:vm-{vmid}-cloudinit"
         vm = Vm(
             vmid,
             node,
@@ -255,8 +268,8 @@ class Cluster:
                 "scsihw": "virtio-scsi-single",
                 "boot": "order=scsi0",
                 "onboot": "0",
-                "scsi0": f"{storage}:base-{vmid}-disk-0,size=2252M",
-                "ide2": f"{storage}:vm-{vmid}-cloudinit,media=cdrom",
+                "scsi0": f"{disk},size=2252M",
+                "ide2": f"{ci},media=cdrom",
                 "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0",
                 "cipassword": "$5$salt$templatehash",
                 "sshkeys": "ssh-ed25519%20AAAA%20old",
@@ -443,7 +456,11 @@ class Cluster:
             }
             if vm.lock:
                 row["lock"] = vm.lock
-            if not self.nodes[vm.node]:
+            pool = self.pools.get(vm.vmid)
+            if pool and "Pool.Audit" in self.held(f"/pool/{pool}"):
+                row["pool"] = pool
+            if not self.nodes[vm.node] or vm.node in self.unseen:
+                row.pop("template")  # told by pvestatd too
                 row["status"] = "unknown"
             else:
                 row |= self._stats.get(vm.vmid, {"status": "stopped"})

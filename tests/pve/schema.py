@@ -54,7 +54,7 @@ FW = f"{VM}/firewall"
 # (method, path) -> (parameters, privilege path, privileges: any one is enough unless a tuple of tuples)
 CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
     ("GET", "/version"): ({}, "", ()),
-    ("GET", "/access/permissions"): ({}, "", ()),
+    ("GET", "/access/permissions"): ({"path": STR, "userid": STR}, "", ()),
     ("GET", "/cluster/status"): ({}, "/", ("Sys.Audit",)),
     ("GET", "/cluster/resources"): ({"type": STR}, "", ()),
     ("GET", "/cluster/nextid"): ({"vmid": INT}, "", ()),
@@ -130,6 +130,7 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
         "/vms/{vmid}",
         ("VM.Clone",),
     ),
+    ("POST", f"{VM}/migrate"): ({"target": STR, "online": BOOL}, "/vms/{vmid}", ("VM.Migrate",)),
     ("PUT", f"{VM}/resize"): ({"disk": STR, "size": STR, "digest": STR}, "/vms/{vmid}", ("VM.Config.Disk",)),
     ("DELETE", VM): ({"purge": BOOL, "destroy-unreferenced-disks": BOOL}, "/vms/{vmid}", ("VM.Allocate",)),
     ("GET", "/nodes/{node}/storage/{storage}/content"): (

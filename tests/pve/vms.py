@@ -12,9 +12,9 @@ import uuid
 from typing import Any
 from urllib.parse import unquote
 
-from tests.pve import schema
+from tests.pve import schema, volumes
 from tests.pve.archives import Archives
-from tests.pve.cluster import GIB, MIB, Cluster, Error, Task, Vm
+from tests.pve.cluster import GIB, MIB, Cluster, Error, Storage, Task, Vm
 from tests.pve.history import Histories
 from tests.pve.vnc import LISTEN, TICKET, Listener
 
@@ -86,31 +86,39 @@ class Handlers(Archives, Histories):
                     "type": "node",
                     "node": n,
                     "id": f"node/{n}",
-                    "status": "online" if on else "offline",
-                    "maxmem": self.c.memory,
-                    "mem": self.c.memory // 4,
-                    "maxcpu": 32,
-                    "cpu": 0.1,
+                    **self._node(n, on),
                 }
                 for n, on in self.c.nodes.items()
             ]
         if kind in ("", "storage"):
             for s in self.c.storages.values():
-                rows += [
-                    {
-                        "type": "storage",
-                        "storage": s.name,
-                        "node": n,
-                        "id": f"storage/{n}/{s.name}",
-                        "maxdisk": s.total,
-                        "disk": s.used,
-                        "content": s.content,
-                        "shared": int(s.shared),
-                        "status": "available" if s.online and self.c.nodes[n] else "unknown",
-                    }
-                    for n in s.nodes
-                ]
+                if "Datastore.Audit" not in self.c.held(f"/storage/{s.name}"):
+                    continue
+                for n in s.nodes:
+                    known = s.online and self.c.nodes[n] and n not in self.c.unseen
+                    rows.append(
+                        {
+                            "type": "storage",
+                            "storage": s.name,
+                            "node": n,
+                            "id": f"storage/{n}/{s.name}",
+                            "content": s.content,
+                            "shared": int(s.shared),
+                            "plugintype": s.kind,
+                            "status": "available" if known else "unknown",
+                            **({"maxdisk": s.total, "disk": s.used} if known else {}),
+                        }
+                    )
         return rows
+
+    def _node(self, name: str, on: bool) -> dict[str, Any]:
+        """What pvestatd last said, and only to who may look at nodes."""
+        if name in self.c.unseen:
+            return {"status": "unknown" if on else "offline"}
+        found: dict[str, Any] = {"status": "online" if on else "offline"}
+        if "Sys.Audit" in self.c.held(f"/nodes/{name}"):
+            found |= {"maxmem": self.c.memory, "mem": self.c.memory // 4, "maxcpu": 32, "cpu": 0.1}
+        return found
 
     def get_cluster_nextid(self, w: dict[str, str], p: dict[str, str]) -> Any:
         if "vmid" in p:
@@ -462,14 +470,12 @@ class Handlers(Archives, Histories):
             return
         if DISK.match(key) and re.match(r"^[\w-]+:\d+(,|$)", value) and "media=cdrom" not in value:
             storage, _, size = value.partition(":")
-            number = len([v for v in self.c.volumes if v.startswith(f"{storage}:vm-{vm.vmid}-")])
             if key in vm.config:
-                vm.config[f"unused{number}"] = vm.config[key].split(",")[0]
-            volume = f"{storage}:vm-{vm.vmid}-disk-{number + 1}"
+                self._unused(vm, vm.config[key].split(",")[0])
             size, _, options = size.partition(",")
-            store = self.c.storages.get(storage)
-            if store is None or vm.node not in store.nodes:
-                raise Error(500, f"storage '{storage}' does not exist")
+            store = self._disks_on(storage, vm.node)
+            volume = volumes.new_name(self.c, store, vm.vmid, self._format(options))
+            options = ",".join(o for o in options.split(",") if not o.startswith("format="))
             if store.total - store.used < int(size) * GIB:
                 raise Error(500, f"unable to create volume: not enough free space in storage '{storage}'")
             store.used += int(size) * GIB
@@ -502,16 +508,30 @@ class Handlers(Archives, Histories):
         if vm.snapshots and key in vm.config:
             raise Error(500, f"unable to delete '{vm.config[key].split(',')[0]}' - volume is still in use (snapshot?)")
         slot = next(k for k, v in owner.config.items() if source in v)
-        number = 1 + max(
-            [int(n) for v in self.c.volumes for n in re.findall(rf"^{storage}:vm-{vm.vmid}-disk-(\d+)", v)] or [-1]
-        )
-        volume = f"{storage}:vm-{vm.vmid}-disk-{number}"
+        store = self._disks_on(storage, vm.node)
+        volume = volumes.new_name(self.c, store, vm.vmid, self._format(value) or volumes.format_of(source))
         if key in vm.config:
             self._unused(vm, vm.config[key].split(",")[0])
         self.c.volumes[volume] = size_of(owner.config[slot])
         size = re.search(r"size=\w+", owner.config[slot])
         vm.config[key] = f"{volume},{size.group(0) if size else 'size=1G'}"
         vm.content[key] = owner.config["name"]
+
+    @staticmethod
+    def _format(line: str) -> str:
+        return next((o.partition("=")[2] for o in line.split(",") if o.startswith("format=")), "")
+
+    def _disks_on(self, name: str, node: str) -> Storage:
+        store = self.c.storages.get(name)
+        if store is None or node not in store.nodes:
+            raise Error(500, f"storage '{name}' does not exist")
+        if "images" not in store.content.split(","):
+            raise Error(
+                400, "Parameter verification failed.", {"storage": f"storage '{name}' does not support vm images"}
+            )
+        if store.kind in ("iscsi", "iscsidirect"):
+            raise Error(500, f"can't allocate space in {store.kind} storage")
+        return store
 
     def _unused(self, vm: Vm, volume: str) -> None:
         number = next(i for i in range(100) if f"unused{i}" not in vm.config)
@@ -558,26 +578,38 @@ class Handlers(Archives, Histories):
         source, new = self.vm(w), int(p["newid"])
         self.c.need(f"/vms/{new}", "VM.Allocate")
         self._named(p)
+        target = p.get("target", source.node)
+        if target not in self.c.nodes:
+            raise Error(500, f"no such cluster node '{target}'")
+        storage = self._disks_on(p["storage"], source.node) if "storage" in p else None
+        if storage and target != source.node:
+            self._disks_on(storage.name, target)
+            if not storage.shared:
+                raise Error(500, f"can't clone to non-shared storage '{storage.name}'")
         self.unlocked(source)
         full = p.get("full", "0" if source.template else "1") == "1"
-        if not full and "storage" in p:
-            raise Error(
-                400, "Parameter verification failed.", {"storage": "parameter 'storage' not allowed for linked clones"}
-            )
-        storage = self.c.storages.get(p.get("storage", "local-lvm"))
-        if storage is None or source.node not in storage.nodes:
-            raise Error(500, f"storage '{p.get('storage')}' does not exist")
-        self.c.need(f"/storage/{storage.name}", "Datastore.AllocateSpace")
+        for word in ("storage", "format"):
+            if not full and word in p:
+                raise Error(500, f"parameter '{word}' not allowed for linked clones")
+        drives = {k: v for k, v in source.config.items() if volumes.DISK.match(k) and ":" in v}
+        shared = self._may_copy(source, drives, storage)
+        if target != source.node and not shared:
+            raise Error(500, f"can't clone VM to node '{target}' (VM uses local storage)")
         if new in self.c.vms:
             raise Error(500, f"unable to create VM {new}: config file already exists")
+        for slot, line in drives.items():
+            kind = self.c.storages[volumes.storage_of(line)].kind
+            if not full and "media=cdrom" not in line and slot != "tpmstate0" and kind not in volumes.LINKED:
+                raise Error(500, f"Linked clone feature is not supported for '{line.split(',')[0]}' ({slot})")
         busy = [t for t in self.c.tasks.values() if t.kind == "qmclone" and self.c.running(t) and t.node == source.node]
         line = f"create {'full' if full else 'linked'} clone of drive scsi0 ({source.config['scsi0'].split(',')[0]})"
         log = [f"creating a clone of VM {source.vmid} with ID {new}", line]
         if len(busy) >= self.c.parallel_allocations:
             task = self.c.start_task("qmclone", source.node, source.vmid, None, log, 0.0)
+            which = storage.name if storage else "local-lvm"
             self.c.tasks[
                 task
-            ].status = f"clone failed: can't lock file '/var/lock/pve-manager/pve-storage-{storage.name}' - got timeout"
+            ].status = f"clone failed: can't lock file '/var/lock/pve-manager/pve-storage-{which}' - got timeout"
             return task
         made = Vm(new, source.node, {"lock": "clone"}, temporary=True)
         self.c.vms[new] = made
@@ -589,12 +621,8 @@ class Handlers(Archives, Histories):
             for key in list(config):
                 if key.startswith("net"):
                     config[key] = MAC.sub(new_mac(), config[key])
-                if isinstance(config[key], str):
-                    config[key] = (
-                        config[key]
-                        .replace(f"base-{source.vmid}-", f"vm-{new}-")
-                        .replace(f"vm-{source.vmid}-", f"vm-{new}-")
-                    )
+            for slot, line in drives.items():
+                config[slot] = self._copied(source, made, slot, line, storage, full, p.get("format", ""))
             config["smbios1"] = re.sub(r"uuid=[^,]+", f"uuid={uuid.uuid4()}", config["smbios1"])
             config |= {k: p[k] for k in ("name", "description") if k in p}
             made.agent_after, made.leases, made.content = (
@@ -604,11 +632,75 @@ class Handlers(Archives, Histories):
             )
             made.config, made.temporary, made.rules = config, False, copy.deepcopy(source.rules)
             made.ipsets, made.firewall = copy.deepcopy(source.ipsets), dict(source.firewall)
-            storage.used += size_of(config["scsi0"])
-            self.c.volumes[config["scsi0"].split(",")[0]] = size_of(config["scsi0"])
+            made.node = target
             self.switched(new, False)
 
         return self.c.start_task("qmclone", source.node, source.vmid, effect, log)
+
+    def _may_copy(self, source: Vm, drives: dict[str, str], storage: Storage | None) -> bool:
+        """The checks of `check_storage_access_clone` and `check_bridge_access`; whether all that it has is shared."""
+        for line in drives.values():
+            if "media=cdrom" not in line:
+                self.c.need(
+                    f"/storage/{storage.name if storage else volumes.storage_of(line)}", "Datastore.AllocateSpace"
+                )
+        for key, line in source.config.items():
+            if re.match(r"^net\d+$", key):
+                self._bridge(line)
+        stores = [self.c.storages.get(volumes.storage_of(line)) for line in drives.values()]
+        return all(s is not None and s.shared for s in stores)
+
+    def _bridge(self, line: str) -> None:
+        """SDN.Use on the VLAN where there is one, else on the whole bridge. Source: `check_vnet_access`."""
+        parts = dict(x.partition("=")[::2] for x in line.split(","))
+        if "bridge" in parts:
+            tag = f"/{parts['tag']}" if parts.get("tag") else ""
+            self.c.need(f"/sdn/zones/localnetwork/{parts['bridge']}{tag}", "SDN.Use")
+
+    def _copied(
+        self, source: Vm, made: Vm, slot: str, line: str, storage: Storage | None, full: bool, wanted: str
+    ) -> str:
+        volume, _, rest = line.partition(",")
+        old = self.c.storages[volumes.storage_of(volume)]
+        if "media=cdrom" in line and "cloudinit" not in line:
+            return line
+        store = storage if full and storage else old
+        if "cloudinit" in line:
+            name = f"vm-{made.vmid}-cloudinit"
+            return (
+                f"{store.name}:{made.vmid}/{name}.qcow2,{rest}"
+                if store.kind in volumes.FILES
+                else f"{store.name}:{name},{rest}"
+            )
+        word = (wanted or volumes.format_of(volume)) if full else "qcow2"
+        new = volumes.new_name(self.c, store, made.vmid, word)
+        if not full and store.kind in volumes.FILES:
+            new = f"{store.name}:{source.vmid}/{volume.rpartition('/')[2]}/{new.partition(':')[2]}"
+        store.used += size_of(line)
+        self.c.volumes[new] = size_of(line)
+        return f"{new},{rest}" if rest else new
+
+    def post_vm_migrate(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        """Of a machine that is off: shared volumes stay, local ones are copied where the target has the storage."""
+        vm = self.vm(w)
+        self.unlocked(vm)
+        target = p["target"]
+        if target not in self.c.nodes or target == vm.node:
+            raise Error(400, "Parameter verification failed.", {"target": "target is local node."})
+        if vm.status != "stopped":
+            raise Error(500, "can't migrate running VM without --online")
+        for key, line in vm.config.items():
+            if volumes.DISK.match(key) and ":" in line:
+                store = self.c.storages.get(volumes.storage_of(line))
+                if store is None or target not in store.nodes:
+                    raise Error(500, f"storage '{volumes.storage_of(line)}' is not available on node '{target}'")
+        vm.config["lock"] = "migrate"
+
+        def effect() -> None:
+            vm.config.pop("lock", None)
+            vm.node = target
+
+        return self.c.start_task("qmmigrate", vm.node, vm.vmid, effect)
 
     # -- power ------------------------------------------------------------------------------------
     def post_vm_status_start(self, w: dict[str, str], p: dict[str, str]) -> Any:
@@ -684,7 +776,7 @@ class Handlers(Archives, Histories):
             if vm.lock:
                 raise Error(500, f"VM is locked ({vm.lock})")
             self.c.vms.pop(vm.vmid, None)
-            for volume in [v for v in self.c.volumes if f":vm-{vm.vmid}-" in v]:
+            for volume in [v for v in self.c.volumes if re.search(rf"[:/]vm-{vm.vmid}-[^/]+$", v)]:
                 del self.c.volumes[volume]
 
         return self.c.start_task("qmdestroy", vm.node, vm.vmid, effect)

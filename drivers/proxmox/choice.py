@@ -1,0 +1,163 @@
+"""Which template a plan's name means on a node, and what its storages keep from being sold. Birth, reinstall and the doctor ask the
+same functions; what a template's own keys say stands in templates.py.
+
+A name is not proof: whoever may make a VM in the cluster may give it any name. So a name that could mean two templates on one node
+means none, until the plan says `name@id` or names the pool they are in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bridge.model import Package
+from drivers.proxmox import convert, storages, templates
+from drivers.proxmox.api import Api
+from drivers.proxmox.storages import Storage
+from drivers.proxmox.templates import Fault, Template
+
+VOLUMES = re.compile(r"^((scsi|virtio|sata|ide)\d+|(efidisk|tpmstate)0)$")
+
+
+class Choice:
+    """What the package's template means on each node, from the rows of `cluster/resources`. Configurations are read once."""
+
+    def __init__(self, api: Api, rows: list[dict[str, Any]], package: Package) -> None:
+        self.package, self.stores = package, storages.seen(api, rows)
+        self._api, self._online = api, {r["node"] for r in rows if r.get("type") == "node" and r["status"] == "online"}
+        self.rows = [r for r in rows if _means(r, package)]
+        self._read: dict[str, Template] = {}
+
+    def template(self, row: Mapping[str, Any]) -> Template:
+        vm_id, node = str(row["vmid"]), str(row["node"])
+        if vm_id not in self._read:
+            self._read[vm_id] = templates.read(self._api, node, vm_id)
+        return self._read[vm_id]
+
+    def on(self, node: str) -> list[Template]:
+        """Every template that a machine on this node could come from: those that stand there, and those on shared storage
+        elsewhere, which are copied straight to it."""
+        own = [self.template(r) for r in self.rows if r["node"] == node]
+        pinned = bool(pins(self.package))
+        if own and pinned:
+            return own
+        away = [r for r in self.rows if r["node"] != node and r["node"] in self._online]
+        return own + [t for t in map(self.template, away) if self.reaches(t, node)]
+
+    def reaches(self, template: Template, node: str) -> bool:
+        """Whether PVE copies it to another node: all that it has is on shared storage, and so is where the copy goes.
+        Source: qemu-server's `check_storage_access_clone` and `clone_vm`."""
+        stores = [self.stores.get(volume.partition(":")[0]) for volume in _volumes(template.config)]
+        if not all(s and s.shared and node in s.nodes for s in stores):
+            return False
+        if self.package.options["clone"] == "linked":
+            return True
+        target = self.stores.get(self.package.options["storage"])
+        return bool(target and target.shared and {node, template.node} <= target.nodes)
+
+    def takes(self, config: Mapping[str, Any], node: str) -> bool:
+        """Whether a machine that is off can be moved to a node: it has every storage that the machine uses."""
+        stores = [self.stores.get(volume.partition(":")[0]) for volume in _volumes(config)]
+        return all(s and node in s.nodes for s in stores)
+
+    def ambiguous(self, node: str) -> Fault | None:
+        found = self.on(node)
+        if len(found) < 2:
+            return None
+        name, which = self.package.template, " and ".join(map(str, found))
+        return Fault(
+            f"{name!r} could mean {which}: it is not known which is the right one",
+            f'name the right one by its id in the plan\'s templates, e.g. "{name}@{found[0].vm_id}", or set template_pool',
+        )
+
+    def faults(self, template: Template) -> list[Fault]:
+        """What speaks against selling the package from this template."""
+        return [*templates.judge(template, self.package), *_linked(self.package, template, self.stores)]
+
+
+def pins(package: Package) -> tuple[str, ...]:
+    """The ids that the plan names for this template; empty: any of the name."""
+    return tuple(str(v) for v in (package.options.get("template_ids") or {}).get(package.template, ()))
+
+
+def _means(row: Mapping[str, Any], package: Package) -> bool:
+    if row.get("type") != "qemu" or not int(row.get("template") or 0) or row.get("name") != package.template:
+        return False
+    ids, pool = pins(package), package.options.get("template_pool")
+    return (not ids or str(row["vmid"]) in ids) and (not pool or row.get("pool") == pool)
+
+
+def _volumes(config: Mapping[str, Any]) -> list[str]:
+    """Everything that its drives hold, CDs too: `storage:volume`."""
+    found = [str(v).partition(",")[0] for k, v in config.items() if VOLUMES.match(k)]
+    return [v for v in found if ":" in v]
+
+
+def _disks(config: Mapping[str, Any]) -> dict[str, str]:
+    """Slot -> storage of what a linked clone shares with its template: all but CDs, cloud-init and the TPM's state."""
+    return {
+        k: str(v).partition(":")[0]
+        for k, v in config.items()
+        if VOLUMES.match(k) and k != "tpmstate0" and not re.search("media=cdrom|cloudinit", str(v)) and ":" in str(v)
+    }
+
+
+# -- what speaks against it -------------------------------------------------------------------------
+def of_plan(package: Package, stores: Mapping[str, Storage]) -> list[Fault]:
+    """What speaks against a plan by itself, whatever its template."""
+    found, settings = [], package.options
+    wanted = {"storage": settings["storage"]}
+    if package.additional_disk_gib and settings["additional_storage"]:
+        wanted["additional_storage"] = settings["additional_storage"]
+    for key, name in wanted.items():
+        store = stores.get(name)
+        if store is None:
+            continue  # whether it is there is told apart
+        if not store.takes_disks or store.kind in storages.NO_DISKS:
+            why = f" ({store.kind})" if store.kind in storages.NO_DISKS else ""
+            fix = f"set another {key}" if why else "add the content type `images` to it"
+            found.append(Fault(f"storage {name!r}{why} does not take disk images", fix))
+        elif package.snapshots and store.kind in storages.NO_SNAPSHOTS:
+            found.append(
+                Fault(
+                    f"storage {name!r} ({store.kind}) cannot take snapshots, but {package.snapshots} are sold",
+                    f"set snapshots = 0, or another {key}, e.g. LVM-thin, ZFS, Ceph or a directory",
+                )
+            )
+    return found
+
+
+def _linked(package: Package, template: Template, stores: Mapping[str, Storage]) -> list[Fault]:
+    if package.options["clone"] != "linked":
+        return []
+    found, wanted = [], package.options["storage"]
+    disks = _disks(template.config)
+    for name in sorted(set(disks.values())):
+        store = stores.get(name)
+        if store and store.kind in storages.NO_LINKED:
+            found.append(
+                Fault(
+                    f"{template} is on storage {name!r} ({store.kind}), which cannot make linked clones",
+                    'set clone = "full", or put the template onto another storage',
+                )
+            )
+    own = disks.get(convert.system_disk(template.config), wanted)
+    if own != wanted:
+        found.append(
+            Fault(
+                f"{template} has its disk on storage {own!r}, where a linked clone stays, but the plan says {wanted!r}",
+                f'set storage = "{own}", or clone = "full"',
+            )
+        )
+    return found
+
+
+def fatal(faults: Iterable[Fault]) -> list[Fault]:
+    """Those that an order is refused for."""
+    return [f for f in faults if f.fatal]
+
+
+def words(faults: Iterable[Fault]) -> str:
+    """Faults with their fixes in one line, each once."""
+    return "; ".join(dict.fromkeys(f"{f.text} ({f.fix})" for f in faults))

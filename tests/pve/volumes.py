@@ -1,0 +1,56 @@
+"""What the simulated storages can do by their plugin, and how their volumes are called. Rules as read from pve-storage: each plugin's
+`volume_has_feature`, `get_formats` and `parse_volname`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.pve.cluster import Cluster, Storage
+
+FILES = ("dir", "nfs", "cifs", "glusterfs")
+LINKED = (*FILES, "lvmthin", "rbd", "zfspool", "zfs", "btrfs")
+DISK = re.compile(r"^(scsi|virtio|sata|ide|efidisk|tpmstate)\d+$")
+
+
+def formats(store: Storage) -> tuple[str, ...]:
+    """Those it can make, its own first."""
+    if store.kind in FILES:
+        return "raw", "qcow2", "vmdk"
+    return ("qcow2", "raw") if store.kind == "lvm" and store.chain else ("raw",)
+
+
+def format_of(volume: str) -> str:
+    match = re.search(r"\.(qcow2|raw|vmdk)$", volume)
+    return match.group(1) if match else "raw"
+
+
+def storage_of(volume: str) -> str:
+    return volume.partition(":")[0]
+
+
+def new_name(cluster: Cluster, store: Storage, vmid: int, wanted: str = "") -> str:
+    """The next free volume of a machine; a format that the storage has not becomes its own."""
+    word = wanted if wanted in formats(store) else formats(store)[0]
+    used = [int(n) for v in cluster.volumes for n in re.findall(rf"^{store.name}:.*vm-{vmid}-disk-(\d+)", v)]
+    name = f"vm-{vmid}-disk-{max(used, default=-1) + 1}"
+    if store.kind in FILES:
+        return f"{store.name}:{vmid}/{name}.{word}"
+    return f"{store.name}:{name}" + (".qcow2" if word == "qcow2" else "")
+
+
+def takes_snapshots(cluster: Cluster, config: dict[str, str]) -> bool:
+    """Whether every volume of a configuration can take one."""
+    for key, line in config.items():
+        if not DISK.match(key) or "media=cdrom" in line or ":" not in line:
+            continue
+        volume = line.split(",")[0]
+        store = cluster.storages.get(storage_of(volume))
+        if store is None:
+            continue
+        if store.kind in (*FILES, "lvm") and format_of(volume) != "qcow2":
+            return False
+        if store.kind in ("iscsi", "iscsidirect"):
+            return False
+    return True
