@@ -6,7 +6,20 @@ from flask import Flask
 
 from bridge.context import Context
 from bridge.direct import Reads
-from bridge.web import actions, admin, assets, charts, errors, filters, language, pages, servers, service_tab, status
+from bridge.web import (
+    actions,
+    admin,
+    assets,
+    charts,
+    errors,
+    filters,
+    health,
+    language,
+    pages,
+    servers,
+    service_tab,
+    status,
+)
 from bridge.web.auth import Guard
 
 
@@ -26,6 +39,7 @@ def create_app(context: Context) -> Flask:
         pages.routes,
         service_tab.routes,
         status.routes,
+        health.routes,
         admin.routes,
         assets.routes,
         charts.routes,

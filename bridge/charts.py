@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.direct import FOREIGN, Reads, sentence
-from bridge.errors import BadRequest, NotFound, UpstreamError
+from bridge.errors import BadRequest, NotFound, StoreUnavailable, UpstreamError
 from bridge.model import PERIODS, Charts, Sentence, Service
 from bridge.store import Store
 from drivers.base import Driver, in_background
@@ -87,8 +87,10 @@ def view(service: Service, period: str, reads: Reads, store: Store, driver: Driv
 
     try:
         kept = max(KEPT[period], driver.charts_age)
-        charts = since(reads.shared((service.id, service.vm_id, period), kept, once), service.created_at)
-    except UpstreamError as e:
+        charts = since(
+            reads.shared((service.id, service.client_id, service.vm_id, period), kept, once), service.created_at
+        )
+    except (UpstreamError, StoreUnavailable) as e:
         return found | {"message": sentence(e), "failed": True}
     except NotFound:
         return found | {"message": FOREIGN, "failed": True}

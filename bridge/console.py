@@ -1,7 +1,7 @@
 """Console codes and sessions: who may see a machine's screen, once and for how long. The relay itself is in console_relay.py.
 
 A code (10 s) is exchanged for a page with a nonce (30 s), the nonce for a session. Both are kept hashed and used up by the
-first who shows them.
+first who shows them. All three are for one client: when the service becomes another client's they end.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ FRESH = 60.0  # seconds; an older status is not believed against the customer
 BARRED = {
     Desired.SUSPENDED: Sentence("The service is suspended."),
     Desired.TERMINATED: Sentence("The service has ended."),
+    Desired.ACTIVE: Sentence("The service belongs to another client now."),  # nothing else bars an active one
 }
 
 
@@ -65,7 +66,9 @@ def issue(
 ) -> str:
     """A code for one page, which will speak this language. Raises Refused with the reason."""
     with store.write():
-        service = store.service(service.id)
+        asked, service = service, store.service(service.id)
+        if service.client_id != asked.client_id:
+            raise Refused(BARRED[Desired.ACTIVE], code="console_refused")
         why = reason(service, store, config, has)
         if why:
             raise Refused(why, code="console_refused")
@@ -81,7 +84,7 @@ def exchange(code: str, store: Store, config: Config) -> tuple[Service, str, str
 def open_session(nonce: str, owner: str, store: Store, config: Config) -> Session:
     """A nonce becomes a recorded session. Raises Refused."""
     service, actor, language = _taken("nonce", nonce, store)
-    key = store.open_console(service.id, actor, owner, config.console["per_service"])
+    key = store.open_console(service.id, service.client_id, actor, owner, config.console["per_service"])
     if key is None:
         raise Refused(Sentence("Too many consoles of this server are open: close one first."), code="too_many_consoles")
     return Session(key, service, actor, language)
@@ -94,7 +97,7 @@ def barred(owner: str, store: Store) -> dict[int, str]:
 
 def _key(kind: str, service: Service, actor: str, language: str, seconds: float, store: Store) -> str:
     made = secrets.token_urlsafe(32)
-    store.add_console_key(_hashed(made), kind, service.id, actor, language, seconds)
+    store.add_console_key(_hashed(made), kind, service.id, service.client_id, actor, language, seconds)
     return made
 
 
@@ -106,7 +109,7 @@ def _taken(kind: str, key: str, store: Store) -> tuple[Service, str, str]:
             Sentence("This console link was used already or is too old. Click CONNECT again."), code="code_used"
         )
     service = store.service(found["service"])
-    if service.desired is not Desired.ACTIVE:
+    if service.desired is not Desired.ACTIVE or service.client_id != found["client"]:
         raise Refused(BARRED[service.desired], code="console_refused")
     return service, str(found["actor"]), str(found["language"])
 

@@ -89,9 +89,17 @@ def edit_reason(
     return reason(service, capability, drivers, current, config)
 
 
+def still_theirs(ask: Ask) -> Service:
+    """The service as it is now. Raises NotFound when it became another client's since the form was taken in."""
+    service = ask.store.service(ask.service.id)
+    if service.client_id != ask.service.client_id:
+        raise NotFound(f"Service {service.service_id} is unknown to the bridge.", code="unknown_service")
+    return service
+
+
 def allow_edit(capability: Capability, ask: Ask) -> Service:
     """The service as it is now, for a direct edit. Raises Forbidden (not part of the product) or Refused (not now)."""
-    service = ask.store.service(ask.service.id)
+    service = still_theirs(ask)
     if not may_see(service, capability, ask.drivers, ask.config):
         raise Forbidden(Sentence("Access Denied"), code="access_denied")
     why = edit_reason(service, capability, ask.drivers, ask.store, ask.config)
@@ -122,6 +130,7 @@ def act(capability: str, action: str, ask: Ask) -> str:
     product), Refused (not now) or BadRequest (naming the field)."""
     service = ask.service
     if capability == Capability.POWER and action in POWER:
+        still_theirs(ask)
         return services.run(
             action, service.service_id, service.server, {}, ask.caller, ask.store, ask.config, ask.drivers
         ).operation
@@ -130,13 +139,14 @@ def act(capability: str, action: str, ask: Ask) -> str:
         raise Forbidden(Sentence("Access Denied"), code="access_denied")
     kind, prepare = run
     if kind == "":  # changes nothing on the machine: allowed while it is busy
+        service = still_theirs(ask)
         if service.desired is not Desired.ACTIVE:
             raise Refused(Sentence("The service is suspended."), code="suspended")
         prepare(ask)
         return ""
     _not_too_often(kind, ask)
     with ask.store.write():
-        fresh = ask.store.service(service.id)
+        fresh = still_theirs(ask)
         current = ask.store.current_operation(service.id)
         why = reason(fresh, Capability(capability), ask.drivers, current, ask.config)
         if why:

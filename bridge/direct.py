@@ -13,7 +13,7 @@ from typing import TypeVar
 import structlog
 
 from bridge.clock import Clock
-from bridge.errors import Busy, NotOurs, Transient, Unknown, Unreachable, UpstreamError, VmbridgeError
+from bridge.errors import Busy, NotOurs, StoreUnavailable, Transient, Unknown, Unreachable, UpstreamError, VmbridgeError
 from bridge.model import Sentence, Service, TaskResult
 from bridge.store import Store
 from drivers.base import Keeper, time_left, within
@@ -156,4 +156,6 @@ def sentence(e: VmbridgeError) -> str:
         return e.sentence
     if isinstance(e, Unreachable):
         return DOWN
+    if isinstance(e, StoreUnavailable):  # its call could not be counted
+        return NOT_READ
     return NOT_READ if isinstance(e, UpstreamError) and e.retryable and not isinstance(e, NotOurs) else FOREIGN

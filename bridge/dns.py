@@ -102,7 +102,7 @@ def _read(service: Service, reads: Reads, store: Store, keeper: Keeper) -> Point
         with reads.turn(service.server, place(service, keeper.shared_hosts), store):
             return keeper.pointers(service.ref)
 
-    return reads.shared((service.id, "pointers", service.vm_id, store.edits(service.id)), SEEN, once)
+    return reads.shared((service.id, service.client_id, "pointers", service.vm_id, store.edits(service.id)), SEEN, once)
 
 
 def _order(address: str) -> tuple[int, int]:

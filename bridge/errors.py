@@ -10,6 +10,8 @@ VmbridgeError
 │   └── NotBuilt              an ordered value that this release cannot deliver
 ├── ConfigError               all faults of a configuration file together
 ├── LeaseLost                 another worker owns the operation now
+├── StoreUnavailable          the store cannot be written just now (locked, full, read-only); nothing was changed
+│   └── StoreDamaged          its file is damaged, missing or not to be opened: a person has to act
 └── UpstreamError             the back end did not do it; `executed` says whether it may have
     ├── Transient             try again soon: nothing is wrong with the order
     │   └── Waiting           the provider counts calls, and they are used up
@@ -98,6 +100,22 @@ class ConfigError(VmbridgeError):
 class LeaseLost(VmbridgeError):
     code = "lease_lost"
     sentence = "Another worker has taken this operation over."
+
+
+class StoreUnavailable(VmbridgeError):
+    """Nothing was written. What was asked may be asked again in `RETRY_AFTER` seconds."""
+
+    RETRY_AFTER = 10
+    code = "store_unavailable"
+    http_status = 503
+    sentence = "Nothing was changed: the bridge cannot save anything just now. Please try again in a minute."
+
+
+class StoreDamaged(StoreUnavailable):
+    """`detail` says what is wrong with the file."""
+
+    code = "store_damaged"
+    sentence = "The bridge's records cannot be read just now. Nothing was changed. Please try again later."
 
 
 class UpstreamError(VmbridgeError):

@@ -92,4 +92,4 @@ def _shelf(service: Service, reads: Reads, store: Store, driver: Driver) -> tupl
             drive = driver.drive(service.ref)
             return drive, reads.shared((service.server, "isos", drive.fits), LISTED, lambda: driver.isos(drive.fits))
 
-    return reads.shared((service.id, "drive", service.vm_id, store.edits(service.id)), SEEN, once)
+    return reads.shared((service.id, service.client_id, "drive", service.vm_id, store.edits(service.id)), SEEN, once)

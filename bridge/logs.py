@@ -5,9 +5,20 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
+
+
+class Line(structlog.PrintLogger):
+    """A line that cannot be written, on a full disk, is lost: it must not turn an answer into a fault."""
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
 def setup(secrets: list[str]) -> None:
@@ -31,5 +42,5 @@ def setup(secrets: list[str]) -> None:
             structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: Line(sys.stderr),
     )

@@ -21,7 +21,17 @@ import structlog
 
 from bridge.clock import Clock
 from bridge.config import Config
-from bridge.errors import Busy, LeaseLost, NeedsOperator, NotOurs, RequestError, Unlisted, UpstreamError, VmbridgeError
+from bridge.errors import (
+    Busy,
+    LeaseLost,
+    NeedsOperator,
+    NotOurs,
+    RequestError,
+    StoreUnavailable,
+    Unlisted,
+    UpstreamError,
+    VmbridgeError,
+)
 from bridge.model import END, Operation, Service, State, TaskResult
 from bridge.store import Store
 from drivers.base import Driver, before_change
@@ -295,6 +305,8 @@ class Engine:
             self._steps(op)
         except LeaseLost:
             log.warning("lease_lost", operation=op.id)
+        except StoreUnavailable as e:  # as after a crash: the step is taken up again when the lease has run out
+            log.warning("store_unavailable", operation=op.id, detail=e.detail)
         finally:
             before_change.reset(token)
             with self._lock:
@@ -358,7 +370,7 @@ class Engine:
         store.step_started(op.id, step.name)
         try:
             outcome = step.run(job)
-        except LeaseLost:
+        except (LeaseLost, StoreUnavailable):
             raise
         except Back as back:
             with store.write():

@@ -122,6 +122,7 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
     log.info("worker_started", owner=engine.owner)
     jobs = BackgroundScheduler(timezone="UTC")
     options = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+    jobs.add_job(context.store.worker_lives, "interval", seconds=10, id="alive", **options)
     jobs.add_job(tell_stuck, "interval", args=[context], minutes=1, id="stuck", **options)
     jobs.add_job(prune, "interval", args=[context, stop], minutes=10, id="prune", **options)
     jobs.add_job(book, "interval", args=[context, stop], seconds=30, id="usage", **options)
@@ -137,6 +138,7 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
         jobs.add_job(
             sweep_contents, "interval", args=[context, name], minutes=1, jitter=10, id=f"contents-{name}", **options
         )
+    context.store.worker_lives()
     jobs.start()
     threads = [threading.Thread(target=_deliver, args=(context, delivery, stop), name="outbox", daemon=True)]
     for name in context.drivers:

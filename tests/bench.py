@@ -526,7 +526,13 @@ def consoles() -> None:
                     if service:
                         hashed = hashlib.sha256(nonces[-1].encode()).hexdigest()
                         world.store.add_console_key(
-                            hashed, "nonce", service.id, "bench", "en", clock.now() - world.clock.time + 600
+                            hashed,
+                            "nonce",
+                            service.id,
+                            service.client_id,
+                            "bench",
+                            "en",
+                            clock.now() - world.clock.time + 600,
                         )
                 taken, cpu_seconds, got = asyncio.run(drink_all(ports[name], nonces, started[name].pid))
                 rates[name].append(got / taken / 1e6)

@@ -339,6 +339,31 @@ def test_a_barred_service_at_each_stage(rig: Rig, verb: str) -> None:
     assert row["closed_at"] and row["reason"] == word
 
 
+@pytest.mark.parametrize("verb", ["converge", "create", "change_package", "unsuspend"])
+def test_another_client_ends_each_stage(rig: Rig, verb: str) -> None:
+    """WHMCS's next order names the new client; what the former one holds is worth nothing from then on."""
+    code, nonce, open_one, before = rig.code(), rig.nonce(), rig.opened(), rig.service
+    rig.world.order(verb, userid=8, **({"status": "Pending"} if verb == "create" else {}))
+    assert rig.service.client_id == 8
+    with pytest.raises(Refused, match="another client"):  # a request that was let in before
+        console.issue(before, "client 7", rig.store, rig.config, rig.driver.capabilities)
+    assert rig.post(code).status_code == 403
+    assert Stream(rig.socket(nonce), greet=False).closed()[0] == 1008
+    assert rig.store.rows("SELECT 1 FROM console_keys") == []
+    rig.wait(rig.relay.sweep())
+    assert open_one.closed() == (1008, "The service belongs to another client now.")
+    row = rig.store.consoles_of(rig.service.id)[0]
+    assert row["closed_at"] and row["reason"] == "The service belongs to another client now."
+    Stream(rig.socket(rig.nonce()))  # the new client's own
+
+
+def test_keys_that_were_made_while_the_service_changed_hands_are_the_former_clients(rig: Rig) -> None:
+    code, nonce = rig.code(), rig.nonce()
+    rig.store.update_service(rig.service.id, client_id=8)  # nothing else: the keys themselves name their client
+    assert rig.post(code).status_code == 403
+    assert Stream(rig.socket(nonce), greet=False).closed() == (1008, "The service belongs to another client now.")
+
+
 def test_many_consoles_are_watched_by_one_question(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(rig.config.console, "per_service", 5)
     for _ in range(5):
@@ -385,7 +410,7 @@ def test_so_many_for_a_service(rig: Rig) -> None:
 
 def test_a_killed_process_does_not_hold_places(rig: Rig) -> None:
     for _ in range(3):
-        assert rig.store.open_console(rig.service.id, "client 7", "a killed one", 3)
+        assert rig.store.open_console(rig.service.id, 7, "client 7", "a killed one", 3)
     assert Stream(rig.socket(rig.nonce()), greet=False).closed()[0] == 1008
     rig.clock.time += 91
     live = rig.opened()

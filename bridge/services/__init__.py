@@ -49,7 +49,9 @@ def run(
     drivers: Drivers,
 ) -> Answer:
     """Carry out one verb of `POST /v1/services/<service_id>/<verb>`."""
-    if not caller.client:
+    if caller.client:
+        _owner_only(service_id, params, caller, store)
+    else:
         _follow_owner(service_id, params, caller, store)
     if verb == "create":
         return billing.create(service_id, server, params, caller, store, config)
@@ -83,4 +85,11 @@ def _follow_owner(service_id: int, params: dict[str, Any], caller: Caller, store
         and service.desired is not Desired.TERMINATED
         and client_of(params) != service.client_id
     ):
-        store.update_service(service.id, client_id=client_of(params))
+        store.give_to(service.id, client_of(params))
+
+
+def _owner_only(service_id: int, params: dict[str, Any], caller: Caller, store: Store) -> None:
+    """A client's own verbs are for the client whose service it is. Raises NotFound as for one that does not exist."""
+    service, given = store.find_service(caller.whmcs, service_id), params.get("userid")
+    if service and given not in (None, "") and client_of(params) != service.client_id:
+        raise unknown(service_id)

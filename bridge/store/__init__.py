@@ -10,18 +10,20 @@ import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database
 
 from bridge.clock import Clock
+from bridge.errors import StoreUnavailable
 from bridge.store.addresses import Addresses
 from bridge.store.archive import Use, opens
 from bridge.store.backups import Backups
 from bridge.store.budgets import Budgets
 from bridge.store.console import Consoles
+from bridge.store.faults import hurried, hurry, meaning, read
 from bridge.store.findings import Findings
 from bridge.store.operations import Operations
 from bridge.store.outbox import Outbox
@@ -36,6 +38,7 @@ from bridge.store.tasks import Tasks
 from bridge.store.usage import Usages
 
 Row = dict[str, Any]
+BRIEF = 0.05  # seconds that who only looks waits for a place to write
 
 
 class Store(
@@ -55,7 +58,9 @@ class Store(
     PointerWishes,
     Usages,
 ):
-    """One database file. Open it once per process; use it from any thread."""
+    """One database file. Open it once per process; use it from any thread. `patience`: seconds that a change waits for its turn."""
+
+    patience = 10.0
 
     def __init__(self, path: str | Path, secret_key: str, clock: Clock) -> None:
         self.path, self.clock = str(path), clock
@@ -76,10 +81,12 @@ class Store(
         found: Database | None = getattr(self._local, "db", None)
         if found is None:
             self.hold()
-            conn = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
-            conn.execute("PRAGMA busy_timeout = 10000")
-            conn.execute("PRAGMA synchronous = NORMAL")
-            conn.execute("PRAGMA foreign_keys = ON")
+            try:
+                conn = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None, check_same_thread=False)
+                conn.execute("PRAGMA synchronous = NORMAL")
+                conn.execute("PRAGMA foreign_keys = ON")
+            except sqlite3.DatabaseError as e:
+                raise meaning(e) from e
             found = self._local.db = Database(conn)
             with self._lock:
                 self._connections.append(conn)
@@ -87,27 +94,45 @@ class Store(
 
     @contextmanager
     def write(self) -> Iterator[Database]:
-        """One change, all or nothing. Nested use joins the outer one."""
+        """One change, all or nothing. Nested use joins the outer one. Raises StoreUnavailable when nothing can be written now."""
         db = self.db
         if getattr(self._local, "depth", 0):
             yield db
             return
-        db.conn.execute("BEGIN IMMEDIATE")
-        self._local.depth = 1
         try:
-            yield db
-        except BaseException:
-            db.conn.execute("ROLLBACK")
-            raise
-        else:
-            db.conn.execute("COMMIT")
+            self._begin(db.conn)
+            self._local.depth = 1
+            try:
+                yield db
+                db.conn.execute("COMMIT")
+            except BaseException:
+                if db.conn.in_transaction:  # a full disk has ended it already
+                    db.conn.execute("ROLLBACK")
+                raise
+        except sqlite3.DatabaseError as e:
+            raise meaning(e) from e
         finally:
             self._local.depth = 0
 
+    def _begin(self, conn: sqlite3.Connection) -> None:
+        if not hurried():
+            conn.execute("BEGIN IMMEDIATE")
+            return
+        conn.execute(f"PRAGMA busy_timeout = {int(BRIEF * 1000)}")
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+        finally:
+            conn.execute(f"PRAGMA busy_timeout = {int(self.patience * 1000)}")
+
+    def _read(self, sql: str, args: tuple[Any, ...]) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """(names of the columns, rows)"""
+        with read():
+            cursor = self.db.conn.execute(sql, args)
+            return [c[0] for c in cursor.description or ()], cursor.fetchall()
+
     def rows(self, sql: str, *args: Any) -> list[Row]:
-        cursor = self.db.conn.execute(sql, args)
-        names = [c[0] for c in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        names, found = self._read(sql, args)
+        return [dict(zip(names, row, strict=True)) for row in found]
 
     def row(self, sql: str, *args: Any) -> Row | None:
         found = self.rows(sql, *args)
@@ -115,16 +140,21 @@ class Store(
 
     def column(self, sql: str, *args: Any) -> list[Any]:
         """The first column, without a dict for each row: for thousands of them."""
-        return [row[0] for row in self.db.conn.execute(sql, args)]
+        return [row[0] for row in self._read(sql, args)[1]]
 
     def tuples(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
         """Rows as they come, for thousands of them."""
-        return list(self.db.conn.execute(sql, args))
+        return self._read(sql, args)[1]
 
     def change(self, sql: str, *args: Any) -> int:
         """Run one changing statement in its own or the outer transaction; rows touched."""
         with self.write() as db:
             return int(db.conn.execute(sql, args).rowcount)
+
+    def note(self, sql: str, *args: Any) -> None:
+        """As `change`, of what may be lost: who only looks is neither held up nor refused because it cannot be written."""
+        with hurry(), suppress(StoreUnavailable):
+            self.change(sql, *args)
 
     def migrate(self) -> list[str]:
         """Bring the file to this release under a lock; names of what was applied."""
@@ -144,7 +174,14 @@ class Store(
         return row is None or opens(row["value"], self._key)
 
     def pending_migrations(self) -> list[str]:
-        return [m.name for m in migrations.pending(self.db)]
+        with read():
+            return [m.name for m in migrations.pending(self.db)]
+
+    def newer_migrations(self) -> list[str]:
+        """Those that a newer release has applied and this one does not know."""
+        known = {m.name for m in migrations._migrations}
+        with read():
+            return [m.name for m in migrations.applied(self.db) if m.name not in known]
 
     def close(self) -> None:
         with self._lock:

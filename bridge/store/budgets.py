@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from bridge.errors import StoreUnavailable
 from bridge.store.core import Core
 
 BUNCH = 10.0  # calls of a step: who waits for one alone would spend it and stop at the next, for ever
@@ -25,9 +28,13 @@ class Budgets(Core):
         """Lower the bucket to what is really left; small differences are the calls that are under way."""
         now = self.clock.now()
         if self._tokens(account, per_hour, now) - remaining > per_hour * 0.02:
-            self.change(
-                "INSERT OR REPLACE INTO budgets (account, tokens, at) VALUES (?, ?, ?)", account, float(remaining), now
-            )
+            with suppress(StoreUnavailable):  # the next reply says it again
+                self.change(
+                    "INSERT OR REPLACE INTO budgets (account, tokens, at) VALUES (?, ?, ?)",
+                    account,
+                    float(remaining),
+                    now,
+                )
 
     def _tokens(self, account: str, per_hour: int, now: float) -> float:
         row = self.row("SELECT tokens, at FROM budgets WHERE account = ?", account)

@@ -8,28 +8,31 @@ ALIVE = 90.0  # seconds without a sign of its process after which a session coun
 
 
 class Consoles(Core):
-    def add_console_key(self, hashed: str, kind: str, service: int, actor: str, language: str, seconds: float) -> None:
+    def add_console_key(
+        self, hashed: str, kind: str, service: int, client: int, actor: str, language: str, seconds: float
+    ) -> None:
         self.change(
-            "INSERT INTO console_keys (hash, kind, service, actor, language, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO console_keys (hash, kind, service, client, actor, language, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
             hashed,
             kind,
             service,
+            client,
             actor,
             language,
             self.clock.now() + seconds,
         )
 
     def take_console_key(self, hashed: str, kind: str) -> Row | None:
-        """Use a key up: {service, actor, language}, to whoever asks first; None when it is unknown, used or too old."""
+        """Use a key up: {service, client, actor, language}, to whoever asks first; None when it is unknown, used or too old."""
         with self.write():
             found = self.rows(
-                "DELETE FROM console_keys WHERE hash = ? AND kind = ? RETURNING service, actor, language, expires_at",
+                "DELETE FROM console_keys WHERE hash = ? AND kind = ? RETURNING service, client, actor, language, expires_at",
                 hashed,
                 kind,
             )
         return found[0] if found and found[0]["expires_at"] >= self.clock.now() else None
 
-    def open_console(self, service: int, actor: str, owner: str, at_most: int) -> int | None:
+    def open_console(self, service: int, client: int, actor: str, owner: str, at_most: int) -> int | None:
         """Record a session; None when the service has `at_most` open ones already."""
         now = self.clock.now()
         with self.write() as db:
@@ -42,8 +45,8 @@ class Consoles(Core):
                 return None
             return int(
                 db.conn.execute(
-                    "INSERT INTO console_sessions (service, actor, owner, opened_at, seen_at) VALUES (?, ?, ?, ?, ?)",
-                    (service, actor, owner, now, now),
+                    "INSERT INTO console_sessions (service, client, actor, owner, opened_at, seen_at) VALUES (?, ?, ?, ?, ?, ?)",
+                    (service, client, actor, owner, now, now),
                 ).lastrowid
                 or 0
             )
@@ -57,10 +60,10 @@ class Consoles(Core):
         )
 
     def barred_consoles(self, owner: str) -> list[Row]:
-        """Open sessions of one process whose service is no longer active: {id, desired}."""
+        """Open sessions of one process whose service is no longer active, or another client's now: {id, desired}."""
         return self.rows(
             "SELECT c.id, s.desired FROM console_sessions c JOIN services s ON s.id = c.service"
-            " WHERE c.owner = ? AND c.closed_at IS NULL AND s.desired <> 'active'",
+            " WHERE c.owner = ? AND c.closed_at IS NULL AND (s.desired <> 'active' OR s.client_id <> c.client)",
             owner,
         )
 

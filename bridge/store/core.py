@@ -37,6 +37,9 @@ class Core:
     def change(self, sql: str, *args: Any) -> int:
         raise NotImplementedError
 
+    def note(self, sql: str, *args: Any) -> None:
+        raise NotImplementedError
+
     def seal_with(self, key: str) -> None:
         self._fernet = Fernet(key)
 

@@ -105,6 +105,8 @@ class Outbox(Core):
 
     def use_nonce(self, key_id: str, nonce: str) -> bool:
         """Remember a nonce; false when it was seen before."""
+        if self.row("SELECT 1 FROM nonces WHERE key_id = ? AND nonce = ?", key_id, nonce):
+            return False
         return bool(
             self.change(
                 "INSERT OR IGNORE INTO nonces (key_id, nonce, seen_at) VALUES (?, ?, ?)",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bridge.errors import StoreUnavailable
 from bridge.store.core import Core
+from bridge.store.faults import hurry
 
+WORKER = "worker_seen"  # in `facts`
 AHEAD = 3600.0  # seconds: no stamp of ours lies so far ahead by right
 STAMPS = {  # what would not be looked at again before a wrong stamp has come true
     "server_health": ("refreshed_at", "wanted_at", "lease_until", "next_at", "watched_read_at"),
@@ -18,6 +21,27 @@ STAMPS = {  # what would not be looked at again before a wrong stamp has come tr
 
 
 class Retention(Core):
+    # -- signs of life ----------------------------------------------------------------------------
+    def worker_lives(self) -> None:
+        self._fact(WORKER)
+
+    def worker_seen(self) -> float | None:
+        """When a worker last said so; None before the first."""
+        row = self.row("SELECT value FROM facts WHERE name = ?", WORKER)
+        return float(row["value"]) if row else None
+
+    def writable(self) -> bool:
+        """Tried by a small change: an empty transaction succeeds on a full disk too."""
+        try:
+            with hurry():
+                self._fact("written")
+        except StoreUnavailable:
+            return False
+        return True
+
+    def _fact(self, name: str) -> None:
+        self.change("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", name, repr(self.clock.now()))
+
     def stamps_ahead(self) -> int:
         """A clock that was ahead and was set right has left stamps of a time to come: they are now. Returns how many."""
         now, count = self.clock.now(), 0

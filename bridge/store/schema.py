@@ -262,3 +262,16 @@ def fifth(db: Database) -> None:
         recipe, step = _place(db, key, which, number)
         db.execute("UPDATE operations SET recipe = ?, step = ? WHERE id = ?", [recipe, step, key])
     _run(db, "ALTER TABLE operations DROP COLUMN number;\nALTER TABLE steps DROP COLUMN position;\n")
+
+
+SIXTH = """
+DELETE FROM console_keys;
+ALTER TABLE console_keys ADD COLUMN client INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE console_sessions ADD COLUMN client INTEGER NOT NULL DEFAULT 0;
+UPDATE console_sessions SET client = (SELECT client_id FROM services WHERE services.id = console_sessions.service);
+"""
+
+
+@migrations()
+def sixth(db: Database) -> None:
+    _run(db, SIXTH)

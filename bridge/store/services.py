@@ -122,6 +122,18 @@ class Services(Core):
         names = ", ".join(f"{n} = ?" for n in values)
         self.change(f"UPDATE services SET {names} WHERE id = ?", *values.values(), key)
 
+    def give_to(self, key: int, client: int) -> None:
+        """The service is another client's from here on. What the former one began and nobody has finished is dropped: console keys, and
+        reverse records that are not written yet; what direct reads have shown them is read anew."""
+        with self.write() as db:
+            self.update_service(key, client_id=client)
+            for sql in (
+                "DELETE FROM console_keys WHERE service = ?",
+                "DELETE FROM pointer_wishes WHERE service = ?",
+                "UPDATE services SET edits = edits + 1 WHERE id = ?",
+            ):
+                db.conn.execute(sql, (key,))
+
     def change_template(self, key: int, template: str) -> None:
         """What the customer chose to reinstall."""
         self.change("UPDATE services SET package = json_set(package, '$.template', ?) WHERE id = ?", template, key)

@@ -55,6 +55,20 @@ LOOK_HOLDS = 15.0  # seconds; PVE's own samples are up to 10 s old
 COUNT_HOLDS = 300.0  # after this no bulk read shows an older counter than we saw ourselves
 
 
+NEW: Row = {  # a server that nobody has looked at yet: the table's defaults
+    "ok": 1,
+    "error": "",
+    "failures": 0,
+    "refreshed_at": 0.0,
+    "wanted_at": 0.0,
+    "lease_until": 0.0,
+    "next_at": 0.0,
+    "maintenance": "",
+    "apart": 0,
+    "watched_read_at": 0.0,
+}
+
+
 class Statuses(Core):
     def save_statuses(self, server: str, found: list[VmStatus], whole: bool = True) -> None:
         """One bulk read, `whole` or of some machines. A machine that a whole one does not have is unknown, not deleted. What an
@@ -146,28 +160,28 @@ class Statuses(Core):
         return self.row("SELECT * FROM vm_status WHERE server = ? AND vm_id = ?", server, vm_id)
 
     def health(self, server: str) -> Row:
-        found = self.row("SELECT * FROM server_health WHERE server = ?", server)
-        if found is None:
-            self.change("INSERT OR IGNORE INTO server_health (server, ok) VALUES (?, 1)", server)
-            found = self.row("SELECT * FROM server_health WHERE server = ?", server) or {}
-        return found
+        """Its row; as new where nobody has looked at the server yet. Never writes: pages ask for it."""
+        return self.row("SELECT * FROM server_health WHERE server = ?", server) or {"server": server, **NEW}
+
+    def _begin_health(self, server: str) -> None:
+        self.change("INSERT OR IGNORE INTO server_health (server, ok) VALUES (?, 1)", server)
 
     def polled(self, service: int, server: str, vm_id: str) -> Row:
         """All that a browser's poll asks for in one read: `error`, `maintenance` and `wanted_at` of the server, the machine's columns
         (`status` is None where no bulk read ever showed it), and the service's current operation (`operation` is None without)."""
         found = self.row(
-            "SELECT h.error, h.maintenance, h.wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate, v.net_in, v.net_out, v.seen_at,"
-            " v.told_at, v.watched_at, h.apart,"
-            " o.id AS operation, o.kind, o.state, o.step, o.error_code FROM server_health h"
-            " LEFT JOIN vm_status v ON v.server = h.server AND v.vm_id = ?"
-            " LEFT JOIN operations o ON o.service = ? AND o.state IN ('running', 'waiting_for_staff') WHERE h.server = ?",
+            "SELECT coalesce(h.error, '') AS error, coalesce(h.maintenance, '') AS maintenance,"
+            " coalesce(h.wanted_at, 0) AS wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate,"
+            " v.net_in, v.net_out, v.seen_at,"
+            " v.told_at, v.watched_at, coalesce(h.apart, 0) AS apart,"
+            " o.id AS operation, o.kind, o.state, o.step, o.error_code FROM (SELECT ? AS server) q"
+            " LEFT JOIN server_health h ON h.server = q.server LEFT JOIN vm_status v ON v.server = q.server AND v.vm_id = ?"
+            " LEFT JOIN operations o ON o.service = ? AND o.state IN ('running', 'waiting_for_staff')",
+            server,
             vm_id,
             service,
-            server,
         )
-        if found is None:
-            self.health(server)  # it was never asked for: now it has a row
-            return self.polled(service, server, vm_id)
+        assert found is not None  # of one row, and outer joins
         return found
 
     def refresh_later(self, server: str, seconds: float) -> None:
@@ -177,20 +191,23 @@ class Statuses(Core):
         )
 
     def want_status(self, server: str) -> None:
-        """Somebody looks at machines of this server."""
-        self.health(server)
-        self.change("UPDATE server_health SET wanted_at = ? WHERE server = ?", self.clock.now(), server)
+        """Somebody looks at machines of this server. May be lost: the next look says it again."""
+        self.note(
+            "INSERT INTO server_health (server, ok, wanted_at) VALUES (?, 1, ?)"
+            " ON CONFLICT (server) DO UPDATE SET wanted_at = excluded.wanted_at",
+            server,
+            self.clock.now(),
+        )
 
     def read_apart(self, server: str, apart: bool) -> None:
         """Whether it is worth knowing which machines are watched."""
         if self.health(server)["apart"] != int(apart):
+            self._begin_health(server)
             self.change("UPDATE server_health SET apart = ? WHERE server = ?", int(apart), server)
 
     def watch(self, server: str, vm_id: str) -> None:
-        """Somebody looks at this machine."""
-        self.change(
-            "UPDATE vm_status SET watched_at = ? WHERE server = ? AND vm_id = ?", self.clock.now(), server, vm_id
-        )
+        """Somebody looks at this machine. May be lost."""
+        self.note("UPDATE vm_status SET watched_at = ? WHERE server = ? AND vm_id = ?", self.clock.now(), server, vm_id)
 
     def watched_count(self, server: str, seconds: float) -> int:
         row = self.row(
@@ -233,6 +250,7 @@ class Statuses(Core):
         watched = row["wanted_at"] >= now - 30
         if row["refreshed_at"] > now - (age if watched else idle_age) or row["next_at"] > now:
             return False
+        self._begin_health(server)
         return bool(
             self.change(
                 "UPDATE server_health SET lease_until = ? WHERE server = ? AND lease_until <= ? AND next_at <= ?",
@@ -247,6 +265,7 @@ class Statuses(Core):
         """Record a failed bulk read; returns how many in a row."""
         now = self.clock.now()
         with self.write() as db:
+            self._begin_health(server)
             failures = int(self.health(server)["failures"]) + 1
             db.conn.execute(
                 "UPDATE server_health SET ok = ?, error = ?, failures = ?, lease_until = 0, next_at = ?"
@@ -267,5 +286,5 @@ class Statuses(Core):
 
     def set_maintenance(self, server: str, text: str) -> None:
         """A sentence for customers; empty ends it."""
-        self.health(server)
+        self._begin_health(server)
         self.change("UPDATE server_health SET maintenance = ? WHERE server = ?", text, server)

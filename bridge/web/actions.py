@@ -11,8 +11,9 @@ from bridge import services, upgrades
 from bridge.errors import BadRequest, RequestError
 from bridge.model import Sentence
 from bridge.services import Caller
+from bridge.store.faults import hurry
 from bridge.web import language
-from bridge.web.auth import body, context, signed
+from bridge.web.auth import acts, body, context, signed_look
 
 log = structlog.get_logger()
 routes = Blueprint("actions", __name__)
@@ -53,7 +54,7 @@ def params(sent: dict[str, Any]) -> dict[str, Any]:
 
 
 @routes.post(f"/v1/services/<int(min=1, max={HIGHEST_ID}):service_id>/<verb>")
-@signed
+@signed_look
 def act(service_id: int, verb: str) -> tuple[Response, int]:
     sent, at = body(), context()
     values = params(sent)
@@ -67,7 +68,9 @@ def act(service_id: int, verb: str) -> tuple[Response, int]:
         plan = at.config.plans.get(str(values.get("configoption1") or "").partition("|")[0].strip())
         server = plan.server if plan else ""
     if verb == "preview":
-        return _preview(service_id, values)
+        with hurry():
+            return _preview(service_id, values)
+    acts()
     answer = services.run(verb, service_id, server, values, who, at.store, at.config, at.drivers)
     reply = {
         "result": "success",

@@ -14,8 +14,9 @@ from flask import current_app, g, request
 from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 
 from bridge.context import Context
-from bridge.errors import BadRequest, NotFound, Unauthorized
+from bridge.errors import BadRequest, NotFound, StoreUnavailable, Unauthorized
 from bridge.model import Service
+from bridge.store.faults import hurry
 
 WINDOW = 300
 TOKEN_SECONDS = 600
@@ -45,8 +46,8 @@ class Guard:
         key = hashlib.sha256(b"status token" + context.config.store["secret_key"].encode()).hexdigest()
         self._tokens = URLSafeTimedSerializer(key)
 
-    def signed(self) -> str:
-        """The WHMCS name of a validly signed request. Raises Unauthorized."""
+    def signed(self) -> tuple[str, str, str]:
+        """(WHMCS's name, key, nonce) of a validly signed request; whether the nonce is new is not asked yet. Raises Unauthorized."""
         sent = request.environ
         key_id, stamp, nonce = (
             sent.get("HTTP_VMBRIDGE_KEY", ""),
@@ -67,9 +68,12 @@ class Guard:
                 code="stale_timestamp",
                 time=int(now),
             )
-        if request.method != "GET" and not self.context.store.use_nonce(key_id, nonce):
+        return known[0], key_id, nonce
+
+    def use_up(self, key_id: str, nonce: str) -> None:
+        """Raises Unauthorized when it was used before, StoreUnavailable when that cannot be noted."""
+        if not self.context.store.use_nonce(key_id, nonce):
             raise Unauthorized("This request was seen before.", code="replayed")
-        return known[0]
 
     def issue(self, service: Service) -> str:
         return str(self._tokens.dumps([service.whmcs, service.id, service.client_id]))
@@ -96,14 +100,43 @@ def guard() -> Guard:
 
 
 def signed(view: F) -> F:
-    """Only for the shim; sets g.whmcs."""
+    """Only for the shim; sets g.whmcs. A GET waits for no place to write; anything else needs its nonce noted before it begins."""
 
     @wraps(cast(Any, view))
     def inner(*args: Any, **kwargs: Any) -> Any:
-        g.whmcs = guard().signed()
+        g.whmcs, key_id, nonce = guard().signed()
+        if request.method == "GET":
+            with hurry():
+                return cast(Any, view)(*args, **kwargs)
+        guard().use_up(key_id, nonce)
         return cast(Any, view)(*args, **kwargs)
 
     return cast(F, inner)
+
+
+def signed_look(view: F) -> F:
+    """As `signed`, for a POST that may only look: then its nonce is noted where it can be. Before anything is changed the view
+    calls `acts`."""
+
+    @wraps(cast(Any, view))
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        g.whmcs, key_id, nonce = guard().signed()
+        g.owed = None
+        try:
+            with hurry():
+                guard().use_up(key_id, nonce)
+        except StoreUnavailable:
+            g.owed = (key_id, nonce)
+        return cast(Any, view)(*args, **kwargs)
+
+    return cast(F, inner)
+
+
+def acts() -> None:
+    """This request changes something: its nonce has to be noted first. Raises StoreUnavailable or Unauthorized."""
+    if g.owed:
+        guard().use_up(*g.owed)
+        g.owed = None
 
 
 def body() -> dict[str, Any]:

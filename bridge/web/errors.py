@@ -9,7 +9,7 @@ import structlog
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
-from bridge.errors import RequestError, VmbridgeError
+from bridge.errors import RequestError, StoreUnavailable, VmbridgeError
 from bridge.web import language
 
 log = structlog.get_logger()
@@ -29,7 +29,10 @@ def install(app: Flask) -> None:
         time = {"time": e.extra["time"]} if "time" in e.extra else {}
         if not isinstance(e, RequestError):
             log.error("fault", code=e.code, detail=e.detail)
-        return _reply(e.code, language.translate(e.sentence), e.http_status, **time)
+        reply = _reply(e.code, language.translate(e.sentence), e.http_status, **time)
+        if isinstance(e, StoreUnavailable):
+            reply.headers["Retry-After"] = str(e.RETRY_AFTER)
+        return reply
 
     @app.errorhandler(HTTPException)
     def http(e: HTTPException) -> Response:

@@ -8,11 +8,12 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from bridge import customer, orders, schedules
-from bridge.errors import BadRequest, Forbidden, NotFound, VmbridgeError
+from bridge.errors import BadRequest, Forbidden, NotFound, StoreUnavailable, VmbridgeError
 from bridge.model import POWER, Capability, Sentence, Service
+from bridge.store.faults import hurry
 from bridge.web import console, filters, frame, language, media
 from bridge.web.actions import caller, params
-from bridge.web.auth import body, context, service_for, signed
+from bridge.web.auth import acts, body, context, service_for, signed, signed_look
 
 routes = Blueprint("pages", __name__, template_folder="../templates")
 Page = Callable[[Service], dict[str, Any]]
@@ -248,7 +249,7 @@ def carry_out(capability: str, action: str, asked: customer.Ask) -> None:
 
 
 @routes.post("/v1/services/<int:service_id>/pages/<capability>")
-@signed
+@signed_look
 def submit(service_id: int, capability: str) -> Response:
     """One form of a page: done, and back to it; or the page again with what was wrong, and nothing lost of what was written."""
     sent, at = body(), context()
@@ -269,22 +270,19 @@ def submit(service_id: int, capability: str) -> Response:
     if (capability, action) in ASKED and not form.get("confirmed"):
         about = subject(capability, service, form)
         if about is not None:
-            return ask(
-                service,
-                name,
-                capability,
-                action,
-                {k: v for k, v in form.items() if k not in ("action", "capability", "confirmed")},
-                about,
-            )
+            again = {k: v for k, v in form.items() if k not in ("action", "capability", "confirmed")}
+            with hurry():
+                return ask(service, name, capability, action, again, about)
     if (capability, action) in media.LOOKED_FOR:
-        return answer(service, name, form=form)
+        with hurry():
+            return answer(service, name, form=form)
+    acts()
     with media.reads().one_wait():
         try:
             if (capability, action) == ("console", "connect"):
                 return jsonify(console.connect(service, who))
             carry_out(capability, action, customer.Ask(service, form, who, at.store, at.config, at.drivers))
-        except Forbidden:
+        except (Forbidden, StoreUnavailable):
             raise
         except VmbridgeError as e:
             return answer(at.store.service(service.id), name, e.sentence, form=form)

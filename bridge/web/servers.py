@@ -6,7 +6,7 @@ from flask import Blueprint, Response, g, json, jsonify
 
 from bridge import packages, services, usage
 from bridge.errors import BadRequest, NotFound, Refused
-from bridge.web.auth import body, context, signed
+from bridge.web.auth import body, context, signed, signed_look
 
 routes = Blueprint("servers", __name__)
 
@@ -21,7 +21,7 @@ def _known(name: str) -> None:
 
 
 @routes.post("/v1/servers/<name>/test")
-@signed
+@signed_look
 def test(name: str) -> Response:
     """Both signatures and clocks are proven by getting here; the server's state comes from the worker."""
     _known(name)
@@ -38,14 +38,14 @@ def test(name: str) -> Response:
 
 
 @routes.post("/v1/servers/<name>/plans")
-@signed
+@signed_look
 def plans(name: str) -> Response:
     _known(name)
     return jsonify({"result": "success", "plans": packages.plans_of(name, context().config)})
 
 
 @routes.post("/v1/servers/<name>/accounts")
-@signed
+@signed_look
 def accounts(name: str) -> Response:
     """Server Sync: this installation's services on the server, as WHMCS names the fields."""
     _known(name)

@@ -1,15 +1,16 @@
-"""GET /status/v1/services/<service_id>: by status token (browser) or signed (through the shim); /health."""
+"""GET /status/v1/services/<service_id>: by status token (browser) or signed (through the shim)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, request
 
 from bridge import status
 from bridge.errors import Forbidden, NotFound
 from bridge.model import Desired
+from bridge.store.faults import hurry
 from bridge.web.auth import context, guard, service_for, signed
 
 routes = Blueprint("status", __name__)
@@ -43,12 +44,16 @@ def cors(reply: Response) -> Response:
 def show(service_id: int) -> Response:
     if request.headers.get("Authorization"):
         token = guard().token()
-        service = context().store.service(token.service)
+        try:
+            service = context().store.service(token.service)
+        except KeyError:  # a store from before this service was put back
+            raise NotFound("This token is for another service.", code="unknown_service") from None
         if service.service_id != service_id or service.client_id != token.client or service.whmcs != token.whmcs:
             raise NotFound("This token is for another service.", code="unknown_service")
         if service.desired is not Desired.ACTIVE:
             raise Forbidden("The service is not active.", code=service.desired.value)
-        return _reply(status.view(service, context().store))
+        with hurry():
+            return _reply(status.view(service, context().store))
     return _signed(service_id)
 
 
@@ -59,12 +64,3 @@ def _signed(service_id: int) -> Response:
     if at.config.web["public_url"] and not request.headers.get("If-None-Match"):
         view["token"] = guard().issue(service)
     return _reply(view)
-
-
-@routes.get("/health")
-def health() -> Response:
-    pending = context().store.pending_migrations()
-    reply = jsonify({"status": "migrate" if pending else "ok"})
-    reply.status_code = 503 if pending else 200
-    g.pop("whmcs", None)
-    return reply
