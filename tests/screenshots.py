@@ -244,7 +244,7 @@ def main() -> None:
             furnish_cloud(s, CLOUD_SHOP)
         for name in (n for n in pages if n in only):
             kind = name.removeprefix("cloud-")
-            url = s.page(SHOP if kind == name else CLOUD_SHOP) + ("" if kind == "overview" else f"&vmbridge={kind}")
+            url = s.page(SHOP if kind == name else CLOUD_SHOP) + ("" if kind == "overview" else f"&vmb[page]={kind}")
             for title, options in LOOKS.items():
                 wide = look(
                     browser, url, folder / f"{name}-{title}.png", before=BEFORE.get(name, BEFORE.get(kind)), **options

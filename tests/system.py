@@ -123,6 +123,15 @@ CLOUD = {
 }  # of an order, when the system has a project: WHMCS's second server record
 
 
+WHMCS_NAMES = ("id", "modop", "a", "token")  # of a form's fields, those that WHMCS itself reads
+
+
+def ours(action: str, **form: str) -> dict[str, str]:
+    """A form as our pages send it: WHMCS's fields as they are, ours in the array that is ours; `action` is what it asks for."""
+    values = {"do": action, **form}
+    return {n if n in WHMCS_NAMES else f"vmb[{n}]": v for n, v in values.items()}
+
+
 def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -300,19 +309,12 @@ class System:
     def module(self, service: int, action: str) -> str:
         return str(self.post("/test/module", {"serviceid": service, "action": action})["result"])
 
-    def submit(self, service: int, capability: str, **form: str) -> requests.Response:
+    def submit(self, service: int, capability: str, action: str = "", **form: str) -> requests.Response:
         """A form of the customer's pages, posted as a browser does."""
         url = f"http://127.0.0.1:{self.host}/clientarea.php?action=productdetails"
         token = requests.get(f"http://127.0.0.1:{self.host}/test/token", timeout=10).text
-        values = {
-            "id": str(service),
-            "modop": "custom",
-            "a": "submit",
-            "capability": capability,
-            "confirmed": "1",
-            "token": token,
-            **form,
-        }
+        given = {"id": str(service), "modop": "custom", "a": "submit", "token": token, "capability": capability}
+        values = ours(action, **{**given, "confirmed": "1", **form})
         return requests.post(url, data=values, timeout=30, allow_redirects=False)
 
     def state(self) -> Any:

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from bridge.clock import Clock
-from tests.system import ROOT, SHIM_SECRET, System
+from tests.system import ROOT, SHIM_SECRET, System, ours
 from tests.test_shim import Rubbish, settled
 
 ADDON = ROOT / "whmcs-shim/modules/addons/vmbridge"
@@ -30,17 +30,17 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 def url(s: System, page: str = "overview", query: str = "") -> str:
-    return f"http://127.0.0.1:{s.host}/admin/addonmodules.php?module=vmbridge&page={page}{query}"
+    return f"http://127.0.0.1:{s.host}/admin/addonmodules.php?module=vmbridge&vmb[page]={page}{query}"
 
 
 def get(s: System, page: str = "overview", query: str = "") -> str:
     return requests.get(url(s, page, query), timeout=20).text
 
 
-def post(s: System, page: str, query: str = "", token: str = "", **form: str) -> requests.Response:
+def post(s: System, page: str, query: str = "", token: str = "", action: str = "", **form: str) -> requests.Response:
     """Send a form as the page printed it, with its token."""
     token = token or re.findall(r'name="token" value="([^"]+)"', get(s, "servers"))[0]
-    return requests.post(url(s, page, query), data={"token": token, **form}, timeout=20, allow_redirects=False)
+    return requests.post(url(s, page, query), data=ours(action, token=token, **form), timeout=20, allow_redirects=False)
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def test_every_page(system: System, page: str, both: str) -> None:
     text = get(system, page, both)
     assert (
         'class="vmbridge vmb-staff"' in text
-        and f'page={page}" aria-current' in text
+        and f'vmb[page]={page}" aria-current' in text
         and "%%VMBRIDGE" not in text
         and SHIM_SECRET not in text
     )
@@ -90,15 +90,15 @@ def test_rows_lead_to_the_service_and_back(system: System) -> None:
     text = get(system, "operations")
     link = re.findall(r'href="(clientsservices\.php\?userid=7&amp;id=1)"', text)[0].replace("&amp;", "&")
     tab = requests.get(f"http://127.0.0.1:{system.host}/admin/{link}", timeout=10).text
-    back = re.findall(r'href="(addonmodules\.php\?module=vmbridge&amp;page=service[^"]*)"', tab)[0].replace(
+    back = re.findall(r'href="(addonmodules\.php\?module=vmbridge&amp;vmb\[page]=service[^"]*)"', tab)[0].replace(
         "&amp;", "&"
     )
     assert "vm-1.example.com" in requests.get(f"http://127.0.0.1:{system.host}/admin/{back}", timeout=10).text
 
 
 def test_an_unknown_page_is_the_first(system: System) -> None:
-    assert "Failing or stuck" in get(system, "../../status", "&id[]=x&state=%3Cscript%3E")
-    assert "unknown to the bridge" in get(system, "service", "&id=4711")
+    assert "Failing or stuck" in get(system, "../../status", "&vmb[id]=x&vmb[state]=%3Cscript%3E")
+    assert "unknown to the bridge" in get(system, "service", "&vmb[id]=4711")
 
 
 def test_nobody_and_no_token_change_nothing(system: System) -> None:
@@ -115,11 +115,11 @@ def test_redeploy_by_the_typed_number(system: System) -> None:
     s = system
     s.order(2)
     settled(s, 2)
-    wrong = post(s, "service", "&id=2", action="redeploy", service="2", typed="3")
+    wrong = post(s, "service", "&vmb[id]=2", action="redeploy", service="2", typed="3")
     assert wrong.status_code == 200 and "Nothing was done" in wrong.text and s.operation(2)["kind"] == "create"
-    right = post(s, "service", "&id=2", action="redeploy", service="2", typed="2")
+    right = post(s, "service", "&vmb[id]=2", action="redeploy", service="2", typed="2")
     assert right.status_code == 303 and right.headers["Location"].startswith(
-        "addonmodules.php?module=vmbridge&page=operation&id="
+        "addonmodules.php?module=vmbridge&vmb[page]=operation&vmb[id]="
     )
     settled(s, 2)
     assert (s.operation(2)["kind"], s.operation(2)["actor"]) == ("redeploy", "admin grace")
@@ -132,7 +132,7 @@ def test_maintenance_and_retry(system: System) -> None:
     s = system
     on = post(s, "servers", action="maintenance", server="pve1", switch="on", text='We\'re "moving" <disks>')
     assert on.status_code == 303
-    text = get(s, "servers", "&said=maintenance_on")
+    text = get(s, "servers", "&vmb[said]=maintenance_on")
     assert "Maintenance is on: new operations wait." in text and "We&#39;re &#34;moving&#34; &lt;disks&gt;" in text
     assert s.order(3) == "success"
     assert (
@@ -141,13 +141,15 @@ def test_maintenance_and_retry(system: System) -> None:
     )
     waiting = s.operation(3)
     assert waiting["state"] == "running" and waiting["started_at"] is None
-    assert "to start" in get(s, "operation", f"&id={waiting['id']}")
-    assert post(s, "operation", f"&id={waiting['id']}", action="cancel", operation=waiting["id"]).status_code == 303
+    assert "to start" in get(s, "operation", f"&vmb[id]={waiting['id']}")
+    assert (
+        post(s, "operation", f"&vmb[id]={waiting['id']}", action="cancel", operation=waiting["id"]).status_code == 303
+    )
     settled(s, 3, "cancelled")
     assert post(s, "servers", action="maintenance", server="pve1", switch="off").status_code == 303
-    assert post(s, "operation", f"&id={waiting['id']}", action="retry", operation=waiting["id"]).status_code == 303
+    assert post(s, "operation", f"&vmb[id]={waiting['id']}", action="retry", operation=waiting["id"]).status_code == 303
     settled(s, 3)
-    again = post(s, "operation", f"&id={waiting['id']}", action="retry", operation=waiting["id"])
+    again = post(s, "operation", f"&vmb[id]={waiting['id']}", action="retry", operation=waiting["id"])
     assert again.status_code == 200 and "cannot be retried: it is done." in again.text
 
 
@@ -178,13 +180,13 @@ def test_several_records(system: System) -> None:
     with host(s, [gone, {**gone, "port": "2", "disabled": 1}, {**gone, "port": "3", "type": "cpanel"}]):
         text = get(s)
         assert (
-            "server=2" in text
-            and "server=3" not in text
-            and "server=4" not in text
-            and "module=vmbridge&amp;server=1&amp;page=pools" in text
+            "vmb[server]=2" in text
+            and "vmb[server]=3" not in text
+            and "vmb[server]=4" not in text
+            and "module=vmbridge&amp;vmb[server]=1&amp;vmb[page]=pools" in text
         )
-        down = get(s, "overview", "&server=2")
-        assert "cannot be reached" in down and "server=1" in down
+        down = get(s, "overview", "&vmb[server]=2")
+        assert "cannot be reached" in down and "vmb[server]=1" in down
     with host(s, type="cpanel"):
         assert "no active server of type vmbridge" in get(s)
 
@@ -209,7 +211,7 @@ def test_a_bad_bridge_never_holds_or_breaks_the_page(system: System, how: str) -
         with host(s, port=str(bad.port), hostname="192.0.2.1" if how == "insecure" else "127.0.0.1"):
             for page in ("overview", "service"):
                 began = clock.monotonic()
-                text = get(s, page, "&id=1")
+                text = get(s, page, "&vmb[id]=1")
                 assert (
                     clock.monotonic() - began < 4.5
                     and "alert-warning" in text

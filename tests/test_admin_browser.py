@@ -54,7 +54,7 @@ def test_redeploy_by_click_shows_its_steps(system: System, browser: Chrome) -> N
     browser.get(url(system, "service", "&id=1"))
     browser.find_element(By.NAME, "typed").send_keys("1")
     browser.find_element(By.XPATH, "//button[text()='Redeploy']").click()
-    until(browser, lambda b: "page=operation" in b.current_url)
+    until(browser, lambda b: "vmb[page]=operation" in b.current_url)
     assert "redeploy" in browser.find_element(By.CSS_SELECTOR, ".vmb-staff h3").text
     settled(system, 1)
     browser.refresh()

@@ -40,9 +40,15 @@ class Staff(Shim):
         return str(reply.get_json()["html"])
 
     def form(
-        self, page: str, query: str = "", actor: Any = None, key: dict[str, str] | None = None, **form: Any
+        self,
+        page: str,
+        query: str = "",
+        actor: Any = None,
+        key: dict[str, str] | None = None,
+        action: str = "",
+        **form: Any,
     ) -> Any:
-        body = {"actor": ADMIN if actor is None else actor, "form": form}
+        body = {"actor": ADMIN if actor is None else actor, "form": {"do": action, **form}}
         return self.send("POST", f"/v1/admin/{page}" + (f"?{query}" if query else ""), body, **(key or {}))
 
     def tab(self, service: int = 1042) -> str:
@@ -194,9 +200,9 @@ def test_pages_of_operations(wide: World, staff: Staff) -> None:
         wide.order("converge")
         wide.run()
     first, second = staff.html("operations"), staff.html("operations", first="50")
-    ids = [set(re.findall(r"page=operation&amp;id=([0-9a-f]{12})\"><strong>", t)) for t in (first, second)]
+    ids = [set(re.findall(r"vmb\[page]=operation&amp;vmb\[id]=([0-9a-f]{12})\"><strong>", t)) for t in (first, second)]
     assert len(ids[0]) == 50 and len(ids[1]) == 11 and not ids[0] & ids[1]
-    assert "first=50" in first and "Older" in first and "Older" not in second and "first=0" in second
+    assert "vmb[first]=50" in first and "Older" in first and "Older" not in second and "vmb[first]=0" in second
     assert staff.html("operations", first="-5") and staff.html("operations", first="9" * 30)
     tab = staff.tab()
     assert tab.count("<summary>") == 50
@@ -264,7 +270,7 @@ def test_the_tab_shows_the_package_beside_the_machine(wide: World, staff: Staff)
     assert (
         "203.0.113.10/24" in text
         and "PTR" in text
-        and "addonmodules.php?module=vmbridge&amp;page=service&amp;id=1042" in text
+        and "addonmodules.php?module=vmbridge&amp;vmb[page]=service&amp;vmb[id]=1042" in text
     )
 
 
@@ -275,7 +281,7 @@ def test_the_tab_of_a_failure_names_cause_reference_and_next_action(wide: World,
         "<details open>" in text
         and "Permission check failed" in text
         and "Mend the cause" in text
-        and f"page=operation&amp;id={key}" in text
+        and f"vmb[page]=operation&amp;vmb[id]={key}" in text
     )
 
 
@@ -364,7 +370,7 @@ def test_redeploy_of_a_suspended_service_is_refused(wide: World, staff: Staff) -
     wide.run()
     assert "Redeploy needs an active service" in staff.html("service", id="1042")
     text = staff.form("service", "id=1042", action="redeploy", service="1042", typed="1042").get_json()["html"]
-    assert "Redeploy needs an active service" in text and 'name="typed"' not in text
+    assert "Redeploy needs an active service" in text and 'name="vmb[typed]"' not in text
 
 
 def test_a_finding_is_dismissed_once(wide: World, staff: Staff) -> None:

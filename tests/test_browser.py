@@ -113,7 +113,7 @@ def test_a_dimmed_button_does_nothing_and_says_why(system: System, browser: Chro
 def test_a_host_that_is_down_is_told_calmly(system: System, browser: Chrome) -> None:
     system.cluster.faults = [Fault("status", path="resources", status=595, reason="No route to host", times=10**9)]
     try:
-        system.wait_for(lambda: requests.get(system.page(1) + "&vmbridge=status", timeout=10).json()["trouble"], 90)
+        system.wait_for(lambda: requests.get(system.page(1) + "&vmb[page]=status", timeout=10).json()["trouble"], 90)
         browser.get(system.page(1))
         assert "does not answer" in browser.find_element(By.CSS_SELECTOR, "[role=alert]").text
     finally:
@@ -121,7 +121,7 @@ def test_a_host_that_is_down_is_told_calmly(system: System, browser: Chrome) -> 
 
 
 def test_suspended_meanwhile(system: System, browser: Chrome) -> None:
-    system.wait_for(lambda: not requests.get(system.page(1) + "&vmbridge=status", timeout=10).json()["trouble"], 90)
+    system.wait_for(lambda: not requests.get(system.page(1) + "&vmb[page]=status", timeout=10).json()["trouble"], 90)
     browser.get(system.page(1))
     system.module(1, "SuspendAccount")
     until(browser, lambda b: word(b) == "Suspended")

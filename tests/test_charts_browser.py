@@ -60,11 +60,11 @@ def browser(chrome: Chrome) -> Iterator[Chrome]:
 
 
 def page(system: System) -> str:
-    return system.page(1) + "&vmbridge=charts"
+    return system.page(1) + "&vmb[page]=charts"
 
 
 def fetch(system: System, query: str) -> requests.Response:
-    return requests.get(f"{system.page(1)}&vmbridge={query}", timeout=20)
+    return requests.get(f"{system.page(1)}&vmb[page]={query}", timeout=20)
 
 
 def opened(system: System, browser: Chrome, period: str = "hour", more: str = "") -> None:
@@ -94,7 +94,7 @@ def columns(browser: Chrome, color: tuple[int, int, int]) -> list[float]:
 
 # -- through PHP ----------------------------------------------------------------------------------
 def test_values_as_json(system: System) -> None:
-    reply = fetch(system, "charts&data=hour")
+    reply = fetch(system, "charts&vmb[data]=hour")
     found = reply.json()
     assert reply.headers["Content-Type"].startswith("application/json") and reply.headers["Cache-Control"] == "no-store"
     assert len(found["times"]) == 60 and None in found["series"]["cpu"] and found["period"] == "hour"
@@ -102,12 +102,12 @@ def test_values_as_json(system: System) -> None:
 
 @pytest.mark.parametrize("period", ["decade", "", "hour%26client%3D8", "x" * 500])
 def test_an_unknown_period_is_a_sentence(system: System, period: str) -> None:
-    reply = fetch(system, f"charts&data={period}")
+    reply = fetch(system, f"charts&vmb[data]={period}")
     assert reply.status_code == 502 and "must be one of hour, day" in reply.json()["error"]
 
 
 def test_the_page_with_a_period_has_tables(system: System) -> None:
-    assert fetch(system, "charts&period=week").text.count('<th scope="row">') > 4 * 200
+    assert fetch(system, "charts&vmb[period]=week").text.count('<th scope="row">') > 4 * 200
     assert fetch(system, "charts").text.count('<th scope="row">') == 0
 
 
@@ -258,7 +258,7 @@ def test_the_copy_in_whmcs_stands_in_for_the_public_path(system: System, browser
     opened(system, browser)
     assert len(columns(browser, LIGHT)) > 100
     names = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")  # type: ignore[no-untyped-call]
-    assert any("vmbridge=asset" in n for n in names)
+    assert any("vmb[page]=asset" in n for n in names)
     browser.get_log("browser")  # type: ignore[no-untyped-call]
 
 

@@ -31,7 +31,7 @@ from drivers.proxmox.driver import Proxmox
 from tests.front import let_go
 from tests.pve.cluster import Fault, default_cluster
 from tests.pve.http import HttpsServer
-from tests.system import System, free_port
+from tests.system import System, free_port, ours
 from tests.world import World
 
 PUBLIC = "https://billing.example.com/vmbridge"
@@ -564,18 +564,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield s
 
 
-def click(s: System, **more: str) -> requests.Response:
+def click(s: System, action: str = "connect") -> requests.Response:
     token = re.search('name="token" value="([^"]+)"', requests.get(s.page(1), timeout=10).text)
     assert token
-    form = {
-        "token": token.group(1),
-        "id": "1",
-        "modop": "custom",
-        "a": "submit",
-        "capability": "console",
-        "action": "connect",
-        **more,
-    }
+    form = ours(action, token=token.group(1), id="1", modop="custom", a="submit", capability="console")
     return requests.post(f"http://127.0.0.1:{s.host}/clientarea.php?action=productdetails&id=1", data=form, timeout=20)
 
 

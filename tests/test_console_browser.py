@@ -53,7 +53,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 def connect(system: System, browser: Chrome) -> None:
     """A click on CONNECT; then the new tab is looked at."""
     browser.switch_to.window(browser.window_handles[0])
-    browser.get(f"{system.page(1)}&vmbridge=console")
+    browser.get(f"{system.page(1)}&vmb[page]=console")
     assert "one-time connection, valid for 10 seconds" in browser.find_element(By.CSS_SELECTOR, ".vmb-main").text
     before = set(browser.window_handles)
     click(browser, "[data-verb=connect]")
@@ -111,7 +111,7 @@ def test_scaling_and_settings(system: System, browser: Chrome) -> None:
 
 def test_nothing_of_the_hypervisor_is_in_page_log_or_address(system: System, browser: Chrome) -> None:
     browser.switch_to.window(browser.window_handles[0])
-    browser.get(f"{system.page(1)}&vmbridge=console")
+    browser.get(f"{system.page(1)}&vmb[page]=console")
     browser.get_log("performance")  # type: ignore[no-untyped-call]
     # in this tab, whose log is complete: of a new one it begins somewhere
     browser.execute_script("document.querySelector('[data-verb=connect]').form.target = ''")  # type: ignore[no-untyped-call]
@@ -173,7 +173,7 @@ def test_suspension_ends_it_and_says_so(system: System, browser: Chrome) -> None
     assert status(browser) == "Connected to QEMU 20000"
     system.module(1, "SuspendAccount")
     until(browser, lambda b: status(b).startswith("The service is suspended."), 3)
-    browser.get(f"{system.page(1)}&vmbridge=console")
+    browser.get(f"{system.page(1)}&vmb[page]=console")
     dimmed = browser.find_element(By.CSS_SELECTOR, "[data-verb=connect]")
     assert dimmed.get_attribute("aria-disabled") == "true"
     assert "suspended" in browser.find_element(By.ID, str(dimmed.get_attribute("aria-describedby"))).get_attribute(

@@ -66,7 +66,7 @@ def browser(chromium: Chrome) -> Iterator[Chrome]:
 
 
 def see(browser: Chrome, s: System, page: str = "overview", more: str = "") -> None:
-    browser.get(s.page(SHOP) + ("" if page == "overview" else f"&vmbridge={page}") + more)
+    browser.get(s.page(SHOP) + ("" if page == "overview" else f"&vmb[page]={page}") + more)
     browser.execute_script("window.sameDocument = true")  # type: ignore[no-untyped-call]
 
 
@@ -186,13 +186,13 @@ def test_the_tabs_of_whmcs_stay(system: System) -> None:
 
 # -- charts ---------------------------------------------------------------------------------------
 def test_values_as_json_through_php(system: System) -> None:
-    found = requests.get(f"{system.page(SHOP)}&vmbridge=charts&data=month", timeout=20).json()
+    found = requests.get(f"{system.page(SHOP)}&vmb[page]=charts&vmb[data]=month", timeout=20).json()
     assert (
         300 <= len(found["times"]) <= 360
         and found["step"] == 7200
         and set(found["series"]) == {"cpu", "diskread", "diskwrite", "netin", "netout"}
     )
-    year = requests.get(f"{system.page(SHOP)}&vmbridge=charts&data=year", timeout=20).json()
+    year = requests.get(f"{system.page(SHOP)}&vmb[page]=charts&vmb[data]=year", timeout=20).json()
     assert year["times"] == [] and year["message"] == "Only the last 30 days are kept."
 
 
@@ -239,10 +239,10 @@ def test_a_year_is_dimmed_and_its_reason_comes_on_hover_and_focus(system: System
 
 def test_without_script_links_fill_the_tables(system: System, browser: Chrome) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    browser.get(f"{system.page(SHOP)}&vmbridge=charts")
+    browser.get(f"{system.page(SHOP)}&vmb[page]=charts")
     one(browser, "[data-to=week]").click()
     assert len(browser.find_elements(By.CSS_SELECTOR, "[data-chart=network] tbody tr")) > 300
-    browser.get(f"{system.page(SHOP)}&vmbridge=charts&period=year")
+    browser.get(f"{system.page(SHOP)}&vmb[page]=charts&vmb[period]=year")
     assert one(browser, "[data-says=message]").text == "Only the last 30 days are kept."
 
 

@@ -47,12 +47,12 @@ class Site(Cloud):
         assert reply.status_code == 200, reply.text
         return words(reply.json["html"])
 
-    def send(self, page: str, service: int = 1042, kind: str = "client", **form: str) -> Any:
+    def send(self, page: str, service: int = 1042, kind: str = "client", action: str = "", **form: str) -> Any:
         self.shim.count += 1
         return self.shim.send(
             "POST",
             f"/v1/services/{service}/pages/{page}",
-            {"params": {"userid": 7}, "actor": {"kind": kind, "id": 7, "name": ""}, "form": form},
+            {"params": {"userid": 7}, "actor": {"kind": kind, "id": 7, "name": ""}, "form": {"do": action, **form}},
         )
 
     def submit(self, page: str, service: int = 1042, **form: str) -> str:
@@ -255,7 +255,7 @@ def test_not_part_of_the_product(tmp_path: Path) -> None:
 def test_an_action_that_there_is_not_and_another_clients_server(site: Site) -> None:
     assert site.send("iso", action="eject").status_code == 403
     reply = site.shim.send(
-        "POST", "/v1/services/1042/pages/iso", {"params": {"userid": 8}, "form": {"action": "mount", "iso": FREEBSD}}
+        "POST", "/v1/services/1042/pages/iso", {"params": {"userid": 8}, "form": {"do": "mount", "iso": FREEBSD}}
     )
     assert reply.status_code == 404 and site.cloud.calls == []
 

@@ -16,7 +16,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from bridge.clock import Clock
 from tests.hcloud.project import Fault, Project, Server
 from tests.screenshots import chrome
-from tests.system import CLOUD, System
+from tests.system import CLOUD, System, ours
 from tests.test_browser import until, word
 from tests.test_pages_browser import (
     AXE,
@@ -105,7 +105,7 @@ def v6(s: System, last: str) -> str:
 
 def field(browser: Chrome, address: str) -> WebElement:
     """The name of one address."""
-    return one(browser, f"form:has(input[type=hidden][value='{address}']) [name=name]")
+    return one(browser, f"form:has(input[type=hidden][value='{address}']) [name='vmb[name]']")
 
 
 def press(browser: Chrome, address: str, verb: str) -> None:
@@ -124,7 +124,7 @@ def test_an_iso_is_found_mounted_replaced_and_unmounted(system: System, browser:
     until(browser, lambda b: "No ISO is mounted." in texts(b, ".vmb-content"))
     folders = [" ".join(e.text.split()) for e in browser.find_elements(By.CSS_SELECTOR, ".vmb-folder summary")]
     assert folders == ["AlmaLinux 3", "debian 4", "FreeBSD 3", "ubuntu 1", "virtio 51", "OTHER 2"]
-    one(browser, "[name=find]").send_keys("dvd1 14.1")
+    one(browser, "[name='vmb[find]']").send_keys("dvd1 14.1")
     rows = [e.text for e in browser.find_elements(By.CSS_SELECTOR, ".vmb-folder li") if e.is_displayed()]
     assert (
         len(rows) == 1
@@ -134,8 +134,8 @@ def test_an_iso_is_found_mounted_replaced_and_unmounted(system: System, browser:
     next(e for e in browser.find_elements(By.CSS_SELECTOR, ".vmb-folder li button") if e.is_displayed()).click()
     until(browser, lambda b: "FreeBSD-14.1-RELEASE-amd64-dvd1.iso" in one(b, ".vmb-strong").text)
     assert "It is mounted. It takes effect after a restart." in texts(browser, ".vmb-done") and mounted(system) == 7006
-    assert "vmbridge=iso" in browser.current_url
-    one(browser, "[name=find]").send_keys("alma 9", Keys.ENTER)  # and by keyboard, as a form
+    assert "vmb[page]=iso" in browser.current_url
+    one(browser, "[name='vmb[find]']").send_keys("alma 9", Keys.ENTER)  # and by keyboard, as a form
     until(browser, lambda b: "1 of 64" in one(b, "[data-count]").text and one(b, ".vmb-folder").get_attribute("open"))
     one(browser, ".vmb-folder li button").send_keys(Keys.ENTER)
     until(browser, lambda b: "AlmaLinux-9" in one(b, ".vmb-strong").text)
@@ -148,7 +148,7 @@ def test_an_iso_is_found_mounted_replaced_and_unmounted(system: System, browser:
 def test_sifting_opens_counts_and_puts_back(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "iso")
     box, open_ones = (
-        one(browser, "[name=find]"),
+        one(browser, "[name='vmb[find]']"),
         "return [...document.querySelectorAll('.vmb-folder')].filter(d => d.open && d.checkVisibility()).length",
     )
     folder = browser.find_elements(By.CSS_SELECTOR, ".vmb-folder summary")[1]
@@ -170,7 +170,7 @@ def test_restart_beside_the_mounted_one(system: System, browser: Chrome) -> None
     see(browser, system, SHOP, "iso")
     browser.find_elements(By.CSS_SELECTOR, ".vmb-content [data-verb=reboot]")[0].click()
     until(browser, lambda b: system.operation(SHOP)["kind"] == "reboot" and word(b) == "Running" and idle(b))
-    assert "vmbridge=iso" in browser.current_url
+    assert "vmb[page]=iso" in browser.current_url
 
 
 def test_busy_dims_the_isos_with_the_reason(system: System, browser: Chrome) -> None:
@@ -211,10 +211,10 @@ def test_records_are_written_added_changed_and_removed(system: System, browser: 
         v4(system): "mail.example.com"
     }
     for last in ("25", "a"):
-        box = one(browser, ".vmb-add [name=address]")
+        box = one(browser, ".vmb-add [name='vmb[address]']")
         assert str(box.get_attribute("value")).endswith("::")
         box.send_keys(last)
-        one(browser, ".vmb-add [name=name]").send_keys(f"h{last}.example.com", Keys.ENTER)
+        one(browser, ".vmb-add [name='vmb[name]']").send_keys(f"h{last}.example.com", Keys.ENTER)
         until(browser, lambda b, last=last: field(b, v6(system, last)).get_attribute("value") == f"h{last}.example.com")
     assert records(system)[v6(system, "a")] == "ha.example.com"
     write(field(browser, v6(system, "a")), "changed.example.com")
@@ -238,11 +238,11 @@ def test_what_was_wrong_is_named_and_stays_in_its_field(system: System, browser:
     until(browser, lambda b: f"Host name of {v4(system)}: “not a host name” is not one" in texts(b, "[role=alert]"))
     assert field(browser, v4(system)).get_attribute("value") == "not a host name"
     assert field(browser, v6(system, "25")).get_attribute("value") == "h25.example.com"
-    write(one(browser, ".vmb-add [name=address]"), "2001:db8:ffff::1")
-    one(browser, ".vmb-add [name=name]").send_keys("far.example.com", Keys.ENTER)
+    write(one(browser, ".vmb-add [name='vmb[address]']"), "2001:db8:ffff::1")
+    one(browser, ".vmb-add [name='vmb[name]']").send_keys("far.example.com", Keys.ENTER)
     until(browser, lambda b: "2001:db8:ffff::1 is not an address of your server." in texts(b, "[role=alert]"))
-    assert one(browser, ".vmb-add [name=address]").get_attribute("value") == "2001:db8:ffff::1"
-    assert one(browser, ".vmb-add [name=name]").get_attribute("value") == "far.example.com"
+    assert one(browser, ".vmb-add [name='vmb[address]']").get_attribute("value") == "2001:db8:ffff::1"
+    assert one(browser, ".vmb-add [name='vmb[name]']").get_attribute("value") == "far.example.com"
     browser.refresh()  # sends nothing again
     assert not browser.find_elements(By.CSS_SELECTOR, "[role=alert]") and "far.example.com" not in browser.page_source
 
@@ -309,10 +309,10 @@ def test_what_the_product_does_not_have_is_access_denied(system: System, browser
 
 def test_suspended_meanwhile(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "rdns")
-    write(one(browser, ".vmb-add [name=name]"), "kept.example.com")
+    write(one(browser, ".vmb-add [name='vmb[name]']"), "kept.example.com")
     system.module(SHOP, "SuspendAccount")
     until(browser, lambda b: word(b) == "Suspended")
-    assert one(browser, ".vmb-add [name=name]").get_attribute("value") == "kept.example.com"
+    assert one(browser, ".vmb-add [name='vmb[name]']").get_attribute("value") == "kept.example.com"
     assert (
         "This service is not active."
         in system.submit(SHOP, "rdns", action="save", address=v4(system), name="no.example.com").text
@@ -344,16 +344,16 @@ def test_a_page_that_cannot_be_read_tries_again_by_itself(system: System, browse
 def test_without_script(system: System, chromium: Chrome) -> None:
     chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
-        chromium.get(system.page(SHOP) + "&vmbridge=iso")
+        chromium.get(system.page(SHOP) + "&vmb[page]=iso")
         chromium.find_elements(By.CSS_SELECTOR, ".vmb-folder summary")[2].click()
         next(e for e in chromium.find_elements(By.CSS_SELECTOR, ".vmb-folder li button") if e.is_displayed()).click()
         until(chromium, lambda b: "FreeBSD-13.4" in one(b, ".vmb-strong").text)
-        one(chromium, "[name=find]").send_keys("systemrescue")
+        one(chromium, "[name='vmb[find]']").send_keys("systemrescue")
         one(chromium, "[data-verb=search]").click()
         until(chromium, lambda b: "1 of 64" in one(b, "[data-count]").text and one(b, ".vmb-folder li").is_displayed())
         action(chromium, "iso", "unmount").click()
         until(chromium, lambda b: "No ISO is mounted." in texts(b, ".vmb-content"))
-        chromium.get(system.page(SHOP) + "&vmbridge=rdns")
+        chromium.get(system.page(SHOP) + "&vmb[page]=rdns")
         write(field(chromium, v4(system)), "plain.example.com")
         press(chromium, v4(system), "save")
         until(chromium, lambda b: records(system)[v4(system)] == "plain.example.com")
@@ -367,7 +367,7 @@ def test_nothing_happens_by_get_or_without_whmcs_token(system: System) -> None:
     assert system.hcloud
     before = len(system.hcloud.mutations())
     url = f"http://127.0.0.1:{system.host}/clientarea.php?action=productdetails"
-    form = {"id": str(SHOP), "modop": "custom", "a": "submit", "capability": "iso", "action": "mount", "iso": "7005"}
+    form = ours("mount", id=str(SHOP), modop="custom", a="submit", capability="iso", iso="7005")
     requests.get(url, params=form, timeout=30)
     assert requests.post(url, data={**form, "token": "wrong"}, timeout=30).status_code == 403
     assert len(system.hcloud.mutations()) == before

@@ -16,7 +16,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from tests.pve.cluster import Fault, Vm
 from tests.screenshots import QUIET
-from tests.system import ROOT, System
+from tests.system import ROOT, System, ours
 from tests.test_browser import until, word
 
 SHOP, DENIED, FULL, PSEUDO, RTL = 1, 2, 3, 4, 5
@@ -76,7 +76,7 @@ def settled(s: System, service: int, state: str = "done") -> None:
 
 
 def url(s: System, service: int, page: str = "overview", more: str = "") -> str:
-    return s.page(service) + ("" if page == "overview" else f"&vmbridge={page}") + more
+    return s.page(service) + ("" if page == "overview" else f"&vmb[page]={page}") + more
 
 
 def see(browser: Chrome, s: System, service: int, page: str = "overview", more: str = "") -> None:
@@ -96,7 +96,7 @@ def action(browser: Chrome, capability: str, name: str, row: int = 0) -> WebElem
     """The button of a form."""
     return browser.find_elements(
         By.XPATH,
-        f"//form[.//input[@name='capability' and @value='{capability}']][.//input[@name='action' and @value='{name}']]"
+        f"//form[.//input[@name='vmb[capability]' and @value='{capability}']][.//input[@name='vmb[do]' and @value='{name}']]"
         "//button[@type='submit']",
     )[row]
 
@@ -145,14 +145,17 @@ def fields(page: str, css_class: str = "vmb-line") -> dict[str, str]:
     form = re.search(rf'<form[^>]*class="{css_class}".*?</form>', page, re.S)
     assert form, page[-3000:]
     return {
-        html.unescape(n): html.unescape(v)
+        re.sub(r"^vmb\[(.*)]$", r"\1", html.unescape(n)): html.unescape(v)
         for n, v in re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', form.group())
     }
 
 
-def post(s: System, **form: str) -> requests.Response:
+def post(s: System, action: str, **form: str) -> requests.Response:
     return requests.post(
-        f"http://127.0.0.1:{s.host}/clientarea.php?action=productdetails", data=form, timeout=30, allow_redirects=False
+        f"http://127.0.0.1:{s.host}/clientarea.php?action=productdetails",
+        data=ours(action, **form),
+        timeout=30,
+        allow_redirects=False,
     )
 
 
@@ -163,14 +166,14 @@ def test_a_snapshot_is_taken_and_the_page_follows_by_itself(system: System, brow
         "so that you can go back to it" in one(browser, ".vmb-empty").text
         and "0 / 3" in one(browser, ".vmb-quota").text
     )
-    one(browser, "[name=description]").send_keys("before the upgrade")
+    one(browser, "[name='vmb[description]']").send_keys("before the upgrade")
     hold(system, "qmsnapshot")
     action(browser, "snapshots", "take").click()
     until(browser, lambda b: "A snapshot is being taken" in texts(b, "[data-operation]"))
     assert (
         "1 / 3" in one(browser, ".vmb-quota").text and "being made" in one(browser, ".vmb-table").text
     )  # a running one counts
-    assert "vmbridge=snapshots" in browser.current_url
+    assert "vmb[page]=snapshots" in browser.current_url
     browser.execute_script("window.sameDocument = true")
     release(system, "qmsnapshot")
     until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "[data-countdown]") and idle(b))
@@ -229,7 +232,7 @@ def test_a_snapshot_is_removed(system: System, browser: Chrome) -> None:
 
 def test_a_backup_is_made_restored_and_removed(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "backups")
-    one(browser, "[name=note]").send_keys("shop, finished")
+    one(browser, "[name='vmb[note]']").send_keys("shop, finished")
     action(browser, "backups", "take").click()
     until(browser, lambda b: "shop, finished" in texts(b, ".vmb-table") and idle(b))
     assert "1 / 7" in texts(browser, ".vmb-quota") and "GiB" in one(browser, ".vmb-table").text
@@ -261,24 +264,26 @@ def test_the_schedule_is_saved_and_a_wrong_one_is_not_lost(system: System, brows
         "If the schedule is configured, the system will automatically create backups and delete old backups."
         in one(browser, ".vmb-content").text
     )
-    one(browser, "[name=on_sunday]").click()
-    zone = one(browser, "[name=time_zone]")
+    one(browser, "[name='vmb[on_sunday]']").click()
+    zone = one(browser, "[name='vmb[time_zone]']")
     zone.clear()
     zone.send_keys("Mars/Base")
     action(browser, "backups", "schedule").click()
     until(browser, lambda b: "Time zone: “Mars/Base” is not one" in one(b, "[role=alert]").text)
     assert (
-        one(browser, "[name=on_sunday]").is_selected()
-        and one(browser, "[name=time_zone]").get_attribute("value") == "Mars/Base"
+        one(browser, "[name='vmb[on_sunday]']").is_selected()
+        and one(browser, "[name='vmb[time_zone]']").get_attribute("value") == "Mars/Base"
     )
-    zone = one(browser, "[name=time_zone]")
+    zone = one(browser, "[name='vmb[time_zone]']")
     zone.clear()
     zone.send_keys("Europe/Berlin")
     action(browser, "backups", "schedule").click()
     until(browser, lambda b: "The schedule is saved." in texts(b, ".vmb-done"))
     assert "Next: " in one(browser, ".vmb-content").text
     browser.refresh()
-    assert one(browser, "[name=on_sunday]").is_selected() and not browser.find_elements(By.CSS_SELECTOR, ".vmb-done")
+    assert one(browser, "[name='vmb[on_sunday]']").is_selected() and not browser.find_elements(
+        By.CSS_SELECTOR, ".vmb-done"
+    )
 
 
 def test_reinstall_wants_the_word_and_keeps_what_was_written(system: System, browser: Chrome) -> None:
@@ -291,18 +296,18 @@ def test_reinstall_wants_the_word_and_keeps_what_was_written(system: System, bro
     )
     before = system.operation(SHOP)["id"]
     browser.find_element(By.CSS_SELECTOR, "option[value='ubuntu-24.04']").click()
-    one(browser, "[name=confirm]").send_keys("reinstall")
+    one(browser, "[name='vmb[confirm]']").send_keys("reinstall")
     action(browser, "reinstall", "reinstall").click()
     until(browser, lambda b: "Confirmation: type REINSTALL in capital letters, exactly." in one(b, "[role=alert]").text)
     assert (
-        one(browser, "[name=template]").get_attribute("value") == "ubuntu-24.04"
-        and one(browser, "[name=confirm]").get_attribute("value") == "reinstall"
+        one(browser, "[name='vmb[template]']").get_attribute("value") == "ubuntu-24.04"
+        and one(browser, "[name='vmb[confirm]']").get_attribute("value") == "reinstall"
     )
     browser.refresh()  # asks nothing and sends nothing
-    assert "vmbridge=reinstall" in browser.current_url and not browser.find_elements(By.CSS_SELECTOR, "[role=alert]")
+    assert "vmb[page]=reinstall" in browser.current_url and not browser.find_elements(By.CSS_SELECTOR, "[role=alert]")
     assert system.operation(SHOP)["id"] == before
     browser.find_element(By.CSS_SELECTOR, "option[value='ubuntu-24.04']").click()
-    one(browser, "[name=confirm]").send_keys("REINSTALL")
+    one(browser, "[name='vmb[confirm]']").send_keys("REINSTALL")
     hold(system, "qmclone")
     action(browser, "reinstall", "reinstall").click()
     until(browser, lambda b: "The server is being reinstalled" in texts(b, "[data-operation]"))
@@ -347,7 +352,7 @@ def test_power_by_keyboard_and_hard_stop_asks_first(system: System, browser: Chr
     assert "unsaved data is lost" in one(browser, "dialog").text
     browser.find_element(By.XPATH, "//dialog//button[text()='Hard stop']").send_keys(Keys.ENTER)
     until(browser, lambda b: word(b) == "Stopped" and idle(b))
-    assert "vmbridge=snapshots" in browser.current_url  # back where it was asked
+    assert "vmb[page]=snapshots" in browser.current_url  # back where it was asked
     assert reason(browser, action(browser, "power", "stop")) == "Start the server first."
     action(browser, "power", "start").send_keys(Keys.ENTER)
     until(browser, lambda b: word(b) == "Running" and idle(b))
@@ -442,7 +447,7 @@ def test_busy_dims_everything_with_the_reason(system: System, browser: Chrome) -
 def test_two_tabs_and_a_half_written_form(system: System, browser: Chrome) -> None:
     """What another tab begins and ends is followed; what is being written, where the cursor stands and what is open stay."""
     see(browser, system, SHOP, "snapshots")
-    box = one(browser, "[name=description]")
+    box = one(browser, "[name='vmb[description]']")
     box.send_keys("half a sen")
     hold(system, "qmsnapshot")
     system.submit(SHOP, "snapshots", action="take", description="from another tab")
@@ -463,7 +468,7 @@ def test_two_tabs_and_a_half_written_form(system: System, browser: Chrome) -> No
 def test_a_message_stays_while_the_page_follows(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "backups")
     browser.execute_script(
-        "const n = document.querySelector('[name=note]'); n.removeAttribute('maxlength'); n.value = 'n'.repeat(201)"
+        "const n = document.querySelector('[name=\"vmb[note]\"]'); n.removeAttribute('maxlength'); n.value = 'n'.repeat(201)"
     )
     action(browser, "backups", "take").click()
     until(browser, lambda b: "Backup notes: at most 200 characters." in texts(b, "[role=alert]"))
@@ -471,7 +476,7 @@ def test_a_message_stays_while_the_page_follows(system: System, browser: Chrome)
     system.submit(SHOP, "power", action="reboot")
     done(browser, system, "reboot")
     assert untouched(browser) and "at most 200 characters" in texts(browser, "[role=alert]")
-    assert one(browser, "[name=note]").get_attribute("value") == "n" * 201
+    assert one(browser, "[name='vmb[note]']").get_attribute("value") == "n" * 201
 
 
 def test_a_megabyte_of_note_is_refused_by_name(system: System, browser: Chrome) -> None:
@@ -487,13 +492,13 @@ def test_a_megabyte_of_note_is_refused_by_name(system: System, browser: Chrome) 
 
 def test_suspended_meanwhile(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "backups")
-    one(browser, "[name=note]").send_keys("not lost")
+    one(browser, "[name='vmb[note]']").send_keys("not lost")
     system.module(SHOP, "SuspendAccount")
     until(
         browser,
         lambda b: word(b) == "Suspended" and reason(b, action(b, "backups", "take")) == "The service is suspended.",
     )
-    assert untouched(browser) and one(browser, "[name=note]").get_attribute("value") == "not lost"
+    assert untouched(browser) and one(browser, "[name='vmb[note]']").get_attribute("value") == "not lost"
     assert "switched on again when it is reactivated" in browser.page_source
     assert "This service is not active." in system.submit(SHOP, "backups", action="take").text
     settled(system, SHOP)
@@ -546,14 +551,14 @@ def test_without_script_a_page_asks_instead_of_the_dialog(system: System, chromi
             ),
         )
         one(chromium, ".vmb-content a.vmb-btn").click()  # Cancel
-        until(chromium, lambda b: "vmbridge=snapshots" in b.current_url and "1 / 1" in texts(b, ".vmb-quota"))
+        until(chromium, lambda b: "vmb[page]=snapshots" in b.current_url and "1 / 1" in texts(b, ".vmb-quota"))
         action(chromium, "snapshots", "delete").click()
         until(chromium, lambda b: "Please confirm" in texts(b, ".vmb-content"))
         action(chromium, "snapshots", "delete").click()
         system.wait_for(lambda: system.operation(FULL)["kind"] == "delete_snapshot", 20)
         settled(system, FULL)
         see(chromium, system, FULL, "snapshots")
-        one(chromium, "[name=description]").send_keys("without script")
+        one(chromium, "[name='vmb[description]']").send_keys("without script")
         action(chromium, "snapshots", "take").click()
         system.wait_for(lambda: system.operation(FULL)["kind"] == "take_snapshot", 20)
         settled(system, FULL)
@@ -565,7 +570,7 @@ def test_without_script_a_page_asks_instead_of_the_dialog(system: System, chromi
 
 def test_every_question_names_its_thing_and_a_thing_that_is_gone_is_told(system: System) -> None:
     page = requests.get(url(system, FULL, "backups"), timeout=30).text
-    key = re.search(r'name="backup" value="(\d+)"', page)
+    key = re.search(r'name="vmb\[backup]" value="(\d+)"', page)
     assert key
     token = requests.get(f"http://127.0.0.1:{system.host}/test/token", timeout=10).text
     form = {
@@ -591,9 +596,7 @@ def test_every_question_names_its_thing_and_a_thing_that_is_gone_is_told(system:
     )
     assert "This backup is not there any more." in post(system, **{**form, "backup": "999"}, action="delete").text
     asked = requests.get(system.page(FULL) + "&modop=custom&a=stop", timeout=30).text  # a link of WHMCS's own menu
-    assert (
-        "Stops your server" in asked and fields(asked)["action"] == "stop" and system.operation(FULL)["kind"] != "stop"
-    )
+    assert "Stops your server" in asked and fields(asked)["do"] == "stop" and system.operation(FULL)["kind"] != "stop"
 
 
 # -- languages, small screens, accessibility ------------------------------------------------------
@@ -751,7 +754,9 @@ def test_colours_follow_the_theme(system: System, browser: Chrome, system_wish: 
     )
     see(browser, system, FULL, "snapshots", f"&shade={theme_is}")
     assert (
-        browser.execute_script("return getComputedStyle(document.querySelector('[name=description]')).backgroundColor")
+        browser.execute_script(
+            "return getComputedStyle(document.querySelector('[name=\"vmb[description]\"]')).backgroundColor"
+        )
         == paper
     )
 

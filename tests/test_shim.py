@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.system import API_SECRET, ROOT, SHIM_SECRET, System
+from tests.system import API_SECRET, ROOT, SHIM_SECRET, System, ours
 
 SHIM = ROOT / "whmcs-shim/modules/servers/vmbridge"
 
@@ -127,18 +127,18 @@ def test_forms_and_buttons(system: System) -> None:
     s = system
     s.order(3)
     settled(s, 3)
-    s.wait_for(lambda: requests.get(s.page(3) + "&vmbridge=status", timeout=10).json()["status"] == "running", 30)
+    s.wait_for(lambda: requests.get(s.page(3) + "&vmb[page]=status", timeout=10).json()["status"] == "running", 30)
     shown = requests.get(s.page(3) + "&modop=custom&a=stop", timeout=10).text
     assert '<form method="post"' in shown and s.operation(3)["kind"] == "create"  # GET changes nothing
     token = re.findall(r'name="token" value="([^"]+)"', shown)[0]
-    form = {"id": "3", "modop": "custom", "a": "submit", "capability": "power", "action": "stop"}
+    form = ours("stop", id="3", modop="custom", a="submit", capability="power")
     url = f"http://127.0.0.1:{s.host}/clientarea.php?action=productdetails"
     assert requests.post(url, data={**form, "token": "wrong"}, timeout=10).status_code == 403
     reply = requests.post(url, data={**form, "token": token}, timeout=10, allow_redirects=False)
     assert reply.status_code == 303 and reply.headers["Location"].endswith("id=3")
     settled(s, 3)
     assert s.operation(3)["kind"] == "stop"
-    assert "Access Denied" in requests.post(url, data={**form, "token": token, "action": "explode"}, timeout=10).text
+    assert "Access Denied" in requests.post(url, data={**form, "token": token, "vmb[do]": "explode"}, timeout=10).text
     assert "Access Denied" in requests.get(s.page(3) + "&modop=custom&a=retry", timeout=10).text
     assert (
         requests.post(url, data={"id": "3", "modop": "custom", "a": "start", "token": token}, timeout=10).status_code
@@ -155,11 +155,11 @@ def test_status_through_the_shim_answers_304(system: System) -> None:
     settled(s, 4)
     s.module(4, "SuspendAccount")
     settled(s, 4)
-    first = requests.get(s.page(4) + "&vmbridge=status", timeout=10)
+    first = requests.get(s.page(4) + "&vmb[page]=status", timeout=10)
     assert first.json()["status"] == "suspended"
     assert (
         requests.get(
-            s.page(4) + "&vmbridge=status", headers={"If-None-Match": first.headers["ETag"]}, timeout=10
+            s.page(4) + "&vmb[page]=status", headers={"If-None-Match": first.headers["ETag"]}, timeout=10
         ).status_code
         == 304
     )

@@ -48,7 +48,7 @@ def counted(s: System, service: int) -> bool:
 
 
 def watched(s: System, service: int) -> bool:
-    requests.get(s.page(service) + "&vmbridge=status", timeout=10)
+    requests.get(s.page(service) + "&vmb[page]=status", timeout=10)
     return counted(s, service)
 
 

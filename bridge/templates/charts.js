@@ -129,7 +129,7 @@
   function later() { clearTimeout(timer); timer = setTimeout(function () { if (document.hidden) { later(); } else { load(); } }, again * (0.9 + 0.2 * Math.random())); }
   function load() {
     var mine = ++asked;
-    fetch(url + "&vmbridge=charts&data=" + period, {credentials: "same-origin"}).then(function (r) { return r.json(); }).then(function (v) {
+    fetch(url + "&vmb[page]=charts&vmb[data]=" + period, {credentials: "same-origin"}).then(function (r) { return r.json(); }).then(function (v) {
       if (mine === asked) { show(v.times ? v : {period: period, message: String(v.error || say.failed), failed: true}); }
     }).catch(function () { if (mine === asked) { show({period: period, message: say.failed, failed: true}); } }).then(function () { if (mine === asked) { later(); } });
   }
@@ -146,7 +146,7 @@
   cards.forEach(function (card) { card.querySelector("details").addEventListener("toggle", function () { if (this.open && shown) { table(card); } }); });
 
   // -- uPlot: from the public path by its content, else the copy that WHMCS hands through
-  function address(file, near) { return near ? url + "&vmbridge=asset&file=" + file + "&v=" + data.version : frame.dataset.public + "/assets/" + data.version + "/" + files[file]; }
+  function address(file, near) { return near ? url + "&vmb[page]=asset&vmb[file]=" + file + "&vmb[v]=" + data.version : frame.dataset.public + "/assets/" + data.version + "/" + files[file]; }
   function fetchFile(file, near, done, failed) {
     var sheet = /css$/.test(file), e = document.createElement(sheet ? "link" : "script");
     if (sheet) { e.rel = "stylesheet"; e.href = address(file, near); } else { e.src = address(file, near); }
@@ -166,6 +166,6 @@
     new MutationObserver(redraw).observe(document.documentElement, {attributes: true, attributeFilter: ["class", "data-theme", "data-bs-theme", "style"]});
     load();
   }
-  if (!/[?&]period=/.test(location.search)) { try { var kept = sessionStorage.getItem("vmbridge-charts"); if (kept && root.querySelector('[data-to="' + kept + '"]')) { choose(kept); } } catch (e) { /* as above */ } }
+  if (!/[?&]vmb(\[|%5B)period(\]|%5D)=/i.test(location.search)) { try { var kept = sessionStorage.getItem("vmbridge-charts"); if (kept && root.querySelector('[data-to="' + kept + '"]')) { choose(kept); } } catch (e) { /* as above */ } }
   if (drawing) { get("uplot.css", function () { get("uplot.js", ready); }); } else { ready(); }
 })();

@@ -4,7 +4,7 @@
   var url = data.url, token = data.token, etag = "", timer = null, asOf = +data.asOf, fetching = false, composing = false;
   var skew = +data.now - Date.now() / 1000; // the customer's clock may be wrong
   function now() { return Date.now() / 1000 + skew; }
-  function here() { return url + (data.here === "overview" ? "" : "&vmbridge=" + data.here); }
+  function here() { return url + (data.here === "overview" ? "" : "&vmb[page]=" + data.here); }
   function busy() { return !!root.querySelector("[data-operation].vmb-busy"); }
   function field(name) { return root.querySelector('[data-field="' + name + '"]'); }
   function set(name, text) { var f = field(name); if (f && f.textContent !== text) { f.textContent = text; } }
@@ -83,7 +83,7 @@
     asOf = v.as_of || 0;
   }
   function later(soon) { clearTimeout(timer); timer = setTimeout(poll, (soon ? 2000 : 7000) * (0.9 + 0.2 * Math.random())); }
-  function viaShim() { return fetch(url + "&vmbridge=status", {credentials: "same-origin", headers: etag ? {"If-None-Match": etag} : {}}); }
+  function viaShim() { return fetch(url + "&vmb[page]=status", {credentials: "same-origin", headers: etag ? {"If-None-Match": etag} : {}}); }
   function ask() {
     if (!data.public || !token) { return viaShim(); }
     var h = {Authorization: "Bearer " + token}; if (etag) { h["If-None-Match"] = etag; }
@@ -111,7 +111,7 @@
   }
   setInterval(tick, 1000);
   document.addEventListener("visibilitychange", function () { if (!document.hidden) { later(true); } });
-  window.addEventListener("pageshow", function (e) { if (e.persisted) { root.querySelectorAll("[name=confirmed]").forEach(function (i) { i.remove(); }); renew(); } });
+  window.addEventListener("pageshow", function (e) { if (e.persisted) { root.querySelectorAll("[name='vmb[confirmed]']").forEach(function (i) { i.remove(); }); renew(); } });
   root.addEventListener("compositionstart", function () { composing = true; });
   root.addEventListener("compositionend", function () { composing = false; });
 
@@ -149,7 +149,7 @@
   root.addEventListener("submit", function (e) {
     var f = e.target, b = e.submitter || f.querySelector("button[type=submit]");
     if (b && b.getAttribute("aria-disabled") === "true") { e.preventDefault(); return; }
-    if (b && b.dataset.confirm && !f.elements.confirmed && window.HTMLDialogElement) { e.preventDefault(); confirmThen(f, b); return; }
+    if (b && b.dataset.confirm && !f.elements["vmb[confirmed]"] && window.HTMLDialogElement) { e.preventDefault(); confirmThen(f, b); return; }
     if (f.dataset.done) { try { sessionStorage.setItem("vmbridge", JSON.stringify([data.service, data.here, f.dataset.done])); } catch (x) { /* then it stays unsaid */ } }
     if (b && !f.target) { setTimeout(function () { b.setAttribute("aria-disabled", "true"); }, 0); }
   });
@@ -158,7 +158,7 @@
     box.className = "vmb-dialog"; p.textContent = button.dataset.confirm; p.id = "vmb-dialog-text"; box.setAttribute("aria-labelledby", p.id);
     go.type = no.type = "button"; go.className = "vmb-btn vmb-red"; no.className = "vmb-btn vmb-grey";
     go.textContent = button.textContent.trim(); no.textContent = words.cancel;
-    go.addEventListener("click", function () { var i = document.createElement("input"); i.type = "hidden"; i.name = "confirmed"; i.value = "1"; form.appendChild(i); box.close(); form.requestSubmit(button); });
+    go.addEventListener("click", function () { var i = document.createElement("input"); i.type = "hidden"; i.name = "vmb[confirmed]"; i.value = "1"; form.appendChild(i); box.close(); form.requestSubmit(button); });
     no.addEventListener("click", function () { box.close(); });
     box.addEventListener("close", function () { box.remove(); button.focus(); later(true); });
     box.appendChild(p); box.appendChild(no); box.appendChild(go); root.appendChild(box); box.showModal(); no.focus();

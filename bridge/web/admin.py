@@ -75,7 +75,7 @@ def submit(page: str) -> Response:
     actor, form = sent.get("actor"), sent.get("form")
     who = admin(actor if isinstance(actor, dict) else {})
     form = {str(k): str(v) for k, v in form.items()} if isinstance(form, dict) else {}
-    action = ACTIONS.get(form.get("action", ""))
+    action = ACTIONS.get(form.get("do", ""))
     if page not in RENDER or action is None:
         raise NotFound("There is no such page.", code="unknown_page")
     try:
@@ -250,8 +250,8 @@ RENDER: dict[str, Callable[[], dict[str, Any]]] = {
 
 # -- forms: each returns the query of the page to show next ----------------------------------------
 def _act(form: dict[str, str], who: Caller) -> str:
-    op = services.act_on(form["action"], form.get("operation", "")[:64], who, context().store)
-    return f"page=operation&id={op.id}&said={form['action']}"
+    op = services.act_on(form["do"], form.get("operation", "")[:64], who, context().store)
+    return f"page=operation&id={op.id}&said={form['do']}"
 
 
 def _redeploy(form: dict[str, str], who: Caller) -> str:

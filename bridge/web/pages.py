@@ -265,12 +265,12 @@ def submit(service_id: int, capability: str) -> Response:
     who = caller(sent)
     if str(values.get("userid", service.client_id)) != str(service.client_id):
         raise NotFound(f"Service {service_id} is unknown to the bridge.", code="unknown_service")
-    action, came_from = str(form.get("action", "")), str(form.get("from", ""))
+    action, came_from = str(form.get("do", "")), str(form.get("from", ""))
     name = capability if capability in PAGES else came_from if came_from in PAGES else "overview"
     if (capability, action) in ASKED and not form.get("confirmed"):
         about = subject(capability, service, form)
         if about is not None:
-            again = {k: v for k, v in form.items() if k not in ("action", "capability", "confirmed")}
+            again = {k: v for k, v in form.items() if k not in ("do", "capability", "confirmed")}
             with hurry():
                 return ask(service, name, capability, action, again, about)
     if (capability, action) in media.LOOKED_FOR:

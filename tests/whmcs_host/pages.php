@@ -33,9 +33,9 @@ function rendered(Smarty $smarty, $template, array $vars)
 
 function client_area()
 {
-    $id = (int) ($_REQUEST['id'] ?? 0);
+    $id = (int) asked('id');
     $state = state();
-    if (!isset($state['services'][$id]) || $state['services'][$id]['userid'] !== $_SESSION['uid']) {
+    if (asked('action') !== 'productdetails' || !isset($state['services'][$id]) || $state['services'][$id]['userid'] !== $_SESSION['uid']) {
         $links = '';
         foreach (array_keys($state['services']) as $known) {
             $links .= '<li><a href="/clientarea.php?action=productdetails&amp;id=' . (int) $known . '">Service ' . (int) $known . '</a></li>';
@@ -50,8 +50,8 @@ function client_area()
     $smarty = smarty();
     load_module();
     $message = '';
-    if (($_REQUEST['modop'] ?? '') === 'custom') {
-        $message = custom($id, (string) ($_REQUEST['a'] ?? ''), $smarty);
+    if (asked('modop') === 'custom') {
+        $message = custom($id, asked('a'), $smarty);
         if ($message === null) {
             return;
         }
@@ -70,7 +70,7 @@ function custom($id, $suffix, Smarty $smarty)
     if (!in_array($suffix, $allowed, true)) {
         return '<div class="alert alert-danger">Access Denied</div>';
     }
-    if ($_SERVER['REQUEST_METHOD'] === 'POST' && !hash_equals(generate_token(), (string) ($_POST['token'] ?? ''))) {
+    if ($_SERVER['REQUEST_METHOD'] === 'POST' && !hash_equals(generate_token(), asked('token'))) {
         http_response_code(403);
         return '<div class="alert alert-danger">Invalid token</div>';
     }
@@ -85,12 +85,11 @@ function custom($id, $suffix, Smarty $smarty)
 
 function admin_page()
 {
-    define('ADMINAREA', true);
     $_SESSION['adminid'] = 1;
-    $id = (int) ($_REQUEST['id'] ?? 0);
+    $id = (int) asked('id');
     load_module();
     $message = '';
-    $suffix = (string) ($_POST['a'] ?? '');
+    $suffix = is_string($_POST['a'] ?? '') ? $_POST['a'] ?? '' : '';
     if (in_array($suffix, vmbridge_AdminCustomButtonArray(), true)) {
         $message = htmlspecialchars((string) call_user_func('vmbridge_' . $suffix, params($id)));
     } elseif (in_array($suffix, ['CreateAccount', 'SuspendAccount', 'UnsuspendAccount', 'TerminateAccount'], true)) {
@@ -110,17 +109,10 @@ function admin_page()
         . '<form method="post" action="/admin/service.php?id=' . $id . '"><p>' . $buttons . '</p><table class="form">' . $fields . '</table></form>');
 }
 
-/** addonmodules.php: output is buffered as WHMCS does; what was typed arrives with entities. */
+/** addonmodules.php: output is buffered as WHMCS does. */
 function addon_page()
 {
-    define('ADMINAREA', true);
     $_SESSION['adminid'] = ($_GET['as'] ?? '') === 'nobody' ? 0 : 1;
-    foreach ([&$_GET, &$_POST] as &$values) {
-        array_walk_recursive($values, function (&$value) {
-            $value = htmlspecialchars($value, ENT_QUOTES, 'UTF-8');
-        });
-    }
-    unset($values);
     if (isset($_GET['both'])) {
         load_module(); // WHMCS may have loaded the server module in the same request
     }

@@ -10,7 +10,12 @@ error_reporting(E_ALL);
 set_error_handler(function ($no, $text, $file, $line) {
     throw new ErrorException($text, 0, $no, $file, $line);
 });
+$path = parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH);
+if (strpos($path, '/admin/') === 0) {
+    define('ADMINAREA', true); // nowhere else, as WHMCS does
+}
 require __DIR__ . '/whmcs.php';
+require __DIR__ . '/dispatch.php';
 require __DIR__ . '/pages.php';
 require __DIR__ . '/usage_billing.php';
 require __DIR__ . '/upgrade.php';
@@ -20,12 +25,11 @@ ini_set('session.use_cookies', '0');
 session_id('demo');
 session_start();
 $_SESSION['uid'] = 7;
-$path = parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH);
 
 if ($path === '/health') {
     echo 'ok';
 } elseif ($path === '/includes/api.php') {
-    remote_api($_POST);
+    remote_api($_POST + $_GET);
 } elseif ($path === '/test/order') {
     json_reply(order(json_decode(file_get_contents('php://input'), true)));
 } elseif ($path === '/test/module') {
@@ -59,15 +63,21 @@ if ($path === '/health') {
 } elseif ($path === '/test/log') {
     json_reply(state());
 } elseif ($path === '/clientarea.php' || $path === '/') {
-    client_area();
+    if (dispatched(CLIENT_ACTIONS, CLIENT_NAMES)) {
+        client_area();
+    }
 } elseif ($path === '/upgrade.php') {
     upgrade_page();
 } elseif ($path === '/admin/service.php') {
-    admin_page();
+    if (dispatched([''], ADMIN_NAMES)) {
+        admin_page();
+    }
 } elseif ($path === '/admin/clientsservices.php') {
     header('Location: /admin/service.php?id=' . (int) ($_GET['id'] ?? 0), true, 303);
 } elseif ($path === '/admin/addonmodules.php') {
-    addon_page();
+    if (dispatched([''], ADMIN_NAMES)) {
+        addon_page();
+    }
 } elseif (preg_match('#^/assets/([\w./@-]+)$#', $path, $m) && strpos($m[1], '..') === false && is_file(__DIR__ . '/../../node_modules/' . $m[1])) {
     header('Content-Type: ' . (substr($m[1], -4) === '.css' ? 'text/css' : 'application/octet-stream'));
     readfile(__DIR__ . '/../../node_modules/' . $m[1]);

@@ -266,7 +266,7 @@ namespace {
 
     function check_token($namespace = 'WHMCS.default')
     {
-        if (!hash_equals(generate_token('plain'), (string) ($_POST['token'] ?? ''))) {
+        if (!hash_equals(generate_token('plain'), asked('token'))) {
             http_response_code(403);
             echo 'Invalid token';
             exit;
@@ -381,6 +381,10 @@ namespace {
     function remote_api(array $form)
     {
         $host = host();
+        if (($form['responsetype'] ?? '') !== 'json') {
+            echo 'result=error;message=this host speaks JSON only;';
+            return;
+        }
         if (!hash_equals($host['api_identifier'], $form['identifier'] ?? '') || !hash_equals($host['api_secret'], $form['secret'] ?? '')) {
             http_response_code(403);
             json_reply(['result' => 'error', 'message' => 'Authentication Failed']);

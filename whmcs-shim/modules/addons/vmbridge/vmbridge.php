@@ -11,6 +11,7 @@ if (!defined('WHMCS')) {
 
 require_once __DIR__ . '/../../servers/vmbridge/lib/BridgeException.php';
 require_once __DIR__ . '/../../servers/vmbridge/lib/Bridge.php';
+require_once __DIR__ . '/../../servers/vmbridge/lib/Fields.php';
 require_once __DIR__ . '/../../servers/vmbridge/lib/Records.php';
 require_once __DIR__ . '/lib/Admin.php';
 

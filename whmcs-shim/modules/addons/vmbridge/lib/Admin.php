@@ -5,6 +5,7 @@ namespace WHMCS\Module\Addon\Vmbridge;
 use WHMCS\Database\Capsule;
 use WHMCS\Module\Server\Vmbridge\Bridge;
 use WHMCS\Module\Server\Vmbridge\BridgeException;
+use WHMCS\Module\Server\Vmbridge\Fields;
 use WHMCS\Module\Server\Vmbridge\Records;
 
 /**
@@ -25,11 +26,12 @@ class Admin
             if ($bridges === []) {
                 return self::notice('There is no active server of type vmbridge in WHMCS. Add one under System Settings > Servers.');
             }
-            $wanted = (int) self::word($_GET, 'server');
+            $asked = (array) Fields::of($_GET);
+            $wanted = (int) Fields::word($asked, 'server', '/\A\d{1,9}\z/');
             $chosen = isset($bridges[$wanted]) ? $wanted : key($bridges);
             $menu = count($bridges) > 1 ? self::menu($bridges, $chosen, $link) : '';
-            $url = $link . (count($bridges) > 1 ? '&server=' . $chosen : '');
-            return $menu . self::page($bridges[$chosen], $url);
+            $url = $link . (count($bridges) > 1 ? Fields::query(['server' => $chosen]) : '');
+            return $menu . self::page($bridges[$chosen], $url, $asked);
         } catch (BridgeException $e) {
             $back = isset($url) ? '<p><a href="' . self::escape($url) . '">Overview</a></p>' : '';
             return (isset($menu) ? $menu : '') . self::notice($e->sentence()) . $back;
@@ -41,16 +43,13 @@ class Admin
         }
     }
 
-    private static function page(array $server, $url)
+    private static function page(array $server, $url, array $asked)
     {
-        $page = self::word($_GET, 'page');
+        $page = Fields::word($asked, 'page');
         $page = in_array($page, self::PAGES, true) ? $page : 'overview';
-        $query = [];
-        foreach (self::QUERY as $name) {
-            if (self::word($_GET, $name) !== '') {
-                $query[$name] = self::word($_GET, $name);
-            }
-        }
+        $query = array_map(function ($text) {
+            return substr($text, 0, 80);
+        }, array_filter(array_intersect_key($asked, array_flip(self::QUERY)), 'strlen'));
         $post = isset($_SERVER['REQUEST_METHOD']) && $_SERVER['REQUEST_METHOD'] === 'POST';
         $actor = self::actor();
         if ($actor['id'] === 0) {
@@ -61,11 +60,16 @@ class Admin
         } elseif (!self::tokenHolds()) {
             return self::notice('The form is out of date. Nothing was done; open the page again.');
         }
+        $form = $post ? Fields::of($_POST) : [];
+        if ($form === null) {
+            return self::notice('The form could not be read. Nothing was done; open the page again.');
+        }
         $target = '/v1/admin/' . $page . ($query === [] ? '' : '?' . http_build_query($query));
-        $body = $post ? ['actor' => $actor, 'form' => (object) self::form()] : null;
+        $body = $post ? ['actor' => $actor, 'form' => (object) $form] : null;
         list(, $reply) = (new Bridge($server))->call($post ? 'POST' : 'GET', $target, $body, self::SECONDS);
-        if ($post && isset($reply['redirect']) && is_string($reply['redirect']) && preg_match('/^[\w=&.-]{1,200}$/', $reply['redirect'])) {
-            return self::redirect($url . '&' . $reply['redirect']);
+        if ($post && isset($reply['redirect']) && is_string($reply['redirect']) && preg_match('/\A[\w=&.-]{1,200}\z/', $reply['redirect'])) {
+            parse_str($reply['redirect'], $next);
+            return self::redirect($url . Fields::query(array_filter($next, 'is_string')));
         }
         if (!isset($reply['html']) || !is_string($reply['html'])) {
             throw new BridgeException('The bridge answered something unexpected.');
@@ -111,24 +115,12 @@ class Admin
         return function_exists('generate_token') ? (string) generate_token('plain') : '';
     }
 
-    /** The posted fields as they were typed: WHMCS has made entities of them. */
-    private static function form()
-    {
-        $found = [];
-        foreach ($_POST as $name => $value) {
-            if (is_scalar($value) && $name !== 'token') {
-                $found[(string) $name] = html_entity_decode((string) $value, ENT_QUOTES, 'UTF-8');
-            }
-        }
-        return $found;
-    }
-
     private static function menu(array $bridges, $chosen, $link)
     {
         $links = [];
         foreach ($bridges as $id => $server) {
             $name = self::escape($server['name'] !== '' ? $server['name'] : $server['serverhostname']);
-            $links[] = $id === $chosen ? '<strong>' . $name . '</strong>' : '<a href="' . self::escape($link . '&server=' . $id) . '">' . $name . '</a>';
+            $links[] = $id === $chosen ? '<strong>' . $name . '</strong>' : '<a href="' . self::escape($link . Fields::query(['server' => $id])) . '">' . $name . '</a>';
         }
         return '<p>Bridge: ' . implode(' | ', $links) . '</p>';
     }
@@ -148,11 +140,6 @@ class Admin
     private static function notice($text)
     {
         return '<div class="alert alert-warning" style="text-align:left">' . self::escape($text) . '</div>';
-    }
-
-    private static function word(array $from, $name)
-    {
-        return isset($from[$name]) && is_scalar($from[$name]) ? substr((string) $from[$name], 0, 80) : '';
     }
 
     private static function escape($text)

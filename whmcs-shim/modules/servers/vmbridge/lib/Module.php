@@ -10,7 +10,6 @@ class Module
     const ACTION_SECONDS = 20;
     const PAGE_SECONDS = 3;
     const SUBMIT_SECONDS = 12;
-    const LONGEST_FIELD = 4000; // the bridge refuses far shorter ones by name
     const WITH_PASSWORD = ['create', 'change_password'];
 
     /** Service id => welcome template that is held back in this PHP process. */
@@ -79,14 +78,13 @@ class Module
             if (Params::status($params) !== 'Active') {
                 return Page::said('vmbridge_inactive');
             }
-            $form = [];
-            foreach ($_POST as $name => $value) {
-                if (is_scalar($value) && !in_array($name, ['token', 'id', 'modop', 'a'], true)) {
-                    $form[(string) $name] = function_exists('mb_strcut') ? mb_strcut((string) $value, 0, self::LONGEST_FIELD, 'UTF-8') : (string) $value;
-                }
+            $form = Fields::of($_POST);
+            if ($form === null) {
+                return Page::said('vmbridge_malformed');
             }
-            $capability = preg_match('/^[a-z_]{1,30}$/', isset($form['capability']) ? $form['capability'] : '') ? $form['capability'] : 'unknown';
-            $body = ['params' => Params::body($params), 'actor' => self::actor(), 'form' => $form];
+            $capability = Fields::word($form, 'capability');
+            $capability = $capability === '' ? 'unknown' : $capability;
+            $body = ['params' => Params::body($params), 'actor' => self::actor(), 'form' => (object) $form];
             $query = '?' . http_build_query(['theme' => Page::theme()]);
             $reply = self::send($params, 'POST', self::path($params, 'pages/' . $capability) . $query, $body, self::SUBMIT_SECONDS, 'submit');
             if (!empty($reply['no_store'])) {
@@ -103,26 +101,27 @@ class Module
         }
     }
 
-    /** The overview, or the page that `vmbridge=` names, inside WHMCS's own tab; status polling comes through the same function. */
+    /** The overview, or the page that `vmb[page]` names, inside WHMCS's own tab; status polling comes through the same function. */
     public static function clientArea(array $params)
     {
         try {
-            if (isset($_GET['vmbridge']) && $_GET['vmbridge'] === 'status') {
+            $fields = Fields::of($_GET);
+            $page = Fields::word($fields, 'page');
+            if ($page === 'status') {
                 Page::status($params);
             }
             if (Params::isAddon($params)) {
                 return [];
             }
-            if (isset($_GET['vmbridge']) && $_GET['vmbridge'] === 'asset') {
-                Page::asset($params);
+            if ($page === 'asset') {
+                Page::asset($params, Fields::word($fields, 'file', '/\A[a-z.]{1,20}\z/'), Fields::word($fields, 'v', '/\A[0-9a-f]{16}\z/'));
             }
-            if (isset($_GET['vmbridge'], $_GET['data']) && $_GET['vmbridge'] === 'charts') {
-                Page::charts($params, $_GET['data'], self::language($params));
+            if ($page === 'charts' && isset($fields['data'])) {
+                Page::charts($params, Fields::word($fields, 'data'), self::language($params));
             }
-            $page = isset($_GET['vmbridge']) && is_string($_GET['vmbridge']) && preg_match('/^[a-z_]{1,30}$/', $_GET['vmbridge']) ? $_GET['vmbridge'] : 'overview';
-            $page = $page === 'admin' ? 'overview' : $page; // the staff's tab has another way in
-            $period = isset($_GET['period']) && is_string($_GET['period']) && preg_match('/^[a-z]{1,10}$/', $_GET['period']) ? '&period=' . $_GET['period'] : '';
-            $target = self::path($params, 'pages/' . $page) . '?' . self::query($params) . $period;
+            $page = $page === '' || $page === 'admin' ? 'overview' : $page; // the staff's tab has another way in
+            $period = Fields::word($fields, 'period');
+            $target = self::path($params, 'pages/' . $page) . '?' . self::query($params) . ($period === '' ? '' : '&period=' . $period);
             $reply = self::send($params, 'GET', $target, null, $page === 'overview' ? self::PAGE_SECONDS : self::SUBMIT_SECONDS, '');
             return Page::overview($params, $reply);
         } catch (\Throwable $e) {

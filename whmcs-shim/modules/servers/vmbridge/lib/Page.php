@@ -14,6 +14,7 @@ class Page
         'vmbridge_start' => 'Start', 'vmbridge_stop' => 'Stop', 'vmbridge_reboot' => 'Restart', 'vmbridge_hard_stop' => 'Hard stop',
         'vmbridge_question' => 'Do you want to do this with your server?', 'vmbridge_back' => 'Back', 'vmbridge_server' => 'Server',
         'vmbridge_denied' => 'Access Denied', 'vmbridge_inactive' => 'This service is not active.',
+        'vmbridge_malformed' => 'The form could not be read. Nothing was done; please open the page again.',
         'vmbridge_down' => 'Your server\'s page cannot be shown just now.',
         'vmbridge_down_more' => 'Your server itself is not affected by this. Please try again in a few minutes.',
     ];
@@ -79,16 +80,14 @@ class Page
     public static function charts(array $params, $period, $language)
     {
         $query = http_build_query([
-            'client' => (int) Module::value($params, 'userid'), 'language' => $language, 'period' => is_string($period) ? substr($period, 0, 10) : '',
+            'client' => (int) Module::value($params, 'userid'), 'language' => $language, 'period' => $period,
         ]);
         self::json($params, Module::path($params, 'charts') . '?' . $query, Module::SUBMIT_SECONDS);
     }
 
     /** A file that the page needs and that no public path serves; ends the request. Its address names its content. */
-    public static function asset(array $params)
+    public static function asset(array $params, $file, $version)
     {
-        $file = isset($_GET['file']) && is_string($_GET['file']) ? $_GET['file'] : '';
-        $version = isset($_GET['v']) && is_string($_GET['v']) && preg_match('/^[0-9a-f]{16}$/', $_GET['v']) ? $_GET['v'] : '';
         self::release();
         $text = '';
         if (isset(self::ASSETS[$file]) && $version !== '') {
@@ -144,8 +143,8 @@ class Page
         while (ob_get_level() > 0) {
             ob_end_clean();
         }
-        $more = $page !== 'overview' && preg_match('/^[a-z_]{1,30}$/', $page) ? '&vmbridge=' . $page : '';
-        header('Location: ' . self::url($params) . $more, true, 303);
+        $page = Fields::word(['page' => $page], 'page');
+        header('Location: ' . self::url($params) . Fields::query(['page' => $page === 'overview' ? '' : $page]), true, 303);
         exit;
     }
 
