@@ -37,10 +37,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 def test_maintenance_by_click(system: System, browser: Chrome) -> None:
     browser.get(url(system, "servers"))
-    browser.find_element(By.NAME, "text").send_keys("Back at six")
+    browser.find_element(By.NAME, "vmb[text]").send_keys("Back at six")
     browser.find_element(By.XPATH, "//button[text()='Start maintenance']").click()
     until(browser, lambda b: "Maintenance is on: new operations wait." in b.page_source)
-    assert "Back at six" in browser.find_element(By.ID, "server-pve1").text
+    assert "Back at six" in browser.find_element(By.ID, "vmb-server-pve1").text
     browser.get(system.page(1))
     assert browser.find_element(By.CSS_SELECTOR, "[data-field=maintenance]").text == "Back at six"
     browser.get(url(system, "servers"))
@@ -51,8 +51,8 @@ def test_maintenance_by_click(system: System, browser: Chrome) -> None:
 
 
 def test_redeploy_by_click_shows_its_steps(system: System, browser: Chrome) -> None:
-    browser.get(url(system, "service", "&id=1"))
-    browser.find_element(By.NAME, "typed").send_keys("1")
+    browser.get(url(system, "service", "&vmb[id]=1"))
+    browser.find_element(By.NAME, "vmb[typed]").send_keys("1")
     browser.find_element(By.XPATH, "//button[text()='Redeploy']").click()
     until(browser, lambda b: "vmb[page]=operation" in b.current_url)
     assert "redeploy" in browser.find_element(By.CSS_SELECTOR, ".vmb-staff h3").text
@@ -68,8 +68,8 @@ def test_nothing_scrolls_sideways(system: System, browser: Chrome, width: int) -
         {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500},
     )
     pages = [url(system, p) for p in PAGES] + [
-        url(system, "service", "&id=1"),
-        url(system, "operation", f"&id={system.operation(1)['id']}"),
+        url(system, "service", "&vmb[id]=1"),
+        url(system, "operation", f"&vmb[id]={system.operation(1)['id']}"),
     ]
     if width > 500:
         pages.append(f"http://127.0.0.1:{system.host}/admin/service.php?id=1")

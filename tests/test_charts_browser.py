@@ -113,7 +113,7 @@ def test_the_page_with_a_period_has_tables(system: System) -> None:
 
 @built
 def test_files_through_whmcs(system: System) -> None:
-    reply = fetch(system, f"asset&file=uplot.js&v={assets.version()}")
+    reply = fetch(system, f"asset&vmb[file]=uplot.js&vmb[v]={assets.version()}")
     assert (
         reply.status_code == 200
         and "uPlot" in reply.text
@@ -124,12 +124,16 @@ def test_files_through_whmcs(system: System) -> None:
         and "Pragma" not in reply.headers
         and "Expires" not in reply.headers
     )
-    assert fetch(system, f"asset&file=uplot.css&v={assets.version()}").headers["Content-Type"].startswith("text/css")
+    assert (
+        fetch(system, f"asset&vmb[file]=uplot.css&vmb[v]={assets.version()}")
+        .headers["Content-Type"]
+        .startswith("text/css")
+    )
     for query in (
-        f"file=console.js&v={assets.version()}",
-        f"file=../uplot.js&v={assets.version()}",
-        "file=uplot.js&v=0123456789abcdef",
-        "file=uplot.js",
+        f"vmb[file]=console.js&vmb[v]={assets.version()}",
+        f"vmb[file]=../uplot.js&vmb[v]={assets.version()}",
+        "vmb[file]=uplot.js&vmb[v]=0123456789abcdef",
+        "vmb[file]=uplot.js",
         "",
     ):
         refused = fetch(system, f"asset&{query}")
