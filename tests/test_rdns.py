@@ -70,7 +70,8 @@ def fields(page: str) -> dict[str, str]:
     return {
         html.unescape(a): html.unescape(n)
         for a, n in re.findall(
-            r'name="vmb\[address]" value="([^"]*)">\s*<label class="vmb-field"><span>[^<]*</span>\s*<input type="text" name="vmb\[name]" \w+="254" value="([^"]*)"',
+            r'name="vmb\[address]" value="([^"]*)">\s*<label class="vmb-field"><span>[^<]*</span>\s*'
+            r'<input type="text" name="vmb\[name]" \w+="254" value="([^"]*)"',
             page,
         )
     }
