@@ -280,7 +280,7 @@ def test_the_tab_of_a_failure_names_cause_reference_and_next_action(wide: World,
     assert (
         "<details open>" in text
         and "Permission check failed" in text
-        and "Mend the cause" in text
+        and "Give both the user and the token the privilege" in text
         and f"vmb[page]=operation&amp;vmb[id]={key}" in text
     )
 
