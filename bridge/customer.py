@@ -13,7 +13,8 @@ import structlog
 from bridge import schedules, services
 from bridge.config import Config
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused, VmbridgeError
-from bridge.model import POWER, Capability, Desired, Kept, Operation, Sentence, Service
+from bridge.kinds import COSTLY, KINDS, POWER, Kind
+from bridge.model import Capability, Desired, Kept, Operation, Sentence, Service
 from bridge.permissions import permitted, usable
 from bridge.services import Caller
 from bridge.store import Store
@@ -21,7 +22,6 @@ from drivers.base import Driver, in_background
 
 log = structlog.get_logger()
 EDITS_PER_HOUR = 60  # changes of one service that are no operations; each costs calls of the back end
-COSTLY = ("take_snapshot", "rollback", "take_backup", "restore", "reinstall", "reset_password")
 CONFIRM = "REINSTALL"
 WEEK = {  # as the form names the day, as people do; 0 is Monday
     "monday": Sentence("Monday"),
@@ -289,6 +289,13 @@ ACTIONS: dict[tuple[str, str], tuple[str, Callable[[Ask], Any]]] = {
     ("reinstall", "reinstall"): ("reinstall", reinstall),
     ("reset_password", "reset"): ("reset_password", reset),
 }
+
+
+def asking() -> dict[tuple[str, str], Kind]:
+    """The forms that ask before they are carried out, as (capability, action)."""
+    found = {(str(Capability.POWER), verb): KINDS[verb] for verb in POWER}
+    found |= {form: KINDS[kind] for form, (kind, _) in ACTIONS.items() if kind}
+    return {form: kind for form, kind in found.items() if kind.ask}
 
 
 # -- sweeps ---------------------------------------------------------------------------------------

@@ -49,8 +49,6 @@ PERIODS = {
 }  # of charts, in seconds
 OPEN = (State.RUNNING, State.STAFF)
 END = "end"  # where an operation stands when all its steps are done
-BILLING = ("create", "suspend", "unsuspend", "change_package", "terminate")
-POWER = ("start", "stop", "reboot", "hard_stop")
 
 
 class Capability(enum.StrEnum):

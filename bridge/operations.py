@@ -32,6 +32,7 @@ from bridge.errors import (
     UpstreamError,
     VmbridgeError,
 )
+from bridge.kinds import KINDS
 from bridge.model import END, Operation, Service, State, TaskResult
 from bridge.store import Store
 from drivers.base import Driver, before_change
@@ -42,7 +43,6 @@ LEASE = 30.0
 CALL_MARGIN = 3.0  # a changing call must end this long before the lease does
 POLL_FAST, POLL_FAST_FOR, POLL_SLOW = 1.0, 60.0, 5.0
 IDLE = 0.5  # at most: another worker may have begun a task and died
-NEVER_GIVE_UP = ("suspend", "terminate")
 LONGEST_PAUSE = 900.0
 QUICK_TRIES = 3  # after the first, some seconds apart
 GIVE_UP_AFTER = 3600.0
@@ -421,7 +421,7 @@ class Engine:
         log.warning("step_failed", operation=op.id, kind=op.kind, code=e.code, detail=e.detail, attempt=tries + 1)
         staff, endless, too_long = (
             isinstance(e, (NotOurs, NeedsOperator)),
-            op.kind in NEVER_GIVE_UP,
+            KINDS[op.kind].endless,
             now - since > GIVE_UP_AFTER,
         )
         retryable = _passes(e, tries) or (endless and not staff and tries < QUICK_TRIES)

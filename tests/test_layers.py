@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-KERNEL = {"bridge.model", "bridge.errors", "bridge.clock"}
+KERNEL = {"bridge.model", "bridge.errors", "bridge.clock", "bridge.kinds"}
 LOW = {
     "bridge.config",
     "bridge.store",

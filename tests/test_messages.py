@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from flask import Flask, g
 
-from bridge import languages
+from bridge import kinds, languages
 from bridge.model import Sentence
 from bridge.web import filters, frame, language
 from tests import messages
@@ -50,8 +50,8 @@ def test_it_has_what_is_said_in_python_templates_and_steps() -> None:
     words = [
         *frame.STATES.values(),
         *frame.SCRIPT.values(),
-        *frame.FAILED.values(),
-        *(s for pair in frame.QUESTIONS.values() for s in pair),
+        *(s for k in kinds.ALL for s in (k.running, k.failed, k.succeeded)),
+        *(s for k in kinds.ALL for s in (k.ask, k.ask_where_kept, k.ask_button) if s),
     ]
     assert {w.template for w in words} <= found
 

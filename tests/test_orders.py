@@ -47,7 +47,7 @@ def test_each_change_is_made_once_and_reads_are_few(world: World) -> None:
         ("POST", f"{vm}/status/start"),
     ]
     reads = [p for _, m, p, _ in world.cluster.calls if m == "GET" and "/tasks/" not in p]
-    assert len(reads) <= 8, reads
+    assert len(reads) <= 11, reads  # some of them judge the templates before anything is made
 
 
 def test_suspend_unsuspend_terminate(world: World) -> None:
@@ -162,9 +162,10 @@ def test_a_service_that_whmcs_gives_to_another_client_is_theirs_from_the_next_or
     world.order("create")
     world.run()
     theirs = {"userid": 8, "configoption1": "kvm-s"}
-    services.run(
-        "start", 1042, "", theirs, Caller("main", "client 8", client=True), world.store, world.config, world.drivers
-    )
+    with pytest.raises(NotFound):
+        services.run(
+            "start", 1042, "", theirs, Caller("main", "client 8", client=True), world.store, world.config, world.drivers
+        )
     assert world.store.service(1).client_id == 7  # a client's own word is none
     with pytest.raises(BadRequest, match="userid"):
         services.run(

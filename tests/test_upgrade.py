@@ -291,6 +291,7 @@ def test_backup_beside_serve_and_restore_after_it(tmp_path: Path) -> None:
 
 
 KINDS_OF = {
+    "power": ("start", "hard_stop"),
     "redeploy": ("redeploy", "unsuspend"),
     "create": ("create", "change_package"),
     "change_while_suspended": ("change_package",),

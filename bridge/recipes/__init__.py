@@ -5,7 +5,7 @@ Every step may run twice: it looks first, and records what it must not lose befo
 
 from __future__ import annotations
 
-from bridge.model import POWER as VERBS
+from bridge.kinds import KINDS
 from bridge.model import Desired, Service
 from bridge.operations import Book, Recipe
 from bridge.recipes.backups import BACKUPS, RESTORE
@@ -29,7 +29,7 @@ _STEPS = {
     "restore": RESTORE,
     "reinstall": REINSTALL,
     "reset_password": RESET_PASSWORD,
-    **dict.fromkeys(VERBS, POWER),
+    "power": POWER,
     **SNAPSHOTS,
     **BACKUPS,
 }
@@ -41,7 +41,7 @@ def choose(kind: str, service: Service) -> str:
     """The recipe of an operation that begins now. What makes an unfinished machine active goes on with its birth; a change of
     package of a suspended one leaves it off."""
     if kind not in ("unsuspend", "change_package"):
-        return kind
+        return (kind in KINDS and KINDS[kind].recipe) or kind
     unfinished = not service.provisioned and not service.build.get("adopted")
     if service.desired is Desired.ACTIVE and (service.build.get("anew") or unfinished):
         return "redeploy" if service.build.get("anew") else "create"
@@ -53,5 +53,5 @@ def choose(kind: str, service: Service) -> str:
 BOOK = Book(
     {name: Recipe(name, steps, _MOVED.get(name, {})) for name, steps in _STEPS.items()},
     choose,
-    frozenset(_STEPS) - {"change_while_suspended"},
+    frozenset(KINDS),
 )

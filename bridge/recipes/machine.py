@@ -8,6 +8,7 @@ from typing import Any
 
 from bridge import orders
 from bridge.errors import Busy, Permanent, Transient, Unknown, UpstreamError, VmbridgeError
+from bridge.kinds import KINDS
 from bridge.model import Converged, Desired, Order, Seen, Vm, VmRef
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 
@@ -57,7 +58,7 @@ def configure(job: Job) -> Outcome:
 
 def write_differences(job: Job, wanted: Order) -> Outcome:
     """Then addresses that the machine no longer may use are given back."""
-    if job.service.build.get("offline") and job.op.kind in MAY_RESTART:
+    if job.service.build.get("offline") and KINDS[job.op.kind].may_restart:
         return write_offline(job, wanted)
     if job.result is not None and job.result.state == "failed":
         raise job.driver.task_error(job.result.text)
@@ -68,7 +69,7 @@ def write_differences(job: Job, wanted: Order) -> Outcome:
         if wait := allocation_under_way(job):
             return wait
         found = allocate(job, lambda: job.driver.converge(wanted, ref(job), allocate=True))
-    if found.offline and job.op.kind in MAY_RESTART and job.service.desired is Desired.ACTIVE:
+    if found.offline and KINDS[job.op.kind].may_restart and job.service.desired is Desired.ACTIVE:
         job.save_build(offline={"phase": "off"})
         return write_offline(job, wanted)
     if found.offline:  # nothing is switched off that nobody ordered
@@ -176,7 +177,6 @@ def _go_on(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
 
 
 OFFLINE_TRIES = 5
-MAY_RESTART = ("change_package", "unsuspend")  # where the customer was told, or has no use of the machine yet
 
 
 def allocation_under_way(job: Job) -> Again | None:

@@ -11,7 +11,8 @@ from typing import Any
 from bridge import addresses, names, packages, passwords, upgrades
 from bridge.config import Config
 from bridge.errors import NotFound, Refused
-from bridge.model import BILLING, Desired, Package, Service, State
+from bridge.kinds import BILLING
+from bridge.model import Desired, Package, Service, State
 from bridge.orders import networks_of
 from bridge.services.calls import Answer, Caller, Drivers, client_of, live
 from bridge.store import Store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bridge import kinds
 from bridge.model import Operation, Sentence, Service
 from bridge.store import Store
 
@@ -19,30 +20,6 @@ CUSTOMERS_OWN = {  # failures that customers are told in full
     "snapshot_gone": Sentence("This snapshot is not there any more."),
     "no_template": Sentence("This system is not available where your server is."),
 }
-WORDS = {
-    "create": Sentence("The server is being set up"),
-    "suspend": Sentence("The server is being suspended"),
-    "unsuspend": Sentence("The server is being switched on again"),
-    "terminate": Sentence("The server is being removed"),
-    "start": Sentence("The server is starting"),
-    "stop": Sentence("The server is stopping"),
-    "reboot": Sentence("The server is restarting"),
-    "hard_stop": Sentence("The server is being switched off"),
-    "converge": Sentence("The configuration is being checked"),
-    "change_package": Sentence("The package is being changed"),
-    "change_password": Sentence("The password is being changed"),
-    "redeploy": Sentence("The server is being set up anew"),
-    "take_snapshot": Sentence("A snapshot is being taken"),
-    "rollback": Sentence("The server goes back to a snapshot"),
-    "delete_snapshot": Sentence("A snapshot is being removed"),
-    "take_backup": Sentence("A backup is being made"),
-    "scheduled_backup": Sentence("The scheduled backup is running"),
-    "delete_backup": Sentence("A backup is being removed"),
-    "restore": Sentence("A backup is being restored"),
-    "reinstall": Sentence("The server is being reinstalled"),
-    "reset_password": Sentence("A new password is being set"),
-    "clean_up": Sentence("What the server left is being removed"),
-}
 
 
 def busy_reason(service: Service, store: Store) -> str:
@@ -51,8 +28,4 @@ def busy_reason(service: Service, store: Store) -> str:
 
 def busy_words(current: Operation | None) -> str:
     """Why nothing else can be done while this runs; empty when nothing does."""
-    return (
-        Sentence("%(what)s; try again when this is done.", what=WORDS.get(current.kind, current.kind))
-        if current
-        else ""
-    )
+    return Sentence("%(what)s; try again when this is done.", what=kinds.running(current.kind)) if current else ""

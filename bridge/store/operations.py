@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from bridge.errors import LeaseLost
-from bridge.model import BILLING, Operation, Planned, State
+from bridge.kinds import BILLING, KINDS
+from bridge.model import Operation, Planned, State
 from bridge.store.core import Core, Row
 from bridge.store.services import package_of
 
@@ -16,20 +17,6 @@ COLUMNS = (
     "id, service, kind, state, recipe, step, attempt, data, task, result, fence, stop, due_at, created_at, started_at,"
     " ended_at, error_code, error_text, next_action, note, actor"
 )
-
-WANTS = {  # what must still be ordered for an old operation to make sense
-    "create": "active",
-    "suspend": "suspended",
-    "unsuspend": "active",
-    "terminate": "terminated",
-    "redeploy": "active",
-    "start": "active",
-    "stop": "active",
-    "reboot": "active",
-    "hard_stop": "active",
-    "change_password": "active",
-}
-
 
 # what nothing newer has put right, and what does not go on as it should
 ATTENTION = (
@@ -116,7 +103,8 @@ class Operations(Core):
         current = self.current_operation(row["service"])
         if current and current.id != key:
             return f"another operation of the service runs ({current.kind})"
-        if row["kind"] in WANTS and row["desired"] != WANTS[row["kind"]]:
+        wants = KINDS[row["kind"]].wants if row["kind"] in KINDS else None
+        if wants and row["desired"] != wants:
             return f"the service is ordered to be {row['desired']}"
         newer = self.rows(
             "SELECT kind FROM operations WHERE service = ? AND rowid > ? AND state <> 'cancelled'",

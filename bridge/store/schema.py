@@ -223,9 +223,10 @@ FORMER = {
     "take_backup": "room back_up backed_up",
     "scheduled_backup": "room back_up backed_up rotate",
     "delete_backup": "delete deleted",
-    **dict.fromkeys(("start", "stop", "reboot", "hard_stop"), "act settled"),
+    "power": "act settled",
 }
 VARIANTS = {
+    **dict.fromkeys(("start", "stop", "reboot", "hard_stop"), ("power",)),
     "unsuspend": ("unsuspend", "create", "redeploy"),
     "change_package": ("change_package", "create", "redeploy", "change_while_suspended"),
     "change_package of an unfinished one": ("change_package", "create", "redeploy", "suspend"),

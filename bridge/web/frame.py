@@ -9,8 +9,9 @@ from typing import Any
 
 from flask import render_template, request
 
-from bridge import customer, languages, recipes, services, status
-from bridge.model import POWER, Capability, Desired, Operation, Sentence, Service
+from bridge import customer, kinds, languages, recipes, services, status
+from bridge.kinds import KINDS, POWER
+from bridge.model import Capability, Desired, Operation, Sentence, Service
 from bridge.upgrades import LABELS
 from bridge.web import filters, language
 from bridge.web.auth import context, guard
@@ -34,69 +35,16 @@ MENU = {  # name -> (title, icon, how the button on top says it)
     "firewall": (Sentence("Firewall"), "fas fa-shield-alt", Sentence("Firewall")),
 }
 PROVIDERS_RECORDS = Sentence("Open PTR record")  # the button on top, where the provider's own addresses have them
-QUESTIONS = {  # what is asked before it is done, and the button that says yes
-    ("power", "start"): (Sentence("Starts your server."), Sentence("Start")),
-    ("power", "stop"): (Sentence("Stops your server: the system inside is asked to shut down."), Sentence("Stop")),
-    ("power", "reboot"): (
-        Sentence("Restarts your server: the system inside is asked to shut down first."),
-        Sentence("Restart"),
-    ),
-    ("power", "hard_stop"): (
-        Sentence("Turns your server off like pulling the plug: unsaved data is lost."),
-        Sentence("Hard stop"),
-    ),
-    ("snapshots", "rollback"): (
-        Sentence(
-            "Goes back to snapshot %(name)s: the server stops, and everything since then is lost. This cannot be undone."
-        ),
-        Sentence("Rollback"),
-    ),
-    ("snapshots", "delete"): (Sentence("Removes snapshot %(name)s. This cannot be undone."), Sentence("Remove")),
-    ("backups", "restore"): (
-        Sentence(
-            "Restores the backup of %(name)s: the server stops, everything since then and all snapshots are lost. This cannot be undone."
-        ),
-        Sentence("Restore"),
-    ),
-    ("backups", "delete"): (Sentence("Removes the backup of %(name)s. This cannot be undone."), Sentence("Remove")),
-}
-SURVIVED = {  # where snapshots outlive what is written over the disk
-    ("backups", "restore"): (
-        Sentence(
-            "Restores the backup of %(name)s: the server stops, and everything since then is lost. This cannot be undone."
-        ),
-        QUESTIONS["backups", "restore"][1],
-    ),
-}
 QUIET_FOR = 24 * 3600.0  # an old failure is history
-FAILED = {
-    "create": Sentence("Setting up the server"),
-    "start": Sentence("Starting the server"),
-    "stop": Sentence("Stopping the server"),
-    "reboot": Sentence("Restarting the server"),
-    "hard_stop": Sentence("Switching the server off"),
-    "change_package": Sentence("The change of package"),
-    "change_password": Sentence("The change of password"),
-    "take_snapshot": Sentence("The snapshot"),
-    "rollback": Sentence("Going back to the snapshot"),
-    "delete_snapshot": Sentence("Removing the snapshot"),
-    "take_backup": Sentence("The backup"),
-    "scheduled_backup": Sentence("The scheduled backup"),
-    "delete_backup": Sentence("Removing the backup"),
-    "restore": Sentence("The restore"),
-    "reinstall": Sentence("The reinstallation"),
-    "reset_password": Sentence("The new password"),
-    "redeploy": Sentence("Setting the server up anew"),
-    "suspend": Sentence("The suspension"),
-    "unsuspend": Sentence("Switching the server on again"),
-    "terminate": Sentence("Removing the server"),
-    "converge": Sentence("The check"),
-}
 
 
-def questions(service: Service) -> dict[tuple[str, str], tuple[Sentence, Sentence]]:
-    """What is asked before an action on this server's machines, and the button that says yes."""
-    return QUESTIONS | SURVIVED if context().drivers[service.server].snapshots_survive else QUESTIONS
+def questions(service: Service) -> dict[tuple[str, str], tuple[str, str]]:
+    """What is asked before an action on this server's machines, and the button that says yes; by (capability, action)."""
+    kept = context().drivers[service.server].snapshots_survive
+    return {
+        form: ((kept and kind.ask_where_kept) or kind.ask or "", kind.ask_button or "")
+        for form, kind in customer.asking().items()
+    }
 
 
 def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
@@ -132,10 +80,10 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
         "running": running,
         "position": min(done + 1, len(steps)),
         "customer": customers,
-        "words": services.WORDS.get(op.kind, op.kind) if running else FAILED.get(op.kind, op.kind),
+        "words": kinds.running(op.kind) if running else kinds.failed(op.kind),
         "sentence": sentence,
         "failing": bool(op.error_code),
-        "open": op.kind in ("create", "reinstall", "restore", "redeploy"),
+        "open": op.kind in KINDS and KINDS[op.kind].watched,
     }
 
 

@@ -9,7 +9,8 @@ from flask import Blueprint, Response, jsonify, request
 
 from bridge import customer, orders, schedules
 from bridge.errors import BadRequest, Forbidden, NotFound, StoreUnavailable, VmbridgeError
-from bridge.model import POWER, Capability, Sentence, Service
+from bridge.kinds import POWER
+from bridge.model import Capability, Sentence, Service
 from bridge.store.faults import hurry
 from bridge.web import console, filters, frame, language, media
 from bridge.web.actions import caller, params
@@ -19,9 +20,7 @@ routes = Blueprint("pages", __name__, template_folder="../templates")
 Page = Callable[[Service], dict[str, Any]]
 PAGES: dict[str, Page] = {}
 TOLD_FOR = 24 * 3600.0  # what became of the last new password
-ASKED = set(frame.QUESTIONS) - {
-    ("power", v) for v in ("start", "stop", "reboot")
-}  # those ask only where WHMCS's own menu is followed by a link
+ASKED = frozenset(form for form, kind in customer.asking().items() if not kind.by_link)
 
 
 def page(name: str) -> Callable[[Page], Page]:

@@ -1,0 +1,292 @@
+"""What is known of each kind of operation, in one record: its words, what it is for, how long it is tried, who may order it, what it asks
+first. How it is done stands in recipes. A new verb is a record here and its recipe. No I/O."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bridge.model import Desired, Sentence
+
+
+class Orderer(enum.StrEnum):
+    """Who may order an operation."""
+
+    WHMCS = "whmcs"  # billing: its cron, its staff by WHMCS's own buttons
+    CLIENT = "client"  # on the pages of the service
+    STAFF = "staff"  # by the service tab, the addon or the command line
+    SCHEDULE = "schedule"  # the worker's jobs
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of operation.
+
+    `running`, `failed` and `succeeded` are what customers read; `failed` names the deed, since what became of it is said beside. The two
+    `ask` words are the question before a customer's order and the button that says yes; `ask_where_kept` is the question where snapshots
+    outlive it.
+    """
+
+    name: str
+    running: Sentence
+    failed: Sentence
+    succeeded: Sentence
+    by: frozenset[Orderer]
+    recipe: str = ""  # the kind's own name when empty
+    wants: Desired | None = None  # what must still be ordered for an old one to make sense; None: anything
+    billing: bool = (
+        False  # writes the desired state: never refused for being busy, the newest takes the place of others
+    )
+    power: bool = False  # one of the power buttons
+    endless: bool = False  # goes on until it is done or cancelled
+    may_restart: bool = False  # may switch a running machine off: its customer was told, or has no use of it yet
+    costly: bool = False  # takes the back end long: customers may order only some in an hour
+    watched: bool = False  # long and decisive: its steps are shown without a click
+    by_link: bool = False  # asks only where it is ordered by a link of WHMCS's menu
+    ask: Sentence | None = None
+    ask_where_kept: Sentence | None = None
+    ask_button: Sentence | None = None
+
+
+W, C, S, J = Orderer.WHMCS, Orderer.CLIENT, Orderer.STAFF, Orderer.SCHEDULE
+ALL = [
+    Kind(
+        "create",
+        Sentence("The server is being set up"),
+        Sentence("Setting up the server"),
+        Sentence("The server is ready"),
+        frozenset({W}),
+        wants=Desired.ACTIVE,
+        billing=True,
+        watched=True,
+    ),
+    Kind(
+        "suspend",
+        Sentence("The server is being suspended"),
+        Sentence("The suspension"),
+        Sentence("The server is suspended"),
+        frozenset({W}),
+        wants=Desired.SUSPENDED,
+        billing=True,
+        endless=True,
+    ),
+    Kind(
+        "unsuspend",
+        Sentence("The server is being switched on again"),
+        Sentence("Switching the server on again"),
+        Sentence("The server is active again"),
+        frozenset({W}),
+        wants=Desired.ACTIVE,
+        billing=True,
+        may_restart=True,
+    ),
+    Kind(
+        "terminate",
+        Sentence("The server is being removed"),
+        Sentence("Removing the server"),
+        Sentence("The server is removed"),
+        frozenset({W}),
+        wants=Desired.TERMINATED,
+        billing=True,
+        endless=True,
+    ),
+    Kind(
+        "change_package",
+        Sentence("The package is being changed"),
+        Sentence("The change of package"),
+        Sentence("The package is changed"),
+        frozenset({W}),
+        billing=True,
+        may_restart=True,
+    ),
+    Kind(
+        "change_password",
+        Sentence("The password is being changed"),
+        Sentence("The change of password"),
+        Sentence("The password is changed"),
+        frozenset({W, C}),
+        wants=Desired.ACTIVE,
+    ),
+    Kind(
+        "converge",
+        Sentence("The configuration is being checked"),
+        Sentence("The check"),
+        Sentence("The configuration is as ordered"),
+        frozenset({S}),
+    ),
+    Kind(
+        "redeploy",
+        Sentence("The server is being set up anew"),
+        Sentence("Setting the server up anew"),
+        Sentence("The server is set up anew"),
+        frozenset({S}),
+        wants=Desired.ACTIVE,
+        watched=True,
+    ),
+    Kind(
+        "clean_up",
+        Sentence("What the server left is being removed"),
+        Sentence("Removing what the server left"),
+        Sentence("What the server left is removed"),
+        frozenset({S}),
+    ),
+    Kind(
+        "start",
+        Sentence("The server is starting"),
+        Sentence("Starting the server"),
+        Sentence("The server is running"),
+        frozenset({C, S}),
+        recipe="power",
+        wants=Desired.ACTIVE,
+        power=True,
+        by_link=True,
+        ask=Sentence("Starts your server."),
+        ask_button=Sentence("Start"),
+    ),
+    Kind(
+        "stop",
+        Sentence("The server is stopping"),
+        Sentence("Stopping the server"),
+        Sentence("The server is off"),
+        frozenset({C, S}),
+        recipe="power",
+        wants=Desired.ACTIVE,
+        power=True,
+        by_link=True,
+        ask=Sentence("Stops your server: the system inside is asked to shut down."),
+        ask_button=Sentence("Stop"),
+    ),
+    Kind(
+        "reboot",
+        Sentence("The server is restarting"),
+        Sentence("Restarting the server"),
+        Sentence("The server has restarted"),
+        frozenset({C, S}),
+        recipe="power",
+        wants=Desired.ACTIVE,
+        power=True,
+        by_link=True,
+        ask=Sentence("Restarts your server: the system inside is asked to shut down first."),
+        ask_button=Sentence("Restart"),
+    ),
+    Kind(
+        "hard_stop",
+        Sentence("The server is being switched off"),
+        Sentence("Switching the server off"),
+        Sentence("The server is off"),
+        frozenset({C, S}),
+        recipe="power",
+        wants=Desired.ACTIVE,
+        power=True,
+        ask=Sentence("Turns your server off like pulling the plug: unsaved data is lost."),
+        ask_button=Sentence("Hard stop"),
+    ),
+    Kind(
+        "take_snapshot",
+        Sentence("A snapshot is being taken"),
+        Sentence("The snapshot"),
+        Sentence("The snapshot is ready"),
+        frozenset({C}),
+        costly=True,
+    ),
+    Kind(
+        "rollback",
+        Sentence("The server goes back to a snapshot"),
+        Sentence("Going back to the snapshot"),
+        Sentence("The server is back at the snapshot"),
+        frozenset({C}),
+        costly=True,
+        ask=Sentence(
+            "Goes back to snapshot %(name)s: the server stops, and everything since then is lost. This cannot be undone."
+        ),
+        ask_button=Sentence("Rollback"),
+    ),
+    Kind(
+        "delete_snapshot",
+        Sentence("A snapshot is being removed"),
+        Sentence("Removing the snapshot"),
+        Sentence("The snapshot is removed"),
+        frozenset({C, J}),
+        ask=Sentence("Removes snapshot %(name)s. This cannot be undone."),
+        ask_button=Sentence("Remove"),
+    ),
+    Kind(
+        "take_backup",
+        Sentence("A backup is being made"),
+        Sentence("The backup"),
+        Sentence("The backup is ready"),
+        frozenset({C}),
+        costly=True,
+    ),
+    Kind(
+        "scheduled_backup",
+        Sentence("The scheduled backup is running"),
+        Sentence("The scheduled backup"),
+        Sentence("The scheduled backup is ready"),
+        frozenset({J}),
+    ),
+    Kind(
+        "delete_backup",
+        Sentence("A backup is being removed"),
+        Sentence("Removing the backup"),
+        Sentence("The backup is removed"),
+        frozenset({C}),
+        ask=Sentence("Removes the backup of %(name)s. This cannot be undone."),
+        ask_button=Sentence("Remove"),
+    ),
+    Kind(
+        "restore",
+        Sentence("A backup is being restored"),
+        Sentence("The restore"),
+        Sentence("The backup is restored"),
+        frozenset({C}),
+        costly=True,
+        watched=True,
+        ask=Sentence(
+            "Restores the backup of %(name)s: the server stops, everything since then and all snapshots are lost."
+            " This cannot be undone."
+        ),
+        ask_where_kept=Sentence(
+            "Restores the backup of %(name)s: the server stops, and everything since then is lost. This cannot be undone."
+        ),
+        ask_button=Sentence("Restore"),
+    ),
+    Kind(
+        "reinstall",
+        Sentence("The server is being reinstalled"),
+        Sentence("The reinstallation"),
+        Sentence("The server is reinstalled"),
+        frozenset({C}),
+        costly=True,
+        watched=True,
+    ),
+    Kind(
+        "reset_password",
+        Sentence("A new password is being set"),
+        Sentence("The new password"),
+        Sentence("The new password is set"),
+        frozenset({C}),
+        costly=True,
+    ),
+]
+KINDS = {k.name: k for k in ALL}
+
+
+def where(fits: Callable[[Kind], bool]) -> tuple[str, ...]:
+    """The names of the kinds that fit."""
+    return tuple(k.name for k in ALL if fits(k))
+
+
+BILLING = where(lambda k: k.billing)
+POWER = where(lambda k: k.power)
+COSTLY = where(lambda k: k.costly)
+
+
+def running(name: str) -> str:
+    """What customers read while it runs; of a kind that this release does not know, its name."""
+    return KINDS[name].running if name in KINDS else name
+
+
+def failed(name: str) -> str:
+    return KINDS[name].failed if name in KINDS else name
