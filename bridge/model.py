@@ -392,6 +392,22 @@ class Planned:
     package: Package
 
 
+class Sold(NamedTuple):
+    """What was sold of a machine that stands; what is not yet written to it is promised all the same."""
+
+    vm_id: str
+    ram_mib: int
+    cores: int
+
+
+class Lack(NamedTuple):
+    """Why a machine cannot grow where it stands: the word of the package, and for staff which host lacks what and what to do."""
+
+    word: str
+    detail: str
+    next_action: str
+
+
 @dataclass(frozen=True)
 class TaskResult:
     """One upstream task: `state` running, done, failed or unknown; `text` for staff."""

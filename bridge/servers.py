@@ -17,6 +17,7 @@ from drivers.base import Driver, in_background
 
 log = structlog.get_logger()
 OFFERS_EVERY = 3600.0
+RESOURCES_EVERY = 60.0
 
 SENTENCE = "Maintenance is under way. What you order now starts when it is over; your server keeps running."
 LONGEST = 300
@@ -91,6 +92,22 @@ def read_offers(server: str, driver: Driver, store: Store) -> bool:
     if found is not None:
         store.save_offers(server, json.dumps(asdict(found)))
     return found is not None
+
+
+def read_resources(server: str, driver: Driver, store: Store) -> bool:
+    """What its hosts have, once a minute, so that no page asks upstream; false when it was not due or there is nothing to know."""
+    row = store.resources(server)
+    if row and row["read_at"] > store.clock.now() - RESOURCES_EVERY:
+        return False
+    try:
+        with in_background():
+            found = driver.resources()
+    except VmbridgeError as e:
+        log.warning("resources_failed", server=server, code=e.code, detail=e.detail)
+        return False
+    if found:
+        store.save_resources(server, found)
+    return bool(found)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from bridge import addresses, orders, packages
 from bridge.config import Config
 from bridge.errors import Refused
-from bridge.model import Desired, Difference, Package, Restart, Sentence, Service
+from bridge.model import Desired, Difference, Lack, Package, Restart, Sentence, Service
 from bridge.store import Store
 from drivers.base import Driver
 
@@ -53,6 +53,7 @@ class Preview:
     refused: tuple[str, ...]
     warnings: tuple[str, ...] = ()  # of options without effect, for staff
     notes: tuple[str, ...] = ()  # of single changes
+    details: tuple[str, ...] = ()  # of what is refused, for staff
 
     @property
     def restart(self) -> Restart:
@@ -76,6 +77,7 @@ OFF_AND_ON = Sentence(
 AT_NEXT_RESTART = Sentence(
     "Your server is not restarted for this. These changes take effect when you restart it from its page: %(what)s."
 )
+NO_ROOM = Sentence("There is not enough room for this where your server is now: %(what)s.")
 LESS = {
     4: Sentence("%(count)s of the server's extra IPv4 addresses will be taken away."),
     6: Sentence("%(count)s of the server's extra IPv6 addresses will be taken away."),
@@ -115,12 +117,16 @@ def preview(service: Service, params: dict[str, Any], driver: Driver, store: Sto
     if service.desired is not Desired.ACTIVE:  # the operation then leaves its power alone
         changes = [replace(c, restart=Restart.NONE) for c in changes]
     refused = [*(r.refused for r in changes if r.refused), *_refused(service, package, store, config)]
+    lack = _lack(replace(service, package=package), driver, store, config)
+    if lack:
+        refused.append(Sentence(NO_ROOM.template, what=LABELS.get(lack.word, Sentence(lack.word))))
     return Preview(
         package,
         tuple(changes),
         tuple(dict.fromkeys(refused)),
         found.warnings,
         (*(c.warning for c in changes if c.warning), *found.notices),
+        (lack.detail,) if lack else (),
     )
 
 
@@ -131,6 +137,20 @@ def rows_of(service: Service, driver: Driver, store: Store, config: Config) -> l
         return []
     row = store.status_row(service.server, service.vm_id) or {}
     return driver.compare(orders.order_of(service, store, config), seen, row.get("status") != "stopped")
+
+
+ROOM_KNOWN = 900.0  # seconds for which the hosts are believed to be as they were read
+
+
+def _lack(service: Service, driver: Driver, store: Store, config: Config) -> Lack | None:
+    """Why the machine cannot grow to its package where it stands; None when it can, or when nothing fresh is known: the operation
+    looks again before it writes."""
+    row, (seen, _) = store.resources(service.server), store.seen(service.id)
+    if row is None or not seen or row["read_at"] < store.clock.now() - ROOM_KNOWN:
+        return None
+    planned = [replace(p, package=orders.completed(p.package, config)) for p in store.planned_room(service.server)]
+    order = orders.order_of(service, store, config)
+    return driver.lacks(order, seen, service.ref, row["data"], planned, store.sold_room(service.server))
 
 
 def _refused(service: Service, package: Package, store: Store, config: Config) -> list[str]:
@@ -185,7 +205,8 @@ def order(service: Service, wanted: Preview, actor: str, store: Store, config: C
     open_now = store.newest_open(service.id)
     if open_now and open_now.kind == "change_package" and wanted.package == service.package:
         return open_now.id  # the same order again, still under way
-    store.set_findings(service.server, "disk_bigger_than_sold", [], _ordered(service), _ordered(service))
+    for kind in ("disk_bigger_than_sold", "no_room"):
+        store.set_findings(service.server, kind, [], _ordered(service), _ordered(service))
     addresses.adjust(service.id, wanted.package, store, config)
     store.update_service(service.id, package=wanted.package)
     tell_unknown_options(wanted.warnings, service, store)
@@ -201,7 +222,8 @@ def refuse(service: Service, wanted: Preview, store: Store) -> Refused:
     """Tell staff, since it may have been paid for, and keep a finding where the machine has more disk than is sold; the error
     to raise."""
     sentence = " ".join(wanted.refused)
-    text = f"WHMCS ordered a package that the machine cannot have: {sentence} Nothing was changed."
+    why = " ".join([*wanted.refused, *wanted.details])
+    text = f"WHMCS ordered a package that the machine cannot have: {why} Nothing was changed."
     with store.write():
         if any("shrink" in t for t in wanted.refused):
             store.find(
@@ -211,6 +233,16 @@ def refuse(service: Service, wanted: Preview, store: Store) -> Refused:
                 _ordered(service),
                 text,
                 "Sell the bigger package again, or move the customer's data to a smaller server by hand.",
+                {},
+            )
+        if wanted.details:
+            store.find(
+                service.server,
+                service.id,
+                "no_room",
+                _ordered(service),
+                text,
+                "Free room there or move the machine, then run Change Package in WHMCS again.",
                 {},
             )
         store.emit(
@@ -223,7 +255,7 @@ def refuse(service: Service, wanted: Preview, store: Store) -> Refused:
             reference=f"service {service.service_id}",
             service_id=service.service_id,
         )
-    return Refused(f"{sentence} Nothing was changed.", code="cannot_change")
+    return Refused(f"{why} Nothing was changed.", code="cannot_change")
 
 
 def tell_unknown_options(warnings: Sequence[str], service: Service, store: Store) -> None:

@@ -115,6 +115,12 @@ def read_offers(context: Context, server: str) -> None:
     servers.read_offers(server, context.drivers[server], context.store)
 
 
+def read_resources(context: Context, server: str) -> None:
+    """Looked at twice a minute, read each minute."""
+    if context.store.health(server)["ok"]:
+        servers.read_resources(server, context.drivers[server], context.store)
+
+
 def run(context: Context, stop: threading.Event, border: Callable[[str], None] | None = None) -> None:
     """Work until `stop`; running steps are finished first."""
     engine = Engine(context.store, context.config, context.clock, context.drivers, recipes.BOOK, border)
@@ -133,6 +139,9 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
             jobs.add_job(pointers, "interval", args=[context, name], seconds=5, id=f"pointers-{name}", **options)
         jobs.add_job(
             read_offers, "interval", args=[context, name], minutes=1, jitter=10, id=f"offers-{name}", **options
+        )
+        jobs.add_job(
+            read_resources, "interval", args=[context, name], seconds=30, jitter=5, id=f"resources-{name}", **options
         )
         jobs.add_job(sweep_state, "interval", args=[context, name], minutes=1, jitter=10, id=f"state-{name}", **options)
         jobs.add_job(

@@ -30,6 +30,7 @@ from bridge.model import (
     Finding,
     Iso,
     Kept,
+    Lack,
     Leftover,
     Machine,
     Offers,
@@ -40,6 +41,7 @@ from bridge.model import (
     Pointers,
     Seen,
     Snapshot,
+    Sold,
     TaskResult,
     Vm,
     VmRef,
@@ -189,9 +191,27 @@ class Driver:
         return 0.0, 0.0
 
     # -- birth ------------------------------------------------------------------------------------
-    def place(self, package: Package, planned: Sequence[Planned]) -> Placement:
-        """Choose node, template and storage; `planned` are the creates that still run. Raises Capacity saying why for each node."""
+    def place(self, package: Package, planned: Sequence[Planned], sold: Sequence[Sold] = ()) -> Placement:
+        """Choose node, template and storage; `planned` are the creates that still run, `sold` our machines that stand. Raises Capacity
+        saying why for each node."""
         raise NotImplementedError
+
+    def resources(self) -> str:
+        """What its hosts have and what lies on them, one read, to be kept for `lacks`; empty where the provider sees to it alone."""
+        return ""
+
+    def lacks(
+        self,
+        order: Order,
+        config: Mapping[str, Any],
+        ref: VmRef,
+        resources: str,
+        planned: Sequence[Planned],
+        sold: Sequence[Sold],
+    ) -> Lack | None:
+        """Why the machine, which has `config`, cannot grow to the order where it stands; None when it can. No call: `resources` is
+        what was read before, empty when nothing was."""
+        return None
 
     def create(self, order: Order, placement: Placement) -> str:
         """Start making the machine; returns the task. Raises Refused(id_taken) when the id is foreign."""

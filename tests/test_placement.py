@@ -63,10 +63,17 @@ def fill(cluster: Cluster, node: str, gib: int, vmid: int = 500, status: str = "
 
 
 # -- by free memory ---------------------------------------------------------------------------------
-@pytest.mark.parametrize("status", ["running", "stopped"])
-def test_the_node_with_most_memory_left(two: World, status: str) -> None:
-    fill(two.cluster, "pve2", 8, status=status)  # a machine that is off may be started at any time
+@pytest.mark.parametrize(("status", "tags"), [("running", ""), ("stopped", "vmbridge"), ("paused", "")])
+def test_the_node_with_most_memory_left(two: World, status: str, tags: str) -> None:
+    fill(two.cluster, "pve2", 8, status=status)
+    two.cluster.vms[500].config |= {"tags": tags} if tags else {}  # one of ours, also if another store knows it
     assert create(two).state is State.DONE and nodes(two)[-1] == "pve1"
+
+
+def test_a_foreign_machine_that_is_off_takes_no_memory(two: World) -> None:
+    for vmid, node in ((500, "pve1"), (501, "pve2")):
+        fill(two.cluster, node, 63, vmid, "stopped")
+    assert create(two).state is State.DONE
 
 
 def test_containers_use_memory_too(two: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from bridge import orders, passwords, usage
 from bridge.errors import NeedsOperator, NotOurs, Permanent, UpstreamError, VmbridgeError
 from bridge.model import Desired, Leftover
-from bridge.operations import Back, Done, Job, Outcome, Step, Wait
+from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.backups import remove_beyond
 from bridge.recipes.birth import CREATE, ready, settle
 from bridge.recipes.machine import (
@@ -28,6 +28,7 @@ from bridge.recipes.machine import (
     task_failure,
     without,
 )
+from bridge.recipes.room import room, room_elsewhere
 from drivers.base import KEEP, within
 
 SAMPLE_SECONDS = 10.0
@@ -78,7 +79,8 @@ def configure_or_later(job: Job) -> Outcome:
     if job.service.build.get("restoring"):
         return Done("an unfinished restore comes first")
     try:
-        return configure(job)
+        waiting = room(job)
+        return waiting if isinstance(waiting, Again) else configure(job)
     except (NotOurs, NeedsOperator):
         raise
     except UpstreamError as e:
@@ -89,7 +91,10 @@ def configure_or_later(job: Job) -> Outcome:
 
 
 def configure_if_failed(job: Job) -> Outcome:
-    return configure(job) if job.data.get("later") else Done()
+    if not job.data.get("later"):
+        return Done()
+    waiting = room(job)
+    return waiting if isinstance(waiting, Again) else configure(job)
 
 
 def unsuspended(job: Job) -> Outcome:
@@ -281,7 +286,10 @@ def removed(job: Job) -> Outcome:
 
 
 def begin_anew(job: Job) -> Outcome:
-    """From here on whatever makes the service active has to finish the new machine."""
+    """From here on whatever makes the service active has to finish the new machine. Whether there is room for it is asked while the old
+    one still stands."""
+    if not job.service.build.get("anew"):
+        room_elsewhere(job)
     job.save_build(anew=True)
     return Done()
 
@@ -345,8 +353,13 @@ CLEAN_UP = (
     Step("remove", "Removing what it left", remove),
     Step("removed", "Making sure nothing is left", removed),
 )
-CONVERGE = (Step("configure", "Writing what differs", configure),)
+ROOM = Step("room", "Looking for room", room)
+CONVERGE = (
+    ROOM,
+    Step("configure", "Writing what differs", configure),
+)
 CHANGE_PACKAGE = (
+    ROOM,
     Step("configure", "Setting processor, memory, disk and network", configure),
     Step("start", "Switching it on", start_if_suspended),
     Step("running", "Waiting until it runs", running_if_suspended),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bridge import orders, usage
 from bridge.errors import Refused, Unknown, UpstreamError
 from bridge.model import Placement
@@ -20,17 +18,18 @@ from bridge.recipes.machine import (
     take_vm_id,
     tell_addresses,
 )
+from bridge.recipes.room import completed, promised
 
 
 def place(job: Job) -> Outcome:
     if job.service.node:
         return Done()
     package = orders.completed(job.service.package, job.config)
-    planned = job.store.planned_room(job.service.server)
-    found = job.driver.place(package, [replace(p, package=orders.completed(p.package, job.config)) for p in planned])
+    taken = promised(job)
+    found = job.driver.place(package, completed(taken, job), taken[1])
     with job.store.write():
-        if job.store.planned_room(job.service.server) != planned:
-            return Again(0.0)  # another create was placed meanwhile: count it
+        if promised(job) != taken:
+            return Again(0.0)  # another order was given room meanwhile: count it
         job.store.plan_room(job.op, package.ram_mib, package.disk_gib + package.additional_disk_gib)
         job.save_service(node=found.node)
         job.save_build(

@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.errors import LeaseLost
 from bridge.kinds import BILLING, KINDS
-from bridge.model import Operation, Planned, State
+from bridge.model import Operation, Planned, Sold, State
 from bridge.store.core import Core, Row
 from bridge.store.services import package_of
 
@@ -300,6 +300,18 @@ class Operations(Core):
             server,
         )
         return [Planned(r["vm_id"], r["node"], package_of(r["package"])) for r in found]
+
+    def sold_room(self, server: str) -> list[Sold]:
+        """Every machine that stands. One whose growth is not yet found to fit counts as what it is: two orders that wait for the same
+        room must not keep each other from it."""
+        found = self.tuples(
+            "SELECT s.vm_id, json_extract(s.package, '$.ram_mib'), json_extract(s.package, '$.cores') FROM services s"
+            " WHERE s.server = ? AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1 FROM operations o"
+            " WHERE o.service = s.id AND o.kind IN ('change_package', 'converge') AND json_extract(o.data, '$.room') IS NULL"
+            " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) ORDER BY s.id",
+            server,
+        )
+        return [Sold(*row) for row in found]
 
     # -- reading ----------------------------------------------------------------------------------
     def operation(self, key: str) -> Operation:

@@ -276,3 +276,12 @@ UPDATE console_sessions SET client = (SELECT client_id FROM services WHERE servi
 @migrations()
 def sixth(db: Database) -> None:
     _run(db, SIXTH)
+
+
+@migrations()
+def resources(db: Database) -> None:
+    """What the nodes of each server have, as last read."""
+    _run(
+        db,
+        "CREATE TABLE resources (server TEXT PRIMARY KEY, data TEXT NOT NULL, read_at REAL NOT NULL) WITHOUT ROWID;\n",
+    )

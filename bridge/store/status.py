@@ -284,6 +284,16 @@ class Statuses(Core):
         """{data, read_at}"""
         return self.row("SELECT data, read_at FROM offers WHERE server = ?", server)
 
+    def save_resources(self, server: str, data: str) -> None:
+        """What its nodes have, as its driver wrote it."""
+        self.change(
+            "INSERT OR REPLACE INTO resources (server, data, read_at) VALUES (?, ?, ?)", server, data, self.clock.now()
+        )
+
+    def resources(self, server: str) -> Row | None:
+        """{data, read_at}"""
+        return self.row("SELECT data, read_at FROM resources WHERE server = ?", server)
+
     def set_maintenance(self, server: str, text: str) -> None:
         """A sentence for customers; empty ends it."""
         self._begin_health(server)

@@ -32,6 +32,7 @@ from bridge.model import (
     Pointers,
     Seen,
     Snapshot,
+    Sold,
     TaskResult,
     Vm,
     VmRef,
@@ -127,7 +128,7 @@ class Hetzner(Driver):
         return self._pages * 8 * call, some * 8 / 3 * call
 
     # -- birth ------------------------------------------------------------------------------------
-    def place(self, package: Package, planned: Sequence[Planned]) -> Placement:
+    def place(self, package: Package, planned: Sequence[Planned], sold: Sequence[Sold] = ()) -> Placement:
         return birth.place(self.api, package)
 
     def create(self, order: Order, placement: Placement) -> str:

@@ -7,14 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bridge.errors import Capacity, NotFound, NotOurs, Permanent, Transient
-from bridge.model import Order, Package, Placement, Planned, Vm, VmRef
-from drivers.proxmox import choice, convert, proof, storages, tasks
+from bridge.model import Order, Package, Placement, Planned, Sold, Vm, VmRef
+from drivers.proxmox import choice, convert, proof, room, storages, tasks
 from drivers.proxmox.api import Api
 from drivers.proxmox.errors import ROOM
 from drivers.proxmox.templates import Template
 
 
-def place(api: Api, package: Package, planned: Sequence[Planned]) -> Placement:
+def place(
+    api: Api, package: Package, planned: Sequence[Planned], sold: Sequence[Sold], overcommit: Mapping[str, float]
+) -> Placement:
     rows = api.get("cluster/resources")
     wanted_node = package.location or package.options["node"]
     nodes = [r for r in rows if r.get("type") == "node" and wanted_node in ("", r["node"])]
@@ -29,32 +31,20 @@ def place(api: Api, package: Package, planned: Sequence[Planned]) -> Placement:
             code="plan_impossible",
             detail=choice.words(faults),
         )
-    promised = {p.vm_id for p in planned}  # counted with what they will have, whatever the bulk read says of them now
+    rooms = room.nodes(rows, planned, sold, overcommit)
     fits, why, faulty, lasting = [], [], [], 0
     for node in nodes:
         name = node["node"]
-        free = (
-            int(node.get("maxmem") or 0) // convert.MIB
-            - sum(p.package.ram_mib for p in planned if p.node == name)
-            - sum(
-                int(r.get("maxmem") or 0) // convert.MIB
-                for r in rows
-                if r.get("type") in ("qemu", "lxc")
-                and r.get("node") == name
-                and not int(r.get("template") or 0)
-                and str(r["vmid"]) not in promised
-            )
-        )
         online = node.get("status") == "online"
         source = next(iter(sources.on(name)), None) if online else None
         bad = choice.fatal(sources.faults(source)) if source else []
         faulty += bad
-        reason = "; ".join(f.text for f in bad) or _unfit(package, name, node, source, rows, free, planned)
+        reason = "; ".join(f.text for f in bad) or _unfit(package, rooms[name], source, rows, planned)
         if reason:
             why.append(f"{name}: {reason}")
             lasting += bool(bad) or (online and source is None)
         elif source:
-            fits.append((free, name, source))
+            fits.append((rooms[name].ram_free, name, source))
     if not fits:
         detail = "; ".join(why) or f"there is no node {wanted_node!r}"
         if faulty and lasting == len(nodes):
@@ -67,7 +57,7 @@ def place(api: Api, package: Package, planned: Sequence[Planned]) -> Placement:
         down = any(
             r.get("type") == "node" and r.get("status") != "online" for r in rows
         )  # its templates have no names meanwhile
-        if not why or not (sources.rows or down) or not storages_there >= set(_storages(package)):
+        if not why or not (sources.rows or down) or not storages_there >= set(room.storages(package)):
             raise Permanent(
                 "The plan names a node, template or storage that is not there.", code="plan_impossible", detail=detail
             )
@@ -132,42 +122,17 @@ def identify(api: Api, order: Order, ref: VmRef) -> Vm:
     return Vm(ref.vm_id, node, "stopped", agent=bool(convert.AGENT_ON.match(str(config.get("agent", "")))))
 
 
-def _storages(package: Package) -> dict[str, int]:
-    """Storage -> GiB that the package's disks take on it."""
-    settings = package.options
-    need = {settings["storage"]: package.disk_gib}
-    if package.additional_disk_gib:
-        other = settings["additional_storage"] or settings["storage"]
-        need[other] = need.get(other, 0) + package.additional_disk_gib
-    return need
-
-
 def _unfit(
     package: Package,
-    name: str,
-    node: dict[str, Any],
+    node: room.Node,
     source: Template | None,
     rows: list[dict[str, Any]],
-    free_mib: int,
     planned: Sequence[Planned],
 ) -> str:
     """Why a node cannot take the machine; empty when it can."""
-    if node.get("status") != "online":
-        return f"node is {node.get('status', 'unknown')}"
+    if node.status != "online":
+        return f"node is {node.status}"
     if source is None:
         return f"no template named {package.template!r}"
-    for storage, gib in _storages(package).items():
-        store = next(
-            (r for r in rows if r.get("type") == "storage" and (r.get("storage"), r.get("node")) == (storage, name)),
-            None,
-        )
-        if store is None or store.get("status") != "available":
-            return f"storage {storage!r} is not available"
-        shared = bool(int(store.get("shared") or 0))
-        promised = sum(_storages(p.package).get(storage, 0) for p in planned if shared or p.node == name)
-        room = (int(store.get("maxdisk") or 0) - int(store.get("disk") or 0)) // 1024**3 - promised
-        if room < gib:
-            return f"storage {storage!r} has {max(room, 0)} GiB free, {gib} needed"
-    if free_mib < package.ram_mib:
-        return f"{max(free_mib, 0)} MiB of memory free, {package.ram_mib} needed"
-    return ""
+    short = node.short(package.ram_mib, package.cores, package.ram_mib, package.cores)
+    return room.full(rows, node.name, room.storages(package), planned) or (short[1] if short else "")

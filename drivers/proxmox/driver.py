@@ -3,6 +3,7 @@ in api.py, texts in convert.py."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from bridge.model import (
     Converged,
     Difference,
     Finding,
+    Lack,
     Leftover,
     Machine,
     Order,
@@ -26,6 +28,7 @@ from bridge.model import (
     Planned,
     Seen,
     Snapshot,
+    Sold,
     TaskResult,
     Vm,
     VmRef,
@@ -45,6 +48,7 @@ from drivers.proxmox import (
     leftovers,
     proof,
     reinstall,
+    room,
     schema,
     snapshots,
     tasks,
@@ -89,8 +93,23 @@ class Proxmox(Driver):
         self._pool = ThreadPoolExecutor(4, thread_name_prefix=f"poll-{server}")
 
     # -- birth ------------------------------------------------------------------------------------
-    def place(self, package: Package, planned: Sequence[Planned]) -> Placement:
-        return birth.place(self.api, package, planned)
+    def place(self, package: Package, planned: Sequence[Planned], sold: Sequence[Sold] = ()) -> Placement:
+        return birth.place(self.api, package, planned, sold, self.settings.get("overcommit", {}))
+
+    def resources(self) -> str:
+        return json.dumps(room.kept(self.api.get("cluster/resources")))
+
+    def lacks(
+        self,
+        order: Order,
+        config: Mapping[str, Any],
+        ref: VmRef,
+        resources: str,
+        planned: Sequence[Planned],
+        sold: Sequence[Sold],
+    ) -> Lack | None:
+        overcommit = self.settings.get("overcommit", {})
+        return room.lacks(order, config, ref.node, json.loads(resources or "[]"), planned, sold, overcommit)
 
     def create(self, order: Order, placement: Placement) -> str:
         return birth.create(self.api, order, placement)

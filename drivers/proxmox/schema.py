@@ -29,6 +29,13 @@ class Strict(Schema):
         unknown = RAISE
 
 
+class Overcommit(Strict):
+    """How much of a node's memory and processors may be sold: 1.5 sells half as much again, 0.9 keeps a tenth for the node itself."""
+
+    ram = fields.Float(load_default=1.0, validate=validate.Range(0.1, 100))
+    cores = fields.Float(load_default=0.0, validate=validate.Range(0, 1000))  # 0 = as many as are ordered
+
+
 def _endpoint(text: str) -> None:
     """A path is for a proxy before PVE, which itself serves at the root; 8006 is PVE's port, not the proxy's."""
     if fault := url_fault(text):
@@ -51,6 +58,7 @@ class Server(Strict):
     scratch_vm_ids = fields.List(fields.Str(), load_default=list)
     backup_storage = fields.Str(load_default="")
     iso_storage = fields.Str(load_default="")
+    overcommit = fields.Nested(Overcommit, load_default=lambda: {"ram": 1.0, "cores": 0.0})
 
     @pre_load
     def _one_or_many(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -198,6 +198,7 @@ class Cluster:
             memory,
         )
         self.nodes = dict.fromkeys(nodes, True)
+        self.processors = 32  # of each
         self.bridges = {n: {"vmbr0"} for n in nodes}
         self.skew = dict.fromkeys(nodes, 0.0)
         self.vms: dict[int, Vm] = {}
@@ -456,6 +457,8 @@ class Cluster:
             }
             if vm.lock:
                 row["lock"] = vm.lock
+            if vm.config.get("tags"):
+                row["tags"] = vm.config["tags"]
             pool = self.pools.get(vm.vmid)
             if pool and "Pool.Audit" in self.held(f"/pool/{pool}"):
                 row["pool"] = pool

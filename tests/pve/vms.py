@@ -117,7 +117,7 @@ class Handlers(Archives, Histories):
             return {"status": "unknown" if on else "offline"}
         found: dict[str, Any] = {"status": "online" if on else "offline"}
         if "Sys.Audit" in self.c.held(f"/nodes/{name}"):
-            found |= {"maxmem": self.c.memory, "mem": self.c.memory // 4, "maxcpu": 32, "cpu": 0.1}
+            found |= {"maxmem": self.c.memory, "mem": self.c.memory // 4, "maxcpu": self.c.processors, "cpu": 0.1}
         return found
 
     def get_cluster_nextid(self, w: dict[str, str], p: dict[str, str]) -> Any:
@@ -711,6 +711,11 @@ class Handlers(Archives, Histories):
                 raise Error(500, f"VM is locked ({vm.lock})")
             if vm.status != "stopped":
                 raise Error(500, f"VM {vm.vmid} already running")
+            wanted = {**vm.config, **{k: v for k, v in vm.pending.items() if v is not None}}
+            if (
+                int(wanted.get("cores", 1)) * int(wanted.get("sockets", 1)) > self.c.processors
+            ):  # QemuServer.pm, config_to_command
+                raise Error(500, f"MAX {self.c.processors} vcpus allowed per VM on this node")
             self._boot(vm)
 
         return self.c.start_task("qmstart", vm.node, vm.vmid, effect)

@@ -1,0 +1,50 @@
+"""Room on the hosts: what other orders were promised, and whether a machine may grow where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bridge import orders
+from bridge.errors import Capacity
+from bridge.model import Planned, Sold
+from bridge.operations import Again, Done, Job, Outcome
+from bridge.recipes.machine import order, ref
+
+Promised = tuple[list[Planned], list[Sold]]
+
+
+def promised(job: Job) -> Promised:
+    """The creates that still run, and what was sold of the machines that stand."""
+    return job.store.planned_room(job.service.server), job.store.sold_room(job.service.server)
+
+
+def completed(found: Promised, job: Job) -> list[Planned]:
+    return [replace(p, package=orders.completed(p.package, job.config)) for p in found[0]]
+
+
+def room(job: Job) -> Outcome:
+    """Before anything is written: does what the machine grows by fit where it stands? Only that is counted."""
+    if job.data.get("room"):
+        return Done()
+    found = promised(job)
+    seen = job.driver.read(ref(job))
+    where = replace(ref(job), node=seen.node)
+    lack = job.driver.lacks(order(job), seen.config, where, job.driver.resources(), completed(found, job), found[1])
+    if lack:
+        raise Capacity(
+            "There is no room for this where the server is.", detail=lack.detail, next_action=lack.next_action
+        )
+    with job.store.write():
+        if promised(job) != found:
+            return Again(0.0)  # another order took room meanwhile: count it
+        job.save(room=True)
+    return Done()
+
+
+def room_elsewhere(job: Job) -> None:
+    """A machine that is made anew needs a place, with its own room given back. Asked before the old one goes; raises as `place` does."""
+    found = promised(job)
+    s, package = job.service, orders.completed(job.service.package, job.config)
+    own = Planned(s.vm_id, "", package)
+    sold = [x for x in found[1] if x.vm_id != s.vm_id]
+    job.driver.place(package, [*(p for p in completed(found, job) if p.vm_id != s.vm_id), own], sold)
