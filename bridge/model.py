@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 
@@ -85,6 +86,17 @@ OPTION_WORDS = (  # what a configurable option can be mapped to
     "snapshots",
     *LIMITS,
 )
+
+
+OPTION_UNITS = {  # words of an option whose values are in another unit: the word that is sold, and what a value is multiplied by
+    "ram_mib": ("ram_gib", 1 / Decimal(1024)),
+    "disk_mib": ("disk_gib", 1 / Decimal(1024)),
+    "disk_tib": ("disk_gib", Decimal(1024)),
+    "additional_disk_mib": ("additional_disk_gib", 1 / Decimal(1024)),
+    "additional_disk_tib": ("additional_disk_gib", Decimal(1024)),
+    "rate_gbit": ("rate_mbit", Decimal(1000)),
+    "rate_kbit": ("rate_mbit", 1 / Decimal(1000)),
+}
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from bridge import names
+from bridge.amounts import RANGES, Written, number, plain, read, shown
 from bridge.config import Config, Plan, fold
 from bridge.errors import BadRequest, NotBuilt, Refused
-from bridge.model import LIMITS, PERMISSIONS, Package, Sentence
+from bridge.model import LIMITS, OPTION_UNITS, PERMISSIONS, Package, Sentence
 from drivers import base as driver_base
 
 POSITIONS = {
@@ -45,20 +45,6 @@ WORDS = {
     13: "snapshot_lifetime_h",
 }
 UNBUILT = {14: "rdns_department", 24: "option 24"}
-RANGES: dict[str, tuple[int, int]] = {
-    "cores": (1, 512),
-    "ram_gib": (1, 16384),
-    "disk_gib": (1, 65536),
-    "additional_disk_gib": (0, 65536),
-    "rate_mbit": (0, 1_000_000),
-    "extra_ipv4": (0, 256),
-    "extra_ipv6": (0, 256),
-    "backups": (0, 1000),
-    "snapshots": (0, 100),
-    "snapshot_lifetime_h": (0, 87600),
-    **dict.fromkeys(LIMITS, (0, 1_000_000)),
-}
-NUMBER = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
 STAYS = Sentence("The operating system stays as it is: this order does not change it.")
 
 
@@ -76,21 +62,14 @@ def value_of(text: Any) -> str:
     return str(text if text is not None else "").partition("|")[0].strip()
 
 
-def number(name: str, word: str, text: str) -> int | Decimal:
-    """A whole number of the word's range; RAM may have parts of a GiB. Raises BadRequest naming both."""
-    low, high = RANGES[word]
-    least: int | Decimal = Decimal("0.25") if word == "ram_gib" else low
-    value = Decimal(text) if NUMBER.fullmatch(text) else Decimal(-1)
-    step = Decimal("0.0625") if word == "ram_gib" else Decimal(1)
-    if not least <= value <= high or value % step:
-        kind = f"a number in steps of {step}" if word == "ram_gib" else "a whole number"
-        raise BadRequest(f"{name}: {shown(text)} must be {kind} from {least} to {high}.", code="bad_option")
-    return value if word == "ram_gib" else int(value)
+def label_of(text: Any) -> str:
+    """`4|4 vCPU` -> `4 vCPU`."""
+    return str(text if text is not None else "").partition("|")[2].strip()
 
 
-def shown(text: str) -> str:
-    """A value as a sentence quotes it."""
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+def _number(given: Written) -> str:
+    """A number in its word's own unit, as a text; other words' values as they are."""
+    return plain(Decimal(read(given))) if given.word in RANGES else given.text
 
 
 def resolve(params: dict[str, Any], server: str, config: Config, before: Package | None = None) -> Resolved:
@@ -108,7 +87,11 @@ def resolve(params: dict[str, Any], server: str, config: Config, before: Package
     unbuilt += later
     if unbuilt:
         raise NotBuilt(f"This cannot be delivered yet: {', '.join(unbuilt)}. Leave it blank or 0.", code="not_built")
-    values = {word: (POSITIONS[i], product[i]) for i, word in WORDS.items() if product[i] != ""} | chosen
+    values = {
+        word: (POSITIONS[i], _number(Written(POSITIONS[i], word, product[i], label_of(params.get(f"configoption{i}")))))
+        for i, word in WORDS.items()
+        if product[i] != ""
+    } | chosen
     if apart := _apart(values, plan, config):
         raise NotBuilt(
             f"This comes with plan {plan.name!r} and cannot be ordered beside it: {', '.join(apart)}. Leave it blank.",
@@ -168,6 +151,8 @@ def _configurable(given: dict[str, Any], config: Config) -> tuple[dict[str, tupl
         elif word in UNBUILT.values() and value not in ("", "0"):
             unbuilt.append(label)
         elif word and word not in UNBUILT.values() and value != "":
+            word, times = OPTION_UNITS.get(word, (word, Decimal(1)))
+            value = _number(Written(label, word, value, label_of(raw), times, fold(name) in config.guessed))
             if word in found and found[word][1] != value:
                 raise BadRequest(
                     f"{label}: says {shown(value)}, but {found[word][0]} says {shown(found[word][1])} of the same thing.",

@@ -12,6 +12,7 @@ LOW = {
     "bridge.store",
     "bridge.permissions",
     "bridge.names",
+    "bridge.amounts",
     "bridge.direct",
     "bridge.schedules",
     "drivers.base",

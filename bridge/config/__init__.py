@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bridge.config.options import fold, words_of
+from bridge.config.options import fold, guessed, words_of
 from bridge.config.plans import Plan, PlanSchema, check_networks, plan_of
 from bridge.config.pools import Pool, PoolSchema, parse_range, pool_of
 from bridge.config.reader import Reader
@@ -57,6 +57,7 @@ class Config:
     pools: dict[str, Pool]
     dns: dict[str, dict[str, Any]]
     options: dict[str, str]  # configurable option's name, folded -> word
+    guessed: frozenset[str]  # those of them whose unit nobody has said
 
     def secrets(self) -> list[str]:
         """Every secret text of the file, for masking."""
@@ -131,6 +132,7 @@ def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
         pools={k: pool_of(k, v) for k, v in pools.items() if v},
         dns={},
         options=options,
+        guessed=guessed(raw.get("options", {})),
     )
 
 

@@ -6,7 +6,7 @@ import difflib
 from typing import Any
 
 from bridge.config.reader import Reader
-from bridge.model import OPTION_WORDS
+from bridge.model import OPTION_UNITS, OPTION_WORDS
 
 # usual names of configurable options, so that most shops need no table of their own
 USUAL_OPTIONS = {
@@ -48,20 +48,26 @@ USUAL_OPTIONS = {
 
 def words_of(r: Reader, raw: Any) -> dict[str, str]:
     """The table of configurable options: usual names first, then the file's; an empty word means "not ours"."""
-    found = dict(USUAL_OPTIONS)
+    found, known = dict(USUAL_OPTIONS), (*OPTION_WORDS, *OPTION_UNITS)
     if not isinstance(raw, dict):
         r.fault("options", "not_a_table", "must be a table of names and words")
         return found
     for name, word in raw.items():
-        if word != "" and word not in OPTION_WORDS:
-            near = difflib.get_close_matches(str(word), OPTION_WORDS, 1)
+        if word != "" and word not in known:
+            near = difflib.get_close_matches(str(word), known, 1)
             r.fault(
                 f"options.{name}",
                 "unknown_word",
-                f"{word!r} is not one of: {', '.join(OPTION_WORDS)}" + (f"; did you mean {near[0]!r}?" if near else ""),
+                f"{word!r} is not one of: {', '.join(known)}" + (f"; did you mean {near[0]!r}?" if near else ""),
             )
         found[fold(name)] = word
     return found
+
+
+def guessed(raw: Any) -> frozenset[str]:
+    """The usual names that the file does not name itself: in which unit their values are is our guess."""
+    said = {fold(name) for name in raw} if isinstance(raw, dict) else set()
+    return frozenset(USUAL_OPTIONS) - said
 
 
 def fold(name: str) -> str:
