@@ -42,6 +42,7 @@ BY_HAND = {
     "disk_bigger_than_sold": "Sell the bigger package again, or move the customer's data to a smaller server by hand.",
     "not_ours": "Look at the machine; `vmbridge adopt` records it if it is the customer's.",
 }
+KEPT = "It is not changed from here: it was adopted with it, or only the host's administrator can. Change it by hand, or dismiss this."
 HELPS = {
     "suspended_but_running": "Switches it off again.",
     "leftover_vm": "Removes it once it is proven to be the service's own.",
@@ -261,19 +262,31 @@ def _live(before: Service, seen: Seen | VmbridgeError, driver: Driver, store: St
         store.save_seen(service.id, seen.config, seen.pending)
         rows = [r for r in upgrades.rows_of(service, driver, store, config) if not r.same]
         refused = [r.refused for r in rows if r.refused]
-        differing = [_difference(r) for r in rows if not r.refused]
-        for kind, texts, begin in (
-            ("disk_bigger_than_sold", refused, f"{who(about).capitalize()} is sold less disk than its machine has: "),
-            ("differs_from_package", differing, f"VM {service.vm_id} of {who(about)} differs from its package: "),
-            ("not_ours", [], ""),
+        differing = [r for r in rows if not r.refused]
+        by_hand = {"by_hand": KEPT} if all(r.kept for r in differing) else {}
+        for kind, texts, begin, data in (
+            (
+                "disk_bigger_than_sold",
+                refused,
+                f"{who(about).capitalize()} is sold less disk than its machine has: ",
+                {},
+            ),
+            (
+                "differs_from_package",
+                [_difference(r) for r in differing],
+                f"VM {service.vm_id} of {who(about)} differs from its package: ",
+                by_hand,
+            ),
+            ("not_ours", [], "", {}),
         ):
-            found = [entry(about, kind, key, begin + " ".join(texts))] if texts else []
+            found = [entry(about, kind, key, begin + " ".join(texts), **data)] if texts else []
             store.set_findings(service.server, kind, found, key, key)
 
 
 def _difference(row: Difference) -> str:
-    label = upgrades.LABELS.get(row.word, row.word)
-    return f"{label} is {upgrades.amount(row.word, row.real)}, sold {upgrades.amount(row.word, row.sold)}."
+    return (
+        f"{upgrades.label(row)} is {upgrades.amount(row.word, row.real)}, sold {upgrades.amount(row.word, row.sold)}."
+    )
 
 
 def _foreign(server: str, vm_id: str, machine: Machine | VmbridgeError, store: Store, now: float) -> None:

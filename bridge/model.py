@@ -354,7 +354,8 @@ class Restart(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """One word of the package beside the machine. `refused` says why `converge` will not write it."""
+    """One word of the package beside the machine. `refused` says why `converge` will not write it; `kept`: it never does, since the
+    machine was adopted as it is. `label` is what people call it, where it is only this back end's."""
 
     word: str
     sold: Any
@@ -363,6 +364,8 @@ class Difference:
     restart: Restart = Restart.NONE
     refused: str = ""
     warning: str = ""  # what to know before it is ordered
+    label: str = ""
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -382,6 +385,7 @@ class Order:
     set_password: bool = False
     birth: bool = False
     autostart: bool = True
+    adopted: bool = False  # not made here: only compared beyond its package, never cleaned
     label: str = ""  # one line that names the service for people
 
 

@@ -57,6 +57,7 @@ def order_of(service: Service, store: Store, config: Config, **changes: Any) -> 
         package=completed(service.package, config),
         networks=networks_of(service.id, store, config),
         autostart=service.desired is Desired.ACTIVE,
+        adopted=bool(service.build.get("adopted")),
         label=f"WHMCS {service.whmcs}, service {service.service_id}, client {service.client_id}",
     )
     if changes.get("set_password"):

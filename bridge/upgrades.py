@@ -67,8 +67,13 @@ class Preview:
             return ()
         if self.restart is Restart.NOW:
             return (OFF_AND_ON, *self.notes)
-        waiting = [LABELS.get(c.word, Sentence(c.word)) for c in self.changes if c.restart is Restart.LATER]
+        waiting = [label(c) for c in self.changes if c.restart is Restart.LATER]
         return (*self.notes, Sentence(AT_NEXT_RESTART.template, what=_listed(waiting))) if waiting else self.notes
+
+
+def label(row: Difference) -> str:
+    """What people call it."""
+    return LABELS.get(row.word) or row.label or row.word
 
 
 OFF_AND_ON = Sentence(
@@ -84,9 +89,9 @@ LESS = {
 }
 
 
-def _listed(words: Sequence[Sentence]) -> Sentence:
+def _listed(words: Sequence[str]) -> Sentence:
     """Words as a list in the reader's language."""
-    first, *more = words
+    first, *more = (w if isinstance(w, Sentence) else Sentence(w) for w in words)
     return Sentence("%(first)s, %(more)s", first=first, more=_listed(more)) if more else first
 
 
@@ -98,7 +103,9 @@ def amount(word: str, value: Any) -> str:
         return "on" if value else "off"
     if value == 0 and word not in ("vlan", "onboot", "cores"):
         return "none" if word.endswith(("disk_gib", "ipv4", "ipv6")) else "unlimited"
-    unit = UNITS.get(word, "MiB/s" if word.endswith("mib_s") else "")
+    if not isinstance(value, (int, float)):
+        return str(value)
+    unit = UNITS.get(word, "MiB/s" if word.endswith("mib_s") else "MiB" if word.endswith("_mib") else "")
     return f"{value} {unit}".strip()
 
 
@@ -107,7 +114,7 @@ def preview(service: Service, params: dict[str, Any], driver: Driver, store: Sto
     found = packages.resolve(params, service.server, config, service.package)
     package = found.package
     rows = rows_of(replace(service, package=package), driver, store, config)
-    changes = [r for r in rows if not r.same]
+    changes = [r for r in rows if not r.same and not r.kept and not _standing(r, service.package, package)]
     for family in (4, 6):
         word = f"extra_ipv{family}"
         before, after = getattr(service.package, word), getattr(package, word)
@@ -128,6 +135,12 @@ def preview(service: Service, params: dict[str, Any], driver: Driver, store: Sto
         (*(c.warning for c in changes if c.warning), *found.notices),
         (lack.detail,) if lack else (),
     )
+
+
+def _standing(row: Difference, before: Package, after: Package) -> bool:
+    """A refusal that this order does not touch: a disk that nobody sold, or that staff made bigger, is no reason to refuse more cores."""
+    nothing = object()
+    return bool(row.refused) and getattr(before, row.word, nothing) == getattr(after, row.word, None)
 
 
 def rows_of(service: Service, driver: Driver, store: Store, config: Config) -> list[Difference]:

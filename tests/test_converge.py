@@ -195,8 +195,8 @@ def test_the_comparison_before_names_what_changes(machine: dict[str, Any], packa
     }
     changed = {
         w
-        for w in after
-        if str(after[w]).lower() != str(real.get(w, 0)).lower() and not (after[w] == 0 and w not in real)
+        for w in {**real, **after}  # what was taken off has no line any more
+        if str(after.get(w, "gone")).lower() != str(real.get(w, 0)).lower() and not (after.get(w) == 0 and w not in real)
     }
     assert changed == {r.word for r in before if not r.same and not r.refused}
 

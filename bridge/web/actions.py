@@ -94,7 +94,7 @@ def _preview(service_id: int, values: dict[str, Any]) -> tuple[Response, int]:
     changes = [
         {
             "word": c.word,
-            "label": upgrades.LABELS.get(c.word, c.word),
+            "label": upgrades.label(c),
             "from": upgrades.amount(c.word, c.real),
             "to": upgrades.amount(c.word, c.sold),
             "restart": c.restart,

@@ -43,7 +43,7 @@ def admin(service_id: int) -> Response:
         now=at.clock.now(),
         rows=upgrades.rows_of(service, at.drivers[service.server], at.store, at.config),
         seen_at=at.store.seen(service.id)[1],
-        labels=upgrades.LABELS,
+        label=upgrades.label,
         limits=LIMITS,
         amount=upgrades.amount,
         networks=orders.networks_of(service.id, at.store, at.config),

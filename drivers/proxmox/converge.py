@@ -18,6 +18,9 @@ def step(api: Api, order: Order, ref: VmRef, allocate: bool = False) -> Converge
     changed = [*todo.values, *(f"-{k}" for k in todo.drop)]
     if changed:
         api.put(f"{base}/config", **{k: str(v) for k, v in todo.values.items()}, delete=",".join(todo.drop) or None)
+    if todo.boot:
+        api.put(f"{base}/config", boot=todo.boot)
+        changed.append("boot")
     for slot, line in todo.disks.items():
         api.put(f"{base}/config", **{slot: line})
         changed.append(slot)
@@ -42,7 +45,9 @@ def _after(api: Api, order: Order, ref: VmRef, seen: Seen, todo: goal.Changes, c
     config = dict(seen.config)
     if order.birth:
         secret = {"cipassword": "**********"} if "cipassword" in todo.values else {}
-        config = {k: v for k, v in {**config, **todo.values, **todo.disks, **secret}.items() if k not in todo.drop}
+        boot = {"boot": todo.boot} if todo.boot else {}
+        written = {**config, **todo.values, **todo.disks, **boot, **secret}
+        config = {k: v for k, v in written.items() if k not in todo.drop}
     for slot, gib in todo.grow[:1]:
         config[slot] = re.sub(r"size=[^,]+", f"size={gib}G", str(config[slot]))
     return Seen(config, seen.pending, seen.node)

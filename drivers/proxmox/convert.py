@@ -12,6 +12,7 @@ from bridge.model import Order, VmStatus
 MIB = 1024 * 1024
 UNITS = {"": 1, "K": 1024, "M": MIB, "G": 1024**3, "T": 1024**4}
 DISKS = re.compile(r"^(scsi|virtio|sata|ide)\d+$")
+HOTPLUG = "network,disk,usb"  # PVE's default
 BUSES = ("ide", "scsi", "virtio", "sata")
 CLOUD_INIT = re.compile(r"[:/](vm-\d+-)?cloudinit(\.\w+)?$")
 CD_SLOTS = ("ide0", "ide3", "sata5")
@@ -137,6 +138,12 @@ def archive_owner(volume: str) -> str:
     """The VM id that a backup archive's name carries; empty when it is none."""
     match = ARCHIVE.search(volume)
     return next((g for g in match.groups() if g), "") if match else ""
+
+
+def hotplug(config: Mapping[str, Any]) -> list[str]:
+    """What PVE may change while the machine runs; `1` means its default, `0` nothing."""
+    text = str(config.get("hotplug", "1"))
+    return (HOTPLUG if text == "1" else text).split(",")
 
 
 def is_windows(config: Mapping[str, Any]) -> bool:

@@ -13,17 +13,18 @@ from typing import Any
 from urllib.parse import quote
 
 from bridge.model import DISK_LIMITS, Difference, Network, Order, Restart, Sentence
-from drivers.proxmox import convert
+from drivers.proxmox import convert, flags, keys
 from drivers.proxmox.convert import MIB, parse_line
 
 THROTTLES = dict(zip(DISK_LIMITS, ("mbps_rd", "mbps_wr", "iops_rd", "iops_wr"), strict=True))
-HOTPLUG = "network,disk,usb"  # PVE's default
 BOTH_WAYS = ("mbps", "iops")  # PVE refuses them beside the one-way limits
 DEFAULTS = {"sockets": "1", "cores": "1", "onboot": "0"}  # what an absent key means
 # package word <- keys of the configuration that wait for a restart
 WORDS = {
     "cores": "cores",
     "sockets": "cores",
+    "vcpus": "cores",
+    "smp": "cores",
     "memory": "ram_mib",
     "balloon": "ram_mib",
     "name": "name",
@@ -32,6 +33,12 @@ WORDS = {
     "vga": "display",
     "serial0": "serial port",
 }
+
+
+def word(key: str) -> str:
+    """What people call a key that waits for a restart."""
+    label = keys.of(key).label
+    return WORDS.get(key) or (str(label) if label else "disk settings" if convert.DISKS.match(key) else key)
 
 
 @dataclass
@@ -44,6 +51,7 @@ class Changes:
     grow: list[tuple[str, int]] = field(default_factory=list)
     allocate: tuple[str, str] | None = None
     refused: list[str] = field(default_factory=list)
+    boot: str = ""  # a call of its own: PVE adds a CD drive that is written beside it to the order of before
 
 
 def changes(order: Order, config: Mapping[str, Any]) -> Changes:
@@ -52,8 +60,10 @@ def changes(order: Order, config: Mapping[str, Any]) -> Changes:
     found = Changes()
     want = _scalars(order, have)
     found.values = {k: v for k, v in want.items() if k == "cipassword" or differs(k, v, have.get(k))}
+    found.drop = flags.dropped(order, have)
     if order.birth:
-        found.drop = _leftovers(order, have)
+        found.drop += _leftovers(order, have)
+    found.boot = flags.boot(order, have)
     _disk(found, order, have, "disk", convert.system_disk(have), order.package.disk_gib)
     _disk(found, order, have, "additional_disk", convert.additional_disk(have), order.package.additional_disk_gib)
     return found
@@ -72,17 +82,18 @@ def _scalars(order: Order, config: dict[str, Any]) -> dict[str, Any]:
         "net0": nic(order, str(config.get("net0", ""))),
     }
     if settings.get("startup_order"):
-        want["startup"] = f"order={settings['startup_order']}"
-    servers = list(dict.fromkeys(d for n in order.networks for d in n.dns))
-    if servers:
-        want["nameserver"] = " ".join(servers)
+        want["startup"] = start_order(settings)
+    if name_servers(order):
+        want["nameserver"] = name_servers(order)
     if ip_config(order):
         want["ipconfig0"] = ip_config(order)
     if order.birth:
         want |= {"ciupgrade": 0, "agent": "enabled=1", "vga": "std", "serial0": "socket", "ciuser": settings["os_user"]}
         slot = convert.cd_slot(config)
-        if slot and slot not in config:
-            want[slot] = "none,media=cdrom"
+        cds = [
+            k for k, v in config.items() if convert.DISKS.match(k) and convert.is_cd(v) and not convert.is_cloud_init(v)
+        ]
+        want |= dict.fromkeys({slot, *cds} - {""}, "none,media=cdrom")  # no image of the template's stays in a drive
         if package.ssh_keys:
             want["sshkeys"] = quote(package.ssh_keys, safe="")
     if order.set_password:
@@ -122,6 +133,8 @@ def _leftovers(order: Order, config: dict[str, Any]) -> list[str]:
     drop = ["protection"] if int(config.get("protection", 0) or 0) else []
     if "sshkeys" in config and not order.package.ssh_keys:
         drop.append("sshkeys")
+    if "ipconfig0" in config and not ip_config(order):
+        drop.append("ipconfig0")
     return drop + [k for k in config if re.fullmatch(r"net[1-9]\d*|ipconfig[1-9]\d*", k)]
 
 
@@ -137,6 +150,8 @@ def nic(order: Order, now: str) -> str:
     old_mac = line.pop(old_model, "")
     for key in ("", "rate", "firewall"):
         line.pop(key, None)
+    if not order.adopted:
+        line = {k: v for k, v in line.items() if k not in keys.NIC or not keys.takes(keys.NIC[k], v)}
     wire = _wire(order)
     if wire:
         line["bridge"] = wire[0]
@@ -176,6 +191,14 @@ def ip_config(order: Order) -> str:
     return ",".join(parts)
 
 
+def name_servers(order: Order) -> str:
+    return " ".join(dict.fromkeys(d for n in order.networks for d in n.dns))
+
+
+def start_order(settings: Mapping[str, Any]) -> str:
+    return f"order={settings['startup_order']}"
+
+
 # -- disks ----------------------------------------------------------------------------------------
 def _disk(found: Changes, order: Order, config: dict[str, Any], name: str, slot: str, gib: int) -> None:
     limits = {word: order.package.limits.get(f"{name}_{word}", 0) for word in DISK_LIMITS}
@@ -184,7 +207,7 @@ def _disk(found: Changes, order: Order, config: dict[str, Any], name: str, slot:
             storage = order.package.options["additional_storage"] or order.package.options["storage"]
             found.allocate = (convert.free_disk_slot(config), throttled(f"{storage}:{gib}", limits))
         return
-    line = throttled(str(config[slot]), limits)
+    line = flags.cleaned(throttled(str(config[slot]), limits), keys.DRIVE, order)
     if differs(slot, line, config[slot]):
         found.disks[slot] = line
     size = convert.disk_gib(config, slot)
@@ -216,7 +239,8 @@ def throttled(line: str, limits: Mapping[str, int]) -> str:
         else:
             values = {k: v for k, v in values.items() if not k.startswith(f"{key}_max")}
     for key in BOTH_WAYS:
-        values = {k: v for k, v in values.items() if k != key and not k.startswith(f"{key}_max")}
+        if f"{key}_rd" in values or f"{key}_wr" in values:
+            values = {k: v for k, v in values.items() if k != key and not k.startswith(f"{key}_max")}
     return ",".join([volume, *(f"{k}={v}" for k, v in values.items())])
 
 
@@ -225,6 +249,13 @@ def limits_of(line: str) -> dict[str, int]:
     return {word: int(float(values.get(key, 0) or 0)) for word, key in THROTTLES.items()}
 
 
+LABELS = {  # of words that are only this back end's
+    "own_ram_mib": Sentence("RAM that is never taken back"),
+    "nic_model": Sentence("Network adapter"),
+    "nic_filter": Sentence("Network filter"),
+    "name_servers": Sentence("Name servers"),
+    "start_order": Sentence("Place in the host's start order"),
+}
 GROWS = {
     "disk_gib": Sentence("The system disk grows to %(size)s GiB for good: it cannot be made smaller after that."),
     "additional_disk_gib": Sentence(
@@ -237,7 +268,7 @@ GROWS = {
 def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
     """Nothing here restarts a machine: PVE keeps what it cannot change live, the number of cores always, for the next start."""
     have, package = dict(config), order.package
-    hotplug = _hotplug(have)
+    hotplug = convert.hotplug(have)
     cold = {
         "cores": running,
         "ram_mib": running and not ("memory" in hotplug and str(have.get("numa", "0")) == "1"),
@@ -256,12 +287,15 @@ def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Diff
         if slot or name == "disk" or package.additional_disk_gib:  # limits of a disk that is not sold mean nothing
             rows += [(f"{name}_{w}", package.limits.get(f"{name}_{w}", 0), now.get(w, 0)) for w in DISK_LIMITS]
     rows += _network(order, have)
+    floor = int(have.get("balloon", 0) or 0)
+    if 0 < floor < _memory(have):  # the host may take back what is above it
+        rows.append(("own_ram_mib", package.ram_mib, floor))
     grows = {
         word: Sentence(GROWS[word].template, size=sold)
         for word, sold, real in rows
         if word in GROWS and real and sold > real
     }
-    return [
+    plain = [
         Difference(
             word,
             sold,
@@ -270,21 +304,17 @@ def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Diff
             Restart.LATER if cold.get(word) else Restart.NONE,
             refused.get(word.removesuffix("_gib"), ""),
             grows.get(word, ""),
+            LABELS.get(word, ""),
         )
         for word, sold, real in rows
     ]
-
-
-def _hotplug(config: Mapping[str, Any]) -> list[str]:
-    """What PVE may change while the machine runs; `1` means its default, `0` nothing."""
-    text = str(config.get("hotplug", "1"))
-    return (HOTPLUG if text == "1" else text).split(",")
+    return plain + flags.differences(order, have, running)
 
 
 def _network(order: Order, config: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     line = parse_line(str(config.get("net0", "")))
     wire = _wire(order)
-    now = float(line.get("rate", 0) or 0)
+    settings, now = order.package.options, float(line.get("rate", 0) or 0)
     sold = order.package.rate_mbit
     rows: list[tuple[str, Any, Any]] = [
         ("rate_mbit", sold, sold if rate(sold) == f"{now:g}" else round(now * MIB * 8 / 1_000_000))
@@ -294,12 +324,22 @@ def _network(order: Order, config: dict[str, Any]) -> list[tuple[str, Any, Any]]
         rows += [("bridge", wire[0], line.get("bridge", "")), ("vlan", wire[1], int(line.get("tag", 0) or 0))]
     if ip_config(order):
         rows.append(("address", ip_config(order), str(config.get("ipconfig0", ""))))
+    model = next((k for k, v in line.items() if convert.MAC.fullmatch(v)), "")
+    rows += [
+        ("nic_model", settings["nic_model"], model),
+        ("nic_filter", settings["firewall"], line.get("firewall") == "1"),
+    ]
+    servers = name_servers(order)
+    if servers:
+        rows.append(("name_servers", servers, str(config.get("nameserver", ""))))
+    if settings.get("startup_order"):
+        rows.append(("start_order", start_order(settings), str(config.get("startup", ""))))
     rows.append(("name", order.hostname, str(config.get("name", ""))))
-    rows.append(("onboot", int(order.autostart and order.package.options["onboot"]), int(config.get("onboot", 0) or 0)))
+    rows.append(("onboot", int(order.autostart and settings["onboot"]), int(config.get("onboot", 0) or 0)))
     return rows
 
 
-def _memory(config: dict[str, Any]) -> int:
+def _memory(config: Mapping[str, Any]) -> int:
     line = parse_line(str(config.get("memory", 512)))
     return int(line.get("", line.get("current", "512")))
 

@@ -38,7 +38,8 @@ ALONE = ("efidisk0", "tpmstate0", "audio0", "rng0", "smbios1")  # there is only 
 @dataclass(frozen=True)
 class Key:
     """`why` is the reason of the choice. `bad` are the values meant where not every value is (of CLEARED, and of all that is `never`
-    taken); `label` and `normal` are what people read of one that is CLEARED; `root`: no token can write it."""
+    taken); `label` and `normal` are what people read of one that is CLEARED or, where a machine has it all the same, told; `root`: no
+    token can write it."""
 
     use: Use
     why: str
@@ -47,6 +48,7 @@ class Key:
     bad: re.Pattern[str] = ANY
     never: re.Pattern[str] | None = None
     root: bool = False
+    cold: bool = False  # takes effect at the next start
 
     def real(self, value: str) -> str | bool:
         """A value as people read it beside `normal`."""
@@ -61,17 +63,26 @@ KEYS: dict[str, Key] = {
     # processor
     "cores": Key(Use.SOLD, "the package's cores"),
     "sockets": Key(Use.SOLD, "the package's cores"),
-    "smp": Key(Use.CLEARED, "an old word for sockets", Sentence("Processors in an old setting (smp)")),
-    "vcpus": Key(Use.CLEARED, "only so many of the cores sold would run", Sentence("CPU cores switched on"), "all"),
+    "smp": Key(Use.CLEARED, "an old word for sockets", Sentence("Processors in an old setting (smp)"), cold=True),
+    "vcpus": Key(
+        Use.CLEARED, "only so many of the cores sold would run", Sentence("CPU cores switched on"), "all", cold=True
+    ),
     "cpulimit": Key(Use.CLEARED, "less processor time than sold", Sentence("Limit of processor time"), "unlimited"),
     "cpuunits": Key(
         Use.CLEARED, "less or more weight than other servers", Sentence("Weight of processor time"), "as all"
     ),
-    "affinity": _refused("it ties every server of this template to the same cores of the host"),
+    "affinity": Key(
+        Use.REFUSED,
+        "it ties every server of this template to the same cores of the host",
+        Sentence("Cores of the host it is tied to"),
+        "all",
+        never=ANY,
+        root=True,
+    ),
     "cpu": Key(Use.IMAGE, "the operator chooses the type that its hosts and the image can do"),
     "numa": Key(Use.KEPT, "changes no size; memory can be added to a running server only with it"),
     "numa[n]": Key(
-        Use.CLEARED, "a fixed layout of another size keeps it from starting", Sentence("Fixed memory layout")
+        Use.CLEARED, "a fixed layout of another size keeps it from starting", Sentence("Fixed memory layout"), cold=True
     ),
     "kvm": Key(
         Use.KEPT,
@@ -138,11 +149,20 @@ KEYS: dict[str, Key] = {
     "tdf": Key(Use.IMAGE, "a way to keep time that old images need"),
     "localtime": Key(Use.IMAGE, "what the image takes the hardware clock for"),
     "startdate": Key(
-        Use.CLEARED, "a wrong time at every start", Sentence("Date at each start"), "now", re.compile(r"^(?!now$)")
+        Use.CLEARED,
+        "a wrong time at every start",
+        Sentence("Date at each start"),
+        "now",
+        re.compile(r"^(?!now$)"),
+        cold=True,
     ),
-    "acpi": Key(Use.CLEARED, "it could not be asked to shut down", Sentence("Shutdown on request (ACPI)"), True, OFF),
-    "freeze": Key(Use.CLEARED, "it would never boot", Sentence("Processor halted at the start"), False, ON),
-    "reboot": Key(Use.CLEARED, "a restart from inside would switch it off", Sentence("Restart from inside"), True, OFF),
+    "acpi": Key(
+        Use.CLEARED, "it could not be asked to shut down", Sentence("Shutdown on request (ACPI)"), True, OFF, cold=True
+    ),
+    "freeze": Key(Use.CLEARED, "it would never boot", Sentence("Processor halted at the start"), False, ON, cold=True),
+    "reboot": Key(
+        Use.CLEARED, "a restart from inside would switch it off", Sentence("Restart from inside"), True, OFF, cold=True
+    ),
     "hotplug": Key(Use.KEPT, "says what waits for a restart, which is told"),
     "agent": Key(Use.BIRTH, "on; what else it says of the agent is the image's"),
     "args": _refused("it can change anything, and no token can take it off"),
@@ -213,20 +233,22 @@ DRIVE: dict[str, Key] = {
         Sentence("Forgets what is written"),
         False,
         ON,
+        cold=True,
     ),
-    "ro": Key(Use.CLEARED, "nothing can be written", Sentence("Read only"), False, ON),
+    "ro": Key(Use.CLEARED, "nothing can be written", Sentence("Read only"), False, ON, cold=True),
     "cache": Key(
         Use.CLEARED,
         "unsafe loses what was written when the host stops; other ways are the operator's",
         Sentence("Cache"),
         "safe",
         re.compile(r"^unsafe$"),
+        cold=True,
     ),
     "werror": Key(
-        Use.CLEARED, "lost writes would go unseen", Sentence("Write errors"), "told", re.compile(r"^ignore$")
+        Use.CLEARED, "lost writes would go unseen", Sentence("Write errors"), "told", re.compile(r"^ignore$"), cold=True
     ),
     "rerror": Key(
-        Use.CLEARED, "failed reads would go unseen", Sentence("Read errors"), "told", re.compile(r"^ignore$")
+        Use.CLEARED, "failed reads would go unseen", Sentence("Read errors"), "told", re.compile(r"^ignore$"), cold=True
     ),
     **dict.fromkeys(("file", "volume"), Key(Use.OWN, "the volume")),
     "import-from": Key(Use.OWN, "of the call that makes it"),
@@ -274,5 +296,10 @@ UNKNOWN = Key(Use.KEPT, "of a later release")
 
 
 def takes(key: Key, value: object) -> bool:
-    """Whether a value takes away or gives what was sold."""
-    return key.use is Use.CLEARED and bool(key.bad.search(str(value).strip()))
+    """Whether a value takes away or gives what was sold, and is taken off for that."""
+    return key.use is Use.CLEARED and told(key, value)
+
+
+def told(key: Key, value: object) -> bool:
+    """Whether a value takes away or gives what was sold, also where only root can take it off."""
+    return key.label is not None and bool(key.bad.search(str(value).strip()))

@@ -71,7 +71,7 @@ def read(api: Api, ref: VmRef) -> Seen:
     if found not in ref.uuids and (found or not ref.build.get("restoring")):
         raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {found or 'none'}")
     refuse_locked(node, config)
-    return Seen(config, tuple(dict.fromkeys(goal.WORDS.get(k, k) for k in waiting)), node)
+    return Seen(config, tuple(dict.fromkeys(goal.word(k) for k in waiting)), node)
 
 
 def _pending(api: Api, ref: VmRef) -> tuple[str, list[dict[str, Any]]]:

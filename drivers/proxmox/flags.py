@@ -1,0 +1,90 @@
+"""Keys and parts of lines that take away or give what was sold (CLEARED in keys.py): taken off, and told beside the package.
+
+A machine that was adopted keeps them: it is compared, and never cleaned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bridge.model import Difference, Order, Restart, Sentence
+from drivers.proxmox import convert, keys
+from drivers.proxmox.convert import parse_line
+from drivers.proxmox.keys import DRIVE, NIC, Key, Use
+
+DISK, ADDITIONAL = Sentence("System disk"), Sentence("Additional disk")
+BOOT, OF_DISK = Sentence("Boot order"), Sentence("%(disk)s: %(what)s")
+
+
+def dropped(order: Order, config: Mapping[str, Any]) -> list[str]:
+    """Keys to take off; at birth also those that only a template may not bring along."""
+    found = [] if order.adopted else [k for k, v in config.items() if keys.takes(keys.of(k), v)]
+    if order.birth:
+        found += [k for k in ("bootdisk", "shares") if k in config]
+    return found
+
+
+def cleaned(line: str, table: Mapping[str, Key], order: Order) -> str:
+    """A disk's or an adapter's line without such parts; at birth without the template's bursts too."""
+    if order.adopted:
+        return line
+    kept = []
+    for part in line.split(","):
+        name, _, value = part.partition("=")
+        key = table.get(name)
+        if key and (keys.takes(key, value) or (order.birth and key.use is Use.BIRTH)):
+            continue
+        kept.append(part)
+    return ",".join(kept)
+
+
+def boot(order: Order, config: Mapping[str, Any]) -> str:
+    """The boot order to write; empty when the system disk is what PVE boots, a CD before it aside."""
+    system, devices = convert.system_disk(config), convert.boot_devices(config)
+    cds = [d for d in devices if d in config and (convert.is_cd(config[d]) or convert.is_cloud_init(config[d]))]
+    first = next((d for d in devices if d not in cds), "")
+    if not system or first == system or (order.adopted and not order.birth):
+        return ""
+    rest = [] if order.birth else [d for d in devices if d != system and d in config]
+    return "order=" + ";".join([system, *rest])
+
+
+def differences(order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
+    """One row for each that is there: what people call it, how it is sold, how it is."""
+    found = []
+    for word, label, key, value in _worn(config):
+        restart = Restart.LATER if running and key.cold and not order.adopted else Restart.NONE
+        if word == "vcpus" and "cpu" in convert.hotplug(config):
+            restart = Restart.NONE
+        found.append(
+            Difference(word, key.normal, key.real(value), False, restart, label=label, kept=order.adopted or key.root)
+        )
+    wanted = boot(order, config)
+    if wanted:
+        restart = Restart.LATER if running else Restart.NONE
+        found.append(Difference("boot", wanted, str(config.get("boot", "")), False, restart, label=BOOT))
+    return found
+
+
+def _worn(config: Mapping[str, Any]) -> Iterator[tuple[str, Sentence, Key, str]]:
+    """(word, label, key, value) of everything that takes away or gives what was sold."""
+    for name, value in config.items():
+        key = keys.of(name)
+        if key.label and keys.told(key, value):
+            yield name, key.label, key, str(value)
+    for word, disk, slot in (
+        ("disk", DISK, convert.system_disk(config)),
+        ("additional_disk", ADDITIONAL, convert.additional_disk(config)),
+    ):
+        for part, key, value in worn_parts(config, slot, DRIVE):
+            yield f"{word}_{part}", Sentence(OF_DISK.template, disk=disk, what=key.label), key, value
+    for part, key, value in worn_parts(config, "net0", NIC):
+        assert key.label
+        yield part, key.label, key, value
+
+
+def worn_parts(config: Mapping[str, Any], slot: str, table: Mapping[str, Key]) -> Iterator[tuple[str, Key, str]]:
+    for part, value in parse_line(str(config.get(slot, ""))).items():
+        if part in table and keys.takes(table[part], value):
+            yield part, table[part], value
