@@ -24,7 +24,7 @@ number = st.sampled_from([0, 1, 7, 100, 5000])
 drive = st.fixed_dictionaries(
     {},
     optional={
-        "cache": st.sampled_from(["none", "writeback"]),
+        "cache": st.sampled_from(["none", "writeback", "unsafe"]),
         "mbps_rd": number,
         "mbps_wr": number,
         "iops_rd": number,
@@ -32,6 +32,11 @@ drive = st.fixed_dictionaries(
         "iops_rd_max": st.just(9000),
         "discard": st.just("on"),
         "iothread": st.just(1),
+        "backup": st.sampled_from(["0", "1"]),
+        "ro": st.just("1"),
+        "snapshot": st.just("1"),
+        "iops": st.just("50"),
+        "werror": st.just("ignore"),
     },
 )
 network = st.fixed_dictionaries(
@@ -43,7 +48,8 @@ network = st.fixed_dictionaries(
         "firewall": st.sampled_from(["0", "1"]),
         "queues": st.just("4"),
         "mtu": st.just("1400"),
-        "link_down": st.just("0"),
+        "link_down": st.sampled_from(["0", "1"]),
+        "trunks": st.just("2;3"),
     },
 )
 
@@ -58,7 +64,8 @@ def machines(draw: st.DrawFn) -> dict[str, Any]:
         "cores": str(draw(st.integers(1, 8))),
         "memory": str(draw(st.sampled_from([512, 2048, 8192]))),
         "smbios1": f"uuid={UUID},serial=x",
-        "boot": f"order={system}",
+        "boot": draw(st.sampled_from([f"order={system}", "c", f"order=net0;{system}", f"order=ide2;{system};net0"])),
+        "bootdisk": system,
         system: f"local-lvm:vm-20000-disk-0{',' + line if line else ''},size={draw(st.sampled_from(['2252M', '10G', '20G', '40G']))}",
         "net0": ",".join(["virtio=02:56:4D:00:00:01", *(f"{k}={v}" for k, v in draw(network).items())]),
     }
@@ -79,6 +86,18 @@ def machines(draw: st.DrawFn) -> dict[str, Any]:
                 "net1": st.just("virtio=02:56:4D:00:00:02,bridge=vmbr9"),
                 "sshkeys": st.just("ssh-ed25519 AAAA old"),
                 "vga": st.just("serial0"),
+                "vcpus": st.just("1"),
+                "cpulimit": st.just("0.5"),
+                "cpuunits": st.just("100"),
+                "numa0": st.just("cpus=0,memory=512"),
+                "acpi": st.sampled_from(["0", "1"]),
+                "reboot": st.just("0"),
+                "freeze": st.just("1"),
+                "startdate": st.sampled_from(["now", "2006-06-17"]),
+                "cicustom": st.sampled_from(
+                    ["vendor=local:snippets/v", "user=local:snippets/u,vendor=local:snippets/v"]
+                ),
+                "affinity": st.just("0-1"),
             },
         )
     )
@@ -171,7 +190,8 @@ def test_twice_is_once_and_what_is_said_is_done(machine: dict[str, Any], package
     assert cluster.mutations() == []
     seen = driver.read(VmRef("20000", (UUID,), "pve1"))
     rows = driver.compare(order, seen.config, machine["running"])
-    assert [r for r in rows if not r.same and not r.refused] == []
+    assert [r for r in rows if not r.same and not r.refused and not r.kept] == []
+    assert [r.word for r in rows if r.kept] == [k for k in ("affinity",) if k in machine["config"]]
     assert sorted({r.refused for r in rows if r.refused}) == sorted(refused)
     vm = cluster.vms[20000]
     assert not [k for k in vm.config if k.startswith("unused")] and "uuid=" + UUID in vm.config["smbios1"]
@@ -193,12 +213,14 @@ def test_the_comparison_before_names_what_changes(machine: dict[str, Any], packa
         r.word: r.real
         for r in driver.compare(order, driver.read(VmRef("20000", (UUID,), "pve1")).config, machine["running"])
     }
+    sold = {r.word: r.sold for r in before}  # what was taken off has no line any more
     changed = {
         w
-        for w in {**real, **after}  # what was taken off has no line any more
-        if str(after.get(w, "gone")).lower() != str(real.get(w, 0)).lower() and not (after.get(w) == 0 and w not in real)
+        for w in {**real, **after}
+        if str(after.get(w, sold.get(w))).lower() != str(real.get(w, 0)).lower()
+        and not (after.get(w) == 0 and w not in real)
     }
-    assert changed == {r.word for r in before if not r.same and not r.refused}
+    assert changed == {r.word for r in before if not r.same and not r.refused and not r.kept}
 
 
 def test_the_uuid_is_looked_at_before_every_write() -> None:

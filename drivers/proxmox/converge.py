@@ -6,7 +6,7 @@ import re
 
 from bridge.errors import Permanent
 from bridge.model import Converged, Order, Seen, VmRef
-from drivers.proxmox import convert, firewall, goal, proof, storages
+from drivers.proxmox import convert, firewall, flags, goal, proof, storages
 from drivers.proxmox.api import Api
 
 
@@ -16,12 +16,15 @@ def step(api: Api, order: Order, ref: VmRef, allocate: bool = False) -> Converge
     seen = proof.read(api, ref)
     base, todo = f"nodes/{seen.node}/qemu/{ref.vm_id}", goal.changes(order, seen.config)
     changed = [*todo.values, *(f"-{k}" for k in todo.drop)]
+    if (
+        todo.boot
+    ):  # before what names the disk in the old way goes: an interruption must not change which disk is the system's
+        api.put(f"{base}/config", boot=todo.boot)
     if changed:
         api.put(f"{base}/config", **{k: str(v) for k, v in todo.values.items()}, delete=",".join(todo.drop) or None)
-    if todo.boot:
-        api.put(f"{base}/config", boot=todo.boot)
-        changed.append("boot")
-    for slot, line in todo.disks.items():
+    changed += ["boot"] if todo.boot else []
+    late = [] if order.birth else flags.behind_growth(todo.disks, todo.grow, seen.config)
+    for slot, line in ((s, v) for s, v in todo.disks.items() if s not in late):
         api.put(f"{base}/config", **{slot: line})
         changed.append(slot)
     changed += firewall.converge(api, base, order)
@@ -33,7 +36,9 @@ def step(api: Api, order: Order, ref: VmRef, allocate: bool = False) -> Converge
     if todo.grow:
         slot, gib = todo.grow[0]
         task = api.put(f"{base}/resize", disk=slot, size=f"{gib}G")
-        return Converged(str(task or ""), (*changed, slot), tuple(todo.refused), more=len(todo.grow) > 1, seen=after)
+        return Converged(
+            str(task or ""), (*changed, slot), tuple(todo.refused), more=bool(late) or len(todo.grow) > 1, seen=after
+        )
     return Converged("", tuple(changed), tuple(todo.refused), seen=after)
 
 

@@ -5,7 +5,7 @@ A machine that was adopted keeps them: it is compared, and never cleaned.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bridge.model import Difference, Order, Restart, Sentence
@@ -13,6 +13,7 @@ from drivers.proxmox import convert, keys
 from drivers.proxmox.convert import parse_line
 from drivers.proxmox.keys import DRIVE, NIC, Key, Use
 
+COLD = ("cache", "ro")  # of what we take off, that which QEMU cannot change live
 DISK, ADDITIONAL = Sentence("System disk"), Sentence("Additional disk")
 BOOT, OF_DISK = Sentence("Boot order"), Sentence("%(disk)s: %(what)s")
 
@@ -44,10 +45,18 @@ def boot(order: Order, config: Mapping[str, Any]) -> str:
     system, devices = convert.system_disk(config), convert.boot_devices(config)
     cds = [d for d in devices if d in config and (convert.is_cd(config[d]) or convert.is_cloud_init(config[d]))]
     first = next((d for d in devices if d not in cds), "")
-    if not system or first == system or (order.adopted and not order.birth):
+    legacy = "order=" not in str(config.get("boot", ""))  # at birth written in the new way: `bootdisk` goes
+    if not system or (first == system and not (order.birth and legacy)) or (order.adopted and not order.birth):
         return ""
     rest = [] if order.birth else [d for d in devices if d != system and d in config]
     return "order=" + ";".join([system, *rest])
+
+
+def behind_growth(disks: Mapping[str, str], grow: Iterable[tuple[str, int]], config: Mapping[str, Any]) -> list[str]:
+    """Slots whose line waits until the disk has grown: what QEMU cannot change live stays pending with the size it was written with,
+    and PVE would take that old size for the disk's at the next start (QemuServer.pm, vmconfig_update_disk)."""
+    growing = [slot for slot, _ in grow]
+    return [s for s in disks if s in growing and any(p in COLD for p, _, _ in worn_parts(config, s, DRIVE))]
 
 
 def differences(order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:

@@ -51,7 +51,7 @@ class Changes:
     grow: list[tuple[str, int]] = field(default_factory=list)
     allocate: tuple[str, str] | None = None
     refused: list[str] = field(default_factory=list)
-    boot: str = ""  # a call of its own: PVE adds a CD drive that is written beside it to the order of before
+    boot: str = ""  # a call of its own, the first: PVE adds a CD drive that is written beside it to the order of before
 
 
 def changes(order: Order, config: Mapping[str, Any]) -> Changes:

@@ -100,8 +100,18 @@ def _pending_view(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]
         if row.get("delete"):
             waiting.append(key)
         elif "pending" in row:
-            config[key] = row["pending"]
+            config[key] = (
+                _grown(str(row["pending"]), str(row.get("value", ""))) if convert.DISKS.match(key) else row["pending"]
+            )
             waiting.append(key)
         else:
             config[key] = row.get("value")
     return config, waiting
+
+
+def _grown(pending: str, now: str) -> str:
+    """A disk's line that waits, with the size that the disk has now: growing is not part of what waits."""
+    size = convert.parse_line(now).get("size")
+    if not size or pending.split(",")[0] != now.split(",")[0]:
+        return pending
+    return ",".join([*(p for p in pending.split(",") if not p.startswith("size=")), f"size={size}"])

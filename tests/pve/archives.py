@@ -143,16 +143,29 @@ class Archives:
         begin = max([*busy, self.c.clock.now()])  # one at a time per node; the others wait inside their task
         if not busy:
             vm.config["lock"] = "backup"
+        disks = {k: v for k, v in vm.config.items() if volumes.DISK.match(k) and "media=cdrom" not in v}
+        included = {k: not re.search(r"\bbackup=(0|no|off)\b", v) for k, v in disks.items()}
+        if vm.config.get("bios") != "ovmf":
+            included |= {k: False for k in included if k == "efidisk0"}
+        log = [f"INFO: starting new backup job: vzdump {vm.vmid}"]
+        for disk, taken in included.items():
+            volume = disks[disk].split(",")[0]
+            log.append(
+                f"INFO: include disk '{disk}' '{volume}'"
+                if taken
+                else f"INFO: exclude disk '{disk}' '{volume}' (backup=no)"
+            )
         held = {
             "config": {k: v for k, v in vm.config.items() if k != "lock"},
-            "content": dict(vm.content),
+            "disks": [d for d, taken in included.items() if taken],
+            "content": {k: v for k, v in vm.content.items() if included.get(k)},
             "firewall": [copy.deepcopy(vm.rules), copy.deepcopy(vm.ipsets), dict(vm.firewall)],
         }
 
         def effect() -> None:
             if vm.config.get("lock") == "backup":
                 vm.config.pop("lock")
-            size = 3 * GIB
+            size = 3 * GIB if held["disks"] else 1_258_291
             if not store.online or store.total - store.used < size:
                 raise Error(500, "job errors")
             stamp = datetime.fromtimestamp(self.c.clock.now(), UTC).strftime("%Y_%m_%d-%H_%M_%S")
@@ -161,6 +174,7 @@ class Archives:
                 for old in [v for v in self.c.volumes if f":backup/vzdump-qemu-{vm.vmid}-" in v]:
                     del self.c.volumes[old]
             self.c.add_volume(name, "" if store.shared else vm.node, 3, notes=p.get("notes-template", ""))
+            self.c.volumes[name] = size
             self.c.archives[name] = copy.deepcopy(held)
             store.used += size
 
@@ -169,9 +183,25 @@ class Archives:
             vm.node,
             vm.vmid,
             effect,
-            [f"INFO: starting new backup job: vzdump {vm.vmid}"],
+            log,
             begin - self.c.clock.now() + self.c.duration("vzdump"),
         )
+
+    def get_nodes_node_vzdump_extractconfig(self, w: dict[str, str], p: dict[str, str]) -> Any:
+        """The archive's own configuration, with a line for each disk that is in it (VZDump/QemuServer.pm, assemble)."""
+        archive = p["volume"]
+        self.c.need(f"/storage/{archive.split(':')[0]}", "Datastore.AllocateSpace")
+        owner = re.findall(r"(?:qemu-|/vm/)(\d+)", archive)[-1]
+        self.c.need(f"/vms/{owner}", "VM.Backup")
+        store = self.c.storages[archive.split(":")[0]]
+        if not store.online:
+            raise Error(500, f"storage '{store.name}' is not online")
+        if archive not in self.c.archives or archive not in self.c.volumes:
+            raise Error(500, f"volume '{archive}' does not exist")
+        held = self.c.archives[archive]
+        lines = [f"#{line}" for line in held["config"].get("description", "").splitlines()]
+        lines += [f"{k}: {v}" for k, v in held["config"].items() if k not in ("description", "digest")]
+        return "\n".join([*lines, *(f"#qmdump#map:{d}:drive-{d}:local-lvm:raw:" for d in held["disks"])]) + "\n"
 
     def post_nodes_node_qemu(self, w: dict[str, str], p: dict[str, str]) -> Any:
         """Restore over a machine: its disks are gone before the archive is read."""
@@ -193,12 +223,13 @@ class Archives:
 
         def effect() -> None:
             held = copy.deepcopy(self.c.archives[archive])
+            for key in [k for k, v in held["config"].items() if volumes.DISK.match(k) and "media=cdrom" not in v]:
+                if key not in held["disks"]:  # its line becomes a comment
+                    held["config"]["description"] = (
+                        f"{held['config'].get('description', '')}\n{key}: {held['config'].pop(key)}"
+                    )
             for key, value in old.items():  # what the archive does not have becomes unused
-                if (
-                    re.match(r"^(scsi|virtio|sata|ide)\d+$", key)
-                    and key not in held["config"]
-                    and "media=cdrom" not in value
-                ):
+                if volumes.DISK.match(key) and key not in held["disks"] and "media=cdrom" not in value:
                     held["config"][f"unused{len([k for k in held['config'] if k.startswith('unused')])}"] = value.split(
                         ","
                     )[0]

@@ -102,6 +102,7 @@ class Vm:
     restored: list[str] = field(default_factory=list)
     screen: Screen = field(default_factory=Screen)
     rates: tuple[int, int] = (20_000, 90_000)  # bytes a second in and out
+    ran: dict[str, Any] = field(default_factory=dict)  # what the guest had at its last start
     temporary: bool = False  # a full clone still running: only the lock is readable
 
     @property
@@ -473,6 +474,8 @@ class Cluster:
         return found
 
     def _sample(self, vm: Vm, now: float) -> dict[str, Any]:
+        from tests.pve.vms import cores_of
+
         on = vm.status == "running"
         size = int(vm.config.get("memory", "128")) * MIB
         return {
@@ -480,7 +483,7 @@ class Cluster:
             "name": vm.config.get("name", f"VM{vm.vmid}"),
             "maxmem": size,
             "mem": size // 3 if on else 0,
-            "maxcpu": int(vm.config.get("cores", "1")),
+            "maxcpu": int(vm.config.get("vcpus", 0)) or cores_of(vm.config),
             "cpu": 0.07 if on else 0,
             "uptime": int(now - vm.started) if on else 0,
             "maxdisk": 20 * GIB,

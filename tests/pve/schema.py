@@ -8,46 +8,36 @@ import re
 INT, BOOL, STR, NUM = "integer", "boolean", "string", "number"
 ID = {"string": str}
 
-CONFIG: dict[str, str] = {
-    "name": STR,
-    "description": STR,
-    "tags": STR,
-    "cores": INT,
-    "sockets": INT,
-    "memory": STR,
-    "balloon": INT,
-    "onboot": BOOL,
-    "ciuser": STR,
-    "cipassword": STR,
-    "ciupgrade": BOOL,
-    "sshkeys": STR,
-    "nameserver": STR,
-    "searchdomain": STR,
-    "citype": STR,
-    "agent": STR,
-    "vga": STR,
-    "smbios1": STR,
-    "protection": BOOL,
-    "boot": STR,
-    "delete": STR,
-    "digest": STR,
-    "cpulimit": NUM,
-    "cpu": STR,
-    "bios": STR,
-    "machine": STR,
-    "scsihw": STR,
-    "ostype": STR,
-    "hotplug": STR,
-    "startup": STR,
-    **{f"net{i}": STR for i in range(4)},
-    **{f"ipconfig{i}": STR for i in range(4)},
-    **{f"serial{i}": STR for i in range(4)},
-    **{f"scsi{i}": STR for i in range(4)},
-    **{f"virtio{i}": STR for i in range(4)},
-    **{f"ide{i}": STR for i in range(4)},
-    **{f"sata{i}": STR for i in range(6)},
+BOOLEANS = "acpi allow-ksm autostart ciupgrade freeze keephugepages kvm localtime numa onboot protection reboot tablet tdf template"
+INTEGERS = "balloon cores cpuunits migrate_speed shares smp sockets vcpus"
+NUMBERS = "cpulimit migrate_downtime"
+STRINGS = (
+    "affinity agent amd-sev arch args audio0 bios boot bootdisk cicustom cipassword citype ciuser cpu delete description digest "
+    "efidisk0 hookscript hotplug hugepages intel-tdx ivshmem keyboard lock machine memory name nameserver ostype rng0 scsihw "
+    "searchdomain smbios1 spice_enhancements sshkeys startdate startup tags tpmstate0 vga vmgenid vmstatestorage watchdog"
+)
+COUNTS = {
+    "net": 4,
+    "ipconfig": 4,
+    "serial": 4,
+    "scsi": 8,
+    "virtio": 4,
+    "ide": 4,
+    "sata": 6,
+    "numa": 4,
+    "usb": 4,
+    "hostpci": 4,
+    "parallel": 3,
+    "virtiofs": 2,
 }
-ONLY_9 = {"allow-ksm"}  # 9-only parameters of calls here: an 8 refuses them
+CONFIG: dict[str, str] = {
+    **dict.fromkeys(STRINGS.split(), STR),
+    **dict.fromkeys(BOOLEANS.split(), BOOL),
+    **dict.fromkeys(INTEGERS.split(), INT),
+    **dict.fromkeys(NUMBERS.split(), NUM),
+    **{f"{name}{i}": STR for name, count in COUNTS.items() for i in range(count)},
+}
+ONLY_9 = {"allow-ksm", "intel-tdx"}  # 9-only parameters of calls here: an 8 refuses them
 VM = "/nodes/{node}/qemu/{vmid}"
 FW = f"{VM}/firewall"
 
@@ -104,6 +94,7 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
         "/storage/{storage}",
         (),
     ),
+    ("GET", "/nodes/{node}/vzdump/extractconfig"): ({"volume": STR}, "", ()),
     ("POST", "/nodes/{node}/qemu"): (
         {"vmid": INT, "archive": STR, "force": BOOL, "unique": BOOL, "storage": STR, "start": BOOL},
         "",
@@ -171,15 +162,32 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
     ),
     ("DELETE", f"{FW}/ipset/{{name}}/{{cidr}}"): ({"digest": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
 }
+# qemu-server's API2/Qemu.pm, check_vm_modify_config_perm: what is in no list is for root alone
 CONFIG_PRIVILEGES = (
-    (re.compile(r"^(cores|sockets|cpu|cpulimit)$"), "VM.Config.CPU"),
-    (re.compile(r"^(memory|balloon)$"), "VM.Config.Memory"),
-    (re.compile(r"^(net\d|nameserver|searchdomain|ipconfig\d)$"), "VM.Config.Network"),
-    (re.compile(r"^(ci\w+|sshkeys)$"), "VM.Config.Cloudinit"),
+    (re.compile(r"^(cores|cpu|cpulimit|cpuunits|numa\d*|smp|sockets|vcpus)$"), "VM.Config.CPU"),
+    (re.compile(r"^(memory|balloon|shares|allow-ksm)$"), "VM.Config.Memory"),
+    (re.compile(r"^net\d$"), "VM.Config.Network"),
+    (re.compile(r"^(ci\w+|sshkeys|nameserver|searchdomain|ipconfig\d)$"), "VM.Config.Cloudinit"),
     (re.compile(r"^startup$"), "Sys.Modify"),
-    (re.compile(r"^(smbios1|vga|serial\d|machine|bios|ostype|scsihw)$"), "VM.Config.HWType"),
-    (re.compile(r"^(scsi|virtio|sata|ide)\d$|^boot$"), "VM.Config.Disk"),
-    (re.compile(r"."), "VM.Config.Options"),
+    (
+        re.compile(
+            r"^(acpi|hotplug|kvm|machine|scsihw|smbios1|tablet|vga|watchdog|audio0|rng0|serial\d|usb\d|hostpci\d|virtiofs\d)$"
+        ),
+        "VM.Config.HWType",
+    ),
+    (
+        re.compile(r"^(scsi|virtio|sata|ide|unused)\d+$|^(boot|bootdisk|vmstatestorage|efidisk0|tpmstate0)$"),
+        "VM.Config.Disk",
+    ),
+    (re.compile(r"^freeze$"), "VM.PowerMgmt"),
+    (
+        re.compile(
+            r"^(agent|autostart|bios|description|keyboard|localtime|migrate_downtime|migrate_speed|name|onboot|ostype|protection"
+            r"|reboot|startdate|startup|tags|tdf|template)$"
+        ),
+        "VM.Config.Options",
+    ),
+    (re.compile(r"."), "root"),
 )
 ROUTES = [
     (

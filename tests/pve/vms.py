@@ -22,6 +22,7 @@ IMMEDIATE = re.compile(
     r"^(description|name|onboot|protection|tags|startup|ci\w+|sshkeys|ipconfig\d|nameserver|searchdomain|net\d)$"
 )
 DISK = re.compile(r"^(scsi|virtio|sata|ide)\d+$")
+COLD = ("aio", "discard", "iothread", "queues", "product", "cache", "ssd", "vendor", "ro")  # vmconfig_update_disk
 SIZES = {"": 1, "K": 1024, "M": MIB, "G": GIB, "T": GIB * 1024}
 MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 
@@ -29,6 +30,24 @@ MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 def size_of(line: str) -> int:
     match = re.search(r"size=(\d+)([KMGT]?)", line)
     return int(match.group(1)) * SIZES[match.group(2)] if match else 0
+
+
+def boot_order(boot: str) -> list[str]:
+    """The devices of a boot order that names them; the old words name none."""
+    match = re.search(r"(?:^|,)order=([^,]*)", boot)
+    return [d for d in match.group(1).split(";") if d] if match else []
+
+
+def booted(config: dict[str, str]) -> str:
+    """The disk that the machine boots (QemuServer.pm, device_bootorder): of an order its first, else what bootdisk names."""
+    disks = [k for k in config if DISK.match(k) and "media=cdrom" not in config[k]]
+    boot = config.get("boot", "cdn")
+    named = boot_order(boot) if "order=" in boot else [config.get("bootdisk", "")] if "c" in boot else []
+    return next((d for d in named if d in disks), sorted(disks)[0] if disks else "")
+
+
+def cores_of(config: dict[str, str]) -> int:
+    return int(config.get("sockets") or config.get("smp") or 1) * int(config.get("cores", "1"))
 
 
 def new_mac() -> str:
@@ -409,6 +428,10 @@ class Handlers(Archives, Histories):
             privilege = next(name for pattern, name in schema.CONFIG_PRIVILEGES if pattern.search(key))
             if re.match(r"^(ide|sata|scsi)\d$", key) and ("media=cdrom" in p.get(key, "")):
                 privilege = "VM.Config.CDROM"
+            if privilege == "root" or (
+                "/dev/" in f"{p.get(key, '')}{vm.config.get(key, '')}" and key.startswith("serial")
+            ):
+                raise Error(500, f"only root can set '{key}' config")
             self.c.need("/" if privilege == "Sys.Modify" else f"/vms/{vm.vmid}", privilege)
         self.unlocked(vm)
         if digest and digest != self.c.digest(vm):
@@ -421,12 +444,22 @@ class Handlers(Archives, Histories):
                 {"balloon": "balloon value too large (must be smaller than assigned memory)"},
             )
         self._named(p)
-        for key, value in p.items():
-            self._set(vm, key, value)
+        missing = [d for d in boot_order(p.get("boot", "")) if d not in vm.config and d not in p]
+        if missing:
+            raise Error(400, "Parameter verification failed.", {"boot": f"device '{missing[0]}' does not exist"})
+        before = boot_order(vm.config.get("boot", ""))
+        for key in sorted(p, key=lambda k: k != "boot"):  # in any order; here the one that loses most
+            self._set(vm, key, p[key])
+            if "media=cdrom" in p[key] and before and key not in before:  # a new CD drive is marked bootable
+                before.append(key)
+                self._set(vm, "boot", "order=" + ";".join(before))
         for key in gone:
+            if key in before:
+                before.remove(key)
+                self._set(vm, "boot", "order=" + ";".join(before))
             if key.startswith("unused") and key in vm.config:
                 self.c.volumes.pop(vm.config[key], None)
-            if DISK.match(key) and key in vm.config and "media=cdrom" not in vm.config[key]:
+            if volumes.DISK.match(key) and key in vm.config and "media=cdrom" not in vm.config[key]:
                 self._unused(vm, vm.config[key].split(",")[0])
                 vm.content.pop(key, None)
             if vm.status == "stopped" or IMMEDIATE.match(key):
@@ -451,7 +484,7 @@ class Handlers(Archives, Histories):
         self.unlocked(vm)
         p.pop("background_delay", None)
         for key in p:
-            if DISK.match(key):
+            if volumes.DISK.match(key):
                 self.c.need(f"/vms/{vm.vmid}", "VM.Config.Disk")
         return self.c.start_task("qmconfig", vm.node, vm.vmid, lambda: self.put_vm_config(w, dict(p)))
 
@@ -465,7 +498,7 @@ class Handlers(Archives, Histories):
             if not re.match(r"^(ssh-|ecdsa-)", unquote(value)):
                 raise Error(400, "Parameter verification failed.", {"sshkeys": "SSH public key validation error"})
             value = unquote(value)
-        if DISK.match(key) and "import-from=" in value:
+        if volumes.DISK.match(key) and "import-from=" in value:
             self._import(vm, key, value)
             return
         if DISK.match(key) and re.match(r"^[\w-]+:\d+(,|$)", value) and "media=cdrom" not in value:
@@ -514,8 +547,9 @@ class Handlers(Archives, Histories):
             self._unused(vm, vm.config[key].split(",")[0])
         self.c.volumes[volume] = size_of(owner.config[slot])
         size = re.search(r"size=\w+", owner.config[slot])
-        vm.config[key] = f"{volume},{size.group(0) if size else 'size=1G'}"
-        vm.content[key] = owner.config["name"]
+        options = [o for o in value.split(",")[1:] if not o.startswith("import-from=")]
+        vm.config[key] = ",".join([volume, *options, size.group(0) if size else "size=1G"])
+        vm.content[key] = owner.content.get(slot, owner.config["name"])
 
     @staticmethod
     def _format(line: str) -> str:
@@ -538,12 +572,10 @@ class Handlers(Archives, Histories):
         vm.config[f"unused{number}"] = volume
 
     def _limits(self, vm: Vm, key: str, value: str) -> None:
-        """A change of limits alone is live; anything else of the line waits for a restart."""
+        """Limits and most flags are written at once; those that QEMU cannot change live wait for a restart, with the whole line."""
 
         def rest(line: str) -> list[str]:
-            return sorted(
-                p for p in line.split(",") if not re.match(r"^(mbps|iops)(_rd|_wr)?(_max(_length)?)?=|^size=", p)
-            )
+            return sorted(p for p in line.split(",") if p.split("=")[0] in COLD)
 
         size = re.search(r"size=\w+", vm.config[key])
         value = re.sub(r",size=\w+", "", value) + (f",{size.group(0)}" if size else "")
@@ -602,8 +634,10 @@ class Handlers(Archives, Histories):
             if not full and "media=cdrom" not in line and slot != "tpmstate0" and kind not in volumes.LINKED:
                 raise Error(500, f"Linked clone feature is not supported for '{line.split(',')[0]}' ({slot})")
         busy = [t for t in self.c.tasks.values() if t.kind == "qmclone" and self.c.running(t) and t.node == source.node]
-        line = f"create {'full' if full else 'linked'} clone of drive scsi0 ({source.config['scsi0'].split(',')[0]})"
-        log = [f"creating a clone of VM {source.vmid} with ID {new}", line]
+        disks = [k for k, v in source.config.items() if volumes.DISK.match(k) and "media=cdrom" not in v]
+        kind = "full" if full else "linked"
+        log = [f"creating a clone of VM {source.vmid} with ID {new}"]
+        log += [f"create {kind} clone of drive {d} ({source.config[d].split(',')[0]})" for d in disks]
         if len(busy) >= self.c.parallel_allocations:
             task = self.c.start_task("qmclone", source.node, source.vmid, None, log, 0.0)
             which = storage.name if storage else "local-lvm"
@@ -625,11 +659,8 @@ class Handlers(Archives, Histories):
                 config[slot] = self._copied(source, made, slot, line, storage, full, p.get("format", ""))
             config["smbios1"] = re.sub(r"uuid=[^,]+", f"uuid={uuid.uuid4()}", config["smbios1"])
             config |= {k: p[k] for k in ("name", "description") if k in p}
-            made.agent_after, made.leases, made.content = (
-                source.agent_after,
-                source.leases,
-                {"scsi0": source.config["name"]},
-            )
+            made.agent_after, made.leases = source.agent_after, source.leases
+            made.content = {d: source.content.get(d, source.config["name"]) for d in disks}
             made.config, made.temporary, made.rules = config, False, copy.deepcopy(source.rules)
             made.ipsets, made.firewall = copy.deepcopy(source.ipsets), dict(source.firewall)
             made.node = target
@@ -720,14 +751,41 @@ class Handlers(Archives, Histories):
 
         return self.c.start_task("qmstart", vm.node, vm.vmid, effect)
 
-    def _boot(self, vm: Vm) -> None:
+    def _pend(self, vm: Vm) -> None:
+        """What waited for this holds now."""
         for key, value in vm.pending.items():
             vm.config.pop(key, None)
             if value is not None:
                 vm.config[key] = value
         vm.pending.clear()
-        vm.status, vm.started = "running", self.c.clock.now()
+
+    def _boot(self, vm: Vm) -> None:
+        self._pend(vm)
+        layout = sum(
+            int(n) for k, v in vm.config.items() if re.match(r"numa\d", k) for n in re.findall(r"memory=(\d+)", v)
+        )
+        if layout and layout != int(vm.config.get("memory", "512")):
+            raise Error(500, "total memory for NUMA nodes must be equal to vm static memory")
+        vm.status, vm.started, vm.ran = "running", self.c.clock.now(), self._inside(vm)
         self.switched(vm.vmid, True)
+
+    def _inside(self, vm: Vm) -> dict[str, Any]:
+        """What the guest has of it: the cores that run, the disk it booted, what cloud-init was told, what it may write."""
+        c, disk = vm.config, booted(vm.config)
+        line = c.get(disk, "")
+        files = re.findall(r"(user|network|meta)=", c.get("cicustom", ""))
+        drive = any("cloudinit" in v for k, v in c.items() if DISK.match(k))
+        return {
+            "cores": int(c.get("vcpus", 0)) or cores_of(c),
+            "disk": disk,
+            "system": vm.content.get(disk, ""),
+            "user": c.get("ciuser", "") if drive and "user" not in files else "",
+            "password": c.get("cipassword", "") if drive and "user" not in files else "",
+            "address": c.get("ipconfig0", "") if drive and "network" not in files else "",
+            "halted": c.get("freeze") == "1",
+            "online": "link_down=1" not in c.get("net0", ""),
+            "writes": not re.search(r"\b(ro|snapshot)=1", line),
+        }
 
     def post_vm_status_stop(self, w: dict[str, str], p: dict[str, str]) -> Any:
         vm = self.vm(w)
@@ -741,8 +799,8 @@ class Handlers(Archives, Histories):
         if vm.lock:
             raise Error(500, f"VM is locked ({vm.lock})")
         if vm.status != "stopped":
-            self._boot(vm)
-            vm.status = "stopped"
+            self._pend(vm)
+            vm.status, vm.started = "stopped", 0.0
             self.switched(vm.vmid, False)
 
     def post_vm_status_shutdown(self, w: dict[str, str], p: dict[str, str]) -> Any:
