@@ -391,12 +391,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a new machine goes. `source` is the template's own id, `source_node` where it stands (empty: on the same node)."""
+    """Where a new machine goes. `source` is the template's own id, `source_node` where it stands (empty: on the same node);
+    `disk_format` how its disks are to be made, where that has to be said."""
 
     node: str
     source: str
     storage: str
     source_node: str = ""
+    disk_format: str = ""
 
 
 @dataclass(frozen=True)

@@ -428,7 +428,7 @@ def test_nobody_waits_long_for_an_agent(world: World, how: str) -> None:
     for vm in world.cluster.vms.values():
         vm.agent_after = None
     if how == "no privilege":
-        world.cluster.privileges["/vms"] -= {"VM.GuestAgent.Audit"}
+        world.cluster.privileges["/vms"] -= {"VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted"}
     begun = world.clock.time
     world.order("create")
     world.run()

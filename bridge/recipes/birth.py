@@ -33,14 +33,19 @@ def place(job: Job) -> Outcome:
         job.store.plan_room(job.op, package.ram_mib, package.disk_gib + package.additional_disk_gib)
         job.save_service(node=found.node)
         job.save_build(
-            source=found.source, storage=found.storage, source_node=found.source_node, template=package.template
+            source=found.source,
+            storage=found.storage,
+            source_node=found.source_node,
+            disk_format=found.disk_format,
+            template=package.template,
         )
     return Done(f"on {found.node}")
 
 
 def placement(job: Job) -> Placement:
     build = job.service.build
-    return Placement(job.service.node, build["source"], build["storage"], build.get("source_node", ""))
+    there, word = build.get("source_node", ""), build.get("disk_format", "")
+    return Placement(job.service.node, build["source"], build["storage"], there, word)
 
 
 def copy(job: Job) -> Outcome:

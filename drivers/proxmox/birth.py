@@ -32,27 +32,17 @@ def place(
             detail=choice.words(faults),
         )
     rooms = room.nodes(rows, planned, sold, overcommit)
-    fits, why, faulty, lasting = [], [], [], 0
+    fits, why = [], []
     for node in nodes:
         name = node["node"]
-        online = node.get("status") == "online"
-        source = next(iter(sources.on(name)), None) if online else None
-        bad = choice.fatal(sources.faults(source)) if source else []
-        faulty += bad
-        reason = "; ".join(f.text for f in bad) or _unfit(package, rooms[name], source, rows, planned)
+        source = next(iter(sources.meant(name)), None) if node.get("status") == "online" else None
+        reason = _unfit(package, rooms[name], source is not None, rows, planned)
         if reason:
             why.append(f"{name}: {reason}")
-            lasting += bool(bad) or (online and source is None)
         elif source:
             fits.append((rooms[name].ram_free, name, source))
     if not fits:
         detail = "; ".join(why) or f"there is no node {wanted_node!r}"
-        if faulty and lasting == len(nodes):
-            raise Permanent(
-                "The template of this system cannot make what was ordered. Nothing was made.",
-                code="template_unfit",
-                detail=choice.words(faulty),
-            )
         storages_there = {r.get("storage") for r in rows if r.get("type") == "storage"}
         down = any(
             r.get("type") == "node" and r.get("status") != "online" for r in rows
@@ -62,8 +52,25 @@ def place(
                 "The plan names a node, template or storage that is not there.", code="plan_impossible", detail=detail
             )
         raise Capacity(detail=detail, next_action=ROOM)
-    _, best, source = max(fits, key=lambda f: f[:2])
-    return Placement(best, source.vm_id, package.options["storage"], source.node)
+    best = sorted(fits, key=lambda f: f[:2], reverse=True)
+    return _first_good(package, sources, ((name, sources.template(row)) for _, name, row in best))
+
+
+def _first_good(package: Package, sources: choice.Choice, places: Iterable[tuple[str, Template]]) -> Placement:
+    """The first place whose template can make what is sold. Raises Permanent naming what is wrong with each, before anything is made."""
+    why = []
+    for node, source in places:
+        faults = choice.fatal(sources.faults(source))
+        if not faults:
+            storage = package.options["storage"]
+            word = storages.disk_format(sources.stores.get(storage), package.snapshots)
+            return Placement(node, source.vm_id, storage, source.node, word)
+        why += faults
+    raise Permanent(
+        "The template of this system cannot make what was ordered. Nothing was made.",
+        code="template_unfit",
+        detail=choice.words(why),
+    )
 
 
 def unseen(nodes: Iterable[Mapping[str, Any]]) -> str:
@@ -75,7 +82,6 @@ def create(api: Api, order: Order, placement: Placement) -> str:
     """`target` only for another node: on its own a template may be on local storage."""
     full = order.package.options["clone"] == "full"
     home = placement.source_node or placement.node
-    kind = storages.of(api, placement.storage) if full and order.package.snapshots else None
     task = api.post(
         f"nodes/{home}/qemu/{placement.source}/clone",
         newid=int(order.vm_id),
@@ -83,7 +89,7 @@ def create(api: Api, order: Order, placement: Placement) -> str:
         description=convert.description(order),
         full=full,
         storage=placement.storage if full else None,
-        format=storages.disk_format(kind, order.package.snapshots) or None,
+        format=placement.disk_format or None if full else None,
         target=placement.node if placement.node != home else None,
     )
     return str(task)
@@ -125,14 +131,18 @@ def identify(api: Api, order: Order, ref: VmRef) -> Vm:
 def _unfit(
     package: Package,
     node: room.Node,
-    source: Template | None,
+    has_template: bool,
     rows: list[dict[str, Any]],
     planned: Sequence[Planned],
 ) -> str:
     """Why a node cannot take the machine; empty when it can."""
     if node.status != "online":
         return f"node is {node.status}"
-    if source is None:
+    if not has_template:
         return f"no template named {package.template!r}"
+    if full := room.full(rows, node.name, room.storages(package), planned):
+        return full
+    if not node.ram_mib:
+        return f"its memory is not told: our token lacks Sys.Audit on /nodes/{node.name}"
     short = node.short(package.ram_mib, package.cores, package.ram_mib, package.cores)
-    return room.full(rows, node.name, room.storages(package), planned) or (short[1] if short else "")
+    return short[1] if short else ""

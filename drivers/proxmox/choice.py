@@ -35,15 +35,18 @@ class Choice:
             self._read[vm_id] = templates.read(self._api, node, vm_id)
         return self._read[vm_id]
 
-    def on(self, node: str) -> list[Template]:
-        """Every template that a machine on this node could come from: those that stand there, and those on shared storage
+    def meant(self, node: str) -> list[dict[str, Any]]:
+        """The rows of every template that a machine on this node could come from: those that stand there, and those on shared storage
         elsewhere, which are copied straight to it."""
-        own = [self.template(r) for r in self.rows if r["node"] == node]
-        pinned = bool(pins(self.package))
-        if own and pinned:
-            return own
+        own = [r for r in self.rows if r["node"] == node]
+        shares = any(s.shared and s.takes_disks and node in s.nodes for s in self.stores.values())
+        if not shares or (own and pins(self.package)):
+            return own  # nothing to read of the others
         away = [r for r in self.rows if r["node"] != node and r["node"] in self._online]
-        return own + [t for t in map(self.template, away) if self.reaches(t, node)]
+        return own + [r for r in away if self.reaches(self.template(r), node)]
+
+    def on(self, node: str) -> list[Template]:
+        return [self.template(r) for r in self.meant(node)]
 
     def reaches(self, template: Template, node: str) -> bool:
         """Whether PVE copies it to another node: all that it has is on shared storage, and so is where the copy goes.
@@ -62,13 +65,13 @@ class Choice:
         return all(s and node in s.nodes for s in stores)
 
     def ambiguous(self, node: str) -> Fault | None:
-        found = self.on(node)
+        found = self.meant(node)
         if len(found) < 2:
             return None
-        name, which = self.package.template, " and ".join(map(str, found))
+        name, which = self.package.template, " and ".join(f"template {r['vmid']} on {r['node']}" for r in found)
         return Fault(
             f"{name!r} could mean {which}: it is not known which is the right one",
-            f'name the right one by its id in the plan\'s templates, e.g. "{name}@{found[0].vm_id}", or set template_pool',
+            f'name the right one by its id in the plan\'s templates, e.g. "{name}@{found[0]["vmid"]}", or set template_pool',
         )
 
     def faults(self, template: Template) -> list[Fault]:

@@ -22,6 +22,9 @@ class Archives:
     def unlocked(self, vm: Vm) -> None:
         raise NotImplementedError
 
+    def bridge(self, line: str) -> None:
+        raise NotImplementedError
+
     # -- snapshots --------------------------------------------------------------------------------
     def get_vm_snapshot(self, w: dict[str, str], p: dict[str, str]) -> Any:
         vm = self.vm(w)
@@ -121,7 +124,7 @@ class Archives:
                 **({"prune-backups": s.prune} if s.prune else {}),
             }
             for s in self.c.storages.values()
-            if {"Datastore.Audit", "Datastore.AllocateSpace"} & self.c.held(f"/storage/{s.name}")
+            if {"Datastore.Audit", "Datastore.AllocateSpace"} & set(self.c.held(f"/storage/{s.name}"))
         ]
 
     # -- backups ----------------------------------------------------------------------------------
@@ -135,6 +138,7 @@ class Archives:
             raise Error(
                 400, "Parameter verification failed.", {"storage": f"storage '{p['storage']}' does not support backups"}
             )
+        self.c.need(f"/storage/{store.name}", "Datastore.AllocateSpace")
         if re.search(r"\{\{(?!cluster|guestname|node|vmid)", p.get("notes-template", "")) or "\n" in p.get(
             "notes-template", ""
         ):
@@ -208,7 +212,14 @@ class Archives:
         vm, archive = self.c.vms.get(int(p["vmid"])), p["archive"]
         if vm is None or vm.node != w["node"] or p.get("force") != "1":
             raise Error(500, f"unable to restore VM {p['vmid']}: config file does not exist")
+        self.c.need(f"/vms/{vm.vmid}", "VM.Backup", "VM.Allocate")
+        self.c.need(f"/storage/{volumes.storage_of(archive)}", "Datastore.AllocateSpace")
         self.c.need(f"/vms/{vm.vmid}", "VM.Backup")
+        for key, line in self.c.archives.get(archive, {}).get("config", {}).items():
+            if volumes.DISK.match(key) and "media=cdrom" not in line and ":" in line:
+                self.c.need(f"/storage/{volumes.storage_of(line)}", "Datastore.AllocateSpace")
+            if re.match(r"^net\d+$", key):
+                self.bridge(line)
         self.unlocked(vm)
         if vm.config.get("protection") == "1":
             raise Error(500, f"unable to restore VM {vm.vmid} - protection mode enabled")

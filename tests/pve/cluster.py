@@ -222,6 +222,11 @@ class Cluster:
             "/storage": {"Datastore.AllocateSpace", "Datastore.Audit"},
             "/sdn/zones": {"SDN.Use"},
         }
+        self.unpropagated: set[str] = set()  # paths whose privileges do not reach further down
+        self.asked: set[tuple[str, str, str, tuple[str, ...]]] = (
+            set()
+        )  # (method, call, path, privileges of which one is enough)
+        self.route = ("", "")  # the call that is being answered
         self.durations: dict[str, float] = dict(DURATIONS)
         self.duration: Callable[[str], float] = lambda kind: self.durations[kind]
         self.storage_locks: dict[str, int] = {}
@@ -388,23 +393,31 @@ class Cluster:
             raise Error(500, f"hostname lookup '{node}' failed - failed to get address info")
         if node and not self.nodes[node]:
             raise Error(595, "No route to host")
-        for privilege in privileges:
-            privilege = AGENT.get(privilege, privilege) if self.major < 9 else privilege
-            self.need(where.format(**words), privilege)
+        self.route = (method, name)
+        if privileges:
+            self.need(where.format(**words), *privileges)
         if method != "GET" and not self.quorate:
             raise Error(500, "cluster not ready - no quorum?")
         return self.handlers.call(method, name, words, {k: str(v) for k, v in params.items()})
 
-    def held(self, path: str) -> set[str]:
-        found: set[str] = set()
+    def held(self, path: str) -> dict[str, int]:
+        """The privileges on a path, each with whether it propagates. The deepest entry replaces those above it.
+        Source: pve-access-control's AccessControl.pm, `roles`."""
+        found: dict[str, int] = {}
         parts = [p for p in path.split("/") if p]
         for i in range(len(parts) + 1):
-            found |= self.privileges.get("/" + "/".join(parts[:i]), set())
+            here = "/" + "/".join(parts[:i])
+            ends = here in self.unpropagated
+            if here in self.privileges and (i == len(parts) or not ends):
+                found = dict.fromkeys(self.privileges[here], int(not ends))
         return found
 
-    def need(self, path: str, privilege: str) -> None:
-        if privilege not in self.held(path):
-            raise Error(403, f"Permission check failed ({path}, {privilege})")
+    def need(self, path: str, *privileges: str) -> None:
+        """One of them is enough."""
+        wanted = tuple(AGENT.get(p, p) if self.major < 9 else p for p in privileges)
+        self.asked.add((*self.route, path, wanted))
+        if not set(wanted) & set(self.held(path)):
+            raise Error(403, f"Permission check failed ({path}, {'|'.join(wanted)})")
 
     # -- tasks ------------------------------------------------------------------------------------
     def start_task(

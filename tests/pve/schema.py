@@ -41,7 +41,9 @@ ONLY_9 = {"allow-ksm", "intel-tdx"}  # 9-only parameters of calls here: an 8 ref
 VM = "/nodes/{node}/qemu/{vmid}"
 FW = f"{VM}/firewall"
 
-# (method, path) -> (parameters, privilege path, privileges: any one is enough unless a tuple of tuples)
+GUEST = ("VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")
+
+# (method, path) -> (parameters, privilege path, privileges of which one is enough); what depends on values stands with the handler
 CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
     ("GET", "/version"): ({}, "", ()),
     ("GET", "/access/permissions"): ({"path": STR, "userid": STR}, "", ()),
@@ -65,8 +67,8 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
     ("POST", f"{VM}/config"): ({**CONFIG, "background_delay": INT}, "", ()),
     ("POST", f"{VM}/vncproxy"): ({"websocket": BOOL, "generate-password": BOOL}, "/vms/{vmid}", ("VM.Console",)),
     ("GET", f"{VM}/vncwebsocket"): ({"port": INT, "vncticket": STR}, "/vms/{vmid}", ("VM.Console",)),
-    ("POST", f"{VM}/agent/ping"): ({}, "/vms/{vmid}", ("VM.GuestAgent.Audit",)),
-    ("GET", f"{VM}/agent/network-get-interfaces"): ({}, "/vms/{vmid}", ("VM.GuestAgent.Audit",)),
+    ("POST", f"{VM}/agent/ping"): ({}, "/vms/{vmid}", GUEST),
+    ("GET", f"{VM}/agent/network-get-interfaces"): ({}, "/vms/{vmid}", GUEST),
     ("POST", f"{VM}/agent/set-user-password"): (
         {"username": STR, "password": STR, "crypted": BOOL},
         "/vms/{vmid}",
@@ -79,7 +81,11 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
         ("VM.Snapshot",),
     ),
     ("DELETE", f"{VM}/snapshot/{{snapname}}"): ({"force": BOOL}, "/vms/{vmid}", ("VM.Snapshot",)),
-    ("POST", f"{VM}/snapshot/{{snapname}}/rollback"): ({"start": BOOL}, "/vms/{vmid}", ("VM.Snapshot.Rollback",)),
+    ("POST", f"{VM}/snapshot/{{snapname}}/rollback"): (
+        {"start": BOOL},
+        "/vms/{vmid}",
+        ("VM.Snapshot.Rollback", "VM.Snapshot"),
+    ),
     ("GET", "/storage"): ({"type": STR}, "", ()),
     ("POST", "/nodes/{node}/vzdump"): (
         {
@@ -127,7 +133,7 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
     ("GET", "/nodes/{node}/storage/{storage}/content"): (
         {"content": STR, "vmid": INT},
         "/storage/{storage}",
-        ("Datastore.Audit",),
+        ("Datastore.Audit", "Datastore.AllocateSpace"),
     ),
     ("DELETE", "/nodes/{node}/storage/{storage}/content/{volume}"): ({"delay": INT}, "", ()),
     ("GET", f"{FW}/aliases"): ({}, "/vms/{vmid}", ("VM.Audit",)),

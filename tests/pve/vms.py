@@ -86,7 +86,11 @@ class Handlers(Archives, Histories):
         return {"version": f"{self.c.major}.1.2", "release": f"{self.c.major}.1", "repoid": "0"}
 
     def get_access_permissions(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        return {path: dict.fromkeys(sorted(found), 1) for path, found in self.c.privileges.items()}
+        """With a path what holds there, else every path that an entry names or the tree begins with, if there is anything."""
+        if "path" in p:
+            return {p["path"]: self.c.held(p["path"])}
+        tops = {"/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"}
+        return {path: held for path in sorted(tops | set(self.c.privileges)) if (held := self.c.held(path))}
 
     def get_cluster_status(self, w: dict[str, str], p: dict[str, str]) -> Any:
         rows: list[dict[str, Any]] = [
@@ -159,14 +163,24 @@ class Handlers(Archives, Histories):
         return {"time": now, "localtime": now, "timezone": "UTC"}
 
     def get_nodes_node_network(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        return [{"iface": b, "type": "bridge"} for b in sorted(self.c.bridges[w["node"]])]
+        """Only bridges that our token may use; one that is shown says nothing of its VLANs."""
+        zone = "/sdn/zones/localnetwork"
+        return [
+            {"iface": b, "type": "bridge"}
+            for b in sorted(self.c.bridges[w["node"]])
+            if any(
+                {"SDN.Audit", "SDN.Use"} & set(self.c.held(path))
+                for path in [f"{zone}/{b}", *(x for x in self.c.privileges if x.startswith(f"{zone}/{b}/"))]
+            )
+        ]
 
     # -- storages ---------------------------------------------------------------------------------
     def _may(self, storage: str, vmid: int, backup: bool) -> bool:
         """Whether the content list shows a volume to our token."""
-        held = self.c.held(f"/storage/{storage}")
+        held = set(self.c.held(f"/storage/{storage}"))
         one = {"Datastore.AllocateSpace"} <= held and "VM.Backup" in self.c.held(f"/vms/{vmid}")
-        return "Datastore.Allocate" in held or (one if backup else "VM.Config.Disk" in self.c.held(f"/vms/{vmid}"))
+        disk = {"Datastore.Audit"} <= held and "VM.Config.Disk" in self.c.held(f"/vms/{vmid}")
+        return "Datastore.Allocate" in held or (one if backup else disk)
 
     def _storage(self, w: dict[str, str]) -> str:
         store = self.c.storages.get(w["storage"])
@@ -421,10 +435,24 @@ class Handlers(Archives, Histories):
 
     # -- changing a machine -----------------------------------------------------------------------
     def put_vm_config(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        vm = self.vm(w)
-        gone = [k for k in p.pop("delete", "").split(",") if k]
-        digest = p.pop("digest", "")
-        for key in [*p, *gone]:
+        self._may_write(self.vm(w), p)
+        self._write(self.vm(w), p)
+
+    def _may_write(self, vm: Vm, p: dict[str, str]) -> None:
+        """Who may write which key, and where what it names may be made (API2/Qemu.pm, `check_vm_modify_config_perm`,
+        `check_storage_access`, `check_bridge_access`)."""
+        for key, value in p.items():
+            if re.match(r"^net\d+$", key):
+                self.bridge(value)
+            if volumes.DISK.match(key) and re.match(r"^[\w.-]+:\d+(,|$)", value) and "media=cdrom" not in value:
+                self.c.need(f"/storage/{volumes.storage_of(value)}", "Datastore.AllocateSpace")
+            if "import-from=" in value:
+                self.c.need(f"/vms/{self._owner(value).vmid}", "VM.Clone")
+        gone = [k for k in p.get("delete", "").split(",") if k]
+        for key in gone:
+            if key.startswith("unused") and key in vm.config:
+                self.c.need(f"/storage/{volumes.storage_of(vm.config[key])}", "Datastore.AllocateSpace")
+        for key in [k for k in (*p, *gone) if k not in ("delete", "digest", "background_delay")]:
             privilege = next(name for pattern, name in schema.CONFIG_PRIVILEGES if pattern.search(key))
             if re.match(r"^(ide|sata|scsi)\d$", key) and ("media=cdrom" in p.get(key, "")):
                 privilege = "VM.Config.CDROM"
@@ -432,7 +460,15 @@ class Handlers(Archives, Histories):
                 "/dev/" in f"{p.get(key, '')}{vm.config.get(key, '')}" and key.startswith("serial")
             ):
                 raise Error(500, f"only root can set '{key}' config")
-            self.c.need("/" if privilege == "Sys.Modify" else f"/vms/{vm.vmid}", privilege)
+            either = ("VM.Config.Network",) if privilege == "VM.Config.Cloudinit" else ()
+            self.c.need(f"/vms/{vm.vmid}", "VM.Config.Options" if privilege == "Sys.Modify" else privilege, *either)
+            if privilege == "Sys.Modify":
+                self.c.need("/", privilege)
+
+    def _write(self, vm: Vm, p: dict[str, str]) -> None:
+        p = {k: v for k, v in p.items() if k != "background_delay"}
+        gone = [k for k in p.pop("delete", "").split(",") if k]
+        digest = p.pop("digest", "")
         self.unlocked(vm)
         if digest and digest != self.c.digest(vm):
             raise Error(500, "checksum mismatch (file change by other user?)")
@@ -481,12 +517,16 @@ class Handlers(Archives, Histories):
     def post_vm_config(self, w: dict[str, str], p: dict[str, str]) -> Any:
         """As PUT, in a task: what is refused early is refused at once."""
         vm = self.vm(w)
+        self._may_write(vm, p)
         self.unlocked(vm)
-        p.pop("background_delay", None)
-        for key in p:
-            if volumes.DISK.match(key):
-                self.c.need(f"/vms/{vm.vmid}", "VM.Config.Disk")
-        return self.c.start_task("qmconfig", vm.node, vm.vmid, lambda: self.put_vm_config(w, dict(p)))
+        return self.c.start_task("qmconfig", vm.node, vm.vmid, lambda: self._write(self.vm(w), dict(p)))
+
+    def _owner(self, value: str) -> Vm:
+        source = value.split("import-from=")[1].split(",")[0]
+        owner = next((v for v in self.c.vms.values() if source in " ".join(v.config.values())), None)
+        if owner is None:
+            raise Error(500, f"volume '{source}' does not exist")
+        return owner
 
     def _set(self, vm: Vm, key: str, value: str) -> None:
         if key.startswith("net") and not MAC.search(value):
@@ -534,10 +574,9 @@ class Handlers(Archives, Histories):
     def _import(self, vm: Vm, key: str, value: str) -> None:
         """A full copy of another machine's disk; the one that was there becomes unused."""
         storage, source = value.split(":")[0], value.split("import-from=")[1].split(",")[0]
-        owner = next((v for v in self.c.vms.values() if source in " ".join(v.config.values())), None)
-        if owner is None or owner.node != vm.node:
-            raise Error(500, f"import failed: owner VM of '{source}' not on local node")
-        self.c.need(f"/vms/{owner.vmid}", "VM.Clone")
+        owner = self._owner(value)
+        if owner.node != vm.node:
+            raise Error(500, f"import failed: owner VM {owner.vmid} not on local node")
         if vm.snapshots and key in vm.config:
             raise Error(500, f"unable to delete '{vm.config[key].split(',')[0]}' - volume is still in use (snapshot?)")
         slot = next(k for k, v in owner.config.items() if source in v)
@@ -593,6 +632,7 @@ class Handlers(Archives, Histories):
         self.unlocked(vm)
         if p["disk"] not in vm.config:
             raise Error(400, "Parameter verification failed.", {"disk": f"disk '{p['disk']}' does not exist"})
+        self.c.need(f"/storage/{volumes.storage_of(vm.config[p['disk']])}", "Datastore.AllocateSpace")
         match = re.fullmatch(r"(\+?)(\d+)([KMGT]?)", p["size"])
         if not match:
             raise Error(400, "Parameter verification failed.", {"size": "value does not match the regex pattern"})
@@ -677,11 +717,11 @@ class Handlers(Archives, Histories):
                 )
         for key, line in source.config.items():
             if re.match(r"^net\d+$", key):
-                self._bridge(line)
+                self.bridge(line)
         stores = [self.c.storages.get(volumes.storage_of(line)) for line in drives.values()]
         return all(s is not None and s.shared for s in stores)
 
-    def _bridge(self, line: str) -> None:
+    def bridge(self, line: str) -> None:
         """SDN.Use on the VLAN where there is one, else on the whole bridge. Source: `check_vnet_access`."""
         parts = dict(x.partition("=")[::2] for x in line.split(","))
         if "bridge" in parts:
