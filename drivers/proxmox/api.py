@@ -107,7 +107,7 @@ class Api:
         found = self.get(f"nodes/{node}/tasks", source="active", vmid=int(vm_id), typefilter=kind)
         return str(found[0]["upid"]) if found else ""
 
-    def get(self, path: str, **params: Any) -> Any:
+    def get(self, path: str, /, **params: Any) -> Any:
         try:
             return self._call("get", path, params, change=False)
         except Unknown as e:  # a read has no effect: nothing to look up

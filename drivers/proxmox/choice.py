@@ -23,11 +23,14 @@ VOLUMES = re.compile(r"^((scsi|virtio|sata|ide)\d+|(efidisk|tpmstate)0)$")
 class Choice:
     """What the package's template means on each node, from the rows of `cluster/resources`. Configurations are read once."""
 
-    def __init__(self, api: Api, rows: list[dict[str, Any]], package: Package) -> None:
+    def __init__(
+        self, api: Api, rows: list[dict[str, Any]], package: Package, read: dict[str, Template] | None = None
+    ) -> None:
+        """`read`: templates that were read already, and where more are put."""
         self.package, self.stores = package, storages.seen(api, rows)
         self._api, self._online = api, {r["node"] for r in rows if r.get("type") == "node" and r["status"] == "online"}
         self.rows = [r for r in rows if _means(r, package)]
-        self._read: dict[str, Template] = {}
+        self._read: dict[str, Template] = {} if read is None else read
 
     def template(self, row: Mapping[str, Any]) -> Template:
         vm_id, node = str(row["vmid"]), str(row["node"])

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import VmbridgeError
 from bridge.model import Finding, Package
-from drivers.proxmox import choice, convert
-from drivers.proxmox.templates import Fault
+from drivers.proxmox import choice, convert, privileges
+from drivers.proxmox.templates import Fault, Template
 
 if TYPE_CHECKING:
     from drivers.proxmox.driver import Proxmox
 
-VMS = (
-    "VM.Audit",
-    "VM.Clone",
-    "VM.Allocate",
-    "VM.Config.CPU",
-    "VM.Config.Memory",
-    "VM.Config.Network",
-    "VM.Config.Disk",
-    "VM.Config.Options",
-    "VM.Config.HWType",
-    "VM.Config.Cloudinit",
-    "VM.Config.CDROM",
-    "VM.PowerMgmt",
-    "VM.Console",
-)
-BY_WORD = {"snapshots": ("VM.Snapshot", "VM.Snapshot.Rollback"), "backups": ("VM.Backup",)}
-AGENT = {8: ("VM.Monitor",), 9: ("VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")}
-STORAGE = ("Datastore.AllocateSpace", "Datastore.Audit")
 SKEW = 30
 
 
@@ -46,24 +29,36 @@ def check(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tupl
     major = int(str(version.get("version", "0")).split(".")[0] or 0)
     if major not in (8, 9):
         found.append(Finding("fault", subject, f"Proxmox VE {major} is not supported", "use Proxmox VE 8 or 9"))
-    rows = driver.api.get("cluster/resources")
+    granted = privileges.Granted(driver.api)
+    if granted.nothing():
+        return [
+            *found,
+            Finding(
+                "fault",
+                f"{subject} privileges",
+                "our token has no privileges at all, so nothing can be seen",
+                "give the role to both the user and the token: a token with privilege separation has none of its user's",
+            ),
+        ]
+    look = Look(driver, driver.api.get("cluster/resources"), plans, networks, granted, major)
     parts: list[Callable[[], list[Finding]]] = [
-        lambda: _privileges(driver, plans, networks, major),
-        lambda: _nodes(driver, rows),
-        *[partial(_plan, driver, name, package, rows) for name, package in plans.items()],
-        lambda: _bridges(driver, rows, networks),
+        lambda: _unseen(look),
+        lambda: _privileges(look),
+        lambda: _nodes(look),
+        *[partial(_plan, look, name, package) for name, package in plans.items()],
+        lambda: _bridges(look),
         lambda: _firewall(driver, plans),
-        lambda: _backups(driver, plans, rows),
+        lambda: _backups(look),
     ]
     for part in parts:  # one that cannot be read must not hide the others
         try:
             found += part()
         except VmbridgeError as e:
-            found.append(
-                Finding(
-                    "fault", subject, f"{e.sentence} {e.detail}".strip(), "see the missing privileges, or try again"
-                )
-            )
+            told = any(f.subject == f"{subject} privileges" and f.level == "fault" for f in found)
+            if e.code == "upstream_privilege" and told:
+                continue
+            fix = "see the missing privileges, or try again"
+            found.append(Finding("fault", subject, f"{e.sentence} {e.detail}".strip(), fix))
     return found
 
 
@@ -78,59 +73,111 @@ def _connection_fix(driver: Proxmox, e: VmbridgeError) -> str:
     return f"check {where} endpoint and that this machine may reach port 8006"
 
 
-def _privileges(
-    driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]], major: int
-) -> list[Finding]:
-    granted = driver.api.get("access/permissions")
-    ordered = any(p.options["startup_order"] for p in plans.values())
-    words = [w for w in BY_WORD if any(getattr(p, w) for p in plans.values())]
-    need = {
-        "/vms": VMS + AGENT.get(major, ()) + tuple(x for w in words for x in BY_WORD[w]),
-        "/": ("Sys.Audit", "Sys.Modify") if ordered else ("Sys.Audit",),
+@dataclass
+class Look:
+    """One look at a server: what the cluster said, and what was read since."""
+
+    driver: Proxmox
+    rows: list[dict[str, Any]]
+    plans: Mapping[str, Package]
+    pools: Iterable[tuple[str, int]]
+    granted: privileges.Granted
+    major: int
+    read: dict[str, Template] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> dict[str, str]:
+        """Name -> state."""
+        return {r["node"]: str(r.get("status")) for r in self.rows if r.get("type") == "node"}
+
+    @property
+    def networks(self) -> set[tuple[str, int]]:
+        """(bridge, VLAN) of every pool, and of plans whose address comes by DHCP."""
+        options = [p.options for p in self.plans.values()]
+        return {*self.pools, *((o["bridge"], o["vlan"]) for o in options if o["dhcp4"] or o["dhcp6"])}
+
+    def storage(self, name: str) -> list[dict[str, Any]]:
+        return [r for r in self.rows if r.get("type") == "storage" and r.get("storage") == name]
+
+    def hidden(self, name: str) -> bool:
+        """Whether a storage would not be shown to us if it were there; the missing privilege is told by itself."""
+        return "Datastore.Audit" not in self.granted.on(f"/storage/{name}")
+
+    def system(self, package: Package) -> choice.Choice:
+        return choice.Choice(self.driver.api, self.rows, package, self.read)
+
+    def systems(self) -> list[choice.Choice]:
+        """Every system that a plan sells."""
+        return [self.system(replace(p, template=t)) for p in self.plans.values() for t in p.templates or (p.template,)]
+
+
+def _unseen(look: Look) -> list[Finding]:
+    """Said first: what a node does not report is unknown, not missing."""
+    return [
+        Finding(
+            "fault",
+            f"node {name}",
+            "does not report: its memory, its storages and the names of its machines and templates are unknown",
+            f"systemctl restart pvestatd on {name}",
+        )
+        for name, state in look.nodes.items()
+        if state == "unknown"
+    ]
+
+
+def _privileges(look: Look) -> list[Finding]:
+    subject, settings = f"server {look.driver.server} privileges", look.driver.settings
+    options = [p.options for p in look.plans.values()]
+    templates, wires, shared = [r for c in look.systems() for r in c.rows], set(), False
+    try:
+        for system in look.systems():
+            for node, state in look.nodes.items():
+                found = system.on(node) if state == "online" else []
+                wires |= {w for t in found for w in _wires(t.config)}
+                shared |= any(t.node != node for t in found)
+    except VmbridgeError:
+        pass  # a template that cannot be read is told with its plan, and the privilege for it here
+    things: dict[str, set[str]] = {
+        "machine": {str(first) for first, _ in settings["vm_ids"]},
+        "template": {str(r["vmid"]) for r in templates},
+        "disks": {o[k] for o in options for k in ("storage", "additional_storage")} - {""},
+        "backups": {str(settings.get("backup_storage") or "")} - {""},
+        "bridge": {_wire(b, v) for b, v in look.networks},
+        "template's bridge": wires,
+        "node": set(look.nodes),
+        "pool": {o.get("template_pool", "") for o in options} - {""},
     }
-    for package in plans.values():
-        for storage in {package.options["storage"], package.options["additional_storage"]} - {""}:
-            need[f"/storage/{storage}"] = STORAGE
-    for bridge, vlan in networks:
-        need[f"/sdn/zones/localnetwork/{bridge}" + (f"/{vlan}" if vlan else "")] = ("SDN.Use",)
-    found = []
-    for path, privileges in need.items():
-        held = _held(granted, path)
-        missing = [p for p in privileges if p not in held]
-        if missing:
-            found.append(
-                Finding(
-                    "fault",
-                    f"server {driver.server} privileges",
-                    f"missing on {path}: {', '.join(missing)}",
-                    f"give the role with {', '.join(missing)} on {path} to both the user and the token",
-                )
-            )
-    return found or [Finding("ok", f"server {driver.server} privileges", "all needed privileges are there")]
+    sold = {word for word in ("snapshots", "backups") if any(getattr(p, word) for p in look.plans.values())}
+    sold |= {word for word in ("startup_order", "template_pool") if any(o.get(word) for o in options)}
+    sold |= {"shared_template"} if shared else set()
+    found_ = privileges.missing(look.granted, things, sold, look.major, subject)
+    return found_ or [Finding("ok", subject, "all needed privileges are there")]
 
 
-def _held(granted: dict[str, Any], path: str) -> set[str]:
-    """Privileges on a path, with those that come from above."""
-    held: set[str] = set()
-    parts = path.strip("/").split("/") if path != "/" else []
-    for i in range(len(parts) + 1):
-        here = "/" + "/".join(parts[:i])
-        held |= {p for p, on in (granted.get(here) or {}).items() if i == len(parts) or int(on or 0)}
-    return held
+def _wire(bridge: str, vlan: int | str) -> str:
+    return f"{bridge}/{vlan}" if int(vlan or 0) else bridge
 
 
-def _nodes(driver: Proxmox, rows: list[dict[str, Any]]) -> list[Finding]:
+def _wires(config: Mapping[str, Any]) -> set[str]:
+    lines = [convert.parse_line(str(v)) for k, v in config.items() if re.fullmatch(r"net\d+", k)]
+    return {_wire(line["bridge"], line.get("tag", 0)) for line in lines if line.get("bridge")}
+
+
+def _nodes(look: Look) -> list[Finding]:
+    driver = look.driver
     found = []
     cluster = next((r for r in driver.api.get("cluster/status") if r.get("type") == "cluster"), None)
     if cluster and not int(cluster.get("quorate") or 0):
         found.append(Finding("fault", f"server {driver.server}", "the cluster has no quorum", "bring its nodes back"))
-    for row in (r for r in rows if r.get("type") == "node"):
-        subject = f"node {row['node']}"
-        if row.get("status") != "online":
-            found.append(Finding("warning", subject, f"is {row.get('status')}", "new servers go to other nodes"))
+    for name, state in look.nodes.items():
+        subject = f"node {name}"
+        if state == "unknown":
+            continue
+        if state != "online":
+            found.append(Finding("warning", subject, f"is {state}", "new servers go to other nodes"))
             continue
         try:
-            skew = abs(float(driver.api.get(f"nodes/{row['node']}/time")["time"]) - driver.clock.now())
+            skew = abs(float(driver.api.get(f"nodes/{name}/time")["time"]) - driver.clock.now())
         except VmbridgeError as e:
             found.append(Finding("warning", subject, f"time not read: {e.detail}", "give Sys.Audit on /"))
             continue
@@ -141,53 +188,74 @@ def _nodes(driver: Proxmox, rows: list[dict[str, Any]]) -> list[Finding]:
     return found
 
 
-def _plan(driver: Proxmox, name: str, package: Package, rows: list[dict[str, Any]]) -> list[Finding]:
+def _plan(look: Look, name: str, package: Package) -> list[Finding]:
     """The plan's storages, then each system it sells, by the functions that birth asks."""
     subject, found = f"plan {name}", []
     wanted, storage = package.options["node"], package.options["storage"]
-    names = [r["node"] for r in rows if r.get("type") == "node"]
-    if wanted and wanted not in names:
-        found.append(Finding("fault", subject, f"there is no node {wanted!r}", f"use one of: {', '.join(names)}"))
-    stores = [
-        r for r in rows if r.get("type") == "storage" and r.get("storage") == storage and wanted in ("", r["node"])
-    ]
-    found += [_finding(subject, f) for f in choice.of_plan(package, choice.Choice(driver.api, rows, package).stores)]
-    if not stores:
-        found.append(Finding("fault", subject, f"there is no storage {storage!r}", f"correct [plans.{name}] storage"))
-    elif not any(int(r.get("maxdisk") or 0) - int(r.get("disk") or 0) >= package.disk_gib * 1024**3 for r in stores):
-        found.append(
-            Finding(
-                "fault",
-                subject,
-                f"storage {storage!r} has no room for {package.disk_gib} GiB",
-                "free room or add storage",
-            )
-        )
-    nodes = [
-        r["node"] for r in rows if r.get("type") == "node" and r["status"] == "online" and wanted in ("", r["node"])
-    ]
+    nodes = {n: state for n, state in look.nodes.items() if wanted in ("", n)}
+    if not nodes:
+        fix = f"use one of: {', '.join(look.nodes)}"
+        return [Finding("fault", subject, f"there is no node {wanted!r}", fix)]
+    online = [n for n, state in nodes.items() if state == "online"]
+    if not online:
+        which = ", ".join(f"{n} is {state}" for n, state in nodes.items())
+        return [Finding("warning", subject, f"was not looked at: {which}", "see the nodes")]
+    found += [_finding(subject, f) for f in choice.of_plan(package, look.system(package).stores)]
+    found += _rooms(look, subject, f"[plans.{name}]", package, online)
     told = []
     for template in package.templates or (package.template,):
-        more, where = _system(driver, subject, replace(package, template=template), rows, nodes)
+        more, where = _system(look, subject, replace(package, template=template), online, len(online) < len(nodes))
         found += more
         told += [where] if where else []
-    return found or [Finding("ok", subject, "; ".join(told))]
+    return found or [Finding("ok", subject, "; ".join(told) or f"storage {storage!r}")]
 
 
-def _system(
-    driver: Proxmox, subject: str, package: Package, rows: list[dict[str, Any]], nodes: list[str]
-) -> tuple[list[Finding], str]:
-    """(what speaks against one system of a plan, the templates that it means). What only some nodes lack leaves those out."""
-    systems = choice.Choice(driver.api, rows, package)
-    sources = {n: found for n in nodes if (found := systems.on(n))}
+def _rooms(look: Look, subject: str, where: str, package: Package, online: list[str]) -> list[Finding]:
+    """Each storage of a plan: there, reporting, with room for one machine."""
+    found, need = [], {package.options["storage"]: package.disk_gib}
+    other = package.options["additional_storage"] or package.options["storage"]
+    if package.additional_disk_gib:
+        need[other] = need.get(other, 0) + package.additional_disk_gib
+    for storage, gib in need.items():
+        stores = look.storage(storage)
+        here = [r for r in stores if r["node"] in online]
+        known = [r for r in here if r.get("status") == "available"]
+        if not stores and not look.hidden(storage):
+            key = "storage" if storage == package.options["storage"] else "additional_storage"
+            found.append(Finding("fault", subject, f"there is no storage {storage!r}", f"correct {where} {key}"))
+        elif stores and not here:
+            found.append(
+                Finding(
+                    "fault",
+                    subject,
+                    f"storage {storage!r} is not on {', '.join(online)}",
+                    f"allow it there, or correct {where}",
+                )
+            )
+        elif here and not known:
+            text = f"storage {storage!r} does not answer on {', '.join(r['node'] for r in here)}: its room is unknown"
+            found.append(Finding("fault", subject, text, "see Datacenter > Storage and the nodes' mounts"))
+        elif known and not any(int(r.get("maxdisk") or 0) - int(r.get("disk") or 0) >= gib * 1024**3 for r in known):
+            text = f"storage {storage!r} has no room for {gib} GiB"
+            found.append(Finding("fault", subject, text, "free room or add storage"))
+    return found
+
+
+def _system(look: Look, subject: str, package: Package, online: list[str], others: bool) -> tuple[list[Finding], str]:
+    """(what speaks against one system of a plan, the templates that it means). What only some nodes lack leaves those out. `others`: there
+    are nodes whose templates are not known now."""
+    systems = look.system(package)
+    sources = {n: found for n in online if (found := systems.on(n))}
     if not sources:
+        if "VM.Audit" not in look.granted.on(f"/vms/{look.driver.settings['vm_ids'][0][0]}"):
+            return [], ""  # it would not be shown if it were there; the missing privilege is told by itself
         which = " ".join([f"named {package.template!r}", *(f"with id {i}" for i in choice.pins(package))])
         pool = f" in pool {p!r}" if (p := package.options.get("template_pool")) else ""
-        return [
-            Finding(
-                "fault", subject, f"no node has a template {which}{pool}", "make it, or correct the plan's templates"
-            )
-        ], ""
+        if others:
+            text = f"no template {which}{pool} is known on {', '.join(online)}; the other nodes' are not known now"
+            return [Finding("warning", subject, text, "see the nodes")], ""
+        fix = "make it, or correct the plan's templates"
+        return [Finding("fault", subject, f"no node has a template {which}{pool}", fix)], ""
     faults = [f for n in sources if (f := systems.ambiguous(n))]
     good = [n for n, found in sources.items() if not choice.fatal(systems.faults(found[0]))]
     for source in {s.vm_id: s for found in sources.values() for s in found}.values():
@@ -203,22 +271,20 @@ def _finding(subject: str, fault: Fault) -> Finding:
     return Finding("fault" if fault.fatal else "warning", subject, fault.text, fault.fix)
 
 
-def _bridges(driver: Proxmox, rows: list[dict[str, Any]], networks: Iterable[tuple[str, int]]) -> list[Finding]:
+def _bridges(look: Look) -> list[Finding]:
     found = []
-    for row in (r for r in rows if r.get("type") == "node" and r.get("status") == "online"):
+    for node in (n for n, state in look.nodes.items() if state == "online"):
         try:
-            have = {n["iface"] for n in driver.api.get(f"nodes/{row['node']}/network")}
+            have = {n["iface"] for n in look.driver.api.get(f"nodes/{node}/network")}
         except VmbridgeError as e:
-            found.append(
-                Finding("warning", f"node {row['node']}", f"networks not read: {e.detail}", "give Sys.Audit on /")
-            )
+            found.append(Finding("warning", f"node {node}", f"networks not read: {e.detail}", "see the node"))
             continue
-        for bridge in sorted({b for b, _ in networks} - have):
-            found.append(
-                Finding(
-                    "fault", f"node {row['node']}", f"has no bridge {bridge}", f"create {bridge} or correct the pool"
-                )
-            )
+        for bridge, vlan in sorted(look.networks):
+            if bridge in have or "SDN.Use" not in look.granted.on(f"/sdn/zones/localnetwork/{_wire(bridge, vlan)}"):
+                continue  # one that we may not use is not shown; the missing privilege is told by itself
+            text = f"has no bridge {bridge}"
+            if not any(f.text == text and f.subject == f"node {node}" for f in found):
+                found.append(Finding("fault", f"node {node}", text, f"create {bridge} or correct the pool"))
     return found
 
 
@@ -238,8 +304,9 @@ def _firewall(driver: Proxmox, plans: Mapping[str, Package]) -> list[Finding]:
     return []
 
 
-def _backups(driver: Proxmox, plans: Mapping[str, Package], rows: list[dict[str, Any]]) -> list[Finding]:
+def _backups(look: Look) -> list[Finding]:
     """The storage for backups: there, for backups, and not pruning below what is sold."""
+    driver, plans = look.driver, look.plans
     most = max((p.backups for p in plans.values()), default=0)
     name, subject = str(driver.settings.get("backup_storage", "")), f"server {driver.server} backups"
     if not most:
@@ -253,7 +320,9 @@ def _backups(driver: Proxmox, plans: Mapping[str, Package], rows: list[dict[str,
                 f"set backup_storage of [servers.{driver.server}]",
             )
         ]
-    stores = [r for r in rows if r.get("type") == "storage" and r.get("storage") == name]
+    stores = look.storage(name)
+    if not stores and look.hidden(name):
+        return []
     if not stores:
         return [
             Finding(
