@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -144,9 +145,11 @@ def _span(first: int, last: int, family: int) -> str:
 
 
 def uses(store: Store, config: Config) -> list[Use]:
-    """Every pool of the configuration, the fullest first."""
+    """Every pool that may be seen, the fullest first."""
     counts, found = store.pool_counts(), []
     for pool in config.pools.values():
+        if config.own_pools is not None and pool.name not in config.own_pools:
+            continue
         row = counts.get(pool.name) or {"taken": 0, "cooling": 0, "next": None}
         excluded = sum(max(0, min(b, d) - max(a, c) + 1) for a, b in pool.ranges for c, d in pool.excluded)
         total = sum(b - a + 1 for a, b in pool.ranges) - excluded
@@ -155,18 +158,25 @@ def uses(store: Store, config: Config) -> list[Use]:
 
 
 def taken_faults(store: Store, config: Config) -> list[tuple[str, str, str]]:
-    """A pool must not shrink below what is taken: (path, code, text) for each address."""
-    faults = []
+    """A pool must not shrink below what is taken: (path, code, text) for each address, and for each pool that is missing."""
+    faults, missing = [], Counter[str]()
     for row in store.taken_addresses():
         pool = config.pools.get(row["pool"])
         if row["service"] is None:
             continue
         if pool is None:
-            faults.append(
-                (f"pools.{row['pool']}", "pool_in_use", f"is missing, but address {row['address']} of it is taken")
-            )
+            missing[row["pool"]] += 1
         elif not any(a <= int(ipaddress.ip_address(row["address"])) <= b for a, b in pool.ranges):
             faults.append(
                 (f"pools.{row['pool']}.ranges", "pool_in_use", f"no longer holds {row['address']}, which is taken")
             )
+    for name, count in missing.items():
+        faults.append(
+            (
+                f"pools.{name}",
+                "pool_in_use",
+                f"is missing, but {count} of its addresses are taken: put it back, or, if it has another name now, run"
+                f" `vmbridge rename pool {name} NEW`",
+            )
+        )
     return faults

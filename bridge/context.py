@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bridge import budget
@@ -22,6 +22,16 @@ class Context:
     clock: Clock
     whmcs: dict[str, Whmcs]
     drivers: dict[str, Driver]
+
+    def of(self, whmcs: str) -> Context:
+        """As one installation may see and change it: see Config.of."""
+        config = self.config.of(whmcs)
+        return replace(
+            self,
+            config=config,
+            whmcs={n: w for n, w in self.whmcs.items() if n == whmcs},
+            drivers={n: d for n, d in self.drivers.items() if n in config.servers},
+        )
 
 
 def open_context(config: Config, clock: Clock | None = None) -> Context:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from bridge import addresses, assets, names, packages, servers
@@ -75,16 +76,24 @@ def _console(config: Config) -> Finding:
 
 def against_store(config: Config, store: Store) -> None:
     """What the configuration no longer has although services need it. Raises ConfigError naming each."""
-    faults = addresses.taken_faults(store, config)
-    for row in store.in_use():
-        if row["server"] not in config.servers:
-            faults.append(
-                (f"servers.{row['server']}", "server_in_use", f"is missing, but {row['services']} services are on it")
-            )
-        if row["plan"] not in config.plans:
-            faults.append(
-                (f"plans.{row['plan']}", "plan_in_use", f"is missing, but {row['services']} services have it")
-            )
+    faults, rows = addresses.taken_faults(store, config), store.in_use()
+    for table, kind, said, known in (
+        ("whmcs", "whmcs", "are its", config.whmcs),
+        ("servers", "server", "are on it", config.servers),
+        ("plans", "plan", "have it", config.plans),
+    ):
+        counts: Counter[str] = Counter()
+        for row in rows:
+            counts[row[kind]] += row["services"]
+        for name in counts.keys() - known.keys():
+            text = f"is missing, but {counts[name]} services {said}: put it back, or, if it has another name now, run"
+            faults.append((f"{table}.{name}", f"{kind}_in_use", f"{text} `vmbridge rename {kind} {name} NEW`"))
+    for row in rows:
+        mine = config.whmcs[row["whmcs"]]["servers"] if row["whmcs"] in config.whmcs else config.servers
+        plan = config.plans.get(row["plan"])
+        for server in {row["server"], plan.server if plan else row["server"]} & config.servers.keys() - set(mine):
+            text = f"lacks {server!r}, but services of this installation are on it or have a plan of it"
+            faults.append((f"whmcs.{row['whmcs']}.servers", "server_in_use", text))
     if faults:
         raise ConfigError(sorted(set(faults)))
 
@@ -96,7 +105,7 @@ def _store(context: Context) -> list[Finding]:
     try:
         against_store(context.config, context.store)
     except ConfigError as e:
-        return [Finding("fault", where, text, "put it back into the configuration") for where, _, text in e.faults]
+        return [Finding("fault", where, text, "mend the configuration as it says") for where, _, text in e.faults]
     if not context.store.key_fits():
         return [
             Finding(

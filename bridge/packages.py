@@ -280,5 +280,5 @@ def plans_of(server: str, config: Config) -> dict[str, str]:
     return {
         p.name: f"{p.name}: {p.values['cores']} cores, {p.values['ram_mib'] / 1024:g} GiB RAM, {p.values['disk_gib']} GiB disk"
         for p in config.plans.values()
-        if p.server == server
+        if p.server == server and not p.values["retired"]
     }

@@ -51,9 +51,9 @@ class View:
         return self.state != "ok" or self.ids_percent >= FULL_AT
 
 
-def views(store: Store, config: Config) -> list[View]:
-    """Every server of the configuration, by name."""
-    loads, services, found = store.loads(), store.service_counts(), []
+def views(store: Store, config: Config, whmcs: str = "") -> list[View]:
+    """Every server of the configuration, by name; counted are one installation's services and operations, or all."""
+    loads, services, found = store.loads(whmcs), store.service_counts(whmcs), []
     for name in sorted(config.servers):
         row, load = store.health(name), loads.get(name) or {"running": 0, "waiting": 0, "staff": 0}
         looked = max(row["refreshed_at"], row["watched_read_at"]) if row["refreshed_at"] else 0.0

@@ -59,10 +59,9 @@ class Staff(Shim):
 def wide(tmp_path: Path) -> Any:
     """Two installations and two servers on one bridge."""
     raw = raw_config()
-    whmcs = {
-        **raw["whmcs"],
-        "other": {**raw["whmcs"]["main"], "keys": [{"id": "other-1", "secret": "other-secret-0123456789"}]},
-    }
+    main = {**raw["whmcs"]["main"], "servers": ["pve1", "pve2"]}
+    keys = [{"id": "other-1", "secret": "other-secret-0123456789"}]
+    whmcs = {"main": main, "other": {**main, "servers": ["pve1"], "keys": keys}}
     both = {**raw["servers"], "pve2": {**raw["servers"]["pve1"], "vm_ids": "30000-30009"}}
     pools = {
         **raw["pools"],

@@ -79,6 +79,7 @@ class Shim:
 def context(tmp_path: Path) -> Any:
     raw = raw_config()
     raw["whmcs"]["main"]["keys"].append({"id": "main-2", "secret": "the-next-secret-987654"})
+    raw["whmcs"]["main"]["servers"] = ["pve1"]
     raw["whmcs"]["other"] = {**raw["whmcs"]["main"], "keys": [{"id": "other-1", "secret": "other-secret-0123456789"}]}
     made = open_context(config_module.from_dict(raw, str(tmp_path / "config.toml")), HeldClock())
     made.store.migrate()

@@ -523,7 +523,8 @@ def test_one_service_alone(born: World) -> None:
 
 def test_only_this_installations_services_and_only_signed(tmp_path: Path) -> None:
     other = {**raw_config()["whmcs"]["main"], "keys": [{"id": "other-1", "secret": "another-secret-0123"}]}
-    world = World(tmp_path, whmcs={**raw_config()["whmcs"], "other": other})
+    shared = {"main": raw_config()["whmcs"]["main"], "other": other}
+    world = World(tmp_path, whmcs={n: {**w, "servers": ["pve1"]} for n, w in shared.items()})
     world.order("create")
     world.run()
     assert list(post(world).json["services"]) == ["1042"]

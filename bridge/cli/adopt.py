@@ -29,6 +29,11 @@ def adopt(
         raise click.ClickException(f"--plan: {plan!r} is not one of: {', '.join(sorted(context.config.plans))}")
     if whmcs not in context.config.whmcs:
         raise click.ClickException(f"--whmcs: {whmcs!r} is not one of: {', '.join(sorted(context.config.whmcs))}")
+    if plan not in context.config.of(whmcs).plans:
+        server = context.config.plans[plan].server
+        raise click.ClickException(
+            f"--plan: {plan!r} is of server {server!r}, which [whmcs.{whmcs}] servers does not have"
+        )
     for address in own:
         try:
             known = addresses.pool_of(address, context.config)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,6 +58,20 @@ class Config:
     dns: dict[str, dict[str, Any]]
     options: dict[str, str]  # configurable option's name, folded -> word
     guessed: frozenset[str]  # those of them whose unit nobody has said
+    own_pools: frozenset[str] | None = None  # those that an installation may see; None: all
+
+    def of(self, whmcs: str) -> Config:
+        """What one installation may see and change: itself, its servers, their plans and these plans' pools. `pools` stays whole, since an
+        older plan's addresses may be of any; shown are `own_pools`."""
+        mine = self.whmcs[whmcs]["servers"]
+        plans = {k: p for k, p in self.plans.items() if p.server in mine}
+        return replace(
+            self,
+            whmcs={whmcs: self.whmcs[whmcs]},
+            servers={k: s for k, s in self.servers.items() if k in mine},
+            plans=plans,
+            own_pools=None if set(self.servers) <= set(mine) else frozenset(n for p in plans.values() for n in p.pools),
+        )
 
     def secrets(self) -> list[str]:
         """Every secret text of the file, for masking."""
@@ -118,14 +132,20 @@ def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
         r.fault(f"dns.{key}.provider", "unknown_provider", f"there is no DNS provider {provider!r}; found: none")
     options = words_of(r, raw.get("options", {}))
     _across(r, whmcs, pools, single)
+    _shares(r, whmcs, tables["servers"])
     for name, plan in plans.items():
         if plan is not None:
             check_networks(r, name, plan, pools, str(tables["servers"][plan.server]["driver"]))
     if r.faults:
         raise ConfigError(r.faults)
+    tables_of = {n: dict(v or {}) for n, v in single.items()}
     return Config(
         path=path,
-        **{n: dict(v or {}) for n, v in single.items()},
+        store=tables_of["store"],
+        web=tables_of["web"],
+        console=tables_of["console"],
+        metrics=tables_of["metrics"],
+        worker=tables_of["worker"],
         whmcs={k: v for k, v in whmcs.items() if v},
         servers={k: v for k, v in servers.items() if v},
         plans={k: v for k, v in plans.items() if v},
@@ -157,6 +177,24 @@ def _across(r: Reader, whmcs: dict[str, Any], pools: dict[str, Any], single: dic
                 if a <= d and c <= b:
                     r.fault(f"pools.{name}.ranges[{i}]", "overlap", f"overlaps {other}")
             taken.append((a, b, f"pools.{name}.ranges[{i}]"))
+
+
+def _shares(r: Reader, whmcs: dict[str, Any], servers: dict[str, Any]) -> None:
+    """Which installation has which servers: all of them while there is one, else as it says."""
+    for name, w in whmcs.items():
+        if not w:
+            continue
+        if w["servers"] is None:
+            if len(whmcs) > 1:
+                text = "is required where several installations use the bridge: the names of [servers.<name>] that this one may see and change"
+                r.fault(f"whmcs.{name}.servers", "missing", f"{text}; found: {', '.join(sorted(servers)) or 'none'}")
+            w["servers"] = sorted(servers)
+        for i, server in enumerate(w["servers"]):
+            if server not in servers:
+                found = ", ".join(sorted(servers)) or "none"
+                r.fault(
+                    f"whmcs.{name}.servers[{i}]", "unknown_server", f"there is no [servers.{server}]; found: {found}"
+                )
 
 
 def _loopback(url: str) -> bool:

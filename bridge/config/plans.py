@@ -46,6 +46,7 @@ class PlanSchema(Strict):
     keep_backups = fields.Bool(load_default=False)
     rotation = fields.Str(load_default="safe", validate=validate.OneOf(["safe", "oldest_first"]))
     time_zone = fields.Str(load_default="UTC")
+    retired = fields.Bool(load_default=False)  # not in the product's drop-down any more; its services live on
     manual_url = fields.Str(load_default="", validate=_web_address)  # shown as "User manual"
     extra_ipv4 = fields.Int(load_default=0, validate=validate.Range(0, 256))
     extra_ipv6 = fields.Int(load_default=0, validate=validate.Range(0, 256))

@@ -103,6 +103,7 @@ class WhmcsSchema(Strict):
     mail_templates = fields.Dict(
         keys=fields.Str(validate=validate.OneOf(MAILS)), values=fields.Str(), load_default=dict
     )
+    servers = fields.List(fields.Str(), load_default=None, validate=validate.Length(min=1))
     keys = fields.List(fields.Nested(KeySchema), required=True, validate=validate.Length(1, 2))
 
 

@@ -415,14 +415,15 @@ class Operations(Core):
         )
         return int(row["n"])
 
-    def loads(self) -> dict[str, Row]:
-        """For each server, of all installations: operations `running` (begun), `waiting` (not begun) and for `staff`."""
+    def loads(self, whmcs: str = "") -> dict[str, Row]:
+        """For each server, of one installation or of all: operations `running` (begun), `waiting` (not begun) and for `staff`."""
         found = self.rows(
             "SELECT s.server, sum(o.state = 'running' AND o.started_at IS NOT NULL) AS running,"
             " sum(o.state = 'waiting' OR (o.state = 'running' AND o.started_at IS NULL)) AS waiting,"
             " sum(o.state = 'waiting_for_staff') AS staff"
             " FROM operations o JOIN services s ON s.id = o.service"
-            " WHERE o.state IN ('running', 'waiting', 'waiting_for_staff') GROUP BY s.server"
+            " WHERE o.state IN ('running', 'waiting', 'waiting_for_staff') AND ?1 IN ('', s.whmcs) GROUP BY s.server",
+            whmcs,
         )
         return {r["server"]: r for r in found}
 

@@ -74,10 +74,10 @@ class Services(Core):
         return [service_of(r) for r in found]
 
     def in_use(self) -> list[Row]:
-        """Servers and plans of living services, each with how many: {server, plan, services}."""
+        """Installations, servers and plans of living services, each with how many: {whmcs, server, plan, services}."""
         return self.rows(
-            "SELECT server, json_extract(package, '$.plan') AS plan, count(*) AS services FROM services WHERE desired <> 'terminated'"
-            " OR id IN (SELECT service FROM operations WHERE state IN ('running', 'waiting', 'waiting_for_staff')) GROUP BY 1, 2"
+            "SELECT whmcs, server, json_extract(package, '$.plan') AS plan, count(*) AS services FROM services WHERE desired <> 'terminated'"
+            " OR id IN (SELECT service FROM operations WHERE state IN ('running', 'waiting', 'waiting_for_staff')) GROUP BY 1, 2, 3"
         )
 
     def account_rows(self, server: str, whmcs: str) -> list[Row]:
@@ -91,9 +91,12 @@ class Services(Core):
             whmcs,
         )
 
-    def service_counts(self) -> dict[str, int]:
-        """Services of each server that are not terminated, of all installations."""
-        found = self.rows("SELECT server, count(*) AS n FROM services WHERE desired <> 'terminated' GROUP BY server")
+    def service_counts(self, whmcs: str = "") -> dict[str, int]:
+        """Services of each server that are not terminated, of one installation or of all."""
+        found = self.rows(
+            "SELECT server, count(*) AS n FROM services WHERE desired <> 'terminated' AND ?1 IN ('', whmcs) GROUP BY server",
+            whmcs,
+        )
         return {r["server"]: int(r["n"]) for r in found}
 
     def add_service(self, package: Package, **values: Any) -> Service:

@@ -106,9 +106,10 @@ def html(page: str, failure: str = "") -> str:
 
 
 def _findings(service: Service | None = None) -> list[dict[str, Any]]:
-    """Open ones of this installation's services and of what belongs to no service."""
-    found = context().store.findings(service.id if service else None)
-    return [f for f in found if f["whmcs"] in (None, g.whmcs)]
+    """Open ones of this installation's services, and of what belongs to no service on its servers."""
+    at = context()
+    found = at.store.findings(service.id if service else None)
+    return [f for f in found if f["whmcs"] in (None, g.whmcs) and f["server"] in at.config.servers]
 
 
 def _listed(op: Operation, row: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +122,7 @@ def _listed(op: Operation, row: dict[str, Any]) -> dict[str, Any]:
 
 def _overview() -> dict[str, Any]:
     at = context()
-    views, pools, found = servers.views(at.store, at.config), addresses.uses(at.store, at.config), _findings()
+    views, pools, found = servers.views(at.store, at.config, g.whmcs), addresses.uses(at.store, at.config), _findings()
     attention = at.store.operations_listed(g.whmcs, attention=True, limit=BRIEF)
     counts = {s: at.store.count_operations(g.whmcs, states=(s,)) for s in ("running", "waiting", "waiting_for_staff")}
     return {
@@ -215,7 +216,7 @@ def _sold(server: str) -> dict[tuple[str, str], list[str]]:
 
 def _servers() -> dict[str, Any]:
     at = context()
-    views = servers.views(at.store, at.config)
+    views = servers.views(at.store, at.config, g.whmcs)
     stocks = {v.name: servers.stock(v.name, _sold(v.name), at.store) for v in views}
     return {"servers": views, "stocks": stocks, "sentence": servers.SENTENCE, "longest": servers.LONGEST}
 

@@ -92,7 +92,13 @@ class Guard:
 
 
 def context() -> Context:
-    return cast(Context, current_app.extensions["vmbridge"])
+    """Of a signed request what its installation may see and change, and nothing else; of others everything."""
+    whole, whmcs = cast(Context, current_app.extensions["vmbridge"]), g.get("whmcs")
+    if whmcs is None:
+        return whole
+    if "own" not in g:
+        g.own = whole.of(whmcs)
+    return cast(Context, g.own)
 
 
 def guard() -> Guard:
