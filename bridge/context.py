@@ -47,4 +47,8 @@ def open_context(config: Config, clock: Clock | None = None) -> Context:
 
 
 def load_context(path: str) -> Context:
-    return open_context(config_module.load(path))
+    """Raises Refused when the store is not for this release or this key."""
+    found = open_context(config_module.load(path))
+    found.store.fit()
+    found.store.close()
+    return found

@@ -99,6 +99,10 @@ def against_store(config: Config, store: Store) -> None:
 
 
 def _store(context: Context) -> list[Finding]:
+    newer = context.store.newer_migrations()
+    if newer:
+        text = f"it is of a newer release of vmbridge: its schema has {', '.join(newer)}"
+        return [Finding("fault", "store", text, "install that release again, or put a backup from before it back")]
     pending = context.store.pending_migrations()
     if pending:
         return [Finding("fault", "store", f"migrations are missing: {', '.join(pending)}", "run `vmbridge migrate`")]

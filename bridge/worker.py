@@ -12,6 +12,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 import hooks
 from bridge import customer, dns, findings, recipes, servers, status, usage
 from bridge.context import Context
+from bridge.errors import StoreDamaged
 from bridge.model import Capability
 from bridge.operations import STUCK_AFTER, Engine, notify_staff
 from bridge.outbox import Delivery
@@ -121,14 +122,25 @@ def read_resources(context: Context, server: str) -> None:
         servers.read_resources(server, context.drivers[server], context.store)
 
 
-def run(context: Context, stop: threading.Event, border: Callable[[str], None] | None = None) -> None:
-    """Work until `stop`; running steps are finished first."""
+def live(context: Context, stop: threading.Event, faults: list[StoreDamaged]) -> None:
+    """Show that this worker lives. One whose store is damaged ends: it could only do harm, and who looks after it has to hear of it."""
+    try:
+        context.store.worker_lives()
+    except StoreDamaged as e:
+        log.error("store_damaged", detail=e.detail)
+        faults.append(e)
+        stop.set()
+
+
+def run(context: Context, stop: threading.Event, border: Callable[[str], None] | None = None) -> StoreDamaged | None:
+    """Work until `stop`; running steps are finished first. Returns what has ended it, when that was a damaged store."""
     engine = Engine(context.store, context.config, context.clock, context.drivers, recipes.BOOK, border)
     delivery = Delivery(context.store, context.whmcs, hooks.load(), border)
     log.info("worker_started", owner=engine.owner)
     jobs = BackgroundScheduler(timezone="UTC")
     options = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
-    jobs.add_job(context.store.worker_lives, "interval", seconds=10, id="alive", **options)
+    faults: list[StoreDamaged] = []
+    jobs.add_job(live, "interval", args=[context, stop, faults], seconds=10, id="alive", **options)
     jobs.add_job(tell_stuck, "interval", args=[context], minutes=1, id="stuck", **options)
     jobs.add_job(prune, "interval", args=[context, stop], minutes=10, id="prune", **options)
     jobs.add_job(book, "interval", args=[context, stop], seconds=30, id="usage", **options)
@@ -147,7 +159,7 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
         jobs.add_job(
             sweep_contents, "interval", args=[context, name], minutes=1, jitter=10, id=f"contents-{name}", **options
         )
-    context.store.worker_lives()
+    live(context, stop, faults)
     jobs.start()
     threads = [threading.Thread(target=_deliver, args=(context, delivery, stop), name="outbox", daemon=True)]
     for name in context.drivers:
@@ -165,6 +177,7 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
         for thread in threads:  # a mail whose answer is not recorded would be sent again
             thread.join(max(0.0, end - context.clock.monotonic()))
     log.info("worker_stopped", owner=engine.owner)
+    return faults[0] if faults else None
 
 
 def _deliver(context: Context, delivery: Delivery, stop: threading.Event) -> None:

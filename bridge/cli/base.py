@@ -11,7 +11,8 @@ import click
 from bridge import config as config_module
 from bridge import doctor, logs
 from bridge.context import Context, open_context
-from bridge.errors import ConfigError, VmbridgeError
+from bridge.errors import ConfigError, StoreDamaged, StoreUnavailable, VmbridgeError
+from bridge.store import condition
 
 
 def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,18 +26,50 @@ def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def opened(path: str, migrated: bool = True, hold: bool = True) -> Context:
+class Group(click.Group):
+    """Ends each command that the store cannot serve with one line: what is wrong with it and what to do."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StoreUnavailable as e:
+            click.echo(trouble(e, ctx.meta.get(OPENED)), err=True)
+            ctx.exit(2)
+        finally:
+            if context := ctx.meta.get(OPENED):
+                context.store.close()
+
+
+OPENED = "vmbridge.context"
+
+
+def trouble(e: StoreUnavailable, context: Context | None) -> str:
+    if context is None:
+        return str(e)
+    store = context.store
+    if isinstance(e, StoreDamaged):
+        return condition.told(store.path, e, context.config.store["secret_key"], context.config.path)
+    return f"The database {store.path} takes no changes now ({e.detail}): another process holds it, its disk is full, or it is read-only."
+
+
+def opened(path: str, migrated: bool = True, hold: bool = True, fit: bool = True) -> Context:
     """The context, or exit 2 with every fault. `migrated` false: before the database is of this release; `hold` false: the
-    store is not used but replaced."""
+    store is not used but replaced; `fit` false: also when it is of a newer release or sealed with another key."""
     try:
         config = config_module.load(path)
     except ConfigError as e:
         _faults(e)
     logs.setup(config.secrets())
     context = open_context(config)
+    click.get_current_context().meta[OPENED] = context
     try:
         if hold:
             context.store.hold()
+            condition.stands(context.store.path)
+        if hold and fit:
+            context.store.fit()
+    except StoreUnavailable:
+        raise
     except VmbridgeError as e:
         raise click.ClickException(str(e)) from None
     if migrated and context.store.pending_migrations():
@@ -56,7 +89,7 @@ def _faults(e: ConfigError) -> None:
     sys.exit(2)
 
 
-@click.group()
+@click.group(cls=Group)
 @click.version_option(package_name="vmbridge")
 def main() -> None:
     """vmbridge: WHMCS orders become running virtual machines."""

@@ -11,6 +11,7 @@ from cryptography.fernet import Fernet
 
 from bridge import doctor
 from bridge.cli.base import main, opened, with_config
+from bridge.store import condition
 
 
 @main.command()
@@ -18,7 +19,9 @@ from bridge.cli.base import main, opened, with_config
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 def check(path: str, as_json: bool) -> None:
     """Look for faults in configuration, servers, pools and WHMCS; exit 1 when there is one."""
-    found = doctor.check(opened(path, migrated=False))
+    context = opened(path, migrated=False, fit=False)
+    condition.whole(context.store.path)
+    found = doctor.check(context)
     if as_json:
         click.echo(json.dumps([asdict(f) for f in found]))
     else:

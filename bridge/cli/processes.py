@@ -15,6 +15,7 @@ import click
 from bridge import worker
 from bridge.cli.base import main, opened, with_config
 from bridge.clock import Clock
+from bridge.store import condition
 
 
 def _die_with_parent() -> None:
@@ -29,6 +30,7 @@ def serve(path: str) -> None:
     """Run web, worker and console here; ends when one of them dies."""
     context = opened(path, migrated=False)
     context.store.migrate()
+    condition.whole(context.store.path)
     context.store.close()
     opened(path).store.close()
     context.store.hold()
@@ -100,7 +102,8 @@ def worker_command(path: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    worker.run(context, stop)
+    if fault := worker.run(context, stop):
+        raise fault
 
 
 @main.command(name="console")

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from bridge.cli.base import main, opened, with_config
-from bridge.errors import VmbridgeError
-from bridge.store import archive
+from bridge.errors import StoreUnavailable, VmbridgeError
+from bridge.store import archive, condition
 from bridge.web.filters import moment
 
 
@@ -28,11 +28,14 @@ def migrate(path: str) -> None:
 @click.option("--force", is_flag=True, help="Replace FILE when it exists.")
 def backup(path: str, file: Path, force: bool) -> None:
     """Copy the store into FILE, also while everything runs and before a migration."""
-    store = opened(path, migrated=False).store
+    store = opened(path, migrated=False, fit=False).store
     try:
         size = archive.take(store.path, file, force)
+    except StoreUnavailable:
+        raise
     except (VmbridgeError, OSError) as e:
         raise click.ClickException(str(e)) from None
+    condition.remember(store.path, file)
     click.echo(f"{file}: {size / 1024**2:.1f} MiB")
     for line in _holdings(archive.holdings(file)):
         click.echo(f"  {line}")

@@ -17,9 +17,10 @@ from typing import Any
 from sqlite_utils import Database
 
 from bridge.clock import Clock
-from bridge.errors import StoreUnavailable
+from bridge.errors import Refused, StoreUnavailable
+from bridge.store import archive, condition, ownership
 from bridge.store.addresses import Addresses
-from bridge.store.archive import Use, opens
+from bridge.store.archive import Use
 from bridge.store.backups import Backups
 from bridge.store.budgets import Budgets
 from bridge.store.console import Consoles
@@ -72,7 +73,7 @@ class Store(
 
     def hold(self) -> None:
         """Say that this process uses the store, until `close`. Raises Refused while it is being replaced."""
-        with self._lock:
+        with self._lock, condition.files(self.path):
             self._use.share()
 
     @property
@@ -81,6 +82,9 @@ class Store(
         found: Database | None = getattr(self._local, "db", None)
         if found is None:
             self.hold()
+            condition.stands(self.path)
+            with condition.files(self.path):
+                ownership.begin(self.path)
             try:
                 conn = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None, check_same_thread=False)
                 conn.execute("PRAGMA synchronous = NORMAL")
@@ -158,20 +162,49 @@ class Store(
 
     def migrate(self) -> list[str]:
         """Bring the file to this release under a lock; names of what was applied."""
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-        with open(f"{self.path}.lock", "w") as guard:
+        lock = Path(f"{self.path}.lock")
+        with condition.files(self.path):
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+            made = not lock.exists()
+            guard = open(lock, "a+")  # noqa: SIM115
+            if made:
+                ownership.give(lock, ownership.model(self.path))
+        with guard:
             fcntl.flock(guard, fcntl.LOCK_EX)
-            self.db.conn.execute("PRAGMA journal_mode = WAL")
-            todo = [m.name for m in migrations.pending(self.db)]
-            migrations.apply(self.db)
-            Path(self.path).chmod(0o600)
+            self.fit()
+            with read():
+                self.db.conn.execute("PRAGMA journal_mode = WAL")
+                todo = [m.name for m in migrations.pending(self.db)]
+                migrations.apply(self.db)
+            with condition.files(self.path):
+                Path(self.path).chmod(0o600)
             self.change("INSERT OR IGNORE INTO facts (name, value) VALUES (?, ?)", KEY_FACT, self.seal(KEY_WORDS))
+            guard.truncate(0)
+            guard.write(condition.MADE)
             return todo
 
+    def fit(self) -> None:
+        """Raises Refused when this release or the configured key must not work with this store: it is newer, or sealed otherwise."""
+        newer = self.newer_migrations()
+        if newer:
+            known = [m.name for m in migrations._migrations]
+            raise Refused(
+                f"{self.path} is of a newer release of vmbridge: its schema has {', '.join(newer)}, this release knows {len(known)} steps"
+                f" up to {known[-1]}. Install that release again, or put a backup from before it back.",
+                code="newer",
+            )
+        if not self.key_fits():
+            raise Refused(
+                f"[store] secret_key is not the key that {self.path} was made with: what is sealed there could not be read, and new"
+                " orders would be sealed with the wrong one. Put the right key back; where it is lost, `vmbridge backup FILE` and"
+                " `vmbridge restore FILE --without-key` give up what is sealed.",
+                code="wrong_key",
+            )
+
     def key_fits(self) -> bool:
-        """Whether what is sealed here can be read with the configured key."""
-        row = self.row("SELECT value FROM facts WHERE name = ?", KEY_FACT)
-        return row is None or opens(row["value"], self._key)
+        """Whether what is sealed here can be read with the configured key; an empty store fits any."""
+        with read():
+            return archive.fits(self.db.conn, self._key)
 
     def pending_migrations(self) -> list[str]:
         with read():

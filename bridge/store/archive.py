@@ -19,7 +19,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from sqlite_utils import Database
 
 from bridge.errors import Refused
-from bridge.store import usage
+from bridge.store import faults, ownership, usage
 from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
 
 Ranges = dict[str, list[tuple[int, int]]]
@@ -50,7 +50,10 @@ class Use:
         if self._handle >= 0:
             return
         # for reading: any user of the folder may hold it, whoever made the file
+        made = not Path(self.path).exists()
         handle = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if made:
+            ownership.give(self.path, ownership.model(self.path.removesuffix(".use")))
         try:
             fcntl.flock(handle, how | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -110,9 +113,10 @@ def take(path: str, target: Path, force: bool = False, mode: str = "rw") -> int:
     part = target.with_name(f".{target.name}.part-{os.getpid()}")
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
-        with closing(_connect(path, mode)) as conn:
+        with faults.read(), closing(connect(path, mode)) as conn:
             conn.execute("VACUUM INTO ?", (str(part),))
         _sync(part)
+        ownership.give(part, ownership.model(path))
         if force:
             os.replace(part, target)
         else:
@@ -137,7 +141,7 @@ def _same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
-def _connect(path: str | Path, mode: str = "rw") -> sqlite3.Connection:
+def connect(path: str | Path, mode: str = "rw") -> sqlite3.Connection:
     uri = f"{Path(path).resolve().as_uri()}?mode={mode}"
     conn = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None)
     conn.execute("PRAGMA busy_timeout = 10000")
@@ -156,7 +160,7 @@ def _sync(path: Path) -> None:
 def holdings(path: str | Path) -> Holdings:
     """What a store or a copy holds. Raises Refused when it is none."""
     try:
-        with closing(_connect(path, "ro")) as conn:
+        with closing(connect(path, "ro")) as conn:
             return _holdings(conn)
     except sqlite3.DatabaseError as e:
         raise Refused(f"{path} is not a store of vmbridge.", code="not_a_store", detail=str(e)) from None
@@ -198,10 +202,10 @@ def examine(copy: Path, key: str, without_key: bool = False) -> Holdings:
     if not copy.is_file():
         raise Refused(f"There is no file {copy}.", code="no_copy")
     try:
-        with closing(_connect(copy, "ro")) as conn:
-            faults = [r[0] for r in conn.execute("PRAGMA integrity_check(5)").fetchall()]
-            if faults != ["ok"]:
-                raise Refused(f"{copy} is damaged.", code="damaged", detail="; ".join(faults))
+        with closing(connect(copy, "ro")) as conn:
+            wrong = [r[0] for r in conn.execute("PRAGMA integrity_check(5)").fetchall()]
+            if wrong != ["ok"]:
+                raise Refused(f"{copy} is damaged.", code="damaged", detail="; ".join(wrong))
             found = _holdings(conn)
             newer = [name for name in found.migrations if name not in {m.name for m in migrations._migrations}]
             if newer:
@@ -212,7 +216,7 @@ def examine(copy: Path, key: str, without_key: bool = False) -> Holdings:
                 )
             if not found.migrations:
                 raise Refused(f"{copy} is not a store of vmbridge.", code="not_a_store")
-            if not without_key and not _opens(conn, key):
+            if not without_key and not fits(conn, key):
                 raise Refused(
                     "The configured secret_key is not the one this copy was sealed with.",
                     code="wrong_key",
@@ -223,15 +227,17 @@ def examine(copy: Path, key: str, without_key: bool = False) -> Holdings:
         raise Refused(f"{copy} is not a store of vmbridge, or damaged.", code="not_a_store", detail=str(e)) from None
 
 
-def _opens(conn: sqlite3.Connection, key: str) -> bool:
+def fits(conn: sqlite3.Connection, key: str) -> bool:
     """The canary decides; a copy from before there was one is judged by anything that is sealed in it."""
     with suppress(sqlite3.OperationalError):  # a copy from before `facts`
         row = conn.execute("SELECT value FROM facts WHERE name = ?", (KEY_FACT,)).fetchone()
         if row:
             return opens(row[0], key)
-    row = conn.execute(
-        "SELECT payload FROM outbox WHERE payload <> '' UNION ALL SELECT password FROM services WHERE password IS NOT NULL LIMIT 1"
-    ).fetchone()
+    row = None
+    with suppress(sqlite3.OperationalError):  # nothing is in it yet
+        row = conn.execute(
+            "SELECT payload FROM outbox WHERE payload <> '' UNION ALL SELECT password FROM services WHERE password IS NOT NULL LIMIT 1"
+        ).fetchone()
     return row is None or _unsealed(row[0], key) is not None
 
 
@@ -285,10 +291,20 @@ def put_back(
             if old:
                 old.close()
         _sync(fresh)
+        _belongs(fresh, Path(path))
         found.moved_to = _swap(Path(path), fresh, aside)
         return found
     finally:
         use.free()
+
+
+def _belongs(fresh: Path, path: Path) -> None:
+    """The new file has the owner and the mode of the one whose place it takes; so have the files beside it."""
+    like = ownership.model(path)
+    os.chmod(fresh, path.stat().st_mode & 0o777 if path.exists() else 0o600)
+    for file in (fresh, Path(f"{path}.use"), Path(f"{path}.lock")):
+        if file.exists():
+            ownership.give(file, like)
 
 
 def _readable(path: str) -> sqlite3.Connection | None:
@@ -296,7 +312,7 @@ def _readable(path: str) -> sqlite3.Connection | None:
     if not Path(path).exists():
         return None
     try:
-        conn = _connect(path)
+        conn = connect(path)
         conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         whole = [r[0] for r in conn.execute("PRAGMA integrity_check(1)").fetchall()] == ["ok"]
         if whole and _holdings(conn).migrations:
@@ -339,7 +355,7 @@ def _prepare(
     now: float,
     without_key: bool,
 ) -> None:
-    with closing(_connect(fresh)) as conn:
+    with closing(connect(fresh)) as conn:
         migrations.apply(Database(conn))
         conn.execute("BEGIN IMMEDIATE")
         if without_key:

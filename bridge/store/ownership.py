@@ -1,0 +1,26 @@
+"""Whose the store's files are: what root makes beside somebody's store is theirs, or the service could not open it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def model(path: str | Path) -> Path:
+    """Whose owner a file beside the store gets: the store's own file, before there is one its folder."""
+    return Path(path) if Path(path).exists() else Path(path).absolute().parent
+
+
+def give(file: str | Path, like: Path) -> None:
+    """The owner and group of `like`, where we may give that: as root."""
+    if os.geteuid() == 0:
+        found = like.stat()
+        os.chown(file, found.st_uid, found.st_gid)
+
+
+def begin(path: str | Path) -> None:
+    """The empty file of a store that is made now, for its owner alone."""
+    if not Path(path).exists():
+        folder = model(path)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        give(path, folder)

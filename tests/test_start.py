@@ -1,0 +1,334 @@
+"""What must not start, and what it says: names that services need, another release, another key, a damaged store."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography.fernet import Fernet
+
+from bridge import cli, worker
+from bridge.errors import Refused
+from bridge.store import Store, condition
+from bridge.store.rename import columns
+from tests.configs import KEY
+from tests.world import World
+
+OTHER_KEY = Fernet.generate_key().decode()
+START = ("serve", "web", "worker", "console")
+CONFIG = """
+[store]
+path = "vmbridge.db"
+secret_key = "{key}"
+[whmcs.{whmcs}]
+system_url = "https://billing.example.com"
+api_identifier = "id"
+api_secret = "api-secret-0123456789"
+keys = [{{ id = "main-1", secret = "shim-secret-0123456789" }}]
+[servers.{server}]
+driver = "proxmox"
+endpoint = "https://pve.test:8006"
+token_id = "vmbridge@pve!bridge"
+token_secret = "sim-secret"
+vm_ids = "20000-29999"
+[plans.{plan}]
+server = "{server}"
+cores = 2
+ram_mib = 2048
+disk_gib = 20
+storage = "local-lvm"
+pools = ["{pool}"]
+templates = ["debian-12"]
+[pools.{pool}]
+ranges = ["203.0.113.10-203.0.113.250"]
+prefix = 24
+gateway = "203.0.113.1"
+"""
+NAMES = {"whmcs": "main", "server": "pve1", "plan": "kvm-s", "pool": "public-v4"}
+
+
+class House:
+    """A folder with a store of one running service, and the commands on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.path, self.file = folder, folder / "vmbridge.db", folder / "config.toml"
+        world = World(folder)
+        world.order("create")
+        world.run()
+        world.order("terminate", 1043, status="Pending")
+        world.close()
+        self.write()
+
+    def write(self, key: str = KEY, **names: str) -> None:
+        self.file.write_text(CONFIG.format(key=key, **{**NAMES, **names}))
+
+    def run(self, *command: str) -> Result:
+        return CliRunner().invoke(cli.main, [*command, "--config", str(self.file)])
+
+    def rows(self, sql: str) -> list[Any]:
+        with closing(sqlite3.connect(self.path)) as conn:
+            return conn.execute(sql).fetchall()
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    def begun(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("it has started")
+
+    for name in ("bridge.worker.run", "subprocess.Popen", "gunicorn.app.wsgiapp.WSGIApplication.run", "asyncio.run"):
+        monkeypatch.setattr(name, begun)
+    yield House(tmp_path)
+
+
+def says(result: Result) -> str:
+    assert result.exit_code in (1, 2) and (result.exception is None or isinstance(result.exception, SystemExit)), result
+    assert "Traceback" not in result.output
+    return result.output
+
+
+# -- names ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", list(NAMES))
+def test_a_name_that_services_need_is_asked_for_and_can_be_changed(house: House, kind: str) -> None:
+    """Nothing starts, `check` says it, `rename` puts it right, and every start goes on to its work."""
+    old, new = NAMES[kind], "brand-new"
+    house.write(**{kind: new})
+    for command in START:
+        assert f"vmbridge rename {kind} {old} NEW" in says(house.run(command))
+    assert f"vmbridge rename {kind} {old} NEW" in says(house.run("check"))
+    result = house.run("rename", kind, old, new)
+    assert result.exit_code == 0 and "still to do" not in result.output, result.output
+    assert isinstance(house.run("worker").exception, AssertionError)
+    store = Store(house.path, KEY, threading.local())  # type: ignore[arg-type]
+    service = store.find_service(new if kind == "whmcs" else "main", 1042)
+    assert service and service.package.plan == (new if kind == "plan" else "kvm-s")
+    assert service.server == service.package.server == (new if kind == "server" else "pve1")
+    assert {a["pool"] for a in store.addresses_of(service.id)} == {new if kind == "pool" else "public-v4"}
+    store.close()
+
+
+@pytest.mark.parametrize(("kind", "column"), [("whmcs", "whmcs"), ("server", "server"), ("pool", "pool")])
+def test_no_table_keeps_the_old_name(house: House, kind: str, column: str) -> None:
+    with closing(sqlite3.connect(house.path)) as conn:
+        tables = columns(conn, column)
+        assert {"services"} <= set(tables) or kind == "pool"
+        if kind == "server":
+            assert {"vm_ids", "vm_status", "server_health", "sweeps", "findings", "offers"} <= set(tables)
+            conn.execute("INSERT INTO offers VALUES ('pve1', '{}', 0)")
+            conn.execute(
+                "INSERT INTO server_health (server, ok) VALUES ('brand-new', 1)"
+            )  # somebody has looked already
+            conn.commit()
+    house.write(**{kind: "brand-new"})
+    assert house.run("rename", kind, NAMES[kind], "brand-new").exit_code == 0
+    for table in tables:
+        found = {r[0] for r in house.rows(f"SELECT {column} FROM {table}")}
+        assert NAMES[kind] not in found, table
+    dump = " ".join(str(r) for t in tables for r in house.rows(f"SELECT * FROM {t}"))
+    assert f"'{NAMES[kind]}'" not in dump and f'"{NAMES[kind]}"' not in dump
+
+
+def test_rename_refuses_what_would_be_lost_or_mixed(house: House) -> None:
+    before = house.rows("SELECT * FROM services")
+    assert "still stands" in says(house.run("rename", "plan", "kvm-s", "kvm-s"))
+    assert "found: public-v4" in says(house.run("rename", "pool", "public-v4", "no-such"))
+    house.write(whmcs="second")
+    assert "knows no whmcs 'nobody'" in says(house.run("rename", "whmcs", "nobody", "second"))
+    with closing(sqlite3.connect(house.path)) as conn:
+        conn.execute("INSERT INTO usage_told (whmcs, service_id, month) VALUES ('second', 0, '2026-01')")
+        conn.commit()
+    assert "two cannot become one" in says(house.run("rename", "whmcs", "main", "second"))
+    user = Store(house.path, KEY, threading.local())  # type: ignore[arg-type]
+    user.hold()
+    assert "in use" in says(house.run("rename", "whmcs", "main", "second"))
+    user.close()
+    assert house.rows("SELECT * FROM services") == before
+
+
+def test_a_retired_plan_leaves_the_choice_and_keeps_its_services(tmp_path: Path) -> None:
+    from bridge import packages
+    from bridge.doctor import against_store
+    from tests.configs import raw_config
+
+    plans = raw_config()["plans"]
+    world = World(tmp_path, plans={**plans, "kvm-m": plans["kvm-s"], "kvm-s": {**plans["kvm-s"], "retired": True}})
+    assert list(packages.plans_of("pve1", world.config)) == ["kvm-m"]
+    world.order("create")
+    world.run()
+    against_store(world.config, world.store)
+    assert world.order("suspend").operation and world.order("unsuspend").operation
+    world.close()
+
+
+# -- release and key --------------------------------------------------------------------------------
+@pytest.mark.parametrize("command", [*START, "migrate", "findings list", "operations list"])
+def test_an_older_release_does_not_start_on_a_newer_store(house: House, command: str) -> None:
+    with closing(sqlite3.connect(house.path)) as conn:
+        conn.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('vmbridge', 'ninetieth', '')"
+        )
+        conn.commit()
+    said = says(house.run(*command.split()))
+    assert "ninetieth" in said and "sixth" in said and "newer release" in said
+    assert "ninetieth" in says(house.run("check"))
+    assert house.run("backup", str(house.folder / "copy.db")).exit_code == 0
+
+
+@pytest.mark.parametrize("command", [*START, "migrate", "findings list"])
+def test_a_wrong_key_does_not_start(house: House, command: str) -> None:
+    house.write(key=OTHER_KEY)
+    assert "[store] secret_key is not the key" in says(house.run(*command.split()))
+    assert "secret_key" in says(house.run("check"))
+    copy = house.folder / "copy.db"
+    assert house.run("backup", str(copy)).exit_code == 0  # the way out when the key is lost
+    assert "secret_key" in says(house.run("restore", str(copy)))
+    assert house.run("restore", str(copy), "--without-key").exit_code == 0
+    assert isinstance(house.run("worker").exception, AssertionError)
+
+
+def test_a_gunicorn_of_its_own_does_not_start_either(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bridge.wsgi import application
+
+    house.write(key=OTHER_KEY)
+    monkeypatch.setenv("VMBRIDGE_CONFIG", str(house.file))
+    with pytest.raises(Refused) as e:
+        application()
+    assert e.value.code == "wrong_key"
+
+
+# -- a damaged store --------------------------------------------------------------------------------
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def scribbled(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096:8192] = os.urandom(4096)  # the second page: a table's root
+    path.write_bytes(data)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut short": cut,
+    "not a database": lambda p: p.write_bytes(b"<html>" * 1000),
+    "noise": lambda p: p.write_bytes(os.urandom(100_000)),
+    "emptied": lambda p: p.write_bytes(b""),
+    "gone": lambda p: p.unlink(),
+    "a page of noise": scribbled,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_store_ends_every_command_with_one_line(house: House, damage: str) -> None:
+    elsewhere = house.folder / "copies"
+    elsewhere.mkdir()
+    for folder, name in ((house.folder, "older.db"), (elsewhere, "newer.db")):
+        assert house.run("backup", str(folder / name)).exit_code == 0
+        os.utime(folder / name, (1_700_000_000, 1_700_000_000) if name == "older.db" else None)
+    (elsewhere / "newest-but-broken.db").write_bytes((elsewhere / "newer.db").read_bytes()[:9000])
+    DAMAGES[damage](house.path)
+    commands = ["serve", "check"]
+    if damage != "a page of noise":  # which only shows where it is read
+        commands += ["web", "worker", "console", "migrate", "findings list", "operations list", "events list"]
+    for command in commands:
+        said = says(house.run(*command.split()))
+        assert said.count("\n") == 1, (command, said)
+        assert "damaged" in said and f"vmbridge restore {elsewhere / 'newer.db'} --config {house.file}" in said, said
+        assert "last written 20" in said or damage == "gone"
+    assert (
+        "restore" in says(house.run("backup", str(house.folder / "third.db")))
+        and not (house.folder / "third.db").exists()
+    )
+    result = house.run("restore", str(elsewhere / "newer.db"))
+    assert result.exit_code == 0, result.output
+    assert isinstance(house.run("worker").exception, AssertionError)
+
+
+def test_a_store_that_is_gone_is_not_begun_anew_but_a_first_one_is(house: House, tmp_path: Path) -> None:
+    house.path.unlink()
+    said = says(house.run("migrate"))
+    assert "it is gone" in said and f"remove {house.path}.lock" in said and not house.path.exists()
+    assert "No backup was found" in said
+    Path(f"{house.path}.lock").unlink()
+    assert house.run("migrate").exit_code == 0 and house.path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [("no folder", "does not exist"), ("denied", "may not be opened by user"), ("read-only", "read-only")],
+)
+def test_a_store_that_cannot_be_opened_says_why(
+    house: House, monkeypatch: pytest.MonkeyPatch, state: str, words: str
+) -> None:
+    if state == "no folder":
+        house.file.write_text(house.file.read_text().replace('"vmbridge.db"', '"none/vmbridge.db"'))
+    else:
+        real, kind = open, PermissionError(13, "x") if state == "denied" else OSError(30, "x")
+
+        def refused(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+            if str(file) == str(house.path) and "+" in mode:
+                raise kind
+            return real(file, mode, *args, **kwargs)
+
+        monkeypatch.setattr("builtins.open", refused)
+    for command in ("serve", "check", "worker", "findings list"):
+        said = says(house.run(*command.split()))
+        assert words in said and said.count("\n") == 1, said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_what_root_does_leaves_the_store_to_its_owner(house: House) -> None:
+    for file in house.folder.iterdir():
+        os.chown(file, 12345, 12346)
+    os.chown(house.folder, 12345, 12346)
+    for end in (".use", ".lock"):
+        Path(f"{house.path}{end}").unlink(missing_ok=True)
+    house.path.chmod(0o640)
+    copy = house.folder / "copy.db"
+    assert house.run("backup", str(copy)).exit_code == 0 and copy.stat().st_mode & 0o777 == 0o600
+    assert house.run("restore", str(copy)).exit_code == 0 and house.path.stat().st_mode & 0o777 == 0o640
+    assert house.run("findings", "list").exit_code == 0 and house.run("migrate").exit_code == 0
+    mine = {
+        f.name: (f.stat().st_uid, f.stat().st_gid) for f in house.folder.iterdir() if f.name.startswith(("vmb", "copy"))
+    }
+    assert set(mine.values()) == {(12345, 12346)}, mine
+    for file in house.folder.glob("vmbridge.db*"):
+        file.unlink()
+    copy.unlink()
+    assert house.run("migrate").exit_code == 0  # a first start
+    assert {(f.stat().st_uid, f.stat().st_gid) for f in house.folder.glob("vmbridge.db*")} == {(12345, 12346)}
+
+
+def test_a_worker_whose_store_breaks_ends_and_says_so(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    stop, faults = threading.Event(), []  # type: ignore[var-annotated]
+    worker.live(world.context, stop, faults)
+    assert not stop.is_set() and world.store.worker_seen() == world.clock.time
+    world.store.close()
+    Path(world.path).write_bytes(b"rubbish" * 1000)
+    for end in ("-wal", "-shm"):
+        Path(f"{world.path}{end}").unlink(missing_ok=True)
+    worker.live(world.context, stop, faults)
+    assert stop.is_set() and "vmbridge restore" in condition.told(str(world.path), faults[0], KEY, "config.toml")
+    world.close()
+
+
+def test_backups_that_another_key_made_are_not_named(house: House) -> None:
+    assert house.run("backup", str(house.folder / "copy.db")).exit_code == 0
+    assert condition.newest_backup(str(house.path), OTHER_KEY) is None
+    assert condition.newest_backup(str(house.path), KEY)[0].name == "copy.db"  # type: ignore[index]
+    assert json.loads(Path(f"{house.path}.backups").read_text()) == [str(house.folder / "copy.db")]
+
+
+def test_a_store_that_was_moved_aside_is_named_only_without_a_backup(house: House) -> None:
+    copy = house.folder / "copy.db"
+    assert house.run("backup", str(copy)).exit_code == 0 and house.run("restore", str(copy)).exit_code == 0
+    assert condition.newest_backup(str(house.path), KEY)[0] == copy  # type: ignore[index]
+    copy.unlink()
+    assert condition.newest_backup(str(house.path), KEY)[0].name.startswith("vmbridge.db.2")  # type: ignore[index]
