@@ -10,10 +10,10 @@ from typing import Any
 
 import structlog
 
-from bridge import schedules, services
+from bridge import limits, schedules, services
 from bridge.config import Config
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused, VmbridgeError
-from bridge.kinds import COSTLY, KINDS, POWER, Kind
+from bridge.kinds import KINDS, POWER, Kind
 from bridge.model import Capability, Desired, Kept, Operation, Sentence, Service
 from bridge.permissions import permitted, usable
 from bridge.services import Caller
@@ -21,7 +21,6 @@ from bridge.store import Store
 from drivers.base import Driver, in_background
 
 log = structlog.get_logger()
-EDITS_PER_HOUR = 60  # changes of one service that are no operations; each costs calls of the back end
 CONFIRM = "REINSTALL"
 WEEK = {  # as the form names the day, as people do; 0 is Monday
     "monday": Sentence("Monday"),
@@ -105,10 +104,7 @@ def allow_edit(capability: Capability, ask: Ask) -> Service:
     why = edit_reason(service, capability, ask.drivers, ask.store, ask.config)
     if why:
         raise Refused(why, code="not_now")
-    if ask.caller.client and ask.store.spend(f"edits {service.id}", EDITS_PER_HOUR, 0.0):
-        raise Refused(
-            Sentence("That were many changes in a short time. Please try again in a few minutes."), code="too_often"
-        )
+    limits.count(capability.value, service.id, ask.caller.client, ask.store, ask.config)
     return service
 
 
@@ -142,33 +138,21 @@ def act(capability: str, action: str, ask: Ask) -> str:
         service = still_theirs(ask)
         if service.desired is not Desired.ACTIVE:
             raise Refused(Sentence("The service is suspended."), code="suspended")
+        limits.count(action, service.id, ask.caller.client, ask.store, ask.config)
         prepare(ask)
         return ""
-    _not_too_often(kind, ask)
     with ask.store.write():
         fresh = still_theirs(ask)
         current = ask.store.current_operation(service.id)
         why = reason(fresh, Capability(capability), ask.drivers, current, ask.config)
         if why:
             raise Refused(why, code="service_busy" if current else "not_now")
+        limits.count(kind, service.id, ask.caller.client, ask.store, ask.config)
         data, after = prepare(ask)
         operation = ask.store.submit(service.id, kind, ask.caller.actor, data)
         if after:
             after(operation)
     return operation
-
-
-def _not_too_often(kind: str, ask: Ask) -> None:
-    limit = ask.config.web["costly_per_hour"]
-    if kind not in COSTLY or not ask.caller.client:
-        return
-    now = ask.store.clock.now()
-    times = ask.store.costly_since(ask.service.id, COSTLY, now - 3600)
-    if len(times) >= limit:
-        minutes = max(1, round((times[-limit] + 3600 - now) / 60))
-        raise Refused(
-            Sentence("That was often enough for this hour. Try again in %(n)d min.", n=minutes), code="too_often"
-        )
 
 
 Prepared = tuple[dict[str, Any], Callable[[str], Any] | None]

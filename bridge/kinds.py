@@ -107,6 +107,7 @@ ALL = [
         Sentence("The password is changed"),
         frozenset({W, C}),
         wants=Desired.ACTIVE,
+        costly=True,
     ),
     Kind(
         "converge",

@@ -380,6 +380,7 @@ def day_of_sweeps() -> None:
                     "UPDATE vm_status SET seen_at = ? WHERE seen_at = (SELECT refreshed_at FROM server_health)",
                     world.clock.time,
                 )
+                world.store.set_maintenance("pve1", "")
                 world.store.change("UPDATE server_health SET refreshed_at = ?", world.clock.time)
             findings.sweep_contents("pve1", driver, world.store, world.config)
     per: dict[str, int] = {}

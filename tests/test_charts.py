@@ -282,6 +282,7 @@ def test_a_new_machine_of_the_service_is_read_anew(lived: World) -> None:
 
 def test_a_server_that_is_down_is_not_asked(lived: World) -> None:
     lived.store.health("pve1")
+    lived.store.set_maintenance("pve1", "")
     lived.store.change("UPDATE server_health SET ok = 0 WHERE server = 'pve1'")
     found = get(shim_of(lived)).get_json()
     assert "does not answer" in found["message"] and found["failed"] and lived.cluster.calls == []
@@ -322,6 +323,7 @@ def test_at_most_two_of_a_node_and_eight_of_a_process(world: World) -> None:
         held.pop().__exit__(None, None, None)
     enter("a")
     world.store.health("pve1")
+    world.store.set_maintenance("pve1", "")
     world.store.change("UPDATE server_health SET ok = 0")
     with pytest.raises(Unreachable):
         enter("b")

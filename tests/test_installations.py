@@ -17,7 +17,7 @@ from bridge import config as config_module
 from bridge.app import create_app
 from bridge.doctor import against_store
 from bridge.errors import ConfigError
-from bridge.model import BILLING, POWER
+from bridge.kinds import BILLING, POWER
 from bridge.services import Caller, run
 from bridge.store import Store
 from bridge.web.auth import sign
@@ -107,12 +107,12 @@ def order(service: int, server: str, plan: str, **more: Any) -> dict[str, Any]:
 
 VERBS = [v for v in WHMCS_VERBS if v != "create"]
 CUSTOMER_FORMS = [
-    ("power", {"action": "stop", "confirmed": "1"}),
-    ("snapshots", {"action": "take"}),
-    ("backups", {"action": "take"}),
-    ("reinstall", {"action": "reinstall", "template": "debian-12", "confirm": "REINSTALL"}),
-    ("reset_password", {"action": "reset"}),
-    ("console", {"action": "connect"}),
+    ("power", {"do": "stop", "confirmed": "1"}),
+    ("snapshots", {"do": "take"}),
+    ("backups", {"do": "take"}),
+    ("reinstall", {"do": "reinstall", "template": "debian-12", "confirm": "REINSTALL"}),
+    ("reset_password", {"do": "reset"}),
+    ("console", {"do": "connect"}),
 ]
 
 
@@ -157,14 +157,14 @@ def requests_about(
     ):
         asked.append(("/v1/admin/<page>", "GET", f"/v1/admin/{page}?{urlencode({**who, **query})}", None))
     for form in (
-        {"action": "retry", "operation": operation},
-        {"action": "cancel", "operation": operation},
-        {"action": "redeploy", "service": str(service), "typed": str(service)},
-        {"action": "converge", "service": str(service)},
-        {"action": "dismiss", "finding": str(finding)},
-        {"action": "fix", "finding": str(finding)},
-        {"action": "maintenance", "server": server, "switch": "on", "text": "closed"},
-        {"action": "maintenance", "server": server, "switch": "off"},
+        {"do": "retry", "operation": operation},
+        {"do": "cancel", "operation": operation},
+        {"do": "redeploy", "service": str(service), "typed": str(service)},
+        {"do": "converge", "service": str(service)},
+        {"do": "dismiss", "finding": str(finding)},
+        {"do": "fix", "finding": str(finding)},
+        {"do": "maintenance", "server": server, "switch": "on", "text": "closed"},
+        {"do": "maintenance", "server": server, "switch": "off"},
     ):
         asked.append(("/v1/admin/<page>", "POST", "/v1/admin/overview", {"actor": ADMIN, "form": form}))
     return asked
@@ -224,7 +224,7 @@ def test_what_is_another_installations_is_as_if_it_did_not_exist(pair: World, ot
 def test_each_sees_and_changes_its_own(pair: World, other: Other) -> None:
     assert other.send("POST", "/v1/servers/pve2/plans", {}).get_json()["plans"].keys() == {"kvm-b"}
     assert other.send("POST", "/v1/servers/pve1/plans", {}, "main-1").get_json()["plans"].keys() == {"kvm-s"}
-    form = {"action": "maintenance", "server": "pve2", "switch": "on", "text": "closed"}
+    form = {"do": "maintenance", "server": "pve2", "switch": "on", "text": "closed"}
     assert other.send("POST", "/v1/admin/servers", {"actor": ADMIN, "form": form}).status_code == 200
     assert pair.store.health("pve2")["maintenance"] == "closed"
     who = urlencode({f"actor_{k}": v for k, v in ADMIN.items()})

@@ -14,6 +14,7 @@ LOW = {
     "bridge.names",
     "bridge.amounts",
     "bridge.direct",
+    "bridge.limits",
     "bridge.schedules",
     "drivers.base",
 }

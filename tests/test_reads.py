@@ -113,7 +113,7 @@ def test_a_server_that_nobody_has_looked_at_needs_no_row(tmp_path: Path, server:
 def test_questions_that_are_posted_are_answered_too(busy: World) -> None:
     shim = Staff(create_app(busy.context).test_client(), busy.clock)
     params = {"params": {"serviceid": 1042, "userid": 7, "configoption1": "kvm-s"}}
-    ask = {"params": {"serviceid": 1042, "userid": 7}, "form": {"action": "hard_stop", "from": "overview"}}
+    ask = {"params": {"serviceid": 1042, "userid": 7}, "form": {"do": "hard_stop", "from": "overview"}}
     with locked(busy):
         assert shim.send("POST", "/v1/services/1042/preview", params).status_code == 200
         assert "unsaved data is lost" in shim.send("POST", "/v1/services/1042/pages/power", ask).get_json()["html"]
@@ -125,12 +125,12 @@ def test_questions_that_are_posted_are_answered_too(busy: World) -> None:
 def test_what_cannot_be_saved_is_refused_with_a_sentence(busy: World, state: Any) -> None:
     shim = Staff(create_app(busy.context).test_client(), busy.clock)
     form = {"params": {"serviceid": 1042, "userid": 7}, "actor": {"kind": "client", "id": 7}}
-    stop = {**form, "form": {"action": "stop", "from": "overview"}}
+    stop = {**form, "form": {"do": "stop", "from": "overview"}}
     with state(busy):
         replies = [
             shim.order("suspend", 1042),
             shim.send("POST", "/v1/services/1042/pages/power", stop),
-            shim.form("servers", action="maintenance", server="pve1", switch="on"),
+            shim.form("servers", do="maintenance", server="pve1", switch="on"),
         ]
     for reply in replies:
         assert code(reply) == (503, "store_unavailable") and reply.headers["Retry-After"] == "10"

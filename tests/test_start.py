@@ -19,6 +19,7 @@ from bridge import cli, worker
 from bridge.errors import Refused
 from bridge.store import Store, condition
 from bridge.store.rename import columns
+from bridge.store.schema import migrations
 from tests.configs import KEY
 from tests.world import World
 
@@ -176,7 +177,7 @@ def test_an_older_release_does_not_start_on_a_newer_store(house: House, command:
         )
         conn.commit()
     said = says(house.run(*command.split()))
-    assert "ninetieth" in said and "sixth" in said and "newer release" in said
+    assert "ninetieth" in said and migrations._migrations[-1].name in said and "newer release" in said
     assert "ninetieth" in says(house.run("check"))
     assert house.run("backup", str(house.folder / "copy.db")).exit_code == 0
 

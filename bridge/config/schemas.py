@@ -65,6 +65,9 @@ class WebSchema(Strict):
     workers = fields.Int(load_default=2, validate=validate.Range(1, 32))
     threads = fields.Int(load_default=32, validate=validate.Range(1, 256))
     costly_per_hour = fields.Int(load_default=6, validate=validate.Range(1, 1000))
+    power_per_hour = fields.Int(load_default=30, validate=validate.Range(1, 1000))
+    edits_per_hour = fields.Int(load_default=60, validate=validate.Range(1, 1000))
+    consoles_per_hour = fields.Int(load_default=60, validate=validate.Range(1, 1000))
 
 
 class ConsoleSchema(Strict):

@@ -72,7 +72,7 @@ def run(
         if verb in ("converge", "redeploy"):
             return staff.repair(verb, service, caller, store)
         if verb in POWER:
-            return power.order(verb, service, caller, store)
+            return power.order(verb, service, caller, store, config)
     raise NotFound(f"There is no action {verb!r}.", code="unknown_verb")
 
 

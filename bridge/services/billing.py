@@ -32,11 +32,13 @@ def create(
     hostname = _host_name(service_id, wanted.package, params, store, config)
     given = str(params.get("password") or "")
     password = passwords.checked(given) if given else passwords.generate()
-    hashed = passwords.hashed(password)
+    known = store.find_service(caller.whmcs, service_id)
+    hashed = "" if known and known.desired is not Desired.TERMINATED else passwords.hashed(password)
     with store.write():
         known = store.find_service(caller.whmcs, service_id)
         if known and known.desired is not Desired.TERMINATED:
             return _created_already(known, wanted.package, params, caller, store, config)
+        hashed = hashed or passwords.hashed(password)  # it has ended meanwhile
         service = _reserve(service_id, wanted.package, hostname, params, caller, store, config, known)
         store.set_password(service.id, password, hashed)
         key = store.submit(service.id, "create", caller.actor, {"warnings": list(wanted.warnings)})

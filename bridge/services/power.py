@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge import passwords
+from bridge import limits, passwords
 from bridge.config import Config
 from bridge.errors import NotBuilt, Refused
 from bridge.model import Capability, Desired, Sentence, Service, State
@@ -14,9 +14,10 @@ from bridge.services.sentences import CUSTOMERS_OWN, UNFINISHED_RESTORE, busy_re
 from bridge.store import Store
 
 
-def order(verb: str, service: Service, caller: Caller, store: Store) -> Answer:
+def order(verb: str, service: Service, caller: Caller, store: Store, config: Config) -> Answer:
     current = store.current_operation(service.id)
     if verb == "hard_stop" and current and current.kind in ("stop", "reboot") and service.desired is Desired.ACTIVE:
+        limits.count(verb, service.id, caller.client, store, config)
         store.end_operation(
             current.id, State.SUPERSEDED, note="A hard stop took its place."
         )  # its task is ended by the hard stop
@@ -25,6 +26,7 @@ def order(verb: str, service: Service, caller: Caller, store: Store) -> Answer:
     row = store.status_row(service.server, service.vm_id)
     if verb == "reboot" and row and row["status"] == "stopped" and not service.pending:
         raise Refused(CUSTOMERS_OWN["not_running"], code="not_running")
+    limits.count(verb, service.id, caller.client, store, config)
     return Answer(store.submit(service.id, verb, caller.actor))
 
 
@@ -45,12 +47,21 @@ def change_password(
         reason = usable(service, Capability.RESET_PASSWORD, plan.allow, has)
         if reason:
             raise Refused(reason, code="access_denied")
-    hashed = passwords.hashed(password)
+    _may_change(service, caller, store, config)
+    hashed = passwords.hashed(
+        password
+    )  # costs much, so only for what is not refused already, and outside of the transaction
     with store.write():
         service = live(service_id, caller.whmcs, store)
-        _free_for(service, store)
+        _may_change(service, caller, store, config)
         store.set_password(service.id, password, hashed)
         return Answer(store.submit(service.id, "change_password", caller.actor))
+
+
+def _may_change(service: Service, caller: Caller, store: Store, config: Config) -> None:
+    """Raises Refused while the service is not free for it, or when its client has done it often enough."""
+    _free_for(service, store)
+    limits.count("change_password", service.id, caller.client, store, config)
 
 
 def _free_for(service: Service, store: Store) -> None:

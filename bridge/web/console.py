@@ -6,14 +6,11 @@ from typing import Any
 
 from flask import render_template
 
-from bridge import console
-from bridge.errors import Refused
-from bridge.model import Sentence, Service
+from bridge import console, limits
+from bridge.model import Service
 from bridge.services import Caller
 from bridge.web import language
 from bridge.web.auth import context
-
-PER_HOUR = 60  # of one service by its customer: each costs calls that a provider may count
 
 
 def card(service: Service) -> dict[str, Any]:
@@ -26,10 +23,7 @@ def card(service: Service) -> dict[str, Any]:
 def connect(service: Service, who: Caller) -> dict[str, Any]:
     """The reply to the form: a whole page that posts the code to the console by itself. Raises Refused with the reason."""
     at = context()
-    if who.client and at.store.spend(f"consoles {service.id}", PER_HOUR, 0.0):
-        raise Refused(
-            Sentence("The console was opened very often. Please try again in a few minutes."), code="too_often"
-        )
+    limits.count("console", service.id, who.client, at.store, at.config)
     code = console.issue(
         service, who.actor, at.store, at.config, at.drivers[service.server].capabilities, language.current()
     )
