@@ -281,7 +281,6 @@ def where(fits: Callable[[Kind], bool]) -> tuple[str, ...]:
 
 BILLING = where(lambda k: k.billing)
 POWER = where(lambda k: k.power)
-COSTLY = where(lambda k: k.costly)
 
 
 def running(name: str) -> str:
