@@ -29,7 +29,7 @@ def create_app(context: Context) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = 256 * 1024
     app.extensions["vmbridge"] = context
     app.extensions["vmbridge_guard"] = Guard(context)
-    app.extensions["vmbridge_reads"] = Reads(context.clock)
+    app.extensions["vmbridge_reads"] = Reads(context.clock, context.config.web["threads"])
     errors.install(app)
     app.jinja_env.filters |= {f.__name__: f for f in filters.FILTERS}
     app.jinja_env.install_gettext_callables(language.translate, language.translate_many, newstyle=True)  # type: ignore[attr-defined]

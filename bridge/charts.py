@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.direct import FOREIGN, Reads, sentence
+from bridge.direct import FOREIGN, Reads, sentence, whose
 from bridge.errors import BadRequest, NotFound, StoreUnavailable, UpstreamError
 from bridge.model import PERIODS, Charts, Sentence, Service
 from bridge.store import Store
@@ -88,7 +88,8 @@ def view(service: Service, period: str, reads: Reads, store: Store, driver: Driv
     try:
         kept = max(KEPT[period], driver.charts_age)
         charts = since(
-            reads.shared((service.id, service.client_id, service.vm_id, period), kept, once), service.created_at
+            reads.shared((service.id, service.client_id, service.vm_id, period), kept, once, whose(service)),
+            service.created_at,
         )
     except (UpstreamError, StoreUnavailable) as e:
         return found | {"message": sentence(e), "failed": True}

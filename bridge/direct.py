@@ -21,11 +21,14 @@ from drivers.base import Keeper, time_left, within
 log = structlog.get_logger()
 SECONDS = 10.0
 PER_NODE, PER_PROCESS = 2, 8
+PER_CLIENT = 3  # reads and edits of one client's pages that are under way or waited for
+SEATS = 16  # and of all together; never more than half of the process's threads, so that everything else goes on
 MOST_KEPT = 200
 DOWN = Sentence(
     "The host does not answer just now. Your server itself may well be running. This page tries again by itself."
 )
 CROWDED = Sentence("Many people look at this host just now. This page tries again by itself in a moment.")
+SEVERAL = Sentence("Several of your pages ask the host just now. This page tries again by itself in a moment.")
 NOT_READ = Sentence("This could not be read just now. This page tries again by itself.")
 FOREIGN = Sentence("This could not be read. Our staff can tell more.")
 NOT_NOW = Sentence("This cannot be done just now. Please try again in a minute.")
@@ -36,6 +39,7 @@ NOT_TAKEN = Sentence("This was refused. Our staff can tell more.")
 LOOKS = (0.3, 0.7, 1.0, 1.5, 2.0)  # pauses while somebody waits for a task
 Found = TypeVar("Found")
 wait_ends: ContextVar[float | None] = ContextVar("wait_ends", default=None)  # of a request with several turns
+seated: ContextVar[bool] = ContextVar("seated", default=False)
 
 
 class Flight(threading.Event):
@@ -47,8 +51,10 @@ class Flight(threading.Event):
 class Reads:
     """Of one process: who reads now, and what was read lately. Safe for threads."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, threads: int = 2 * SEATS) -> None:
         self._clock, self._lock = clock, threading.Lock()
+        self._seats: Counter[str] = Counter()
+        self._most = max(1, min(SEATS, threads // 2))
         self._at: Counter[tuple[str, str]] = Counter()
         self._kept: dict[tuple[object, ...], tuple[float, object]] = {}
         self._flights: dict[tuple[object, ...], Flight] = {}
@@ -61,6 +67,28 @@ class Reads:
             yield
         finally:
             wait_ends.reset(token)
+
+    @contextmanager
+    def seat(self, client: str) -> Iterator[None]:
+        """The right to hold a thread while a back end is asked, or while somebody else's answer is waited for. Raises Transient at once,
+        with the sentence for the page. Nested use joins the outer one."""
+        if seated.get():
+            yield
+            return
+        with self._lock:
+            if self._seats[client] >= PER_CLIENT:
+                raise Transient(SEVERAL, code="too_many_of_one")
+            if self._seats.total() >= self._most:
+                raise Transient(CROWDED, code="too_many_reads")
+            self._seats[client] += 1
+        token = seated.set(True)
+        try:
+            yield
+        finally:
+            seated.reset(token)
+            with self._lock:
+                self._seats[client] -= 1
+                self._seats += Counter()  # without those of nobody
 
     @contextmanager
     def turn(self, server: str, node: str, store: Store) -> Iterator[None]:
@@ -81,9 +109,17 @@ class Reads:
             with self._lock:
                 self._at[place] -= 1
 
-    def shared(self, key: tuple[object, ...], keep: float, read: Callable[[], Found]) -> Found:
-        """What `read` returned less than `keep` seconds ago; viewers who come meanwhile wait for the one who reads. What fails is
-        not kept."""
+    def shared(self, key: tuple[object, ...], keep: float, read: Callable[[], Found], client: str = "") -> Found:
+        """What `read` returned less than `keep` seconds ago; viewers who come meanwhile wait for the one who reads, a few of each
+        client's. What fails is not kept."""
+        with self._lock:
+            until, value = self._kept.get(key, (0.0, None))
+            if self._clock.monotonic() < until:
+                return value  # type: ignore[return-value]
+        with self.seat(client):
+            return self._read_once(key, keep, read)
+
+    def _read_once(self, key: tuple[object, ...], keep: float, read: Callable[[], Found]) -> Found:
         while True:
             with self._lock:
                 until, value = self._kept.get(key, (0.0, None))
@@ -123,6 +159,11 @@ def place(service: Service, shared_hosts: bool) -> str:
     return service.node if shared_hosts else f"machine {service.vm_id}"
 
 
+def whose(service: Service) -> str:
+    """The client that a read or an edit of this service's pages counts for."""
+    return f"{service.whmcs} {service.client_id}"
+
+
 def settled(keeper: Keeper, task: str, clock: Clock) -> TaskResult:
     """How a short task ended; `running` when it has not within some seconds, or nobody can tell."""
     result, left = TaskResult("running" if task else "done"), time_left.get()
@@ -152,7 +193,7 @@ def not_done(e: VmbridgeError) -> str:
 def sentence(e: VmbridgeError) -> str:
     """What the page says of a read that failed: never the back end's own words."""
     log.warning("direct_read_failed", code=e.code, detail=e.detail)
-    if e.sentence in (DOWN, CROWDED, NOT_READ):
+    if e.sentence in (DOWN, CROWDED, SEVERAL, NOT_READ):
         return e.sentence
     if isinstance(e, Unreachable):
         return DOWN

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from bridge import names
-from bridge.direct import NOT_TAKEN, Reads, not_done, place, sentence, settled
+from bridge.direct import NOT_TAKEN, Reads, not_done, place, sentence, settled, whose
 from bridge.errors import BadRequest, NotOurs, Refused, UpstreamError, VmbridgeError
 from bridge.model import Pointers, Sentence, Service, TaskResult
 from bridge.store import Store
@@ -102,7 +102,9 @@ def _read(service: Service, reads: Reads, store: Store, keeper: Keeper) -> Point
         with reads.turn(service.server, place(service, keeper.shared_hosts), store):
             return keeper.pointers(service.ref)
 
-    return reads.shared((service.id, service.client_id, "pointers", service.vm_id, store.edits(service.id)), SEEN, once)
+    return reads.shared(
+        (service.id, service.client_id, "pointers", service.vm_id, store.edits(service.id)), SEEN, once, whose(service)
+    )
 
 
 def _order(address: str) -> tuple[int, int]:
@@ -131,7 +133,7 @@ def save(service: Service, address: str, name: str, reads: Reads, store: Store, 
         return  # the worker writes it after the one who does so now
     wish = {"service": service.id, "address": address, "number": number, "attempt": 0}
     try:
-        with reads.turn(service.server, place(service, keeper.shared_hosts), store):
+        with reads.seat(whose(service)), reads.turn(service.server, place(service, keeper.shared_hosts), store):
             task = keeper.set_pointer(service.ref, address, name)
             _ended(wish, task, settled(keeper, task, store.clock), store, keeper)
     except VmbridgeError as e:

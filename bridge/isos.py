@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.direct import Reads, not_done, place, sentence, settled
+from bridge.direct import Reads, not_done, place, sentence, settled, whose
 from bridge.errors import Refused, VmbridgeError
 from bridge.model import Drive, Iso, Sentence, Service
 from bridge.store import Store
@@ -74,7 +74,7 @@ def unmount(service: Service, reads: Reads, store: Store, driver: Driver) -> Non
 
 def _change(service: Service, wanted: str, reads: Reads, store: Store, driver: Driver) -> None:
     try:
-        with reads.turn(service.server, place(service, driver.shared_hosts), store):
+        with reads.seat(whose(service)), reads.turn(service.server, place(service, driver.shared_hosts), store):
             result = settled(driver, driver.mount(service.ref, wanted), store.clock)
             if result.state == "failed":
                 raise driver.task_error(result.text)
@@ -92,4 +92,6 @@ def _shelf(service: Service, reads: Reads, store: Store, driver: Driver) -> tupl
             drive = driver.drive(service.ref)
             return drive, reads.shared((service.server, "isos", drive.fits), LISTED, lambda: driver.isos(drive.fits))
 
-    return reads.shared((service.id, service.client_id, "drive", service.vm_id, store.edits(service.id)), SEEN, once)
+    return reads.shared(
+        (service.id, service.client_id, "drive", service.vm_id, store.edits(service.id)), SEEN, once, whose(service)
+    )
