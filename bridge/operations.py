@@ -33,7 +33,7 @@ from bridge.errors import (
     VmbridgeError,
 )
 from bridge.kinds import KINDS
-from bridge.model import END, Operation, Service, State, TaskResult
+from bridge.model import END, Desired, Operation, Service, State, TaskResult
 from bridge.store import Store
 from drivers.base import Driver, before_change
 
@@ -122,11 +122,13 @@ Outcome = Done | Wait | Again
 
 @dataclass(frozen=True)
 class Step:
-    """`title` is what customers read."""
+    """`title` is what customers read. `undo`: one of the recipe's last steps, which run only when the operation ends undone: they
+    look what was changed for it and put that back."""
 
     name: str
     title: str
     run: Callable[[Job], Outcome]
+    undo: bool = False
 
 
 @dataclass(frozen=True)
@@ -325,16 +327,19 @@ class Engine:
             with self._lock:
                 self._active[op.id] = op
             service = self.store.service(op.service)
-            if op.stop:
+            recipe = self.book.of(op, service)
+            ending = op.data.get("ending")
+            if op.stop and not ending:
+                if recipe and self._turn_back(op, service, State(op.stop)):
+                    continue
                 self.store.finish(op, State(op.stop), note="Stopped between two steps.")
                 return
-            recipe = self.book.of(op, service)
             place = recipe.find(op.step) if recipe else None
             if recipe is None or place is None:
                 self._unknown_step(op, service)
                 return
-            if place == END:
-                self.store.finish(op, State.DONE)
+            if place == END or (recipe.steps[recipe.place(place)].undo and not ending):
+                self._end(op)
                 return
             if (op.recipe, op.step) != (recipe.name, place):
                 self.store.stand(op, recipe.name, place)
@@ -427,13 +432,18 @@ class Engine:
         retryable = _passes(e, tries) or (endless and not staff and tries < QUICK_TRIES)
         with store.write():
             store.step_note(op.id, op.step, "retrying", e.sentence, e.detail, ended=False)
-            if staff:
+            if op.data.get("ending", ("",))[0] == State.SUPERSEDED:  # what takes its place looks for itself
+                self._end(op)
+            elif staff:
                 store.wait_for_staff(op, error)
             elif endless or (retryable and not too_long):
                 store.put_off(op, now + _pause(e, tries, retryable), "", tries + 1, error)
             else:
                 store.step_note(op.id, op.step, "failed", e.sentence, e.detail, ended=True)
-                store.finish(op, State.FAILED, error)
+                if self._turn_back(op, job.service, State.FAILED, error):
+                    store.put_off(op, now, "", 0, ("", "", ""))
+                else:
+                    self._end(op, State.FAILED, error)
             gave_up = staff or not retryable or too_long or now - since > STUCK_AFTER
             if gave_up and not isinstance(e, RequestError) and store.notice(op.id):
                 notify_staff(store, op, job.service, error)
@@ -447,6 +457,31 @@ class Engine:
         since, lock = job.data.setdefault("busy_since", now), str(e.extra.get("lock") or "")
         command = job.driver.unlock_hint(job.service.ref, lock) if lock and now - since >= STALE_LOCK_AFTER else ""
         return NeedsOperator(command, e.extra.get("node", job.service.node), e.detail) if command else e
+
+    # -- endings ----------------------------------------------------------------------------------
+    def _turn_back(
+        self, op: Operation, service: Service, state: State, error: tuple[str, str, str] = ("", "", "")
+    ) -> bool:
+        """Let the recipe put back what was changed before an operation ends undone; false when it has nothing for that, or is at it."""
+        recipe = self.book.of(op, service)
+        first = next((s.name for s in recipe.steps if s.undo), None) if recipe else None
+        if first is None or "ending" in op.data or service.desired is Desired.TERMINATED:
+            return False
+        with self.store.write():
+            self.store.save_data(op, {**self.store.operation(op.id).data, "ending": [state.value, *error]})
+            self.store.advance(op, first)
+        return True
+
+    def _end(self, op: Operation, state: State = State.DONE, error: tuple[str, str, str] = ("", "", "")) -> None:
+        """As it was to end before it was put back, with what went wrong on the way back."""
+        if "ending" not in op.data:
+            self.store.finish(op, state, error)
+            return
+        ends, code, text, action = op.data["ending"]
+        if error[0]:
+            code, text, action = (code or error[0]), f"{text} It could not be put back: {error[1]}".strip(), error[2]
+        note = "" if code else "Stopped between two steps."
+        self.store.finish(op, State(ends), (code, text, action), note)
 
 
 def _note_failing(job: Job, failing: dict[str, Any]) -> None:

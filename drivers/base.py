@@ -160,6 +160,9 @@ class Driver:
         0  # the provider makes daily backups by itself, in a window of its own, and keeps this many
     )
     snapshots_survive: ClassVar[bool] = False  # a restore or a reinstall leaves them alone
+    switches_off: ClassVar[bool] = (
+        False  # what writes over the disk switches the machine off by itself: nobody does so before
+    )
     chooses_passwords: ClassVar[bool] = False  # a new password is made by the provider (`new_password`), not by us
     shared_hosts: ClassVar[bool] = True  # nodes and storages are the operator's own: our limits for each hold
     poll_every: ClassVar[float] = 1.0  # seconds between two questions after tasks or a machine's state, at least
@@ -312,9 +315,15 @@ class Driver:
         none. For calls whose reply was lost."""
         raise NotImplementedError
 
+    def contents(self, ref: VmRef) -> dict[str, Any]:
+        """What is another answer once the proven machine's disks were written over, by a restore, a rollback or a reinstall; empty when
+        there is nothing left of it. Two equal answers, neither empty, prove that nothing was."""
+        raise NotImplementedError
+
     def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
         """The next thing to do for a fresh system from `order.package.template` in the machine that is off: again until neither
-        `task` nor `more`. `memory` is what the call before returned. Only with `allocate` a disk is made."""
+        `task` nor `more`. `memory` is what the call before returned; it says `written` from when on the old system is replaced: what
+        is refused before that leaves all as it was. Only with `allocate` a disk is made."""
         raise NotImplementedError
 
     def charts(self, ref: VmRef, period: str) -> Charts:

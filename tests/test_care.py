@@ -536,7 +536,7 @@ def test_what_was_not_made_gives_its_place_back(born: World, end: str) -> None:
             )
         ]
     else:
-        born.cluster.vms[20000].config["lock"] = "migrate"
+        born.cluster.hold(20000, "qmigrate", "migrate")
     for capability in ("snapshots", "backups"):
         born.page(capability, "take")
         born.engine.tick()
@@ -546,11 +546,11 @@ def test_what_was_not_made_gives_its_place_back(born: World, end: str) -> None:
         if end == "cancelled":
             born.order("cancel")
         born.run(600)
-        born.cluster.vms[20000].config.pop("lock", None)
+        born.cluster.let_go(20000)
         born.run(600)
         assert newest(born).state is not State.RUNNING
         if end != "refused":
-            born.cluster.vms[20000].config["lock"] = "migrate"
+            born.cluster.hold(20000, "qmigrate", "migrate")
     assert born.store.snapshots_of(1) == [] and born.store.backups_of(1) == []
 
 

@@ -535,7 +535,7 @@ def test_everything_has_its_turn_once_a_day(tmp_path: Path) -> None:
 
 
 def test_a_machine_that_cannot_be_read_holds_up_nobody(live: Swept) -> None:
-    live.cluster.vms[20000].config["lock"] = "backup"
+    live.cluster.hold(20000)
     live.order("create", 2)
     live.run()
     live.cluster.vms[20001].config["cores"] = "9"

@@ -11,6 +11,7 @@ import pytest
 from bridge import customer
 from bridge.errors import BadRequest, NotBuilt, Refused
 from bridge.model import State
+from bridge.operations import QUICK_TRIES
 from tests.hcloud import matrix
 from tests.hcloud.project import Fault
 from tests.test_hetzner import PLAN, Cloud, one
@@ -202,7 +203,7 @@ def test_reinstall_takes_a_mounted_iso_out(world: Cloud) -> None:
 
 
 def test_a_snapshot_that_failed_for_good_costs_nothing(world: Cloud) -> None:
-    world.cloud.faults = [Fault("POST .*create_image", "failing action")]
+    world.cloud.faults = [Fault("POST .*create_image", "failing action") for _ in range(QUICK_TRIES + 1)]
     act(world, "snapshots", "take")
     assert (
         last(world).state is State.FAILED

@@ -232,7 +232,7 @@ def test_a_customer_operation_finishes_before_a_billing_order(world: World) -> N
 def test_a_customer_operation_in_back_off_gives_way(world: World) -> None:
     world.order("create")
     world.run()
-    world.cluster.vms[20000].config["lock"] = "backup"
+    world.cluster.hold(20000)
     key = world.order("reboot").operation
     for _ in range(60):
         if world.store.operation(key).error_code == "vm_locked":
@@ -240,7 +240,7 @@ def test_a_customer_operation_in_back_off_gives_way(world: World) -> None:
         world.run(1)
     assert world.store.operation(key).error_code == "vm_locked"
     world.order("suspend")
-    del world.cluster.vms[20000].config["lock"]
+    world.cluster.let_go(20000)
     world.run()
     states = {o.kind: o.state for o in world.store.operations_of(1)}
     assert states["reboot"] is State.SUPERSEDED and states["suspend"] is State.DONE
@@ -249,11 +249,11 @@ def test_a_customer_operation_in_back_off_gives_way(world: World) -> None:
 def test_suspend_during_a_foreign_lock_is_accepted_and_done_after_it(world: World) -> None:
     world.order("create")
     world.run()
-    world.cluster.vms[20000].config["lock"] = "backup"
+    world.cluster.hold(20000)
     assert world.order("suspend").operation
     world.run(300)
     assert world.cluster.vms[20000].status == "running"
-    del world.cluster.vms[20000].config["lock"]
+    world.cluster.let_go(20000)
     world.run()
     assert world.cluster.vms[20000].status == "stopped"
 

@@ -124,7 +124,7 @@ def test_bridge_has_no_words_of_a_back_end() -> None:
 
 
 def test_only_a_driver_knows_how_a_stale_lock_is_freed(world: World) -> None:
-    world.cluster.vms[20000].config["lock"] = "backup"
+    world.cluster.hold(20000)
     world.page("snapshots", "take", description="d")
     world.run(3 * 3600)
     current = world.store.current_operation(1)

@@ -7,8 +7,10 @@ from bridge.model import Backup
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.machine import (
     CONFIGURE,
-    OFF,
+    OFF_FIRST,
+    PUT_BACK,
     START_AGAIN,
+    keep_power,
     look,
     must_exist,
     once,
@@ -16,6 +18,7 @@ from bridge.recipes.machine import (
     remember,
     settle_task,
     task_failure,
+    untouched,
 )
 
 
@@ -151,7 +154,9 @@ def before_restore(job: Job) -> Outcome:
     """A machine that an earlier restore left blank counts as ours here; it does not run."""
     if job.service.build.get("restoring"):
         vm = must_exist(job, look(job))
-        job.save(ran=job.data.get("ran", True), exists=True, on=vm.status != "stopped")
+        if job.data.get("ran") is None:
+            keep_power(job, vm)
+        job.save(on=vm.status != "stopped")
         return Done("an earlier restore did not end well")
     return remember(job)
 
@@ -170,6 +175,8 @@ def restored(job: Job) -> Outcome:
         tries = job.data.get("tries", 0) + 1
         job.save(task="", sent_at=None, tries=tries)
         error = job.driver.task_error(job.result.text)
+        if untouched(job):  # it ended before it came to the disks
+            raise Back("restore", error)
         if not isinstance(error, (Busy, Transient)) or tries >= 3:
             raise Back(
                 "check_archive",
@@ -209,10 +216,11 @@ BACKUPS = {
 RESTORE = (
     Step("check_archive", "Making sure the backup is there", check_archive),
     Step("remember", "Looking at the server", before_restore),
-    *OFF,
+    *OFF_FIRST,
     Step("restore", "Starting the restore", restore),
     Step("restored", "Writing the backup back", restored),
     CONFIGURE,
     *START_AGAIN,
     Step("told", "Telling you that it is done", told_restored),
+    *PUT_BACK,
 )

@@ -12,12 +12,16 @@ from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.backups import remove_beyond
 from bridge.recipes.birth import CREATE, ready, settle
 from bridge.recipes.machine import (
+    ON_AGAIN,
+    PUT_BACK,
     born,
     configure,
     found_again,
     hard_off,
+    keep_power,
     look,
     look_soon,
+    power_settled,
     ref,
     running,
     send_password,
@@ -38,9 +42,8 @@ def remember_power(job: Job) -> Outcome:
     """Once per suspension: did it run? A repeat never overwrites it."""
     vm = look(job) if born(job) else None
     if job.service.ran_when_suspended is None:
-        ran = (vm is not None and vm.status != "stopped") or bool(
-            job.service.build.get("offline")
-        )  # off only for a change under way
+        build = job.service.build  # off only for a change under way, or by one that did not end well
+        ran = (vm is not None and vm.status != "stopped") or bool(build.get("offline") or build.get("ran_before"))
         job.save_service(ran_when_suspended=int(ran or not job.service.provisioned))
     return found_again(job, vm)
 
@@ -98,9 +101,12 @@ def configure_if_failed(job: Job) -> Outcome:
 
 
 def unsuspended(job: Job) -> Outcome:
+    ended = job.service.ran_when_suspended is not None
     job.save_service(ran_when_suspended=None)
     if job.service.build.get("offline"):
         job.save_build(offline=None)
+    if ended and not job.service.build.get("restoring"):
+        power_settled(job)
     return Done()
 
 
@@ -142,6 +148,8 @@ def destroy(job: Job) -> Outcome:
     if task and job.result is None:
         return Wait(task)
     job.save(destroy_task="")
+    if job.op.kind == "redeploy" and not job.service.build.get("anew"):
+        job.save_build(anew=True)  # from here on whatever makes the service active has to finish the new machine
     if job.result is not None and job.result.state == "failed" and look(job) is not None:
         raise Back("prove", job.driver.task_error(job.result.text))
     task = job.driver.destroy(ref(job), keeping(job))
@@ -286,11 +294,14 @@ def removed(job: Job) -> Outcome:
 
 
 def begin_anew(job: Job) -> Outcome:
-    """From here on whatever makes the service active has to finish the new machine. Whether there is room for it is asked while the old
-    one still stands."""
-    if not job.service.build.get("anew"):
-        room_elsewhere(job)
-    job.save_build(anew=True)
+    """How it was, and whether there is room for the new one while the old one still stands: until something of that is removed, it can
+    go back to it."""
+    if job.service.build.get("anew"):
+        return Done()
+    room_elsewhere(job)
+    vm = look(job) if born(job) else None
+    if vm and job.data.get("ran") is None:
+        keep_power(job, vm)
     return Done()
 
 
@@ -335,6 +346,7 @@ UNSUSPEND = (
     Step("running", "Waiting until it runs", running_if_ran),
     Step("unsuspended", "Done", unsuspended),
     Step("configure_again", "Checking the configuration again", configure_if_failed),
+    *ON_AGAIN,
 )
 TERMINATE = (
     Step("settle", "Finishing what was begun", settle),
@@ -364,6 +376,7 @@ CHANGE_PACKAGE = (
     Step("start", "Switching it on", start_if_suspended),
     Step("running", "Waiting until it runs", running_if_suspended),
     Step("changed", "Done", unsuspended),
+    *ON_AGAIN,
 )
 REDEPLOY = (
     Step("begin_anew", "Preparing", begin_anew),
@@ -371,4 +384,5 @@ REDEPLOY = (
     Step("renew_identity", "Preparing the new server", renew_identity),
     *without(CREATE, "ready"),
     Step("ready", "Telling you that it is ready", redeployed),
+    *PUT_BACK,
 )

@@ -123,6 +123,32 @@ def tell_addresses(job: Job) -> None:
     )
 
 
+def on_again(job: Job) -> Outcome:
+    """A change that needs the machine off ends undone: it does not stay off for that."""
+    if not job.service.build.get("offline") or job.service.desired is not Desired.ACTIVE:
+        return Done()
+    if must_exist(job, look(job)).status == "running":
+        job.save(start_task="none")
+        return Done("it runs")
+    return start(job)
+
+
+def running_on_again(job: Job) -> Outcome:
+    if not job.service.build.get("offline") or job.service.desired is not Desired.ACTIVE:
+        return Done()
+    waiting = running(job, "on_again")
+    if isinstance(waiting, Done):
+        job.save(start_task="", start_ended=False)
+        job.save_build(offline=None)
+    return waiting
+
+
+ON_AGAIN = (
+    Step("on_again", "Switching it on again", on_again, undo=True),
+    Step("running_on_again", "Waiting until it runs", running_on_again, undo=True),
+)
+
+
 # -- what can only be written while the machine is off -----------------------------------------------
 def write_offline(job: Job, wanted: Order) -> Outcome:
     """Off, write, on again: phase by phase, kept with the machine so that whatever comes in between knows that it shall run. When
@@ -259,7 +285,8 @@ def start(job: Job) -> Outcome:
     return Done()
 
 
-def running(job: Job) -> Outcome:
+def running(job: Job, starting: str = "start") -> Outcome:
+    """`starting`: the step that begins anew when the order got lost."""
     task = job.data.get("start_task", "none")
     if job.result is None and task != "none" and not job.data.get("start_ended"):
         return Wait(task)
@@ -270,12 +297,12 @@ def running(job: Job) -> Outcome:
         return Done()
     if job.result is not None and job.result.state == "failed":
         job.save(start_task="", start_ended=False)
-        raise Back("start", job.driver.task_error(job.result.text))
+        raise Back(starting, job.driver.task_error(job.result.text))
     waited = job.data.get("waited", 0) + 1
     job.save(waited=waited)
     if waited % 15 == 0:  # the order got lost on the way: say it again
         job.save(start_task="", start_ended=False)
-        raise Back("start")
+        raise Back(starting)
     return look_soon(job, "waiting until it runs")
 
 
@@ -295,6 +322,98 @@ def answering(job: Job) -> Outcome:
     return Again(CHECK_AGENT, "waiting for the system inside")
 
 
+# -- power of before, and back to it -----------------------------------------------------------------
+def keep_power(job: Job, vm: Vm) -> None:
+    """Whether it ran before, and what is on its disks. The first is kept with the service until something ends well or the customer
+    switches it: a second try, of whatever operation, must not take what the first has left for the state of before."""
+    kept = job.service.build.get("ran_before")
+    ran = vm.status != "stopped" or bool(job.service.build.get("restoring") if kept is None else kept)
+    before = job.driver.contents(ref(job))
+    with job.store.write():
+        job.save_build(ran_before=ran)
+        job.save(ran=ran, exists=True, before=before)
+
+
+def power_settled(job: Job) -> None:
+    if "ran_before" in job.service.build:
+        job.save_build(ran_before=None)
+
+
+def untouched(job: Job) -> bool:
+    """Whether its data are proven to be those of before this operation: by a look, whatever a refusal's text says."""
+    before = job.data.get("before")
+    if not before or (job.data.get("disks") or {}).get("written") or job.data.get("task") or job.data.get("torn"):
+        return False
+    return look(job) is not None and bool(before == job.driver.contents(ref(job)))
+
+
+def put_back(job: Job) -> Outcome:
+    """An operation that writes over the disk ends undone. Where it has not begun to, all is as it was; else it stays off, and what
+    shall become of it is the customer's choice."""
+    if job.data.get("renewed"):
+        return Done("the old machine is gone")
+    if job.data.get("ran") is None:  # it did not come to that
+        job.save(unchanged=True)
+        forget_new_password(job)
+        return Done("nothing was changed")
+    if job.data.get("sent_at") and not job.data.get("task"):  # its reply was lost
+        job.save(task=job.driver.find_task(ref(job), job.data["sent_as"], job.data["sent_at"]))
+    same = untouched(job)
+    with job.store.write():
+        if same and job.service.build.get("restoring") == job.op.id:
+            job.save_build(restoring=None)
+        if same and job.service.build.get("anew"):
+            job.save_build(anew=None)
+        if same:
+            forget_new_password(job)
+        job.save(unchanged=same, start_task="", start_ended=False, waited=0)
+    return Done("" if same else "something was written over the disk, so it stays as it is now")
+
+
+def forget_new_password(job: Job) -> None:
+    """One that was made for what then was not done."""
+    with job.store.write():
+        if job.data.get("made"):
+            job.store.forget_password(job.service.id)
+            job.save(made=False)
+
+
+def start_back(job: Job) -> Outcome:
+    if not job.data.get("unchanged") or not job.data.get("ran") or job.service.desired is not Desired.ACTIVE:
+        return Done("it stays as it is")
+    if must_exist(job, look(job)).status == "running":
+        job.save(start_task="none")
+        return Done("it runs")
+    return start(job)
+
+
+def running_back(job: Job) -> Outcome:
+    """At the end nothing of this try is left in the operation's memory: a retry begins anew."""
+    if job.data.get("unchanged") and job.data.get("ran") is not None and job.service.desired is Desired.ACTIVE:
+        if job.data["ran"] and not isinstance(waiting := running(job, "start_back"), Done):
+            return waiting
+        power_settled(job)
+    anew = {
+        "ran": None,
+        "before": None,
+        "off_task": "",
+        "start_task": "",
+        "start_ended": False,
+        "task": "",
+        "sent_at": None,
+        "torn": None,
+    }
+    job.save(**anew, **({"disks": None} if job.data.get("unchanged") else {}))
+    return Done()
+
+
+PUT_BACK = (
+    Step("put_back", "Putting it back as it was", put_back, undo=True),
+    Step("start_back", "Switching it on again", start_back, undo=True),
+    Step("running_back", "Waiting until it runs", running_back, undo=True),
+)
+
+
 def _off(job: Job, verb: str) -> Outcome:
     if not job.data["exists"] or not job.data["on"]:
         return Done()
@@ -302,6 +421,8 @@ def _off(job: Job, verb: str) -> Outcome:
         job.save(off_task=job.driver.power(ref(job), verb) or "none")
     if job.result is None and job.data["off_task"] != "none":
         return Wait(job.data["off_task"])
+    failed = job.result is not None and job.result.state == "failed"
+    job.save(off_failed=job.result.text if failed and job.result else "")
     return Done()
 
 
@@ -328,8 +449,11 @@ def stopped(job: Job) -> Outcome:
     vm = look(job)
     if vm is None or vm.status == "stopped":
         return Done()
-    waited = job.data.get("waited", 0) + 1
-    job.save(waited=waited, on=True)
+    waited, failed = job.data.get("waited", 0) + 1, job.data.get("off_failed")
+    job.save(waited=waited, on=True, off_failed="")
+    if failed:
+        job.save(off_task="")
+        raise Back("off", job.driver.task_error(failed))
     if waited % 5 == 0:
         job.save(off_task="")
         raise Back("off")
@@ -346,13 +470,24 @@ def without(steps: tuple[Step, ...], *names: str) -> tuple[Step, ...]:
 OFF = (Step("off", "Switching it off", shut_off), Step("stopped", "Waiting until it is off", stopped))
 
 
+def off_first(job: Job) -> Outcome:
+    return Done("what follows switches it off") if job.driver.switches_off else shut_off(job)
+
+
+def stopped_first(job: Job) -> Outcome:
+    return Done() if job.driver.switches_off else stopped(job)
+
+
+OFF_FIRST = (Step("off", "Switching it off", off_first), Step("stopped", "Waiting until it is off", stopped_first))
+
+
 def remember(job: Job) -> Outcome:
     """Before anything is lost: did it run, and what did its configuration say?"""
     vm = must_exist(job, look(job))
-    if "ran" not in job.data:
+    if job.data.get("ran") is None:
         seen = job.driver.read(ref(job))
         job.store.save_seen(job.service.id, seen.config, seen.pending)
-        job.save(ran=vm.status != "stopped", exists=True)
+        keep_power(job, vm)
     job.save(on=vm.status != "stopped")
     job.save_service(node=vm.node)
     return Done()
@@ -370,7 +505,7 @@ def once(job: Job, verb: str, send: Callable[[], str]) -> Outcome:
             return Done("found after a lost reply")
         if job.clock.now() - sent < LOST_REPLY:
             return Again(5.0, "The reply was lost; looking whether it was begun.")
-    job.save(sent_at=job.clock.now())
+    job.save(sent_at=job.clock.now(), sent_as=verb)
     try:
         task = send()
     except Unknown:
@@ -419,7 +554,10 @@ def off_again(job: Job, vm: Vm) -> Outcome:
 
 
 def running_again(job: Job) -> Outcome:
-    return running(job) if job.data.get("ran") else Done()
+    waiting = running(job) if job.data.get("ran") else Done()
+    if isinstance(waiting, Done):
+        power_settled(job)
+    return waiting
 
 
 START_AGAIN = (Step("start", "Switching it on", start_again), Step("running", "Waiting until it runs", running_again))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.errors import Permanent, Refused, Unknown, UpstreamError
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
-from bridge.recipes.machine import LOST_REPLY, look, look_soon, must_exist, order, ref, set_password
+from bridge.recipes.machine import LOST_REPLY, look, look_soon, must_exist, order, power_settled, ref, set_password
 
 
 def act(job: Job) -> Outcome:
@@ -44,6 +44,7 @@ def settled(job: Job) -> Outcome:
     failed = job.result is not None and job.result.state == "failed"
     # a machine that still runs says nothing of a restart: there the task's end counts
     if (vm.status == "stopped") == (verb in ("stop", "hard_stop")) and not (failed and verb == "reboot"):
+        power_settled(job)
         return look_again(job)
     if failed and job.result is not None:
         if verb == "stop":

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge import passwords
-from bridge.errors import Refused
+from bridge.errors import Refused, Unknown
+from bridge.model import Order
 from bridge.operations import Again, Done, Job, Outcome, Step, Wait
 from bridge.recipes.backups import before_restore
 from bridge.recipes.machine import (
-    OFF,
+    OFF_FIRST,
+    PUT_BACK,
     allocate,
     allocation_under_way,
     answering,
+    forget_new_password,
     look,
     must_exist,
     order,
@@ -27,31 +30,39 @@ from bridge.recipes.machine import (
 
 def check_system(job: Job) -> Outcome:
     """Nothing is switched off for a system that is not there. What the old disks are is kept before the first change."""
-    if job.data.get("disks"):
-        return Done()
-    template = job.data.get("template") or job.service.package.template
-    plain = order(job)
-    found = job.driver.reinstall(replace(plain, package=replace(plain.package, template=template)), ref(job), {})
-    with job.store.write():
-        job.save(disks=found.memory)
-        job.store.change_template(job.service.id, template)
-        if found.source:
-            job.save_build(source=found.source, template=template)
-    job.reload()
-    return Done(template)
+    if not job.data.get("disks"):
+        found = job.driver.reinstall(fresh(job), ref(job), {})
+        job.save(disks=found.memory, source=found.source)
+    return Done(template_of(job))
+
+
+def template_of(job: Job) -> str:
+    return str(job.data.get("template") or job.service.package.template)
+
+
+def fresh(job: Job, **changes: object) -> Order:
+    """The order with the new system, which is the service's only once it is on the disk."""
+    found = order(job, **changes)
+    return replace(found, package=replace(found.package, template=template_of(job)))
 
 
 def replace_disks(job: Job) -> Outcome:
     """Again until the driver has nothing more to do; what the old disks were is kept before the first change."""
     if job.result is not None and job.result.state == "failed":
         raise job.driver.task_error(job.result.text)
-    memory, wanted = job.data.get("disks") or {}, order(job, set_password=True)
+    memory, wanted = job.data.get("disks") or {}, fresh(job, set_password=True)
     found = job.driver.reinstall(wanted, ref(job), memory)
     if found.missing_disk:
         if wait := allocation_under_way(job):
             return wait
         found = allocate(job, lambda: job.driver.reinstall(wanted, ref(job), memory, allocate=True))
-    job.save(disks=found.memory)
+    with job.store.write():
+        job.save(disks=found.memory)
+        if found.memory.get("written"):
+            job.store.change_template(job.service.id, template_of(job))
+            if job.data.get("source"):
+                job.save_build(source=job.data["source"], template=template_of(job))
+    job.reload()
     if found.task:
         return Wait(found.task)
     if found.more:
@@ -76,8 +87,8 @@ def mail_password(job: Job) -> Outcome:
         if password:
             send_password(job, {"reinstall": "reinstalled", "reset_password": "reset"}[job.op.kind], password)
             job.store.forget_password(s.id)
-        if s.build.get("restoring"):
-            job.save_build(restoring=None)
+        if job.op.kind == "reinstall":
+            job.save_build(restoring=None, ran_before=None)
     return Done()
 
 
@@ -86,7 +97,11 @@ def reset_password(job: Job) -> Outcome:
         return password_of_provider(job)
     if not job.data.get("told"):
         new_password(job)
-    return Done(set_password(job, order(job, set_password=True)))
+    try:
+        return Done(set_password(job, order(job, set_password=True)))
+    except Unknown:
+        job.save(doubt=True)
+        raise
 
 
 def password_of_provider(job: Job) -> Outcome:
@@ -124,11 +139,21 @@ def no_agent_yet(job: Job, error: Refused) -> Outcome:
     return Again(10.0, "waiting for the system's guest agent")
 
 
+def forget_unused(job: Job) -> Outcome:
+    """One that was refused before it could hold. After a lost reply it may hold, so it stays for a retry."""
+    if not job.data.get("told") and not job.data.get("doubt"):
+        forget_new_password(job)
+    return Done()
+
+
 def new_password(job: Job) -> Outcome:
-    """Made before anything changes, so that a crash does not make a second one."""
-    if not job.store.password_hash(job.service.id):
+    """Made before anything changes, so that a crash does not make a second one; never one that something else has left."""
+    if not job.data.get("made"):
         password = passwords.generate()
-        job.store.set_password(job.service.id, password, passwords.hashed(password))
+        hashed = passwords.hashed(password)
+        with job.store.write():
+            job.save(made=True)
+            job.store.set_password(job.service.id, password, hashed)
     return Done()
 
 
@@ -138,15 +163,17 @@ REINSTALL = (
     Step("password", "Preparing", new_password),
     Step("remember", "Looking at the server", before_restore),
     Step("check", "Making sure the system is there", check_system),
-    *OFF,
+    *OFF_FIRST,
     Step("replace_disks", "Copying the new system", replace_disks),
     Step("configure", "Setting processor, memory, disk and network", set_up_again),
     Step("start", "Switching it on", start),
     Step("running", "Waiting until it runs", running),
     Step("answering", "Waiting for the system inside", answering),
     Step("mail", "Sending you the password", mail_password),
+    *PUT_BACK,
 )
 RESET_PASSWORD = (
     Step("reset", "Setting the new password", reset_password),
     Step("mail", "Sending it to you", mail_password),
+    Step("forget", "Forgetting it again", forget_unused, undo=True),
 )

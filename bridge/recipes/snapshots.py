@@ -9,6 +9,7 @@ from bridge.operations import Again, Back, Done, Job, Outcome, Step
 from bridge.recipes.machine import (
     CONFIGURE,
     LOST_REPLY,
+    PUT_BACK,
     START_AGAIN,
     look,
     look_soon,
@@ -110,10 +111,10 @@ def rolled_back(job: Job) -> Outcome:
     waiting = settle_task(job)
     if waiting:
         return waiting
+    vm = must_exist(job, look(job))
     if job.result is not None and job.result.state == "failed":
-        job.save(task="", sent_at=None)
+        job.save(task="", sent_at=None, torn=bool(vm.lock))  # it holds its lock from when it begins to write
         raise Back("roll_back", job.driver.task_error(job.result.text))
-    must_exist(job, look(job))
     return Done()
 
 
@@ -129,5 +130,6 @@ SNAPSHOTS = {
         Step("rolled_back", "Waiting until it is done", rolled_back),
         CONFIGURE,
         *START_AGAIN,
+        *PUT_BACK,
     ),
 }

@@ -122,7 +122,9 @@ class Operations(Core):
             if not reason:
                 self.change(
                     "UPDATE operations SET state = 'running', due_at = ?, stop = '', attempt = 0, error_code = '', started_at = NULL,"
-                    " error_text = '', next_action = '', ended_at = NULL, noticed = 0, data = json_remove(data, '$.failing', '$.failing_since') WHERE id = ?",
+                    " error_text = '', next_action = '', ended_at = NULL, noticed = 0,"
+                    " data = json_remove(data, '$.failing', '$.failing_since', '$.ending'),"
+                    " step = CASE WHEN json_extract(data, '$.ending') IS NULL THEN step ELSE '' END WHERE id = ?",
                     self.clock.now(),
                     key,
                 )

@@ -18,6 +18,9 @@ from bridge.web.auth import context, guard
 
 SENTENCES = {
     "failed": Sentence("This did not work. Our staff has been told."),
+    "unchanged": Sentence(
+        "This did not work. Nothing was changed: the server is as it was before. Our staff has been told."
+    ),
     "waiting_for_staff": Sentence("A member of our staff has to act first."),
     "cancelled": Sentence("This was cancelled."),
     "superseded": Sentence("A newer order took its place."),
@@ -56,6 +59,8 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
     recipe, steps = recipes.BOOK.of(op, service), []
     done = recipe.place(op.step) if recipe else 0
     for position, step in enumerate(recipe.steps if recipe else ()):
+        if step.undo and "ending" not in op.data:
+            continue
         row = begun.get(step.name)
         state = row["state"] if row else "todo"
         if op.state.value == "done" or position < done:
@@ -71,7 +76,9 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
     sentence = (
         services.CUSTOMERS_OWN[op.error_code]
         if customers and op.state.value == "failed"
-        else SENTENCES.get(op.state.value, "")
+        else SENTENCES.get(
+            "unchanged" if op.data.get("unchanged") and op.state.value == "failed" else op.state.value, ""
+        )
     )
     return {
         "op": op,

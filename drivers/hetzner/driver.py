@@ -99,6 +99,7 @@ class Hetzner(Driver):
     )
     own_backups = doctor.SLOTS
     snapshots_survive = True
+    switches_off = True
     chooses_passwords = True
     shared_hosts = False
     poll_every = 3.0  # a question counts like any other call
@@ -230,6 +231,10 @@ class Hetzner(Driver):
 
     def find_task(self, ref: VmRef, verb: str, since: float) -> str:
         return tasks.find(self.api, ref, verb, since)
+
+    def contents(self, ref: VmRef) -> dict[str, Any]:
+        found = proof.present(self.api, ref)
+        return {"server": found["id"], "rebuilt": tasks.newest(self.api, found["id"], "rebuild_server")}
 
     def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
         return reinstall.step(self.api, order, proof.present(self.api, ref), memory)

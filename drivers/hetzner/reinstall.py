@@ -26,7 +26,7 @@ def step(api: Api, order: Order, server: Mapping[str, Any], memory: Mapping[str,
     task = str(memory.get("task") or "")
     state = tasks.results(api, [task])[task].state if task else ""
     if state == "done":
-        return Converged(memory=dict(memory))
+        return Converged(memory={**memory, "written": True})
     running = tasks.running(api, server["id"], "rebuild_server")  # also one whose reply was lost
     if server["iso"] and not running:  # it would be started from
         return Converged(tasks.act(api, server["id"], "detach_iso"), memory=dict(memory), more=True)

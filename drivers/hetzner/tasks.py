@@ -26,6 +26,12 @@ def running(api: Api, server: int, command: str = "") -> list[dict[str, Any]]:
     return [a for a in found if command in ("", a["command"])]
 
 
+def newest(api: Api, server: int, command: str) -> int:
+    """The id of the server's newest action of this kind, in whatever state; 0 when none is listed."""
+    rows = api.get(f"/servers/{server}/actions", sort="id:desc", per_page=50)["actions"]
+    return max((int(a["id"]) for a in rows if a["command"] == command), default=0)
+
+
 def find(api: Api, ref: VmRef, verb: str, since: float) -> str:
     command = {"take": "create_image", "rollback": "rebuild_server", "restore": "rebuild_server"}[verb]
     rows = api.get(f"/servers/{int(ref.vm_id)}/actions", sort="id:desc", per_page=25)["actions"]

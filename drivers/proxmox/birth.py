@@ -117,7 +117,7 @@ def identify(api: Api, order: Order, ref: VmRef) -> Vm:
     node, config = proof.config_of(api, ref)
     if config is None:
         raise NotFound("The machine is not there.", code="vm_absent")
-    proof.refuse_locked(node, config)
+    proof.refuse_locked(api, ref, node, config)
     if convert.uuid_of(config) != order.uuid:
         if order.uuid not in str(config.get("description", "")):
             raise NotOurs(detail=f"VM {ref.vm_id} does not carry the mark our clone wrote")

@@ -134,6 +134,15 @@ def volumes(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(v for v in found if ":" in v)
 
 
+def contents(config: dict[str, Any]) -> dict[str, Any]:
+    """Whose the data are and which volumes hold them. A restore blanks the configuration first, writes another vmgenid where there
+    is one, and takes new volumes (qemu-server's restore_vma_archive); an import puts a new volume into the slot."""
+    keys = [k for k in config if DISKS.match(k) or re.fullmatch(r"(efidisk|tpmstate)\d+", k)]
+    disks = {k: str(config[k]).split(",")[0] for k in sorted(keys) if "media=cdrom" not in str(config[k])}
+    uuid = uuid_of(config)
+    return {"uuid": uuid, "vmgenid": str(config.get("vmgenid", "")), "disks": disks} if uuid and disks else {}
+
+
 def archive_owner(volume: str) -> str:
     """The VM id that a backup archive's name carries; empty when it is none."""
     match = ARCHIVE.search(volume)

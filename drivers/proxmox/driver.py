@@ -158,11 +158,12 @@ class Proxmox(Driver):
         node, config = proof.present(self.api, ref)
         if int(config.get("onboot") or 0) == int(on):
             return False
+        proof.refuse_locked(self.api, ref, node, config)
         self.api.put(f"nodes/{node}/qemu/{ref.vm_id}/config", onboot=on)
         return True
 
     def power(self, ref: VmRef, verb: str) -> str:
-        node, _ = proof.present(self.api, ref)
+        node = proof.unlocked(self.api, ref)
         extra: dict[str, Any] = {}
         if verb in ("stop", "shut_off"):
             extra["timeout"] = SHUTDOWN_SECONDS
@@ -180,6 +181,8 @@ class Proxmox(Driver):
         node, config = proof.proven(self.api, ref)
         if config is None:
             return ""
+        if config.get("lock") != "suspended":  # that one destroys as well
+            proof.refuse_locked(self.api, ref, node, config)
         if int(config.get("protection") or 0):
             self.api.put(f"nodes/{node}/qemu/{ref.vm_id}/config", protection=False)
         return str(self.api.delete(f"nodes/{node}/qemu/{ref.vm_id}", purge=True) or "")
@@ -212,6 +215,11 @@ class Proxmox(Driver):
 
     def find_task(self, ref: VmRef, verb: str, since: float) -> str:
         return tasks.find(self.api, ref, verb, since)
+
+    def contents(self, ref: VmRef) -> dict[str, Any]:
+        node, config = proof.present(self.api, ref)
+        proof.refuse_locked(self.api, ref, node, config)
+        return convert.contents(config)
 
     def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
         return reinstall.step(self.api, order, ref, self.read(ref), dict(memory), allocate)

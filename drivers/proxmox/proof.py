@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.errors import Busy, NotOurs, Permanent, Transient, VmbridgeError
+from bridge.errors import Busy, NeedsOperator, NotOurs, Permanent, Transient, VmbridgeError
 from bridge.model import Seen, VmRef
-from drivers.proxmox import convert, goal
+from drivers.proxmox import convert, goal, tasks
 from drivers.proxmox.api import Api
 from drivers.proxmox.errors import absent
 
@@ -43,7 +43,7 @@ def proven(api: Api, ref: VmRef) -> tuple[str, dict[str, Any] | None]:
         return node, config  # a restore of ours wrote over it and has not ended well
     if not ref.identified and ref.build.get("task"):
         if config.get("lock") == "clone":
-            raise Busy(detail="lock clone", lock="clone", node=node)
+            refuse_locked(api, ref, node, config)
         if any(u in str(config.get("description", "")) for u in ref.uuids):
             return node, config
     raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {found or 'none'}")
@@ -60,7 +60,7 @@ def present(api: Api, ref: VmRef) -> tuple[str, dict[str, Any]]:
 def unlocked(api: Api, ref: VmRef) -> str:
     """The node of the proven machine. Raises Busy while PVE does something to it."""
     node, config = present(api, ref)
-    refuse_locked(node, config)
+    refuse_locked(api, ref, node, config)
     return node
 
 
@@ -70,7 +70,7 @@ def read(api: Api, ref: VmRef) -> Seen:
     found = convert.uuid_of(config)
     if found not in ref.uuids and (found or not ref.build.get("restoring")):
         raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {found or 'none'}")
-    refuse_locked(node, config)
+    refuse_locked(api, ref, node, config)
     return Seen(config, tuple(dict.fromkeys(goal.word(k) for k in waiting)), node)
 
 
@@ -86,9 +86,18 @@ def _pending(api: Api, ref: VmRef) -> tuple[str, list[dict[str, Any]]]:
     return node, api.get(f"nodes/{node}/qemu/{ref.vm_id}/pending")
 
 
-def refuse_locked(node: str, config: Mapping[str, Any]) -> None:
-    if config.get("lock"):
-        raise Busy(detail=f"lock {config['lock']}", lock=config["lock"], node=node)
+def refuse_locked(api: Api, ref: VmRef, node: str, config: Mapping[str, Any]) -> None:
+    """Raises Busy while a task holds the machine's lock, and NeedsOperator when that has ended without freeing it: a token never can
+    (PVE::API2::Qemu: `skiplock` and `lock` are root's). The lock is looked at again after the tasks, since it goes with its task."""
+    lock = str(config.get("lock") or "")
+    if not lock:
+        return
+    if tasks.holds(api, node, ref.vm_id, lock):
+        raise Busy(detail=f"lock {lock}", lock=lock, node=node)
+    if str((config_of(api, ref)[1] or {}).get("lock") or "") != lock:
+        raise Busy(detail=f"lock {lock} has just gone", node=node)
+    command = f"qm start {ref.vm_id}" if lock == "suspended" else f"qm unlock {ref.vm_id}"
+    raise NeedsOperator(command, node, f"lock {lock} is left by a task that has ended; run `{command}` on {node}")
 
 
 def _pending_view(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:

@@ -1,7 +1,8 @@
 """A fresh system inside the same machine: disks are replaced in place, so that id, MAC, firewall and backups stay.
 
 Each call looks and does the next thing. What the old disks were is remembered by the caller before the first change: a disk is
-old when its volume is one of those, and only those are freed.
+old when its volume is one of those, and only those are freed. The copy comes first: PVE keeps the old disk as unused beside it, also
+one with snapshots (create_disks and vmconfig_register_unused_drive in qemu-server), so a copy that is refused has changed nothing.
 """
 
 from __future__ import annotations
@@ -25,29 +26,26 @@ def step(api: Api, order: Order, ref: VmRef, seen: Seen, memory: dict[str, Any],
     base = f"nodes/{seen.node}/qemu/{order.vm_id}"
     if not memory:
         return _remember(api, order, ref, seen)
-    found = snapshots.listed(api, base)
-    if found:
-        return Converged(
-            snapshots.act(api, base, "delete", found[-1].name, "", False),
-            ("snapshot " + found[-1].name,),
-            more=True,
-            memory=memory,
-        )
     at, home = memory.get("at", seen.node), memory.get("home", seen.node)
     slot = convert.system_disk(seen.config)
     old = _volume(seen.config.get(slot, "")) in ("", memory["old"]["system"])
     if old and seen.node != at:  # PVE imports only from a template on the machine's own node
         return Converged(_move(api, base, at), ("node",), more=True, memory=memory)
-    if not old and seen.node == at != home and not _left(seen.config, memory) and _online(api, home):
-        return Converged(_move(api, base, home), ("node",), more=True, memory=memory)
     template = api.get(f"nodes/{at}/qemu/{memory['template']}/config")
     source = convert.system_disk(template)
     slot = slot or source
+    if old:
+        return _copy(api, base, order, template, source, slot, memory, allocate)
+    memory["written"] = True
     values, drop = _hardware(order, seen.config, template, slot)
     if values or drop:
         api.put(f"{base}/config", **values, delete=",".join(drop) or None)
-    if old:
-        return _copy(api, base, order, template, source, slot, memory, allocate)
+    found = snapshots.listed(api, base)
+    if found:  # they hold the old disk
+        task = snapshots.act(api, base, "delete", found[-1].name, "", False)
+        return Converged(task, (f"snapshot {found[-1].name}",), more=True, memory=memory)
+    if seen.node == at != home and not _left(seen.config, memory) and _online(api, home):
+        return Converged(_move(api, base, home), ("node",), more=True, memory=memory)
     return _free(api, base, seen.config, memory)
 
 

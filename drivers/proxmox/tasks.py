@@ -12,6 +12,18 @@ from drivers.proxmox.errors import from_text
 UPID = re.compile(r"^UPID:([^:]+):[0-9A-Fa-f]{8}:[0-9A-Fa-f]{8,9}:([0-9A-Fa-f]{8}):([^:]*):([^:]*):")
 GOOD = re.compile(r"^(OK|WARNINGS: \d+)$")
 CLOCK_SKEW = 300.0  # a node's clock may be this far from ours when tasks are searched by time
+HOLDERS = {  # lock -> the kinds of tasks that take it
+    "backup": ("vzdump",),
+    "clone": ("qmclone",),
+    "create": ("qmcreate", "qmrestore"),
+    "migrate": ("qmigrate", "hamigrate"),
+    "rollback": ("qmrollback",),
+    "snapshot": ("qmsnapshot",),
+    "snapshot-delete": ("qmdelsnapshot", "qmsnapshot"),
+    "suspending": ("qmsuspend",),
+    "import": ("qmcreate", "qmclone"),
+    "destroyed": ("qmdestroy",),
+}
 TASKS = {"rollback": "qmrollback", "restore": "qmrestore", "take": "vzdump"}
 
 
@@ -29,6 +41,22 @@ def look(api: Api, task: str) -> TaskResult:
     if GOOD.match(text):
         return TaskResult("done", text)
     return TaskResult("unknown" if isinstance(from_text(text), Unknown) else "failed", text)
+
+
+def holds(api: Api, node: str, vm_id: str, lock: str) -> bool:
+    """Whether a task may still hold a machine's lock: one of such a kind runs, or ours is not the right to see everybody's tasks. A
+    vzdump of several machines names none, a clone its source; a migration's task is on the node that the machine comes from."""
+    if "Sys.Audit" not in (api.get("access/permissions", path=f"/nodes/{node}").get(f"/nodes/{node}") or {}):
+        return True
+    rows = api.get(f"nodes/{node}/tasks", source="active", limit=500)
+    if lock == "migrate":
+        rows = [*rows, *api.get("cluster/tasks")]
+    return any(
+        row.get("type") in HOLDERS.get(lock, ())
+        and not row.get("endtime")
+        and (lock == "clone" or str(row.get("id") or "") in ("", vm_id))
+        for row in rows
+    )
 
 
 def find(api: Api, ref: VmRef, verb: str, since: float) -> str:

@@ -67,7 +67,7 @@ class Archives:
             "description": p.get("description", ""),
             "vmstate": p.get("vmstate") == "1",
             "snapstate": "prepare",
-            "config": {},
+            "config": copy.deepcopy(vm.config),
             "content": {},
             "running": vm.status == "running",
         }
@@ -85,8 +85,16 @@ class Archives:
         if name not in vm.snapshots:
             return self._failing("qmdelsnapshot", vm, f"snapshot '{name}' does not exist")
         vm.config["lock"] = "snapshot-delete"
+        half, vm.before = (
+            bool(vm.snapshots[name]["snapstate"]),
+            {"snapstate": vm.snapshots[name]["snapstate"], "name": name},
+        )
+        vm.snapshots[name]["snapstate"] = "delete"
 
         def effect() -> None:
+            if half and p.get("force") != "1":  # the disk has no such snapshot; lock and state stay
+                command = f"/usr/bin/qemu-img snapshot -d {name}"
+                raise Error(500, f"command '{command}' failed: exit code 1")
             vm.config.pop("lock", None)
             vm.snapshots.pop(name, None)
 
@@ -97,7 +105,11 @@ class Archives:
         self.unlocked(vm)
         if name not in vm.snapshots:
             return self._failing("qmrollback", vm, f"snapshot '{name}' does not exist")
-        vm.config["lock"] = "rollback"
+        if state := vm.snapshots[name]["snapstate"]:
+            text = f"unable to rollback to incomplete snapshot (snapstate = {state})"
+            return self._failing("qmrollback", vm, text)
+        vm.before = {"status": vm.status, "started": vm.started}
+        vm.config["lock"], vm.status = "rollback", "stopped"
 
         def effect() -> None:
             """The whole configuration comes back, but not the description; memory brings it up running."""
@@ -225,9 +237,13 @@ class Archives:
             raise Error(500, f"unable to restore VM {vm.vmid} - protection mode enabled")
         if vm.status != "stopped":
             raise Error(500, f"unable to restore VM {vm.vmid} - vm is running")
+        store = self.c.storages[archive.split(":")[0]]
+        if not store.online:
+            raise Error(500, f"storage '{store.name}' is not online")
         if archive not in self.c.archives or archive not in self.c.volumes:
             raise Error(500, f"volume '{archive}' does not exist")
         old = dict(vm.config)
+        vm.before = {"config": old, "snapshots": dict(vm.snapshots), "pending": dict(vm.pending)}
         vm.config = {"lock": "create", "memory": "128"}
         vm.snapshots.clear()
         vm.pending.clear()
@@ -251,16 +267,22 @@ class Archives:
 
         return self.c.start_task("qmrestore", vm.node, vm.vmid, effect)
 
-    def undo_archive(self, kind: str, target: str, node: str) -> None:
-        """What a failing task leaves behind."""
+    def undo_archive(self, kind: str, target: str, early: bool) -> None:
+        """What a failing task leaves behind. `early`: a snapshot is cleaned up, a deletion has not begun, a rollback has switched the
+        machine off at most, a restore has not come to the configuration. Later: snapshot, deletion and rollback leave their lock, and
+        a restore the blank configuration (guest-common's AbstractConfig, qemu-server's restore_vma_archive)."""
         vm = self.c.vms.get(int(target)) if target.isdigit() else None
         if vm is None:
             return
-        if kind == "qmsnapshot":
+        if kind in ("vzdump", "qmrestore") or early:
             vm.config.pop("lock", None)
+        if kind == "qmsnapshot" and early:
             for name in [n for n, s in vm.snapshots.items() if s["snapstate"]]:
                 del vm.snapshots[name]
-        if kind in ("vzdump", "qmdelsnapshot", "qmrestore"):
-            vm.config.pop("lock", None)  # a failed restore leaves the blank configuration
-        if kind == "qmrollback":
-            vm.config.pop("lock", None)
+        if kind == "qmdelsnapshot" and early and vm.before.get("name") in vm.snapshots:
+            vm.snapshots[vm.before["name"]]["snapstate"] = vm.before["snapstate"]
+        if kind == "qmrollback" and early:
+            vm.status, vm.started = vm.before["status"], vm.before["started"]
+        if kind == "qmrestore" and early:
+            vm.config, vm.pending = {k: v for k, v in vm.before["config"].items() if k != "lock"}, vm.before["pending"]
+            vm.snapshots = vm.before["snapshots"]

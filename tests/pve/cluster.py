@@ -100,6 +100,7 @@ class Vm:
     content: dict[str, str] = field(default_factory=dict)  # slot -> what is on the disk, one word
     rolled_back: list[str] = field(default_factory=list)
     restored: list[str] = field(default_factory=list)
+    before: dict[str, Any] = field(default_factory=dict)  # what a task that has begun would put back if it ended now
     screen: Screen = field(default_factory=Screen)
     rates: tuple[int, int] = (20_000, 90_000)  # bytes a second in and out
     ran: dict[str, Any] = field(default_factory=dict)  # what the guest had at its last start
@@ -152,7 +153,7 @@ class Volume:
 @dataclass
 class Fault:
     """kind: status (status, reason), reset_before, reset_after, timeout_after, slow (seconds; above 30 the proxy
-    answers 596 while the work goes on), fail_task (reason), unexpected_status."""
+    answers 596 while the work goes on), fail_task (reason; `early`: before it has changed anything), unexpected_status."""
 
     kind: str
     method: str = ""
@@ -163,6 +164,7 @@ class Fault:
     reason: str = "got timeout"
     seconds: float = 0.0
     seen: int = 0
+    early: bool = False
 
     def hits(self, method: str, path: str) -> bool:
         if (self.method and self.method != method) or not re.search(self.path, path):
@@ -214,6 +216,7 @@ class Cluster:
         self.unseen: set[str] = set()  # nodes whose pvestatd does not report
         self.prunes = False  # whether the backup storage removes old archives by itself
         self.listeners: dict[int, Listener] = {}  # port -> what vncproxy opened there
+        self.holding: dict[int, Task] = {}  # by machine: somebody else's task at work on it
         self.quorate, self.firewall_on = True, True
         self.privileges: dict[str, set[str]] = {
             "/": {"Sys.Audit"},
@@ -342,7 +345,7 @@ class Cluster:
                 if fault and fault.kind in ("fail_task", "unexpected_status") and str(data).startswith("UPID"):
                     task = self.tasks[data]
                     if fault.kind == "fail_task":
-                        self.handlers.undo(task)
+                        self.handlers.undo(task, fault.early)
                         task.effect, task.status = None, fault.reason
                     else:
                         task.status = "unexpected status"
@@ -437,6 +440,17 @@ class Cluster:
         took = self.duration(kind) if end_in is None else end_in
         self.tasks[upid] = Task(upid, kind, node, str(target), self.token, now, now + took, effect, log or [])
         return upid
+
+    def hold(self, vmid: int, kind: str = "vzdump", lock: str = "backup", user: str = "root@pam") -> None:
+        """Somebody else's task is at work on a machine and holds its lock; `let_go` ends it."""
+        vm = self.vms[vmid]
+        task = self.tasks[self.start_task(kind, vm.node, vmid, None, end_in=1e9)]
+        task.user, vm.config["lock"], self.holding[vmid] = user, lock, task
+
+    def let_go(self, vmid: int) -> None:
+        self.vms[vmid].config.pop("lock", None)
+        if task := self.holding.pop(vmid, None):
+            task.end, task.status = self.clock.now(), "OK"
 
     def settle(self) -> None:
         """Apply what has ended by now, in order."""

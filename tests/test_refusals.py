@@ -1,0 +1,184 @@
+"""What is refused before it has begun leaves nothing behind. For every recipe with a point of no return: refused at each call up to
+that point -> same power, same data, same records, and the customer can go on; or it ends right by itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge import customer, operations
+from bridge.model import Capability, State
+from tests.configs import raw_config
+from tests.pve.cluster import Fault
+from tests.test_crashes import ask
+from tests.world import World
+
+Order = tuple[str, dict[str, Any]]
+TAKE: Order = ("snapshots/take", {"description": "d"})
+BACKUP: Order = ("backups/take", {"note": "n"})
+AFRESH = {"template": "ubuntu-24.04", "confirm": "REINSTALL"}
+
+
+@dataclass(frozen=True)
+class Deed:
+    """`until`: METHOD and path of the call from which on there is no way back; it too can be refused."""
+
+    verb: str
+    until: str
+    before: tuple[Order, ...] = ()
+    values: dict[str, Any] = field(default_factory=dict)
+    powers: tuple[str, ...] = ("on", "off")
+
+
+# -- Proxmox ------------------------------------------------------------------------------------------
+PVE = (
+    Deed("backups/restore", r"POST /nodes/\w+/qemu", (TAKE, BACKUP)),
+    Deed("reinstall/reinstall", r"POST .*/config", (TAKE,), AFRESH),
+    Deed("snapshots/rollback", r"POST .*/rollback", (TAKE,)),
+    Deed("snapshots/take", r"POST .*/snapshot"),
+    Deed("snapshots/delete", r"DELETE .*/snapshot/.*", (TAKE,)),
+    Deed("backups/take", r"POST .*/vzdump"),
+    Deed("backups/delete", r"DELETE .*/content/.*", (BACKUP,)),
+    Deed("change_package", r"PUT .*/config", values={"configoption1": "kvm-l"}),
+    Deed("redeploy", r"DELETE /nodes/\w+/qemu/\d+", (TAKE,)),
+    Deed("reset_password/reset", r"PUT .*/config"),
+    Deed("change_password", r"PUT .*/config", values={"password": "Another-pass-2"}),
+    Deed("start", r"POST .*/status/start", powers=("off",)),
+    Deed("stop", r"POST .*/status/shutdown", powers=("on",)),
+    Deed("reboot", r"POST .*/status/reboot", powers=("on",)),
+    Deed("hard_stop", r"POST .*/status/stop", powers=("on",)),
+)
+REFUSALS: dict[str, dict[str, Any]] = {
+    "403": {"kind": "status", "status": 403, "reason": "Permission check failed (/vms/20000, VM.Backup)"},
+    "500": {"kind": "status", "status": 500, "reason": "storage 'nfs-backup' is not online"},
+    "400": {"kind": "status", "status": 400, "reason": "Parameter verification failed."},
+    "task": {"kind": "fail_task", "reason": "unable to open archive: Input/output error", "early": True},
+}
+
+
+def prepared(path: Path, deed: Deed, power: str) -> World:
+    raw = raw_config()
+    raw["plans"]["kvm-s"]["templates"] = ["debian-12", "ubuntu-24.04"]
+    raw["plans"]["kvm-l"] = {**raw["plans"]["kvm-s"], "cores": 4, "ram_mib": 8192, "disk_gib": 40}
+    world = World(path, plans=raw["plans"], web={"costly_per_hour": 100})
+    first = [("create", {}), *([("stop", {})] if power == "off" else [])]
+    for verb, values in (*first, *deed.before):
+        ask(world, verb, values)
+        world.run()
+        world.clock.time += 61
+    world.cluster.vms[20000].content["scsi0"] = "precious"
+    world.cluster.calls.clear()
+    return world
+
+
+def state(world: World) -> dict[str, Any]:
+    """Power, data and records, as the cluster and the store have them."""
+    vm, s = world.cluster.vms[20000], world.store.service(1)
+    return {
+        "power": vm.status,
+        "content": dict(vm.content),
+        "config": {k: v for k, v in vm.config.items() if k not in ("lock", "parent")},
+        "snapshots": {n: x["snapstate"] for n, x in vm.snapshots.items()},
+        "volumes": sorted(world.cluster.volumes),
+        **records(world),
+        "machine": (s.vm_id, s.uuids),
+    }
+
+
+def records(world: World) -> dict[str, Any]:
+    s = world.store.service(1)
+    return {
+        "template": s.package.template,
+        "build": {
+            k: v for k, v in s.build.items() if k in ("restoring", "anew", "offline", "closed", "ran_before", "disks")
+        },
+        "rows": [(r["name"], r["state"]) for r in world.store.snapshots_of(1)],
+        "backups": [(r["archive"], r["state"]) for r in world.store.backups_of(1)],
+        "mails": [m for m in world.whmcs.mails() if "failed" not in str(m) and "could not" not in str(m)],
+    }
+
+
+def refusable(world: World, deed: Deed, calls: Callable[[World], list[tuple[str, str]]]) -> list[tuple[str, str, int]]:
+    """Each call up to the point of no return: (method, path, number)."""
+    ask(world, deed.verb, deed.values)
+    world.run()
+    assert world.store.operations_of(1)[0].state is State.DONE
+    found = []
+    for number, (method, path) in enumerate(calls(world), 1):
+        found.append((method, path, number))
+        if re.fullmatch(deed.until, f"{method} {path}"):
+            return found
+    raise AssertionError(f"{deed.verb}: no call {deed.until}")
+
+
+def pve_calls(world: World) -> list[tuple[str, str]]:
+    return [(m, p) for _, m, p, _ in world.cluster.calls]
+
+
+@pytest.mark.parametrize(("deed", "power"), [pytest.param(d, p, id=f"{d.verb}-{p}") for d in PVE for p in d.powers])
+def test_refused_before_it_began(deed: Deed, power: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    world = prepared(tmp_path_factory.mktemp("calls"), deed, power)
+    todo = refusable(world, deed, pve_calls)
+    for (method, path, number), (name, fault) in [(c, f) for c in todo for f in REFUSALS.items()]:
+        if name == "task" and method in ("GET", "PUT"):
+            continue
+        if world.store.operations_of(1)[0].state is State.DONE:  # else all is as it was, which is what is shown here
+            world.close()
+            world = prepared(tmp_path_factory.mktemp("refused"), deed, power)
+        before, where = state(world), (name, method, path)
+        if method == "GET":  # as long as it is tried
+            world.cluster.faults = [
+                Fault(nth=number, times=operations.QUICK_TRIES + 1 if name == "500" else 1, **fault)
+            ]
+        else:
+            world.cluster.faults = [Fault(method=method, path=f"{re.escape(path)}$", times=10**6, **fault)]
+        ask(world, deed.verb, deed.values)
+        world.run(8000)
+        world.cluster.faults = []
+        if world.store.operations_of(1)[0].state is not State.DONE:
+            left_nothing(world, where)
+            assert state(world) == before, where
+    goes_on(world, lambda w: str(w.cluster.vms[20000].status), "running")
+    world.close()
+
+
+def left_nothing(world: World, where: object) -> None:
+    """It is told, and neither a new password nor anything that is in the way of the next order has stayed."""
+    last, s = world.store.operations_of(1)[0], world.store.service(1)
+    assert last.state is State.FAILED and last.error_code and last.next_action, (where, last)
+    assert world.store.password(1) == "" or last.kind == "change_password", where
+    why = customer.reason(s, Capability.POWER, world.drivers, world.store.current_operation(1), world.config)
+    assert why == "" and [e for e in world.store.events() if e["event"] in ("staff_notice", "backup_failed")], where
+
+
+def goes_on(world: World, power: Callable[[Any], str], on: str) -> None:
+    """Ordinary orders are taken and do what they say, whatever was refused before."""
+    for verb in ("start", "reboot", "suspend", "unsuspend"):
+        world.order(verb)
+        world.run()
+        last = world.store.operations_of(1)[0]
+        assert last.kind == verb and last.state is State.DONE, (verb, last.error_text)
+    assert power(world) == on
+
+
+def test_an_unsuspend_that_is_refused_can_be_repeated(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """It has no way back, the customer has paid: it goes as far as it can."""
+    for path, name in [(p, n) for p in (r"PUT .*/config", r"POST .*/status/start") for n in REFUSALS if n != "task"]:
+        world = prepared(tmp_path_factory.mktemp("refused"), Deed("unsuspend", "", (("suspend", {}),)), "on")
+        method, _, where = path.partition(" ")
+        world.cluster.faults = [Fault(method=method, path=where, times=10**6, **REFUSALS[name])]
+        world.order("unsuspend")
+        world.run(8000)
+        assert world.store.operations_of(1)[0].state is State.FAILED, (path, name)
+        assert (world.cluster.vms[20000].status == "running") == (method == "PUT")
+        world.cluster.faults = []
+        world.order("unsuspend")
+        world.run()
+        goes_on(world, lambda w: str(w.cluster.vms[20000].status), "running")
+        assert world.cluster.vms[20000].content == {"scsi0": "precious"}
+        world.close()
