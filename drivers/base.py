@@ -425,3 +425,8 @@ def load(name: str) -> type[Driver]:
         raise Refused(f"There is no driver {name!r}; found: {', '.join(names())}.", code="unknown_driver")
     found: type[Driver] = importlib.import_module(f"drivers.{name}").DRIVER
     return found
+
+
+def words(schema: str) -> set[str]:
+    """The keys that any driver has in its `server_schema` or `plan_schema`: for a table whose driver is not known."""
+    return {key for name in names() for key in getattr(load(name), schema)().fields}

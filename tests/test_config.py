@@ -117,6 +117,59 @@ def test_faults_are_reported_together() -> None:
     assert {p for p, _, _ in caught.value.faults} >= {"store.secret_key", "web.listen", "nonsense"}
 
 
+SEVERAL: list[tuple[dict[str, Any], set[str]]] = [
+    (
+        {"plans/kvm-s/server": "pve9", "plans/kvm-s/corse": 2, "plans/kvm-s/storrage": "x", "plans/kvm-s/ram_mib": 1},
+        {"plans.kvm-s.server", "plans.kvm-s.corse", "plans.kvm-s.storrage", "plans.kvm-s.ram_mib"},
+    ),
+    (
+        {"plans/kvm-s/server": ..., "plans/kvm-s/corse": 2, "plans/kvm-s/templates": ["a@b"]},
+        {"plans.kvm-s.server", "plans.kvm-s.corse", "plans.kvm-s.templates[0]"},
+    ),
+    (
+        {"servers/pve1/driver": "promox", "servers/pve1/endpont": "x", "plans/kvm-s/corse": 2},
+        {"servers.pve1.driver", "servers.pve1.endpont", "plans.kvm-s.corse"},
+    ),
+    ({"servers/pve1/driver": ..., "servers/pve1/endpont": "x"}, {"servers.pve1.driver", "servers.pve1.endpont"}),
+    (
+        {"servers/pve1/endpont": "x", "servers/pve1/vm_ids": "200-100", "servers/pve1/token_id": "root"},
+        {"servers.pve1.endpont", "servers.pve1.vm_ids", "servers.pve1.token_id"},
+    ),
+    (
+        {"plans/kvm-s/clone": "half", "plans/kvm-s/corse": 1, "plans/kvm-s/dhcp4": True, "plans/kvm-s/pools/1": "no"},
+        {"plans.kvm-s.clone", "plans.kvm-s.corse", "plans.kvm-s.dhcp4", "plans.kvm-s.pools[1]"},
+    ),
+    (
+        {"pools/public-v4/vlna": 1, "pools/public-v4/ranges": ["x", "203.0.113.9-203.0.113.5"]},
+        {"pools.public-v4.vlna", "pools.public-v4.ranges"},
+    ),
+    (
+        {"whmcs/main/hold": 1, "whmcs/main/system_url": "http://billing.example.com"},
+        {"whmcs.main.hold", "whmcs.main.system_url"},
+    ),
+    ({"web/listen": "x", "web/public_url": "http://billing.test"}, {"web.listen", "web.public_url"}),
+]
+
+
+@pytest.mark.parametrize(("changes", "paths"), SEVERAL)
+def test_several_faults_of_one_table_are_all_reported(changes: dict[str, Any], paths: set[str]) -> None:
+    raw = raw_config()
+    for path, value in changes.items():
+        at: Any = raw
+        *parents, last = path.split("/")
+        for part in parents:
+            at = at.setdefault(part, {})
+        if isinstance(at, list):
+            at.append(value)
+        elif value is ...:
+            del at[last]
+        else:
+            at[last] = value
+    with pytest.raises(ConfigError) as caught:
+        config.from_dict(raw)
+    assert {p for p, _, _ in caught.value.faults} == paths
+
+
 def test_a_near_key_is_suggested_and_secrets_are_not_printed() -> None:
     raw = broken("whmcs/main/api_secert", "hush-hush-hush")
     with pytest.raises(ConfigError) as caught:

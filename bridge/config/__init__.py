@@ -21,6 +21,7 @@ from bridge.config.reader import Reader
 from bridge.config.schemas import SINGLE, KeySchema, WhmcsSchema
 from bridge.config.servers import server_of
 from bridge.errors import ConfigError
+from drivers import base as driver_base
 
 __all__ = [
     "SINGLE",
@@ -134,8 +135,7 @@ def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
     _across(r, whmcs, pools, single)
     _shares(r, whmcs, tables["servers"])
     for name, plan in plans.items():
-        if plan is not None:
-            check_networks(r, name, plan, pools, str(tables["servers"][plan.server]["driver"]))
+        check_networks(r, name, plan, pools, _driver_of(tables, name))
     if r.faults:
         raise ConfigError(r.faults)
     tables_of = {n: dict(v or {}) for n, v in single.items()}
@@ -156,23 +156,38 @@ def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
     )
 
 
+def _driver_of(tables: dict[str, dict[str, Any]], plan: str) -> str:
+    """The driver of a plan's server; empty while one of them is not known."""
+    raw = tables["plans"].get(plan)
+    server = tables["servers"].get(str(raw.get("server"))) if isinstance(raw, dict) else None
+    driver = str(server.get("driver", "")) if isinstance(server, dict) else ""
+    return driver if driver in driver_base.names() else ""
+
+
 def _across(r: Reader, whmcs: dict[str, Any], pools: dict[str, Any], single: dict[str, Any]) -> None:
     seen: dict[str, str] = {}
-    for name, w in whmcs.items():
-        for i, k in enumerate(w["keys"] if w else ()):
+    for name, whole in whmcs.items():
+        w = whole or r.sound.get(f"whmcs.{name}", {})
+        for i, k in enumerate(w.get("keys") or ()):
             where = f"whmcs.{name}.keys[{i}].id"
+            if not isinstance(k, dict) or "id" not in k:
+                continue
             if k["id"] in seen:
                 r.fault(where, "duplicate_key", f"key id {k['id']!r} stands at {seen[k['id']]} too")
             seen[k["id"]] = where
-        if w and urlsplit(w["system_url"]).scheme == "http" and not _loopback(w["system_url"]):
+        url = w.get("system_url", "")
+        if urlsplit(url).scheme == "http" and not _loopback(url):
             r.fault(f"whmcs.{name}.system_url", "not_https", "plain HTTP only to this machine")
-    public = (single.get("web") or {}).get("public_url", "")
+    public = (single.get("web") or r.sound.get("web", {})).get("public_url", "")
     if public and urlsplit(public).scheme == "http" and not _loopback(public):
         r.fault("web.public_url", "not_https", "plain HTTP only to this machine")
     taken: list[tuple[int, int, str]] = []
     for name, p in pools.items():
-        for i, text in enumerate(p["ranges"] if p else ()):
-            a, b = (int(x) for x in parse_range(text))
+        for i, text in enumerate((p or r.sound.get(f"pools.{name}", {})).get("ranges") or ()):
+            try:
+                a, b = (int(x) for x in parse_range(text))
+            except ValueError:
+                continue  # told as a fault of its own
             for c, d, other in taken:
                 if a <= d and c <= b:
                     r.fault(f"pools.{name}.ranges[{i}]", "overlap", f"overlaps {other}")

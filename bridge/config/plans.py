@@ -80,16 +80,18 @@ def plan_of(r: Reader, name: str, raw: Any, tables: dict[str, Any]) -> Plan | No
             r.fault(f"{path}.pools[{i}]", "unknown_pool", f"there is no [pools.{pool}]")
     settings = tables["servers"].get(str(server))
     driver = str(settings.get("driver", "")) if isinstance(settings, dict) else ""
-    if server is not None and driver not in driver_base.names():
-        return None  # the server's own fault is told; without its driver nothing can be said of the plan's keys
-    schema = driver_base.load(driver).plan_schema() if driver else None
-    pins = driver_base.load(driver).pins_templates if driver else False
-    own = set(schema.fields) if schema else set()
+    known = (
+        driver in driver_base.names()
+    )  # else that fault is told where it stands, and of the driver's keys only the names are checked
+    schema = driver_base.load(driver).plan_schema() if known else None
+    pins = driver_base.load(driver).pins_templates if known else True
+    own = set(schema.fields) if schema else driver_base.words("plan_schema") - set(PlanSchema().fields)
     general = r.load(PlanSchema(), {k: v for k, v in raw.items() if k not in own}, path, own)
-    special = r.load(schema, {k: v for k, v in raw.items() if k in own}, path) if schema else {}
+    special = r.load(schema, {k: v for k, v in raw.items() if k in own}, path) if schema else None
+    ids = _template_ids(r, path, (general or r.sound.get(path, {})).get("templates") or [], pins)
     if general is None or special is None:
+        r.sound[path] = {**(general or {}), **(special or {}), **r.sound.get(path, {})}
         return None
-    ids = _template_ids(r, path, general["templates"], pins)
     return Plan(
         name=name,
         server=general["server"],
@@ -117,14 +119,17 @@ def _template_ids(r: Reader, path: str, templates: list[str], pins: bool) -> dic
     return found
 
 
-def check_networks(r: Reader, name: str, plan: Plan, pools: dict[str, Any], driver: str) -> None:
-    """A family comes from a pool or by DHCP, not both; extra addresses need a pool."""
-    provides = driver_base.load(driver).late_addresses  # then they are the provider's own
-    families = {pools[p]["gateway"].version for p in plan.pools if pools.get(p)}
+def check_networks(r: Reader, name: str, plan: Plan | None, pools: dict[str, Any], driver: str) -> None:
+    """A family comes from a pool or by DHCP, not both; extra addresses need a pool. Of a plan with other faults what is right is taken."""
+    values = {**plan.values, **plan.driver_values} if plan else r.sound.get(f"plans.{name}", {})
+    named = [p for p in values.get("pools") or () if isinstance(p, str)]
+    provides = not driver or driver_base.load(driver).late_addresses  # then they are the provider's own
+    families = {pools[p]["gateway"].version for p in named if pools.get(p)}
+    unclear = any(not pools.get(p) for p in named)  # a pool that is missing or has faults of its own
     for family in (4, 6):
-        if plan.driver_values.get(f"dhcp{family}") and family in families:
+        if values.get(f"dhcp{family}") and family in families:
             r.fault(
                 f"plans.{name}.dhcp{family}", "dhcp_and_pool", f"the plan has an IPv{family} pool too: drop one of them"
             )
-        if plan.values[f"extra_ipv{family}"] and family not in families and not provides:
+        if values.get(f"extra_ipv{family}") and family not in families and not provides and not unclear:
             r.fault(f"plans.{name}.extra_ipv{family}", "no_pool", f"the plan has no IPv{family} pool to take them from")

@@ -21,27 +21,37 @@ class PoolSchema(Strict):
     vlan = fields.Int(load_default=0, validate=validate.Range(0, 4094))
     reverse_zone = fields.Str(load_default="")
 
-    @validates_schema
+    @validates_schema(skip_on_field_errors=False)
     def _ranges(self, data: dict[str, Any], **_: Any) -> None:
+        """Every range that is wrong, also while other keys are: what is right of them is all that is compared."""
+        found: dict[str, list[str]] = {}
+        gateway, prefix = data.get("gateway"), data.get("prefix")
         for key in ("ranges", "exclude"):
-            for text in data.get(key, ()):
-                try:
-                    first, last = parse_range(text)
-                except ValueError:
-                    raise ValidationError(f"{text!r} is not ADDRESS or FIRST-LAST.", key) from None
-                if first.version != data["gateway"].version:
-                    raise ValidationError(f"{text!r} and the gateway are of different families.", key)
-                if int(last) < int(first):
-                    raise ValidationError(f"{text!r} ends before it begins.", key)
-        width = data["gateway"].max_prefixlen
-        if data["prefix"] > width:
-            raise ValidationError(f"Must be at most {width}.", "prefix")
-        if data["prefix"] == width:
-            return  # single addresses, routed to the host: their gateway is elsewhere
-        network = ipaddress.ip_network(f"{data['gateway']}/{data['prefix']}", strict=False)
-        for text in data["ranges"]:
-            if not all(a in network for a in parse_range(text)):
-                raise ValidationError(f"{text!r} is not inside the gateway's network {network}.", "ranges")
+            for text in data.get(key) or ():
+                fault = _range_fault(text, gateway, prefix if key == "ranges" else None)
+                if fault:
+                    found.setdefault(key, []).append(fault)
+        if gateway and prefix and prefix > gateway.max_prefixlen:
+            found["prefix"] = [f"Must be at most {gateway.max_prefixlen}."]
+        if found:
+            raise ValidationError(found)
+
+
+def _range_fault(text: str, gateway: Any, prefix: int | None) -> str:
+    try:
+        first, last = parse_range(text)
+    except ValueError:
+        return f"{text!r} is not ADDRESS or FIRST-LAST."
+    if int(last) < int(first):
+        return f"{text!r} ends before it begins."
+    if not gateway:
+        return ""
+    if first.version != gateway.version:
+        return f"{text!r} and the gateway are of different families."
+    if not prefix or prefix >= gateway.max_prefixlen:
+        return ""  # single addresses, routed to the host: their gateway is elsewhere
+    network = ipaddress.ip_network(f"{gateway}/{prefix}", strict=False)
+    return "" if first in network and last in network else f"{text!r} is not inside the gateway's network {network}."
 
 
 def parse_range(text: str) -> tuple[Any, Any]:

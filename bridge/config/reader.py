@@ -16,6 +16,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.faults: list[tuple[str, str, str]] = []
+        self.sound: dict[str, dict[str, Any]] = {}  # path of a table with faults -> what is right in it
 
     def fault(self, path: str, code: str, text: str) -> None:
         self.faults.append((path, code, text))
@@ -38,6 +39,10 @@ class Reader:
                 return ""
         return value
 
+    def unknown(self, path: str, known: Iterable[str]) -> None:
+        near = difflib.get_close_matches(path.rsplit(".", 1)[-1], list(known), 1)
+        self.fault(path, "unknown_key", "unknown key" + (f"; did you mean {near[0]!r}?" if near else ""))
+
     def load(self, schema: Schema, raw: Any, path: str, also: Iterable[str] = ()) -> dict[str, Any] | None:
         """`also` are keys known elsewhere, named in suggestions."""
         if not isinstance(raw, dict):
@@ -49,6 +54,7 @@ class Reader:
         try:
             return dict(schema.load(value))
         except ValidationError as e:
+            self.sound[path] = {**self.sound.get(path, {}), **(e.valid_data if isinstance(e.valid_data, dict) else {})}
             self._walk(e.messages, path, [*schema.fields, *also], missing)
             return None
 
@@ -63,8 +69,8 @@ class Reader:
         for text in messages:
             code = "invalid"
             if text == "Unknown field.":
-                near = difflib.get_close_matches(path.rsplit(".", 1)[-1], known, 1)
-                code, text = "unknown_key", "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+                self.unknown(path, known)
+                continue
             elif text.startswith("Missing data"):
                 code, text = "missing", "is required"
             self.fault(path, code, text)

@@ -10,13 +10,18 @@ from drivers import base as driver_base
 
 
 def server_of(r: Reader, raw: Any, path: str) -> dict[str, Any] | None:
-    if not isinstance(raw, dict) or "driver" not in raw:
-        r.fault(f"{path}.driver", "missing", f"is required; found: {', '.join(driver_base.names())}")
+    if not isinstance(raw, dict):
+        r.fault(path, "not_a_table", "must be a table")
         return None
     try:
+        if "driver" not in raw:
+            raise Refused(f"is required; found: {', '.join(driver_base.names())}", code="missing")
         driver = driver_base.load(str(raw["driver"]))
     except Refused as e:
         r.fault(f"{path}.driver", e.code, e.sentence)
+        known = driver_base.words("server_schema")
+        for key in set(raw) - known - {"driver"}:
+            r.unknown(f"{path}.{key}", known)
         return None
     value = r.load(driver.server_schema(), {k: v for k, v in raw.items() if k != "driver"}, path)
     return None if value is None else {"driver": raw["driver"], **value}

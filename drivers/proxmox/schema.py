@@ -6,7 +6,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load, pre_load, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 
 from drivers.base import url_fault
 
@@ -64,19 +64,22 @@ class Server(Strict):
     def _one_or_many(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         return {k: [v] if k in ("vm_ids", "scratch_vm_ids") and isinstance(v, str) else v for k, v in data.items()}
 
-    @post_load
-    def _parsed(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+    @validates_schema(skip_on_field_errors=False)
+    def _free_ranges(self, data: dict[str, Any], **_: Any) -> None:
         taken: list[tuple[int, int]] = []
         for key in ("vm_ids", "scratch_vm_ids"):
             try:
-                data[key] = _ranges(data[key])
+                spans = _ranges(data.get(key) or [])
             except ValidationError as e:
                 raise ValidationError({key: e.messages}) from None
-            for first, last in data[key]:
+            for first, last in spans:
                 if any(a <= last and first <= b for a, b in taken):
                     raise ValidationError({key: [f"{first}-{last} overlaps another range; an id must have one use."]})
                 taken.append((first, last))
-        return data
+
+    @post_load
+    def _parsed(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {k: _ranges(v) if k in ("vm_ids", "scratch_vm_ids") else v for k, v in data.items()}
 
 
 class Plan(Strict):
