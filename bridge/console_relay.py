@@ -30,7 +30,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
@@ -39,6 +39,7 @@ from bridge.context import Context
 from bridge.errors import UpstreamError, VmbridgeError
 from bridge.languages import accepted, direction_of, in_language
 from bridge.model import ConsoleTicket, Sentence
+from drivers.http import Peer, fault
 
 log = structlog.get_logger()
 logging.getLogger("websockets").setLevel(logging.CRITICAL)  # its lines carry addresses with tickets
@@ -107,6 +108,7 @@ class Live:
     input_at: float
     task: asyncio.Task[None] = field(init=False)
     end: tuple[int, str] = field(default=(NORMAL, Sentence("The connection was closed.")))
+    host: str = ""  # where the screen is
 
 
 class Piece:
@@ -300,15 +302,10 @@ class Relay:
         except VmbridgeError as e:
             # an upstream error's own sentence is for operations, which go on by themselves
             live.end = (FAULT, self._unreachable(live) if isinstance(e, UpstreamError) else e.sentence)
-            log.warning("console_fault", session=live.session.id, code=e.code, detail=e.detail)
+            log.warning("console_fault", session=live.session.id, code=e.code, detail=e.detail, said=e.sentence)
         except (rfb.RfbError, OSError, TimeoutError, WebSocketException) as e:
             live.end = (FAULT, self._unreachable(live))
-            log.warning(
-                "console_fault",
-                session=live.session.id,
-                kind=type(e).__name__,
-                detail=str(e) if isinstance(e, rfb.RfbError) else "",
-            )
+            log.warning("console_fault", session=live.session.id, kind=type(e).__name__, **why(e, live.host))
         except Exception as e:
             live.end = (
                 FAULT,
@@ -326,6 +323,7 @@ class Relay:
         driver = self.context.drivers[service.server]
         asked = asyncio.get_running_loop().run_in_executor(self._drivers, driver.console, service.ref)
         ticket: ConsoleTicket = await asked
+        live.host = f"https://{urlsplit(ticket.url).netloc}"  # the rest of the address is the ticket
         async with connect(
             ticket.url,
             additional_headers=ticket.headers,
@@ -416,6 +414,16 @@ async def _pump(source: Connection, target: Connection) -> None:
     with suppress(ConnectionClosed):
         while True:
             await target.send(await source.recv(decode=False))
+
+
+def why(error: Exception, host: str) -> dict[str, str]:
+    """For the log: why a screen could not be reached, and what to do about it."""
+    if isinstance(error, rfb.RfbError):
+        return {"detail": str(error)}
+    if isinstance(error, InvalidStatus):
+        return {"code": "screen_refused", "detail": f"HTTP {error.response.status_code}"}
+    e = fault(error, Peer("the screen's host", host, "the server's endpoint", "the server's ca_file"), False)
+    return {"code": e.code, "said": e.sentence, "next": e.next_action}
 
 
 def _guessed(request: Request) -> str:

@@ -38,7 +38,7 @@ def open_context(config: Config, clock: Clock | None = None) -> Context:
     clock = clock or Clock()
     store = Store(Path(config.path).parent / config.store["path"], config.store["secret_key"], clock)
     whmcs = {
-        n: Whmcs(w["system_url"], w["api_identifier"], w["api_secret"], w["mail_templates"])
+        n: Whmcs(w["system_url"], w["api_identifier"], w["api_secret"], w["mail_templates"], n)
         for n, w in config.whmcs.items()
     }
     drivers = {n: driver_base.load(s["driver"])(n, s, clock) for n, s in config.servers.items()}

@@ -37,7 +37,14 @@ def check(context: Context) -> list[Finding]:
         try:
             found += driver.check({**wanted, **places}, networks)
         except VmbridgeError as e:
-            found.append(Finding("fault", f"server {name}", f"{e.sentence} {e.detail}".strip(), e.extra.get("fix", "")))
+            found.append(
+                Finding(
+                    "fault",
+                    f"server {name}",
+                    f"{e.sentence} {e.detail}".strip(),
+                    e.next_action,
+                )
+            )
         found += _ids(context, name)
     for plan in config.plans.values():
         if plan.values["vm_name"]:
@@ -161,7 +168,6 @@ def _whmcs(context: Context, name: str) -> Finding:
             "fault",
             f"whmcs {name}",
             f"{e.sentence} {e.detail}".strip(),
-            "give the API role GetClientsProducts, SendEmail, SendAdminEmail, UpdateClientProduct and LogActivity,"
-            " and allow this machine's address under General Settings > Security",
+            e.next_action,
         )
     return Finding("ok", f"whmcs {name}", "API answers")

@@ -33,11 +33,12 @@ Executed = Literal["no", "unknown"]
 
 
 class VmbridgeError(Exception):
-    """Root. `code` is stable, `sentence` is for people in WHMCS, `detail` for staff and logs."""
+    """Root. `code` is stable, `sentence` is for people in WHMCS, `detail` for staff and logs, `next_action` what staff can do."""
 
     code = "internal_error"
     http_status = 500
     sentence = "Something went wrong."
+    next_action = "Look at the log, then retry."
 
     def __init__(self, sentence: str = "", *, code: str = "", detail: str = "", **extra: Any) -> None:
         self.sentence = sentence or type(self).sentence

@@ -421,8 +421,7 @@ class Engine:
         e = self._stale(job, e, now)
         since, tries = job.data.get("failing", {}).get(step, (now, 0))
         _note_failing(job, {**job.data.get("failing", {}), step: (since, tries + 1)})
-        action = e.next_action if isinstance(e, UpstreamError) else "Look at the log, then retry."
-        error = (e.code, f"{e.sentence} {e.detail}".strip(), action)
+        error = (e.code, f"{e.sentence} {e.detail}".strip(), e.next_action)
         log.warning("step_failed", operation=op.id, kind=op.kind, code=e.code, detail=e.detail, attempt=tries + 1)
         staff, endless, too_long = (
             isinstance(e, (NotOurs, NeedsOperator)),

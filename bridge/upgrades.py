@@ -255,7 +255,7 @@ def refuse(service: Service, wanted: Preview, store: Store) -> Refused:
                 "no_room",
                 _ordered(service),
                 text,
-                "Free room there or move the machine, then run Change Package in WHMCS again.",
+                "Make room there or move the machine, then run Change Package in WHMCS again.",
                 {},
             )
         store.emit(

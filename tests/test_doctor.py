@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bridge import assets, doctor
-from bridge.errors import Permanent
 from bridge.model import Finding
+from bridge.whmcs import Whmcs
 from tests.configs import raw_config
 from tests.pve.cluster import Fault, default_cluster
 from tests.world import World
@@ -28,7 +28,9 @@ def template(w: World, **config: str) -> None:
 
 def whmcs_down(w: World) -> None:
     def call(*args: Any, **kwargs: Any) -> None:
-        raise Permanent("WHMCS refused the call.", detail="GetClientsProducts: not permitted")
+        raise Whmcs("https://billing.test", "id", "secret")._refused(
+            "GetClientsProducts", "Invalid Permissions: not permitted"
+        )
 
     w.whmcs.call = call  # type: ignore[method-assign]
 

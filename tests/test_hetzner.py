@@ -222,7 +222,9 @@ def test_killed_at_every_border(tmp_path: Path) -> None:
 
 
 def test_a_create_action_that_fails_leaves_nothing_behind(world: Cloud) -> None:
-    world.cloud.faults = [Fault("POST /servers", "failing action")]
+    world.cloud.faults = [
+        Fault("POST /servers", "failing action") for _ in range(4)
+    ]  # of an unknown cause: three tries more
     world.order("create")
     world.run()
     last = world.store.operations_of(1)[0]
@@ -255,7 +257,7 @@ def test_an_action_that_never_ends_is_told_once(world: Cloud) -> None:
 
 
 def test_what_a_failed_create_left_is_removed_when_it_is_free_again(world: Cloud) -> None:
-    world.cloud.faults = [Fault("POST /servers", "failing action"), Fault("DELETE .*", "locked")]
+    world.cloud.faults = [*(Fault("POST /servers", "failing action") for _ in range(4)), Fault("DELETE .*", "locked")]
     world.order("create")
     world.run()
     assert world.store.operations_of(1)[0].state is State.FAILED and world.cloud.servers == {}

@@ -244,7 +244,7 @@ def test_no_room_is_known_before_anything_stops_or_is_bought(make: Callable[...,
 @pytest.mark.parametrize("kind", ["resource_unavailable", "failing action", "invalid_input"])
 def test_when_the_change_cannot_be_the_old_server_runs_again(make: Callable[..., Shop], kind: str) -> None:
     world = make()
-    world.cloud.faults = [Fault("POST .*/change_type", kind)]
+    world.cloud.faults = [Fault("POST .*/change_type", kind) for _ in range(4 if kind == "failing action" else 1)]
     world.change(server_type="cx33")
     world.run()
     assert last(world).state is State.FAILED and last(world).next_action

@@ -17,6 +17,7 @@ LOW = {
     "bridge.limits",
     "bridge.schedules",
     "drivers.base",
+    "drivers.http",
 }
 NOUNS = {
     "bridge.orders",

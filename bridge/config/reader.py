@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema, ValidationError, fields
+
+from bridge.config.wording import MISSING, UNKNOWN, in_words, inner
 
 
 class Reader:
@@ -55,22 +57,24 @@ class Reader:
             return dict(schema.load(value))
         except ValidationError as e:
             self.sound[path] = {**self.sound.get(path, {}), **(e.valid_data if isinstance(e.valid_data, dict) else {})}
-            self._walk(e.messages, path, [*schema.fields, *also], missing)
+            self._walk(e.messages, path, schema, [*schema.fields, *also], missing)
             return None
 
-    def _walk(self, messages: Any, path: str, known: list[str], missing: set[str]) -> None:
+    def _walk(self, messages: Any, path: str, at: Any, known: list[str], missing: set[str]) -> None:
+        """`at` is the schema or field that the messages are of."""
         if isinstance(messages, dict):
-            for key, inner in messages.items():
+            for key, more in messages.items():
+                if isinstance(at, fields.Dict) and isinstance(more, dict):  # of its names and of its values
+                    for part in more.values():
+                        self._walk(part, f"{path}.{key}", None, known, missing)
+                    continue
                 where = path if key == "_schema" else f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}"
-                self._walk(inner, where, known, missing)
+                self._walk(more, where, at if key == "_schema" else inner(at, key), known, missing)
             return
         if path in missing:
             return
         for text in messages:
-            code = "invalid"
-            if text == "Unknown field.":
+            if text == UNKNOWN:
                 self.unknown(path, known)
-                continue
-            elif text.startswith("Missing data"):
-                code, text = "missing", "is required"
-            self.fault(path, code, text)
+            else:
+                self.fault(path, "missing" if text == MISSING else "invalid", in_words(text, at))

@@ -94,7 +94,10 @@ class WorkerSchema(Strict):
 
 
 class KeySchema(Strict):
-    id = fields.Str(required=True, validate=validate.Regexp(r"^[A-Za-z0-9._-]{1,64}$"))
+    id = fields.Str(
+        required=True,
+        validate=validate.Regexp(r"^[A-Za-z0-9._-]{1,64}\Z", error="must be 1 to 64 letters, digits, dots, _ or -"),
+    )
     secret = fields.Str(required=True, validate=validate.Length(min=16))
 
 

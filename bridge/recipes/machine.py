@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from bridge import orders
-from bridge.errors import Busy, Permanent, Transient, Unknown, UpstreamError, VmbridgeError
+from bridge.errors import Busy, Permanent, Transient, Unknown, Unlisted, UpstreamError, VmbridgeError
 from bridge.kinds import KINDS
 from bridge.model import Converged, Desired, Order, Seen, Vm, VmRef
-from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
+from bridge.operations import QUICK_TRIES, Again, Back, Done, Job, Outcome, Step, Wait
 
 LOST_REPLY = 35.0  # longer than any time-out on the way: an unanswered call has ended by then
 CHECK_RUNNING = 2.0
@@ -175,7 +175,7 @@ def _write_off(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
         raise
     except UpstreamError as e:
         tries = state.get("tries", 0) + 1
-        if e.retryable and tries < OFFLINE_TRIES:
+        if tries < OFFLINE_TRIES if e.retryable else isinstance(e, Unlisted) and tries <= QUICK_TRIES:
             job.save_build(offline={**state, "tries": tries})
             raise
         job.save_build(offline={"phase": "on", "error": [e.code, e.sentence, e.detail, e.next_action]})

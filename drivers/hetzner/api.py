@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -11,11 +12,12 @@ import requests
 from hcloud import APIException, Client
 
 from bridge.clock import Clock
-from bridge.errors import Transient, Unknown, Unreachable, Waiting
-from drivers.base import Counted, background, before_change, time_left
-from drivers.hetzner.errors import from_reply
+from bridge.errors import Transient, Unknown, Waiting
+from drivers.base import Counted, background
+from drivers.hetzner import replies
+from drivers.hetzner.errors import BROKEN, from_reply
+from drivers.http import Peer, Rubbish, fault, reading, refuse_redirect, time_outs
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 20.0
 PER_PAGE = 50  # the most there is
 
 
@@ -28,7 +30,10 @@ class Api:
         clock: Clock,
         prepare: Callable[[requests.Session], None] | None = None,
         budget: Callable[[], Counted | None] = lambda: None,
+        server: str = "",
     ) -> None:
+        where = f"[servers.{server}]" if server else "the server's"
+        self._peer = Peer("the provider's API", settings["endpoint"], f"{where} endpoint", f"{where} ca_file")
         self._settings, self._clock, self._prepare, self._budget = settings, clock, prepare, budget
         self._local = threading.local()
         self.ahead = 0.0  # seconds of the provider's clock before ours
@@ -47,23 +52,20 @@ class Api:
             session.trust_env = False
             if self._settings.get("ca_file"):
                 session.verify = self._settings["ca_file"]
-            session.hooks["response"].append(self._counted)
+            session.hooks["response"] += [self._counted, refuse_redirect]
             if self._prepare:
                 self._prepare(session)
         return found
 
     def _counted(self, response: requests.Response, **_: Any) -> None:
-        if date := response.headers.get("Date"):
-            self.ahead = parsedate_to_datetime(date).timestamp() - self._clock.now()
+        with suppress(KeyError, ValueError, TypeError):  # something else's answer may say anything
+            self.ahead = parsedate_to_datetime(response.headers["Date"]).timestamp() - self._clock.now()
         left, budget = response.headers.get("RateLimit-Remaining", ""), self._budget()
         if budget and left.isdigit():
             budget.told(int(left))
 
     def get(self, path: str, **params: Any) -> dict[str, Any]:
-        try:
-            return self._call("GET", path, params=params)
-        except Unknown as e:  # a read has no effect: nothing to look up
-            raise Transient(detail=e.detail) from None
+        return self._call("GET", path, params=params)
 
     def pages(self, path: str, key: str, **params: Any) -> Iterator[dict[str, Any]]:
         """Every row of a list, page after page."""
@@ -71,7 +73,10 @@ class Api:
         while page:
             found = self.get(path, page=page, per_page=PER_PAGE, **params)
             yield from found[key]
-            page = found["meta"]["pagination"]["next_page"]
+            following = found["meta"]["pagination"]["next_page"]
+            if following is not None and int(following) <= page:  # a list without an end
+                raise fault(Rubbish(f"{path}: its pages go round"), self._peer, False)
+            page = following and int(following)
 
     def post(self, path: str, **values: Any) -> dict[str, Any]:
         return self._call("POST", path, json=values)
@@ -83,30 +88,35 @@ class Api:
         return self._call("DELETE", path)
 
     def _call(self, method: str, path: str, **more: Any) -> dict[str, Any]:
-        """Raises the errors of drivers.hetzner.errors."""
-        connect, timeout = CONNECT_TIMEOUT, READ_TIMEOUT
-        guard = before_change.get() if method != "GET" else None
-        if guard:
-            timeout = min(timeout, guard())
-        left = time_left.get()
-        if left:
-            wait = left()
-            if wait <= 0:
-                raise Transient(detail="the time for this read is over")
-            connect = min(connect, wait / 3)
-            timeout = min(timeout, wait - connect)
+        """Raises the errors of drivers.hetzner.errors, and those of the way. What is no answer of the API is none: a read is asked
+        again, after a change its effect is looked up."""
+        change = method != "GET"
+        connect, answer, _ = time_outs(change)
         budget = self._budget()
         if budget and (pause := budget.spend(background.get())):
             raise Waiting(pause)
         try:
-            return self._client().request(method, path, timeout=(connect, max(1.0, timeout)), **more)
+            found: dict[str, Any] = reading(self._request(method, path, timeout=(connect, answer), **more), 200)
+            if said := replies.fault(method, path, found):
+                raise Rubbish(f"{path}: {said}"[:200])
+            return found
         except APIException as e:
-            raise from_reply(e.code, str(e.message), e.correlation_id or "") from None
-        except (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError) as e:
-            raise Unreachable(detail=type(e).__name__) from None
-        except requests.exceptions.ConnectionError as e:
-            if "NewConnectionError" in repr(e) or "Failed to establish" in str(e):
-                raise Unreachable(detail=type(e).__name__) from None
-            raise Unknown(detail=type(e).__name__) from None
-        except requests.exceptions.RequestException as e:
-            raise Unknown(detail=type(e).__name__) from None
+            error = from_reply(e.code, str(e.message), e.correlation_id or "")
+        except (Rubbish, requests.exceptions.RequestException, OSError, ValueError) as e:
+            raise fault(e, self._peer, change) from None
+        if isinstance(error, Unknown) and not change:  # a read has no effect: nothing to look up
+            raise Transient(BROKEN, code=error.code, detail=error.detail, next_action=error.next_action)
+        raise error
+
+    def _request(self, method: str, path: str, **more: Any) -> Any:
+        """The library believes that an error is always one of the API's own."""
+        try:
+            return self._client().request(method, path, **more)
+        except APIException as e:
+            if isinstance(e.code, int) and e.code < 400:
+                raise Rubbish(f"HTTP {e.code} without JSON") from None
+            if not isinstance(e.code, (int, str)):
+                raise Rubbish("an error without a code") from None
+            raise
+        except (KeyError, TypeError, AttributeError) as e:
+            raise Rubbish(f"an error of another form ({type(e).__name__})") from None

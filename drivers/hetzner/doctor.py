@@ -22,7 +22,7 @@ def check(server: str, api: Api, plans: Mapping[str, Package]) -> list[Finding]:
                 "fault",
                 f"server {server}",
                 f"{e.sentence} {e.detail}".strip(),
-                "make an API token with read and write in the project's settings",
+                e.next_action,
             )
         ]
     found = [_writes(server, api)]
@@ -33,7 +33,7 @@ def check(server: str, api: Api, plans: Mapping[str, Package]) -> list[Finding]:
                 Finding("ok", f"plan {name}", f"{package.options['server_type']} in {place}")
             ]
         except VmbridgeError as e:
-            found.append(Finding("fault", f"plan {name}", f"{e.sentence} {e.detail}".strip(), "run the check again"))
+            found.append(Finding("fault", f"plan {name}", f"{e.sentence} {e.detail}".strip(), e.next_action))
     return found
 
 

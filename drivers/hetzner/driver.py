@@ -110,7 +110,7 @@ class Hetzner(Driver):
 
     def __init__(self, server: str, settings: Mapping[str, Any], clock: Clock, prepare: Any = None) -> None:
         super().__init__(server, settings, clock)
-        self.api = Api(settings, clock, prepare, lambda: self.budget)
+        self.api = Api(settings, clock, prepare, lambda: self.budget, server)
         self._pages = 1  # of the last bulk read
 
     @property

@@ -13,6 +13,7 @@ ROOM = "Wait until the provider has some again, raise the project's limits there
 TOKEN = (
     "Make an API token with read and write in the project's settings and put it into the server's `token`; then retry."
 )
+BROKEN = "The provider's API has a fault just now."
 CONSOLE = "Look at the server's activities in the provider's console, mend the cause, then retry."
 
 
@@ -20,7 +21,7 @@ def from_reply(code: int | str, message: str, reference: str = "") -> VmbridgeEr
     """One failed reply -> the error to raise. A number is the status of an answer that was no JSON."""
     detail = f"{code}: {message}" + (f" (correlation {reference})" if reference else "")
     if isinstance(code, int) or code in LOST:
-        return Unknown(detail=detail)
+        return Unknown(detail=detail, next_action="Look at the provider's status page.")
     return from_code(code, detail)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
@@ -10,20 +11,21 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import proxmoxer.backends.https  # loaded by the library only once it is used, and then by several threads
 import requests
 from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
 
-from bridge.errors import Transient, Unknown, Unreachable
-from drivers.base import before_change, time_left
+from bridge.errors import Transient
+from drivers.http import READ_TIMEOUT, Peer, Rubbish, fault, reading, refuse_redirect, time_outs
+from drivers.proxmox import replies
 from drivers.proxmox.errors import from_reply
 
 logging.getLogger("proxmoxer").setLevel(logging.WARNING)  # its INFO lines carry request bodies
 
-CONNECT_TIMEOUT = 5.0
-READ_TIMEOUT = 20.0  # PVE's own proxy gives up after 30 s; a mutating call must end before our lease does
 CALLS_PER_NODE = 3  # pveproxy and pvedaemon have three workers each
 NODE = re.compile(r"^nodes/([^/]+)")
+CALL = re.compile(r"(UPID:|vzdump)[^/]*")  # what makes a path long in a message
 
 
 class Body(bytes):
@@ -37,11 +39,38 @@ def _unshown(response: requests.Response, **_: Any) -> None:
     response._content = Body(response.content)
 
 
+class Strict(proxmoxer.backends.https.JsonSerializer):  # type: ignore[misc]
+    """The library hands on what is no JSON as data, and fails on JSON of another shape."""
+
+    def loads(self, response: requests.Response) -> Any:
+        try:
+            body = reading(json.loads(response.content), response.status_code)
+        except ValueError:
+            raise Rubbish(f"HTTP {response.status_code} without JSON") from None
+        if response.status_code != 200 or "data" not in body:
+            raise Rubbish(f"HTTP {response.status_code} without data")
+        return body["data"]
+
+    def loads_errors(self, response: requests.Response) -> Any:
+        try:
+            body = json.loads(response.content)
+        except ValueError:
+            return None
+        return body.get("errors") if isinstance(body, dict) else None
+
+
 class Api:
     """Calls of one server. Safe for threads: one session per thread and kind of call."""
 
-    def __init__(self, settings: Mapping[str, Any], prepare: Callable[[requests.Session], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        prepare: Callable[[requests.Session], None] | None = None,
+        server: str = "",
+    ) -> None:
         self._settings, self._prepare = settings, prepare
+        where = f"[servers.{server}]" if server else "the server's"
+        self._peer = Peer("the Proxmox server", settings["endpoint"], f"{where} endpoint", f"{where} ca_file")
         self._local = threading.local()
         self._nodes: dict[str, threading.BoundedSemaphore] = {}
         self._lock = threading.Lock()
@@ -64,7 +93,8 @@ class Api:
             )
             session = found._store["session"]
             session.trust_env = False
-            session.hooks["response"].append(_unshown)
+            session.hooks["response"] += [_unshown, refuse_redirect]
+            found._store["serializer"] = Strict()
             if change:  # an idle connection that dies under a POST leaves its fate unknown
                 session.headers["Connection"] = "close"
             if self._prepare:
@@ -108,10 +138,7 @@ class Api:
         return str(found[0]["upid"]) if found else ""
 
     def get(self, path: str, /, **params: Any) -> Any:
-        try:
-            return self._call("get", path, params, change=False)
-        except Unknown as e:  # a read has no effect: nothing to look up
-            raise Transient(detail=e.detail) from None
+        return self._call("get", path, params, change=False)
 
     def post(self, path: str, **params: Any) -> Any:
         return self._call("post", path, params, change=True)
@@ -123,41 +150,28 @@ class Api:
         return self._call("delete", path, params, change=True)
 
     def _call(self, method: str, path: str, params: dict[str, Any], change: bool) -> Any:
-        """Hyphens in parameter names are written as `__`. Raises the errors of drivers.proxmox.errors."""
-        timeout, connect, wait = READ_TIMEOUT, CONNECT_TIMEOUT, None
-        guard = before_change.get() if change else None
-        if guard:
-            timeout = min(timeout, guard())
-        left = time_left.get()
-        if left:
-            wait = left()
-            if wait <= 0:
-                raise Transient(detail="the time for this read is over")
-            connect = min(connect, wait / 3)
-            timeout = min(timeout, wait - connect)  # both together
+        """Hyphens in parameter names are written as `__`. Raises the errors of drivers.proxmox.errors, and those of the way. What is no
+        answer of the API is none: a read is asked again, after a change its effect is looked up."""
+        connect, answer, wait = time_outs(change)
         values = {k.replace("__", "-"): _plain(v) for k, v in params.items() if v is not None}
         client = self._client(change)
-        client._backend.auth.timeout = (connect, max(1.0, timeout))
+        client._backend.auth.timeout = (connect, answer)
         try:
             with self._gate(path, wait):
-                return getattr(client(path), method)(**values)
+                data = getattr(client(path), method)(**values)
+            if said := replies.fault(method.upper(), path, data):
+                raise Rubbish(f"{CALL.sub('', path)}: {said}"[:200])
+            return data
         except ResourceException as e:
-            raise from_reply(e.status_code, str(e.content).split(" - {")[0], e.errors) from None
-        except (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError) as e:
-            raise Unreachable(detail=_named(e)) from None
-        except requests.exceptions.ConnectionError as e:
-            if "NewConnectionError" in repr(e) or "Failed to establish" in str(e):
-                raise Unreachable(detail=_named(e)) from None
-            raise Unknown(detail=_named(e)) from None
-        except requests.exceptions.RequestException as e:
-            raise Unknown(detail=_named(e)) from None
+            raise from_reply(e.status_code, str(e.content).split(" - {")[0], _shown(e.errors)) from None
+        except (Rubbish, requests.exceptions.RequestException, OSError, ValueError) as e:
+            raise fault(e, self._peer, change) from None
 
 
 def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, bool) else value
 
 
-def _named(error: Exception) -> str:
-    """The kind of a transport error; its text may hold URLs, so only its last part is kept."""
-    last = str(error).rsplit(":", 1)[-1].strip(" )'\"")
-    return f"{type(error).__name__}: {last[:120]}"
+def _shown(errors: object) -> object:
+    """What the API says of each parameter; a page in its place is not repeated."""
+    return errors if isinstance(errors, dict) and not any(isinstance(v, bytes) for v in errors.values()) else None

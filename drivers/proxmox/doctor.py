@@ -24,7 +24,7 @@ def check(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tupl
     try:
         version = driver.api.get("version")
     except VmbridgeError as e:
-        return [Finding("fault", subject, f"{e.sentence} {e.detail}".strip(), _connection_fix(driver, e))]
+        return [Finding("fault", subject, f"{e.sentence} {e.detail}".strip(), e.next_action)]
     found = [Finding("ok", subject, f"Proxmox VE {version.get('version')}")]
     major = int(str(version.get("version", "0")).split(".")[0] or 0)
     if major not in (8, 9):
@@ -57,20 +57,9 @@ def check(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tupl
             told = any(f.subject == f"{subject} privileges" and f.level == "fault" for f in found)
             if e.code == "upstream_privilege" and told:
                 continue
-            fix = "see the missing privileges, or try again"
+            fix = e.next_action
             found.append(Finding("fault", subject, f"{e.sentence} {e.detail}".strip(), fix))
     return found
-
-
-def _connection_fix(driver: Proxmox, e: VmbridgeError) -> str:
-    where = f"[servers.{driver.server}]"
-    if e.code == "upstream_credentials":
-        return f"check {where} token_id and token_secret; the token may be expired or its user disabled"
-    if "certificate" in str(e.detail).lower() or "SSL" in e.detail:
-        return (
-            f"check {where} endpoint's host name against the certificate, and ca_file (the cluster's pve-root-ca.pem)"
-        )
-    return f"check {where} endpoint and that this machine may reach port 8006"
 
 
 @dataclass

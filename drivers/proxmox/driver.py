@@ -89,7 +89,7 @@ class Proxmox(Driver):
 
     def __init__(self, server: str, settings: Mapping[str, Any], clock: Clock, prepare: Any = None) -> None:
         super().__init__(server, settings, clock)
-        self.api = Api(settings, prepare)
+        self.api = Api(settings, prepare, server)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix=f"poll-{server}")
 
     # -- birth ------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ CAPACITY = re.compile(r"not enough free space|no space|out of space|[Tt]hin pool
 ROOM = "Free room or add a node or storage, then retry."
 KEY = "Look whether the token or its user has expired or was removed, and correct the server's token_id and token_secret; then retry."
 PRIVILEGE = "Give both the user and the token the privilege that is named (`vmbridge check` lists all), then retry."
+NODE = "See that the node is on, in the cluster and answers on port 8006, or name another of its hosts in the server's endpoint."
 LOG = "Look at the task's log on the node, mend the cause, then retry."
 UNKNOWN_STATUS = (596, 597, 598, 599, 502, 504)
 
@@ -45,7 +46,7 @@ def from_reply(status: int, text: str, errors: object = None) -> VmbridgeError:
     if status == 403:
         return Permanent("Our key lacks a privilege.", code="upstream_privilege", detail=detail, next_action=PRIVILEGE)
     if status == 595:
-        return Unreachable(detail=detail)
+        return Unreachable("The node does not answer the host that we ask.", detail=detail, next_action=NODE)
     if status in UNKNOWN_STATUS and not TRANSIENT.search(text):
         return Unknown(detail=detail)
     if status == 400:

@@ -90,14 +90,24 @@ class Plan(Strict):
         load_default="",
         validate=validate.Regexp(r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?$", error="Must be a node's name."),
     )
-    os_user = fields.Str(load_default="root", validate=validate.Regexp(r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$"))
+    os_user = fields.Str(
+        load_default="root",
+        validate=validate.Regexp(
+            r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}\Z", error="must be a user's name: letters, digits, _ . -, 32 at most"
+        ),
+    )
     nic_model = fields.Str(
         load_default="virtio", validate=validate.OneOf(["virtio", "e1000", "e1000e", "rtl8139", "vmxnet3"])
     )
     firewall = fields.Bool(load_default=True)
     mac_filter = fields.Bool(load_default=True)
     onboot = fields.Bool(load_default=True)
-    tags = fields.List(fields.Str(validate=validate.Regexp(r"^[a-z0-9_][a-z0-9_+.-]*$")), load_default=list)
+    tags = fields.List(
+        fields.Str(
+            validate=validate.Regexp(r"^[a-z0-9_][a-z0-9_+.-]*\Z", error="must be lower-case letters, digits, _ + . -")
+        ),
+        load_default=list,
+    )
     additional_disk_gib = fields.Int(load_default=0, validate=validate.Range(0, 65536))
     additional_storage = fields.Str(load_default="")
     dhcp4 = fields.Bool(load_default=False)

@@ -20,6 +20,7 @@ STATUS = {
     "protected": 423,
     "rate_limit_exceeded": 429,
     "server_error": 500,
+    "a_code_of_tomorrow": 500,
     "unavailable": 503,
 }
 

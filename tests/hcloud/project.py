@@ -52,11 +52,13 @@ CALLS |= screens.CALLS
 TYPES = {"cx23": (2, 4.0, 40, "x86"), "cx33": (4, 8.0, 80, "x86"), "cax11": (2, 4.0, 40, "arm")}
 SOLD = {"cx23": {"nbg1": True, "fsn1": True}, "cx33": {"nbg1": True}, "cax11": {"fsn1": False}}
 IMAGES = {("debian-12", "x86"), ("debian-12", "arm"), ("ubuntu-24.04", "x86")}
+RUBBISH = {"page": b"<html>", "page before": b"<html>", "empty": b"", "cut": b'{"server": {"id": 42', "list": b"[]"}
 
 
 @dataclass
 class Fault:
-    """What happens to the `nth` call whose `METHOD path` matches: a code, `reset` (before), `lost` (after), or `failing action`."""
+    """What happens to the `nth` call whose `METHOD path` matches: a code, `reset` (before), `lost` (after), `failing action`, or a
+    200 with one of RUBBISH in place of the reply, after the work (`page`, `empty`, `cut`, `list`) or before it (`page before`)."""
 
     match: str
     kind: str
@@ -191,9 +193,13 @@ class Project(Images, Network, media.Media, screens.Screens):
                 raise Lost()
             if fault in STATUS:
                 raise Failure(fault)
+            if fault == "page before":
+                return 200, RUBBISH[fault], self._headers()
             found = self._route(method, path, query, body, fault)
             if fault == "lost":
                 raise Lost()
+            if fault in RUBBISH:
+                return 200, RUBBISH[fault], self._headers()
             return (
                 (201 if method == "POST" else 200 if found else 204),
                 json.dumps(found).encode() if found else b"",
@@ -250,9 +256,10 @@ class Project(Images, Network, media.Media, screens.Screens):
             raise Failure("not_found", f"{at.group(1)} with ID '{at.group(2)}' not found")
         handler = getattr(self, f"_{method}_{re.sub(r'/{id}', '_one', key).strip('/').replace('/', '_')}".lower())
         found: dict[str, Any] = handler(values, thing)
-        if fault == "failing action":
+        if fault.startswith("failing action"):
             made = self.actions[found["action"]["id"]]
             made.error, made.then = "Action failed", ""
+            made.code = fault.removeprefix("failing action").strip() or made.code
         return found
 
     # -- calls ------------------------------------------------------------------------------------

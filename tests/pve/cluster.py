@@ -153,7 +153,8 @@ class Volume:
 @dataclass
 class Fault:
     """kind: status (status, reason), reset_before, reset_after, timeout_after, slow (seconds; above 30 the proxy
-    answers 596 while the work goes on), fail_task (reason; `early`: before it has changed anything), unexpected_status."""
+    answers 596 while the work goes on), fail_task (reason; `early`: before it has changed anything), unexpected_status;
+    body_before and body_after (body: what comes with a 200 in place of the reply, with the work not begun or done)."""
 
     kind: str
     method: str = ""
@@ -163,6 +164,7 @@ class Fault:
     status: int = 500
     reason: str = "got timeout"
     seconds: float = 0.0
+    body: bytes = b""
     seen: int = 0
     early: bool = False
 
@@ -340,6 +342,8 @@ class Cluster:
                 raise Cut(fault.kind)
             if fault and fault.kind == "status":
                 return self._reply(fault.status, fault.reason, None)
+            if fault and fault.kind == "body_before":
+                return Reply(200, "OK", fault.body)
             try:
                 data = self._call(method, path, params, headers)
                 if fault and fault.kind in ("fail_task", "unexpected_status") and str(data).startswith("UPID"):
@@ -356,6 +360,8 @@ class Cluster:
                 self.on_call("after", index, method, path)
             if fault and fault.kind in ("reset_after", "timeout_after"):
                 raise Cut(fault.kind)
+            if fault and fault.kind == "body_after":
+                return Reply(200, "OK", fault.body)
             if fault and fault.kind == "slow":
                 self.clock.sleep(min(fault.seconds, PROXY_SECONDS))
                 if fault.seconds > PROXY_SECONDS:
