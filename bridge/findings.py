@@ -41,6 +41,8 @@ BY_HAND = {
     "duplicate_address": "Ask whoever runs the other machine to give the address up, or move the customer to another one.",
     "disk_bigger_than_sold": "Sell the bigger package again, or move the customer's data to a smaller server by hand.",
     "not_ours": "Look at the machine; `vmbridge adopt` records it if it is the customer's.",
+    "unknown_vm": "Look whose it is. A WHMCS service's: `vmbridge adopt SERVICE VM --plan PLAN --client CLIENT`. Nobody's: remove it by hand in the"
+    " server's own list. The bridge never removes it.",
 }
 KEPT = "It is not changed from here: it was adopted with it, or only the host's administrator can. Change it by hand, or dismiss this."
 HELPS = {
@@ -87,8 +89,11 @@ def sweep_state(server: str, driver: Driver, store: Store, now: bool = False) ->
         store.end_sweep(server, "state", store.clock.now() + 60)
         return False
     read_at = float(store.health(server)["refreshed_at"])
+    claiming = _claiming(server, driver, store, read_at)
     with store.write():
         _compare_state(server, store, read_at)
+        if claiming is not None:
+            _compare_unknown(server, claiming, store)
         store.end_sweep(server, "state", store.clock.now() + HOUR)
     return True
 
@@ -162,6 +167,43 @@ def _compare_state(server: str, store: Store, read_at: float) -> None:
     store.end_findings_of_ended(server, LIVE_ONLY)
     store.note_foreign_vms(server, foreign, settled)
     _compare_addresses(server, store)
+
+
+def _claiming(server: str, driver: Driver, store: Store, read_at: float) -> list[Machine] | None:
+    """Machines of no service that say they are ours; asked for only when there are machines of no service. None when it cannot be read."""
+    _, outside = store.apart(server, read_at)
+    strangers = outside - store.known_machines(server, outside)[0]
+    if not strangers:
+        return []
+    try:
+        with in_background():
+            return driver.claiming(strangers)
+    except VmbridgeError as e:  # what was found before stands until the next sweep
+        log.warning("claiming_not_read", server=server, code=e.code, detail=e.detail)
+        return None
+
+
+def _compare_unknown(server: str, claiming: list[Machine], store: Store) -> None:
+    """After a restore of the store the machines that were made since its copy are nobody's: they run, and are paid for by nobody."""
+    had, told = store.known_machines(server, [m.vm_id for m in claiming], [m.uuid for m in claiming if m.uuid])
+    store.set_findings(
+        server,
+        "unknown_vm",
+        [
+            (
+                None,
+                m.vm_id,
+                f"VM {m.vm_id}"
+                + (f" ({m.name})" if m.name else "")
+                + f" on {m.node} is marked as ours or has an id of ours, but no service is known"
+                " that has or had it: made after the copy that was put back, or by somebody else.",
+                BY_HAND["unknown_vm"],
+                {},
+            )
+            for m in claiming
+            if m.vm_id not in had and m.uuid not in told
+        ],
+    )
 
 
 def _compare_addresses(server: str, store: Store) -> None:

@@ -385,6 +385,11 @@ class Driver:
         template. `node` is a hint."""
         raise NotImplementedError
 
+    def claiming(self, vm_ids: Collection[str]) -> list[Machine]:
+        """Of these machines, which no service is known of, those that say they are ours: by the mark that a birth gives, or by an id
+        of our ranges. Read anew; without templates and what is gone. `uuid` is empty where a list does not tell it."""
+        raise NotImplementedError
+
     # -- what machines left -----------------------------------------------------------------------
     def listings(self) -> list[str]:
         """The lists in which things can outlive their machine, one bulk read each (a storage of a node; snapshots, floating

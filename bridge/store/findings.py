@@ -138,6 +138,21 @@ class Findings(Core):
         there = set(self.column("SELECT vm_id FROM vm_status WHERE server = ? AND seen_at >= ?", server, read_at))
         return ours - there, there - ours
 
+    def known_machines(
+        self, server: str, vm_ids: Iterable[str], uuids: Iterable[str] = ()
+    ) -> tuple[set[str], set[str]]:
+        """Of these ids and uuids those that any service has, of whatever state: (ids of machines of this server, uuids)."""
+        had = self.column(
+            "SELECT vm_id FROM services WHERE server = ? AND vm_id IN (SELECT value FROM json_each(?))",
+            server,
+            json.dumps(sorted(vm_ids)),
+        )
+        told = self.column(
+            "SELECT u.value FROM services s, json_each(s.uuids) u WHERE u.value IN (SELECT value FROM json_each(?))",
+            json.dumps(sorted(uuids)),
+        )
+        return set(had), set(told)
+
     def missing_vms(self, server: str, vm_ids: Iterable[str], settled: float) -> list[Row]:
         """Live services of these machines that were set up."""
         return self.rows(

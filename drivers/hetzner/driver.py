@@ -310,6 +310,13 @@ class Hetzner(Driver):
             convert.addresses(server),
         )
 
+    def claiming(self, vm_ids: Collection[str]) -> list[Machine]:
+        return [
+            Machine(str(s["id"]), s["location"]["name"], s["labels"][LABEL], s["name"], "", convert.addresses(s))
+            for s in self.api.pages("/servers", "servers", label_selector=LABEL)
+            if str(s["id"]) in vm_ids
+        ]
+
     def listings(self) -> list[str]:
         return list(leftovers.LISTINGS)
 

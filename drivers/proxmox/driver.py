@@ -4,6 +4,7 @@ in api.py, texts in convert.py."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
@@ -287,6 +288,16 @@ class Proxmox(Driver):
             tuple(dict.fromkeys(claimed)),
             convert.volumes(config),
         )
+
+    def claiming(self, vm_ids: Collection[str]) -> list[Machine]:
+        found = []
+        for row in self.api.get("cluster/resources", type="vm"):
+            vm_id, tags = str(row["vmid"]), re.split(r"[;, ]+", str(row.get("tags") or "").lower())
+            if vm_id not in vm_ids or row.get("type") != "qemu" or int(row.get("template") or 0):
+                continue
+            if goal.TAG in tags or any(a <= int(vm_id) <= b for a, b in self.settings["vm_ids"]):
+                found.append(Machine(vm_id, str(row["node"]), "", str(row.get("name") or ""), ""))
+        return found
 
     # -- what machines left -----------------------------------------------------------------------
     def listings(self) -> list[str]:

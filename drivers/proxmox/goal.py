@@ -17,6 +17,7 @@ from drivers.proxmox import convert, flags, keys
 from drivers.proxmox.convert import MIB, parse_line
 
 THROTTLES = dict(zip(DISK_LIMITS, ("mbps_rd", "mbps_wr", "iops_rd", "iops_wr"), strict=True))
+TAG = "vmbridge"  # what every machine of ours carries
 BOTH_WAYS = ("mbps", "iops")  # PVE refuses them beside the one-way limits
 DEFAULTS = {"sockets": "1", "cores": "1", "onboot": "0"}  # what an absent key means
 # package word <- keys of the configuration that wait for a restart
@@ -106,7 +107,7 @@ def _labels(order: Order, config: dict[str, Any]) -> dict[str, str]:
     ours, text, tags = (
         convert.description(order),
         str(config.get("description", "")),
-        {"vmbridge", *order.package.options["tags"]},
+        {TAG, *order.package.options["tags"]},
     )
     if not order.birth:
         tags |= {t for t in re.split(r"[;, ]+", str(config.get("tags", "")).lower()) if t}
