@@ -203,6 +203,10 @@ class Driver:
         """What its hosts have and what lies on them, one read, to be kept for `lacks`; empty where the provider sees to it alone."""
         return ""
 
+    def systems(self, package: Package, resources: str) -> tuple[str, ...]:
+        """What each system that a package sells means at the back end, a line for staff; no call: `resources` is what was kept."""
+        return ()
+
     def lacks(
         self,
         order: Order,

@@ -446,3 +446,15 @@ def test_a_server_that_nobody_looks_at_is_at_risk(wide: World, staff: Staff) -> 
     wide.clock.sleep(servers.SILENT_AFTER + 1)
     assert servers.views(wide.store, wide.config)[0].state == "silent"
     assert "is the worker running?" in staff.html("overview")
+
+
+def test_the_servers_page_shows_what_a_plans_systems_mean(staff: Staff, wide: World) -> None:
+    assert "systems mean" not in staff.html("servers")
+    wide.cluster.add_template(9900, "debian-12", "pve2")
+    wide.cluster.bulk()
+    assert servers.read_resources("pve1", wide.drivers["pve1"], wide.store)
+    assert "debian-12: template 9000 on pve1, 9001 on pve2, 9900 on pve2; two on pve2" in staff.html("servers")
+    wide.order("create")
+    wide.run()
+    del wide.cluster.vms[9900]
+    assert "debian-12 (from 900" in staff.tab()

@@ -214,11 +214,27 @@ def _sold(server: str) -> dict[tuple[str, str], list[str]]:
     return found
 
 
+def _systems(server: str) -> dict[str, tuple[str, ...]]:
+    """Plan -> what its systems mean at the back end, as the hosts were last read."""
+    at = context()
+    row = at.store.resources(server)
+    plans = [p for p in at.config.plans.values() if p.server == server]
+    told = {p.name: at.drivers[server].systems(packages.of_plan(p), row["data"] if row else "") for p in plans}
+    return {plan: lines for plan, lines in told.items() if lines}
+
+
 def _servers() -> dict[str, Any]:
     at = context()
     views = servers.views(at.store, at.config, g.whmcs)
     stocks = {v.name: servers.stock(v.name, _sold(v.name), at.store) for v in views}
-    return {"servers": views, "stocks": stocks, "sentence": servers.SENTENCE, "longest": servers.LONGEST}
+    systems = {v.name: _systems(v.name) for v in views}
+    return {
+        "servers": views,
+        "stocks": stocks,
+        "systems": systems,
+        "sentence": servers.SENTENCE,
+        "longest": servers.LONGEST,
+    }
 
 
 def _pools() -> dict[str, Any]:

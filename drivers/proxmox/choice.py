@@ -87,6 +87,17 @@ def pins(package: Package) -> tuple[str, ...]:
     return tuple(str(v) for v in (package.options.get("template_ids") or {}).get(package.template, ()))
 
 
+def listed(rows: Iterable[Mapping[str, Any]], package: Package) -> str:
+    """The ids that a system's name means, for people; from the bulk read alone, so without what shared storage reaches."""
+    found = sorted((int(r["vmid"]), str(r["node"])) for r in rows if _means(r, package))
+    nodes = [node for _, node in found]
+    double = sorted({n for n in nodes if nodes.count(n) > 1})
+    told = ", ".join(f"{vm_id} on {node}" for vm_id, node in found)
+    if double:
+        return f"{package.template}: template {told}; two on {' and '.join(double)}, so none can be ordered there"
+    return f"{package.template}: template {told}" if found else f"{package.template}: no template is known"
+
+
 def _means(row: Mapping[str, Any], package: Package) -> bool:
     if row.get("type") != "qemu" or not int(row.get("template") or 0) or row.get("name") != package.template:
         return False

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -40,6 +41,7 @@ from drivers.proxmox import (
     backups,
     birth,
     charts,
+    choice,
     converge,
     convert,
     doctor,
@@ -99,6 +101,11 @@ class Proxmox(Driver):
 
     def resources(self) -> str:
         return json.dumps(room.kept(self.api.get("cluster/resources")))
+
+    def systems(self, package: Package, resources: str) -> tuple[str, ...]:
+        rows = json.loads(resources) if resources else []
+        sold = [replace(package, template=t) for t in package.templates or (package.template,)]
+        return tuple(choice.listed(rows, p) for p in sold) if rows else ()
 
     def lacks(
         self,

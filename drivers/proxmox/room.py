@@ -27,7 +27,12 @@ KEPT = {
 
 def kept(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The rows of /cluster/resources with what is used here."""
-    return [{"type": r["type"], **{k: r[k] for k in KEPT[r["type"]] if k in r}} for r in rows if r.get("type") in KEPT]
+    return [{"type": r["type"], **{k: r[k] for k in _kept(r) if k in r}} for r in rows if r.get("type") in KEPT]
+
+
+def _kept(row: Mapping[str, Any]) -> tuple[str, ...]:
+    more = ("name", "pool") if int(row.get("template") or 0) else ()  # what a plan's names mean
+    return (*KEPT[row["type"]], *more)
 
 
 @dataclass
