@@ -282,3 +282,29 @@ def test_the_store_is_one_for_both(pair: World) -> None:
     again = Store(pair.path, KEY, pair.clock)
     assert again.find_service("main", THEIRS) and not again.find_service("other", THEIRS)
     again.close()
+
+
+def test_what_has_ended_on_a_server_that_is_gone_is_unknown(pair: World, other: Other) -> None:
+    """Its row stays for ever; its pages would need a driver and a plan that nobody has any more."""
+    pair.store.set_maintenance("pve1", "")
+    pair.order("terminate")
+    pair.run()
+    targets = [
+        f"/v1/services/{THEIRS}/pages/overview?client=7",
+        f"/v1/services/{THEIRS}/pages/admin?admin=1&client=7",
+        f"/v1/services/{THEIRS}/charts?period=hour&client=7",
+        f"/status/v1/services/{THEIRS}?client=7",
+        f"/v1/admin/service?id={THEIRS}&" + urlencode({f"actor_{k}": v for k, v in ADMIN.items()}),
+    ]
+    assert {other.send("GET", t, None, "main-1").status_code for t in targets} <= {200, 403}
+    pair.config.whmcs["main"]["servers"] = ["pve2"]
+    against_store(pair.config, pair.store)
+    assert {other.send("GET", t, None, "main-1").status_code for t in targets} == {404}
+
+
+def test_the_tab_tells_nothing_of_another_installations_server(pair: World, other: Other) -> None:
+    service = pair.store.find_service("main", THEIRS)
+    assert service
+    pair.store.find("pve2", service.id, "duplicate_address", "x", "their machine on pve2 has it too", "", {})
+    tab = other.send("GET", f"/v1/services/{THEIRS}/pages/admin?admin=1&client=7", None, "main-1").get_json()["html"]
+    assert "secret words" in tab and "has it too" not in tab

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import resource
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -209,3 +210,39 @@ def test_what_sqlite_means() -> None:
     assert type(error(sqlite3.SQLITE_CORRUPT)) is StoreDamaged and type(error(sqlite3.SQLITE_NOTADB)) is StoreDamaged
     assert type(error(sqlite3.SQLITE_IOERR | 10 << 8)) is StoreUnavailable
     assert isinstance(error(sqlite3.SQLITE_ERROR), sqlite3.OperationalError)
+
+
+def test_a_file_system_that_became_read_only_is_still_read_by_new_threads(
+    busy: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = open
+
+    def refused(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if str(file) == str(busy.path) and mode != "rb":
+            raise OSError(30, "Read-only file system")
+        return real(file, mode, *args, **kwargs)
+
+    monkeypatch.setattr("builtins.open", refused)
+    found: list[int] = []
+    target = gets()[0]
+    app = create_app(busy.context)
+    thread = threading.Thread(
+        target=lambda: found.append(Staff(app.test_client(), busy.clock).send("GET", target).status_code)
+    )
+    thread.start()
+    thread.join()
+    assert found == [200]
+
+
+def test_a_store_that_breaks_while_it_is_served_is_told_calmly(busy: World) -> None:
+    app = create_app(busy.context)
+    busy.store.close()
+    Path(busy.path).write_bytes(b"rubbish" * 1000)
+    for end in ("-wal", "-shm"):
+        Path(f"{busy.path}{end}").unlink(missing_ok=True)
+    for target in gets():
+        reply = Staff(app.test_client(), busy.clock).send("GET", target)
+        assert code(reply) == (503, "store_damaged") and "cannot be read just now" in reply.get_data(as_text=True)
+    ready = app.test_client().get("/ready")
+    assert ready.status_code == 503 and ready.get_json()["store"] == "store_damaged"
+    assert app.test_client().get("/health").status_code == 200

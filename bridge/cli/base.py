@@ -65,7 +65,7 @@ def opened(path: str, migrated: bool = True, hold: bool = True, fit: bool = True
     try:
         if hold:
             context.store.hold()
-            condition.stands(context.store.path)
+            condition.stands(context.store.path, to_begin=True)
         if hold and fit:
             context.store.fit()
     except StoreUnavailable:

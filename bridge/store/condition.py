@@ -66,8 +66,9 @@ def _user(uid: int) -> str:
         return str(uid)
 
 
-def stands(path: str) -> None:
-    """Raises StoreDamaged when the store was here and is not any more, or may not be opened."""
+def stands(path: str, to_begin: bool = False) -> None:
+    """Raises StoreDamaged when the store was here and is not any more, or may not be opened; who begins to work with it must be able to
+    write, who runs already goes on showing what stands there."""
     with files(path):
         made = Path(f"{path}.lock").exists() and Path(f"{path}.lock").read_text("utf-8", "replace") == MADE
         size = Path(path).stat().st_size if Path(path).exists() else -1
@@ -75,7 +76,7 @@ def stands(path: str) -> None:
             what = "it is empty" if size == 0 else "it is gone"
             raise StoreDamaged(detail=f"{what}; to begin without any services, remove {path}.lock")
         if size >= 0:
-            with open(path, "r+b") as f:  # a file that may only be read is told before anything is begun
+            with open(path, "r+b" if to_begin else "rb") as f:
                 head = f.read(len(HEAD))
             if size and head != HEAD:
                 raise StoreDamaged(detail="it does not begin like a database")

@@ -182,7 +182,7 @@ def _service() -> dict[str, Any]:
     at, first = context(), number(asked("first"))
     service_id = number(asked("id"))
     service = at.store.find_service(g.whmcs, service_id)
-    if service is None:
+    if service is None or service.server not in at.config.servers:
         raise NotFound(f"Service {service_id} is unknown to the bridge.", code="unknown_service")
     rows = at.store.operations_listed(g.whmcs, service_id=service_id, limit=PER_PAGE + 1, offset=first)
     busy = services.busy_reason(service, at.store)

@@ -157,9 +157,12 @@ def body() -> dict[str, Any]:
 
 
 def service_for(service_id: int) -> Service:
-    """The service of this installation; asked for by a client, it must be theirs."""
-    found = context().store.find_service(g.whmcs, service_id)
-    client = request.args.get("client")
+    """The service of this installation; asked for by a client, it must be theirs. One that has ended, and whose server or plan the
+    configuration does not have any more, is as unknown as any other."""
+    at, client = context(), request.args.get("client")
+    found = at.store.find_service(g.whmcs, service_id)
+    if found and (found.server not in at.config.servers or found.package.plan not in at.config.plans):
+        found = None
     if found is None or (client is not None and client != str(found.client_id)):
         raise NotFound(f"Service {service_id} is unknown to the bridge.", code="unknown_service")
     return found

@@ -51,7 +51,7 @@ def admin(service_id: int) -> Response:
         given=service.build.get("addresses", []),
         floating=service.build.get("floating", []),
         names=at.store.about(service.server, service.vm_id).get("names", {}),
-        findings=at.store.findings(service.id),
+        findings=[f for f in at.store.findings(service.id) if f["server"] in at.config.servers],
         fixable=findings.fixable,
         health=at.store.health(service.server),
     )
