@@ -310,6 +310,11 @@ class Driver:
         """take (with `mark` beside it), restore or delete; returns the task, empty when there is nothing to do."""
         raise NotImplementedError
 
+    def left_out(self, order: Order, ref: VmRef, archive: str = "") -> tuple[str, ...]:
+        """What is sold and not in this archive, so that a restore would come back without it, in people's words; without an archive,
+        in one that would be made now. Empty where all is in it, or where the back end leaves nothing out."""
+        return ()
+
     def kept(self) -> Kept | None:
         """Snapshots and backups of all machines in one listing; None where each machine is asked for its own."""
         return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bridge.errors import Busy, Permanent, Refused, Transient
+import structlog
+
+from bridge.errors import Busy, Permanent, Refused, Transient, UpstreamError
 from bridge.model import Backup
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.machine import (
@@ -14,12 +16,15 @@ from bridge.recipes.machine import (
     look,
     must_exist,
     once,
+    order,
     ref,
     remember,
     settle_task,
     task_failure,
     untouched,
 )
+
+log = structlog.get_logger()
 
 
 def back_up(job: Job) -> Outcome:
@@ -52,7 +57,7 @@ def _archive(job: Job) -> Backup | None:
 
 
 def backed_up(job: Job) -> Outcome:
-    """Only an archive that is listed with a size is a backup; "OK" alone is not."""
+    """Only an archive that is listed with a size and holds every disk that is sold is a backup; "OK" alone is not."""
     waiting = settle_task(job)
     if waiting:
         return waiting
@@ -68,9 +73,24 @@ def backed_up(job: Job) -> Outcome:
         if not isinstance(error, (Busy, Transient)) and job.data["tries"] >= 2:
             give_up_backup(job, text)
         raise Back("back_up", error if isinstance(error, (Busy, Transient)) else Transient(detail=text))
+    lacking = job.driver.left_out(order(job), ref(job), found.archive)
+    if lacking:
+        remove_useless(job, found)
+        give_up_backup(job, f"The archive was without the {' and the '.join(lacking)}; it was removed. {INCOMPLETE}")
     job.store.backup_made(claim_place(job), found)
     job.store.free_slot(job.op)
     return Done(f"{found.size / 1024**3:.1f} GiB")
+
+
+INCOMPLETE = "The findings and the staff tab say why; `converge` puts the disk back into backups."
+
+
+def remove_useless(job: Job, found: Backup) -> None:
+    """Nobody shall restore from it. What cannot be removed now is in no list of the customer's either."""
+    try:
+        job.driver.backup(ref(job), "delete", found.archive)
+    except UpstreamError as e:
+        log.warning("useless_backup_left", service=job.service.service_id, archive=found.archive, detail=e.detail)
 
 
 def give_up_backup(job: Job, text: str) -> None:
@@ -91,7 +111,11 @@ def rotate(job: Job) -> Outcome:
 
 
 def make_room(job: Job) -> Outcome:
-    """By plan the oldest goes first: where the storage has no room for one more."""
+    """By plan the oldest goes first: where the storage has no room for one more. Never for one that would lack a disk."""
+    if not job.data.get("task") and not job.data.get("removing"):
+        lacking = job.driver.left_out(order(job), ref(job))
+        if lacking:
+            give_up_backup(job, f"It would be without the {' and the '.join(lacking)}; nothing was made. {INCOMPLETE}")
     if (
         job.config.plans[job.service.package.plan].values["rotation"] != "oldest_first"
         or job.op.kind != "scheduled_backup"
@@ -146,6 +170,13 @@ def check_archive(job: Job) -> Outcome:
     if row is None or found is None or not found.size:
         job.store.forget_backup(job.data["backup"])
         raise Refused("This backup is not on the storage any more.", code="backup_gone")
+    lacking = job.driver.left_out(order(job), ref(job), found.archive)
+    if lacking:
+        raise Permanent(
+            "This backup is not complete: the server would come back without a disk. Nothing was changed.",
+            code="backup_incomplete",
+            detail=f"{found.archive} is without the {' and the '.join(lacking)}",
+        )
     job.save(archive=found.archive)
     return Done()
 

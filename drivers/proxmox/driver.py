@@ -38,6 +38,7 @@ from bridge.model import (
 )
 from drivers.base import Driver
 from drivers.proxmox import (
+    archives,
     backups,
     birth,
     charts,
@@ -220,6 +221,13 @@ class Proxmox(Driver):
         if verb == "take":
             return backups.take(self.api, node, storage, ref.vm_id, mark)
         return backups.restore(self.api, node, ref.vm_id, archive, "")
+
+    def left_out(self, order: Order, ref: VmRef, archive: str = "") -> tuple[str, ...]:
+        additional = bool(order.package.additional_disk_gib)
+        if not archive:
+            return archives.left_out(proof.present(self.api, ref)[1], additional)
+        node = backups.node_of(self.api, backups.storage_of(self.settings), ref.node)
+        return archives.lacking(self.api, node, archive, additional)
 
     def find_task(self, ref: VmRef, verb: str, since: float) -> str:
         return tasks.find(self.api, ref, verb, since)

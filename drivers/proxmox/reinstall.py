@@ -12,11 +12,14 @@ from typing import Any
 
 from bridge.errors import Permanent
 from bridge.model import Converged, Order, Seen, VmRef
-from drivers.proxmox import choice, convert, snapshots, storages, templates
+from drivers.proxmox import choice, convert, keys, snapshots, storages, templates
 from drivers.proxmox.api import Api
 from drivers.proxmox.templates import Template
 
-HARDWARE = ("bios", "machine", "scsihw", "ostype", "cpu")  # what an image expects of its machine
+FIRMWARE = ("efidisk0", "tpmstate0")  # what an image keeps beside its disk: boot entries, keys
+OF_IMAGE = [k for k, v in keys.KEYS.items() if v.use is keys.Use.IMAGE and k not in FIRMWARE]
+HARDWARE = [k for k in OF_IMAGE if not keys.KEYS[k].root]  # what an image expects of its machine
+ONLY_ROOT = [k for k in OF_IMAGE if keys.KEYS[k].root]
 IMPORT = "import-from"
 
 
@@ -32,6 +35,7 @@ def step(api: Api, order: Order, ref: VmRef, seen: Seen, memory: dict[str, Any],
     if old and seen.node != at:  # PVE imports only from a template on the machine's own node
         return Converged(_move(api, base, at), ("node",), more=True, memory=memory)
     template = api.get(f"nodes/{at}/qemu/{memory['template']}/config")
+    firmware = _firmware(seen.config, template, memory)
     source = convert.system_disk(template)
     slot = slot or source
     if old:
@@ -40,6 +44,11 @@ def step(api: Api, order: Order, ref: VmRef, seen: Seen, memory: dict[str, Any],
     values, drop = _hardware(order, seen.config, template, slot)
     if values or drop:
         api.put(f"{base}/config", **values, delete=",".join(drop) or None)
+    if firmware in template and not _unlike(firmware, seen.config, template):
+        return _copy(api, base, order, template, firmware, firmware, memory, allocate)
+    if firmware:
+        api.put(f"{base}/config", delete=firmware)
+        return Converged(changed=(f"-{firmware}",), more=True, memory=memory)
     found = snapshots.listed(api, base)
     if found:  # they hold the old disk
         task = snapshots.act(api, base, "delete", found[-1].name, "", False)
@@ -53,7 +62,11 @@ def _remember(api: Api, order: Order, ref: VmRef, seen: Seen) -> Converged:
     template = _template(api, order, ref, seen)
     system, additional = convert.system_disk(seen.config), convert.additional_disk(seen.config)
     memory = {
-        "old": {"system": _volume(seen.config.get(system, "")), "additional": _volume(seen.config.get(additional, ""))},
+        "old": {
+            "system": _volume(seen.config.get(system, "")),
+            "additional": _volume(seen.config.get(additional, "")),
+            **{k: _volume(seen.config.get(k, "")) for k in FIRMWARE},
+        },
         "template": template.vm_id,
         "at": template.node,
         "home": seen.node,
@@ -77,6 +90,13 @@ def _template(api: Api, order: Order, ref: VmRef, seen: Seen) -> Template:
             else f"no template named {order.package.template!r} on {seen.node}",
         )
     template = (bound or found)[0]
+    other = [k for k in ONLY_ROOT if seen.config.get(k) != template.config.get(k)]
+    if other:
+        raise Permanent(
+            "This system needs another kind of machine than your server is. Nothing was changed.",
+            code="template_unfit",
+            detail=f"template {template.vm_id} differs in {', '.join(other)}, which only root can change",
+        )
     if faults := choice.fatal(templates.judge(template, order.package)):
         raise Permanent(
             "The template of this system cannot make what was ordered. Nothing was changed.",
@@ -109,6 +129,21 @@ def _hardware(
     return want, [k for k in HARDWARE if k in config and k not in template]
 
 
+def _firmware(config: dict[str, Any], template: dict[str, Any], memory: dict[str, Any]) -> str:
+    """The next firmware disk that is still the old system's, or that only the new one has; empty when none is."""
+    for slot in FIRMWARE:
+        volume = _volume(config.get(slot, ""))
+        if volume == memory["old"].get(slot, "") and (volume or slot in template):
+            return slot
+    return ""
+
+
+def _unlike(slot: str, config: dict[str, Any], template: dict[str, Any]) -> bool:
+    """A TPM of another version cannot be written over the old one (API2/Qemu.pm, prohibit_tpm_version_change): that goes first."""
+    have, want = (convert.parse_line(str(c.get(slot, ""))).get("version", "v1.2") for c in (config, template))
+    return slot == "tpmstate0" and slot in config and have != want
+
+
 def _copy(
     api: Api,
     base: str,
@@ -125,7 +160,11 @@ def _copy(
     if not allocate:
         return Converged(missing_disk=True, more=True, memory=memory)
     line = f"{order.package.options['storage']}:0,{IMPORT}={_volume(template[source])}"
-    line = storages.formatted(api, line, order.package.snapshots)
+    if source in FIRMWARE:  # what kind of firmware it is stands in the line, not in the volume
+        parts = convert.parse_line(str(template[source]))
+        line = ",".join([line, *(f"{k}={v}" for k, v in parts.items() if k not in ("", "file", "size", "format"))])
+    if source != "tpmstate0":  # always raw
+        line = storages.formatted(api, line, order.package.snapshots)
     return Converged(str(api.post(f"{base}/config", **{slot: line}) or ""), (slot,), more=True, memory=memory)
 
 
