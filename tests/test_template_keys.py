@@ -123,7 +123,8 @@ UNFIT: list[tuple[dict[str, str | None], str]] = [
 def templates_with(w: World, config: dict[str, str | None]) -> None:
     for vm in w.cluster.vms.values():
         if vm.config["name"] == "debian-12":
-            vm.config.update({k: v for k, v in config.items() if v is not None})
+            own = f"base-{vm.vmid}-"
+            vm.config.update({k: v.replace("base-9000-", own) for k, v in config.items() if v is not None})
             for gone in (k for k, v in config.items() if v is None):
                 vm.config.pop(gone, None)
 

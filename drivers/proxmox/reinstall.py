@@ -133,7 +133,8 @@ def _firmware(config: dict[str, Any], template: dict[str, Any], memory: dict[str
     """The next firmware disk that is still the old system's, or that only the new one has; empty when none is."""
     for slot in FIRMWARE:
         volume = _volume(config.get(slot, ""))
-        if volume == memory["old"].get(slot, "") and (volume or slot in template):
+        old = volume == memory["old"].get(slot, "")
+        if (old or not volume) if slot in template else (old and volume):
             return slot
     return ""
 
