@@ -115,6 +115,8 @@ NEEDS: tuple[Need, ...] = (
     Need(f"POST {VM}/snapshot/{{snapname}}/rollback", MACHINE, "VM.Snapshot.Rollback", "snapshots"),
     Need("POST /nodes/{node}/vzdump", MACHINE, "VM.Backup", "backups"),
     Need("POST /nodes/{node}/vzdump", BACKUPS, "Datastore.AllocateSpace", "backups"),
+    Need("GET /nodes/{node}/vzdump/extractconfig", MACHINE, "VM.Backup", "backups"),
+    Need("GET /nodes/{node}/vzdump/extractconfig", BACKUPS, "Datastore.AllocateSpace", "backups"),
     Need("POST /nodes/{node}/qemu", MACHINE, "VM.Backup", "backups"),
     Need("POST /nodes/{node}/qemu", BACKUPS, "Datastore.AllocateSpace", "backups"),
     Need("POST /nodes/{node}/qemu", DISKS, "Datastore.AllocateSpace", "backups"),
