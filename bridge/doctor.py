@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter
 from dataclasses import replace
 
 from bridge import addresses, assets, names, packages, servers
-from bridge.config import Config
+from bridge.config import Config, Pool
 from bridge.context import Context
 from bridge.errors import ConfigError, VmbridgeError
 from bridge.model import Finding
@@ -61,6 +62,7 @@ def check(context: Context) -> list[Finding]:
                 )
             )
     found += [_pool(u) for u in addresses.uses(context.store, config)]
+    found += [f for pool in config.pools.values() if (f := _gateway(pool))]
     if any("console" in plan.allow for plan in config.plans.values()):
         found.append(_console(config))
     for name in config.whmcs:
@@ -156,6 +158,21 @@ def _pool(use: addresses.Use) -> Finding:
     level = "warning" if use.percent >= 100 * FULL_AT else "ok"
     return Finding(
         level, f"pool {name}", f"{use.taken + use.cooling} of {use.total} taken", fix if level == "warning" else ""
+    )
+
+
+def _gateway(pool: Pool) -> Finding | None:
+    """A gateway that guests reach on the link although it is in another network: real set-ups have one, and so do misprints."""
+    network = pool.gateway_outside
+    if not network:
+        return None
+    if ipaddress.ip_address(pool.gateway).is_link_local:
+        return Finding("ok", f"pool {pool.name}", f"its gateway {pool.gateway} is link-local")
+    return Finding(
+        "warning",
+        f"pool {pool.name}",
+        f"its gateway {pool.gateway} is not in {network}: guests need a route on the link to it",
+        "nothing when your network is so and the images set such a route (see README, Gateways outside the network); else correct it",
     )
 
 

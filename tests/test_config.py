@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,6 @@ CASES = [
     ("plans/kvm-s/ssh_keys", "not a key", "plans.kvm-s.ssh_keys", "invalid"),
     ("plans/kvm-s/dhcp4", True, "plans.kvm-s.dhcp4", "dhcp_and_pool"),
     ("plans/kvm-s/extra_ipv6", 1, "plans.kvm-s.extra_ipv6", "no_pool"),
-    ("pools/public-v4/ranges", ["198.51.100.10-198.51.100.20"], "pools.public-v4.ranges", "invalid"),
     ("options/Processor", "coers", "options.Processor", "unknown_word"),
     ("plans/kvm-s/clone", "half", "plans.kvm-s.clone", "invalid"),
     ("plans/kvm-s/templates", [], "plans.kvm-s.templates", "invalid"),
@@ -93,6 +93,10 @@ CASES = [
     ("pools/public-v4/ranges", ["2001:db8::1"], "pools.public-v4.ranges", "invalid"),
     ("pools/public-v4/prefix", 64, "pools.public-v4.prefix", "invalid"),
     ("pools/public-v4/gateway", "gate", "pools.public-v4.gateway", "invalid"),
+    ("pools/public-v4/gateway", "0.0.0.0", "pools.public-v4.gateway", "invalid"),
+    ("pools/public-v4/gateway", "224.0.0.1", "pools.public-v4.gateway", "invalid"),
+    ("pools/public-v4/gateway", "127.0.0.1", "pools.public-v4.gateway", "invalid"),
+    ("pools/public-v4/gateway", "fe80::1", "pools.public-v4.ranges", "invalid"),
     (
         "pools/other",
         {"ranges": ["203.0.113.20"], "prefix": 24, "gateway": "203.0.113.1"},
@@ -238,3 +242,34 @@ def test_an_endpoint_of_the_cloud_has_a_path(endpoint: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config.from_dict(raw)
     assert [f[0] for f in caught.value.faults] == ["servers.hz1.endpoint"]
+
+
+GATEWAYS = [
+    ("203.0.113.10-203.0.113.20", 24, "203.0.113.1", "", set()),
+    ("203.0.113.10-203.0.113.20", 32, "198.51.100.254", "203.0.113.10/32", set()),
+    ("203.0.113.8-203.0.113.15", 29, "198.51.100.254", "203.0.113.8/29", {"203.0.113.8", "203.0.113.15"}),
+    ("10.0.0.5-10.0.0.9", 32, "169.254.0.1", "10.0.0.5/32", set()),
+    ("2001:db8::10-2001:db8::20", 64, "fe80::1", "2001:db8::/64", set()),
+    ("2001:db8::-2001:db8::20", 64, "fe80::1", "2001:db8::/64", {"2001:db8::"}),
+    ("2001:db8:1::10-2001:db8:1::20", 64, "2001:db8::1", "2001:db8:1::/64", set()),
+    ("2001:db8::1-2001:db8::9", 64, "2001:db8::1", "", {"2001:db8::1"}),
+]
+
+
+@pytest.mark.parametrize(("span", "prefix", "gateway", "outside", "never"), GATEWAYS)
+def test_a_gateway_may_be_elsewhere(span: str, prefix: int, gateway: str, outside: str, never: set[str]) -> None:
+    raw = raw_config()
+    raw["pools"]["public-v4"] |= {"ranges": [span], "prefix": prefix, "gateway": gateway, "dns": []}
+    pool = config.from_dict(raw).pools["public-v4"]
+    assert pool.gateway == gateway and pool.gateway_outside == outside
+    kind = IPv4Address if pool.family == 4 else IPv6Address
+    assert {str(kind(a)) for a, _ in pool.excluded} == never
+
+
+def test_a_range_of_two_networks_is_refused_wherever_the_gateway_is() -> None:
+    for gateway in ("203.0.113.1", "198.51.100.1"):
+        raw = broken("pools/public-v4/ranges", ["203.0.113.250-203.0.114.5"])
+        raw["pools"]["public-v4"]["gateway"] = gateway
+        with pytest.raises(ConfigError) as caught:
+            config.from_dict(raw)
+        assert [f[0] for f in caught.value.faults] == ["pools.public-v4.ranges"]

@@ -156,3 +156,20 @@ def test_the_console_needs_an_address_and_its_files(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(assets, "built", lambda name, built=built: built)
         assert [f.level for f in doctor.check(world.context) if f.subject == "console"] == [level]
         world.close()
+
+
+@pytest.mark.parametrize(
+    ("pool", "level", "text"),
+    [
+        ({"prefix": 32, "gateway": "198.51.100.254"}, "warning", "198.51.100.254 is not in 203.0.113.10/32"),
+        ({"gateway": "198.51.100.1"}, "warning", "198.51.100.1 is not in 203.0.113.0/24"),
+        ({"ranges": ["2001:db8::10"], "prefix": 64, "gateway": "fe80::1", "dns": []}, "ok", "is link-local"),
+        ({}, "", ""),
+    ],
+)
+def test_a_gateway_in_another_network_is_explained(tmp_path: Path, pool: dict[str, Any], level: str, text: str) -> None:
+    pools = {"public-v4": {**raw_config()["pools"]["public-v4"], **pool}}
+    world = World(tmp_path, pools=pools)
+    found = [f for f in doctor.check(world.context) if "gateway" in f.text]
+    assert [f.level for f in found] == ([level] if level else []) and all(text in f.text for f in found)
+    world.close()

@@ -33,6 +33,8 @@ class PoolSchema(Strict):
                     found.setdefault(key, []).append(fault)
         if gateway and prefix and prefix > gateway.max_prefixlen:
             found["prefix"] = [f"Must be at most {gateway.max_prefixlen}."]
+        if gateway and (gateway.is_unspecified or gateway.is_multicast or gateway.is_loopback):
+            found["gateway"] = [f"{gateway} cannot be a gateway."]
         if found:
             raise ValidationError(found)
 
@@ -49,9 +51,9 @@ def _range_fault(text: str, gateway: Any, prefix: int | None) -> str:
     if first.version != gateway.version:
         return f"{text!r} and the gateway are of different families."
     if not prefix or prefix >= gateway.max_prefixlen:
-        return ""  # single addresses, routed to the host: their gateway is elsewhere
-    network = ipaddress.ip_network(f"{gateway}/{prefix}", strict=False)
-    return "" if first in network and last in network else f"{text!r} is not inside the gateway's network {network}."
+        return ""  # single addresses, routed to the host
+    network = ipaddress.ip_network(f"{first}/{prefix}", strict=False)
+    return "" if last in network else f"{text!r} is not inside one network, {network}."
 
 
 def parse_range(text: str) -> tuple[Any, Any]:
@@ -76,6 +78,14 @@ class Pool:
     bridge: str
     vlan: int
 
+    @property
+    def gateway_outside(self) -> str:
+        """The first of its networks in which the gateway is not: guests then reach it on the link itself. Empty when it is in all."""
+        gateway = ipaddress.ip_address(self.gateway)
+        kind = ipaddress.IPv4Address if self.family == 4 else ipaddress.IPv6Address
+        networks = (ipaddress.ip_network(f"{kind(first)}/{self.prefix}", strict=False) for first, _ in self.ranges)
+        return next((str(n) for n in networks if gateway not in n), "")
+
 
 def pool_of(name: str, v: dict[str, Any]) -> Pool:
     def spans(key: str) -> tuple[tuple[int, int], ...]:
@@ -95,12 +105,13 @@ def pool_of(name: str, v: dict[str, Any]) -> Pool:
 
 
 def _not_for_hosts(v: dict[str, Any]) -> list[tuple[int, int]]:
-    """The gateway, and the first and last address of an IPv4 network: they lie in a range at times, and are never given out."""
+    """The gateway, and the first and last address of each IPv4 network: they lie in a range at times, and are never given out."""
     gateway, prefix = v["gateway"], v["prefix"]
-    network = ipaddress.ip_network(f"{gateway}/{prefix}", strict=False)
-    never = [int(gateway)]
-    if gateway.version == 4 and prefix < 31:
-        never += [int(network.network_address), int(network.broadcast_address)]
-    elif gateway.version == 6 and prefix < 127:
-        never.append(int(network.network_address))  # the subnet-router anycast address (RFC 4291)
-    return [(n, n) for n in never]
+    never = {int(gateway)}
+    for text in v["ranges"]:
+        network = ipaddress.ip_network(f"{parse_range(text)[0]}/{prefix}", strict=False)
+        if gateway.version == 4 and prefix < 31:
+            never |= {int(network.network_address), int(network.broadcast_address)}
+        elif gateway.version == 6 and prefix < 127:
+            never.add(int(network.network_address))  # the subnet-router anycast address (RFC 4291)
+    return [(n, n) for n in sorted(never) if any(int(a) <= n <= int(b) for a, b in map(parse_range, v["ranges"]))]
