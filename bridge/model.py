@@ -239,6 +239,7 @@ class Machine:
     mac: str
     addresses: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    config: dict[str, Any] = field(default_factory=dict)  # as `Seen.config`
 
 
 @dataclass(frozen=True)
@@ -386,6 +387,9 @@ class Order:
     birth: bool = False
     autostart: bool = True
     adopted: bool = False  # not made here: only compared beyond its package, never cleaned
+    frozen: bool = (
+        False  # adopted, and no package was ordered for it since: its size is kept, and nothing else is written
+    )
     label: str = ""  # one line that names the service for people
 
 

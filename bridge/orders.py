@@ -46,6 +46,17 @@ def completed(package: Package, config: Config) -> Package:
     return replace(package, options=options) if options != package.options else package
 
 
+def thawed(service: Service, package: Package | None = None) -> Service:
+    """An adopted machine from the moment on when a package is ordered for it, `package` or the one that it was adopted for."""
+    ordered = service.build.get("ordered")
+    build = {k: v for k, v in service.build.items() if k != "ordered"}
+    return replace(service, build=build, package=package or (_package(ordered) if ordered else service.package))
+
+
+def _package(values: dict[str, Any]) -> Package:
+    return Package(**{**values, "templates": tuple(values["templates"])})
+
+
 def order_of(service: Service, store: Store, config: Config, **changes: Any) -> Order:
     """`changes` override fields of the order (set_password, birth)."""
     found = Order(
@@ -58,6 +69,7 @@ def order_of(service: Service, store: Store, config: Config, **changes: Any) -> 
         networks=networks_of(service.id, store, config),
         autostart=service.desired is Desired.ACTIVE,
         adopted=bool(service.build.get("adopted")),
+        frozen="ordered" in service.build,
         label=f"WHMCS {service.whmcs}, service {service.service_id}, client {service.client_id}",
     )
     if changes.get("set_password"):

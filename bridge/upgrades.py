@@ -113,7 +113,7 @@ def preview(service: Service, params: dict[str, Any], driver: Driver, store: Sto
     """Raises as packages.resolve does when the wish itself is wrong."""
     found = packages.resolve(params, service.server, config, service.package)
     package = found.package
-    rows = rows_of(replace(service, package=package), driver, store, config)
+    rows = rows_of(orders.thawed(service, package), driver, store, config)
     changes = [r for r in rows if not r.same and not r.kept and not _standing(r, service.package, package)]
     for family in (4, 6):
         word = f"extra_ipv{family}"
@@ -150,6 +150,11 @@ def rows_of(service: Service, driver: Driver, store: Store, config: Config) -> l
         return []
     row = store.status_row(service.server, service.vm_id) or {}
     return driver.compare(orders.order_of(service, store, config), seen, row.get("status") != "stopped")
+
+
+def beside_order(service: Service, driver: Driver, store: Store, config: Config) -> list[Difference]:
+    """How an adopted machine differs from the package of its plan: what an explicit Converge writes, and what it cannot."""
+    return [r for r in rows_of(orders.thawed(service), driver, store, config) if not r.same]
 
 
 ROOM_KNOWN = 900.0  # seconds for which the hosts are believed to be as they were read
@@ -221,7 +226,7 @@ def order(service: Service, wanted: Preview, actor: str, store: Store, config: C
     for kind in ("disk_bigger_than_sold", "no_room"):
         store.set_findings(service.server, kind, [], _ordered(service), _ordered(service))
     addresses.adjust(service.id, wanted.package, store, config)
-    store.update_service(service.id, package=wanted.package)
+    store.update_service(service.id, package=wanted.package, build=orders.thawed(service).build)
     tell_unknown_options(wanted.warnings, service, store)
     return store.submit(service.id, "change_package", actor, {"warnings": list(wanted.warnings)})
 

@@ -247,6 +247,12 @@ class Driver:
         is what `converge` writes. `restart` and `warning` of each are told to the customer before it is ordered."""
         raise NotImplementedError
 
+    @classmethod
+    def as_it_is(cls, package: Package, config: Mapping[str, Any]) -> Package:
+        """The package with what a machine of this configuration has in place of what the plan sells; no call. With `order.frozen`
+        `converge` then keeps it so and writes nothing else, and `compare` tells of nothing else."""
+        raise NotImplementedError
+
     def set_password(self, order: Order, ref: VmRef) -> bool:
         """Keep the new password for the next start; tell the running system too; true when that worked at once."""
         raise NotImplementedError

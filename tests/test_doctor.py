@@ -170,6 +170,7 @@ def test_the_console_needs_an_address_and_its_files(tmp_path: Path, monkeypatch:
 def test_a_gateway_in_another_network_is_explained(tmp_path: Path, pool: dict[str, Any], level: str, text: str) -> None:
     pools = {"public-v4": {**raw_config()["pools"]["public-v4"], **pool}}
     world = World(tmp_path, pools=pools)
-    found = [f for f in doctor.check(world.context) if "gateway" in f.text]
-    assert [f.level for f in found] == ([level] if level else []) and all(text in f.text for f in found)
+    found = [f for f in doctor.check(world.context) if "its gateway" in f.text]
+    assert [f.level for f in found] == ([level] if level else []), found
+    assert all(text in f.text for f in found)
     world.close()

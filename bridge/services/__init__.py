@@ -70,7 +70,7 @@ def run(
         if verb in ("retry", "cancel"):
             return staff.order(verb, service, params, store, config)
         if verb in ("converge", "redeploy"):
-            return staff.repair(verb, service, caller, store)
+            return staff.repair(verb, service, caller, store, config)
         if verb in POWER:
             return power.order(verb, service, caller, store, config)
     raise NotFound(f"There is no action {verb!r}.", code="unknown_verb")

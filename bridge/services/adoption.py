@@ -1,6 +1,8 @@
-"""A machine that exists already becomes a service's. Nothing is written to it."""
+"""A machine that exists already becomes a service's. Nothing is written to it, and its package is what it is, until one is ordered."""
 
 from __future__ import annotations
+
+from dataclasses import asdict, replace
 
 from bridge import addresses, usage
 from bridge.config import Config
@@ -21,7 +23,8 @@ def adopt(
     config: Config,
     own: tuple[str, ...] = (),
 ) -> tuple[Service, list[str]]:
-    """Record an existing machine by its own uuid; nothing is written upstream. `own`: addresses to record, else the machine's.
+    """Record an existing machine by its own uuid; nothing is written upstream. `package` is the one of its plan, which an explicit
+    Converge writes; until then or a change of package it has what it has. `own`: addresses to record, else the machine's.
 
     Returns the service and the addresses that no pool has or somebody else holds."""
     driver = load_driver(config.servers[package.server]["driver"])
@@ -40,8 +43,9 @@ def adopt(
         other = store.owner_of(package.server, machine.vm_id)
         if other:
             raise Refused(f"VM {machine.vm_id} belongs to service {other.service_id} ({other.whmcs}).", code="vm_taken")
+        frozen = driver.as_it_is(package, machine.config) if machine.config else package
         service = store.add_service(
-            package,
+            frozen,
             whmcs=whmcs,
             service_id=service_id,
             generation=known.generation + 1 if known else 1,
@@ -58,8 +62,11 @@ def adopt(
             service.id,
             node=machine.node,
             provisioned=1,
-            build={"adopted": True, "identified": True, "copied": True, **given},
+            build={"adopted": True, "identified": True, "copied": True, "ordered": asdict(package), **given},
         )
         usage.adopt(service.id, store)
         outside = [] if driver.late_addresses else addresses.record(service.id, own or machine.addresses, store, config)
+        extra = [r["address"] for r in store.addresses_of(service.id) if r["role"] == "extra"]
+        six = sum(":" in address for address in extra)
+        store.update_service(service.id, package=replace(frozen, extra_ipv4=len(extra) - six, extra_ipv6=six))
         return store.service(service.id), outside

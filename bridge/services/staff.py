@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge import packages
+from bridge import addresses, orders, packages
 from bridge.config import Config
 from bridge.errors import NotFound, Refused
 from bridge.model import Desired, Operation, Service, State
@@ -74,11 +74,15 @@ def operation_for(key: str, whmcs: str, store: Store) -> tuple[Operation, Servic
     return op, service
 
 
-def repair(verb: str, service: Service, caller: Caller, store: Store) -> Answer:
-    """Staff's own: also for a suspended service, which then stays off."""
+def repair(verb: str, service: Service, caller: Caller, store: Store, config: Config) -> Answer:
+    """Staff's own: also for a suspended service, which then stays off. Converge of an adopted one writes the package of its plan."""
     reason = busy_reason(service, store)
     if reason:
         raise Refused(reason, code="service_busy")
     if verb == "redeploy" and service.desired is not Desired.ACTIVE:
         raise Refused("Redeploy needs an active service.", code="suspended")
+    if verb == "converge" and "ordered" in service.build:
+        whole = orders.thawed(service)
+        addresses.adjust(service.id, whole.package, store, config)
+        store.update_service(service.id, package=whole.package, build=whole.build)
     return Answer(store.submit(service.id, verb, caller.actor))

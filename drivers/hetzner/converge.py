@@ -20,9 +20,9 @@ def step(api: Api, order: Order, ref: VmRef) -> Converged:
     grows = retype and goal.retyping(
         order, server, named.kind_of(api, order.package.options["server_type"])
     )  # known before anything is changed
-    if change := addresses.next_change(api, order, sid, floating):
+    if not order.frozen and (change := addresses.next_change(api, order, sid, floating)):
         return Converged(tasks.of(sid, change[0]), (change[1],), refused, more=True)
-    if order.autostart and (missing := _firewalls_missing(api, order, server)):
+    if order.autostart and not order.frozen and (missing := _firewalls_missing(api, order, server)):
         return Converged(tasks.of(sid, missing), ("firewalls",), refused, more=True)
     if "backups" in differs and order.package.backups:
         return Converged(tasks.act(api, sid, "enable_backup"), ("backups",), refused, more=True)

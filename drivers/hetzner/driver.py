@@ -149,6 +149,10 @@ class Hetzner(Driver):
     def converge(self, order: Order, ref: VmRef, allocate: bool = False) -> Converged:
         return converge.step(self.api, order, ref)
 
+    @classmethod
+    def as_it_is(cls, package: Package, config: Mapping[str, Any]) -> Package:
+        return goal.as_it_is(package, config, cls.own_backups)
+
     def compare(self, order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
         return goal.compare(order, config, running)
 
@@ -308,6 +312,7 @@ class Hetzner(Driver):
             server["name"],
             "",
             convert.addresses(server),
+            config=goal.seen(server),
         )
 
     def claiming(self, vm_ids: Collection[str]) -> list[Machine]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bridge.errors import Capacity, Permanent
@@ -33,6 +34,18 @@ def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Diff
         _disk(order.package, config, running),
         _backups(order.package, config),
     ]
+
+
+def as_it_is(package: Package, config: Mapping[str, Any], backups: int) -> Package:
+    """The plan's package with the server's own type, disk and backups."""
+    return replace(
+        package,
+        cores=int(config["cores"]),
+        ram_mib=int(float(config["memory_gb"]) * 1024),
+        disk_gib=int(config["disk_gb"]),
+        backups=backups if config["backups"] else 0,
+        options={**package.options, "server_type": str(config["server_type"])},
+    )
 
 
 def _type(package: Package, config: Mapping[str, Any], running: bool) -> Difference:

@@ -27,7 +27,7 @@ def step(api: Api, order: Order, ref: VmRef, allocate: bool = False) -> Converge
     for slot, line in ((s, v) for s, v in todo.disks.items() if s not in late):
         api.put(f"{base}/config", **{slot: line})
         changed.append(slot)
-    changed += firewall.converge(api, base, order)
+    changed += firewall.converge(api, base, order) if not order.frozen else []
     if not convert.system_disk(seen.config):
         raise Permanent(code="no_system_disk", detail=f"VM {ref.vm_id} has no system disk")
     after = _after(api, order, ref, seen, todo, bool(changed))

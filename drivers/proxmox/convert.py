@@ -36,6 +36,12 @@ def size_bytes(text: str) -> int:
     return int(float(match.group(1)) * UNITS[match.group(2)]) if match else 0
 
 
+def memory(config: Mapping[str, Any]) -> int:
+    """MiB that a machine is given."""
+    line = parse_line(str(config.get("memory", 512)))
+    return int(line.get("", line.get("current", "512")))
+
+
 def uuid_of(config: Mapping[str, Any]) -> str:
     return parse_line(config.get("smbios1", "")).get("uuid", "").lower()
 

@@ -47,6 +47,7 @@ from drivers.proxmox import (
     convert,
     doctor,
     firewall,
+    frozen,
     goal,
     guest,
     leftovers,
@@ -147,6 +148,10 @@ class Proxmox(Driver):
 
     def converge(self, order: Order, ref: VmRef, allocate: bool = False) -> Converged:
         return converge.step(self.api, order, ref, allocate)
+
+    @classmethod
+    def as_it_is(cls, package: Package, config: Mapping[str, Any]) -> Package:
+        return frozen.as_it_is(package, config)
 
     def compare(self, order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
         return goal.compare(order, config, running)
@@ -302,6 +307,7 @@ class Proxmox(Driver):
             convert.mac_of(config),
             tuple(dict.fromkeys(claimed)),
             convert.volumes(config),
+            config,
         )
 
     def claiming(self, vm_ids: Collection[str]) -> list[Machine]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from bridge.model import Difference, Order, Restart, Sentence
+from bridge.model import DISK_LIMITS, Difference, Order, Restart, Sentence
 from drivers.proxmox import convert, keys
 from drivers.proxmox.convert import parse_line
 from drivers.proxmox.keys import DRIVE, NIC, Key, Use
@@ -97,3 +97,21 @@ def worn_parts(config: Mapping[str, Any], slot: str, table: Mapping[str, Key]) -
     for part, value in parse_line(str(config.get(slot, ""))).items():
         if part in table and keys.takes(table[part], value):
             yield part, table[part], value
+
+
+# -- an adopted machine, until a package is ordered for it -----------------------------------------
+SIZE = frozenset({"cores", "sockets", "memory", "onboot", "cipassword"})
+FRESH = frozenset(
+    {"ciuser", "ciupgrade", "sshkeys", "ipconfig0", "nameserver"}
+)  # what a fresh system inside is set up by
+FROZEN_WORDS = frozenset(
+    {"cores", "ram_mib", "disk_gib", "additional_disk_gib", "rate_mbit"}
+    | {f"{disk}_{limit}" for disk in ("disk", "additional_disk") for limit in DISK_LIMITS}
+)
+
+
+def kept(order: Order, want: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What may be written of a machine that stays as it is: its size, its start, the password; and for a fresh system what it is set
+    up by, as far as the machine has none of its own."""
+    mine = SIZE | ({k for k in FRESH if k not in config} if order.birth else frozenset())
+    return {k: v for k, v in want.items() if k in mine}

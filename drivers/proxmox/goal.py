@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -60,9 +60,11 @@ def changes(order: Order, config: Mapping[str, Any]) -> Changes:
     have = dict(config)
     found = Changes()
     want = _scalars(order, have)
+    if order.frozen:
+        want = flags.kept(order, want, have)
     found.values = {k: v for k, v in want.items() if k == "cipassword" or differs(k, v, have.get(k))}
     found.drop = flags.dropped(order, have)
-    if order.birth:
+    if order.birth and not order.frozen:
         found.drop += _leftovers(order, have)
     found.boot = flags.boot(order, have)
     _disk(found, order, have, "disk", convert.system_disk(have), order.package.disk_gib)
@@ -209,12 +211,12 @@ def _disk(found: Changes, order: Order, config: dict[str, Any], name: str, slot:
             found.allocate = (convert.free_disk_slot(config), throttled(f"{storage}:{gib}", limits))
         return
     line = flags.cleaned(throttled(str(config[slot]), limits), keys.DRIVE, order)
-    if differs(slot, line, config[slot]):
+    if differs(slot, line, config[slot]) and (not order.frozen or limits_of(str(config[slot])) != limits):
         found.disks[slot] = line
     size = convert.disk_gib(config, slot)
     if size < gib:
         found.grow.append((slot, gib))
-    elif size > gib:
+    elif size > gib and not order.frozen:
         found.refused.append(shrink(name, size, gib))
 
 
@@ -279,7 +281,7 @@ def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Diff
     system, additional = convert.system_disk(have), convert.additional_disk(have)
     rows: list[tuple[str, Any, Any]] = [
         ("cores", package.cores, int(have.get("cores", 1) or 1) * int(have.get("sockets", 1) or 1)),
-        ("ram_mib", package.ram_mib, _memory(have)),
+        ("ram_mib", package.ram_mib, convert.memory(have)),
         ("disk_gib", package.disk_gib, _plain(convert.disk_gib(have, system))),
         ("additional_disk_gib", package.additional_disk_gib, _plain(convert.disk_gib(have, additional))),
     ]
@@ -289,7 +291,7 @@ def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Diff
             rows += [(f"{name}_{w}", package.limits.get(f"{name}_{w}", 0), now.get(w, 0)) for w in DISK_LIMITS]
     rows += _network(order, have)
     floor = int(have.get("balloon", 0) or 0)
-    if 0 < floor < _memory(have):  # the host may take back what is above it
+    if 0 < floor < convert.memory(have):  # the host may take back what is above it
         rows.append(("own_ram_mib", package.ram_mib, floor))
     grows = {
         word: Sentence(GROWS[word].template, size=sold)
@@ -309,6 +311,12 @@ def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Diff
         )
         for word, sold, real in rows
     ]
+    if order.frozen:  # a part of a GiB is not sold
+        return [
+            replace(d, same=d.same or d.real == d.sold or 0 < d.real - d.sold < 1)
+            for d in plain
+            if d.word in flags.FROZEN_WORDS
+        ]
     return plain + flags.differences(order, have, running)
 
 
@@ -338,11 +346,6 @@ def _network(order: Order, config: dict[str, Any]) -> list[tuple[str, Any, Any]]
     rows.append(("name", order.hostname, str(config.get("name", ""))))
     rows.append(("onboot", int(order.autostart and settings["onboot"]), int(config.get("onboot", 0) or 0)))
     return rows
-
-
-def _memory(config: Mapping[str, Any]) -> int:
-    line = parse_line(str(config.get("memory", 512)))
-    return int(line.get("", line.get("current", "512")))
 
 
 def _plain(value: float) -> float | int:

@@ -162,7 +162,10 @@ def lacks(
     if node is None or not node.ram_mib:
         return None  # pvestatd does not tell, or it may not be known to us
     listed = node.rows.get(order.vm_id, (0, 0))
-    now = max(listed[0], _memory(have)), max(listed[1], int(have.get("cores") or 1) * int(have.get("sockets") or 1))
+    now = (
+        max(listed[0], convert.memory(have)),
+        max(listed[1], int(have.get("cores") or 1) * int(have.get("sockets") or 1)),
+    )
     node.count(order.vm_id, *now)
     more_ram, more_cores = package.ram_mib - now[0], package.cores - now[1]
     growth = _disks(package, have)
@@ -180,11 +183,6 @@ def lacks(
     ]
     place = f" It would fit on {', '.join(sorted(others))}: migrate it there, then order again." if others else ""
     return Lack(word, f"{node.name}: {why}.{place}" + ("" if others else " It would fit on no other node."), ROOM)
-
-
-def _memory(config: Mapping[str, Any]) -> int:
-    line = convert.parse_line(str(config.get("memory", 512)))
-    return int(line.get("", line.get("current", "512")))
 
 
 def _disks(package: Package, config: dict[str, Any]) -> dict[str, int]:
