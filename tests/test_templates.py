@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge import doctor
+from bridge import config, doctor
 from bridge.errors import ConfigError
 from bridge.model import Operation, State
 from tests.configs import raw_config
@@ -103,6 +103,47 @@ def test_an_id_that_has_another_name_is_no_template(tmp_path: Path) -> None:
     assert "debian-12" in faults(world)[0] and "9100" in faults(world)[0]
     assert create(world).error_code == "plan_impossible" and clones(world) == []
     world.close()
+
+
+def test_an_id_that_is_gone_is_told(tmp_path: Path) -> None:
+    world = made(tmp_path, templates=["debian-12@9000", "debian-12@9099"])
+    [found] = [f for f in doctor.check(world.context) if f.level != "ok"]
+    assert (found.level, found.text) == ("warning", "no template named 'debian-12' has the id 9099")
+    assert create(world).state is State.DONE
+    world.close()
+
+
+def test_the_configuration_of_a_template_is_believed_before_the_bulk_read(tmp_path: Path) -> None:
+    world = made(tmp_path)
+    assert create(world, configoption2="pve1").state is State.DONE
+    world.cluster.bulk_age = 3600.0
+    world.cluster.bulk()
+    for vmid in (9000, 9001):
+        world.cluster.vms[vmid].template = False  # became an ordinary machine of the same name
+    plain = world.cluster.handlers.get_cluster_resources
+    world.cluster.handlers.get_cluster_resources = lambda w, p: [  # type: ignore[method-assign]
+        {**r, "template": 1} if r.get("vmid") in (9000, 9001) else r for r in plain(w, p)
+    ]
+    assert "is no template named 'debian-12' any more" in create(world, 2).error_text
+    op = reinstall(world)
+    assert op.state is State.FAILED and "any more" in op.error_text and world.cluster.vms[20000].status == "running"
+    world.close()
+
+
+def test_a_provider_whose_systems_have_no_ids_refuses_them(tmp_path: Path) -> None:
+    raw = raw_config()
+    raw["servers"]["hz1"] = {"driver": "hetzner", "token": "x" * 64}
+    raw["plans"]["cx"] = {
+        "server": "hz1",
+        "server_type": "cx22",
+        "location": "nbg1",
+        "cores": 2,
+        "ram_mib": 4096,
+        "disk_gib": 40,
+        "templates": ["debian-12@9"],
+    }
+    with pytest.raises(ConfigError, match=r"plans\.cx\.templates\[0\].*have no ids here"):
+        config.from_dict(raw)
 
 
 def test_the_configuration_says_what_an_id_may_be(tmp_path: Path) -> None:
@@ -270,6 +311,18 @@ def test_disks_of_ours_can_take_the_snapshots_that_are_sold(tmp_path: Path, kind
     world.page("snapshots", "take", 1, note="before")
     world.run()
     assert world.cluster.vms[20000].snapshots
+    world.close()
+
+
+def test_a_raw_disk_of_before_fails_with_the_remedy(tmp_path: Path) -> None:
+    world = on(tmp_path, "dir")
+    assert create(world, configoption2="pve1").state is State.DONE
+    vm = world.cluster.vms[20000]
+    vm.config["scsi0"] = vm.config["scsi0"].replace(".qcow2", ".raw")
+    world.page("snapshots", "take", 1, note="before")
+    world.run()
+    op = world.store.operations_of(1, 1)[0]
+    assert (op.state, op.error_code) == (State.FAILED, "no_snapshots") and "qcow2" in op.next_action
     world.close()
 
 

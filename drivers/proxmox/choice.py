@@ -79,7 +79,17 @@ class Choice:
 
     def faults(self, template: Template) -> list[Fault]:
         """What speaks against selling the package from this template."""
-        return [*templates.judge(template, self.package), *_linked(self.package, template, self.stores)]
+        return [*of_template(self.package, template), *_linked(self.package, template, self.stores)]
+
+
+def of_template(package: Package, template: Template) -> list[Fault]:
+    """What its configuration says, which is newer than the bulk read: that it is the template meant still, then all that keeps it from
+    being sold."""
+    config = template.config
+    if config.get("name") == package.template and int(config.get("template") or 0):
+        return templates.judge(template, package)
+    text = f"VM {template.vm_id} on {template.node} is no template named {package.template!r} any more"
+    return [Fault(text, "give it its name back, or correct the plan's templates")]
 
 
 def pins(package: Package) -> tuple[str, ...]:

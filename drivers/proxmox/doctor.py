@@ -246,6 +246,10 @@ def _system(look: Look, subject: str, package: Package, online: list[str], other
         fix = "make it, or correct the plan's templates"
         return [Finding("fault", subject, f"no node has a template {which}{pool}", fix)], ""
     faults = [f for n in sources if (f := systems.ambiguous(n))]
+    lost = sorted(set(choice.pins(package)) - {str(r["vmid"]) for r in systems.rows})
+    if lost and not others:
+        text = f"no template named {package.template!r} has the id {', '.join(lost)}"
+        faults.append(Fault(text, "make it, or take it off the plan's templates", fatal=False))
     good = [n for n, found in sources.items() if not choice.fatal(systems.faults(found[0]))]
     for source in {s.vm_id: s for found in sources.values() for s in found}.values():
         for fault in systems.faults(source):

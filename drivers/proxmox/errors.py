@@ -27,6 +27,7 @@ TRANSIENT = re.compile(
 )
 CAPACITY = re.compile(r"not enough free space|no space|out of space|[Tt]hin pool .* full|MAX \d+ vcpus", re.I)
 ROOM = "Free room or add a node or storage, then retry."
+QCOW2 = "Move the server's raw disks (Hardware > Disk Action > Move Storage) to format qcow2 or to a storage that takes snapshots; then retry."
 KEY = "Look whether the token or its user has expired or was removed, and correct the server's token_id and token_secret; then retry."
 PRIVILEGE = "Give both the user and the token the privilege that is named (`vmbridge check` lists all), then retry."
 NODE = "See that the node is on, in the cluster and answers on port 8006, or name another of its hosts in the server's endpoint."
@@ -68,6 +69,10 @@ def from_text(text: str, detail: str = "") -> VmbridgeError:
         return Capacity(detail=detail, next_action=ROOM)
     if TAKEN.search(text):
         return Refused("The id is in use.", code="id_taken", detail=detail)
+    if "snapshot feature is not available" in text:
+        return Permanent(
+            "A disk of this server cannot take snapshots.", code="no_snapshots", detail=detail, next_action=QCOW2
+        )
     if text == "unexpected status" or text.startswith("unable to get last line"):
         return Unknown(detail=detail)
     return Unlisted(detail=detail, next_action=LOG)

@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.errors import Permanent
 from bridge.model import Converged, Order, Seen, VmRef
-from drivers.proxmox import choice, convert, keys, snapshots, storages, templates
+from drivers.proxmox import choice, convert, keys, snapshots, storages
 from drivers.proxmox.api import Api
 from drivers.proxmox.templates import Template
 
@@ -97,7 +97,7 @@ def _template(api: Api, order: Order, ref: VmRef, seen: Seen) -> Template:
             code="template_unfit",
             detail=f"template {template.vm_id} differs in {', '.join(other)}, which only root can change",
         )
-    if faults := choice.fatal(templates.judge(template, order.package)):
+    if faults := choice.fatal(choice.of_template(order.package, template)):
         raise Permanent(
             "The template of this system cannot make what was ordered. Nothing was changed.",
             code="template_unfit",
