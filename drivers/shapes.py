@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+LARGEST = 2.0**64
 NUMERAL = re.compile(r"-?\d{1,19}(\.\d{1,19})?([eE][+-]?\d{1,2})?\Z")
 KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
 
@@ -35,11 +36,11 @@ def TEXT(value: Any) -> str:
 
 
 def NUMBER(value: Any) -> str:
-    """Also as a text: some back ends write numbers so."""
+    """Also as a text: some back ends write numbers so. None is larger than what 64 bits hold."""
     if type(value) is int or (type(value) is float and math.isfinite(value)):
-        return ""
+        return "" if abs(value) < LARGEST else "is too large"
     if isinstance(value, str):
-        return "" if NUMERAL.match(value) else "is a text, not a number"
+        return "" if NUMERAL.match(value) and abs(float(value)) < LARGEST else "is a text, not a number"
     return f"is {kind(value)}, not a number"
 
 

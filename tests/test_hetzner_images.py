@@ -337,6 +337,12 @@ def test_a_fault_on_any_call(born: Cloud, tmp_path: Path, deed: str, kind: str) 
 
 
 @pytest.mark.parametrize("deed", list(DEEDS))
+@pytest.mark.parametrize(("kind", "every"), matrix.COLUMNS)
+def test_rubbish_and_the_unknown_on_any_call(born: Cloud, tmp_path: Path, deed: str, kind: str, every: int) -> None:
+    matrix.each_fault(again(born, tmp_path), *DEEDS[deed], ".*", kind, every)
+
+
+@pytest.mark.parametrize("deed", list(DEEDS))
 def test_killed_at_every_border(born: Cloud, tmp_path: Path, deed: str) -> None:
     assert matrix.each_border(again(born, tmp_path), *DEEDS[deed]) >= 2
 

@@ -531,5 +531,13 @@ def test_a_fault_on_any_call(born: dict[str, Shop], tmp_path: Path, deed: str, k
 
 
 @pytest.mark.parametrize("deed", list(DEEDS))
+@pytest.mark.parametrize(("kind", "every"), matrix.COLUMNS)
+def test_rubbish_and_the_unknown_on_any_call(
+    born: dict[str, Shop], tmp_path: Path, deed: str, kind: str, every: int
+) -> None:
+    matrix.each_fault(again(born[deed], tmp_path), *DEEDS[deed][1:], ".*", kind, every)
+
+
+@pytest.mark.parametrize("deed", list(DEEDS))
 def test_killed_at_every_border(born: dict[str, Shop], tmp_path: Path, deed: str) -> None:
     assert matrix.each_border(again(born[deed], tmp_path), *DEEDS[deed][1:]) > 3

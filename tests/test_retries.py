@@ -97,6 +97,30 @@ def test_the_first_tries_of_a_suspension_follow_soon(world: World, status: int, 
     assert 8 < len(tries) < 16 and tries[3] - tries[0] < 60 and tries[-1] - tries[-2] > 600
 
 
+@pytest.mark.parametrize(
+    ("path", "orders", "count"),
+    [("/rollback$", ("snapshots",), 1), ("/nodes/[^/]+/qemu$", ("backups",), 1), ("/clone$", ("redeploy",), 1)],
+)
+def test_an_unknown_answer_after_the_begin_is_looked_up(
+    world: World, path: str, orders: tuple[str], count: int
+) -> None:
+    """What was begun all the same is not begun twice."""
+    verb, name = {"snapshots": ("rollback", "name"), "backups": ("restore", "backup")}.get(orders[0], ("", ""))
+    if verb:
+        world.page(orders[0], "take")
+        world.run()
+        made = world.store.snapshots_of(1)[0]["name"] if verb == "rollback" else world.store.backups_of(1)[0]["id"]
+    world.cluster.calls.clear()
+    world.cluster.faults = [Fault("status_after", "POST", path, reason=ODD)]
+    if verb:
+        world.page(orders[0], verb, **{name: made})
+    else:
+        world.order("redeploy")
+    world.run(300)
+    assert last(world) is State.DONE
+    assert len([p for _, m, p, _ in world.cluster.calls if m == "POST" and re.search(path, p)]) == count
+
+
 def test_a_machine_that_moves_between_look_and_act_is_found_again(world: World) -> None:
     moved = []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge import orders, usage
-from bridge.errors import Refused, Unknown, UpstreamError
+from bridge.errors import Refused, Unknown, Unlisted, UpstreamError
 from bridge.model import Placement
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.machine import (
@@ -71,6 +71,9 @@ def copy(job: Job) -> Outcome:
         return take_next_id(job)
     except Unknown:
         raise
+    except Unlisted:  # what is not known may also come after the begin: the next try looks first
+        job.save_build(doubtful=True)
+        raise
     except UpstreamError:
         job.save_build(sent_at=None)  # refused before anything was done: nothing to look for
         raise
@@ -85,11 +88,11 @@ def settle_lost_copy(job: Job) -> Outcome:
         return Done()
     task = job.driver.find_create(order(job), placement(job), build["sent_at"])
     if task:
-        job.save_build(task=task)
-    elif job.clock.now() - build["sent_at"] < LOST_REPLY:
+        job.save_build(task=task, doubtful=None)
+    elif not build.get("doubtful") and job.clock.now() - build["sent_at"] < LOST_REPLY:
         return Again(5.0, "The reply was lost; looking whether the copy was started.")
     else:
-        job.save_build(sent_at=None)
+        job.save_build(sent_at=None, doubtful=None)
     return Done()
 
 

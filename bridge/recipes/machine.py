@@ -497,18 +497,21 @@ def once(job: Job, verb: str, send: Callable[[], str]) -> Outcome:
     """Send a call that must not happen twice, and keep its task; after a lost reply the task is looked for."""
     if job.data.get("task"):
         return Done()
-    sent = job.data.get("sent_at")
-    if sent:
-        task = job.driver.find_task(ref(job), verb, sent)
+    sent, doubtful = job.data.get("sent_at"), job.data.get("doubtful_since")
+    if sent or doubtful:
+        task = job.driver.find_task(ref(job), verb, float(sent or doubtful or 0))
         if task:
             job.save(task=task)
             return Done("found after a lost reply")
-        if job.clock.now() - sent < LOST_REPLY:
+        if sent and job.clock.now() - sent < LOST_REPLY:
             return Again(5.0, "The reply was lost; looking whether it was begun.")
-    job.save(sent_at=job.clock.now(), sent_as=verb)
+    job.save(sent_at=job.clock.now(), sent_as=verb, doubtful_since=None)
     try:
         task = send()
     except Unknown:
+        raise
+    except Unlisted:  # what is not known may also come after the begin: the next try looks first
+        job.save(sent_at=None, doubtful_since=job.data["sent_at"])
         raise
     except UpstreamError:
         job.save(sent_at=None)  # refused before anything was done

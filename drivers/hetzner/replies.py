@@ -87,7 +87,15 @@ PRICING = {
     "image": {"price_per_gb_month": {"net": NUMBER}},
     "server_backup": {"percentage": NUMBER},
 }
-METRICS = {"step": NUMBER, "time_series": Each({"values": [[ANYTHING]]})}
+
+
+def sample(value: Any) -> str:
+    """A time and what was measured then, which may be no number: that is a gap."""
+    said = wrong([ANYTHING], value)
+    return said or ("" if len(value) == 2 else " is no pair") or wrong(NUMBER, value[0])
+
+
+METRICS = {"step": NUMBER, "time_series": Each({"values": [sample]})}
 DONE = {"action": ACTION}
 
 

@@ -37,6 +37,7 @@ STATUS = by_key(
     "type",
     {"cluster": {"quorate": Maybe(NUMBER)}, "node": {"name": TEXT, "online": Maybe(NUMBER), "ip": Maybe(TEXT)}},
 )
+SERIES = ("cpu", "mem", "maxmem", "diskread", "diskwrite", "netin", "netout")
 DIGEST = {"digest": TEXT}  # stands in every configuration, also of a clone that is being made
 
 
@@ -93,7 +94,7 @@ SHAPES: list[tuple[str, str, Any]] = [
     ("GET", f"{Q}/pending", pending),
     ("GET", f"{Q}/status/current", {"status": TEXT, **{k: VM[k] for k in ("uptime", "netin", "netout", "lock")}}),
     ("GET", f"{Q}/snapshot", snapshots),
-    ("GET", f"{Q}/rrddata", [{"time": NUMBER}]),
+    ("GET", f"{Q}/rrddata", Maybe([{"time": NUMBER, **dict.fromkeys(SERIES, Maybe(NUMBER))}])),
     (
         "GET",
         f"{Q}/agent/network-get-interfaces",

@@ -152,7 +152,8 @@ class Volume:
 
 @dataclass
 class Fault:
-    """kind: status (status, reason), reset_before, reset_after, timeout_after, slow (seconds; above 30 the proxy
+    """kind: status (status, reason), status_after (the same once the work was done or begun), reset_before, reset_after,
+    timeout_after, slow (seconds; above 30 the proxy
     answers 596 while the work goes on), fail_task (reason; `early`: before it has changed anything), unexpected_status;
     body_before and body_after (body: what comes with a 200 in place of the reply, with the work not begun or done)."""
 
@@ -360,6 +361,8 @@ class Cluster:
                 self.on_call("after", index, method, path)
             if fault and fault.kind in ("reset_after", "timeout_after"):
                 raise Cut(fault.kind)
+            if fault and fault.kind == "status_after":
+                return self._reply(fault.status, fault.reason, None)
             if fault and fault.kind == "body_after":
                 return Reply(200, "OK", fault.body)
             if fault and fault.kind == "slow":
