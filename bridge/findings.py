@@ -44,7 +44,10 @@ BY_HAND = {
     "unknown_vm": "Look whose it is. A WHMCS service's: `vmbridge adopt SERVICE VM --plan PLAN --client CLIENT`. Nobody's: remove it by hand in the"
     " server's own list. The bridge never removes it.",
 }
-KEPT = "It is not changed from here: it was adopted with it, or only the host's administrator can. Change it by hand, or dismiss this."
+KEPT = (
+    "It is not changed from here: it was adopted with it, or only the host's administrator can. "
+    "Change it by hand, or dismiss this."
+)
 HELPS = {
     "suspended_but_running": "Switches it off again.",
     "leftover_vm": "Removes it once it is proven to be the service's own.",

@@ -355,8 +355,9 @@ class Restart(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """One word of the package beside the machine. `refused` says why `converge` will not write it; `kept`: it never does, since the
-    machine was adopted as it is. `label` is what people call it, where it is only this back end's."""
+    """One word of the package beside the machine. `refused` says why `converge` will not write it; `kept`: it never
+    does, since the machine was adopted as it is, or nobody but the host's administrator can. `label` is what people
+    call it, where it is only this back end's."""
 
     word: str
     sold: Any

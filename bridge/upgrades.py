@@ -138,7 +138,7 @@ def preview(service: Service, params: dict[str, Any], driver: Driver, store: Sto
 
 
 def _standing(row: Difference, before: Package, after: Package) -> bool:
-    """A refusal that this order does not touch: a disk that nobody sold, or that staff made bigger, is no reason to refuse more cores."""
+    """A refusal that this order does not touch: a disk that nobody sold, or that staff made bigger, refuses no cores."""
     nothing = object()
     return bool(row.refused) and getattr(before, row.word, nothing) == getattr(after, row.word, None)
 

@@ -317,8 +317,8 @@ class Driver:
         raise NotImplementedError
 
     def left_out(self, order: Order, ref: VmRef, archive: str = "") -> tuple[str, ...]:
-        """What is sold and not in this archive, so that a restore would come back without it, in people's words; without an archive,
-        in one that would be made now. Empty where all is in it, or where the back end leaves nothing out."""
+        """What is sold and not in this archive, so that a restore would come back without it, in people's words; without
+        an archive, in one that would be made now. Empty where all is in it, or where the back end leaves nothing out."""
         return ()
 
     def kept(self) -> Kept | None:

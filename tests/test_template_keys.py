@@ -1,4 +1,5 @@
-"""What a template brings along: every key of both majors is decided on, and what cannot be sold is refused before anything is made."""
+"""What a template brings along: every key of both majors is decided on, and what cannot be sold is refused before
+anything is made."""
 
 from __future__ import annotations
 

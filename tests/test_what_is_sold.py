@@ -1,4 +1,5 @@
-"""What is sold arrives, whatever the template brought: processor, disks, network, password, backups; and what differs is told."""
+"""What is sold arrives, whatever the template brought: processor, disks, network, password, backups; and what differs
+is told."""
 
 from __future__ import annotations
 
@@ -293,6 +294,24 @@ def test_firmware_of_the_old_image_does_not_stay(world: World) -> None:
     templates_with(world, dict.fromkeys(UEFI))
     reinstalled(world)
     assert not [k for k in vm.config if k in UEFI or k.startswith("unused")]
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_fresh_system_gets_its_password_in_a_machine_without_a_cloud_init_drive(world: World, adopted: bool) -> None:
+    vm = made(world, {})
+    del vm.config["ide2"]
+    vm.config["cicustom"] = "user=local:snippets/x"
+    if adopted:
+        world.store.update_service(1, build={**world.store.service(1).build, "adopted": True})
+    reinstalled(world)
+    assert "cloudinit" in vm.config["ide2"] and vm.ran["password"].startswith("$6$") and vm.ran["user"] == "root"
+
+
+def test_a_missing_cloud_init_drive_is_told(world: World) -> None:
+    vm = made(world, {})
+    del vm.config["ide2"]
+    [told] = sweep(world)
+    assert "Drive that tells the system its password and addresses (cloud-init) is off, sold on." in told
 
 
 def test_a_system_for_another_kind_of_machine_is_refused_before_anything_is_stopped(world: World) -> None:

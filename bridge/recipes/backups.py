@@ -111,7 +111,7 @@ def rotate(job: Job) -> Outcome:
 
 
 def make_room(job: Job) -> Outcome:
-    """By plan the oldest goes first: where the storage has no room for one more. Never for one that would lack a disk."""
+    """By plan the oldest goes first, where there is no room for one more; never for one that would lack a disk."""
     if not job.data.get("task") and not job.data.get("removing"):
         lacking = job.driver.left_out(order(job), ref(job))
         if lacking:

@@ -1,5 +1,6 @@
-"""What is inside an archive: which of the machine's disks. Its own configuration says so, with one line for each disk that was written
-(qemu-server's VZDump/QemuServer.pm, `assemble`); reading it needs the privileges that a backup needs anyway."""
+"""What is inside an archive: which of the machine's disks. Its own configuration says so, with one line for each disk
+that was written (qemu-server's VZDump/QemuServer.pm, `assemble`); reading it needs the privileges that a backup needs
+anyway."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ LINE = re.compile(r"^([a-z0-9_-]+): (.*)$", re.MULTILINE)
 
 
 def lacking(api: Api, node: str, archive: str, additional: bool) -> tuple[str, ...]:
-    """Disks of the machine as it was then that are not in its archive. `additional`: whether its second disk is sold."""
+    """Disks of the machine as it was then that are not in its archive. `additional`: whether its second disk is
+    sold."""
     text = str(api.get(f"nodes/{node}/vzdump/extractconfig", volume=archive))
     config = dict(LINE.findall(text.split("\n[")[0]))
     inside = set(INSIDE.findall(text))

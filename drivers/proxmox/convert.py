@@ -69,8 +69,8 @@ def disks(config: Mapping[str, Any]) -> list[str]:
 
 
 def boot_devices(config: Mapping[str, Any]) -> list[str]:
-    """What PVE boots from, in its order; by its own rule (QemuServer.pm, device_bootorder). Of the old words for disk (c), CD (d) and
-    network (n) only what comes first of each matters here; `c` is the disk that `bootdisk` names, and none without it."""
+    """What PVE boots from, in its order; by its own rule (QemuServer.pm, device_bootorder). Of the old words for disk
+    (c), CD (d) and network (n), `c` is the disk that `bootdisk` names, and none without it."""
     line = parse_line(str(config.get("boot", "")))
     if "order" in line:
         return [d for d in re.split(r"[;, ]+", line["order"]) if d]

@@ -1,4 +1,5 @@
-"""Keys and parts of lines that take away or give what was sold (CLEARED in keys.py): taken off, and told beside the package.
+"""Keys and parts of lines that take away or give what was sold (CLEARED in keys.py): taken off, and told beside the
+package.
 
 A machine that was adopted keeps them: it is compared, and never cleaned.
 """
@@ -15,12 +16,15 @@ from drivers.proxmox.keys import DRIVE, NIC, Key, Use
 
 COLD = ("cache", "ro")  # of what we take off, that which QEMU cannot change live
 DISK, ADDITIONAL = Sentence("System disk"), Sentence("Additional disk")
+CLOUD_INIT = Sentence("Drive that tells the system its password and addresses (cloud-init)")
 BOOT, OF_DISK = Sentence("Boot order"), Sentence("%(disk)s: %(what)s")
 
 
 def dropped(order: Order, config: Mapping[str, Any]) -> list[str]:
-    """Keys to take off; at birth also those that only a template may not bring along."""
-    found = [] if order.adopted else [k for k, v in config.items() if keys.takes(keys.of(k), v)]
+    """Keys to take off; at birth also those that only a template may not bring along. A fresh system has to get its
+    password, also in a machine that was adopted."""
+    worn = [k for k, v in config.items() if keys.takes(keys.of(k), v)]
+    found = [k for k in worn if not order.adopted or (order.birth and k == "cicustom")]
     if order.birth:
         found += [k for k in ("bootdisk", "shares") if k in config]
     return found
@@ -53,8 +57,9 @@ def boot(order: Order, config: Mapping[str, Any]) -> str:
 
 
 def behind_growth(disks: Mapping[str, str], grow: Iterable[tuple[str, int]], config: Mapping[str, Any]) -> list[str]:
-    """Slots whose line waits until the disk has grown: what QEMU cannot change live stays pending with the size it was written with,
-    and PVE would take that old size for the disk's at the next start (QemuServer.pm, vmconfig_update_disk)."""
+    """Slots whose line waits until the disk has grown: what QEMU cannot change live stays pending with the size it was
+    written with, and PVE would take that old size for the disk's at the next start (QemuServer.pm,
+    vmconfig_update_disk)."""
     growing = [slot for slot, _ in grow]
     return [s for s in disks if s in growing and any(p in COLD for p, _, _ in worn_parts(config, s, DRIVE))]
 
@@ -69,6 +74,8 @@ def differences(order: Order, config: Mapping[str, Any], running: bool) -> list[
         found.append(
             Difference(word, key.normal, key.real(value), False, restart, label=label, kept=order.adopted or key.root)
         )
+    if not convert.cloud_init_slot(config) and not order.adopted and not order.birth:
+        found.append(Difference("cloud_init", True, False, False, label=CLOUD_INIT, kept=True))
     wanted = boot(order, config)
     if wanted:
         restart = Restart.LATER if running else Restart.NONE

@@ -97,6 +97,11 @@ def _scalars(order: Order, config: dict[str, Any]) -> dict[str, Any]:
             k for k, v in config.items() if convert.DISKS.match(k) and convert.is_cd(v) and not convert.is_cloud_init(v)
         ]
         want |= dict.fromkeys({slot, *cds} - {""}, "none,media=cdrom")  # no image of the template's stays in a drive
+        if not convert.cloud_init_slot(
+            config
+        ):  # a template has one; an adopted machine that gets a fresh system may not
+            free = next(f"ide{i}" for i in (2, 1, 3, 0) if f"ide{i}" not in {**config, **want})
+            want[free] = f"{settings['storage']}:cloudinit"
         if package.ssh_keys:
             want["sshkeys"] = quote(package.ssh_keys, safe="")
     if order.set_password:

@@ -1,8 +1,10 @@
-"""Every key of a virtual machine's configuration in Proxmox VE 8 and 9, and what we do about it: the one table that birth, compare, the
-doctor, an order's refusal and a reinstall read. A test walks the official schema, so that no key of either major is left out.
+"""Every key of a virtual machine's configuration in Proxmox VE 8 and 9, and what we do about it: the one table that
+birth, compare, the doctor, an order's refusal and a reinstall read. A test walks the official schema, so that no key of
+either major is left out.
 
-Who may write a key stands in qemu-server's API2/Qemu.pm (`check_vm_modify_config_perm`): what is in none of its lists is for root@pam
-alone, so that no token can write or take it off; drives' and adapters' parts in QemuServer/Drive.pm and Network.pm.
+Who may write a key stands in qemu-server's API2/Qemu.pm (`check_vm_modify_config_perm`): what is in none of its lists
+is for root@pam alone, so that no token can write or take it off; drives' and adapters' parts in QemuServer/Drive.pm and
+Network.pm.
 """
 
 from __future__ import annotations
@@ -37,9 +39,9 @@ ALONE = ("efidisk0", "tpmstate0", "audio0", "rng0", "smbios1")  # there is only 
 
 @dataclass(frozen=True)
 class Key:
-    """`why` is the reason of the choice. `bad` are the values meant where not every value is (of CLEARED, and of all that is `never`
-    taken); `label` and `normal` are what people read of one that is CLEARED or, where a machine has it all the same, told; `root`: no
-    token can write it."""
+    """`why` is the reason of the choice. `bad` are the values meant where not every value is (of CLEARED, and of all
+    that is `never` taken); `label` and `normal` are what people read of one that is CLEARED or, where a machine has it
+    all the same, told; `root`: no token can write it."""
 
     use: Use
     why: str
@@ -288,7 +290,8 @@ def base_name(name: str) -> str:
 
 
 def of(name: str) -> Key:
-    """What we do about a key. One that neither major knows is left alone: a later release's, and kept with the template."""
+    """What we do about a key. One that neither major knows is left alone: a later release's, and kept with the
+    template."""
     return KEYS.get(base_name(name), UNKNOWN)
 
 

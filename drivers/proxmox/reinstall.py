@@ -140,7 +140,7 @@ def _firmware(config: dict[str, Any], template: dict[str, Any], memory: dict[str
 
 
 def _unlike(slot: str, config: dict[str, Any], template: dict[str, Any]) -> bool:
-    """A TPM of another version cannot be written over the old one (API2/Qemu.pm, prohibit_tpm_version_change): that goes first."""
+    """A TPM of another version cannot be written over the old one (API2/Qemu.pm, prohibit_tpm_version_change)."""
     have, want = (convert.parse_line(str(c.get(slot, ""))).get("version", "v1.2") for c in (config, template))
     return slot == "tpmstate0" and slot in config and have != want
 

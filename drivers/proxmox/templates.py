@@ -1,5 +1,6 @@
-"""Whether a template can make what a plan sells. One judgement, by which an order is refused before anything is made, a reinstall before
-anything is stopped, and the doctor names the fault with its fix. What is done about each key stands in keys.py."""
+"""Whether a template can make what a plan sells. One judgement, by which an order is refused before anything is made, a
+reinstall before anything is stopped, and the doctor names the fault with its fix. What is done about each key stands in
+keys.py."""
 
 from __future__ import annotations
 
@@ -78,7 +79,7 @@ def _disks(found: Template, package: Package) -> list[Fault]:
 
 
 def _second(found: Template, disks: list[str], system: str) -> Fault:
-    """Given away with every order, and in the way of every change of package: a plan's additional disk is made by itself."""
+    """Given away with every order, and in the way of every change of package; a plan's additional disk is made apart."""
     booted = any(d in disks for d in convert.boot_devices(found.config))
     others = ", ".join(d for d in disks if d != system)
     if not booted:
@@ -150,7 +151,8 @@ def _warnings(found: Template) -> list[Fault]:
         faults.append(
             Fault(
                 f"{found} does not say that a guest agent is installed",
-                f"install qemu-guest-agent in it and run qm set {found.vm_id} --agent enabled=1: passwords then change at once",
+                f"install qemu-guest-agent in it and run qm set {found.vm_id} --agent enabled=1: "
+                "passwords then change at once",
                 fatal=False,
             )
         )

@@ -456,7 +456,7 @@ class Handlers(Archives, Histories):
                 self.c.need(f"/storage/{volumes.storage_of(vm.config[key])}", "Datastore.AllocateSpace")
         for key in [k for k in (*p, *gone) if k not in ("delete", "digest", "background_delay")]:
             privilege = next(name for pattern, name in schema.CONFIG_PRIVILEGES if pattern.search(key))
-            if re.match(r"^(ide|sata|scsi)\d$", key) and ("media=cdrom" in p.get(key, "")):
+            if re.match(r"^(ide|sata|scsi)\d$", key) and re.search("media=cdrom|:cloudinit", p.get(key, "")):
                 privilege = "VM.Config.CDROM"
             if privilege == "root" or (
                 "/dev/" in f"{p.get(key, '')}{vm.config.get(key, '')}" and key.startswith("serial")
@@ -542,6 +542,15 @@ class Handlers(Archives, Histories):
             if not re.match(r"^(ssh-|ecdsa-)", unquote(value)):
                 raise Error(400, "Parameter verification failed.", {"sshkeys": "SSH public key validation error"})
             value = unquote(value)
+        if re.fullmatch(r"[\w-]+:cloudinit", value):
+            there = next((k for k, v in vm.config.items() if volumes.DISK.match(k) and "cloudinit" in v), "")
+            if there:
+                raise Error(
+                    400, "Parameter verification failed.", {key: f"cloud-init drive is already attached at '{there}'"}
+                )
+            self.c.need(f"/vms/{vm.vmid}", "VM.Config.Cloudinit")
+            self.c.need(f"/storage/{value.split(':')[0]}", "Datastore.AllocateSpace")
+            value = f"{value.split(':')[0]}:vm-{vm.vmid}-cloudinit,media=cdrom"
         if volumes.DISK.match(key) and "import-from=" in value:
             self._import(vm, key, value)
             return
