@@ -3,6 +3,7 @@ cannot be saved is refused with a sentence."""
 
 from __future__ import annotations
 
+import os
 import resource
 import sqlite3
 import threading
@@ -16,8 +17,9 @@ import pytest
 from bridge.app import create_app
 from bridge.errors import StoreDamaged, StoreUnavailable
 from bridge.model import State
-from bridge.store import faults
+from bridge.store import Store, archive, condition, faults
 from bridge.web.auth import Guard
+from tests.configs import KEY
 from tests.test_admin_pages import ADMIN, Staff
 from tests.test_signature import code
 from tests.world import World
@@ -215,14 +217,8 @@ def test_what_sqlite_means() -> None:
 def test_a_file_system_that_became_read_only_is_still_read_by_new_threads(
     busy: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = open
-
-    def refused(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-        if str(file) == str(busy.path) and mode != "rb":
-            raise OSError(30, "Read-only file system")
-        return real(file, mode, *args, **kwargs)
-
-    monkeypatch.setattr("builtins.open", refused)
+    allowed = os.access
+    monkeypatch.setattr("os.access", lambda p, mode: allowed(p, mode) and not mode & os.W_OK)
     found: list[int] = []
     target = gets()[0]
     app = create_app(busy.context)
@@ -246,3 +242,19 @@ def test_a_store_that_breaks_while_it_is_served_is_told_calmly(busy: World) -> N
     ready = app.test_client().get("/ready")
     assert ready.status_code == 503 and ready.get_json()["store"] == "store_damaged"
     assert app.test_client().get("/health").status_code == 200
+
+
+def test_nobody_but_sqlite_opens_the_file_of_a_store_in_use(busy: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing any handle of it would drop the locks that SQLite holds for this whole process, and two writers would write at once."""
+    opened: list[str] = []
+    real, low = open, os.open
+    monkeypatch.setattr("builtins.open", lambda f, *a, **k: opened.append(str(f)) or real(f, *a, **k))
+    monkeypatch.setattr("os.open", lambda f, *a, **k: opened.append(str(f)) or low(f, *a, **k))
+    again = Store(busy.path, KEY, busy.clock)
+    assert again.find_service("main", 1042) and again.migrate() == []
+    again.close()
+    condition.stands(str(busy.path), to_begin=True)
+    condition.whole(str(busy.path))
+    archive.take(str(busy.path), busy.path.parent / "copy.db")
+    condition.newest_backup(str(busy.path), KEY)
+    assert opened and str(busy.path) not in opened

@@ -270,14 +270,13 @@ def test_a_store_that_cannot_be_opened_says_why(
     if state == "no folder":
         house.file.write_text(house.file.read_text().replace('"vmbridge.db"', '"none/vmbridge.db"'))
     else:
-        real, kind = open, PermissionError(13, "x") if state == "denied" else OSError(30, "x")
-
-        def refused(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-            if str(file) == str(house.path) and "+" in mode:
-                raise kind
-            return real(file, mode, *args, **kwargs)
-
-        monkeypatch.setattr("builtins.open", refused)
+        denied = state == "denied"
+        allowed, found = os.access, os.statvfs(house.folder)
+        flags = os.statvfs_result((*found[:8], found.f_flag | (0 if denied else os.ST_RDONLY), found[9]))
+        monkeypatch.setattr(
+            "os.access", lambda p, mode: allowed(p, mode) and not (denied and str(p) == str(house.path))
+        )
+        monkeypatch.setattr("os.statvfs", lambda p: flags)
     for command in ("serve", "check", "worker", "findings list"):
         said = says(house.run(*command.split()))
         assert words in said and said.count("\n") == 1, said

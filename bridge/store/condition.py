@@ -68,18 +68,21 @@ def _user(uid: int) -> str:
 
 def stands(path: str, to_begin: bool = False) -> None:
     """Raises StoreDamaged when the store was here and is not any more, or may not be opened; who begins to work with it must be able to
-    write, who runs already goes on showing what stands there."""
+    write, who runs already goes on showing what stands there.
+
+    The file itself is not opened here: closing it would drop the locks that SQLite holds on it in this process (fcntl(2), "advisory record
+    locks"; sqlite.org/howtocorrupt.html, section 2.2)."""
     with files(path):
         made = Path(f"{path}.lock").exists() and Path(f"{path}.lock").read_text("utf-8", "replace") == MADE
         size = Path(path).stat().st_size if Path(path).exists() else -1
         if size <= 0 and made:
             what = "it is empty" if size == 0 else "it is gone"
             raise StoreDamaged(detail=f"{what}; to begin without any services, remove {path}.lock")
-        if size >= 0:
-            with open(path, "r+b" if to_begin else "rb") as f:
-                head = f.read(len(HEAD))
-            if size and head != HEAD:
-                raise StoreDamaged(detail="it does not begin like a database")
+        place = path if size >= 0 else str(Path(path).absolute().parent)
+        if to_begin and os.statvfs(place).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if size >= 0 and not os.access(path, os.R_OK | os.W_OK if to_begin else os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def whole(path: str) -> None:
@@ -145,7 +148,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _same(file: Path, path: str) -> bool:
-    return file.resolve() == Path(path).resolve()
+    return file.resolve() == Path(path).resolve() or (Path(path).exists() and file.samefile(path))
 
 
 def _aside(file: Path, path: str) -> bool:

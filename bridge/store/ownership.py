@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -20,7 +21,9 @@ def give(file: str | Path, like: Path) -> None:
 
 def begin(path: str | Path) -> None:
     """The empty file of a store that is made now, for its owner alone."""
-    if not Path(path).exists():
-        folder = model(path)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    if Path(path).exists():
+        return
+    folder = model(path)
+    with suppress(FileExistsError):  # another thread was first, and may hold SQLite's locks on it by now
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         give(path, folder)
