@@ -254,3 +254,19 @@ def test_templates_of_nodes_that_are_down_are_not_missed(tmp_path: Path) -> None
 def test_the_table_names_only_privileges_of_proxmox() -> None:
     assert {n.privilege.split(".")[0] for n in NEEDS} == {"VM", "Datastore", "SDN", "Sys", "Pool"}
     assert len(set(NEEDS)) == len(NEEDS) and privileges.NEEDS
+
+
+@pytest.mark.parametrize("major", [8, 9])
+def test_no_line_of_the_table_is_idle(asked: Any, major: int) -> None:
+    """But for what is filtered instead of refused, and what the console's relay and leftovers alone call."""
+    rare = (
+        "GET /cluster/resources",
+        "/firewall/aliases",
+        "/firewall/ipset",
+        "/firewall/rules",
+        "/content",
+        "/vncwebsocket",
+    )
+    needs = [n for n in NEEDS if n.major in (0, major) and not any(r in n.call for r in rare)]
+    idle = [n for n in needs if not any(means(n, *a[:3]) and n.privilege in a[3] for a in asked[major])]
+    assert idle == []
