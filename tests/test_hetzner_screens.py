@@ -315,7 +315,9 @@ def test_without_allowed_calls_the_sentence_comes_at_once(world: Cloud) -> None:
     assert len(world.cloud.calls) == 2
 
 
-@pytest.mark.parametrize("kind", ["reset", "lost", "locked", "unavailable", "server_error", "rate_limit_exceeded"])
+@pytest.mark.parametrize(
+    "kind", ["reset", "lost", "locked", "unavailable", "server_error", "rate_limit_exceeded", "page", "cut", "list"]
+)
 def test_a_read_that_fails_is_told_calmly(world: Cloud, kind: str) -> None:
     world.cloud.faults = [Fault("GET .*metrics", kind)]
     with pytest.raises(Transient if kind != "locked" else Exception):

@@ -327,7 +327,7 @@ def test_a_lost_reply_shows_how_it_is(site: Site) -> None:
     assert site.submit("iso", action="mount", iso=FREEBSD) == "" and len(site.cloud.mutations()) == 1
 
 
-@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("kind", [*FAULTS, "page", "list"])
 def test_a_page_that_cannot_be_read_says_so_and_looks_again(tmp_path: Path, kind: str) -> None:
     site = Site(tmp_path)
     for n in (1, 2, 3):

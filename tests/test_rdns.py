@@ -322,7 +322,7 @@ def test_not_part_of_the_product_suspended_busy_and_ended(tmp_path: Path) -> Non
 
 
 # -- what cannot be written at once ---------------------------------------------------------------
-@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("kind", [*FAULTS, "page"])
 def test_a_fault_on_any_call(tmp_path: Path, kind: str) -> None:
     """Each call of a save once: written now or kept, shown so, and written by the worker; never more than it takes."""
     for n in range(1, 6):

@@ -210,7 +210,12 @@ BOTH += [
     ("hetzner", "POST", "/servers/1/actions/rebuild"),
     ("hetzner", "DELETE", "/servers/1"),
 ]
-RIGHT = {("cluster/resources", "data list")}  # a token without rights sees nothing: that is an answer
+BOTH += [("proxmox", "GET", "nodes/n/qemu/100/rrddata"), ("hetzner", "GET", "/servers/1/metrics")]
+RIGHT = {  # a token without rights sees nothing, a new machine has no history: these are answers
+    ("cluster/resources", "data list"),
+    ("nodes/n/qemu/100/rrddata", "data list"),
+    ("nodes/n/qemu/100/rrddata", "data null"),
+}
 
 
 @pytest.mark.parametrize("what", RUBBISH)
@@ -260,6 +265,13 @@ def test_a_number_is_a_number(value: Any) -> None:
     assert proxmox_replies.fault("GET", "cluster/resources", [{**row, "vmid": "100", "cpu": 0.5}]) == ""
     assert "vmid" in proxmox_replies.fault("GET", "cluster/resources", [row, {**row, "vmid": value}])
     assert "id" in hetzner_replies.fault("DELETE", "/servers/1", {"action": {"id": value, "status": "x"}})
+
+
+@pytest.mark.parametrize(
+    "row", [{"time": "now"}, {"time": 10**4500}, {"time": 1e300}, {"time": 1, "cpu": "much"}, {"time": 1, "mem": {}}]
+)
+def test_a_history_of_rubbish_is_none(row: dict[str, Any]) -> None:
+    assert proxmox_replies.fault("GET", "nodes/n/qemu/100/rrddata", [{"time": 1, "cpu": 0.5}, row])
 
 
 def test_a_list_without_an_end_is_none() -> None:
