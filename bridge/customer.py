@@ -170,9 +170,13 @@ def take_snapshot(ask: Ask) -> Prepared:
     return {"name": name, "description": description}, None
 
 
-def _snapshot(ask: Ask) -> Prepared:
+def _unfinished_too(ask: Ask) -> Prepared:
+    return _snapshot(ask, ("ready", "unfinished"))
+
+
+def _snapshot(ask: Ask, states: tuple[str, ...] = ("ready",)) -> Prepared:
     row = ask.store.snapshot_row(ask.service.id, ask.text("name"))
-    if row is None or row["foreign_one"] or row["state"] != "ready":
+    if row is None or row["foreign_one"] or row["state"] not in states:
         raise NotFound(Sentence("This snapshot is not there any more."), code="unknown_snapshot")
     return {"name": row["name"]}, None
 
@@ -265,7 +269,7 @@ def reset(ask: Ask) -> Prepared:
 ACTIONS: dict[tuple[str, str], tuple[str, Callable[[Ask], Any]]] = {
     ("snapshots", "take"): ("take_snapshot", take_snapshot),
     ("snapshots", "rollback"): ("rollback", _snapshot),
-    ("snapshots", "delete"): ("delete_snapshot", _snapshot),
+    ("snapshots", "delete"): ("delete_snapshot", _unfinished_too),
     ("backups", "take"): ("take_backup", take_backup),
     ("backups", "restore"): ("restore", _backup),
     ("backups", "delete"): ("delete_backup", _backup),

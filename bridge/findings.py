@@ -18,7 +18,7 @@ import structlog
 
 from bridge import services, status, upgrades
 from bridge.config import Config
-from bridge.errors import NotFound, NotOurs, Refused, VmbridgeError
+from bridge.errors import NeedsOperator, NotFound, NotOurs, Refused, VmbridgeError
 from bridge.model import Desired, Difference, Leftover, Machine, Seen, Service
 from bridge.store import Store
 from bridge.store.findings import LAST, Found
@@ -40,6 +40,7 @@ BY_HAND = {
     "vm_missing": "Look for it in the server's own list. Restore it from a backup, or terminate the service in WHMCS.",
     "duplicate_address": "Ask whoever runs the other machine to give the address up, or move the customer to another one.",
     "disk_bigger_than_sold": "Sell the bigger package again, or move the customer's data to a smaller server by hand.",
+    "machine_locked": "Look what the task has left undone, then free the machine on its node.",
     "not_ours": "Look at the machine; `vmbridge adopt` records it if it is the customer's.",
     "unknown_vm": "Look whose it is. A WHMCS service's: `vmbridge adopt SERVICE VM --plan PLAN --client CLIENT`. Nobody's: remove it by hand in the"
     " server's own list. The bridge never removes it.",
@@ -58,6 +59,7 @@ HELPS = {
     "leftover_floating": "Gives it back to the provider once the machine is proven gone.",
     "leftover_address": "Gives it back once the machine is proven gone.",
     "differs_from_package": "Writes what differs; nothing is restarted.",
+    "unfinished_snapshot": "Removes what there is of it; the machine and its other snapshots stay as they are.",
 }
 LIVE_ONLY = (
     "suspended_but_running",
@@ -65,6 +67,8 @@ LIVE_ONLY = (
     "disk_bigger_than_sold",
     "differs_from_package",
     "not_ours",
+    "machine_locked",
+    "unfinished_snapshot",
     "duplicate_address",
 )
 
@@ -165,6 +169,20 @@ def _compare_state(server: str, store: Store, read_at: float) -> None:
                 f"Address {r['address']} is still held by {who(r)}, which is terminated.",
             )
             for r in store.leftover_addresses(server, settled)
+        ],
+    )
+    store.set_findings(
+        server,
+        "unfinished_snapshot",
+        [
+            entry(
+                r,
+                "unfinished_snapshot",
+                f"{r['id']} {r['name']}",
+                f"Snapshot {r['name']} of VM {r['vm_id']} of {who(r)} was never finished, and nothing works on it any more.",
+                name=r["name"],
+            )
+            for r in store.unfinished_snapshots(server)
         ],
     )
     store.end_findings_of_ended(server, LIVE_ONLY)
@@ -302,6 +320,10 @@ def _live(before: Service, seen: Seen | VmbridgeError, driver: Driver, store: St
         if isinstance(seen, NotOurs):
             text = f"VM {service.vm_id} is not proven to be the one of {who(about)}: {seen.detail}."
             store.set_findings(service.server, "not_ours", [entry(about, "not_ours", key, text)], key, key)
+        if isinstance(seen, NeedsOperator):
+            text = f"VM {service.vm_id} of {who(about)} can be neither changed nor switched: {seen.detail}."
+            locked = [entry(about, "machine_locked", key, text, by_hand=seen.next_action)]
+            store.set_findings(service.server, "machine_locked", locked, key, key)
         if isinstance(seen, VmbridgeError):
             return
         store.save_seen(service.id, seen.config, seen.pending)
@@ -323,6 +345,7 @@ def _live(before: Service, seen: Seen | VmbridgeError, driver: Driver, store: St
                 by_hand,
             ),
             ("not_ours", [], "", {}),
+            ("machine_locked", [], "", {}),
         ):
             found = [entry(about, kind, key, begin + " ".join(texts), **data)] if texts else []
             store.set_findings(service.server, kind, found, key, key)
@@ -512,6 +535,15 @@ def _converge(
     return submit(finding, service, "converge", actor, store)
 
 
+def _remove_snapshot(
+    finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config
+) -> str:
+    name = finding["data"]["name"]
+    if all(s.name != name or not s.broken for s in driver.snapshots(service.ref)):
+        raise end(finding, store)
+    return submit(finding, service, "delete_snapshot", actor, store, {"name": name})
+
+
 FIXES: dict[str, Callable[[Mapping[str, Any], Service, Driver, str, Store, Config], str]] = {
     "suspended_but_running": _suspend,
     "leftover_vm": _terminate,
@@ -522,4 +554,5 @@ FIXES: dict[str, Callable[[Mapping[str, Any], Service, Driver, str, Store, Confi
     "leftover_floating": _clean_up,
     "leftover_address": _release,
     "differs_from_package": _converge,
+    "unfinished_snapshot": _remove_snapshot,
 }

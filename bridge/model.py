@@ -259,13 +259,15 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One snapshot as the back end lists it; `taken_at` in epoch seconds, `complete` false while it is made or removed."""
+    """One snapshot as the back end lists it; `taken_at` in epoch seconds, `complete` false while it is made or removed; `broken`:
+    not complete, and nothing works on it any more."""
 
     name: str
     taken_at: float
     description: str = ""
     with_memory: bool = False
     complete: bool = True
+    broken: bool = False
     size: int = 0  # bytes; 0 where the back end does not tell
 
 

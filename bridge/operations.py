@@ -44,6 +44,7 @@ CALL_MARGIN = 3.0  # a changing call must end this long before the lease does
 POLL_FAST, POLL_FAST_FOR, POLL_SLOW = 1.0, 60.0, 5.0
 IDLE = 0.5  # at most: another worker may have begun a task and died
 LONGEST_PAUSE = 900.0
+RETRY = "Mend what is named, then retry."
 QUICK_TRIES = 3  # after the first, some seconds apart
 GIVE_UP_AFTER = 3600.0
 STUCK_AFTER = 1800.0
@@ -439,6 +440,8 @@ class Engine:
                 store.put_off(op, now + _pause(e, tries, retryable), "", tries + 1, error)
             else:
                 store.step_note(op.id, op.step, "failed", e.sentence, e.detail, ended=True)
+                if retryable:  # nothing goes on by itself any more
+                    error = (e.code, f"This was tried for an hour without success. {e.detail}".strip(), RETRY)
                 if self._turn_back(op, job.service, State.FAILED, error):
                     store.put_off(op, now, "", 0, ("", "", ""))
                 else:

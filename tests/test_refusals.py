@@ -14,8 +14,10 @@ import pytest
 from bridge import customer, operations
 from bridge.model import Capability, State
 from tests.configs import raw_config
+from tests.hcloud.project import Fault as CloudFault
 from tests.pve.cluster import Fault
 from tests.test_crashes import ask
+from tests.test_hetzner import PLAN, Cloud, one
 from tests.world import World
 
 Order = tuple[str, dict[str, Any]]
@@ -182,3 +184,71 @@ def test_an_unsuspend_that_is_refused_can_be_repeated(tmp_path_factory: pytest.T
         goes_on(world, lambda w: str(w.cluster.vms[20000].status), "running")
         assert world.cluster.vms[20000].content == {"scsi0": "precious"}
         world.close()
+
+
+# -- Hetzner Cloud ------------------------------------------------------------------------------------
+SOLD = {
+    **{k: v for k, v in PLAN.items() if k != "server"},
+    "snapshots": 2,
+    "backups": 7,
+    "allow": ["reinstall", "snapshots", "backups", "reset_password"],
+}
+CLOUD = (
+    Deed("backups/restore", r"POST .*/rebuild", (TAKE, BACKUP)),
+    Deed("reinstall/reinstall", r"POST .*/rebuild", (TAKE,), AFRESH),
+    Deed("snapshots/rollback", r"POST .*/rebuild", (TAKE,)),
+    Deed("snapshots/take", r"POST .*/create_image"),
+    Deed("snapshots/delete", r"DELETE /images/\d+", (TAKE,)),
+    Deed("backups/take", r"POST .*/create_image"),
+    Deed("backups/delete", r"DELETE /images/\d+", (BACKUP,)),
+    Deed("redeploy", r"DELETE /servers/\d+", (TAKE,)),
+    Deed("reset_password/reset", r"POST .*/reset_password", powers=("on",)),
+    Deed("start", r"POST .*/poweron", powers=("off",)),
+    Deed("stop", r"POST .*/shutdown", powers=("on",)),
+    Deed("reboot", r"POST .*/reboot", powers=("on",)),
+    Deed("hard_stop", r"POST .*/poweroff", powers=("on",)),
+)
+CODES = ("forbidden", "protected", "conflict", "invalid_input")
+
+
+def cloud(path: Path, deed: Deed, power: str) -> Cloud:
+    world = Cloud(path, **SOLD)
+    first = [("create", {}), *([("stop", {})] if power == "off" else [])]
+    for verb, values in (*first, *deed.before):
+        ask(world, verb, values)
+        world.run()
+        world.clock.time += 61
+    one(world).content = "precious"
+    world.cloud.calls.clear()
+    return world
+
+
+def cloud_state(world: Cloud) -> dict[str, Any]:
+    server = one(world)
+    return {
+        "power": server.status,
+        "disk": (server.content, server.image, server.kind, server.window),
+        "images": sorted((i.id, i.type, i.status) for i in world.cloud.images.values()),
+        **records(world),
+    }
+
+
+@pytest.mark.parametrize(("deed", "power"), [pytest.param(d, p, id=f"{d.verb}-{p}") for d in CLOUD for p in d.powers])
+def test_refused_in_the_cloud_before_it_began(deed: Deed, power: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    world = cloud(tmp_path_factory.mktemp("calls"), deed, power)
+    todo = refusable(world, deed, lambda w: [(m, p) for m, p, _ in w.cloud.calls])  # type: ignore[attr-defined]
+    for (method, path, number), code in [(c, f) for c in todo for f in CODES]:
+        if world.store.operations_of(1)[0].state is State.DONE:
+            world.close()
+            world = cloud(tmp_path_factory.mktemp("refused"), deed, power)
+        before, where = cloud_state(world), (code, method, path)
+        every, call = (".*", number) if method == "GET" else (f"{method} {re.escape(path)}", 1)
+        world.cloud.faults = [CloudFault(every, code, call) for _ in range(1 if method == "GET" else 400)]
+        ask(world, deed.verb, deed.values)
+        world.run(8000)
+        world.cloud.faults = []
+        if world.store.operations_of(1)[0].state is not State.DONE:
+            left_nothing(world, where)
+            assert cloud_state(world) == before, where
+    goes_on(world, lambda w: str(one(w).status), "running")
+    world.close()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import structlog
 
-from bridge.errors import Busy, Permanent, Refused, Transient, UpstreamError
+from bridge.errors import Busy, Permanent, Refused, Transient, UpstreamError, VmbridgeError
 from bridge.model import Backup
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
+from bridge.recipes.back import PUT_BACK, untouched
 from bridge.recipes.machine import (
     CONFIGURE,
     OFF_FIRST,
-    PUT_BACK,
     START_AGAIN,
     keep_power,
     look,
@@ -21,7 +21,6 @@ from bridge.recipes.machine import (
     remember,
     settle_task,
     task_failure,
-    untouched,
 )
 
 log = structlog.get_logger()
@@ -70,13 +69,16 @@ def backed_up(job: Job) -> Outcome:
         )
         error = job.driver.task_error(text)
         job.save(task="", sent_at=None, tries=job.data.get("tries", 0) + 1)
-        if not isinstance(error, (Busy, Transient)) and job.data["tries"] >= 2:
-            give_up_backup(job, text)
-        raise Back("back_up", error if isinstance(error, (Busy, Transient)) else Transient(detail=text))
+        if isinstance(error, (Busy, Transient)):
+            raise Back("back_up", error)
+        if job.data["tries"] >= 2:
+            give_up_backup(job, error)
+        raise Back("back_up", Transient("The backup failed; it is tried once more.", code="backup_failed", detail=text))
     lacking = job.driver.left_out(order(job), ref(job), found.archive)
     if lacking:
         remove_useless(job, found)
-        give_up_backup(job, f"The archive was without the {' and the '.join(lacking)}; it was removed. {INCOMPLETE}")
+        text = f"The archive was without the {' and the '.join(lacking)}; it was removed. {INCOMPLETE}"
+        give_up_backup(job, Permanent(detail=text))
     job.store.backup_made(claim_place(job), found)
     job.store.free_slot(job.op)
     return Done(f"{found.size / 1024**3:.1f} GiB")
@@ -93,7 +95,7 @@ def remove_useless(job: Job, found: Backup) -> None:
         log.warning("useless_backup_left", service=job.service.service_id, archive=found.archive, detail=e.detail)
 
 
-def give_up_backup(job: Job, text: str) -> None:
+def give_up_backup(job: Job, error: VmbridgeError) -> None:
     s = job.service
     row = job.store.backup_of_operation(job.op.id)
     with job.store.write():
@@ -102,7 +104,8 @@ def give_up_backup(job: Job, text: str) -> None:
         job.store.emit(
             "backup_failed", s.whmcs, s.id, f"backup_failed:{job.op.id}", service_id=s.service_id, hostname=s.hostname
         )
-    raise Permanent("The backup could not be made.", code="backup_failed", detail=text)
+    todo = getattr(error, "next_action", "")
+    raise Permanent("The backup could not be made.", code="backup_failed", detail=error.detail, next_action=todo)
 
 
 def rotate(job: Job) -> Outcome:

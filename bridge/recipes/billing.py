@@ -9,11 +9,10 @@ from bridge import orders, passwords, usage
 from bridge.errors import NeedsOperator, NotOurs, Permanent, UpstreamError, VmbridgeError
 from bridge.model import Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
+from bridge.recipes.back import ON_AGAIN, PUT_BACK
 from bridge.recipes.backups import remove_beyond
 from bridge.recipes.birth import CREATE, ready, settle
 from bridge.recipes.machine import (
-    ON_AGAIN,
-    PUT_BACK,
     born,
     configure,
     found_again,

@@ -123,32 +123,6 @@ def tell_addresses(job: Job) -> None:
     )
 
 
-def on_again(job: Job) -> Outcome:
-    """A change that needs the machine off ends undone: it does not stay off for that."""
-    if not job.service.build.get("offline") or job.service.desired is not Desired.ACTIVE:
-        return Done()
-    if must_exist(job, look(job)).status == "running":
-        job.save(start_task="none")
-        return Done("it runs")
-    return start(job)
-
-
-def running_on_again(job: Job) -> Outcome:
-    if not job.service.build.get("offline") or job.service.desired is not Desired.ACTIVE:
-        return Done()
-    waiting = running(job, "on_again")
-    if isinstance(waiting, Done):
-        job.save(start_task="", start_ended=False)
-        job.save_build(offline=None)
-    return waiting
-
-
-ON_AGAIN = (
-    Step("on_again", "Switching it on again", on_again, undo=True),
-    Step("running_on_again", "Waiting until it runs", running_on_again, undo=True),
-)
-
-
 # -- what can only be written while the machine is off -----------------------------------------------
 def write_offline(job: Job, wanted: Order) -> Outcome:
     """Off, write, on again: phase by phase, kept with the machine so that whatever comes in between knows that it shall run. When
@@ -339,81 +313,6 @@ def power_settled(job: Job) -> None:
         job.save_build(ran_before=None)
 
 
-def untouched(job: Job) -> bool:
-    """Whether its data are proven to be those of before this operation: by a look, whatever a refusal's text says."""
-    before = job.data.get("before")
-    if not before or (job.data.get("disks") or {}).get("written") or job.data.get("task") or job.data.get("torn"):
-        return False
-    return look(job) is not None and bool(before == job.driver.contents(ref(job)))
-
-
-def put_back(job: Job) -> Outcome:
-    """An operation that writes over the disk ends undone. Where it has not begun to, all is as it was; else it stays off, and what
-    shall become of it is the customer's choice."""
-    if job.data.get("renewed"):
-        return Done("the old machine is gone")
-    if job.data.get("ran") is None:  # it did not come to that
-        job.save(unchanged=True)
-        forget_new_password(job)
-        return Done("nothing was changed")
-    if job.data.get("sent_at") and not job.data.get("task"):  # its reply was lost
-        job.save(task=job.driver.find_task(ref(job), job.data["sent_as"], job.data["sent_at"]))
-    same = untouched(job)
-    with job.store.write():
-        if same and job.service.build.get("restoring") == job.op.id:
-            job.save_build(restoring=None)
-        if same and job.service.build.get("anew"):
-            job.save_build(anew=None)
-        if same:
-            forget_new_password(job)
-        job.save(unchanged=same, start_task="", start_ended=False, waited=0)
-    return Done("" if same else "something was written over the disk, so it stays as it is now")
-
-
-def forget_new_password(job: Job) -> None:
-    """One that was made for what then was not done."""
-    with job.store.write():
-        if job.data.get("made"):
-            job.store.forget_password(job.service.id)
-            job.save(made=False)
-
-
-def start_back(job: Job) -> Outcome:
-    if not job.data.get("unchanged") or not job.data.get("ran") or job.service.desired is not Desired.ACTIVE:
-        return Done("it stays as it is")
-    if must_exist(job, look(job)).status == "running":
-        job.save(start_task="none")
-        return Done("it runs")
-    return start(job)
-
-
-def running_back(job: Job) -> Outcome:
-    """At the end nothing of this try is left in the operation's memory: a retry begins anew."""
-    if job.data.get("unchanged") and job.data.get("ran") is not None and job.service.desired is Desired.ACTIVE:
-        if job.data["ran"] and not isinstance(waiting := running(job, "start_back"), Done):
-            return waiting
-        power_settled(job)
-    anew = {
-        "ran": None,
-        "before": None,
-        "off_task": "",
-        "start_task": "",
-        "start_ended": False,
-        "task": "",
-        "sent_at": None,
-        "torn": None,
-    }
-    job.save(**anew, **({"disks": None} if job.data.get("unchanged") else {}))
-    return Done()
-
-
-PUT_BACK = (
-    Step("put_back", "Putting it back as it was", put_back, undo=True),
-    Step("start_back", "Switching it on again", start_back, undo=True),
-    Step("running_back", "Waiting until it runs", running_back, undo=True),
-)
-
-
 def _off(job: Job, verb: str) -> Outcome:
     if not job.data["exists"] or not job.data["on"]:
         return Done()
@@ -530,7 +429,7 @@ def task_failure(job: Job, otherwise: str) -> VmbridgeError:
     """What the failed task says; `otherwise` where none failed and the effect is missing all the same."""
     if job.result is not None and job.result.state == "failed":
         return job.driver.task_error(job.result.text)
-    return Transient(detail=otherwise)
+    return Transient("What was ordered is not to be seen yet; it is looked at again.", detail=otherwise)
 
 
 def start_again(job: Job) -> Outcome:

@@ -47,16 +47,6 @@ def settled(job: Job) -> Outcome:
         power_settled(job)
         return look_again(job)
     if failed and job.result is not None:
-        if verb == "stop":
-            job.save(task="", sent_at=None)
-            raise Back(
-                "act",
-                Refused(
-                    "The system inside did not react; a hard stop turns it off.",
-                    code="no_reaction",
-                    detail=job.result.text,
-                ),
-            )
         job.save(task="", sent_at=None)
         raise Back("act", job.driver.task_error(job.result.text))
     waited = job.data.get("waited", 0) + 1

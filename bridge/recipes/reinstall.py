@@ -8,14 +8,13 @@ from bridge import passwords
 from bridge.errors import Refused, Unknown
 from bridge.model import Order
 from bridge.operations import Again, Done, Job, Outcome, Step, Wait
+from bridge.recipes.back import PUT_BACK, forget_new_password
 from bridge.recipes.backups import before_restore
 from bridge.recipes.machine import (
     OFF_FIRST,
-    PUT_BACK,
     allocate,
     allocation_under_way,
     answering,
-    forget_new_password,
     look,
     must_exist,
     order,
@@ -26,6 +25,7 @@ from bridge.recipes.machine import (
     start,
     write_differences,
 )
+from bridge.recipes.snapshots import clear_unfinished
 
 
 def check_system(job: Job) -> Outcome:
@@ -163,6 +163,7 @@ REINSTALL = (
     Step("password", "Preparing", new_password),
     Step("remember", "Looking at the server", before_restore),
     Step("check", "Making sure the system is there", check_system),
+    Step("clear", "Removing unfinished snapshots", clear_unfinished),
     *OFF_FIRST,
     Step("replace_disks", "Copying the new system", replace_disks),
     Step("configure", "Setting processor, memory, disk and network", set_up_again),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.errors import Permanent, Unknown, UpstreamError
-from bridge.operations import Again, Back, Done, Job, Outcome, Step
+from bridge.errors import Unknown, UpstreamError
+from bridge.model import Snapshot
+from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
+from bridge.recipes.back import PUT_BACK
 from bridge.recipes.machine import (
     CONFIGURE,
     LOST_REPLY,
-    PUT_BACK,
     START_AGAIN,
     look,
     look_soon,
@@ -25,11 +26,14 @@ from bridge.recipes.machine import (
 def take(job: Job) -> Outcome:
     name = job.data["name"]
     row = claim_place(job)
-    if any(s.name == name and s.complete for s in job.driver.snapshots(ref(job))) or job.data.get("task"):
+    found = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
+    if (found and found.complete) or job.data.get("task"):
         return Done()
+    if found and found.broken:  # of an earlier try
+        return remove_broken(job, name)
     vm = must_exist(job, look(job))
     sent = job.data.get("sent_at")
-    if sent and job.clock.now() - sent < LOST_REPLY and all(s.name != name for s in job.driver.snapshots(ref(job))):
+    if sent and job.clock.now() - sent < LOST_REPLY and not found:
         return Again(5.0, "The reply was lost; looking whether it was begun.")
     plan = job.config.plans[job.service.package.plan].values
     memory = bool(plan["snapshot_memory"]) and vm.status == "running"
@@ -66,16 +70,57 @@ def taken(job: Job) -> Outcome:
         return look_soon(job, "being made")
     if found is None or not found.complete:
         error = task_failure(job, "the snapshot is not listed")
-        if isinstance(error, Permanent):
-            if found and job.driver.snapshots_survive:  # what the failed one left would go on costing
-                job.driver.snapshot(ref(job), "delete", name)
-            job.store.forget_snapshot(job.service.id, name)
         job.save(task="", sent_at=None)
         raise Back("take", error)
     claim_place(job)
-    lifetime = job.service.package.snapshot_lifetime_h * 3600.0
-    job.store.snapshot_ready(job.service.id, name, found, lifetime)
+    keep(job, found)
     return Done(name)
+
+
+def remove_broken(job: Job, name: str) -> Outcome:
+    """One that was never finished; the step that calls this looks again afterwards."""
+    if job.result is not None and job.result.state == "failed":
+        raise job.driver.task_error(job.result.text)
+    task = job.driver.snapshot(ref(job), "delete", name)
+    return Wait(task) if task else Again(1.0)
+
+
+def leftover(job: Job) -> Outcome:
+    """It could not be taken: what there is of it stays in the customer's list, and in the quota, until it is removed."""
+    name = job.data["name"]
+    found = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
+    if found and job.driver.snapshots_survive and not found.complete:  # it would go on costing
+        job.driver.snapshot(ref(job), "delete", name)
+        found = None
+    job.save(task="", sent_at=None)
+    if found is None:
+        job.store.forget_snapshot(job.service.id, name)
+        return Done("nothing is left of it")
+    claim_place(job)
+    if found.complete:
+        keep(job, found)
+    else:
+        job.store.snapshot_state(job.service.id, name, "unfinished")
+    return Done()
+
+
+def keep(job: Job, found: Snapshot) -> None:
+    lifetime = job.service.package.snapshot_lifetime_h * 3600.0
+    job.store.snapshot_ready(job.service.id, found.name, found, lifetime)
+
+
+def clear_unfinished(job: Job) -> Outcome:
+    """Before a reinstall stops anything: they would be in its way."""
+    if job.driver.snapshots_survive:
+        return Done()
+    found = job.driver.snapshots(ref(job))
+    half = next((s for s in found if not s.complete), None)
+    if half:
+        return remove_broken(job, half.name)
+    for row in job.store.snapshots_of(job.service.id, foreign=True):
+        if row["state"] == "unfinished" and row["name"] not in {s.name for s in found}:
+            job.store.forget_snapshot(job.service.id, row["name"])
+    return Done()
 
 
 def delete_snapshot(job: Job) -> Outcome:
@@ -119,7 +164,11 @@ def rolled_back(job: Job) -> Outcome:
 
 
 SNAPSHOTS = {
-    "take_snapshot": (Step("take", "Taking the snapshot", take), Step("taken", "Waiting until it is complete", taken)),
+    "take_snapshot": (
+        Step("take", "Taking the snapshot", take),
+        Step("taken", "Waiting until it is complete", taken),
+        Step("leftover", "Looking what is left of it", leftover, undo=True),
+    ),
     "delete_snapshot": (
         Step("delete", "Removing the snapshot", delete_snapshot),
         Step("deleted", "Making sure it is gone", snapshot_deleted),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from bridge import kinds
-from bridge.model import Operation, Sentence, Service
+from bridge.model import Operation, Sentence, Service, State
 from bridge.store import Store
 
+FOR_STAFF = Sentence(
+    "Our staff has to look at this server first, and has been told. Until then nothing else can be done here."
+)
 UNFINISHED_RESTORE = Sentence("The last restore did not end well: restore a backup or reinstall the server first.")
 CUSTOMERS_OWN = {  # failures that customers are told in full
     "not_running": Sentence("The server is off: start it instead."),
@@ -28,4 +31,6 @@ def busy_reason(service: Service, store: Store) -> str:
 
 def busy_words(current: Operation | None) -> str:
     """Why nothing else can be done while this runs; empty when nothing does."""
+    if current and current.state is State.STAFF:
+        return FOR_STAFF
     return Sentence("%(what)s; try again when this is done.", what=kinds.running(current.kind)) if current else ""

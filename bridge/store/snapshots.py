@@ -50,23 +50,55 @@ class Snapshots(Core):
         self.change("DELETE FROM snapshots WHERE service = ?", service)
 
     def mirror_snapshots(self, service: int, found: list[Snapshot]) -> None:
-        """What is gone is forgotten, unless it is being made; what we do not know is somebody else's."""
+        """What is gone is forgotten, unless it is being made; what no operation of the service's has made is somebody else's. What was
+        never finished is marked so: state `unfinished`."""
         with self.write() as db:
             known = {r["name"]: r for r in self.snapshots_of(service, foreign=True)}
             for name, row in known.items():
                 if name not in {s.name for s in found} and row["state"] != "creating":
                     self.forget_snapshot(service, name)
             for s in found:
+                state = "unfinished" if s.broken else "ready"
+                if s.name in known and {known[s.name]["state"], state} == {"ready", "unfinished"}:
+                    self.snapshot_state(service, s.name, state)
                 if s.name in known and s.size != known[s.name]["size"]:
                     db.conn.execute(
                         "UPDATE snapshots SET size = ? WHERE service = ? AND name = ?", (s.size, service, s.name)
                     )
-                if s.name not in known and s.complete:
+                if s.name not in known and (s.complete or s.broken):
                     db.conn.execute(
                         "INSERT INTO snapshots (service, name, description, taken_at, with_memory, state, foreign_one, size)"
-                        " VALUES (?, ?, ?, ?, ?, 'ready', 1, ?)",
-                        (service, s.name, s.description[:1000], s.taken_at, int(s.with_memory), s.size),
+                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                        (
+                            service,
+                            s.name,
+                            s.description[:1000],
+                            s.taken_at,
+                            int(s.with_memory),
+                            state,
+                            int(not self._took(service, s.name)),
+                            s.size,
+                        ),
                     )
+
+    def _took(self, service: int, name: str) -> bool:
+        """Whether an operation of the service took it: one that was cancelled has given its row back."""
+        return bool(
+            self.row(
+                "SELECT 1 FROM operations WHERE service = ? AND kind = 'take_snapshot' AND json_extract(data, '$.name') = ?",
+                service,
+                name,
+            )
+        )
+
+    def unfinished_snapshots(self, server: str) -> list[Row]:
+        """Of live services where nothing is open: {id, service_id, whmcs, vm_id, name, foreign_one}."""
+        return self.rows(
+            "SELECT s.id, s.service_id, s.whmcs, s.vm_id, n.name, n.foreign_one FROM snapshots n JOIN services s ON s.id = n.service"
+            " WHERE s.server = ? AND n.state = 'unfinished' AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1 FROM operations o"
+            " WHERE o.service = s.id AND o.state IN ('running', 'waiting', 'waiting_for_staff')) ORDER BY s.id, n.name",
+            server,
+        )
 
     def mirrored(self, service: int) -> None:
         """Its turn is over."""

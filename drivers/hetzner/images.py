@@ -41,7 +41,14 @@ def size(image: Mapping[str, Any]) -> int:
 
 def snapshots(images: Iterable[Mapping[str, Any]]) -> list[Snapshot]:
     found = [
-        Snapshot(i["labels"][SNAPSHOT], made_at(i), i["description"], complete=i["status"] == "available", size=size(i))
+        Snapshot(
+            i["labels"][SNAPSHOT],
+            made_at(i),
+            i["description"],
+            complete=i["status"] == "available",
+            broken=i["status"] == "unavailable",
+            size=size(i),
+        )
         for i in images
     ]
     return sorted(found, key=lambda s: (s.taken_at, s.name))

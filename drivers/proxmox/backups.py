@@ -72,7 +72,8 @@ def take(api: Api, node: str, storage: str, vm_id: str, mark: str) -> str:
         or ""
     )
     if not answer.startswith("UPID:"):
-        raise Transient(detail=f"vzdump on {node} answered {answer!r}: the machine is not there")
+        moved = "The machine has just moved to another node; it is looked for again."
+        raise Transient(moved, detail=f"vzdump on {node} answered {answer!r}: the machine is not there")
     return answer
 
 

@@ -203,8 +203,11 @@ class Proxmox(Driver):
 
     # -- snapshots, backups, reinstall ------------------------------------------------------------
     def snapshots(self, ref: VmRef) -> list[Snapshot]:
-        node, _ = proof.present(self.api, ref)
-        return snapshots.listed(self.api, f"nodes/{node}/qemu/{ref.vm_id}")
+        node, config = proof.present(self.api, ref)
+        found, lock = snapshots.listed(self.api, f"nodes/{node}/qemu/{ref.vm_id}"), str(config.get("lock") or "")
+        if all(s.complete for s in found) or (lock and tasks.holder(self.api, node, ref.vm_id, lock)):
+            return found
+        return [replace(s, broken=not s.complete) for s in found]
 
     def snapshot(self, ref: VmRef, verb: str, name: str, description: str = "", memory: bool = False) -> str:
         node = proof.unlocked(self.api, ref)

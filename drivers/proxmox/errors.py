@@ -65,6 +65,8 @@ def from_text(text: str, detail: str = "") -> VmbridgeError:
         return NotFound("The machine is not there.", code="vm_absent", detail=detail)
     if TRANSIENT.search(text):
         return Transient(detail=detail)
+    if "quit/powerdown failed" in text:  # shutdown and reboot of a guest that ignores ACPI
+        return Refused("The system inside did not react; a hard stop turns it off.", code="no_reaction", detail=detail)
     if CAPACITY.search(text):
         return Capacity(detail=detail, next_action=ROOM)
     if TAKEN.search(text):

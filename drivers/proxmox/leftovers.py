@@ -65,7 +65,7 @@ def firewalls(api: Api, vm_ids: Collection[str]) -> list[Leftover]:
 def _node(api: Api) -> str:
     found = [r["name"] for r in api.get("cluster/status") if r.get("type") == "node" and int(r.get("online") or 0)]
     if not found:
-        raise Transient(detail="no node is online")
+        raise Transient("No node is online; this goes on when one is.", detail="as cluster/status says")
     return str(min(found))
 
 

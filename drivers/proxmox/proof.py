@@ -27,7 +27,7 @@ def config_of(api: Api, ref: VmRef) -> tuple[str, dict[str, Any] | None]:
             return row["node"], api.get(f"nodes/{row['node']}/qemu/{ref.vm_id}/config")
     cluster = next((r for r in api.get("cluster/status") if r.get("type") == "cluster"), None)
     if cluster and not int(cluster.get("quorate") or 0):
-        raise Transient(detail="cluster has no quorum: absence is not proven")
+        raise Transient("The cluster has no quorum; this goes on when it has.", detail="absence is not proven")
     return ref.node, None
 
 
@@ -92,8 +92,11 @@ def refuse_locked(api: Api, ref: VmRef, node: str, config: Mapping[str, Any]) ->
     lock = str(config.get("lock") or "")
     if not lock:
         return
-    if tasks.holds(api, node, ref.vm_id, lock):
+    by = tasks.holder(api, node, ref.vm_id, lock)
+    if by == tasks.UNSEEN:
         raise Busy(detail=f"lock {lock}", lock=lock, node=node)
+    if by:  # however long that takes
+        raise Busy(detail=f"lock {lock}, held by a running {by}", node=node)
     if str((config_of(api, ref)[1] or {}).get("lock") or "") != lock:
         raise Busy(detail=f"lock {lock} has just gone", node=node)
     command = f"qm start {ref.vm_id}" if lock == "suspended" else f"qm unlock {ref.vm_id}"

@@ -10,7 +10,8 @@ DONE = {"take": "already used", "delete": "does not exist"}
 
 
 def listed(api: Api, base: str) -> list[Snapshot]:
-    """`current` is no snapshot; one with a `snapstate` is being made or removed."""
+    """`current` is no snapshot; one with a `snapstate` is being made or removed, or was when its task ended badly. Then not every disk
+    has it, and only `force` removes it (AbstractConfig's snapshot_delete)."""
     rows = [r for r in api.get(f"{base}/snapshot") if r["name"] != "current"]
     found = [
         Snapshot(
@@ -32,7 +33,8 @@ def act(api: Api, base: str, verb: str, name: str, description: str, memory: boo
                 api.post(f"{base}/snapshot", snapname=name, description=description or None, vmstate=memory or None)
             )
         if verb == "delete":
-            return str(api.delete(f"{base}/snapshot/{name}"))
+            half = any(s.name == name and not s.complete for s in listed(api, base))
+            return str(api.delete(f"{base}/snapshot/{name}", force=True if half else None))
         return str(api.post(f"{base}/snapshot/{name}/rollback"))
     except UpstreamError as e:
         if verb in DONE and DONE[verb] in e.detail:

@@ -24,6 +24,7 @@ HOLDERS = {  # lock -> the kinds of tasks that take it
     "import": ("qmcreate", "qmclone"),
     "destroyed": ("qmdestroy",),
 }
+UNSEEN = "unseen"
 TASKS = {"rollback": "qmrollback", "restore": "qmrestore", "take": "vzdump"}
 
 
@@ -38,25 +39,34 @@ def look(api: Api, task: str) -> TaskResult:
     if found.get("status") != "stopped":
         return TaskResult("running")
     text = str(found.get("exitstatus") or "unexpected status")
+    if text == "job errors":  # all that vzdump says there
+        text = _reason(api, match.group(1), task) or text
     if GOOD.match(text):
         return TaskResult("done", text)
     return TaskResult("unknown" if isinstance(from_text(text), Unknown) else "failed", text)
 
 
-def holds(api: Api, node: str, vm_id: str, lock: str) -> bool:
-    """Whether a task may still hold a machine's lock: one of such a kind runs, or ours is not the right to see everybody's tasks. A
+def _reason(api: Api, node: str, task: str) -> str:
+    """Why a backup failed, as its log says it; empty when that cannot be read."""
+    try:
+        lines = [str(line.get("t", "")) for line in api.get(f"nodes/{node}/tasks/{task}/log", limit=0)]
+    except VmbridgeError:
+        return ""
+    found = [m.group(1) for line in lines if (m := re.match(r"ERROR: Backup of VM \d+ failed - (.+)", line))]
+    return f"job errors: {found[-1]}" if found else ""
+
+
+def holder(api: Api, node: str, vm_id: str, lock: str) -> str:
+    """The kind of the running task that holds a machine's lock; empty when none does, UNSEEN where we may not see everybody's. A
     vzdump of several machines names none, a clone its source; a migration's task is on the node that the machine comes from."""
     if "Sys.Audit" not in (api.get("access/permissions", path=f"/nodes/{node}").get(f"/nodes/{node}") or {}):
-        return True
+        return UNSEEN
     rows = api.get(f"nodes/{node}/tasks", source="active", limit=500)
     if lock == "migrate":
         rows = [*rows, *api.get("cluster/tasks")]
-    return any(
-        row.get("type") in HOLDERS.get(lock, ())
-        and not row.get("endtime")
-        and (lock == "clone" or str(row.get("id") or "") in ("", vm_id))
-        for row in rows
-    )
+    kinds = HOLDERS.get(lock, ())
+    mine = [r for r in rows if lock == "clone" or str(r.get("id") or "") in ("", vm_id)]
+    return next((str(r["type"]) for r in mine if r.get("type") in kinds and not r.get("endtime")), "")
 
 
 def find(api: Api, ref: VmRef, verb: str, since: float) -> str:

@@ -183,6 +183,8 @@ class Archives:
                 vm.config.pop("lock")
             size = 3 * GIB if held["disks"] else 1_258_291
             if not store.online or store.total - store.used < size:
+                what = "no space left on device" if store.online else f"storage '{store.name}' is not online"
+                log.append(f"ERROR: Backup of VM {vm.vmid} failed - {what}")
                 raise Error(500, "job errors")
             stamp = datetime.fromtimestamp(self.c.clock.now(), UTC).strftime("%Y_%m_%d-%H_%M_%S")
             name = f"{store.name}:backup/vzdump-qemu-{vm.vmid}-{stamp}.vma.zst"

@@ -875,9 +875,12 @@ class Handlers(Archives, Histories):
         def effect() -> None:
             if vm.lock:
                 raise Error(500, f"VM is locked ({vm.lock})")
+            if not vm.acpi:
+                raise Error(500, "VM quit/powerdown failed - got timeout")
             self._boot(vm)
 
-        return self.c.start_task("qmreboot", vm.node, vm.vmid, effect)
+        wait = None if vm.acpi else float(p.get("timeout", 60))
+        return self.c.start_task("qmreboot", vm.node, vm.vmid, effect, end_in=wait)
 
     def delete_vm(self, w: dict[str, str], p: dict[str, str]) -> Any:
         vm = self.vm(w)

@@ -1,0 +1,108 @@
+"""Back to how it was: the steps with which a recipe ends when it could not be done. They look first, and trust no refusal's text."""
+
+from __future__ import annotations
+
+from bridge.model import Desired
+from bridge.operations import Done, Job, Outcome, Step
+from bridge.recipes.machine import look, must_exist, power_settled, ref, running, start
+
+
+def untouched(job: Job) -> bool:
+    """Whether its data are proven to be those of before this operation: by a look, whatever a refusal's text says."""
+    before = job.data.get("before")
+    if not before or (job.data.get("disks") or {}).get("written") or job.data.get("task") or job.data.get("torn"):
+        return False
+    return look(job) is not None and bool(before == job.driver.contents(ref(job)))
+
+
+def put_back(job: Job) -> Outcome:
+    """An operation that writes over the disk ends undone. Where it has not begun to, all is as it was; else it stays off, and what
+    shall become of it is the customer's choice."""
+    if job.data.get("renewed"):
+        return Done("the old machine is gone")
+    if job.data.get("ran") is None:  # it did not come to that
+        job.save(unchanged=True)
+        forget_new_password(job)
+        return Done("nothing was changed")
+    if job.data.get("sent_at") and not job.data.get("task"):  # its reply was lost
+        job.save(task=job.driver.find_task(ref(job), job.data["sent_as"], job.data["sent_at"]))
+    same = untouched(job)
+    with job.store.write():
+        if same and job.service.build.get("restoring") == job.op.id:
+            job.save_build(restoring=None)
+        if same and job.service.build.get("anew"):
+            job.save_build(anew=None)
+        if same:
+            forget_new_password(job)
+        job.save(unchanged=same, start_task="", start_ended=False, waited=0)
+    return Done("" if same else "something was written over the disk, so it stays as it is now")
+
+
+def forget_new_password(job: Job) -> None:
+    """One that was made for what then was not done."""
+    with job.store.write():
+        if job.data.get("made"):
+            job.store.forget_password(job.service.id)
+            job.save(made=False)
+
+
+def start_back(job: Job) -> Outcome:
+    if not job.data.get("unchanged") or not job.data.get("ran") or job.service.desired is not Desired.ACTIVE:
+        return Done("it stays as it is")
+    if must_exist(job, look(job)).status == "running":
+        job.save(start_task="none")
+        return Done("it runs")
+    return start(job)
+
+
+def running_back(job: Job) -> Outcome:
+    """At the end nothing of this try is left in the operation's memory: a retry begins anew."""
+    if job.data.get("unchanged") and job.data.get("ran") is not None and job.service.desired is Desired.ACTIVE:
+        if job.data["ran"] and not isinstance(waiting := running(job, "start_back"), Done):
+            return waiting
+        power_settled(job)
+    anew = {
+        "ran": None,
+        "before": None,
+        "off_task": "",
+        "start_task": "",
+        "start_ended": False,
+        "task": "",
+        "sent_at": None,
+        "torn": None,
+    }
+    job.save(**anew, **({"disks": None} if job.data.get("unchanged") else {}))
+    return Done()
+
+
+PUT_BACK = (
+    Step("put_back", "Putting it back as it was", put_back, undo=True),
+    Step("start_back", "Switching it on again", start_back, undo=True),
+    Step("running_back", "Waiting until it runs", running_back, undo=True),
+)
+
+
+def on_again(job: Job) -> Outcome:
+    """A change that needs the machine off ends undone: it does not stay off for that."""
+    if not job.service.build.get("offline") or job.service.desired is not Desired.ACTIVE:
+        return Done()
+    if must_exist(job, look(job)).status == "running":
+        job.save(start_task="none")
+        return Done("it runs")
+    return start(job)
+
+
+def running_on_again(job: Job) -> Outcome:
+    if not job.service.build.get("offline") or job.service.desired is not Desired.ACTIVE:
+        return Done()
+    waiting = running(job, "on_again")
+    if isinstance(waiting, Done):
+        job.save(start_task="", start_ended=False)
+        job.save_build(offline=None)
+    return waiting
+
+
+ON_AGAIN = (
+    Step("on_again", "Switching it on again", on_again, undo=True),
+    Step("running_on_again", "Waiting until it runs", running_on_again, undo=True),
+)
