@@ -118,7 +118,8 @@ def make_room(job: Job) -> Outcome:
     if not job.data.get("task") and not job.data.get("removing"):
         lacking = job.driver.left_out(order(job), ref(job))
         if lacking:
-            give_up_backup(job, f"It would be without the {' and the '.join(lacking)}; nothing was made. {INCOMPLETE}")
+            text = f"It would be without the {' and the '.join(lacking)}; nothing was made. {INCOMPLETE}"
+            give_up_backup(job, Permanent(detail=text))
     if (
         job.config.plans[job.service.package.plan].values["rotation"] != "oldest_first"
         or job.op.kind != "scheduled_backup"
