@@ -7,11 +7,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from bridge.config import Config, Plan, Pool
-from bridge.errors import Refused
-from bridge.model import Package
+from bridge.errors import Refused, VmbridgeError
+from bridge.model import Desired, Package, Service
 from bridge.store import Store
 from drivers import base as driver_base
+from drivers.base import Driver, in_background
+
+log = structlog.get_logger()
+LEASES_AT_ONCE = 20  # asked for in one run, so that agents which do not answer hold up nobody
+# seconds until the next question: of a young server, of one that has been silent for long, of one whose lease is known
+LEASE_UNKNOWN, LEASE_SILENT, LEASE_KNOWN = 60.0, 600.0, 3600.0
 
 
 def reserve(service: int, package: Package, store: Store, config: Config) -> None:
@@ -180,3 +188,79 @@ def taken_faults(store: Store, config: Config) -> list[tuple[str, str, str]]:
             )
         )
     return faults
+
+
+# -- by DHCP ----------------------------------------------------------------------------------------
+def family(address: str) -> int:
+    return ipaddress.ip_address(address).version
+
+
+def given(service: Service, store: Store) -> tuple[int, ...]:
+    """The families whose address is not ours to give, of a plan that leaves one to DHCP: only the guest knows it."""
+    if not any(service.package.options.get(f"dhcp{n}") for n in (4, 6)):
+        return ()
+    ours = {family(r["address"]) for r in store.addresses_of(service.id) if r["role"] == "main"}
+    return tuple(n for n in (4, 6) if n not in ours)
+
+
+def merged(known: Sequence[str], found: Sequence[str]) -> list[str]:
+    """What the server has, from what was known and what its guest says now. A known address that is still there stays first; of IPv6 one
+    is enough, since guests make themselves new ones all day."""
+    kept = [a for a in known if a in found]
+    new = [a for a in found if a not in kept and (family(a) == 4 or not any(family(k) == 6 for k in kept))]
+    return sorted([*kept, *new], key=family)
+
+
+def told(service: Service, store: Store) -> list[str]:
+    """Every address as WHMCS is told it: those of our pools that the service keeps, then those that were given from elsewhere."""
+    own = [r["address"] for r in store.addresses_of(service.id) if r["role"] != "leaving"]
+    return sorted([*own, *(a for a in service.build.get("addresses", ()) if a not in own)], key=family)
+
+
+def learn(server: str, driver: Driver, store: Store) -> int:
+    """Leases of running servers whose address comes by DHCP: each minute while none is known, less often of a guest that has been
+    silent for an hour, each hour afterwards; some at a time. Returns how many were asked."""
+    asked = 0
+    for service in store.leased_services(server):
+        families = given(service, store)
+        known = [a for a in service.build.get("addresses", ()) if family(a) in families]
+        name = f"lease {service.id}"
+        if asked >= LEASES_AT_ONCE:
+            break
+        if not store.claim_sweep(server, name, LEASE_UNKNOWN):
+            continue
+        asked += 1
+        try:
+            with in_background():
+                found = [a for a in driver.addresses(service.ref) if family(a) in families]
+        except VmbridgeError as e:
+            log.warning("lease_unread", service=service.id, code=e.code, detail=e.detail)
+            continue
+        if found:
+            _learned(service.id, merged(known, found), store)
+        young = store.clock.now() - service.created_at < LEASE_KNOWN
+        pause = LEASE_KNOWN if found or known else LEASE_UNKNOWN if young else LEASE_SILENT
+        store.end_sweep(server, name, store.clock.now() + pause)
+    return asked
+
+
+def _learned(key: int, found: list[str], store: Store) -> None:
+    """Nothing is written beside an operation: it has the service's record in hand, and the next look is soon."""
+    with store.write():
+        service = store.service(key)
+        if store.current_operation(key) or service.desired is not Desired.ACTIVE:
+            return
+        other = [a for a in service.build.get("addresses", ()) if family(a) not in given(service, store)]
+        whole = [*found, *other]
+        if whole == list(service.build.get("addresses", ())):
+            return
+        store.update_service(key, build={**service.build, "addresses": whole})
+        now = told(store.service(key), store)
+        store.emit(
+            "addresses",
+            service.whmcs,
+            key,
+            f"addresses:{key}:{store.clock.now():.0f}:{','.join(now)}",
+            service_id=service.service_id,
+            addresses=now,
+        )

@@ -10,7 +10,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 import hooks
-from bridge import customer, dns, findings, recipes, servers, status, usage
+from bridge import addresses, customer, dns, findings, recipes, servers, status, usage
 from bridge.context import Context
 from bridge.errors import StoreDamaged
 from bridge.model import Capability
@@ -132,6 +132,12 @@ def live(context: Context, stop: threading.Event, faults: list[StoreDamaged]) ->
         stop.set()
 
 
+def leases(context: Context, server: str) -> None:
+    """Addresses that only the guests know."""
+    if context.store.health(server)["ok"]:
+        addresses.learn(server, context.drivers[server], context.store)
+
+
 def run(context: Context, stop: threading.Event, border: Callable[[str], None] | None = None) -> StoreDamaged | None:
     """Work until `stop`; running steps are finished first. Returns what has ended it, when that was a damaged store."""
     engine = Engine(context.store, context.config, context.clock, context.drivers, recipes.BOOK, border)
@@ -155,6 +161,7 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
         jobs.add_job(
             read_resources, "interval", args=[context, name], seconds=30, jitter=5, id=f"resources-{name}", **options
         )
+        jobs.add_job(leases, "interval", args=[context, name], seconds=20, jitter=5, id=f"leases-{name}", **options)
         jobs.add_job(sweep_state, "interval", args=[context, name], minutes=1, jitter=10, id=f"state-{name}", **options)
         jobs.add_job(
             sweep_contents, "interval", args=[context, name], minutes=1, jitter=10, id=f"contents-{name}", **options

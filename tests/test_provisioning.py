@@ -10,9 +10,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from bridge import names, services
+from bridge import addresses, names, services
 from bridge.errors import ConfigError, Refused
 from bridge.model import State
+from drivers.proxmox import guest
 from tests.configs import raw_config
 from tests.world import World
 
@@ -303,3 +304,116 @@ def test_plain_words_of_the_plan(tmp_path: Path, plan: dict[str, Any], key: str,
     world = made(tmp_path, plan)
     assert want in born(world).config[key]
     world.close()
+
+
+def leasing(path: Path, leases: tuple[str, ...], after: float = 0.0, **plan: Any) -> World:
+    world = made(path, {"pools": [], "dhcp4": True, "dhcp6": True, **plan})
+    for template in world.cluster.vms.values():
+        template.agent_after, template.leases, template.lease_after = 5.0, leases, after
+        template.config["agent"] = "1"
+    return world
+
+
+def told(world: World) -> list[list[str]]:
+    return [e["dedupe"].split(":", 3)[3].split(",") for e in world.store.events() if e["event"] == "addresses"]
+
+
+def look(world: World) -> list[str]:
+    """One look by the worker, an hour later."""
+    world.clock.time += 3601
+    world.store.save_statuses("pve1", world.drivers["pve1"].statuses())
+    addresses.learn("pve1", world.drivers["pve1"], world.store)
+    return list(world.store.service(1).build.get("addresses", ()))
+
+
+def test_only_the_adapter_that_was_given_has_the_servers_addresses(tmp_path: Path) -> None:
+    world = leasing(tmp_path, ("2001:db8::77", "192.0.2.77"))
+    born(world)
+    assert told(world) == [["192.0.2.77", "2001:db8::77"]]  # not docker0's, not the tunnel's, nothing link-local
+    world.close()
+
+
+@pytest.mark.parametrize("after", [20.0, 300.0])
+def test_a_lease_after_the_agents_first_answer_is_learned(tmp_path: Path, after: float) -> None:
+    world = leasing(tmp_path, ("192.0.2.77",), after)
+    born(world)
+    world.store.save_statuses("pve1", world.drivers["pve1"].statuses())
+    soon = after < 60
+    assert told(world) == ([["192.0.2.77"]] if soon else [])
+    waited = 0
+    while not told(world) and waited < 20:
+        world.clock.time += 61
+        waited += 1
+        addresses.learn("pve1", world.drivers["pve1"], world.store)
+    assert told(world) == [["192.0.2.77"]] and waited < 8
+    world.run(30)
+    assert ("update_service", (1042,)) in world.whmcs.sent
+    world.close()
+
+
+def test_another_lease_is_told_and_silence_forgets_none(tmp_path: Path) -> None:
+    world = leasing(tmp_path, ("192.0.2.77", "2001:db8::77"))
+    vm = born(world)
+    first = ["192.0.2.77", "2001:db8::77"]
+    assert look(world) == first and len(told(world)) == 1  # asked again: nothing new, nothing told
+    vm.leases = ("192.0.2.77", "2001:db8::99", "2001:db8::77")  # a temporary address of its own
+    assert look(world) == first and len(told(world)) == 1
+    vm.leases = ("192.0.2.78", "2001:db8::99")
+    assert look(world) == ["192.0.2.78", "2001:db8::99"] and told(world)[-1] == ["192.0.2.78", "2001:db8::99"]
+    vm.leases = ()
+    assert look(world) == ["192.0.2.78", "2001:db8::99"] and len(told(world)) == 2
+    vm.status = "stopped"
+    world.cluster.calls.clear()
+    assert look(world) == ["192.0.2.78", "2001:db8::99"]
+    assert not [path for _, _, path, _ in world.cluster.calls if "agent" in path]
+    world.close()
+
+
+def test_a_pool_beside_dhcp(tmp_path: Path) -> None:
+    """The family that is ours stays ours, whatever the guest says; the other one is learned beside it."""
+    world = leasing(tmp_path, ("192.0.2.77", "2001:db8::77"), pools=["public-v4"], dhcp4=False)
+    born(world)
+    assert told(world) == [["203.0.113.10", "2001:db8::77"]]
+    assert world.store.service(1).build["addresses"] == ["2001:db8::77"]
+    world.close()
+
+
+def test_nothing_is_written_beside_an_operation(tmp_path: Path) -> None:
+    world = leasing(tmp_path, ("192.0.2.77",))
+    vm = born(world)
+    vm.leases = ("192.0.2.78",)
+    world.clock.time += 3601
+    world.store.save_statuses("pve1", world.drivers["pve1"].statuses())
+    world.order("reboot")
+    addresses.learn("pve1", world.drivers["pve1"], world.store)
+    assert world.store.service(1).build["addresses"] == ["192.0.2.77"]
+    world.run()
+    assert look(world) == ["192.0.2.78"]
+    world.close()
+
+
+@pytest.mark.parametrize(
+    ("rows", "want"),
+    [
+        (
+            [{"name": "eth0", "hardware-address": "aa:bb:cc:00:00:01", "ip-addresses": [{"ip-address": "10.0.0.5"}]}],
+            ("10.0.0.5",),
+        ),
+        ([{"name": "eth0", "hardware-address": "aa:bb:cc:00:00:01"}], ()),
+        ([{"name": "eth0", "ip-addresses": [{"ip-address": "10.0.0.5"}]}], ()),
+        (
+            [
+                {
+                    "name": "x",
+                    "hardware-address": "AA:BB:CC:00:00:01",
+                    "ip-addresses": [{"ip-address": "fe80::1%2"}, {"ip-address": "?"}, {}],
+                }
+            ],
+            (),
+        ),
+        (None, ()),
+        ({"error": {"class": "CommandNotFound"}}, ()),
+    ],
+)
+def test_answers_of_agents(rows: Any, want: tuple[str, ...]) -> None:
+    assert guest.leased(rows, "AA:BB:CC:00:00:01") == want and guest.leased(rows, "") == ()

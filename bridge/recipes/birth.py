@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge import orders, usage
+from bridge import addresses, orders, usage
 from bridge.errors import Refused, Unknown, Unlisted, UpstreamError
 from bridge.model import Placement
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
@@ -19,6 +19,8 @@ from bridge.recipes.machine import (
     tell_addresses,
 )
 from bridge.recipes.room import completed, promised
+
+LEASE_CHECK, LEASE_WAIT = 3.0, 60.0  # seconds between two looks for a lease, and for how long
 
 
 def place(job: Job) -> Outcome:
@@ -146,10 +148,20 @@ def identify(job: Job) -> Outcome:
 
 
 def learn_addresses(job: Job) -> Outcome:
-    """What DHCP or the provider gave goes back to WHMCS later, since it was not known when the order was accepted."""
-    if any(n.role == "main" for n in orders.networks_of(job.service.id, job.store, job.config)):
+    """What DHCP or the provider gave goes back to WHMCS later, since it was not known when the order was accepted. A guest whose agent
+    answers may have no lease yet: it is waited for, but not for long; later ones are learned by the worker."""
+    given = addresses.given(job.service, job.store)
+    mains = [n.family for n in orders.networks_of(job.service.id, job.store, job.config) if n.role == "main"]
+    if mains and not given:
         return Done()
-    found = [*job.driver.addresses(ref(job)), *job.service.build.get("floating", ())]
+    own = job.driver.addresses(ref(job))
+    if given:
+        own = tuple(a for a in own if addresses.family(a) in given)
+    since = job.data.get("leases_since") or job.clock.now()
+    if given and not own and job.service.build.get("agent") and job.clock.now() - since < LEASE_WAIT:
+        job.save(leases_since=since)
+        return Again(LEASE_CHECK, "waiting for an address by DHCP")
+    found = [*own, *job.service.build.get("floating", ())]
     if found:
         job.save_build(addresses=found)
         tell_addresses(job)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from bridge import orders
+from bridge import addresses, orders
 from bridge.errors import Busy, Permanent, Transient, Unknown, Unlisted, UpstreamError, VmbridgeError
 from bridge.kinds import KINDS
 from bridge.model import Converged, Desired, Order, Seen, Vm, VmRef
@@ -112,7 +112,7 @@ def note_seen(job: Job, seen: Seen | None) -> None:
 
 def tell_addresses(job: Job) -> None:
     s = job.service
-    found = s.build.get("addresses", [])
+    found = addresses.told(s, job.store)
     job.store.emit(
         "addresses",
         s.whmcs,

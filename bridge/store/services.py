@@ -73,6 +73,20 @@ class Services(Core):
         found = self.rows(f"SELECT {COLUMNS} FROM services WHERE server = ? AND desired <> 'terminated'", server)
         return [service_of(r) for r in found]
 
+    def leased_services(self, server: str) -> list[Service]:
+        """Active services on running machines whose address comes by DHCP; those that were asked longest ago first."""
+        found = self.rows(
+            f"SELECT {', '.join('s.' + c.strip() for c in COLUMNS.split(','))} FROM services s"
+            " JOIN vm_status v ON v.server = s.server AND v.vm_id = s.vm_id"
+            " LEFT JOIN sweeps w ON w.server = s.server AND w.name = 'lease ' || s.id"
+            " WHERE s.server = ? AND s.desired = 'active' AND s.provisioned = 1 AND v.status = 'running'"
+            " AND (json_extract(s.package, '$.options.dhcp4') = 1 OR json_extract(s.package, '$.options.dhcp6') = 1)"
+            " AND coalesce(w.due_at, 0) <= ? ORDER BY coalesce(w.due_at, 0) LIMIT 50",
+            server,
+            self.clock.now(),
+        )
+        return [service_of(r) for r in found]
+
     def in_use(self) -> list[Row]:
         """Installations, servers and plans of living services, each with how many: {whmcs, server, plan, services}."""
         return self.rows(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Any
 
 import structlog
 
 from bridge.errors import UpstreamError
 from bridge.model import Order, VmRef
-from drivers.proxmox import goal, proof
+from drivers.proxmox import convert, goal, proof
 from drivers.proxmox.api import Api
 
 log = structlog.get_logger()
@@ -39,11 +40,27 @@ def answers(api: Api, ref: VmRef) -> bool | None:
 
 
 def addresses(api: Api, ref: VmRef) -> tuple[str, ...]:
-    """What the guest's agent says, without link-local and loopback; empty when it does not answer."""
+    """What the guest's agent says of the adapter that we gave it, told by net0's MAC; bridges of containers, tunnels and adapters that
+    the guest made itself have others, or none. Empty when it does not answer, and while it has no lease."""
+    node, config = proof.present(api, ref)
     try:
-        found = api.get(f"nodes/{ref.node}/qemu/{ref.vm_id}/agent/network-get-interfaces")
+        found = api.get(f"nodes/{node}/qemu/{ref.vm_id}/agent/network-get-interfaces")
     except UpstreamError:
         return ()
-    rows = [a for i in found.get("result", []) if i.get("name") != "lo" for a in i.get("ip-addresses", [])]
-    usable = [ipaddress.ip_address(r["ip-address"]) for r in rows]
-    return tuple(str(a) for a in sorted(usable, key=lambda a: a.version) if not (a.is_link_local or a.is_loopback))
+    return leased(found.get("result"), convert.mac_of(config))
+
+
+def leased(interfaces: Any, mac: str) -> tuple[str, ...]:
+    """The addresses of the interface with this MAC that others can reach it by, IPv4 first. qemu's guest-network-get-interfaces leaves
+    out what it cannot tell."""
+    rows = interfaces if isinstance(interfaces, list) else []  # an error of the guest's comes as an object
+    mine = [i for i in rows if mac and str(i.get("hardware-address") or "").upper() == mac]
+    found = []
+    for text in (str(a.get("ip-address") or "") for i in mine for a in i.get("ip-addresses") or ()):
+        try:
+            address = ipaddress.ip_address(text.partition("%")[0])
+        except ValueError:
+            continue
+        if not (address.is_link_local or address.is_loopback or address.is_unspecified or address.is_multicast):
+            found.append(address)
+    return tuple(dict.fromkeys(str(a) for a in sorted(found, key=lambda a: a.version)))

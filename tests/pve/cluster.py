@@ -92,6 +92,7 @@ class Vm:
     agent_after: float | None = None  # seconds after the start until the guest agent answers; None = not installed
     guest_password: str = ""
     leases: tuple[str, ...] = ()  # addresses the guest says it has
+    lease_after: float = 0.0  # seconds after the start until it has them
     rules: list[dict[str, Any]] = field(default_factory=list)
     ipsets: dict[str, list[str]] = field(default_factory=dict)
     firewall: dict[str, str] = field(default_factory=dict)

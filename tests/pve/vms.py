@@ -381,15 +381,26 @@ class Handlers(Archives, Histories):
         return {"result": {}}
 
     def get_vm_agent_network_get_interfaces(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        rows = [
-            {"ip-address": a, "ip-address-type": "ipv6" if ":" in a else "ipv4", "prefix": 24}
-            for a in ("fe80::1", *self._agent(w).leases)
+        """As a guest with containers and a tunnel says it: only one of these is the adapter that it was given."""
+        vm = self._agent(w)
+        mac = MAC.search(vm.config.get("net0", ""))
+        up = self.c.clock.now() - vm.started >= vm.lease_after
+
+        def rows(*found: str) -> list[dict[str, Any]]:
+            kinds = ["ipv6" if ":" in a else "ipv4" for a in found]
+            return [{"ip-address": a, "ip-address-type": k, "prefix": 24} for a, k in zip(found, kinds, strict=True)]
+
+        zero, docker = "00:00:00:00:00:00", "02:42:AC:11:00:01".lower()
+        found: list[dict[str, Any]] = [
+            {"name": "lo", "hardware-address": zero, "ip-addresses": rows("127.0.0.1", "::1")},
+            {"name": "docker0", "hardware-address": docker, "ip-addresses": rows("172.17.0.1")},
+            {"name": "wg0", "ip-addresses": rows("10.8.0.2", "fd00::2")},
+            {"name": "tun1", "hardware-address": zero, "ip-addresses": []},
         ]
+        leases = vm.leases if up else ()
+        mine = {"name": "eth0", "hardware-address": mac.group(0).lower() if mac else zero}
         return {
-            "result": [
-                {"name": "lo", "ip-addresses": [{"ip-address": "127.0.0.1", "ip-address-type": "ipv4", "prefix": 8}]},
-                {"name": "eth0", "ip-addresses": rows},
-            ]
+            "result": [*found, {**mine, "ip-addresses": rows("fe80::1", "169.254.7.7", *leases)}, {"name": "down0"}]
         }
 
     # -- console ----------------------------------------------------------------------------------
@@ -710,7 +721,7 @@ class Handlers(Archives, Histories):
                 config[slot] = self._copied(source, made, slot, line, storage, full, p.get("format", ""))
             config["smbios1"] = re.sub(r"uuid=[^,]+", f"uuid={uuid.uuid4()}", config["smbios1"])
             config |= {k: p[k] for k in ("name", "description") if k in p}
-            made.agent_after, made.leases = source.agent_after, source.leases
+            made.agent_after, made.leases, made.lease_after = source.agent_after, source.leases, source.lease_after
             made.content = {d: source.content.get(d, source.config["name"]) for d in disks}
             made.config, made.temporary, made.rules = config, False, copy.deepcopy(source.rules)
             made.ipsets, made.firewall = copy.deepcopy(source.ipsets), dict(source.firewall)
