@@ -19,6 +19,7 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {
         "type": str,
         "label_selector": str,
         "bound_to": str,
+        "include_deprecated": str,
         "page": str,
         "per_page": str,
     },
@@ -49,6 +50,8 @@ class Image:
     made_of: int | None = None
     size: float | None = None
     content: str = ""
+    protected: bool = False
+    deprecation: dict[str, str] | None = None  # announced, unavailable_after
 
 
 class Images:
@@ -68,20 +71,24 @@ class Images:
             "created": datetime.fromtimestamp(image.created, UTC).isoformat(timespec="seconds"),
             "bound_to": image.bound_to,
             "created_from": {"id": image.made_of, "name": "x"} if image.made_of else None,
-            "deprecation": None,
-            "protection": {"delete": False},
+            "deprecation": image.deprecation,
+            "protection": {"delete": image.protected},
         }
 
     def _find_image(self: Project, text: str, architecture: str) -> Image:  # type: ignore[misc]
         found = [
             i for i in self.images.values() if (str(i.id) == text or i.name == text) and i.architecture == architecture
         ]
+        found = [i for i in found if not self.ended(i.deprecation)]
         if not found or found[0].status != "available":
             raise Failure("invalid_input", "image not found")
         return found[0]
 
     def _get_images(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
-        rows = list(self.images.values())
+        if values.get("include_deprecated") not in (None, "true", "false"):
+            raise Failure("invalid_input", "invalid input in field 'include_deprecated'")
+        old = values.get("include_deprecated") == "true"
+        rows = [i for i in self.images.values() if not self.ended(i.deprecation) and (old or not i.deprecation)]
         for key, of in (("type", "type"), ("name", "name"), ("architecture", "architecture")):
             if key in values:
                 rows = [i for i in rows if getattr(i, of) == values[key]]
@@ -106,6 +113,8 @@ class Images:
     def _delete_images_one(self: Project, values: dict[str, Any], image: Image) -> dict[str, Any]:  # type: ignore[misc]
         if image.type == "system":
             raise Failure("forbidden", "not yours")
+        if image.protected:
+            raise Failure("protected", "image deletion is protected")
         del self.images[image.id]
         return {}
 
@@ -114,6 +123,8 @@ class Images:
         kind = values.get("type", "snapshot")
         if kind not in ("snapshot", "backup") or (kind == "backup" and not server.window):
             raise Failure("invalid_input", "backups are not enabled")
+        if kind == "snapshot":
+            self.allow("snapshot_limit", sum(i.type == "snapshot" for i in self.images.values()) + 1)
         image = self.keep(server, kind, values.get("labels", {}), values.get("description", ""))
         action = self.act("create_image", server, "")
         action.makes = image.id
@@ -151,6 +162,8 @@ class Images:
     def _post_servers_one_actions_rebuild(self: Project, values: dict[str, Any], server: Server) -> dict[str, Any]:  # type: ignore[misc]
         self._free(server)
         image = self._find_image(values["image"], self.types[server.kind][3])
+        if server.rebuild_protected:
+            raise Failure("protected", "server rebuild is protected")
         if image.disk > server.disk:
             raise Failure("invalid_input", "image disk is bigger than server disk")
         server.status, server.image, server.content = (
@@ -168,8 +181,10 @@ class Images:
         self: Project, values: dict[str, Any], server: Server
     ) -> dict[str, Any]:  # type: ignore[misc]
         self._free(server)
-        server.window = "22-02"
-        return {"action": self.told(self.act("enable_backup", server, ""))}
+        action = self.act("enable_backup", server, "")
+        before, server.window = server.window, server.window or "22-02"
+        action.undo = lambda: setattr(server, "window", before)
+        return {"action": self.told(action)}
 
     def _post_servers_one_actions_disable_backup(
         self: Project, values: dict[str, Any], server: Server
@@ -190,7 +205,8 @@ class Images:
         if server.agent_after > self.clock.now():
             action.error, action.code = "The guest agent does not answer", "guest_agent_unavailable"
         else:
-            server.password = f"Reset-{self.ids}"
+            before, server.password = server.password, f"Reset-{self.ids}"
+            action.undo = lambda: setattr(server, "password", before)
         return {"action": self.told(action), "root_password": f"Reset-{self.ids}"}
 
 

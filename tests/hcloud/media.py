@@ -100,31 +100,40 @@ class Media:
         if found is None:
             raise Failure("not_found", f"iso with ID '{values['iso']}' not found")
         action = self.act("attach_iso", server, "")
+        action.undo = self._as_mounted(server)
         self.mounted[server.id] = found["id"]
         return {"action": self.told(action)}
 
     def _post_servers_one_actions_detach_iso(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
         self._free(server)
         action = self.act("detach_iso", server, "")
+        action.undo = self._as_mounted(server)
         self.mounted.pop(server.id, None)
         return {"action": self.told(action)}
+
+    def _as_mounted(self, server: Server) -> Callable[[], None]:
+        before = self.mounted.get(server.id)
+        return lambda: (
+            self.mounted.update({server.id: before}) if before else self.mounted.pop(server.id, None) and None
+        )
 
     # -- reverse records --------------------------------------------------------------------------
     def _post_servers_one_actions_change_dns_ptr(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
         self._free(server)
-        self._point(values, [self.primary_ips[i] for i in server.addresses])
-        return {"action": self.told(self.act("change_dns_ptr", server, ""))}
+        undo = self._point(values, [self.primary_ips[i] for i in server.addresses])
+        action = self.act("change_dns_ptr", server, "")
+        action.undo = undo
+        return {"action": self.told(action)}
 
     def _post_floating_ips_one_actions_change_dns_ptr(self, values: dict[str, Any], ip: Ip) -> dict[str, Any]:
-        self._point(values, [ip])
-        return {
-            "action": self.told(
-                self.act("change_dns_ptr", self.servers.get(ip.owner or 0) or next(iter(self.servers.values())), "")
-            )
-        }
+        undo = self._point(values, [ip])
+        owner = self.servers.get(ip.owner or 0) or next(iter(self.servers.values()))
+        action = self.act("change_dns_ptr", owner, "")
+        action.undo = undo
+        return {"action": self.told(action)}
 
-    def _point(self, values: dict[str, Any], own: list[Ip]) -> None:
-        """Addresses come back in a form of the provider's own."""
+    def _point(self, values: dict[str, Any], own: list[Ip]) -> Callable[[], None]:
+        """Addresses come back in a form of the provider's own. What to call when the action fails."""
         try:
             address = ip_address(values["ip"])
         except ValueError:
@@ -137,10 +146,12 @@ class Media:
         if not full or (name and self.refuses_names and re.search(self.refuses_names, name)):
             raise Failure("invalid_input", "invalid input in field 'dns_ptr'")
         key = str(address) if address.version == 4 else address.exploded.upper()
+        before = dict(place.ptr)
         if name is None:
             place.ptr.pop(key, None)
         else:
             place.ptr[key] = name
+        return lambda: setattr(place, "ptr", before)
 
     # -- what a server shows ----------------------------------------------------------------------
     def shown_iso(self, server: Server) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from bridge.clock import Clock
 from tests.hcloud import images, media, network, screens, traffic
 from tests.hcloud.failures import STATUS, Failure, Lost
 from tests.hcloud.images import Image, Images
-from tests.hcloud.network import Firewall, Ip, Network
+from tests.hcloud.network import Firewall, Ip, Net, Network
 
 TOKEN = "hcloud-sim-token"
 CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter: type}; "!" before a name: required
@@ -57,13 +57,18 @@ RUBBISH = {"page": b"<html>", "page before": b"<html>", "empty": b"", "cut": b'{
 
 @dataclass
 class Fault:
-    """What happens to the `nth` call whose `METHOD path` matches: a code, `reset` (before), `lost` (after), `failing action`, or a
-    200 with one of RUBBISH in place of the reply, after the work (`page`, `empty`, `cut`, `list`) or before it (`page before`)."""
+    """What happens to the `nth` call whose `METHOD path` matches: a code, `reset` (before), `lost` (after), a 200 with one of RUBBISH in place
+    of the reply, after the work (`page`, `empty`, `cut`, `list`) or before it (`page before`), or an action that ends in error: `failing
+    action` (each action of the reply), `failing COMMAND` (those of that command), either with ` CODE` behind. An action that failed has
+    changed nothing. `times`: so many calls from the nth on."""
 
     match: str
     kind: str
     nth: int = 1
     seen: int = 0
+    times: int = 1
+    message: str = ""
+    limits: tuple[str, ...] = ()
 
 
 @dataclass
@@ -85,6 +90,8 @@ class Server:
     firewalls: list[int] = field(default_factory=list)
     placement_group: int | None = None
     protected: bool = False
+    rebuild_protected: bool = False
+    volumes: list[int] = field(default_factory=list)
     addresses: list[int] = field(default_factory=list)  # primary IPs
     agent_after: float = 0.0  # when the guest agent answers
     password: str = ""  # as reset
@@ -106,6 +113,12 @@ class Action:
     code: str = "action_failed"
     makes: int = 0  # an image
     changes: tuple[str, int] | None = None  # to a type with a disk
+    about: int = 0  # the firewall or network
+    undo: Callable[[], None] | None = None  # what is not so when it has failed
+
+
+def _details(e: Failure) -> dict[str, Any]:
+    return {"limits": [{"name": n} for n in e.limits]} if e.limits else {}
 
 
 def system_images() -> dict[int, Image]:
@@ -152,7 +165,11 @@ class Project(Images, Network, media.Media, screens.Screens):
     floating_ips: dict[int, Ip] = field(default_factory=dict)
     primary_ips: dict[int, Ip] = field(default_factory=dict)
     firewalls: dict[int, Firewall] = field(default_factory=lambda: {31: Firewall(31, "web"), 32: Firewall(32, "ssh")})
-    networks: dict[int, str] = field(default_factory=lambda: {41: "internal"})
+    networks: dict[int, Net] = field(default_factory=lambda: {41: Net("internal")})
+    limits: dict[str, int] = field(
+        default_factory=dict
+    )  # of the account: the provider's word -> how many; none: no limit
+    primary_ips_left: bool = True
     placement_groups: dict[int, str] = field(default_factory=lambda: {51: "spread"})
     retired: dict[tuple[str, str], dict[str, str]] = field(
         default_factory=dict
@@ -189,17 +206,18 @@ class Project(Images, Network, media.Media, screens.Screens):
             path = path.removeprefix("/v1")
             self.calls.append((method, path, json.loads(body) if body else dict(query)))
             fault = self._fault(f"{method} {path}")
-            if fault == "reset":
+            if fault and fault.kind == "reset":
                 raise Lost()
-            if fault in STATUS:
-                raise Failure(fault)
-            if fault == "page before":
-                return 200, RUBBISH[fault], self._headers()
-            found = self._route(method, path, query, body, fault)
-            if fault == "lost":
+            kind = fault.kind if fault else ""
+            if fault and kind in STATUS:
+                raise Failure(kind, fault.message, fault.limits)
+            if kind == "page before":
+                return 200, RUBBISH[kind], self._headers()
+            found = self._route(method, path, query, body, kind)
+            if kind == "lost":
                 raise Lost()
-            if fault in RUBBISH:
-                return 200, RUBBISH[fault], self._headers()
+            if kind in RUBBISH:
+                return 200, RUBBISH[kind], self._headers()
             return (
                 (201 if method == "POST" else 200 if found else 204),
                 json.dumps(found).encode() if found else b"",
@@ -208,7 +226,7 @@ class Project(Images, Network, media.Media, screens.Screens):
         except Failure as e:
             return (
                 STATUS[e.code],
-                json.dumps({"error": {"code": e.code, "message": e.message, "details": {}}}).encode(),
+                json.dumps({"error": {"code": e.code, "message": e.message, "details": _details(e)}}).encode(),
                 self._headers(),
             )
 
@@ -221,13 +239,13 @@ class Project(Images, Network, media.Media, screens.Screens):
             "X-Correlation-Id": "c0ffee",
         }
 
-    def _fault(self, call: str) -> str:
+    def _fault(self, call: str) -> Fault | None:
         for fault in self.faults:
             if re.fullmatch(fault.match, call):
                 fault.seen += 1
-                if fault.seen == fault.nth:
-                    return fault.kind
-        return ""
+                if fault.nth <= fault.seen < fault.nth + fault.times:
+                    return fault
+        return None
 
     def invalid(self, name: str) -> Failure:
         return Failure("invalid_input", f"invalid input in field '{name}'")
@@ -256,11 +274,18 @@ class Project(Images, Network, media.Media, screens.Screens):
             raise Failure("not_found", f"{at.group(1)} with ID '{at.group(2)}' not found")
         handler = getattr(self, f"_{method}_{re.sub(r'/{id}', '_one', key).strip('/').replace('/', '_')}".lower())
         found: dict[str, Any] = handler(values, thing)
-        if fault.startswith("failing action"):
-            made = self.actions[found["action"]["id"]]
-            made.error, made.then = "Action failed", ""
-            made.code = fault.removeprefix("failing action").strip() or made.code
+        if fault.startswith("failing "):
+            self._fail(found, *fault.removeprefix("failing ").split(" "))
         return found
+
+    def _fail(self, found: dict[str, Any], command: str, code: str = "action_failed") -> None:
+        """What these actions were to change stays as it was."""
+        told = [found.get("action"), *found.get("next_actions", ()), *found.get("actions", ())]
+        for made in (self.actions[a["id"]] for a in told if a):
+            if command in ("action", made.command):
+                made.error, made.code, made.then, made.changes = "Action failed", code, "", None
+                if made.undo:
+                    made.undo()
 
     # -- calls ------------------------------------------------------------------------------------
     def _get_servers(self, values: dict[str, Any], _: None) -> dict[str, Any]:
@@ -275,11 +300,14 @@ class Project(Images, Network, media.Media, screens.Screens):
             raise Failure("invalid_input", "invalid input in field 'name'")
         if any(s.name == values["name"] for s in self.servers.values()):
             raise Failure("uniqueness_error", "server name is already used")
-        if kind not in self.types or location not in self.sold[kind]:
+        if kind not in self.types or location not in self.sold[kind] or self.ended(self.retired.get((kind, location))):
             raise Failure("invalid_input", "unsupported location for server type")
         image = self._find_image(values["image"], self.types[kind][3])
         if not self.sold[kind][location]:
             raise Failure("resource_unavailable", "error during placement")
+        self.allow("server_limit", len(self.servers) + 1)
+        if not values.get("public_net"):
+            self.allow("primary_ip_limit", len(self.primary_ips) + 2)
         bad = [
             v
             for v in values.get("labels", {}).values()
@@ -305,9 +333,7 @@ class Project(Images, Network, media.Media, screens.Screens):
         runs = values.get("start_after_create", True)
         action = self.act("create_server", made, "" if runs else "off")
         after = [self.act("start_server", made, "running")] if runs else []
-        after += [self.act("attach_to_network", made, "") for _ in made.networks] + [
-            self.act("apply_firewall", made, "") for _ in made.firewalls
-        ]
+        after += [self.attaching(made, n) for n in made.networks] + [self.applying(made, f) for f in made.firewalls]
         return {
             "server": self.shown(made),
             "action": self.told(action),
@@ -316,15 +342,19 @@ class Project(Images, Network, media.Media, screens.Screens):
         }
 
     def _surround(self, made: Server, values: dict[str, Any]) -> None:
-        made.networks, made.placement_group = values.get("networks", []), values.get("placement_group")
+        made.networks, made.placement_group = list(values.get("networks", [])), values.get("placement_group")
         made.firewalls = [f["firewall"] for f in values.get("firewalls", ())]
-        if (
+        unknown = (
             set(made.networks) - set(self.networks)
             or set(made.firewalls) - set(self.firewalls)
             or made.placement_group not in (None, *self.placement_groups)
-        ):
+        )
+        zone = self.placed(made.location)["network_zone"]
+        if unknown or any(zone not in self.networks[n].zones for n in made.networks):
             del self.servers[made.id]
-            raise Failure("invalid_input", "network, firewall or placement group not found")
+            if unknown:
+                raise Failure("invalid_input", "network, firewall or placement group not found")
+            raise Failure("no_subnet_available", "no subnet or IP available in the network zone of the server")
         for family in ("ipv4", "ipv6"):
             given = self.primary_ips.get((values.get("public_net") or {}).get(family, 0))
             if given is None:
@@ -343,6 +373,7 @@ class Project(Images, Network, media.Media, screens.Screens):
             raise Failure("server_not_stopped", "server must be stopped")
         if (
             kind not in self.types
+            or self.retired.get((kind, server.location))
             or self.types[kind][3] != self.types[server.kind][3]
             or self.types[kind][2] < server.disk
             or kind == server.kind
@@ -356,7 +387,9 @@ class Project(Images, Network, media.Media, screens.Screens):
 
     def _post_servers_one_actions_change_protection(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
         self._free(server)
-        server.protected = values["delete"]
+        if values.get("delete", server.protected) != values.get("rebuild", server.rebuild_protected):
+            raise Failure("invalid_input", "delete and rebuild protection must be the same")
+        server.protected = server.rebuild_protected = values["delete"]
         return {"action": self.told(self.act("change_protection", server, ""))}
 
     def _get_servers_one(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
@@ -365,13 +398,23 @@ class Project(Images, Network, media.Media, screens.Screens):
     def _delete_servers_one(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
         self._free(server)
         if server.protected:
-            raise Failure("protected", "server is protected")
+            raise Failure("protected", "server deletion is protected")
+        before = dict(self.servers), dict(self.primary_ips), dict(self.images)
+        owned = {i.id: i.owner for i in (*self.primary_ips.values(), *self.floating_ips.values())}
         del self.servers[server.id]
         self.primary_ips = {k: i for k, i in self.primary_ips.items() if i.owner != server.id or not i.auto_delete}
         for ip in [*self.primary_ips.values(), *self.floating_ips.values()]:
             ip.owner = None if ip.owner == server.id else ip.owner
         self.images = {k: i for k, i in self.images.items() if i.bound_to != server.id}
-        return {"action": self.told(self.act("delete_server", server, ""))}
+        action = self.act("delete_server", server, "")
+
+        def undo() -> None:
+            self.servers, self.primary_ips, self.images = before
+            for ip in (*self.primary_ips.values(), *self.floating_ips.values()):
+                ip.owner = owned.get(ip.id, ip.owner)
+
+        action.undo = undo
+        return {"action": self.told(action)}
 
     def _get_servers_one_actions(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
         rows = [
@@ -468,6 +511,21 @@ class Project(Images, Network, media.Media, screens.Screens):
         made = self.actions[self.ids] = Action(self.ids, command, server.id, now, start + self.durations[command], then)
         return made
 
+    def allow(self, limit: str, wanted: int) -> None:
+        if wanted > self.limits.get(limit, 1_000_000):
+            raise Failure("resource_limit_exceeded", f"{limit.removesuffix('_limit')} limit exceeded", (limit,))
+
+    def ended(self, deprecation: dict[str, str] | None) -> bool:
+        """Past the day of its removal: not listed any more, and not sold."""
+        after = (deprecation or {}).get("unavailable_after")
+        return bool(after) and datetime.fromisoformat(str(after)).timestamp() <= self.clock.now()
+
+    def under_way(self, server: Server, command: str, about: int) -> bool:
+        return any(
+            a.server == server.id and a.command == command and a.about == about and self.state(a) == "running"
+            for a in self.actions.values()
+        )
+
     def settle(self) -> None:
         """What has ended shows in the server."""
         for server in self.servers.values():
@@ -529,7 +587,14 @@ class Project(Images, Network, media.Media, screens.Screens):
             "location": self.placed(server.location),
             "image": self.pictured(server.image),
             "iso": self.shown_iso(server),
-            "protection": {"delete": server.protected, "rebuild": server.protected},
+            "volumes": server.volumes,
+            "private_net": [
+                {"network": n, "ip": f"10.0.0.{i + 2}", "alias_ips": [], "mac_address": "86:00:ff:2a:7d:e1"}
+                for i, n in enumerate(server.networks)
+                if not self.under_way(server, "attach_to_network", n)
+            ],
+            "placement_group": {"id": server.placement_group} if server.placement_group else None,
+            "protection": {"delete": server.protected, "rebuild": server.rebuild_protected},
             "public_net": self._public_net(server),
         }
 
@@ -538,7 +603,10 @@ class Project(Images, Network, media.Media, screens.Screens):
             "ipv4": None,
             "ipv6": None,
             "floating_ips": [f.id for f in self.floating_ips.values() if f.owner == server.id],
-            "firewalls": [{"id": f, "status": "applied"} for f in server.firewalls],
+            "firewalls": [
+                {"id": f, "status": "pending" if self.under_way(server, "apply_firewall", f) else "applied"}
+                for f in self.walls(server)
+            ],
         }
         for ip in (self.primary_ips[i] for i in server.addresses):
             pointers: Any = (
