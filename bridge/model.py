@@ -21,6 +21,10 @@ class Sentence(str):
         return made
 
 
+NO_ROOM = "no_capacity"  # the code of errors.Capacity
+GIVING_WAY = ("change_package", "unsuspend")
+
+
 class Desired(enum.StrEnum):
     """What WHMCS ordered."""
 
@@ -202,6 +206,16 @@ class Operation:
     next_action: str
     note: str
     actor: str
+
+    @property
+    def waits_for_room(self) -> bool:
+        """It is tried again until there is room for what was ordered."""
+        return self.state in (State.RUNNING, State.WAITING) and "room_due" in self.data and self.error_code == NO_ROOM
+
+    @property
+    def gives_way(self) -> bool:
+        """It waits for room, and the machine that is there goes on as it is: what its customer wants comes first."""
+        return self.state is State.RUNNING and self.waits_for_room and self.kind in GIVING_WAY and not self.task
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,12 @@ from typing import Any
 
 import structlog
 
+from bridge import room
 from bridge.clock import Clock
 from bridge.config import Config
 from bridge.errors import (
     Busy,
+    Capacity,
     LeaseLost,
     NeedsOperator,
     NotOurs,
@@ -418,6 +420,9 @@ class Engine:
         - what only the customer can mend (RequestError): failed with that sentence, no notice to staff
         - others: retryable errors again with back-off for an hour, then failed; the rest failed at once
         """
+        if isinstance(e, Capacity) and room.waits(op, e):
+            self._no_room(op, job, e)
+            return
         store, now = self.store, self.clock.now()
         e = self._stale(job, e, now)
         since, tries = job.data.get("failing", {}).get(step, (now, 0))
@@ -449,6 +454,23 @@ class Engine:
             gave_up = staff or not retryable or too_long or now - since > STUCK_AFTER
             if gave_up and not isinstance(e, RequestError) and store.notice(op.id):
                 notify_staff(store, op, job.service, error)
+
+    def _no_room(self, op: Operation, job: Job, e: Capacity) -> None:
+        """What is paid for waits for room, for `[worker] wait_for_room_h`. Staff hears of it at once, and again when it is given up."""
+        store, hours = self.store, self.config.worker["wait_for_room_h"]
+        job.save(**room.memory(job.data, e, self.clock.now(), hours))
+        due = job.data["room_due"]
+        error = room.told(e, due, hours)
+        log.warning("no_room", operation=op.id, kind=op.kind, detail=e.detail, due=due)
+        with store.write():
+            store.step_note(op.id, op.step, "waiting" if due else "failed", e.sentence, e.detail, ended=not due)
+            if due:
+                store.put_off(op, due, room.NOTE, op.attempt + 1, error)
+            else:
+                store.finish(op, State.FAILED, error)
+            first = store.notice(op.id)
+            if first or not due:
+                notify_staff(store, op, job.service, error if due else (f"{e.code} over", *error[1:]))
 
     def _stale(self, job: Job, e: VmbridgeError, now: float) -> VmbridgeError:
         """A lock that stays for too long is for a person, where a person can free it."""

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
@@ -48,6 +49,7 @@ from bridge.model import (
     VmStatus,
 )
 
+NOWHERE: Mapping[str, str] = MappingProxyType({})
 KEEP = frozenset({"backups", "addresses"})  # what can stay when a machine goes
 
 # Called before each changing call; returns how many seconds the call may take at most, or raises LeaseLost.
@@ -194,9 +196,15 @@ class Driver:
         return 0.0, 0.0
 
     # -- birth ------------------------------------------------------------------------------------
-    def place(self, package: Package, planned: Sequence[Planned], sold: Sequence[Sold] = ()) -> Placement:
-        """Choose node, template and storage; `planned` are the creates that still run, `sold` our machines that stand. Raises Capacity
-        saying why for each node."""
+    def place(
+        self,
+        package: Package,
+        planned: Sequence[Planned],
+        sold: Sequence[Sold] = (),
+        full: Mapping[str, str] = NOWHERE,
+    ) -> Placement:
+        """Choose node, template and storage; `planned` are the creates that still run, `sold` our machines that stand, `full` the nodes that
+        have just refused for want of room, each with its words. Raises Capacity saying why for each node."""
         raise NotImplementedError
 
     def resources(self) -> str:

@@ -333,7 +333,7 @@ def test_back_to_the_old_package_after_a_growth_that_failed(wide: World) -> None
     wide.run()
     op = wide.store.operations_of(1)[0]
     assert (
-        op.state is State.FAILED and op.error_code == "no_capacity" and wide.cluster.vms[20000].status == "running"
+        op.waits_for_room and op.error_code == "no_capacity" and wide.cluster.vms[20000].status == "running"
     )  # paid, so it runs
     wide.order("change_package")
     wide.run()

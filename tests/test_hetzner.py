@@ -333,10 +333,14 @@ def test_sold_out_says_so_and_retry_heals(tmp_path: Path) -> None:
     world.run()
     last = world.store.operations_of(1)[0]
     assert (
-        last.state is State.FAILED
+        last.state is State.RUNNING
         and last.error_code == Capacity.code
         and "cax11 is sold out in fsn1" in str(world.store.steps(last.id))
     )
+    world.cloud.sold["cax11"]["fsn1"] = True
+    world.order("retry")
+    world.run()
+    assert world.store.operations_of(1)[0].state is State.DONE and one(world).status == "running"
     world.close()
 
 

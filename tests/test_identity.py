@@ -193,12 +193,12 @@ def test_placement_counts_running_creates_and_room(tmp_path: Path) -> None:
     world.close()
 
 
-def test_no_room_is_a_named_failure(world: World) -> None:
+def test_no_room_is_named_while_the_order_waits(world: World) -> None:
     world.cluster.storages["local-lvm"].used = world.cluster.storages["local-lvm"].total
     world.order("create")
     world.run()
     op = world.store.operations_of(1)[0]
-    assert (op.state, op.error_code) == (State.FAILED, "no_capacity") and "0 GiB free, 20 needed" in op.error_text
+    assert (op.waits_for_room, op.error_code) == (True, "no_capacity") and "0 GiB free, 20 needed" in op.error_text
     world.cluster.storages["local-lvm"].used = 0
     world.order("create")  # WHMCS's Module Queue tries again
     world.run()

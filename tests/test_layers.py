@@ -21,6 +21,7 @@ LOW = {
 }
 NOUNS = {
     "bridge.orders",
+    "bridge.room",
     "bridge.packages",
     "bridge.status",
     "bridge.whmcs",

@@ -90,6 +90,7 @@ class WorkerSchema(Strict):
     per_storage = fields.Int(load_default=2, validate=validate.Range(1, 50))
     address_cool_down_h = fields.Int(load_default=24, validate=validate.Range(0, 8760))
     history_days = fields.Int(load_default=400, validate=validate.Range(1, 36500))
+    wait_for_room_h = fields.Int(load_default=24, validate=validate.Range(0, 8760))
     usage_time_zone = fields.Str(load_default="UTC", validate=_zone)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 
 from bridge import orders, passwords, usage
-from bridge.errors import NeedsOperator, NotOurs, Permanent, UpstreamError, VmbridgeError
+from bridge.errors import Capacity, NeedsOperator, NotOurs, Permanent, UpstreamError, VmbridgeError
 from bridge.model import Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import ON_AGAIN, PUT_BACK
 from bridge.recipes.backups import remove_beyond
 from bridge.recipes.birth import CREATE, ready, settle
 from bridge.recipes.machine import (
+    again_until_done,
     born,
     configure,
     found_again,
@@ -89,12 +89,20 @@ def configure_or_later(job: Job) -> Outcome:
         if e.retryable:
             raise
         job.save(later=True)
+        if isinstance(e, Capacity) and e.retry_after:
+            job.save(later_at=job.clock.now() + e.retry_after)
         return Done(f"later: {e.sentence} {e.detail}".strip())
 
 
 def configure_if_failed(job: Job) -> Outcome:
+    """Not at once where it would switch the machine off again for nothing."""
     if not job.data.get("later"):
         return Done()
+    pause = job.data.get("later_at", 0.0) - job.clock.now()
+    if pause > 0:
+        error = Capacity(detail="The change is tried again later, since the machine has to be off for it.")
+        error.retry_after = pause
+        raise error
     waiting = room(job)
     return waiting if isinstance(waiting, Again) else configure(job)
 
@@ -156,17 +164,6 @@ def destroy(job: Job) -> Outcome:
         return Done()
     job.save(destroy_task=task)
     return Wait(task)
-
-
-def again_until_done(job: Job, key: str, act: Callable[[], str]) -> Wait | None:
-    """Call it, await its task, and so on until it has nothing more to do: then None. The task stands under `key`."""
-    if job.result is None and job.data.get(key):
-        return Wait(job.data[key])
-    if job.result is not None and job.result.state == "failed":
-        job.save(**{key: ""})
-        raise job.driver.task_error(job.result.text)
-    job.save(**{key: act()})
-    return Wait(job.data[key]) if job.data[key] else None
 
 
 def sweep(job: Job) -> Outcome:
@@ -309,11 +306,12 @@ def renew_identity(job: Job) -> Outcome:
     if job.data.get("renewed"):
         return Done()
     old = [*job.service.build.get("old_vm_ids", ()), job.service.vm_id]  # older backups carry these
+    place = job.service.node if job.driver.late_addresses else ""  # where the provider's addresses are
     password = passwords.generate()
     hashed = passwords.hashed(password)
     with job.store.write():
         found = take_vm_id(job, uuids=[str(uuid.uuid4()), *job.service.uuids], node="", provisioned=0)
-        job.save(renewed=True)
+        job.save(renewed=True, place=place)
         job.save_build(**{**dict.fromkeys(job.service.build), "old_vm_ids": old})
         job.store.set_password(job.service.id, password, hashed)
         job.store.forget_snapshots(job.service.id)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bridge import addresses, orders, usage
-from bridge.errors import Refused, Unknown, Unlisted, UpstreamError
+from bridge.errors import Capacity, Refused, Unknown, Unlisted, UpstreamError
 from bridge.model import Placement
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.machine import (
     LOST_REPLY,
+    again_until_done,
     answering,
     configure,
     look,
@@ -19,6 +22,7 @@ from bridge.recipes.machine import (
     tell_addresses,
 )
 from bridge.recipes.room import completed, promised
+from drivers.base import KEEP
 
 LEASE_CHECK, LEASE_WAIT = 3.0, 60.0  # seconds between two looks for a lease, and for how long
 
@@ -27,8 +31,15 @@ def place(job: Job) -> Outcome:
     if job.service.node:
         return Done()
     package = orders.completed(job.service.package, job.config)
-    taken = promised(job)
-    found = job.driver.place(package, completed(taken, job), taken[1])
+    if job.data.get("place"):
+        package = replace(package, location=job.data["place"])
+    taken, full = promised(job), job.data.get("full", {})
+    try:
+        found = job.driver.place(package, completed(taken, job), taken[1], full)
+    except Capacity:
+        if full:
+            job.save(full={})  # every place has been asked: the next try begins anew
+        raise
     with job.store.write():
         if promised(job) != taken:
             return Again(0.0)  # another order was given room meanwhile: count it
@@ -73,6 +84,8 @@ def copy(job: Job) -> Outcome:
         return take_next_id(job)
     except Unknown:
         raise
+    except Capacity as e:
+        return another_place(job, e)
     except Unlisted:  # what is not known may also come after the begin: the next try looks first
         job.save_build(doubtful=True)
         raise
@@ -81,6 +94,17 @@ def copy(job: Job) -> Outcome:
         raise
     job.save_build(task=task)
     return Done()
+
+
+def another_place(job: Job, error: Capacity) -> Outcome:
+    """No room there after all: the next place is chosen, and when none is left it waits. Nothing of this try is left."""
+    with job.store.write():
+        job.save(full={**job.data.get("full", {}), job.service.node: error.detail})
+        job.store.plan_room(job.op, 0, 0)
+        job.save_service(node="")
+        job.save_build(task=None, sent_at=None, source=None, storage=None)
+    job.store.free_slot(job.op)
+    raise Back("place")
 
 
 def settle_lost_copy(job: Job) -> Outcome:
@@ -110,6 +134,8 @@ def copied(job: Job) -> Outcome:
     build = job.service.build
     if build.get("copied"):
         return Done()
+    if job.data.get("failed") is not None:
+        return clear_failed(job)
     if job.result is None:
         return Wait(build["task"])
     if job.result.state == "done":
@@ -121,18 +147,30 @@ def copied(job: Job) -> Outcome:
             raise Back("copy", Unknown(detail=job.result.text))
         job.save_build(copied=True)
     else:
-        if job.driver.chooses_ids:
-            job.driver.destroy(
-                ref(job)
-            )  # a failed create leaves a machine that costs money, proven ours by what came with the order
-        job.save_build(task=None, sent_at=None)
-        error = job.driver.task_error(job.result.text)
-        if isinstance(error, Refused):
-            take_next_id(job)
-            raise Back("copy")
-        raise Back("copy", error)
+        job.save(failed=job.result.text)
+        job.result = None
+        return clear_failed(job)
     job.store.free_slot(job.op)
     return Done()
+
+
+def clear_failed(job: Job) -> Outcome:
+    """A copy that failed is made again. Where the back end chooses ids it has left a machine that costs money, proven ours by what came
+    with the order: that goes first. Addresses that an earlier machine of the service has left for it stay."""
+    if job.driver.chooses_ids:
+        keep = KEEP if len(job.service.uuids) > 1 else frozenset[str]()
+        if waiting := again_until_done(job, "clear_task", lambda: job.driver.destroy(ref(job), keep)):
+            return waiting
+    error = job.driver.task_error(job.data["failed"])
+    with job.store.write():
+        job.save(failed=None)
+        job.save_build(task=None, sent_at=None)
+    if isinstance(error, Capacity):
+        return another_place(job, error)
+    if isinstance(error, Refused):
+        take_next_id(job)
+        raise Back("copy")
+    raise Back("copy", error)
 
 
 def identify(job: Job) -> Outcome:

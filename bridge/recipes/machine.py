@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bridge import addresses, orders
-from bridge.errors import Busy, Permanent, Transient, Unknown, Unlisted, UpstreamError, VmbridgeError
+from bridge.errors import Busy, Capacity, Permanent, Transient, Unknown, Unlisted, UpstreamError, VmbridgeError
 from bridge.kinds import KINDS
 from bridge.model import Converged, Desired, Order, Seen, Vm, VmRef
 from bridge.operations import QUICK_TRIES, Again, Back, Done, Job, Outcome, Step, Wait
@@ -171,12 +171,14 @@ def _go_on(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
     if "error" not in state:
         return configured(job)
     code, sentence, detail, action = state["error"]
-    error = Permanent(sentence, code=code, detail=detail)
+    error = (Capacity if code == Capacity.code else Permanent)(sentence, code=code, detail=detail)
     error.next_action = action
+    error.retry_after = OFF_AGAIN_AFTER if isinstance(error, Capacity) else None  # it was switched off to find that out
     raise error
 
 
 OFFLINE_TRIES = 5
+OFF_AGAIN_AFTER = 4 * 3600.0  # seconds until a machine is switched off once more for a change that had no room
 
 
 def allocation_under_way(job: Job) -> Again | None:
@@ -417,6 +419,17 @@ def once(job: Job, verb: str, send: Callable[[], str]) -> Outcome:
         raise
     job.save(task=task or "none")
     return Done()
+
+
+def again_until_done(job: Job, key: str, act: Callable[[], str]) -> Wait | None:
+    """Call it, await its task, and so on until it has nothing more to do: then None. The task stands under `key`."""
+    if job.result is None and job.data.get(key):
+        return Wait(job.data[key])
+    if job.result is not None and job.result.state == "failed":
+        job.save(**{key: ""})
+        raise job.driver.task_error(job.result.text)
+    job.save(**{key: act()})
+    return Wait(job.data[key]) if job.data[key] else None
 
 
 def settle_task(job: Job) -> Wait | None:

@@ -69,7 +69,11 @@ def _created_already(
     is ordered now."""
     pending = str(params.get("status") or "Pending") == "Pending"
     last = store.newest(known.id, ("create",))
-    broken = last is not None and last.state in (State.FAILED, State.CANCELLED) and known.desired is Desired.ACTIVE
+    broken = (
+        last is not None
+        and (last.state in (State.FAILED, State.CANCELLED) or last.waits_for_room)
+        and known.desired is Desired.ACTIVE
+    )
     if not pending and not broken:
         reason = (
             "is suspended: unsuspend it instead" if known.desired is Desired.SUSPENDED else "has its server already"

@@ -31,6 +31,8 @@ def busy_reason(service: Service, store: Store) -> str:
 
 def busy_words(current: Operation | None) -> str:
     """Why nothing else can be done while this runs; empty when nothing does."""
-    if current and current.state is State.STAFF:
+    if current is None or current.gives_way:
+        return ""
+    if current.state is State.STAFF:
         return FOR_STAFF
-    return Sentence("%(what)s; try again when this is done.", what=kinds.running(current.kind)) if current else ""
+    return Sentence("%(what)s; try again when this is done.", what=kinds.running(current.kind))

@@ -55,6 +55,8 @@ class Operations(Core):
             waiting = self.row("SELECT id FROM operations WHERE service = ? AND state = 'waiting'", service)
             if waiting:
                 self.end_operation(waiting["id"], State.SUPERSEDED, note="A newer order took its place.")
+            if current and kind not in BILLING and not waiting and self._steps_aside(current):
+                current = None
             state = State.WAITING if current else State.RUNNING
             db.conn.execute(
                 "INSERT INTO operations (id, service, kind, state, data, due_at, created_at, actor)"
@@ -66,6 +68,17 @@ class Operations(Core):
                 if current.kind in BILLING or idle:
                     self._ask_stop(current.id, "superseded")
         return key
+
+    def _steps_aside(self, current: Operation) -> bool:
+        """What waits for room lets something else be done, and goes on after it."""
+        now = self.clock.now()
+        return current.gives_way and bool(
+            self.change(
+                "UPDATE operations SET state = 'waiting' WHERE id = ? AND state = 'running' AND lease_until <= ? AND stop = ''",
+                current.id,
+                now,
+            )
+        )
 
     def ask_cancel(self, key: str) -> bool:
         """Stop it at its next step border, a waiting one at once; false when it has ended."""
@@ -122,8 +135,8 @@ class Operations(Core):
             if not reason:
                 self.change(
                     "UPDATE operations SET state = 'running', due_at = ?, stop = '', attempt = 0, error_code = '', started_at = NULL,"
-                    " error_text = '', next_action = '', ended_at = NULL, noticed = 0,"
-                    " data = json_remove(data, '$.failing', '$.failing_since', '$.ending'),"
+                    " error_text = '', next_action = '', ended_at = NULL, noticed = 0, data = json_remove(data, '$.failing',"
+                    " '$.failing_since', '$.ending', '$.room_since', '$.room_tries', '$.room_due'),"
                     " step = CASE WHEN json_extract(data, '$.ending') IS NULL THEN step ELSE '' END WHERE id = ?",
                     self.clock.now(),
                     key,
@@ -246,7 +259,8 @@ class Operations(Core):
                 self._give_back(key)
             if self.current_operation(row["service"]) is None:
                 self.change(
-                    "UPDATE operations SET state = 'running', due_at = ? WHERE service = ? AND state = 'waiting'",
+                    "UPDATE operations SET state = 'running', due_at = max(?, coalesce(json_extract(data, '$.room_due'), 0))"
+                    " WHERE service = ? AND state = 'waiting'",
                     now,
                     row["service"],
                 )

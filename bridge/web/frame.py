@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import render_template, request
 
-from bridge import customer, kinds, languages, recipes, services, status
+from bridge import customer, kinds, languages, recipes, room, services, status
 from bridge.kinds import KINDS, POWER
 from bridge.model import Capability, Desired, Operation, Sentence, Service
 from bridge.upgrades import LABELS
@@ -66,19 +66,27 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
         if op.state.value == "done" or position < done:
             state = "done"
         took = row["ended_at"] - row["started_at"] if row and row["ended_at"] else None
-        steps.append({"title": step.title, "state": state, "took": took, "started": row["started_at"] if row else None})
+        steps.append(
+            {
+                "title": step.title,
+                "state": state,
+                "took": took,
+                "started": row["started_at"] if row else None,
+                "no_room": op.waits_for_room and position == done,
+            }
+        )
     past = store.past_durations(op.kind)
     running = op.state.value in ("running", "waiting")
     left = None
     if past and op.started_at and running:
         left = max(0, statistics.median(past) - (store.clock.now() - op.started_at))
+    no_room = room.sentence(op, service)
     customers = op.error_code in services.CUSTOMERS_OWN
     sentence = (
         services.CUSTOMERS_OWN[op.error_code]
         if customers and op.state.value == "failed"
-        else SENTENCES.get(
-            "unchanged" if op.data.get("unchanged") and op.state.value == "failed" else op.state.value, ""
-        )
+        else no_room
+        or SENTENCES.get("unchanged" if op.data.get("unchanged") and op.state.value == "failed" else op.state.value, "")
     )
     return {
         "op": op,
@@ -89,7 +97,7 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
         "customer": customers,
         "words": kinds.running(op.kind) if running else kinds.failed(op.kind),
         "sentence": sentence,
-        "failing": bool(op.error_code),
+        "failing": bool(op.error_code) and not no_room,
         "open": op.kind in KINDS and KINDS[op.kind].watched,
     }
 

@@ -57,6 +57,9 @@ class Api:
                 self._prepare(session)
         return found
 
+    def now(self) -> float:
+        return self._clock.now()
+
     def _counted(self, response: requests.Response, **_: Any) -> None:
         with suppress(KeyError, ValueError, TypeError):  # something else's answer may say anything
             self.ahead = parsedate_to_datetime(response.headers["Date"]).timestamp() - self._clock.now()
@@ -101,7 +104,7 @@ class Api:
                 raise Rubbish(f"{path}: {said}"[:200])
             return found
         except APIException as e:
-            error = from_reply(e.code, str(e.message), e.correlation_id or "")
+            error = from_reply(e.code, str(e.message), e.correlation_id or "", e.details)
         except (Rubbish, requests.exceptions.RequestException, OSError, ValueError) as e:
             raise fault(e, self._peer, change) from None
         if isinstance(error, Unknown) and not change:  # a read has no effect: nothing to look up

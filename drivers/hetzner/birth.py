@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bridge.errors import Capacity, Permanent, Refused
 from bridge.model import Order, Package, Placement, Vm, VmRef
 from drivers.hetzner import addresses, convert, images, named, proof, tasks
@@ -10,24 +12,31 @@ from drivers.hetzner.convert import LABEL
 from drivers.hetzner.errors import ROOM
 
 
-def place(api: Api, package: Package) -> Placement:
+def place(api: Api, package: Package, full: Mapping[str, str]) -> Placement:
+    """The plan's location, or the first of its `fallback_locations` that has room where the order names none."""
     if not_sold := convert.not_sold(package):
         raise Permanent(
             "The plan sells what this provider does not have.", code="plan_impossible", detail=", ".join(not_sold)
         )
-    kind, location = package.options["server_type"], package.location or package.options["location"]
-    found = named.kind_of(api, kind)
-    place = next((p for p in found["locations"] if p["name"] == location), None)
-    if place is None:
-        raise Permanent(
-            "The plan names a location where its type is not sold.",
-            code="plan_impossible",
-            detail=f"{kind} in {location}",
-        )
-    if not place["available"]:
-        raise Capacity(detail=f"{kind} is sold out in {location}", next_action=ROOM)
-    image = images.system(api, package.template, package.options["images"], found["architecture"])
-    return Placement(location, image["name"] or str(image["id"]), kind)
+    kind = named.kind_of(api, package.options["server_type"])
+    image = images.system(api, package.template, package.options["images"], kind["architecture"])
+    networks = named.networks(api, package)
+    zones, why = named.zones(api) if networks else {}, []
+    for location in wanted(package):
+        place = named.sold_in(kind, location, api.now())
+        named.joined(networks, location, zones.get(location, ""))
+        if place["available"] and location not in full:
+            return Placement(location, image["name"] or str(image["id"]), kind["name"])
+        sold_out = f"{kind['name']} is sold out in {location}"
+        why.append(f"{location}: {full[location]}" if location in full else sold_out)
+    raise Capacity(detail="; ".join(why), next_action=ROOM)
+
+
+def wanted(package: Package) -> list[str]:
+    """Where it may be made, in this order."""
+    if package.location:
+        return [package.location]
+    return list(dict.fromkeys((package.options["location"], *package.options["fallback_locations"])))
 
 
 def create(api: Api, order: Order, placement: Placement) -> str:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bridge.errors import Capacity
 from bridge.model import Converged, Order, Seen, VmRef
 from drivers.hetzner import addresses, goal, isolation, named, proof, tasks
 from drivers.hetzner.api import Api
+
+OFF_AGAIN_AFTER = (
+    4 * 3600.0
+)  # seconds: the provider says only of a server that is off whether there is room for its new type
 
 
 def step(api: Api, order: Order, ref: VmRef) -> Converged:
@@ -38,7 +43,11 @@ def step(api: Api, order: Order, ref: VmRef) -> Converged:
             seen=seen,
         )
     changed = ("server_type", "disk_gib") if grows else ("server_type",)
-    task = tasks.act(api, sid, "change_type", server_type=order.package.options["server_type"], upgrade_disk=grows)
+    try:
+        task = tasks.act(api, sid, "change_type", server_type=order.package.options["server_type"], upgrade_disk=grows)
+    except Capacity as e:
+        e.retry_after = OFF_AGAIN_AFTER
+        raise
     return Converged(task, changed, more=True, starts=True)
 
 

@@ -135,3 +135,10 @@ def not_sold(package: Package) -> list[str]:
     """What a plan or order asks for that a server of this provider cannot have, or that is not built yet."""
     asked = {"rate_mbit": package.rate_mbit, "additional_disk_gib": package.additional_disk_gib, **package.limits}
     return [word for word, value in asked.items() if value]
+
+
+def retires(thing: Mapping[str, Any]) -> tuple[float, str]:
+    """When something that the provider sells ends: (epoch, date) of a type's place, an image or an ISO; (0, "") when nothing is announced.
+    It is sold until then. (Official description: `deprecation` {announced, unavailable_after}.)"""
+    after = str((thing.get("deprecation") or {}).get("unavailable_after") or "")
+    return (datetime.fromisoformat(after).timestamp(), after[:10]) if after else (0.0, "")

@@ -38,7 +38,7 @@ from bridge.model import (
     VmRef,
     VmStatus,
 )
-from drivers.base import Driver
+from drivers.base import NOWHERE, Driver
 from drivers.hetzner import (
     addresses,
     birth,
@@ -129,8 +129,14 @@ class Hetzner(Driver):
         return self._pages * 8 * call, some * 8 / 3 * call
 
     # -- birth ------------------------------------------------------------------------------------
-    def place(self, package: Package, planned: Sequence[Planned], sold: Sequence[Sold] = ()) -> Placement:
-        return birth.place(self.api, package)
+    def place(
+        self,
+        package: Package,
+        planned: Sequence[Planned],
+        sold: Sequence[Sold] = (),
+        full: Mapping[str, str] = NOWHERE,
+    ) -> Placement:
+        return birth.place(self.api, package, full)
 
     def create(self, order: Order, placement: Placement) -> str:
         return birth.create(self.api, order, placement)

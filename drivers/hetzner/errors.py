@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bridge.errors import Busy, Capacity, NotFound, Permanent, Refused, Transient, Unknown, Unlisted, VmbridgeError
 
 CAPACITY = ("resource_unavailable", "placement_error", "resource_limit_exceeded")
@@ -17,9 +19,14 @@ BROKEN = "The provider's API has a fault just now."
 CONSOLE = "Look at the server's activities in the provider's console, mend the cause, then retry."
 
 
-def from_reply(code: int | str, message: str, reference: str = "") -> VmbridgeError:
+def from_reply(code: int | str, message: str, reference: str = "", details: Any = None) -> VmbridgeError:
     """One failed reply -> the error to raise. A number is the status of an answer that was no JSON."""
-    detail = f"{code}: {message}" + (f" (correlation {reference})" if reference else "")
+    limits = [str(row.get("name")) for row in details.get("limits") or ()] if isinstance(details, dict) else []
+    detail = (
+        f"{code}: {message}"
+        + (f" [{', '.join(limits)}]" if limits else "")
+        + (f" (correlation {reference})" if reference else "")
+    )
     if isinstance(code, int) or code in LOST:
         return Unknown(detail=detail, next_action="Look at the provider's status page.")
     return from_code(code, detail)

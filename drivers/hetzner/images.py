@@ -12,7 +12,7 @@ from bridge.errors import NotFound, NotOurs, Permanent
 from bridge.model import Backup, Kept, Snapshot, VmRef
 from drivers.hetzner import proof, tasks
 from drivers.hetzner.api import Api
-from drivers.hetzner.convert import LABEL
+from drivers.hetzner.convert import LABEL, retires
 
 SNAPSHOT = "vmbridge-snapshot"  # a label: our name of a snapshot
 OPERATION = "vmbridge-operation"  # a label: which operation of ours made a backup
@@ -126,7 +126,8 @@ def keep_newest(api: Api, server: str, uuid: str) -> None:
 
 
 def system(api: Api, template: str, images: Mapping[str, str], architecture: str) -> dict[str, Any]:
-    """The image that a template stands for: the plan's own choice by id, else the provider's by name. Raises Permanent."""
+    """The image that a template stands for: the plan's own choice by id, else the provider's by name. One whose end is announced is
+    sold until its day. Raises Permanent."""
     wanted = images.get(template, template)
     if wanted.isdigit():
         try:
@@ -134,7 +135,9 @@ def system(api: Api, template: str, images: Mapping[str, str], architecture: str
         except NotFound:
             found = []
     else:
-        found = api.get("/images", name=wanted, architecture=architecture, type="system")["images"]
+        found = api.get("/images", name=wanted, architecture=architecture, type="system", include_deprecated="true")[
+            "images"
+        ]
     usable = [i for i in found if i["architecture"] == architecture and i["status"] == "available"]
     if not usable:
         raise Permanent(
@@ -143,6 +146,13 @@ def system(api: Api, template: str, images: Mapping[str, str], architecture: str
             detail=f"image {wanted!r} for {architecture}",
         )
     image: dict[str, Any] = usable[0]
+    end, date = retires(image)
+    if end and end <= api.now():
+        raise Permanent(
+            "The plan names an image that the provider does not sell any more.",
+            code="plan_impossible",
+            detail=f"image {wanted!r} for {architecture}, since {date}",
+        )
     return image
 
 

@@ -1,37 +1,77 @@
-"""What a plan names and the provider or the project has to have: server type, networks, firewalls, placement group. Images are in images.py."""
+"""What a plan names and the provider or the project has to have: server type, location, networks, firewalls, placement group. Images are in
+images.py. The doctor judges a plan by the same functions as an order, before anything is made."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bridge.errors import Permanent
-from bridge.model import Order
+from bridge.model import Order, Package
 from drivers.hetzner import addresses
 from drivers.hetzner.api import Api
+from drivers.hetzner.convert import retires
+
+Row = Mapping[str, Any]
+
+
+def impossible(sentence: str, detail: str) -> Permanent:
+    return Permanent(sentence, code="plan_impossible", detail=detail)
 
 
 def kind_of(api: Api, name: str) -> dict[str, Any]:
     found = api.get("/server_types", name=name)["server_types"]
     if not found:
-        raise Permanent(
-            "The plan names a type that the provider does not have.",
-            code="plan_impossible",
-            detail=f"server type {name!r}",
-        )
+        raise impossible("The plan names a type that the provider does not have.", f"server type {name!r}")
     kind: dict[str, Any] = found[0]
     return kind
 
 
-def id_of(api: Api, path: str, name: str) -> int:
+def sold_in(kind: Row, location: str, now: float) -> Row:
+    """A type's place. Raises Permanent where it is not sold, or not any more."""
+    place = next((p for p in kind["locations"] if p["name"] == location), None)
+    if place is None:
+        raise impossible("The plan names a location where its type is not sold.", f"{kind['name']} in {location}")
+    end, date = retires(place)
+    if end and end <= now:
+        raise impossible(
+            "The plan names a type that the provider does not sell any more.",
+            f"{kind['name']} in {location}, since {date}",
+        )
+    found: Row = place
+    return found
+
+
+def networks(api: Api, package: Package) -> list[Row]:
+    return [named(api, "/networks", n) for n in package.options["networks"]]
+
+
+def zones(api: Api) -> dict[str, str]:
+    """Location -> its network zone."""
+    return {row["name"]: row["network_zone"] for row in api.pages("/locations", "locations")}
+
+
+def joined(found: Iterable[Row], location: str, zone: str) -> None:
+    """Raises Permanent for a network that has no subnet where a server of this location could be: the provider would refuse the create."""
+    for network in found:
+        if all(s["network_zone"] != zone for s in network["subnets"] if s["type"] != "vswitch"):
+            raise impossible(
+                "The plan names a network that has no subnet for its location.",
+                f"network {network['name']!r} has none in zone {zone}, where {location} is",
+            )
+
+
+def named(api: Api, path: str, name: str) -> dict[str, Any]:
     found = api.get(path, name=name)[path.strip("/")]
     if not found:
         kind = path.strip("/").rstrip("s").replace("_", " ")
-        raise Permanent(
-            f"The plan names a {kind} that the project does not have.",
-            code="plan_impossible",
-            detail=f"{kind} {name!r}",
-        )
-    return int(found[0]["id"])
+        raise impossible(f"The plan names a {kind} that the project does not have.", f"{kind} {name!r}")
+    row: dict[str, Any] = found[0]
+    return row
+
+
+def id_of(api: Api, path: str, name: str) -> int:
+    return int(named(api, path, name)["id"])
 
 
 def surroundings(api: Api, order: Order) -> dict[str, Any]:

@@ -54,6 +54,7 @@ IMAGE = {
     "created": TIME,
     "bound_to": Maybe(NUMBER),
     "created_from": Maybe({"id": NUMBER}),
+    "deprecation": Maybe({"unavailable_after": TIME}),
 }
 FLOATING = {
     "id": NUMBER,
@@ -116,7 +117,8 @@ SHAPES: list[tuple[str, str, Any]] = [
     ("GET", r"/floating_ips/\d+", {"floating_ip": FLOATING}),
     ("GET", "/primary_ips", listed("primary_ips", PRIMARY)),
     ("GET", "/isos", listed("isos", ISO)),
-    ("GET", "/networks", listed("networks", NAMED)),
+    ("GET", "/networks", listed("networks", {**NAMED, "subnets": [{"type": TEXT, "network_zone": TEXT}]})),
+    ("GET", "/locations", listed("locations", {"name": TEXT, "network_zone": TEXT})),
     ("GET", "/firewalls", listed("firewalls", NAMED)),
     ("GET", "/placement_groups", listed("placement_groups", NAMED)),
     ("GET", "/pricing", {"pricing": PRICING}),

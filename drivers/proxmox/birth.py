@@ -15,7 +15,12 @@ from drivers.proxmox.templates import Template
 
 
 def place(
-    api: Api, package: Package, planned: Sequence[Planned], sold: Sequence[Sold], overcommit: Mapping[str, float]
+    api: Api,
+    package: Package,
+    planned: Sequence[Planned],
+    sold: Sequence[Sold],
+    overcommit: Mapping[str, float],
+    full: Mapping[str, str],
 ) -> Placement:
     rows = api.get("cluster/resources")
     wanted_node = package.location or package.options["node"]
@@ -36,7 +41,7 @@ def place(
     for node in nodes:
         name = node["node"]
         source = next(iter(sources.meant(name)), None) if node.get("status") == "online" else None
-        reason = _unfit(package, rooms[name], source is not None, rows, planned)
+        reason = _unfit(package, rooms[name], source is not None, rows, planned) or full.get(name, "")
         if reason:
             why.append(f"{name}: {reason}")
         elif source:

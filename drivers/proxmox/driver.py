@@ -36,7 +36,7 @@ from bridge.model import (
     VmRef,
     VmStatus,
 )
-from drivers.base import Driver
+from drivers.base import NOWHERE, Driver
 from drivers.proxmox import (
     archives,
     backups,
@@ -98,8 +98,14 @@ class Proxmox(Driver):
         self._pool = ThreadPoolExecutor(4, thread_name_prefix=f"poll-{server}")
 
     # -- birth ------------------------------------------------------------------------------------
-    def place(self, package: Package, planned: Sequence[Planned], sold: Sequence[Sold] = ()) -> Placement:
-        return birth.place(self.api, package, planned, sold, self.settings.get("overcommit", {}))
+    def place(
+        self,
+        package: Package,
+        planned: Sequence[Planned],
+        sold: Sequence[Sold] = (),
+        full: Mapping[str, str] = NOWHERE,
+    ) -> Placement:
+        return birth.place(self.api, package, planned, sold, self.settings.get("overcommit", {}), full)
 
     def resources(self) -> str:
         return json.dumps(room.kept(self.api.get("cluster/resources")))

@@ -41,6 +41,7 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter
     ("POST", "/servers/{id}/actions/reboot"): {},
     ("GET", "/actions"): {"!id": list},
     ("GET", "/pricing"): {},
+    ("GET", "/locations"): {"page": str, "per_page": str, "name": str},
     ("GET", "/server_types"): {"page": str, "per_page": str, "name": str},
     ("POST", "/servers/{id}/actions/change_type"): {"!server_type": str, "!upgrade_disk": bool},
     ("POST", "/servers/{id}/actions/change_protection"): {"delete": bool, "rebuild": bool},
@@ -467,6 +468,10 @@ class Project(Images, Network, media.Media, screens.Screens):
             if values.get("name") in (None, name)
         ]
         return self._page("server_types", rows, values)
+
+    def _get_locations(self, values: dict[str, Any], _: None) -> dict[str, Any]:
+        rows = [self.placed(n) for n in screens.PLACES if values.get("name") in (None, n)]
+        return self._page("locations", rows, values)
 
     def _get_pricing(self, values: dict[str, Any], _: None) -> dict[str, Any]:
         ips = [
