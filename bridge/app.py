@@ -16,16 +16,19 @@ from bridge.web import (
     health,
     language,
     pages,
+    routing,
     servers,
     service_tab,
     status,
 )
 from bridge.web.auth import Guard
+from bridge.web.placeholders import Placeholders
 
 
 def create_app(context: Context) -> Flask:
     app = Flask(__name__)
-    app.jinja_options = {**app.jinja_options, "finalize": filters.inert, "extensions": ["jinja2.ext.i18n"]}
+    app.jinja_options = {**app.jinja_options, "extensions": ["jinja2.ext.i18n", Placeholders]}
+    app.url_map.converters["service"] = routing.ServiceId
     app.config["MAX_CONTENT_LENGTH"] = 256 * 1024
     app.extensions["vmbridge"] = context
     app.extensions["vmbridge_guard"] = Guard(context)

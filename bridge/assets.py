@@ -21,4 +21,7 @@ def version() -> str:
 
 def built(name: str) -> bool:
     """Whether a file is there; those from npm are not without `make assets`."""
-    return (FOLDER / name).is_file()
+    try:
+        return (FOLDER / name).is_file()
+    except (OSError, ValueError):  # a name that no file can have: too long, or with a NUL
+        return False

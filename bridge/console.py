@@ -38,6 +38,8 @@ def origin(url: str) -> str:
     parts = urlsplit(url)
     usual = {"https": 443, "http": 80}.get(parts.scheme)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    if host and not host.isascii():
+        host = host.encode("idna").decode()
     return (
         f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in (None, usual) else "")
         if parts.hostname

@@ -87,7 +87,7 @@ class Front(ServerConnection):
             for line in head.split(b"\r\n")[1:]
             if line.lower().startswith(b"content-length:")
         ]
-        if len(lengths) != 1 or not lengths[0].isdigit() or int(lengths[0]) > BODY:
+        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 9 or int(lengths[0]) > BODY:
             self._pass(b"GET /too-long HTTP/1.1\r\n\r\n")
         elif len(body) >= int(lengths[0]):
             self.form = body[: int(lengths[0])]

@@ -25,9 +25,9 @@ MACROS = (
     "second",
 )
 MACRO = re.compile(r"\{([^{}]*)\}")
-RANDOM = re.compile(r"^random_(digit|letter)_([1-9]|[12]\d|3[0-2])$")
+RANDOM = re.compile(r"^random_(digit|letter)_([1-9]|[12]\d|3[0-2])\Z")
 KINDS = re.compile(
-    r"^(ssh-(rsa|ed25519)|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)$"
+    r"^(ssh-(rsa|ed25519)|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)\Z"
 )
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-TIME = re.compile(r"^([01]\d|2[0-3]):[0-5]\d$")
+TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]\Z")
 MISSED_FOR = 24 * 3600.0  # an older missed slot is not made up for
 
 

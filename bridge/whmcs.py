@@ -117,7 +117,7 @@ class Whmcs:
             ) from None
         try:
             body = reply.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
             raise self._no_api(reply)
@@ -180,7 +180,9 @@ class Whmcs:
         self.call("LogActivity", description=text, clientid=client_id)
 
     def update_service(self, service_id: int, **values: Any) -> None:
-        """dedicatedip, assignedips, serviceusername ...; customfields by name -> packed."""
+        """dedicatedip, assignedips, serviceusername ...; customfields by name -> packed. An empty text blanks its column: the API leaves
+        alone what comes empty, so it is named in `unset` too."""
         if "customfields" in values:
             values["customfields"] = packed(values["customfields"])
-        self.call("UpdateClientProduct", serviceid=service_id, **values)
+        blank = [name for name, value in values.items() if value == ""]
+        self.call("UpdateClientProduct", serviceid=service_id, **values, **({"unset[]": blank} if blank else {}))

@@ -1,4 +1,4 @@
-"""Addresses that were learned after the order: written into WHMCS's service."""
+"""A service's addresses: written into WHMCS's columns, where the customer, staff and mails read them."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ EVENTS = ("addresses",)
 
 
 def deliver(event: str, payload: dict[str, Any], whmcs: Whmcs) -> None:
-    first, *rest = payload["addresses"]
+    first, *rest = payload["addresses"] or [""]
     whmcs.update_service(payload["service_id"], dedicatedip=first, assignedips="\n".join(rest))

@@ -27,7 +27,7 @@ from tests.pve.cluster import Cluster, default_cluster
 from tests.pve.http import HttpsServer
 
 ROOT = Path(__file__).parent.parent
-SHIM_SECRET, API_SECRET = "shim-secret-for-tests-0123", "api-secret-for-tests-4567"
+SHIM_SECRET, API_SECRET = "shim-<secret>-'&amp;-&-0123", "api-secret-for-tests-4567"
 
 CONFIG = """
 [store]

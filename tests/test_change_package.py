@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+import hooks
 from bridge import upgrades
 from bridge.errors import Refused
 from bridge.model import Restart, State
+from bridge.outbox import Delivery
+from bridge.whmcs import Whmcs
 from tests.configs import raw_config
 from tests.world import World
 
@@ -38,6 +41,29 @@ def wide(tmp_path: Path) -> Any:
     world.cluster.calls.clear()
     yield world
     world.close()
+
+
+class Api(Whmcs):
+    """The real client without its HTTP: what UpdateClientProduct would get."""
+
+    def __init__(self) -> None:
+        super().__init__("http://whmcs.example", "id", "secret")
+        self.updates: list[dict[str, Any]] = []
+
+    def call(self, action: str, **values: Any) -> dict[str, Any]:
+        if action == "UpdateClientProduct":
+            self.updates.append(values)
+        return {}
+
+
+def columns(world: World) -> dict[str, Any]:
+    """What WHMCS is told of the service's addresses, once everything is delivered."""
+    api = Api()
+    delivery = Delivery(world.store, {"main": api}, hooks.load())
+    while delivery.deliver_one():
+        pass
+    assert api.updates[-1].pop("serviceid") == 1042
+    return api.updates[-1]
 
 
 def puts(world: World) -> list[dict[str, str]]:
@@ -107,8 +133,8 @@ def test_disk_limits_are_set_kept_and_lifted(wide: World) -> None:
 
 def test_extra_addresses_come_and_go(wide: World) -> None:
     vm = wide.cluster.vms[20000]
-    answer = wide.order("change_package", configoption9="2")
-    assert answer.properties["Assigned IPs"] == "203.0.113.11\n203.0.113.12"
+    assert set(wide.order("change_package", configoption9="2").properties) == {"vmbridge_id", "Dedicated IP"}
+    assert columns(wide) == {"dedicatedip": "203.0.113.10", "assignedips": "203.0.113.11\n203.0.113.12"}
     wide.run()
     assert vm.ipsets["ipfilter-net0"] == ["203.0.113.10", "203.0.113.11", "203.0.113.12"]
     assert vm.config["ipconfig0"] == "ip=203.0.113.10/24,gw=203.0.113.1"  # the guest is set up for the main one only
@@ -359,8 +385,10 @@ def test_the_preview_counts_free_addresses(wide: World) -> None:
 
 
 def test_whmcs_no_longer_shows_what_was_given_back(wide: World) -> None:
-    assert wide.order("change_package", configoption9="1").properties["Assigned IPs"] == "203.0.113.11"
-    assert wide.order("change_package", configoption9="0").properties["Assigned IPs"] == ""
+    wide.order("change_package", configoption9="1")
+    wide.order("change_package", configoption9="0")
+    assert columns(wide) == {"dedicatedip": "203.0.113.10", "assignedips": "", "unset[]": ["assignedips"]}
+    assert [e["error"] for e in wide.store.events() if e["event"] == "addresses"] == ["superseded", ""]
 
 
 def test_an_option_that_nobody_delivers_is_told_to_staff_once(wide: World) -> None:

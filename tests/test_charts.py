@@ -440,7 +440,7 @@ def test_files_through_the_shim_are_few(lived: World, monkeypatch: pytest.Monkey
     (tmp_path / "static/console.js").write_text("1")
     monkeypatch.setattr(assets, "FOLDER", tmp_path / "static")
     shim = shim_of(lived)
-    assert shim.send("GET", f"/v1/assets/{version}/uplot.css").get_json() == {"text": ".uplot{}"}
+    assert shim.send("GET", f"/v1/assets/{version}/uplot.css").get_json() == {"result": "success", "text": ".uplot{}"}
     for name in (
         f"{version}/uplot.js",
         f"{version}/console.js",

@@ -247,7 +247,7 @@ def test_the_steps_that_were_given_count(world: Cloud) -> None:
         and found.series["netin"] == (None,) * 5
     )
     odd = screen.series_of(
-        {"step": 1, "time_series": {"cpu": {"values": [[0, "1"], [10**12, "2"], [5, "what"], [6, None]]}}}, 1.0
+        {"step": 1, "time_series": {"cpu": {"values": [[1, "1"], [8 * 10**9, "2"], [10**12, "3"], [5, "what"], [6, None]]}}}, 1.0
     )
     assert len(odd.times) <= screen.MOST_POINTS and odd.series["cpu"][-1] == 2.0
     assert screen.series_of({"step": 60, "time_series": {}}, 2.0).times == ()

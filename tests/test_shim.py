@@ -217,13 +217,52 @@ def test_an_upgrade_is_previewed_then_done(system: System) -> None:
     )
     assert bigger == {"result": "success"}
     s.wait_for(lambda: s.operation(8)["kind"] == "change_package" and s.operation(8)["state"] == "done", 30)
+    s.wait_for(lambda: s.state()["services"]["8"].get("assignedips"), 30)
     service = s.state()["services"]["8"]
-    assert "203.0.113." in service["properties"]["Assigned IPs"] and [
+    assert service["dedicatedip"] == service["properties"]["Dedicated IP"] != service["assignedips"]
+    assert set(service["custom_fields"]) == {"vmbridge_id"} and [
         v.pending for v in s.cluster.vms.values() if v.pending
     ] == [{"cores": "4"}]
     assert s.post(
         "/test/upgrade", {"serviceid": 8, "pid": 33, "columns": {"configoption1": "kvm-s", "configoption4": "lots"}}
     )["errors"]
+
+
+def test_assigned_addresses_are_the_column_and_go_with_them(system: System) -> None:
+    s = system
+    for number, column in (("2", 2), ("1", 1), ("0", 0)):
+        if number == "2":
+            s.order(11, configoption9=number)
+        else:
+            s.post(
+                "/test/upgrade",
+                {"serviceid": 11, "pid": 35, "columns": {"configoption1": "kvm-s", "configoption9": number}},
+            )
+        settled(s, 11)
+        s.wait_for(lambda n=column: len(s.state()["services"]["11"].get("assignedips", "x").split()) == n, 30)
+        service = s.state()["services"]["11"]
+        assert service["dedicatedip"].startswith("203.0.113.") and service["dedicatedip"] not in service["assignedips"]
+        assert set(service["custom_fields"]) == {"vmbridge_id"}, "a property of another name makes a custom field"
+
+
+def test_values_with_signs_come_as_they_were_typed(system: System) -> None:
+    """Server records, products, options and clients come with entities; each is decoded once."""
+    s = system
+    typed = {"password": "a&amp;b<\"c'>-9", "configoption3": "debian-12 &amp; co"}
+    assert "“debian-12 &amp; co”" in s.order(12, **typed) or "debian-12 &amp; co" in s.order(12, **typed)
+    key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMkNGyzHnPCzXbVPEpiNtkDGiWoYuFnMLLZUMbP0vbi1 "R&D" <ops>'
+    options = {"Backups & more | x": "1", "Operating System": "ubuntu-24.04"}
+    s.post("/test/order", {"serviceid": 12, "password": typed["password"], "customfields": {"SSH <key>": key}})
+    found = s.post("/test/call", {"function": "CreateAccount", "serviceid": 12})["result"]
+    assert found == "success"
+    settled(s, 12)
+    vm = next(v for v in s.cluster.vms.values() if v.config.get("name", "").startswith("vm-12."))
+    assert vm.config["cipassword"] and typed["password"] not in json.dumps(s.state()["mail_log"])
+    assert call(s, "TestConnection")["success"] is True and options
+    assert (
+        "vmb-staff"
+        in requests.get(f"http://127.0.0.1:{s.host}/admin/addonmodules.php?module=vmbridge", timeout=10).text
+    )
 
 
 def test_the_upgrade_hook_lets_through_what_it_cannot_ask(system: System) -> None:

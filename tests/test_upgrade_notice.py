@@ -199,7 +199,7 @@ def answering(reply: Any) -> Counting:
 
 
 def test_nobody_is_asked_for_other_pages_and_other_products(system: System) -> None:
-    bridge = answering({"refused": ["No."], "notices": []})
+    bridge = answering({"result": "success", "refused": ["No."], "notices": []})
     base = f"http://127.0.0.1:{system.host}"
     with other_bridge(system, bridge.port):
         for url in ("/clientarea.php", "/upgrade.php?type=package&id=1", "/upgrade.php?type=configoptions&id=3"):
@@ -270,6 +270,7 @@ def test_a_wrong_key_refuses_no_order(system: System) -> None:
 def test_everything_printed_is_escaped(system: System) -> None:
     bridge = answering(
         {
+            "result": "success",
             "refused": ["<b>1</b>", "a\"b'c", ["no text"]],
             "notices": [],
             "headline": "<i>2</i>",

@@ -38,7 +38,7 @@ __all__ = [
     "parse_range",
 ]
 
-NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}\Z")
 NAMED = ("whmcs", "servers", "plans", "pools", "dns")
 
 

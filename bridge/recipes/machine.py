@@ -111,16 +111,7 @@ def note_seen(job: Job, seen: Seen | None) -> None:
 
 
 def tell_addresses(job: Job) -> None:
-    s = job.service
-    found = addresses.told(s, job.store)
-    job.store.emit(
-        "addresses",
-        s.whmcs,
-        s.id,
-        f"addresses:{s.id}:{job.op.id}:{','.join(found)}",
-        service_id=s.service_id,
-        addresses=list(found),
-    )
+    job.store.tell_addresses(job.service, job.op.id, addresses.told(job.service, job.store))
 
 
 # -- what can only be written while the machine is off -----------------------------------------------

@@ -42,6 +42,8 @@ def create(
         service = _reserve(service_id, wanted.package, hostname, params, caller, store, config, known)
         store.set_password(service.id, password, hashed)
         key = store.submit(service.id, "create", caller.actor, {"warnings": list(wanted.warnings)})
+        if known or len(_held(service, store, config)) > 1:
+            _tell_addresses(service, key, store, config)
         upgrades.tell_unknown_options(wanted.warnings, service, store)
     properties = _properties(service, store, config)
     if hostname != params.get("domain"):
@@ -82,6 +84,7 @@ def _created_already(
     if broken and last:
         order_anew(known, wanted, store, config)
         store.retry(last.id)
+        _tell_addresses(known, last.id, store, config)
     return Answer(
         last.id if last else "", _properties(known, store, config), config.whmcs[caller.whmcs]["hold_welcome_mail"]
     )
@@ -142,14 +145,26 @@ def _mac() -> str:
 
 
 def _properties(service: Service, store: Store, config: Config) -> dict[str, str]:
-    networks = [n for n in networks_of(service.id, store, config) if n.role != "leaving"]
     found = {"vmbridge_id": str(service.service_id)}
-    main = next((n.address for n in networks if n.family == 4), "") or next((n.address for n in networks), "")
-    if main:
-        found["Dedicated IP"] = main
-        # also when there are none: WHMCS must not go on showing what was given back
-        found["Assigned IPs"] = "\n".join(n.address for n in networks if n.address != main)
+    held = _held(service, store, config)
+    if held:
+        found["Dedicated IP"] = held[0]
     return found
+
+
+def _held(service: Service, store: Store, config: Config) -> list[str]:
+    """The service's addresses of our pools, the one that WHMCS calls dedicated first: IPv4 before IPv6."""
+    networks = [n for n in networks_of(service.id, store, config) if n.role != "leaving"]
+    first = next((n for n in networks if n.family == 4), networks[0] if networks else None)
+    return [n.address for n in sorted(networks, key=lambda n: n is not first)]
+
+
+def _tell_addresses(service: Service, operation: str, store: Store, config: Config) -> None:
+    """WHMCS has no service property for its "Assigned IPs" (one of that name would make a custom field): the columns are written by
+    its API, all of them, so that nothing that was given back stays there."""
+    held = _held(service, store, config)
+    if held:
+        store.tell_addresses(service, operation, held)
 
 
 def terminated_already(
@@ -201,4 +216,6 @@ def change_package(
     with store.write():
         service = live(service_id, caller.whmcs, store)
         operation = upgrades.order(service, wanted, caller.actor, store, config)
+        last = store.newest(service.id)
+        _tell_addresses(service, operation or (last.id if last else ""), store, config)
     return Answer(operation, _properties(service, store, config))

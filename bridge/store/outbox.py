@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
+from bridge.model import Service
 from bridge.store.core import Core, Row
 
 
@@ -25,6 +27,19 @@ class Outbox(Core):
                 now,
             )
         )
+
+    def tell_addresses(self, service: Service, operation: str, addresses: Sequence[str]) -> None:
+        """The event that writes WHMCS's address columns: the dedicated one first. What an earlier order wanted to write and has
+        not been delivered is out of date."""
+        with self.write() as db:
+            key = f"addresses:{service.id}:{operation}:{','.join(addresses)}"
+            told = {"service_id": service.service_id, "addresses": list(addresses)}
+            if self.emit("addresses", service.whmcs, service.id, key, **told):
+                db.conn.execute(
+                    "UPDATE outbox SET sent_at = ?, payload = '', error = 'superseded'"
+                    " WHERE event = 'addresses' AND service = ? AND sent_at IS NULL AND dedupe <> ?",
+                    (self.clock.now(), service.id, key),
+                )
 
     def claim_event(self, lease: float) -> Row | None:
         now = self.clock.now()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from flask import Blueprint, Response, g, jsonify
+from flask import Blueprint, Response, g
 
 from bridge import services, upgrades
 from bridge.errors import BadRequest, RequestError
@@ -14,6 +14,7 @@ from bridge.services import Caller
 from bridge.store.faults import hurry
 from bridge.web import language
 from bridge.web.auth import acts, body, context, signed_look
+from bridge.web.replies import success
 
 log = structlog.get_logger()
 routes = Blueprint("actions", __name__)
@@ -30,7 +31,6 @@ def caller(sent: dict[str, Any]) -> Caller:
 
 
 TABLES = ("configoptions", "customfields", "clientsdetails")
-HIGHEST_ID = 4_294_967_295  # of WHMCS's tables
 
 
 def params(sent: dict[str, Any]) -> dict[str, Any]:
@@ -48,12 +48,10 @@ def params(sent: dict[str, Any]) -> dict[str, Any]:
         )
         if not all(v is None or isinstance(v, (str, int, float)) for v in inner):
             raise BadRequest(f"{name}: must be text or a number.", code="bad_params")
-        if any(isinstance(v, str) and not v.isascii() and any("\ud800" <= c <= "\udfff" for c in v) for v in inner):
-            raise BadRequest(f"{name}: is not valid text.", code="bad_params")
     return found
 
 
-@routes.post(f"/v1/services/<int(min=1, max={HIGHEST_ID}):service_id>/<verb>")
+@routes.post("/v1/services/<service:service_id>/<verb>")
 @signed_look
 def act(service_id: int, verb: str) -> tuple[Response, int]:
     sent, at = body(), context()
@@ -72,13 +70,10 @@ def act(service_id: int, verb: str) -> tuple[Response, int]:
             return _preview(service_id, values)
     acts()
     answer = services.run(verb, service_id, server, values, who, at.store, at.config, at.drivers)
-    reply = {
-        "result": "success",
-        "operation": answer.operation or None,
-        "properties": answer.properties,
-        "hold_welcome_mail": answer.hold_welcome_mail,
-    }
-    return jsonify(reply), 202 if answer.operation else 200
+    reply = success(
+        operation=answer.operation or None, properties=answer.properties, hold_welcome_mail=answer.hold_welcome_mail
+    )
+    return reply, 202 if answer.operation else 200
 
 
 def _preview(service_id: int, values: dict[str, Any]) -> tuple[Response, int]:
@@ -104,14 +99,12 @@ def _preview(service_id: int, values: dict[str, Any]) -> tuple[Response, int]:
     ]
     headline = Sentence("This change is not possible" if found.refused else "Before you order")
     said = {"refused": found.refused, "notices": found.notices}
-    return jsonify(
-        {
-            "result": "success",
-            "changes": changes,
-            "restart": found.restart,
-            "headline": language.translate(headline),
-            "direction": language.direction(),
-            "warnings": found.warnings,
-            **{name: [language.translate(s) for s in sentences] for name, sentences in said.items()},
-        }
-    ), 200
+    reply = success(
+        changes=changes,
+        restart=found.restart,
+        headline=language.translate(headline),
+        direction=language.direction(),
+        warnings=found.warnings,
+        **{name: [language.translate(s) for s in sentences] for name, sentences in said.items()},
+    )
+    return reply, 200

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from flask import Blueprint, Response, g, jsonify, render_template, request
+from flask import Blueprint, Response, g, render_template, request
 
 from bridge import addresses, findings, packages, servers, services
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused, RequestError
@@ -14,6 +14,7 @@ from bridge.model import Desired, Operation, Service, State
 from bridge.services import Caller
 from bridge.web.actions import caller
 from bridge.web.auth import body, context, signed
+from bridge.web.replies import success
 
 routes = Blueprint("admin", __name__, template_folder="../templates")
 PER_PAGE, BRIEF, MANY_FINDINGS = 50, 8, 200
@@ -64,7 +65,7 @@ def number(text: str) -> int:
 @signed
 def show(page: str) -> Response:
     admin({k: request.args.get(f"actor_{k}", "") for k in ("kind", "id", "name")})
-    return jsonify({"html": html(page), "redirect": "", "title": PAGES.get(page, page.capitalize())})
+    return success(html=html(page), redirect="", title=PAGES.get(page, page.capitalize()))
 
 
 @routes.post("/v1/admin/<page>")
@@ -83,8 +84,8 @@ def submit(page: str) -> Response:
     except NotFound:
         raise
     except RequestError as e:
-        return jsonify({"html": html(page, e.sentence), "redirect": "", "title": PAGES.get(page, page.capitalize())})
-    return jsonify({"html": "", "redirect": back, "title": ""})
+        return success(html=html(page, e.sentence), redirect="", title=PAGES.get(page, page.capitalize()))
+    return success(html="", redirect=back, title="")
 
 
 # -- pages ----------------------------------------------------------------------------------------

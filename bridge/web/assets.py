@@ -3,11 +3,12 @@ the shim too, for installations without a public path."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, send_from_directory
+from flask import Blueprint, Response, send_from_directory
 
 from bridge import assets
 from bridge.errors import NotFound
 from bridge.web.auth import signed
+from bridge.web.replies import success
 
 routes = Blueprint("assets", __name__)
 THROUGH_SHIM = {
@@ -31,7 +32,7 @@ def show(version: str, name: str) -> Response:
 @routes.get("/v1/assets/<version>/<name>")
 @signed
 def copy(version: str, name: str) -> Response:
-    """{text}: one file of THROUGH_SHIM."""
+    """`text`: one file of THROUGH_SHIM."""
     if version != assets.version() or not assets.built(THROUGH_SHIM.get(name, "-")):
         raise NotFound("There is no such file.", code="unknown_file")
-    return jsonify({"text": (assets.FOLDER / THROUGH_SHIM[name]).read_text("utf-8")})
+    return success(text=(assets.FOLDER / THROUGH_SHIM[name]).read_text("utf-8"))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import re
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 from flask import current_app, g, request
-from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
+from itsdangerous import BadData, BadSignature, SignatureExpired, URLSafeTimedSerializer
 
 from bridge.context import Context
 from bridge.errors import BadRequest, NotFound, StoreUnavailable, Unauthorized
@@ -20,7 +21,8 @@ from bridge.store.faults import hurry
 
 WINDOW = 300
 TOKEN_SECONDS = 600
-NONCE = re.compile(r"^[0-9a-f]{32}$")
+NONCE, STAMP = re.compile("[0-9a-f]{32}"), re.compile("[0-9]{1,12}")
+WIDEST = 2**63 - 1  # of the store's whole numbers
 F = TypeVar("F")
 
 
@@ -59,7 +61,7 @@ class Guard:
         target = sent.get("RAW_URI") or sent.get("REQUEST_URI") or request.full_path.rstrip("?")
         expected = sign(secret, request.method, target, stamp, nonce, request.get_data(cache=True))
         good = hmac.compare_digest(expected.encode(), sent.get("HTTP_VMBRIDGE_SIGNATURE", "").encode())
-        if not (known and good and NONCE.match(nonce) and stamp.isascii() and stamp.isdigit()):
+        if not (known and good and NONCE.fullmatch(nonce) and STAMP.fullmatch(stamp)):
             raise Unauthorized(code="bad_signature")
         now = self.context.clock.now()
         if abs(now - int(stamp)) > WINDOW:
@@ -86,7 +88,7 @@ class Guard:
             whmcs, service, client = self._tokens.loads(text, max_age=TOKEN_SECONDS)
         except SignatureExpired:
             raise Unauthorized("The status token has expired.", code="token_expired") from None
-        except BadSignature:
+        except BadData:
             raise Unauthorized("A status token is needed.", code="bad_token") from None
         return Token(whmcs, service, client)
 
@@ -146,14 +148,29 @@ def acts() -> None:
 
 
 def body() -> dict[str, Any]:
-    """The JSON body as an object."""
+    """The JSON body as an object of texts that can be stored and numbers that are numbers. Raises BadRequest."""
     try:
-        found = json.loads(request.get_data(cache=True) or b"{}")
+        raw = (request.get_data(cache=True) or b"{}").decode("utf-8")
+        found = json.loads(raw, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+        if "\\u" in raw:  # half of a pair is no text: it can neither be stored nor sent on
+            json.dumps(found, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
-        raise BadRequest("The body is not JSON.", code="not_json") from None
+        raise BadRequest("The body is not JSON with valid text and numbers.", code="not_json") from None
     if not isinstance(found, dict):
         raise BadRequest("The body must be an object.", code="not_json")
     return found
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20 or abs(int(text)) > WIDEST:
+        raise ValueError("a number beyond 64 bits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError("no number")
+    return float(text)
 
 
 def service_for(service_id: int) -> Service:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, cast
 
-from flask import Blueprint, Response, current_app, jsonify, request
+from flask import Blueprint, Response, current_app, request
 
 from bridge import assets, charts
 from bridge.direct import NOT_READ, Reads
@@ -16,6 +16,7 @@ from bridge.web import language
 from bridge.web.assets import THROUGH_SHIM
 from bridge.web.auth import context, service_for, signed
 from bridge.web.pages import page, zone_of
+from bridge.web.replies import success
 
 routes = Blueprint("charts", __name__)
 TITLES = {
@@ -87,7 +88,7 @@ def show(service: Service) -> dict[str, Any]:
     }
 
 
-@routes.get("/v1/services/<int:service_id>/charts")
+@routes.get("/v1/services/<service:service_id>/charts")
 @signed
 def data(service_id: int) -> Response:
     """charts.view as JSON; `message` in the client's language."""
@@ -96,6 +97,6 @@ def data(service_id: int) -> Response:
     why = refusal(service)
     if why:
         raise Forbidden(language.translate(why), code="access_denied")
-    reply = jsonify(found(service, period))
+    reply = success(**found(service, period))
     reply.headers["Cache-Control"] = "no-store"
     return reply

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from ipaddress import IPv4Network
-from typing import Any
 from zoneinfo import ZoneInfo
-
-from markupsafe import Markup
 
 from bridge.model import Network, Sentence
 from bridge.web import language
-
-
-def inert(value: Any) -> Any:
-    """A value that contains the shim's placeholders must not be filled by it: they work in templates only."""
-    if isinstance(value, str) and not isinstance(value, Markup) and "%%VMBRIDGE_" in value:
-        return value.replace("%%VMBRIDGE_", "%\u200b%VMBRIDGE_")
-    return value
-
 
 SIZES = (
     Sentence("%(n)s B"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 
 from bridge import customer, orders, schedules
 from bridge.errors import BadRequest, Forbidden, NotFound, StoreUnavailable, VmbridgeError
@@ -15,6 +15,7 @@ from bridge.store.faults import hurry
 from bridge.web import console, filters, frame, language, media
 from bridge.web.actions import caller, params
 from bridge.web.auth import acts, body, context, service_for, signed, signed_look
+from bridge.web.replies import success
 
 routes = Blueprint("pages", __name__, template_folder="../templates")
 Page = Callable[[Service], dict[str, Any]]
@@ -201,9 +202,9 @@ def answer(service: Service, name: str, message: str = "", tone: str = "bad", **
         html = frame.render(
             "denied.html", service, name, why=language.translate("This page is not part of your product.")
         )
-        return jsonify({"html": html, "redirect": "", "title": language.translate("Access Denied")})
+        return success(html=html, redirect="", title=language.translate("Access Denied"))
     html = frame.render(f"{name}.html", service, name, message, tone, lambda: PAGES[name](service), **more)
-    return jsonify({"html": html, "redirect": "", "title": title})
+    return success(html=html, redirect="", title=title)
 
 
 def ask(service: Service, name: str, capability: str, action: str, form: Mapping[str, Any], about: str) -> Response:
@@ -219,10 +220,10 @@ def ask(service: Service, name: str, capability: str, action: str, form: Mapping
         action=action,
         form=form,
     )
-    return jsonify({"html": html, "redirect": "", "title": language.translate(verb)})
+    return success(html=html, redirect="", title=language.translate(verb))
 
 
-@routes.get("/v1/services/<int:service_id>/pages/<capability>")
+@routes.get("/v1/services/<service:service_id>/pages/<capability>")
 @signed
 def show(service_id: int, capability: str) -> Response:
     language.choose(request.args.get("language", ""))
@@ -231,7 +232,7 @@ def show(service_id: int, capability: str) -> Response:
         html = frame.render(
             "denied.html", service, "overview", why=language.translate("This page is not part of your product.")
         )
-        return jsonify({"html": html, "redirect": "", "title": language.translate("Access Denied")})
+        return success(html=html, redirect="", title=language.translate("Access Denied"))
     verb = request.args.get("ask", "")
     if verb in POWER:
         return ask(service_for(service_id), capability, "power", verb, {}, "")
@@ -247,7 +248,7 @@ def carry_out(capability: str, action: str, asked: customer.Ask) -> None:
         customer.act(capability, action, asked)
 
 
-@routes.post("/v1/services/<int:service_id>/pages/<capability>")
+@routes.post("/v1/services/<service:service_id>/pages/<capability>")
 @signed_look
 def submit(service_id: int, capability: str) -> Response:
     """One form of a page: done, and back to it; or the page again with what was wrong, and nothing lost of what was written."""
@@ -260,6 +261,9 @@ def submit(service_id: int, capability: str) -> Response:
     form = sent.get("form") or {}
     if not isinstance(form, dict):
         raise BadRequest("form: must be an object.", code="bad_form")
+    if wrong := [k for k, v in form.items() if v is not None and not isinstance(v, (str, int, float))]:
+        raise BadRequest(f"form.{wrong[0][:60]}: must be text.", code="bad_form")
+    form = {k: "" if v is None else str(v) for k, v in form.items()}
     service = service_for(service_id)
     who = caller(sent)
     if str(values.get("userid", service.client_id)) != str(service.client_id):
@@ -279,10 +283,10 @@ def submit(service_id: int, capability: str) -> Response:
     with media.reads().one_wait():
         try:
             if (capability, action) == ("console", "connect"):
-                return jsonify(console.connect(service, who))
+                return success(**console.connect(service, who))
             carry_out(capability, action, customer.Ask(service, form, who, at.store, at.config, at.drivers))
         except (Forbidden, StoreUnavailable):
             raise
         except VmbridgeError as e:
             return answer(at.store.service(service.id), name, e.sentence, form=form)
-    return jsonify({"html": "", "redirect": name, "title": ""})
+    return success(html="", redirect=name, title="")

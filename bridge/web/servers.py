@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, g, json, jsonify
+from flask import Blueprint, Response, g, json
 
 from bridge import packages, services, usage
 from bridge.errors import BadRequest, NotFound, Refused
 from bridge.web.auth import body, context, signed, signed_look
+from bridge.web.replies import success
 
 routes = Blueprint("servers", __name__)
 
@@ -34,14 +35,14 @@ def test(name: str) -> Response:
         raise Refused(
             "The bridge works; its worker has not reached the server yet. Try again in a minute.", code="server_unknown"
         )
-    return jsonify({"result": "success"})
+    return success()
 
 
 @routes.post("/v1/servers/<name>/plans")
 @signed_look
 def plans(name: str) -> Response:
     _known(name)
-    return jsonify({"result": "success", "plans": packages.plans_of(name, context().config)})
+    return success(plans=packages.plans_of(name, context().config))
 
 
 @routes.post("/v1/servers/<name>/accounts")
@@ -49,7 +50,7 @@ def plans(name: str) -> Response:
 def accounts(name: str) -> Response:
     """Server Sync: this installation's services on the server, as WHMCS names the fields."""
     _known(name)
-    return jsonify({"result": "success", "accounts": services.accounts(name, g.whmcs, context().store)})
+    return success(accounts=services.accounts(name, g.whmcs, context().store))
 
 
 @routes.post("/v1/servers/<name>/usage")

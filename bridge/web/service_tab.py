@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import Blueprint, Response, render_template, request
 
 from bridge import findings, orders, status, upgrades
 from bridge.errors import Forbidden
 from bridge.model import LIMITS
 from bridge.web.auth import context, service_for, signed
+from bridge.web.replies import success
 
 routes = Blueprint("service_tab", __name__)
 LOGGED, LOGGED_STEPS = 50, 600  # operations of the service tab, and steps of them all: the shim takes 1 MiB
 
 
-@routes.get("/v1/services/<int:service_id>/pages/admin")
+@routes.get("/v1/services/<service:service_id>/pages/admin")
 @signed
 def admin(service_id: int) -> Response:
     """The staff's service tab: facts and the operation log; no forms, they would sit in WHMCS's own."""
@@ -55,4 +56,4 @@ def admin(service_id: int) -> Response:
         fixable=findings.fixable,
         health=at.store.health(service.server),
     )
-    return jsonify({"html": html, "redirect": "", "title": "vmbridge"})
+    return success(html=html, redirect="", title="vmbridge")

@@ -7,7 +7,7 @@ import json
 
 from flask import Blueprint, Response, request
 
-from bridge import status
+from bridge import console, status
 from bridge.errors import Forbidden, NotFound
 from bridge.model import Desired
 from bridge.store.faults import hurry
@@ -17,7 +17,7 @@ routes = Blueprint("status", __name__)
 
 
 def _reply(view: dict[str, object]) -> Response:
-    text = json.dumps(view, separators=(",", ":"))
+    text = json.dumps({"result": "success", **view}, separators=(",", ":"))
     reply = Response(text, mimetype="application/json")
     reply.set_etag(hashlib.sha256(text.encode()).hexdigest()[:20])
     reply.headers["Cache-Control"] = "no-store"
@@ -26,7 +26,8 @@ def _reply(view: dict[str, object]) -> Response:
 
 
 def _open_to(origin: str) -> bool:
-    return any(origin == w["system_url"].rstrip("/") for w in context().config.whmcs.values())
+    """Whether a browser's page is of one of our WHMCS, which may stand in a folder of its host."""
+    return any(origin == console.origin(w["system_url"]) for w in context().config.whmcs.values())
 
 
 @routes.after_request
@@ -40,7 +41,7 @@ def cors(reply: Response) -> Response:
     return reply
 
 
-@routes.get("/status/v1/services/<int:service_id>")
+@routes.get("/status/v1/services/<service:service_id>")
 def show(service_id: int) -> Response:
     if request.headers.get("Authorization"):
         token = guard().token()

@@ -8,7 +8,7 @@ from typing import Any
 from drivers.shapes import ANYTHING, FLAG, NUMBER, TEXT, Each, Maybe, matching, wrong
 
 TIME = matching(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
-IP = matching(r"[0-9A-Fa-f.:]+(/\d+)?$")
+IP = matching(r"[0-9A-Fa-f.:]+(/\d+)?\Z")
 LABELS = Each(TEXT)
 POINTERS = Maybe([{"ip": IP, "dns_ptr": Maybe(TEXT)}])
 ACTION = {

@@ -8,13 +8,13 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from drivers.base import url_fault
 
-WORD = validate.Regexp(r"^[a-z0-9][a-z0-9-]{0,62}$", error="Must be a name as the provider lists it.")
+WORD = validate.Regexp(r"^[a-z0-9][a-z0-9-]{0,62}\Z", error="Must be a name as the provider lists it.")
 LABEL_KEY = validate.Regexp(
-    r"^(?!vmbridge)(?!hetzner\.cloud/)([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$",
+    r"^(?!vmbridge)(?!hetzner\.cloud/)([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z",
     error="Must be a label's key that is not ours and not the provider's.",
 )
 LABEL_VALUE = validate.Regexp(
-    r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$",
+    r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?\Z",
     error="Must be a label's value: letters, digits, inner . _ -, at most 63.",
 )
 LARGEST = 24 * 1024  # bytes; ours and the frame around both come to it, and the provider takes 32 KiB

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from bridge.errors import Permanent, Refused
+from bridge.errors import Permanent, Refused, Transient
 from bridge.model import PERIODS, Charts, ConsoleTicket
 from drivers.hetzner.api import Api
 
@@ -25,6 +25,7 @@ SERIES = {  # its word -> ours
     "network.0.bandwidth.in": "netin",
     "network.0.bandwidth.out": "netout",
 }
+LATEST = 2**33  # seconds; a later time is rubbish
 MOST_POINTS = 1000  # a reply with absurd times must not fill the memory
 
 
@@ -38,7 +39,12 @@ def charts(api: Api, server: Mapping[str, Any], period: str, now: float) -> Char
         end=stamp(end),
         step=str(step),
     )
-    return series_of(found["metrics"], float(server["server_type"]["cores"]))
+    try:
+        return series_of(found["metrics"], float(server["server_type"]["cores"]))
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as e:
+        raise Transient(
+            "The metrics could not be read.", code="bad_reply", detail=f"metrics: {type(e).__name__}"
+        ) from None
 
 
 def stamp(epoch: float) -> str:
@@ -73,7 +79,7 @@ def _samples(series: Mapping[str, Any] | None, step: int) -> dict[int, float]:
             value = float(text)
         except (TypeError, ValueError):
             continue
-        if math.isfinite(value):
+        if math.isfinite(value) and 0 < float(time) < LATEST:
             found[int(float(time) // step)] = max(0.0, value)
     return found
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from itertools import pairwise
 from statistics import median_high
 from typing import Any
 
-from bridge.errors import VmbridgeError
+from bridge.errors import Transient, VmbridgeError
 from bridge.model import Charts
 from drivers.proxmox.api import Api
 
@@ -23,6 +24,7 @@ WORDS = {
     "netin": 1.0,
     "netout": 1.0,
 }  # times this: our unit
+LATEST, HIGHEST = 2**33, 1e18  # a time in seconds, and any value: more is rubbish
 MOST_POINTS = 360
 MOST_FILLED = 5000  # gap rows: a reply with absurd times must not fill the memory
 NEIGHBOURS = 3
@@ -39,11 +41,16 @@ def history(api: Api, base: str, period: str) -> Charts:
     return series_of(rows or [])
 
 
-def series_of(rows: list[Row]) -> Charts:
-    """Keys that are absent and rows that are missing become None."""
-    step, found = filled(
-        sorted(({**r, "time": int(r["time"])} for r in rows if r.get("time")), key=lambda r: r["time"])
-    )
+def series_of(rows: Any) -> Charts:
+    """Keys that are absent, values that are no numbers and rows that are missing become None. Raises Transient when nothing of a reply
+    can be read."""
+    readable = [measured(r) for r in rows if isinstance(r, dict)] if isinstance(rows, list) else []
+    known = [r for r in readable if r]
+    if rows and not known:
+        raise Transient(
+            "The node's records could not be read.", code="bad_reply", detail=f"rrddata: {type(rows).__name__}"
+        )
+    step, found = filled(sorted(known, key=lambda r: r["time"]))
     if not any(word in r for r in found for word in WORDS):
         return Charts()
     step, groups = thinned(step, found)
@@ -52,6 +59,22 @@ def series_of(rows: list[Row]) -> Charts:
         tuple(t for t, _ in groups),
         {w: tuple(mean(group, w, factor) for _, group in groups) for w, factor in WORDS.items()},
     )
+
+
+def measured(row: Row) -> Row:
+    """What of a row is a number; empty without a time."""
+    time = number(row.get("time"))
+    if time is None or not 1 <= time < LATEST:
+        return {}
+    return {"time": int(time), **{w: v for w in WORDS if w in row and (v := number(row[w])) is not None}}
+
+
+def number(value: Any) -> float | None:
+    try:
+        found = float(value) if not isinstance(value, bool) and value is not None else math.nan
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) and abs(found) < HIGHEST else None
 
 
 def filled(rows: list[Row]) -> tuple[int, list[Row]]:

@@ -17,7 +17,7 @@ from drivers.proxmox.api import Api
 from drivers.proxmox.storages import Storage
 from drivers.proxmox.templates import Fault, Template
 
-VOLUMES = re.compile(r"^((scsi|virtio|sata|ide)\d+|(efidisk|tpmstate)0)$")
+VOLUMES = re.compile(r"^((scsi|virtio|sata|ide)\d+|(efidisk|tpmstate)0)\Z")
 
 
 class Choice:

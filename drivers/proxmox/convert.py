@@ -11,10 +11,10 @@ from bridge.model import Order, VmStatus
 
 MIB = 1024 * 1024
 UNITS = {"": 1, "K": 1024, "M": MIB, "G": 1024**3, "T": 1024**4}
-DISKS = re.compile(r"^(scsi|virtio|sata|ide)\d+$")
+DISKS = re.compile(r"^(scsi|virtio|sata|ide)\d+\Z")
 HOTPLUG = "network,disk,usb"  # PVE's default
 BUSES = ("ide", "scsi", "virtio", "sata")
-CLOUD_INIT = re.compile(r"[:/](vm-\d+-)?cloudinit(\.\w+)?$")
+CLOUD_INIT = re.compile(r"[:/](vm-\d+-)?cloudinit(\.\w+)?\Z")
 CD_SLOTS = ("ide0", "ide3", "sata5")
 AGENT_ON = re.compile(r"^(1|(.*,)?enabled=1(,.*)?)")
 MAC = re.compile(r"([0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5})")

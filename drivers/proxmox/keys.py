@@ -31,9 +31,9 @@ class Use(enum.Enum):
 
 
 ANY = re.compile(r"", re.DOTALL)
-OFF = re.compile(r"^(0|no|off|false)$")
-ON = re.compile(r"^(1|yes|on|true)$")
-NUMBERED = re.compile(r"^([a-z]+)\d+$")
+OFF = re.compile(r"^(0|no|off|false)\Z")
+ON = re.compile(r"^(1|yes|on|true)\Z")
+NUMBERED = re.compile(r"^([a-z]+)\d+\Z")
 ALONE = ("efidisk0", "tpmstate0", "audio0", "rng0", "smbios1")  # there is only one: the number is part of the name
 
 
@@ -243,14 +243,14 @@ DRIVE: dict[str, Key] = {
         "unsafe loses what was written when the host stops; other ways are the operator's",
         Sentence("Cache"),
         "safe",
-        re.compile(r"^unsafe$"),
+        re.compile(r"^unsafe\Z"),
         cold=True,
     ),
     "werror": Key(
-        Use.CLEARED, "lost writes would go unseen", Sentence("Write errors"), "told", re.compile(r"^ignore$"), cold=True
+        Use.CLEARED, "lost writes would go unseen", Sentence("Write errors"), "told", re.compile(r"^ignore\Z"), cold=True
     ),
     "rerror": Key(
-        Use.CLEARED, "failed reads would go unseen", Sentence("Read errors"), "told", re.compile(r"^ignore$"), cold=True
+        Use.CLEARED, "failed reads would go unseen", Sentence("Read errors"), "told", re.compile(r"^ignore\Z"), cold=True
     ),
     **dict.fromkeys(("file", "volume"), Key(Use.OWN, "the volume")),
     "import-from": Key(Use.OWN, "of the call that makes it"),

@@ -13,7 +13,7 @@ from drivers.proxmox.api import Api
 from drivers.proxmox.convert import archive_owner
 
 DISK = re.compile(
-    r"[:/]vm-(\d+)-[^/:]+$"
+    r"[:/]vm-(\d+)-[^/:]+\Z"
 )  # also below a template's directory: `st:9000/base-9000-disk-0.qcow2/100/vm-100-disk-0.qcow2`
 
 

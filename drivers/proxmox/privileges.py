@@ -124,7 +124,7 @@ NEEDS: tuple[Need, ...] = (
     Need("DELETE /nodes/{node}/storage/{storage}/content/{volume}", MACHINE, "VM.Backup", "backups"),
     Need("DELETE /nodes/{node}/storage/{storage}/content/{volume}", BACKUPS, "Datastore.AllocateSpace", "backups"),
 )
-WORD = re.compile(r"\{([^}]+)\}$")
+WORD = re.compile(r"\{([^}]+)\}\Z")
 
 
 class Granted:

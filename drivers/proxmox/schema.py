@@ -11,7 +11,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, post_load, pre_l
 from drivers.base import url_fault
 
 LIMIT = validate.Range(0, 1_000_000)
-RANGE = re.compile(r"^(\d{3,9})(?:-(\d{3,9}))?$")
+RANGE = re.compile(r"^(\d{3,9})(?:-(\d{3,9}))?\Z")
 
 
 def _ranges(values: list[str]) -> list[tuple[int, int]]:
@@ -50,7 +50,7 @@ def _endpoint(text: str) -> None:
 class Server(Strict):
     endpoint = fields.Str(required=True, validate=_endpoint)
     token_id = fields.Str(
-        required=True, validate=validate.Regexp(r"^[^@!\s]+@[^@!\s]+![^@!\s]+$", error="Must be USER@REALM!TOKEN.")
+        required=True, validate=validate.Regexp(r"^[^@!\s]+@[^@!\s]+![^@!\s]+\Z", error="Must be USER@REALM!TOKEN.")
     )
     token_secret = fields.Str(required=True, validate=validate.Length(min=1))
     ca_file = fields.Str(load_default="")
@@ -88,7 +88,7 @@ class Plan(Strict):
     clone = fields.Str(load_default="full", validate=validate.OneOf(["full", "linked"]))
     node = fields.Str(
         load_default="",
-        validate=validate.Regexp(r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?$", error="Must be a node's name."),
+        validate=validate.Regexp(r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?\Z", error="Must be a node's name."),
     )
     os_user = fields.Str(
         load_default="root",

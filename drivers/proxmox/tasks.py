@@ -10,7 +10,7 @@ from drivers.proxmox.api import Api
 from drivers.proxmox.errors import from_text
 
 UPID = re.compile(r"^UPID:([^:]+):[0-9A-Fa-f]{8}:[0-9A-Fa-f]{8,9}:([0-9A-Fa-f]{8}):([^:]*):([^:]*):")
-GOOD = re.compile(r"^(OK|WARNINGS: \d+)$")
+GOOD = re.compile(r"^(OK|WARNINGS: \d+)\Z")
 CLOCK_SKEW = 300.0  # a node's clock may be this far from ours when tasks are searched by time
 HOLDERS = {  # lock -> the kinds of tasks that take it
     "backup": ("vzdump",),

@@ -52,7 +52,13 @@ if ($path === '/health') {
 } elseif ($path === '/test/call') {
     $call = json_decode(file_get_contents('php://input'), true);
     load_module();
-    json_reply(['result' => call_user_func('vmbridge_' . $call['function'], isset($call['serviceid']) ? params((int) $call['serviceid']) : server_params($call['server'] ?? 1))]);
+    $params = isset($call['serviceid']) ? params((int) $call['serviceid']) : server_params($call['server'] ?? 1);
+    try {
+        $result = call_user_func('vmbridge_' . $call['function'], $params);
+    } catch (Exception $e) {
+        $result = $e->getMessage(); // a loader's, which WHMCS shows; nothing else throws
+    }
+    json_reply(['result' => $result]);
 } elseif ($path === '/test/metrics') {
     $call = json_decode(file_get_contents('php://input'), true);
     json_reply(['kept' => collect_metrics((int) ($call['serviceid'] ?? 0))]);

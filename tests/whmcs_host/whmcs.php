@@ -115,6 +115,8 @@ namespace WHMCS\Service {
 
     class Properties
     {
+        /** Names that WHMCS keeps in columns; every other one is a custom field of the product. */
+        const COLUMNS = ['Username' => 'username', 'Password' => 'password', 'Domain' => 'domain', 'License Key' => 'license', 'Dedicated IP' => 'dedicatedip'];
         private $id;
 
         public function __construct($id)
@@ -127,6 +129,11 @@ namespace WHMCS\Service {
             \change_state(function (&$state) use ($values) {
                 foreach ($values as $name => $value) {
                     $state['services'][$this->id]['properties'][$name] = $value;
+                    if (isset(self::COLUMNS[$name])) {
+                        $state['services'][$this->id][self::COLUMNS[$name]] = $value;
+                    } else {
+                        $state['services'][$this->id]['custom_fields'][$name] = $value; // made where there was none
+                    }
                 }
             });
         }
@@ -169,21 +176,34 @@ namespace {
         return json_decode(file_get_contents(state_dir() . '/host.json'), true);
     }
 
+    /** What staff or a customer typed, as WHMCS keeps it and hands it to modules: with entities. */
+    function kept($value)
+    {
+        if (is_array($value)) {
+            $found = [];
+            foreach ($value as $name => $inner) {
+                $found[is_string($name) ? kept($name) : $name] = kept($inner);
+            }
+            return $found;
+        }
+        return is_string($value) ? htmlspecialchars($value, ENT_QUOTES, 'UTF-8') : $value;
+    }
+
     /** Rows of WHMCS's tables by id, as far as the shim reads them. */
     function host_rows($table)
     {
         $rows = ['tblemailtemplates' => [5 => ['name' => 'VPS Welcome Email']], 'tblproducts' => []];
         foreach (products() as $id => $product) {
-            $rows['tblproducts'][$id] = $product + ['welcomeemail' => 0, 'servertype' => 'vmbridge'];
+            $rows['tblproducts'][$id] = kept($product) + ['welcomeemail' => 0, 'servertype' => 'vmbridge'];
         }
         foreach (state()['services'] as $id => $service) {
             $rows['tblhosting'][$id] = ['id' => $id, 'userid' => $service['userid'], 'server' => $service['server'] ?? 1, 'domainstatus' => $service['status'],
-                'domain' => $service['domain'], 'packageid' => $service['pid'], 'password' => strrev($service['password'])];
+                'domain' => kept($service['domain']), 'packageid' => $service['pid'], 'password' => strrev(kept($service['password']))];
         }
         foreach (state()['options'] ?? [] as $cid => $option) {
-            $rows['tblproductconfigoptions'][$cid] = ['optionname' => $option['optionname'], 'optiontype' => $option['optiontype']];
+            $rows['tblproductconfigoptions'][$cid] = ['optionname' => kept($option['optionname']), 'optiontype' => $option['optiontype']];
             foreach ($option['subs'] as $sub => $name) {
-                $rows['tblproductconfigoptionssub'][$sub] = ['configid' => $cid, 'optionname' => $name];
+                $rows['tblproductconfigoptionssub'][$sub] = ['configid' => $cid, 'optionname' => kept($name)];
             }
         }
         foreach (state()['services'] as $id => $service) {
@@ -194,9 +214,9 @@ namespace {
         }
         $rows['tbladmins'][1] = ['username' => 'grace'];
         foreach (server_records() as $i => $s) {
-            $rows['tblservers'][$i + 1] = ['id' => $i + 1, 'name' => 'Bridge ' . ($i + 1), 'type' => $s['type'] ?? 'vmbridge', 'hostname' => $s['hostname'],
-                'ipaddress' => '', 'port' => $s['port'], 'secure' => $s['secure'] ? 'on' : '', 'username' => $s['username'],
-                'password' => strrev($s['password']), 'accesshash' => $s['accesshash'], 'disabled' => $s['disabled'] ?? 0];
+            $rows['tblservers'][$i + 1] = ['id' => $i + 1, 'name' => 'Bridge ' . ($i + 1), 'type' => $s['type'] ?? 'vmbridge', 'hostname' => kept($s['hostname']),
+                'ipaddress' => '', 'port' => $s['port'], 'secure' => $s['secure'] ? 'on' : '', 'username' => kept($s['username']),
+                'password' => strrev(kept($s['password'])), 'accesshash' => kept($s['accesshash']), 'disabled' => $s['disabled'] ?? 0];
         }
         return $rows[$table] ?? [];
     }
@@ -306,9 +326,9 @@ namespace {
     {
         $server = server_records()[$id - 1];
         return [
-            'server' => true, 'serverid' => $id, 'serverip' => '', 'serverhostname' => $server['hostname'], 'serverport' => $server['port'],
+            'server' => true, 'serverid' => $id, 'serverip' => '', 'serverhostname' => kept($server['hostname']), 'serverport' => $server['port'],
             'serversecure' => $server['secure'], 'serverhttpprefix' => $server['secure'] ? 'https' : 'http',
-            'serverusername' => $server['username'], 'serverpassword' => $server['password'], 'serveraccesshash' => $server['accesshash'],
+            'serverusername' => kept($server['username']), 'serverpassword' => kept($server['password']), 'serveraccesshash' => kept($server['accesshash']),
         ];
     }
 
@@ -316,14 +336,15 @@ namespace {
     {
         $service = state()['services'][$id];
         $found = server_params($service['server'] ?? 1) + [
-            'serviceid' => $id, 'accountid' => $id, 'userid' => $service['userid'], 'pid' => $service['pid'], 'domain' => $service['domain'],
-            'username' => 'vm' . $id, 'password' => $service['password'], 'status' => $service['status'], 'moduletype' => 'vmbridge',
-            'producttype' => 'server', 'configoptions' => options_of($service), 'customfields' => ['vmbridge_id' => $service['properties']['vmbridge_id'] ?? ''] + ($service['customfields'] ?? []),
-            'clientsdetails' => ['firstname' => 'Ada', 'lastname' => 'L', 'email' => 'ada@example.com', 'language' => $_GET['language'] ?? $service['language'] ?? 'english', 'model' => new stdClass(), 'notes' => 'private'],
+            'serviceid' => $id, 'accountid' => $id, 'userid' => $service['userid'], 'pid' => $service['pid'], 'domain' => kept($service['domain']),
+            'username' => 'vm' . $id, 'password' => kept($service['password']), 'status' => $service['status'], 'moduletype' => 'vmbridge',
+            'producttype' => 'server', 'configoptions' => kept(options_of($service)),
+            'customfields' => kept(['vmbridge_id' => $service['properties']['vmbridge_id'] ?? ''] + ($service['customfields'] ?? [])),
+            'clientsdetails' => ['firstname' => kept($service['firstname'] ?? 'Ada'), 'lastname' => 'L', 'email' => 'ada@example.com', 'language' => $_GET['language'] ?? $service['language'] ?? 'english', 'model' => new stdClass(), 'notes' => 'private'],
             'model' => new WHMCS\Service\Service($id, $service['status']), 'whmcsVersion' => '9.0.3-release.1', 'addonId' => $service['addonId'] ?? 0,
         ];
         for ($i = 1; $i <= 24; $i++) {
-            $found['configoption' . $i] = $service['configoption' . $i] ?? '';
+            $found['configoption' . $i] = kept($service['configoption' . $i] ?? '');
         }
         return $found;
     }
@@ -406,13 +427,18 @@ namespace {
                 return;
             case 'UpdateClientProduct':
                 change_state(function (&$state) use ($form) {
-                    foreach (['dedicatedip' => 'Dedicated IP', 'assignedips' => 'Assigned IPs'] as $field => $name) {
-                        if (isset($form[$field])) {
-                            $state['services'][$form['serviceid']]['properties'][$name] = $form[$field];
+                    $service = &$state['services'][$form['serviceid']];
+                    foreach (['dedicatedip', 'assignedips', 'domain', 'notes'] as $field) {
+                        if (($form[$field] ?? '') !== '') { // what is empty is left alone
+                            $service[$field] = $form[$field];
+                        }
+                        if (in_array($field, (array) ($form['unset'] ?? []), true)) {
+                            $service[$field] = '';
                         }
                     }
+                    $service['properties']['Dedicated IP'] = $service['dedicatedip'] ?? '';
                 });
-                json_reply(['result' => 'success']);
+                json_reply(['result' => 'success', 'serviceid' => $form['serviceid']]);
                 return;
             case 'SendAdminEmail':
             case 'LogActivity':

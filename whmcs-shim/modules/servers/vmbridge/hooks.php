@@ -34,6 +34,8 @@ add_hook('EmailPreLog', 1, function ($vars) {
         // WHMCS's own welcome mail names the first password too
         $client = (int) (isset($vars['userid']) ? $vars['userid'] : 0);
         if ($client !== 0 && $message !== '') {
+            require_once __DIR__ . '/lib/BridgeException.php';
+            require_once __DIR__ . '/lib/Bridge.php';
             require_once __DIR__ . '/lib/Records.php';
             $hidden = $message;
             foreach (WHMCS\Module\Server\Vmbridge\Records::passwordsOf($client) as $password) {

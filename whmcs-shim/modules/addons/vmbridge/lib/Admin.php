@@ -71,8 +71,8 @@ class Admin
             parse_str($reply['redirect'], $next);
             return self::redirect($url . Fields::query(array_filter($next, 'is_string')));
         }
-        if (!isset($reply['html']) || !is_string($reply['html'])) {
-            throw new BridgeException('The bridge answered something unexpected.');
+        if (!isset($reply['html']) || !is_string($reply['html']) || $reply['html'] === '') {
+            throw Bridge::unexpected();
         }
         return strtr($reply['html'], ['%%VMBRIDGE_TOKEN%%' => self::escape(self::token()), '%%VMBRIDGE_URL%%' => self::escape($url)]);
     }
@@ -86,7 +86,7 @@ class Admin
             $key = $row->hostname . '|' . $row->ipaddress . '|' . $row->port . '|' . $row->username;
             if (!isset($seen[$key])) {
                 $seen[$key] = true;
-                $found[(int) $row->id] = Records::server($row) + ['name' => (string) $row->name];
+                $found[(int) $row->id] = Records::server($row) + ['name' => Bridge::plain($row->name)];
             }
         }
         return $found;
@@ -119,7 +119,7 @@ class Admin
     {
         $links = [];
         foreach ($bridges as $id => $server) {
-            $name = self::escape($server['name'] !== '' ? $server['name'] : $server['serverhostname']);
+            $name = self::escape($server['name'] !== '' ? $server['name'] : Bridge::plain($server['serverhostname']));
             $links[] = $id === $chosen ? '<strong>' . $name . '</strong>' : '<a href="' . self::escape($link . Fields::query(['server' => $id])) . '">' . $name . '</a>';
         }
         return '<p>Bridge: ' . implode(' | ', $links) . '</p>';

@@ -11,6 +11,9 @@ class Bridge
     const MAX_REPLY = 1048576;
     const CONNECT_TIMEOUT = 2;
 
+    /** Reference of the newest call of this PHP process: staff finds it in WHMCS's logs. */
+    private static $last = '';
+
     private $base;
     private $key;
     private $secret;
@@ -22,6 +25,7 @@ class Bridge
         if ($host === '') {
             $host = trim((string) (isset($params['serverip']) ? $params['serverip'] : ''));
         }
+        $host = self::plain($host);
         $secure = !empty($params['serversecure']) && $params['serversecure'] !== 'off';
         if ($host === '') {
             throw new BridgeException('The server record has no hostname.');
@@ -35,8 +39,14 @@ class Bridge
         }
         $shown = strpos($host, ':') !== false ? '[' . $host . ']' : $host;
         $this->base = ($secure ? 'https://' : 'http://') . $shown . ':' . $port;
-        $this->key = (string) (isset($params['serverusername']) ? $params['serverusername'] : '');
-        $this->secret = (string) (isset($params['serverpassword']) ? $params['serverpassword'] : '');
+        $this->key = self::plain(isset($params['serverusername']) ? $params['serverusername'] : '');
+        $this->secret = self::plain(isset($params['serverpassword']) ? $params['serverpassword'] : '');
+    }
+
+    /** A value of a server record or a product as staff typed it: WHMCS hands it over with entities. Only where it is used, once. */
+    public static function plain($value)
+    {
+        return is_scalar($value) ? html_entity_decode((string) $value, ENT_QUOTES, 'UTF-8') : '';
     }
 
     /** The signature of contract v1; `$target` is the raw path with its query. */
@@ -47,7 +57,8 @@ class Bridge
     }
 
     /**
-     * One call. Returns [status, decoded body, etag]; throws BridgeException with a sentence for people.
+     * One call. Returns [status, decoded body, etag]; throws BridgeException with a sentence for people. A reply is good when it is
+     * 200 or 202 and an object that says "result": "success"; nothing else is, but the 304 to a question with If-None-Match.
      *
      * @param float $timeout seconds in all
      * @param array $extra   further request headers
@@ -99,20 +110,29 @@ class Bridge
         $status = (int) curl_getinfo($handle, CURLINFO_RESPONSE_CODE);
         $number = curl_errno($handle);
         curl_close($handle);
+        $reference = self::$last = substr($nonce, 0, 12);
         if ($good === false) {
-            throw new BridgeException(self::transportSentence($number));
+            throw new BridgeException(self::transportSentence($number), '', $reference);
         }
-        if ($status === 304) {
+        if ($status === 304 && preg_grep('/\\AIf-None-Match:/i', $extra) !== []) {
             return [304, [], $etag];
         }
         $decoded = json_decode($reply, true);
-        if (!is_array($decoded)) {
-            throw new BridgeException('The bridge answered something unexpected (HTTP ' . $status . ').');
+        $object = is_array($decoded) && strpos(ltrim($reply), '{') === 0;
+        if ($object && $status >= 400) {
+            throw self::refusal($decoded, $status, $reference);
         }
-        if ($status >= 400) {
-            throw self::refusal($decoded, $status);
+        if (!$object || !in_array($status, [200, 202], true) || !isset($decoded['result']) || $decoded['result'] !== 'success') {
+            throw self::unexpected($status, $reference);
         }
         return [$status, $decoded, $etag];
+    }
+
+    /** For a reply that is not what was asked for. */
+    public static function unexpected($status = 200, $reference = '')
+    {
+        $text = 'The bridge answered something unexpected (HTTP ' . (int) $status . '). What was ordered may have been accepted; repeating it is safe.';
+        return new BridgeException($text, '', $reference === '' ? self::$last : $reference, $status);
     }
 
     private static function transportSentence($number)
@@ -123,18 +143,21 @@ class Bridge
         if ($number === CURLE_OPERATION_TIMEDOUT) {
             return 'The bridge did not answer in time. What was ordered may have been accepted; repeating it is safe.';
         }
-        return 'The bridge cannot be reached.';
+        if (in_array($number, [5, 6, 7], true)) { // no address, no connection: nothing was sent
+            return 'The bridge cannot be reached.';
+        }
+        return 'The bridge\'s answer did not come whole. What was ordered may have been accepted; repeating it is safe.';
     }
 
-    private static function refusal(array $decoded, $status)
+    private static function refusal(array $decoded, $status, $reference)
     {
-        $error = isset($decoded['error']) && is_array($decoded['error']) ? $decoded['error'] : [];
+        $error = isset($decoded['error']) && is_array($decoded['error']) ? array_filter($decoded['error'], 'is_scalar') : [];
         $message = isset($error['message']) ? (string) $error['message'] : 'The bridge refused the request (HTTP ' . $status . ').';
         $code = isset($error['code']) ? (string) $error['code'] : '';
         if ($code === 'stale_timestamp' && isset($error['time'])) {
             $message .= ' This server is ' . abs(time() - (int) $error['time']) . ' seconds off; set its clock.';
         }
-        $reference = isset($error['reference']) ? (string) $error['reference'] : '';
+        $reference = isset($error['reference']) ? (string) $error['reference'] : $reference;
         return new BridgeException($message, $code, $reference, $status);
     }
 }

@@ -23,6 +23,11 @@ class BridgeException extends \RuntimeException
         return $this->word;
     }
 
+    public function reference()
+    {
+        return $this->reference;
+    }
+
     /** Plain text without markup, ending in the reference. */
     public function sentence()
     {

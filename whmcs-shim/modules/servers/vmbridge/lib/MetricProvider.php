@@ -9,6 +9,10 @@ use WHMCS\UsageBilling\Metrics\Units\GigaBytes;
 use WHMCS\UsageBilling\Metrics\Units\WholeNumber;
 use WHMCS\UsageBilling\Metrics\Usage as Amount;
 
+if (!interface_exists(ProviderInterface::class)) {
+    return; // asked for directly, or a WHMCS without usage billing: there is nothing to declare
+}
+
 /**
  * WHMCS's usage billing: raw usage by the tenant key, which is the service's id. Names, types and units are for ever: WHMCS keeps
  * prices and records by them.

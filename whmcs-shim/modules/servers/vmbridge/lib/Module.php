@@ -90,8 +90,8 @@ class Module
             if (!empty($reply['no_store'])) {
                 Page::whole($reply);
             }
-            if (!empty($reply['redirect'])) {
-                Page::redirect($params, (string) $reply['redirect']);
+            if (Fields::word($reply, 'redirect') !== '') {
+                Page::redirect($params, $reply['redirect']);
             }
             return Page::page($params, $reply);
         } catch (BridgeException $e) {
@@ -139,7 +139,7 @@ class Module
                 'client' => (int) self::value($params, 'userid'), 'admin' => isset($_SESSION['adminid']) ? (int) $_SESSION['adminid'] : 1,
             ]);
             $reply = self::send($params, 'GET', $target, null, self::PAGE_SECONDS, '');
-            return ['vmbridge' => (string) self::value($reply, 'html')];
+            return ['vmbridge' => Page::html($reply)];
         } catch (BridgeException $e) {
             return ['vmbridge' => htmlspecialchars($e->sentence(), ENT_QUOTES, 'UTF-8')];
         } catch (\Throwable $e) {
@@ -165,7 +165,10 @@ class Module
         try {
             $target = '/v1/servers/' . rawurlencode(self::serverName($params)) . '/accounts';
             $reply = self::send($params, 'POST', $target, new \stdClass(), self::ACTION_SECONDS, '');
-            return ['success' => true, 'accounts' => isset($reply['accounts']) && is_array($reply['accounts']) ? $reply['accounts'] : []];
+            if (!isset($reply['accounts']) || !is_array($reply['accounts']) || array_filter($reply['accounts'], 'is_array') !== $reply['accounts']) {
+                throw self::incomplete('accounts'); // an empty list would say that everything is gone
+            }
+            return ['success' => true, 'accounts' => $reply['accounts']];
         } catch (BridgeException $e) {
             return ['success' => false, 'error' => $e->sentence()];
         } catch (\Throwable $e) {
@@ -207,7 +210,10 @@ class Module
     {
         try {
             $reply = self::send($params, 'POST', '/v1/servers/' . rawurlencode(self::serverName($params)) . '/plans', new \stdClass(), self::ACTION_SECONDS, '');
-            return isset($reply['plans']) && is_array($reply['plans']) ? $reply['plans'] : [];
+            if (!isset($reply['plans']) || !is_array($reply['plans']) || array_filter($reply['plans'], 'is_string') !== $reply['plans']) {
+                throw self::incomplete('plans');
+            }
+            return $reply['plans'];
         } catch (BridgeException $e) {
             throw new \Exception($e->sentence());
         }
@@ -219,13 +225,24 @@ class Module
         try {
             list(, $reply) = (new Bridge($params))->call($method, $target, $body, $seconds);
         } catch (\Throwable $e) {
-            self::log($params, $log === '' ? $method . ' ' . strtok($target, '?') : $log, $target, $body, $e->getMessage());
+            $said = $e instanceof BridgeException ? $e->sentence() : get_class($e);
+            self::log($params, $log === '' ? $method . ' ' . strtok($target, '?') : $log, $target, $body, $said);
             throw $e;
         }
         if ($log !== '') {
             self::log($params, $log, $target, $body, $reply);
         }
         return $reply;
+    }
+
+    /** For a reply that says success and lacks what was asked for. */
+    public static function incomplete($what)
+    {
+        $e = Bridge::unexpected();
+        if (function_exists('logActivity')) {
+            logActivity('vmbridge: a reply of the bridge had no ' . $what . ' (reference ' . $e->reference() . ')');
+        }
+        return $e;
     }
 
     private static function log(array $params, $action, $target, $body, $reply)
@@ -303,7 +320,7 @@ class Module
 
     public static function serverName(array $params)
     {
-        return trim((string) self::value($params, 'serveraccesshash'));
+        return trim(Bridge::plain(self::value($params, 'serveraccesshash')));
     }
 
     private static function query(array $params)

@@ -28,7 +28,7 @@ class Page
     {
         return [
             'tabOverviewModuleOutputTemplate' => 'templates/overview.tpl',
-            'templateVariables' => ['vmbridgeHtml' => self::filled($params, (string) Module::value($reply, 'html'))],
+            'templateVariables' => ['vmbridgeHtml' => self::filled($params, self::html($reply))],
         ];
     }
 
@@ -37,8 +37,17 @@ class Page
         return [
             'templatefile' => 'templates/page',
             'breadcrumb' => [self::url($params) => self::said('vmbridge_server')],
-            'vars' => ['vmbridgeHtml' => self::filled($params, (string) Module::value($reply, 'html'))],
+            'vars' => ['vmbridgeHtml' => self::filled($params, self::html($reply))],
         ];
+    }
+
+    /** The page of a reply. Throws BridgeException when it has none. */
+    public static function html(array $reply)
+    {
+        if (!isset($reply['html']) || !is_string($reply['html']) || $reply['html'] === '') {
+            throw Module::incomplete('page');
+        }
+        return $reply['html'];
     }
 
     public static function confirm(array $params, $verb)
@@ -62,9 +71,18 @@ class Page
             'templateVariables' => [
                 'vmbridgeDown' => self::said('vmbridge_down'), 'vmbridgeDownMore' => self::said('vmbridge_down_more'), 'vmbridgeServer' => self::said('vmbridge_server'),
                 'vmbridgeDomain' => (string) Module::value($params, 'domain'),
-                'vmbridgeReason' => $e instanceof BridgeException && $e->word() !== '' ? $e->sentence() : '',
+                'vmbridgeReason' => self::reason($e),
             ],
         ];
+    }
+
+    /** What customers read of it: the bridge's own sentence, else the reference alone. */
+    private static function reason(\Throwable $e)
+    {
+        if (!$e instanceof BridgeException) {
+            return '';
+        }
+        return $e->word() !== '' ? $e->sentence() : ($e->reference() !== '' ? 'reference ' . $e->reference() : '');
     }
 
     /** Answers a poll of the page's script and ends the request. */
@@ -72,7 +90,7 @@ class Page
     {
         $target = '/status/v1/services/' . (int) Module::value($params, 'serviceid') . '?client=' . (int) Module::value($params, 'userid');
         $known = isset($_SERVER['HTTP_IF_NONE_MATCH']) ? $_SERVER['HTTP_IF_NONE_MATCH'] : '';
-        $extra = preg_match('/^"?[\w-]{1,80}"?$/', $known) ? ['If-None-Match: ' . $known] : [];
+        $extra = preg_match('/\A"?[\w-]{1,80}"?\z/', $known) ? ['If-None-Match: ' . $known] : [];
         self::json($params, $target, Module::PAGE_SECONDS, $extra);
     }
 
@@ -93,7 +111,7 @@ class Page
         if (isset(self::ASSETS[$file]) && $version !== '') {
             try {
                 list(, $body) = (new Bridge($params))->call('GET', '/v1/assets/' . $version . '/' . $file, null, Module::SUBMIT_SECONDS);
-                $text = (string) Module::value($body, 'text');
+                $text = isset($body['text']) && is_string($body['text']) ? $body['text'] : '';
             } catch (BridgeException $e) {
                 $text = '';
             }
@@ -115,12 +133,13 @@ class Page
         try {
             list($status, $body, $etag) = (new Bridge($params))->call('GET', $target, null, $seconds, $extra);
         } catch (BridgeException $e) {
-            list($status, $body, $etag) = [502, ['error' => $e->sentence()], ''];
+            $status = in_array($e->getCode(), [400, 403, 404], true) ? $e->getCode() : 502;
+            list($body, $etag) = [['error' => $e->sentence()], ''];
         }
         http_response_code($status);
         header('Content-Type: application/json');
         header('Cache-Control: no-store');
-        if (preg_match('/^(W\/)?"[\w-]{1,80}"$/', $etag)) {
+        if (preg_match('/\A(W\/)?"[\w-]{1,80}"\z/', $etag)) {
             header('ETag: ' . $etag);
         }
         echo $status === 304 ? '' : json_encode($body);
@@ -151,9 +170,9 @@ class Page
     /** The bridge's own page instead of WHMCS's, for once: nobody may keep, frame or refer from it. Ends the request. */
     public static function whole(array $reply)
     {
-        $html = (string) Module::value($reply, 'html');
-        if ($html === '' || strlen($html) > self::MAX_WHOLE) {
-            throw new BridgeException('The bridge answered something unexpected.');
+        $html = self::html($reply);
+        if (strlen($html) > self::MAX_WHOLE) {
+            throw Module::incomplete('page');
         }
         while (ob_get_level() > 0) {
             ob_end_clean();

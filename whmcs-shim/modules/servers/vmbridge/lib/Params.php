@@ -23,7 +23,7 @@ class Params
         }
         foreach ($names as $name) {
             if (isset($params[$name]) && is_scalar($params[$name])) {
-                $found[$name] = is_string($params[$name]) ? html_entity_decode($params[$name], ENT_QUOTES, 'UTF-8') : $params[$name];
+                $found[$name] = is_string($params[$name]) ? Bridge::plain($params[$name]) : $params[$name];
             }
         }
         $found['status'] = self::status($params);
@@ -65,7 +65,9 @@ class Params
         $found = [];
         foreach (['password', 'serverpassword'] as $name) {
             if (!empty($params[$name]) && is_string($params[$name])) {
-                array_push($found, $params[$name], rawurlencode($params[$name]), base64_encode($params[$name]), html_entity_decode($params[$name], ENT_QUOTES, 'UTF-8'));
+                foreach ([$params[$name], Bridge::plain($params[$name])] as $secret) {
+                    array_push($found, $secret, rawurlencode($secret), base64_encode($secret));
+                }
             }
         }
         return $found;
@@ -76,7 +78,7 @@ class Params
         $found = [];
         foreach (is_array($values) ? $values : [] as $name => $value) {
             if (is_scalar($value)) {
-                $found[(string) $name] = $value;
+                $found[Bridge::plain($name)] = is_string($value) ? Bridge::plain($value) : $value;
             }
         }
         return (object) $found;

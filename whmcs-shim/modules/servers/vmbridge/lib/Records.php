@@ -68,7 +68,7 @@ class Records
         return $found;
     }
 
-    /** Passwords of a client's services with us, so that they can be kept out of what WHMCS stores. */
+    /** Passwords of a client's services with us, as stored and as typed, so that they can be kept out of what WHMCS stores. */
     public static function passwordsOf($clientId)
     {
         $ours = [];
@@ -78,14 +78,17 @@ class Records
         $found = [];
         foreach (Capsule::table('tblhosting')->where('userid', (int) $clientId)->get() as $service) {
             $password = isset($ours[(int) $service->server]) ? (string) decrypt($service->password) : '';
-            if (strlen($password) >= 5) {
-                $found[] = $password;
+            foreach ([$password, Bridge::plain($password)] as $form) {
+                if (strlen($form) >= 5) {
+                    $found[$form] = strlen($form);
+                }
             }
         }
-        return $found;
+        arsort($found); // a part of another one would leave its rest
+        return array_map('strval', array_keys($found));
     }
 
-    /** WHMCS's server keys of one row of tblservers. */
+    /** WHMCS's server keys of one row of tblservers, with its entities as in module parameters. */
     public static function server($row)
     {
         return [

@@ -38,7 +38,7 @@ class Usage
             $body = ['billed' => $billed] + ($service === null ? [] : ['service_id' => (int) $service]);
             list(, $reply) = (new Bridge($params))->call('POST', $target, $body, self::SECONDS, [], self::MAX_REPLY);
             if (!self::isWhole($reply)) {
-                throw new BridgeException('The bridge answered something unexpected.');
+                throw Module::incomplete('usage');
             }
             self::tellOld($params, $reply['services']);
             return [$reply['services'], $reply['month']];
