@@ -12,7 +12,7 @@ from drivers.proxmox import convert, keys
 from drivers.proxmox.api import Api
 
 INSIDE = re.compile(r"^#qmdump#map:([^:]+):", re.MULTILINE)
-LINE = re.compile(r"^([a-z0-9_-]+): (.*)\Z", re.MULTILINE)
+LINE = re.compile(r"^([a-z0-9_-]+): (.*)$", re.MULTILINE)
 
 
 def lacking(api: Api, node: str, archive: str, additional: bool) -> tuple[str, ...]:

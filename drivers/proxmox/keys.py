@@ -247,10 +247,20 @@ DRIVE: dict[str, Key] = {
         cold=True,
     ),
     "werror": Key(
-        Use.CLEARED, "lost writes would go unseen", Sentence("Write errors"), "told", re.compile(r"^ignore\Z"), cold=True
+        Use.CLEARED,
+        "lost writes would go unseen",
+        Sentence("Write errors"),
+        "told",
+        re.compile(r"^ignore\Z"),
+        cold=True,
     ),
     "rerror": Key(
-        Use.CLEARED, "failed reads would go unseen", Sentence("Read errors"), "told", re.compile(r"^ignore\Z"), cold=True
+        Use.CLEARED,
+        "failed reads would go unseen",
+        Sentence("Read errors"),
+        "told",
+        re.compile(r"^ignore\Z"),
+        cold=True,
     ),
     **dict.fromkeys(("file", "volume"), Key(Use.OWN, "the volume")),
     "import-from": Key(Use.OWN, "of the call that makes it"),
