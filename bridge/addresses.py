@@ -192,7 +192,7 @@ def taken_faults(store: Store, config: Config) -> list[tuple[str, str, str]]:
 
 # -- by DHCP ----------------------------------------------------------------------------------------
 def family(address: str) -> int:
-    return ipaddress.ip_address(address).version
+    return ipaddress.ip_interface(address).version  # also of a network
 
 
 def given(service: Service, store: Store) -> tuple[int, ...]:

@@ -162,9 +162,8 @@ def _held(service: Service, store: Store, config: Config) -> list[str]:
 def _tell_addresses(service: Service, operation: str, store: Store, config: Config) -> None:
     """WHMCS has no service property for its "Assigned IPs" (one of that name would make a custom field): the columns are written by
     its API, all of them, so that nothing that was given back stays there."""
-    held = _held(service, store, config)
-    if held:
-        store.tell_addresses(service, operation, held)
+    if _held(service, store, config):
+        store.tell_addresses(service, operation, addresses.told(service, store))
 
 
 def terminated_already(
