@@ -486,13 +486,14 @@ class Engine:
     def _turn_back(
         self, op: Operation, service: Service, state: State, error: tuple[str, str, str] = ("", "", "")
     ) -> bool:
-        """Let the recipe put back what was changed before an operation ends undone; false when it has nothing for that, or is at it."""
+        """Let the recipe put back what was changed before an operation ends undone; false when it has nothing for that, or is at it. A
+        retry begins anew where the steps say `unchanged`, else it goes on where this one stood."""
         recipe = self.book.of(op, service)
         first = next((s.name for s in recipe.steps if s.undo), None) if recipe else None
         if first is None or "ending" in op.data or service.desired is Desired.TERMINATED:
             return False
         with self.store.write():
-            self.store.save_data(op, {**self.store.operation(op.id).data, "ending": [state.value, *error]})
+            self.store.save_data(op, {**self.store.operation(op.id).data, "ending": [state.value, *error, op.step]})
             self.store.advance(op, first)
         return True
 
@@ -501,7 +502,7 @@ class Engine:
         if "ending" not in op.data:
             self.store.finish(op, state, error)
             return
-        ends, code, text, action = op.data["ending"]
+        ends, code, text, action, _ = op.data["ending"]
         if error[0]:
             code, text, action = (code or error[0]), f"{text} It could not be put back: {error[1]}".strip(), error[2]
         note = "" if code else "Stopped between two steps."

@@ -302,3 +302,19 @@ def test_what_was_tried_for_an_hour_does_not_go_on_by_itself(born: World) -> Non
     born.run(7200)
     op = newest(born)
     assert op.state is State.FAILED and "by itself" not in op.error_text + op.next_action and "quorum" in op.error_text
+
+
+def test_a_retry_of_what_was_done_goes_on_behind_it(born: World) -> None:
+    vm = born.cluster.vms[20000]
+    born.page("snapshots", "take")
+    born.run()
+    born.cluster.durations["qmrollback"] = 30.0
+    born.page("snapshots", "rollback", name=born.store.snapshots_of(1)[0]["name"])
+    born.run(10)
+    born.cluster.faults = [Fault("status", "GET", "/config$", status=403, reason="Permission check failed", times=99)]
+    born.run(600)
+    assert newest(born).state is State.FAILED and vm.rolled_back and vm.lock == ""
+    born.cluster.faults = []
+    born.order("retry")
+    born.run()
+    assert newest(born).state is State.DONE and len(vm.rolled_back) == 1 and vm.status == "running"

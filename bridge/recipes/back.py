@@ -34,7 +34,7 @@ def put_back(job: Job) -> Outcome:
             job.save_build(anew=None)
         if same:
             forget_new_password(job)
-        job.save(unchanged=same, start_task="", start_ended=False, waited=0)
+        job.save(unchanged=same, **({"start_task": "", "start_ended": False, "waited": 0} if same else {}))
     return Done("" if same else "something was written over the disk, so it stays as it is now")
 
 
@@ -56,7 +56,7 @@ def start_back(job: Job) -> Outcome:
 
 
 def running_back(job: Job) -> Outcome:
-    """At the end nothing of this try is left in the operation's memory: a retry begins anew."""
+    """Of a try that has changed nothing nothing is left in the operation's memory: a retry begins anew."""
     if job.data.get("unchanged") and job.data.get("ran") is not None and job.service.desired is Desired.ACTIVE:
         if job.data["ran"] and not isinstance(waiting := running(job, "start_back"), Done):
             return waiting
@@ -71,7 +71,8 @@ def running_back(job: Job) -> Outcome:
         "sent_at": None,
         "torn": None,
     }
-    job.save(**anew, **({"disks": None} if job.data.get("unchanged") else {}))
+    if job.data.get("unchanged"):
+        job.save(**anew, disks=None)
     return Done()
 
 

@@ -143,6 +143,7 @@ def forget_unused(job: Job) -> Outcome:
     """One that was refused before it could hold. After a lost reply it may hold, so it stays for a retry."""
     if not job.data.get("told") and not job.data.get("doubt"):
         forget_new_password(job)
+        job.save(unchanged=True)
     return Done()
 
 

@@ -92,7 +92,7 @@ def leftover(job: Job) -> Outcome:
     if found and job.driver.snapshots_survive and not found.complete:  # it would go on costing
         job.driver.snapshot(ref(job), "delete", name)
         found = None
-    job.save(task="", sent_at=None)
+    job.save(task="", sent_at=None, unchanged=True)
     if found is None:
         job.store.forget_snapshot(job.service.id, name)
         return Done("nothing is left of it")

@@ -136,8 +136,9 @@ class Operations(Core):
                 self.change(
                     "UPDATE operations SET state = 'running', due_at = ?, stop = '', attempt = 0, error_code = '', started_at = NULL,"
                     " error_text = '', next_action = '', ended_at = NULL, noticed = 0, data = json_remove(data, '$.failing',"
-                    " '$.failing_since', '$.ending', '$.room_since', '$.room_tries', '$.room_due'),"
-                    " step = CASE WHEN json_extract(data, '$.ending') IS NULL THEN step ELSE '' END WHERE id = ?",
+                    " '$.failing_since', '$.ending', '$.unchanged', '$.room_since', '$.room_tries', '$.room_due'),"
+                    " step = CASE WHEN json_extract(data, '$.ending') IS NULL THEN step WHEN json_extract(data, '$.unchanged') THEN ''"
+                    " ELSE json_extract(data, '$.ending[4]') END WHERE id = ?",
                     self.clock.now(),
                     key,
                 )
