@@ -256,18 +256,22 @@ def test_a_named_node_is_taken_though_another_has_more_room(tmp_path: Path, by: 
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "why", "code"),
     [
-        (lambda c: c.nodes.__setitem__("pve3", False), "pve3: node is offline"),
-        (lambda c: fill(c, "pve3", 63), "pve3: 1024 MiB of memory free"),
-        (lambda c: c.vms.pop(9002), "pve3: no template named 'debian-12'"),
+        (lambda c: c.nodes.__setitem__("pve3", False), "pve3: node is offline", "no_capacity"),
+        (lambda c: fill(c, "pve3", 63), "pve3: 1024 MiB of memory free", "no_capacity"),
+        (
+            lambda c: c.vms.pop(9002),
+            "pve3: no template named 'debian-12'",
+            "plan_impossible",
+        ),  # no room would mend that
     ],
 )
-def test_a_named_node_that_cannot_is_a_named_failure(tmp_path: Path, change: Any, why: str) -> None:
+def test_a_named_node_that_cannot_is_a_named_failure(tmp_path: Path, change: Any, why: str, code: str) -> None:
     world = made(tmp_path, FOUR)
     change(world.cluster)
     op = create(world, configoption2="pve3")
-    assert refused(op, why) and "pve1" not in op.error_text
+    assert refused(op, why, code=code) and "pve1" not in op.error_text
     world.close()
 
 

@@ -115,7 +115,6 @@ UNFIT: list[tuple[dict[str, str | None], str]] = [
     ({"serial1": "/dev/ttyS0"}, "serial1"),
     ({"parallel0": "/dev/parport0"}, "parallel0"),
     ({"rng0": "source=/dev/hwrng"}, "rng0"),
-    ({"lock": "backup"}, "locked (backup)"),
     ({"cicustom": "user=local:snippets/u.yaml,vendor=local:snippets/v.yaml"}, "cicustom"),
     ({"hugepages": "1024"}, ""),
 ]

@@ -247,7 +247,8 @@ def test_what_is_not_shared_stays_on_its_node(tmp_path: Path, why: str) -> None:
     if why == "storage missing there":
         world.cluster.storages["ceph"].nodes = ("pve1",)
     op = create(world, configoption2="pve2")
-    assert op.state is State.FAILED and "pve2: no template named 'debian-12'" in op.error_text and clones(world) == []
+    assert (op.state, op.error_code) == (State.FAILED, "plan_impossible"), op  # nothing that waiting would mend
+    assert "pve2: no template named 'debian-12'" in op.error_text and clones(world) == []
     world.close()
 
 
@@ -373,4 +374,55 @@ def test_a_node_whose_template_cannot_be_sold_is_left_out(tmp_path: Path) -> Non
     assert create(world).state is State.DONE and world.cluster.vms[20000].node == "pve2"
     del world.cluster.vms[9001].config["ide2"]
     assert "no cloud-init drive" in create(world, 2).error_text and len(faults(world)) == 2
+    world.close()
+
+
+# -- a template that is being worked on -------------------------------------------------------------
+def test_an_order_waits_for_a_template_that_is_being_backed_up(tmp_path: Path) -> None:
+    world = made(tmp_path)
+    for vmid in (9000, 9001):
+        world.cluster.hold(vmid)
+    assert faults(world) == []
+    world.order("create")
+    world.run(1800)
+    [op] = world.store.operations_of(1)
+    assert op.state is State.RUNNING and clones(world) == [] and "template 900" in op.error_text, op
+    assert "template of this system is being worked on" in op.error_text
+    world.cluster.let_go(9001)
+    world.run()
+    assert world.store.operations_of(1)[0].state is State.DONE and world.cluster.vms[20000].node == "pve2"
+    world.close()
+
+
+def test_another_nodes_template_is_taken_while_one_is_being_backed_up(tmp_path: Path) -> None:
+    world = made(tmp_path)
+    world.cluster.hold(9001)
+    assert create(world).state is State.DONE and world.cluster.vms[20000].node == "pve1"
+    world.close()
+
+
+def test_a_template_locked_between_the_choice_and_the_copy_is_waited_for_by_its_own_name(tmp_path: Path) -> None:
+    world = made(tmp_path)
+    world.border = lambda name: world.cluster.hold(9001) if name == "create.copy" and not clones(world) else None
+    world.order("create")
+    world.run(1200)
+    [op] = world.store.operations_of(1)
+    assert op.state is State.RUNNING and "template 9001 on pve2" in op.error_text, op
+    world.cluster.vms[9001].config["lock"] = "backup"
+    world.cluster.holding[9001].end = world.clock.time  # it was killed: nothing frees the lock any more
+    world.run(1200)
+    [op] = world.store.operations_of(1)
+    assert op.state is State.STAFF and "qm unlock 9001" in op.next_action, op
+    assert any("qm unlock 9001" in f for f in (f"{f.text} {f.fix}" for f in doctor.check(world.context)))
+    world.cluster.let_go(9001)
+    world.close()
+
+
+@pytest.mark.parametrize(("lock", "state"), [("backup", State.DONE), ("create", State.STAFF)])
+def test_a_reinstall_from_a_locked_template(tmp_path: Path, lock: str, state: State) -> None:
+    """PVE imports from one that is being backed up; one that is half made is waited for with the machine on."""
+    world = made(tmp_path)
+    assert create(world, configoption2="pve1").state is State.DONE
+    world.cluster.vms[9000].config["lock"] = lock
+    assert reinstall(world).state is state and world.cluster.vms[20000].status == "running"
     world.close()

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bridge.errors import Capacity, NotFound, NotOurs, Permanent, Transient
+from bridge.errors import Busy, Capacity, NotFound, NotOurs, Permanent, Transient
 from bridge.model import Order, Package, Placement, Planned, Sold, Vm, VmRef
-from drivers.proxmox import choice, convert, proof, room, storages, tasks
+from drivers.proxmox import choice, convert, proof, room, storages, tasks, templates
 from drivers.proxmox.api import Api
 from drivers.proxmox.errors import ROOM
 from drivers.proxmox.templates import Template
@@ -37,11 +37,12 @@ def place(
             detail=choice.words(faults),
         )
     rooms = room.nodes(rows, planned, sold, overcommit)
-    fits, why = [], []
+    fits, why, lacking = [], [], True
     for node in nodes:
         name = node["node"]
         source = next(iter(sources.meant(name)), None) if node.get("status") == "online" else None
         reason = _unfit(package, rooms[name], source is not None, rows, planned) or full.get(name, "")
+        lacking = lacking and source is None
         if reason:
             why.append(f"{name}: {reason}")
         elif source:
@@ -52,7 +53,7 @@ def place(
         down = any(
             r.get("type") == "node" and r.get("status") != "online" for r in rows
         )  # its templates have no names meanwhile
-        if not why or not (sources.rows or down) or not storages_there >= set(room.storages(package)):
+        if not why or (lacking and not down) or not storages_there >= set(room.storages(package)):
             raise Permanent(
                 "The plan names a node, template or storage that is not there.", code="plan_impossible", detail=detail
             )
@@ -62,15 +63,20 @@ def place(
 
 
 def _first_good(package: Package, sources: choice.Choice, places: Iterable[tuple[str, Template]]) -> Placement:
-    """The first place whose template can make what is sold. Raises Permanent naming what is wrong with each, before anything is made."""
-    why = []
+    """The first place whose template can make what is sold and is free. Raises Permanent naming what is wrong with each, before anything is
+    made; Busy where a good one is only being worked on."""
+    why, held = [], []
     for node, source in places:
         faults = choice.fatal(sources.faults(source))
-        if not faults:
+        if not faults and source.config.get("lock"):
+            held.append(source)
+        elif not faults:
             storage = package.options["storage"]
             word = storages.disk_format(sources.stores.get(storage), package.snapshots)
             return Placement(node, source.vm_id, storage, source.node, word)
         why += faults
+    if held:
+        templates.refuse_locked(sources.api, held[0])
     raise Permanent(
         "The template of this system cannot make what was ordered. Nothing was made.",
         code="template_unfit",
@@ -87,16 +93,20 @@ def create(api: Api, order: Order, placement: Placement) -> str:
     """`target` only for another node: on its own a template may be on local storage."""
     full = order.package.options["clone"] == "full"
     home = placement.source_node or placement.node
-    task = api.post(
-        f"nodes/{home}/qemu/{placement.source}/clone",
-        newid=int(order.vm_id),
-        name=order.hostname,
-        description=convert.description(order),
-        full=full,
-        storage=placement.storage if full else None,
-        format=placement.disk_format or None if full else None,
-        target=placement.node if placement.node != home else None,
-    )
+    try:
+        task = api.post(
+            f"nodes/{home}/qemu/{placement.source}/clone",
+            newid=int(order.vm_id),
+            name=order.hostname,
+            description=convert.description(order),
+            full=full,
+            storage=placement.storage if full else None,
+            format=placement.disk_format or None if full else None,
+            target=placement.node if placement.node != home else None,
+        )
+    except Busy as e:  # the template's lock, not one of the machine that is to be made
+        templates.refuse_locked(api, templates.read(api, home, placement.source))
+        raise Busy(detail=e.detail) from None
     return str(task)
 
 

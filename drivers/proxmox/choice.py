@@ -28,14 +28,14 @@ class Choice:
     ) -> None:
         """`read`: templates that were read already, and where more are put."""
         self.package, self.stores = package, storages.seen(api, rows)
-        self._api, self._online = api, {r["node"] for r in rows if r.get("type") == "node" and r["status"] == "online"}
+        self.api, self._online = api, {r["node"] for r in rows if r.get("type") == "node" and r["status"] == "online"}
         self.rows = [r for r in rows if _means(r, package)]
         self._read: dict[str, Template] = {} if read is None else read
 
     def template(self, row: Mapping[str, Any]) -> Template:
         vm_id, node = str(row["vmid"]), str(row["node"])
         if vm_id not in self._read:
-            self._read[vm_id] = templates.read(self._api, node, vm_id)
+            self._read[vm_id] = templates.read(self.api, node, vm_id)
         return self._read[vm_id]
 
     def meant(self, node: str) -> list[dict[str, Any]]:

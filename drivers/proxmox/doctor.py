@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.errors import VmbridgeError
 from bridge.model import Finding, Package
-from drivers.proxmox import choice, convert, privileges
+from drivers.proxmox import choice, convert, privileges, tasks, templates
 from drivers.proxmox.templates import Fault, Template
 
 if TYPE_CHECKING:
@@ -252,12 +252,19 @@ def _system(look: Look, subject: str, package: Package, online: list[str], other
         faults.append(Fault(text, "make it, or take it off the plan's templates", fatal=False))
     good = [n for n, found in sources.items() if not choice.fatal(systems.faults(found[0]))]
     for source in {s.vm_id: s for found in sources.values() for s in found}.values():
-        for fault in systems.faults(source):
+        for fault in [*systems.faults(source), *_left_locked(look, source)]:
             out = f"; new servers go to {', '.join(good)}" if good and fault.fatal else ""
             faults.append(replace(fault, text=fault.text + out, fatal=fault.fatal and not out))
     ids = sorted({(s.vm_id, s.node) for found in sources.values() for s in found})
     where = ", ".join(f"{vm_id} on {node}" for vm_id, node in ids)
     return [_finding(subject, f) for f in dict.fromkeys(faults)], f"{package.template} is template {where}"
+
+
+def _left_locked(look: Look, source: Template) -> list[Fault]:
+    """The lock of a template that no task holds any more."""
+    lock = str(source.config.get("lock") or "")
+    left = lock and not tasks.holder(look.driver.api, source.node, source.vm_id, lock)
+    return templates.locked(source, held=False) if left else []
 
 
 def _finding(subject: str, fault: Fault) -> Finding:

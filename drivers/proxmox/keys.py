@@ -180,7 +180,7 @@ KEYS: dict[str, Key] = {
     "protection": Key(Use.BIRTH, "it could not be terminated; later it is staff's safety belt"),
     "migrate_downtime": Key(Use.KEPT, "the operator's"),
     "migrate_speed": Key(Use.KEPT, "the operator's"),
-    "lock": _refused("something is being done to the template, or broke off"),
+    "lock": Key(Use.OWN, "something is being done to it, or broke off"),  # waited for, see templates.refuse_locked
     "template": Key(Use.OWN, "a clone does not have it"),
     "vmgenid": Key(Use.OWN, "made anew with each clone", root=True),
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.errors import Permanent
 from bridge.model import Converged, Order, Seen, VmRef
-from drivers.proxmox import choice, convert, keys, snapshots, storages
+from drivers.proxmox import choice, convert, keys, snapshots, storages, templates
 from drivers.proxmox.api import Api
 from drivers.proxmox.templates import Template
 
@@ -103,6 +103,8 @@ def _template(api: Api, order: Order, ref: VmRef, seen: Seen) -> Template:
             code="template_unfit",
             detail=choice.words(faults),
         )
+    if template.config.get("lock") != "backup":  # PVE imports beside that
+        templates.refuse_locked(api, template)
     return template
 
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.model import Package
-from drivers.proxmox import convert, keys
+from bridge.errors import Busy
+from bridge.model import Package, VmRef
+from drivers.proxmox import convert, keys, proof
 from drivers.proxmox.api import Api
 from drivers.proxmox.keys import Use
 
@@ -41,9 +42,32 @@ def read(api: Api, node: str, vm_id: str) -> Template:
     return Template(vm_id, node, api.get(f"nodes/{node}/qemu/{vm_id}/config"))
 
 
+def refuse_locked(api: Api, found: Template) -> None:
+    """Raises Busy while a task is at work on it, such as its own backup: what needs it waits. Raises NeedsOperator, naming it and the
+    command, when that task has ended without freeing it. Busy names no lock: the machine of the order is not the one that is held."""
+    try:
+        proof.refuse_locked(api, VmRef(found.vm_id, (), found.node), found.node, found.config)
+    except Busy as e:
+        text = "The template of this system is being worked on; this goes on when that ends."
+        raise Busy(text, code="template_locked", detail=f"{found}: {e.detail}") from None
+
+
 def judge(found: Template, package: Package) -> list[Fault]:
     """Everything that is to say of it for this package; pure."""
-    return [*_disks(found, package), *_keys(found, package), *_warnings(found)]
+    return [*_disks(found, package), *_keys(found, package), *_warnings(found), *locked(found)]
+
+
+def locked(found: Template, held: bool = True) -> list[Fault]:
+    """What a lock means for orders; `held`: whether the task that took it may be at work still."""
+    lock = found.config.get("lock")
+    if not lock:
+        return []
+    fix = f"qm unlock {found.vm_id} (as root)"
+    if held:
+        text, fix = "orders wait until it is free", f"nothing while a task is at work on it, else {fix}"
+    else:
+        text = "the task that took it has ended, so orders wait for staff"
+    return [Fault(f"{found} is locked ({lock}): {text}", fix, fatal=not held)]
 
 
 def fatal(found: Template, package: Package) -> str:
@@ -98,9 +122,8 @@ def _keys(found: Template, package: Package) -> list[Fault]:
     for name, value in found.config.items():
         key = keys.of(name)
         if key.never and key.never.search(str(value)):
-            fix = f"qm unlock {found.vm_id}" if name == "lock" else f"remove it: qm set {found.vm_id} --delete {name}"
-            said = f"is locked ({value})" if name == "lock" else f"has {name} ({value})"
-            faults.append(Fault(f"{found} {said}: {key.why}", fix + (" (as root)" if key.root else "")))
+            fix = f"remove it: qm set {found.vm_id} --delete {name}" + (" (as root)" if key.root else "")
+            faults.append(Fault(f"{found} has {name} ({value}): {key.why}", fix))
     page = PAGES.get(str(found.config.get("hugepages", "")), 1)
     if package.ram_mib % page:
         faults.append(
