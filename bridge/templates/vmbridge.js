@@ -75,9 +75,10 @@
     if (state.className !== look) { state.className = look; }
     set("word", words[v.status] || v.status);
     set("uptime", v.uptime ? fill(words.up, "time", span(v.uptime)) : "");
-    if (v.cpu !== undefined) { set("cpu", number(v.cpu, 1)); meter("cpu", v.cpu); }
-    if (v.maxmem) { set("mem", size(v.mem)); meter("mem", 100 * v.mem / v.maxmem); }
-    if (v.disk_rate !== undefined) { set("diskrate", fill(words.rate, "n", number(v.disk_rate / 1e6, 1))); }
+    var on = v.status === "running"; // what is off uses nothing: a dash, not a zero
+    if (v.cpu !== undefined) { set("cpu", on ? number(v.cpu, 1) : "–"); meter("cpu", on ? v.cpu : 0); }
+    if (v.maxmem) { set("mem", on && v.mem ? size(v.mem) : "–"); meter("mem", on ? 100 * v.mem / v.maxmem : 0); }
+    if (v.disk_rate !== undefined) { set("diskrate", !on ? "–" : fill(words.rate, "n", number(v.disk_rate / 1e6, 1))); }
     if (v.net_out !== undefined) { set("netout", told(v.net_out)); set("netin", told(v.net_in)); }
     set("maintenance", v.maintenance); field("maintenance").parentNode.hidden = !v.maintenance;
     asOf = v.as_of || 0;
@@ -87,10 +88,12 @@
   function ask() {
     if (!data.public || !token) { return viaShim(); }
     var h = {Authorization: "Bearer " + token}; if (etag) { h["If-None-Match"] = etag; }
+    // Whatever is in the way of the public path (a blocker, a wrong proxy, no token): WHMCS's own way is there
     return fetch(data.public + "/status/v1/services/" + data.service, {headers: h, credentials: "omit"}).then(function (r) {
-      if (r.status !== 401 && r.status !== 403) { return r; }
-      token = ""; etag = ""; return viaShim();
-    });
+      if (r.ok || r.status === 304) { return r; }
+      if (r.status === 401 || r.status === 403) { token = ""; }
+      etag = ""; return viaShim();
+    }, function () { token = ""; etag = ""; return viaShim(); });
   }
   function poll() {
     if (document.hidden) { later(false); return; }
@@ -103,7 +106,9 @@
     }).catch(function () { later(false); });
   }
   function tick() {
-    if (asOf) { set("age", fill(words.ago, "time", span(Math.max(0, Math.floor(now() - asOf))))); }
+    var age = Math.max(0, Math.floor(now() - asOf)), old = !!asOf && age > 60; // what is so old is no longer said as if it were so
+    if (asOf) { set("age", fill(old ? words.last_known : words.ago, "time", span(age))); }
+    root.classList.toggle("vmb-stale", old);
     root.querySelectorAll("[data-countdown]").forEach(function (c) {
       var s = Math.max(0, Math.floor(c.dataset.countdown - now())), d = Math.floor(s / 86400);
       c.textContent = fill(d === 1 ? words.day : words.days, "n", d) + " " + two(Math.floor(s % 86400 / 3600)) + ":" + two(Math.floor(s % 3600 / 60)) + ":" + two(s % 60);
@@ -198,5 +203,5 @@
     box = nav.getBoundingClientRect(); item = at.getBoundingClientRect(); nav.scrollLeft += item.left - box.left - (box.width - item.width) / 2;
   }
   tick();
-  later(busy());
+  if (asOf && now() - asOf > 7) { poll(); } else { later(busy()); }
 })();

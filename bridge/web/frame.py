@@ -9,9 +9,9 @@ from typing import Any
 
 from flask import render_template, request
 
-from bridge import customer, kinds, languages, recipes, room, services, status
+from bridge import customer, kinds, languages, orders, recipes, room, services, status
 from bridge.kinds import KINDS, POWER
-from bridge.model import Capability, Desired, Operation, Sentence, Service
+from bridge.model import Capability, Desired, Operation, Sentence, Service, State
 from bridge.upgrades import LABELS
 from bridge.web import filters, language
 from bridge.web.auth import context, guard
@@ -38,6 +38,8 @@ MENU = {  # name -> (title, icon, how the button on top says it)
     "firewall": (Sentence("Firewall"), "fas fa-shield-alt", Sentence("Firewall")),
 }
 PROVIDERS_RECORDS = Sentence("Open PTR record")  # the button on top, where the provider's own addresses have them
+RUNNING_FOR = Sentence("It has been running for %(time)s.")
+TOLD_FOR = 60.0  # a success is said once, in passing
 QUIET_FOR = 24 * 3600.0  # an old failure is history
 
 
@@ -100,6 +102,36 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
         "failing": bool(op.error_code) and not no_room,
         "open": op.kind in KINDS and KINDS[op.kind].watched,
     }
+
+
+def finished(service: Service, current: Operation | None) -> dict[str, Any] | None:
+    """What has just ended well, in one line: its words and how long it took; None while something runs."""
+    store = context().store
+    last = None if current else store.newest(service.id)
+    if last is None or last.state is not State.DONE or last.kind not in KINDS or not last.ended_at:
+        return None
+    if store.clock.now() - last.ended_at > TOLD_FOR:
+        return None
+    return {
+        "words": KINDS[last.kind].succeeded,
+        "took": max(1, round(last.ended_at - (last.started_at or last.ended_at))),
+    }
+
+
+def asked_lightly(verb: str, service: Service, now: dict[str, Any]) -> str:
+    """What a click on Stop or Restart asks: what it does, and how long the server has been running."""
+    question = language.translate(questions(service)["power", verb][0])
+    if not now.get("uptime"):
+        return question
+    return f"{question} {language.translate(RUNNING_FOR, time=filters.span(now['uptime']))}"
+
+
+def main_address(service: Service) -> str:
+    """The address by which customers reach the server; empty while it has none."""
+    at = context()
+    networks = orders.networks_of(service.id, at.store, at.config)
+    own = next((n.address for n in networks if n.role == "main"), "")
+    return own or next(iter(service.build.get("addresses", ())), "")
 
 
 def shown_operation(service: Service, current: Operation | None) -> Operation | None:
@@ -182,6 +214,7 @@ SCRIPT = {
     "cancel": Sentence("Cancel"),
     "up": Sentence("up %(time)s"),
     "ago": Sentence("as of %(time)s ago"),
+    "last_known": Sentence("last known %(time)s ago"),
     "day": Sentence("%(n)d day"),
     "days": Sentence("%(n)d days"),
     "rate": filters.RATE,
@@ -254,6 +287,10 @@ def render(
         clock=at.clock.now(),
         counter=[],
         questions=questions(service),
+        asked=lambda verb: asked_lightly(verb, service, now),
+        finished=finished(service, current),
+        main_address=main_address(service),
+        os_user=service.package.options.get("os_user", "root"),
         about=at.store.about(service.server, service.vm_id),
         manual=at.config.plans[service.package.plan].values["manual_url"],
         **{"form": {}, **content(), **more},

@@ -2,9 +2,11 @@
 
 /** The client's product page in a Bootstrap 4 and a Bootstrap 3 frame of our own, and a small admin page. */
 
+/** twenty-one, nexus, six, or `other`: a theme that is not WHMCS's. */
 function theme()
 {
-    return ($_GET['theme'] ?? '') === 'six' || ($_COOKIE['theme'] ?? '') === 'six' ? 'six' : 'twenty-one';
+    $asked = $_GET['theme'] ?? $_COOKIE['theme'] ?? '';
+    return in_array($asked, [...THEMES, 'other'], true) ? $asked : 'twenty-one';
 }
 
 function smarty()
@@ -20,7 +22,9 @@ function smarty()
     $smarty = new Smarty();
     $smarty->setCompileDir(state_dir() . '/templates_c');
     $smarty->muteUndefinedOrNullWarnings();
+    $smarty->setTemplateDir(__DIR__ . '/templates');
     $smarty->assign('template', theme());
+    lang_plugins($smarty);
     $GLOBALS['smarty'] = $smarty;
     return $smarty;
 }
@@ -44,8 +48,8 @@ function client_area()
         frame('Services', '<ul>' . $links . '</ul>');
         return;
     }
-    if (theme() === 'six' && isset($_GET['theme'])) {
-        setcookie('theme', 'six');
+    if (isset($_GET['theme'])) {
+        setcookie('theme', theme());
     }
     $smarty = smarty();
     load_module();
@@ -57,10 +61,42 @@ function client_area()
         }
     }
     $found = vmbridge_ClientArea(params($id));
-    $dedicated = ['dedicatedip' => $state['services'][$id]['properties']['Dedicated IP'] ?? ''];
+    if (real_theme() !== '') {
+        real_page($id, $found, $message, $smarty);
+        return;
+    }
+    $vars = product_vars($id, $state['services'][$id]);
+    if (isset($found['tabOverviewReplacementTemplate'])) {
+        frame('Manage Product', $message . rendered($smarty, $found['tabOverviewReplacementTemplate'], $found['templateVariables'] + $vars));
+        return;
+    }
     $html = isset($found['tabOverviewModuleOutputTemplate'])
-        ? rendered($smarty, $found['tabOverviewModuleOutputTemplate'], $found['templateVariables'] + $dedicated) : '';
-    frame('Product details', $message . with_tabs($id, '<div class="module-client-area">' . $html . '</div>'));
+        ? rendered($smarty, $found['tabOverviewModuleOutputTemplate'], $found['templateVariables'] + $vars) : '';
+    frame('Manage Product', $message . product_card($vars) . with_tabs($id, '<div class="text-center module-client-area">' . $html . '</div>'));
+}
+
+/** What WHMCS prints above a module's output. */
+function product_card(array $vars)
+{
+    return '<div class="card" style="height:400px"><div class="card-body"><h3>' . $vars['product'] . '</h3>' . $vars['recurringamount'] . '</div></div>';
+}
+
+/** The same in one of WHMCS's own themes. */
+function real_page($id, array $found, $message, Smarty $smarty)
+{
+    $service = state()['services'][$id];
+    $vars = product_vars($id, $service);
+    $of = [];
+    foreach (['tabOverviewModuleOutputTemplate' => 'moduleclientarea', 'tabOverviewReplacementTemplate' => 'tplOverviewTabOutput'] as $key => $variable) {
+        if (isset($found[$key])) {
+            $of[$variable] = rendered($smarty, $found[$key], $found['templateVariables'] + $vars);
+        }
+    }
+    if ($message !== '') {
+        $of['modulecustombuttonresult'] = strpos($message, 'alert-success') ? 'success' : strip_tags($message);
+    }
+    load_hooks();
+    theme_product(real_theme(), $id, $service, $of, vmbridge_ClientAreaCustomButtonArray());
 }
 
 /** modop=custom: null when a page was printed, else the banner. */
@@ -154,11 +190,26 @@ function frame($title, $html, array $vars = [])
         . '.table,.table-striped>tbody>tr:nth-of-type(odd){color:inherit;background:none}';
     $shade = $_GET['shade'] ?? '';
     $dark = $shade === 'light' ? '' : ($shade === 'dark' ? $dark : '@media (prefers-color-scheme:dark){' . $dark . '}');
-    $card = $six ? ['panel panel-default', 'panel-body'] : ['card', 'card-body'];
+    // the measures of Twenty-One (Bootstrap 4) and Six (Bootstrap 3): header, container, sidebar and where the content begins
+    list($top, $phone, $side, $main) = $six
+        ? [235, 268, 'col-md-3 pull-md-left sidebar', 'col-md-9 pull-md-right main-content']
+        : [188, 187, 'col-lg-4 col-xl-3', 'col-lg-8 col-xl-9 primary-content'];
+    $tabs = '<script>document.querySelectorAll("[data-toggle=tab]").forEach(a=>a.addEventListener("click",e=>{e.preventDefault();const p=document.querySelector(a.getAttribute("href"));'
+        . 'a.closest("ul").querySelectorAll(".active").forEach(x=>x.classList.remove("active"));p.parentNode.querySelectorAll(":scope>.active").forEach(x=>x.classList.remove("active"));'
+        . 'a.classList.add("active");a.parentNode.classList.add("active");p.classList.add("active")}))</script>';
+    $menu = '';
+    foreach (['Overview' => ['Information'], 'Actions' => ['Start', 'Stop', 'Restart', 'Change Password', 'Upgrade/Downgrade', 'Request Cancellation']] as $head => $rows) {
+        $menu .= '<div class="card panel panel-default mb-3"><div class="card-header panel-heading">' . $head . '</div><div class="list-group list-group-flush">'
+            . implode('', array_map(function ($row) {
+                return '<a class="list-group-item" href="#side">' . $row . '</a>';
+            }, $rows)) . '</div></div>';
+    }
     echo '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         . '<link rel="icon" href="data:,"><title>' . htmlspecialchars($title) . '</title>' . $links
-        . '<style>body{background:#f4f5f7;margin:0;font-family:system-ui,sans-serif}.wrap{max-width:960px;margin:24px auto;padding:0 12px}'
-        . '.card,.panel{background:#fff;border:1px solid #ddd;border-radius:4px}.card-body,.panel-body{padding:20px}'
-        . $dark . '</style></head><body class="' . ($six ? 'six' : 'twenty-one') . '"><div class="wrap"><h1 style="font-size:1.4em">' . htmlspecialchars($title)
-        . '</h1><div class="' . $card[0] . '"><div class="' . $card[1] . '">' . $html . '</div></div></div>' . $footer . '</body></html>';
+        . '<style>body{background:#f0f0f0;margin:0;font-family:"Open Sans",system-ui,sans-serif;font-size:' . ($six ? 14 : 16) . 'px}'
+        . 'header.top{height:' . ($phone - 20) . 'px;padding:20px;background:#fff;font-size:20px;overflow:hidden}@media(min-width:992px){header.top{height:' . ($top - 20) . 'px}}'
+        . '#main-body{padding:20px 0 40px}.card,.panel{background:#fff;border:1px solid #ddd;border-radius:4px}' . ($six ? '.sidebar{margin-top:16px}@media(min-width:992px){.pull-md-right{float:right}.sidebar{margin:0}}' : '')
+        . $dark . '</style></head><body class="' . ($six ? 'six' : 'twenty-one') . '"><header class="top">Example Hosting</header><section id="main-body"><div class="container"><div class="row">'
+        . ($six ? '' : '<div class="' . $side . '">' . $menu . '</div>') . '<div class="' . $main . '"><h1 class="vmbridge-host-title" style="position:absolute;width:1px;height:1px;overflow:hidden">'
+        . htmlspecialchars($title) . '</h1>' . $html . '</div>' . ($six ? '<div class="' . $side . '">' . $menu . '</div>' : '') . '</div></div></section>' . $tabs . $footer . '</body></html>';
 }

@@ -19,6 +19,7 @@ require __DIR__ . '/dispatch.php';
 require __DIR__ . '/pages.php';
 require __DIR__ . '/usage_billing.php';
 require __DIR__ . '/upgrade.php';
+require __DIR__ . '/themes.php';
 
 session_save_path(state_dir());
 ini_set('session.use_cookies', '0');
@@ -26,7 +27,9 @@ session_id('demo');
 session_start();
 $_SESSION['uid'] = 7;
 
-if ($path === '/health') {
+if (theme_file($path)) {
+    // a real theme's
+} elseif ($path === '/health') {
     echo 'ok';
 } elseif ($path === '/includes/api.php') {
     remote_api($_POST + $_GET);

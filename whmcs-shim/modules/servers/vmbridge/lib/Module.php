@@ -123,7 +123,7 @@ class Module
             $period = Fields::word($fields, 'period');
             $target = self::path($params, 'pages/' . $page) . '?' . self::query($params) . ($period === '' ? '' : '&period=' . $period);
             $reply = self::send($params, 'GET', $target, null, $page === 'overview' ? self::PAGE_SECONDS : self::SUBMIT_SECONDS, '');
-            return Page::overview($params, $reply);
+            return Page::overview($params, $reply, $page);
         } catch (\Throwable $e) {
             return Page::fallback($params, $e);
         }

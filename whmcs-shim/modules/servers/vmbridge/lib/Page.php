@@ -8,6 +8,7 @@ namespace WHMCS\Module\Server\Vmbridge;
 class Page
 {
     const MAX_WHOLE = 65536;
+    const THEMES = ['twenty-one', 'nexus', 'six']; // WHMCS's own, whose pages templates/product.tpl is made for
     const ASSETS = ['uplot.js' => 'text/javascript', 'uplot.css' => 'text/css'];
     /** What is said without the bridge; WHMCS's language overrides may say it in another language under the same keys. */
     const SENTENCES = [
@@ -24,12 +25,16 @@ class Page
         return isset($GLOBALS['_LANG'][$key]) && is_string($GLOBALS['_LANG'][$key]) ? $GLOBALS['_LANG'][$key] : self::SENTENCES[$key];
     }
 
-    public static function overview(array $params, array $reply)
+    /**
+     * A page in the product's tab. In the themes that we know the server comes first and WHMCS's own words of the product below it; an
+     * unknown theme prints us where it prints every module.
+     */
+    public static function overview(array $params, array $reply, $page = 'overview')
     {
-        return [
-            'tabOverviewModuleOutputTemplate' => 'templates/overview.tpl',
-            'templateVariables' => ['vmbridgeHtml' => self::filled($params, self::html($reply))],
-        ];
+        $vars = ['vmbridgeHtml' => self::filled($params, self::html($reply))];
+        return in_array(self::themeName(), self::THEMES, true)
+            ? ['tabOverviewReplacementTemplate' => 'templates/product.tpl', 'templateVariables' => $vars + ['vmbridgeTabs' => $page === 'overview']]
+            : ['tabOverviewModuleOutputTemplate' => 'templates/overview.tpl', 'templateVariables' => $vars];
     }
 
     public static function page(array $params, array $reply)
@@ -194,6 +199,11 @@ class Page
     /** bs3 for Six and what is made from it, else bs4. */
     public static function theme()
     {
+        return self::themeName() === 'six' ? 'bs3' : 'bs4';
+    }
+
+    private static function themeName()
+    {
         $name = '';
         if (isset($GLOBALS['smarty']) && is_object($GLOBALS['smarty']) && method_exists($GLOBALS['smarty'], 'getTemplateVars')) {
             $name = (string) $GLOBALS['smarty']->getTemplateVars('template');
@@ -201,7 +211,7 @@ class Page
         if ($name === '' && isset($GLOBALS['CONFIG']['Template'])) {
             $name = (string) $GLOBALS['CONFIG']['Template'];
         }
-        return $name === 'six' ? 'bs3' : 'bs4';
+        return $name;
     }
 
     private static function token()

@@ -1,0 +1,1 @@
+{include file="twenty-one/clientareaproductusagebilling.tpl"}
