@@ -191,7 +191,7 @@ def usage_tabs(s: System, browser: Chrome, service: int, folder: Path) -> None:
             {"width": 1000, "height": 1010 if pane == "metrics" else 400, "deviceScaleFactor": 1, "mobile": False},
         )
         browser.get(s.page(service))
-        browser.find_element(By.CSS_SELECTOR, f"[data-pane={pane}]").click()
+        browser.find_element(By.CSS_SELECTOR, f"[href='#vmb-{pane}']").click()
         browser.get_screenshot_as_file(str(folder / f"{name}.png"))
 
 

@@ -82,6 +82,7 @@ def test_stop_and_start_by_click(system: System, browser: Chrome) -> None:
     until(browser, lambda b: not b.find_elements(By.CSS_SELECTOR, "[data-operation]"))
     assert "running already" in why(browser, "start")
     button(browser, "stop").click()
+    browser.find_element(By.CSS_SELECTOR, "dialog .vmb-red").click()  # it asks lightly
     until(browser, lambda b: word(b) == "Stopped" and not b.find_elements(By.CSS_SELECTOR, "[data-operation]"))
     assert button(browser, "stop").get_attribute("aria-disabled") == "true"
     browser.get(system.page(1))

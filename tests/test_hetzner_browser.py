@@ -159,6 +159,7 @@ def test_the_manual_opens_in_a_tab_of_its_own(system: System, browser: Chrome) -
 def test_stop_and_start_by_click(system: System, browser: Chrome) -> None:
     see(browser, system)
     one(browser, "[data-verb=stop]").click()
+    one(browser, "dialog .vmb-red").click()
     until(
         browser, lambda b: word(b) == "Stopped" and one(b, "[data-verb=start]").get_attribute("aria-disabled") != "true"
     )

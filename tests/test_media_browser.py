@@ -168,7 +168,8 @@ def test_sifting_opens_counts_and_puts_back(system: System, browser: Chrome) -> 
 
 def test_restart_beside_the_mounted_one(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "iso")
-    browser.find_elements(By.CSS_SELECTOR, ".vmb-content [data-verb=reboot]")[0].click()
+    browser.find_elements(By.CSS_SELECTOR, ".vmb-actions [data-verb=reboot]")[0].click()
+    one(browser, "dialog .vmb-red").click()
     until(browser, lambda b: system.operation(SHOP)["kind"] == "reboot" and word(b) == "Running" and idle(b))
     assert "vmb[page]=iso" in browser.current_url
 

@@ -13,7 +13,7 @@ from tests.system import System
 from tests.test_shim import call, settled
 from tests.test_usage_shim import rates, watched
 
-TABS = ["Server", "Configurable Options", "Metrics", "Additional Information", "Resource Usage"]
+TABS = ["Configurable Options", "Metrics", "Additional Information", "Resource Usage"]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_the_tabs_are_there_and_show_our_numbers(system: System, browser: Chrome
         [pane] = [p for p in browser.find_elements(By.CSS_SELECTOR, ".tab-pane") if p.is_displayed()]
         shown[name] = pane.text
     assert (
-        "vm-1.example.com" in shown["Server"]
+        "vm-1.example.com" in browser.find_element(By.CSS_SELECTOR, ".vmbridge").text
         and "2|2 GiB" in shown["Configurable Options"]
         and "ssh-ed25519" in shown["Additional Information"]
     )

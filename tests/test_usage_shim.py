@@ -271,8 +271,7 @@ def test_the_tabs_show_our_numbers_and_the_others_stay(system: System) -> None:
     call(s, "UsageUpdate")
     for theme in ("", "&theme=six"):
         text = requests.get(s.page(3) + theme, timeout=10).text
-        assert re.findall(r'data-pane="(\w+)"', text) == [
-            "domain",
+        assert re.findall(r'href="#vmb-(\w+)" data-toggle="tab"', text) == [
             "configoptions",
             "metrics",
             "additionalinfo",

@@ -37,7 +37,7 @@ MENU = {  # name -> (title, icon, how the button on top says it)
     "iso": (Sentence("ISO"), "fas fa-compact-disc", Sentence("ISO")),
     "firewall": (Sentence("Firewall"), "fas fa-shield-alt", Sentence("Firewall")),
 }
-PROVIDERS_RECORDS = Sentence("Open PTR record")  # the button on top, where the provider's own addresses have them
+PROVIDERS_RECORDS = Sentence("Open PTR record")  # the entry, where the provider's own addresses have them
 RUNNING_FOR = Sentence("It has been running for %(time)s.")
 TOLD_FOR = 60.0  # a success is said once, in passing
 QUIET_FOR = 24 * 3600.0  # an old failure is history
@@ -177,15 +177,13 @@ def menu(service: Service) -> list[dict[str, Any]]:
             continue
         seen = customer.may_see(service, capability, at.drivers, at.config)
         why = "" if seen else language.translate(Sentence("Not part of your plan."))
-        button = (
-            language.translate(PROVIDERS_RECORDS)
-            if name == "rdns" and at.drivers[service.server].late_addresses
-            else named[name][1]
-        )
+        title, button = named[name]
+        if name == "rdns" and at.drivers[service.server].late_addresses:
+            title = button = language.translate(PROVIDERS_RECORDS)
         found.append(
             {
                 "name": name,
-                "title": named[name][0],
+                "title": title,
                 "button": button,
                 "icon": icon,
                 "why": why,
