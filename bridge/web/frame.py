@@ -285,7 +285,7 @@ def render(
         clock=at.clock.now(),
         counter=[],
         questions=questions(service),
-        asked=lambda verb: asked_lightly(verb, service, now),
+        question_of=lambda verb: asked_lightly(verb, service, now),
         finished=finished(service, current),
         main_address=main_address(service),
         os_user=service.package.options.get("os_user", "root"),
