@@ -63,8 +63,8 @@ def views(store: Store, config: Config, whmcs: str = "") -> list[View]:
             View(
                 name,
                 config.servers[name]["driver"],
-                _state(row["ok"], row["error"], age),
-                row["error"],
+                _state(row["ok"], row["error"] or row["key_fault"], age),
+                row["error"] or row["key_fault"],
                 age,
                 row["maintenance"],
                 services.get(name, 0),

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from bridge.errors import Unreachable, VmbridgeError, Waiting
+from bridge.errors import Permanent, Unreachable, VmbridgeError, Waiting
 from bridge.model import Desired, Operation, Service, VmRef
 from bridge.store import Store
 from bridge.store.core import Row
@@ -14,6 +14,7 @@ from drivers.base import Driver, in_background
 
 log = structlog.get_logger()
 WATCHED_AGE, IDLE_AGE, LEASE = 7.0, 60.0, 45.0  # browsers ask every 7 s
+KEY_EVERY, KEY_AGAIN = 3600.0, 60.0
 STALE_AFTER, WANTED_EVERY = 60.0, 5.0
 NOTED_EVERY, WATCHING = 20.0, 45.0  # a look is noted so often, and counts so long
 
@@ -36,6 +37,8 @@ def refresh(server: str, driver: Driver, store: Store) -> bool:
             found = driver.statuses(watched)
         store.save_statuses(server, found, whole=not watched)
         store.read_apart(server, driver.live_ages(1)[1] > 0)
+        if not watched:
+            prove_key(server, driver, store)
     except Waiting as e:
         store.refresh_later(
             server, e.retry_after or 0.0
@@ -44,6 +47,23 @@ def refresh(server: str, driver: Driver, store: Store) -> bool:
         failures = store.refresh_failed(server, f"{e.sentence} {e.detail}".strip(), isinstance(e, Unreachable))
         log.warning("refresh_failed", server=server, code=e.code, detail=e.detail, failures=failures)
     return True
+
+
+def prove_key(server: str, driver: Driver, store: Store) -> None:
+    """Whether our key can do what orders need, beside reading: at a start and once an hour, every minute while it cannot."""
+    known, now = store.health(server)["key_fault"], store.clock.now()
+    if driver.key_asked_at and now - driver.key_asked_at < (KEY_AGAIN if known else KEY_EVERY):
+        return
+    driver.key_asked_at, fault = now, ""
+    try:
+        with in_background():
+            driver.prove_key()
+    except Permanent as e:
+        fault = f"{e.sentence} {e.next_action}"
+    except VmbridgeError:
+        return
+    if fault != known:
+        store.note_key_fault(server, fault)
 
 
 def view(service: Service, store: Store) -> dict[str, Any]:

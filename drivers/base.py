@@ -178,6 +178,7 @@ class Driver:
 
     def __init__(self, server: str, settings: Mapping[str, Any], clock: Clock) -> None:
         self.server, self.settings, self.clock = server, settings, clock
+        self.key_asked_at = 0.0
         self.budget: Counted | None = None  # given to drivers with `calls_per_hour`
 
     @property
@@ -382,6 +383,9 @@ class Driver:
         raise NotImplementedError
 
     # -- reading ----------------------------------------------------------------------------------
+    def prove_key(self) -> None:
+        """Raises Permanent where our key cannot do what has to be done, though it can read. Without any effect; asked seldom."""
+
     def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]:
         """State of many tasks at once."""
         raise NotImplementedError

@@ -285,3 +285,9 @@ def resources(db: Database) -> None:
         db,
         "CREATE TABLE resources (server TEXT PRIMARY KEY, data TEXT NOT NULL, read_at REAL NOT NULL) WITHOUT ROWID;\n",
     )
+
+
+@migrations()
+def key_fault(db: Database) -> None:
+    """What the key of each server cannot do though it can read."""
+    _run(db, "ALTER TABLE server_health ADD COLUMN key_fault TEXT NOT NULL DEFAULT '';\n")

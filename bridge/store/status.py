@@ -190,6 +190,11 @@ class Statuses(Core):
             "UPDATE server_health SET lease_until = 0, next_at = ? WHERE server = ?", self.clock.now() + seconds, server
         )
 
+    def note_key_fault(self, server: str, text: str) -> None:
+        """What our key cannot do though it can read; empty when it can all."""
+        self.health(server)
+        self.change("UPDATE server_health SET key_fault = ? WHERE server = ?", text[:300], server)
+
     def want_status(self, server: str) -> None:
         """Somebody looks at machines of this server. May be lost: the next look says it again."""
         self.note(

@@ -29,8 +29,8 @@ def test(name: str) -> Response:
     at = context()
     health = at.store.health(name)
     at.store.want_status(name)
-    if health["error"]:
-        raise Refused(f"The bridge works, but server {name!r} does not: {health['error']}", code="server_unhealthy")
+    if fault := health["error"] or health["key_fault"]:
+        raise Refused(f"The bridge works, but server {name!r} does not: {fault}", code="server_unhealthy")
     if not health["refreshed_at"]:
         raise Refused(
             "The bridge works; its worker has not reached the server yet. Try again in a minute.", code="server_unknown"

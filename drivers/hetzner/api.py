@@ -36,6 +36,7 @@ class Api:
         self._peer = Peer("the provider's API", settings["endpoint"], f"{where} endpoint", f"{where} ca_file")
         self._settings, self._clock, self._prepare, self._budget = settings, clock, prepare, budget
         self._local = threading.local()
+        self.wrote_at = 0.0  # when a change was last taken
         self.ahead = 0.0  # seconds of the provider's clock before ours
 
     def _client(self) -> Client:
@@ -102,6 +103,7 @@ class Api:
             found: dict[str, Any] = reading(self._request(method, path, timeout=(connect, answer), **more), 200)
             if said := replies.fault(method, path, found):
                 raise Rubbish(f"{path}: {said}"[:200])
+            self.wrote_at = self._clock.now() if change else self.wrote_at
             return found
         except APIException as e:
             error = from_reply(e.code, str(e.message), e.correlation_id or "", e.details)

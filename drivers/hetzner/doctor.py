@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.errors import NotFound, Permanent, VmbridgeError
+from bridge.errors import Permanent, VmbridgeError
 from bridge.model import Finding, Package
-from drivers.hetzner import convert, images
+from drivers.hetzner import birth, convert, images, key, named
 from drivers.hetzner.api import Api
 
 SLOTS = 7
@@ -38,19 +38,10 @@ def check(server: str, api: Api, plans: Mapping[str, Package]) -> list[Finding]:
 
 
 def _writes(server: str, api: Api) -> Finding:
-    """A key that may only read answers so to any change, here one of a server that cannot exist."""
     try:
-        api.post("/servers/0/actions/poweron")
-    except NotFound:
-        pass
+        key.writes(api, ask=True)
     except VmbridgeError as e:
-        if e.code == "upstream_credentials":
-            return Finding(
-                "fault",
-                f"server {server}",
-                "the API token may only read",
-                "make one with read and write in the project's settings",
-            )
+        return Finding("fault", f"server {server}", e.sentence, e.next_action if isinstance(e, Permanent) else "")
     return Finding("ok", f"server {server}", "API answers")
 
 
@@ -66,7 +57,8 @@ def _plan(name: str, package: Package, types: Mapping[str, Mapping[str, Any]], a
                 f"use one of: {', '.join(sorted(types))}",
             )
         ]
-    found = _place(subject, wanted, package.location or package.options["location"], kind)
+    places = birth.wanted(package)
+    found = [f for place in places for f in _place(subject, kind, place, api.now())]
     cores, ram, disk = int(kind["cores"]), int(float(kind["memory"]) * 1024), int(kind["disk"])
     if (package.cores, package.ram_mib) != (cores, ram) or package.disk_gib > disk:
         sold = f"{package.cores} cores, {package.ram_mib} MiB, {package.disk_gib} GiB"
@@ -79,17 +71,7 @@ def _plan(name: str, package: Package, types: Mapping[str, Mapping[str, Any]], a
             )
         )
     for template in package.templates or (package.template,):
-        try:
-            images.system(api, template, package.options["images"], str(kind["architecture"]))
-        except Permanent as e:
-            found.append(
-                Finding(
-                    "fault",
-                    f"{subject} templates",
-                    f"there is no {e.detail}",
-                    "use names that the provider lists, or map them in `images`",
-                )
-            )
+        found += _image(subject, template, package, str(kind["architecture"]), api)
     if package.backups not in (0, SLOTS):
         found.append(
             Finding(
@@ -106,45 +88,65 @@ def _plan(name: str, package: Package, types: Mapping[str, Mapping[str, Any]], a
     return found + _surroundings(subject, package, api)
 
 
-def _place(subject: str, wanted: str, location: str, kind: Mapping[str, Any]) -> list[Finding]:
-    locations = {p["name"]: p for p in kind["locations"]}
-    place = locations.get(location)
-    if place is None:
+def _place(subject: str, kind: Mapping[str, Any], location: str, now: float) -> list[Finding]:
+    """One place of a type by the judgement of an order, and what is to come."""
+    name = kind["name"]
+    try:
+        place = named.sold_in(kind, location, now)
+    except Permanent:
+        places = sorted(p["name"] for p in kind["locations"] if not 0 < convert.retires(p)[0] <= now)
+        place = next((p for p in kind["locations"] if p["name"] == location), {})
+        date = convert.retires(place)[1]
         return [
             Finding(
                 "fault",
-                f"{subject} location",
-                f"{wanted} is not sold in {location}",
-                f"use one of: {', '.join(sorted(locations))}",
+                f"{subject} server_type" if date else f"{subject} location",
+                f"{name} is retired in {location} after {date}: it is not sold there any more"
+                if date
+                else f"{name} is not sold in {location}",
+                f"use one of: {', '.join(places)}" if places else "sell another type",
             )
         ]
-    if place.get("deprecation"):
+    date = convert.retires(place)[1]
+    if date:
         return [
             Finding(
                 "warning",
                 f"{subject} server_type",
-                f"{wanted} is retired in {location} after {place['deprecation']['unavailable_after'][:10]}",
+                f"{name} is retired in {location} after {date}: until then it is sold, but no server can be changed to it",
                 "sell another type",
             )
         ]
-    return (
-        []
-        if place["available"]
-        else [
-            Finding(
-                "warning",
-                f"{subject} location",
-                f"{wanted} is sold out in {location} just now",
-                "name another location, or wait",
-            )
-        ]
-    )
+    if place["available"]:
+        return []
+    return [
+        Finding(
+            "warning",
+            f"{subject} location",
+            f"{name} is sold out in {location} just now: orders wait for room",
+            "name another location, or wait",
+        )
+    ]
+
+
+def _image(subject: str, template: str, package: Package, architecture: str, api: Api) -> list[Finding]:
+    fix = "use names that the provider lists, or map them in `images`"
+    try:
+        image = images.system(api, template, package.options["images"], architecture)
+    except Permanent as e:
+        text = f"{e.detail}: it is not sold any more" if ", since " in e.detail else f"there is no {e.detail}"
+        return [Finding("fault", f"{subject} templates", text, fix)]
+    date = convert.retires(image)[1]
+    if not date:
+        return []
+    text = f"image {template!r} is retired after {date}: until then it can be ordered"
+    return [Finding("warning", f"{subject} templates", text, "offer its successor before that day")]
 
 
 def _surroundings(subject: str, package: Package, api: Api) -> list[Finding]:
     """Networks, firewalls and the placement group have to be in the project."""
     options, found = package.options, []
-    for key, path, names in (
+    for word, path, names in (
         ("networks", "/networks", options["networks"]),
         ("firewalls", "/firewalls", options["firewalls"]),
         ("placement_group", "/placement_groups", [options["placement_group"]] if options["placement_group"] else []),
@@ -154,9 +156,32 @@ def _surroundings(subject: str, package: Package, api: Api) -> list[Finding]:
                 found.append(
                     Finding(
                         "fault",
-                        f"{subject} {key}",
+                        f"{subject} {word}",
                         f"the project has none called {name!r}",
                         "make it there, or name one that is",
                     )
                 )
+    return found + _joined(subject, package, api)
+
+
+def _joined(subject: str, package: Package, api: Api) -> list[Finding]:
+    """A network without a subnet in the zone of a place: the provider would refuse the create."""
+    found = []
+    try:
+        networks = named.networks(api, package)
+    except Permanent:  # one that is not there is told already
+        return []
+    zones = named.zones(api) if networks else {}
+    for location in birth.wanted(package) if networks else ():
+        try:
+            named.joined(networks, location, zones.get(location, ""))
+        except Permanent as e:
+            found.append(
+                Finding(
+                    "fault",
+                    f"{subject} networks",
+                    e.detail,
+                    "give the network a subnet of type cloud in that zone, or name another network or location",
+                )
+            )
     return found

@@ -48,6 +48,7 @@ from drivers.hetzner import (
     goal,
     images,
     isolation,
+    key,
     leftovers,
     media,
     pointers,
@@ -278,6 +279,9 @@ class Hetzner(Driver):
     # -- reading ----------------------------------------------------------------------------------
     def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]:
         return results(self.api, tasks)
+
+    def prove_key(self) -> None:
+        key.writes(self.api)
 
     def task_error(self, text: str) -> VmbridgeError:
         return from_text(text)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.errors import Capacity, Permanent
 from bridge.model import Difference, Order, Package, Restart, Sentence
-from drivers.hetzner import isolation
+from drivers.hetzner import convert, isolation
 from drivers.hetzner.errors import ROOM
 
 
@@ -96,6 +96,12 @@ def retyping(order: Order, server: Mapping[str, Any], kind: Mapping[str, Any]) -
             detail=f"{name} is for {kind['architecture']}"
             if place
             else f"{name} is not sold in {server['location']['name']}",
+        )
+    if date := convert.retires(place)[1]:  # still sold for new servers, no more for a change
+        raise Permanent(
+            "The server cannot become one of this type.",
+            code="plan_impossible",
+            detail=f"{name} is retired in {place['name']} after {date}: no server can be changed to it any more",
         )
     grows = sold > real
     if int(kind["disk"]) < (sold if grows else real):
