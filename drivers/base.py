@@ -304,8 +304,13 @@ class Driver:
         return False
 
     def isolate(self, ref: VmRef, closed: bool, before: Mapping[str, Any]) -> str:
-        """Close the machine's network, or open it as it was; `before` is the configuration as read before it was closed."""
+        """Close the machine's network, or open it as it was; `before` is the configuration as read before it was closed. Raises Permanent
+        where it cannot be closed."""
         raise NotImplementedError
+
+    def reachable(self, ref: VmRef) -> str:
+        """What still reaches the machine although its network was closed, as a look says; empty when nothing does."""
+        return ""
 
     # -- optional, by Capability ------------------------------------------------------------------
     def snapshots(self, ref: VmRef) -> list[Snapshot]:

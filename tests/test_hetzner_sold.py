@@ -91,7 +91,7 @@ def test_a_network_without_a_subnet_where_the_server_would_be(tmp_path: Path, zo
     assert (found.state, found.error_code) == (State.FAILED, "plan_impossible") and text in found.error_text
     assert made(world) == []
     world.cloud.networks[41] = Net("internal", (*zones, "eu-central"))
-    assert "plan kvm-s networks" not in told(world)
+    assert told(world)["plan kvm-s networks"] == ("ok", "the provider's firewalls do not cover private networks")
     world.store.retry(found.id)
     world.run()
     assert one(world).networks == [41]

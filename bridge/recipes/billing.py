@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 
-from bridge import orders, passwords, usage
+from bridge import passwords, usage
 from bridge.errors import Capacity, NeedsOperator, NotOurs, Permanent, UpstreamError, VmbridgeError
 from bridge.model import Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import ON_AGAIN, PUT_BACK
 from bridge.recipes.backups import remove_beyond
 from bridge.recipes.birth import CREATE, ready, settle
+from bridge.recipes.closing import close_network, off_unless_closed, open_network, stopped_unless_closed
 from bridge.recipes.machine import (
     again_until_done,
     born,
@@ -24,7 +25,6 @@ from bridge.recipes.machine import (
     ref,
     running,
     send_password,
-    shut_off,
     start,
     stopped,
     take_vm_id,
@@ -169,36 +169,6 @@ def destroy(job: Job) -> Outcome:
 def sweep(job: Job) -> Outcome:
     """What would go on costing although the machine is gone."""
     return again_until_done(job, "sweep_task", lambda: job.driver.sweep(ref(job), keeping(job))) or Done()
-
-
-def close_network(job: Job) -> Outcome:
-    """By plan a suspended machine goes on running, and nothing reaches it. How its network was is kept before."""
-    if not job.data["exists"] or not job.driver.isolates(orders.completed(job.service.package, job.config)):
-        return Done()
-    if job.service.build.get("closed") is None:
-        job.save_build(closed=job.driver.read(ref(job)).config)
-    closed = job.service.build["closed"]
-    return again_until_done(job, "close_task", lambda: job.driver.isolate(ref(job), True, closed)) or Done(
-        "it goes on running; nothing reaches it"
-    )
-
-
-def open_network(job: Job) -> Outcome:
-    closed = job.service.build.get("closed")
-    if closed is None:
-        return Done()
-    waiting = again_until_done(job, "open_task", lambda: job.driver.isolate(ref(job), False, closed))
-    if waiting is None:
-        job.save_build(closed=None)
-    return waiting or Done()
-
-
-def off_unless_closed(job: Job) -> Outcome:
-    return Done() if job.service.build.get("closed") is not None else shut_off(job)
-
-
-def stopped_unless_closed(job: Job) -> Outcome:
-    return Done() if job.service.build.get("closed") is not None else stopped(job)
 
 
 def gone(job: Job) -> Outcome:

@@ -113,7 +113,7 @@ class Findings(Core):
         return self.rows(
             f"SELECT {ABOUT}, v.status, v.node FROM services s JOIN vm_status v ON v.server = s.server AND v.vm_id = s.vm_id"
             " WHERE s.server = ? AND s.desired = 'suspended' AND v.seen_at >= ? AND v.status NOT IN ('stopped', 'unknown')"
-            " AND json_extract(s.build, '$.closed') IS NULL"
+            " AND (json_extract(s.build, '$.closed') IS NULL OR json_extract(s.build, '$.off_instead') IS NOT NULL)"
             f" AND NOT {BUSY}",
             server,
             read_at,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from bridge.errors import Permanent, VmbridgeError
 from bridge.model import Finding, Package
-from drivers.hetzner import birth, convert, images, key, named
+from drivers.hetzner import birth, convert, images, isolation, key, named
 from drivers.hetzner.api import Api
+from drivers.hetzner.convert import LABEL
 
 SLOTS = 7
 
@@ -29,9 +31,10 @@ def check(server: str, api: Api, plans: Mapping[str, Package]) -> list[Finding]:
     for name, package in plans.items():
         try:
             place = package.location or package.options["location"]
-            found += _plan(name, package, types, api) or [
-                Finding("ok", f"plan {name}", f"{package.options['server_type']} in {place}")
-            ]
+            told = _plan(name, package, types, api)
+            if all(f.level == "ok" for f in told):
+                told.append(Finding("ok", f"plan {name}", f"{package.options['server_type']} in {place}"))
+            found += told
         except VmbridgeError as e:
             found.append(Finding("fault", f"plan {name}", f"{e.sentence} {e.detail}".strip(), e.next_action))
     return found
@@ -161,7 +164,61 @@ def _surroundings(subject: str, package: Package, api: Api) -> list[Finding]:
                         "make it there, or name one that is",
                     )
                 )
-    return found + _joined(subject, package, api)
+    return found + _closing(subject, package, api) + _joined(subject, package, api)
+
+
+def _closing(subject: str, package: Package, api: Api) -> list[Finding]:
+    """Whether servers of the plan can be closed by firewall, as it says, when they are suspended."""
+    options, found = package.options, []
+    text = "the provider's firewalls do not cover private networks"
+    if options["networks"] and not closes(package):
+        found.append(Finding("ok", f"{subject} networks", text))
+    elif options["networks"]:
+        text += ": a server that is suspended by firewall is still reached there"
+        found.append(Finding("warning", f"{subject} networks", text, 'suspend = "poweroff" where that matters'))
+    if not closes(package):
+        return found
+    if len(set(options["firewalls"])) >= isolation.MOST:
+        why = f"{isolation.MOST} firewalls are as many as a server can have, so there is no place for the one that closes it"
+        found.append(_off_instead(f"{subject} firewalls", why, f"name {isolation.MOST - 1} at most"))
+    labels = {**options["labels"], LABEL: "any"}
+    for wall in api.pages("/firewalls", "firewalls"):
+        for selector in (a["label_selector"]["selector"] for a in wall["applied_to"] if a["type"] == "label_selector"):
+            if matches(selector, labels):
+                why = (
+                    f"firewall {wall['name']!r} is applied by the label {selector!r} and cannot be taken from a server"
+                )
+                found.append(_off_instead(f"{subject} suspend", why, "apply it by name in `firewalls`"))
+    return found
+
+
+def closes(package: Package) -> bool:
+    return bool(package.options["suspend"] == "firewall")
+
+
+def _off_instead(subject: str, why: str, fix: str) -> Finding:
+    return Finding(
+        "warning", subject, f"{why}: suspended servers are switched off instead", f'{fix}, or suspend = "poweroff"'
+    )
+
+
+def matches(selector: str, labels: Mapping[str, str]) -> bool:
+    """Whether a label selector may take in servers of these labels; ours has a value of its own for each server. What is not understood may.
+    (Official description, "Label Selector": k, !k, k=v, k==v, k!=v, k in (a,b), k notin (a,b), joined by commas.)"""
+    return all(_part(part.strip(), labels) for part in re.findall(r"[^,(]+(?:\([^)]*\))?", selector))
+
+
+def _part(part: str, labels: Mapping[str, str]) -> bool:
+    if part.startswith("!"):
+        return part[1:].strip() not in labels
+    found = re.fullmatch(r"(\S+?)\s*(?:(==|=|!=)\s*(\S*)|\s(in|notin)\s*\(([^)]*)\))?", part)
+    if not found:
+        return True
+    key, sign, value, word, values = found.groups()
+    wanted = {value} if sign else {v.strip() for v in (values or "").split(",")}
+    if sign == "!=" or word == "notin":
+        return labels.get(key) not in wanted
+    return key in labels and ((not sign and not word) or key == LABEL or labels[key] in wanted)
 
 
 def _joined(subject: str, package: Package, api: Api) -> list[Finding]:

@@ -223,6 +223,9 @@ class Hetzner(Driver):
         )
         return tasks.of(server["id"], actions) if actions else ""
 
+    def reachable(self, ref: VmRef) -> str:
+        return isolation.reaching(self.api, proof.present(self.api, ref))
+
     # -- optional, by Capability ------------------------------------------------------------------
     def snapshots(self, ref: VmRef) -> list[Snapshot]:
         proof.present(self.api, ref)

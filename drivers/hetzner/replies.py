@@ -79,6 +79,19 @@ TYPE = {
 }
 ISO = {"id": NUMBER, "name": Maybe(TEXT), "description": Maybe(TEXT), "type": TEXT, "architecture": Maybe(TEXT)}
 NAMED = {"id": NUMBER, "name": TEXT}
+WALL = {
+    **NAMED,
+    "rules": Maybe([{"direction": TEXT}]),
+    "applied_to": Maybe(
+        [
+            {
+                "type": TEXT,
+                "label_selector": Maybe({"selector": TEXT}),
+                "applied_to_resources": Maybe([{"type": TEXT, "server": Maybe({"id": NUMBER})}]),
+            }
+        ]
+    ),
+}
 PAGED = {"meta": {"pagination": {"next_page": Maybe(NUMBER)}}}
 PRICES = [{"type": TEXT, "prices": [{"price_monthly": {"net": NUMBER}}]}]
 PRICING = {
@@ -119,7 +132,7 @@ SHAPES: list[tuple[str, str, Any]] = [
     ("GET", "/isos", listed("isos", ISO)),
     ("GET", "/networks", listed("networks", {**NAMED, "subnets": [{"type": TEXT, "network_zone": TEXT}]})),
     ("GET", "/locations", listed("locations", {"name": TEXT, "network_zone": TEXT})),
-    ("GET", "/firewalls", listed("firewalls", NAMED)),
+    ("GET", "/firewalls", listed("firewalls", WALL)),
     ("GET", "/placement_groups", listed("placement_groups", NAMED)),
     ("GET", "/pricing", {"pricing": PRICING}),
     ("GET", ".*", lambda v: "" if v else "is empty"),

@@ -211,12 +211,16 @@ class Images:
 
 
 def selected(labels: dict[str, str], selector: str) -> bool:
-    """`k`, `k in (a,b)`, joined by commas."""
-    parts = re.findall(r"[\w./-]+(?: in \([^)]*\))?", selector)
+    """`k`, `!k`, `k=v`, `k in (a,b)`, joined by commas."""
+    parts = re.findall(r"!?[\w./-]+(?: in \([^)]*\)|=[\w.-]+)?", selector)
     if ",".join(parts) != selector:
         raise Failure("invalid_input", "invalid input in field 'label_selector'")
     for part in parts:
-        key, _, values = part.partition(" in ")
+        if part.startswith("!"):
+            if part[1:] in labels:
+                return False
+            continue
+        key, _, values = part.replace("=", " in ").partition(" in ")
         if key not in labels or (values and labels[key] not in values.strip("()").split(",")):
             return False
     return True

@@ -1,0 +1,71 @@
+"""Suspension that leaves a machine on and closes its network, by plan. What cannot be closed, or is not seen closed, is switched off."""
+
+from __future__ import annotations
+
+from bridge import orders
+from bridge.errors import NeedsOperator, NotOurs, Unlisted, UpstreamError
+from bridge.operations import QUICK_TRIES, Done, Job, Outcome
+from bridge.recipes.machine import again_until_done, look_soon, ref, shut_off, stopped
+
+LOOKS = 10  # at a network that was closed and is not seen closed yet
+
+
+def close_network(job: Job) -> Outcome:
+    """By plan a suspended machine goes on running, and nothing reaches it: seen, not believed. How its network was is kept before."""
+    job.save(closed=False)
+    if not job.data["exists"] or not job.driver.isolates(orders.completed(job.service.package, job.config)):
+        return Done()
+    if job.service.build.get("closed") is None:
+        job.save_build(closed=job.driver.read(ref(job)).config)
+    before = job.service.build["closed"]
+    try:
+        waiting = again_until_done(job, "close_task", lambda: job.driver.isolate(ref(job), True, before))
+        if waiting:
+            return waiting
+        open_still = job.driver.reachable(ref(job))
+    except (NotOurs, NeedsOperator):
+        raise
+    except UpstreamError as e:
+        tries = job.data.get("close_tries", 0) + 1
+        job.save(close_tries=tries)
+        if e.retryable or (isinstance(e, Unlisted) and tries <= QUICK_TRIES):
+            raise
+        return off_instead(job, f"{e.sentence} {e.detail}".strip())
+    if not open_still:
+        job.save_build(off_instead=None)
+        job.save(closed=True)
+        return Done(f"it goes on running; nothing reaches it by its public addresses{_beside(job)}")
+    looks = job.data.get("close_looks", 0) + 1
+    job.save(close_looks=looks)
+    if looks < LOOKS:
+        return look_soon(job, open_still)
+    return off_instead(job, open_still)
+
+
+def off_instead(job: Job, why: str) -> Outcome:
+    """Kept with the machine for the staff's tab, until it is opened again."""
+    job.save_build(off_instead=why[:300])
+    return Done(f"its network cannot be closed, so it is switched off instead: {why}")
+
+
+def _beside(job: Job) -> str:
+    networks = job.service.package.options.get("networks") or ()
+    return f"; its private networks are not covered ({', '.join(networks)})" if networks else ""
+
+
+def open_network(job: Job) -> Outcome:
+    before = job.service.build.get("closed")
+    if before is None:
+        return Done()
+    waiting = again_until_done(job, "open_task", lambda: job.driver.isolate(ref(job), False, before))
+    if waiting is None:
+        job.save_build(closed=None, off_instead=None)
+    return waiting or Done()
+
+
+def off_unless_closed(job: Job) -> Outcome:
+    return Done() if job.data.get("closed") else shut_off(job)
+
+
+def stopped_unless_closed(job: Job) -> Outcome:
+    return Done() if job.data.get("closed") else stopped(job)
