@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from bridge.context import Context
-from bridge.direct import Reads
+from bridge.customer.direct import Reads
 from bridge.web import (
     actions,
     admin,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge import servers
 from bridge.config import Config
 from bridge.errors import StoreUnavailable
+from bridge.staff import servers
 from bridge.store import Store
 
 LATELY = 60.0  # seconds; a worker shows itself every ten

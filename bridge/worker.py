@@ -10,12 +10,16 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 import hooks
-from bridge import addresses, customer, dns, findings, recipes, servers, status, usage
+from bridge import customer, recipes
 from bridge.context import Context
+from bridge.customer import dns
 from bridge.errors import StoreDamaged
+from bridge.metering import status, usage
 from bridge.model import Capability
 from bridge.operations import STUCK_AFTER, Engine, notify_staff
+from bridge.orders import addresses
 from bridge.outbox import Delivery
+from bridge.staff import findings, servers
 
 log = structlog.get_logger()
 STALLED_AFTER = 6 * 3600.0  # the longest backups end before
@@ -102,7 +106,7 @@ def care(context: Context) -> None:
 def mirror(context: Context, server: str) -> None:
     """Each service's snapshots and backups once an hour, as the back end has them."""
     if context.store.health(server)["ok"]:
-        customer.mirror(server, context.drivers[server], context.store)
+        customer.renew_mirror(server, context.drivers[server], context.store)
 
 
 def pointers(context: Context, server: str) -> None:

@@ -25,8 +25,9 @@ from typing import Any
 
 import requests
 
-from bridge import findings, status
 from bridge.clock import Clock
+from bridge.metering import status
+from bridge.staff import findings
 from bridge.store import Store
 from bridge.web.auth import sign
 from tests import bench_cloud, bench_console, bench_pages, bench_usage

@@ -7,7 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bridge import customer, status
+from bridge import customer
+from bridge.metering import status
 from drivers.hetzner.api import PER_PAGE
 from drivers.hetzner.images import SNAPSHOT
 from tests.hcloud.images import Image
@@ -35,7 +36,7 @@ def refresh(show: Callable[..., None], count: int = 2_000, snapshots: int = 1, b
     assert status.refresh("pve1", world.drivers["pve1"], world.store)
     show(f"refresh of {count:,} cloud servers: calls", len(world.cloud.calls), f"{math.ceil(count / PER_PAGE)}")
     world.cloud.calls.clear()
-    assert customer.mirror("pve1", world.drivers["pve1"], world.store)
+    assert customer.renew_mirror("pve1", world.drivers["pve1"], world.store)
     pages = math.ceil(snapshots * (count - 1) / PER_PAGE) + math.ceil(backups * (count - 1) / PER_PAGE)
     show(
         f"hourly look at {(snapshots + backups) * (count - 1):,} snapshots and backups: calls",

@@ -16,7 +16,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 from bridge.clock import Clock
-from bridge.console_relay import Relay
+from bridge.console.relay import Relay
 from bridge.context import load_context
 from bridge.model import ConsoleTicket, VmRef
 

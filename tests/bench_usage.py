@@ -14,8 +14,8 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from bridge import usage
 from bridge.app import create_app
+from bridge.metering import usage
 from bridge.model import VmStatus
 from bridge.web.auth import sign
 from tests.configs import raw_config

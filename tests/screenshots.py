@@ -15,8 +15,9 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from bridge import model, usage
+from bridge import model
 from bridge.clock import Clock
+from bridge.metering import usage
 from bridge.store import Store
 from tests.hcloud.project import Project
 from tests.hcloud.screens import History

@@ -10,9 +10,10 @@ from urllib.parse import urlencode
 import pytest
 from click.testing import CliRunner
 
-from bridge import cli, servers
+from bridge import cli
 from bridge.app import create_app
 from bridge.model import Desired, State
+from bridge.staff import servers
 from tests.configs import raw_config
 from tests.pve.cluster import Fault
 from tests.test_signature import Shim, code

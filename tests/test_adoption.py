@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bridge import cli, packages, services, upgrades
+from bridge import cli, services
 from bridge.errors import Refused
 from bridge.model import State
+from bridge.orders import packages, upgrades
 from tests.hcloud.project import Server
 from tests.pve.cluster import Vm
 from tests.test_hetzner import Cloud

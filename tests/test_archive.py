@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from bridge import usage
 from bridge.errors import Refused
+from bridge.metering import usage
 from bridge.model import State, VmStatus
 from bridge.store import Store, archive
 from tests.configs import KEY

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bridge import direct
 from bridge.app import create_app
-from bridge.console import origin
-from bridge.console_relay import Relay
+from bridge.console.codes import origin
+from bridge.console.relay import Relay
+from bridge.customer import direct
 from bridge.errors import Transient
 from bridge.web.auth import sign
 from drivers.hetzner import screen

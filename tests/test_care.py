@@ -128,7 +128,7 @@ def test_expired_snapshots_go_by_themselves_and_foreign_ones_stay(born: World) -
     born.page("snapshots", "take")
     born.run()
     vm.snapshots["staffs-own"] = {**next(iter(vm.snapshots.values()))}
-    customer.mirror("pve1", born.drivers["pve1"], born.store)
+    customer.renew_mirror("pve1", born.drivers["pve1"], born.store)
     assert [r["foreign_one"] for r in born.store.snapshots_of(1, foreign=True)].count(1) == 1 and len(
         born.store.snapshots_of(1)
     ) == 1
@@ -149,7 +149,7 @@ def test_only_ones_own_snapshots_can_be_named(born: World, name: str) -> None:
         "config": {},
         "content": {},
     }
-    customer.mirror("pve1", born.drivers["pve1"], born.store)
+    customer.renew_mirror("pve1", born.drivers["pve1"], born.store)
     for action in ("delete", "rollback"):
         with pytest.raises(NotFound):
             born.page("snapshots", action, name=name)

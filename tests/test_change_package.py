@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import hooks
-from bridge import upgrades
 from bridge.errors import Refused
 from bridge.model import Restart, State
+from bridge.orders import upgrades
 from bridge.outbox import Delivery
 from bridge.whmcs import Whmcs
 from tests.configs import raw_config

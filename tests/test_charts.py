@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from bridge import assets, direct
+from bridge import assets
 from bridge.app import create_app
+from bridge.customer import direct
 from bridge.errors import NotOurs, Transient, Unreachable
 from bridge.model import PERIODS, Capability
 from drivers.base import Driver, time_left

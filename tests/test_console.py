@@ -22,8 +22,9 @@ import requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from bridge import assets, console
-from bridge.console_relay import Relay
+from bridge import assets
+from bridge.console import codes
+from bridge.console.relay import Relay
 from bridge.errors import Refused
 from bridge.store import Store
 from drivers.proxmox.driver import Proxmox
@@ -101,7 +102,7 @@ class Rig:
         return self.cluster.vms[20000].screen
 
     def code(self) -> str:
-        return console.issue(self.service, "client 7", self.store, self.config, self.driver.capabilities)
+        return codes.issue(self.service, "client 7", self.store, self.config, self.driver.capabilities)
 
     def post(self, code: str) -> requests.Response:
         return requests.post(f"http://127.0.0.1:{self.port}/console", data={"code": code}, timeout=10)
@@ -233,7 +234,7 @@ def test_a_code_and_a_nonce_work_once(rig: Rig) -> None:
 
 
 def test_it_speaks_the_clients_language(rig: Rig) -> None:
-    code = console.issue(rig.service, "client 7", rig.store, rig.config, rig.driver.capabilities, "ar_XB")
+    code = codes.issue(rig.service, "client 7", rig.store, rig.config, rig.driver.capabilities, "ar_XB")
     page = rig.post(code).text
     assert '<html lang="ar-XB" dir="rtl">' in page and "[Çlîpböárd ~]" in page
     words = re.search("data-words='([^']+)'", page)
@@ -345,7 +346,7 @@ def test_another_client_ends_each_stage(rig: Rig, verb: str) -> None:
     rig.world.order(verb, userid=8, **({"status": "Pending"} if verb == "create" else {}))
     assert rig.service.client_id == 8
     with pytest.raises(Refused, match="another client"):  # a request that was let in before
-        console.issue(before, "client 7", rig.store, rig.config, rig.driver.capabilities)
+        codes.issue(before, "client 7", rig.store, rig.config, rig.driver.capabilities)
     assert rig.post(code).status_code == 403
     assert Stream(rig.socket(nonce), greet=False).closed()[0] == 1008
     assert rig.store.rows("SELECT 1 FROM console_keys") == []
@@ -514,19 +515,19 @@ def test_stopping_says_why_and_leaves_no_open_record(rig: Rig) -> None:
 
 def test_who_may(rig: Rig) -> None:
     has = rig.driver.capabilities
-    assert console.reason(rig.service, rig.store, rig.config, has) == ""
-    assert console.reason(rig.service, rig.store, rig.config, frozenset()) == "This server does not offer it."
+    assert codes.reason(rig.service, rig.store, rig.config, has) == ""
+    assert codes.reason(rig.service, rig.store, rig.config, frozenset()) == "This server does not offer it."
     denied = rig.service.package
     rig.store.update_service(
         rig.service.id, package=type(denied)(**{**vars(denied), "permissions": {"console": "deny"}})
     )
-    assert console.reason(rig.service, rig.store, rig.config, has) == "Not part of your plan."
+    assert codes.reason(rig.service, rig.store, rig.config, has) == "Not part of your plan."
     rig.store.update_service(rig.service.id, package=denied)
     rig.config.web["public_url"] = ""
-    assert "no public address" in console.reason(rig.service, rig.store, rig.config, has)
+    assert "no public address" in codes.reason(rig.service, rig.store, rig.config, has)
     rig.config.web["public_url"] = PUBLIC
     rig.store.update_service(rig.service.id, provisioned=0)
-    assert console.reason(rig.service, rig.store, rig.config, has) == "The server is being set up."
+    assert codes.reason(rig.service, rig.store, rig.config, has) == "The server is being set up."
 
 
 def test_a_ticket_does_not_show_its_secrets(rig: Rig) -> None:
@@ -551,7 +552,7 @@ def test_without_its_files_the_page_says_so(rig: Rig, monkeypatch: pytest.Monkey
     ],
 )
 def test_the_origin_of_an_address(url: str, origin: str) -> None:
-    assert console.origin(url) == origin
+    assert codes.origin(url) == origin
 
 
 # -- as processes, behind the shim ----------------------------------------------------------------

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge import packages
 from bridge.config import from_dict
 from bridge.model import LIMITS, Network, Order, Package, VmRef
+from bridge.orders import packages
 from drivers.proxmox.driver import Proxmox
 from tests.configs import raw_config
 from tests.held import HeldClock

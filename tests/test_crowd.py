@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from bridge import direct
 from bridge.app import create_app
 from bridge.clock import Clock
+from bridge.customer import direct
 from bridge.errors import Transient
 from bridge.model import Charts
 from tests.test_signature import Shim

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from bridge import assets, doctor
+from bridge import assets
 from bridge.model import Finding
+from bridge.staff import doctor
 from bridge.whmcs import Whmcs
 from tests.configs import raw_config
 from tests.pve.cluster import Fault, default_cluster

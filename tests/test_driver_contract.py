@@ -11,7 +11,7 @@ import pytest
 
 from bridge.errors import NotFound, NotOurs, Refused, VmbridgeError
 from bridge.model import Capability, Order, VmRef
-from bridge.orders import order_of
+from bridge.orders.wanted import order_of
 from drivers import base
 from tests.test_hetzner import Cloud
 from tests.test_hetzner_images import SOLD

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bridge import cli, findings, worker
+from bridge import cli, worker
 from bridge.app import create_app
 from bridge.errors import NotFound, NotOurs, Refused
 from bridge.model import State
+from bridge.staff import findings
 from tests.configs import raw_config
 from tests.pve.cluster import Fault, Vm
 from tests.test_crashes import run_killed

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from bridge import budget, packages, servers, services, status
+from bridge import budget, services
 from bridge.errors import Capacity, NotBuilt, NotFound, NotOurs, Refused
+from bridge.metering import status
 from bridge.model import Desired, State, VmRef
+from bridge.orders import packages
+from bridge.staff import servers
 from bridge.worker import tell_stuck
 from drivers.hetzner.driver import Hetzner
 from tests.hcloud.http import ProjectAdapter

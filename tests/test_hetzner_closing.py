@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from bridge import doctor, findings, status
 from bridge.app import create_app
+from bridge.metering import status
 from bridge.model import State
+from bridge.staff import doctor, findings
 from drivers.hetzner.doctor import matches
 from tests.hcloud.network import Firewall
 from tests.hcloud.project import Fault

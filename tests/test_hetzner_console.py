@@ -15,7 +15,7 @@ import pytest
 import structlog
 
 from bridge import assets, budget
-from bridge.console_relay import Relay
+from bridge.console.relay import Relay
 from bridge.errors import Refused
 from drivers.hetzner.driver import Hetzner
 from tests.hcloud.http import project_server

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge import customer
+from bridge import customer, services
 from bridge.errors import BadRequest, NotBuilt, Refused
 from bridge.model import State
 from bridge.operations import QUICK_TRIES
@@ -138,7 +138,7 @@ def test_the_providers_own_backups_are_the_customers(world: Cloud) -> None:
         world.clock.time += 86400
     other = world.cloud.ids + 1
     world.cloud.calls.clear()
-    assert customer.mirror("pve1", world.drivers["pve1"], world.store) == 1
+    assert customer.renew_mirror("pve1", world.drivers["pve1"], world.store) == 1
     rows = world.store.backups_of(1)
     assert len(rows) == 7 and all(r["state"] == "ready" and not r["foreign_one"] for r in rows) and other
     assert [p for _, p, _ in world.cloud.calls] == [
@@ -148,7 +148,7 @@ def test_the_providers_own_backups_are_the_customers(world: Cloud) -> None:
     act(world, "backups", "take")  # full is not a reason: the oldest goes by itself
     done(world)
     world.clock.time += 7200
-    customer.mirror("pve1", world.drivers["pve1"], world.store)
+    customer.renew_mirror("pve1", world.drivers["pve1"], world.store)
     assert len(world.store.backups_of(1)) == 7
     with pytest.raises(Refused, match="cannot be chosen"):
         world.page("backups", "schedule", time_zone="UTC")
@@ -166,7 +166,7 @@ def test_the_listing_does_not_forget_what_is_made_meanwhile(world: Cloud) -> Non
         return found
 
     world.drivers["pve1"].kept = slow  # type: ignore[method-assign]
-    customer.mirror("pve1", world.drivers["pve1"], world.store)
+    customer.renew_mirror("pve1", world.drivers["pve1"], world.store)
     assert len(names(world)) == 1
 
 
@@ -258,7 +258,7 @@ def test_a_guest_agent_that_starts_late_or_never(world: Cloud) -> None:
     assert (
         last(world).state is State.FAILED
         and last(world).error_code == "no_agent"
-        and "qemu-guest-agent" in str(customer.services.CUSTOMERS_OWN["no_agent"])
+        and "qemu-guest-agent" in str(services.CUSTOMERS_OWN["no_agent"])
     )
     assert len(world.whmcs.mails()) == count and world.store.password(1) == ""
 

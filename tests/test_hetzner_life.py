@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from bridge import findings, status, upgrades
 from bridge.errors import BadRequest, ConfigError, Refused
+from bridge.metering import status
 from bridge.model import Restart, State
+from bridge.orders import upgrades
+from bridge.staff import findings
 from tests.hcloud import matrix
 from tests.hcloud.project import Fault
 from tests.test_hetzner import PLAN, Cloud, one

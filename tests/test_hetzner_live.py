@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from bridge import servers, status
+from bridge.metering import status
 from bridge.model import Desired
+from bridge.staff import servers
 from drivers.hetzner.driver import Hetzner
 from drivers.proxmox.driver import Proxmox
 from tests.hcloud.project import Fault

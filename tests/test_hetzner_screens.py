@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from bridge import status
 from bridge.app import create_app
 from bridge.errors import NotFound, NotOurs, Permanent, Refused, Transient, Waiting
+from bridge.metering import status
 from bridge.model import PERIODS
 from drivers.base import Driver, in_background
 from drivers.hetzner import screen

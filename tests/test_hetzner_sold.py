@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from bridge import doctor, servers, status
 from bridge.app import create_app
+from bridge.metering import status
 from bridge.model import State
+from bridge.staff import doctor, servers
 from tests.hcloud.network import Net
 from tests.test_hetzner import Cloud, one
 from tests.test_signature import Shim

@@ -98,7 +98,8 @@ def test_a_stale_lock_waits_for_staff_with_the_command(world: World) -> None:
 
 
 def test_adopt_records_and_writes_nothing(world: World) -> None:
-    from bridge import packages, services
+    from bridge import services
+    from bridge.orders import packages
 
     vm = world.cluster.add_vm(555, "pve1")
     found = world.drivers["pve1"].inspect("555")
@@ -206,7 +207,7 @@ def test_no_room_is_named_while_the_order_waits(world: World) -> None:
 
 
 def test_a_server_that_is_down_pauses_only_itself(world: World) -> None:
-    from bridge import status
+    from bridge.metering import status
 
     world.store.health("pve1")
     world.cluster.faults = [Fault("status", status=595, reason="No route to host", times=10**9)]
@@ -294,7 +295,8 @@ def test_adopt_disturbed_anywhere_is_all_or_nothing(tmp_path: Path, kind: str, n
 
 
 def test_adopt_refuses_a_template_and_a_machine_of_somebody_else(world: World) -> None:
-    from bridge import packages, services
+    from bridge import services
+    from bridge.orders import packages
 
     with pytest.raises(Refused, match="template"):
         world.drivers["pve1"].inspect("9000")

@@ -15,10 +15,10 @@ from flask.testing import FlaskClient
 
 from bridge import config as config_module
 from bridge.app import create_app
-from bridge.doctor import against_store
 from bridge.errors import ConfigError
 from bridge.kinds import BILLING, POWER
 from bridge.services import Caller, run
+from bridge.staff.doctor import against_store
 from bridge.store import Store
 from bridge.web.auth import sign
 from tests.configs import KEY, raw_config

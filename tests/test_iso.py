@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from bridge import direct, isos
 from bridge.app import create_app
+from bridge.customer import direct, isos
 from bridge.errors import NotOurs
 from bridge.model import Iso
 from drivers.base import time_left

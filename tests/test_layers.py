@@ -6,39 +6,54 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-KERNEL = {"bridge.model", "bridge.errors", "bridge.clock", "bridge.kinds"}
-LOW = {
-    "bridge.config",
-    "bridge.store",
-    "bridge.permissions",
-    "bridge.names",
-    "bridge.amounts",
-    "bridge.direct",
-    "bridge.limits",
-    "bridge.schedules",
-    "drivers.base",
-    "drivers.http",
-}
-NOUNS = {
-    "bridge.orders",
-    "bridge.room",
-    "bridge.packages",
-    "bridge.status",
-    "bridge.whmcs",
-    "bridge.outbox",
-    "bridge.logs",
-    "bridge.addresses",
-    "bridge.passwords",
-    "bridge.servers",
-    "bridge.console",
-    "bridge.rfb",
-    "bridge.assets",
-    "bridge.charts",
-    "bridge.isos",
-    "bridge.dns",
-    "bridge.usage",
-}
-MIDDLE = {"bridge.services", "bridge.recipes", "bridge.operations", "bridge.upgrades", "bridge.findings"}
+# Lowest first. A module may import what stands lower, and its own room (the entry that names it); nothing beside or above it.
+LAYERS: list[tuple[str, set[str]]] = [
+    ("kernel", {"bridge.model", "bridge.errors", "bridge.clock"}),
+    ("facts of verbs, the drivers' contract", {"bridge.kinds", "drivers.base"}),
+    (
+        "ground",
+        {
+            "bridge.permissions",
+            "bridge.names",
+            "bridge.amounts",
+            "bridge.schedules",
+            "bridge.languages",
+            "bridge.passwords",
+            "bridge.assets",
+            "bridge.logs",
+            "bridge.room",
+            "drivers.http",
+            "drivers.shapes",
+        },
+    ),
+    ("configuration", {"bridge.config"}),
+    ("the store, WHMCS's API", {"bridge.store", "bridge.whmcs"}),
+    (
+        "nouns",
+        {
+            "bridge.orders",
+            "bridge.metering",
+            "bridge.outbox",
+            "bridge.limits",
+            "bridge.budget",
+            "bridge.console.codes",
+            "bridge.console.rfb",
+            "bridge.staff.servers",
+            "bridge.customer.direct",
+        },
+    ),
+    ("nouns read directly", {"bridge.customer.charts", "bridge.customer.isos", "bridge.customer.dns"}),
+    ("the engine", {"bridge.operations"}),
+    ("recipes", {"bridge.recipes"}),
+    ("what WHMCS and staff order", {"bridge.services"}),
+    ("what customers and sweeps do", {"bridge.customer", "bridge.staff.findings"}),
+    ("what a process opens", {"bridge.context"}),
+    ("looking after it all", {"bridge.staff.doctor", "bridge.readiness"}),
+    ("processes", {"bridge.web", "bridge.worker", "bridge.console.relay"}),
+    ("wiring", {"bridge.app"}),
+    ("start", {"bridge.wsgi", "bridge.cli"}),
+]
+FACES = {"bridge", "bridge.console", "bridge.staff", "bridge.orders", "bridge.metering", "drivers"}  # docstrings alone
 ONLY = {
     "proxmoxer": "drivers/proxmox/",
     "hcloud": "drivers/hetzner/",
@@ -47,7 +62,7 @@ ONLY = {
     "time": "bridge/clock.py",
     "sqlite3": "bridge/store/",
     "sqlite_utils": "bridge/store/",
-    "websockets": "bridge/console_relay.py",
+    "websockets": "bridge/console/relay.py",
 }
 
 
@@ -70,30 +85,47 @@ def sources() -> list[Path]:
     return [p for folder in ("bridge", "drivers", "hooks") for p in sorted((ROOT / folder).rglob("*.py"))]
 
 
-def within(name: str, group: set[str]) -> bool:
-    return any(name == g or name.startswith(g + ".") for g in group)
+def room_of(name: str) -> tuple[int, str] | None:
+    """(layer, entry) by the longest entry that names the module; None for drivers' and hooks' own modules."""
+    found = [
+        (len(e), n, e) for n, (_, group) in enumerate(LAYERS) for e in group if name == e or name.startswith(e + ".")
+    ]
+    return max(found)[1:] if found else None
 
 
-def test_layers() -> None:
-    allowed = [KERNEL, KERNEL | LOW, KERNEL | LOW | NOUNS, KERNEL | LOW | NOUNS | MIDDLE]
-    wrong = []
+def test_every_module_has_its_layer_and_imports_only_what_is_below() -> None:
+    modules, wrong = {module(p) for p in sources()}, []
     for path in sources():
         name = module(path)
-        for level, group in enumerate((KERNEL, LOW, NOUNS, MIDDLE)):
-            if within(name, group):
-                ours = {
-                    i
-                    for i in imports(path)
-                    if i.startswith("bridge.") or i.startswith("drivers.") or i.startswith("hooks.")
-                }
-                wrong += [
-                    f"{name} imports {i}"
-                    for i in ours
-                    if not within(i, allowed[level] | {name}) and i != "drivers.base"
-                ]
-        if name.startswith("drivers.") and name != "drivers.base":
-            ours = {i for i in imports(path) if i.startswith("bridge.") or i.startswith("hooks.")}
-            wrong += [f"{name} imports {i}" for i in ours if not within(i, KERNEL)]
+        if name in FACES or name.startswith(("drivers.proxmox", "drivers.hetzner", "drivers.dns", "hooks")):
+            continue
+        here = room_of(name)
+        if here is None:
+            wrong.append(f"{name} has no layer")
+            continue
+        for other in imports(path) & modules:
+            there = room_of(other)
+            if other in FACES or there == here or (there and there[0] < here[0]):
+                continue
+            if (name, other) == ("bridge.worker", "hooks"):
+                continue  # they are found by the folder
+            wrong.append(f"{name} imports {other}")
+    assert not wrong
+
+
+def test_drivers_and_hooks_see_only_the_kernel_and_their_contract() -> None:
+    wrong = []
+    for path in sources():
+        name, own = module(path), module(path).split(".")[:2]
+        if not name.startswith(("drivers.proxmox", "drivers.hetzner", "drivers.dns", "hooks")):
+            continue
+        allowed = {"bridge.model", "bridge.errors", "bridge.clock", "drivers.base", "drivers.http", "drivers.shapes"}
+        allowed |= {"bridge.whmcs"} if name.startswith("hooks") else set()
+        for i in imports(path):
+            if not i.startswith(("bridge.", "drivers.", "hooks.")) or i.split(".")[:2] == own:
+                continue
+            if not any(i == a or i.startswith(a + ".") for a in allowed):
+                wrong.append(f"{name} imports {i}")
     assert not wrong
 
 

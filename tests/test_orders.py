@@ -380,7 +380,8 @@ def test_retry_gives_a_long_failed_create_its_full_time(world: World) -> None:
 
 
 def test_an_adopted_id_inside_our_range_is_skipped(world: World) -> None:
-    from bridge import packages, services
+    from bridge import services
+    from bridge.orders import packages
 
     world.cluster.add_vm(20000, "pve1")
     machine = world.drivers["pve1"].inspect("20000")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from bridge import config as config_module
-from bridge import packages
 from bridge.config import Config
 from bridge.errors import BadRequest, NotBuilt, Refused, RequestError
 from bridge.model import LIMITS, OPTION_WORDS, PERMISSIONS, Package
+from bridge.orders import packages
 from tests.configs import raw_config
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bridge import doctor
 from bridge.model import Finding, State
+from bridge.staff import doctor
 from drivers.proxmox import privileges
 from drivers.proxmox.privileges import NEEDS, Need
 from tests.configs import raw_config

@@ -10,9 +10,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from bridge import addresses, names, services
+from bridge import names, services
 from bridge.errors import ConfigError, Refused
 from bridge.model import State
+from bridge.orders import addresses
 from drivers.proxmox import guest
 from tests.configs import raw_config
 from tests.world import World

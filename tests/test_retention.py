@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from bridge import packages, status, worker
+from bridge import worker
 from bridge.errors import Refused
+from bridge.metering import status
 from bridge.model import State, VmStatus
+from bridge.orders import packages
 from bridge.store import Store
 from tests.world import World
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from bridge import config as config_module
-from bridge import servers, upgrades
 from bridge.errors import ConfigError, Refused
 from bridge.model import Operation, State
+from bridge.orders import upgrades
+from bridge.staff import servers
 from tests.configs import raw_config
 from tests.held import HeldClock
 from tests.pve.cluster import GIB, default_cluster

@@ -154,8 +154,8 @@ def test_rename_refuses_what_would_be_lost_or_mixed(house: House) -> None:
 
 
 def test_a_retired_plan_leaves_the_choice_and_keeps_its_services(tmp_path: Path) -> None:
-    from bridge import packages
-    from bridge.doctor import against_store
+    from bridge.orders import packages
+    from bridge.staff.doctor import against_store
     from tests.configs import raw_config
 
     plans = raw_config()["plans"]

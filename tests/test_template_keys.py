@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bridge import doctor
 from bridge.model import State
+from bridge.staff import doctor
 from drivers.proxmox import convert, keys
 from drivers.proxmox.keys import Use
 from tests.world import World

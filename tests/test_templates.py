@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from bridge import config, doctor
+from bridge import config
 from bridge.errors import ConfigError
 from bridge.model import Operation, State
+from bridge.staff import doctor
 from tests.configs import raw_config
 from tests.held import HeldClock
 from tests.pve.cluster import Cluster, default_cluster

@@ -21,7 +21,7 @@ from requests.adapters import BaseAdapter
 from urllib3.response import HTTPResponse
 
 from bridge.clock import Clock
-from bridge.console_relay import why
+from bridge.console.relay import why
 from bridge.errors import Permanent, Transient, Unknown, Unreachable, UpstreamError, VmbridgeError
 from bridge.whmcs import Whmcs
 from drivers import http

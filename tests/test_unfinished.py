@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from bridge import customer, findings
+from bridge import customer
 from bridge.errors import Refused
 from bridge.model import State
+from bridge.staff import findings
 from tests.pve.cluster import Fault
 from tests.test_care import newest
 from tests.test_crashes import Killed, plans
@@ -58,7 +59,7 @@ def test_a_half_made_snapshot_stays_in_the_list_counts_and_can_be_removed(born: 
 def test_one_that_lost_its_record_is_known_again_and_found_by_the_sweep(born: World) -> None:
     name = half_made(born)
     born.store.forget_snapshots(1)
-    customer.mirror("pve1", born.drivers["pve1"], born.store)
+    customer.renew_mirror("pve1", born.drivers["pve1"], born.store)
     assert [(r["name"], r["state"]) for r in born.store.snapshots_of(1)] == [(name, "unfinished")]
     findings.sweep_state("pve1", born.drivers["pve1"], born.store, now=True)
     [found] = born.store.findings(1)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge import findings
 from bridge.errors import Refused
+from bridge.staff import findings
 from bridge.store import Store, archive
 from tests.configs import KEY
 from tests.pve.cluster import Fault
@@ -56,7 +56,8 @@ def test_a_machine_made_after_the_copy_is_told_and_never_touched(swept: Swept, t
         findings.fix(found["id"], "test", swept.store, swept.config, swept.drivers)
     assert swept.vms() == [20000, 20001] and len(swept.cluster.mutations()) == before
     machine = swept.drivers["pve1"].inspect("20001")
-    from bridge import packages, services
+    from bridge import services
+    from bridge.orders import packages
 
     package = packages.of_plan(swept.config.plans["kvm-s"])
     services.adopt("main", 1043, 7, "", package, machine, swept.store, swept.config)

@@ -17,9 +17,9 @@ import requests
 from sqlite_utils import Database
 
 from bridge import config as config_module
-from bridge import status
 from bridge.clock import Clock
 from bridge.context import open_context
+from bridge.metering import status
 from bridge.model import END, State
 from bridge.store import Store
 from bridge.store.schema import FORMER, migrations

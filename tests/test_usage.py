@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from bridge import services, status, usage, worker
+from bridge import services, worker
 from bridge.app import create_app
 from bridge.errors import NotFound, Unknown, Unreachable, Waiting
+from bridge.metering import status, usage
 from bridge.model import Backup, Snapshot, State, VmStatus
-from bridge.packages import of_plan
+from bridge.orders.packages import of_plan
 from bridge.services import Caller
 from bridge.store.schema import FOURTH
 from bridge.store.status import COUNT_HOLDS

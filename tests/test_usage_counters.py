@@ -11,9 +11,9 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bridge import usage
+from bridge.metering import usage
 from bridge.model import VmStatus
-from bridge.packages import of_plan
+from bridge.orders.packages import of_plan
 from bridge.store import Store
 from drivers.hetzner import convert as monthly
 from drivers.proxmox import convert as tap

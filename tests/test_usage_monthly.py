@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge import status, usage, worker
+from bridge import worker
+from bridge.metering import status, usage
 from bridge.model import State
 from drivers.hetzner import convert
 from tests.hcloud.project import Fault

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from bridge import usage
+from bridge.metering import usage
 from bridge.store import Store
 from tests.system import ROOT, SHIM_SECRET, System
 from tests.test_shim import Rubbish, call, settled

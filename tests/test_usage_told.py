@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import services, usage
+from bridge import services
 from bridge.errors import Refused
+from bridge.metering import usage
 from bridge.model import VmStatus
 from bridge.services import Caller
 from tests.configs import raw_config

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from bridge import findings, upgrades
 from bridge.errors import Refused
 from bridge.model import Order, Package, State
+from bridge.orders import upgrades
+from bridge.staff import findings
 from drivers.proxmox import goal
 from tests.test_template_keys import templates_with
 from tests.world import World
@@ -102,7 +103,7 @@ def test_a_new_server_is_what_was_sold_whatever_the_template_brought(
 
 
 def test_the_cause_of_each_key_is_told_by_check_and_cleared(world: World) -> None:
-    from bridge import doctor
+    from bridge.staff import doctor
 
     templates_with(world, {"cicustom": "user=local:snippets/base.yaml", "scsi0": f"{BASE},backup=0", "vcpus": "1"})
     said = [f.text for f in doctor.check(world.context) if "every order takes off" in f.text]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from bridge import addresses, packages, services, upgrades
+from bridge import services
 from bridge.cli.base import main, opened, with_config
 from bridge.errors import VmbridgeError
 from bridge.model import Difference
+from bridge.orders import addresses, packages, upgrades
 
 
 def tell(rows: list[Difference], plan: str) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from bridge import config as config_module
-from bridge import doctor, logs
+from bridge import logs
 from bridge.context import Context, open_context
 from bridge.errors import ConfigError, StoreDamaged, StoreUnavailable, VmbridgeError
+from bridge.staff import doctor
 from bridge.store import condition
 
 

@@ -9,8 +9,8 @@ from dataclasses import asdict
 import click
 from cryptography.fernet import Fernet
 
-from bridge import doctor
 from bridge.cli.base import main, opened, with_config
+from bridge.staff import doctor
 from bridge.store import condition
 
 

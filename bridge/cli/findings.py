@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from bridge import findings, servers
 from bridge.cli.base import main, opened, with_config
 from bridge.errors import VmbridgeError
+from bridge.staff import findings, servers
 from bridge.web.filters import moment
 
 

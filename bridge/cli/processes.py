@@ -111,6 +111,6 @@ def worker_command(path: str) -> None:
 @click.option("--listen", default="", help="HOST:PORT instead of [console] listen, for a second process.")
 def console_command(path: str, listen: str) -> None:
     """Run the console's page and relay."""
-    from bridge import console_relay  # its libraries are for this process only
+    from bridge.console import relay  # its libraries are for this process only
 
-    asyncio.run(console_relay.run(opened(path), listen))
+    asyncio.run(relay.run(opened(path), listen))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from bridge import doctor
 from bridge.cli.base import main, opened, with_config
 from bridge.errors import ConfigError, VmbridgeError
+from bridge.staff import doctor
 from bridge.store import rename as store_rename
 
 TABLES = {"whmcs": "whmcs", "server": "servers", "plan": "plans", "pool": "pools"}

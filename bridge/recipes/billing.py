@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 
-from bridge import passwords, usage
+from bridge import passwords
 from bridge.errors import Capacity, NeedsOperator, NotOurs, Permanent, UpstreamError, VmbridgeError
+from bridge.metering import usage
 from bridge.model import Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import ON_AGAIN, PUT_BACK

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bridge import addresses, orders, usage
 from bridge.errors import Capacity, Refused, Unknown, Unlisted, UpstreamError
+from bridge.metering import usage
 from bridge.model import Placement
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
+from bridge.orders import addresses
+from bridge.orders.wanted import completed, networks_of
 from bridge.recipes.machine import (
     LOST_REPLY,
     again_until_done,
@@ -21,7 +23,7 @@ from bridge.recipes.machine import (
     take_vm_id,
     tell_addresses,
 )
-from bridge.recipes.room import completed, promised
+from bridge.recipes.room import planned_rooms, promised
 from drivers.base import KEEP
 
 LEASE_CHECK, LEASE_WAIT = 3.0, 60.0  # seconds between two looks for a lease, and for how long
@@ -30,12 +32,12 @@ LEASE_CHECK, LEASE_WAIT = 3.0, 60.0  # seconds between two looks for a lease, an
 def place(job: Job) -> Outcome:
     if job.service.node:
         return Done()
-    package = orders.completed(job.service.package, job.config)
+    package = completed(job.service.package, job.config)
     if job.data.get("place"):
         package = replace(package, location=job.data["place"])
     taken, full = promised(job), job.data.get("full", {})
     try:
-        found = job.driver.place(package, completed(taken, job), taken[1], full)
+        found = job.driver.place(package, planned_rooms(taken, job), taken[1], full)
     except Capacity:
         if full:
             job.save(full={})  # every place has been asked: the next try begins anew
@@ -189,7 +191,7 @@ def learn_addresses(job: Job) -> Outcome:
     """What DHCP or the provider gave goes back to WHMCS later, since it was not known when the order was accepted. A guest whose agent
     answers may have no lease yet: it is waited for, but not for long; later ones are learned by the worker."""
     given = addresses.given(job.service, job.store)
-    mains = [n.family for n in orders.networks_of(job.service.id, job.store, job.config) if n.role == "main"]
+    mains = [n.family for n in networks_of(job.service.id, job.store, job.config) if n.role == "main"]
     if mains and not given:
         return Done()
     own = job.driver.addresses(ref(job))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bridge import orders
 from bridge.errors import NeedsOperator, NotOurs, Unlisted, UpstreamError
 from bridge.operations import QUICK_TRIES, Done, Job, Outcome
+from bridge.orders.wanted import completed
 from bridge.recipes.machine import again_until_done, look_soon, ref, shut_off, stopped
 
 LOOKS = 10  # at a network that was closed and is not seen closed yet
@@ -13,7 +13,7 @@ LOOKS = 10  # at a network that was closed and is not seen closed yet
 def close_network(job: Job) -> Outcome:
     """By plan a suspended machine goes on running, and nothing reaches it: seen, not believed. How its network was is kept before."""
     job.save(closed=False)
-    if not job.data["exists"] or not job.driver.isolates(orders.completed(job.service.package, job.config)):
+    if not job.data["exists"] or not job.driver.isolates(completed(job.service.package, job.config)):
         return Done()
     if job.service.build.get("closed") is None:
         job.save_build(closed=job.driver.read(ref(job)).config)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from bridge import addresses, orders
 from bridge.errors import Busy, Capacity, Permanent, Transient, Unknown, Unlisted, UpstreamError, VmbridgeError
 from bridge.kinds import KINDS
 from bridge.model import Converged, Desired, Order, Seen, Vm, VmRef
 from bridge.operations import QUICK_TRIES, Again, Back, Done, Job, Outcome, Step, Wait
+from bridge.orders import addresses
+from bridge.orders.wanted import order_of
 
 LOST_REPLY = 35.0  # longer than any time-out on the way: an unanswered call has ended by then
 CHECK_RUNNING = 2.0
@@ -22,7 +23,7 @@ def ref(job: Job) -> VmRef:
 
 
 def order(job: Job, **changes: object) -> Order:
-    return orders.order_of(job.service, job.store, job.config, **changes)
+    return order_of(job.service, job.store, job.config, **changes)
 
 
 def look(job: Job) -> Vm | None:

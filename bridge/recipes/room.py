@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bridge import orders
 from bridge.errors import Capacity
 from bridge.model import Planned, Sold
 from bridge.operations import Again, Done, Job, Outcome
+from bridge.orders.wanted import completed
 from bridge.recipes.machine import order, ref
 
 Promised = tuple[list[Planned], list[Sold]]
@@ -18,8 +18,8 @@ def promised(job: Job) -> Promised:
     return job.store.planned_room(job.service.server), job.store.sold_room(job.service.server)
 
 
-def completed(found: Promised, job: Job) -> list[Planned]:
-    return [replace(p, package=orders.completed(p.package, job.config)) for p in found[0]]
+def planned_rooms(found: Promised, job: Job) -> list[Planned]:
+    return [replace(p, package=completed(p.package, job.config)) for p in found[0]]
 
 
 def room(job: Job) -> Outcome:
@@ -29,7 +29,7 @@ def room(job: Job) -> Outcome:
     found = promised(job)
     seen = job.driver.read(ref(job))
     where = replace(ref(job), node=seen.node)
-    lack = job.driver.lacks(order(job), seen.config, where, job.driver.resources(), completed(found, job), found[1])
+    lack = job.driver.lacks(order(job), seen.config, where, job.driver.resources(), planned_rooms(found, job), found[1])
     if lack:
         raise Capacity(
             "There is no room for this where the server is.", detail=lack.detail, next_action=lack.next_action
@@ -44,7 +44,7 @@ def room(job: Job) -> Outcome:
 def room_elsewhere(job: Job) -> None:
     """A machine that is made anew needs a place, with its own room given back. Asked before the old one goes; raises as `place` does."""
     found = promised(job)
-    s, package = job.service, orders.completed(job.service.package, job.config)
+    s, package = job.service, completed(job.service.package, job.config)
     own = Planned(s.vm_id, "", package)
     sold = [x for x in found[1] if x.vm_id != s.vm_id]
-    job.driver.place(package, [*(p for p in completed(found, job) if p.vm_id != s.vm_id), own], sold)
+    job.driver.place(package, [*(p for p in planned_rooms(found, job) if p.vm_id != s.vm_id), own], sold)

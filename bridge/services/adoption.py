@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from bridge import addresses, usage
 from bridge.config import Config
 from bridge.errors import Refused
+from bridge.metering import usage
 from bridge.model import Desired, Machine, Package, Service
+from bridge.orders import addresses
 from bridge.store import Store
 from drivers.base import load as load_driver
 

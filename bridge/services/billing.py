@@ -8,12 +8,13 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from bridge import addresses, names, packages, passwords, upgrades
+from bridge import names, passwords
 from bridge.config import Config
 from bridge.errors import NotFound, Refused
 from bridge.kinds import BILLING
 from bridge.model import Desired, Package, Service, State
-from bridge.orders import networks_of
+from bridge.orders import addresses, packages, upgrades
+from bridge.orders.wanted import networks_of
 from bridge.services.calls import Answer, Caller, Drivers, client_of, live
 from bridge.store import Store
 from drivers.base import load as load_driver

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge import addresses, orders, packages
 from bridge.config import Config
 from bridge.errors import NotFound, Refused
 from bridge.model import Desired, Operation, Service, State
+from bridge.orders import addresses, packages
+from bridge.orders.wanted import thawed
 from bridge.services.billing import order_anew
 from bridge.services.calls import Answer, Caller
 from bridge.services.sentences import busy_reason
@@ -82,7 +83,7 @@ def repair(verb: str, service: Service, caller: Caller, store: Store, config: Co
     if verb == "redeploy" and service.desired is not Desired.ACTIVE:
         raise Refused("Redeploy needs an active service.", code="suspended")
     if verb == "converge" and "ordered" in service.build:
-        whole = orders.thawed(service)
+        whole = thawed(service)
         addresses.adjust(service.id, whole.package, store, config)
         store.update_service(service.id, package=whole.package, build=whole.build)
     return Answer(store.submit(service.id, verb, caller.actor))

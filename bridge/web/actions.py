@@ -7,9 +7,10 @@ from typing import Any
 import structlog
 from flask import Blueprint, Response, g
 
-from bridge import services, upgrades
+from bridge import services
 from bridge.errors import BadRequest, RequestError
 from bridge.model import Sentence
+from bridge.orders import upgrades
 from bridge.services import Caller
 from bridge.store.faults import hurry
 from bridge.web import language

@@ -8,10 +8,12 @@ from typing import Any
 
 from flask import Blueprint, Response, g, render_template, request
 
-from bridge import addresses, findings, packages, servers, services
+from bridge import services
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused, RequestError
 from bridge.model import Desired, Operation, Service, State
+from bridge.orders import addresses, packages
 from bridge.services import Caller
+from bridge.staff import findings, servers
 from bridge.web.actions import caller
 from bridge.web.auth import body, context, signed
 from bridge.web.replies import success

@@ -7,8 +7,9 @@ from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, request
 
-from bridge import assets, charts
-from bridge.direct import NOT_READ, Reads
+from bridge import assets
+from bridge.customer import charts
+from bridge.customer.direct import NOT_READ, Reads
 from bridge.errors import Forbidden
 from bridge.model import PERIODS, Capability, Sentence, Service
 from bridge.permissions import usable

@@ -6,7 +6,8 @@ from typing import Any
 
 from flask import render_template
 
-from bridge import console, limits
+from bridge import limits
+from bridge.console import codes
 from bridge.model import Service
 from bridge.services import Caller
 from bridge.web import language
@@ -16,7 +17,7 @@ from bridge.web.auth import context
 def card(service: Service) -> dict[str, Any]:
     """What templates/console.html needs: `why` CONNECT is dimmed, empty when it works, and how long its link is good for."""
     at = context()
-    why = console.reason(service, at.store, at.config, at.drivers[service.server].capabilities)
+    why = codes.reason(service, at.store, at.config, at.drivers[service.server].capabilities)
     return {"why": language.translate(why), "seconds": at.config.console["code_seconds"]}
 
 
@@ -24,7 +25,7 @@ def connect(service: Service, who: Caller) -> dict[str, Any]:
     """The reply to the form: a whole page that posts the code to the console by itself. Raises Refused with the reason."""
     at = context()
     limits.count("console", service.id, who.client, at.store, at.config)
-    code = console.issue(
+    code = codes.issue(
         service, who.actor, at.store, at.config, at.drivers[service.server].capabilities, language.current()
     )
     target = f"{at.config.web['public_url'].rstrip('/')}/console"
@@ -32,7 +33,7 @@ def connect(service: Service, who: Caller) -> dict[str, Any]:
         "console_connect.html",
         code=code,
         target=target,
-        origin=console.origin(target),
+        origin=codes.origin(target),
         seconds=at.config.console["code_seconds"],
         language=language.current().replace("_", "-"),
         direction=language.direction(),

@@ -9,10 +9,12 @@ from typing import Any
 
 from flask import render_template, request
 
-from bridge import customer, kinds, languages, orders, recipes, room, services, status
+from bridge import customer, kinds, languages, recipes, room, services
 from bridge.kinds import KINDS, POWER
+from bridge.metering import status
 from bridge.model import Capability, Desired, Operation, Sentence, Service, State
-from bridge.upgrades import LABELS
+from bridge.orders.upgrades import LABELS
+from bridge.orders.wanted import networks_of
 from bridge.web import filters, language
 from bridge.web.auth import context, guard
 
@@ -129,7 +131,7 @@ def asked_lightly(verb: str, service: Service, now: dict[str, Any]) -> str:
 def main_address(service: Service) -> str:
     """The address by which customers reach the server; empty while it has none."""
     at = context()
-    networks = orders.networks_of(service.id, at.store, at.config)
+    networks = networks_of(service.id, at.store, at.config)
     own = next((n.address for n in networks if n.role == "main"), "")
     return own or next(iter(service.build.get("addresses", ())), "")
 

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from flask import current_app, request
 
-from bridge import customer, dns, isos
-from bridge.customer import Ask
-from bridge.direct import Reads
+from bridge import customer
+from bridge.customer import Ask, dns, isos
+from bridge.customer.direct import Reads
 from bridge.errors import BadRequest
 from bridge.model import Capability, Sentence, Service
 from bridge.web import language

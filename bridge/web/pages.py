@@ -7,10 +7,11 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from bridge import customer, orders, schedules
+from bridge import customer, schedules
 from bridge.errors import BadRequest, Forbidden, NotFound, StoreUnavailable, VmbridgeError
 from bridge.kinds import POWER
 from bridge.model import Capability, Sentence, Service
+from bridge.orders.wanted import networks_of
 from bridge.store.faults import hurry
 from bridge.web import console, filters, frame, language, media
 from bridge.web.actions import caller, params
@@ -75,7 +76,7 @@ def overview(service: Service) -> dict[str, Any]:
             }
         )
     return {
-        "networks": orders.networks_of(service.id, at.store, at.config),
+        "networks": networks_of(service.id, at.store, at.config),
         "disks": disks,
         "addresses": service.build.get("addresses", []),
         "floating": service.build.get("floating", []),

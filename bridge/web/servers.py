@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, g, json
 
-from bridge import packages, services, usage
+from bridge import services
 from bridge.errors import BadRequest, NotFound, Refused
+from bridge.metering import usage
+from bridge.orders import packages
 from bridge.web.auth import body, context, signed, signed_look
 from bridge.web.replies import success
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, render_template, request
 
-from bridge import findings, orders, status, upgrades
 from bridge.errors import Forbidden
+from bridge.metering import status
 from bridge.model import LIMITS
+from bridge.orders import upgrades
+from bridge.orders.wanted import networks_of
+from bridge.staff import findings
 from bridge.web.auth import context, service_for, signed
 from bridge.web.replies import success
 
@@ -47,7 +50,7 @@ def admin(service_id: int) -> Response:
         label=upgrades.label,
         limits=LIMITS,
         amount=upgrades.amount,
-        networks=orders.networks_of(service.id, at.store, at.config),
+        networks=networks_of(service.id, at.store, at.config),
         shows=at.drivers[service.server].shows,
         given=service.build.get("addresses", []),
         floating=service.build.get("floating", []),

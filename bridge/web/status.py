@@ -7,8 +7,9 @@ import json
 
 from flask import Blueprint, Response, request
 
-from bridge import console, status
+from bridge.console import codes
 from bridge.errors import Forbidden, NotFound
+from bridge.metering import status
 from bridge.model import Desired
 from bridge.store.faults import hurry
 from bridge.web.auth import context, guard, service_for, signed
@@ -27,7 +28,7 @@ def _reply(view: dict[str, object]) -> Response:
 
 def _open_to(origin: str) -> bool:
     """Whether a browser's page is of one of our WHMCS, which may stand in a folder of its host."""
-    return any(origin == console.origin(w["system_url"]) for w in context().config.whmcs.values())
+    return any(origin == codes.origin(w["system_url"]) for w in context().config.whmcs.values())
 
 
 @routes.after_request

@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bridge import services, status, upgrades
+from bridge import services
 from bridge.config import Config
 from bridge.errors import NeedsOperator, NotFound, NotOurs, Refused, VmbridgeError
+from bridge.metering import status
 from bridge.model import Desired, Difference, Leftover, Machine, Seen, Service
+from bridge.orders import upgrades
 from bridge.store import Store
 from bridge.store.findings import LAST, Found
 from drivers.base import Driver, in_background

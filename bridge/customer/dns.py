@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from bridge import names
-from bridge.direct import NOT_TAKEN, Reads, not_done, place, sentence, settled, whose
+from bridge.customer.direct import NOT_TAKEN, Reads, not_done, place, sentence, settled, whose
 from bridge.errors import BadRequest, NotOurs, Refused, UpstreamError, VmbridgeError
 from bridge.model import Pointers, Sentence, Service, TaskResult
 from bridge.store import Store

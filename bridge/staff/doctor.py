@@ -6,11 +6,13 @@ import ipaddress
 from collections import Counter
 from dataclasses import replace
 
-from bridge import addresses, assets, names, packages, servers
+from bridge import assets, names
 from bridge.config import Config, Pool
 from bridge.context import Context
 from bridge.errors import ConfigError, VmbridgeError
 from bridge.model import Finding
+from bridge.orders import addresses, packages
+from bridge.staff import servers
 from bridge.store import Store
 
 FULL_AT = 0.8

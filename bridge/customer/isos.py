@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.direct import Reads, not_done, place, sentence, settled, whose
+from bridge.customer.direct import Reads, not_done, place, sentence, settled, whose
 from bridge.errors import Refused, VmbridgeError
 from bridge.model import Drive, Iso, Sentence, Service
 from bridge.store import Store

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bridge import addresses, orders, packages
 from bridge.config import Config
 from bridge.errors import Refused
 from bridge.model import Desired, Difference, Lack, Package, Restart, Sentence, Service
+from bridge.orders import addresses, packages
+from bridge.orders.wanted import completed, order_of, thawed
 from bridge.store import Store
 from drivers.base import Driver
 
@@ -113,7 +114,7 @@ def preview(service: Service, params: dict[str, Any], driver: Driver, store: Sto
     """Raises as packages.resolve does when the wish itself is wrong."""
     found = packages.resolve(params, service.server, config, service.package)
     package = found.package
-    rows = rows_of(orders.thawed(service, package), driver, store, config)
+    rows = rows_of(thawed(service, package), driver, store, config)
     changes = [r for r in rows if not r.same and not r.kept and not _standing(r, service.package, package)]
     for family in (4, 6):
         word = f"extra_ipv{family}"
@@ -149,12 +150,12 @@ def rows_of(service: Service, driver: Driver, store: Store, config: Config) -> l
     if not seen:
         return []
     row = store.status_row(service.server, service.vm_id) or {}
-    return driver.compare(orders.order_of(service, store, config), seen, row.get("status") != "stopped")
+    return driver.compare(order_of(service, store, config), seen, row.get("status") != "stopped")
 
 
 def beside_order(service: Service, driver: Driver, store: Store, config: Config) -> list[Difference]:
     """How an adopted machine differs from the package of its plan: what an explicit Converge writes, and what it cannot."""
-    return [r for r in rows_of(orders.thawed(service), driver, store, config) if not r.same]
+    return [r for r in rows_of(thawed(service), driver, store, config) if not r.same]
 
 
 ROOM_KNOWN = 900.0  # seconds for which the hosts are believed to be as they were read
@@ -166,8 +167,8 @@ def _lack(service: Service, driver: Driver, store: Store, config: Config) -> Lac
     row, (seen, _) = store.resources(service.server), store.seen(service.id)
     if row is None or not seen or row["read_at"] < store.clock.now() - ROOM_KNOWN:
         return None
-    planned = [replace(p, package=orders.completed(p.package, config)) for p in store.planned_room(service.server)]
-    order = orders.order_of(service, store, config)
+    planned = [replace(p, package=completed(p.package, config)) for p in store.planned_room(service.server)]
+    order = order_of(service, store, config)
     return driver.lacks(order, seen, service.ref, row["data"], planned, store.sold_room(service.server))
 
 
@@ -226,7 +227,7 @@ def order(service: Service, wanted: Preview, actor: str, store: Store, config: C
     for kind in ("disk_bigger_than_sold", "no_room"):
         store.set_findings(service.server, kind, [], _ordered(service), _ordered(service))
     addresses.adjust(service.id, wanted.package, store, config)
-    store.update_service(service.id, package=wanted.package, build=orders.thawed(service).build)
+    store.update_service(service.id, package=wanted.package, build=thawed(service).build)
     tell_unknown_options(wanted.warnings, service, store)
     return store.submit(service.id, "change_package", actor, {"warnings": list(wanted.warnings)})
 

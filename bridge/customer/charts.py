@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.direct import FOREIGN, Reads, sentence, whose
+from bridge.customer.direct import FOREIGN, Reads, sentence, whose
 from bridge.errors import BadRequest, NotFound, StoreUnavailable, UpstreamError
 from bridge.model import PERIODS, Charts, Sentence, Service
 from bridge.store import Store

@@ -34,7 +34,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from bridge import assets, console, rfb
+from bridge import assets
+from bridge.console import codes, rfb
 from bridge.context import Context
 from bridge.errors import UpstreamError, VmbridgeError
 from bridge.languages import accepted, direction_of, in_language
@@ -103,7 +104,7 @@ class Front(ServerConnection):
 class Live:
     """One open console of this process."""
 
-    session: console.Session
+    session: codes.Session
     since: float
     input_at: float
     task: asyncio.Task[None] = field(init=False)
@@ -135,13 +136,13 @@ class Relay:
         self.live: dict[int, Live] = {}
         self.opening, self.stopping = 0, False
         public = context.config.web["public_url"]
-        self.origin = console.origin(public)
+        self.origin = codes.origin(public)
         self.base = urlsplit(public).path.rstrip("/")
         self._store = ThreadPoolExecutor(4, thread_name_prefix="store")
         self._drivers = ThreadPoolExecutor(16, thread_name_prefix="console")
         self._tls: dict[str, ssl.SSLContext] = {}
         self._pages = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True
+            loader=jinja2.FileSystemLoader(Path(__file__).parent.parent / "templates"), autoescape=True
         )
         self._seen_at = context.clock.monotonic()
         sslproto.SSLProtocol.max_size = TLS_PIECE
@@ -201,7 +202,7 @@ class Relay:
         code = parse_qs(connection.form.decode("utf-8", "replace")).get("code", [""])[0]
         try:
             service, nonce, language = await self._in_store(
-                console.exchange, code, self.context.store, self.context.config
+                codes.exchange, code, self.context.store, self.context.config
             )
         except VmbridgeError as e:
             log.info("console_refused", code=e.code)
@@ -264,7 +265,7 @@ class Relay:
             return
         self.opening += 1
         try:
-            session = await self._in_store(console.open_session, nonce, self.owner, at.store, at.config)
+            session = await self._in_store(codes.open_session, nonce, self.owner, at.store, at.config)
         except VmbridgeError as e:
             log.info("console_refused", code=e.code)
             await browser.close(REFUSED, _short(e.sentence, guessed))
@@ -402,7 +403,7 @@ class Relay:
                     NORMAL,
                     Sentence("Nothing was typed for %(n)s minutes: click CONNECT again.", n=limits["idle_min"]),
                 )
-        for key, sentence in (await self._in_store(console.barred, self.owner, self.context.store)).items():
+        for key, sentence in (await self._in_store(codes.barred, self.owner, self.context.store)).items():
             if key in self.live:
                 self._end(self.live[key], REFUSED, sentence)
         if now - self._seen_at > SIGN_OF_LIFE:

@@ -1,0 +1,93 @@
+"""What customers do on their pages: may it be done now, is the wish in order, then queue the work. No upstream calls.
+
+Here stands which form goes where; each noun has a module of its own, and what others call is called by this package's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bridge import limits, services
+from bridge.customer import backups, reinstall, snapshots
+from bridge.customer.backups import WEEK, chosen_backup, no_room, start_backups
+from bridge.customer.gate import Ask, allow_edit, edit_reason, full, may_see, reason, still_theirs
+from bridge.customer.mirror import renew_mirror
+from bridge.customer.reinstall import off_for_password
+from bridge.customer.snapshots import expire_snapshots
+from bridge.errors import Forbidden, Refused
+from bridge.kinds import KINDS, POWER, Kind
+from bridge.model import Capability, Desired, Sentence
+
+__all__ = [
+    "ACTIONS",
+    "WEEK",
+    "Ask",
+    "act",
+    "allow_edit",
+    "asking",
+    "chosen_backup",
+    "edit_reason",
+    "expire_snapshots",
+    "full",
+    "may_see",
+    "no_room",
+    "off_for_password",
+    "reason",
+    "renew_mirror",
+    "start_backups",
+]
+
+
+def act(capability: str, action: str, ask: Ask) -> str:
+    """Carry out one form. Returns the operation, empty when the change is done at once. Raises Forbidden (not part of the
+    product), Refused (not now) or BadRequest (naming the field)."""
+    service = ask.service
+    if capability == Capability.POWER and action in POWER:
+        still_theirs(ask)
+        return services.run(
+            action, service.service_id, service.server, {}, ask.caller, ask.store, ask.config, ask.drivers
+        ).operation
+    run = ACTIONS.get((capability, action))
+    if run is None or not may_see(service, Capability(capability), ask.drivers, ask.config):
+        raise Forbidden(Sentence("Access Denied"), code="access_denied")
+    kind, prepare = run
+    if kind == "":  # changes nothing on the machine: allowed while it is busy
+        service = still_theirs(ask)
+        if service.desired is not Desired.ACTIVE:
+            raise Refused(Sentence("The service is suspended."), code="suspended")
+        limits.count(action, service.id, ask.caller.client, ask.store, ask.config)
+        prepare(ask)
+        return ""
+    with ask.store.write():
+        fresh = still_theirs(ask)
+        current = ask.store.current_operation(service.id)
+        why = reason(fresh, Capability(capability), ask.drivers, current, ask.config)
+        if why:
+            raise Refused(why, code="service_busy" if current else "not_now")
+        limits.count(kind, service.id, ask.caller.client, ask.store, ask.config)
+        data, after = prepare(ask)
+        operation = ask.store.submit(service.id, kind, ask.caller.actor, data)
+        if after:
+            after(operation)
+    return operation
+
+
+ACTIONS: dict[tuple[str, str], tuple[str, Callable[[Ask], Any]]] = {
+    ("snapshots", "take"): ("take_snapshot", snapshots.take_snapshot),
+    ("snapshots", "rollback"): ("rollback", snapshots.chosen),
+    ("snapshots", "delete"): ("delete_snapshot", snapshots.chosen_or_unfinished),
+    ("backups", "take"): ("take_backup", backups.take_backup),
+    ("backups", "restore"): ("restore", backups.chosen),
+    ("backups", "delete"): ("delete_backup", backups.chosen),
+    ("backups", "schedule"): ("", backups.save_schedule),
+    ("reinstall", "reinstall"): ("reinstall", reinstall.reinstall),
+    ("reset_password", "reset"): ("reset_password", reinstall.reset),
+}
+
+
+def asking() -> dict[tuple[str, str], Kind]:
+    """The forms that ask before they are carried out, as (capability, action)."""
+    found = {(str(Capability.POWER), verb): KINDS[verb] for verb in POWER}
+    found |= {form: KINDS[kind] for form, (kind, _) in ACTIONS.items() if kind}
+    return {form: kind for form, kind in found.items() if kind.ask}

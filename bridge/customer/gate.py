@@ -1,0 +1,101 @@
+"""What a customer's form is, whose it is, and whether what it asks for may be done now. What is done stands in the nouns' modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bridge import limits, services
+from bridge.config import Config
+from bridge.errors import BadRequest, Forbidden, NotFound, Refused
+from bridge.model import Capability, Operation, Sentence, Service
+from bridge.permissions import permitted, usable
+from bridge.services import Caller
+from bridge.store import Store
+from drivers.base import Driver
+
+LONGEST_NOTE = 200
+Prepared = tuple[
+    dict[str, Any], Callable[[str], Any] | None
+]  # what the operation remembers, and what is done with its id
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One form of a customer's page."""
+
+    service: Service
+    form: Mapping[str, Any]
+    caller: Caller
+    store: Store
+    config: Config
+    drivers: Mapping[str, Driver]
+
+    def text(self, name: str, label: str = "", longest: int = LONGEST_NOTE) -> str:
+        """A field as one printable line. Raises BadRequest naming it as the page does when it is too long."""
+        value = " ".join("".join(c if c.isprintable() else " " for c in str(self.form.get(name) or "")).split())
+        if len(value) > longest:
+            raise BadRequest(
+                Sentence("%(field)s: at most %(n)d characters.", field=label or name, n=longest), code="too_long"
+            )
+        return value
+
+
+def may_see(service: Service, capability: Capability, drivers: Mapping[str, Driver], config: Config) -> bool:
+    """Whether the page is part of product and plan; if not, it says Access Denied."""
+    return permitted(
+        service, capability, config.plans[service.package.plan].allow, drivers[service.server].capabilities
+    )
+
+
+def reason(
+    service: Service, capability: Capability, drivers: Mapping[str, Driver], current: Operation | None, config: Config
+) -> str:
+    """Why a capability's actions are dimmed while `current` runs; empty when they are not."""
+    allowed, has = config.plans[service.package.plan].allow, drivers[service.server].capabilities
+    found = usable(service, capability, allowed, has, services.busy_words(current))
+    if not found and not service.provisioned:
+        found = Sentence("The server is not set up yet.")
+    if (
+        not found
+        and service.build.get("restoring")
+        and capability not in (Capability.BACKUPS, Capability.REINSTALL, Capability.RDNS)
+    ):
+        found = services.UNFINISHED_RESTORE
+    return found
+
+
+def edit_reason(
+    service: Service, capability: Capability, drivers: Mapping[str, Driver], store: Store, config: Config
+) -> str:
+    """As `reason`, for what is changed directly: reverse records are not the machine's, so what runs there is not in their way."""
+    current = None if capability is Capability.RDNS else store.current_operation(service.id)
+    return reason(service, capability, drivers, current, config)
+
+
+def still_theirs(ask: Ask) -> Service:
+    """The service as it is now. Raises NotFound when it became another client's since the form was taken in."""
+    service = ask.store.service(ask.service.id)
+    if service.client_id != ask.service.client_id:
+        raise NotFound(f"Service {service.service_id} is unknown to the bridge.", code="unknown_service")
+    return service
+
+
+def allow_edit(capability: Capability, ask: Ask) -> Service:
+    """The service as it is now, for a direct edit. Raises Forbidden (not part of the product) or Refused (not now)."""
+    service = still_theirs(ask)
+    if not may_see(service, capability, ask.drivers, ask.config):
+        raise Forbidden(Sentence("Access Denied"), code="access_denied")
+    why = edit_reason(service, capability, ask.drivers, ask.store, ask.config)
+    if why:
+        raise Refused(why, code="not_now")
+    limits.count(capability.value, service.id, ask.caller.client, ask.store, ask.config)
+    return service
+
+
+def full(have: int, quota: int) -> str:
+    """Why nothing more can be made; empty when there is room."""
+    if quota <= 0:
+        return Sentence("Not part of your plan.")
+    return Sentence("%(n)d of %(m)d in use: remove one first.", n=have, m=quota) if have >= quota else ""

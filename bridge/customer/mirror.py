@@ -1,0 +1,54 @@
+"""Snapshots and backups as the back end has them, written to the store; nothing is changed there."""
+
+from __future__ import annotations
+
+import structlog
+
+from bridge.errors import VmbridgeError
+from bridge.model import Capability, Kept, Service
+from bridge.store import Store
+from drivers.base import Driver, in_background
+
+log = structlog.get_logger()
+EVERY = 1_000_000  # services
+
+
+def renew_mirror(server: str, driver: Driver, store: Store, limit: int = 20) -> int:
+    """Snapshots and backups as the back end has them, each service once an hour; returns how many were looked at. One that
+    cannot be read has its next turn later and holds up nobody. Where one listing has all of them, all have their turn at once."""
+    due = store.clock.now() - 3600
+    found = store.mirrors_due(server, due, limit)
+    if not found:
+        return 0
+    began = store.clock.now()
+    try:
+        with in_background():
+            everything = driver.kept()
+    except VmbridgeError as e:
+        log.warning("mirror_failed", server=server, code=e.code, detail=e.detail)
+        return 0
+    if everything is not None:
+        found = store.mirrors_due(server, due, EVERY)
+    for key in found:
+        service, last = store.service(key), store.newest(key)
+        store.mirrored(key)
+        if last is not None and (last.ended_at is None or last.ended_at > began):
+            continue  # what it makes or removes meanwhile is not in the listing
+        try:
+            _mirror(service, driver, everything, store)
+        except VmbridgeError as e:
+            log.warning("mirror_failed", service=service.service_id, code=e.code, detail=e.detail)
+    return len(found)
+
+
+def _mirror(service: Service, driver: Driver, everything: Kept | None, store: Store) -> None:
+    if Capability.SNAPSHOTS in driver.capabilities:
+        snapshots = (
+            driver.snapshots(service.ref)
+            if everything is None
+            else [s for u in service.uuids for s in everything.snapshots.get(u, ())]
+        )
+        store.mirror_snapshots(service.id, snapshots)
+    if Capability.BACKUPS in driver.capabilities and driver.settings.get("backup_storage", "yes"):
+        backups = driver.backups(service.ref) if everything is None else everything.backups.get(service.vm_id, [])
+        store.mirror_backups(service.id, backups, service.created_at)
