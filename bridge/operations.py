@@ -458,6 +458,7 @@ class Engine:
     def _no_room(self, op: Operation, job: Job, e: Capacity) -> None:
         """What is paid for waits for room, for `[worker] wait_for_room_h`. Staff hears of it at once, and again when it is given up."""
         store, hours = self.store, self.config.worker["wait_for_room_h"]
+        _note_failing(job, {})  # what went wrong on the way here is over: its hour must not end the wait
         job.save(**room.memory(job.data, e, self.clock.now(), hours))
         due = job.data["room_due"]
         error = room.told(e, due, hours)

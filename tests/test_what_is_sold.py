@@ -59,6 +59,11 @@ BROUGHT: list[dict[str, str | None]] = [
     {"boot": "order=ide2;scsi0;net0"},
     {"balloon": "256", "shares": "100"},
     {"ide0": "local:iso/drivers.iso,media=cdrom"},
+    {"vga": "none"},
+    {"vga": "type=none,memory=16"},
+    {"memory": "current=4096"},
+    {"smbios1": None},
+    {"scsi0": None, "scsi30": BASE, "boot": "order=scsi30"},
 ]
 
 
@@ -67,7 +72,7 @@ def test_a_new_server_is_what_was_sold_whatever_the_template_brought(
     world: World, config: dict[str, str | None]
 ) -> None:
     vm = made(world, config)
-    disk = "virtio0" if "virtio0" in config else "scsi0"
+    disk = next((d for d in ("virtio0", "scsi30") if d in config), "scsi0")
     ran = {k: v for k, v in vm.ran.items() if k not in ("password", "address")}
     assert ran == {
         "cores": 2,
@@ -97,7 +102,8 @@ def test_a_new_server_is_what_was_sold_whatever_the_template_brought(
     assert set(parts) <= {"size", "format"} and parts["size"] == "20G"  # this plan sells no limits
     assert vm.config["net0"].startswith("virtio=") and "trunks" not in vm.config["net0"]
     assert ",tag=40" in vm.config["net0"] and "firewall=1" in vm.config["net0"]
-    assert vm.config["boot"].startswith(("order=scsi0", "order=virtio0", "order=ide2;scsi0"))
+    assert vm.config["boot"].startswith(("order=scsi0", "order=scsi30", "order=virtio0", "order=ide2;scsi0"))
+    assert vm.config["vga"] == "std"
     assert vm.config["ide0"] == "none,media=cdrom" and vm.config["balloon"] == vm.config["memory"]
     assert differing(world) == {} and sweep(world) == []
 

@@ -11,7 +11,7 @@ from bridge.model import Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import ON_AGAIN, PUT_BACK
 from bridge.recipes.backups import remove_beyond
-from bridge.recipes.birth import CREATE, ready, settle
+from bridge.recipes.birth import CLEAR, CREATE, ready, settle
 from bridge.recipes.closing import close_network, off_unless_closed, open_network, stopped_unless_closed
 from bridge.recipes.machine import (
     again_until_done,
@@ -350,7 +350,8 @@ REDEPLOY = (
     Step("begin_anew", "Preparing", begin_anew),
     *without(TERMINATE, "release", "backups"),  # they stay
     Step("renew_identity", "Preparing the new server", renew_identity),
-    *without(CREATE, "ready"),
+    *without(CREATE, "ready", "clear"),
     Step("ready", "Telling you that it is ready", redeployed),
+    CLEAR,
     *PUT_BACK,
 )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bridge.errors import Capacity, Refused, Unknown, Unlisted, UpstreamError
 from bridge.metering import usage
-from bridge.model import Placement
+from bridge.model import Placement, State
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.orders import addresses
 from bridge.orders.wanted import completed, networks_of
@@ -138,6 +138,8 @@ def copied(job: Job) -> Outcome:
         return Done()
     if job.data.get("failed") is not None:
         return clear_failed(job)
+    if not build.get("task"):  # a retry, after what had failed was removed
+        raise Back("copy")
     if job.result is None:
         return Wait(build["task"])
     if job.result.state == "done":
@@ -159,10 +161,8 @@ def copied(job: Job) -> Outcome:
 def clear_failed(job: Job) -> Outcome:
     """A copy that failed is made again. Where the back end chooses ids it has left a machine that costs money, proven ours by what came
     with the order: that goes first. Addresses that an earlier machine of the service has left for it stay."""
-    if job.driver.chooses_ids:
-        keep = KEEP if len(job.service.uuids) > 1 else frozenset[str]()
-        if waiting := again_until_done(job, "clear_task", lambda: job.driver.destroy(ref(job), keep)):
-            return waiting
+    if waiting := remove_failed(job):
+        return waiting
     error = job.driver.task_error(job.data["failed"])
     with job.store.write():
         job.save(failed=None)
@@ -173,6 +173,26 @@ def clear_failed(job: Job) -> Outcome:
         take_next_id(job)
         raise Back("copy")
     raise Back("copy", error)
+
+
+def clear_begun(job: Job) -> Outcome:
+    """A create that is given up leaves no failed machine that costs money. What takes its place (`settle`) looks for itself."""
+    if job.data.get("failed") is None or job.data["ending"][0] == State.SUPERSEDED:
+        return Done()
+    if waiting := remove_failed(job):
+        return waiting
+    with job.store.write():
+        job.save(failed=None)
+        job.save_build(task=None, sent_at=None)
+    return Done("what was begun is removed")
+
+
+def remove_failed(job: Job) -> Wait | None:
+    """Where the back end chooses ids a failed copy has left a machine, proven ours by what came with the order."""
+    if not job.driver.chooses_ids:
+        return None
+    keep = KEEP if len(job.service.uuids) > 1 else frozenset[str]()
+    return again_until_done(job, "clear_task", lambda: job.driver.destroy(ref(job), keep))
 
 
 def identify(job: Job) -> Outcome:
@@ -260,6 +280,7 @@ def settle(job: Job) -> Outcome:
     return Done()
 
 
+CLEAR = Step("clear", "Removing what was begun", clear_begun, undo=True)
 CREATE = (
     Step("place", "Choosing a node", place),
     Step("copy", "Starting the copy", copy),
@@ -271,4 +292,5 @@ CREATE = (
     Step("answering", "Waiting for the system inside", answering),
     Step("addresses", "Looking up its addresses", learn_addresses),
     Step("ready", "Telling you that it is ready", ready),
+    CLEAR,
 )

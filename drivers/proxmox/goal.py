@@ -377,7 +377,7 @@ def differs(key: str, want: Any, have: Any) -> bool:
         return (line.get("enabled") or line.get("") or "0") != "1"
     if key == "vga":
         line = parse_line(str(have))
-        return line.get("", line.get("type", "")).startswith("serial")
+        return line.get("", line.get("type", "")).startswith(("serial", "none"))  # a console without a picture
     if key == "memory":
         return parse_line(str(have)).get("", parse_line(str(have)).get("current", "")) != str(want)
     if key == "description":

@@ -514,7 +514,7 @@ class Cluster:
         from tests.pve.vms import cores_of
 
         on = vm.status == "running"
-        size = int(vm.config.get("memory", "128")) * MIB
+        size = int(vm.config.get("memory", "128").removeprefix("current=")) * MIB
         return {
             "status": vm.status,
             "name": vm.config.get("name", f"VM{vm.vmid}"),

@@ -72,7 +72,9 @@ class Histories:
             return row
         vm = self.c.vms.get(vmid)
         cores, size = (
-            (int(vm.config.get("cores", "1")), int(vm.config.get("memory", "128")) * MIB) if vm else (1, 128 * MIB)
+            (int(vm.config.get("cores", "1")), int(vm.config.get("memory", "128").removeprefix("current=")) * MIB)
+            if vm
+            else (1, 128 * MIB)
         )
         row |= {"maxcpu": cores, "maxmem": size, "maxdisk": 20 * 1024 * MIB, "disk": 0}
         if not history.on(time):

@@ -485,7 +485,7 @@ class Handlers(Archives, Histories):
         self.unlocked(vm)
         if digest and digest != self.c.digest(vm):
             raise Error(500, "checksum mismatch (file change by other user?)")
-        memory = int(p.get("memory", vm.config.get("memory", "512")))
+        memory = int(p.get("memory", vm.config.get("memory", "512")).removeprefix("current="))
         if int(p.get("balloon", vm.config.get("balloon", 0))) > memory and "balloon" not in gone:
             raise Error(
                 400,
@@ -719,7 +719,8 @@ class Handlers(Archives, Histories):
                     config[key] = MAC.sub(new_mac(), config[key])
             for slot, line in drives.items():
                 config[slot] = self._copied(source, made, slot, line, storage, full, p.get("format", ""))
-            config["smbios1"] = re.sub(r"uuid=[^,]+", f"uuid={uuid.uuid4()}", config["smbios1"])
+            identity = config.get("smbios1", "uuid=")  # clone_vm makes one where there is none
+            config["smbios1"] = re.sub(r"uuid=[^,]*", f"uuid={uuid.uuid4()}", identity)
             config |= {k: p[k] for k in ("name", "description") if k in p}
             made.agent_after, made.leases, made.lease_after = source.agent_after, source.leases, source.lease_after
             made.content = {d: source.content.get(d, source.config["name"]) for d in disks}
@@ -826,7 +827,7 @@ class Handlers(Archives, Histories):
         layout = sum(
             int(n) for k, v in vm.config.items() if re.match(r"numa\d", k) for n in re.findall(r"memory=(\d+)", v)
         )
-        if layout and layout != int(vm.config.get("memory", "512")):
+        if layout and layout != int(vm.config.get("memory", "512").removeprefix("current=")):
             raise Error(500, "total memory for NUMA nodes must be equal to vm static memory")
         vm.status, vm.started, vm.ran = "running", self.c.clock.now(), self._inside(vm)
         self.switched(vm.vmid, True)
