@@ -6,30 +6,37 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bridge.clock import Clock
 from bridge.errors import VmbridgeError
 from bridge.model import Finding, Package
 from drivers.proxmox import choice, convert, privileges, tasks, templates
+from drivers.proxmox.api import Api
 from drivers.proxmox.templates import Fault, Template
-
-if TYPE_CHECKING:
-    from drivers.proxmox.driver import Proxmox
 
 SKEW = 30
 
 
-def check(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
-    subject = f"server {driver.server}"
+def check(
+    server: str,
+    api: Api,
+    clock: Clock,
+    settings: Mapping[str, Any],
+    plans: Mapping[str, Package],
+    networks: Iterable[tuple[str, int]],
+) -> list[Finding]:
+    """All that can be said of the server and of what `plans` sell on it; `networks` are the pools' (bridge, VLAN)."""
+    subject = f"server {server}"
     try:
-        version = driver.api.get("version")
+        version = api.get("version")
     except VmbridgeError as e:
         return [Finding("fault", subject, f"{e.sentence} {e.detail}".strip(), e.next_action)]
     found = [Finding("ok", subject, f"Proxmox VE {version.get('version')}")]
     major = int(str(version.get("version", "0")).split(".")[0] or 0)
     if major not in (8, 9):
         found.append(Finding("fault", subject, f"Proxmox VE {major} is not supported", "use Proxmox VE 8 or 9"))
-    granted = privileges.Granted(driver.api)
+    granted = privileges.Granted(api)
     if granted.nothing():
         return [
             *found,
@@ -40,14 +47,14 @@ def check(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tupl
                 "give the role to both the user and the token: a token with privilege separation has none of its user's",
             ),
         ]
-    look = Look(driver, driver.api.get("cluster/resources"), plans, networks, granted, major)
+    look = Look(server, api, clock, settings, api.get("cluster/resources"), plans, networks, granted, major)
     parts: list[Callable[[], list[Finding]]] = [
         lambda: _unseen(look),
         lambda: _privileges(look),
         lambda: _nodes(look),
         *[partial(_plan, look, name, package) for name, package in plans.items()],
         lambda: _bridges(look),
-        lambda: _firewall(driver, plans),
+        lambda: _firewall(look),
         lambda: _backups(look),
     ]
     for part in parts:  # one that cannot be read must not hide the others
@@ -66,7 +73,10 @@ def check(driver: Proxmox, plans: Mapping[str, Package], networks: Iterable[tupl
 class Look:
     """One look at a server: what the cluster said, and what was read since."""
 
-    driver: Proxmox
+    server: str
+    api: Api
+    clock: Clock
+    settings: Mapping[str, Any]
     rows: list[dict[str, Any]]
     plans: Mapping[str, Package]
     pools: Iterable[tuple[str, int]]
@@ -93,7 +103,7 @@ class Look:
         return "Datastore.Audit" not in self.granted.on(f"/storage/{name}")
 
     def system(self, package: Package) -> choice.Choice:
-        return choice.Choice(self.driver.api, self.rows, package, self.read)
+        return choice.Choice(self.api, self.rows, package, self.read)
 
     def systems(self) -> list[choice.Choice]:
         """Every system that a plan sells."""
@@ -115,7 +125,7 @@ def _unseen(look: Look) -> list[Finding]:
 
 
 def _privileges(look: Look) -> list[Finding]:
-    subject, settings = f"server {look.driver.server} privileges", look.driver.settings
+    subject, settings = f"server {look.server} privileges", look.settings
     options = [p.options for p in look.plans.values()]
     templates, wires, shared = [r for c in look.systems() for r in c.rows], set(), False
     try:
@@ -153,11 +163,10 @@ def _wires(config: Mapping[str, Any]) -> set[str]:
 
 
 def _nodes(look: Look) -> list[Finding]:
-    driver = look.driver
     found = []
-    cluster = next((r for r in driver.api.get("cluster/status") if r.get("type") == "cluster"), None)
+    cluster = next((r for r in look.api.get("cluster/status") if r.get("type") == "cluster"), None)
     if cluster and not int(cluster.get("quorate") or 0):
-        found.append(Finding("fault", f"server {driver.server}", "the cluster has no quorum", "bring its nodes back"))
+        found.append(Finding("fault", f"server {look.server}", "the cluster has no quorum", "bring its nodes back"))
     for name, state in look.nodes.items():
         subject = f"node {name}"
         if state == "unknown":
@@ -166,7 +175,7 @@ def _nodes(look: Look) -> list[Finding]:
             found.append(Finding("warning", subject, f"is {state}", "new servers go to other nodes"))
             continue
         try:
-            skew = abs(float(driver.api.get(f"nodes/{name}/time")["time"]) - driver.clock.now())
+            skew = abs(float(look.api.get(f"nodes/{name}/time")["time"]) - look.clock.now())
         except VmbridgeError as e:
             found.append(Finding("warning", subject, f"time not read: {e.detail}", "give Sys.Audit on /"))
             continue
@@ -236,7 +245,7 @@ def _system(look: Look, subject: str, package: Package, online: list[str], other
     systems = look.system(package)
     sources = {n: found for n in online if (found := systems.on(n))}
     if not sources:
-        if "VM.Audit" not in look.granted.on(f"/vms/{look.driver.settings['vm_ids'][0][0]}"):
+        if "VM.Audit" not in look.granted.on(f"/vms/{look.settings['vm_ids'][0][0]}"):
             return [], ""  # it would not be shown if it were there; the missing privilege is told by itself
         which = " ".join([f"named {package.template!r}", *(f"with id {i}" for i in choice.pins(package))])
         pool = f" in pool {p!r}" if (p := package.options.get("template_pool")) else ""
@@ -263,7 +272,7 @@ def _system(look: Look, subject: str, package: Package, online: list[str], other
 def _left_locked(look: Look, source: Template) -> list[Fault]:
     """The lock of a template that no task holds any more."""
     lock = str(source.config.get("lock") or "")
-    left = lock and not tasks.holder(look.driver.api, source.node, source.vm_id, lock)
+    left = lock and not tasks.holder(look.api, source.node, source.vm_id, lock)
     return templates.locked(source, held=False) if left else []
 
 
@@ -275,7 +284,7 @@ def _bridges(look: Look) -> list[Finding]:
     found = []
     for node in (n for n, state in look.nodes.items() if state == "online"):
         try:
-            have = {n["iface"] for n in look.driver.api.get(f"nodes/{node}/network")}
+            have = {n["iface"] for n in look.api.get(f"nodes/{node}/network")}
         except VmbridgeError as e:
             found.append(Finding("warning", f"node {node}", f"networks not read: {e.detail}", "see the node"))
             continue
@@ -288,15 +297,15 @@ def _bridges(look: Look) -> list[Finding]:
     return found
 
 
-def _firewall(driver: Proxmox, plans: Mapping[str, Package]) -> list[Finding]:
-    if not any(p.options["firewall"] for p in plans.values()):
+def _firewall(look: Look) -> list[Finding]:
+    if not any(p.options["firewall"] for p in look.plans.values()):
         return []
-    options = driver.api.get("cluster/firewall/options")
+    options = look.api.get("cluster/firewall/options")
     if not int(options.get("enable") or 0):
         return [
             Finding(
                 "warning",
-                f"server {driver.server} firewall",
+                f"server {look.server} firewall",
                 "the datacenter firewall is off: address filters do nothing",
                 "Datacenter > Firewall > Options > Firewall = Yes, after allowing your own access",
             )
@@ -306,9 +315,9 @@ def _firewall(driver: Proxmox, plans: Mapping[str, Package]) -> list[Finding]:
 
 def _backups(look: Look) -> list[Finding]:
     """The storage for backups: there, for backups, and not pruning below what is sold."""
-    driver, plans = look.driver, look.plans
+    plans = look.plans
     most = max((p.backups for p in plans.values()), default=0)
-    name, subject = str(driver.settings.get("backup_storage", "")), f"server {driver.server} backups"
+    name, subject = str(look.settings.get("backup_storage", "")), f"server {look.server} backups"
     if not most:
         return []
     if not name:
@@ -317,7 +326,7 @@ def _backups(look: Look) -> list[Finding]:
                 "fault",
                 subject,
                 "plans sell backups, but no storage is named",
-                f"set backup_storage of [servers.{driver.server}]",
+                f"set backup_storage of [servers.{look.server}]",
             )
         ]
     stores = look.storage(name)
@@ -329,14 +338,14 @@ def _backups(look: Look) -> list[Finding]:
                 "fault",
                 subject,
                 f"there is no storage {name!r}",
-                f"correct backup_storage of [servers.{driver.server}]",
+                f"correct backup_storage of [servers.{look.server}]",
             )
         ]
     if not any("backup" in str(r.get("content", "")).split(",") for r in stores):
         return [
             Finding("fault", subject, f"storage {name!r} does not take backups", "add the content type `backup` to it")
         ]
-    settings: dict[str, Any] = next((s for s in driver.api.get("storage") if s.get("storage") == name), {})
+    settings: dict[str, Any] = next((s for s in look.api.get("storage") if s.get("storage") == name), {})
     kept = convert.parse_line(str(settings.get("prune-backups", "keep-all=1")))
     total = sum(int(v) for k, v in kept.items() if k.startswith("keep-") and k != "keep-all" and str(v).isdigit())
     if kept.get("keep-all") != "1" and 0 < total < most:

@@ -345,4 +345,4 @@ class Proxmox(Driver):
         return leftovers.remove(self.api, leftover)
 
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
-        return doctor.check(self, plans, networks)
+        return doctor.check(self.server, self.api, self.clock, self.settings, plans, networks)
