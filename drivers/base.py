@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 
 import drivers
 from bridge.clock import Clock
-from bridge.errors import Refused, VmbridgeError
+from bridge.errors import NotBuilt, Refused, VmbridgeError
 from bridge.model import (
     PERIODS,
     Backup,
@@ -130,15 +131,32 @@ class Keeper(Protocol):
     def task_error(self, text: str) -> VmbridgeError: ...
 
 
-class Driver:
+NEEDS: dict[Capability, tuple[str, ...]] = {  # what a driver builds to have it
+    Capability.SNAPSHOTS: ("snapshots", "snapshot"),
+    Capability.BACKUPS: ("backups", "backup", "find_task"),
+    Capability.REINSTALL: ("reinstall", "contents"),
+    Capability.RESET_PASSWORD: ("set_password",),
+    Capability.CHARTS: ("charts",),
+    Capability.CONSOLE: ("console",),
+    Capability.ISO: ("drive", "isos", "mount"),
+    Capability.RDNS: ("pointers", "set_pointer"),
+}
+
+
+def not_built(driver: Driver, capability: Capability) -> NotBuilt:
+    """What a driver without a capability answers when it is asked for it all the same."""
+    return NotBuilt(f"This server does not offer {capability}.", detail=type(driver).__name__)
+
+
+class Driver(ABC):
     """The contract. `server_schema` and `plan_schema` are marshmallow schema classes for the config's keys.
 
-    A driver declares `capabilities`; the optional method of each must then exist (checked at import).
+    A driver declares `capabilities`; what each needs (`needs`) must then be built, and what is built must be declared (checked at
+    import). What every back end needs is abstract: a driver without it cannot be made.
     """
 
     name: ClassVar[str] = ""
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
-    optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {}
     server_schema: ClassVar[Any] = None
     plan_schema: ClassVar[Any] = None
     pins_templates: ClassVar[bool] = (
@@ -171,10 +189,20 @@ class Driver:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for capability, methods in cls.optional.items():
-            built = all(getattr(cls, m, None) is not getattr(Driver, m, None) for m in methods)
-            if built != (capability in cls.capabilities):
-                raise TypeError(f"{cls.__name__}: {capability} is declared but not built, or the reverse")
+        if strange := sorted(cls.capabilities - set(NEEDS) - {Capability.OVERVIEW, Capability.POWER}):
+            raise TypeError(f"{cls.__name__}: nothing in the drivers' contract builds {', '.join(strange)}")
+        for capability in NEEDS:
+            missing = [m for m in cls.needs(capability) if getattr(cls, m) is getattr(Driver, m)]
+            if bool(missing) == (capability in cls.capabilities):
+                what = f"declared without {', '.join(missing)}" if missing else "built and not declared"
+                raise TypeError(f"{cls.__name__}: {capability} is {what}")
+
+    @classmethod
+    def needs(cls, capability: Capability) -> tuple[str, ...]:
+        """The methods that a capability stands for."""
+        if capability is Capability.RESET_PASSWORD and cls.chooses_passwords:
+            return ("new_password",)
+        return NEEDS[capability]
 
     def __init__(self, server: str, settings: Mapping[str, Any], clock: Clock) -> None:
         self.server, self.settings, self.clock = server, settings, clock
@@ -197,6 +225,7 @@ class Driver:
         return 0.0, 0.0
 
     # -- birth ------------------------------------------------------------------------------------
+    @abstractmethod
     def place(
         self,
         package: Package,
@@ -229,34 +258,41 @@ class Driver:
         what was read before, empty when nothing was."""
         return None
 
+    @abstractmethod
     def create(self, order: Order, placement: Placement) -> str:
         """Start making the machine; returns the task. Raises Refused(id_taken) when the id is foreign."""
         raise NotImplementedError
 
+    @abstractmethod
     def find_create(self, order: Order, placement: Placement, since: float) -> str:
         """The task of an earlier `create` whose reply was lost; empty when it never started."""
         raise NotImplementedError
 
+    @abstractmethod
     def identify(self, order: Order, ref: VmRef) -> Vm:
         """Write our identity into the machine that our own create task made; a repeat is harmless."""
         raise NotImplementedError
 
     # -- life -------------------------------------------------------------------------------------
+    @abstractmethod
     def look(self, ref: VmRef) -> Vm | None:
         """The machine when it is proven ours; None when it is proven absent; raises NotOurs."""
         raise NotImplementedError
 
+    @abstractmethod
     def converge(self, order: Order, ref: VmRef, allocate: bool = False) -> Converged:
         """Write only what differs. Returns an open task when one must end before the next look. Only with `allocate` a
         missing additional disk is made: a repeat after a lost reply would make a second one."""
         raise NotImplementedError
 
+    @abstractmethod
     def compare(self, order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
         """The package word by word beside a configuration that was read before; no call. What differs and is not refused
         is what `converge` writes. `restart` and `warning` of each are told to the customer before it is ordered."""
         raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def as_it_is(cls, package: Package, config: Mapping[str, Any]) -> Package:
         """The package with what a machine of this configuration has in place of what the plan sells; no call. With `order.frozen`
         `converge` then keeps it so and writes nothing else, and `compare` tells of nothing else."""
@@ -264,24 +300,28 @@ class Driver:
 
     def set_password(self, order: Order, ref: VmRef) -> bool:
         """Keep the new password for the next start; tell the running system too; true when that worked at once."""
-        raise NotImplementedError
+        raise not_built(self, Capability.RESET_PASSWORD)
 
     def new_password(self, ref: VmRef) -> tuple[str, str]:
         """Where the provider chooses: (the task after whose success it holds, the password). A repeat makes another one."""
-        raise NotImplementedError
+        raise not_built(self, Capability.RESET_PASSWORD)
 
+    @abstractmethod
     def answers(self, ref: VmRef) -> bool | None:
         """Whether the system inside answers; None when that cannot be told."""
         raise NotImplementedError
 
+    @abstractmethod
     def addresses(self, ref: VmRef) -> tuple[str, ...]:
         """Addresses that the machine has from elsewhere (DHCP, the provider); empty while not known."""
         raise NotImplementedError
 
+    @abstractmethod
     def set_autostart(self, ref: VmRef, on: bool) -> bool:
         """Start with the node, or not; true when something was written."""
         raise NotImplementedError
 
+    @abstractmethod
     def power(self, ref: VmRef, verb: str) -> str:
         """start, stop (asks the guest), reboot, hard_stop, or shut_off (asks, then forces); returns the task."""
         raise NotImplementedError
@@ -290,6 +330,7 @@ class Driver:
         """The command that frees a machine from a lock whose task has ended, for a person on its node; empty where nobody can."""
         return ""
 
+    @abstractmethod
     def destroy(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
         """The next step of removing the proven machine with its disks: called again after each task, until empty. `keep`: words of
         KEEP, where they would go with the machine."""
@@ -306,7 +347,7 @@ class Driver:
     def isolate(self, ref: VmRef, closed: bool, before: Mapping[str, Any]) -> str:
         """Close the machine's network, or open it as it was; `before` is the configuration as read before it was closed. Raises Permanent
         where it cannot be closed."""
-        raise NotImplementedError
+        raise NotBuilt("This server cannot close a machine's network.", detail=type(self).__name__)
 
     def reachable(self, ref: VmRef) -> str:
         """What still reaches the machine although its network was closed, as a look says; empty when nothing does."""
@@ -315,20 +356,20 @@ class Driver:
     # -- optional, by Capability ------------------------------------------------------------------
     def snapshots(self, ref: VmRef) -> list[Snapshot]:
         """The machine's snapshots, ours and others', oldest first."""
-        raise NotImplementedError
+        raise not_built(self, Capability.SNAPSHOTS)
 
     def snapshot(self, ref: VmRef, verb: str, name: str, description: str = "", memory: bool = False) -> str:
         """take, rollback or delete; returns the task. A repeat makes no second one and removes nothing else; its
         task may be empty, or fail."""
-        raise NotImplementedError
+        raise not_built(self, Capability.SNAPSHOTS)
 
     def backups(self, ref: VmRef) -> list[Backup]:
         """The machine's archives, ours and others', oldest first. Raises when the storage cannot be read."""
-        raise NotImplementedError
+        raise not_built(self, Capability.BACKUPS)
 
     def backup(self, ref: VmRef, verb: str, archive: str = "", mark: str = "") -> str:
         """take (with `mark` beside it), restore or delete; returns the task, empty when there is nothing to do."""
-        raise NotImplementedError
+        raise not_built(self, Capability.BACKUPS)
 
     def left_out(self, order: Order, ref: VmRef, archive: str = "") -> tuple[str, ...]:
         """What is sold and not in this archive, so that a restore would come back without it, in people's words; without
@@ -342,97 +383,108 @@ class Driver:
     def find_task(self, ref: VmRef, verb: str, since: float) -> str:
         """A task of ours on this machine for `rollback`, `restore` or `take` (a backup) that began since; empty when there is
         none. For calls whose reply was lost."""
-        raise NotImplementedError
+        raise not_built(self, Capability.BACKUPS)
 
     def contents(self, ref: VmRef) -> dict[str, Any]:
         """What is another answer once the proven machine's disks were written over, by a restore, a rollback or a reinstall; empty when
         there is nothing left of it. Two equal answers, neither empty, prove that nothing was."""
-        raise NotImplementedError
+        raise not_built(self, Capability.REINSTALL)
 
     def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
         """The next thing to do for a fresh system from `order.package.template` in the machine that is off: again until neither
         `task` nor `more`. `memory` is what the call before returned; it says `written` from when on the old system is replaced: what
         is refused before that leaves all as it was. Only with `allocate` a disk is made."""
-        raise NotImplementedError
+        raise not_built(self, Capability.REINSTALL)
 
     def charts(self, ref: VmRef, period: str) -> Charts:
         """History of the proven machine over hour, day, week, month or year, in at most some 360 points; empty while there is
         none. A machine that is off has its history too."""
-        raise NotImplementedError
+        raise not_built(self, Capability.CHARTS)
 
     def console(self, ref: VmRef) -> ConsoleTicket:
         """A way to the proven, running machine's screen, good for one connection within 10 seconds. Raises Refused when it
         does not run."""
-        raise NotImplementedError
+        raise not_built(self, Capability.CONSOLE)
 
     def drive(self, ref: VmRef) -> Drive:
         """What lies in the proven machine's drive."""
-        raise NotImplementedError
+        raise not_built(self, Capability.ISO)
 
     def isos(self, fits: str) -> list[Iso]:
         """The images that `Drive.fits` names; the same for all machines that say so."""
-        raise NotImplementedError
+        raise not_built(self, Capability.ISO)
 
     def mount(self, ref: VmRef, iso: str) -> str:
         """Put the image with this id into the proven machine's drive in place of what lies there; empty: take out what lies there.
         Returns the task, empty when it is so already. Raises Refused(iso_gone). A repeat is harmless."""
-        raise NotImplementedError
+        raise not_built(self, Capability.ISO)
 
     def pointers(self, ref: VmRef) -> Pointers:
         """The reverse records of the proven machine's addresses."""
-        raise NotImplementedError
+        raise not_built(self, Capability.RDNS)
 
     def set_pointer(self, ref: VmRef, address: str, name: str) -> str:
         """Write one reverse record; without a name the back end's own comes back, or none. Returns the task, empty when it is so
         already. Raises Refused(not_own_address) before anything is written. A repeat is harmless."""
-        raise NotImplementedError
+        raise not_built(self, Capability.RDNS)
 
     # -- reading ----------------------------------------------------------------------------------
     def prove_key(self) -> None:
         """Raises Permanent where our key cannot do what has to be done, though it can read. Without any effect; asked seldom."""
+        return
 
+    @abstractmethod
     def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]:
         """State of many tasks at once."""
         raise NotImplementedError
 
+    @abstractmethod
     def task_error(self, text: str) -> VmbridgeError:
         """The error that a failed task's text means."""
         raise NotImplementedError
 
+    @abstractmethod
     def statuses(self, watched: Sequence[VmRef] = ()) -> list[VmStatus]:
         """Every machine in one bulk read, or only the `watched` ones where `live_ages` has a time for them. An error means the
         server is not healthy."""
         raise NotImplementedError
 
+    @abstractmethod
     def traffic(self, ref: VmRef) -> tuple[int | None, int | None, float]:
         """The proven machine's counter now, as in VmStatus: (net_in, net_out, counting_since). Raises when it is gone."""
         raise NotImplementedError
 
+    @abstractmethod
     def read(self, ref: VmRef) -> Seen:
         """The proven machine's configuration; raises when it is gone or not ours."""
         raise NotImplementedError
 
+    @abstractmethod
     def inspect(self, vm_id: str, node: str = "") -> Machine:
         """A machine that is not recorded as ours, to adopt it or to see what it claims; raises NotFound, or Refused for a
         template. `node` is a hint."""
         raise NotImplementedError
 
+    @abstractmethod
     def claiming(self, vm_ids: Collection[str]) -> list[Machine]:
         """Of these machines, which no service is known of, those that say they are ours: by the mark that a birth gives, or by an id
         of our ranges. Read anew; without templates and what is gone. `uuid` is empty where a list does not tell it."""
         raise NotImplementedError
 
     # -- what machines left -----------------------------------------------------------------------
+    @abstractmethod
     def listings(self) -> list[str]:
         """The lists in which things can outlive their machine, one bulk read each (a storage of a node; snapshots, floating
         addresses by label)."""
         raise NotImplementedError
 
+    @abstractmethod
     def leftovers(self, vm_ids: Collection[str], listing: str = "") -> list[Leftover]:
         """What is kept under these ids of machines that are gone: of one of `listings()`, or, without one, of what no list has
         (some reads for each id). Whether it was the service's own is for the caller to decide by its time."""
         raise NotImplementedError
 
+    @abstractmethod
     def remove_leftover(self, ref: VmRef, leftover: Leftover) -> str:
         """Remove it once the machine is proven absent; returns the task, empty when it is done. Raises NotOurs when a machine
         has the id, NeedsOperator when our key may not remove it. A repeat is harmless."""
@@ -446,6 +498,7 @@ class Driver:
         """(name, location) of what a package makes, as `offers` has them."""
         return "", package.location
 
+    @abstractmethod
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
         """The doctor's look at this server."""
         raise NotImplementedError

@@ -180,7 +180,7 @@ def test_a_driver_cannot_promise_charts_without_having_them() -> None:
         type(
             "Half",
             (Driver,),
-            {"capabilities": frozenset({Capability.CHARTS}), "optional": {Capability.CHARTS: ("charts",)}},
+            {"capabilities": frozenset({Capability.CHARTS})},
         )
 
 

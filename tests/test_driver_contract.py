@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge.errors import NotFound, NotOurs, Refused, VmbridgeError
+from bridge.errors import NotBuilt, NotFound, NotOurs, Refused, VmbridgeError
 from bridge.model import Capability, Order, VmRef
 from bridge.orders.wanted import order_of
 from drivers import base
@@ -66,6 +67,36 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     made: World = World(tmp_path) if request.param == "proxmox" else Cloud(tmp_path, **SOLD)
     yield Rig(made)
     made.close()
+
+
+ALL = frozenset(Capability) - {Capability.OVERVIEW, Capability.POWER}
+
+
+@pytest.mark.parametrize("capability", sorted(ALL))
+def test_what_is_declared_is_built(capability: Capability) -> None:
+    """Also what no driver can build yet; the error names the driver, the word and what is missing."""
+    with pytest.raises(
+        TypeError, match=f"Half.*{capability}|Half.*nothing in the drivers' contract builds {capability}"
+    ):
+        type("Half", (base.Driver,), {"capabilities": frozenset({capability})})
+
+
+@pytest.mark.parametrize("capability", sorted(base.NEEDS))
+def test_what_is_built_is_declared_and_what_is_not_says_so(capability: Capability) -> None:
+    built = dict.fromkeys(base.NEEDS[capability], lambda self, *a: None)
+    with pytest.raises(TypeError, match=f"Half: {capability} is built and not declared"):
+        type("Half", (base.Driver,), built)
+    for name in base.NEEDS[capability]:
+        method = getattr(base.Driver, name)
+        asked = [None] * sum(p.default is p.empty for p in inspect.signature(method).parameters.values())
+        with pytest.raises(NotBuilt, match="does not offer"):
+            method(*asked)
+
+
+def test_a_driver_without_what_every_back_end_needs_cannot_be_made() -> None:
+    half = type("Half", (base.Driver,), {"power": lambda *a: ""})
+    with pytest.raises(TypeError, match=r"abstract.*converge.*destroy.*look"):
+        half("x", {}, None)
 
 
 class TestContract:

@@ -84,12 +84,6 @@ class Hetzner(Driver):
             Capability.CONSOLE,
         }
     )
-    optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {
-        Capability.ISO: ("drive", "isos", "mount"),
-        Capability.RDNS: ("pointers", "set_pointer"),
-        Capability.CHARTS: ("charts",),
-        Capability.CONSOLE: ("console",),
-    }
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
     identity = f"label {LABEL!r} with a uuid (give it one in the provider's console)"

@@ -79,14 +79,6 @@ class Proxmox(Driver):
             Capability.CHARTS,
         }
     )
-    optional: ClassVar[Mapping[Capability, tuple[str, ...]]] = {
-        Capability.SNAPSHOTS: ("snapshots", "snapshot"),
-        Capability.BACKUPS: ("backups", "backup"),
-        Capability.REINSTALL: ("reinstall",),
-        Capability.RESET_PASSWORD: ("set_password",),
-        Capability.CONSOLE: ("console",),
-        Capability.CHARTS: ("charts",),
-    }
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
     pins_templates = True
