@@ -18,6 +18,7 @@ VmbridgeError
     ├── Busy                  the object is locked and will be free again
     ├── Unknown               lost reply: look before acting again
     ├── Permanent             configuration or privileges must be mended first
+    │   ├── Protected             somebody wants to keep it: a person has to take the protection off
     │   └── Unlisted          a reason that we do not know: tried again a few times before it counts as permanent
     ├── Capacity              no room; another storage or node is needed
     ├── NotOurs               the object under our id is not proven to be ours
@@ -173,6 +174,13 @@ class Permanent(UpstreamError):
     retryable = False
     sentence = "The server refused the request."
     next_action = "Mend the cause, then retry."
+
+
+class Protected(Permanent):
+    """Somebody wants to keep it: it is never removed by us while the protection lasts. An order to remove it waits for that."""
+
+    code = "protected"
+    sentence = "It is protected against removal; nothing of it was removed."
 
 
 class Unlisted(Permanent):

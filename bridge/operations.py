@@ -28,6 +28,7 @@ from bridge.errors import (
     LeaseLost,
     NeedsOperator,
     NotOurs,
+    Protected,
     RequestError,
     StoreUnavailable,
     Unlisted,
@@ -48,6 +49,7 @@ IDLE = 0.5  # at most: another worker may have begun a task and died
 LONGEST_PAUSE = 900.0
 RETRY = "Mend what is named, then retry."
 QUICK_TRIES = 3  # after the first, some seconds apart
+UNTIL_LIFTED = ("redeploy",)  # beside the endless ones: what waits until a protection is taken off
 GIVE_UP_AFTER = 3600.0
 STUCK_AFTER = 1800.0
 STALE_LOCK_AFTER = 1800.0
@@ -431,7 +433,7 @@ class Engine:
         log.warning("step_failed", operation=op.id, kind=op.kind, code=e.code, detail=e.detail, attempt=tries + 1)
         staff, endless, too_long = (
             isinstance(e, (NotOurs, NeedsOperator)),
-            KINDS[op.kind].endless,
+            KINDS[op.kind].endless or (isinstance(e, Protected) and op.kind in UNTIL_LIFTED),
             now - since > GIVE_UP_AFTER,
         )
         retryable = _passes(e, tries) or (endless and not staff and tries < QUICK_TRIES)
@@ -452,7 +454,10 @@ class Engine:
                 else:
                     self._end(op, State.FAILED, error)
             gave_up = staff or not retryable or too_long or now - since > STUCK_AFTER
-            if gave_up and not isinstance(e, RequestError) and store.notice(op.id):
+            customers = (
+                isinstance(e, RequestError) and e.code != "vm_absent"
+            )  # theirs to mend; a machine that is gone is not
+            if (gave_up or isinstance(e, Protected)) and not customers and store.notice(op.id):
                 notify_staff(store, op, job.service, error)
 
     def _no_room(self, op: Operation, job: Job, e: Capacity) -> None:

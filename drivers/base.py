@@ -336,6 +336,10 @@ class Driver(ABC):
         KEEP, where they would go with the machine."""
         raise NotImplementedError
 
+    def removable(self, ref: VmRef) -> None:
+        """Raises Protected where somebody has said that the machine stays; asked before it is touched."""
+        return
+
     def sweep(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
         """Remove what the machine, proven gone, has left and would go on costing; called again after each task, until empty."""
         return ""

@@ -376,7 +376,6 @@ RICH = {"extra_ipv4": 1, "extra_ipv6": 1, "snapshots": 2, "backups": 7, "allow":
 def test_nothing_paid_is_left_after_terminate(make: Callable[..., Shop]) -> None:
     world = make(**RICH)
     full(world)
-    one(world).protected = True  # by hand
     world.order("terminate")
     world.run()
     done(world)
@@ -416,6 +415,9 @@ def test_however_often_it_is_tried_one_backup_is_kept(make: Callable[..., Shop],
     world.cloud.faults = [Fault("DELETE /servers.*", obstacle)]
     world.order("terminate")
     world.run(4000)
+    if obstacle == "protected":  # by hand: it waits until that is taken back
+        one(world).protected = False
+        world.run(4000)
     done(world)
     assert world.paid() == [newest] and newest.type == "snapshot"
 

@@ -117,6 +117,7 @@ def _view(service: Service, row: Row, doing: tuple[str, str, str, str, bool] | N
             "maxmem": row["maxmem"],
             "as_of": int(row["seen_at"]),
             "lock": row["lock"],
+            "missing": bool(row["missing"]),
             "disk_rate": round(row["disk_rate"]),
             "net_in": row["net_in"],
             "net_out": row["net_out"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from bridge.errors import Busy, Permanent, Refused, Transient, UpstreamError, VmbridgeError
+from bridge.errors import Busy, Permanent, Protected, Refused, Transient, UpstreamError, VmbridgeError
 from bridge.model import Backup
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import PUT_BACK, untouched
@@ -136,14 +136,26 @@ def remove_beyond(job: Job, keep: int) -> Outcome:
             return Wait(now["task"])
         job.save(removing=None)
         if job.result is not None and job.result.state == "failed":
-            raise job.driver.task_error(job.result.text)
+            return _held(job, now["id"], job.driver.task_error(job.result.text))
         job.store.forget_backup(now["id"])
+    held = job.data.get("held", {})
     rows = [r for r in job.store.backups_of(job.service.id) if r["state"] == "ready"][keep:]
+    rows = [r for r in rows if str(r["id"]) not in held]
     if not rows:
-        return Done()
-    job.save(
-        removing={"id": rows[-1]["id"], "task": job.driver.backup(ref(job), "delete", rows[-1]["archive"]) or "none"}
-    )
+        return Done(f"protected, so they stay: {'; '.join(held.values())}" if held else "")
+    try:
+        task = job.driver.backup(ref(job), "delete", rows[-1]["archive"]) or "none"
+    except Protected as e:
+        return _held(job, rows[-1]["id"], e)
+    job.save(removing={"id": rows[-1]["id"], "task": task})
+    return Again(0.0)
+
+
+def _held(job: Job, backup: int, error: VmbridgeError) -> Outcome:
+    """A rotation goes past what somebody wants to keep; an order to remove waits for it."""
+    if not isinstance(error, Protected) or job.op.kind != "scheduled_backup":
+        raise error
+    job.save(held={**job.data.get("held", {}), str(backup): error.detail})
     return Again(0.0)
 
 

@@ -265,6 +265,8 @@ def begin_anew(job: Job) -> Outcome:
     go back to it."""
     if job.service.build.get("anew"):
         return Done()
+    if born(job):
+        job.driver.removable(ref(job))
     room_elsewhere(job)
     vm = look(job) if born(job) else None
     if vm and job.data.get("ran") is None:

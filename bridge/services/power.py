@@ -10,7 +10,7 @@ from bridge.errors import NotBuilt, Refused
 from bridge.model import Capability, Desired, Sentence, Service, State
 from bridge.permissions import usable
 from bridge.services.calls import Answer, Caller, Drivers, live
-from bridge.services.sentences import CUSTOMERS_OWN, UNFINISHED_RESTORE, busy_reason
+from bridge.services.sentences import CUSTOMERS_OWN, MISSING, UNFINISHED_RESTORE, busy_reason
 from bridge.store import Store
 
 
@@ -23,6 +23,8 @@ def order(verb: str, service: Service, caller: Caller, store: Store, config: Con
         )  # its task is ended by the hard stop
         return Answer(store.submit(service.id, verb, caller.actor))
     _free_for(service, store)
+    if store.missing(service.server, service.vm_id):
+        raise Refused(MISSING, code="vm_missing")
     row = store.status_row(service.server, service.vm_id)
     if verb == "reboot" and row and row["status"] == "stopped" and not service.pending:
         raise Refused(CUSTOMERS_OWN["not_running"], code="not_running")

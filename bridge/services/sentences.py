@@ -9,6 +9,7 @@ from bridge.store import Store
 FOR_STAFF = Sentence(
     "Our staff has to look at this server first, and has been told. Until then nothing else can be done here."
 )
+MISSING = Sentence("Your server is not found on its host. Our staff has to look at it.")
 UNFINISHED_RESTORE = Sentence("The last restore did not end well: restore a backup or reinstall the server first.")
 CUSTOMERS_OWN = {  # failures that customers are told in full
     "not_running": Sentence("The server is off: start it instead."),
@@ -20,6 +21,7 @@ CUSTOMERS_OWN = {  # failures that customers are told in full
     "no_agent": Sentence(
         "The system inside runs no guest agent (qemu-guest-agent) that could set a password. Install it there, or reinstall the server."
     ),
+    "protected": Sentence("This is protected against removal. Please ask our staff to take the protection off."),
     "snapshot_gone": Sentence("This snapshot is not there any more."),
     "no_template": Sentence("This system is not available where your server is."),
 }

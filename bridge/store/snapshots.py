@@ -105,11 +105,14 @@ class Snapshots(Core):
         self.change("UPDATE services SET mirrored_at = ? WHERE id = ?", self.clock.now(), service)
 
     def expired_snapshots(self, limit: int = 50) -> list[Row]:
-        """Past their lifetime, of services where nothing is open: {service, name}."""
+        """Past their lifetime, of services where nothing is open: {service, name}. One that could not be removed has its next try a day later."""
         return self.rows(
             "SELECT n.service, n.name FROM snapshots n JOIN services s ON s.id = n.service WHERE n.expires_at <= ? AND n.state = 'ready'"
             " AND n.foreign_one = 0 AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = n.service"
-            " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) GROUP BY n.service ORDER BY n.expires_at LIMIT ?",
+            " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) AND NOT EXISTS (SELECT 1 FROM operations f WHERE f.service = n.service"
+            " AND f.kind = 'delete_snapshot' AND f.state = 'failed' AND f.ended_at > ? AND json_extract(f.data, '$.name') = n.name)"
+            " GROUP BY n.service ORDER BY n.expires_at LIMIT ?",
             self.clock.now(),
+            self.clock.now() - 86400.0,
             limit,
         )

@@ -66,6 +66,7 @@ NEW: Row = {  # a server that nobody has looked at yet: the table's defaults
     "maintenance": "",
     "apart": 0,
     "watched_read_at": 0.0,
+    "key_fault": "",
 }
 
 
@@ -173,7 +174,7 @@ class Statuses(Core):
             "SELECT coalesce(h.error, '') AS error, coalesce(h.maintenance, '') AS maintenance,"
             " coalesce(h.wanted_at, 0) AS wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate,"
             " v.net_in, v.net_out, v.seen_at,"
-            " v.told_at, v.watched_at, coalesce(h.apart, 0) AS apart,"
+            " v.told_at, v.watched_at, coalesce(h.apart, 0) AS apart, v.status = 'unknown' AND v.seen_at < h.refreshed_at AS missing,"
             " o.id AS operation, o.kind, o.state, o.step, o.error_code FROM (SELECT ? AS server) q"
             " LEFT JOIN server_health h ON h.server = q.server LEFT JOIN vm_status v ON v.server = q.server AND v.vm_id = ?"
             " LEFT JOIN operations o ON o.service = ? AND o.state IN ('running', 'waiting_for_staff')",
@@ -184,6 +185,16 @@ class Statuses(Core):
         assert found is not None  # of one row, and outer joins
         return found
 
+    def missing(self, server: str, vm_id: str) -> bool:
+        """Whether a machine that was there is not in the last whole bulk read."""
+        row = self.row(
+            "SELECT 1 FROM vm_status v JOIN server_health h ON h.server = v.server WHERE v.server = ? AND v.vm_id = ?"
+            " AND v.status = 'unknown' AND v.seen_at < h.refreshed_at",
+            server,
+            vm_id,
+        )
+        return row is not None
+
     def refresh_later(self, server: str, seconds: float) -> None:
         """Not now, though nothing failed."""
         self.change(
@@ -192,7 +203,7 @@ class Statuses(Core):
 
     def note_key_fault(self, server: str, text: str) -> None:
         """What our key cannot do though it can read; empty when it can all."""
-        self.health(server)
+        self._begin_health(server)
         self.change("UPDATE server_health SET key_fault = ? WHERE server = ?", text[:300], server)
 
     def want_status(self, server: str) -> None:

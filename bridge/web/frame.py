@@ -154,7 +154,8 @@ def power_reasons(service: Service, now: dict[str, Any], current: Operation | No
         why = common
         if verb == "hard_stop" and current and current.kind in ("stop", "reboot") and service.desired is Desired.ACTIVE:
             why = ""
-        found[verb] = why or _power_reason(verb, now["status"], bool(service.pending))
+        gone = services.MISSING if now.get("missing") else ""
+        found[verb] = why or gone or _power_reason(verb, now["status"], bool(service.pending))
     return found
 
 

@@ -13,6 +13,7 @@ from bridge.model import Order
 from drivers.hetzner import convert
 from drivers.hetzner.api import Api
 from drivers.hetzner.convert import LABEL, SERVER
+from drivers.hetzner.errors import protected
 from drivers.hetzner.images import of
 
 Row = dict[str, Any]
@@ -61,13 +62,29 @@ def _add(api: Api, order: Order, server: int, family: int, mine: list[Row]) -> l
     return [made["action"]] if made.get("action") else []
 
 
-def remove(api: Api, ip: Mapping[str, Any]) -> list[Row]:
-    """An assigned one cannot be removed: first it is unassigned; the actions to await before the next try, none when it is gone."""
+def take_off(api: Api, ip: Mapping[str, Any]) -> list[Row]:
+    """A protected one is unassigned, so that its server can go, and stays for `remove`."""
+    return remove(api, ip) if ip["server"] is not None or not ip["protection"]["delete"] else []
+
+
+def remove(api: Api, ip: Mapping[str, Any], held: list[str] | None = None) -> list[Row]:
+    """An assigned one cannot be removed: first it is unassigned; the actions to await before the next try, none when it is gone. One that is
+    protected is added to `held`; without it Protected is raised."""
     with suppress(NotFound):
         if ip["server"] is not None:
             return [api.post(f"/floating_ips/{ip['id']}/actions/unassign")["action"]]
-        api.delete(f"/floating_ips/{ip['id']}")
+        what = f"floating IP {ip['ip']} ({ip['name']})"
+        if ip["protection"]["delete"]:
+            keep(what, held)
+        else:
+            api.delete(f"/floating_ips/{ip['id']}")
     return []
+
+
+def keep(what: str, held: list[str] | None) -> None:
+    if held is None:
+        raise protected(what)
+    held.append(what)
 
 
 # -- a server's own addresses -----------------------------------------------------------------------
@@ -92,8 +109,12 @@ def mark(api: Api, server: Mapping[str, Any], uuid: str, stay: bool = False) -> 
             raise Permanent("Another address of the project has the name.", code="name_taken", detail=name) from None
 
 
-def drop(api: Api, uuids: Collection[str]) -> None:
+def drop(api: Api, uuids: Collection[str], held: list[str]) -> None:
     for ip in primary(api, uuids):
-        if not ip["assignee_id"]:
+        if ip["assignee_id"]:
+            continue
+        if (ip.get("protection") or {}).get("delete"):
+            keep(f"primary IP {ip['ip']} ({ip['name']})", held)
+        else:
             with suppress(NotFound):
                 api.delete(f"/primary_ips/{ip['id']}")

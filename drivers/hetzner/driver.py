@@ -62,7 +62,7 @@ from drivers.hetzner import (
 )
 from drivers.hetzner.api import PER_PAGE, Api
 from drivers.hetzner.convert import LABEL
-from drivers.hetzner.errors import from_text
+from drivers.hetzner.errors import from_text, protected
 from drivers.hetzner.tasks import results
 
 SOON = 15.0  # seconds; a project that can be read as often as that is read as a whole
@@ -183,11 +183,10 @@ class Hetzner(Driver):
         if found is None:
             return ""
         sid = int(found["id"])
-        if found["protection"]["delete"]:
-            return tasks.act(self.api, sid, "change_protection", delete=False, rebuild=False)
+        proof.unprotected(found)
         if "addresses" in keep:
             addresses.mark(self.api, found, ref.uuids[0], stay=True)
-        elif waiting := [a for ip in addresses.floating(self.api, ref.uuids) for a in addresses.remove(self.api, ip)]:
+        elif waiting := [a for ip in addresses.floating(self.api, ref.uuids) for a in addresses.take_off(self.api, ip)]:
             return tasks.of(sid, waiting)
         if "backups" in keep:
             images.keep_newest(self.api, str(sid), ref.uuids[0])
@@ -196,13 +195,22 @@ class Hetzner(Driver):
         except NotFound:
             return ""
 
+    def removable(self, ref: VmRef) -> None:
+        if found := proof.proven(self.api, ref):
+            proof.unprotected(found)
+
     def sweep(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
+        """What is protected is named last, when all else is gone."""
         waiting: list[dict[str, Any]] = []
+        held: list[str] = []
         if "addresses" not in keep:
-            waiting = [a for ip in addresses.floating(self.api, ref.uuids) for a in addresses.remove(self.api, ip)]
-            addresses.drop(self.api, ref.uuids)
+            found = addresses.floating(self.api, ref.uuids)
+            waiting = [a for ip in found for a in addresses.remove(self.api, ip, held)]
+            addresses.drop(self.api, ref.uuids, held)
         for image in images.listed(self.api, ref.uuids):
-            images.remove(self.api, image)
+            images.remove(self.api, image, held)
+        if not waiting and held:
+            raise protected(", ".join(held))
         return tasks.of(0, waiting) if waiting else ""
 
     def isolates(self, package: Package) -> bool:

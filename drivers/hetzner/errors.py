@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.errors import Busy, Capacity, NotFound, Permanent, Refused, Transient, Unknown, Unlisted, VmbridgeError
+from bridge.errors import (
+    Busy,
+    Capacity,
+    NotFound,
+    Permanent,
+    Protected,
+    Refused,
+    Transient,
+    Unknown,
+    Unlisted,
+    VmbridgeError,
+)
 
 CAPACITY = ("resource_unavailable", "placement_error", "resource_limit_exceeded")
 AGAIN = ("conflict", "maintenance", "rate_limit_exceeded", "service_error")
 LOST = ("server_error", "bad_gateway", "unavailable", "timeout")  # 5xx: the work may go on
 NO_AGENT = ("guest_agent_unavailable",)  # also of a system that has only just started
 KEY = ("unauthorized", "token_readonly")
+PROTECTED = "Take the delete protection off in the provider's console if it is to go: it goes on by itself within 15 minutes, or retry. Otherwise cancel."
 ROOM = "Wait until the provider has some again, raise the project's limits there, or name another location or type; then retry."
 TOKEN = (
     "Make an API token with read and write in the project's settings and put it into the server's `token`; then retry."
@@ -40,6 +52,8 @@ def from_code(code: str, detail: str) -> VmbridgeError:
         return Transient(detail=detail)
     if code in CAPACITY:
         return Capacity(detail=detail, next_action=ROOM)
+    if code == "protected":
+        return Protected(detail=detail, next_action=PROTECTED)
     if code == "not_found":
         return NotFound("The machine is not there.", code="vm_absent", detail=detail)
     if code == "uniqueness_error":
@@ -70,3 +84,8 @@ def from_text(text: str) -> VmbridgeError:
     if "locked" in message:  # an action too can end so
         code = "locked"
     return from_code(code, text)
+
+
+def protected(what: str) -> Protected:
+    """Names a thing of the project that has the provider's delete protection."""
+    return Protected(detail=f"{what} has delete protection", next_action=PROTECTED)

@@ -13,6 +13,7 @@ from bridge.model import Backup, Kept, Snapshot, VmRef
 from drivers.hetzner import proof, tasks
 from drivers.hetzner.api import Api
 from drivers.hetzner.convert import LABEL, retires
+from drivers.hetzner.errors import protected
 
 SNAPSHOT = "vmbridge-snapshot"  # a label: our name of a snapshot
 OPERATION = "vmbridge-operation"  # a label: which operation of ours made a backup
@@ -94,7 +95,14 @@ def proven(api: Api, image: str, server: str, uuids: Collection[str]) -> dict[st
     return found
 
 
-def remove(api: Api, image: Mapping[str, Any]) -> None:
+def remove(api: Api, image: Mapping[str, Any], held: list[str] | None = None) -> None:
+    """One that is protected is added to `held`; without it Protected is raised."""
+    if (image.get("protection") or {}).get("delete"):
+        what = f"{image['type']} {image['id']} ({image['description'] or image['name']})"
+        if held is None:
+            raise protected(what)
+        held.append(what)
+        return
     with suppress(NotFound):
         api.delete(f"/images/{image['id']}")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from bridge.errors import NotFound, NotOurs
 from bridge.model import VmRef
 from drivers.hetzner.api import Api
 from drivers.hetzner.convert import LABEL
+from drivers.hetzner.errors import protected
 
 
 def proven(api: Api, ref: VmRef) -> dict[str, Any] | None:
@@ -41,3 +42,9 @@ def labelled(api: Api, uuids: Collection[str]) -> dict[str, Any] | None:
 
 def labelled_any(api: Api, uuids: Iterable[str]) -> Iterator[dict[str, Any]]:
     return api.pages("/servers", "servers", label_selector=f"{LABEL} in ({','.join(uuids)})")
+
+
+def unprotected(server: Mapping[str, Any]) -> None:
+    """Raises Protected: its delete protection is somebody's word that it stays."""
+    if server["protection"]["delete"]:
+        raise protected(f"server {server['name']} ({server['id']})")

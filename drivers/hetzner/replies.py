@@ -53,6 +53,7 @@ IMAGE = {
     "architecture": TEXT,
     "created": TIME,
     "bound_to": Maybe(NUMBER),
+    "protection": Maybe({"delete": FLAG}),
     "created_from": Maybe({"id": NUMBER}),
     "deprecation": Maybe({"unavailable_after": TIME}),
 }
@@ -67,7 +68,15 @@ FLOATING = {
     "dns_ptr": POINTERS,
     "protection": PROTECTION,
 }
-PRIMARY = {"id": NUMBER, "name": TEXT, "type": TEXT, "ip": IP, "assignee_id": Maybe(NUMBER), "labels": LABELS}
+PRIMARY = {
+    "protection": Maybe({"delete": FLAG}),
+    "id": NUMBER,
+    "name": TEXT,
+    "type": TEXT,
+    "ip": IP,
+    "assignee_id": Maybe(NUMBER),
+    "labels": LABELS,
+}
 TYPE = {
     "name": TEXT,
     "cores": NUMBER,

@@ -9,6 +9,7 @@ from bridge.errors import (
     Capacity,
     NotFound,
     Permanent,
+    Protected,
     Refused,
     Transient,
     Unknown,
@@ -25,7 +26,9 @@ TRANSIENT = re.compile(
     r"|cluster filesystem not online|checksum mismatch|detected modified configuration|replication running"
     r"|command '.*' failed: got timeout|hostname lookup '.*' failed|Too many redirections"
 )
+KEPT = re.compile(r"cannot remove protected")
 CAPACITY = re.compile(r"not enough free space|no space|out of space|[Tt]hin pool .* full|MAX \d+ vcpus", re.I)
+UNPROTECT = "Take the protection off in the storage's list of backups if it is to go: it goes on by itself within 15 minutes, or retry."
 ROOM = "Free room or add a node or storage, then retry."
 QCOW2 = "Move the server's raw disks (Hardware > Disk Action > Move Storage) to format qcow2 or to a storage that takes snapshots; then retry."
 KEY = "Look whether the token or its user has expired or was removed, and correct the server's token_id and token_secret; then retry."
@@ -67,6 +70,8 @@ def from_text(text: str, detail: str = "") -> VmbridgeError:
         return Transient(detail=detail)
     if "quit/powerdown failed" in text:  # shutdown and reboot of a guest that ignores ACPI
         return Refused("The system inside did not react; a hard stop turns it off.", code="no_reaction", detail=detail)
+    if KEPT.search(text):
+        return Protected(detail=detail, next_action=UNPROTECT)
     if CAPACITY.search(text):
         return Capacity(detail=detail, next_action=ROOM)
     if TAKEN.search(text):
