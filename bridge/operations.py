@@ -12,8 +12,9 @@ import os
 import random
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,7 @@ from bridge.errors import (
     NotOurs,
     Protected,
     RequestError,
+    StoreDamaged,
     StoreUnavailable,
     Unlisted,
     UpstreamError,
@@ -181,6 +183,17 @@ class Book:
         return self.recipes.get(op.recipe or self.choose(op.kind, service))
 
 
+@contextmanager
+def held_up(doing: str) -> Iterator[None]:
+    """A store that takes no changes for a while holds a worker up and does not end it; one that is damaged does."""
+    try:
+        yield
+    except StoreDamaged:
+        raise
+    except StoreUnavailable as e:
+        log.warning("store_unavailable", doing=doing, detail=e.detail)
+
+
 class Engine:
     """One per worker process. `border` is called at every step border (tests stop the process there)."""
 
@@ -206,7 +219,8 @@ class Engine:
     def run_forever(self, stop: threading.Event, threads: int) -> None:
         """Work until `stop`; running steps are finished first, then nothing is held any more."""
         self._stop, drained = stop, threading.Event()
-        self.store.poll_now()  # what an earlier process left may have ended long ago
+        with held_up("poll_now"):
+            self.store.poll_now()  # what an earlier process left may have ended long ago
         keeper = threading.Thread(target=self._keep_leases, args=(drained,), name="leases", daemon=True)
         poller = threading.Thread(target=self._poll_loop, args=(stop,), name="poller", daemon=True)
         keeper.start()
@@ -217,7 +231,10 @@ class Engine:
                 while not stop.is_set():
                     if not free.acquire(timeout=0.2):
                         continue
-                    op = None if stop.is_set() else self._claim()
+                    op = None
+                    if not stop.is_set():
+                        with held_up("claim"):
+                            op = self._claim()
                     if op is None:
                         free.release()
                         self.clock.wait(self._wake, 0.2)
@@ -226,7 +243,8 @@ class Engine:
                     pool.submit(self._run_and_free, op, free)
         finally:
             drained.set()
-            self.store.free_owner(self.owner)
+            with held_up("free_owner"):  # the leases run out by themselves then
+                self.store.free_owner(self.owner)
 
     def _run_and_free(self, op: Operation, free: threading.Semaphore) -> None:
         try:
@@ -259,6 +277,10 @@ class Engine:
                     self.store.renew(op, LEASE)
                 except LeaseLost:
                     log.warning("lease_lost", operation=op.id)
+                except (
+                    Exception
+                ):  # the next time may be in time; whether it was is asked before each change at a back end
+                    log.exception("lease_fault", operation=op.id)
 
     def tick(self) -> bool:
         """One poll and one operation, in this thread; true when there was something to do."""

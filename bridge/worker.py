@@ -13,7 +13,7 @@ import hooks
 from bridge import customer, recipes
 from bridge.context import Context
 from bridge.customer import dns
-from bridge.errors import StoreDamaged
+from bridge.errors import StoreDamaged, StoreUnavailable
 from bridge.metering import status, usage
 from bridge.model import Capability
 from bridge.operations import STUCK_AFTER, Engine, notify_staff
@@ -134,6 +134,8 @@ def live(context: Context, stop: threading.Event, faults: list[StoreDamaged]) ->
         log.error("store_damaged", detail=e.detail)
         faults.append(e)
         stop.set()
+    except StoreUnavailable as e:
+        log.warning("store_unavailable", doing="alive", detail=e.detail)
 
 
 def leases(context: Context, server: str) -> None:

@@ -120,8 +120,9 @@ def test_questions_that_are_posted_are_answered_too(busy: World) -> None:
     with locked(busy):
         assert shim.send("POST", "/v1/services/1042/preview", params).status_code == 200
         assert "unsaved data is lost" in shim.send("POST", "/v1/services/1042/pages/power", ask).get_json()["html"]
-        for what in ("test", "plans", "accounts"):
+        for what in ("test", "plans", "accounts", "usage"):
             assert shim.send("POST", f"/v1/servers/pve1/{what}", {}).status_code in (200, 409), what
+        assert code(shim.send("POST", "/v1/servers/pve1/usage", {"billed": True})) == (503, "store_unavailable")
 
 
 @pytest.mark.parametrize("state", [locked, full, read_only])

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import click
 
 from bridge import worker
 from bridge.cli.base import main, opened, with_config
 from bridge.clock import Clock
+from bridge.errors import StoreUnavailable
 from bridge.store import condition
 
 
@@ -58,7 +60,8 @@ def serve(path: str) -> None:
             child.kill()
             child.wait()
     worker_pid = children["worker"].pid
-    context.store.free_owner_of(worker_pid)
+    with suppress(StoreUnavailable):  # then what it held waits for its lease
+        context.store.free_owner_of(worker_pid)
     if died:
         click.echo(f"{died} has ended with {children[died].returncode}; stopped the others", err=True)
         sys.exit(1)

@@ -37,7 +37,7 @@ from websockets.typing import Subprotocol
 from bridge import assets
 from bridge.console import codes, rfb
 from bridge.context import Context
-from bridge.errors import UpstreamError, VmbridgeError
+from bridge.errors import StoreUnavailable, UpstreamError, VmbridgeError
 from bridge.languages import accepted, direction_of, in_language
 from bridge.model import ConsoleTicket, Sentence
 from drivers.http import Peer, fault
@@ -134,6 +134,7 @@ class Relay:
     def __init__(self, context: Context) -> None:
         self.context, self.owner = context, f"{os.getpid()}-{secrets.token_hex(4)}"
         self.live: dict[int, Live] = {}
+        self.unnoted: dict[int, str] = {}  # sessions that have ended, and why, while the store has not heard of it
         self.opening, self.stopping = 0, False
         public = context.config.web["public_url"]
         self.origin = codes.origin(public)
@@ -290,7 +291,9 @@ class Relay:
         finally:
             live.task.cancel()
             del self.live[session.id]
-            await self._in_store(at.store.close_console, session.id, live.end[1])
+            self.unnoted[session.id] = live.end[1]
+            with suppress(StoreUnavailable):  # the next look notes it
+                await self._note_ends()
             log.info("console_closed", session=session.id, reason=live.end[1])
         await browser.close(live.end[0], _short(live.end[1], session.language))
 
@@ -385,8 +388,12 @@ class Relay:
 
     async def sweep(self) -> None:
         """One look at all open consoles: limits here, suspension and termination by one read of the store."""
-        if not self.live:
-            return
+        if self.live:
+            await self._sweep()
+        with suppress(StoreUnavailable):
+            await self._note_ends()
+
+    async def _sweep(self) -> None:
         limits, now = self.context.config.console, self.context.clock.monotonic()
         for live in list(self.live.values()):
             if now - live.since > limits["absolute_h"] * 3600:
@@ -409,6 +416,12 @@ class Relay:
         if now - self._seen_at > SIGN_OF_LIFE:
             self._seen_at = now
             await self._in_store(self.context.store.see_consoles, self.owner)
+
+    async def _note_ends(self) -> None:
+        """Sessions that have ended are closed in the store: an open record would count against the service's limit."""
+        for key, reason in list(self.unnoted.items()):
+            await self._in_store(self.context.store.close_console, key, reason)
+            self.unnoted.pop(key, None)
 
 
 async def _pump(source: Connection, target: Connection) -> None:

@@ -175,12 +175,16 @@ class Store(
             with read():
                 self.db.conn.execute("PRAGMA journal_mode = WAL")
                 todo = [m.name for m in migrations.pending(self.db)]
-                migrations.apply(self.db)
+                if todo:  # a start without any needs no place to write
+                    migrations.apply(self.db)
             with condition.files(self.path):
                 Path(self.path).chmod(0o600)
-            self.change("INSERT OR IGNORE INTO facts (name, value) VALUES (?, ?)", KEY_FACT, self.seal(KEY_WORDS))
-            guard.truncate(0)
-            guard.write(condition.MADE)
+            if self.row("SELECT 1 FROM facts WHERE name = ?", KEY_FACT) is None:
+                self.change("INSERT OR IGNORE INTO facts (name, value) VALUES (?, ?)", KEY_FACT, self.seal(KEY_WORDS))
+            guard.seek(0)
+            if guard.read() != condition.MADE:
+                guard.truncate(0)
+                guard.write(condition.MADE)
             return todo
 
     def fit(self) -> None:

@@ -8,7 +8,7 @@ from bridge import services
 from bridge.errors import BadRequest, NotFound, Refused
 from bridge.metering import usage
 from bridge.orders import packages
-from bridge.web.auth import body, context, signed, signed_look
+from bridge.web.auth import acts, body, context, signed_look
 from bridge.web.replies import success
 
 routes = Blueprint("servers", __name__)
@@ -56,7 +56,7 @@ def accounts(name: str) -> Response:
 
 
 @routes.post("/v1/servers/<name>/usage")
-@signed
+@signed_look
 def used(name: str) -> Response:
     """This month's usage of this installation's services on the server, all in one answer; with `service_id` of that one. `billed`: the
     answer goes into WHMCS's metric records."""
@@ -66,6 +66,8 @@ def used(name: str) -> Response:
         raise BadRequest("billed: must be true or false.", code="bad_billed")
     if one is not None and (not isinstance(one, int) or isinstance(one, bool) or not 0 < one < 2**63):
         raise BadRequest("service_id: must be a whole number.", code="bad_service_id")
+    if billed:
+        acts()
     found = usage.report(name, g.whmcs, context().store, context().config.worker["usage_time_zone"], one, billed)
     if one is not None and not found["services"]:
         raise NotFound(f"Service {one} is unknown to the bridge on server {name!r}.", code="unknown_service")
