@@ -88,6 +88,7 @@ class Statuses(Core):
                 [(server, *s[:-1], now) for s in found],
             )
             self._save_about(server, found)
+            self._begin_health(server)
             if not whole:
                 db.conn.execute(
                     "UPDATE server_health SET ok = 1, error = '', failures = 0, lease_until = 0, next_at = 0 WHERE server = ?",
