@@ -26,7 +26,7 @@ RANGES = {"pve1": [(20000, 29999)]}
 def back(world: World, copy: Path, **options: Any) -> archive.Restored:
     """Everything is stopped, the copy is put back, everything is started again."""
     world.store.close()
-    found = archive.put_back(copy, str(world.path), KEY, RANGES, world.clock.now(), "aside", **options)
+    found = archive.put_back(copy, str(world.path), KEY, {**RANGES, "cloud": []}, world.clock.now(), "aside", **options)
     world.store.migrate()
     world.restart()
     return found

@@ -12,7 +12,7 @@ import pytest
 
 from bridge import worker
 from bridge.clock import Clock
-from bridge.console_relay import Relay
+from bridge.console.relay import Relay
 from bridge.errors import StoreDamaged, StoreUnavailable
 from bridge.model import State
 from tests.test_reads import full, locked, read_only

@@ -53,6 +53,36 @@ ranges = ["203.0.113.10-203.0.113.250"]
 prefix = 24
 gateway = "203.0.113.1"
 """
+POOL_V6 = """
+[pools.public-v6]
+ranges = ["2001:db8:40::10-2001:db8:40::ff"]
+prefix = 64
+gateway = "2001:db8:40::1"
+"""
+FAR = """
+[servers.far]
+driver = "proxmox"
+endpoint = "https://far.test:8006"
+token_id = "vmbridge@pve!bridge"
+token_secret = "sim-secret"
+vm_ids = "40000-49999"
+[plans.far]
+server = "far"
+cores = 2
+ram_mib = 2048
+disk_gib = 20
+storage = "local-lvm"
+templates = ["debian-12"]
+pools = []
+"""
+SECOND = f"""{FAR}
+[whmcs.second]
+servers = ["far"]
+system_url = "https://second.example.com"
+api_identifier = "id"
+api_secret = "api-secret-0123456789"
+keys = [{{ id = "second-1", secret = "shim-secret-9876543210" }}]
+"""
 NAMES = {"whmcs": "main", "server": "pve1", "plan": "kvm-s", "pool": "public-v4"}
 
 
@@ -151,6 +181,33 @@ def test_rename_refuses_what_would_be_lost_or_mixed(house: House) -> None:
     assert "in use" in says(house.run("rename", "whmcs", "main", "second"))
     user.close()
     assert house.rows("SELECT * FROM services") == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken_out", "new", "more", "said"),
+    [
+        ("pool", "public-v4", "public-v6", POOL_V6, "no longer holds"),
+        ("plan", "kvm-s", "far", FAR, "plans.far.server: is 'far', but services with 'kvm-s' are on 'pve1'"),
+        ("whmcs", "main", "second", SECOND, "whmcs.second.servers: lacks 'pve1'"),
+    ],
+)
+def test_rename_refuses_a_name_that_is_something_else(
+    house: House, kind: str, taken_out: str, new: str, more: str, said: str
+) -> None:
+    """Two things that became one could not be told apart again: what stands against it is looked for before it is kept."""
+    before = [house.rows(f"SELECT * FROM {t} ORDER BY 1, 2") for t in ("services", "addresses", "outbox")]
+    house.write(**{kind: "brand-new"})
+    own = house.file.read_text().replace("system_url", 'servers = ["pve1"]\nsystem_url')
+    house.file.write_text(own + more)
+    found = says(house.run("rename", kind, taken_out, new))
+    assert said in found and "Nothing was changed" in found
+    assert before == [house.rows(f"SELECT * FROM {t} ORDER BY 1, 2") for t in ("services", "addresses", "outbox")]
+    assert house.run("rename", kind, taken_out, "brand-new").exit_code == 0
+
+
+def test_rename_leaves_a_store_of_another_key_alone(house: House) -> None:
+    house.write(key=Fernet.generate_key().decode(), plan="brand-new")
+    assert "is not the key" in says(house.run("rename", "plan", "kvm-s", "brand-new"))
 
 
 def test_a_retired_plan_leaves_the_choice_and_keeps_its_services(tmp_path: Path) -> None:

@@ -71,6 +71,12 @@ class Store(
         self._use, self._key = Use(self.path), secret_key
         self.seal_with(secret_key)
 
+    def as_seen_by(self, conn: sqlite3.Connection) -> Store:
+        """The same store as this connection sees it, with a change that it has begun; for this thread, to look at only."""
+        found = Store(self.path, self._key, self.clock)
+        found._local.db = Database(conn)
+        return found
+
     def hold(self) -> None:
         """Say that this process uses the store, until `close`. Raises Refused while it is being replaced."""
         with self._lock, condition.files(self.path):

@@ -399,8 +399,8 @@ def _count_on(conn: sqlite3.Connection, old: sqlite3.Connection | None, found: R
             if str(r[0]).isdigit()
         ]
         counters += [n + 1 for n in used if any(a <= n <= b for a, b in spans)]
-        if not counters and not found.skipped:
-            continue
+        if not counters and not (found.skipped and spans):
+            continue  # nothing is counted here, as where the provider gives the ids
         low = min((a for a, _ in spans), default=0)
         now = max([low, *counters]) + found.skipped
         conn.execute(

@@ -6,6 +6,7 @@ Nobody may use the store meanwhile: whoever runs has read the configuration unde
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -26,9 +27,9 @@ OWNED = {  # kind -> one row of these under the new name, and two things would b
 }
 
 
-def rename(path: str, kind: str, old: str, new: str) -> dict[str, int]:
+def rename(path: str, kind: str, old: str, new: str, judge: Callable[[sqlite3.Connection], None]) -> dict[str, int]:
     """{table: rows}. Raises Refused when nothing bears the old name or something bears the new one already, or the store is in use;
-    nothing is changed then."""
+    nothing is changed then. `judge` looks at the store as it would be, and raises what stands against it."""
     if not Path(path).exists():
         raise Refused(f"There is no store at {path}.", code="no_store")
     use = Use(path)
@@ -40,6 +41,7 @@ def rename(path: str, kind: str, old: str, new: str) -> dict[str, int]:
             done = _all(conn, kind, old, new)
             if not done:
                 raise Refused(f"The store knows no {kind} {old!r}.", code="unknown_name")
+            judge(conn)
             conn.execute("COMMIT")
             return done
     finally:
@@ -55,9 +57,7 @@ def columns(conn: sqlite3.Connection, name: str) -> list[str]:
 def _free(conn: sqlite3.Connection, kind: str, new: str) -> None:
     for table in OWNED.get(kind, ()):
         if conn.execute(f"SELECT 1 FROM {table} WHERE {KINDS[kind]} = ? LIMIT 1", (new,)).fetchone():
-            raise Refused(
-                f"The store has a {kind} {new!r} already: two cannot become one.", code="name_taken", detail=table
-            )
+            raise Refused(f"The store has a {kind} {new!r} already: two cannot become one.", code="name_taken")
 
 
 def _all(conn: sqlite3.Connection, kind: str, old: str, new: str) -> dict[str, int]:
