@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import click
 
 from bridge.cli.base import main, opened, with_config
 from bridge.config import Config
-from bridge.errors import ConfigError, Refused, VmbridgeError
+from bridge.errors import ConfigError, Refused, StoreUnavailable, VmbridgeError
 from bridge.staff import doctor
 from bridge.store import Store
 from bridge.store import rename as store_rename
@@ -41,14 +39,15 @@ def rename(path: str, kind: str, old: str, new: str) -> None:
             elsewhere = _elsewhere(old, new, context.config, context.store)
         context.store.close()
 
-        def judge(conn: sqlite3.Connection) -> None:
-            seen = context.store.as_seen_by(conn)
+        def judge(seen: Store) -> None:
             faults = {f: text for f, text in _faults(context.config, seen).items() if f not in before}
             if faults | elsewhere:
                 said = "; ".join(f"{where}: {text}" for (where, _), text in sorted((faults | elsewhere).items()))
                 raise Refused(f"{kind} {old} cannot become {new}: {said}. Nothing was changed.", code="does_not_fit")
 
-        done = store_rename.rename(context.store.path, kind, old, new, judge)
+        done = store_rename.rename(context.store, kind, old, new, judge)
+    except StoreUnavailable:
+        raise
     except VmbridgeError as e:
         raise click.ClickException(str(e)) from None
     rows = ", ".join(f"{count} of {table}" for table, count in done.items())

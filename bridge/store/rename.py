@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bridge.errors import Refused
+from bridge.store import Store
 from bridge.store.archive import Use, connect
 from bridge.store.faults import read
 
@@ -27,9 +28,10 @@ OWNED = {  # kind -> one row of these under the new name, and two things would b
 }
 
 
-def rename(path: str, kind: str, old: str, new: str, judge: Callable[[sqlite3.Connection], None]) -> dict[str, int]:
+def rename(store: Store, kind: str, old: str, new: str, judge: Callable[[Store], None]) -> dict[str, int]:
     """{table: rows}. Raises Refused when nothing bears the old name or something bears the new one already, or the store is in use;
     nothing is changed then. `judge` looks at the store as it would be, and raises what stands against it."""
+    path = store.path
     if not Path(path).exists():
         raise Refused(f"There is no store at {path}.", code="no_store")
     use = Use(path)
@@ -41,7 +43,7 @@ def rename(path: str, kind: str, old: str, new: str, judge: Callable[[sqlite3.Co
             done = _all(conn, kind, old, new)
             if not done:
                 raise Refused(f"The store knows no {kind} {old!r}.", code="unknown_name")
-            judge(conn)
+            judge(store.as_seen_by(conn))
             conn.execute("COMMIT")
             return done
     finally:
