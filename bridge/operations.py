@@ -49,6 +49,7 @@ CALL_MARGIN = 3.0  # a changing call must end this long before the lease does
 POLL_FAST, POLL_FAST_FOR, POLL_SLOW = 1.0, 60.0, 5.0
 IDLE = 0.5  # at most: another worker may have begun a task and died
 LONGEST_PAUSE = 900.0
+LAST_LOOK = 5.0  # seconds that a stop waits for a poll under way
 RETRY = "Mend what is named, then retry."
 QUICK_TRIES = 3  # after the first, some seconds apart
 UNTIL_LIFTED = ("redeploy",)  # beside the endless ones: what waits until a protection is taken off
@@ -243,6 +244,9 @@ class Engine:
                     pool.submit(self._run_and_free, op, free)
         finally:
             drained.set()
+            self._tasked.set()
+            for thread in (keeper, poller):  # the store is closed behind this: nobody may be reading then
+                thread.join(LAST_LOOK)
             with held_up("free_owner"):  # the leases run out by themselves then
                 self.store.free_owner(self.owner)
 
