@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 import stat
 import threading
@@ -422,3 +423,17 @@ def test_the_same_copy_twice_still_gives_no_address_twice(world: World, tmp_path
         assert given in found.kept_addresses
         Path(f"{world.path}.aside").unlink()
     assert world.order("create", 41).properties["Dedicated IP"] != given
+
+
+def test_a_copy_that_cannot_be_written_says_so_of_the_copy(world: World, tmp_path: Path) -> None:
+    """Not of the store, whose disk may have room."""
+    with pytest.raises(Refused, match=r"/none/copy.db cannot be written: No such file or directory"):
+        archive.take(str(world.path), tmp_path / "none/copy.db")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16384, hard))
+    try:
+        with pytest.raises(Refused, match=r"copy.db could not be written: look at its disk"):
+            archive.take(str(world.path), tmp_path / "copy.db")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not [f for f in tmp_path.iterdir() if "copy" in f.name]

@@ -113,6 +113,13 @@ def test_a_server_that_nobody_has_looked_at_needs_no_row(tmp_path: Path, server:
     world.close()
 
 
+def test_a_server_without_a_row_has_every_column_of_one(busy: World) -> None:
+    busy.store.change("DELETE FROM server_health")
+    new = busy.store.health("pve1")
+    busy.store.set_maintenance("pve1", "")  # begins the row
+    assert new.keys() == busy.store.health("pve1").keys()
+
+
 def test_questions_that_are_posted_are_answered_too(busy: World) -> None:
     shim = Staff(create_app(busy.context).test_client(), busy.clock)
     params = {"params": {"serviceid": 1042, "userid": 7, "configoption1": "kvm-s"}}

@@ -24,6 +24,11 @@ from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
 
 Ranges = dict[str, list[tuple[int, int]]]
 BESIDE = ("", "-wal", "-shm")  # the files that one store may consist of
+NO_ROOM = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+)  # a copy reads the store and writes only itself
 KEEP_FREE = 90 * 86400.0  # addresses that only the replaced store knows stay out of use this long
 RESTORED = "The store was put back from a copy; what has happened since then is not known."
 NEXT = "Look at the machine, then retry to go on, or cancel."
@@ -111,10 +116,13 @@ def take(path: str, target: Path, force: bool = False, mode: str = "rw") -> int:
     if target.exists() and (not force or target.is_dir()):
         raise Refused(f"{target} exists already; it is kept.", code="exists")
     part = target.with_name(f".{target.name}.part-{os.getpid()}")
-    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as e:
+        raise Refused(f"{target} cannot be written: {e.strerror}.", code="no_place") from e
     try:
         with faults.read(), closing(connect(path, mode)) as conn:
-            conn.execute("VACUUM INTO ?", (str(part),))
+            _copy(conn, part, target)
         _sync(part)
         ownership.give(part, ownership.model(path))
         if force:
@@ -125,6 +133,17 @@ def take(path: str, target: Path, force: bool = False, mode: str = "rw") -> int:
         part.unlink(missing_ok=True)
     _sync(target.parent)
     return target.stat().st_size
+
+
+def _copy(conn: sqlite3.Connection, part: Path, target: Path) -> None:
+    """What stands against the copy is not the store's: a full disk is the copy's."""
+    try:
+        conn.execute("VACUUM INTO ?", (str(part),))
+    except sqlite3.OperationalError as e:
+        if e.sqlite_errorcode not in NO_ROOM:
+            raise
+        text = f"{target} could not be written: look at its disk and at the folder for temporary files ({e}). The store itself is not affected."
+        raise Refused(text, code="no_room_for_copy") from e
 
 
 def _place(part: Path, target: Path) -> None:
