@@ -57,6 +57,7 @@ UNITS: dict[str, dict[str, Decimal]] = {
     **{w: BYTES if w.endswith("mib_s") else {"iops": Decimal(1)} for w in LIMITS},
 }
 NAMES = {"ram_gib": "GiB", "disk_gib": "GiB", "additional_disk_gib": "GiB", "rate_mbit": "Mbit/s"}
+SAID = {**NAMES, "cores": "cores", **{w: "MB/s" if w.endswith("mib_s") else "IOPS" for w in LIMITS}}  # of labels
 # Where nobody has said the unit: from so many on, or below so many, the value is more likely in another one
 DOUBTFUL: dict[str, tuple[Decimal, Decimal, Decimal, Decimal]] = {
     # word: (below this: times this; from this on: times this), the factors as in OPTION_UNITS
@@ -133,9 +134,9 @@ def _quantity(word: str, text: str, whole: bool = True) -> Decimal | None:
 
 def _against_label(given: Written, value: Decimal) -> None:
     """`2048|2 GB` is paid as 2 GB."""
-    said = _quantity(given.word, given.said, whole=False) if given.word in NAMES else None
+    said = _quantity(given.word, given.said, whole=False) if given.word in SAID else None
     if said is not None and abs(said - value) > ALIKE * max(said, value):
-        unit = NAMES[given.word]
+        unit = SAID[given.word]
         raise BadRequest(
             f"{given.name}: {shown(given.text)} is {plain(value)} {unit}, but its label says {shown(given.said.strip())}: did you"
             f" mean {plain(said)} {unit}? Write {plain(said / given.times)}, or name the unit in [options].",

@@ -41,6 +41,10 @@ def sold(name: str, value: Any, word: str, **options: str) -> Any:
         ("Network", "1|1 Gbit/s unmetered", "1000 Mbit/s"),
         ("Network", "1000000", "1000 Mbit/s"),
         ("Network", "100|1 Gbps", "1000 Mbit/s"),
+        ("CPU Cores", "4|8 vCPU", "8 cores"),
+        ("CPU Cores", "8|4 cores (AMD)", "4 cores"),
+        ("System Disk Read MB/s", "100|500 MB/s", "500 MB/s"),
+        ("System Disk Write IOPS", "500|5000 IOPS", "5000 IOPS"),
     ],
 )
 def test_a_doubtful_value_is_refused_by_name(name: str, value: Any, likely: str) -> None:

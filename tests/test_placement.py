@@ -10,7 +10,7 @@ import pytest
 from bridge.model import Operation, State
 from tests.configs import raw_config
 from tests.held import HeldClock
-from tests.pve.cluster import GIB, Cluster, default_cluster
+from tests.pve.cluster import GIB, Cluster, Fault, default_cluster
 from tests.world import World
 
 FOUR = ("pve1", "pve2", "pve3", "pve4")
@@ -313,3 +313,11 @@ def test_without_quorum_it_waits_and_goes_on(two: World) -> None:
     two.cluster.quorate = True
     two.run()
     assert two.store.operations_of(1)[0].state is State.DONE and two.vms() == [20000]
+
+
+@pytest.mark.parametrize(("times", "state"), [(2, State.DONE), (99, State.FAILED)])
+def test_a_list_without_any_node_says_nothing_of_the_plan(two: World, times: int, state: State) -> None:
+    """As a cluster that is only starting answers, or one that our token may not see."""
+    two.cluster.faults = [Fault("body_before", "GET", "/cluster/resources$", times=times, body=b'{"data": []}')]
+    op = create(two)
+    assert op.state is state and (state is State.DONE or "Sys.Audit" in op.error_text), op

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bridge.errors import Busy, Capacity, NotFound, NotOurs, Permanent, Transient
+from bridge.errors import Busy, Capacity, NotFound, NotOurs, Permanent, Transient, Unlisted
 from bridge.model import Order, Package, Placement, Planned, Sold, Vm, VmRef
 from drivers.proxmox import choice, convert, proof, room, storages, tasks, templates
 from drivers.proxmox.api import Api
-from drivers.proxmox.errors import ROOM
+from drivers.proxmox.errors import PRIVILEGE, ROOM
 from drivers.proxmox.templates import Template
 
 
@@ -25,6 +25,10 @@ def place(
     rows = api.get("cluster/resources")
     wanted_node = package.location or package.options["node"]
     nodes = [r for r in rows if r.get("type") == "node" and wanted_node in ("", r["node"])]
+    if not any(r.get("type") == "node" for r in rows):  # says nothing of the plan
+        raise Unlisted(
+            detail="the cluster lists no node: it is starting, or our token lacks Sys.Audit on /", next_action=PRIVILEGE
+        )
     if nodes and all(r.get("status") == "unknown" for r in nodes):
         raise Transient(detail=f"{unseen(nodes)}: how much room there is cannot be told")
     sources = choice.Choice(api, rows, package)
