@@ -217,3 +217,13 @@ def test_a_cloud_server_keeps_its_type(tmp_path: Path) -> None:
             assert (server.kind, server.status) == ("cx33", {"suspend": "off"}.get(verb, "running"))
     assert "ordered" not in world.store.service(1).build
     world.close()
+
+
+def test_a_fresh_system_in_a_machine_without_a_cloud_init_drive_gets_its_password(tmp_path: Path) -> None:
+    world, vm = adopted(tmp_path)
+    assert not any("cloudinit" in v for v in vm.config.values())
+    world.page("reinstall", "reinstall", 9, template="debian-12", confirm="REINSTALL")
+    world.run()
+    assert world.store.operations_of(1)[0].state is State.DONE
+    assert vm.ran["user"] == "root" and vm.ran["password"].startswith("$6$") and vm.ran["address"], vm.ran
+    world.close()

@@ -119,6 +119,6 @@ FROZEN_WORDS = frozenset(
 
 def kept(order: Order, want: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """What may be written of a machine that stays as it is: its size, its start, the password; and for a fresh system what it is set
-    up by, as far as the machine has none of its own."""
+    up by, the drive that tells it that among it, as far as the machine has none of its own."""
     mine = SIZE | ({k for k in FRESH if k not in config} if order.birth else frozenset())
-    return {k: v for k, v in want.items() if k in mine}
+    return {k: v for k, v in want.items() if k in mine or str(v).endswith(":cloudinit")}
