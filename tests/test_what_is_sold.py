@@ -339,3 +339,13 @@ def test_an_interruption_at_birth_does_not_change_which_disk_is_the_systems() ->
     config = {"boot": "c", "bootdisk": "virtio0", "scsi0": "l:vm-1-disk-1,size=10G", "virtio0": "l:vm-1-disk-0,size=8G"}
     todo = goal.changes(order, {**config, "ide2": "l:vm-1-cloudinit,media=cdrom"})
     assert todo.boot == "order=virtio0" and "bootdisk" in todo.drop and todo.grow == [("virtio0", 10)]
+
+
+def test_a_reinstall_keeps_how_the_templates_disk_is_driven(world: World) -> None:
+    vm = made(world, {"scsi0": f"{BASE},discard=on,iothread=1,ssd=1,backup=0,mbps=1"})
+    how = {p for p in vm.config["scsi0"].split(",")[1:] if not p.startswith(("size", "format"))}
+    assert how == {"discard=on", "iothread=1", "ssd=1"}
+    world.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL")
+    world.run()
+    assert newest(world).state is State.DONE
+    assert {p for p in vm.config["scsi0"].split(",")[1:] if not p.startswith(("size", "format"))} == how

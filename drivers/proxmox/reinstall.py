@@ -163,9 +163,13 @@ def _copy(
     if not allocate:
         return Converged(missing_disk=True, more=True, memory=memory)
     line = f"{order.package.options['storage']}:0,{IMPORT}={_volume(template[source])}"
-    if source in FIRMWARE:  # what kind of firmware it is stands in the line, not in the volume
-        parts = convert.parse_line(str(template[source]))
-        line = ",".join([line, *(f"{k}={v}" for k, v in parts.items() if k not in ("", "file", "size", "format"))])
+    parts = convert.parse_line(
+        str(template[source])
+    )  # what stands in the line, not in the volume: kind of firmware, discard, iothread
+    kept = {
+        k: v for k, v in parts.items() if source in FIRMWARE or (k in keys.DRIVE and keys.DRIVE[k].use is keys.Use.KEPT)
+    }
+    line = ",".join([line, *(f"{k}={v}" for k, v in kept.items() if k not in ("", "file", "size", "format"))])
     if source != "tpmstate0":  # always raw
         line = storages.formatted(api, line, order.package.snapshots)
     return Converged(str(api.post(f"{base}/config", **{slot: line}) or ""), (slot,), more=True, memory=memory)
