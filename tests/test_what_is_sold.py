@@ -349,3 +349,14 @@ def test_a_reinstall_keeps_how_the_templates_disk_is_driven(world: World) -> Non
     world.run()
     assert newest(world).state is State.DONE
     assert {p for p in vm.config["scsi0"].split(",")[1:] if not p.startswith(("size", "format"))} == how
+
+
+def test_another_bus_does_not_get_what_only_the_templates_can_do(world: World) -> None:
+    """PVE refuses `iothread` on SATA."""
+    vm = made(world, {})
+    vm.config["sata0"] = vm.config.pop("scsi0")
+    vm.config["boot"] = "order=sata0"
+    templates_with(world, {"scsi0": f"{BASE},discard=on,iothread=1"})
+    world.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL")
+    world.run()
+    assert newest(world).state is State.DONE and "iothread" not in vm.config["sata0"], newest(world).error_text

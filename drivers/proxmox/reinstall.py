@@ -163,16 +163,20 @@ def _copy(
     if not allocate:
         return Converged(missing_disk=True, more=True, memory=memory)
     line = f"{order.package.options['storage']}:0,{IMPORT}={_volume(template[source])}"
-    parts = convert.parse_line(
-        str(template[source])
-    )  # what stands in the line, not in the volume: kind of firmware, discard, iothread
-    kept = {
-        k: v for k, v in parts.items() if source in FIRMWARE or (k in keys.DRIVE and keys.DRIVE[k].use is keys.Use.KEPT)
-    }
-    line = ",".join([line, *(f"{k}={v}" for k, v in kept.items() if k not in ("", "file", "size", "format"))])
+    line = ",".join([line, *(f"{k}={v}" for k, v in _as_template(str(template[source]), source, slot).items())])
     if source != "tpmstate0":  # always raw
         line = storages.formatted(api, line, order.package.snapshots)
     return Converged(str(api.post(f"{base}/config", **{slot: line}) or ""), (slot,), more=True, memory=memory)
+
+
+def _as_template(line: str, source: str, slot: str) -> dict[str, str]:
+    """What stands in the template's line and not in its volume: the kind of firmware; of a disk how it is driven (discard, iothread),
+    where it stays on the same bus: each bus has its own."""
+    parts = {k: v for k, v in convert.parse_line(line).items() if k not in ("", "file", "size", "format")}
+    if source in FIRMWARE:
+        return parts
+    alike = keys.base_name(source) == keys.base_name(slot)
+    return {k: v for k, v in parts.items() if alike and k in keys.DRIVE and keys.DRIVE[k].use is keys.Use.KEPT}
 
 
 def _free(api: Api, base: str, config: dict[str, Any], memory: dict[str, Any]) -> Converged:
