@@ -50,6 +50,25 @@ def test_each_change_is_made_once_and_reads_are_few(world: World) -> None:
     assert len(reads) <= 9, reads  # one of them judges the one template that is taken, before anything is made
 
 
+def test_what_is_refused_beside_a_suspension_does_not_keep_the_server_running(world: World) -> None:
+    world.order("create")
+    world.run()
+    vm = world.cluster.vms[20000]
+    world.cluster.privileges["/vms"].discard("VM.Config.Options")  # needed to write onboot
+    world.order("suspend")
+    world.run(300)
+    current = world.store.current_operation(1)
+    assert vm.status == "stopped" and vm.config["onboot"] == "1"
+    assert current and (current.kind, current.step, current.error_code) == (
+        "suspend",
+        "autostart_again",
+        "upstream_privilege",
+    )
+    world.cluster.privileges["/vms"].add("VM.Config.Options")
+    world.run(2000)
+    assert vm.config["onboot"] == "0" and world.store.current_operation(1) is None
+
+
 def test_suspend_unsuspend_terminate(world: World) -> None:
     world.order("create")
     world.run()

@@ -49,7 +49,23 @@ def remember_power(job: Job) -> Outcome:
 
 
 def autostart_off(job: Job) -> Outcome:
-    if job.data["exists"]:
+    """Before it is off, so that its node's restart does not bring it back. A refusal must not keep it running: it is tried again then."""
+    if not job.data["exists"]:
+        return Done()
+    try:
+        job.driver.set_autostart(ref(job), False)
+    except (NotOurs, NeedsOperator):
+        raise
+    except UpstreamError as e:
+        if e.retryable:
+            raise
+        job.save(autostart_later=True)
+        return Done(f"later: {e.sentence} {e.detail}".strip())
+    return Done()
+
+
+def autostart_off_again(job: Job) -> Outcome:
+    if job.data.get("autostart_later"):
         job.driver.set_autostart(ref(job), False)
     return Done()
 
@@ -308,6 +324,7 @@ SUSPEND = (
     Step("close_network", "Closing its network", close_network),
     Step("off", "Switching it off", off_unless_closed),
     Step("stopped", "Waiting until it is off", stopped_unless_closed),
+    Step("autostart_again", "Making sure it stays off", autostart_off_again),
 )
 UNSUSPEND = (
     Step("open_network", "Opening its network", open_network),
