@@ -73,7 +73,7 @@ def test_an_update_at_any_step_skips_nothing_and_repeats_nothing(scenario: str, 
         world.run(4000)
         assert outcome(world) == wanted, at
         logged = [r["name"] for r in world.store.steps(op.id)][len(before) :]
-        steps = [s.name for s in recipes.BOOK.recipes[op.recipe].steps]
+        steps = [s.name for s in recipes.BOOK.recipes[op.recipe].steps if not s.undo]  # those run when it ends badly
         first = [at] if logged[0] == at else []  # it had begun, and goes on under its new name
         assert logged == [*first, f"{at}_anew", "new_behind", *steps[steps.index(at) + 1 :]], at
         world.close()
