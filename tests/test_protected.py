@@ -190,3 +190,44 @@ def test_an_action_of_a_birth_that_fails_is_tried_again(tmp_path: Path, command:
         f.owner == server.id for f in world.cloud.floating_ips.values()
     )
     world.close()
+
+
+def test_a_create_whose_reply_was_lost_and_that_failed_is_made_again(tmp_path: Path) -> None:
+    world = Shop(tmp_path)
+    world.cloud.faults = [Fault("POST /servers", "lost")]
+    world.order("create")
+    world.run(5)
+    action = next(iter(world.cloud.actions.values()))
+    action.error, action.then = "Action failed", ""
+    world.run(2 * HOUR)
+    assert last(world).state is State.DONE and one(world).status == "running" and len(world.paid()) == 3
+    assert world.cloud.mutations().count(("POST", "/servers")) == 2
+    world.close()
+
+
+VERBS: dict[str, Callable[[Shop], Any]] = {
+    "snapshot": lambda w: w.page("snapshots", "take"),
+    "rollback": lambda w: w.page("snapshots", "rollback", name=w.store.snapshots_of(1)[0]["name"], confirmed="1"),
+    "backup": lambda w: w.page("backups", "take"),
+    "restore": lambda w: w.page("backups", "restore", backup=str(w.store.backups_of(1)[0]["id"]), confirmed="1"),
+    "reinstall": lambda w: w.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL"),
+    "reset_password": lambda w: w.page("reset_password", "reset"),
+    "stop": lambda w: w.order("stop"),
+    "reboot": lambda w: w.order("reboot"),
+    "suspend": lambda w: w.order("suspend"),
+    "terminate": lambda w: w.order("terminate"),
+}
+
+
+@pytest.mark.parametrize("verb", list(VERBS))
+def test_an_action_that_fails_once_is_no_end(tmp_path: Path, verb: str) -> None:
+    world = Shop(tmp_path, **{**RICH, "snapshots": 5, "allow": ["snapshots", "backups", "reinstall", "reset_password"]})
+    world.order("create")
+    world.run()
+    full(world)
+    world.cloud.faults = [Fault("(POST /servers/.*|DELETE /servers/.*)", "failing action")]
+    VERBS[verb](world)
+    world.run(2 * HOUR)
+    assert world.cloud.faults[0].seen and last(world).state is State.DONE, (last(world).kind, last(world).error_text)
+    assert notices(world) == [] and (verb != "terminate" or world.paid() == [])
+    world.close()

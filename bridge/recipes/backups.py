@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from bridge.errors import Busy, Permanent, Protected, Refused, Transient, UpstreamError, VmbridgeError
+from bridge.errors import Busy, Permanent, Protected, Refused, Transient, Unlisted, UpstreamError, VmbridgeError
 from bridge.model import Backup
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import PUT_BACK, untouched
@@ -224,7 +224,7 @@ def restored(job: Job) -> Outcome:
         error = job.driver.task_error(job.result.text)
         if untouched(job):  # it ended before it came to the disks
             raise Back("restore", error)
-        if not isinstance(error, (Busy, Transient)) or tries >= 3:
+        if not isinstance(error, (Busy, Transient, Unlisted)) or tries >= 3:
             raise Back(
                 "check_archive",
                 Permanent(
