@@ -180,6 +180,7 @@ class Protected(Permanent):
     """Somebody wants to keep it: it is never removed by us while the protection lasts. An order to remove it waits for that."""
 
     code = "protected"
+    waits = False  # true: nothing has begun yet, and it is asked again until the protection is off
     sentence = "It is protected against removal; nothing of it was removed."
 
 

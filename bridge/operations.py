@@ -52,7 +52,6 @@ LONGEST_PAUSE = 900.0
 LAST_LOOK = 5.0  # seconds that a stop waits for a poll under way
 RETRY = "Mend what is named, then retry."
 QUICK_TRIES = 3  # after the first, some seconds apart
-UNTIL_LIFTED = ("redeploy",)  # beside the endless ones: what waits until a protection is taken off
 GIVE_UP_AFTER = 3600.0
 STUCK_AFTER = 1800.0
 STALE_LOCK_AFTER = 1800.0
@@ -459,7 +458,7 @@ class Engine:
         log.warning("step_failed", operation=op.id, kind=op.kind, code=e.code, detail=e.detail, attempt=tries + 1)
         staff, endless, too_long = (
             isinstance(e, (NotOurs, NeedsOperator)),
-            KINDS[op.kind].endless or (isinstance(e, Protected) and op.kind in UNTIL_LIFTED),
+            KINDS[op.kind].endless or (isinstance(e, Protected) and e.waits),
             now - since > GIVE_UP_AFTER,
         )
         retryable = _passes(e, tries) or (endless and not staff and tries < QUICK_TRIES)

@@ -231,3 +231,17 @@ def test_an_action_that_fails_once_is_no_end(tmp_path: Path, verb: str) -> None:
     assert world.cloud.faults[0].seen and last(world).state is State.DONE, (last(world).kind, last(world).error_text)
     assert notices(world) == [] and (verb != "terminate" or world.paid() == [])
     world.close()
+
+
+def test_a_redeploy_keeps_a_protected_address(rich: Shop) -> None:
+    primary(rich, True)
+    before = rich.store.service(1).build["addresses"]
+    rich.order("redeploy")
+    rich.run(2 * HOUR)
+    assert last(rich).state is State.DONE and rich.store.service(1).build["addresses"] == before
+    rich.order("terminate")
+    rich.run(HOUR)
+    assert last(rich).error_code == "protected" and "primary IP 192.0.2." in last(rich).error_text
+    primary(rich, False)
+    rich.run(HOUR)
+    assert last(rich).state is State.DONE and [p for p in rich.paid() if p not in kept(rich, "snapshot")] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from bridge import passwords
-from bridge.errors import Capacity, NeedsOperator, NotOurs, Permanent, UpstreamError, VmbridgeError
+from bridge.errors import Capacity, NeedsOperator, NotOurs, Permanent, Protected, UpstreamError, VmbridgeError
 from bridge.metering import usage
 from bridge.model import Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
@@ -281,8 +281,12 @@ def begin_anew(job: Job) -> Outcome:
     go back to it."""
     if job.service.build.get("anew"):
         return Done()
-    if born(job):
-        job.driver.removable(ref(job))
+    try:
+        if born(job):
+            job.driver.removable(ref(job))
+    except Protected as e:
+        e.waits = True
+        raise
     room_elsewhere(job)
     vm = look(job) if born(job) else None
     if vm and job.data.get("ran") is None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
-from bridge.errors import NotFound, Permanent, Refused
+from bridge.errors import NotFound, Permanent, Protected, Refused
 from bridge.model import Order
 from drivers.hetzner import convert
 from drivers.hetzner.api import Api
@@ -98,13 +98,12 @@ def mark(api: Api, server: Mapping[str, Any], uuid: str, stay: bool = False) -> 
         ip, name = server["public_net"][f"ipv{family}"], f"{server['name']}-p{family}"
         if not ip:
             continue
+        values = {"name": name, "labels": {LABEL: uuid, SERVER: str(server["id"])}}
         try:
-            api.put(
-                f"/primary_ips/{ip['id']}",
-                auto_delete=not stay,
-                name=name,
-                labels={LABEL: uuid, SERVER: str(server["id"])},
-            )
+            try:
+                api.put(f"/primary_ips/{ip['id']}", auto_delete=not stay, **values)
+            except Protected:  # then it stays when its server goes, and is named at the end
+                api.put(f"/primary_ips/{ip['id']}", **values)
         except Refused:
             raise Permanent("Another address of the project has the name.", code="name_taken", detail=name) from None
 
