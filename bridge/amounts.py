@@ -43,10 +43,13 @@ SIZE = {
     "tib": K,
 }
 BITS = {
-    **dict.fromkeys(("k", "kbit", "kbps", "kbit/s"), Decimal("0.001")),
-    **dict.fromkeys(("m", "mbit", "mbps", "mbit/s"), Decimal(1)),
-    **dict.fromkeys(("g", "gbit", "gbps", "gbit/s"), Decimal(1000)),
+    **dict.fromkeys(("k", "kbit", "kbps", "kbit/s", "kb/s"), Decimal("0.001")),
+    **dict.fromkeys(("m", "mbit", "mbps", "mbit/s", "mb/s"), Decimal(1)),
+    **dict.fromkeys(("g", "gbit", "gbps", "gbit/s", "gb/s"), Decimal(1000)),
 }
+OF_BYTES = re.compile(
+    r"([kmgKMG])i?(B/s|Bps|[Bb]yte/s|[Bb]ytes/s)"
+)  # of a network: a capital B is a byte, a small one a bit
 BYTES = {**dict.fromkeys(("mb", "mb/s", "mib/s"), Decimal(1)), **dict.fromkeys(("gb/s", "gib/s"), K)}
 UNITS: dict[str, dict[str, Decimal]] = {
     "cores": dict.fromkeys(("core", "cores", "vcpu", "vcpus", "cpu", "cpus"), Decimal(1)),
@@ -128,6 +131,8 @@ def _quantity(word: str, text: str, whole: bool = True) -> Decimal | None:
         if whole
         else re.match(WITH_UNIT.pattern + r"(?![a-z/])", text.strip(), WITH_UNIT.flags)
     )
+    if match and word == "rate_mbit" and (bytes_ := OF_BYTES.fullmatch(match[2])):
+        return Decimal(match[1]) * 8 * BITS[bytes_[1].lower()]
     factor = UNITS.get(word, {}).get(match[2].lower()) if match else None
     return Decimal(match[1]) * factor if match and factor is not None else None
 
