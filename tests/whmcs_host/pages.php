@@ -194,7 +194,7 @@ function frame($title, $html, array $vars = [])
     list($top, $phone, $side, $main) = $six
         ? [235, 268, 'col-md-3 pull-md-left sidebar', 'col-md-9 pull-md-right main-content']
         : [188, 187, 'col-lg-4 col-xl-3', 'col-lg-8 col-xl-9 primary-content'];
-    $tabs = '<script>document.querySelectorAll("[data-toggle=tab]").forEach(a=>a.addEventListener("click",e=>{e.preventDefault();const p=document.querySelector(a.getAttribute("href"));'
+    $tabs = '<script data-host>document.querySelectorAll("[data-toggle=tab]").forEach(a=>a.addEventListener("click",e=>{e.preventDefault();const p=document.querySelector(a.getAttribute("href"));'
         . 'a.closest("ul").querySelectorAll(".active").forEach(x=>x.classList.remove("active"));p.parentNode.querySelectorAll(":scope>.active").forEach(x=>x.classList.remove("active"));'
         . 'a.classList.add("active");a.parentNode.classList.add("active");p.classList.add("active")}))</script>';
     $menu = '';
