@@ -91,7 +91,7 @@ def test_colours_follow_the_theme_not_the_system(system: System, browser: Chrome
         browser.get(url(system, "operations", dark))
         found[dark] = browser.find_element(By.CSS_SELECTOR, ".vmb-op-done").value_of_css_property("color")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    assert found == {"": "rgba(26, 127, 55, 1)", "&dark=1": "rgba(63, 185, 80, 1)"}
+    assert found == {"": "rgba(17, 107, 44, 1)", "&dark=1": "rgba(63, 185, 80, 1)"}
 
 
 def test_the_log_is_quiet(browser: Chrome) -> None:
