@@ -122,7 +122,7 @@ def requests_about(
     """(rule, method, target, body) for every signed route, about things of these names."""
     who = {f"actor_{k}": v for k, v in ADMIN.items()}
     asked: list[tuple[Any, ...]] = []
-    rule = "/v1/services/<int(min=1, max=4294967295):service_id>/<verb>"
+    rule = "/v1/services/<service:service_id>/<verb>"
     asked += [(rule, "POST", f"/v1/services/{service}/{v}", order(service, server, plan)) for v in VERBS]
     asked.append((rule, "POST", "/v1/services/77/create", order(77, server, plan, status="Pending")))
     asked.append((rule, "POST", "/v1/services/77/create", order(77, "", plan, status="Pending")))
@@ -130,18 +130,18 @@ def requests_about(
     asked.append((rule, "POST", "/v1/services/500/change_package", order(500, server, plan)))
     asked.append((rule, "POST", "/v1/services/500/change_package", order(500, "pve2", plan)))
     asked.append((rule, "POST", "/v1/services/500/preview", order(500, "pve2", plan)))
-    rule = "/v1/services/<int:service_id>/pages/<capability>"
+    rule = "/v1/services/<service:service_id>/pages/<capability>"
     for page in ("overview", "charts", "snapshots", "backups", "reinstall", "reset_password", "console", "rdns", "iso"):
         for client in ("", "?client=7"):
             asked.append((rule, "GET", f"/v1/services/{service}/pages/{page}{client}", None))
     for capability, form in CUSTOMER_FORMS:
         body = {"params": {"serviceid": service, "userid": 7}, "form": form, "actor": {"kind": "client", "id": 7}}
         asked.append((rule, "POST", f"/v1/services/{service}/pages/{capability}", body))
-    tab = "/v1/services/<int:service_id>/pages/admin"
+    tab = "/v1/services/<service:service_id>/pages/admin"
     asked.append((tab, "GET", f"/v1/services/{service}/pages/admin?admin=1&client=7", None))
-    rule = "/v1/services/<int:service_id>/charts"
+    rule = "/v1/services/<service:service_id>/charts"
     asked.append((rule, "GET", f"/v1/services/{service}/charts?period=hour&client=7", None))
-    rule = "/status/v1/services/<int:service_id>"
+    rule = "/status/v1/services/<service:service_id>"
     asked.append((rule, "GET", f"/status/v1/services/{service}?client=7", None))
     for what in ("test", "plans", "accounts", "usage"):
         asked.append((f"/v1/servers/<name>/{what}", "POST", f"/v1/servers/{server}/{what}", {}))
