@@ -5,6 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 APT_INSTALL := .ci/apt-install
 APT := python3-venv php8.2-cli php8.2-curl php8.2-mbstring php8.2-sqlite3 smarty4
+PAGES := bridge/templates/*.css bridge/templates/*.js bridge/static/*.css bridge/static/*.js
 BROWSER := chromium chromium-driver
 
 .PHONY: setup system browser assets qemu demo test lint messages dist matrix bench screenshots clean
@@ -54,6 +55,7 @@ lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy bridge drivers hooks
+	@[ ! -x node_modules/.bin/prettier ] || node_modules/.bin/prettier --check --log-level warn $(PAGES)
 
 messages: setup
 	$(RUN) -m tests.messages
