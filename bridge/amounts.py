@@ -117,12 +117,12 @@ def read(given: Written) -> int | Decimal:
 
 def _hint(given: Written) -> str:
     """What to write instead, where the text can be understood."""
-    found: Decimal | None = _quantity(given.word, given.text)
-    if found is None and SEPARATED.fullmatch(given.text):
-        found = Decimal(re.sub(r"\D", "", given.text))
-    if found is None and given.text.casefold() in NOTHING and RANGES[given.word][0] == 0:
-        found = Decimal(0)
-    return "" if found is None else f" Write {plain(found / given.times)} if that is meant."
+    quantity: Decimal | None = _quantity(given.word, given.text)
+    if quantity is None and SEPARATED.fullmatch(given.text):
+        quantity = Decimal(re.sub(r"\D", "", given.text))
+    if quantity is None and given.text.casefold() in NOTHING and RANGES[given.word][0] == 0:
+        quantity = Decimal(0)
+    return "" if quantity is None else f" Write {plain(quantity / given.times)} if that is meant."
 
 
 def _quantity(word: str, text: str, whole: bool = True) -> Decimal | None:

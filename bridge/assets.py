@@ -12,11 +12,11 @@ FOLDER = Path(__file__).parent / "static"
 @cache
 def version() -> str:
     """16 hex digits over names and contents of all files."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(p for p in FOLDER.rglob("*") if p.is_file()):
         data = path.read_bytes()
-        found.update(f"{path.relative_to(FOLDER).as_posix()}\0{len(data)}\0".encode() + data)
-    return found.hexdigest()[:16]
+        digest.update(f"{path.relative_to(FOLDER).as_posix()}\0{len(data)}\0".encode() + data)
+    return digest.hexdigest()[:16]
 
 
 def built(name: str) -> bool:

@@ -48,7 +48,7 @@ def open_context(config: Config, clock: Clock | None = None) -> Context:
 
 def load_context(path: str) -> Context:
     """Raises Refused when the store is not for this release or this key."""
-    found = open_context(config_module.load(path))
-    found.store.fit()
-    found.store.close()
-    return found
+    opened = open_context(config_module.load(path))
+    opened.store.fit()
+    opened.store.close()
+    return opened

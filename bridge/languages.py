@@ -80,9 +80,9 @@ def accepted(header: str) -> str:
     known = {c.lower().replace("_", "-"): c for c in CODES.values()}
     for part in header.lower().split(",")[:10]:
         tag = part.split(";")[0].strip()
-        found = known.get(tag) or known.get(tag.split("-")[0])
-        if found:
-            return found
+        language = known.get(tag) or known.get(tag.split("-")[0])
+        if language:
+            return language
     return "en"
 
 

@@ -55,10 +55,10 @@ def from_rule(
     }
 
     def value(match: re.Match[str]) -> str:
-        found = RANDOM.match(match.group(1))
-        if found:
-            letters = string.digits if found.group(1) == "digit" else string.ascii_lowercase
-            return "".join(chance.choice(letters) for _ in range(int(found.group(2))))
+        drawn = RANDOM.match(match.group(1))
+        if drawn:
+            letters = string.digits if drawn.group(1) == "digit" else string.ascii_lowercase
+            return "".join(chance.choice(letters) for _ in range(int(drawn.group(2))))
         return known[match.group(1)]
 
     return MACRO.sub(value, rule)

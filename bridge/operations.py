@@ -162,8 +162,8 @@ class Recipe:
 
     def place(self, name: str) -> int:
         """How many steps come before this one; all of them for END and for what is not known."""
-        found = self.find(name)
-        return next((i for i, s in enumerate(self.steps) if s.name == found), len(self.steps))
+        known = self.find(name)
+        return next((i for i, s in enumerate(self.steps) if s.name == known), len(self.steps))
 
     def after(self, name: str) -> str:
         place = self.place(name) + 1

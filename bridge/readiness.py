@@ -15,26 +15,26 @@ LATELY = 60.0  # seconds; a worker shows itself every ten
 def look(store: Store, config: Config) -> dict[str, Any]:
     """{lacks, store, worker_age, servers}. `lacks`: a sentence for each reason why orders would not be carried out; `servers`: each
     one's state as staff sees it, which is no reason: what is ordered for one that is down waits for it."""
-    found: dict[str, Any] = {"lacks": [], "store": "ok", "worker_age": None, "servers": {}}
+    state: dict[str, Any] = {"lacks": [], "store": "ok", "worker_age": None, "servers": {}}
     try:
-        _store(found, store)
-        if found["store"] != "migrate":
+        _store(state, store)
+        if state["store"] != "migrate":
             seen = store.worker_seen()
             age = None if seen is None else max(0.0, store.clock.now() - seen)
-            found["worker_age"] = age
+            state["worker_age"] = age
             if age is None or age > LATELY:
-                found["lacks"].append("No worker has been seen lately: nothing that is ordered begins.")
-            found["servers"] = {v.name: v.state for v in servers.views(store, config)}
+                state["lacks"].append("No worker has been seen lately: nothing that is ordered begins.")
+            state["servers"] = {v.name: v.state for v in servers.views(store, config)}
     except StoreUnavailable as e:
-        found["store"] = e.code
-        found["lacks"].append("The database cannot be read.")
-    return found
+        state["store"] = e.code
+        state["lacks"].append("The database cannot be read.")
+    return state
 
 
-def _store(found: dict[str, Any], store: Store) -> None:
+def _store(state: dict[str, Any], store: Store) -> None:
     if store.pending_migrations() or store.newer_migrations():
-        found["store"] = "migrate"
-        found["lacks"].append("The database is not of this release.")
+        state["store"] = "migrate"
+        state["lacks"].append("The database is not of this release.")
     elif not store.writable():
-        found["store"] = "not_writable"
-        found["lacks"].append("The database takes no changes: locked for long, its disk is full, or it is read-only.")
+        state["store"] = "not_writable"
+        state["lacks"].append("The database takes no changes: locked for long, its disk is full, or it is read-only.")

@@ -517,8 +517,8 @@ def load(name: str) -> type[Driver]:
     """The driver class of a folder. Raises Refused naming those found."""
     if name not in names():
         raise Refused(f"There is no driver {name!r}; found: {', '.join(names())}.", code="unknown_driver")
-    found: type[Driver] = importlib.import_module(f"drivers.{name}").DRIVER
-    return found
+    driver: type[Driver] = importlib.import_module(f"drivers.{name}").DRIVER
+    return driver
 
 
 def words(schema: str) -> set[str]:

@@ -55,8 +55,8 @@ class Peer:
 
     @property
     def place(self) -> str:
-        found = urlsplit(self.url)
-        return f"{found.hostname}:{found.port or (80 if found.scheme in ('http', 'ws') else 443)}"
+        parts = urlsplit(self.url)
+        return f"{parts.hostname}:{parts.port or (80 if parts.scheme in ('http', 'ws') else 443)}"
 
 
 def time_outs(change: bool) -> tuple[float, float, float | None]:

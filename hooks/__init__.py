@@ -17,9 +17,9 @@ Deliver = Callable[[str, dict[str, Any], Whmcs], None]
 
 def load() -> dict[str, Deliver]:
     """event -> the function that delivers it."""
-    found: dict[str, Deliver] = {}
+    hooks: dict[str, Deliver] = {}
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"hooks.{info.name}")
         for event in module.EVENTS:
-            found[event] = module.deliver
-    return found
+            hooks[event] = module.deliver
+    return hooks

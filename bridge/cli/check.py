@@ -21,14 +21,14 @@ def check(path: str, as_json: bool) -> None:
     """Look for faults in configuration, servers, pools and WHMCS; exit 1 when there is one."""
     context = opened(path, migrated=False, fit=False)
     condition.whole(context.store.path)
-    found = doctor.check(context)
+    findings = doctor.check(context)
     if as_json:
-        click.echo(json.dumps([asdict(f) for f in found]))
+        click.echo(json.dumps([asdict(f) for f in findings]))
     else:
         marks = {"ok": "ok     ", "warning": "WARNING", "fault": "FAULT  "}
-        for f in found:
+        for f in findings:
             click.echo(f"{marks[f.level]} {f.subject}: {f.text}" + (f"\n        fix: {f.fix}" if f.fix else ""))
-    sys.exit(1 if any(f.level == "fault" for f in found) else 0)
+    sys.exit(1 if any(f.level == "fault" for f in findings) else 0)
 
 
 @main.command()

@@ -24,8 +24,8 @@ def rename(path: str, kind: str, old: str, new: str) -> None:
     context = opened(path, migrated=False, hold=False)
     known = getattr(context.config, TABLES[kind])
     if new not in known:
-        found = ", ".join(sorted(known)) or "none"
-        raise click.ClickException(f"NEW: there is no [{TABLES[kind]}.{new}] in the configuration; found: {found}")
+        configured = ", ".join(sorted(known)) or "none"
+        raise click.ClickException(f"NEW: there is no [{TABLES[kind]}.{new}] in the configuration; found: {configured}")
     if old in known:
         raise click.ClickException(
             f"OLD: [{TABLES[kind]}.{old}] still stands in the configuration; change its name first"

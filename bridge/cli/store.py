@@ -62,12 +62,12 @@ def restore(path: str, file: Path, skip: int | None, without_key: bool) -> None:
     ranges = {name: list(s.get("vm_ids", ())) for name, s in context.config.servers.items()}
     stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}"
     try:
-        found = archive.put_back(
+        restored = archive.put_back(
             file, context.store.path, context.config.store["secret_key"], ranges, now, stamp, skip, without_key
         )
     except (VmbridgeError, OSError) as e:
         raise click.ClickException(str(e)) from None
-    for line in _restored(found):
+    for line in _restored(restored):
         click.echo(line)
 
 

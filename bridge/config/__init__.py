@@ -76,12 +76,12 @@ class Config:
 
     def secrets(self) -> list[str]:
         """Every secret text of the file, for masking."""
-        found = [self.store["secret_key"]]
+        secrets = [self.store["secret_key"]]
         for w in self.whmcs.values():
-            found += [w["api_secret"], *(k["secret"] for k in w["keys"])]
+            secrets += [w["api_secret"], *(k["secret"] for k in w["keys"])]
         for s in self.servers.values():
-            found += [v for k, v in s.items() if k.endswith(("secret", "token", "password")) and v]
-        return found
+            secrets += [v for k, v in s.items() if k.endswith(("secret", "token", "password")) and v]
+        return secrets
 
     def key(self, key_id: str) -> tuple[str, str] | None:
         """(whmcs name, secret) of a shim key."""
@@ -206,9 +206,9 @@ def _shares(r: Reader, whmcs: dict[str, Any], servers: dict[str, Any]) -> None:
             w["servers"] = sorted(servers)
         for i, server in enumerate(w["servers"]):
             if server not in servers:
-                found = ", ".join(sorted(servers)) or "none"
+                known = ", ".join(sorted(servers)) or "none"
                 r.fault(
-                    f"whmcs.{name}.servers[{i}]", "unknown_server", f"there is no [servers.{server}]; found: {found}"
+                    f"whmcs.{name}.servers[{i}]", "unknown_server", f"there is no [servers.{server}]; found: {known}"
                 )
 
 

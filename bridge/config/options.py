@@ -48,10 +48,10 @@ USUAL_OPTIONS = {
 
 def words_of(r: Reader, raw: Any) -> dict[str, str]:
     """The table of configurable options: usual names first, then the file's; an empty word means "not ours"."""
-    found, known = dict(USUAL_OPTIONS), (*OPTION_WORDS, *OPTION_UNITS)
+    words, known = dict(USUAL_OPTIONS), (*OPTION_WORDS, *OPTION_UNITS)
     if not isinstance(raw, dict):
         r.fault("options", "not_a_table", "must be a table of names and words")
-        return found
+        return words
     for name, word in raw.items():
         if word != "" and word not in known:
             near = difflib.get_close_matches(str(word), known, 1)
@@ -60,8 +60,8 @@ def words_of(r: Reader, raw: Any) -> dict[str, str]:
                 "unknown_word",
                 f"{word!r} is not one of: {', '.join(known)}" + (f"; did you mean {near[0]!r}?" if near else ""),
             )
-        found[fold(name)] = word
-    return found
+        words[fold(name)] = word
+    return words
 
 
 def guessed(raw: Any) -> frozenset[str]:

@@ -105,7 +105,7 @@ def plan_of(r: Reader, name: str, raw: Any, tables: dict[str, Any]) -> Plan | No
 
 def _template_ids(r: Reader, path: str, templates: list[str], pins: bool) -> dict[str, list[str]]:
     """Name -> the ids it is bound to, from `name` and `name@id`; people see the name alone."""
-    found: dict[str, list[str]] = {}
+    ids: dict[str, list[str]] = {}
     for i, text in enumerate(templates):
         name, at, own = text.partition("@")
         if not name or (at and not (own.isascii() and own.isdigit())):
@@ -113,10 +113,10 @@ def _template_ids(r: Reader, path: str, templates: list[str], pins: bool) -> dic
         elif at and not pins:
             r.fault(f"{path}.templates[{i}]", "invalid", f"{text!r}: systems have no ids here; write {name!r}")
         else:
-            found.setdefault(name, []).extend([own] if at else [])
+            ids.setdefault(name, []).extend([own] if at else [])
     for name in {t.partition("@")[0] for t in templates if "@" in t} & set(templates):
         r.fault(f"{path}.templates", "invalid", f"{name!r} stands with an id and without: drop the one without")
-    return found
+    return ids
 
 
 def check_networks(r: Reader, name: str, plan: Plan | None, pools: dict[str, Any], driver: str) -> None:

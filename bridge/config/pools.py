@@ -24,19 +24,19 @@ class PoolSchema(Strict):
     @validates_schema(skip_on_field_errors=False)
     def _ranges(self, data: dict[str, Any], **_: Any) -> None:
         """Every range that is wrong, also while other keys are: what is right of them is all that is compared."""
-        found: dict[str, list[str]] = {}
+        faults: dict[str, list[str]] = {}
         gateway, prefix = data.get("gateway"), data.get("prefix")
         for key in ("ranges", "exclude"):
             for text in data.get(key) or ():
                 fault = _range_fault(text, gateway, prefix if key == "ranges" else None)
                 if fault:
-                    found.setdefault(key, []).append(fault)
+                    faults.setdefault(key, []).append(fault)
         if gateway and prefix and prefix > gateway.max_prefixlen:
-            found["prefix"] = [f"Must be at most {gateway.max_prefixlen}."]
+            faults["prefix"] = [f"Must be at most {gateway.max_prefixlen}."]
         if gateway and (gateway.is_unspecified or gateway.is_multicast or gateway.is_loopback):
-            found["gateway"] = [f"{gateway} cannot be a gateway."]
-        if found:
-            raise ValidationError(found)
+            faults["gateway"] = [f"{gateway} cannot be a gateway."]
+        if faults:
+            raise ValidationError(faults)
 
 
 def _range_fault(text: str, gateway: Any, prefix: int | None) -> str:

@@ -105,15 +105,15 @@ def _key(kind: str, service: Service, actor: str, language: str, seconds: float,
 
 def _taken(kind: str, key: str, store: Store) -> tuple[Service, str, str]:
     # in a transaction of its own: a refusal that follows must not give the key back
-    found = store.take_console_key(_hashed(key), kind)
-    if found is None:
+    row = store.take_console_key(_hashed(key), kind)
+    if row is None:
         raise Refused(
             Sentence("This console link was used already or is too old. Click CONNECT again."), code="code_used"
         )
-    service = store.service(found["service"])
-    if service.desired is not Desired.ACTIVE or service.client_id != found["client"]:
+    service = store.service(row["service"])
+    if service.desired is not Desired.ACTIVE or service.client_id != row["client"]:
         raise Refused(BARRED[service.desired], code="console_refused")
-    return service, str(found["actor"]), str(found["language"])
+    return service, str(row["actor"]), str(row["language"])
 
 
 def _hashed(key: str) -> str:

@@ -121,8 +121,8 @@ class Piece:
     async def read(self, count: int) -> bytes:
         while len(self.rest) < count:
             self.rest += await self.socket.recv(decode=False)
-        found, self.rest = self.rest[:count], self.rest[count:]
-        return found
+        data, self.rest = self.rest[:count], self.rest[count:]
+        return data
 
     async def write(self, data: bytes) -> None:
         await self.socket.send(data)

@@ -88,6 +88,6 @@ ACTIONS: dict[tuple[str, str], tuple[str, Callable[[Ask], Any]]] = {
 
 def asking() -> dict[tuple[str, str], Kind]:
     """The forms that ask before they are carried out, as (capability, action)."""
-    found = {(str(Capability.POWER), verb): KINDS[verb] for verb in POWER}
-    found |= {form: KINDS[kind] for form, (kind, _) in ACTIONS.items() if kind}
-    return {form: kind for form, kind in found.items() if kind.ask}
+    kinds = {(str(Capability.POWER), verb): KINDS[verb] for verb in POWER}
+    kinds |= {form: KINDS[kind] for form, (kind, _) in ACTIONS.items() if kind}
+    return {form: kind for form, kind in kinds.items() if kind.ask}

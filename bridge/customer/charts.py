@@ -64,7 +64,7 @@ def view(service: Service, period: str, reads: Reads, store: Store, driver: Driv
     """{period, from, until, step, times, series, message}; times in epoch seconds, series as in model.Charts. With a `message` (a
     sentence for people) there is nothing to draw."""
     now = int(store.clock.now())
-    found: dict[str, Any] = {
+    shown: dict[str, Any] = {
         "period": period,
         "from": now - PERIODS[period],
         "until": now,
@@ -74,9 +74,9 @@ def view(service: Service, period: str, reads: Reads, store: Store, driver: Driv
         "message": "",
     }
     if not service.provisioned:
-        return found | {"message": NOT_BUILT}
+        return shown | {"message": NOT_BUILT}
     if why := not_kept(period, driver):
-        return found | {"message": why}
+        return shown | {"message": why}
 
     def once() -> Charts:
         with (
@@ -92,12 +92,12 @@ def view(service: Service, period: str, reads: Reads, store: Store, driver: Driv
             service.created_at,
         )
     except (UpstreamError, StoreUnavailable) as e:
-        return found | {"message": sentence(e), "failed": True}
+        return shown | {"message": sentence(e), "failed": True}
     except NotFound:
-        return found | {"message": FOREIGN, "failed": True}
+        return shown | {"message": FOREIGN, "failed": True}
     if not any(v is not None for word, values in charts.series.items() if word != "maxmem" for v in values):
-        return found | {"message": EMPTY}
-    return found | {
+        return shown | {"message": EMPTY}
+    return shown | {
         "step": charts.step,
         "times": list(charts.times),
         "series": {w: list(v) for w, v in charts.series.items()},
@@ -110,11 +110,11 @@ def since(charts: Charts, birth: float) -> Charts:
     return Charts(charts.step, charts.times[first:], {w: v[first:] for w, v in charts.series.items()})
 
 
-def rows(chart: Chart, found: dict[str, Any]) -> list[tuple[int, list[float | None]]]:
+def rows(chart: Chart, read: dict[str, Any]) -> list[tuple[int, list[float | None]]]:
     """A chart's table, newest first; of neighbours without any value only the newest."""
-    columns = [found["series"].get(word, []) for word, _ in chart.lines]
+    columns = [read["series"].get(word, []) for word, _ in chart.lines]
     table: list[tuple[int, list[float | None]]] = []
-    for time, *values in reversed(list(zip(found["times"], *columns, strict=False))):
+    for time, *values in reversed(list(zip(read["times"], *columns, strict=False))):
         if table and all(v is None for v in [*values, *table[-1][1]]):
             continue
         table.append((time, list(values)))

@@ -135,10 +135,10 @@ class Reads:
             if flight.failed:  # not everybody in turn
                 raise Transient(NOT_READ, code="not_read")
         try:
-            found = read()
+            answer = read()
             with self._lock:
-                self._keep(key, self._clock.monotonic() + keep, found)
-            return found
+                self._keep(key, self._clock.monotonic() + keep, answer)
+            return answer
         except BaseException:
             mine.failed = True
             raise

@@ -72,25 +72,25 @@ def view(service: Service, reads: Reads, store: Store, keeper: Keeper) -> dict[s
     """{singles, networks, takes, problem}: a row is {address, name, state}; state is waiting or refused while the store keeps a wish. With
     a problem (a sentence for people) only the wishes are known."""
     wishes = {w["address"]: w for w in store.pointer_wishes(service.id)}
-    found, problem, failed = Pointers(), "", False
+    pointers, problem, failed = Pointers(), "", False
     if not service.provisioned:
         problem = NOT_BUILT
     else:
         try:
-            found = _read(service, reads, store, keeper)
+            pointers = _read(service, reads, store, keeper)
         except VmbridgeError as e:
             problem, failed = sentence(e), True
-    names_of = {p.address: p.name for p in found.records} | {a: w["name"] for a, w in wishes.items()}
+    names_of = {p.address: p.name for p in pointers.records} | {a: w["name"] for a, w in wishes.items()}
     rows = [_row(a, names_of[a], wishes.get(a)) for a in sorted(names_of, key=_order)]
     networks = [
         Block(n, str(ip_network(n).network_address), [r for r in rows if ip_address(r["address"]) in ip_network(n)])
-        for n in found.networks
+        for n in pointers.networks
     ]
     inside = {r["address"] for n in networks for r in n.rows}
     return {
         "singles": [r for r in rows if r["address"] not in inside],
         "networks": networks,
-        "takes": found.takes,
+        "takes": pointers.takes,
         "problem": problem,
         "failed": failed,
         "waiting": any(r["state"] == "waiting" for r in rows),
@@ -108,8 +108,8 @@ def _read(service: Service, reads: Reads, store: Store, keeper: Keeper) -> Point
 
 
 def _order(address: str) -> tuple[int, int]:
-    found = ip_address(address)
-    return found.version, int(found)
+    parsed = ip_address(address)
+    return parsed.version, int(parsed)
 
 
 def _row(address: str, name: str, wish: Mapping[str, Any] | None) -> dict[str, str]:

@@ -54,16 +54,16 @@ def reason(
 ) -> str:
     """Why a capability's actions are dimmed while `current` runs; empty when they are not."""
     allowed, has = config.plans[service.package.plan].allow, drivers[service.server].capabilities
-    found = usable(service, capability, allowed, has, services.busy_words(current))
-    if not found and not service.provisioned:
-        found = Sentence("The server is not set up yet.")
+    why = usable(service, capability, allowed, has, services.busy_words(current))
+    if not why and not service.provisioned:
+        why = Sentence("The server is not set up yet.")
     if (
-        not found
+        not why
         and service.build.get("restoring")
         and capability not in (Capability.BACKUPS, Capability.REINSTALL, Capability.RDNS)
     ):
-        found = services.UNFINISHED_RESTORE
-    return found
+        why = services.UNFINISHED_RESTORE
+    return why
 
 
 def edit_reason(

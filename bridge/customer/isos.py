@@ -24,11 +24,11 @@ class Folder:
     isos: tuple[Iso, ...]
 
 
-def folders(found: Iterable[Iso], other: str = OTHER) -> list[Folder]:
+def folders(isos: Iterable[Iso], other: str = OTHER) -> list[Folder]:
     """By what stands before the first hyphen, as it was first written; names without one come last."""
     spelt: dict[str, str] = {}
     rows: dict[str, list[Iso]] = {}
-    for iso in found:
+    for iso in isos:
         before, hyphen, _ = iso.name.partition("-")
         key = before.strip().lower() if hyphen else ""
         spelt.setdefault(key, before.strip() if key else other)
@@ -39,10 +39,10 @@ def folders(found: Iterable[Iso], other: str = OTHER) -> list[Folder]:
     ]
 
 
-def matching(found: Iterable[Iso], words: str) -> list[Iso]:
+def matching(isos: Iterable[Iso], words: str) -> list[Iso]:
     """Those in whose name or description all the words stand."""
     wanted = words.lower().split()
-    return [i for i in found if all(w in f"{i.name} {i.description}".lower() for w in wanted)]
+    return [i for i in isos if all(w in f"{i.name} {i.description}".lower() for w in wanted)]
 
 
 def view(service: Service, words: str, reads: Reads, store: Store, driver: Driver) -> dict[str, Any]:

@@ -17,8 +17,8 @@ def renew_mirror(server: str, driver: Driver, store: Store, limit: int = 20) -> 
     """Snapshots and backups as the back end has them, each service once an hour; returns how many were looked at. One that
     cannot be read has its next turn later and holds up nobody. Where one listing has all of them, all have their turn at once."""
     due = store.clock.now() - 3600
-    found = store.mirrors_due(server, due, limit)
-    if not found:
+    keys = store.mirrors_due(server, due, limit)
+    if not keys:
         return 0
     began = store.clock.now()
     try:
@@ -28,8 +28,8 @@ def renew_mirror(server: str, driver: Driver, store: Store, limit: int = 20) -> 
         log.warning("mirror_failed", server=server, code=e.code, detail=e.detail)
         return 0
     if everything is not None:
-        found = store.mirrors_due(server, due, EVERY)
-    for key in found:
+        keys = store.mirrors_due(server, due, EVERY)
+    for key in keys:
         service, last = store.service(key), store.newest(key)
         store.mirrored(key)
         if last is not None and (last.ended_at is None or last.ended_at > began):
@@ -38,7 +38,7 @@ def renew_mirror(server: str, driver: Driver, store: Store, limit: int = 20) -> 
             _mirror(service, driver, everything, store)
         except VmbridgeError as e:
             log.warning("mirror_failed", service=service.service_id, code=e.code, detail=e.detail)
-    return len(found)
+    return len(keys)
 
 
 def _mirror(service: Service, driver: Driver, everything: Kept | None, store: Store) -> None:

@@ -34,8 +34,8 @@ def refresh(server: str, driver: Driver, store: Store) -> bool:
             return False
     try:
         with in_background():
-            found = driver.statuses(watched)
-        store.save_statuses(server, found, whole=not watched)
+            lines = driver.statuses(watched)
+        store.save_statuses(server, lines, whole=not watched)
         store.read_apart(server, driver.live_ages(1)[1] > 0)
         if not watched:
             prove_key(server, driver, store)
@@ -96,7 +96,7 @@ def _view(service: Service, row: Row, doing: tuple[str, str, str, str, bool] | N
         and service.desired is Desired.ACTIVE
     ):
         store.watch(service.server, service.vm_id)
-    found: dict[str, Any] = {
+    view: dict[str, Any] = {
         "service": service.service_id,
         "desired": service.desired.value,
         "provisioned": service.provisioned,
@@ -105,11 +105,11 @@ def _view(service: Service, row: Row, doing: tuple[str, str, str, str, bool] | N
         "maintenance": row["maintenance"],
     }
     if service.desired is Desired.SUSPENDED:
-        found["status"] = "suspended"
+        view["status"] = "suspended"
     elif service.desired is Desired.TERMINATED:
-        found["status"] = "terminated"
+        view["status"] = "terminated"
     elif row["status"] is not None and service.provisioned:
-        found |= {
+        view |= {
             "status": row["status"],
             "uptime": row["uptime"],
             "cpu": round(row["cpu"] * 100, 1),
@@ -125,7 +125,7 @@ def _view(service: Service, row: Row, doing: tuple[str, str, str, str, bool] | N
             "stale": now - row["seen_at"] > STALE_AFTER,
         }
     elif doing and not service.provisioned:
-        found["status"] = "building"
+        view["status"] = "building"
     if doing:
-        found["operation"] = dict(zip(("id", "kind", "state", "step", "failing"), doing, strict=True))
-    return found
+        view["operation"] = dict(zip(("id", "kind", "state", "step", "failing"), doing, strict=True))
+    return view

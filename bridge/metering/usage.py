@@ -66,10 +66,10 @@ def _month(number: int, zone: str) -> Month:
 
 def months(since: float, now: float, zone: str) -> list[Month]:
     """Every month from `since` to `now`."""
-    found = [month_at(since, zone)]
-    while found[-1].end <= now:
-        found.append(month_at(found[-1].end, zone))
-    return found
+    listed = [month_at(since, zone)]
+    while listed[-1].end <= now:
+        listed.append(month_at(listed[-1].end, zone))
+    return listed
 
 
 # -- booking --------------------------------------------------------------------------------------
@@ -141,19 +141,19 @@ def _settle(whmcs: str, month: Month, store: Store, zone: str) -> None:
 
 def _left(rows: Iterable[Row], zone: str) -> dict[int, tuple[int, int, float, float]]:
     """Of each service bytes in and out and GB-months of snapshots and backups."""
-    found: dict[int, list[float]] = {}
+    left: dict[int, list[float]] = {}
     for r in rows:
-        if r["service_id"] not in found:  # what was left for a month in which nothing was told is left still
-            found[r["service_id"]] = [(r[f"carried_{w}"] or 0) if r["told_in"] is None else 0 for w in WAYS]
+        if r["service_id"] not in left:  # what was left for a month in which nothing was told is left still
+            left[r["service_id"]] = [(r[f"carried_{w}"] or 0) if r["told_in"] is None else 0 for w in WAYS]
         if r["month"] is not None:
             month = month_named(r["month"], zone)
             sums = (r["net_in"], r["net_out"], r["snapshot_byte_s"], r["backup_byte_s"])
             for i, (way, used) in enumerate(zip(WAYS, sums, strict=True)):
                 told = r[f"told_{way}"] or 0 if r["month"] == r["told_month"] else 0
-                found[r["service_id"]][i] += max(0, used - told) / (1 if i < 2 else (month.end - month.begin) * GB)
+                left[r["service_id"]][i] += max(0, used - told) / (1 if i < 2 else (month.end - month.begin) * GB)
     return {
         service: (int(i), int(o), round(snapshots, 9), round(backups, 9))
-        for service, (i, o, snapshots, backups) in found.items()
+        for service, (i, o, snapshots, backups) in left.items()
     }
 
 
@@ -164,9 +164,9 @@ def report(
     """This month's usage of the installation's services on a server. A service whose newest generation is elsewhere is told there.
     `billed`: the numbers are for WHMCS's records; sums then have what was not told of earlier months, and are remembered as told."""
     for _ in range(3):
-        found, told = _report(server, whmcs, store, zone, service_id, billed)
-        if not billed or store.note_told(whmcs, found["month"]["name"], told):
-            return found
+        counted, told = _report(server, whmcs, store, zone, service_id, billed)
+        if not billed or store.note_told(whmcs, counted["month"]["name"], told):
+            return counted
     raise Refused("The usage of a month is being settled; ask again.", code="usage_settling")
 
 

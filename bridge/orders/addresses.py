@@ -87,9 +87,9 @@ def _wire(pool: Pool) -> tuple[str, int]:
 
 def _take(service: int, pools: Sequence[Pool], role: str, store: Store) -> str:
     for pool in pools:
-        found = store.take_address(pool.name, pool.family, pool.ranges, pool.excluded, service, role)
-        if found:
-            return found
+        address = store.take_address(pool.name, pool.family, pool.ranges, pool.excluded, service, role)
+        if address:
+            return address
     raise Refused(f"No free IPv{pools[0].family} address in pool {pools[0].name!r}.", code="pool_empty")
 
 
@@ -154,15 +154,15 @@ def _span(first: int, last: int, family: int) -> str:
 
 def uses(store: Store, config: Config) -> list[Use]:
     """Every pool that may be seen, the fullest first."""
-    counts, found = store.pool_counts(), []
+    counts, listed = store.pool_counts(), []
     for pool in config.pools.values():
         if config.own_pools is not None and pool.name not in config.own_pools:
             continue
         row = counts.get(pool.name) or {"taken": 0, "cooling": 0, "next": None}
         excluded = sum(max(0, min(b, d) - max(a, c) + 1) for a, b in pool.ranges for c, d in pool.excluded)
         total = sum(b - a + 1 for a, b in pool.ranges) - excluded
-        found.append(Use(pool, total, excluded, row["taken"], row["cooling"], row["next"]))
-    return sorted(found, key=lambda u: (-u.percent, u.pool.name))
+        listed.append(Use(pool, total, excluded, row["taken"], row["cooling"], row["next"]))
+    return sorted(listed, key=lambda u: (-u.percent, u.pool.name))
 
 
 def taken_faults(store: Store, config: Config) -> list[tuple[str, str, str]]:
@@ -203,11 +203,11 @@ def given(service: Service, store: Store) -> tuple[int, ...]:
     return tuple(n for n in (4, 6) if n not in ours)
 
 
-def merged(known: Sequence[str], found: Sequence[str]) -> list[str]:
+def merged(known: Sequence[str], seen: Sequence[str]) -> list[str]:
     """What the server has, from what was known and what its guest says now. A known address that is still there stays first; of IPv6 one
     is enough, since guests make themselves new ones all day."""
-    kept = [a for a in known if a in found]
-    new = [a for a in found if a not in kept and (family(a) == 4 or not any(family(k) == 6 for k in kept))]
+    kept = [a for a in known if a in seen]
+    new = [a for a in seen if a not in kept and (family(a) == 4 or not any(family(k) == 6 for k in kept))]
     return sorted([*kept, *new], key=family)
 
 
@@ -232,26 +232,26 @@ def learn(server: str, driver: Driver, store: Store) -> int:
         asked += 1
         try:
             with in_background():
-                found = [a for a in driver.addresses(service.ref) if family(a) in families]
+                seen = [a for a in driver.addresses(service.ref) if family(a) in families]
         except VmbridgeError as e:
             log.warning("lease_unread", service=service.id, code=e.code, detail=e.detail)
             continue
-        if found:
-            _learned(service.id, merged(known, found), store)
+        if seen:
+            _learned(service.id, merged(known, seen), store)
         young = store.clock.now() - service.created_at < LEASE_KNOWN
-        pause = LEASE_KNOWN if found or known else LEASE_UNKNOWN if young else LEASE_SILENT
+        pause = LEASE_KNOWN if seen or known else LEASE_UNKNOWN if young else LEASE_SILENT
         store.end_sweep(server, name, store.clock.now() + pause)
     return asked
 
 
-def _learned(key: int, found: list[str], store: Store) -> None:
+def _learned(key: int, learned: list[str], store: Store) -> None:
     """Nothing is written beside an operation: it has the service's record in hand, and the next look is soon."""
     with store.write():
         service = store.service(key)
         if store.current_operation(key) or service.desired is not Desired.ACTIVE:
             return
         other = [a for a in service.build.get("addresses", ()) if family(a) not in given(service, store)]
-        whole = [*found, *other]
+        whole = [*learned, *other]
         if whole == list(service.build.get("addresses", ())):
             return
         store.update_service(key, build={**service.build, "addresses": whole})

@@ -138,7 +138,7 @@ def _plan(name: str, server: str, config: Config) -> Plan:
 
 def _configurable(given: dict[str, Any], config: Config) -> tuple[dict[str, tuple[str, str]], list[str], list[str]]:
     """(word -> (name as people know it, value), warnings, what is not built)."""
-    found: dict[str, tuple[str, str]] = {}
+    chosen: dict[str, tuple[str, str]] = {}
     warnings, unbuilt = [], []
     for name, raw in given.items():
         word, value, label = (
@@ -153,13 +153,13 @@ def _configurable(given: dict[str, Any], config: Config) -> tuple[dict[str, tupl
         elif word and word not in UNBUILT.values() and value != "":
             word, times = OPTION_UNITS.get(word, (word, Decimal(1)))
             value = _number(Written(label, word, value, label_of(raw), times, fold(name) in config.guessed))
-            if word in found and found[word][1] != value:
+            if word in chosen and chosen[word][1] != value:
                 raise BadRequest(
-                    f"{label}: says {shown(value)}, but {found[word][0]} says {shown(found[word][1])} of the same thing.",
+                    f"{label}: says {shown(value)}, but {chosen[word][0]} says {shown(chosen[word][1])} of the same thing.",
                     code="bad_option",
                 )
-            found[word] = (label, value)
-    return found, warnings, unbuilt
+            chosen[word] = (label, value)
+    return chosen, warnings, unbuilt
 
 
 def _numbers(values: dict[str, tuple[str, str]], plan: Plan) -> dict[str, Any]:
@@ -253,13 +253,13 @@ def _ssh_keys(plan: Plan, fields: dict[str, Any]) -> str:
 
 
 def _permissions(options: dict[int, str], plan: Plan) -> dict[str, str]:
-    found = {}
+    granted = {}
     for i, name in enumerate(PERMISSIONS):
         value = options.get(15 + i, "") or "plan"
         if value not in ("plan", "allow", "deny"):
             raise BadRequest(f"permission {name}: {shown(value)} must be plan, allow or deny.", code="bad_option")
-        found[name] = value
-    return found
+        granted[name] = value
+    return granted
 
 
 def of_plan(plan: Plan) -> Package:

@@ -58,8 +58,8 @@ class Preview:
 
     @property
     def restart(self) -> Restart:
-        found = {c.restart for c in self.changes if not c.refused}
-        return next((r for r in (Restart.NOW, Restart.LATER) if r in found), Restart.NONE)
+        restarts = {c.restart for c in self.changes if not c.refused}
+        return next((r for r in (Restart.NOW, Restart.LATER) if r in restarts), Restart.NONE)
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -112,8 +112,8 @@ def amount(word: str, value: Any) -> str:
 
 def preview(service: Service, params: dict[str, Any], driver: Driver, store: Store, config: Config) -> Preview:
     """Raises as packages.resolve does when the wish itself is wrong."""
-    found = packages.resolve(params, service.server, config, service.package)
-    package = found.package
+    resolved = packages.resolve(params, service.server, config, service.package)
+    package = resolved.package
     rows = rows_of(thawed(service, package), driver, store, config)
     changes = [r for r in rows if not r.same and not r.kept and not _standing(r, service.package, package)]
     for family in (4, 6):
@@ -132,8 +132,8 @@ def preview(service: Service, params: dict[str, Any], driver: Driver, store: Sto
         package,
         tuple(changes),
         tuple(dict.fromkeys(refused)),
-        found.warnings,
-        (*(c.warning for c in changes if c.warning), *found.notices),
+        resolved.warnings,
+        (*(c.warning for c in changes if c.warning), *resolved.notices),
         (lack.detail,) if lack else (),
     )
 
@@ -175,10 +175,10 @@ def _lack(service: Service, driver: Driver, store: Store, config: Config) -> Lac
 def _refused(service: Service, package: Package, store: Store, config: Config) -> list[str]:
     """What cannot be done whatever the machine looks like."""
     old = service.package
-    found: list[str] = []
+    reasons: list[str] = []
     read = bool(store.seen(service.id)[0])  # once the machine was read, it and not the order says what cannot shrink
     if not read and package.disk_gib < old.disk_gib:
-        found.append(
+        reasons.append(
             Sentence(
                 "The system disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.",
                 size=old.disk_gib,
@@ -186,7 +186,7 @@ def _refused(service: Service, package: Package, store: Store, config: Config) -
             )
         )
     if not read and package.additional_disk_gib < old.additional_disk_gib:
-        found.append(
+        reasons.append(
             Sentence(
                 "The additional disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.",
                 size=old.additional_disk_gib,
@@ -194,7 +194,7 @@ def _refused(service: Service, package: Package, store: Store, config: Config) -
             )
         )
     if package.location and package.location != service.node and package.location != old.location:
-        found.append(
+        reasons.append(
             Sentence(
                 "The server is in %(place)s; it cannot move to %(wanted)s.",
                 place=service.node or old.location,
@@ -205,18 +205,18 @@ def _refused(service: Service, package: Package, store: Store, config: Config) -
     mains = [r for r in store.addresses_of(service.id) if r["role"] == "main"]
     for row in mains:
         if row["pool"] not in plan.pools:
-            found.append(
+            reasons.append(
                 f"Its address {row['address']} is from pool {row['pool']!r}, which plan {plan.name!r} does not have."
             )
     have = {ipaddress.ip_address(r["address"]).version for r in mains}
     missing = {config.pools[p].family for p in plan.pools} - have
     if missing and have:
-        found.append(f"Plan {plan.name!r} needs an IPv{min(missing)} address, which the server was not made with.")
-    found += [text for family in (4, 6) if (text := addresses.lacking(service.id, package, family, store, config))]
+        reasons.append(f"Plan {plan.name!r} needs an IPv{min(missing)} address, which the server was not made with.")
+    reasons += [text for family in (4, 6) if (text := addresses.lacking(service.id, package, family, store, config))]
     for key in ("dhcp4", "dhcp6"):
         if package.options.get(key, False) != old.options.get(key, False):
-            found.append(f"Plan {plan.name!r} gets its address in another way ({key}).")
-    return found
+            reasons.append(f"Plan {plan.name!r} gets its address in another way ({key}).")
+    return reasons
 
 
 def order(service: Service, wanted: Preview, actor: str, store: Store, config: Config) -> str:

@@ -13,10 +13,10 @@ from drivers import base as driver_base
 
 
 def networks_of(service: int, store: Store, config: Config) -> tuple[Network, ...]:
-    found = []
+    networks = []
     for row in store.addresses_of(service):
         pool = config.pools[row["pool"]]
-        found.append(
+        networks.append(
             Network(
                 address=row["address"],
                 pool=pool.name,
@@ -28,7 +28,7 @@ def networks_of(service: int, store: Store, config: Config) -> tuple[Network, ..
                 role=row["role"],
             )
         )
-    return tuple(found)
+    return tuple(networks)
 
 
 def completed(package: Package, config: Config) -> Package:
@@ -59,7 +59,7 @@ def _package(values: dict[str, Any]) -> Package:
 
 def order_of(service: Service, store: Store, config: Config, **changes: Any) -> Order:
     """`changes` override fields of the order (set_password, birth)."""
-    found = Order(
+    order = Order(
         vm_id=service.vm_id,
         uuid=service.uuids[0],
         uuids=service.uuids,
@@ -76,4 +76,4 @@ def order_of(service: Service, store: Store, config: Config, **changes: Any) -> 
         changes["password"] = store.password_hash(service.id)
         changes["password_plain"] = store.password(service.id)
         changes["set_password"] = bool(changes["password"])
-    return replace(found, **changes)
+    return replace(order, **changes)

@@ -60,8 +60,8 @@ def backed_up(job: Job) -> Outcome:
     waiting = settle_task(job)
     if waiting:
         return waiting
-    found = _archive(job)
-    if found is None or not found.size:
+    backup = _archive(job)
+    if backup is None or not backup.size:
         text = (
             job.result.text
             if job.result and job.result.state == "failed"
@@ -74,25 +74,25 @@ def backed_up(job: Job) -> Outcome:
         if job.data["tries"] >= 2:
             give_up_backup(job, error)
         raise Back("back_up", Transient("The backup failed; it is tried once more.", code="backup_failed", detail=text))
-    lacking = job.driver.left_out(order(job), ref(job), found.archive)
+    lacking = job.driver.left_out(order(job), ref(job), backup.archive)
     if lacking:
-        remove_useless(job, found)
+        remove_useless(job, backup)
         text = f"The archive was without the {' and the '.join(lacking)}; it was removed. {INCOMPLETE}"
         give_up_backup(job, Permanent(detail=text))
-    job.store.backup_made(claim_place(job), found)
+    job.store.backup_made(claim_place(job), backup)
     job.store.free_slot(job.op)
-    return Done(f"{found.size / 1024**3:.1f} GiB")
+    return Done(f"{backup.size / 1024**3:.1f} GiB")
 
 
 INCOMPLETE = "The findings and the staff tab say why; `converge` puts the disk back into backups."
 
 
-def remove_useless(job: Job, found: Backup) -> None:
+def remove_useless(job: Job, backup: Backup) -> None:
     """Nobody shall restore from it. What cannot be removed now is in no list of the customer's either."""
     try:
-        job.driver.backup(ref(job), "delete", found.archive)
+        job.driver.backup(ref(job), "delete", backup.archive)
     except UpstreamError as e:
-        log.warning("useless_backup_left", service=job.service.service_id, archive=found.archive, detail=e.detail)
+        log.warning("useless_backup_left", service=job.service.service_id, archive=backup.archive, detail=e.detail)
 
 
 def give_up_backup(job: Job, error: VmbridgeError) -> None:
@@ -182,18 +182,18 @@ def backup_deleted(job: Job) -> Outcome:
 def check_archive(job: Job) -> Outcome:
     """Nothing is stopped for an archive that is not there."""
     row = job.store.backup_row(job.service.id, job.data["backup"])
-    found = next((b for b in job.driver.backups(ref(job)) if row and b.archive == row["archive"]), None)
-    if row is None or found is None or not found.size:
+    backup = next((b for b in job.driver.backups(ref(job)) if row and b.archive == row["archive"]), None)
+    if row is None or backup is None or not backup.size:
         job.store.forget_backup(job.data["backup"])
         raise Refused("This backup is not on the storage any more.", code="backup_gone")
-    lacking = job.driver.left_out(order(job), ref(job), found.archive)
+    lacking = job.driver.left_out(order(job), ref(job), backup.archive)
     if lacking:
         raise Permanent(
             "This backup is not complete: the server would come back without a disk. Nothing was changed.",
             code="backup_incomplete",
-            detail=f"{found.archive} is without the {' and the '.join(lacking)}",
+            detail=f"{backup.archive} is without the {' and the '.join(lacking)}",
         )
-    job.save(archive=found.archive)
+    job.save(archive=backup.archive)
     return Done()
 
 

@@ -142,15 +142,15 @@ def last_traffic(job: Job) -> Outcome:
     """While it still runs: its counters end with it. What cannot be read is let go, nothing waits for it."""
     if not job.data["exists"] or job.data.get("sampled"):
         return Done()
-    note, found = "", None
+    note, traffic = "", None
     try:
         with within(SAMPLE_SECONDS, job.clock):
-            found = job.driver.traffic(ref(job))
+            traffic = job.driver.traffic(ref(job))
     except (VmbridgeError, LookupError, TypeError, ValueError) as e:  # also an answer that is none
         note = f"not read, the last known one counts: {getattr(e, 'sentence', type(e).__name__)} {getattr(e, 'detail', '')}".strip()
     with job.store.write():
-        if found:
-            job.store.note_traffic(job.service.server, job.service.vm_id, *found)
+        if traffic:
+            job.store.note_traffic(job.service.server, job.service.vm_id, *traffic)
         usage.book_one(job.service.id, job.store, job.config.worker["usage_time_zone"])
         job.save(sampled=True)
     return Done(note)
@@ -243,8 +243,8 @@ def release(job: Job) -> Outcome:
 def left(job: Job) -> Leftover | None:
     """The leftover as it is listed now; None when it is gone."""
     wanted = Leftover(**job.data["leftover"])
-    found = job.driver.leftovers((job.service.vm_id,), wanted.listing)
-    return next((f for f in found if (f.kind, f.name, f.made_at) == (wanted.kind, wanted.name, wanted.made_at)), None)
+    listed = job.driver.leftovers((job.service.vm_id,), wanted.listing)
+    return next((f for f in listed if (f.kind, f.name, f.made_at) == (wanted.kind, wanted.name, wanted.made_at)), None)
 
 
 def absent(job: Job) -> Outcome:
@@ -256,10 +256,10 @@ def absent(job: Job) -> Outcome:
 def remove(job: Job) -> Outcome:
     if job.data.get("remove_task"):
         return Done()
-    found = left(job)
-    if found is None:
+    leftover = left(job)
+    if leftover is None:
         return Done("it is gone already")
-    job.save(remove_task=job.driver.remove_leftover(ref(job), found) or "none")
+    job.save(remove_task=job.driver.remove_leftover(ref(job), leftover) or "none")
     return Done()
 
 
@@ -303,14 +303,14 @@ def renew_identity(job: Job) -> Outcome:
     password = passwords.generate()
     hashed = passwords.hashed(password)
     with job.store.write():
-        found = take_vm_id(job, uuids=[str(uuid.uuid4()), *job.service.uuids], node="", provisioned=0)
+        vm_id = take_vm_id(job, uuids=[str(uuid.uuid4()), *job.service.uuids], node="", provisioned=0)
         job.save(renewed=True, place=place)
         job.save_build(**{**dict.fromkeys(job.service.build), "old_vm_ids": old})
         job.store.set_password(job.service.id, password, hashed)
         job.store.forget_snapshots(job.service.id)
         for row in job.store.backups_of(job.service.id) if job.driver.own_backups else ():  # they went with the machine
             job.store.forget_backup(row["id"])
-    return Done(f"VM id {found}")
+    return Done(f"VM id {vm_id}")
 
 
 def redeployed(job: Job) -> Outcome:

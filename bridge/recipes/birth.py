@@ -37,7 +37,7 @@ def place(job: Job) -> Outcome:
         package = replace(package, location=job.data["place"])
     taken, full = promised(job), job.data.get("full", {})
     try:
-        found = job.driver.place(package, planned_rooms(taken, job), taken[1], full)
+        chosen = job.driver.place(package, planned_rooms(taken, job), taken[1], full)
     except Capacity:
         if full:
             job.save(full={})  # every place has been asked: the next try begins anew
@@ -46,15 +46,15 @@ def place(job: Job) -> Outcome:
         if promised(job) != taken:
             return Again(0.0)  # another order was given room meanwhile: count it
         job.store.plan_room(job.op, package.ram_mib, package.disk_gib + package.additional_disk_gib)
-        job.save_service(node=found.node)
+        job.save_service(node=chosen.node)
         job.save_build(
-            source=found.source,
-            storage=found.storage,
-            source_node=found.source_node,
-            disk_format=found.disk_format,
+            source=chosen.source,
+            storage=chosen.storage,
+            source_node=chosen.source_node,
+            disk_format=chosen.disk_format,
             template=package.template,
         )
-    return Done(f"on {found.node}")
+    return Done(f"on {chosen.node}")
 
 
 def placement(job: Job) -> Placement:
@@ -127,9 +127,9 @@ def settle_lost_copy(job: Job) -> Outcome:
 def take_next_id(job: Job) -> Outcome:
     """The id belongs to somebody else: leave it alone and take the next of our range."""
     with job.store.write():
-        found = take_vm_id(job)
+        vm_id = take_vm_id(job)
         job.save_build(sent_at=None)
-    return Again(0.0, f"VM id in use by somebody else; taking {found}")
+    return Again(0.0, f"VM id in use by somebody else; taking {vm_id}")
 
 
 def copied(job: Job) -> Outcome:
@@ -221,11 +221,11 @@ def learn_addresses(job: Job) -> Outcome:
     if given and not own and job.service.build.get("agent") and job.clock.now() - since < LEASE_WAIT:
         job.save(leases_since=since)
         return Again(LEASE_CHECK, "waiting for an address by DHCP")
-    found = [*own, *job.service.build.get("floating", ())]
-    if found:
-        job.save_build(addresses=found)
+    whole = [*own, *job.service.build.get("floating", ())]
+    if whole:
+        job.save_build(addresses=whole)
         tell_addresses(job)
-    return Done(", ".join(found))
+    return Done(", ".join(whole))
 
 
 def ready(job: Job) -> Outcome:
@@ -265,9 +265,9 @@ def settle(job: Job) -> Outcome:
     build = job.service.build
     if build.get("copied") or (not build.get("sent_at") and not build.get("task")):
         return Done()
-    found = settle_lost_copy(job)
-    if isinstance(found, Again):
-        return found
+    outcome = settle_lost_copy(job)
+    if isinstance(outcome, Again):
+        return outcome
     build = job.service.build
     if not build.get("task"):
         return Done()

@@ -65,25 +65,27 @@ def write_differences(job: Job, wanted: Order) -> Outcome:
         raise job.driver.task_error(job.result.text)
     if job.result is not None and job.result.state == "done" and not job.data.get("more"):
         return as_it_was(job)
-    found = job.driver.converge(wanted, ref(job))
-    if found.missing_disk:
+    converged = job.driver.converge(wanted, ref(job))
+    if converged.missing_disk:
         if wait := allocation_under_way(job):
             return wait
-        found = allocate(job, lambda: job.driver.converge(wanted, ref(job), allocate=True))
-    if found.offline and KINDS[job.op.kind].may_restart and job.service.desired is Desired.ACTIVE:
+        converged = allocate(job, lambda: job.driver.converge(wanted, ref(job), allocate=True))
+    if converged.offline and KINDS[job.op.kind].may_restart and job.service.desired is Desired.ACTIVE:
         job.save_build(offline={"phase": "off"})
         return write_offline(job, wanted)
-    if found.offline:  # nothing is switched off that nobody ordered
-        found = replace(found, refused=(*found.refused, found.offline))
+    if converged.offline:  # nothing is switched off that nobody ordered
+        converged = replace(converged, refused=(*converged.refused, converged.offline))
     if wanted.set_password:
         job.save_build(password_sent=True)
-    if found.starts:
+    if converged.starts:
         job.save(off_after=True)
-    job.save(more=found.more, changed=[*job.data.get("changed", ()), *found.changed], refused=list(found.refused))
-    note_seen(job, found.seen)
-    if found.task:
-        return Wait(found.task)
-    return Again(0.0) if found.more else as_it_was(job)
+    job.save(
+        more=converged.more, changed=[*job.data.get("changed", ()), *converged.changed], refused=list(converged.refused)
+    )
+    note_seen(job, converged.seen)
+    if converged.task:
+        return Wait(converged.task)
+    return Again(0.0) if converged.more else as_it_was(job)
 
 
 def as_it_was(job: Job) -> Outcome:
@@ -136,7 +138,7 @@ def _write_off(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
     try:
         if job.result is not None and job.result.state == "failed":
             raise job.driver.task_error(job.result.text)
-        found = job.driver.converge(wanted, ref(job))
+        converged = job.driver.converge(wanted, ref(job))
     except Busy:  # also by the change itself, whose reply was lost: it ends by itself
         raise
     except UpstreamError as e:
@@ -146,11 +148,11 @@ def _write_off(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
             raise
         job.save_build(offline={"phase": "on", "error": [e.code, e.sentence, e.detail, e.next_action]})
         return Again(0.0)
-    job.save(changed=[*job.data.get("changed", ()), *found.changed], refused=list(found.refused))
-    note_seen(job, found.seen)
-    if found.task:
-        return Wait(found.task)
-    if not found.more:
+    job.save(changed=[*job.data.get("changed", ()), *converged.changed], refused=list(converged.refused))
+    note_seen(job, converged.seen)
+    if converged.task:
+        return Wait(converged.task)
+    if not converged.more:
         job.save_build(offline={"phase": "on"})
     return Again(0.0)
 
@@ -201,11 +203,11 @@ def take_vm_id(job: Job, **with_it: Any) -> str:
             first = str(with_it.get("uuids", job.service.uuids)[0])
             job.save_service(vm_id=first, **with_it)
             return first
-        found = job.store.next_vm_id(job.service.server, [(a, b) for a, b in job.driver.settings["vm_ids"]])
-        if found is None:
+        number = job.store.next_vm_id(job.service.server, [(a, b) for a, b in job.driver.settings["vm_ids"]])
+        if number is None:
             raise Permanent("All VM ids of this server are used.", code="vm_ids_exhausted")
-        job.save_service(vm_id=str(found), **with_it)
-    return str(found)
+        job.save_service(vm_id=str(number), **with_it)
+    return str(number)
 
 
 def send_password(job: Job, reason: str, password: str) -> None:
@@ -239,9 +241,9 @@ def configured(job: Job) -> Outcome:
     refused = job.data.get("refused", [])
     job.store.release_leaving(job.service.id, job.config.worker["address_cool_down_h"] * 3600.0)
     if not refused:
-        for found in job.store.findings(job.service.id):
-            if found["kind"] == "differs_from_package":
-                job.store.end_finding(found["id"])
+        for finding in job.store.findings(job.service.id):
+            if finding["kind"] == "differs_from_package":
+                job.store.end_finding(finding["id"])
     changed = ", ".join(dict.fromkeys(job.data.get("changed", ())))
     return Done(" ".join([changed, *refused]).strip())
 

@@ -31,8 +31,8 @@ from bridge.recipes.snapshots import clear_unfinished
 def check_system(job: Job) -> Outcome:
     """Nothing is switched off for a system that is not there. What the old disks are is kept before the first change."""
     if not job.data.get("disks"):
-        found = job.driver.reinstall(fresh(job), ref(job), {})
-        job.save(disks=found.memory, source=found.source)
+        converged = job.driver.reinstall(fresh(job), ref(job), {})
+        job.save(disks=converged.memory, source=converged.source)
     return Done(template_of(job))
 
 
@@ -42,8 +42,8 @@ def template_of(job: Job) -> str:
 
 def fresh(job: Job, **changes: object) -> Order:
     """The order with the new system, which is the service's only once it is on the disk."""
-    found = order(job, **changes)
-    return replace(found, package=replace(found.package, template=template_of(job)))
+    wanted = order(job, **changes)
+    return replace(wanted, package=replace(wanted.package, template=template_of(job)))
 
 
 def replace_disks(job: Job) -> Outcome:
@@ -51,21 +51,21 @@ def replace_disks(job: Job) -> Outcome:
     if job.result is not None and job.result.state == "failed":
         raise job.driver.task_error(job.result.text)
     memory, wanted = job.data.get("disks") or {}, fresh(job, set_password=True)
-    found = job.driver.reinstall(wanted, ref(job), memory)
-    if found.missing_disk:
+    converged = job.driver.reinstall(wanted, ref(job), memory)
+    if converged.missing_disk:
         if wait := allocation_under_way(job):
             return wait
-        found = allocate(job, lambda: job.driver.reinstall(wanted, ref(job), memory, allocate=True))
+        converged = allocate(job, lambda: job.driver.reinstall(wanted, ref(job), memory, allocate=True))
     with job.store.write():
-        job.save(disks=found.memory)
-        if found.memory.get("written"):
+        job.save(disks=converged.memory)
+        if converged.memory.get("written"):
             job.store.change_template(job.service.id, template_of(job))
             if job.data.get("source"):
                 job.save_build(source=job.data["source"], template=template_of(job))
     job.reload()
-    if found.task:
-        return Wait(found.task)
-    if found.more:
+    if converged.task:
+        return Wait(converged.task)
+    if converged.more:
         return Again(0.0)
     job.save(allocated_at=None)
     if not job.driver.snapshots_survive:

@@ -18,24 +18,24 @@ def promised(job: Job) -> Promised:
     return job.store.planned_room(job.service.server), job.store.sold_room(job.service.server)
 
 
-def planned_rooms(found: Promised, job: Job) -> list[Planned]:
-    return [replace(p, package=completed(p.package, job.config)) for p in found[0]]
+def planned_rooms(taken: Promised, job: Job) -> list[Planned]:
+    return [replace(p, package=completed(p.package, job.config)) for p in taken[0]]
 
 
 def room(job: Job) -> Outcome:
     """Before anything is written: does what the machine grows by fit where it stands? Only that is counted."""
     if job.data.get("room"):
         return Done()
-    found = promised(job)
+    taken = promised(job)
     seen = job.driver.read(ref(job))
     where = replace(ref(job), node=seen.node)
-    lack = job.driver.lacks(order(job), seen.config, where, job.driver.resources(), planned_rooms(found, job), found[1])
+    lack = job.driver.lacks(order(job), seen.config, where, job.driver.resources(), planned_rooms(taken, job), taken[1])
     if lack:
         raise Capacity(
             "There is no room for this where the server is.", detail=lack.detail, next_action=lack.next_action
         )
     with job.store.write():
-        if promised(job) != found:
+        if promised(job) != taken:
             return Again(0.0)  # another order took room meanwhile: count it
         job.save(room=True)
     return Done()
@@ -43,8 +43,8 @@ def room(job: Job) -> Outcome:
 
 def room_elsewhere(job: Job) -> None:
     """A machine that is made anew needs a place, with its own room given back. Asked before the old one goes; raises as `place` does."""
-    found = promised(job)
+    taken = promised(job)
     s, package = job.service, completed(job.service.package, job.config)
     own = Planned(s.vm_id, "", package)
-    sold = [x for x in found[1] if x.vm_id != s.vm_id]
-    job.driver.place(package, [*(p for p in planned_rooms(found, job) if p.vm_id != s.vm_id), own], sold)
+    sold = [x for x in taken[1] if x.vm_id != s.vm_id]
+    job.driver.place(package, [*(p for p in planned_rooms(taken, job) if p.vm_id != s.vm_id), own], sold)

@@ -26,14 +26,14 @@ from bridge.recipes.machine import (
 def take(job: Job) -> Outcome:
     name = job.data["name"]
     row = claim_place(job)
-    found = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
-    if (found and found.complete) or job.data.get("task"):
+    snapshot = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
+    if (snapshot and snapshot.complete) or job.data.get("task"):
         return Done()
-    if found and found.broken:  # of an earlier try
+    if snapshot and snapshot.broken:  # of an earlier try
         return remove_broken(job, name)
     vm = must_exist(job, look(job))
     sent = job.data.get("sent_at")
-    if sent and job.clock.now() - sent < LOST_REPLY and not found:
+    if sent and job.clock.now() - sent < LOST_REPLY and not snapshot:
         return Again(5.0, "The reply was lost; looking whether it was begun.")
     plan = job.config.plans[job.service.package.plan].values
     memory = bool(plan["snapshot_memory"]) and vm.status == "running"
@@ -65,15 +65,15 @@ def taken(job: Job) -> Outcome:
         return waiting
     name = job.data["name"]
     failed = job.result is not None and job.result.state == "failed"
-    found = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
-    if found and not found.complete and not failed:
+    snapshot = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
+    if snapshot and not snapshot.complete and not failed:
         return look_soon(job, "being made")
-    if found is None or not found.complete:
+    if snapshot is None or not snapshot.complete:
         error = task_failure(job, "the snapshot is not listed")
         job.save(task="", sent_at=None)
         raise Back("take", error)
     claim_place(job)
-    keep(job, found)
+    keep(job, snapshot)
     return Done(name)
 
 
@@ -88,37 +88,37 @@ def remove_broken(job: Job, name: str) -> Outcome:
 def leftover(job: Job) -> Outcome:
     """It could not be taken: what there is of it stays in the customer's list, and in the quota, until it is removed."""
     name = job.data["name"]
-    found = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
-    if found and job.driver.snapshots_survive and not found.complete:  # it would go on costing
+    snapshot = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
+    if snapshot and job.driver.snapshots_survive and not snapshot.complete:  # it would go on costing
         job.driver.snapshot(ref(job), "delete", name)
-        found = None
+        snapshot = None
     job.save(task="", sent_at=None, unchanged=True)
-    if found is None:
+    if snapshot is None:
         job.store.forget_snapshot(job.service.id, name)
         return Done("nothing is left of it")
     claim_place(job)
-    if found.complete:
-        keep(job, found)
+    if snapshot.complete:
+        keep(job, snapshot)
     else:
         job.store.snapshot_state(job.service.id, name, "unfinished")
     return Done()
 
 
-def keep(job: Job, found: Snapshot) -> None:
+def keep(job: Job, snapshot: Snapshot) -> None:
     lifetime = job.service.package.snapshot_lifetime_h * 3600.0
-    job.store.snapshot_ready(job.service.id, found.name, found, lifetime)
+    job.store.snapshot_ready(job.service.id, snapshot.name, snapshot, lifetime)
 
 
 def clear_unfinished(job: Job) -> Outcome:
     """Before a reinstall stops anything: they would be in its way."""
     if job.driver.snapshots_survive:
         return Done()
-    found = job.driver.snapshots(ref(job))
-    half = next((s for s in found if not s.complete), None)
+    listed = job.driver.snapshots(ref(job))
+    half = next((s for s in listed if not s.complete), None)
     if half:
         return remove_broken(job, half.name)
     for row in job.store.snapshots_of(job.service.id, foreign=True):
-        if row["state"] == "unfinished" and row["name"] not in {s.name for s in found}:
+        if row["state"] == "unfinished" and row["name"] not in {s.name for s in listed}:
             job.store.forget_snapshot(job.service.id, row["name"])
     return Done()
 

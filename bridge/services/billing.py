@@ -135,10 +135,10 @@ def _reserve(
 
 def new_vm_id(server: str, store: Store, config: Config) -> str:
     """The next id of the server's counter. Raises Refused when all are used."""
-    found = store.next_vm_id(server, [(a, b) for a, b in config.servers[server].get("vm_ids", [])])
-    if found is None:
+    number = store.next_vm_id(server, [(a, b) for a, b in config.servers[server].get("vm_ids", [])])
+    if number is None:
         raise Refused(f"All VM ids of server {server!r} are used.", code="vm_ids_exhausted")
-    return str(found)
+    return str(number)
 
 
 def _mac() -> str:
@@ -146,11 +146,11 @@ def _mac() -> str:
 
 
 def _properties(service: Service, store: Store, config: Config) -> dict[str, str]:
-    found = {"vmbridge_id": str(service.service_id)}
+    properties = {"vmbridge_id": str(service.service_id)}
     held = _held(service, store, config)
     if held:
-        found["Dedicated IP"] = held[0]
-    return found
+        properties["Dedicated IP"] = held[0]
+    return properties
 
 
 def _held(service: Service, store: Store, config: Config) -> list[str]:

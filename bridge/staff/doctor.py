@@ -20,9 +20,9 @@ FULL_AT = 0.8
 
 def check(context: Context) -> list[Finding]:
     config = context.config
-    found = _store(context)
-    if found[0].level == "fault":
-        return found
+    findings = _store(context)
+    if findings[0].level == "fault":
+        return findings
     for name, driver in context.drivers.items():
         wanted = {p: packages.of_plan(v) for p, v in config.plans.items() if v.server == name}
         places = (
@@ -38,9 +38,9 @@ def check(context: Context) -> list[Finding]:
             {(config.pools[pool].bridge, config.pools[pool].vlan) for p in wanted for pool in config.plans[p].pools}
         )
         try:
-            found += driver.check({**wanted, **places}, networks)
+            findings += driver.check({**wanted, **places}, networks)
         except VmbridgeError as e:
-            found.append(
+            findings.append(
                 Finding(
                     "fault",
                     f"server {name}",
@@ -48,12 +48,12 @@ def check(context: Context) -> list[Finding]:
                     e.next_action,
                 )
             )
-        found += _ids(context, name)
+        findings += _ids(context, name)
     for plan in config.plans.values():
         if plan.values["vm_name"]:
             example = names.from_rule(plan.values["vm_name"], 7, 1042, "shop.example.com", context.clock.now())
             used = names.host_name(example)
-            found.append(
+            findings.append(
                 Finding(
                     "ok" if used == example.lower() else "warning",
                     f"plan {plan.name} vm_name",
@@ -63,13 +63,13 @@ def check(context: Context) -> list[Finding]:
                     else f"use letters, digits, inner hyphens and dots, {names.LONGEST_NAME} characters at most",
                 )
             )
-    found += [_pool(u) for u in addresses.uses(context.store, config)]
-    found += [f for pool in config.pools.values() if (f := _gateway(pool))]
+    findings += [_pool(u) for u in addresses.uses(context.store, config)]
+    findings += [f for pool in config.pools.values() if (f := _gateway(pool))]
     if any("console" in plan.allow for plan in config.plans.values()):
-        found.append(_console(config))
+        findings.append(_console(config))
     for name in config.whmcs:
-        found.append(_whmcs(context, name))
-    return found
+        findings.append(_whmcs(context, name))
+    return findings
 
 
 def _console(config: Config) -> Finding:

@@ -284,12 +284,12 @@ def _share(server: str, driver: Driver, store: Store, config: Config, least: int
         if foreign:
             _compare_addresses(server, store)
         ended = store.ended_due(server, due, now - ENDED_FOR, max(5, least))
-        for row, found in _each(pool, lambda r: driver.leftovers((r["vm_id"],)), ended):
-            if not isinstance(found, VmbridgeError):
+        for row, answer in _each(pool, lambda r: driver.leftovers((r["vm_id"],)), ended):
+            if not isinstance(answer, VmbridgeError):
                 store.set_findings(
-                    server, "leftover_firewall", [_left(row, f, config) for f in found], row["vm_id"], row["vm_id"]
+                    server, "leftover_firewall", [_left(row, f, config) for f in answer], row["vm_id"], row["vm_id"]
                 )
-            store.swept([row["id"]], _when(found, now))
+            store.swept([row["id"]], _when(answer, now))
     return len(own) + len(foreign) + len(ended) + _lists(server, driver, store, config, now, 0.0 if least else DAY)
 
 
@@ -306,9 +306,9 @@ def _each(pool: ThreadPoolExecutor, read: Callable[[T], R], todo: list[T]) -> It
     yield from zip(todo, list(pool.map(one, todo)), strict=True)
 
 
-def _when(found: object, now: float) -> float:
+def _when(answer: object, now: float) -> float:
     """When it counts as visited: what could not be read has its next turn in an hour."""
-    return now - TURN + HOUR if isinstance(found, VmbridgeError) else now
+    return now - TURN + HOUR if isinstance(answer, VmbridgeError) else now
 
 
 def _live(before: Service, seen: Seen | VmbridgeError, driver: Driver, store: Store, config: Config) -> None:
@@ -349,8 +349,8 @@ def _live(before: Service, seen: Seen | VmbridgeError, driver: Driver, store: St
             ("not_ours", [], "", {}),
             ("machine_locked", [], "", {}),
         ):
-            found = [entry(about, kind, key, begin + " ".join(texts), **data)] if texts else []
-            store.set_findings(service.server, kind, found, key, key)
+            entries = [entry(about, kind, key, begin + " ".join(texts), **data)] if texts else []
+            store.set_findings(service.server, kind, entries, key, key)
 
 
 def _difference(row: Difference) -> str:
@@ -388,8 +388,8 @@ def _list(server: str, listing: str, driver: Driver, store: Store, config: Confi
     kept = driver.leftovers(ended, listing) if ended else []
     mine = [f for f in kept if _own(f, ended[f.vm_id], config)]
     for kind in ("disk", "backup", "snapshot", "floating"):
-        found = [_left(ended[f.vm_id], f, config) for f in mine if f.kind == kind]
-        store.set_findings(server, f"leftover_{kind}", found, f"{listing} ", f"{listing} {LAST}")
+        entries = [_left(ended[f.vm_id], f, config) for f in mine if f.kind == kind]
+        store.set_findings(server, f"leftover_{kind}", entries, f"{listing} ", f"{listing} {LAST}")
 
 
 def _own(item: Leftover, row: Mapping[str, Any], config: Config) -> bool:

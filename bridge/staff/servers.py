@@ -53,13 +53,13 @@ class View:
 
 def views(store: Store, config: Config, whmcs: str = "") -> list[View]:
     """Every server of the configuration, by name; counted are one installation's services and operations, or all."""
-    loads, services, found = store.loads(whmcs), store.service_counts(whmcs), []
+    loads, services, listed = store.loads(whmcs), store.service_counts(whmcs), []
     for name in sorted(config.servers):
         row, load = store.health(name), loads.get(name) or {"running": 0, "waiting": 0, "staff": 0}
         looked = max(row["refreshed_at"], row["watched_read_at"]) if row["refreshed_at"] else 0.0
         age = store.clock.now() - looked if looked else None
         used, total = ids(name, store, config)
-        found.append(
+        listed.append(
             View(
                 name,
                 config.servers[name]["driver"],
@@ -75,7 +75,7 @@ def views(store: Store, config: Config, whmcs: str = "") -> list[View]:
                 total,
             )
         )
-    return found
+    return listed
 
 
 def read_offers(server: str, driver: Driver, store: Store) -> bool:
@@ -85,13 +85,13 @@ def read_offers(server: str, driver: Driver, store: Store) -> bool:
         return False
     try:
         with in_background():
-            found = driver.offers()
+            offers = driver.offers()
     except VmbridgeError as e:
         log.warning("offers_failed", server=server, code=e.code, detail=e.detail)
         return False
-    if found is not None:
-        store.save_offers(server, json.dumps(asdict(found)))
-    return found is not None
+    if offers is not None:
+        store.save_offers(server, json.dumps(asdict(offers)))
+    return offers is not None
 
 
 def read_resources(server: str, driver: Driver, store: Store) -> bool:
@@ -101,13 +101,13 @@ def read_resources(server: str, driver: Driver, store: Store) -> bool:
         return False
     try:
         with in_background():
-            found = driver.resources()
+            resources = driver.resources()
     except VmbridgeError as e:
         log.warning("resources_failed", server=server, code=e.code, detail=e.detail)
         return False
-    if found:
-        store.save_resources(server, found)
-    return bool(found)
+    if resources:
+        store.save_resources(server, resources)
+    return bool(resources)
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,9 @@ class Store(
 
     def as_seen_by(self, conn: sqlite3.Connection) -> Store:
         """The same store as this connection sees it, with a change that it has begun; for this thread, to look at only."""
-        found = Store(self.path, self._key, self.clock)
-        found._local.db = Database(conn)
-        return found
+        store = Store(self.path, self._key, self.clock)
+        store._local.db = Database(conn)
+        return store
 
     def hold(self) -> None:
         """Say that this process uses the store, until `close`. Raises Refused while it is being replaced."""
@@ -85,8 +85,8 @@ class Store(
     @property
     def db(self) -> Database:
         """This thread's connection."""
-        found: Database | None = getattr(self._local, "db", None)
-        if found is None:
+        database: Database | None = getattr(self._local, "db", None)
+        if database is None:
             self.hold()
             condition.stands(self.path)
             with condition.files(self.path):
@@ -97,10 +97,10 @@ class Store(
                 conn.execute("PRAGMA foreign_keys = ON")
             except sqlite3.DatabaseError as e:
                 raise meaning(e) from e
-            found = self._local.db = Database(conn)
+            database = self._local.db = Database(conn)
             with self._lock:
                 self._connections.append(conn)
-        return found
+        return database
 
     @contextmanager
     def write(self) -> Iterator[Database]:
@@ -141,12 +141,12 @@ class Store(
             return [c[0] for c in cursor.description or ()], cursor.fetchall()
 
     def rows(self, sql: str, *args: Any) -> list[Row]:
-        names, found = self._read(sql, args)
-        return [dict(zip(names, row, strict=True)) for row in found]
+        names, values = self._read(sql, args)
+        return [dict(zip(names, row, strict=True)) for row in values]
 
     def row(self, sql: str, *args: Any) -> Row | None:
-        found = self.rows(sql, *args)
-        return found[0] if found else None
+        rows = self.rows(sql, *args)
+        return rows[0] if rows else None
 
     def column(self, sql: str, *args: Any) -> list[Any]:
         """The first column, without a dict for each row: for thousands of them."""

@@ -88,13 +88,13 @@ class Addresses(Core):
 
     def pool_counts(self) -> dict[str, Row]:
         """For each pool: how many are `taken`, how many are `cooling` down, and when the `next` of these is free."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT pool, count(service) AS taken, sum(service IS NULL AND free_at > ?) AS cooling,"
             " min(CASE WHEN service IS NULL AND free_at > ? THEN free_at END) AS next FROM addresses GROUP BY pool",
             self.clock.now(),
             self.clock.now(),
         )
-        return {r["pool"]: r for r in found}
+        return {r["pool"]: r for r in rows}
 
     def cooling(self, pool: str, limit: int = 20) -> list[Row]:
         """(address, free_at) of those that nobody may have yet, the soonest first."""

@@ -225,15 +225,15 @@ def examine(copy: Path, key: str, without_key: bool = False) -> Holdings:
             wrong = [r[0] for r in conn.execute("PRAGMA integrity_check(5)").fetchall()]
             if wrong != ["ok"]:
                 raise Refused(f"{copy} is damaged.", code="damaged", detail="; ".join(wrong))
-            found = _holdings(conn)
-            newer = [name for name in found.migrations if name not in {m.name for m in migrations._migrations}]
+            holdings = _holdings(conn)
+            newer = [name for name in holdings.migrations if name not in {m.name for m in migrations._migrations}]
             if newer:
                 raise Refused(
                     f"{copy} is of a newer release of vmbridge; install that one first.",
                     code="newer",
                     detail=", ".join(newer),
                 )
-            if not found.migrations:
+            if not holdings.migrations:
                 raise Refused(f"{copy} is not a store of vmbridge.", code="not_a_store")
             if not without_key and not fits(conn, key):
                 raise Refused(
@@ -241,7 +241,7 @@ def examine(copy: Path, key: str, without_key: bool = False) -> Holdings:
                     code="wrong_key",
                     detail="Put the right key into [store] secret_key; `--without-key` gives up what is sealed: first passwords and unsent events",
                 )
-            return found
+            return holdings
     except sqlite3.DatabaseError as e:
         raise Refused(f"{copy} is not a store of vmbridge, or damaged.", code="not_a_store", detail=str(e)) from None
 
@@ -290,7 +290,7 @@ def put_back(
     use = Use(path)
     use.alone()
     try:
-        found = Restored(examine(copy, key, without_key))
+        restored = Restored(examine(copy, key, without_key))
         aside = Path(f"{path}.{stamp}")
         if any(Path(f"{aside}{end}").exists() for end in BESIDE):
             raise Refused(f"{aside} exists already; try again in a second.", code="exists")
@@ -299,10 +299,10 @@ def put_back(
             Path(f"{fresh}{end}").unlink(missing_ok=True)
         take(str(copy), fresh, mode="ro")
         old = _readable(path)
-        found.replaced_readable = old is not None
-        found.skipped = skip if skip is not None else 0 if old else 1000
+        restored.replaced_readable = old is not None
+        restored.skipped = skip if skip is not None else 0 if old else 1000
         try:
-            _prepare(fresh, old, found, key, ranges, now, without_key)
+            _prepare(fresh, old, restored, key, ranges, now, without_key)
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
@@ -311,8 +311,8 @@ def put_back(
                 old.close()
         _sync(fresh)
         _belongs(fresh, Path(path))
-        found.moved_to = _swap(Path(path), fresh, aside)
-        return found
+        restored.moved_to = _swap(Path(path), fresh, aside)
+        return restored
     finally:
         use.free()
 
@@ -368,7 +368,7 @@ def _rows(conn: sqlite3.Connection, sql: str, *args: Any) -> list[dict[str, Any]
 def _prepare(
     fresh: Path,
     old: sqlite3.Connection | None,
-    found: Restored,
+    restored: Restored,
     key: str,
     ranges: Ranges,
     now: float,
@@ -383,11 +383,11 @@ def _prepare(
             "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)",
             (KEY_FACT, Fernet(key).encrypt(KEY_WORDS.encode()).decode()),
         )
-        _count_on(conn, old, found, ranges)
-        _hold_operations(conn, old, found, now)
-        _hold_events(conn, old, found)
+        _count_on(conn, old, restored, ranges)
+        _hold_operations(conn, old, restored, now)
+        _hold_events(conn, old, restored)
         if old:
-            _compare(conn, old, found, now)
+            _compare(conn, old, restored, now)
         usage.keep_told(conn, old, now)
         for sql in (
             "UPDATE server_health SET lease_until = 0, next_at = 0",
@@ -403,7 +403,7 @@ def _forget_sealed(conn: sqlite3.Connection) -> None:
     conn.execute("DELETE FROM outbox WHERE sent_at IS NULL")
 
 
-def _count_on(conn: sqlite3.Connection, old: sqlite3.Connection | None, found: Restored, ranges: Ranges) -> None:
+def _count_on(conn: sqlite3.Connection, old: sqlite3.Connection | None, restored: Restored, ranges: Ranges) -> None:
     """No VM id may be given twice: the counters become the highest that anything tells, and some ids are left out."""
     seen = [conn, old] if old else [conn]
     servers = {*ranges, *(s for c in seen for (s,) in c.execute("SELECT server FROM vm_ids"))}
@@ -418,18 +418,18 @@ def _count_on(conn: sqlite3.Connection, old: sqlite3.Connection | None, found: R
             if str(r[0]).isdigit()
         ]
         counters += [n + 1 for n in used if any(a <= n <= b for a, b in spans)]
-        if not counters and not (found.skipped and spans):
+        if not counters and not (restored.skipped and spans):
             continue  # nothing is counted here, as where the provider gives the ids
         low = min((a for a, _ in spans), default=0)
-        now = max([low, *counters]) + found.skipped
+        now = max([low, *counters]) + restored.skipped
         conn.execute(
             "INSERT INTO vm_ids (server, next) VALUES (?, ?) ON CONFLICT (server) DO UPDATE SET next = excluded.next",
             (server, now),
         )
-        found.vm_ids[server] = (found.holdings.vm_ids.get(server, 0), now)
+        restored.vm_ids[server] = (restored.holdings.vm_ids.get(server, 0), now)
 
 
-def _hold_operations(conn: sqlite3.Connection, old: sqlite3.Connection | None, found: Restored, now: float) -> None:
+def _hold_operations(conn: sqlite3.Connection, old: sqlite3.Connection | None, restored: Restored, now: float) -> None:
     rows = _rows(
         conn,
         "SELECT o.id, o.kind, o.state, s.whmcs, s.service_id, s.vm_id, s.server FROM operations o JOIN services s ON s.id = o.service"
@@ -437,7 +437,7 @@ def _hold_operations(conn: sqlite3.Connection, old: sqlite3.Connection | None, f
     )
     for row in rows:
         later = old.execute("SELECT state FROM operations WHERE id = ?", (row["id"],)).fetchone() if old else None
-        found.held_operations.append({**row, "later": later[0] if later else ""})
+        restored.held_operations.append({**row, "later": later[0] if later else ""})
     conn.execute(
         "UPDATE operations SET state = 'waiting_for_staff', error_code = 'restored', error_text = ?, noticed = 1, due_at = ?, stop = '', next_action ="
         " CASE WHEN EXISTS (SELECT 1 FROM operations w WHERE w.service = operations.service AND w.state = 'waiting') THEN ? ELSE ? END"
@@ -447,7 +447,7 @@ def _hold_operations(conn: sqlite3.Connection, old: sqlite3.Connection | None, f
     conn.execute("UPDATE operations SET owner = '', lease_until = 0, fence = fence + 1 WHERE ended_at IS NULL")
 
 
-def _hold_events(conn: sqlite3.Connection, old: sqlite3.Connection | None, found: Restored) -> None:
+def _hold_events(conn: sqlite3.Connection, old: sqlite3.Connection | None, restored: Restored) -> None:
     """What was not delivered when the copy was taken may have been since: it is held, unless the replaced store knows."""
     for row in _rows(
         conn,
@@ -463,13 +463,13 @@ def _hold_events(conn: sqlite3.Connection, old: sqlite3.Connection | None, found
         )
         if sent:
             conn.execute("UPDATE outbox SET sent_at = ?, payload = '', error = '' WHERE id = ?", (sent[0], row["id"]))
-            found.sent_since += 1
+            restored.sent_since += 1
         else:
             conn.execute("UPDATE outbox SET held = 1, lease_until = 0 WHERE id = ?", (row["id"],))
-            found.held_events.append(row)
+            restored.held_events.append(row)
 
 
-def _compare(conn: sqlite3.Connection, old: sqlite3.Connection, found: Restored, now: float) -> None:
+def _compare(conn: sqlite3.Connection, old: sqlite3.Connection, restored: Restored, now: float) -> None:
     """What only the replaced store knows: services to adopt, and their addresses, which nobody else may get meanwhile."""
     sql = "SELECT whmcs, service_id, generation, desired, server, vm_id, package FROM services"
     mine = {(r["whmcs"], r["service_id"], r["generation"]): r for r in _rows(conn, sql)}
@@ -478,9 +478,9 @@ def _compare(conn: sqlite3.Connection, old: sqlite3.Connection, found: Restored,
         row["plan"] = json.loads(package)["plan"]
         here = mine.get((row["whmcs"], row["service_id"], row["generation"]))
         if here is None and row["desired"] != "terminated":
-            found.unknown_services.append(row)
+            restored.unknown_services.append(row)
         elif here and (here["desired"], here["vm_id"], here["package"]) != (row["desired"], row["vm_id"], package):
-            found.changed_services.append({**row, "here": here["desired"], "here_vm": here["vm_id"]})
+            restored.changed_services.append({**row, "here": here["desired"], "here_vm": here["vm_id"]})
     # also what an earlier restore holds, or what still cools down: it may be in use by a machine that no store knows any more
     held = "SELECT address, pool, role, service, free_at FROM addresses WHERE service IS NOT NULL OR free_at > ?"
     for row in _rows(old, held, now):
@@ -494,7 +494,7 @@ def _compare(conn: sqlite3.Connection, old: sqlite3.Connection, found: Restored,
             (until, row["address"]),
         )
         if done.rowcount or freed.rowcount:
-            found.kept_addresses.append(row["address"])
+            restored.kept_addresses.append(row["address"])
     for row in _rows(old, "SELECT key_id, nonce, seen_at FROM nonces"):
         conn.execute(
             "INSERT OR IGNORE INTO nonces (key_id, nonce, seen_at) VALUES (?, ?, ?)",

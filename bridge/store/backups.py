@@ -33,23 +33,23 @@ class Backups(Core):
     def backup_of_operation(self, operation: str) -> Row | None:
         return self.row("SELECT * FROM backups WHERE operation = ?", operation)
 
-    def backup_made(self, key: int, found: Backup) -> None:
+    def backup_made(self, key: int, backup: Backup) -> None:
         self.change(
             "UPDATE backups SET archive = ?, made_at = ?, size = ?, state = 'ready' WHERE id = ?",
-            found.archive,
-            found.made_at,
-            found.size,
+            backup.archive,
+            backup.made_at,
+            backup.size,
             key,
         )
 
     def forget_backup(self, key: int) -> None:
         self.change("DELETE FROM backups WHERE id = ?", key)
 
-    def mirror_backups(self, service: int, found: list[Backup], since: float) -> None:
+    def mirror_backups(self, service: int, backups: list[Backup], since: float) -> None:
         """What is listed is there; what carries the mark of an operation of ours is ours, the rest others'. `since`: archives older
         than the service are another owner's and not shown at all. A list without anything is not believed when there was
         something: a storage that is not mounted looks like that."""
-        listed = {b.archive: b for b in found if b.made_at >= since}
+        listed = {b.archive: b for b in backups if b.made_at >= since}
         with self.write() as db:
             known = {r["archive"]: r for r in self.backups_of(service, foreign=True)}
             for archive, row in known.items():
@@ -109,14 +109,14 @@ class Backups(Core):
 
     def due_schedules(self, limit: int = 100) -> list[Row]:
         """Schedules whose time has come, of active services where nothing is open; longest due first."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT c.* FROM schedules c JOIN services s ON s.id = c.service WHERE c.next_due_at <= ? AND s.desired = 'active'"
             " AND s.provisioned = 1 AND json_extract(s.build, '$.restoring') IS NULL AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = c.service"
             " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) ORDER BY c.next_due_at LIMIT ?",
             self.clock.now(),
             limit,
         )
-        return [{**r, "days": json.loads(r["days"])} for r in found]
+        return [{**r, "days": json.loads(r["days"])} for r in rows]
 
     def schedule_done(self, service: int, local_date: str, next_due_at: float | None) -> None:
         self.change(
@@ -125,23 +125,23 @@ class Backups(Core):
 
     def mirrors_due(self, server: str, before: float, limit: int) -> list[int]:
         """Services whose snapshots and backups were last looked at before then."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT id FROM services WHERE server = ? AND desired <> 'terminated' AND provisioned = 1 AND mirrored_at < ?"
             " ORDER BY mirrored_at LIMIT ?",
             server,
             before,
             limit,
         )
-        return [int(r["id"]) for r in found]
+        return [int(r["id"]) for r in rows]
 
     def costly_since(self, service: int, kinds: tuple[str, ...], since: float) -> list[float]:
         """When the customer began operations of these kinds, oldest first."""
         marks: list[Any] = [*kinds]
-        found = self.rows(
+        rows = self.rows(
             f"SELECT created_at FROM operations WHERE service = ? AND kind IN ({', '.join('?' * len(kinds))}) AND created_at > ?"
             " AND actor LIKE 'client%' ORDER BY created_at",
             service,
             *marks,
             since,
         )
-        return [float(r["created_at"]) for r in found]
+        return [float(r["created_at"]) for r in rows]

@@ -44,17 +44,17 @@ def files(path: str) -> Iterator[None]:
 
 def denied(path: str) -> str:
     """Who may open it, and who tries."""
-    me, found = _user(os.geteuid()), Path(path)
+    me, place = _user(os.geteuid()), Path(path)
     with suppress(OSError):
-        while not found.exists():
-            found = found.parent
+        while not place.exists():
+            place = place.parent
     try:
-        row = found.stat()
+        row = place.stat()
     except OSError:
         return f"{path} may not be opened by user {me}: run this as the service's user"
     whose, mode = _user(row.st_uid), f"{row.st_mode & 0o777:o}"
     return (
-        f"{path} may not be opened by user {me}: {found} belongs to {whose} (mode {mode});"
+        f"{path} may not be opened by user {me}: {place} belongs to {whose} (mode {mode});"
         f" run this as {whose}, or give it back to the service's user by chown"
     )
 
@@ -119,15 +119,15 @@ def newest_backup(path: str, key: str) -> tuple[Path, float] | None:
     A store that a restore has moved aside only when there is no other."""
     named = [Path(r) for r in _remembered(path)]
     folders = list(dict.fromkeys([Path(path).absolute().parent, *(n.parent for n in named)]))
-    found: dict[Path, float] = {}
+    times: dict[Path, float] = {}
     for file in [*named, *(f for folder in folders for f in _files(folder))]:
         with suppress(OSError):
             if file.is_file() and not _same(file, path) and _head(file) == HEAD:
-                found[file] = file.stat().st_mtime
+                times[file] = file.stat().st_mtime
     rows = []
-    for file in sorted(found, key=lambda f: -found[f])[:LOOKED_AT]:
+    for file in sorted(times, key=lambda f: -times[f])[:LOOKED_AT]:
         with suppress(VmbridgeError, OSError):
-            rows.append((not _aside(file, path), archive.holdings(file).at or found[file], found[file], file))
+            rows.append((not _aside(file, path), archive.holdings(file).at or times[file], times[file], file))
     for _, at, _, file in sorted(rows, reverse=True):
         with suppress(Refused, OSError):
             archive.examine(file, key)

@@ -25,12 +25,12 @@ class Consoles(Core):
     def take_console_key(self, hashed: str, kind: str) -> Row | None:
         """Use a key up: {service, client, actor, language}, to whoever asks first; None when it is unknown, used or too old."""
         with self.write():
-            found = self.rows(
+            rows = self.rows(
                 "DELETE FROM console_keys WHERE hash = ? AND kind = ? RETURNING service, client, actor, language, expires_at",
                 hashed,
                 kind,
             )
-        return found[0] if found and found[0]["expires_at"] >= self.clock.now() else None
+        return rows[0] if rows and rows[0]["expires_at"] >= self.clock.now() else None
 
     def open_console(self, service: int, client: int, actor: str, owner: str, at_most: int) -> int | None:
         """Record a session; None when the service has `at_most` open ones already."""

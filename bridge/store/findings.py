@@ -45,13 +45,13 @@ class Findings(Core):
             )
         return int(row["id"])
 
-    def set_findings(self, server: str, kind: str, found: Iterable[Found], low: str = "", high: str = LAST) -> int:
+    def set_findings(self, server: str, kind: str, entries: Iterable[Found], low: str = "", high: str = LAST) -> int:
         """These are the open ones of a kind now, among the subjects from `low` to `high`; the others there end. Returns how many
         ended. Each is (service, subject, text, what helps, data)."""
         now = self.clock.now()
         rows = [
             (server, service, kind, subject, text, fix, json.dumps(data), now, now)
-            for service, subject, text, fix, data in found
+            for service, subject, text, fix, data in entries
         ]
         still = {r[3] for r in rows}
         with self.write() as db:
@@ -90,12 +90,12 @@ class Findings(Core):
             where, args = [*where, "f.server = ?"], [*args, server]
         if not dismissed:
             where.append("f.dismissed = 0")
-        found = self.rows(
+        rows = self.rows(
             "SELECT f.*, s.service_id, s.whmcs FROM findings f LEFT JOIN services s ON s.id = f.service"
             f" WHERE {' AND '.join(where)} ORDER BY f.found_at DESC, f.id DESC",
             *args,
         )
-        return [{**r, "data": json.loads(r["data"])} for r in found]
+        return [{**r, "data": json.loads(r["data"])} for r in rows]
 
     def finding(self, key: int) -> Row | None:
         row = self.row("SELECT * FROM findings WHERE id = ?", key)
@@ -265,7 +265,7 @@ class Findings(Core):
 
     def live_due(self, server: str, before: float, limit: int) -> list[int]:
         """Never read ones first, then the longest not visited; without those that something is being done to."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT s.id FROM services s WHERE s.server = ? AND s.swept_at < ? AND s.desired <> 'terminated' AND s.provisioned = 1"
             f" AND NOT {BUSY} ORDER BY s.swept_at, s.id LIMIT ?",
             server,
@@ -273,7 +273,7 @@ class Findings(Core):
             self.clock.now(),
             limit,
         )
-        return [int(r["id"]) for r in found]
+        return [int(r["id"]) for r in rows]
 
     def ended_due(self, server: str, before: float, since: float, limit: int) -> list[Row]:
         """Services terminated after `since` that were not visited lately; the bulk read has no machine under their ids."""

@@ -311,24 +311,24 @@ class Operations(Core):
 
     def planned_room(self, server: str) -> list[Planned]:
         """Machines of creates that are placed and not ended."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT s.vm_id, s.node, s.package FROM operations o JOIN services s ON s.id = o.service WHERE s.server = ?"
             " AND o.state IN ('running', 'waiting_for_staff') AND o.planned_mib > 0 ORDER BY s.id",
             server,
         )
-        return [Planned(r["vm_id"], r["node"], package_of(r["package"])) for r in found]
+        return [Planned(r["vm_id"], r["node"], package_of(r["package"])) for r in rows]
 
     def sold_room(self, server: str) -> list[Sold]:
         """Every machine that stands. One whose growth is not yet found to fit counts as what it is: two orders that wait for the same
         room must not keep each other from it."""
-        found = self.tuples(
+        rows = self.tuples(
             "SELECT s.vm_id, json_extract(s.package, '$.ram_mib'), json_extract(s.package, '$.cores') FROM services s"
             " WHERE s.server = ? AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1 FROM operations o"
             " WHERE o.service = s.id AND o.kind IN ('change_package', 'converge') AND json_extract(o.data, '$.room') IS NULL"
             " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) ORDER BY s.id",
             server,
         )
-        return [Sold(*row) for row in found]
+        return [Sold(*row) for row in rows]
 
     # -- reading ----------------------------------------------------------------------------------
     def operation(self, key: str) -> Operation:
@@ -383,21 +383,21 @@ class Operations(Core):
             where, args = [*where, "service = ?"], [service]
         if states:
             where, args = [*where, f"state IN ({', '.join('?' * len(states))})"], [*args, *states]
-        found = self.rows(
+        rows = self.rows(
             f"SELECT {COLUMNS} FROM operations WHERE {' AND '.join(where)} ORDER BY created_at DESC, rowid DESC LIMIT ?",
             *args,
             limit,
         )
-        return [operation_of(r) for r in found]
+        return [operation_of(r) for r in rows]
 
     def past_durations(self, kind: str, limit: int = 20) -> list[float]:
-        found = self.rows(
+        rows = self.rows(
             "SELECT ended_at - started_at AS took FROM operations WHERE kind = ? AND state = 'done'"
             " AND started_at IS NOT NULL ORDER BY ended_at DESC LIMIT ?",
             kind,
             limit,
         )
-        return [float(r["took"]) for r in found]
+        return [float(r["took"]) for r in rows]
 
     # -- lists for staff --------------------------------------------------------------------------
     def operations_listed(
@@ -414,7 +414,7 @@ class Operations(Core):
         generation). `attention`: only what staff has to look at."""
         where, args = _listed(whmcs, states, server, service_id, attention)
         columns = ", ".join(f"o.{c.strip()}" for c in COLUMNS.split(","))
-        found = self.rows(
+        rows = self.rows(
             f"SELECT {columns}, s.service_id, s.client_id, s.hostname, s.server, s.desired, s.generation FROM operations o"
             f" JOIN services s ON s.id = o.service WHERE {where} ORDER BY o.created_at DESC, o.rowid DESC LIMIT ? OFFSET ?",
             *args,
@@ -422,7 +422,7 @@ class Operations(Core):
             offset,
         )
         extra = ("service_id", "client_id", "hostname", "server", "desired", "generation")
-        return [(operation_of({k: v for k, v in r.items() if k not in extra}), {k: r[k] for k in extra}) for r in found]
+        return [(operation_of({k: v for k, v in r.items() if k not in extra}), {k: r[k] for k in extra}) for r in rows]
 
     def count_operations(self, whmcs: str, states: tuple[str, ...] = (), attention: bool = False) -> int:
         where, args = _listed(whmcs, states, "", None, attention)
@@ -434,7 +434,7 @@ class Operations(Core):
 
     def loads(self, whmcs: str = "") -> dict[str, Row]:
         """For each server, of one installation or of all: operations `running` (begun), `waiting` (not begun) and for `staff`."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT s.server, sum(o.state = 'running' AND o.started_at IS NOT NULL) AS running,"
             " sum(o.state = 'waiting' OR (o.state = 'running' AND o.started_at IS NULL)) AS waiting,"
             " sum(o.state = 'waiting_for_staff') AS staff"
@@ -442,24 +442,24 @@ class Operations(Core):
             " WHERE o.state IN ('running', 'waiting', 'waiting_for_staff') AND ?1 IN ('', s.whmcs) GROUP BY s.server",
             whmcs,
         )
-        return {r["server"]: r for r in found}
+        return {r["server"]: r for r in rows}
 
     def notice(self, key: str) -> bool:
         """True once per operation and failure: staff hears of it one time."""
         return bool(self.change("UPDATE operations SET noticed = 1 WHERE id = ? AND noticed = 0", key))
 
     def stuck_operations(self, before: float) -> list[Operation]:
-        found = self.rows(
+        rows = self.rows(
             f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND error_code <> ''"
             " AND json_extract(data, '$.failing_since') < ?",
             before,
         )
-        return [operation_of(r) for r in found]
+        return [operation_of(r) for r in rows]
 
     def stalled_operations(self, before: float) -> list[Operation]:
         """Whose task has been running since before then."""
-        found = self.rows(
+        rows = self.rows(
             f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND task <> '' AND task_since < ?",
             before,
         )
-        return [operation_of(r) for r in found]
+        return [operation_of(r) for r in rows]

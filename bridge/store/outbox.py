@@ -59,12 +59,12 @@ class Outbox(Core):
 
     def event_due(self) -> bool:
         now = self.clock.now()
-        found = self.row(
+        row = self.row(
             "SELECT 1 FROM outbox WHERE sent_at IS NULL AND held = 0 AND due_at <= ? AND lease_until <= ? LIMIT 1",
             now,
             now,
         )
-        return found is not None
+        return row is not None
 
     def event_sent(self, key: int) -> None:
         self.change("UPDATE outbox SET sent_at = ?, payload = '', error = '' WHERE id = ?", self.clock.now(), key)

@@ -15,8 +15,8 @@ def model(path: str | Path) -> Path:
 def give(file: str | Path, like: Path) -> None:
     """The owner and group of `like`, where we may give that: as root."""
     if os.geteuid() == 0:
-        found = like.stat()
-        os.chown(file, found.st_uid, found.st_gid)
+        owner = like.stat()
+        os.chown(file, owner.st_uid, owner.st_gid)
 
 
 def begin(path: str | Path) -> None:

@@ -36,19 +36,19 @@ class PointerWishes(Core):
         """The next wish that is due on a server, to be written within `lease` seconds."""
         now = self.clock.now()
         with self.write() as db:
-            found = self.row(
+            row = self.row(
                 "SELECT w.* FROM pointer_wishes w JOIN services s ON s.id = w.service WHERE s.server = ? AND s.desired = 'active'"
                 " AND w.due_at <= ? AND w.lease_until <= ? AND w.refused = '' ORDER BY w.due_at LIMIT 1",
                 server,
                 now,
                 now,
             )
-            if found:
+            if row:
                 db.conn.execute(
                     "UPDATE pointer_wishes SET lease_until = ? WHERE service = ? AND address = ?",
-                    (now + lease, found["service"], found["address"]),
+                    (now + lease, row["service"], row["address"]),
                 )
-        return found
+        return row
 
     def pointer_written(self, service: int, address: str, number: int) -> None:
         """Done, unless something else is wished by now: that is due at once."""

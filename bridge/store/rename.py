@@ -63,12 +63,12 @@ def _free(conn: sqlite3.Connection, kind: str, new: str) -> None:
 
 
 def _all(conn: sqlite3.Connection, kind: str, old: str, new: str) -> dict[str, int]:
-    found, column = {}, KINDS[kind]
+    counts, column = {}, KINDS[kind]
     for table in columns(conn, column) if column else []:
         if kind == "server" and table not in OWNED["server"]:  # what is noted of a server without services gives way
             conn.execute(f"DELETE FROM {table} WHERE server = ?", (new,))
-        found[table] = conn.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old)).rowcount
+        counts[table] = conn.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old)).rowcount
     if kind in IN_PACKAGE:
         sold = "UPDATE services SET package = json_set(package, ?1, ?2) WHERE json_extract(package, ?1) = ?3"
-        found["services"] = conn.execute(sold, (f"$.{kind}", new, old)).rowcount
-    return {table: count for table, count in found.items() if count}
+        counts["services"] = conn.execute(sold, (f"$.{kind}", new, old)).rowcount
+    return {table: count for table, count in counts.items() if count}

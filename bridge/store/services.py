@@ -70,12 +70,12 @@ class Services(Core):
         return service_of(row) if row else None
 
     def services_of(self, server: str) -> list[Service]:
-        found = self.rows(f"SELECT {COLUMNS} FROM services WHERE server = ? AND desired <> 'terminated'", server)
-        return [service_of(r) for r in found]
+        rows = self.rows(f"SELECT {COLUMNS} FROM services WHERE server = ? AND desired <> 'terminated'", server)
+        return [service_of(r) for r in rows]
 
     def leased_services(self, server: str) -> list[Service]:
         """Active services on running machines whose address comes by DHCP; those that were asked longest ago first."""
-        found = self.rows(
+        rows = self.rows(
             f"SELECT {', '.join('s.' + c.strip() for c in COLUMNS.split(','))} FROM services s"
             " JOIN vm_status v ON v.server = s.server AND v.vm_id = s.vm_id"
             " LEFT JOIN sweeps w ON w.server = s.server AND w.name = 'lease ' || s.id"
@@ -85,7 +85,7 @@ class Services(Core):
             server,
             self.clock.now(),
         )
-        return [service_of(r) for r in found]
+        return [service_of(r) for r in rows]
 
     def in_use(self) -> list[Row]:
         """Installations, servers and plans of living services, each with how many: {whmcs, server, plan, services}."""
@@ -107,11 +107,11 @@ class Services(Core):
 
     def service_counts(self, whmcs: str = "") -> dict[str, int]:
         """Services of each server that are not terminated, of one installation or of all."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT server, count(*) AS n FROM services WHERE desired <> 'terminated' AND ?1 IN ('', whmcs) GROUP BY server",
             whmcs,
         )
-        return {r["server"]: int(r["n"]) for r in found}
+        return {r["server"]: int(r["n"]) for r in rows}
 
     def add_service(self, package: Package, **values: Any) -> Service:
         now = self.clock.now()
@@ -193,14 +193,14 @@ class Services(Core):
     def forget_old_passwords(self, before: float) -> list[int]:
         """Blank what is older than `before` and still kept; the services concerned."""
         with self.write():
-            found = self.rows(
+            rows = self.rows(
                 "SELECT id FROM services WHERE (password IS NOT NULL OR password_hash IS NOT NULL)"
                 " AND max(created_at, password_at) < ?",
                 before,
             )
-            for row in found:
+            for row in rows:
                 self.forget_password(row["id"])
-        return [int(r["id"]) for r in found]
+        return [int(r["id"]) for r in rows]
 
     def next_vm_id(self, server: str, ranges: list[tuple[int, int]]) -> int | None:
         """Take the next id of the counter, which never goes back; None when all are used."""

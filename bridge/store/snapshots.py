@@ -29,13 +29,13 @@ class Snapshots(Core):
     def snapshot_row(self, service: int, name: str) -> Row | None:
         return self.row("SELECT * FROM snapshots WHERE service = ? AND name = ?", service, name)
 
-    def snapshot_ready(self, service: int, name: str, found: Snapshot, lifetime: float) -> None:
+    def snapshot_ready(self, service: int, name: str, snapshot: Snapshot, lifetime: float) -> None:
         """It exists; `lifetime` in seconds, 0 = it stays."""
         self.change(
             "UPDATE snapshots SET state = 'ready', taken_at = ?, expires_at = ?, size = ? WHERE service = ? AND name = ?",
-            found.taken_at,
-            found.taken_at + lifetime if lifetime else None,
-            found.size,
+            snapshot.taken_at,
+            snapshot.taken_at + lifetime if lifetime else None,
+            snapshot.size,
             service,
             name,
         )
@@ -49,15 +49,15 @@ class Snapshots(Core):
     def forget_snapshots(self, service: int) -> None:
         self.change("DELETE FROM snapshots WHERE service = ?", service)
 
-    def mirror_snapshots(self, service: int, found: list[Snapshot]) -> None:
+    def mirror_snapshots(self, service: int, snapshots: list[Snapshot]) -> None:
         """What is gone is forgotten, unless it is being made; what no operation of the service's has made is somebody else's. What was
         never finished is marked so: state `unfinished`."""
         with self.write() as db:
             known = {r["name"]: r for r in self.snapshots_of(service, foreign=True)}
             for name, row in known.items():
-                if name not in {s.name for s in found} and row["state"] != "creating":
+                if name not in {s.name for s in snapshots} and row["state"] != "creating":
                     self.forget_snapshot(service, name)
-            for s in found:
+            for s in snapshots:
                 state = "unfinished" if s.broken else "ready"
                 if s.name in known and {known[s.name]["state"], state} == {"ready", "unfinished"}:
                     self.snapshot_state(service, s.name, state)

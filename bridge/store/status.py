@@ -71,7 +71,7 @@ NEW: Row = {  # a server that nobody has looked at yet: the table's defaults
 
 
 class Statuses(Core):
-    def save_statuses(self, server: str, found: list[VmStatus], whole: bool = True) -> None:
+    def save_statuses(self, server: str, lines: list[VmStatus], whole: bool = True) -> None:
         """One bulk read, `whole` or of some machines. A machine that a whole one does not have is unknown, not deleted. What an
         operation has just seen with its own eyes holds: the bulk read is some seconds old."""
         now = self.clock.now()
@@ -85,9 +85,9 @@ class Statuses(Core):
                 f" name = excluded.name, uptime = CASE WHEN {newer} THEN vm_status.uptime ELSE excluded.uptime END, cpu = excluded.cpu, cores = excluded.cores,"
                 " mem = excluded.mem, maxmem = excluded.maxmem, maxdisk = excluded.maxdisk, lock = excluded.lock,"
                 f" disk_rate = {DISK_RATE}, disk_io = excluded.disk_io, disk_io_uptime = excluded.disk_io_uptime, seen_at = excluded.seen_at, {COUNT}",
-                [(server, *s[:-1], now) for s in found],
+                [(server, *s[:-1], now) for s in lines],
             )
-            self._save_about(server, found)
+            self._save_about(server, lines)
             self._begin_health(server)
             if not whole:
                 db.conn.execute(
@@ -118,9 +118,9 @@ class Statuses(Core):
                 (now + COUNT_HOLDS, server, vm_id, now),
             )
 
-    def _save_about(self, server: str, found: list[VmStatus]) -> None:
+    def _save_about(self, server: str, lines: list[VmStatus]) -> None:
         """Written only where it changed: it is long, and the same for months."""
-        told = [(server, s.vm_id, s.about) for s in found if s.about]
+        told = [(server, s.vm_id, s.about) for s in lines if s.about]
         if not told:
             return
         known = {
@@ -138,8 +138,8 @@ class Statuses(Core):
     def about(self, server: str, vm_id: str) -> dict[str, Any]:
         """What the bulk read told of a machine for people; empty where it tells nothing."""
         row = self.row("SELECT about FROM vm_about WHERE server = ? AND vm_id = ?", server, vm_id)
-        found: dict[str, Any] = json.loads(row["about"]) if row else {}
-        return found
+        facts: dict[str, Any] = json.loads(row["about"]) if row else {}
+        return facts
 
     def note_status(self, server: str, vm_id: str, node: str, status: str, uptime: int) -> None:
         """What a direct look saw."""
@@ -171,7 +171,7 @@ class Statuses(Core):
     def polled(self, service: int, server: str, vm_id: str) -> Row:
         """All that a browser's poll asks for in one read: `error`, `maintenance` and `wanted_at` of the server, the machine's columns
         (`status` is None where no bulk read ever showed it), and the service's current operation (`operation` is None without)."""
-        found = self.row(
+        row = self.row(
             "SELECT coalesce(h.error, '') AS error, coalesce(h.maintenance, '') AS maintenance,"
             " coalesce(h.wanted_at, 0) AS wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate,"
             " v.net_in, v.net_out, v.seen_at,"
@@ -183,8 +183,8 @@ class Statuses(Core):
             vm_id,
             service,
         )
-        assert found is not None  # of one row, and outer joins
-        return found
+        assert row is not None  # of one row, and outer joins
+        return row
 
     def missing(self, server: str, vm_id: str) -> bool:
         """Whether a machine that was there is not in the last whole bulk read."""
@@ -236,13 +236,13 @@ class Statuses(Core):
 
     def watched(self, server: str, seconds: float) -> list[VmRef]:
         """Machines of living services that somebody looked at in the last `seconds`."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT s.vm_id, s.uuids FROM vm_status v JOIN services s ON s.server = v.server AND s.vm_id = v.vm_id"
             " WHERE v.server = ? AND v.watched_at > 0 AND v.watched_at >= ? AND s.desired <> 'terminated'",
             server,
             self.clock.now() - seconds,
         )
-        return [VmRef(r["vm_id"], tuple(json.loads(r["uuids"]))) for r in found]
+        return [VmRef(r["vm_id"], tuple(json.loads(r["uuids"]))) for r in rows]
 
     def claim_watched(self, server: str, age: float, lease: float) -> bool:
         """Take the right to read the watched machines alone, so long after they were read last, alone or with all."""

@@ -46,9 +46,9 @@ class Steps(Core):
 
     def steps_of(self, keys: Sequence[str]) -> dict[str, list[Row]]:
         """The steps of many operations in one query."""
-        found: dict[str, list[Row]] = {k: [] for k in keys}
+        steps: dict[str, list[Row]] = {k: [] for k in keys}
         for row in self.rows(
             f"SELECT * FROM steps WHERE operation IN ({', '.join('?' * len(keys))}) ORDER BY id", *keys
         ):
-            found[row["operation"]].append(row)
-        return found
+            steps[row["operation"]].append(row)
+        return steps

@@ -16,8 +16,8 @@ class Tasks(Core):
 
     def next_poll(self) -> float | None:
         """When the next open task is due; None when there is none."""
-        found = self.column("SELECT min(due_at) FROM operations WHERE state = 'running' AND task <> ''")[0]
-        return None if found is None else float(found)
+        due = self.column("SELECT min(due_at) FROM operations WHERE state = 'running' AND task <> ''")[0]
+        return None if due is None else float(due)
 
     def poll_now(self) -> None:
         """Ask for every open task at once instead of when it was due."""

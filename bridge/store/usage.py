@@ -63,10 +63,10 @@ class Used(NamedTuple):
 class Usages(Core):
     def usage_due(self, before: float, limit: int) -> list[tuple[int, float]]:
         """(service, booked up to), longest ago first, of those that were booked before then."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT service, booked_at FROM usage_marks WHERE booked_at < ? ORDER BY booked_at LIMIT ?", before, limit
         )
-        return [(int(r["service"]), float(r["booked_at"])) for r in found]
+        return [(int(r["service"]), float(r["booked_at"])) for r in rows]
 
     def usage_mark(self, service: int) -> Row | None:
         return self.row("SELECT * FROM usage_marks WHERE service = ?", service)
@@ -296,15 +296,15 @@ def keep_told(conn: sqlite3.Connection, old: sqlite3.Connection | None, now: flo
 
 def _until(old: sqlite3.Connection, whmcs: str, service: int, first: str, month: str) -> list[float]:
     """Bytes in and out and GB-months of snapshots and backups, from month `first` to before `month`."""
-    found = [0.0] * 4
+    sums = [0.0] * 4
     for name, *used in old.execute(
         "SELECT u.month, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s FROM usage u JOIN services s ON s.id = u.service"
         " WHERE s.whmcs = ? AND s.service_id = ? AND u.month >= ? AND u.month < ?",
         (whmcs, service, first, month),
     ):
         length = _seconds(name) * 1e9
-        found = [f + u / share for f, u, share in zip(found, used, (1, 1, length, length), strict=True)]
-    return found
+        sums = [f + u / share for f, u, share in zip(sums, used, (1, 1, length, length), strict=True)]
+    return sums
 
 
 def _seconds(month: str) -> float:

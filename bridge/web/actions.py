@@ -36,10 +36,10 @@ TABLES = ("configoptions", "customfields", "clientsdetails")
 
 def params(sent: dict[str, Any]) -> dict[str, Any]:
     """WHMCS's values: plain ones, and tables of plain ones. Raises BadRequest naming the first that is neither."""
-    found = sent.get("params", {})
-    if not isinstance(found, dict):
+    given = sent.get("params", {})
+    if not isinstance(given, dict):
         raise BadRequest("params: must be an object.", code="bad_params")
-    for name, value in found.items():
+    for name, value in given.items():
         inner = (
             list(value.values())
             if name in TABLES and isinstance(value, dict)
@@ -49,7 +49,7 @@ def params(sent: dict[str, Any]) -> dict[str, Any]:
         )
         if not all(v is None or isinstance(v, (str, int, float)) for v in inner):
             raise BadRequest(f"{name}: must be text or a number.", code="bad_params")
-    return found
+    return given
 
 
 @routes.post("/v1/services/<service:service_id>/<verb>")
@@ -83,10 +83,10 @@ def _preview(service_id: int, values: dict[str, Any]) -> tuple[Response, int]:
     at = context()
     service = services.live(service_id, g.whmcs, at.store)
     try:
-        found = upgrades.preview(service, values, at.drivers[service.server], at.store, at.config)
+        preview = upgrades.preview(service, values, at.drivers[service.server], at.store, at.config)
     except RequestError as e:  # the wish itself is wrong: an answer, not a fault of the question
         log.warning("preview_refused", service=service_id, code=e.code, message=e.sentence)
-        found = upgrades.Preview(service.package, (), (e.sentence,))
+        preview = upgrades.Preview(service.package, (), (e.sentence,))
     changes = [
         {
             "word": c.word,
@@ -95,17 +95,17 @@ def _preview(service_id: int, values: dict[str, Any]) -> tuple[Response, int]:
             "to": upgrades.amount(c.word, c.sold),
             "restart": c.restart,
         }
-        for c in found.changes
+        for c in preview.changes
         if not c.refused
     ]
-    headline = Sentence("This change is not possible" if found.refused else "Before you order")
-    said = {"refused": found.refused, "notices": found.notices}
+    headline = Sentence("This change is not possible" if preview.refused else "Before you order")
+    said = {"refused": preview.refused, "notices": preview.notices}
     reply = success(
         changes=changes,
-        restart=found.restart,
+        restart=preview.restart,
         headline=language.translate(headline),
         direction=language.direction(),
-        warnings=found.warnings,
+        warnings=preview.warnings,
         **{name: [language.translate(s) for s in sentences] for name, sentences in said.items()},
     )
     return reply, 200

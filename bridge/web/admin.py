@@ -55,8 +55,8 @@ def admin(actor: dict[str, Any]) -> Caller:
 
 def asked(name: str, allowed: tuple[str, ...] | None = None) -> str:
     """A word of the query; empty when it is not one of `allowed`."""
-    found = request.args.get(name, "")[:80]
-    return found if allowed is None or found in allowed else ""
+    value = request.args.get(name, "")[:80]
+    return value if allowed is None or value in allowed else ""
 
 
 def number(text: str) -> int:
@@ -111,8 +111,8 @@ def html(page: str, failure: str = "") -> str:
 def _findings(service: Service | None = None) -> list[dict[str, Any]]:
     """Open ones of this installation's services, and of what belongs to no service on its servers."""
     at = context()
-    found = at.store.findings(service.id if service else None)
-    return [f for f in found if f["whmcs"] in (None, g.whmcs) and f["server"] in at.config.servers]
+    rows = at.store.findings(service.id if service else None)
+    return [f for f in rows if f["whmcs"] in (None, g.whmcs) and f["server"] in at.config.servers]
 
 
 def _listed(op: Operation, row: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +125,11 @@ def _listed(op: Operation, row: dict[str, Any]) -> dict[str, Any]:
 
 def _overview() -> dict[str, Any]:
     at = context()
-    views, pools, found = servers.views(at.store, at.config, g.whmcs), addresses.uses(at.store, at.config), _findings()
+    views, pools, findings = (
+        servers.views(at.store, at.config, g.whmcs),
+        addresses.uses(at.store, at.config),
+        _findings(),
+    )
     attention = at.store.operations_listed(g.whmcs, attention=True, limit=BRIEF)
     counts = {s: at.store.count_operations(g.whmcs, states=(s,)) for s in ("running", "waiting", "waiting_for_staff")}
     return {
@@ -136,8 +140,8 @@ def _overview() -> dict[str, Any]:
         "full": [p for p in pools if p.percent >= servers.FULL_AT],
         "risky": [v for v in views if v.at_risk],
         "maintenance": [v for v in views if v.maintenance],
-        "findings": found[:BRIEF],
-        "finding_count": len(found),
+        "findings": findings[:BRIEF],
+        "finding_count": len(findings),
         "undelivered": at.store.undelivered(g.whmcs),
     }
 
@@ -208,13 +212,13 @@ def _service() -> dict[str, Any]:
 def _sold(server: str) -> dict[tuple[str, str], list[str]]:
     """Kind and place -> the plans that make such machines."""
     at = context()
-    found: dict[tuple[str, str], list[str]] = {}
+    plans: dict[tuple[str, str], list[str]] = {}
     for plan in at.config.plans.values():
         if plan.server == server:
             package = packages.of_plan(plan)
             for place in dict.fromkeys(("", *plan.values["locations"])):
-                found.setdefault(at.drivers[server].kinds(replace(package, location=place)), []).append(plan.name)
-    return found
+                plans.setdefault(at.drivers[server].kinds(replace(package, location=place)), []).append(plan.name)
+    return plans
 
 
 def _systems(server: str) -> dict[str, tuple[str, ...]]:
@@ -248,10 +252,10 @@ def _pools() -> dict[str, Any]:
 
 def _all_findings() -> dict[str, Any]:
     server = asked("name", tuple(context().config.servers))
-    found = [f for f in _findings() if server in ("", f["server"])]
+    findings = [f for f in _findings() if server in ("", f["server"])]
     return {
-        "findings": found[:MANY_FINDINGS],
-        "finding_count": len(found),
+        "findings": findings[:MANY_FINDINGS],
+        "finding_count": len(findings),
         "server": server,
         "servers": sorted(context().config.servers),
     }

@@ -151,14 +151,14 @@ def body() -> dict[str, Any]:
     """The JSON body as an object of texts that can be stored and numbers that are numbers. Raises BadRequest."""
     try:
         raw = (request.get_data(cache=True) or b"{}").decode("utf-8")
-        found = json.loads(raw, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+        parsed = json.loads(raw, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
         if "\\u" in raw:  # half of a pair is no text: it can neither be stored nor sent on
-            json.dumps(found, ensure_ascii=False).encode("utf-8")
+            json.dumps(parsed, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         raise BadRequest("The body is not JSON with valid text and numbers.", code="not_json") from None
-    if not isinstance(found, dict):
+    if not isinstance(parsed, dict):
         raise BadRequest("The body must be an object.", code="not_json")
-    return found
+    return parsed
 
 
 def _whole(text: str) -> int:
@@ -177,9 +177,9 @@ def service_for(service_id: int) -> Service:
     """The service of this installation; asked for by a client, it must be theirs. One that has ended, and whose server or plan the
     configuration does not have any more, is as unknown as any other."""
     at, client = context(), request.args.get("client")
-    found = at.store.find_service(g.whmcs, service_id)
-    if found and (found.server not in at.config.servers or found.package.plan not in at.config.plans):
-        found = None
-    if found is None or (client is not None and client != str(found.client_id)):
+    service = at.store.find_service(g.whmcs, service_id)
+    if service and (service.server not in at.config.servers or service.package.plan not in at.config.plans):
+        service = None
+    if service is None or (client is not None and client != str(service.client_id)):
         raise NotFound(f"Service {service_id} is unknown to the bridge.", code="unknown_service")
-    return found
+    return service

@@ -46,7 +46,7 @@ def refusal(service: Service) -> str:
     )
 
 
-def found(service: Service, period: str) -> dict[str, Any]:
+def history(service: Service, period: str) -> dict[str, Any]:
     at = context()
     reads = cast(Reads, current_app.extensions["vmbridge_reads"])
     view = charts.view(service, period, reads, at.store, at.drivers[service.server])
@@ -60,7 +60,7 @@ def show(service: Service) -> dict[str, Any]:
     asked = request.args.get("period", "")
     period = asked if asked in PERIODS else "hour"
     why = refusal(service)
-    view = found(service, period) if asked in PERIODS and not why else None
+    view = history(service, period) if asked in PERIODS and not why else None
     words = {**{str(k): language.translate(k) for k in LEGEND}, "failed": language.translate(NOT_READ)}
     driver = context().drivers[service.server]
     there, missing = charts.measured(driver)
@@ -98,6 +98,6 @@ def data(service_id: int) -> Response:
     why = refusal(service)
     if why:
         raise Forbidden(language.translate(why), code="access_denied")
-    reply = success(**found(service, period))
+    reply = success(**history(service, period))
     reply.headers["Cache-Control"] = "no-store"
     return reply

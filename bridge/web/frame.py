@@ -149,14 +149,14 @@ def shown_operation(service: Service, current: Operation | None) -> Operation | 
 def power_reasons(service: Service, now: dict[str, Any], current: Operation | None) -> dict[str, str]:
     at = context()
     common = customer.reason(service, Capability.POWER, at.drivers, current, at.config)
-    found = {}
+    reasons = {}
     for verb in POWER:
         why = common
         if verb == "hard_stop" and current and current.kind in ("stop", "reboot") and service.desired is Desired.ACTIVE:
             why = ""
         gone = services.MISSING if now.get("missing") else ""
-        found[verb] = why or gone or _power_reason(verb, now["status"], bool(service.pending))
-    return found
+        reasons[verb] = why or gone or _power_reason(verb, now["status"], bool(service.pending))
+    return reasons
 
 
 def _power_reason(verb: str, state: str, pending: bool) -> str:
@@ -172,7 +172,7 @@ def menu(service: Service) -> list[dict[str, Any]]:
     the same, since looking is always allowed there."""
     at = context()
     has = at.drivers[service.server].capabilities
-    found = []
+    entries = []
     named = titles(language.current())
     for name, (_, icon, _) in MENU.items():
         capability = Capability(name)
@@ -183,7 +183,7 @@ def menu(service: Service) -> list[dict[str, Any]]:
         title, button = named[name]
         if name == "rdns" and at.drivers[service.server].late_addresses:
             title = button = language.translate(PROVIDERS_RECORDS)
-        found.append(
+        entries.append(
             {
                 "name": name,
                 "title": title,
@@ -193,7 +193,7 @@ def menu(service: Service) -> list[dict[str, Any]]:
                 "open": name == "console",
             }
         )
-    return found
+    return entries
 
 
 BUILT: set[str] = set()  # pages register themselves
@@ -226,8 +226,8 @@ SCRIPT = {
 @lru_cache(maxsize=64)
 def words(code: str) -> dict[str, Any]:
     """What the script says, in a language."""
-    found: dict[str, Any] = {k: languages.in_language(code, v) for k, v in (STATES | SCRIPT).items()}
-    return found | {
+    texts: dict[str, Any] = {k: languages.in_language(code, v) for k, v in (STATES | SCRIPT).items()}
+    return texts | {
         "sizes": [languages.in_language(code, s) for s in filters.SIZES],
         "traffic": [languages.in_language(code, s) for s in filters.TRAFFIC],
         "spans": [[languages.in_language(code, s), n] for s, n in filters.SPANS],

@@ -18,7 +18,7 @@ def health() -> Response:
 
 @routes.get("/ready")
 def ready() -> Response:
-    found = readiness.look(context().store, context().config)
-    reply = jsonify({"status": "not_ready" if found["lacks"] else "ready", **found})
-    reply.status_code = 503 if found["lacks"] else 200
+    state = readiness.look(context().store, context().config)
+    reply = jsonify({"status": "not_ready" if state["lacks"] else "ready", **state})
+    reply.status_code = 503 if state["lacks"] else 200
     return reply

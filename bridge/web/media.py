@@ -33,24 +33,24 @@ def iso(service: Service) -> dict[str, Any]:
     at = context()
     form = body().get("form") if request.method == "POST" else None
     words = " ".join(str((form or {}).get("find") or "").split())[:100]
-    found = isos.view(service, words, reads(), at.store, at.drivers[service.server])
+    view = isos.view(service, words, reads(), at.store, at.drivers[service.server])
     return {
-        **found,
-        "folders": isos.folders(found["isos"], language.translate(isos.OTHER)),
+        **view,
+        "folders": isos.folders(view["isos"], language.translate(isos.OTHER)),
         "find": words,
         "why": why(service, Capability.ISO),
-        "problem": language.translate(found["problem"]),
+        "problem": language.translate(view["problem"]),
     }
 
 
 def rdns(service: Service) -> dict[str, Any]:
     at = context()
-    found = dns.view(service, reads(), at.store, at.drivers[service.server])
-    reason, shown = why(service, Capability.RDNS), [found["singles"], [(n.cidr, n.rows) for n in found["networks"]]]
+    view = dns.view(service, reads(), at.store, at.drivers[service.server])
+    reason, shown = why(service, Capability.RDNS), [view["singles"], [(n.cidr, n.rows) for n in view["networks"]]]
     return {
-        **found,
+        **view,
         "why": reason,
-        "problem": language.translate(found["problem"]),
+        "problem": language.translate(view["problem"]),
         "records_state": hashlib.sha256(repr([reason, shown]).encode()).hexdigest()[:12],
     }
 

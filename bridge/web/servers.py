@@ -68,9 +68,9 @@ def used(name: str) -> Response:
         raise BadRequest("service_id: must be a whole number.", code="bad_service_id")
     if billed:
         acts()
-    found = usage.report(name, g.whmcs, context().store, context().config.worker["usage_time_zone"], one, billed)
-    if one is not None and not found["services"]:
+    report = usage.report(name, g.whmcs, context().store, context().config.worker["usage_time_zone"], one, billed)
+    if one is not None and not report["services"]:
         raise NotFound(f"Service {one} is unknown to the bridge on server {name!r}.", code="unknown_service")
     return Response(
-        json.dumps({"result": "success", **found}, sort_keys=False), mimetype="application/json"
+        json.dumps({"result": "success", **report}, sort_keys=False), mimetype="application/json"
     )  # thousands of them, in order already

@@ -25,10 +25,10 @@ def admin(service_id: int) -> Response:
         raise Forbidden("Access Denied", code="access_denied")
     at = context()
     service = service_for(service_id)
-    found = at.store.operations_of(service.id, LOGGED)
-    steps, room = at.store.steps_of([op.id for op in found]), LOGGED_STEPS
+    recent = at.store.operations_of(service.id, LOGGED)
+    steps, room = at.store.steps_of([op.id for op in recent]), LOGGED_STEPS
     operations = []
-    for op in found:
+    for op in recent:
         shown = steps[op.id][-room:] if room > 0 else []
         room -= len(shown)
         operations.append(

@@ -24,15 +24,15 @@ def floating(api: Api, uuids: Collection[str]) -> list[Row]:
     return sorted(api.pages("/floating_ips", "floating_ips", label_selector=of(uuids)), key=lambda f: int(f["id"]))
 
 
-def shown(found: Collection[Mapping[str, Any]]) -> list[str]:
+def shown(ips: Collection[Mapping[str, Any]]) -> list[str]:
     """An IPv6 one is a network of /64."""
-    return [str(ipaddress.ip_network(f["ip"]) if "/" in f["ip"] else ipaddress.ip_address(f["ip"])) for f in found]
+    return [str(ipaddress.ip_network(f["ip"]) if "/" in f["ip"] else ipaddress.ip_address(f["ip"])) for f in ips]
 
 
-def next_change(api: Api, order: Order, server: int, found: list[Row]) -> tuple[list[Row], str] | None:
+def next_change(api: Api, order: Order, server: int, held: list[Row]) -> tuple[list[Row], str] | None:
     """The next step towards as many floating IPs as sold: (actions to await, what was done); None when it is so."""
     for family, count in ((4, order.package.extra_ipv4), (6, order.package.extra_ipv6)):
-        mine = [f for f in found if f["type"] == f"ipv{family}"]
+        mine = [f for f in held if f["type"] == f"ipv{family}"]
         for ip in mine[count:][::-1]:
             return remove(api, ip), f"extra_ipv{family}"
         for ip in mine:

@@ -40,23 +40,23 @@ class Api:
         self.ahead = 0.0  # seconds of the provider's clock before ours
 
     def _client(self) -> Client:
-        found: Client | None = getattr(self._local, "client", None)
-        if found is None:
-            found = self._local.client = Client(
+        client: Client | None = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = Client(
                 self._settings["token"],
                 api_endpoint=self._settings["endpoint"].rstrip("/"),
                 application_name="vmbridge",
             )
             # a POST that is sent again after a lost reply makes a second paid thing: we look before we repeat
-            found._client._retry_max_retries = 0
-            session = found._client._session
+            client._client._retry_max_retries = 0
+            session = client._client._session
             session.trust_env = False
             if self._settings.get("ca_file"):
                 session.verify = self._settings["ca_file"]
             session.hooks["response"] += [self._counted, refuse_redirect]
             if self._prepare:
                 self._prepare(session)
-        return found
+        return client
 
     def now(self) -> float:
         return self._clock.now()
@@ -75,9 +75,9 @@ class Api:
         """Every row of a list, page after page."""
         page: int | None = 1
         while page:
-            found = self.get(path, page=page, per_page=PER_PAGE, **params)
-            yield from found[key]
-            following = found["meta"]["pagination"]["next_page"]
+            reply = self.get(path, page=page, per_page=PER_PAGE, **params)
+            yield from reply[key]
+            following = reply["meta"]["pagination"]["next_page"]
             if following is not None and int(following) <= page:  # a list without an end
                 raise fault(Rubbish(f"{path}: its pages go round"), self._peer, False)
             page = following and int(following)
@@ -100,11 +100,11 @@ class Api:
         if budget and (pause := budget.spend(background.get())):
             raise Waiting(pause)
         try:
-            found: dict[str, Any] = reading(self._request(method, path, timeout=(connect, answer), **more), 200)
-            if said := replies.fault(method, path, found):
+            reply: dict[str, Any] = reading(self._request(method, path, timeout=(connect, answer), **more), 200)
+            if said := replies.fault(method, path, reply):
                 raise Rubbish(f"{path}: {said}"[:200])
             self.wrote_at = self._clock.now() if change else self.wrote_at
-            return found
+            return reply
         except APIException as e:
             error = from_reply(e.code, str(e.message), e.correlation_id or "", e.details)
         except (Rubbish, requests.exceptions.RequestException, OSError, ValueError) as e:

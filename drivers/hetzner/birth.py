@@ -66,11 +66,11 @@ def create(api: Api, order: Order, placement: Placement) -> str:
 
 def find_create(api: Api, order: Order) -> str:
     """The create's own action, also one that has failed meanwhile, with what still runs there."""
-    found = proof.labelled(api, (order.uuid,))
-    if found is None:
+    server = proof.labelled(api, (order.uuid,))
+    if server is None:
         return ""
-    rows = api.get(f"/servers/{found['id']}/actions", sort="id:desc", per_page=25)["actions"]
-    return tasks.of(found["id"], [a for a in rows if a["command"] == "create_server" or a["status"] == "running"])
+    rows = api.get(f"/servers/{server['id']}/actions", sort="id:desc", per_page=25)["actions"]
+    return tasks.of(server["id"], [a for a in rows if a["command"] == "create_server" or a["status"] == "running"])
 
 
 def identify(api: Api, order: Order, ref: VmRef) -> Vm:

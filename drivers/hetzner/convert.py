@@ -125,10 +125,10 @@ def traffic_by(now: float) -> float:
 def addresses(server: Mapping[str, Any]) -> tuple[str, ...]:
     """The IPv4 address and the first of the IPv6 network, which images set up."""
     net = server["public_net"]
-    found = [net["ipv4"]["ip"]] if net.get("ipv4") else []
+    own = [net["ipv4"]["ip"]] if net.get("ipv4") else []
     if net.get("ipv6"):
-        found.append(str(ipaddress.ip_network(net["ipv6"]["ip"])[1]))
-    return tuple(found)
+        own.append(str(ipaddress.ip_network(net["ipv6"]["ip"])[1]))
+    return tuple(own)
 
 
 def not_sold(package: Package) -> list[str]:

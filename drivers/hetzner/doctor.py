@@ -27,17 +27,17 @@ def check(server: str, api: Api, plans: Mapping[str, Package]) -> list[Finding]:
                 e.next_action,
             )
         ]
-    found = [_writes(server, api)]
+    findings = [_writes(server, api)]
     for name, package in plans.items():
         try:
             place = package.location or package.options["location"]
             told = _plan(name, package, types, api)
             if all(f.level == "ok" for f in told):
                 told.append(Finding("ok", f"plan {name}", f"{package.options['server_type']} in {place}"))
-            found += told
+            findings += told
         except VmbridgeError as e:
-            found.append(Finding("fault", f"plan {name}", f"{e.sentence} {e.detail}".strip(), e.next_action))
-    return found
+            findings.append(Finding("fault", f"plan {name}", f"{e.sentence} {e.detail}".strip(), e.next_action))
+    return findings
 
 
 def _writes(server: str, api: Api) -> Finding:
@@ -61,11 +61,11 @@ def _plan(name: str, package: Package, types: Mapping[str, Mapping[str, Any]], a
             )
         ]
     places = birth.wanted(package)
-    found = [f for place in places for f in _place(subject, kind, place, api.now())]
+    findings = [f for place in places for f in _place(subject, kind, place, api.now())]
     cores, ram, disk = int(kind["cores"]), int(float(kind["memory"]) * 1024), int(kind["disk"])
     if (package.cores, package.ram_mib) != (cores, ram) or package.disk_gib > disk:
         sold = f"{package.cores} cores, {package.ram_mib} MiB, {package.disk_gib} GiB"
-        found.append(
+        findings.append(
             Finding(
                 "fault",
                 subject,
@@ -74,9 +74,9 @@ def _plan(name: str, package: Package, types: Mapping[str, Mapping[str, Any]], a
             )
         )
     for template in package.templates or (package.template,):
-        found += _image(subject, template, package, str(kind["architecture"]), api)
+        findings += _image(subject, template, package, str(kind["architecture"]), api)
     if package.backups not in (0, SLOTS):
-        found.append(
+        findings.append(
             Finding(
                 "warning",
                 f"{subject} backups",
@@ -85,10 +85,10 @@ def _plan(name: str, package: Package, types: Mapping[str, Mapping[str, Any]], a
             )
         )
     if missing := convert.not_sold(package):
-        found.append(
+        findings.append(
             Finding("fault", subject, f"sells what this provider does not have: {', '.join(missing)}", "set them to 0")
         )
-    return found + _surroundings(subject, package, api)
+    return findings + _surroundings(subject, package, api)
 
 
 def _place(subject: str, kind: Mapping[str, Any], location: str, now: float) -> list[Finding]:
@@ -148,7 +148,7 @@ def _image(subject: str, template: str, package: Package, architecture: str, api
 
 def _surroundings(subject: str, package: Package, api: Api) -> list[Finding]:
     """Networks, firewalls and the placement group have to be in the project."""
-    options, found = package.options, []
+    options, findings = package.options, []
     for word, path, names in (
         ("networks", "/networks", options["networks"]),
         ("firewalls", "/firewalls", options["firewalls"]),
@@ -156,7 +156,7 @@ def _surroundings(subject: str, package: Package, api: Api) -> list[Finding]:
     ):
         for name in names:
             if not api.get(path, name=name)[path.strip("/")]:
-                found.append(
+                findings.append(
                     Finding(
                         "fault",
                         f"{subject} {word}",
@@ -164,23 +164,23 @@ def _surroundings(subject: str, package: Package, api: Api) -> list[Finding]:
                         "make it there, or name one that is",
                     )
                 )
-    return found + _closing(subject, package, api) + _joined(subject, package, api)
+    return findings + _closing(subject, package, api) + _joined(subject, package, api)
 
 
 def _closing(subject: str, package: Package, api: Api) -> list[Finding]:
     """Whether servers of the plan can be closed by firewall, as it says, when they are suspended."""
-    options, found = package.options, []
+    options, findings = package.options, []
     text = "the provider's firewalls do not cover private networks"
     if options["networks"] and not closes(package):
-        found.append(Finding("ok", f"{subject} networks", text))
+        findings.append(Finding("ok", f"{subject} networks", text))
     elif options["networks"]:
         text += ": a server that is suspended by firewall is still reached there"
-        found.append(Finding("warning", f"{subject} networks", text, 'suspend = "poweroff" where that matters'))
+        findings.append(Finding("warning", f"{subject} networks", text, 'suspend = "poweroff" where that matters'))
     if not closes(package):
-        return found
+        return findings
     if len(set(options["firewalls"])) >= isolation.MOST:
         why = f"{isolation.MOST} firewalls are as many as a server can have, so there is no place for the one that closes it"
-        found.append(_off_instead(f"{subject} firewalls", why, f"name {isolation.MOST - 1} at most"))
+        findings.append(_off_instead(f"{subject} firewalls", why, f"name {isolation.MOST - 1} at most"))
     labels = {**options["labels"], LABEL: "any"}
     for wall in api.pages("/firewalls", "firewalls"):
         for selector in (a["label_selector"]["selector"] for a in wall["applied_to"] if a["type"] == "label_selector"):
@@ -188,8 +188,8 @@ def _closing(subject: str, package: Package, api: Api) -> list[Finding]:
                 why = (
                     f"firewall {wall['name']!r} is applied by the label {selector!r} and cannot be taken from a server"
                 )
-                found.append(_off_instead(f"{subject} suspend", why, "apply it by name in `firewalls`"))
-    return found
+                findings.append(_off_instead(f"{subject} suspend", why, "apply it by name in `firewalls`"))
+    return findings
 
 
 def closes(package: Package) -> bool:
@@ -211,10 +211,10 @@ def matches(selector: str, labels: Mapping[str, str]) -> bool:
 def _part(part: str, labels: Mapping[str, str]) -> bool:
     if part.startswith("!"):
         return part[1:].strip() not in labels
-    found = re.fullmatch(r"(\S+?)\s*(?:(==|=|!=)\s*(\S*)|\s(in|notin)\s*\(([^)]*)\))?", part)
-    if not found:
+    match = re.fullmatch(r"(\S+?)\s*(?:(==|=|!=)\s*(\S*)|\s(in|notin)\s*\(([^)]*)\))?", part)
+    if not match:
         return True
-    key, sign, value, word, values = found.groups()
+    key, sign, value, word, values = match.groups()
     wanted = {value} if sign else {v.strip() for v in (values or "").split(",")}
     if sign == "!=" or word == "notin":
         return labels.get(key) not in wanted
@@ -223,7 +223,7 @@ def _part(part: str, labels: Mapping[str, str]) -> bool:
 
 def _joined(subject: str, package: Package, api: Api) -> list[Finding]:
     """A network without a subnet in the zone of a place: the provider would refuse the create."""
-    found = []
+    findings = []
     try:
         networks = named.networks(api, package)
     except Permanent:  # one that is not there is told already
@@ -233,7 +233,7 @@ def _joined(subject: str, package: Package, api: Api) -> list[Finding]:
         try:
             named.joined(networks, location, zones.get(location, ""))
         except Permanent as e:
-            found.append(
+            findings.append(
                 Finding(
                     "fault",
                     f"{subject} networks",
@@ -241,4 +241,4 @@ def _joined(subject: str, package: Package, api: Api) -> list[Finding]:
                     "give the network a subnet of type cloud in that zone, or name another network or location",
                 )
             )
-    return found
+    return findings

@@ -144,8 +144,8 @@ class Hetzner(Driver):
 
     # -- life -------------------------------------------------------------------------------------
     def look(self, ref: VmRef) -> Vm | None:
-        found = proof.proven(self.api, ref)
-        return convert.vm(found) if found else None
+        server = proof.proven(self.api, ref)
+        return convert.vm(server) if server else None
 
     def converge(self, order: Order, ref: VmRef, allocate: bool = False) -> Converged:
         return converge.step(self.api, order, ref)
@@ -158,11 +158,11 @@ class Hetzner(Driver):
         return goal.compare(order, config, running)
 
     def new_password(self, ref: VmRef) -> tuple[str, str]:
-        found = proof.present(self.api, ref)
-        if found["status"] != "running":
+        server = proof.present(self.api, ref)
+        if server["status"] != "running":
             raise Refused("Start the server first.", code="server_off")
-        made = self.api.post(f"/servers/{found['id']}/actions/reset_password")
-        return tasks.of(found["id"], [made["action"]]), str(made["root_password"])
+        made = self.api.post(f"/servers/{server['id']}/actions/reset_password")
+        return tasks.of(server["id"], [made["action"]]), str(made["root_password"])
 
     def answers(self, ref: VmRef) -> bool | None:
         return None
@@ -179,13 +179,13 @@ class Hetzner(Driver):
     def destroy(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
         """Floating IPs first, which a deleted server would leave behind unassigned; the newest backup becomes a snapshot where backups
         are to stay, since all of them go with their server."""
-        found = proof.proven(self.api, ref)
-        if found is None:
+        server = proof.proven(self.api, ref)
+        if server is None:
             return ""
-        sid = int(found["id"])
-        proof.unprotected(found)
+        sid = int(server["id"])
+        proof.unprotected(server)
         if "addresses" in keep:
-            addresses.mark(self.api, found, ref.uuids[0], stay=True)
+            addresses.mark(self.api, server, ref.uuids[0], stay=True)
         elif waiting := [a for ip in addresses.floating(self.api, ref.uuids) for a in addresses.take_off(self.api, ip)]:
             return tasks.of(sid, waiting)
         if "backups" in keep:
@@ -196,16 +196,16 @@ class Hetzner(Driver):
             return ""
 
     def removable(self, ref: VmRef) -> None:
-        if found := proof.proven(self.api, ref):
-            proof.unprotected(found)
+        if server := proof.proven(self.api, ref):
+            proof.unprotected(server)
 
     def sweep(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
         """What is protected is named last, when all else is gone."""
         waiting: list[dict[str, Any]] = []
         held: list[str] = []
         if "addresses" not in keep:
-            found = addresses.floating(self.api, ref.uuids)
-            waiting = [a for ip in found for a in addresses.remove(self.api, ip, held)]
+            floating = addresses.floating(self.api, ref.uuids)
+            waiting = [a for ip in floating for a in addresses.remove(self.api, ip, held)]
             addresses.drop(self.api, ref.uuids, held)
         for image in images.listed(self.api, ref.uuids):
             images.remove(self.api, image, held)
@@ -249,8 +249,8 @@ class Hetzner(Driver):
         return tasks.find(self.api, ref, verb, since)
 
     def contents(self, ref: VmRef) -> dict[str, Any]:
-        found = proof.present(self.api, ref)
-        return {"server": found["id"], "rebuilt": tasks.newest(self.api, found["id"], "rebuild_server")}
+        server = proof.present(self.api, ref)
+        return {"server": server["id"], "rebuilt": tasks.newest(self.api, server["id"], "rebuild_server")}
 
     def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
         return reinstall.step(self.api, order, proof.present(self.api, ref), memory)
@@ -300,9 +300,9 @@ class Hetzner(Driver):
                 for i in range(0, len(uuids), PER_PAGE)
                 for s in proof.labelled_any(self.api, uuids[i : i + PER_PAGE])
             ]
-        found = [convert.line(s, now) for s in self.api.pages("/servers", "servers")]
-        self._pages = max(1, math.ceil(len(found) / PER_PAGE))
-        return found
+        lines = [convert.line(s, now) for s in self.api.pages("/servers", "servers")]
+        self._pages = max(1, math.ceil(len(lines) / PER_PAGE))
+        return lines
 
     def traffic(self, ref: VmRef) -> tuple[int | None, int | None, float]:
         server = proof.present(self.api, ref)

@@ -41,7 +41,7 @@ def size(image: Mapping[str, Any]) -> int:
 
 
 def snapshots(images: Iterable[Mapping[str, Any]]) -> list[Snapshot]:
-    found = [
+    listed = [
         Snapshot(
             i["labels"][SNAPSHOT],
             made_at(i),
@@ -52,11 +52,11 @@ def snapshots(images: Iterable[Mapping[str, Any]]) -> list[Snapshot]:
         )
         for i in images
     ]
-    return sorted(found, key=lambda s: (s.taken_at, s.name))
+    return sorted(listed, key=lambda s: (s.taken_at, s.name))
 
 
 def backups(images: Iterable[Mapping[str, Any]]) -> list[Backup]:
-    found = [
+    listed = [
         Backup(
             str(i["id"]),
             made_at(i),
@@ -67,17 +67,17 @@ def backups(images: Iterable[Mapping[str, Any]]) -> list[Backup]:
         for i in images
         if i["status"] == "available"
     ]
-    return sorted(found, key=lambda b: (b.made_at, b.archive))
+    return sorted(listed, key=lambda b: (b.made_at, b.archive))
 
 
 def kept(api: Api) -> Kept:
     """Of all machines of the project at once."""
-    found = Kept({}, {})
+    whole = Kept({}, {})
     for image in api.pages("/images", "images", type="snapshot", label_selector=f"{LABEL},{SNAPSHOT}"):
-        found.snapshots.setdefault(image["labels"][LABEL], []).extend(snapshots([image]))
+        whole.snapshots.setdefault(image["labels"][LABEL], []).extend(snapshots([image]))
     for image in api.pages("/images", "images", type="backup"):
-        found.backups.setdefault(str(image["bound_to"]), []).extend(backups([image]))
-    return found
+        whole.backups.setdefault(str(image["bound_to"]), []).extend(backups([image]))
+    return whole
 
 
 def named(api: Api, uuids: Collection[str], name: str) -> dict[str, Any] | None:
@@ -87,12 +87,12 @@ def named(api: Api, uuids: Collection[str], name: str) -> dict[str, Any] | None:
 def proven(api: Api, image: str, server: str, uuids: Collection[str]) -> dict[str, Any] | None:
     """An image that is this machine's: bound to its server, or labelled; None when it is gone. Raises NotOurs."""
     try:
-        found: dict[str, Any] = api.get(f"/images/{int(image)}")["image"]
+        row: dict[str, Any] = api.get(f"/images/{int(image)}")["image"]
     except NotFound:
         return None
-    if str(found["bound_to"]) != server and found["labels"].get(LABEL) not in uuids:
+    if str(row["bound_to"]) != server and row["labels"].get(LABEL) not in uuids:
         raise NotOurs(detail=f"image {image} belongs to another server")
-    return found
+    return row
 
 
 def remove(api: Api, image: Mapping[str, Any], held: list[str] | None = None) -> None:
@@ -122,9 +122,11 @@ def keep_newest(api: Api, server: str, uuid: str) -> None:
     kept = api.pages("/images", "images", type="snapshot", label_selector=f"{LABEL} in ({uuid}),{KEPT}")
     if any(str((i.get("created_from") or {}).get("id")) == server for i in kept):
         return
-    found = [i for i in api.pages("/images", "images", type="backup", bound_to=server) if i["status"] == "available"]
-    if found:
-        newest = max(found, key=lambda i: (made_at(i), i["id"]))
+    available = [
+        i for i in api.pages("/images", "images", type="backup", bound_to=server) if i["status"] == "available"
+    ]
+    if available:
+        newest = max(available, key=lambda i: (made_at(i), i["id"]))
         api.put(
             f"/images/{newest['id']}",
             type="snapshot",
@@ -139,14 +141,14 @@ def system(api: Api, template: str, images: Mapping[str, str], architecture: str
     wanted = images.get(template, template)
     if wanted.isdigit():
         try:
-            found = [api.get(f"/images/{wanted}")["image"]]
+            candidates = [api.get(f"/images/{wanted}")["image"]]
         except NotFound:
-            found = []
+            candidates = []
     else:
-        found = api.get("/images", name=wanted, architecture=architecture, type="system", include_deprecated="true")[
-            "images"
-        ]
-    usable = [i for i in found if i["architecture"] == architecture and i["status"] == "available"]
+        candidates = api.get(
+            "/images", name=wanted, architecture=architecture, type="system", include_deprecated="true"
+        )["images"]
+    usable = [i for i in candidates if i["architecture"] == architecture and i["status"] == "available"]
     if not usable:
         raise Permanent(
             "The plan names an image that the provider does not have.",
@@ -165,21 +167,21 @@ def system(api: Api, template: str, images: Mapping[str, str], architecture: str
 
 
 def snapshot(api: Api, ref: VmRef, verb: str, name: str, description: str) -> str:
-    server, found = proof.present(api, ref), named(api, ref.uuids, name)
+    server, image = proof.present(api, ref), named(api, ref.uuids, name)
     if verb == "rollback":
-        if found is None or found["status"] != "available":
+        if image is None or image["status"] != "available":
             raise Permanent("This snapshot is not there any more.", code="snapshot_gone", detail=name)
-        return rebuild(api, server, found["id"])
+        return rebuild(api, server, image["id"])
     if verb == "delete":
-        if found:
-            remove(api, found)
+        if image:
+            remove(api, image)
         return ""
-    if found and found["status"] == "available":
+    if image and image["status"] == "available":
         return ""
-    if found and (running := tasks.running(api, server["id"], "create_image")):
+    if image and (running := tasks.running(api, server["id"], "create_image")):
         return tasks.of(server["id"], running)
-    if found:  # what an action that failed has left
-        remove(api, found)
+    if image:  # what an action that failed has left
+        remove(api, image)
     return _keep(api, server, "snapshot", {SNAPSHOT: name}, ref, description or name)
 
 
@@ -187,14 +189,14 @@ def backup(api: Api, ref: VmRef, verb: str, archive: str, mark: str) -> str:
     if verb == "take":
         remove_failed(api, ref.vm_id, mark)
         return _keep(api, proof.present(api, ref), "backup", {OPERATION: mark}, ref, f"vmbridge {mark}")
-    found = proven(api, archive, ref.vm_id, ref.uuids)
+    image = proven(api, archive, ref.vm_id, ref.uuids)
     if verb == "delete":
-        if found:
-            remove(api, found)
+        if image:
+            remove(api, image)
         return ""
-    if found is None or found["status"] != "available":
+    if image is None or image["status"] != "available":
         raise Permanent("This backup is not there any more.", code="backup_gone", detail=archive)
-    return rebuild(api, proof.present(api, ref), found["id"])
+    return rebuild(api, proof.present(api, ref), image["id"])
 
 
 def _keep(api: Api, server: Mapping[str, Any], kind: str, labels: dict[str, str], ref: VmRef, description: str) -> str:

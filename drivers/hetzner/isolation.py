@@ -36,10 +36,10 @@ def by_label(walls: Iterable[Mapping[str, Any]], server: Mapping[str, Any]) -> l
 def close(api: Api, server: Mapping[str, Any]) -> list[Row]:
     """Ours first, then the others go: there is no moment without one."""
     walls, now = list(api.pages("/firewalls", "firewalls")), applied(server)
-    found = next((w for w in walls if w["name"] == NAME), None)
+    wall = next((w for w in walls if w["name"] == NAME), None)
     if staying := by_label([w for w in walls if w["id"] in now], server):
         raise cannot(f"firewall {', '.join(staying)} is applied by a label and cannot be taken away")
-    ours = int((found or api.post("/firewalls", name=NAME, rules=RULES)["firewall"])["id"])
+    ours = int((wall or api.post("/firewalls", name=NAME, rules=RULES)["firewall"])["id"])
     if ours not in now and len(now) >= MOST:
         raise cannot(f"it has {len(now)} firewalls, which is as many as a server can have")
     if ours not in now:
@@ -58,15 +58,15 @@ def cannot(why: str) -> Permanent:
 
 def reaching(api: Api, server: Mapping[str, Any]) -> str:
     """Why somebody may still reach it; empty when nobody can by its public addresses."""
-    found = api.get("/firewalls", name=NAME)["firewalls"]
+    walls = api.get("/firewalls", name=NAME)["firewalls"]
     shown = server["public_net"].get("firewalls") or ()
-    if not found or found[0]["id"] not in [f["id"] for f in shown]:
+    if not walls or walls[0]["id"] not in [f["id"] for f in shown]:
         return f"firewall {NAME} is not applied"
     if any(f.get("status", "applied") != "applied" for f in shown):
         return f"firewall {NAME} does not hold yet"
-    if any(r["direction"] == "in" for r in found[0].get("rules") or ()):
+    if any(r["direction"] == "in" for r in walls[0].get("rules") or ()):
         return f"firewall {NAME} lets something in: somebody has changed its rules"
-    others = [str(f["id"]) for f in shown if f["id"] != found[0]["id"]]
+    others = [str(f["id"]) for f in shown if f["id"] != walls[0]["id"]]
     return f"firewall {', '.join(others)} is still applied" if others else ""
 
 

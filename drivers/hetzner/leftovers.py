@@ -42,12 +42,12 @@ def remove(api: Api, leftover: Leftover, uuids: Collection[str]) -> list[dict[st
     """The actions to await before the next try; none when it is gone. Raises NotOurs."""
     path = LISTINGS[leftover.listing][0]
     try:
-        found = api.get(f"{path}/{int(leftover.name)}")[path.strip("/").removesuffix("s")]
+        row = api.get(f"{path}/{int(leftover.name)}")[path.strip("/").removesuffix("s")]
     except NotFound:
         return []
-    if found["labels"].get(LABEL) not in uuids:
+    if row["labels"].get(LABEL) not in uuids:
         raise NotOurs(detail=f"{leftover.kind} {leftover.name} carries another label")
     if leftover.kind == "floating":
-        return addresses.remove(api, found)
-    images.remove(api, found)
+        return addresses.remove(api, row)
+    images.remove(api, row)
     return []

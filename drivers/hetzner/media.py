@@ -21,8 +21,8 @@ def drive(server: Mapping[str, Any]) -> Drive:
 
 def fitting(api: Api, architecture: str) -> list[Iso]:
     """The provider's own. Private ones were uploaded for the project, which is no reason to show them to each of its customers."""
-    found = api.pages("/isos", "isos", architecture=architecture, include_architecture_wildcard="true")
-    return [iso(row) for row in found if row["type"] == "public"]
+    rows = api.pages("/isos", "isos", architecture=architecture, include_architecture_wildcard="true")
+    return [iso(row) for row in rows if row["type"] == "public"]
 
 
 def mount(api: Api, server: Mapping[str, Any], wanted: str) -> list[dict[str, Any]]:

@@ -20,10 +20,10 @@ def impossible(sentence: str, detail: str) -> Permanent:
 
 
 def kind_of(api: Api, name: str) -> dict[str, Any]:
-    found = api.get("/server_types", name=name)["server_types"]
-    if not found:
+    rows = api.get("/server_types", name=name)["server_types"]
+    if not rows:
         raise impossible("The plan names a type that the provider does not have.", f"server type {name!r}")
-    kind: dict[str, Any] = found[0]
+    kind: dict[str, Any] = rows[0]
     return kind
 
 
@@ -38,8 +38,8 @@ def sold_in(kind: Row, location: str, now: float) -> Row:
             "The plan names a type that the provider does not sell any more.",
             f"{kind['name']} in {location}, since {date}",
         )
-    found: Row = place
-    return found
+    terms: Row = place
+    return terms
 
 
 def networks(api: Api, package: Package) -> list[Row]:
@@ -51,9 +51,9 @@ def zones(api: Api) -> dict[str, str]:
     return {row["name"]: row["network_zone"] for row in api.pages("/locations", "locations")}
 
 
-def joined(found: Iterable[Row], location: str, zone: str) -> None:
+def joined(networks: Iterable[Row], location: str, zone: str) -> None:
     """Raises Permanent for a network that has no subnet where a server of this location could be: the provider would refuse the create."""
-    for network in found:
+    for network in networks:
         if all(s["network_zone"] != zone for s in network["subnets"] if s["type"] != "vswitch"):
             raise impossible(
                 "The plan names a network that has no subnet for its location.",
@@ -62,11 +62,11 @@ def joined(found: Iterable[Row], location: str, zone: str) -> None:
 
 
 def named(api: Api, path: str, name: str) -> dict[str, Any]:
-    found = api.get(path, name=name)[path.strip("/")]
-    if not found:
+    rows = api.get(path, name=name)[path.strip("/")]
+    if not rows:
         kind = path.strip("/").rstrip("s").replace("_", " ")
         raise impossible(f"The plan names a {kind} that the project does not have.", f"{kind} {name!r}")
-    row: dict[str, Any] = found[0]
+    row: dict[str, Any] = rows[0]
     return row
 
 

@@ -25,13 +25,13 @@ class Own:
 
 
 def read(api: Api, ref: VmRef, server: Mapping[str, Any]) -> Pointers:
-    found = own(api, ref, server)
+    owned = own(api, ref, server)
     records: list[Pointer] = []
-    for o in found:
+    for o in owned:
         single = str(o.network.network_address)
         listed = o.records if _many(o) else {single: o.records.get(single, "")}
         records += [Pointer(a, n) for a, n in sorted(listed.items(), key=lambda r: ip_address(r[0]))]
-    return Pointers(tuple(records), tuple(str(o.network) for o in found if _many(o)), TAKES)
+    return Pointers(tuple(records), tuple(str(o.network) for o in owned if _many(o)), TAKES)
 
 
 def write(api: Api, ref: VmRef, server: Mapping[str, Any], address: str, name: str) -> list[dict[str, Any]]:
@@ -51,14 +51,14 @@ def write(api: Api, ref: VmRef, server: Mapping[str, Any], address: str, name: s
 def own(api: Api, ref: VmRef, server: Mapping[str, Any]) -> list[Own]:
     """What the proven server has, the main addresses first. A floating one is the service's by our label, wherever it points."""
     net, path = server["public_net"], f"/servers/{server['id']}"
-    found = []
+    owned = []
     if net["ipv4"]:
-        found.append(_own(path, net["ipv4"]["ip"], [net["ipv4"]]))
+        owned.append(_own(path, net["ipv4"]["ip"], [net["ipv4"]]))
     if net["ipv6"]:
-        found.append(_own(path, net["ipv6"]["ip"], net["ipv6"]["dns_ptr"] or []))
+        owned.append(_own(path, net["ipv6"]["ip"], net["ipv6"]["dns_ptr"] or []))
     if net["floating_ips"] or ref.build.get("floating"):
-        found += [_own(f"/floating_ips/{f['id']}", f["ip"], f["dns_ptr"] or []) for f in floating(api, ref.uuids)]
-    return found
+        owned += [_own(f"/floating_ips/{f['id']}", f["ip"], f["dns_ptr"] or []) for f in floating(api, ref.uuids)]
+    return owned
 
 
 def text(address: str) -> str:

@@ -14,15 +14,15 @@ SHUTDOWN_SECONDS = 60.0
 POWER = {"start": "poweron", "stop": "shutdown", "reboot": "reboot", "hard_stop": "poweroff"}
 
 
-def act(api: Api, clock: Clock, found: Mapping[str, Any], verb: str) -> str:
-    word = POWER.get(verb) or _shut_off(api, clock, found)
+def act(api: Api, clock: Clock, server: Mapping[str, Any], verb: str) -> str:
+    word = POWER.get(verb) or _shut_off(api, clock, server)
     if (
         not word
-        or (verb == "start" and found["status"] == "running")
-        or (verb in ("hard_stop", "shut_off") and found["status"] == "off")
+        or (verb == "start" and server["status"] == "running")
+        or (verb in ("hard_stop", "shut_off") and server["status"] == "off")
     ):
         return ""
-    return tasks.act(api, found["id"], word)
+    return tasks.act(api, server["id"], word)
 
 
 def _shut_off(api: Api, clock: Clock, server: Mapping[str, Any]) -> str:

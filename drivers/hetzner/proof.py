@@ -27,17 +27,17 @@ def proven(api: Api, ref: VmRef) -> dict[str, Any] | None:
 
 def present(api: Api, ref: VmRef) -> dict[str, Any]:
     """As `proven`, of a server that has to be there. Raises NotFound when it is gone."""
-    found = proven(api, ref)
-    if found is None:
+    server = proven(api, ref)
+    if server is None:
         raise NotFound("The machine is not there.", code="vm_absent", detail=f"server {ref.vm_id}")
-    return found
+    return server
 
 
 def labelled(api: Api, uuids: Collection[str]) -> dict[str, Any] | None:
-    found = list(labelled_any(api, uuids))
-    if len(found) > 1:
-        raise NotOurs(detail=f"servers {', '.join(str(s['id']) for s in found)} carry the same label")
-    return found[0] if found else None
+    servers = list(labelled_any(api, uuids))
+    if len(servers) > 1:
+        raise NotOurs(detail=f"servers {', '.join(str(s['id']) for s in servers)} carry the same label")
+    return servers[0] if servers else None
 
 
 def labelled_any(api: Api, uuids: Iterable[str]) -> Iterator[dict[str, Any]]:

@@ -32,7 +32,7 @@ MOST_POINTS = 1000  # a reply with absurd times must not fill the memory
 def charts(api: Api, server: Mapping[str, Any], period: str, now: float) -> Charts:
     step = STEPS[period]
     end = int(now) // step * step
-    found = api.get(
+    reply = api.get(
         f"/servers/{server['id']}/metrics",
         type="cpu,disk,network",
         start=stamp(end - PERIODS[period] + step),
@@ -40,7 +40,7 @@ def charts(api: Api, server: Mapping[str, Any], period: str, now: float) -> Char
         step=str(step),
     )
     try:
-        return series_of(found["metrics"], float(server["server_type"]["cores"]))
+        return series_of(reply["metrics"], float(server["server_type"]["cores"]))
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as e:
         raise Transient(
             "The metrics could not be read.", code="bad_reply", detail=f"metrics: {type(e).__name__}"
@@ -73,15 +73,15 @@ def series_of(metrics: Mapping[str, Any], cores: float) -> Charts:
 
 def _samples(series: Mapping[str, Any] | None, step: int) -> dict[int, float]:
     """Number of the step -> value."""
-    found = {}
+    samples = {}
     for time, text in (series or {}).get("values") or ():
         try:
             value = float(text)
         except (TypeError, ValueError):
             continue
         if math.isfinite(value) and 0 < float(time) < LATEST:
-            found[int(float(time) // step)] = max(0.0, value)
-    return found
+            samples[int(float(time) // step)] = max(0.0, value)
+    return samples
 
 
 def console(api: Api, server: Mapping[str, Any], ca_file: str) -> ConsoleTicket:

@@ -22,8 +22,8 @@ def act(api: Api, server: int, verb: str, **values: Any) -> str:
 
 
 def running(api: Api, server: int, command: str = "") -> list[dict[str, Any]]:
-    found = api.pages(f"/servers/{server}/actions", "actions", status="running")
-    return [a for a in found if command in ("", a["command"])]
+    actions = api.pages(f"/servers/{server}/actions", "actions", status="running")
+    return [a for a in actions if command in ("", a["command"])]
 
 
 def newest(api: Api, server: int, command: str) -> int:
@@ -36,8 +36,8 @@ def find(api: Api, ref: VmRef, verb: str, since: float) -> str:
     command = {"take": "create_image", "rollback": "rebuild_server", "restore": "rebuild_server"}[verb]
     rows = api.get(f"/servers/{int(ref.vm_id)}/actions", sort="id:desc", per_page=25)["actions"]
     after = since + api.ahead - 2.0  # stamps are whole seconds
-    found = [a for a in rows if a["command"] == command and datetime.fromisoformat(a["started"]).timestamp() >= after]
-    return of(int(ref.vm_id), found[:1]) if found else ""
+    begun = [a for a in rows if a["command"] == command and datetime.fromisoformat(a["started"]).timestamp() >= after]
+    return of(int(ref.vm_id), begun[:1]) if begun else ""
 
 
 def results(api: Api, tasks: Iterable[str]) -> dict[str, TaskResult]:
@@ -47,8 +47,8 @@ def results(api: Api, tasks: Iterable[str]) -> dict[str, TaskResult]:
     known: dict[str, dict[str, Any]] = {}
     for i in range(0, len(ids), ASK):
         known |= {str(a["id"]): a for a in api.get("/actions", id=ids[i : i + ASK])["actions"]}
-    found = {t: _result([known.get(a) for a in actions]) for t, actions in wanted.items()}
-    return found | {t: TaskResult("unknown", f"not a task: {t[:80]}") for t in tasks if t not in found}
+    answers = {t: _result([known.get(a) for a in actions]) for t, actions in wanted.items()}
+    return answers | {t: TaskResult("unknown", f"not a task: {t[:80]}") for t in tasks if t not in answers}
 
 
 def _result(actions: Sequence[Mapping[str, Any] | None]) -> TaskResult:

@@ -77,11 +77,11 @@ class Api:
 
     def _client(self, change: bool) -> ProxmoxAPI:
         name = "writer" if change else "reader"
-        found = getattr(self._local, name, None)
-        if found is None:
+        client = getattr(self._local, name, None)
+        if client is None:
             host, port, path = self._address()
             user, _, token = self._settings["token_id"].partition("!")
-            found = ProxmoxAPI(
+            client = ProxmoxAPI(
                 host,
                 port=port,
                 path_prefix=path or None,
@@ -91,16 +91,16 @@ class Api:
                 verify_ssl=self._settings.get("ca_file") or True,
                 timeout=READ_TIMEOUT,
             )
-            session = found._store["session"]
+            session = client._store["session"]
             session.trust_env = False
             session.hooks["response"] += [_unshown, refuse_redirect]
-            found._store["serializer"] = Strict()
+            client._store["serializer"] = Strict()
             if change:  # an idle connection that dies under a POST leaves its fate unknown
                 session.headers["Connection"] = "close"
             if self._prepare:
                 self._prepare(session)
-            setattr(self._local, name, found)
-        return found
+            setattr(self._local, name, client)
+        return client
 
     @contextmanager
     def _gate(self, path: str, wait: float | None) -> Iterator[None]:
@@ -134,8 +134,8 @@ class Api:
 
     def active_task(self, node: str, vm_id: str, kind: str) -> str:
         """A task of ours on a machine that still runs; empty when there is none."""
-        found = self.get(f"nodes/{node}/tasks", source="active", vmid=int(vm_id), typefilter=kind)
-        return str(found[0]["upid"]) if found else ""
+        tasks = self.get(f"nodes/{node}/tasks", source="active", vmid=int(vm_id), typefilter=kind)
+        return str(tasks[0]["upid"]) if tasks else ""
 
     def get(self, path: str, /, **params: Any) -> Any:
         return self._call("get", path, params, change=False)

@@ -36,11 +36,11 @@ def _kept_out(line: str) -> bool:
 def _sold(config: Mapping[str, Any], additional: bool) -> list[tuple[str, str]]:
     """(slot, what people call it) of every disk that a restore has to bring back."""
     system, second = convert.system_disk(config), convert.additional_disk(config)
-    found = [(system, f"system disk ({system or 'there is none'})")]
+    sold = [(system, f"system disk ({system or 'there is none'})")]
     if additional and second:
-        found.append((second, f"additional disk ({second})"))
+        sold.append((second, f"additional disk ({second})"))
     if "efidisk0" in config and config.get("bios") == "ovmf":
-        found.append(("efidisk0", "boot entries (efidisk0)"))
+        sold.append(("efidisk0", "boot entries (efidisk0)"))
     if "tpmstate0" in config:
-        found.append(("tpmstate0", "keys of its TPM (tpmstate0)"))
-    return found
+        sold.append(("tpmstate0", "keys of its TPM (tpmstate0)"))
+    return sold

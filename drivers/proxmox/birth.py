@@ -116,7 +116,7 @@ def create(api: Api, order: Order, placement: Placement) -> str:
 
 def find_create(api: Api, order: Order, placement: Placement, since: float) -> str:
     home = placement.source_node or placement.node
-    found = api.get(
+    begun = api.get(
         f"nodes/{home}/tasks",
         source="all",
         vmid=int(placement.source),
@@ -125,7 +125,7 @@ def find_create(api: Api, order: Order, placement: Placement, since: float) -> s
         limit=500,
     )
     named = re.compile(rf"\bID {order.vm_id}\b")
-    for task in found:
+    for task in begun:
         lines = api.get(f"nodes/{home}/tasks/{task['upid']}/log", limit=20)
         if any(named.search(str(line.get("t", ""))) for line in lines):
             return str(task["upid"])

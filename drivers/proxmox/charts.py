@@ -50,10 +50,10 @@ def series_of(rows: Any) -> Charts:
         raise Transient(
             "The node's records could not be read.", code="bad_reply", detail=f"rrddata: {type(rows).__name__}"
         )
-    step, found = filled(sorted(known, key=lambda r: r["time"]))
-    if not any(word in r for r in found for word in WORDS):
+    step, whole = filled(sorted(known, key=lambda r: r["time"]))
+    if not any(word in r for r in whole for word in WORDS):
         return Charts()
-    step, groups = thinned(step, found)
+    step, groups = thinned(step, whole)
     return Charts(
         step,
         tuple(t for t, _ in groups),
@@ -71,10 +71,10 @@ def measured(row: Row) -> Row:
 
 def number(value: Any) -> float | None:
     try:
-        found = float(value) if not isinstance(value, bool) and value is not None else math.nan
+        parsed = float(value) if not isinstance(value, bool) and value is not None else math.nan
     except (TypeError, ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) and abs(found) < HIGHEST else None
+    return parsed if math.isfinite(parsed) and abs(parsed) < HIGHEST else None
 
 
 def filled(rows: list[Row]) -> tuple[int, list[Row]]:
@@ -83,15 +83,15 @@ def filled(rows: list[Row]) -> tuple[int, list[Row]]:
     gaps = [b["time"] - a["time"] for a, b in pairwise(rows)]
     if not gaps:
         return 60, rows
-    found = [rows[0]]
+    whole = [rows[0]]
     usual = gaps[0]
     for i, gap in enumerate(gaps):
         usual = median_high([*gaps[max(0, i - NEIGHBOURS) : i], *gaps[i + 1 : i + 1 + NEIGHBOURS]] or [gap])
         if usual and gap > 1.5 * usual:
-            missing = min(round(gap / usual) - 1, MOST_FILLED - len(found))
-            found += [{"time": rows[i]["time"] + n * usual} for n in range(1, missing + 1)]
-        found.append(rows[i + 1])
-    return max(1, usual), found
+            missing = min(round(gap / usual) - 1, MOST_FILLED - len(whole))
+            whole += [{"time": rows[i]["time"] + n * usual} for n in range(1, missing + 1)]
+        whole.append(rows[i + 1])
+    return max(1, usual), whole
 
 
 def thinned(step: int, rows: list[Row]) -> tuple[int, list[tuple[int, list[Row]]]]:

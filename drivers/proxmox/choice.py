@@ -68,13 +68,13 @@ class Choice:
         return all(s and node in s.nodes for s in stores)
 
     def ambiguous(self, node: str) -> Fault | None:
-        found = self.meant(node)
-        if len(found) < 2:
+        templates = self.meant(node)
+        if len(templates) < 2:
             return None
-        name, which = self.package.template, " and ".join(f"template {r['vmid']} on {r['node']}" for r in found)
+        name, which = self.package.template, " and ".join(f"template {r['vmid']} on {r['node']}" for r in templates)
         return Fault(
             f"{name!r} could mean {which}: it is not known which is the right one",
-            f'name the right one by its id in the plan\'s templates, e.g. "{name}@{found[0]["vmid"]}", or set template_pool',
+            f'name the right one by its id in the plan\'s templates, e.g. "{name}@{templates[0]["vmid"]}", or set template_pool',
         )
 
     def faults(self, template: Template) -> list[Fault]:
@@ -99,13 +99,13 @@ def pins(package: Package) -> tuple[str, ...]:
 
 def listed(rows: Iterable[Mapping[str, Any]], package: Package) -> str:
     """The ids that a system's name means, for people; from the bulk read alone, so without what shared storage reaches."""
-    found = sorted((int(r["vmid"]), str(r["node"])) for r in rows if _means(r, package))
-    nodes = [node for _, node in found]
+    named = sorted((int(r["vmid"]), str(r["node"])) for r in rows if _means(r, package))
+    nodes = [node for _, node in named]
     double = sorted({n for n in nodes if nodes.count(n) > 1})
-    told = ", ".join(f"{vm_id} on {node}" for vm_id, node in found)
+    told = ", ".join(f"{vm_id} on {node}" for vm_id, node in named)
     if double:
         return f"{package.template}: template {told}; two on {' and '.join(double)}, so none can be ordered there"
-    return f"{package.template}: template {told}" if found else f"{package.template}: no template is known"
+    return f"{package.template}: template {told}" if named else f"{package.template}: no template is known"
 
 
 def _means(row: Mapping[str, Any], package: Package) -> bool:
@@ -117,8 +117,8 @@ def _means(row: Mapping[str, Any], package: Package) -> bool:
 
 def _volumes(config: Mapping[str, Any]) -> list[str]:
     """Everything that its drives hold, CDs too: `storage:volume`."""
-    found = [str(v).partition(",")[0] for k, v in config.items() if VOLUMES.match(k)]
-    return [v for v in found if ":" in v]
+    volumes = [str(v).partition(",")[0] for k, v in config.items() if VOLUMES.match(k)]
+    return [v for v in volumes if ":" in v]
 
 
 def _disks(config: Mapping[str, Any]) -> dict[str, str]:
@@ -133,7 +133,7 @@ def _disks(config: Mapping[str, Any]) -> dict[str, str]:
 # -- what speaks against it -------------------------------------------------------------------------
 def of_plan(package: Package, stores: Mapping[str, Storage]) -> list[Fault]:
     """What speaks against a plan by itself, whatever its template."""
-    found, settings = [], package.options
+    faults, settings = [], package.options
     wanted = {"storage": settings["storage"]}
     if package.additional_disk_gib and settings["additional_storage"]:
         wanted["additional_storage"] = settings["additional_storage"]
@@ -144,26 +144,26 @@ def of_plan(package: Package, stores: Mapping[str, Storage]) -> list[Fault]:
         if not store.takes_disks or store.kind in storages.NO_DISKS:
             why = f" ({store.kind})" if store.kind in storages.NO_DISKS else ""
             fix = f"set another {key}" if why else "add the content type `images` to it"
-            found.append(Fault(f"storage {name!r}{why} does not take disk images", fix))
+            faults.append(Fault(f"storage {name!r}{why} does not take disk images", fix))
         elif package.snapshots and store.kind in storages.NO_SNAPSHOTS:
-            found.append(
+            faults.append(
                 Fault(
                     f"storage {name!r} ({store.kind}) cannot take snapshots, but {package.snapshots} are sold",
                     f"set snapshots = 0, or another {key}, e.g. LVM-thin, ZFS, Ceph or a directory",
                 )
             )
-    return found
+    return faults
 
 
 def _linked(package: Package, template: Template, stores: Mapping[str, Storage]) -> list[Fault]:
     if package.options["clone"] != "linked":
         return []
-    found, wanted = [], package.options["storage"]
+    faults, wanted = [], package.options["storage"]
     disks = _disks(template.config)
     for name in sorted(set(disks.values())):
         store = stores.get(name)
         if store and store.kind in storages.NO_LINKED:
-            found.append(
+            faults.append(
                 Fault(
                     f"{template} is on storage {name!r} ({store.kind}), which cannot make linked clones",
                     'set clone = "full", or put the template onto another storage',
@@ -171,13 +171,13 @@ def _linked(package: Package, template: Template, stores: Mapping[str, Storage])
             )
     own = disks.get(convert.system_disk(template.config), wanted)
     if own != wanted:
-        found.append(
+        faults.append(
             Fault(
                 f"{template} has its disk on storage {own!r}, where a linked clone stays, but the plan says {wanted!r}",
                 f'set storage = "{own}", or clone = "full"',
             )
         )
-    return found
+    return faults
 
 
 def fatal(faults: Iterable[Fault]) -> list[Fault]:

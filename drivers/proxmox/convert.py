@@ -23,11 +23,11 @@ ARCHIVE = re.compile(r":backup/(?:vzdump-qemu-(\d+)-|vm/(\d+)/)")  # a file, or 
 
 def parse_line(text: str) -> dict[str, str]:
     """`a,b=c` -> {"": "a", "b": "c"}: the first bare word is the value itself."""
-    found: dict[str, str] = {}
+    parts: dict[str, str] = {}
     for part in str(text).split(","):
         key, eq, value = part.partition("=")
-        found[key if eq else ""] = value if eq else key
-    return found
+        parts[key if eq else ""] = value if eq else key
+    return parts
 
 
 def size_bytes(text: str) -> int:
@@ -64,8 +64,8 @@ def is_cloud_init(line: Any) -> bool:
 
 def disks(config: Mapping[str, Any]) -> list[str]:
     """Slots of all disks, in the order in which PVE looks for one to boot from (valid_drive_names)."""
-    found = [k for k in config if DISKS.match(k) and not is_cd(config[k]) and not is_cloud_init(config[k])]
-    return sorted(found, key=lambda k: (BUSES.index(_by_bus(k)[0]), _by_bus(k)[1]))
+    slots = [k for k in config if DISKS.match(k) and not is_cd(config[k]) and not is_cloud_init(config[k])]
+    return sorted(slots, key=lambda k: (BUSES.index(_by_bus(k)[0]), _by_bus(k)[1]))
 
 
 def boot_devices(config: Mapping[str, Any]) -> list[str]:
@@ -74,15 +74,15 @@ def boot_devices(config: Mapping[str, Any]) -> list[str]:
     line = parse_line(str(config.get("boot", "")))
     if "order" in line:
         return [d for d in re.split(r"[;, ]+", line["order"]) if d]
-    found = []
+    devices = []
     for word in line.get("legacy") or line.get("") or "cdn":
         if word == "c":
-            found += [str(config["bootdisk"])] if config.get("bootdisk") else []
+            devices += [str(config["bootdisk"])] if config.get("bootdisk") else []
         elif word == "d":
-            found += sorted(k for k in config if DISKS.match(k) and (is_cd(config[k]) or is_cloud_init(config[k])))
+            devices += sorted(k for k in config if DISKS.match(k) and (is_cd(config[k]) or is_cloud_init(config[k])))
         elif word == "n":
-            found += sorted(k for k in config if re.fullmatch(r"net\d+", k))
-    return found
+            devices += sorted(k for k in config if re.fullmatch(r"net\d+", k))
+    return devices
 
 
 def system_disk(config: Mapping[str, Any]) -> str:
@@ -117,8 +117,8 @@ def disk_gib(config: Mapping[str, Any], slot: str) -> float:
 
 
 def mac_of(config: Mapping[str, Any]) -> str:
-    found = MAC.search(str(config.get("net0", "")))
-    return found.group(1).upper() if found else ""
+    match = MAC.search(str(config.get("net0", "")))
+    return match.group(1).upper() if match else ""
 
 
 def claimed_addresses(config: Mapping[str, Any]) -> list[str]:
@@ -136,8 +136,8 @@ def claimed_addresses(config: Mapping[str, Any]) -> list[str]:
 def volumes(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Disks that a configuration names, used or not."""
     keys = [k for k in config if DISKS.match(k) or re.fullmatch(r"(unused|efidisk|tpmstate)\d+|vmstate", k)]
-    found = [str(config[k]).split(",")[0] for k in keys if not is_cd(config[k]) or is_cloud_init(config[k])]
-    return tuple(v for v in found if ":" in v)
+    names = [str(config[k]).split(",")[0] for k in keys if not is_cd(config[k]) or is_cloud_init(config[k])]
+    return tuple(v for v in names if ":" in v)
 
 
 def contents(config: dict[str, Any]) -> dict[str, Any]:

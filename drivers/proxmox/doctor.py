@@ -32,14 +32,14 @@ def check(
         version = api.get("version")
     except VmbridgeError as e:
         return [Finding("fault", subject, f"{e.sentence} {e.detail}".strip(), e.next_action)]
-    found = [Finding("ok", subject, f"Proxmox VE {version.get('version')}")]
+    findings = [Finding("ok", subject, f"Proxmox VE {version.get('version')}")]
     major = int(str(version.get("version", "0")).split(".")[0] or 0)
     if major not in (8, 9):
-        found.append(Finding("fault", subject, f"Proxmox VE {major} is not supported", "use Proxmox VE 8 or 9"))
+        findings.append(Finding("fault", subject, f"Proxmox VE {major} is not supported", "use Proxmox VE 8 or 9"))
     granted = privileges.Granted(api)
     if granted.nothing():
         return [
-            *found,
+            *findings,
             Finding(
                 "fault",
                 f"{subject} privileges",
@@ -59,14 +59,14 @@ def check(
     ]
     for part in parts:  # one that cannot be read must not hide the others
         try:
-            found += part()
+            findings += part()
         except VmbridgeError as e:
-            told = any(f.subject == f"{subject} privileges" and f.level == "fault" for f in found)
+            told = any(f.subject == f"{subject} privileges" and f.level == "fault" for f in findings)
             if e.code == "upstream_privilege" and told:
                 continue
             fix = e.next_action
-            found.append(Finding("fault", subject, f"{e.sentence} {e.detail}".strip(), fix))
-    return found
+            findings.append(Finding("fault", subject, f"{e.sentence} {e.detail}".strip(), fix))
+    return findings
 
 
 @dataclass
@@ -131,9 +131,9 @@ def _privileges(look: Look) -> list[Finding]:
     try:
         for system in look.systems():
             for node, state in look.nodes.items():
-                found = system.on(node) if state == "online" else []
-                wires |= {w for t in found for w in _wires(t.config)}
-                shared |= any(t.node != node for t in found)
+                copies = system.on(node) if state == "online" else []
+                wires |= {w for t in copies for w in _wires(t.config)}
+                shared |= any(t.node != node for t in copies)
     except VmbridgeError:
         pass  # a template that cannot be read is told with its plan, and the privilege for it here
     things: dict[str, set[str]] = {
@@ -163,32 +163,32 @@ def _wires(config: Mapping[str, Any]) -> set[str]:
 
 
 def _nodes(look: Look) -> list[Finding]:
-    found = []
+    findings = []
     cluster = next((r for r in look.api.get("cluster/status") if r.get("type") == "cluster"), None)
     if cluster and not int(cluster.get("quorate") or 0):
-        found.append(Finding("fault", f"server {look.server}", "the cluster has no quorum", "bring its nodes back"))
+        findings.append(Finding("fault", f"server {look.server}", "the cluster has no quorum", "bring its nodes back"))
     for name, state in look.nodes.items():
         subject = f"node {name}"
         if state == "unknown":
             continue
         if state != "online":
-            found.append(Finding("warning", subject, f"is {state}", "new servers go to other nodes"))
+            findings.append(Finding("warning", subject, f"is {state}", "new servers go to other nodes"))
             continue
         try:
             skew = abs(float(look.api.get(f"nodes/{name}/time")["time"]) - look.clock.now())
         except VmbridgeError as e:
-            found.append(Finding("warning", subject, f"time not read: {e.detail}", "give Sys.Audit on /"))
+            findings.append(Finding("warning", subject, f"time not read: {e.detail}", "give Sys.Audit on /"))
             continue
         if skew > SKEW:
-            found.append(
+            findings.append(
                 Finding("fault", subject, f"its clock differs by {skew:.0f} s", "set up chrony on the node and here")
             )
-    return found
+    return findings
 
 
 def _plan(look: Look, name: str, package: Package) -> list[Finding]:
     """The plan's storages, then each system it sells, by the functions that birth asks."""
-    subject, found = f"plan {name}", []
+    subject, findings = f"plan {name}", []
     wanted, storage = package.options["node"], package.options["storage"]
     nodes = {n: state for n, state in look.nodes.items() if wanted in ("", n)}
     if not nodes:
@@ -198,19 +198,19 @@ def _plan(look: Look, name: str, package: Package) -> list[Finding]:
     if not online:
         which = ", ".join(f"{n} is {state}" for n, state in nodes.items())
         return [Finding("warning", subject, f"was not looked at: {which}", "see the nodes")]
-    found += [_finding(subject, f) for f in choice.of_plan(package, look.system(package).stores)]
-    found += _rooms(look, subject, f"[plans.{name}]", package, online)
+    findings += [_finding(subject, f) for f in choice.of_plan(package, look.system(package).stores)]
+    findings += _rooms(look, subject, f"[plans.{name}]", package, online)
     told = []
     for template in package.templates or (package.template,):
         more, where = _system(look, subject, replace(package, template=template), online, len(online) < len(nodes))
-        found += more
+        findings += more
         told += [where] if where else []
-    return found or [Finding("ok", subject, "; ".join(told) or f"storage {storage!r}")]
+    return findings or [Finding("ok", subject, "; ".join(told) or f"storage {storage!r}")]
 
 
 def _rooms(look: Look, subject: str, where: str, package: Package, online: list[str]) -> list[Finding]:
     """Each storage of a plan: there, reporting, with room for one machine."""
-    found, need = [], {package.options["storage"]: package.disk_gib}
+    findings, need = [], {package.options["storage"]: package.disk_gib}
     other = package.options["additional_storage"] or package.options["storage"]
     if package.additional_disk_gib:
         need[other] = need.get(other, 0) + package.additional_disk_gib
@@ -220,9 +220,9 @@ def _rooms(look: Look, subject: str, where: str, package: Package, online: list[
         known = [r for r in here if r.get("status") == "available"]
         if not stores and not look.hidden(storage):
             key = "storage" if storage == package.options["storage"] else "additional_storage"
-            found.append(Finding("fault", subject, f"there is no storage {storage!r}", f"correct {where} {key}"))
+            findings.append(Finding("fault", subject, f"there is no storage {storage!r}", f"correct {where} {key}"))
         elif stores and not here:
-            found.append(
+            findings.append(
                 Finding(
                     "fault",
                     subject,
@@ -232,18 +232,18 @@ def _rooms(look: Look, subject: str, where: str, package: Package, online: list[
             )
         elif here and not known:
             text = f"storage {storage!r} does not answer on {', '.join(r['node'] for r in here)}: its room is unknown"
-            found.append(Finding("fault", subject, text, "see Datacenter > Storage and the nodes' mounts"))
+            findings.append(Finding("fault", subject, text, "see Datacenter > Storage and the nodes' mounts"))
         elif known and not any(int(r.get("maxdisk") or 0) - int(r.get("disk") or 0) >= gib * 1024**3 for r in known):
             text = f"storage {storage!r} has no room for {gib} GiB"
-            found.append(Finding("fault", subject, text, "free room or add storage"))
-    return found
+            findings.append(Finding("fault", subject, text, "free room or add storage"))
+    return findings
 
 
 def _system(look: Look, subject: str, package: Package, online: list[str], others: bool) -> tuple[list[Finding], str]:
     """(what speaks against one system of a plan, the templates that it means). What only some nodes lack leaves those out. `others`: there
     are nodes whose templates are not known now."""
     systems = look.system(package)
-    sources = {n: found for n in online if (found := systems.on(n))}
+    sources = {n: templates for n in online if (templates := systems.on(n))}
     if not sources:
         if "VM.Audit" not in look.granted.on(f"/vms/{look.settings['vm_ids'][0][0]}"):
             return [], ""  # it would not be shown if it were there; the missing privilege is told by itself
@@ -259,12 +259,12 @@ def _system(look: Look, subject: str, package: Package, online: list[str], other
     if lost and not others:
         text = f"no template named {package.template!r} has the id {', '.join(lost)}"
         faults.append(Fault(text, "make it, or take it off the plan's templates", fatal=False))
-    good = [n for n, found in sources.items() if not choice.fatal(systems.faults(found[0]))]
-    for source in {s.vm_id: s for found in sources.values() for s in found}.values():
+    good = [n for n, templates in sources.items() if not choice.fatal(systems.faults(templates[0]))]
+    for source in {s.vm_id: s for templates in sources.values() for s in templates}.values():
         for fault in [*systems.faults(source), *_left_locked(look, source)]:
             out = f"; new servers go to {', '.join(good)}" if good and fault.fatal else ""
             faults.append(replace(fault, text=fault.text + out, fatal=fault.fatal and not out))
-    ids = sorted({(s.vm_id, s.node) for found in sources.values() for s in found})
+    ids = sorted({(s.vm_id, s.node) for templates in sources.values() for s in templates})
     where = ", ".join(f"{vm_id} on {node}" for vm_id, node in ids)
     return [_finding(subject, f) for f in dict.fromkeys(faults)], f"{package.template} is template {where}"
 
@@ -281,20 +281,20 @@ def _finding(subject: str, fault: Fault) -> Finding:
 
 
 def _bridges(look: Look) -> list[Finding]:
-    found = []
+    findings = []
     for node in (n for n, state in look.nodes.items() if state == "online"):
         try:
             have = {n["iface"] for n in look.api.get(f"nodes/{node}/network")}
         except VmbridgeError as e:
-            found.append(Finding("warning", f"node {node}", f"networks not read: {e.detail}", "see the node"))
+            findings.append(Finding("warning", f"node {node}", f"networks not read: {e.detail}", "see the node"))
             continue
         for bridge, vlan in sorted(look.networks):
             if bridge in have or "SDN.Use" not in look.granted.on(f"/sdn/zones/localnetwork/{_wire(bridge, vlan)}"):
                 continue  # one that we may not use is not shown; the missing privilege is told by itself
             text = f"has no bridge {bridge}"
-            if not any(f.text == text and f.subject == f"node {node}" for f in found):
-                found.append(Finding("fault", f"node {node}", text, f"create {bridge} or correct the pool"))
-    return found
+            if not any(f.text == text and f.subject == f"node {node}" for f in findings):
+                findings.append(Finding("fault", f"node {node}", text, f"create {bridge} or correct the pool"))
+    return findings
 
 
 def _firewall(look: Look) -> list[Finding]:

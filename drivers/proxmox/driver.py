@@ -202,10 +202,10 @@ class Proxmox(Driver):
     # -- snapshots, backups, reinstall ------------------------------------------------------------
     def snapshots(self, ref: VmRef) -> list[Snapshot]:
         node, config = proof.present(self.api, ref)
-        found, lock = snapshots.listed(self.api, f"nodes/{node}/qemu/{ref.vm_id}"), str(config.get("lock") or "")
-        if all(s.complete for s in found) or (lock and tasks.holder(self.api, node, ref.vm_id, lock)):
-            return found
-        return [replace(s, broken=not s.complete) for s in found]
+        listed, lock = snapshots.listed(self.api, f"nodes/{node}/qemu/{ref.vm_id}"), str(config.get("lock") or "")
+        if all(s.complete for s in listed) or (lock and tasks.holder(self.api, node, ref.vm_id, lock)):
+            return listed
+        return [replace(s, broken=not s.complete) for s in listed]
 
     def snapshot(self, ref: VmRef, verb: str, name: str, description: str = "", memory: bool = False) -> str:
         node = proof.unlocked(self.api, ref)
@@ -214,8 +214,8 @@ class Proxmox(Driver):
     def backups(self, ref: VmRef) -> list[Backup]:
         storage = backups.storage_of(self.settings)
         node = backups.node_of(self.api, storage, ref.node)
-        found = [b for vm_id in backups.ids_of(ref) for b in backups.listed(self.api, node, storage, vm_id)]
-        return sorted(found, key=lambda b: (b.made_at, b.archive))
+        listed = [b for vm_id in backups.ids_of(ref) for b in backups.listed(self.api, node, storage, vm_id)]
+        return sorted(listed, key=lambda b: (b.made_at, b.archive))
 
     def backup(self, ref: VmRef, verb: str, archive: str = "", mark: str = "") -> str:
         storage = backups.storage_of(self.settings)
@@ -312,14 +312,14 @@ class Proxmox(Driver):
         )
 
     def claiming(self, vm_ids: Collection[str]) -> list[Machine]:
-        found = []
+        machines = []
         for row in self.api.get("cluster/resources", type="vm"):
             vm_id, tags = str(row["vmid"]), re.split(r"[;, ]+", str(row.get("tags") or "").lower())
             if vm_id not in vm_ids or row.get("type") != "qemu" or int(row.get("template") or 0):
                 continue
             if goal.TAG in tags or any(a <= int(vm_id) <= b for a, b in self.settings["vm_ids"]):
-                found.append(Machine(vm_id, str(row["node"]), "", str(row.get("name") or ""), ""))
-        return found
+                machines.append(Machine(vm_id, str(row["node"]), "", str(row.get("name") or ""), ""))
+        return machines
 
     # -- what machines left -----------------------------------------------------------------------
     def listings(self) -> list[str]:

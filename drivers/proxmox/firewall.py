@@ -79,8 +79,8 @@ def _single(rows: list[dict[str, Any]]) -> set[str]:
 
 def claimed_addresses(api: Api, base: str) -> list[str]:
     """Single addresses of the sets that let a network card use them."""
-    found: list[str] = []
+    addresses: list[str] = []
     for row in api.get(f"{base}/firewall/ipset"):
         if str(row["name"]).startswith("ipfilter-net"):
-            found += sorted(_single(api.get(f"{base}/firewall/ipset/{row['name']}")))
-    return found
+            addresses += sorted(_single(api.get(f"{base}/firewall/ipset/{row['name']}")))
+    return addresses

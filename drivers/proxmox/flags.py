@@ -24,10 +24,10 @@ def dropped(order: Order, config: Mapping[str, Any]) -> list[str]:
     """Keys to take off; at birth also those that only a template may not bring along. A fresh system has to get its
     password, also in a machine that was adopted."""
     worn = [k for k, v in config.items() if keys.takes(keys.of(k), v)]
-    found = [k for k in worn if not order.adopted or (order.birth and k == "cicustom")]
+    gone = [k for k in worn if not order.adopted or (order.birth and k == "cicustom")]
     if order.birth:
-        found += [k for k in ("bootdisk", "shares") if k in config]
-    return found
+        gone += [k for k in ("bootdisk", "shares") if k in config]
+    return gone
 
 
 def cleaned(line: str, table: Mapping[str, Key], order: Order) -> str:
@@ -66,21 +66,21 @@ def behind_growth(disks: Mapping[str, str], grow: Iterable[tuple[str, int]], con
 
 def differences(order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
     """One row for each that is there: what people call it, how it is sold, how it is."""
-    found = []
+    differing = []
     for word, label, key, value in _worn(config):
         restart = Restart.LATER if running and key.cold and not order.adopted else Restart.NONE
         if word == "vcpus" and "cpu" in convert.hotplug(config):
             restart = Restart.NONE
-        found.append(
+        differing.append(
             Difference(word, key.normal, key.real(value), False, restart, label=label, kept=order.adopted or key.root)
         )
     if not convert.cloud_init_slot(config) and not order.adopted and not order.birth:
-        found.append(Difference("cloud_init", True, False, False, label=CLOUD_INIT, kept=True))
+        differing.append(Difference("cloud_init", True, False, False, label=CLOUD_INIT, kept=True))
     wanted = boot(order, config)
     if wanted:
         restart = Restart.LATER if running else Restart.NONE
-        found.append(Difference("boot", wanted, str(config.get("boot", "")), False, restart, label=BOOT))
-    return found
+        differing.append(Difference("boot", wanted, str(config.get("boot", "")), False, restart, label=BOOT))
+    return differing
 
 
 def _worn(config: Mapping[str, Any]) -> Iterator[tuple[str, Sentence, Key, str]]:

@@ -58,18 +58,18 @@ class Changes:
 def changes(order: Order, config: Mapping[str, Any]) -> Changes:
     """Everything that has to be written so that `config` (the pending view) is what was ordered."""
     have = dict(config)
-    found = Changes()
+    todo = Changes()
     want = _scalars(order, have)
     if order.frozen:
         want = flags.kept(order, want, have)
-    found.values = {k: v for k, v in want.items() if k == "cipassword" or differs(k, v, have.get(k))}
-    found.drop = flags.dropped(order, have)
+    todo.values = {k: v for k, v in want.items() if k == "cipassword" or differs(k, v, have.get(k))}
+    todo.drop = flags.dropped(order, have)
     if order.birth and not order.frozen:
-        found.drop += _leftovers(order, have)
-    found.boot = flags.boot(order, have)
-    _disk(found, order, have, "disk", convert.system_disk(have), order.package.disk_gib)
-    _disk(found, order, have, "additional_disk", convert.additional_disk(have), order.package.additional_disk_gib)
-    return found
+        todo.drop += _leftovers(order, have)
+    todo.boot = flags.boot(order, have)
+    _disk(todo, order, have, "disk", convert.system_disk(have), order.package.disk_gib)
+    _disk(todo, order, have, "additional_disk", convert.additional_disk(have), order.package.additional_disk_gib)
+    return todo
 
 
 # -- the configuration's own words ----------------------------------------------------------------
@@ -208,21 +208,21 @@ def start_order(settings: Mapping[str, Any]) -> str:
 
 
 # -- disks ----------------------------------------------------------------------------------------
-def _disk(found: Changes, order: Order, config: dict[str, Any], name: str, slot: str, gib: int) -> None:
+def _disk(todo: Changes, order: Order, config: dict[str, Any], name: str, slot: str, gib: int) -> None:
     limits = {word: order.package.limits.get(f"{name}_{word}", 0) for word in DISK_LIMITS}
     if not slot:
         if gib and name == "additional_disk":
             storage = order.package.options["additional_storage"] or order.package.options["storage"]
-            found.allocate = (convert.free_disk_slot(config), throttled(f"{storage}:{gib}", limits))
+            todo.allocate = (convert.free_disk_slot(config), throttled(f"{storage}:{gib}", limits))
         return
     line = flags.cleaned(throttled(str(config[slot]), limits), keys.DRIVE, order)
     if differs(slot, line, config[slot]) and (not order.frozen or limits_of(str(config[slot])) != limits):
-        found.disks[slot] = line
+        todo.disks[slot] = line
     size = convert.disk_gib(config, slot)
     if size < gib:
-        found.grow.append((slot, gib))
+        todo.grow.append((slot, gib))
     elif size > gib and not order.frozen:
-        found.refused.append(shrink(name, size, gib))
+        todo.refused.append(shrink(name, size, gib))
 
 
 def shrink(name: str, size: float, gib: int) -> str:

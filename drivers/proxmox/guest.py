@@ -44,10 +44,10 @@ def addresses(api: Api, ref: VmRef) -> tuple[str, ...]:
     the guest made itself have others, or none. Empty when it does not answer, and while it has no lease."""
     node, config = proof.present(api, ref)
     try:
-        found = api.get(f"nodes/{node}/qemu/{ref.vm_id}/agent/network-get-interfaces")
+        reply = api.get(f"nodes/{node}/qemu/{ref.vm_id}/agent/network-get-interfaces")
     except UpstreamError:
         return ()
-    return leased(found.get("result"), convert.mac_of(config))
+    return leased(reply.get("result"), convert.mac_of(config))
 
 
 def leased(interfaces: Any, mac: str) -> tuple[str, ...]:
@@ -55,12 +55,12 @@ def leased(interfaces: Any, mac: str) -> tuple[str, ...]:
     out what it cannot tell."""
     rows = interfaces if isinstance(interfaces, list) else []  # an error of the guest's comes as an object
     mine = [i for i in rows if mac and str(i.get("hardware-address") or "").upper() == mac]
-    found = []
+    seen = []
     for text in (str(a.get("ip-address") or "") for i in mine for a in i.get("ip-addresses") or ()):
         try:
             address = ipaddress.ip_address(text.partition("%")[0])
         except ValueError:
             continue
         if not (address.is_link_local or address.is_loopback or address.is_unspecified or address.is_multicast):
-            found.append(address)
-    return tuple(dict.fromkeys(str(a) for a in sorted(found, key=lambda a: a.version)))
+            seen.append(address)
+    return tuple(dict.fromkeys(str(a) for a in sorted(seen, key=lambda a: a.version)))

@@ -19,26 +19,26 @@ DISK = re.compile(
 
 def listings(api: Api) -> list[str]:
     """`node/storage` of each storage for disks or archives; a shared one once, on the first node that has it."""
-    found: dict[tuple[str, str], str] = {}
+    places: dict[tuple[str, str], str] = {}
     for row in sorted(api.get("cluster/resources", type="storage"), key=lambda r: (r["storage"], r["node"])):
         wanted = {"images", "backup"} & set(str(row.get("content") or "images").split(","))
         if row.get("status") == "available" and wanted:
             place = "" if int(row.get("shared") or 0) else row["node"]
-            found.setdefault((row["storage"], place), f"{row['node']}/{row['storage']}")
-    return list(found.values())
+            places.setdefault((row["storage"], place), f"{row['node']}/{row['storage']}")
+    return list(places.values())
 
 
 def kept(api: Api, vm_ids: Collection[str], listing: str) -> list[Leftover]:
     """Volumes and archives of one listing; only a single id is left to the server to filter."""
     node, storage = listing.split("/", 1)
     wanted, only = set(vm_ids), {"vmid": int(next(iter(vm_ids)))} if len(vm_ids) == 1 else {}
-    found = []
+    archives = []
     for row in api.get(f"nodes/{node}/storage/{storage}/content", **only):
         name = str(row["volid"])
         disk, backup = DISK.search(name), archive_owner(name)
         vm_id = backup or (disk.group(1) if disk else "")
         if vm_id in wanted and str(row.get("vmid", vm_id)) == vm_id:
-            found.append(
+            archives.append(
                 Leftover(
                     "backup" if backup else "disk",
                     vm_id,
@@ -49,7 +49,7 @@ def kept(api: Api, vm_ids: Collection[str], listing: str) -> list[Leftover]:
                     bool(int(row.get("protected") or 0)),
                 )
             )
-    return found
+    return archives
 
 
 def firewalls(api: Api, vm_ids: Collection[str]) -> list[Leftover]:
@@ -63,10 +63,10 @@ def firewalls(api: Api, vm_ids: Collection[str]) -> list[Leftover]:
 
 
 def _node(api: Api) -> str:
-    found = [r["name"] for r in api.get("cluster/status") if r.get("type") == "node" and int(r.get("online") or 0)]
-    if not found:
+    online = [r["name"] for r in api.get("cluster/status") if r.get("type") == "node" and int(r.get("online") or 0)]
+    if not online:
         raise Transient("No node is online; this goes on when one is.", detail="as cluster/status says")
-    return str(min(found))
+    return str(min(online))
 
 
 def _contents(api: Api, base: str) -> tuple[dict[str, Any], list[Any], list[Any], list[Any]]:

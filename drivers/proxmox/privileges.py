@@ -140,8 +140,8 @@ class Granted:
     def on(self, path: str) -> dict[str, int]:
         """Privilege -> whether it reaches further down too."""
         if path not in self._read:
-            found: Mapping[str, Any] = self._api.get("access/permissions", path=path).get(path) or {}
-            self._read[path] = {k: int(v or 0) for k, v in found.items()}
+            granted: Mapping[str, Any] = self._api.get("access/permissions", path=path).get(path) or {}
+            self._read[path] = {k: int(v or 0) for k, v in granted.items()}
         return self._read[path]
 
 
@@ -170,17 +170,17 @@ def missing(
                 unreached.setdefault((above, path), set()).add(need.privilege)
             else:
                 lacking.setdefault(path if above else _label(path), set()).add(need.privilege)
-    found = []
+    findings = []
     for label, privileges in lacking.items():
         names = ", ".join(sorted(privileges))
         fix = f"give the role with {names} on {label} to both the user and the token"
-        found.append(Finding("fault", subject, f"missing on {label}: {names}", fix))
+        findings.append(Finding("fault", subject, f"missing on {label}: {names}", fix))
     for (above, path), privileges in unreached.items():
         names = ", ".join(sorted(privileges))
         text = f"missing on {path}: {names}; they are given on {above} without propagation, so they do not reach it"
         fix = f"give the role on {above} with Propagate to both the user and the token"
-        found.append(Finding("fault", subject, text, fix))
-    return found
+        findings.append(Finding("fault", subject, text, fix))
+    return findings
 
 
 def _above(path: str) -> list[str]:

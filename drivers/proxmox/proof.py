@@ -36,17 +36,17 @@ def proven(api: Api, ref: VmRef) -> tuple[str, dict[str, Any] | None]:
     node, config = config_of(api, ref)
     if config is None:
         return node, None
-    found = convert.uuid_of(config)
-    if found and found in ref.uuids:
+    uuid = convert.uuid_of(config)
+    if uuid and uuid in ref.uuids:
         return node, config
-    if not found and ref.build.get("restoring"):
+    if not uuid and ref.build.get("restoring"):
         return node, config  # a restore of ours wrote over it and has not ended well
     if not ref.identified and ref.build.get("task"):
         if config.get("lock") == "clone":
             refuse_locked(api, ref, node, config)
         if any(u in str(config.get("description", "")) for u in ref.uuids):
             return node, config
-    raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {found or 'none'}")
+    raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {uuid or 'none'}")
 
 
 def present(api: Api, ref: VmRef) -> tuple[str, dict[str, Any]]:
@@ -67,9 +67,9 @@ def unlocked(api: Api, ref: VmRef) -> str:
 def read(api: Api, ref: VmRef) -> Seen:
     node, rows = _pending(api, ref)
     config, waiting = _pending_view(rows)
-    found = convert.uuid_of(config)
-    if found not in ref.uuids and (found or not ref.build.get("restoring")):
-        raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {found or 'none'}")
+    uuid = convert.uuid_of(config)
+    if uuid not in ref.uuids and (uuid or not ref.build.get("restoring")):
+        raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {uuid or 'none'}")
     refuse_locked(api, ref, node, config)
     return Seen(config, tuple(dict.fromkeys(goal.word(k) for k in waiting)), node)
 

@@ -49,10 +49,10 @@ def step(api: Api, order: Order, ref: VmRef, seen: Seen, memory: dict[str, Any],
     if firmware:
         api.put(f"{base}/config", delete=firmware)
         return Converged(changed=(f"-{firmware}",), more=True, memory=memory)
-    found = snapshots.listed(api, base)
-    if found:  # they hold the old disk
-        task = snapshots.act(api, base, "delete", found[-1].name, "", False)
-        return Converged(task, (f"snapshot {found[-1].name}",), more=True, memory=memory)
+    held = snapshots.listed(api, base)
+    if held:  # they hold the old disk
+        task = snapshots.act(api, base, "delete", held[-1].name, "", False)
+        return Converged(task, (f"snapshot {held[-1].name}",), more=True, memory=memory)
     if seen.node == at != home and not _left(seen.config, memory) and _online(api, home):
         return Converged(_move(api, base, home), ("node",), more=True, memory=memory)
     return _free(api, base, seen.config, memory)
@@ -77,11 +77,11 @@ def _remember(api: Api, order: Order, ref: VmRef, seen: Seen) -> Converged:
 def _template(api: Api, order: Order, ref: VmRef, seen: Seen) -> Template:
     """The very template that the machine came from while it has the name still, else the one that the name means here."""
     sources = choice.Choice(api, api.get("cluster/resources"), order.package)
-    found = [t for t in sources.on(seen.node) if t.node == seen.node or sources.takes(seen.config, t.node)]
+    candidates = [t for t in sources.on(seen.node) if t.node == seen.node or sources.takes(seen.config, t.node)]
     same = ref.build.get("template") == order.package.template
-    bound = [t for t in found if same and t.vm_id == ref.build.get("source")]
-    unclear = sources.ambiguous(seen.node) if len(found) > 1 and not bound else None
-    if unclear or not found:
+    bound = [t for t in candidates if same and t.vm_id == ref.build.get("source")]
+    unclear = sources.ambiguous(seen.node) if len(candidates) > 1 and not bound else None
+    if unclear or not candidates:
         raise Permanent(
             "This system is not available where your server is.",
             code="no_template",
@@ -89,7 +89,7 @@ def _template(api: Api, order: Order, ref: VmRef, seen: Seen) -> Template:
             if unclear
             else f"no template named {order.package.template!r} on {seen.node}",
         )
-    template = (bound or found)[0]
+    template = (bound or candidates)[0]
     other = [k for k in ONLY_ROOT if seen.config.get(k) != template.config.get(k)]
     if other:
         raise Permanent(

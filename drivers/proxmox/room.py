@@ -84,7 +84,7 @@ def nodes(
 ) -> dict[str, Node]:
     """Every node by its name. `without`: a machine that counts as what it has, whatever is sold of it."""
     factor, cores_factor = float(overcommit.get("ram", 1.0)), float(overcommit.get("cores", 0.0))
-    found = {
+    rooms = {
         str(r["node"]): Node(
             str(r["node"]),
             str(r.get("status", "unknown")),
@@ -98,13 +98,13 @@ def nodes(
     }
     promised = {p.vm_id for p in planned}  # counted with what they will have, whatever the bulk read says of them now
     for p in planned:
-        if p.node in found:
-            found[p.node].count(p.vm_id, p.package.ram_mib, p.package.cores)
+        if p.node in rooms:
+            rooms[p.node].count(p.vm_id, p.package.ram_mib, p.package.cores)
     ordered = {s.vm_id: s for s in sold if s.vm_id != without}
     for row in rows:
-        if row.get("type") in ("qemu", "lxc") and str(row.get("vmid")) not in promised and row.get("node") in found:
-            _count(found[row["node"]], row, ordered, without)
-    return found
+        if row.get("type") in ("qemu", "lxc") and str(row.get("vmid")) not in promised and row.get("node") in rooms:
+            _count(rooms[row["node"]], row, ordered, without)
+    return rooms
 
 
 def _count(node: Node, row: Mapping[str, Any], ordered: Mapping[str, Sold], without: str) -> None:

@@ -15,13 +15,13 @@ RANGE = re.compile(r"^(\d{3,9})(?:-(\d{3,9}))?\Z")
 
 
 def _ranges(values: list[str]) -> list[tuple[int, int]]:
-    found = []
+    ranges = []
     for text in values:
         match = RANGE.match(text)
         if not match or int(match.group(2) or match.group(1)) < int(match.group(1)):
             raise ValidationError(f"{text!r} is not FIRST-LAST.")
-        found.append((int(match.group(1)), int(match.group(2) or match.group(1))))
-    return found
+        ranges.append((int(match.group(1)), int(match.group(2) or match.group(1))))
+    return ranges
 
 
 class Strict(Schema):

@@ -13,7 +13,7 @@ def listed(api: Api, base: str) -> list[Snapshot]:
     """`current` is no snapshot; one with a `snapstate` is being made or removed, or was when its task ended badly. Then not every disk
     has it, and only `force` removes it (AbstractConfig's snapshot_delete)."""
     rows = [r for r in api.get(f"{base}/snapshot") if r["name"] != "current"]
-    found = [
+    snapshots = [
         Snapshot(
             str(r["name"]),
             float(r.get("snaptime") or 0),
@@ -23,7 +23,7 @@ def listed(api: Api, base: str) -> list[Snapshot]:
         )
         for r in rows
     ]
-    return sorted(found, key=lambda s: (s.taken_at, s.name))
+    return sorted(snapshots, key=lambda s: (s.taken_at, s.name))
 
 
 def act(api: Api, base: str, verb: str, name: str, description: str, memory: bool) -> str:

@@ -37,18 +37,18 @@ def seen(api: Api, rows: Iterable[Mapping[str, Any]]) -> dict[str, Storage]:
     """By name, from the rows of `cluster/resources`."""
     mine = [r for r in rows if r.get("type") == "storage"]
     chained = _chained(api) if any(r.get("plugintype") == "lvm" for r in mine) else set()
-    found = {}
+    stores = {}
     for name in {str(r["storage"]) for r in mine}:
         own = [r for r in mine if r["storage"] == name]
         kind = str(own[0].get("plugintype") or "")
-        found[name] = Storage(
+        stores[name] = Storage(
             name,
             CHAIN if name in chained else kind,
             bool(int(own[0].get("shared") or 0)),
             str(own[0].get("content", "images")),
             frozenset(str(r["node"]) for r in own if r.get("status") == "available"),
         )
-    return found
+    return stores
 
 
 def _chained(api: Api) -> set[str]:

@@ -33,12 +33,12 @@ def look(api: Api, task: str) -> TaskResult:
     if not match:
         return TaskResult("unknown", f"not a task: {task[:80]}")
     try:
-        found = api.get(f"nodes/{match.group(1)}/tasks/{task}/status")
+        status = api.get(f"nodes/{match.group(1)}/tasks/{task}/status")
     except VmbridgeError as e:  # a node keeps its tasks' logs for long, not for ever
         return TaskResult("unknown" if "no such task" in e.detail else "running", e.detail)
-    if found.get("status") != "stopped":
+    if status.get("status") != "stopped":
         return TaskResult("running")
-    text = str(found.get("exitstatus") or "unexpected status")
+    text = str(status.get("exitstatus") or "unexpected status")
     if text == "job errors":  # all that vzdump says there
         text = _reason(api, match.group(1), task) or text
     if GOOD.match(text):
@@ -52,8 +52,8 @@ def _reason(api: Api, node: str, task: str) -> str:
         lines = [str(line.get("t", "")) for line in api.get(f"nodes/{node}/tasks/{task}/log", limit=0)]
     except VmbridgeError:
         return ""
-    found = [m.group(1) for line in lines if (m := re.match(r"ERROR: Backup of VM \d+ failed - (.+)", line))]
-    return f"job errors: {found[-1]}" if found else ""
+    reasons = [m.group(1) for line in lines if (m := re.match(r"ERROR: Backup of VM \d+ failed - (.+)", line))]
+    return f"job errors: {reasons[-1]}" if reasons else ""
 
 
 def holder(api: Api, node: str, vm_id: str, lock: str) -> str:
@@ -70,7 +70,7 @@ def holder(api: Api, node: str, vm_id: str, lock: str) -> str:
 
 
 def find(api: Api, ref: VmRef, verb: str, since: float) -> str:
-    found = api.get(
+    rows = api.get(
         f"nodes/{ref.node}/tasks",
         source="all",
         vmid=int(ref.vm_id),
@@ -78,5 +78,5 @@ def find(api: Api, ref: VmRef, verb: str, since: float) -> str:
         since=int(since - CLOCK_SKEW),
         limit=50,
     )
-    mine = [t for t in found if float(t.get("starttime") or 0) >= since - 5]  # an earlier one is another operation's
+    mine = [t for t in rows if float(t.get("starttime") or 0) >= since - 5]  # an earlier one is another operation's
     return str(mine[0]["upid"]) if mine else ""
