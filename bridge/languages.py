@@ -1,15 +1,22 @@
 """Languages by WHMCS's names of them, and sentences in each; English is complete, others are gettext catalogues in bridge/locale
-(or in the folder VMBRIDGE_LOCALE), and two made-up ones show what a page does with long and with right-to-left text. What a
-request's own language is stands in web/language.py."""
+(or in the folder VMBRIDGE_LOCALE), and two made-up ones show what a page does with long and with right-to-left text. Numbers, dates,
+directions and the choice of a language are Unicode's (CLDR), by Babel. What a request's own language is stands in web/language.py."""
 
 from __future__ import annotations
 
 import gettext
 import os
 import re
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from babel import Locale
+from babel.dates import format_date, format_time
+from babel.numbers import format_decimal
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
 
 from bridge.model import Sentence
 
@@ -44,7 +51,8 @@ CODES = {  # WHMCS's language files -> gettext's codes
     "pseudo": "en_XA",
     "pseudo-rtl": "ar_XB",
 }
-RIGHT_TO_LEFT = ("ar", "fa", "he", "ar_XB")
+PSEUDO = {"en_XA": "en", "ar_XB": "ar"}  # made-up language -> the one whose numbers, dates and direction it has
+ISO = "%Y-%m-%d %H:%M"  # of a moment in English: 11/12/2026 would be two days
 PLACEHOLDER = re.compile(r"(%\(\w+\)[sd]|%%|%[A-Za-z]|<[^>]+>)")  # values, and the parts of a date
 ACCENTS = str.maketrans("aeiouycnAEIOUCN", "áéîöûýçñÁÉÎÖÛÇÑ")
 
@@ -69,25 +77,27 @@ def code_of(language: str) -> str:
 
 @lru_cache(maxsize=64)
 def _catalogue(code: str) -> gettext.NullTranslations:
-    if code in ("en_XA", "ar_XB"):
+    if code in PSEUDO:
         return Pseudo()
     folder = os.environ.get("VMBRIDGE_LOCALE") or str(FOLDER)
     return gettext.translation("vmbridge", folder, [code], fallback=True)
 
 
+@lru_cache(maxsize=64)
+def _locale(code: str) -> Locale:
+    return Locale.parse(PSEUDO.get(code, code))
+
+
 def accepted(header: str) -> str:
-    """The first language of an Accept-Language header that there is a name for; English where there is none."""
-    known = {c.lower().replace("_", "-"): c for c in CODES.values()}
-    for part in header.lower().split(",")[:10]:
-        tag = part.split(";")[0].strip()
-        language = known.get(tag) or known.get(tag.split("-")[0])
-        if language:
-            return language
-    return "en"
+    """The language of an Accept-Language header that its sender likes best and that there is a name for; English where there is none."""
+    known = {c.replace("_", "-"): c for c in CODES.values() if c not in PSEUDO}
+    wanted = parse_accept_header(header, LanguageAccept)
+    return known.get(wanted.best_match(known) or "", "en")
 
 
 def direction_of(code: str) -> str:
-    return "rtl" if code in RIGHT_TO_LEFT else "ltr"
+    """`ltr` or `rtl`."""
+    return str(_locale(code).text_direction)
 
 
 def in_language(code: str, message: str, **values: Any) -> str:
@@ -103,10 +113,40 @@ def in_language(code: str, message: str, **values: Any) -> str:
     )
 
 
+def plural(one: str, many: str) -> tuple[str, str]:
+    """A sentence with its plural, marked for `make messages`."""
+    return one, many
+
+
 def in_plural(code: str, one: str, many: str, n: int) -> str:
     return _catalogue(code).ngettext(one, many, n)
 
 
-def point_of(code: str) -> str:
-    """The decimal separator."""
-    return _catalogue(code).pgettext("decimal separator", ".")
+def plurals_in(code: str, one: str, many: str) -> dict[str, str]:
+    """Each form that numbers have in the language, by Unicode's name of it, for scripts: `{"one": "%(n)d day", "other": "%(n)d days"}`."""
+    form = _locale(code).plural_form
+    return {form(n): in_plural(code, one, many, n) for n in range(200)}
+
+
+def number_in(code: str, value: float, digits: int = 0) -> str:
+    """A number with so many digits behind the language's separator, without groups, in Latin digits."""
+    pattern = f"0.{'0' * digits}" if digits else "0"
+    return format_decimal(value, pattern, _locale(code), group_separator=False)
+
+
+def tag_of(code: str) -> str:
+    """The language as browsers name it, with what `number_in` writes numbers in: `de`, `ar-u-nu-latn`."""
+    tag = _locale(code).language + (f"-{_locale(code).territory}" if _locale(code).territory else "")
+    return f"{tag}-u-nu-latn"
+
+
+def moment_in(code: str, moment: datetime) -> str:
+    """Day and minute as the language writes them; in English `2026-11-25 02:30`."""
+    if _locale(code).language == "en":
+        return moment.strftime(ISO)
+    locale = _locale(code)
+    two_digits = re.sub(
+        "d+", "dd", re.sub("M+", "MM", locale.datetime_skeletons["yMd"].pattern)
+    )  # columns stay straight
+    day, time = format_date(moment, two_digits, locale), format_time(moment, "HH:mm", locale=locale)
+    return str(locale.datetime_formats["short"].format(time, day))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import struct
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from babel import Locale
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import write_po
 from flask import Flask, g
 
 from bridge import kinds, languages
@@ -18,21 +21,18 @@ from tests import messages
 
 
 def test_the_template_is_one_that_gettext_takes(tmp_path: Path) -> None:
-    text = messages.template()
-    assert (
-        text.count("\nmsgid ") == len(messages.collect()) > 250
-        and 'msgctxt "decimal separator"' in text
-        and 'msgid_plural "%% of %(n)d cores"' in text
-    )
+    found = messages.collect()
+    assert len(found) > 250 and found.get("%% of %(n)d core").id == ("%% of %(n)d core", "%% of %(n)d cores")
     if shutil.which("msgfmt"):
-        (tmp_path / "x.pot").write_text(text, "utf-8")
+        with (tmp_path / "x.pot").open("wb") as file:
+            write_po(file, found)
         subprocess.run(
             ["msgfmt", "--check-format", "-o", "/dev/null", str(tmp_path / "x.pot")], check=True, capture_output=True
         )
 
 
 def test_it_has_what_is_said_in_python_templates_and_steps() -> None:
-    found = {one for _, one, _ in messages.collect()}
+    found = {m.id if isinstance(m.id, str) else m.id[0] for m in messages.collect()}
     assert {
         "Take Snapshot",
         "Not part of your plan.",
@@ -41,7 +41,6 @@ def test_it_has_what_is_said_in_python_templates_and_steps() -> None:
         "as of %(time)s ago",
         "%(what)s; try again when this is done.",
         "%% of %(n)d core",
-        "%Y-%m-%d %H:%M",
         "Confirmation: type %(word)s in capital letters, exactly.",
     } <= found
     assert not [
@@ -56,36 +55,23 @@ def test_it_has_what_is_said_in_python_templates_and_steps() -> None:
     assert {w.template for w in words} <= found
 
 
-def mo(entries: dict[str, str]) -> bytes:
-    """A gettext catalogue."""
-    keys = sorted(entries)
-    ids, texts = [k.encode() for k in keys], [entries[k].encode() for k in keys]
-    at, tables = 28 + 16 * len(keys), b""
-    for group in (ids, texts):
-        for text in group:
-            tables += struct.pack("<II", len(text), at)
-            at += len(text) + 1
-    return (
-        struct.pack("<7I", 0x950412DE, 0, len(keys), 28, 28 + 8 * len(keys), 0, 0)
-        + tables
-        + b"".join(t + b"\0" for t in ids + texts)
-    )
-
-
 def test_a_catalogue_in_its_place_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A .po as translators hand it in; `make messages` compiles it, brings it up to the code and keeps what is translated."""
+    monkeypatch.setattr(messages, "LOCALE", tmp_path)
+    monkeypatch.setattr(messages, "POT", tmp_path / "vmbridge.pot")
+    monkeypatch.setattr(messages, "ROOT", tmp_path.parent)
+    german = Catalog(locale="de")
+    for one, other in {
+        "%(what)s; try again when this is done.": "%(what)s; danach geht es weiter.",
+        "A backup is being made": "Eine Sicherung läuft",
+        "%(time)s ago": "vor %(time)s",
+    }.items():
+        german.add(one, other)
     (tmp_path / "de/LC_MESSAGES").mkdir(parents=True)
-    (tmp_path / "de/LC_MESSAGES/vmbridge.mo").write_bytes(
-        mo(
-            {
-                "": "Content-Type: text/plain; charset=UTF-8\n",
-                "%(what)s; try again when this is done.": "%(what)s; danach geht es weiter.",
-                "A backup is being made": "Eine Sicherung läuft",
-                "decimal separator\x04.": ",",
-                "%Y-%m-%d %H:%M": "%d.%m.%Y %H:%M",
-                "%(time)s ago": "vor %(time)s",
-            }
-        )
-    )
+    with (tmp_path / "de/LC_MESSAGES/vmbridge.po").open("wb") as file:
+        write_po(file, german)
+    monkeypatch.setattr(messages, "collect", lambda: german)
+    messages.main()
     monkeypatch.setenv("VMBRIDGE_LOCALE", str(tmp_path))
     languages._catalogue.cache_clear()
     try:
@@ -95,9 +81,35 @@ def test_a_catalogue_in_its_place_is_used(tmp_path: Path, monkeypatch: pytest.Mo
             assert language.translate(busy) == "Eine Sicherung läuft; danach geht es weiter."
             assert (filters.size(3 << 29), filters.when(86400, "Europe/Berlin"), filters.ago(120)) == (
                 "1,5 GiB",
-                "02.01.1970 01:00",
+                "02.01.1970, 01:00",
                 "vor 2 min",
             )
     finally:
         languages._catalogue.cache_clear()
     assert str(busy) == "A backup is being made; try again when this is done."  # English wherever it is only text
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ("de-AT,de;q=0.9,en;q=0.8", "de"),
+        ("en;q=0.3, fr;q=0.9", "fr"),
+        ("xx, pt-BR", "pt_BR"),
+        ("pt-PT", "pt"),
+        ("", "en"),
+        ("*;q=x,,;", "en"),
+        ("tlh", "en"),
+    ],
+)
+def test_the_browsers_language_is_chosen_by_what_it_likes_best(header: str, code: str) -> None:
+    assert languages.accepted(header) == code
+
+
+def test_every_language_of_whmcs_has_its_numbers_dates_plurals_and_direction() -> None:
+    for code in languages.CODES.values():
+        assert re.fullmatch(r"1234[.,]5", languages.number_in(code, 1234.5, 1)), code
+        said = languages.moment_in(code, datetime(2026, 1, 5, 2, 30, tzinfo=UTC))
+        assert set(re.findall(r"\d+", said)) == {"2026", "01", "05", "02", "30"} and said.endswith("02:30"), code
+        assert languages.direction_of(code) == ("rtl" if code[:2] in ("ar", "fa", "he") else "ltr")
+        forms = languages.plurals_in(code, "%(n)d day", "%(n)d days")
+        assert all(forms[Locale.parse(languages.PSEUDO.get(code, code)).plural_form(n)] for n in range(1000)), code

@@ -30,7 +30,7 @@ sys.exit(bool(wrong))
     ("prepare", "act"),
     [
         ("from bridge import passwords", "passwords.hashed('Secret-pass-1')"),
-        ("from bridge import languages", "languages.in_language('de', 'Overview'); languages.point_of('fr')"),
+        ("from bridge import languages", "languages.in_language('de', 'Overview'); languages.number_in('fr', 0.5, 1)"),
         (
             "from drivers.proxmox.api import Api; from tests.configs import raw_config\n"
             "api = Api(raw_config()['servers']['pve1'])",

@@ -311,15 +311,12 @@ class Relay:
             live.end = (FAULT, self._unreachable(live))
             log.warning("console_fault", session=live.session.id, kind=type(e).__name__, **why(e, live.host))
         except Exception as e:
-            live.end = (
-                FAULT,
-                Sentence("Something went wrong. Reference %(reference)s.", reference=f"c{live.session.id}"),
-            )
+            live.end = (FAULT, Sentence("Something went wrong. Reference %(reference)s.", reference=reference(live)))
             log.error("console_fault", session=live.session.id, kind=type(e).__name__)
 
     def _unreachable(self, live: Live) -> str:
         return Sentence(
-            "The server's screen cannot be reached just now. Reference %(reference)s.", reference=f"c{live.session.id}"
+            "The server's screen cannot be reached just now. Reference %(reference)s.", reference=reference(live)
         )
 
     async def _through(self, browser: ServerConnection, live: Live) -> None:
@@ -438,6 +435,11 @@ def why(error: Exception, host: str) -> dict[str, str]:
         return {"code": "screen_refused", "detail": f"HTTP {error.response.status_code}"}
     e = fault(error, Peer("the screen's host", host, "the server's endpoint", "the server's ca_file"), False)
     return {"code": e.code, "said": e.sentence, "next": e.next_action}
+
+
+def reference(live: Live) -> str:
+    """What a customer can tell us of a connection: its lines in the log have the number."""
+    return f"c{live.session.id}"
 
 
 def _guessed(request: Request) -> str:

@@ -34,7 +34,11 @@
     return text.replace("%(" + name + ")s", value).replace("%(" + name + ")d", value);
   }
   function number(n, digits) {
-    return n.toFixed(digits).replace(".", words.point);
+    return new Intl.NumberFormat(words.lang, {
+      minimumFractionDigits: digits,
+      maximumFractionDigits: digits,
+      useGrouping: false,
+    }).format(n);
   }
   function size(n) {
     var i = 0;
@@ -313,7 +317,7 @@
       var s = Math.max(0, Math.floor(c.dataset.countdown - now())),
         d = Math.floor(s / 86400);
       c.textContent =
-        fill(d === 1 ? words.day : words.days, "n", d) +
+        fill(words.days[new Intl.PluralRules(words.lang).select(d)], "n", d) +
         " " +
         two(Math.floor((s % 86400) / 3600)) +
         ":" +

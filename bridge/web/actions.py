@@ -98,7 +98,7 @@ def _preview(service_id: int, values: dict[str, Any]) -> tuple[Response, int]:
         for c in preview.changes
         if not c.refused
     ]
-    headline = Sentence("This change is not possible" if preview.refused else "Before you order")
+    headline = Sentence("This change is not possible") if preview.refused else Sentence("Before you order")
     said = {"refused": preview.refused, "notices": preview.notices}
     reply = success(
         changes=changes,

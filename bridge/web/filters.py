@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from zoneinfo import ZoneInfo
 
+from bridge import languages
 from bridge.model import Network, Sentence
 from bridge.web import language
 
@@ -23,12 +24,13 @@ SPANS = (
     (Sentence("%(n)s min"), 60),
     (Sentence("%(n)s s"), 1),
 )
+DAYS = languages.plural("%(n)d day", "%(n)d days")
 RATE = Sentence("%(n)s MB/s")
 
 
 def number(value: float, digits: int = 0) -> str:
-    """With the decimal separator of the client's language."""
-    return f"{value:.{digits}f}".replace(".", language.point())
+    """As the client's language writes it."""
+    return languages.number_in(language.current(), value, digits)
 
 
 def size(value: float) -> str:
@@ -75,14 +77,14 @@ def moment(epoch: float | None) -> str:
 
 
 def when(epoch: float | None, zone: str) -> str:
-    """A moment in the customer's time zone, `2026-11-25 02:30`."""
-    return datetime.fromtimestamp(epoch, ZoneInfo(zone)).strftime(language.translate("%Y-%m-%d %H:%M")) if epoch else ""
+    """A moment in the customer's time zone and language; in English `2026-11-25 02:30`."""
+    return languages.moment_in(language.current(), datetime.fromtimestamp(epoch, ZoneInfo(zone))) if epoch else ""
 
 
 def countdown(seconds: float) -> str:
     """`0 days 23:59:54`"""
     rest = max(0, int(seconds))
-    days = language.translate("%(n)d day" if rest // 86400 == 1 else "%(n)d days", n=rest // 86400)
+    days = language.translate_many(*DAYS, rest // 86400) % {"n": rest // 86400}
     return f"{days} {rest % 86400 // 3600:02}:{rest % 3600 // 60:02}:{rest % 60:02}"
 
 

@@ -216,8 +216,6 @@ SCRIPT = {
     "up": Sentence("up %(time)s"),
     "ago": Sentence("as of %(time)s ago"),
     "last_known": Sentence("last known %(time)s ago"),
-    "day": Sentence("%(n)d day"),
-    "days": Sentence("%(n)d days"),
     "rate": filters.RATE,
     "unknown_yet": Sentence("not known yet"),
 }
@@ -231,7 +229,8 @@ def words(code: str) -> dict[str, Any]:
         "sizes": [languages.in_language(code, s) for s in filters.SIZES],
         "traffic": [languages.in_language(code, s) for s in filters.TRAFFIC],
         "spans": [[languages.in_language(code, s), n] for s, n in filters.SPANS],
-        "point": language.point(code),
+        "days": languages.plurals_in(code, *filters.DAYS),
+        "lang": languages.tag_of(code),
     }
 
 

@@ -26,10 +26,5 @@ def translate(message: str, **values: Any) -> str:
     return languages.in_language(current(), message, **values)
 
 
-def point(code: str = "") -> str:
-    """The decimal separator."""
-    return languages.point_of(code or current())
-
-
 def translate_many(one: str, many: str, n: int) -> str:
     return languages.in_plural(current(), one, many, n)

@@ -226,14 +226,10 @@ def _disk(todo: Changes, order: Order, config: dict[str, Any], name: str, slot: 
 
 
 def shrink(name: str, size: float, gib: int) -> str:
-    system = name == "disk"
-    return Sentence(
-        "The system disk has %(size)s GiB and cannot shrink to %(wanted)s GiB."
-        if system
-        else "The additional disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.",
-        size=f"{size:g}",
-        wanted=gib,
-    )
+    has = {"size": f"{size:g}", "wanted": gib}
+    if name == "disk":
+        return Sentence("The system disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.", **has)
+    return Sentence("The additional disk has %(size)s GiB and cannot shrink to %(wanted)s GiB.", **has)
 
 
 def throttled(line: str, limits: Mapping[str, int]) -> str:
