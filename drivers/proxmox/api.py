@@ -18,7 +18,7 @@ from proxmoxer.core import ResourceException
 
 from bridge.errors import Transient
 from drivers.http import READ_TIMEOUT, Peer, Rubbish, fault, reading, refuse_redirect, time_outs
-from drivers.proxmox import replies
+from drivers.proxmox import lines, replies
 from drivers.proxmox.errors import from_reply
 
 logging.getLogger("proxmoxer").setLevel(logging.WARNING)  # its INFO lines carry request bodies
@@ -26,6 +26,7 @@ logging.getLogger("proxmoxer").setLevel(logging.WARNING)  # its INFO lines carry
 CALLS_PER_NODE = 3  # pveproxy and pvedaemon have three workers each
 NODE = re.compile(r"^nodes/([^/]+)")
 CALL = re.compile(r"(UPID:|vzdump)[^/]*")  # what makes a path long in a message
+CONFIG = re.compile(r"^nodes/[^/]+/qemu/\d+/(config|pending)\Z")
 
 
 class Body(bytes):
@@ -138,7 +139,15 @@ class Api:
         return str(tasks[0]["upid"]) if tasks else ""
 
     def get(self, path: str, /, **params: Any) -> Any:
-        return self._call("get", path, params, change=False)
+        """Configurations come with each line in the one way in which PVE itself writes it."""
+        data = self._call("get", path, params, change=False)
+        found = CONFIG.match(path)
+        if not found:
+            return data
+        if found.group(1) == "config":
+            return lines.written(data)
+        said = ("value", "pending")
+        return [{k: lines.line(row["key"], v) if k in said else v for k, v in row.items()} for row in data]
 
     def post(self, path: str, **params: Any) -> Any:
         return self._call("post", path, params, change=True)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from drivers.proxmox import convert, keys
+from drivers.proxmox import convert, keys, lines
 from drivers.proxmox.api import Api
 
 INSIDE = re.compile(r"^#qmdump#map:([^:]+):", re.MULTILINE)
@@ -19,7 +19,7 @@ def lacking(api: Api, node: str, archive: str, additional: bool) -> tuple[str, .
     """Disks of the machine as it was then that are not in its archive. `additional`: whether its second disk is
     sold."""
     text = str(api.get(f"nodes/{node}/vzdump/extractconfig", volume=archive))
-    config = dict(LINE.findall(text.split("\n[")[0]))
+    config = lines.written(dict(LINE.findall(text.split("\n[")[0])))
     inside = set(INSIDE.findall(text))
     return tuple(words for slot, words in _sold(config, additional) if slot not in inside)
 

@@ -106,10 +106,16 @@ class Vm:
     rates: tuple[int, int] = (20_000, 90_000)  # bytes a second in and out
     ran: dict[str, Any] = field(default_factory=dict)  # what the guest had at its last start
     temporary: bool = False  # a full clone still running: only the lock is readable
+    by_hand: dict[str, str] = field(default_factory=dict)  # line -> how somebody wrote it into the file
 
     @property
     def lock(self) -> str:
         return self.config.get("lock", "")
+
+    def edit(self, key: str, text: str) -> None:
+        """As staff edits the file: what the API tells is what stands there, whichever way it is written."""
+        self.config[key] = volumes.plain(key, text)
+        self.by_hand[self.config[key]] = text
 
 
 @dataclass

@@ -331,6 +331,7 @@ class Handlers(Archives, Histories):
             merged["cipassword"] = "**********"
         if vm.template:
             merged["template"] = 1
+        merged = {k: vm.by_hand.get(str(v), v) for k, v in merged.items()}
         return {**merged, "digest": self.c.digest(vm)}
 
     def get_vm_pending(self, w: dict[str, str], p: dict[str, str]) -> Any:
@@ -339,7 +340,7 @@ class Handlers(Archives, Histories):
         for key in sorted({*vm.config, *vm.pending}):
             row: dict[str, Any] = {"key": key}
             if key in vm.config:
-                row["value"] = "**********" if key == "cipassword" else vm.config[key]
+                row["value"] = "**********" if key == "cipassword" else vm.by_hand.get(vm.config[key], vm.config[key])
             if key in vm.pending:
                 if vm.pending[key] is None:
                     row["delete"] = 1
@@ -364,7 +365,7 @@ class Handlers(Archives, Histories):
     # -- guest agent ------------------------------------------------------------------------------
     def _agent(self, w: dict[str, str]) -> Vm:
         vm = self.vm(w)
-        if not vm.config.get("agent", "0").startswith(("1", "enabled=1")):
+        if not vm.config.get("agent", "0").startswith(("1", "enabled=1", "yes", "on")):
             raise Error(500, "No QEMU guest agent configured")
         if vm.status != "running":
             raise Error(500, f"VM {vm.vmid} is not running")
@@ -544,6 +545,8 @@ class Handlers(Archives, Histories):
         return owner
 
     def _set(self, vm: Vm, key: str, value: str) -> None:
+        if volumes.DISK.match(key) or re.match(r"net\d", key):
+            value = volumes.plain(key, value)
         if key.startswith("net") and not MAC.search(value):
             model, _, rest = value.partition(",")
             value = f"{model}={new_mac()},{rest}"
@@ -722,6 +725,7 @@ class Handlers(Archives, Histories):
             identity = config.get("smbios1", "uuid=")  # clone_vm makes one where there is none
             config["smbios1"] = re.sub(r"uuid=[^,]*", f"uuid={uuid.uuid4()}", identity)
             config |= {k: p[k] for k in ("name", "description") if k in p}
+            made.by_hand = dict(source.by_hand)
             made.agent_after, made.leases, made.lease_after = source.agent_after, source.leases, source.lease_after
             made.content = {d: source.content.get(d, source.config["name"]) for d in disks}
             made.config, made.temporary, made.rules = config, False, copy.deepcopy(source.rules)

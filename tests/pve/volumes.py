@@ -26,6 +26,25 @@ def format_of(volume: str) -> str:
     return match.group(1) if match else "raw"
 
 
+def plain(key: str, text: str) -> str:
+    """A property string as print_drive and print_net write it: the word of its format's `default_key` first and without its name."""
+    kind = key.rstrip("0123456789")
+    words = {"net": ("model",), "agent": ("enabled",), "boot": ("legacy",), "memory": ("current",), "vga": ("type",)}
+    names = ("file", "volume") if DISK.match(key) or kind == "unused" else words.get(kind, ())
+    first, rest = "", []
+    for part in text.split(","):
+        name, eq, value = part.partition("=")
+        if not eq or name in names:
+            first = value if eq else name
+        else:
+            rest.append(part)
+    mac = next((p for p in rest if p.startswith("macaddr=")), "") if kind == "net" else ""
+    if mac:
+        rest.remove(mac)
+        first = f"{first}={mac.partition('=')[2]}"
+    return ",".join([*([first] if first else []), *rest])
+
+
 def storage_of(volume: str) -> str:
     return volume.partition(":")[0]
 
