@@ -326,3 +326,21 @@ def test_origins_are_compared(born: World, shim: Shim, system_url: str, good: st
         assert origin(system_url) == good
     finally:
         settings_of["system_url"] = was
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        ({"params": {"userid": 2**70}}, "params.userid"),
+        ({"params": {"configoptions": {"RAM": 2**70}}}, "params.configoptions.RAM"),
+        ({"params": {"userid": 7}, "form": {"a": [1, -(2**64)]}}, "form.a[1]"),
+        ({"params": {"userid": float("inf")}}, "params.userid"),
+        ([2**70], "[0]"),
+        (2**70, "the body"),
+        ({"x" * 300: 2**70}, "x" * 60),
+    ],
+)
+def test_a_number_that_nothing_can_be_is_refused_by_its_fields_name(shim: Shim, value: Any, field: str) -> None:
+    said = shim.send("POST", "/v1/services/1042/suspend", value)
+    assert said.status_code == 400 and said.json["error"]["code"] == "number_too_large"
+    assert said.json["error"]["message"].startswith(f"{field}: is a number beyond 64 bits")

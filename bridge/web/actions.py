@@ -14,7 +14,7 @@ from bridge.orders import upgrades
 from bridge.services import Caller
 from bridge.store.faults import hurry
 from bridge.web import language
-from bridge.web.auth import acts, body, context, signed_look
+from bridge.web.auth import acts, body, context, known_server, signed_look
 from bridge.web.replies import success
 
 log = structlog.get_logger()
@@ -66,6 +66,8 @@ def act(service_id: int, verb: str) -> tuple[Response, int]:
     if verb == "create" and not server:
         plan = at.config.plans.get(str(values.get("configoption1") or "").partition("|")[0].strip())
         server = plan.server if plan else ""
+    elif verb == "create":
+        known_server(server)
     if verb == "preview":
         with hurry():
             return _preview(service_id, values)

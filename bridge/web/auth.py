@@ -153,24 +153,52 @@ def body() -> dict[str, Any]:
         raw = (request.get_data(cache=True) or b"{}").decode("utf-8")
         parsed = json.loads(raw, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
         if "\\u" in raw:  # half of a pair is no text: it can neither be stored nor sent on
-            json.dumps(parsed, ensure_ascii=False).encode("utf-8")
+            json.dumps(parsed, ensure_ascii=False, default=str).encode("utf-8")
+        wide = _too_wide(parsed)
     except (ValueError, RecursionError):
         raise BadRequest("The body is not JSON with valid text and numbers.", code="not_json") from None
+    if wide is not None:
+        raise BadRequest(
+            f"{wide or 'the body'}: is a number beyond 64 bits, which nothing here has.", code="number_too_large"
+        )
     if not isinstance(parsed, dict):
         raise BadRequest("The body must be an object.", code="not_json")
     return parsed
 
 
-def _whole(text: str) -> int:
-    if len(text) > 20 or abs(int(text)) > WIDEST:
-        raise ValueError("a number beyond 64 bits")
-    return int(text)
+class TooWide:
+    """In the place of a number that nothing of ours can be, until its field can be named."""
 
 
-def _finite(text: str) -> float:
-    if not math.isfinite(float(text)):
-        raise ValueError("no number")
-    return float(text)
+def _whole(text: str) -> int | TooWide:
+    return TooWide() if len(text) > 20 or abs(int(text)) > WIDEST else int(text)
+
+
+def _finite(text: str) -> float | TooWide:
+    return float(text) if math.isfinite(float(text)) else TooWide()
+
+
+def _too_wide(value: Any, name: str = "") -> str | None:
+    """The field of the first such number, as `params.configoptions.RAM`; None when there is none. Names are shortened: they are not ours."""
+    if isinstance(value, TooWide):
+        return name
+    if isinstance(value, dict):
+        rows = [(f"{name}.{str(k)[:60]}".lstrip("."), v) for k, v in value.items()]
+    elif isinstance(value, list):
+        rows = [(f"{name}[{i}]", v) for i, v in enumerate(value)]
+    else:
+        return None
+    return next((field for n, v in rows if (field := _too_wide(v, n)) is not None), None)
+
+
+def known_server(name: str) -> None:
+    """Raises NotFound, naming the access hash: that is where WHMCS says which server it means."""
+    known = context().config.servers
+    if name not in known:
+        raise NotFound(
+            f"The access hash {name[:60]!r} is not a server of the bridge; known: {', '.join(sorted(known)) or 'none'}.",
+            code="unknown_server",
+        )
 
 
 def service_for(service_id: int) -> Service:

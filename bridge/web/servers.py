@@ -8,26 +8,17 @@ from bridge import services
 from bridge.errors import BadRequest, NotFound, Refused
 from bridge.metering import usage
 from bridge.orders import packages
-from bridge.web.auth import acts, body, context, signed_look
+from bridge.web.auth import acts, body, context, known_server, signed_look
 from bridge.web.replies import success
 
 routes = Blueprint("servers", __name__)
-
-
-def _known(name: str) -> None:
-    known = context().config.servers
-    if name not in known:
-        raise NotFound(
-            f"The access hash {name!r} is not a server of the bridge; known: {', '.join(sorted(known))}.",
-            code="unknown_server",
-        )
 
 
 @routes.post("/v1/servers/<name>/test")
 @signed_look
 def test(name: str) -> Response:
     """Both signatures and clocks are proven by getting here; the server's state comes from the worker."""
-    _known(name)
+    known_server(name)
     at = context()
     health = at.store.health(name)
     at.store.want_status(name)
@@ -43,7 +34,7 @@ def test(name: str) -> Response:
 @routes.post("/v1/servers/<name>/plans")
 @signed_look
 def plans(name: str) -> Response:
-    _known(name)
+    known_server(name)
     return success(plans=packages.plans_of(name, context().config))
 
 
@@ -51,7 +42,7 @@ def plans(name: str) -> Response:
 @signed_look
 def accounts(name: str) -> Response:
     """Server Sync: this installation's services on the server, as WHMCS names the fields."""
-    _known(name)
+    known_server(name)
     return success(accounts=services.accounts(name, g.whmcs, context().store))
 
 
@@ -60,7 +51,7 @@ def accounts(name: str) -> Response:
 def used(name: str) -> Response:
     """This month's usage of this installation's services on the server, all in one answer; with `service_id` of that one. `billed`: the
     answer goes into WHMCS's metric records."""
-    _known(name)
+    known_server(name)
     one, billed = body().get("service_id"), body().get("billed", False)
     if not isinstance(billed, bool):
         raise BadRequest("billed: must be true or false.", code="bad_billed")

@@ -29,6 +29,8 @@ def step(api: Api, order: Order, ref: VmRef) -> Converged:
         return Converged(tasks.of(sid, change[0]), (change[1],), refused, more=True)
     if order.autostart and not order.frozen and (missing := _firewalls_missing(api, order, server)):
         return Converged(tasks.of(sid, missing), ("firewalls",), refused, more=True)
+    if order.birth and not order.frozen and (network := _network_missing(api, order, server)):
+        return Converged(tasks.act(api, sid, "attach_to_network", network=network), ("networks",), refused, more=True)
     if "backups" in differs and order.package.backups:
         return Converged(tasks.act(api, sid, "enable_backup"), ("backups",), refused, more=True)
     seen = Seen(goal.seen(server), node=server["location"]["name"], floating=tuple(addresses.shown(floating)))
@@ -55,3 +57,10 @@ def _firewalls_missing(api: Api, order: Order, server: Mapping[str, Any]) -> lis
     now = isolation.applied(server)
     wanted = [named.id_of(api, "/firewalls", n) for n in order.package.options["firewalls"]]
     return [a for i in wanted if i not in now for a in isolation.change(api, i, server, "apply_to")]
+
+
+def _network_missing(api: Api, order: Order, server: Mapping[str, Any]) -> int:
+    """The id of one that came with the create and is not there; 0 when there is none. Later ones are staff's to change."""
+    wanted = order.package.options["networks"]
+    now = [int(n["network"]) for n in server.get("private_net") or ()] if wanted else []
+    return next((i for n in wanted if (i := named.id_of(api, "/networks", n)) not in now), 0)
