@@ -7,8 +7,9 @@ APT_INSTALL := .ci/apt-install
 APT := python3-venv php8.2-cli php8.2-curl php8.2-mbstring php8.2-sqlite3 smarty4
 PAGES := bridge/templates/*.css bridge/templates/*.js bridge/static/*.css bridge/static/*.js
 BROWSER := chromium chromium-driver
+NAMESERVERS := pdns-server pdns-backend-sqlite3 bind9 bind9-dnsutils
 
-.PHONY: setup system browser assets qemu demo test lint messages dist matrix bench screenshots clean
+.PHONY: setup system browser assets qemu nameservers demo test lint messages dist matrix bench screenshots clean
 
 setup: $(VENV)/.done
 
@@ -37,6 +38,12 @@ assets: node_modules/.package-lock.json
 qemu:
 	@command -v qemu-system-x86_64 >/dev/null || $(APT_INSTALL) --no-install-recommends qemu-system-x86 || true
 
+# Real name servers for the tests of DNS and the demo, which do without where they cannot be had. Ours run on ports of their own; what
+# Debian starts at the install is stopped again and stays off.
+nameservers:
+	@[ -x /usr/sbin/pdns_server ] && [ -x /usr/sbin/named ] && [ -x /usr/bin/dig ] \
+	  || { $(APT_INSTALL) --no-install-recommends $(NAMESERVERS) && .ci/keep-off pdns named; } || true
+
 system:
 	@command -v php >/dev/null && [ -e /usr/share/php/smarty4/Smarty.class.php ] && $(PY) -c 'import ensurepip' \
 	  || $(APT_INSTALL) $(APT)
@@ -45,10 +52,10 @@ browser:
 	@command -v chromedriver >/dev/null \
 	  || $(APT_INSTALL) $(BROWSER)
 
-demo: setup assets
+demo: setup assets nameservers
 	$(RUN) -m tests.demo $(if $(ONCE),--once)
 
-test: setup browser assets qemu lint
+test: setup browser assets qemu nameservers lint
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup

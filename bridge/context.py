@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bridge import budget
 from bridge import config as config_module
 from bridge.clock import Clock
 from bridge.config import Config
+from bridge.dns import writer
 from bridge.store import Store
 from bridge.whmcs import Whmcs
 from drivers import base as driver_base
 from drivers.base import Driver
+from drivers.dns.contract import Provider
 
 
 @dataclass
@@ -22,6 +24,7 @@ class Context:
     clock: Clock
     whmcs: dict[str, Whmcs]
     drivers: dict[str, Driver]
+    dns: dict[str, Provider] = field(default_factory=dict)  # who answers for each zone
 
     def of(self, whmcs: str) -> Context:
         """As one installation may see and change it: see Config.of."""
@@ -43,7 +46,7 @@ def open_context(config: Config, clock: Clock | None = None) -> Context:
     }
     drivers = {n: driver_base.load(s["driver"])(n, s, clock) for n, s in config.servers.items()}
     budget.give(drivers, store)
-    return Context(config, store, clock, whmcs, drivers)
+    return Context(config, store, clock, whmcs, drivers, writer.providers_of(config, clock))
 
 
 def load_context(path: str) -> Context:

@@ -149,6 +149,7 @@ class Package:
     ssh_keys: str = ""  # one public key per line, from the plan and the customer
     permissions: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)  # the driver's own plan keys
+    rdns_department: str = ""  # of WHMCS, name or number: reverse records are asked for by ticket there
 
 
 @dataclass(frozen=True)
@@ -338,6 +339,17 @@ class Pointers:
     records: tuple[Pointer, ...] = ()
     networks: tuple[str, ...] = ()
     takes: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class RecordSet:
+    """All records of one name and type in a DNS zone. Names are full, in lower case and without the last dot; `values` as well where they
+    are names (PTR, NS), else an address as the standard writes it, or a TXT's text; `ttl` in seconds."""
+
+    name: str
+    type: str
+    values: tuple[str, ...]
+    ttl: int
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -12,7 +13,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 import hooks
 from bridge import customer, recipes
 from bridge.context import Context
-from bridge.customer import dns
+from bridge.customer import dns as reverse
+from bridge.dns import lookup, records, writer
 from bridge.errors import StoreDamaged, StoreUnavailable
 from bridge.metering import status, usage
 from bridge.model import Capability
@@ -33,6 +35,7 @@ KEEP_EVENTS = 30 * 86400.0
 KEEP_PASSWORDS = 72 * 3600.0
 KEEP_STATUSES = 90 * 86400.0
 PAUSE = 0.02  # between two transactions of a long clean-up, so that others get in
+ZONES_AT_ONCE = 8  # in which records are written at the same time
 LAST_CALL = 27.0  # a mail or a bulk read that has begun ends within this
 
 
@@ -112,7 +115,7 @@ def mirror(context: Context, server: str) -> None:
 def pointers(context: Context, server: str) -> None:
     """Reverse records that could not be written at once."""
     if context.store.health(server)["ok"]:
-        dns.write_due(server, context.drivers[server], context.store)
+        reverse.write_due(server, context.drivers[server], context.store)
 
 
 def read_offers(context: Context, server: str) -> None:
@@ -140,8 +143,18 @@ def live(context: Context, stop: threading.Event, faults: list[StoreDamaged]) ->
 
 def leases(context: Context, server: str) -> None:
     """Addresses that only the guests know."""
-    if context.store.health(server)["ok"]:
-        addresses.learn(server, context.drivers[server], context.store)
+    if context.store.health(server)["ok"] and addresses.learn(server, context.drivers[server], context.store):
+        records.sweep(context.store, context.config, server)
+
+
+def sweep_records(context: Context) -> None:
+    """What services shall have in our zones, for what changed without an order."""
+    records.sweep(context.store, context.config)
+
+
+def look_up(context: Context) -> None:
+    """Whether names lead back to their addresses."""
+    lookup.look_due(context.store)
 
 
 def run(context: Context, stop: threading.Event, border: Callable[[str], None] | None = None) -> StoreDamaged | None:
@@ -157,6 +170,8 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
     jobs.add_job(prune, "interval", args=[context, stop], minutes=10, id="prune", **options)
     jobs.add_job(book, "interval", args=[context, stop], seconds=30, id="usage", **options)
     jobs.add_job(care, "interval", args=[context], seconds=30, id="care", **options)
+    jobs.add_job(sweep_records, "interval", args=[context], minutes=5, jitter=10, id="records", **options)
+    jobs.add_job(look_up, "interval", args=[context], seconds=3, id="look-up", **options)
     for name in context.drivers:
         jobs.add_job(mirror, "interval", args=[context, name], minutes=1, jitter=10, id=f"mirror-{name}", **options)
         if Capability.RDNS in context.drivers[name].capabilities:
@@ -174,7 +189,10 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
         )
     live(context, stop, faults)
     jobs.start()
-    threads = [threading.Thread(target=_deliver, args=(context, delivery, stop), name="outbox", daemon=True)]
+    threads = [
+        threading.Thread(target=_deliver, args=(context, delivery, stop), name="outbox", daemon=True),
+        threading.Thread(target=_write_records, args=(context, stop), name="dns", daemon=True),
+    ]
     for name in context.drivers:
         threads.append(
             threading.Thread(target=_refresh, args=(context, name, stop), name=f"status-{name}", daemon=True)
@@ -201,6 +219,30 @@ def _deliver(context: Context, delivery: Delivery, stop: threading.Event) -> Non
         except Exception:
             log.exception("outbox_fault")
         context.clock.wait(stop, 0.5)
+
+
+def _write_records(context: Context, stop: threading.Event) -> None:
+    """Zones beside each other, each one record at a time: one that does not answer holds up itself alone."""
+    sweep_records(context)
+    at_work: dict[str, Future[int]] = {}
+    with ThreadPoolExecutor(ZONES_AT_ONCE, thread_name_prefix="zone") as pool:
+        while not stop.is_set():
+            try:
+                at_work = {z: f for z, f in at_work.items() if not f.done()}
+                for zone in context.store.zones_due():
+                    if zone not in at_work:
+                        at_work[zone] = pool.submit(_write_zone, context, zone)
+            except Exception:
+                log.exception("records_fault")
+            context.clock.wait(stop, 0.5)
+
+
+def _write_zone(context: Context, zone: str) -> int:
+    try:
+        return writer.write_due(zone, context.config, context.store, context.dns, context.whmcs)
+    except Exception:
+        log.exception("zone_fault", zone=zone)
+        return 0
 
 
 def _refresh(context: Context, server: str, stop: threading.Event) -> None:

@@ -50,6 +50,7 @@ from bridge.model import (
     VmStatus,
 )
 
+NOT_MACHINES = frozenset({"dns"})  # folders beside the drivers' that hold something else
 NOWHERE: Mapping[str, str] = MappingProxyType({})
 KEEP = frozenset({"backups", "addresses"})  # what can stay when a machine goes
 
@@ -510,7 +511,7 @@ class Driver(ABC):
 
 def names() -> list[str]:
     """The drivers that are installed, by folder name."""
-    return sorted(m.name for m in pkgutil.iter_modules(drivers.__path__) if m.ispkg)
+    return sorted(m.name for m in pkgutil.iter_modules(drivers.__path__) if m.ispkg and m.name not in NOT_MACHINES)
 
 
 def load(name: str) -> type[Driver]:

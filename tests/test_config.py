@@ -103,7 +103,7 @@ CASES = [
         "pools.other.ranges[0]",
         "overlap",
     ),
-    ("dns/113.0.203.in-addr.arpa", {"provider": "powerdns"}, "dns.113.0.203.in-addr.arpa.provider", "unknown_provider"),
+    ("dns/113.0.203.in-addr.arpa", {"provider": "bind"}, "dns.113.0.203.in-addr.arpa.provider", "unknown_provider"),
 ]
 
 

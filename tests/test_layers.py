@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 # Lowest first. A module may import what stands lower, and its own room (the entry that names it); nothing beside or above it.
 LAYERS: list[tuple[str, set[str]]] = [
     ("kernel", {"bridge.model", "bridge.errors", "bridge.clock"}),
-    ("facts of verbs, the drivers' contract", {"bridge.kinds", "drivers.base"}),
+    ("facts of verbs, the drivers' contract", {"bridge.kinds", "drivers.base", "drivers.dns.contract"}),
     (
         "ground",
         {
@@ -26,6 +26,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "drivers.shapes",
         },
     ),
+    ("names in DNS", {"bridge.zones"}),
     ("configuration", {"bridge.config"}),
     ("the store, WHMCS's API", {"bridge.store", "bridge.whmcs"}),
     (
@@ -42,6 +43,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "bridge.customer.direct",
         },
     ),
+    ("what stands in DNS", {"bridge.dns"}),
     ("nouns read directly", {"bridge.customer.charts", "bridge.customer.isos", "bridge.customer.dns"}),
     ("the engine", {"bridge.operations"}),
     ("recipes", {"bridge.recipes"}),
@@ -53,7 +55,16 @@ LAYERS: list[tuple[str, set[str]]] = [
     ("wiring", {"bridge.app"}),
     ("start", {"bridge.wsgi", "bridge.cli"}),
 ]
-FACES = {"bridge", "bridge.console", "bridge.staff", "bridge.orders", "bridge.metering", "drivers"}  # docstrings alone
+FACES = {
+    "bridge",
+    "bridge.console",
+    "bridge.staff",
+    "bridge.orders",
+    "bridge.metering",
+    "bridge.dns",
+    "drivers",
+    "drivers.dns",
+}  # docstrings alone
 ONLY = {
     "proxmoxer": "drivers/proxmox/",
     "hcloud": "drivers/hetzner/",
@@ -63,6 +74,7 @@ ONLY = {
     "sqlite3": "bridge/store/",
     "sqlite_utils": "bridge/store/",
     "websockets": "bridge/console/relay.py",
+    "dns": "drivers/dns/rfc2136.py|bridge/dns/lookup.py",
 }
 
 

@@ -209,7 +209,7 @@ def test_a_wrong_position_is_named_with_what_is_allowed(position: int, value: st
     assert all(w in caught.value.sentence for w in words), caught.value.sentence
 
 
-@pytest.mark.parametrize(("position", "name"), [(14, "ticket department"), (24, "option 24")])
+@pytest.mark.parametrize(("position", "name"), [(24, "option 24")])
 def test_what_is_not_built_is_refused_by_name(position: int, name: str) -> None:
     with pytest.raises(NotBuilt, match=f"cannot be delivered yet: .*{name}.*Leave it blank or 0"):
         package(**{f"configoption{position}": "3"})
@@ -218,7 +218,15 @@ def test_what_is_not_built_is_refused_by_name(position: int, name: str) -> None:
 def test_everything_that_is_not_built_is_named_at_once() -> None:
     with pytest.raises(NotBuilt) as caught:
         package(configoption14="3", configoption24="7")
-    assert "ticket department" in caught.value.sentence and "option 24" in caught.value.sentence
+    assert "ticket department" not in caught.value.sentence and "option 24" in caught.value.sentence
+
+
+def test_a_department_for_reverse_dns_is_a_name_or_a_number() -> None:
+    assert package().rdns_department == package(configoption14="0").rdns_department == ""
+    assert package(configoption14="3|Support").rdns_department == "3"
+    assert package(configoption14="Technical support").rdns_department == "Technical support"
+    with pytest.raises(BadRequest, match="ticket department"):
+        package(configoption14="x" * 101)
 
 
 @pytest.mark.parametrize(("position", "field"), [(11, "backups"), (12, "snapshots"), (13, "snapshot_lifetime_h")])

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bridge.config import dns as dns_tables
 from bridge.config.options import fold, guessed, words_of
-from bridge.config.plans import Plan, PlanSchema, check_networks, plan_of
+from bridge.config.plans import Plan, PlanSchema, check_networks, check_zone, plan_of
 from bridge.config.pools import Pool, PoolSchema, parse_range, pool_of
 from bridge.config.reader import Reader
 from bridge.config.schemas import SINGLE, KeySchema, WhmcsSchema
 from bridge.config.servers import server_of
 from bridge.errors import ConfigError
+from bridge.zones import Zone
 from drivers import base as driver_base
 
 __all__ = [
@@ -56,7 +58,7 @@ class Config:
     servers: dict[str, dict[str, Any]]
     plans: dict[str, Plan]
     pools: dict[str, Pool]
-    dns: dict[str, dict[str, Any]]
+    dns: dict[str, Zone]
     options: dict[str, str]  # configurable option's name, folded -> word
     guessed: frozenset[str]  # those of them whose unit nobody has said
     own_pools: frozenset[str] | None = None  # those that an installation may see; None: all
@@ -81,6 +83,8 @@ class Config:
             secrets += [w["api_secret"], *(k["secret"] for k in w["keys"])]
         for s in self.servers.values():
             secrets += [v for k, v in s.items() if k.endswith(("secret", "token", "password")) and v]
+        for zone in self.dns.values():
+            secrets += dns_tables.secrets_of(zone)
         return secrets
 
     def key(self, key_id: str) -> tuple[str, str] | None:
@@ -128,14 +132,13 @@ def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
     pools = {k: r.load(PoolSchema(), v, f"pools.{k}") for k, v in tables["pools"].items()}
     servers = {k: server_of(r, v, f"servers.{k}") for k, v in tables["servers"].items()}
     plans = {k: plan_of(r, k, v, tables) for k, v in tables["plans"].items()}
-    for key, value in tables["dns"].items():
-        provider = value.get("provider", "") if isinstance(value, dict) else ""
-        r.fault(f"dns.{key}.provider", "unknown_provider", f"there is no DNS provider {provider!r}; found: none")
+    dns = {k: dns_tables.zone_of(r, k, v) for k, v in tables["dns"].items()}
     options = words_of(r, raw.get("options", {}))
     _across(r, whmcs, pools, single)
     _shares(r, whmcs, tables["servers"])
     for name, plan in plans.items():
         check_networks(r, name, plan, pools, _driver_of(tables, name))
+        check_zone(r, name, plan, dns)
     if r.faults:
         raise ConfigError(r.faults)
     tables_of = {n: dict(v or {}) for n, v in single.items()}
@@ -150,7 +153,7 @@ def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
         servers={k: v for k, v in servers.items() if v},
         plans={k: v for k, v in plans.items() if v},
         pools={k: pool_of(k, v) for k, v in pools.items() if v},
-        dns={},
+        dns={k: z for k, z in dns.items() if z},
         options=options,
         guessed=guessed(raw.get("options", {})),
     )

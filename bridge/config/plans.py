@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from bridge import names
+from bridge import names, zones
 from bridge.config.reader import Reader
 from bridge.config.schemas import URL, Strict
 from bridge.model import PERMISSIONS
@@ -17,6 +17,11 @@ from drivers import base as driver_base
 def _name_rule(value: str) -> None:
     if names.unknown_macros(value):
         raise ValidationError(f"{', '.join(names.unknown_macros(value))} is not one of: {', '.join(names.MACROS)}.")
+
+
+def _pointer_rule(value: str) -> None:
+    if fault := zones.rule_fault(value):
+        raise ValidationError(fault)
 
 
 def _web_address(value: str) -> None:
@@ -54,6 +59,8 @@ class PlanSchema(Strict):
     vm_name = fields.Str(load_default="", validate=_name_rule)
     ssh_keys = fields.Str(load_default="", validate=_ssh_keys)
     ssh_keys_field = fields.Str(load_default="")
+    ptr_name = fields.Str(load_default="", validate=_pointer_rule)  # default name of each address in reverse DNS
+    forward_zone = fields.Str(load_default="")  # where host names get A and AAAA; empty: the domain's own zone
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,15 @@ def plan_of(r: Reader, name: str, raw: Any, tables: dict[str, Any]) -> Plan | No
         values=general,
         driver_values={**special, **({"template_ids": {k: v for k, v in ids.items() if v}} if pins else {})},
     )
+
+
+def check_zone(r: Reader, name: str, plan: Plan | None, dns: dict[str, Any]) -> None:
+    """The zone that a plan names for its servers' host names is one of [dns]."""
+    zone = (plan.values if plan else r.sound.get(f"plans.{name}", {})).get("forward_zone")
+    if zone and (zone not in dns or (dns[zone] and dns[zone].network is not None)):
+        found = ", ".join(z for z, v in dns.items() if not v or v.network is None) or "none"
+        text = f'there is no [dns."{zone}"] for host names; found: {found}'
+        r.fault(f"plans.{name}.forward_zone", "unknown_zone", text)
 
 
 def _template_ids(r: Reader, path: str, templates: list[str], pins: bool) -> dict[str, list[str]]:

@@ -10,7 +10,9 @@ from typing import Any
 import structlog
 
 from bridge import names
+from bridge.config import Config
 from bridge.customer.direct import NOT_TAKEN, Reads, not_done, place, sentence, settled, whose
+from bridge.dns import lookup, records
 from bridge.errors import BadRequest, NotOurs, Refused, UpstreamError, VmbridgeError
 from bridge.model import Pointers, Sentence, Service, TaskResult
 from bridge.store import Store
@@ -24,6 +26,7 @@ ASK_AGAIN = 3.0  # seconds until a task that still runs is asked for
 MOST = 100  # wishes of one service
 NOT_BUILT = Sentence("The server is not set up yet.")
 NOT_OWN = "not_own_address"
+NO_ADDRESS = Sentence("Your server has no address yet.")
 
 
 # -- what people write ----------------------------------------------------------------------------
@@ -64,13 +67,13 @@ class Block:
 
     cidr: str
     start: str
-    rows: list[dict[str, str]]
+    rows: list[dict[str, Any]]
 
 
 # -- the page -------------------------------------------------------------------------------------
 def view(service: Service, reads: Reads, store: Store, keeper: Keeper) -> dict[str, Any]:
-    """{singles, networks, takes, problem}: a row is {address, name, state}; state is waiting or refused while the store keeps a wish. With
-    a problem (a sentence for people) only the wishes are known."""
+    """{singles, networks, takes, problem}: a row is as `_row` makes it. With a problem (a sentence for people) only
+    the wishes are known."""
     wishes = {w["address"]: w for w in store.pointer_wishes(service.id)}
     pointers, problem, failed = Pointers(), "", False
     if not service.provisioned:
@@ -81,7 +84,7 @@ def view(service: Service, reads: Reads, store: Store, keeper: Keeper) -> dict[s
         except VmbridgeError as e:
             problem, failed = sentence(e), True
     names_of = {p.address: p.name for p in pointers.records} | {a: w["name"] for a, w in wishes.items()}
-    rows = [_row(a, names_of[a], wishes.get(a)) for a in sorted(names_of, key=_order)]
+    rows = [_row(a, names_of[a], wishes.get(a), store) for a in sorted(names_of, key=_order)]
     networks = [
         Block(n, str(ip_network(n).network_address), [r for r in rows if ip_address(r["address"]) in ip_network(n)])
         for n in pointers.networks
@@ -112,11 +115,50 @@ def _order(address: str) -> tuple[int, int]:
     return parsed.version, int(parsed)
 
 
-def _row(address: str, name: str, wish: Mapping[str, Any] | None) -> dict[str, str]:
+def _row(address: str, name: str, wish: Mapping[str, Any] | None, store: Store) -> dict[str, Any]:
+    """{address, name, state, leads} and, of our own zones, {default, why, asked_at}. `state` is waiting or refused while the store keeps
+    a wish; `leads` says whether the name leads to the address: yes, no, or empty while nobody knows."""
     return {
         "address": address,
         "name": name,
         "state": "" if wish is None else "refused" if wish["refused"] else "waiting",
+        "leads": lookup.hint(name, address, store),
+    }
+
+
+def view_own(service: Service, store: Store, config: Config) -> dict[str, Any]:
+    """As `view`, of addresses whose records stand in our own zones: all of it is in the store."""
+    own, kept = records.held(service, store, config), {}
+    for row in store.records_of(service.id):
+        if row["type"] == records.PTR:
+            kept[row["address"]] = row
+    rows = [_own_row(service, h.address, kept.get(h.address), store, config) for h in own]
+    return {
+        "singles": rows,
+        "networks": [],
+        "takes": (0.0, 0.0),
+        "own_zones": True,
+        "problem": NOT_BUILT if not service.provisioned else "" if rows else NO_ADDRESS,
+        "failed": False,
+        "waiting": any(r["state"] == "waiting" for r in rows),
+    }
+
+
+def _own_row(
+    service: Service, address: str, row: Mapping[str, Any] | None, store: Store, config: Config
+) -> dict[str, Any]:
+    default = records.default_of(service, address, config)
+    found = _row(address, "", None, store) | {"default": default, "why": "", "asked_at": None}
+    if row is None:
+        covered = records.kept_here(service, address, config)
+        return found | {"why": "" if covered else records.NOT_HERE}
+    there = row["seen"] if row["due_at"] is None and row["wanted"] != row["written"] else row["wanted"]
+    waits = row["due_at"] is not None and not row["asked_at"] and row["wanted"] != row["seen"]
+    return found | {
+        "name": there,
+        "state": "refused" if row["refused"] else "waiting" if waits else "",
+        "asked_at": row["asked_at"],
+        "leads": lookup.hint(there, address, store),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from bridge import limits, services
 from bridge.config import Config
+from bridge.dns.records import offered
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused
 from bridge.model import Capability, Operation, Sentence, Service
 from bridge.permissions import permitted, usable
@@ -44,16 +45,16 @@ class Ask:
 
 def may_see(service: Service, capability: Capability, drivers: Mapping[str, Driver], config: Config) -> bool:
     """Whether the page is part of product and plan; if not, it says Access Denied."""
-    return permitted(
-        service, capability, config.plans[service.package.plan].allow, drivers[service.server].capabilities
-    )
+    has = offered(service, drivers[service.server].capabilities, config)
+    return permitted(service, capability, config.plans[service.package.plan].allow, has)
 
 
 def reason(
     service: Service, capability: Capability, drivers: Mapping[str, Driver], current: Operation | None, config: Config
 ) -> str:
     """Why a capability's actions are dimmed while `current` runs; empty when they are not."""
-    allowed, has = config.plans[service.package.plan].allow, drivers[service.server].capabilities
+    allowed = config.plans[service.package.plan].allow
+    has = offered(service, drivers[service.server].capabilities, config)
     why = usable(service, capability, allowed, has, services.busy_words(current))
     if not why and not service.provisioned:
         why = Sentence("The server is not set up yet.")

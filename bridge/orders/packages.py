@@ -44,7 +44,8 @@ WORDS = {
     12: "snapshots",
     13: "snapshot_lifetime_h",
 }
-UNBUILT = {14: "rdns_department", 24: "option 24"}
+UNBUILT = {24: "option 24"}
+LONGEST_DEPARTMENT = 100
 STAYS = Sentence("The operating system stays as it is: this order does not change it.")
 
 
@@ -114,6 +115,7 @@ def resolve(params: dict[str, Any], server: str, config: Config, before: Package
         location=_location(values.pop("location", None), plan),
         permissions=_permissions(product, plan),
         options=dict(plan.driver_values),
+        rdns_department=_department(product[14]),
         ssh_keys=before.ssh_keys if before else _ssh_keys(plan, params.get("customfields") or {}),
         **_numbers(values, plan),
     )
@@ -239,6 +241,17 @@ def _location(chosen: tuple[str, str] | None, plan: Plan) -> str:
             code="bad_option",
         )
     return chosen[1]
+
+
+def _department(text: str) -> str:
+    """Of WHMCS's support, by name or number; empty: none."""
+    if len(text) > LONGEST_DEPARTMENT or not text.isprintable():
+        raise BadRequest(
+            f"{POSITIONS[14]}: {shown(text)} must be a support department's name or number,"
+            f" at most {LONGEST_DEPARTMENT} characters.",
+            code="bad_option",
+        )
+    return "" if text == "0" else text.strip()
 
 
 def _ssh_keys(plan: Plan, fields: dict[str, Any]) -> str:

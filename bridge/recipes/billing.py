@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from bridge import passwords
+from bridge.dns import records
 from bridge.errors import Capacity, NeedsOperator, NotOurs, Permanent, Protected, UpstreamError, VmbridgeError
 from bridge.metering import usage
 from bridge.model import Desired, Leftover
@@ -228,6 +229,7 @@ def release(job: Job) -> Outcome:
         job.store.forget_pointers(s.id)
         usage.end(s.id, job.store, job.config.worker["usage_time_zone"])
         job.save_service(provisioned=0, build={k: v for k, v in s.build.items() if k == "old_vm_ids"})
+        records.adjust(job.store.service(s.id), job.store, job.config)  # nothing of it keeps its names
         job.store.emit(
             "activity",
             s.whmcs,

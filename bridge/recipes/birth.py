@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bridge.dns import records
 from bridge.errors import Capacity, Refused, Unknown, Unlisted, UpstreamError
 from bridge.metering import usage
 from bridge.model import Placement, State
@@ -208,6 +209,14 @@ def identify(job: Job) -> Outcome:
 
 
 def learn_addresses(job: Job) -> Outcome:
+    """Then they have their names, and the names their addresses."""
+    found = _learn_addresses(job)
+    if isinstance(found, Done):
+        records.adjust(job.store.service(job.service.id), job.store, job.config)
+    return found
+
+
+def _learn_addresses(job: Job) -> Outcome:
     """What DHCP or the provider gave goes back to WHMCS later, since it was not known when the order was accepted. A guest whose agent
     answers may have no lease yet: it is waited for, but not for long; later ones are learned by the worker."""
     given = addresses.given(job.service, job.store)

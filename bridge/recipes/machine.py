@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from bridge.dns import records
 from bridge.errors import Busy, Capacity, Permanent, Transient, Unknown, Unlisted, UpstreamError, VmbridgeError
 from bridge.kinds import KINDS
 from bridge.model import Converged, Desired, Order, Seen, Vm, VmRef
@@ -239,7 +240,10 @@ def set_password(job: Job, wanted: Order) -> str:
 
 def configured(job: Job) -> Outcome:
     refused = job.data.get("refused", [])
-    job.store.release_leaving(job.service.id, job.config.worker["address_cool_down_h"] * 3600.0)
+    with job.store.write():
+        job.store.release_leaving(job.service.id, job.config.worker["address_cool_down_h"] * 3600.0)
+        if job.service.provisioned or job.service.build.get("adopted"):  # a birth does so at its end
+            records.adjust(job.store.service(job.service.id), job.store, job.config)
     if not refused:
         for finding in job.store.findings(job.service.id):
             if finding["kind"] == "differs_from_package":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from bridge.config import Config
+from bridge.dns import records
 from bridge.errors import Refused
 from bridge.metering import usage
 from bridge.model import Desired, Machine, Package, Service
@@ -70,4 +71,6 @@ def adopt(
         extra = [r["address"] for r in store.addresses_of(service.id) if r["role"] == "extra"]
         six = sum(":" in address for address in extra)
         store.update_service(service.id, package=replace(frozen, extra_ipv4=len(extra) - six, extra_ipv6=six))
-        return store.service(service.id), outside
+        found = store.service(service.id)
+        records.adjust(found, store, config)
+        return found, outside

@@ -18,6 +18,7 @@ import structlog
 
 from bridge import services
 from bridge.config import Config
+from bridge.dns import records
 from bridge.errors import NeedsOperator, NotFound, NotOurs, Refused, VmbridgeError
 from bridge.metering import status
 from bridge.model import Desired, Difference, Leftover, Machine, Seen, Service
@@ -524,6 +525,7 @@ def _release(
     with store.write():
         free(service, store)
         count = store.release_addresses(service.id, config.worker["address_cool_down_h"] * 3600.0)
+        records.adjust(store.service(service.id), store, config)
         for row in store.findings(service.id, dismissed=True):
             if row["kind"] == "leftover_address" and row["service"] == service.id:
                 store.end_finding(row["id"])

@@ -29,6 +29,7 @@ from bridge.store.findings import Findings
 from bridge.store.operations import Operations
 from bridge.store.outbox import Outbox
 from bridge.store.pointers import PointerWishes
+from bridge.store.records import Records
 from bridge.store.retention import Retention
 from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
 from bridge.store.services import Services
@@ -57,6 +58,7 @@ class Store(
     Consoles,
     Budgets,
     PointerWishes,
+    Records,
     Usages,
 ):
     """One database file. Open it once per process; use it from any thread. `patience`: seconds that a change waits for its turn."""

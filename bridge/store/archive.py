@@ -388,14 +388,28 @@ def _prepare(
         _hold_events(conn, old, restored)
         if old:
             _compare(conn, old, restored, now)
+            _keep_ours(conn, old)
         usage.keep_told(conn, old, now)
         for sql in (
             "UPDATE server_health SET lease_until = 0, next_at = 0",
             "UPDATE sweeps SET due_at = 0",
             "UPDATE pointer_wishes SET refused = 'restored', task = '', lease_until = 0",
+            "UPDATE dns_records SET lease_until = 0, refused = CASE WHEN chosen = 1 AND asked_at IS NULL"
+            " AND due_at IS NOT NULL THEN 'restored' ELSE refused END",
         ):  # others may have been written since
             conn.execute(sql)
         conn.execute("COMMIT")
+
+
+def _keep_ours(conn: sqlite3.Connection, old: sqlite3.Connection) -> None:
+    """What was written into DNS since the copy is ours too, and goes when its address does."""
+    if not old.execute("SELECT 1 FROM sqlite_master WHERE name = 'dns_records'").fetchone():
+        return
+    for name, kind, text in old.execute("SELECT name, type, ours FROM dns_records WHERE ours <> '[]'"):
+        row = conn.execute("SELECT ours FROM dns_records WHERE name = ? AND type = ?", (name, kind)).fetchone()
+        if row:
+            ours = [*dict.fromkeys([*json.loads(row[0]), *json.loads(text)])]
+            conn.execute("UPDATE dns_records SET ours = ? WHERE name = ? AND type = ?", (json.dumps(ours), name, kind))
 
 
 def _forget_sealed(conn: sqlite3.Connection) -> None:

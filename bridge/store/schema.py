@@ -291,3 +291,31 @@ def resources(db: Database) -> None:
 def key_fault(db: Database) -> None:
     """What the key of each server cannot do though it can read."""
     _run(db, "ALTER TABLE server_health ADD COLUMN key_fault TEXT NOT NULL DEFAULT '';\n")
+
+
+DNS = """
+CREATE TABLE dns_records (
+  name TEXT NOT NULL, type TEXT NOT NULL, zone TEXT NOT NULL, service INTEGER NOT NULL REFERENCES services (id),
+  held INTEGER NOT NULL DEFAULT 1, address TEXT NOT NULL, wanted TEXT NOT NULL, chosen INTEGER NOT NULL DEFAULT 0,
+  own INTEGER NOT NULL DEFAULT 0, written TEXT NOT NULL DEFAULT '', ours TEXT NOT NULL DEFAULT '[]',
+  seen TEXT NOT NULL DEFAULT '', number INTEGER NOT NULL DEFAULT 1, wished_at REAL NOT NULL, due_at REAL,
+  doubt_until REAL NOT NULL DEFAULT 0, lease_until REAL NOT NULL DEFAULT 0, attempt INTEGER NOT NULL DEFAULT 0,
+  refused TEXT NOT NULL DEFAULT '', detail TEXT NOT NULL DEFAULT '',
+  ticket TEXT NOT NULL DEFAULT '', asked_at REAL, PRIMARY KEY (name, type)) WITHOUT ROWID;
+CREATE INDEX dns_records_due ON dns_records (zone, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX dns_records_service ON dns_records (service);
+CREATE INDEX dns_records_address ON dns_records (address);
+CREATE TABLE dns_zones (
+  zone TEXT PRIMARY KEY, failures INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '',
+  next_action TEXT NOT NULL DEFAULT '', failing_since REAL, due_at REAL NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE dns_looks (
+  name TEXT NOT NULL, address TEXT NOT NULL, answer TEXT NOT NULL DEFAULT '', asked_at REAL NOT NULL,
+  due_at REAL NOT NULL DEFAULT 0, PRIMARY KEY (name, address)) WITHOUT ROWID;
+CREATE INDEX dns_looks_due ON dns_looks (due_at);
+"""
+
+
+@migrations()
+def dns(db: Database) -> None:
+    """Records in our own zones: what is wanted, and what is known to be ours there."""
+    _run(db, DNS)

@@ -147,6 +147,8 @@ class Services(Core):
             for sql in (
                 "DELETE FROM console_keys WHERE service = ?",
                 "DELETE FROM pointer_wishes WHERE service = ?",
+                "UPDATE dns_records SET wanted = written, own = 0, refused = '', number = number + 1"
+                " WHERE service = ? AND held = 1 AND chosen = 1 AND asked_at IS NULL AND (due_at IS NOT NULL OR refused <> '')",
                 "UPDATE services SET edits = edits + 1 WHERE id = ?",
             ):
                 db.conn.execute(sql, (key,))

@@ -10,6 +10,7 @@ from typing import Any
 from flask import render_template, request
 
 from bridge import customer, kinds, languages, recipes, room, services
+from bridge.dns.records import offered
 from bridge.kinds import KINDS, POWER
 from bridge.metering import status
 from bridge.model import Capability, Desired, Operation, Sentence, Service, State
@@ -171,7 +172,7 @@ def menu(service: Service) -> list[dict[str, Any]]:
     """Every page the server can have; dimmed with the reason where it is not part of the product. `open`: the link works all
     the same, since looking is always allowed there."""
     at = context()
-    has = at.drivers[service.server].capabilities
+    has = offered(service, at.drivers[service.server].capabilities, at.config)
     entries = []
     named = titles(language.current())
     for name, (_, icon, _) in MENU.items():

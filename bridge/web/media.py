@@ -11,6 +11,7 @@ from flask import current_app, request
 from bridge import customer
 from bridge.customer import Ask, dns, isos
 from bridge.customer.direct import Reads
+from bridge.dns import records
 from bridge.errors import BadRequest
 from bridge.model import Capability, Sentence, Service
 from bridge.web import language
@@ -45,7 +46,12 @@ def iso(service: Service) -> dict[str, Any]:
 
 def rdns(service: Service) -> dict[str, Any]:
     at = context()
-    view = dns.view(service, reads(), at.store, at.drivers[service.server])
+    if records.keeps(service.server, at.config):
+        view = dns.view_own(service, at.store, at.config)
+    else:
+        view = dns.view(service, reads(), at.store, at.drivers[service.server])
+    for row in view["singles"]:
+        row["why"] = language.translate(row.get("why", ""))
     reason, shown = why(service, Capability.RDNS), [view["singles"], [(n.cidr, n.rows) for n in view["networks"]]]
     return {
         **view,
@@ -76,7 +82,10 @@ def save(ask: Ask) -> None:
     )
     if not name and ask.form.get("network"):  # a record that is added has one
         raise BadRequest(Sentence("Host name: please write one, such as mail.example.com."), code="no_host_name")
-    dns.save(service, address, name, reads(), ask.store, ask.drivers[service.server])
+    if records.keeps(service.server, ask.config):
+        records.wish(service, address, name, ask.store, ask.config)
+    else:
+        dns.save(service, address, name, reads(), ask.store, ask.drivers[service.server])
 
 
 EDITS: dict[tuple[str, str], Callable[[Ask], None]] = {

@@ -1,0 +1,108 @@
+"""Reverse records that a person writes: what is wanted becomes one ticket of WHMCS for each address, and another wish
+a reply to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bridge.config import Config
+from bridge.errors import Permanent
+from bridge.model import Service
+from bridge.store import Store
+from bridge.whmcs import Whmcs
+
+LOOK = 1800.0  # seconds between two looks whether the ticket is closed
+CLOSED = ("closed",)
+BEGIN = "Please set the reverse DNS"
+Row = dict[str, Any]
+
+
+def settle(row: Row, department: str, store: Store, config: Config, whmcs: Mapping[str, Whmcs]) -> None:
+    """Ask for what is wanted, once, or look whether it is done. Raises UpstreamError."""
+    service = store.service(row["service"])
+    if service.whmcs not in whmcs:
+        raise Permanent(f"There is no [whmcs.{service.whmcs}] in the configuration.", code="whmcs_missing")
+    if row["asked_at"]:
+        _look(row, whmcs[service.whmcs], store)
+    elif row["wanted"] == row["written"] or (not row["wanted"] and not row["ours"]):
+        store.record_settled(row, row["wanted"], ours=True)
+    else:
+        ticket = _ask(row, service, department, whmcs[service.whmcs])
+        store.record_asked(row, ticket, LOOK)
+
+
+def subject_of(row: Row) -> str:
+    return f"Reverse DNS of {row['address']}"
+
+
+def text_of(row: Row) -> str:
+    said = f"to {row['wanted']}" if row["wanted"] else "to nothing: remove the record"
+    return f"{BEGIN} (PTR record) of {row['address']} {said}."
+
+
+def _ask(row: Row, service: Service, department: str, whmcs: Whmcs) -> str:
+    """The number of the ticket. One that is still open gets a reply instead of a second: also one whose answer was
+    lost."""
+    found = _open(row, service, whmcs)
+    if found is None:
+        made = whmcs.call(
+            "OpenTicket",
+            deptid=_number(department, whmcs),
+            subject=subject_of(row),
+            message=text_of(row),
+            clientid=service.client_id,
+            serviceid=service.service_id,
+            priority="Medium",
+            markdown=False,
+        )
+        return str(made.get("id") or made.get("tid") or "")
+    number = str(found.get("id") or found.get("ticketid") or "")
+    if text_of(row) not in _said(number, whmcs):
+        whmcs.call("AddTicketReply", ticketid=number, message=text_of(row), clientid=service.client_id, markdown=False)
+    return number
+
+
+def _open(row: Row, service: Service, whmcs: Whmcs) -> Mapping[str, Any] | None:
+    listed = whmcs.call("GetTickets", clientid=service.client_id, subject=subject_of(row), limitnum=100)
+    tickets = listed.get("tickets") or {}
+    rows = tickets.get("ticket") if isinstance(tickets, dict) else ()
+    for ticket in rows or ():
+        if ticket.get("subject") == subject_of(row) and str(ticket.get("status", "")).lower() not in CLOSED:
+            return dict(ticket)
+    return None
+
+
+def _said(number: str, whmcs: Whmcs) -> str:
+    """The last of our messages in a ticket."""
+    found = whmcs.call("GetTicket", ticketid=number, repliessort="ASC")
+    replies = found.get("replies") or {}
+    rows = (replies.get("reply") if isinstance(replies, dict) else None) or []
+    ours = [m for r in rows if (m := str(r.get("message", ""))).startswith(BEGIN)]
+    return ours[-1] if ours else ""
+
+
+def _look(row: Row, whmcs: Whmcs, store: Store) -> None:
+    status = str(whmcs.call("GetTicket", ticketid=row["ticket"]).get("status", ""))
+    if status.lower() in CLOSED:
+        store.record_done_by_hand(row)
+    else:
+        store.record_asked(row, row["ticket"], LOOK)
+
+
+def _number(department: str, whmcs: Whmcs) -> str:
+    """A department by its name."""
+    if department.isascii() and department.isdigit():
+        return department
+    listed = whmcs.call("GetSupportDepartments").get("departments") or {}
+    rows = (listed.get("department") if isinstance(listed, dict) else None) or []
+    for row in rows:
+        if str(row.get("name", "")).strip().casefold() == department.strip().casefold():
+            return str(row["id"])
+    known = ", ".join(str(r.get("name", "")) for r in rows) or "none"
+    raise Permanent(
+        f"WHMCS has no support department {department!r}.",
+        code="department_unknown",
+        detail=f"found: {known[:200]}",
+        next_action="Correct the department in the product's option or in the zone's table.",
+    )

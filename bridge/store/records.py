@@ -1,0 +1,280 @@
+"""Queries of DNS records in zones of ours: what is wanted of each, what is known to be ours there, and what is still
+to be written.
+
+One row for each name and type, kept for as long as something of ours may be there. `wanted` is empty when there shall
+be nothing; `ours` lists every value that we may have written and that may still be there; `due_at` is NULL when
+nothing is to be done.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bridge.store.core import Core, Row
+
+OPEN = "r.due_at IS NOT NULL AND r.refused = ''"
+
+
+def _row(row: Row) -> Row:
+    row["ours"] = json.loads(row["ours"])
+    return row
+
+
+class Records(Core):
+    def record(self, name: str, kind: str) -> Row | None:
+        found = self.row("SELECT * FROM dns_records WHERE name = ? AND type = ?", name, kind)
+        return _row(found) if found else None
+
+    def records_of(self, service: int) -> list[Row]:
+        """Those that a service holds."""
+        found = self.rows("SELECT * FROM dns_records WHERE service = ? AND held = 1 ORDER BY type, name", service)
+        return [_row(r) for r in found]
+
+    def records_at(self, address: str) -> list[Row]:
+        return [_row(r) for r in self.rows("SELECT * FROM dns_records WHERE address = ? ORDER BY type, name", address)]
+
+    def hold_record(self, name: str, kind: str, **values: Any) -> None:
+        """Begin a row, or give one to another service; what is ours there stays known. It is due at once."""
+        now = self.clock.now()
+        row = {"held": 1, "chosen": 0, "own": 0, **values}
+        sql = (
+            f"INSERT INTO dns_records (name, type, wished_at, due_at, {', '.join(row)})"
+            f" VALUES (?, ?, ?, ?, {', '.join('?' * len(row))}) ON CONFLICT (name, type) DO UPDATE SET"
+            " number = number + 1, attempt = 0, refused = '', detail = '', asked_at = NULL, wished_at = excluded.wished_at,"
+            " ticket = CASE WHEN service = excluded.service THEN ticket ELSE '' END,"
+            f" due_at = max(excluded.due_at, doubt_until), {', '.join(f'{c} = excluded.{c}' for c in row)}"
+        )
+        self.change(sql, name, kind, now, now, *row.values())
+
+    def want_record(self, name: str, kind: str, **values: Any) -> None:
+        """Another value, zone or choice for a row that there is; due at once, but not before a lost call must have
+        ended."""
+        now = self.clock.now()
+        with self.write() as db:
+            db.conn.execute(
+                f"UPDATE dns_records SET {', '.join(f'{c} = ?' for c in values)}, number = number + 1, attempt = 0,"
+                " refused = '', detail = '', asked_at = NULL, wished_at = ?, due_at = max(?, doubt_until)"
+                " WHERE name = ? AND type = ?",
+                (*values.values(), now, now, name, kind),
+            )
+
+    def drop_record(self, name: str, kind: str) -> None:
+        """Nobody wants it any more."""
+        self.want_record(name, kind, held=0, wanted="", chosen=0, own=0)
+
+    def has_records(self) -> bool:
+        return self.row("SELECT 1 FROM dns_records LIMIT 1") is not None
+
+    def records_without_service(self) -> list[Row]:
+        """Held by a service that has ended and has nothing left to do."""
+        found = self.rows(
+            "SELECT r.* FROM dns_records r JOIN services s ON s.id = r.service"
+            " WHERE r.held = 1 AND s.desired = 'terminated'"
+            " AND NOT EXISTS (SELECT 1 FROM addresses a WHERE a.service = s.id)"
+            " AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = s.id"
+            " AND o.state IN ('running', 'waiting', 'waiting_for_staff'))"
+        )
+        return [_row(r) for r in found]
+
+    # -- writing ----------------------------------------------------------------------------------
+    def zones_due(self) -> list[str]:
+        """Those in which something can be done now."""
+        now = self.clock.now()
+        return [
+            str(z)
+            for z in self.column(
+                "SELECT DISTINCT r.zone FROM dns_records r LEFT JOIN dns_zones z ON z.zone = r.zone"
+                f" WHERE {OPEN} AND r.due_at <= ? AND r.lease_until <= ? AND coalesce(z.due_at, 0) <= ?",
+                now,
+                now,
+                now,
+            )
+        ]
+
+    def claim_record(self, zone: str, lease: float) -> Row | None:
+        """The record of a zone that is due longest, to be written within `lease` seconds."""
+        now = self.clock.now()
+        with self.write() as db:
+            found = self.row(
+                f"SELECT * FROM dns_records r WHERE zone = ? AND {OPEN} AND r.due_at <= ? AND lease_until <= ?"
+                " ORDER BY r.due_at LIMIT 1",
+                zone,
+                now,
+                now,
+            )
+            if found:
+                db.conn.execute(
+                    "UPDATE dns_records SET lease_until = ? WHERE name = ? AND type = ?",
+                    (now + lease, found["name"], found["type"]),
+                )
+        return _row(found) if found else None
+
+    def record_trying(self, row: Row) -> None:
+        """Before the call: from now on this value may be there, and it is ours."""
+        ours = [*dict.fromkeys([*row["ours"], row["wanted"]])]
+        self.change(
+            "UPDATE dns_records SET ours = ? WHERE name = ? AND type = ?", json.dumps(ours), row["name"], row["type"]
+        )
+
+    def record_settled(self, row: Row, seen: str, ours: bool) -> None:
+        """It is as wanted, or, with `ours` false, somebody else's and left alone. What was wished meanwhile is due at
+        once. A row for which nobody wants anything and where nothing is ours ends."""
+        with self.write() as db:
+            key = (row["name"], row["type"])
+            now = self.record(*key)
+            if now is None:
+                return
+            mine = [row["wanted"]] if ours and row["wanted"] else []
+            done = now["number"] == row["number"]
+            db.conn.execute(
+                "UPDATE dns_records SET written = ?, ours = ?, seen = ?, lease_until = 0, doubt_until = 0, attempt = 0,"
+                " detail = '', due_at = CASE WHEN number = ? THEN NULL ELSE due_at END,"
+                " own = CASE WHEN number = ? THEN 0 ELSE own END"
+                " WHERE name = ? AND type = ?",
+                (mine[0] if mine else "", json.dumps(mine), seen, row["number"], row["number"], *key),
+            )
+            if done and not now["held"] and not mine:
+                db.conn.execute("DELETE FROM dns_records WHERE name = ? AND type = ?", key)
+
+    def record_later(self, row: Row, seconds: float, doubt: float = 0.0, detail: str = "", refused: str = "") -> None:
+        """Again in `seconds`; `doubt`: a call may still be at work for so long. With `refused` (the error's code) not
+        before it is wished anew."""
+        now = self.clock.now()
+        self.change(
+            "UPDATE dns_records SET lease_until = 0, detail = ?3,"
+            " doubt_until = CASE WHEN ?1 > 0 THEN ?2 + ?1 ELSE doubt_until END,"
+            " due_at = CASE WHEN number = ?4 THEN ?2 + ?5 ELSE max(due_at, ?2 + ?1) END,"
+            " attempt = CASE WHEN number = ?4 THEN attempt + 1 ELSE attempt END,"
+            " refused = CASE WHEN number = ?4 THEN ?6 ELSE refused END WHERE name = ?7 AND type = ?8",
+            doubt,
+            now,
+            detail[:300],
+            row["number"],
+            seconds,
+            refused,
+            row["name"],
+            row["type"],
+        )
+
+    def record_asked(self, row: Row, ticket: str, again: float) -> None:
+        """A ticket stands open for what is wanted; it is looked at in `again` seconds."""
+        ours = [*dict.fromkeys([*row["ours"], *([row["wanted"]] if row["wanted"] else [])])]
+        self.change(
+            "UPDATE dns_records SET ticket = ?1, ours = ?2, lease_until = 0, attempt = 0, detail = '',"
+            " asked_at = CASE WHEN number = ?3 THEN coalesce(asked_at, ?4) ELSE asked_at END,"
+            " due_at = CASE WHEN number = ?3 THEN ?4 + ?5 ELSE due_at END WHERE name = ?6 AND type = ?7",
+            ticket,
+            json.dumps(ours),
+            row["number"],
+            self.clock.now(),
+            again,
+            row["name"],
+            row["type"],
+        )
+
+    def record_done_by_hand(self, row: Row) -> None:
+        """The ticket is closed: what it asked for counts as written."""
+        self.change("UPDATE dns_records SET ticket = '' WHERE name = ? AND type = ?", row["name"], row["type"])
+        self.record_settled(row, row["wanted"], ours=True)
+        self.change(
+            "UPDATE dns_records SET asked_at = NULL WHERE name = ? AND type = ? AND number = ?",
+            row["name"],
+            row["type"],
+            row["number"],
+        )
+
+    # -- zones ------------------------------------------------------------------------------------
+    def zone_failed(self, zone: str, pause: float, error: str, next_action: str) -> None:
+        """Nothing is tried in a zone for `pause` seconds."""
+        now = self.clock.now()
+        self.change(
+            "INSERT INTO dns_zones (zone, failures, error, next_action, failing_since, due_at)"
+            " VALUES (?1, 1, ?2, ?3, ?4, ?5)"
+            " ON CONFLICT (zone) DO UPDATE SET failures = failures + 1, error = ?2, next_action = ?3,"
+            " failing_since = coalesce(failing_since, ?4), due_at = ?5",
+            zone,
+            error[:400],
+            next_action[:300],
+            now,
+            now + pause,
+        )
+
+    def zone_answers(self, zone: str) -> None:
+        if self.row("SELECT 1 FROM dns_zones WHERE zone = ? AND failures > 0", zone):
+            self.change(
+                "UPDATE dns_zones SET failures = 0, error = '', next_action = '', failing_since = NULL, due_at = 0"
+                " WHERE zone = ?",
+                zone,
+            )
+
+    def zone_state(self, zone: str) -> Row:
+        found = self.row("SELECT * FROM dns_zones WHERE zone = ?", zone)
+        return found or {
+            "zone": zone,
+            "failures": 0,
+            "error": "",
+            "next_action": "",
+            "failing_since": None,
+            "due_at": 0.0,
+        }
+
+    # -- for staff --------------------------------------------------------------------------------
+    def zone_counts(self, whmcs: str) -> dict[str, Row]:
+        """For each zone, of an installation's services: `records`, and of these `waiting` and `refused`."""
+        found = self.rows(
+            "SELECT r.zone, count(*) AS records,"
+            " sum(r.due_at IS NOT NULL AND r.refused = '' AND r.asked_at IS NULL) AS waiting,"
+            " sum(r.refused <> '') AS refused, sum(r.asked_at IS NOT NULL) AS asked FROM dns_records r"
+            " JOIN services s ON s.id = r.service WHERE s.whmcs = ? GROUP BY r.zone",
+            whmcs,
+        )
+        return {r["zone"]: r for r in found}
+
+    def records_open(self, whmcs: str, limit: int) -> list[Row]:
+        """Records that wait, were refused, or are somebody else's, of an installation's services; refused ones
+        first."""
+        found = self.rows(
+            "SELECT r.*, s.service_id, s.client_id, s.hostname FROM dns_records r JOIN services s ON s.id = r.service"
+            " WHERE s.whmcs = ? AND (r.due_at IS NOT NULL OR r.refused <> ''"
+            " OR (r.wanted <> '' AND r.wanted <> r.written))"
+            " ORDER BY r.refused = '', r.wished_at LIMIT ?",
+            whmcs,
+            limit,
+        )
+        return [_row(r) for r in found]
+
+    # -- looks at where names lead ----------------------------------------------------------------
+    def ask_look(self, name: str, address: str, fresh: float) -> str:
+        """Whether a name leads to an address, as last looked up: yes, no, or empty while nobody knows. The worker
+        looks soon, and goes on for as long as somebody asks; `fresh` seconds an asking holds."""
+        found = self.row("SELECT answer, asked_at FROM dns_looks WHERE name = ? AND address = ?", name, address)
+        if found is None or found["asked_at"] < self.clock.now() - fresh:
+            self.note(
+                "INSERT INTO dns_looks (name, address, asked_at) VALUES (?, ?, ?)"
+                " ON CONFLICT (name, address) DO UPDATE SET asked_at = excluded.asked_at",
+                name,
+                address,
+                self.clock.now(),
+            )
+        return str(found["answer"]) if found else ""
+
+    def looks_due(self, asked_since: float, limit: int) -> list[Row]:
+        return self.rows(
+            "SELECT name, address, answer FROM dns_looks WHERE due_at <= ? AND asked_at >= ? ORDER BY due_at LIMIT ?",
+            self.clock.now(),
+            asked_since,
+            limit,
+        )
+
+    def looked(self, name: str, address: str, answer: str, again: float) -> None:
+        self.change(
+            "UPDATE dns_looks SET answer = ?, due_at = ? WHERE name = ? AND address = ?",
+            answer,
+            self.clock.now() + again,
+            name,
+            address,
+        )
+
+    def forget_looks(self, asked_before: float) -> None:
+        self.change("DELETE FROM dns_looks WHERE asked_at < ?", asked_before)

@@ -1,0 +1,105 @@
+"""PowerDNS Authoritative by its HTTP API (https://doc.powerdns.com/authoritative/http-api/zone.html)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from marshmallow import fields, validate
+
+from bridge.clock import Clock
+from bridge.errors import Permanent, UpstreamError
+from bridge.model import RecordSet
+from drivers.dns.contract import BAD_VALUE, NAMES, NO_ZONE, READ_ONLY, Provider, Strict, endpoint, tidy
+from drivers.dns.web import Reply, Web
+from drivers.http import Peer
+
+COPIES = ("slave", "secondary", "consumer")  # kinds of zones that are written elsewhere
+PRIMARY = ("master", "primary", "producer")
+
+
+class Settings(Strict):
+    endpoint = fields.Str(required=True, validate=endpoint)
+    api_key = fields.Str(required=True, validate=validate.Length(min=1))
+    server_id = fields.Str(load_default="localhost", validate=validate.Regexp(r"^[A-Za-z0-9._-]{1,64}\Z"))
+    ca_file = fields.Str(load_default="")
+
+
+class PowerDns(Provider):
+    schema = Settings
+    secrets = frozenset({"api_key"})
+
+    def __init__(self, zone: str, settings: Mapping[str, Any], clock: Clock, prepare: Any = None) -> None:
+        super().__init__(zone, settings, clock, prepare)
+        peer = Peer("PowerDNS", settings["endpoint"], f"{self.table} endpoint", f"{self.table} ca_file")
+        self._web = Web(peer, {"X-API-Key": settings["api_key"]}, settings["ca_file"], prepare)
+        self._path = f"/api/v1/servers/{settings['server_id']}/zones/{_id(zone)}"
+
+    def get(self, name: str, kind: str) -> RecordSet | None:
+        found = [s for s in self._zone(name, kind)["rrsets"] if tidy(s["name"], "PTR") == name and s["type"] == kind]
+        records = [tidy(r["content"], kind) for s in found for r in s["records"]]
+        return RecordSet(name, kind, tuple(records), int(found[0]["ttl"])) if records else None
+
+    def set(self, wanted: RecordSet) -> None:
+        records = [{"content": _written(v, wanted.type), "disabled": False} for v in wanted.values]
+        self._patch(wanted.name, wanted.type, ttl=wanted.ttl, changetype="REPLACE", records=records)
+
+    def remove(self, name: str, kind: str) -> None:
+        self._patch(name, kind, changetype="DELETE")
+
+    def nameservers(self) -> tuple[str, ...]:
+        found = self.get(self.zone, "NS")
+        return found.values if found else ()
+
+    def _zone(self, name: str, kind: str) -> dict[str, Any]:
+        """The zone with this one set; older releases know no filter and answer with all of it."""
+        reply = self._web.call("GET", self._path, False, params={"rrset_name": f"{name}.", "rrset_type": kind})
+        if reply.status != 200:
+            raise self._refused(reply, False)
+        try:
+            sets = reply.body["rrsets"]
+            if not all(isinstance(r["content"], str) for s in sets for r in s["records"] if s["type"] == kind):
+                raise TypeError
+            copy = str(reply.body["kind"]).lower() in COPIES
+        except (KeyError, TypeError):
+            raise self._web.rubbish(reply, False) from None
+        if copy:
+            raise Permanent(
+                f"PowerDNS keeps {self.zone} as a copy of another server's: it is changed there.",
+                code=READ_ONLY,
+                next_action=f"Name the server that keeps the zone in {self.table}.",
+            )
+        return dict(reply.body)
+
+    def _patch(self, name: str, kind: str, **change: Any) -> None:
+        rows = {"rrsets": [{"name": f"{name}.", "type": kind, **change}]}
+        reply = self._web.call("PATCH", self._path, True, json=rows)
+        if reply.status not in (200, 204):
+            raise self._refused(reply, True)
+
+    def _refused(self, reply: Reply, change: bool) -> UpstreamError:
+        said = str(reply.body.get("error", "")) if isinstance(reply.body, dict) else ""
+        unknown = reply.status == 404 or (reply.status == 422 and "could not find domain" in said.lower())
+        if unknown and isinstance(reply.body, dict):
+            return Permanent(
+                f"PowerDNS has no zone {self.zone}.",
+                code=NO_ZONE,
+                detail=said[:160],
+                next_action=f"Make it there (`pdnsutil create-zone {self.zone}`), or correct {self.table}.",
+            )
+        if reply.status in (400, 409, 422):
+            return Permanent("PowerDNS refused the record.", code=BAD_VALUE, detail=said[:160])
+        return self._web.refused(reply, change, said)
+
+
+def _id(zone: str) -> str:
+    """As PowerDNS names zones in paths: what is no letter, digit, dot, hyphen or underscore is =HH."""
+    return quote(f"{zone}.", safe="").replace("%", "=")
+
+
+def _written(value: str, kind: str) -> str:
+    return f"{value}." if kind in NAMES else f'"{value}"' if kind == "TXT" else value
+
+
+PROVIDER = PowerDns
