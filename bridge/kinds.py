@@ -43,6 +43,7 @@ class Kind:
     may_restart: bool = False  # may switch a running machine off: its customer was told, or has no use of it yet
     costly: bool = False  # takes the back end long: customers may order only some in an hour
     watched: bool = False  # long and decisive: its steps are shown without a click
+    away: bool = False  # the machine is not there to be looked at meanwhile
     by_link: bool = False  # asks only where it is ordered by a link of WHMCS's menu
     ask: Sentence | None = None
     ask_where_kept: Sentence | None = None
@@ -60,6 +61,7 @@ ALL = [
         wants=Desired.ACTIVE,
         billing=True,
         watched=True,
+        away=True,
     ),
     Kind(
         "suspend",
@@ -70,6 +72,7 @@ ALL = [
         wants=Desired.SUSPENDED,
         billing=True,
         endless=True,
+        away=True,
     ),
     Kind(
         "unsuspend",
@@ -90,6 +93,7 @@ ALL = [
         wants=Desired.TERMINATED,
         billing=True,
         endless=True,
+        away=True,
     ),
     Kind(
         "change_package",
@@ -124,6 +128,7 @@ ALL = [
         frozenset({S}),
         wants=Desired.ACTIVE,
         watched=True,
+        away=True,
     ),
     Kind(
         "clean_up",
@@ -202,6 +207,7 @@ ALL = [
             "Goes back to snapshot %(name)s: the server stops, and everything since then is lost. This cannot be undone."
         ),
         ask_button=Sentence("Rollback"),
+        away=True,
     ),
     Kind(
         "delete_snapshot",
@@ -252,6 +258,7 @@ ALL = [
             "Restores the backup of %(name)s: the server stops, and everything since then is lost. This cannot be undone."
         ),
         ask_button=Sentence("Restore"),
+        away=True,
     ),
     Kind(
         "reinstall",
@@ -261,6 +268,7 @@ ALL = [
         frozenset({C}),
         costly=True,
         watched=True,
+        away=True,
     ),
     Kind(
         "reset_password",

@@ -34,16 +34,29 @@ def count(act: str, service: int, client: bool, store: Store, config: Config) ->
     that; call this in the transaction that begins it, so that many at once are counted one after the other."""
     if not client:
         return
+    key = HOURLY[act]
+    if key in OPERATIONS:
+        seconds = wait(act, service, store, config)
+    else:
+        limit = int(config.web[key])
+        seconds = HOUR / limit if store.spend(_account(key, service), limit, 0.0) else 0.0
+    if seconds:
+        raise Refused(sentence(seconds), code="too_often")
+
+
+def wait(act: str, service: int, store: Store, config: Config) -> float:
+    """The seconds until a customer may do it again; 0.0 when that is now. Changes nothing."""
     key, now = HOURLY[act], store.clock.now()
     limit = int(config.web[key])
     if key not in OPERATIONS:
-        if store.spend(f"{key.removesuffix('_per_hour')} {service}", limit, 0.0):
-            raise _refusal(HOUR / limit)
-        return
+        return store.full_in(_account(key, service), limit)
     times = store.costly_since(service, tuple(a for a, k in HOURLY.items() if k == key), now - HOUR)
-    if len(times) >= limit:
-        raise _refusal(times[-limit] + HOUR - now)
+    return times[-limit] + HOUR - now if len(times) >= limit else 0.0
 
 
-def _refusal(seconds: float) -> Refused:
-    return Refused(Sentence(OFTEN.template, n=max(1, math.ceil(seconds / 60))), code="too_often")
+def sentence(seconds: float) -> Sentence:
+    return Sentence(OFTEN.template, n=max(1, math.ceil(seconds / 60)))
+
+
+def _account(key: str, service: int) -> str:
+    return f"{key.removesuffix('_per_hour')} {service}"

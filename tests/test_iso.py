@@ -263,7 +263,7 @@ def test_an_action_that_there_is_not_and_another_clients_server(site: Site) -> N
 
 def test_while_an_operation_runs(site: Site) -> None:
     site.order("reboot")
-    busy = "The server is restarting; try again when this is done."
+    busy = "The server is restarting, as our staff ordered; try again when this is done."
     for form in ({"action": "mount", "iso": FREEBSD}, {"action": "unmount"}):
         assert site.submit("iso", **form) == busy
     assert busy in site.see("iso") and site.cloud.mutations() == []

@@ -29,6 +29,7 @@ LAYERS: list[tuple[str, set[str]]] = [
     ("names in DNS", {"bridge.zones"}),
     ("configuration", {"bridge.config"}),
     ("the store, WHMCS's API", {"bridge.store", "bridge.whmcs"}),
+    ("what stands in the way", {"bridge.obstacles"}),
     (
         "nouns",
         {

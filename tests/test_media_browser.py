@@ -180,7 +180,7 @@ def test_busy_dims_the_isos_with_the_reason(system: System, browser: Chrome) -> 
     system.hcloud.durations["reboot_server"] = 9e9
     try:
         system.submit(SHOP, "power", action="reboot")
-        busy = "The server is restarting; try again when this is done."
+        busy = "The server is restarting, as you ordered; try again when this is done."
         until(browser, lambda b: busy in one(b, "#vmb-iso-why").text)
         browser.find_elements(By.CSS_SELECTOR, ".vmb-folder summary")[0].click()
         button = one(browser, ".vmb-folder li button")

@@ -39,7 +39,7 @@ def test_it_has_what_is_said_in_python_templates_and_steps() -> None:
         "Copying the template",
         "The system disk has %(size)s GB and cannot shrink to %(wanted)s GB.",
         "as of %(time)s ago",
-        "%(what)s; try again when this is done.",
+        "%(what)s, as you ordered; try again when this is done.",
         "%% of %(n)d core",
         "Confirmation: type %(word)s in capital letters, exactly.",
     } <= found

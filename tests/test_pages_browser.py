@@ -424,7 +424,7 @@ def test_busy_dims_everything_with_the_reason(system: System, browser: Chrome) -
     hold(system, "vzdump")
     try:
         system.submit(SHOP, "backups", action="take", note="long")
-        busy = "A backup is being made; try again when this is done."
+        busy = "A backup is being made, as you ordered; try again when this is done."
         for page, capability, name in (
             ("snapshots", "snapshots", "take"),
             ("reinstall", "reinstall", "reinstall"),

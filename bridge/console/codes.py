@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from bridge.config import Config
 from bridge.errors import Refused
 from bridge.model import Capability, Desired, Sentence, Service
+from bridge.obstacles import no_screen, unreachable
 from bridge.permissions import usable
 from bridge.store import Store
 
@@ -47,8 +48,9 @@ def origin(url: str) -> str:
     )
 
 
-def reason(service: Service, store: Store, config: Config, has: frozenset[Capability]) -> str:
-    """Why no console can be opened now; empty when one can. The machine itself is asked when the socket opens."""
+def reason(service: Service, store: Store, config: Config, has: frozenset[Capability], told: bool = False) -> str:
+    """Why no console can be opened now; empty when one can. The machine itself is asked when the socket opens. `told`: as a page says
+    it, which already tells of a host that does not answer."""
     plan = config.plans.get(service.package.plan)
     why = usable(service, Capability.CONSOLE, plan.allow if plan else (), has)
     if why:
@@ -57,6 +59,8 @@ def reason(service: Service, store: Store, config: Config, has: frozenset[Capabi
         return Sentence("The console has no public address here: the operator has to set one up.")
     if not service.provisioned:
         return Sentence("The server is being set up.")
+    if why := no_screen(store.current_operation(service.id)) or unreachable(service, store, told):
+        return why
     row = store.status_row(service.server, service.vm_id)
     if row and row["status"] == "stopped" and store.clock.now() - row["seen_at"] < FRESH:
         return Sentence("Start the server first.")

@@ -62,7 +62,7 @@ def act(capability: str, action: str, ask: Ask) -> str:
     with ask.store.write():
         fresh = still_theirs(ask)
         current = ask.store.current_operation(service.id)
-        why = reason(fresh, Capability(capability), ask.drivers, current, ask.config)
+        why = reason(fresh, Capability(capability), ask.drivers, current, ask.store, ask.config)
         if why:
             raise Refused(why, code="service_busy" if current else "not_now")
         limits.count(kind, service.id, ask.caller.client, ask.store, ask.config)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bridge import limits, services
+from bridge import limits, obstacles, services
 from bridge.config import Config
 from bridge.dns.records import offered
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused
@@ -17,6 +17,7 @@ from bridge.store import Store
 from drivers.base import Driver
 
 LONGEST_NOTE = 200
+DIRECT = (Capability.RDNS, Capability.ISO)
 Prepared = tuple[
     dict[str, Any], Callable[[str], Any] | None
 ]  # what the operation remembers, and what is done with its id
@@ -50,12 +51,19 @@ def may_see(service: Service, capability: Capability, drivers: Mapping[str, Driv
 
 
 def reason(
-    service: Service, capability: Capability, drivers: Mapping[str, Driver], current: Operation | None, config: Config
+    service: Service,
+    capability: Capability,
+    drivers: Mapping[str, Driver],
+    current: Operation | None,
+    store: Store,
+    config: Config,
+    told: bool = False,
 ) -> str:
-    """Why a capability's actions are dimmed while `current` runs; empty when they are not."""
+    """Why a capability's actions are refused while `current` runs; empty when they are not. Pages dim them with it, `told` what the page
+    says of the host besides."""
     allowed = config.plans[service.package.plan].allow
     has = offered(service, drivers[service.server].capabilities, config)
-    why = usable(service, capability, allowed, has, services.busy_words(current))
+    why = usable(service, capability, allowed, has, obstacles.busy_words(current))
     if not why and not service.provisioned:
         why = Sentence("The server is not set up yet.")
     if (
@@ -64,15 +72,24 @@ def reason(
         and capability not in (Capability.BACKUPS, Capability.REINSTALL, Capability.RDNS)
     ):
         why = services.UNFINISHED_RESTORE
-    return why
+    if why or (capability in DIRECT and not told):  # a direct edit finds out by itself
+        return why
+    if capability is Capability.RDNS and capability not in drivers[service.server].capabilities:
+        return ""  # the records are kept elsewhere
+    return obstacles.unreachable(service, store, told)
 
 
 def edit_reason(
-    service: Service, capability: Capability, drivers: Mapping[str, Driver], store: Store, config: Config
+    service: Service,
+    capability: Capability,
+    drivers: Mapping[str, Driver],
+    store: Store,
+    config: Config,
+    told: bool = False,
 ) -> str:
     """As `reason`, for what is changed directly: reverse records are not the machine's, so what runs there is not in their way."""
     current = None if capability is Capability.RDNS else store.current_operation(service.id)
-    return reason(service, capability, drivers, current, config)
+    return reason(service, capability, drivers, current, store, config, told)
 
 
 def still_theirs(ask: Ask) -> Service:

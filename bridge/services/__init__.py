@@ -14,14 +14,13 @@ from bridge.model import Desired
 from bridge.services import billing, power, staff
 from bridge.services.adoption import adopt
 from bridge.services.calls import Answer, Caller, Drivers, client_of, live, unknown
-from bridge.services.sentences import CUSTOMERS_OWN, MISSING, UNFINISHED_RESTORE, busy_reason, busy_words
+from bridge.services.sentences import CUSTOMERS_OWN, UNFINISHED_RESTORE, busy_reason
 from bridge.services.staff import act_on, no_cancel, no_retry, operation_for
 from bridge.services.views import accounts, operation_view
 from bridge.store import Store
 
 __all__ = [
     "CUSTOMERS_OWN",
-    "MISSING",
     "UNFINISHED_RESTORE",
     "Answer",
     "Caller",
@@ -29,7 +28,6 @@ __all__ = [
     "act_on",
     "adopt",
     "busy_reason",
-    "busy_words",
     "live",
     "no_cancel",
     "no_retry",

@@ -8,14 +8,17 @@ from bridge import limits, passwords
 from bridge.config import Config
 from bridge.errors import NotBuilt, Refused
 from bridge.model import Capability, Desired, Sentence, Service, State
+from bridge.obstacles import MISSING, unreachable
 from bridge.permissions import usable
 from bridge.services.calls import Answer, Caller, Drivers, live
-from bridge.services.sentences import CUSTOMERS_OWN, MISSING, UNFINISHED_RESTORE, busy_reason
+from bridge.services.sentences import CUSTOMERS_OWN, UNFINISHED_RESTORE, busy_reason
 from bridge.store import Store
 
 
 def order(verb: str, service: Service, caller: Caller, store: Store, config: Config) -> Answer:
     current = store.current_operation(service.id)
+    if caller.client and service.desired is Desired.ACTIVE:
+        _reaches(service, store)
     if verb == "hard_stop" and current and current.kind in ("stop", "reboot") and service.desired is Desired.ACTIVE:
         limits.count(verb, service.id, caller.client, store, config)
         store.end_operation(
@@ -63,7 +66,15 @@ def change_password(
 def _may_change(service: Service, caller: Caller, store: Store, config: Config) -> None:
     """Raises Refused while the service is not free for it, or when its client has done it often enough."""
     _free_for(service, store)
+    if caller.client:
+        _reaches(service, store)
     limits.count("change_password", service.id, caller.client, store, config)
+
+
+def _reaches(service: Service, store: Store) -> None:
+    """Raises Refused while what a customer orders would only wait: the host does not answer, or the machine is not there."""
+    if service.provisioned and (why := unreachable(service, store)):
+        raise Refused(why, code="vm_missing" if why == MISSING else "server_down")
 
 
 def _free_for(service: Service, store: Store) -> None:

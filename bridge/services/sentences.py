@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from bridge import kinds
-from bridge.model import Operation, Sentence, Service, State
+from bridge.model import Sentence, Service
+from bridge.obstacles import busy_words
 from bridge.store import Store
 
-FOR_STAFF = Sentence(
-    "Our staff has to look at this server first, and has been told. Until then nothing else can be done here."
-)
-MISSING = Sentence("Your server is not found on its host. Our staff has to look at it.")
 UNFINISHED_RESTORE = Sentence("The last restore did not end well: restore a backup or reinstall the server first.")
 CUSTOMERS_OWN = {  # failures that customers are told in full
     "not_running": Sentence("The server is off: start it instead."),
@@ -29,12 +25,3 @@ CUSTOMERS_OWN = {  # failures that customers are told in full
 
 def busy_reason(service: Service, store: Store) -> str:
     return busy_words(store.current_operation(service.id))
-
-
-def busy_words(current: Operation | None) -> str:
-    """Why nothing else can be done while this runs; empty when nothing does."""
-    if current is None or current.gives_way:
-        return ""
-    if current.state is State.STAFF:
-        return FOR_STAFF
-    return Sentence("%(what)s; try again when this is done.", what=kinds.running(current.kind))

@@ -24,6 +24,10 @@ class Budgets(Core):
             )
         return 0.0
 
+    def full_in(self, account: str, per_hour: int) -> float:
+        """The seconds until a whole token is there; 0.0 when one is."""
+        return max(0.0, (1.0 - self._tokens(account, per_hour, self.clock.now())) * 3600.0 / per_hour)
+
     def budget_at_most(self, account: str, per_hour: int, remaining: int) -> None:
         """Lower the bucket to what is really left; small differences are the calls that are under way."""
         now = self.clock.now()

@@ -313,6 +313,11 @@
       set("age", fill(old ? words.last_known : words.ago, "time", span(age)));
     }
     root.classList.toggle("vmb-stale", old);
+    var until = root.querySelector("[data-until]"); // what was done often enough for an hour is free again
+    if (until && now() > +until.dataset.until) {
+      until.remove();
+      renew();
+    }
     root.querySelectorAll("[data-countdown]").forEach(function (c) {
       var s = Math.max(0, Math.floor(c.dataset.countdown - now())),
         d = Math.floor(s / 86400);

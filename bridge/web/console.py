@@ -17,7 +17,7 @@ from bridge.web.auth import context
 def card(service: Service) -> dict[str, Any]:
     """What templates/console.html needs: `why` CONNECT is dimmed, empty when it works, and how long its link is good for."""
     at = context()
-    why = codes.reason(service, at.store, at.config, at.drivers[service.server].capabilities)
+    why = codes.reason(service, at.store, at.config, at.drivers[service.server].capabilities, told=True)
     return {"why": language.translate(why), "seconds": at.config.console["code_seconds"]}
 
 

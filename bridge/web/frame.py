@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable
 from functools import lru_cache
@@ -9,11 +10,13 @@ from typing import Any
 
 from flask import render_template, request
 
-from bridge import customer, kinds, languages, recipes, room, services
+from bridge import customer, kinds, languages, limits, recipes, room, services
+from bridge.console import codes
 from bridge.dns.records import offered
 from bridge.kinds import KINDS, POWER
 from bridge.metering import status
 from bridge.model import Capability, Desired, Operation, Sentence, Service, State
+from bridge.obstacles import unreachable
 from bridge.orders.upgrades import LABELS
 from bridge.orders.wanted import networks_of
 from bridge.web import filters, language
@@ -147,16 +150,36 @@ def shown_operation(service: Service, current: Operation | None) -> Operation | 
     return newest if newest.state.value in ("failed", "cancelled") and lately else None
 
 
-def power_reasons(service: Service, now: dict[str, Any], current: Operation | None) -> dict[str, str]:
+class Often:
+    """Called with what a customer can do, it says why that is dimmed when it was done often enough for this hour; `until` is when the first
+    of what was asked for is free again, 0.0 when nothing is dimmed. Asks the store once for each limit."""
+
+    def __init__(self, service: Service) -> None:
+        self._service, self._known, self.until = service, dict[str, float](), 0.0
+
+    def __call__(self, act: str) -> str:
+        at, key = context(), limits.HOURLY[act]
+        if key not in self._known:
+            self._known[key] = limits.wait(act, self._service.id, at.store, at.config)
+        seconds = self._known[key]
+        if not seconds:
+            return ""
+        self.until = min(self.until or math.inf, at.clock.now() + seconds)
+        return limits.sentence(seconds)
+
+
+def power_reasons(
+    service: Service, now: dict[str, Any], current: Operation | None, often: Callable[[str], str]
+) -> dict[str, str]:
     at = context()
-    common = customer.reason(service, Capability.POWER, at.drivers, current, at.config)
+    common = customer.reason(service, Capability.POWER, at.drivers, current, at.store, at.config, told=True)
+    lost = unreachable(service, at.store, told=True)
     reasons = {}
     for verb in POWER:
         why = common
         if verb == "hard_stop" and current and current.kind in ("stop", "reboot") and service.desired is Desired.ACTIVE:
-            why = ""
-        gone = services.MISSING if now.get("missing") else ""
-        reasons[verb] = why or gone or _power_reason(verb, now["status"], bool(service.pending))
+            why = lost
+        reasons[verb] = why or _power_reason(verb, now["status"], bool(service.pending)) or often(verb)
     return reasons
 
 
@@ -168,9 +191,27 @@ def _power_reason(verb: str, state: str, pending: bool) -> str:
     return ""
 
 
-def menu(service: Service) -> list[dict[str, Any]]:
-    """Every page the server can have; dimmed with the reason where it is not part of the product. `open`: the link works all
-    the same, since looking is always allowed there."""
+LISTS = ("snapshots", "backups", "iso", "rdns")  # pages on which there is something to see, too
+ACTS = ("reinstall", "reset_password", "console")
+
+
+def hindrance(service: Service, name: str, current: Operation | None) -> str:
+    """Why nothing can be done on a page just now; empty when something can, or it is only to be looked at."""
+    at = context()
+    if name == "console":
+        return codes.reason(service, at.store, at.config, at.drivers[service.server].capabilities, told=True)
+    if name not in (*LISTS, *ACTS):
+        return ""
+    current = None if name == "rdns" else current
+    why = customer.reason(service, Capability(name), at.drivers, current, at.store, at.config, told=True)
+    if not why and name == "reset_password":
+        return customer.off_for_password(service, at.drivers[service.server], at.store)
+    return why
+
+
+def menu(service: Service, current: Operation | None) -> list[dict[str, Any]]:
+    """Every page the server can have; dimmed with the reason where it is not part of the product, or nothing can be done there just now.
+    `open`: the link works all the same, since there is something to look at."""
     at = context()
     has = offered(service, at.drivers[service.server].capabilities, at.config)
     entries = []
@@ -180,7 +221,8 @@ def menu(service: Service) -> list[dict[str, Any]]:
         if capability not in has or name not in BUILT:
             continue
         seen = customer.may_see(service, capability, at.drivers, at.config)
-        why = "" if seen else language.translate(Sentence("Not part of your plan."))
+        lasting = not seen or service.desired is not Desired.ACTIVE or not service.provisioned
+        why = hindrance(service, name, current) if seen else Sentence("Not part of your plan.")
         title, button = named[name]
         if name == "rdns" and at.drivers[service.server].late_addresses:
             title = button = language.translate(PROVIDERS_RECORDS)
@@ -190,8 +232,8 @@ def menu(service: Service) -> list[dict[str, Any]]:
                 "title": title,
                 "button": button,
                 "icon": icon,
-                "why": why,
-                "open": name == "console",
+                "why": language.translate(why),
+                "open": not lasting and name in LISTS,
             }
         )
     return entries
@@ -265,7 +307,7 @@ def render(
     at = context()
     current = at.store.current_operation(service.id)
     now = status.view_during(service, current, at.store)
-    public = at.config.web["public_url"]
+    public, often = at.config.web["public_url"], Often(service)
     now["restart"] = [LABELS.get(w, w) for w in service.pending]
     return render_template(
         template,
@@ -275,8 +317,10 @@ def render(
         message=language.translate(message),
         tone=tone,
         timeline=timeline(shown_operation(service, current), service),
-        power_reasons=power_reasons(service, now, current),
-        menu=menu(service),
+        power_reasons=power_reasons(service, now, current, often),
+        often=lambda act: language.translate(often(act)),
+        limited=often,
+        menu=menu(service, current),
         theme=request.args.get("theme", "bs4"),
         public_url=public.rstrip("/"),
         words=words(language.current()),

@@ -26,7 +26,7 @@ def reads() -> Reads:
 
 def why(service: Service, capability: Capability) -> str:
     at = context()
-    return language.translate(customer.edit_reason(service, capability, at.drivers, at.store, at.config))
+    return language.translate(customer.edit_reason(service, capability, at.drivers, at.store, at.config, told=True))
 
 
 def iso(service: Service) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from bridge.errors import BadRequest, Forbidden, NotFound, StoreUnavailable, Vmb
 from bridge.kinds import POWER
 from bridge.model import Capability, Sentence, Service
 from bridge.orders.wanted import networks_of
+from bridge.permissions import usable
 from bridge.store.faults import hurry
 from bridge.web import console, filters, frame, language, media
 from bridge.web.actions import caller, params
@@ -39,7 +40,9 @@ def page(name: str) -> Callable[[Page], Page]:
 def why(service: Service, capability: Capability) -> str:
     at = context()
     return language.translate(
-        customer.reason(service, capability, at.drivers, at.store.current_operation(service.id), at.config)
+        customer.reason(
+            service, capability, at.drivers, at.store.current_operation(service.id), at.store, at.config, told=True
+        )
     )
 
 
@@ -132,10 +135,19 @@ def backups(service: Service) -> dict[str, Any]:
         "zone": zone_of(service),
         "week": week,
         "zones": schedules.zones(),
-        "schedule_why": "" if quota else language.translate(Sentence("Not part of your plan.")),
+        "schedule_why": language.translate(schedule_reason(service)),
         "next_due": schedule["next_due_at"] if schedule else None,
         "restore_failed": last is not None and last.kind == "restore" and last.state.value == "failed",
     }
+
+
+def schedule_reason(service: Service) -> str:
+    """Why the schedule cannot be saved: it changes nothing on the machine, so neither what runs there nor its host is in the way."""
+    if not service.package.backups:
+        return Sentence("Not part of your plan.")
+    at = context()
+    plan = at.config.plans[service.package.plan]
+    return usable(service, Capability.BACKUPS, plan.allow, at.drivers[service.server].capabilities)
 
 
 def window(hours: str) -> tuple[str, str] | None:
