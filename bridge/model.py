@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 
 class Sentence(str):
@@ -151,6 +152,114 @@ class Package:
     options: dict[str, Any] = field(default_factory=dict)  # the driver's own plan keys
     rdns_department: str = ""  # of WHMCS, name or number: reverse records are asked for by ticket there
 
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Package:
+        """From JSON, as `dataclasses.asdict` made it. Raises TypeError for a key that no package has."""
+        return cls(**{**values, "templates": tuple(values.get("templates", ()))})
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(str(v) for v in value)
+
+
+# How a value comes back from JSON, by the type of its field. None stands for the field's default, whatever the field is.
+_READ: dict[str, Callable[[Any], Any]] = {
+    "str": str,
+    "bool": bool,
+    "bool | None": bool,
+    "int": int,
+    "float | None": float,
+    "tuple[str, ...]": _texts,
+    "dict[str, Any] | None": dict,
+    "Package | None": lambda value: Package.read(value),
+    "Offline | None": lambda value: Offline.read(value),
+}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the store keeps as one JSON object, under the names of the fields; a field at its default is left out. Keys that this
+    release does not know, since a newer one wrote them, are in `rest` and are written again as they were."""
+
+    rest: dict[str, Any] = field(default_factory=dict, kw_only=True)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Raises ValueError naming the key whose value is of no form that any release has written."""
+        own = {f.name: f for f in fields(cls) if f.name != "rest"}
+        known: dict[str, Any] = {}
+        for name, value in values.items():
+            if name in own and value is not None:
+                try:
+                    known[name] = _READ[str(own[name].type)](value)
+                except (TypeError, ValueError) as e:
+                    raise ValueError(f"{cls.__name__}.{name}: {value!r} cannot be read: {e}") from e
+        return cls(rest={k: v for k, v in values.items() if k not in own}, **known)
+
+    def stored(self) -> dict[str, Any]:
+        """As it is written; of dicts, lists, texts, numbers and truth values alone."""
+        plain = {
+            f.name: _plain(value)
+            for f in fields(self)
+            if f.name != "rest" and (value := getattr(self, f.name)) != f.default
+        }
+        return {**self.rest, **plain}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Stored):
+        return value.stored()
+    if isinstance(value, Package):
+        return asdict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Offline(Stored):
+    """A change that can only be written while the machine is off, and how far it is: `phase` off (being switched off), write or on
+    (being switched on again). `tries`: writes that were refused; `error`: why it cannot be, as (code, sentence, detail, next action)."""
+
+    phase: str
+    tries: int = 0
+    error: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Birth(Stored):
+    """What is proven of a service's machine and goes on from one operation to the next, beside the columns of its service."""
+
+    # the copy
+    source: str = ""  # the template's own id
+    storage: str = ""
+    source_node: str = ""  # where the template stands; empty: on the same node
+    disk_format: str = ""  # how the disks are made, where that has to be said
+    template: str = ""  # the name of what it was made from
+    sent_at: float | None = None  # epoch seconds: a copy was asked for then, and its task is not known yet
+    doubtful: bool = False  # the reply to that call was one that nobody knows
+    task: str = ""  # the back end's task that copied it
+    copied: bool = False
+    # whose it is
+    identified: bool = False  # it carries our uuid
+    adopted: bool = False  # it was there before the service
+    ordered: Package | None = None  # of an adopted machine: what it was adopted for, until a package is written to it
+    old_vm_ids: tuple[str, ...] = ()  # of machines that a redeploy replaced: older backups carry them
+    # what it has
+    agent: bool = False  # its image says that a guest agent is installed
+    password_sent: bool = False  # the first password was written to it
+    addresses: tuple[str, ...] = ()  # given by DHCP or the provider, the further ones last
+    floating: tuple[str, ...] = ()  # the provider's further addresses, which are among `addresses` too
+    # what is not ended
+    anew: bool = (
+        False  # a redeploy has begun to remove the old machine: what makes the service active finishes the new one
+    )
+    restoring: str = ""  # the operation whose restore began to write over its disks and has not ended well
+    ran_before: bool | None = None  # whether it ran before an operation that switched it off and has not ended well
+    offline: Offline | None = None
+    closed: dict[str, Any] | None = (
+        None  # suspended with its network closed: its configuration before, in the back end's words
+    )
+    off_instead: str = ""  # why it could not be closed and was switched off
+
 
 @dataclass(frozen=True)
 class Service:
@@ -169,7 +278,7 @@ class Service:
     mac: str
     uuids: tuple[str, ...]
     node: str
-    build: dict[str, Any]  # how far the birth of the machine is proven; survives operations
+    birth: Birth
     provisioned: bool
     ran_when_suspended: bool | None
     pending: tuple[str, ...]  # words of the package that wait for a restart
@@ -179,7 +288,7 @@ class Service:
     @property
     def ref(self) -> VmRef:
         """Its machine, as drivers ask for it."""
-        return VmRef(self.vm_id, self.uuids, self.node, self.build, identified=bool(self.build.get("identified")))
+        return VmRef(self.vm_id, self.uuids, self.node, self.birth, identified=self.birth.identified)
 
 
 @dataclass(frozen=True)
@@ -226,7 +335,7 @@ class VmRef:
     vm_id: str
     uuids: tuple[str, ...]
     node: str = ""
-    build: dict[str, Any] = field(default_factory=dict)
+    birth: Birth = field(default_factory=Birth)
     identified: bool = True
 
 

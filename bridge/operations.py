@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 import structlog
 
@@ -38,8 +38,9 @@ from bridge.errors import (
     VmbridgeError,
 )
 from bridge.kinds import KINDS
-from bridge.model import END, Desired, Operation, Service, State, TaskResult
+from bridge.model import END, Birth, Desired, Operation, Service, State, TaskResult
 from bridge.store import Store
+from bridge.store.services import Changes
 from drivers.base import Driver, before_change
 
 log = structlog.get_logger()
@@ -104,16 +105,15 @@ class Job:
         self.data.update(values)
         self.store.save_data(self.op, self.data)
 
-    def save_build(self, **values: Any) -> None:
-        """Write the birth record of the service, under our fence. A value of None removes the key."""
-        build = {**self.service.build, **values}
-        build = {k: v for k, v in build.items() if v is not None}
-        with self.store.write():
-            self.store.renew(self.op, LEASE)
-            self.store.update_service(self.service.id, build=build)
-        self.reload()
+    @property
+    def birth(self) -> Birth:
+        return self.service.birth
 
-    def save_service(self, **values: Any) -> None:
+    def save_birth(self, birth: Birth) -> None:
+        """Write the birth record of the service, under our fence."""
+        self.save_service(birth=birth)
+
+    def save_service(self, **values: Unpack[Changes]) -> None:
         """Write columns of the service, under our fence."""
         with self.store.write():
             self.store.renew(self.op, LEASE)

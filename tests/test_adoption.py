@@ -147,7 +147,7 @@ def test_a_converge_by_staff_writes_the_plans_package(tmp_path: Path) -> None:
     after = shape(vm)
     assert (after["cores"], after["memory"], after["name"]) == ("2", "2048", "db.customer.example")
     assert "size=20G" in after["virtio0"] and "tag=77" not in after["net0"]
-    assert world.store.service(1).package.cores == 2 and "ordered" not in world.store.service(1).build
+    assert world.store.service(1).package.cores == 2 and world.store.service(1).birth.ordered is None
     world.close()
 
 
@@ -155,12 +155,12 @@ def test_a_change_of_package_writes_and_ends_the_freeze(tmp_path: Path) -> None:
     world, vm = adopted(tmp_path)
     with pytest.raises(Refused, match="additional disk has 50 GiB and cannot shrink"):
         world.order("change_package", 9)
-    assert "ordered" in world.store.service(1).build
+    assert world.store.service(1).birth.ordered
     world.order("change_package", 9, configoption4="12", configoption7="60")
     world.run()
     assert world.store.operations_of(1)[0].state is State.DONE, world.store.operations_of(1)[0]
     after = shape(vm)
-    assert after["cores"] == "12" and "size=60G" in after["virtio1"] and "ordered" not in world.store.service(1).build
+    assert after["cores"] == "12" and "size=60G" in after["virtio1"] and world.store.service(1).birth.ordered is None
     world.close()
 
 
@@ -215,7 +215,7 @@ def test_a_cloud_server_keeps_its_type(tmp_path: Path) -> None:
         assert world.store.operations_of(1)[0].state is State.DONE, world.store.operations_of(1)[0]
         if verb != "converge":
             assert (server.kind, server.status) == ("cx33", {"suspend": "off"}.get(verb, "running"))
-    assert "ordered" not in world.store.service(1).build
+    assert world.store.service(1).birth.ordered is None
     world.close()
 
 

@@ -225,7 +225,7 @@ def test_restore_brings_back_data_with_todays_package(born: World) -> None:
         and "size=10G" in vm.config["scsi1"]
     )
     assert vm.ipsets["ipfilter-net0"] == ["203.0.113.10", "203.0.113.11"] and vm.config["onboot"] == "1"
-    assert born.store.snapshots_of(1) == [] and born.store.service(1).build.get("restoring") is None
+    assert born.store.snapshots_of(1) == [] and not born.store.service(1).birth.restoring
     assert [m[1][1] for m in born.whmcs.mails()][-1] == "Your backup is restored"
 
 
@@ -261,7 +261,7 @@ def test_a_failed_restore_leaves_two_ways_out(born: World, way_out: str) -> None
     born.run()
     assert newest(born).state is State.DONE and vm.status == "running" and vm.config["cores"] == "2"
     assert born.store.service(1).uuids[0] in vm.config["smbios1"] and "tag=40" in vm.config["net0"]
-    assert born.store.service(1).build.get("restoring") is None
+    assert not born.store.service(1).birth.restoring
     born.order("suspend")
     born.run()
     assert vm.status == "stopped"

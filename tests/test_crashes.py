@@ -156,7 +156,7 @@ def outcome(world: World) -> dict[str, Any]:
         "kept": sorted(len(v.snapshots) for v in world.cluster.vms.values()),
         "backups": [(r["note"], r["state"], r["local_date"]) for r in world.store.backups_of(1)],
         "archives": len([v for v in world.cluster.volumes if ":backup/" in v]),
-        "birth": world.store.service(1).build.get("restoring"),
+        "birth": world.store.service(1).birth.restoring,
         "package": world.store.service(1).package,
         "waits": world.store.service(1).pending,
         "service": (world.store.service(1).desired, world.store.service(1).provisioned),

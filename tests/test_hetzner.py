@@ -84,7 +84,8 @@ def test_an_order_becomes_a_running_server(world: Cloud) -> None:
     assert (server.status, server.kind, server.location, server.image) == ("running", "cx23", "nbg1", "debian-12")
     assert service.vm_id == str(server.id) and server.labels == {"vmbridge": service.uuids[0]} and service.provisioned
     assert (
-        service.build["addresses"] == ["192.0.2.1", "2001:db8:1::1"] and ("update_service", (1042,)) in world.whmcs.sent
+        list(service.birth.addresses) == ["192.0.2.1", "2001:db8:1::1"]
+        and ("update_service", (1042,)) in world.whmcs.sent
     )
     assert [a["primaryip"] for a in services.accounts("pve1", "main", world.store)] == ["192.0.2.1"]
     wanted = json.loads(server.user_data.partition("\n")[2])

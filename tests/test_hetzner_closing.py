@@ -86,7 +86,11 @@ def test_what_cannot_be_closed_is_switched_off_and_comes_back_as_it_was(tmp_path
     world.run()
     assert last(world).state is State.DONE and one(world).status == "running"
     assert sorted(one(world).firewalls) == sorted(before)
-    assert not {"closed", "off_instead"} & set(world.store.service(1).build) and "by switching it off" not in tab(world)
+    assert (
+        world.store.service(1).birth.closed is None
+        and not world.store.service(1).birth.off_instead
+        and "by switching it off" not in tab(world)
+    )
     world.close()
 
 

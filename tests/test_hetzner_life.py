@@ -124,11 +124,11 @@ def test_extra_addresses_are_floating_ones_with_names_that_collide(make: Callabl
     assert sorted(f.name for f in floating) == [f"{name}-f4-1", f"{name}-f4-2", f"{name}-f6-1"] and {
         f.owner for f in floating
     } == {one(world).id}
-    build = world.store.service(1).build
+    birth = world.store.service(1).birth
     assert (
-        sorted(build["floating"]) == sorted(f.ip for f in floating)
-        and build["addresses"][2:] == build["floating"]
-        and len(build["addresses"]) == 5
+        sorted(birth.floating) == sorted(f.ip for f in floating)
+        and birth.addresses[2:] == birth.floating
+        and len(birth.addresses) == 5
     )
     assert [e["event"] for e in world.store.events()].count("addresses") == 1
 
@@ -139,13 +139,13 @@ def test_more_and_fewer_addresses_and_one_that_was_unassigned_by_hand(make: Call
     world.change(extra_ipv4=3)
     world.run()
     done(world)
-    assert len(world.cloud.floating_ips) == 3 and len(world.store.service(1).build["addresses"]) == 5
+    assert len(world.cloud.floating_ips) == 3 and len(world.store.service(1).birth.addresses) == 5
     first.owner = None
     world.change(extra_ipv4=1)
     world.run()
     done(world)
     assert list(world.cloud.floating_ips.values()) == [first] and first.owner == one(world).id
-    assert world.store.service(1).build["floating"] == [first.ip]
+    assert list(world.store.service(1).birth.floating) == [first.ip]
     assert [e["event"] for e in world.store.events()].count("addresses") == 3
 
 
@@ -250,7 +250,7 @@ def test_when_the_change_cannot_be_the_old_server_runs_again(make: Callable[...,
     world.change(server_type="cx33")
     world.run()
     assert last(world).state is State.FAILED and last(world).next_action
-    assert (one(world).kind, one(world).status) == ("cx23", "running") and "offline" not in world.store.service(1).build
+    assert (one(world).kind, one(world).status) == ("cx23", "running") and world.store.service(1).birth.offline is None
     assert len([e for e in world.store.events() if e["event"] == "staff_notice"]) == 1
     world.store.retry(last(world).id)
     world.run()
@@ -280,9 +280,7 @@ def test_suspended_in_the_middle_of_a_change(make: Callable[..., Shop], after: i
     world.order("unsuspend")
     world.run()
     done(world)
-    assert (
-        one(world).status == "running" and "offline" not in world.store.service(1).build and one(world).kind == "cx33"
-    )
+    assert one(world).status == "running" and world.store.service(1).birth.offline is None and one(world).kind == "cx33"
 
 
 def test_staffs_converge_restarts_nothing(make: Callable[..., Shop]) -> None:
@@ -352,7 +350,7 @@ def test_a_plan_may_suspend_by_firewall(make: Callable[..., Shop]) -> None:
     assert (
         sorted(one(world).firewalls) == [31, 32]
         and one(world).status == "running"
-        and "closed" not in world.store.service(1).build
+        and world.store.service(1).birth.closed is None
     )
     world.order("suspend")
     world.run()
@@ -425,13 +423,13 @@ def test_however_often_it_is_tried_one_backup_is_kept(make: Callable[..., Shop],
 def test_redeploy_keeps_the_addresses(make: Callable[..., Shop]) -> None:
     world = make(**RICH)
     full(world)
-    before, addresses = one(world).id, world.store.service(1).build["addresses"]
+    before, addresses = one(world).id, world.store.service(1).birth.addresses
     world.order("redeploy")
     world.run()
     done(world)
     assert (
         one(world).id != before
-        and world.store.service(1).build["addresses"] == addresses
+        and world.store.service(1).birth.addresses == addresses
         and one(world).status == "running"
     )
     assert (

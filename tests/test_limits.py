@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def test_a_refused_password_is_not_hashed(born: World, monkeypatch: pytest.Monke
         born.run()
     elif state == "restoring":
         service = born.store.service(1)
-        born.store.update_service(1, build={**service.build, "restoring": True})
+        born.store.update_service(1, birth=replace(service.birth, restoring="a restore"))
     else:
         for _ in range(2):
             verb(born, "change_password", CLIENT)

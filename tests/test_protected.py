@@ -237,10 +237,10 @@ def test_an_action_that_fails_once_is_no_end(tmp_path: Path, verb: str) -> None:
 
 def test_a_redeploy_keeps_a_protected_address(rich: Shop) -> None:
     primary(rich, True)
-    before = rich.store.service(1).build["addresses"]
+    before = rich.store.service(1).birth.addresses
     rich.order("redeploy")
     rich.run(2 * HOUR)
-    assert last(rich).state is State.DONE and rich.store.service(1).build["addresses"] == before
+    assert last(rich).state is State.DONE and rich.store.service(1).birth.addresses == before
     rich.order("terminate")
     rich.run(HOUR)
     assert last(rich).error_code == "protected" and "primary IP 192.0.2." in last(rich).error_text

@@ -145,7 +145,7 @@ def test_dhcp_has_no_set_of_addresses_and_whmcs_learns_what_was_given(tmp_path: 
     vm = world.cluster.vms[20000]
     assert vm.config["ipconfig0"] == "ip=dhcp" and ",tag=77" in vm.config["net0"] and vm.ipsets == {}
     assert vm.firewall["enable"] == "1" and "nameserver" not in vm.config
-    assert ("update_service", (1042,)) in world.whmcs.sent and world.store.service(1).build["addresses"] == [
+    assert ("update_service", (1042,)) in world.whmcs.sent and list(world.store.service(1).birth.addresses) == [
         "192.0.2.77",
         "2001:db8::77",
     ]
@@ -324,7 +324,7 @@ def look(world: World) -> list[str]:
     world.clock.time += 3601
     world.store.save_statuses("pve1", world.drivers["pve1"].statuses())
     addresses.learn("pve1", world.drivers["pve1"], world.store)
-    return list(world.store.service(1).build.get("addresses", ()))
+    return list(world.store.service(1).birth.addresses)
 
 
 def test_only_the_adapter_that_was_given_has_the_servers_addresses(tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_a_pool_beside_dhcp(tmp_path: Path) -> None:
     world = leasing(tmp_path, ("192.0.2.77", "2001:db8::77"), pools=["public-v4"], dhcp4=False)
     born(world)
     assert told(world) == [["203.0.113.10", "2001:db8::77"]]
-    assert world.store.service(1).build["addresses"] == ["2001:db8::77"]
+    assert list(world.store.service(1).birth.addresses) == ["2001:db8::77"]
     world.close()
 
 
@@ -387,7 +387,7 @@ def test_nothing_is_written_beside_an_operation(tmp_path: Path) -> None:
     world.store.save_statuses("pve1", world.drivers["pve1"].statuses())
     world.order("reboot")
     addresses.learn("pve1", world.drivers["pve1"], world.store)
-    assert world.store.service(1).build["addresses"] == ["192.0.2.77"]
+    assert list(world.store.service(1).birth.addresses) == ["192.0.2.77"]
     world.run()
     assert look(world) == ["192.0.2.78"]
     world.close()

@@ -97,7 +97,9 @@ def records(world: World) -> dict[str, Any]:
     return {
         "template": s.package.template,
         "build": {
-            k: v for k, v in s.build.items() if k in ("restoring", "anew", "offline", "closed", "ran_before", "disks")
+            k: v
+            for k, v in s.birth.stored().items()
+            if k in ("restoring", "anew", "offline", "closed", "ran_before", "disks")
         },
         "rows": [(r["name"], r["state"]) for r in world.store.snapshots_of(1)],
         "backups": [(r["archive"], r["state"]) for r in world.store.backups_of(1)],

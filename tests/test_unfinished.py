@@ -191,7 +191,7 @@ def test_a_second_try_knows_the_power_state_of_before_the_first(born: World, ver
                 born.run()
         again(born, verb)
     assert newest(born).state is State.DONE and vm.status == power, newest(born).error_text
-    assert "ran_before" not in born.store.service(1).build
+    assert born.store.service(1).birth.ran_before is None
 
 
 def test_what_the_customer_switches_himself_counts_from_then_on(born: World) -> None:
@@ -223,7 +223,10 @@ def test_an_operation_that_is_stopped_half_way_leaves_the_machine_on(born: World
     born.order(how, **({"configoption1": "kvm-l"} if how != "cancel" else {}))
     born.run()
     service = born.store.service(1)
-    assert born.cluster.vms[20000].status == "running" and not {"restoring", "ran_before"} & set(service.build)
+    assert born.cluster.vms[20000].status == "running" and (service.birth.restoring, service.birth.ran_before) == (
+        "",
+        None,
+    )
     assert born.cluster.vms[20000].content == {"scsi0": "debian-12"}
 
 
@@ -249,7 +252,7 @@ def test_killed_between_a_refusal_and_the_start(born: World) -> None:
             born.restart()
             born.run()
         assert newest(born).state is State.FAILED and born.cluster.vms[20000].status == "running", nth
-        assert not {"restoring", "ran_before"} & set(born.store.service(1).build), nth
+        assert (born.store.service(1).birth.restoring, born.store.service(1).birth.ran_before) == ("", None), nth
         if seen < nth:
             return
         born.clock.time += 3600

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -498,9 +499,9 @@ def test_one_answer_for_the_whole_server_with_zeros(born: World) -> None:
 
 def test_addresses_count_by_kind(born: World) -> None:
     given = ["192.0.2.7", "2001:db8:7::1", "198.51.100.9", "2001:db8:9::/64", "2001:db8:9::1"]
-    born.store.update_service(
-        1, build={**born.store.service(1).build, "addresses": given, "floating": ["198.51.100.9", "2001:db8:9::/64"]}
-    )
+    floating = ("198.51.100.9", "2001:db8:9::/64")
+    birth = replace(born.store.service(1).birth, addresses=tuple(given), floating=floating)
+    born.store.update_service(1, birth=birth)
     found = told(born)
     assert (found["ipv4"], found["ipv6"], found["floating_ipv4"], found["floating_ipv6"]) == (
         2,

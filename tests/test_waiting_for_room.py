@@ -174,7 +174,7 @@ def test_a_location_that_the_order_names_is_kept(make: Callable[..., Shop]) -> N
 
 def test_a_redeploy_stays_where_its_addresses_are(make: Callable[..., Shop]) -> None:
     world = make(fallback_locations=["fsn1"], extra_ipv4=1)
-    before = world.store.service(1).build["addresses"]
+    before = world.store.service(1).birth.addresses
     world.cloud.faults = [
         Fault("POST /servers", "resource_unavailable", times=2),
         Fault("POST /servers", "failing create_server resource_unavailable", nth=3),
@@ -182,7 +182,7 @@ def test_a_redeploy_stays_where_its_addresses_are(make: Callable[..., Shop]) -> 
     world.order("redeploy")
     world.run(HOUR)
     assert last(world).state is State.DONE and one(world).location == "nbg1" and one(world).status == "running"
-    assert world.store.service(1).build["addresses"] == before and len(world.paid()) == 4
+    assert world.store.service(1).birth.addresses == before and len(world.paid()) == 4
 
 
 # -- changes of a machine that is there ---------------------------------------------------------------

@@ -3,6 +3,7 @@ is told."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -168,7 +169,7 @@ def test_what_only_root_can_change_is_told_and_left(world: World) -> None:
 def test_an_adopted_machine_is_compared_and_never_cleaned(world: World) -> None:
     vm = made(world, {})
     vm.config |= {"cpulimit": "1", "scsi0": vm.config["scsi0"] + ",backup=0", "boot": "order=net0;scsi0"}
-    world.store.update_service(1, build={**world.store.service(1).build, "adopted": True})
+    world.store.update_service(1, birth=replace(world.store.service(1).birth, adopted=True))
     kept = {k: vm.config[k] for k in ("cpulimit", "scsi0", "boot")}
     [told] = sweep(world)
     assert "Limit of processor time is 1" in told and "In backups is off" in told
@@ -242,7 +243,7 @@ def test_an_old_archive_without_the_system_disk_stops_nothing(world: World) -> N
     op = newest(world)
     assert op.error_code == "backup_incomplete" and "system disk (scsi0)" in op.error_text
     assert (vm.status, vm.config, world.cluster.mutations()) == ("running", before, [])
-    assert world.store.service(1).build.get("restoring") is None
+    assert not world.store.service(1).birth.restoring
 
 
 def test_a_disk_that_is_not_sold_may_stay_out(world: World) -> None:
@@ -309,7 +310,7 @@ def test_a_fresh_system_gets_its_password_in_a_machine_without_a_cloud_init_driv
     del vm.config["ide2"]
     vm.config["cicustom"] = "user=local:snippets/x"
     if adopted:
-        world.store.update_service(1, build={**world.store.service(1).build, "adopted": True})
+        world.store.update_service(1, birth=replace(world.store.service(1).birth, adopted=True))
     reinstalled(world)
     assert "cloudinit" in vm.config["ide2"] and vm.ran["password"].startswith("$6$") and vm.ran["user"] == "root"
 

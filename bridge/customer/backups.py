@@ -31,7 +31,7 @@ def no_room(service: Service, driver: Driver, store: Store) -> str:
 
 
 def take_backup(ask: Ask) -> Prepared:
-    if ask.service.build.get("restoring"):  # a copy of a blank machine would push out the good ones
+    if ask.service.birth.restoring:  # a copy of a blank machine would push out the good ones
         raise Refused(services.UNFINISHED_RESTORE, code="restore_unfinished")
     why = no_room(ask.service, ask.drivers[ask.service.server], ask.store)
     if why:

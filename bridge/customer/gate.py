@@ -68,7 +68,7 @@ def reason(
         why = Sentence("The server is not set up yet.")
     if (
         not why
-        and service.build.get("restoring")
+        and service.birth.restoring
         and capability not in (Capability.BACKUPS, Capability.REINSTALL, Capability.RDNS)
     ):
         why = services.UNFINISHED_RESTORE

@@ -64,7 +64,7 @@ def held(service: Service, store: Store, config: Config) -> list[Held]:
     latter none that is somebody else's by our books: a guest may say anything."""
     found = [Held(r["address"], r["role"], True) for r in store.addresses_of(service.id) if r["role"] != "leaving"]
     known = {h.address for h in found}
-    for text in service.build.get("addresses", ()):
+    for text in service.birth.addresses:
         address = _single(str(text))
         if address and address not in known and _believed(address, service, store, config):
             found.append(Held(address, "main", False))

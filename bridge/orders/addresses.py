@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -214,7 +214,7 @@ def merged(known: Sequence[str], seen: Sequence[str]) -> list[str]:
 def told(service: Service, store: Store) -> list[str]:
     """Every address as WHMCS is told it: those of our pools that the service keeps, then those that were given from elsewhere."""
     own = [r["address"] for r in store.addresses_of(service.id) if r["role"] != "leaving"]
-    return sorted([*own, *(a for a in service.build.get("addresses", ()) if a not in own)], key=family)
+    return sorted([*own, *(a for a in service.birth.addresses if a not in own)], key=family)
 
 
 def learn(server: str, driver: Driver, store: Store) -> int:
@@ -223,7 +223,7 @@ def learn(server: str, driver: Driver, store: Store) -> int:
     asked = 0
     for service in store.leased_services(server):
         families = given(service, store)
-        known = [a for a in service.build.get("addresses", ()) if family(a) in families]
+        known = [a for a in service.birth.addresses if family(a) in families]
         name = f"lease {service.id}"
         if asked >= LEASES_AT_ONCE:
             break
@@ -250,11 +250,11 @@ def _learned(key: int, learned: list[str], store: Store) -> None:
         service = store.service(key)
         if store.current_operation(key) or service.desired is not Desired.ACTIVE:
             return
-        other = [a for a in service.build.get("addresses", ()) if family(a) not in given(service, store)]
-        whole = [*learned, *other]
-        if whole == list(service.build.get("addresses", ())):
+        other = [a for a in service.birth.addresses if family(a) not in given(service, store)]
+        whole = (*learned, *other)
+        if whole == service.birth.addresses:
             return
-        store.update_service(key, build={**service.build, "addresses": whole})
+        store.update_service(key, birth=replace(service.birth, addresses=whole))
         now = told(store.service(key), store)
         store.emit(
             "addresses",

@@ -227,7 +227,7 @@ def order(service: Service, wanted: Preview, actor: str, store: Store, config: C
     for kind in ("disk_bigger_than_sold", "no_room"):
         store.set_findings(service.server, kind, [], _ordered(service), _ordered(service))
     addresses.adjust(service.id, wanted.package, store, config)
-    store.update_service(service.id, package=wanted.package, build=thawed(service).build)
+    store.update_service(service.id, package=wanted.package, birth=thawed(service).birth)
     tell_unknown_options(wanted.warnings, service, store)
     return store.submit(service.id, "change_package", actor, {"warnings": list(wanted.warnings)})
 

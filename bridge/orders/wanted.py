@@ -48,13 +48,8 @@ def completed(package: Package, config: Config) -> Package:
 
 def thawed(service: Service, package: Package | None = None) -> Service:
     """An adopted machine from the moment on when a package is ordered for it, `package` or the one that it was adopted for."""
-    ordered = service.build.get("ordered")
-    build = {k: v for k, v in service.build.items() if k != "ordered"}
-    return replace(service, build=build, package=package or (_package(ordered) if ordered else service.package))
-
-
-def _package(values: dict[str, Any]) -> Package:
-    return Package(**{**values, "templates": tuple(values["templates"])})
+    birth = replace(service.birth, ordered=None)
+    return replace(service, birth=birth, package=package or service.birth.ordered or service.package)
 
 
 def order_of(service: Service, store: Store, config: Config, **changes: Any) -> Order:
@@ -68,8 +63,8 @@ def order_of(service: Service, store: Store, config: Config, **changes: Any) -> 
         package=completed(service.package, config),
         networks=networks_of(service.id, store, config),
         autostart=service.desired is Desired.ACTIVE,
-        adopted=bool(service.build.get("adopted")),
-        frozen="ordered" in service.build,
+        adopted=service.birth.adopted,
+        frozen=service.birth.ordered is not None,
         label=f"WHMCS {service.whmcs}, service {service.service_id}, client {service.client_id}",
     )
     if changes.get("set_password"):

@@ -42,9 +42,9 @@ def choose(kind: str, service: Service) -> str:
     package of a suspended one leaves it off."""
     if kind not in ("unsuspend", "change_package"):
         return (kind in KINDS and KINDS[kind].recipe) or kind
-    unfinished = not service.provisioned and not service.build.get("adopted")
-    if service.desired is Desired.ACTIVE and (service.build.get("anew") or unfinished):
-        return "redeploy" if service.build.get("anew") else "create"
+    unfinished = not service.provisioned and not service.birth.adopted
+    if service.desired is Desired.ACTIVE and (service.birth.anew or unfinished):
+        return "redeploy" if service.birth.anew else "create"
     if kind == "change_package" and service.desired is Desired.SUSPENDED:
         return "suspend" if unfinished else "change_while_suspended"
     return kind

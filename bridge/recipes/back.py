@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bridge.model import Desired
 from bridge.operations import Done, Job, Outcome, Step
 from bridge.recipes.machine import look, must_exist, power_settled, ref, running, start
@@ -28,10 +30,10 @@ def put_back(job: Job) -> Outcome:
         job.save(task=job.driver.find_task(ref(job), job.data["sent_as"], job.data["sent_at"]))
     same = untouched(job)
     with job.store.write():
-        if same and job.service.build.get("restoring") == job.op.id:
-            job.save_build(restoring=None)
-        if same and job.service.build.get("anew"):
-            job.save_build(anew=None)
+        if same and job.birth.restoring == job.op.id:
+            job.save_birth(replace(job.birth, restoring=""))
+        if same and job.birth.anew:
+            job.save_birth(replace(job.birth, anew=False))
         if same:
             forget_new_password(job)
         job.save(unchanged=same, **({"start_task": "", "start_ended": False, "waited": 0} if same else {}))
@@ -85,7 +87,7 @@ PUT_BACK = (
 
 def on_again(job: Job) -> Outcome:
     """A change that needs the machine off ends undone: it does not stay off for that."""
-    if not job.service.build.get("offline") or job.service.desired is not Desired.ACTIVE:
+    if not job.birth.offline or job.service.desired is not Desired.ACTIVE:
         return Done()
     if must_exist(job, look(job)).status == "running":
         job.save(start_task="none")
@@ -94,12 +96,12 @@ def on_again(job: Job) -> Outcome:
 
 
 def running_on_again(job: Job) -> Outcome:
-    if not job.service.build.get("offline") or job.service.desired is not Desired.ACTIVE:
+    if not job.birth.offline or job.service.desired is not Desired.ACTIVE:
         return Done()
     waiting = running(job, "on_again")
     if isinstance(waiting, Done):
         job.save(start_task="", start_ended=False)
-        job.save_build(offline=None)
+        job.save_birth(replace(job.birth, offline=None))
     return waiting
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 
 from bridge.errors import Busy, Permanent, Protected, Refused, Transient, Unlisted, UpstreamError, VmbridgeError
@@ -199,7 +201,7 @@ def check_archive(job: Job) -> Outcome:
 
 def before_restore(job: Job) -> Outcome:
     """A machine that an earlier restore left blank counts as ours here; it does not run."""
-    if job.service.build.get("restoring"):
+    if job.birth.restoring:
         vm = must_exist(job, look(job))
         if job.data.get("ran") is None:
             keep_power(job, vm)
@@ -209,8 +211,8 @@ def before_restore(job: Job) -> Outcome:
 
 
 def restore(job: Job) -> Outcome:
-    if not job.service.build.get("restoring"):
-        job.save_build(restoring=job.op.id)
+    if not job.birth.restoring:
+        job.save_birth(replace(job.birth, restoring=job.op.id))
     return once(job, "restore", lambda: job.driver.backup(ref(job), "restore", job.data["archive"]))
 
 
@@ -242,7 +244,7 @@ def restored(job: Job) -> Outcome:
 def told_restored(job: Job) -> Outcome:
     s = job.service
     with job.store.write():
-        job.save_build(restoring=None)
+        job.save_birth(replace(job.birth, restoring=""))
         job.store.emit("restored", s.whmcs, s.id, f"restored:{job.op.id}", service_id=s.service_id, hostname=s.hostname)
     return Done()
 

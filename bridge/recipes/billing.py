@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 from bridge import passwords
 from bridge.dns import records
 from bridge.errors import Capacity, NeedsOperator, NotOurs, Permanent, Protected, UpstreamError, VmbridgeError
 from bridge.metering import usage
-from bridge.model import Desired, Leftover
+from bridge.model import Birth, Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import ON_AGAIN, PUT_BACK
 from bridge.recipes.backups import remove_beyond
@@ -43,8 +44,8 @@ def remember_power(job: Job) -> Outcome:
     """Once per suspension: did it run? A repeat never overwrites it."""
     vm = look(job) if born(job) else None
     if job.service.ran_when_suspended is None:
-        build = job.service.build  # off only for a change under way, or by one that did not end well
-        ran = (vm is not None and vm.status != "stopped") or bool(build.get("offline") or build.get("ran_before"))
+        birth = job.birth  # off only for a change under way, or by one that did not end well
+        ran = (vm is not None and vm.status != "stopped") or bool(birth.offline or birth.ran_before)
         job.save_service(ran_when_suspended=int(ran or not job.service.provisioned))
     return found_again(job, vm)
 
@@ -81,7 +82,7 @@ def running_if_suspended(job: Job) -> Outcome:
 
 
 def start_if_ran(job: Job) -> Outcome:
-    if job.service.build.get("restoring"):
+    if job.birth.restoring:
         return Done("its last restore did not end well: it stays off until it is restored or reinstalled")
     if job.service.ran_when_suspended is False:
         return Done("it was off before")
@@ -89,14 +90,14 @@ def start_if_ran(job: Job) -> Outcome:
 
 
 def running_if_ran(job: Job) -> Outcome:
-    if job.service.build.get("restoring") or job.service.ran_when_suspended is False:
+    if job.birth.restoring or job.service.ran_when_suspended is False:
         return Done()
     return running(job)
 
 
 def configure_or_later(job: Job) -> Outcome:
     """A paid customer's machine is switched on even when something of its package cannot be written; that is told afterwards."""
-    if job.service.build.get("restoring"):
+    if job.birth.restoring:
         return Done("an unfinished restore comes first")
     try:
         waiting = room(job)
@@ -128,9 +129,9 @@ def configure_if_failed(job: Job) -> Outcome:
 def unsuspended(job: Job) -> Outcome:
     ended = job.service.ran_when_suspended is not None
     job.save_service(ran_when_suspended=None)
-    if job.service.build.get("offline"):
-        job.save_build(offline=None)
-    if ended and not job.service.build.get("restoring"):
+    if job.birth.offline:
+        job.save_birth(replace(job.birth, offline=None))
+    if ended and not job.birth.restoring:
         power_settled(job)
     return Done()
 
@@ -173,8 +174,9 @@ def destroy(job: Job) -> Outcome:
     if task and job.result is None:
         return Wait(task)
     job.save(destroy_task="")
-    if job.op.kind == "redeploy" and not job.service.build.get("anew"):
-        job.save_build(anew=True)  # from here on whatever makes the service active has to finish the new machine
+    if job.op.kind == "redeploy" and not job.birth.anew:
+        # from here on whatever makes the service active has to finish the new machine
+        job.save_birth(replace(job.birth, anew=True))
     if job.result is not None and job.result.state == "failed" and look(job) is not None:
         raise Back("prove", job.driver.task_error(job.result.text))
     task = job.driver.destroy(ref(job), keeping(job))
@@ -228,7 +230,7 @@ def release(job: Job) -> Outcome:
         job.store.forget_password(s.id)
         job.store.forget_pointers(s.id)
         usage.end(s.id, job.store, job.config.worker["usage_time_zone"])
-        job.save_service(provisioned=0, build={k: v for k, v in s.build.items() if k == "old_vm_ids"})
+        job.save_service(provisioned=0, birth=Birth(old_vm_ids=s.birth.old_vm_ids))
         records.adjust(job.store.service(s.id), job.store, job.config)  # nothing of it keeps its names
         job.store.emit(
             "activity",
@@ -281,7 +283,7 @@ def removed(job: Job) -> Outcome:
 def begin_anew(job: Job) -> Outcome:
     """How it was, and whether there is room for the new one while the old one still stands: until something of that is removed, it can
     go back to it."""
-    if job.service.build.get("anew"):
+    if job.birth.anew:
         return Done()
     try:
         if born(job):
@@ -300,14 +302,14 @@ def renew_identity(job: Job) -> Outcome:
     """A new VM id and uuid for the same service; addresses and MAC stay. The old machine is proven gone."""
     if job.data.get("renewed"):
         return Done()
-    old = [*job.service.build.get("old_vm_ids", ()), job.service.vm_id]  # older backups carry these
+    old = (*job.birth.old_vm_ids, job.service.vm_id)  # older backups carry these
     place = job.service.node if job.driver.late_addresses else ""  # where the provider's addresses are
     password = passwords.generate()
     hashed = passwords.hashed(password)
     with job.store.write():
-        vm_id = take_vm_id(job, uuids=[str(uuid.uuid4()), *job.service.uuids], node="", provisioned=0)
+        vm_id = take_vm_id(job, {"uuids": [str(uuid.uuid4()), *job.service.uuids], "node": "", "provisioned": 0})
         job.save(renewed=True, place=place)
-        job.save_build(**{**dict.fromkeys(job.service.build), "old_vm_ids": old})
+        job.save_birth(Birth(old_vm_ids=old))
         job.store.set_password(job.service.id, password, hashed)
         job.store.forget_snapshots(job.service.id)
         for row in job.store.backups_of(job.service.id) if job.driver.own_backups else ():  # they went with the machine

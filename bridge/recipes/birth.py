@@ -48,37 +48,39 @@ def place(job: Job) -> Outcome:
             return Again(0.0)  # another order was given room meanwhile: count it
         job.store.plan_room(job.op, package.ram_mib, package.disk_gib + package.additional_disk_gib)
         job.save_service(node=chosen.node)
-        job.save_build(
-            source=chosen.source,
-            storage=chosen.storage,
-            source_node=chosen.source_node,
-            disk_format=chosen.disk_format,
-            template=package.template,
+        job.save_birth(
+            replace(
+                job.birth,
+                source=chosen.source,
+                storage=chosen.storage,
+                source_node=chosen.source_node,
+                disk_format=chosen.disk_format,
+                template=package.template,
+            )
         )
     return Done(f"on {chosen.node}")
 
 
 def placement(job: Job) -> Placement:
-    build = job.service.build
-    there, word = build.get("source_node", ""), build.get("disk_format", "")
-    return Placement(job.service.node, build["source"], build["storage"], there, word)
+    birth = job.birth
+    return Placement(job.service.node, birth.source, birth.storage, birth.source_node, birth.disk_format)
 
 
 def copy(job: Job) -> Outcome:
-    build, limits = job.service.build, job.config.worker
-    if build.get("task"):
+    birth, limits = job.birth, job.config.worker
+    if birth.task:
         return Done()
-    copier = build.get("source_node") or job.service.node
+    copier = birth.source_node or job.service.node
     if job.driver.shared_hosts and not job.store.take_slot(
-        job.op, job.service.server, copier, build["storage"], limits["per_node"], limits["per_storage"]
+        job.op, job.service.server, copier, birth.storage, limits["per_node"], limits["per_storage"]
     ):
         return Again(5.0, "slot")
     repeated = settle_lost_copy(job)
     if isinstance(repeated, Again):
         return repeated
-    if job.service.build.get("task"):
+    if job.birth.task:
         return Done()
-    job.save_build(sent_at=job.clock.now())
+    job.save_birth(replace(job.birth, sent_at=job.clock.now()))
     try:
         task = job.driver.create(order(job, set_password=True, birth=True), placement(job))
     except Refused as e:
@@ -90,12 +92,12 @@ def copy(job: Job) -> Outcome:
     except Capacity as e:
         return another_place(job, e)
     except Unlisted:  # what is not known may also come after the begin: the next try looks first
-        job.save_build(doubtful=True)
+        job.save_birth(replace(job.birth, doubtful=True))
         raise
     except UpstreamError:
-        job.save_build(sent_at=None)  # refused before anything was done: nothing to look for
+        job.save_birth(replace(job.birth, sent_at=None))  # refused before anything was done: nothing to look for
         raise
-    job.save_build(task=task)
+    job.save_birth(replace(job.birth, task=task))
     return Done()
 
 
@@ -105,23 +107,23 @@ def another_place(job: Job, error: Capacity) -> Outcome:
         job.save(full={**job.data.get("full", {}), job.service.node: error.detail})
         job.store.plan_room(job.op, 0, 0)
         job.save_service(node="")
-        job.save_build(task=None, sent_at=None, source=None, storage=None)
+        job.save_birth(replace(job.birth, task="", sent_at=None, source="", storage=""))
     job.store.free_slot(job.op)
     raise Back("place")
 
 
 def settle_lost_copy(job: Job) -> Outcome:
     """A copy that may have been started: find its task, or be sure that there is none."""
-    build = job.service.build
-    if not build.get("sent_at") or build.get("task"):
+    birth = job.birth
+    if not birth.sent_at or birth.task:
         return Done()
-    task = job.driver.find_create(order(job), placement(job), build["sent_at"])
+    task = job.driver.find_create(order(job), placement(job), birth.sent_at)
     if task:
-        job.save_build(task=task, doubtful=None)
-    elif not build.get("doubtful") and job.clock.now() - build["sent_at"] < LOST_REPLY:
+        job.save_birth(replace(job.birth, task=task, doubtful=False))
+    elif not birth.doubtful and job.clock.now() - birth.sent_at < LOST_REPLY:
         return Again(5.0, "The reply was lost; looking whether the copy was started.")
     else:
-        job.save_build(sent_at=None, doubtful=None)
+        job.save_birth(replace(job.birth, sent_at=None, doubtful=False))
     return Done()
 
 
@@ -129,28 +131,28 @@ def take_next_id(job: Job) -> Outcome:
     """The id belongs to somebody else: leave it alone and take the next of our range."""
     with job.store.write():
         vm_id = take_vm_id(job)
-        job.save_build(sent_at=None)
+        job.save_birth(replace(job.birth, sent_at=None))
     return Again(0.0, f"VM id in use by somebody else; taking {vm_id}")
 
 
 def copied(job: Job) -> Outcome:
-    build = job.service.build
-    if build.get("copied"):
+    birth = job.birth
+    if birth.copied:
         return Done()
     if job.data.get("failed") is not None:
         return clear_failed(job)
-    if not build.get("task"):  # a retry, after what had failed was removed
+    if not birth.task:  # a retry, after what had failed was removed
         raise Back("copy")
     if job.result is None:
-        return Wait(build["task"])
+        return Wait(birth.task)
     if job.result.state == "done":
-        job.save_build(copied=True)
+        job.save_birth(replace(job.birth, copied=True))
     elif job.result.state == "unknown":
         vm = look(job)
         if vm is None:
-            job.save_build(task=None, sent_at=None)
+            job.save_birth(replace(job.birth, task="", sent_at=None))
             raise Back("copy", Unknown(detail=job.result.text))
-        job.save_build(copied=True)
+        job.save_birth(replace(job.birth, copied=True))
     else:
         job.save(failed=job.result.text)
         job.result = None
@@ -167,7 +169,7 @@ def clear_failed(job: Job) -> Outcome:
     error = job.driver.task_error(job.data["failed"])
     with job.store.write():
         job.save(failed=None)
-        job.save_build(task=None, sent_at=None)
+        job.save_birth(replace(job.birth, task="", sent_at=None))
     if isinstance(error, Capacity):
         return another_place(job, error)
     if isinstance(error, Refused):
@@ -184,7 +186,7 @@ def clear_begun(job: Job) -> Outcome:
         return waiting
     with job.store.write():
         job.save(failed=None)
-        job.save_build(task=None, sent_at=None)
+        job.save_birth(replace(job.birth, task="", sent_at=None))
     return Done("what was begun is removed")
 
 
@@ -197,13 +199,13 @@ def remove_failed(job: Job) -> Wait | None:
 
 
 def identify(job: Job) -> Outcome:
-    if job.service.build.get("identified"):
+    if job.birth.identified:
         return Done()
     vm = job.driver.identify(order(job), ref(job))
     with job.store.write():
         if vm.vm_id != job.service.vm_id:
             job.save_service(vm_id=vm.vm_id)  # the back end's own, known from here on
-        job.save_build(identified=True, agent=vm.agent or None)
+        job.save_birth(replace(job.birth, identified=True, agent=vm.agent))
         usage.begin(job.service.id, job.store, job.config.worker["usage_time_zone"])
     return Done()
 
@@ -227,12 +229,12 @@ def _learn_addresses(job: Job) -> Outcome:
     if given:
         own = tuple(a for a in own if addresses.family(a) in given)
     since = job.data.get("leases_since") or job.clock.now()
-    if given and not own and job.service.build.get("agent") and job.clock.now() - since < LEASE_WAIT:
+    if given and not own and job.birth.agent and job.clock.now() - since < LEASE_WAIT:
         job.save(leases_since=since)
         return Again(LEASE_CHECK, "waiting for an address by DHCP")
-    whole = [*own, *job.service.build.get("floating", ())]
+    whole = (*own, *job.birth.floating)
     if whole:
-        job.save_build(addresses=whole)
+        job.save_birth(replace(job.birth, addresses=whole))
         tell_addresses(job)
     return Done(", ".join(whole))
 
@@ -255,7 +257,7 @@ def ready(job: Job) -> Outcome:
             hostname=s.hostname,
             user=s.package.options.get("os_user", "root"),
             hold=job.config.whmcs[s.whmcs]["hold_welcome_mail"],
-            addresses=[a["address"] for a in job.store.addresses_of(s.id)] or s.build.get("addresses", []),
+            addresses=[a["address"] for a in job.store.addresses_of(s.id)] or list(s.birth.addresses),
         )
         job.store.emit(
             "activity",
@@ -271,21 +273,21 @@ def ready(job: Job) -> Outcome:
 
 def settle(job: Job) -> Outcome:
     """Bring a birth that was interrupted to a point where the machine is there or not."""
-    build = job.service.build
-    if build.get("copied") or (not build.get("sent_at") and not build.get("task")):
+    birth = job.birth
+    if birth.copied or (not birth.sent_at and not birth.task):
         return Done()
     outcome = settle_lost_copy(job)
     if isinstance(outcome, Again):
         return outcome
-    build = job.service.build
-    if not build.get("task"):
+    birth = job.birth
+    if not birth.task:
         return Done()
     if job.result is None:
-        return Wait(build["task"])
+        return Wait(birth.task)
     if job.result.state == "done" or look(job) is not None:
-        job.save_build(copied=True)
+        job.save_birth(replace(job.birth, copied=True))
     else:
-        job.save_build(task=None, sent_at=None)
+        job.save_birth(replace(job.birth, task="", sent_at=None))
     return Done()
 
 

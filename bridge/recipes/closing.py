@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bridge.errors import NeedsOperator, NotOurs, Unlisted, UpstreamError
 from bridge.operations import QUICK_TRIES, Done, Job, Outcome
 from bridge.orders.wanted import completed
@@ -15,9 +17,10 @@ def close_network(job: Job) -> Outcome:
     job.save(closed=False)
     if not job.data["exists"] or not job.driver.isolates(completed(job.service.package, job.config)):
         return Done()
-    if job.service.build.get("closed") is None:
-        job.save_build(closed=job.driver.read(ref(job)).config)
-    before = job.service.build["closed"]
+    before = job.birth.closed
+    if before is None:
+        before = job.driver.read(ref(job)).config
+        job.save_birth(replace(job.birth, closed=before))
     try:
         waiting = again_until_done(job, "close_task", lambda: job.driver.isolate(ref(job), True, before))
         if waiting:
@@ -32,7 +35,7 @@ def close_network(job: Job) -> Outcome:
             raise
         return off_instead(job, f"{e.sentence} {e.detail}".strip())
     if not open_still:
-        job.save_build(off_instead=None)
+        job.save_birth(replace(job.birth, off_instead=""))
         job.save(closed=True)
         return Done(f"it goes on running; nothing reaches it by its public addresses{_beside(job)}")
     looks = job.data.get("close_looks", 0) + 1
@@ -44,7 +47,7 @@ def close_network(job: Job) -> Outcome:
 
 def off_instead(job: Job, why: str) -> Outcome:
     """Kept with the machine for the staff's tab, until it is opened again."""
-    job.save_build(off_instead=why[:300])
+    job.save_birth(replace(job.birth, off_instead=why[:300]))
     return Done(f"its network cannot be closed, so it is switched off instead: {why}")
 
 
@@ -54,12 +57,12 @@ def _beside(job: Job) -> str:
 
 
 def open_network(job: Job) -> Outcome:
-    before = job.service.build.get("closed")
+    before = job.birth.closed
     if before is None:
         return Done()
     waiting = again_until_done(job, "open_task", lambda: job.driver.isolate(ref(job), False, before))
     if waiting is None:
-        job.save_build(closed=None, off_instead=None)
+        job.save_birth(replace(job.birth, closed=None, off_instead=""))
     return waiting or Done()
 
 

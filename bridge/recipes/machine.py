@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from bridge.dns import records
 from bridge.errors import Busy, Capacity, Permanent, Transient, Unknown, Unlisted, UpstreamError, VmbridgeError
 from bridge.kinds import KINDS
-from bridge.model import Converged, Desired, Order, Seen, Vm, VmRef
+from bridge.model import Converged, Desired, Offline, Order, Seen, Vm, VmRef
 from bridge.operations import QUICK_TRIES, Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.orders import addresses
 from bridge.orders.wanted import order_of
+from bridge.store.services import Changes
 
 LOST_REPLY = 35.0  # longer than any time-out on the way: an unanswered call has ended by then
 CHECK_RUNNING = 2.0
@@ -47,20 +47,18 @@ def must_exist(job: Job, vm: Vm | None) -> Vm:
 
 
 def born(job: Job) -> bool:
-    return bool(job.service.build.get("task")) or job.service.provisioned
+    return bool(job.birth.task) or job.service.provisioned
 
 
 def configure(job: Job) -> Outcome:
     """Write what differs; at birth with the first password, once."""
-    fresh = not job.service.provisioned and not job.service.build.get("adopted", False)
-    return write_differences(
-        job, order(job, set_password=fresh and not job.service.build.get("password_sent"), birth=fresh)
-    )
+    fresh = not job.service.provisioned and not job.birth.adopted
+    return write_differences(job, order(job, set_password=fresh and not job.birth.password_sent, birth=fresh))
 
 
 def write_differences(job: Job, wanted: Order) -> Outcome:
     """Then addresses that the machine no longer may use are given back."""
-    if job.service.build.get("offline") and KINDS[job.op.kind].may_restart:
+    if job.birth.offline and KINDS[job.op.kind].may_restart:
         return write_offline(job, wanted)
     if job.result is not None and job.result.state == "failed":
         raise job.driver.task_error(job.result.text)
@@ -72,12 +70,12 @@ def write_differences(job: Job, wanted: Order) -> Outcome:
             return wait
         converged = allocate(job, lambda: job.driver.converge(wanted, ref(job), allocate=True))
     if converged.offline and KINDS[job.op.kind].may_restart and job.service.desired is Desired.ACTIVE:
-        job.save_build(offline={"phase": "off"})
+        job.save_birth(replace(job.birth, offline=Offline("off")))
         return write_offline(job, wanted)
     if converged.offline:  # nothing is switched off that nobody ordered
         converged = replace(converged, refused=(*converged.refused, converged.offline))
     if wanted.set_password:
-        job.save_build(password_sent=True)
+        job.save_birth(replace(job.birth, password_sent=True))
     if converged.starts:
         job.save(off_after=True)
     job.save(
@@ -104,12 +102,12 @@ def note_seen(job: Job, seen: Seen | None) -> None:
     if seen is None:
         return
     job.store.save_seen(job.service.id, seen.config, seen.pending)
-    s, old = job.service, tuple(job.service.build.get("floating", ()))
+    s, old = job.service, job.birth.floating
     if seen.floating == old:
         return
     with job.store.write():
-        own = [a for a in s.build.get("addresses", ()) if a not in old]
-        job.save_build(floating=list(seen.floating), addresses=[*own, *seen.floating])
+        own = [a for a in s.birth.addresses if a not in old]
+        job.save_birth(replace(job.birth, floating=seen.floating, addresses=(*own, *seen.floating)))
         if s.provisioned:  # before that the birth tells them
             tell_addresses(job)
 
@@ -122,20 +120,20 @@ def tell_addresses(job: Job) -> None:
 def write_offline(job: Job, wanted: Order) -> Outcome:
     """Off, write, on again: phase by phase, kept with the machine so that whatever comes in between knows that it shall run. When
     the change cannot be, the machine is switched on as it was before that is said."""
-    state = dict(job.service.build["offline"])
-    phase = {"off": _go_off, "write": _write_off, "on": _go_on}[state["phase"]]
+    state = job.birth.offline or Offline("off")
+    phase = {"off": _go_off, "write": _write_off, "on": _go_on}[state.phase]
     return phase(job, wanted, state)
 
 
-def _go_off(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
+def _go_off(job: Job, wanted: Order, state: Offline) -> Outcome:
     if must_exist(job, look(job)).status != "stopped":
         task = job.driver.power(ref(job), "shut_off") if job.result is None else ""
         return Wait(task) if task else Again(5.0, "waiting until it is off")
-    job.save_build(offline={"phase": "write"})
+    job.save_birth(replace(job.birth, offline=Offline("write")))
     return Again(0.0)
 
 
-def _write_off(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
+def _write_off(job: Job, wanted: Order, state: Offline) -> Outcome:
     try:
         if job.result is not None and job.result.state == "failed":
             raise job.driver.task_error(job.result.text)
@@ -143,29 +141,29 @@ def _write_off(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
     except Busy:  # also by the change itself, whose reply was lost: it ends by itself
         raise
     except UpstreamError as e:
-        tries = state.get("tries", 0) + 1
+        tries = state.tries + 1
         if tries < OFFLINE_TRIES if e.retryable else isinstance(e, Unlisted) and tries <= QUICK_TRIES:
-            job.save_build(offline={**state, "tries": tries})
+            job.save_birth(replace(job.birth, offline=replace(state, tries=tries)))
             raise
-        job.save_build(offline={"phase": "on", "error": [e.code, e.sentence, e.detail, e.next_action]})
+        job.save_birth(replace(job.birth, offline=Offline("on", error=(e.code, e.sentence, e.detail, e.next_action))))
         return Again(0.0)
     job.save(changed=[*job.data.get("changed", ()), *converged.changed], refused=list(converged.refused))
     note_seen(job, converged.seen)
     if converged.task:
         return Wait(converged.task)
     if not converged.more:
-        job.save_build(offline={"phase": "on"})
+        job.save_birth(replace(job.birth, offline=Offline("on")))
     return Again(0.0)
 
 
-def _go_on(job: Job, wanted: Order, state: dict[str, Any]) -> Outcome:
+def _go_on(job: Job, wanted: Order, state: Offline) -> Outcome:
     if must_exist(job, look(job)).status != "running":
         task = job.driver.power(ref(job), "start") if job.result is None else ""
         return Wait(task) if task else look_soon(job, "waiting until it runs")
-    job.save_build(offline=None)
-    if "error" not in state:
+    job.save_birth(replace(job.birth, offline=None))
+    if not state.error:
         return configured(job)
-    code, sentence, detail, action = state["error"]
+    code, sentence, detail, action = state.error
     error = (Capacity if code == Capacity.code else Permanent)(sentence, code=code, detail=detail)
     error.next_action = action
     error.retry_after = OFF_AGAIN_AFTER if isinstance(error, Capacity) else None  # it was switched off to find that out
@@ -196,19 +194,21 @@ def allocate(job: Job, make: Callable[[], Converged]) -> Converged:
         raise
 
 
-def take_vm_id(job: Job, **with_it: Any) -> str:
+def take_vm_id(job: Job, beside: Changes | None = None) -> str:
     """The next id of our ranges for this service, in one transaction with what changes beside it. Where the back end chooses,
     the machine's uuid until it has."""
     with job.store.write():
+        changes: Changes = {**beside} if beside else {}
         if job.driver.chooses_ids:
-            first = str(with_it.get("uuids", job.service.uuids)[0])
-            job.save_service(vm_id=first, **with_it)
-            return first
+            changes["vm_id"] = changes["uuids"][0] if "uuids" in changes else job.service.uuids[0]
+            job.save_service(**changes)
+            return changes["vm_id"]
         number = job.store.next_vm_id(job.service.server, [(a, b) for a, b in job.driver.settings["vm_ids"]])
         if number is None:
             raise Permanent("All VM ids of this server are used.", code="vm_ids_exhausted")
-        job.save_service(vm_id=str(number), **with_it)
-    return str(number)
+        changes["vm_id"] = str(number)
+        job.save_service(**changes)
+    return changes["vm_id"]
 
 
 def send_password(job: Job, reason: str, password: str) -> None:
@@ -242,7 +242,7 @@ def configured(job: Job) -> Outcome:
     refused = job.data.get("refused", [])
     with job.store.write():
         job.store.release_leaving(job.service.id, job.config.worker["address_cool_down_h"] * 3600.0)
-        if job.service.provisioned or job.service.build.get("adopted"):  # a birth does so at its end
+        if job.service.provisioned or job.birth.adopted:  # a birth does so at its end
             records.adjust(job.store.service(job.service.id), job.store, job.config)
     if not refused:
         for finding in job.store.findings(job.service.id):
@@ -282,7 +282,7 @@ def running(job: Job, starting: str = "start") -> Outcome:
 
 def answering(job: Job) -> Outcome:
     """An image that has a guest agent is ready when it answers, but nobody waits for it longer than some minutes."""
-    if not job.service.build.get("agent"):
+    if not job.birth.agent:
         return Done()
     since = job.data.get("answering_since") or job.clock.now()
     answer = job.driver.answers(ref(job))
@@ -300,17 +300,17 @@ def answering(job: Job) -> Outcome:
 def keep_power(job: Job, vm: Vm) -> None:
     """Whether it ran before, and what is on its disks. The first is kept with the service until something ends well or the customer
     switches it: a second try, of whatever operation, must not take what the first has left for the state of before."""
-    kept = job.service.build.get("ran_before")
-    ran = vm.status != "stopped" or bool(job.service.build.get("restoring") if kept is None else kept)
+    kept = job.birth.ran_before
+    ran = vm.status != "stopped" or bool(job.birth.restoring if kept is None else kept)
     before = job.driver.contents(ref(job))
     with job.store.write():
-        job.save_build(ran_before=ran)
+        job.save_birth(replace(job.birth, ran_before=ran))
         job.save(ran=ran, exists=True, before=before)
 
 
 def power_settled(job: Job) -> None:
-    if "ran_before" in job.service.build:
-        job.save_build(ran_before=None)
+    if job.birth.ran_before is not None:
+        job.save_birth(replace(job.birth, ran_before=None))
 
 
 def _off(job: Job, verb: str) -> Outcome:

@@ -61,7 +61,7 @@ def replace_disks(job: Job) -> Outcome:
         if converged.memory.get("written"):
             job.store.change_template(job.service.id, template_of(job))
             if job.data.get("source"):
-                job.save_build(source=job.data["source"], template=template_of(job))
+                job.save_birth(replace(job.birth, source=job.data["source"], template=template_of(job)))
     job.reload()
     if converged.task:
         return Wait(converged.task)
@@ -88,7 +88,7 @@ def mail_password(job: Job) -> Outcome:
             send_password(job, {"reinstall": "reinstalled", "reset_password": "reset"}[job.op.kind], password)
             job.store.forget_password(s.id)
         if job.op.kind == "reinstall":
-            job.save_build(restoring=None, ran_before=None)
+            job.save_birth(replace(job.birth, restoring="", ran_before=None))
     return Done()
 
 

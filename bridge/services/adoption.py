@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from bridge.config import Config
 from bridge.dns import records
 from bridge.errors import Refused
 from bridge.metering import usage
-from bridge.model import Desired, Machine, Package, Service
+from bridge.model import Birth, Desired, Machine, Package, Service
 from bridge.orders import addresses
 from bridge.store import Store
 from drivers.base import load as load_driver
@@ -39,7 +39,7 @@ def adopt(
                 raise Refused(f"Service {service_id} has VM {known.vm_id} already.", code="already_created")
             uuids = list(dict.fromkeys([*known.uuids, machine.uuid]))
             store.update_service(
-                known.id, uuids=uuids, node=machine.node, provisioned=1, build={**known.build, "identified": True}
+                known.id, uuids=uuids, node=machine.node, provisioned=1, birth=replace(known.birth, identified=True)
             )
             return store.service(known.id), []
         other = store.owner_of(package.server, machine.vm_id)
@@ -59,12 +59,17 @@ def adopt(
             mac=machine.mac,
             uuids=[machine.uuid],
         )
-        given = {"addresses": list(own or machine.addresses)} if driver.late_addresses else {}
         store.update_service(
             service.id,
             node=machine.node,
             provisioned=1,
-            build={"adopted": True, "identified": True, "copied": True, "ordered": asdict(package), **given},
+            birth=Birth(
+                adopted=True,
+                identified=True,
+                copied=True,
+                ordered=package,
+                addresses=tuple(own or machine.addresses) if driver.late_addresses else (),
+            ),
         )
         usage.adopt(service.id, store)
         outside = [] if driver.late_addresses else addresses.record(service.id, own or machine.addresses, store, config)

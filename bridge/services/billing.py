@@ -12,7 +12,7 @@ from bridge import names, passwords
 from bridge.config import Config
 from bridge.errors import NotFound, Refused
 from bridge.kinds import BILLING
-from bridge.model import Desired, Package, Service, State
+from bridge.model import Birth, Desired, Package, Service, State
 from bridge.orders import addresses, packages, upgrades
 from bridge.orders.wanted import networks_of
 from bridge.services.calls import Answer, Caller, Drivers, client_of, live
@@ -95,10 +95,10 @@ def order_anew(service: Service, wanted: Package, store: Store, config: Config) 
     """An unfinished server takes what was corrected meanwhile; what is copied keeps its template and place."""
     if service.provisioned or wanted == service.package:
         return
-    if service.build.get("task") or service.build.get("sent_at"):
+    if service.birth.task or service.birth.sent_at:
         wanted = replace(wanted, template=service.package.template, location=service.package.location)
     else:
-        store.update_service(service.id, node="", build={})
+        store.update_service(service.id, node="", birth=Birth())
     store.update_service(service.id, package=wanted)
     addresses.adjust(service.id, wanted, store, config)
 

@@ -86,5 +86,5 @@ def _free_for(service: Service, store: Store) -> None:
         raise Refused(reason, code="service_busy")
     if not service.provisioned:
         raise Refused(Sentence("The server is not set up yet."), code="not_ready")
-    if service.build.get("restoring"):
+    if service.birth.restoring:
         raise Refused(UNFINISHED_RESTORE, code="restore_unfinished")

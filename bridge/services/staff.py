@@ -82,8 +82,8 @@ def repair(verb: str, service: Service, caller: Caller, store: Store, config: Co
         raise Refused(reason, code="service_busy")
     if verb == "redeploy" and service.desired is not Desired.ACTIVE:
         raise Refused("Redeploy needs an active service.", code="suspended")
-    if verb == "converge" and "ordered" in service.build:
+    if verb == "converge" and service.birth.ordered:
         whole = thawed(service)
         addresses.adjust(service.id, whole.package, store, config)
-        store.update_service(service.id, package=whole.package, build=whole.build)
+        store.update_service(service.id, package=whole.package, birth=whole.birth)
     return Answer(store.submit(service.id, verb, caller.actor))

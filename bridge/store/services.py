@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from functools import lru_cache
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
-from bridge.model import Desired, Package, Service
+from bridge.model import Birth, Desired, Package, Service
 from bridge.store.core import Core, Row
 
 COLUMNS = (  # all but the recorded configuration, which only few pages need
@@ -16,11 +16,40 @@ COLUMNS = (  # all but the recorded configuration, which only few pages need
 )
 
 
+class First(TypedDict):
+    """What a service begins with, beside its package."""
+
+    whmcs: str
+    service_id: int
+    generation: int
+    client_id: int
+    desired: str
+    server: str
+    hostname: str
+    vm_id: str
+    mac: str
+    uuids: list[str]
+    welcome_email: NotRequired[str]
+
+
+class Changes(TypedDict, total=False):
+    """What may change of a service, by the names of `Service`; the machine's birth stands in the column `build`."""
+
+    client_id: int
+    desired: str
+    package: Package
+    vm_id: str
+    uuids: list[str]
+    node: str
+    birth: Birth
+    provisioned: int
+    ran_when_suspended: int | None
+
+
 @lru_cache(maxsize=1024)
 def package_of(text: str) -> Package:
     """Read once for all who look at the same package: a package is never changed, only replaced."""
-    values = json.loads(text)
-    return Package(**{**values, "templates": tuple(values.get("templates", ()))})
+    return Package.read(json.loads(text))
 
 
 def service_of(row: Row) -> Service:
@@ -39,7 +68,7 @@ def service_of(row: Row) -> Service:
         mac=row["mac"],
         uuids=tuple(json.loads(row["uuids"])),
         node=row["node"],
-        build=json.loads(row["build"]),
+        birth=Birth.read(json.loads(row["build"])),
         provisioned=bool(row["provisioned"]),
         pending=tuple(p for p in row["pending"].split(",") if p),
         ran_when_suspended=None if ran is None else bool(ran),
@@ -113,9 +142,9 @@ class Services(Core):
         )
         return {r["server"]: int(r["n"]) for r in rows}
 
-    def add_service(self, package: Package, **values: Any) -> Service:
+    def add_service(self, package: Package, **values: Unpack[First]) -> Service:
         now = self.clock.now()
-        row = {
+        row: dict[str, object] = {
             **values,
             "package": json.dumps(dataclasses.asdict(package)),
             "uuids": json.dumps(values["uuids"]),
@@ -129,15 +158,17 @@ class Services(Core):
             )
             return self.service(int(cursor.lastrowid or 0))
 
-    def update_service(self, key: int, **values: Any) -> None:
+    def update_service(self, key: int, **values: Unpack[Changes]) -> None:
+        columns: dict[str, object] = {**values, "updated_at": self.clock.now()}
         if "package" in values:
-            values["package"] = dataclasses.asdict(values["package"])
-        for name in ("build", "uuids", "package"):
-            if name in values:
-                values[name] = json.dumps(values[name])
-        values["updated_at"] = self.clock.now()
-        names = ", ".join(f"{n} = ?" for n in values)
-        self.change(f"UPDATE services SET {names} WHERE id = ?", *values.values(), key)
+            columns["package"] = json.dumps(dataclasses.asdict(values["package"]))
+        if "uuids" in values:
+            columns["uuids"] = json.dumps(values["uuids"])
+        if "birth" in values:
+            columns["build"] = json.dumps(values["birth"].stored())
+            del columns["birth"]
+        names = ", ".join(f"{n} = ?" for n in columns)
+        self.change(f"UPDATE services SET {names} WHERE id = ?", *columns.values(), key)
 
     def give_to(self, key: int, client: int) -> None:
         """The service is another client's from here on. What the former one began and nobody has finished is dropped: console keys, and

@@ -137,7 +137,7 @@ def main_address(service: Service) -> str:
     at = context()
     networks = networks_of(service.id, at.store, at.config)
     own = next((n.address for n in networks if n.role == "main"), "")
-    return own or next(iter(service.build.get("addresses", ())), "")
+    return own or next(iter(service.birth.addresses), "")
 
 
 def shown_operation(service: Service, current: Operation | None) -> Operation | None:

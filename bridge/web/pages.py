@@ -81,8 +81,8 @@ def overview(service: Service) -> dict[str, Any]:
     return {
         "networks": networks_of(service.id, at.store, at.config),
         "disks": disks,
-        "addresses": service.build.get("addresses", []),
-        "floating": service.build.get("floating", []),
+        "addresses": list(service.birth.addresses),
+        "floating": list(service.birth.floating),
         "shows": at.drivers[service.server].shows,
         "cores": int(row["cores"]) or package.cores,
         "memory": row["maxmem"] or package.ram_mib * 1024**2,

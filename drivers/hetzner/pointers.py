@@ -56,7 +56,7 @@ def own(api: Api, ref: VmRef, server: Mapping[str, Any]) -> list[Own]:
         owned.append(_own(path, net["ipv4"]["ip"], [net["ipv4"]]))
     if net["ipv6"]:
         owned.append(_own(path, net["ipv6"]["ip"], net["ipv6"]["dns_ptr"] or []))
-    if net["floating_ips"] or ref.build.get("floating"):
+    if net["floating_ips"] or ref.birth.floating:
         owned += [_own(f"/floating_ips/{f['id']}", f["ip"], f["dns_ptr"] or []) for f in floating(api, ref.uuids)]
     return owned
 

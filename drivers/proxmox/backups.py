@@ -23,7 +23,7 @@ def storage_of(settings: Mapping[str, Any]) -> str:
 
 def ids_of(ref: VmRef) -> tuple[str, ...]:
     """The machine's id and those it had before a redeploy: older archives carry them."""
-    return (ref.vm_id, *map(str, ref.build.get("old_vm_ids", ())))
+    return (ref.vm_id, *map(str, ref.birth.old_vm_ids))
 
 
 def node_of(api: Api, storage: str, hint: str) -> str:

@@ -39,9 +39,9 @@ def proven(api: Api, ref: VmRef) -> tuple[str, dict[str, Any] | None]:
     uuid = convert.uuid_of(config)
     if uuid and uuid in ref.uuids:
         return node, config
-    if not uuid and ref.build.get("restoring"):
+    if not uuid and ref.birth.restoring:
         return node, config  # a restore of ours wrote over it and has not ended well
-    if not ref.identified and ref.build.get("task"):
+    if not ref.identified and ref.birth.task:
         if config.get("lock") == "clone":
             refuse_locked(api, ref, node, config)
         if any(u in str(config.get("description", "")) for u in ref.uuids):
@@ -68,7 +68,7 @@ def read(api: Api, ref: VmRef) -> Seen:
     node, rows = _pending(api, ref)
     config, waiting = _pending_view(rows)
     uuid = convert.uuid_of(config)
-    if uuid not in ref.uuids and (uuid or not ref.build.get("restoring")):
+    if uuid not in ref.uuids and (uuid or not ref.birth.restoring):
         raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {uuid or 'none'}")
     refuse_locked(api, ref, node, config)
     return Seen(config, tuple(dict.fromkeys(goal.word(k) for k in waiting)), node)

@@ -78,8 +78,8 @@ def _template(api: Api, order: Order, ref: VmRef, seen: Seen) -> Template:
     """The very template that the machine came from while it has the name still, else the one that the name means here."""
     sources = choice.Choice(api, api.get("cluster/resources"), order.package)
     candidates = [t for t in sources.on(seen.node) if t.node == seen.node or sources.takes(seen.config, t.node)]
-    same = ref.build.get("template") == order.package.template
-    bound = [t for t in candidates if same and t.vm_id == ref.build.get("source")]
+    same = ref.birth.template == order.package.template
+    bound = [t for t in candidates if same and t.vm_id == ref.birth.source]
     unclear = sources.ambiguous(seen.node) if len(candidates) > 1 and not bound else None
     if unclear or not candidates:
         raise Permanent(
