@@ -93,6 +93,30 @@ OPTION_WORDS = (  # what a configurable option can be mapped to
 )
 
 
+# What a plan or an order can sell beside cores, RAM, the system disk and its system: a driver says which of it it delivers
+# (`Driver.delivers`), or has it by a capability. `pools`: addresses of our pools; `locations`: where the customer wants it.
+SELLABLE = (
+    "rate_mbit",
+    "additional_disk_gib",
+    *LIMITS,
+    "pools",
+    "dhcp4",
+    "dhcp6",
+    "extra_ipv4",
+    "extra_ipv6",
+    "locations",
+    "os_user",
+    "ssh_keys",
+    "snapshot_memory",
+)
+BY_CAPABILITY = {
+    "snapshots": Capability.SNAPSHOTS,
+    "snapshot_lifetime_h": Capability.SNAPSHOTS,
+    "backups": Capability.BACKUPS,
+    "keep_backups": Capability.BACKUPS,
+    "rotation": Capability.BACKUPS,
+}
+
 OPTION_UNITS = {  # words of an option whose values are in another unit: the word that is sold, and what a value is multiplied by
     "ram_mib": ("ram_gib", 1 / Decimal(1024)),
     "disk_mib": ("disk_gib", 1 / Decimal(1024)),
@@ -142,6 +166,9 @@ class Package:
     limits: dict[str, int] = field(default_factory=dict)  # words of LIMITS; absent = unlimited
     extra_ipv4: int = 0
     extra_ipv6: int = 0
+    dhcp4: bool = False  # this family's address is not ours to give: only the guest knows it
+    dhcp6: bool = False
+    os_user: str = "root"  # who logs in, and whose password is set
     location: str = ""  # a node or the provider's place; empty = chosen by room
     backups: int = 0  # how many may be kept
     snapshots: int = 0
@@ -149,7 +176,7 @@ class Package:
     templates: tuple[str, ...] = ()  # what the customer may reinstall from
     ssh_keys: str = ""  # one public key per line, from the plan and the customer
     permissions: dict[str, str] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)  # the driver's own plan keys
+    options: dict[str, Any] = field(default_factory=dict)  # the driver's own plan keys: nobody else reads them
     rdns_department: str = ""  # of WHMCS, name or number: reverse records are asked for by ticket there
 
     @classmethod
@@ -585,6 +612,7 @@ class Converged:
     changed: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     more: bool = False
+    written: bool = False  # of a reinstall: the old system is replaced from now on
     missing_disk: bool = False
     starts: bool = False  # the task leaves the machine on, though it was off
     offline: str = ""  # what differs still and can only be written while the machine is off

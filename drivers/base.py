@@ -21,7 +21,9 @@ import drivers
 from bridge.clock import Clock
 from bridge.errors import NotBuilt, Refused, VmbridgeError
 from bridge.model import (
+    BY_CAPABILITY,
     PERIODS,
+    SELLABLE,
     Backup,
     Capability,
     Charts,
@@ -150,14 +152,19 @@ def not_built(driver: Driver, capability: Capability) -> NotBuilt:
 
 
 class Driver(ABC):
-    """The contract. `server_schema` and `plan_schema` are marshmallow schema classes for the config's keys.
+    """The contract. `server_schema` and `plan_schema` are marshmallow schema classes for the config's keys that are the driver's own:
+    nobody else reads them, but for `vm_ids`.
 
     A driver declares `capabilities`; what each needs (`needs`) must then be built, and what is built must be declared (checked at
-    import). What every back end needs is abstract: a driver without it cannot be made.
+    import). It declares in `delivers` what it writes of the words that any plan or order may sell; others are refused by name where
+    a plan is configured and where a service is ordered. What every back end needs is abstract: a driver without it cannot be made.
     """
 
     name: ClassVar[str] = ""
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    delivers: ClassVar[frozenset[str]] = (
+        frozenset()
+    )  # words of SELLABLE; those of BY_CAPABILITY come with their capability
     server_schema: ClassVar[Any] = None
     plan_schema: ClassVar[Any] = None
     pins_templates: ClassVar[bool] = (
@@ -190,6 +197,17 @@ class Driver(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if strange := sorted(cls.delivers - set(SELLABLE)):
+            raise TypeError(f"{cls.__name__} delivers {', '.join(strange)}, which no plan can sell")
+        for schema in (cls.server_schema, cls.plan_schema) if cls.plan_schema else ():
+            if taken := sorted(set(schema().fields) & {*SELLABLE, *BY_CAPABILITY}):
+                raise TypeError(
+                    f"{cls.__name__}: {', '.join(taken)} is of every plan: it stands in `delivers`, in no schema"
+                )
+        if cls.server_schema and cls.chooses_ids == ("vm_ids" in cls.server_schema().fields):
+            raise TypeError(
+                f"{cls.__name__}: its servers have `vm_ids` where the driver does not choose ids, and only there"
+            )
         if strange := sorted(cls.capabilities - set(NEEDS) - {Capability.OVERVIEW, Capability.POWER}):
             raise TypeError(f"{cls.__name__}: nothing in the drivers' contract builds {', '.join(strange)}")
         for capability in NEEDS:
@@ -204,6 +222,37 @@ class Driver(ABC):
         if capability is Capability.RESET_PASSWORD and cls.chooses_passwords:
             return ("new_password",)
         return NEEDS[capability]
+
+    @classmethod
+    def delivered(cls) -> frozenset[str]:
+        """Every word of SELLABLE and BY_CAPABILITY that a plan or an order on this back end can have."""
+        return cls.delivers | {word for word, capability in BY_CAPABILITY.items() if capability in cls.capabilities}
+
+    @classmethod
+    def id_ranges(cls, settings: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
+        """The ids that machines of this server get from us, as (first, last) each; none where the back end chooses them."""
+        return () if cls.chooses_ids else tuple((int(a), int(b)) for a, b in settings["vm_ids"])
+
+    @classmethod
+    def adapter(cls, package: Package) -> str:
+        """The network card of a package's machine, as people call it, for an overview that `shows` "adapter"."""
+        return ""
+
+    @classmethod
+    def open_networks(cls, package: Package) -> tuple[str, ...]:
+        """Names of networks that a package's machine is in and that `isolate` does not close."""
+        return ()
+
+    @classmethod
+    def backup_window(cls, config: Mapping[str, Any]) -> str:
+        """The hours in which the provider makes its `own_backups` of a machine of this configuration, in UTC, such as 22-02; empty: it
+        makes none."""
+        return ""
+
+    @property
+    def keeps_backups(self) -> bool:
+        """Whether the server is set up for backups, where the driver can make them."""
+        return Capability.BACKUPS in self.capabilities
 
     def __init__(self, server: str, settings: Mapping[str, Any], clock: Clock) -> None:
         self.server, self.settings, self.clock = server, settings, clock
@@ -397,8 +446,8 @@ class Driver(ABC):
 
     def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
         """The next thing to do for a fresh system from `order.package.template` in the machine that is off: again until neither
-        `task` nor `more`. `memory` is what the call before returned; it says `written` from when on the old system is replaced: what
-        is refused before that leaves all as it was. Only with `allocate` a disk is made."""
+        `task` nor `more`. `memory` is what the call before returned, the driver's own; `written` is said from when on the old system is
+        replaced: what is refused before that leaves all as it was. Only with `allocate` a disk is made."""
         raise not_built(self, Capability.REINSTALL)
 
     def charts(self, ref: VmRef, period: str) -> Charts:

@@ -370,7 +370,6 @@ def test_the_doctor_names_each_fault_with_its_fix(tmp_path: Path) -> None:
         ({"cores": 4}, "plan kvm-s", "sells 4 cores"),
         ({"templates": ["plan9"]}, "plan kvm-s templates", "no image 'plan9'"),
         ({"backups": 3}, "plan kvm-s backups", "keeps the newest 7"),
-        ({"rate_mbit": 100}, "plan kvm-s", "rate_mbit"),
         ({"firewalls": ["none"]}, "plan kvm-s firewalls", "none called 'none'"),
         ({"placement_group": "x"}, "plan kvm-s placement_group", "none called 'x'"),
         ({}, "plan kvm-s", "cx23 in nbg1"),

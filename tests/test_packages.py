@@ -80,6 +80,10 @@ TABLE = [
     ("template", 0, "Operating System", "ubuntu-24.04", "ubuntu-24.04"),
     *[(word, 0, word, "120", 120) for word in LIMITS],
 ]
+CLOUDS = dataclasses.replace(
+    CONFIG.plans["kvm-s"],
+    values={**CONFIG.plans["kvm-s"].values, **dict.fromkeys(("rate_mbit", "additional_disk_gib", *LIMITS), 0)},
+)
 NAMED = made(**({word: word for word in OPTION_WORDS} | {row[2]: row[0] for row in TABLE}))
 
 
@@ -291,22 +295,15 @@ def test_two_options_of_the_same_thing() -> None:
     assert has(package(configoptions={"CPU": "", "Cores": "4"}), "cores") == 4
 
 
-def test_words_that_the_plans_server_does_not_know() -> None:
-    plan = CONFIG.plans["kvm-s"]
-    other = dataclasses.replace(
-        plan, driver_values={k: v for k, v in plan.driver_values.items() if k not in (*LIMITS, "additional_disk_gib")}
-    )
-    config = dataclasses.replace(NAMED, plans={"kvm-s": other})
+@pytest.mark.parametrize("word", ["additional_disk_gib", "rate_mbit", *LIMITS])
+def test_words_that_the_plans_server_does_not_deliver(word: str) -> None:
+    config = dataclasses.replace(NAMED, servers={"pve1": {"driver": "hetzner"}}, plans={"kvm-s": CLOUDS})
     with pytest.raises(NotBuilt) as caught:
-        resolve(config, configoptions={"additional_disk_gib": "10", "disk_read_iops": "5", "CPU": "4"})
+        resolve(config, configoptions={word: "10", "CPU": "2"})
     sentence = caught.value.sentence
-    assert (
-        "plan 'kvm-s'" in sentence
-        and "'additional_disk_gib'" in sentence
-        and "'disk_read_iops'" in sentence
-        and "'CPU'" not in sentence
-    )
-    assert resolve(config, configoptions={"additional_disk_gib": "0"}).package.additional_disk_gib == 0
+    assert "plan 'kvm-s'" in sentence and f"{word!r}" in sentence and "'CPU'" not in sentence
+    assert "It can have: backups, cores, disk_gib, extra_ipv4, extra_ipv6, ram_gib" in sentence
+    assert not has(resolve(config, configoptions={word: "0"}).package, word)
 
 
 # -- templates, locations, permissions, keys ---------------------------------------------------------

@@ -21,6 +21,7 @@ from bridge.clock import Clock
 from bridge.context import open_context
 from bridge.metering import status
 from bridge.model import END, State
+from bridge.orders.wanted import thawed
 from bridge.store import Store
 from bridge.store.schema import FORMER, migrations
 from tests.configs import KEY
@@ -159,7 +160,7 @@ def test_a_store_of_the_first_release_is_migrated_and_its_operation_goes_on(tmp_
         Path(f"{world.path}{end}").unlink(missing_ok=True)
     old_store(world.path, clock.now(), build, 2 if under_way else 0, build.get("task", ""))
     world.store = Store(world.path, KEY, world.clock)
-    expected = ["second", "third", "fourth", "fifth", "sixth", "resources", "key_fault"]
+    expected = ["second", "third", "fourth", "fifth", "sixth", "resources", "key_fault", "dns", "own_words"]
     assert world.store.pending_migrations() == expected == world.store.migrate()
     world.restart()
     world.run()
@@ -173,6 +174,28 @@ def test_a_store_of_the_first_release_is_migrated_and_its_operation_goes_on(tmp_
         world.run()
         assert world.store.operations_of(1)[0].state is State.DONE, verb
     assert world.vms() == []
+    world.close()
+
+
+def test_what_was_a_drivers_option_is_a_word_of_the_package(tmp_path: Path) -> None:
+    """DHCP, the user and the additional disk's words leave the driver's options; also in the package that an adopted machine waits for."""
+    world, options = (
+        World(tmp_path / "x"),
+        {**OLD_PACKAGE["options"], "dhcp4": True, "dhcp6": False, "os_user": "admin"},
+    )
+    options |= {"additional_disk_gib": 0, "disk_read_mib_s": 5, "vlan": 7}
+    path, package = tmp_path / "old.db", {**OLD_PACKAGE, "options": options}
+    old_store(path, world.clock.now(), {"adopted": True, "ordered": {**package, "templates": []}}, 0)
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("UPDATE services SET package = ?", [json.dumps(package)])
+        conn.commit()
+    store = Store(path, KEY, world.clock)
+    store.migrate()
+    service = store.service(1)
+    for found in (service.package, thawed(service).package):
+        assert (found.dhcp4, found.dhcp6, found.os_user, found.options["vlan"]) == (True, False, "admin", 7)
+        assert not {"dhcp4", "dhcp6", "os_user", "additional_disk_gib", "disk_read_mib_s"} & set(found.options)
+    store.close()
     world.close()
 
 

@@ -335,7 +335,7 @@ def test_an_interruption_at_birth_does_not_change_which_disk_is_the_systems() ->
     package = Package(
         "p", "s", "t", 1, 512, 10, options={"tags": [], "onboot": True, "firewall": True, "nic_model": "virtio"}
     )
-    package.options.update({"os_user": "root", "dhcp4": False, "dhcp6": False, "bridge": "vmbr0", "vlan": 0})
+    package.options.update({"bridge": "vmbr0", "vlan": 0})
     order = Order("1", "u", "h", "02:00:00:00:00:01", package, (), birth=True)
     config = {"boot": "c", "bootdisk": "virtio0", "scsi0": "l:vm-1-disk-1,size=10G", "virtio0": "l:vm-1-disk-0,size=8G"}
     todo = goal.changes(order, {**config, "ide2": "l:vm-1-cloudinit,media=cdrom"})

@@ -59,7 +59,7 @@ def restore(path: str, file: Path, skip: int | None, without_key: bool) -> None:
     """Put a copy in the place of the store; what stood there is moved aside."""
     context = opened(path, migrated=False, hold=False)
     now = context.clock.now()
-    ranges = {name: list(s.get("vm_ids", ())) for name, s in context.config.servers.items()}
+    ranges = {name: list(context.config.id_ranges(name)) for name in context.config.servers}
     stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}"
     try:
         restored = archive.put_back(

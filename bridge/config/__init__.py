@@ -24,6 +24,7 @@ from bridge.config.servers import server_of
 from bridge.errors import ConfigError
 from bridge.zones import Zone
 from drivers import base as driver_base
+from drivers.base import Driver
 
 __all__ = [
     "SINGLE",
@@ -75,6 +76,14 @@ class Config:
             plans=plans,
             own_pools=None if set(self.servers) <= set(mine) else frozenset(n for p in plans.values() for n in p.pools),
         )
+
+    def driver(self, server: str) -> type[Driver]:
+        """The driver's class of a server."""
+        return driver_base.load(self.servers[server]["driver"])
+
+    def id_ranges(self, server: str) -> tuple[tuple[int, int], ...]:
+        """The ids that a server's machines get from us; none where its back end chooses them."""
+        return self.driver(server).id_ranges(self.servers[server])
 
     def secrets(self) -> list[str]:
         """Every secret text of the file, for masking."""

@@ -10,7 +10,7 @@ from marshmallow import ValidationError, fields, validate
 from bridge import names, zones
 from bridge.config.reader import Reader
 from bridge.config.schemas import URL, Strict
-from bridge.model import PERMISSIONS
+from bridge.model import BY_CAPABILITY, LIMITS, PERMISSIONS, SELLABLE
 from drivers import base as driver_base
 
 
@@ -35,7 +35,11 @@ def _ssh_keys(value: str) -> None:
         raise ValidationError(f"Line {bad[0]} is not a public SSH key.")
 
 
-class PlanSchema(Strict):
+def _limit() -> fields.Int:
+    return fields.Int(load_default=0, validate=validate.Range(0, 1_000_000))
+
+
+class PlanSchema(Strict.from_dict({word: _limit() for word in LIMITS}, name="Limits")):  # type: ignore[misc]
     server = fields.Str(required=True)
     cores = fields.Int(required=True, validate=validate.Range(1, 512))
     ram_mib = fields.Int(required=True, validate=validate.Range(64, 16 * 1024 * 1024))
@@ -46,13 +50,22 @@ class PlanSchema(Strict):
     allow = fields.List(fields.Str(validate=validate.OneOf(PERMISSIONS)), load_default=list)
     snapshots = fields.Int(load_default=0, validate=validate.Range(0, 100))
     snapshot_lifetime_h = fields.Int(load_default=0, validate=validate.Range(0, 87600))
-    snapshot_memory = fields.Bool(load_default=True)
+    snapshot_memory = fields.Bool(load_default=None)  # without it: true where the driver delivers it
     backups = fields.Int(load_default=0, validate=validate.Range(0, 1000))
     keep_backups = fields.Bool(load_default=False)
     rotation = fields.Str(load_default="safe", validate=validate.OneOf(["safe", "oldest_first"]))
     time_zone = fields.Str(load_default="UTC")
     retired = fields.Bool(load_default=False)  # not in the product's drop-down any more; its services live on
     manual_url = fields.Str(load_default="", validate=_web_address)  # shown as "User manual"
+    additional_disk_gib = fields.Int(load_default=0, validate=validate.Range(0, 65536))
+    dhcp4 = fields.Bool(load_default=False)
+    dhcp6 = fields.Bool(load_default=False)
+    os_user = fields.Str(
+        load_default="root",
+        validate=validate.Regexp(
+            r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}\Z", error="must be a user's name: letters, digits, _ . -, 32 at most"
+        ),
+    )
     extra_ipv4 = fields.Int(load_default=0, validate=validate.Range(0, 256))
     extra_ipv6 = fields.Int(load_default=0, validate=validate.Range(0, 256))
     locations = fields.List(fields.Str(), load_default=list)
@@ -95,10 +108,15 @@ def plan_of(r: Reader, name: str, raw: Any, tables: dict[str, Any]) -> Plan | No
     own = set(schema.fields) if schema else driver_base.words("plan_schema") - set(PlanSchema().fields)
     general = r.load(PlanSchema(), {k: v for k, v in raw.items() if k not in own}, path, own)
     special = r.load(schema, {k: v for k, v in raw.items() if k in own}, path) if schema else None
+    if known:
+        given = {k: v for k, v in (general or r.sound.get(path, {})).items() if k in raw}
+        _delivered(r, path, given, driver)
     ids = _template_ids(r, path, (general or r.sound.get(path, {})).get("templates") or [], pins)
     if general is None or special is None:
         r.sound[path] = {**(general or {}), **(special or {}), **r.sound.get(path, {})}
         return None
+    if general["snapshot_memory"] is None:
+        general["snapshot_memory"] = "snapshot_memory" in driver_base.load(driver).delivered()
     return Plan(
         name=name,
         server=general["server"],
@@ -117,6 +135,20 @@ def check_zone(r: Reader, name: str, plan: Plan | None, dns: dict[str, Any]) -> 
         found = ", ".join(z for z, v in dns.items() if not v or v.network is None) or "none"
         text = f'there is no [dns."{zone}"] for host names; found: {found}'
         r.fault(f"plans.{name}.forward_zone", "unknown_zone", text)
+
+
+def _delivered(r: Reader, path: str, given: dict[str, Any], driver: str) -> None:
+    """What a plan sells and its server's driver would never set, each by its name."""
+    delivered, schema = driver_base.load(driver).delivered(), PlanSchema().fields
+    can = ", ".join(sorted(delivered)) or "none of the words that a plan may add"
+    for key, value in given.items():
+        word = "ssh_keys" if key == "ssh_keys_field" else key
+        if word in delivered or word not in (*SELLABLE, *BY_CAPABILITY):
+            continue
+        nothing = schema[key].load_default
+        if value not in (False, nothing() if callable(nothing) else nothing):
+            text = f"driver {driver!r} does not deliver this, so no plan can sell it: drop the line; it delivers {can}"
+            r.fault(f"{path}.{key}", "not_delivered", text)
 
 
 def _template_ids(r: Reader, path: str, templates: list[str], pins: bool) -> dict[str, list[str]]:

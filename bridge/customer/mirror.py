@@ -49,6 +49,6 @@ def _mirror(service: Service, driver: Driver, everything: Kept | None, store: St
             else [s for u in service.uuids for s in everything.snapshots.get(u, ())]
         )
         store.mirror_snapshots(service.id, snapshots)
-    if Capability.BACKUPS in driver.capabilities and driver.settings.get("backup_storage", "yes"):
+    if driver.keeps_backups:
         backups = driver.backups(service.ref) if everything is None else everything.backups.get(service.vm_id, [])
         store.mirror_backups(service.id, backups, service.created_at)

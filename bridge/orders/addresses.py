@@ -13,7 +13,6 @@ from bridge.config import Config, Plan, Pool
 from bridge.errors import Refused, VmbridgeError
 from bridge.model import Desired, Package, Service
 from bridge.store import Store
-from drivers import base as driver_base
 from drivers.base import Driver, in_background
 
 log = structlog.get_logger()
@@ -73,7 +72,7 @@ def lacking(service: int, package: Package, family: int, store: Store, config: C
 
 def provided(package: Package, config: Config) -> bool:
     """Whether addresses come from the provider instead of our pools."""
-    return driver_base.load(config.servers[package.server]["driver"]).late_addresses
+    return config.driver(package.server).late_addresses
 
 
 def _pools(plan: Plan, family: int, config: Config) -> list[Pool]:
@@ -197,7 +196,7 @@ def family(address: str) -> int:
 
 def given(service: Service, store: Store) -> tuple[int, ...]:
     """The families whose address is not ours to give, of a plan that leaves one to DHCP: only the guest knows it."""
-    if not any(service.package.options.get(f"dhcp{n}") for n in (4, 6)):
+    if not (service.package.dhcp4 or service.package.dhcp6):
         return ()
     ours = {family(r["address"]) for r in store.addresses_of(service.id) if r["role"] == "main"}
     return tuple(n for n in (4, 6) if n not in ours)

@@ -11,7 +11,6 @@ from bridge.amounts import RANGES, Written, number, plain, read, shown
 from bridge.config import Config, Plan, fold
 from bridge.errors import BadRequest, NotBuilt, Refused
 from bridge.model import LIMITS, OPTION_UNITS, PERMISSIONS, Package, Sentence
-from drivers import base as driver_base
 
 POSITIONS = {
     1: "plan",
@@ -44,6 +43,7 @@ WORDS = {
     12: "snapshots",
     13: "snapshot_lifetime_h",
 }
+ALWAYS = ("cores", "ram_gib", "disk_gib")  # every back end has them
 UNBUILT = {24: "option 24"}
 LONGEST_DEPARTMENT = 100
 STAYS = Sentence("The operating system stays as it is: this order does not change it.")
@@ -117,7 +117,7 @@ def resolve(params: dict[str, Any], server: str, config: Config, before: Package
         options=dict(plan.driver_values),
         rdns_department=_department(product[14]),
         ssh_keys=before.ssh_keys if before else _ssh_keys(plan, params.get("customfields") or {}),
-        **_numbers(values, plan),
+        **_numbers(values, plan, config.driver(plan.server).delivered()),
     )
     return Resolved(package, tuple(warnings), notices)
 
@@ -164,18 +164,18 @@ def _configurable(given: dict[str, Any], config: Config) -> tuple[dict[str, tupl
     return chosen, warnings, unbuilt
 
 
-def _numbers(values: dict[str, tuple[str, str]], plan: Plan) -> dict[str, Any]:
-    """Fields of the package: the plan's, overridden by what was ordered. A word the plan's server does not know is refused."""
-    known = {**plan.values, **plan.driver_values, "ram_gib": 0}
+def _numbers(values: dict[str, tuple[str, str]], plan: Plan, delivered: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Fields of the package: the plan's, overridden by what was ordered. A word that the server's driver does not deliver is refused."""
     ordered = {word: number(name, word, text) for word, (name, text) in values.items()}
-    foreign = [values[w][0] for w, v in ordered.items() if w not in known and v]
+    foreign = [values[w][0] for w, v in ordered.items() if w not in delivered and w not in ALWAYS and v]
     if foreign:
+        words = ", ".join(sorted({*delivered, *ALWAYS} & {*WORDS.values(), *LIMITS}))
         raise NotBuilt(
-            f"A server of plan {plan.name!r} cannot have this: {', '.join(foreign)}. Leave it blank or 0.",
+            f"A server of plan {plan.name!r} cannot have this: {', '.join(foreign)}. Leave it blank or 0. It can have: {words}.",
             code="not_built",
         )
     ram = ordered.pop("ram_gib", None)
-    merged = {**known, **ordered}
+    merged = {**plan.values, **ordered}
     fields = (
         "cores",
         "disk_gib",
@@ -190,13 +190,14 @@ def _numbers(values: dict[str, tuple[str, str]], plan: Plan) -> dict[str, Any]:
     return {
         **{f: int(merged.get(f, 0)) for f in fields},
         "ram_mib": int(ram * 1024) if ram else merged["ram_mib"],
+        **{f: plan.values[f] for f in ("dhcp4", "dhcp6", "os_user")},
         "limits": {w: int(merged[w]) for w in LIMITS if merged.get(w)},
     }
 
 
 def _apart(values: dict[str, tuple[str, str]], plan: Plan, config: Config) -> list[str]:
     """Options that say something else than the plan of a word that its server only sells with it."""
-    fixed = driver_base.load(config.servers[plan.server]["driver"]).fixed
+    fixed = config.driver(plan.server).fixed
     sold = {**plan.driver_values, **plan.values, "ram_gib": Decimal(plan.values["ram_mib"]) / 1024}
     return [
         name for word, (name, text) in values.items() if word in fixed and number(name, word, text) != sold.get(word, 0)
@@ -205,7 +206,7 @@ def _apart(values: dict[str, tuple[str, str]], plan: Plan, config: Config) -> li
 
 def _backups(values: dict[str, tuple[str, str]], plan: Plan, config: Config) -> None:
     """A provider that makes them by itself keeps a number of its own, or none."""
-    slots = driver_base.load(config.servers[plan.server]["driver"]).own_backups
+    slots = config.driver(plan.server).own_backups
     if slots and "backups" in values and values["backups"][1] not in ("0", str(slots)):
         raise BadRequest(
             f"{values['backups'][0]}: {shown(values['backups'][1])} is not one of: 0, {slots} (the provider keeps {slots}).",

@@ -213,9 +213,9 @@ def _refused(service: Service, package: Package, store: Store, config: Config) -
     if missing and have:
         reasons.append(f"Plan {plan.name!r} needs an IPv{min(missing)} address, which the server was not made with.")
     reasons += [text for family in (4, 6) if (text := addresses.lacking(service.id, package, family, store, config))]
-    for key in ("dhcp4", "dhcp6"):
-        if package.options.get(key, False) != old.options.get(key, False):
-            reasons.append(f"Plan {plan.name!r} gets its address in another way ({key}).")
+    for word in ("dhcp4", "dhcp6"):
+        if getattr(package, word) != getattr(old, word):
+            reasons.append(f"Plan {plan.name!r} gets its address in another way ({word}).")
     return reasons
 
 

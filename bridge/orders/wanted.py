@@ -9,7 +9,6 @@ from bridge import names
 from bridge.config import Config
 from bridge.model import Desired, Network, Order, Package, Service
 from bridge.store import Store
-from drivers import base as driver_base
 
 
 def networks_of(service: int, store: Store, config: Config) -> tuple[Network, ...]:
@@ -34,7 +33,7 @@ def networks_of(service: int, store: Store, config: Config) -> tuple[Network, ..
 def completed(package: Package, config: Config) -> Package:
     """A package that an earlier release wrote, with the driver's keys that came later at their defaults; and with the plan's present
     words for what says how the back end is, such as which template a name means."""
-    driver = driver_base.load(config.servers[package.server]["driver"])
+    driver = config.driver(package.server)
     schema, plan = driver.plan_schema(), config.plans.get(package.plan)
     missing = {
         k: f.load_default() if callable(f.load_default) else f.load_default

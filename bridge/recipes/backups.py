@@ -35,10 +35,7 @@ def back_up(job: Job) -> Outcome:
     claim_place(job)
     if job.data.get("task") or _archive(job):
         return Done()
-    storage = job.driver.settings.get("backup_storage", "")
-    if job.driver.shared_hosts and not job.store.take_slot(
-        job.op, job.service.server, f"{node}/backup", storage, 1, 99
-    ):
+    if job.driver.shared_hosts and not job.store.take_slot(job.op, job.service.server, f"{node}/backup", "", 1, 99):
         return Again(5.0, "slot")
     return once(job, "take", lambda: job.driver.backup(ref(job), "take", mark=job.op.id))
 

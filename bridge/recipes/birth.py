@@ -255,7 +255,7 @@ def ready(job: Job) -> Outcome:
             service_id=s.service_id,
             template=s.welcome_email,
             hostname=s.hostname,
-            user=s.package.options.get("os_user", "root"),
+            user=s.package.os_user,
             hold=job.config.whmcs[s.whmcs]["hold_welcome_mail"],
             addresses=[a["address"] for a in job.store.addresses_of(s.id)] or list(s.birth.addresses),
         )

@@ -52,7 +52,7 @@ def off_instead(job: Job, why: str) -> Outcome:
 
 
 def _beside(job: Job) -> str:
-    networks = job.service.package.options.get("networks") or ()
+    networks = job.driver.open_networks(completed(job.service.package, job.config))
     return f"; its private networks are not covered ({', '.join(networks)})" if networks else ""
 
 

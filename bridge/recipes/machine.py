@@ -203,7 +203,7 @@ def take_vm_id(job: Job, beside: Changes | None = None) -> str:
             changes["vm_id"] = changes["uuids"][0] if "uuids" in changes else job.service.uuids[0]
             job.save_service(**changes)
             return changes["vm_id"]
-        number = job.store.next_vm_id(job.service.server, [(a, b) for a, b in job.driver.settings["vm_ids"]])
+        number = job.store.next_vm_id(job.service.server, job.config.id_ranges(job.service.server))
         if number is None:
             raise Permanent("All VM ids of this server are used.", code="vm_ids_exhausted")
         changes["vm_id"] = str(number)
@@ -222,7 +222,7 @@ def send_password(job: Job, reason: str, password: str) -> None:
         service_id=s.service_id,
         hostname=s.hostname,
         reason=reason,
-        user=s.package.options.get("os_user", "root"),
+        user=s.package.os_user,
         password=password,
     )
 

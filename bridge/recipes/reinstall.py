@@ -58,7 +58,7 @@ def replace_disks(job: Job) -> Outcome:
         converged = allocate(job, lambda: job.driver.reinstall(wanted, ref(job), memory, allocate=True))
     with job.store.write():
         job.save(disks=converged.memory)
-        if converged.memory.get("written"):
+        if converged.written:
             job.store.change_template(job.service.id, template_of(job))
             if job.data.get("source"):
                 job.save_birth(replace(job.birth, source=job.data["source"], template=template_of(job)))

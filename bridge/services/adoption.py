@@ -11,7 +11,6 @@ from bridge.metering import usage
 from bridge.model import Birth, Desired, Machine, Package, Service
 from bridge.orders import addresses
 from bridge.store import Store
-from drivers.base import load as load_driver
 
 
 def adopt(
@@ -29,7 +28,7 @@ def adopt(
     Converge writes; until then or a change of package it has what it has. `own`: addresses to record, else the machine's.
 
     Returns the service and the addresses that no pool has or somebody else holds."""
-    driver = load_driver(config.servers[package.server]["driver"])
+    driver = config.driver(package.server)
     if not machine.uuid:
         raise Refused(f"VM {machine.vm_id} has no {driver.identity} to recognise it by.", code="no_uuid")
     with store.write():

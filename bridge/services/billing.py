@@ -17,7 +17,6 @@ from bridge.orders import addresses, packages, upgrades
 from bridge.orders.wanted import networks_of
 from bridge.services.calls import Answer, Caller, Drivers, client_of, live
 from bridge.store import Store
-from drivers.base import load as load_driver
 
 LONGEST_DOMAIN = 253
 MAC_PREFIX = "02:56:4d"  # locally administered; the last three octets are random and checked
@@ -114,7 +113,7 @@ def _reserve(
     before: Service | None,
 ) -> Service:
     mine = str(uuid.uuid4())
-    chosen = load_driver(config.servers[package.server]["driver"]).chooses_ids
+    chosen = config.driver(package.server).chooses_ids
     service = store.add_service(
         package,
         whmcs=caller.whmcs,
@@ -135,7 +134,7 @@ def _reserve(
 
 def new_vm_id(server: str, store: Store, config: Config) -> str:
     """The next id of the server's counter. Raises Refused when all are used."""
-    number = store.next_vm_id(server, [(a, b) for a, b in config.servers[server].get("vm_ids", [])])
+    number = store.next_vm_id(server, config.id_ranges(server))
     if number is None:
         raise Refused(f"All VM ids of server {server!r} are used.", code="vm_ids_exhausted")
     return str(number)

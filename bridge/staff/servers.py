@@ -144,7 +144,7 @@ def _state(ok: int, error: str, age: float | None) -> str:
 
 def ids(server: str, store: Store, config: Config) -> tuple[int, int]:
     """(used, all) VM ids of a server; (0, 0) where the back end gives them."""
-    ranges = config.servers[server].get("vm_ids") or []
+    ranges = config.id_ranges(server)
     used_to = store.vm_ids_used(server)
     return (
         sum(max(0, min(used_to - 1, b) - a + 1) for a, b in ranges),

@@ -319,3 +319,25 @@ CREATE INDEX dns_looks_due ON dns_looks (due_at);
 def dns(db: Database) -> None:
     """Records in our own zones: what is wanted, and what is known to be ours there."""
     _run(db, DNS)
+
+
+OWN_WORDS = """
+UPDATE {table} SET {column} = json_remove(json_set({column},
+  '{at}.dhcp4', json(iif(json_extract({column}, '{at}.options.dhcp4') = 1, 'true', 'false')),
+  '{at}.dhcp6', json(iif(json_extract({column}, '{at}.options.dhcp6') = 1, 'true', 'false')),
+  '{at}.os_user', coalesce(json_extract({column}, '{at}.options.os_user'), 'root')), {gone}) WHERE json_type({column}, '{at}') = 'object';
+"""
+DISK_WORDS = [
+    f"{disk}_{way}"
+    for disk in ("disk", "additional_disk")
+    for way in ("read_mib_s", "write_mib_s", "read_iops", "write_iops")
+]
+
+
+@migrations()
+def own_words(db: Database) -> None:
+    """How a family's address comes, and who logs in, are words of every package, not of a driver's options."""
+    for column, at in (("package", "$"), ("build", "$.ordered")):
+        words = ("dhcp4", "dhcp6", "os_user", "additional_disk_gib", *DISK_WORDS)
+        gone = ", ".join(f"'{at}.options.{word}'" for word in words)
+        _run(db, OWN_WORDS.format(table="services", column=column, at=at, gone=gone))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NotRequired, TypedDict, Unpack
 
@@ -109,7 +110,7 @@ class Services(Core):
             " JOIN vm_status v ON v.server = s.server AND v.vm_id = s.vm_id"
             " LEFT JOIN sweeps w ON w.server = s.server AND w.name = 'lease ' || s.id"
             " WHERE s.server = ? AND s.desired = 'active' AND s.provisioned = 1 AND v.status = 'running'"
-            " AND (json_extract(s.package, '$.options.dhcp4') = 1 OR json_extract(s.package, '$.options.dhcp6') = 1)"
+            " AND (json_extract(s.package, '$.dhcp4') = 1 OR json_extract(s.package, '$.dhcp6') = 1)"
             " AND coalesce(w.due_at, 0) <= ? ORDER BY coalesce(w.due_at, 0) LIMIT 50",
             server,
             self.clock.now(),
@@ -235,7 +236,7 @@ class Services(Core):
                 self.forget_password(row["id"])
         return [int(r["id"]) for r in rows]
 
-    def next_vm_id(self, server: str, ranges: list[tuple[int, int]]) -> int | None:
+    def next_vm_id(self, server: str, ranges: Iterable[tuple[int, int]]) -> int | None:
         """Take the next id of the counter, which never goes back; None when all are used."""
         with self.write() as db:
             row = self.row("SELECT next FROM vm_ids WHERE server = ?", server)

@@ -335,7 +335,7 @@ def render(
         question_of=lambda verb: asked_lightly(verb, service, now),
         finished=finished(service, current),
         main_address=main_address(service),
-        os_user=service.package.options.get("os_user", "root"),
+        os_user=service.package.os_user,
         about=at.store.about(service.server, service.vm_id),
         manual=at.config.plans[service.package.plan].values["manual_url"],
         **{"form": {}, **content(), **more},

@@ -11,7 +11,7 @@ from bridge import customer, schedules
 from bridge.errors import BadRequest, Forbidden, NotFound, StoreUnavailable, VmbridgeError
 from bridge.kinds import POWER
 from bridge.model import Capability, Sentence, Service
-from bridge.orders.wanted import networks_of
+from bridge.orders.wanted import completed, networks_of
 from bridge.permissions import usable
 from bridge.store.faults import hurry
 from bridge.web import console, filters, frame, language, media
@@ -84,6 +84,7 @@ def overview(service: Service) -> dict[str, Any]:
         "addresses": list(service.birth.addresses),
         "floating": list(service.birth.floating),
         "shows": at.drivers[service.server].shows,
+        "adapter": at.drivers[service.server].adapter(completed(package, at.config)),
         "cores": int(row["cores"]) or package.cores,
         "memory": row["maxmem"] or package.ram_mib * 1024**2,
     }
@@ -128,7 +129,7 @@ def backups(service: Service) -> dict[str, Any]:
         "quota": driver.own_backups or quota,
         "full": language.translate(customer.no_room(service, driver, at.store)),
         "quota_sold": quota,
-        "window": window(str(at.store.seen(service.id)[0].get("backups") or "")),
+        "window": window(driver.backup_window(at.store.seen(service.id)[0])),
         "survive": driver.snapshots_survive,
         "own_kind": bool(driver.own_backups),
         "why": why(service, Capability.BACKUPS),

@@ -8,7 +8,7 @@ from bridge.errors import Forbidden
 from bridge.metering import status
 from bridge.model import LIMITS
 from bridge.orders import upgrades
-from bridge.orders.wanted import networks_of
+from bridge.orders.wanted import completed, networks_of
 from bridge.staff import findings
 from bridge.web.auth import context, service_for, signed
 from bridge.web.replies import success
@@ -39,6 +39,7 @@ def admin(service_id: int) -> Response:
                 "warnings": op.data.get("warnings", []),
             }
         )
+    driver, package = at.drivers[service.server], completed(service.package, at.config)
     html = render_template(
         "service_tab.html",
         service=service,
@@ -51,7 +52,9 @@ def admin(service_id: int) -> Response:
         limits=LIMITS,
         amount=upgrades.amount,
         networks=networks_of(service.id, at.store, at.config),
-        shows=at.drivers[service.server].shows,
+        shows=driver.shows,
+        open_networks=driver.open_networks(package),
+        isolates=driver.isolates(package),
         given=list(service.birth.addresses),
         floating=list(service.birth.floating),
         names=at.store.about(service.server, service.vm_id).get("names", {}),

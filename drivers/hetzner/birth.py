@@ -14,10 +14,6 @@ from drivers.hetzner.errors import ROOM
 
 def place(api: Api, package: Package, full: Mapping[str, str]) -> Placement:
     """The plan's location, or the first of its `fallback_locations` that has room where the order names none."""
-    if not_sold := convert.not_sold(package):
-        raise Permanent(
-            "The plan sells what this provider does not have.", code="plan_impossible", detail=", ".join(not_sold)
-        )
     kind = named.kind_of(api, package.options["server_type"])
     image = images.system(api, package.template, package.options["images"], kind["architecture"])
     networks = named.networks(api, package)

@@ -10,7 +10,7 @@ from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from typing import Any
 
-from bridge.model import Order, Package, Vm, VmStatus
+from bridge.model import Order, Vm, VmStatus
 
 LABEL = "vmbridge"  # its value is the machine's uuid: the proof that a server is ours
 SERVER = "vmbridge-server"  # a label of what a server has: its id, which outlives it
@@ -129,12 +129,6 @@ def addresses(server: Mapping[str, Any]) -> tuple[str, ...]:
     if net.get("ipv6"):
         own.append(str(ipaddress.ip_network(net["ipv6"]["ip"])[1]))
     return tuple(own)
-
-
-def not_sold(package: Package) -> list[str]:
-    """What a plan or order asks for that a server of this provider cannot have, or that is not built yet."""
-    asked = {"rate_mbit": package.rate_mbit, "additional_disk_gib": package.additional_disk_gib, **package.limits}
-    return [word for word, value in asked.items() if value]
 
 
 def retires(thing: Mapping[str, Any]) -> tuple[float, str]:

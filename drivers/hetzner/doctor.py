@@ -84,10 +84,6 @@ def _plan(name: str, package: Package, types: Mapping[str, Mapping[str, Any]], a
                 f"backups = {SLOTS}",
             )
         )
-    if missing := convert.not_sold(package):
-        findings.append(
-            Finding("fault", subject, f"sells what this provider does not have: {', '.join(missing)}", "set them to 0")
-        )
     return findings + _surroundings(subject, package, api)
 
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from bridge.clock import Clock
 from bridge.errors import NotFound, NotOurs, Refused, VmbridgeError
 from bridge.model import (
-    LIMITS,
     Backup,
     Capability,
     Charts,
@@ -89,9 +89,8 @@ class Hetzner(Driver):
     identity = f"label {LABEL!r} with a uuid (give it one in the provider's console)"
     late_addresses = True
     chooses_ids = True
-    fixed: ClassVar[frozenset[str]] = frozenset(
-        {"cores", "ram_gib", "disk_gib", "rate_mbit", "additional_disk_gib", *LIMITS}
-    )
+    delivers = frozenset({"extra_ipv4", "extra_ipv6", "locations", "ssh_keys"})
+    fixed: ClassVar[frozenset[str]] = frozenset({"cores", "ram_gib", "disk_gib"})
     own_backups = doctor.SLOTS
     snapshots_survive = True
     switches_off = True
@@ -122,6 +121,14 @@ class Hetzner(Driver):
         if not some or self._pages < 2 * some or self._pages * 2 * call <= SOON:
             return self._pages * 2 * call, 0.0
         return self._pages * 8 * call, some * 8 / 3 * call
+
+    @classmethod
+    def open_networks(cls, package: Package) -> tuple[str, ...]:
+        return tuple(package.options["networks"])
+
+    @classmethod
+    def backup_window(cls, config: Mapping[str, Any]) -> str:
+        return str(config.get("backups") or "")
 
     # -- birth ------------------------------------------------------------------------------------
     def place(
@@ -253,7 +260,8 @@ class Hetzner(Driver):
         return {"server": server["id"], "rebuilt": tasks.newest(self.api, server["id"], "rebuild_server")}
 
     def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
-        return reinstall.step(self.api, order, proof.present(self.api, ref), memory)
+        found = reinstall.step(self.api, order, proof.present(self.api, ref), memory)
+        return replace(found, written=bool(found.memory.get("written")))
 
     def charts(self, ref: VmRef, period: str) -> Charts:
         return screen.charts(self.api, proof.present(self.api, ref), period, self.clock.now())

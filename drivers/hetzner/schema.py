@@ -50,7 +50,6 @@ class Plan(Strict):
     server_type = fields.Str(required=True, validate=WORD)
     location = fields.Str(required=True, validate=WORD)
     fallback_locations = fields.List(fields.Str(validate=WORD), load_default=list)
-    os_user = fields.Str(load_default="root", validate=validate.OneOf(["root"]))
     networks = fields.List(fields.Str(validate=validate.Length(min=1)), load_default=list)
     firewalls = fields.List(
         fields.Str(validate=validate.Length(min=1)), load_default=list, validate=validate.Length(max=5)

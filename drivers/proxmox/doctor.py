@@ -92,8 +92,10 @@ class Look:
     @property
     def networks(self) -> set[tuple[str, int]]:
         """(bridge, VLAN) of every pool, and of plans whose address comes by DHCP."""
-        options = [p.options for p in self.plans.values()]
-        return {*self.pools, *((o["bridge"], o["vlan"]) for o in options if o["dhcp4"] or o["dhcp6"])}
+        return {
+            *self.pools,
+            *((p.options["bridge"], p.options["vlan"]) for p in self.plans.values() if p.dhcp4 or p.dhcp6),
+        }
 
     def storage(self, name: str) -> list[dict[str, Any]]:
         return [r for r in self.rows if r.get("type") == "storage" and r.get("storage") == name]

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from bridge.clock import Clock
 from bridge.errors import NotFound, NotOurs, Permanent, Refused, VmbridgeError
 from bridge.model import (
+    SELLABLE,
     Backup,
     Capability,
     Charts,
@@ -79,6 +80,7 @@ class Proxmox(Driver):
             Capability.CHARTS,
         }
     )
+    delivers = frozenset(SELLABLE)
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
     pins_templates = True
@@ -88,6 +90,14 @@ class Proxmox(Driver):
         super().__init__(server, settings, clock)
         self.api = Api(settings, prepare, server)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix=f"poll-{server}")
+
+    @classmethod
+    def adapter(cls, package: Package) -> str:
+        return str(package.options["nic_model"])
+
+    @property
+    def keeps_backups(self) -> bool:
+        return bool(self.settings["backup_storage"])
 
     # -- birth ------------------------------------------------------------------------------------
     def place(
@@ -244,7 +254,8 @@ class Proxmox(Driver):
         return convert.contents(config)
 
     def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
-        return reinstall.step(self.api, order, ref, self.read(ref), dict(memory), allocate)
+        found = reinstall.step(self.api, order, ref, self.read(ref), dict(memory), allocate)
+        return replace(found, written=bool(found.memory.get("written")))
 
     # -- reading ----------------------------------------------------------------------------------
     def charts(self, ref: VmRef, period: str) -> Charts:

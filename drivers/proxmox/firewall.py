@@ -42,7 +42,7 @@ def converge(api: Api, base: str, order: Order) -> list[str]:
 
 def _addresses(api: Api, base: str, order: Order, birth: bool) -> list[str]:
     wanted = {n.address for n in order.networks if n.role != "leaving"}
-    if not wanted or order.package.options["dhcp4"] or order.package.options["dhcp6"]:
+    if not wanted or order.package.dhcp4 or order.package.dhcp6:
         return []  # a set without what DHCP gives would cut the machine off
     changed = []
     have: set[str] = set()

@@ -91,7 +91,7 @@ def _scalars(order: Order, config: dict[str, Any]) -> dict[str, Any]:
     if ip_config(order):
         want["ipconfig0"] = ip_config(order)
     if order.birth:
-        want |= {"ciupgrade": 0, "agent": "enabled=1", "vga": "std", "serial0": "socket", "ciuser": settings["os_user"]}
+        want |= {"ciupgrade": 0, "agent": "enabled=1", "vga": "std", "serial0": "socket", "ciuser": package.os_user}
         slot = convert.cd_slot(config)
         cds = [
             k for k, v in config.items() if convert.DISKS.match(k) and convert.is_cd(v) and not convert.is_cloud_init(v)
@@ -179,7 +179,7 @@ def _wire(order: Order) -> tuple[str, int] | None:
     if first:
         return first.bridge, first.vlan
     settings = order.package.options
-    return (settings["bridge"], settings["vlan"]) if settings["dhcp4"] or settings["dhcp6"] else None
+    return (settings["bridge"], settings["vlan"]) if order.package.dhcp4 or order.package.dhcp6 else None
 
 
 def main(order: Order) -> Network | None:
@@ -189,13 +189,12 @@ def main(order: Order) -> Network | None:
 def ip_config(order: Order) -> str:
     """ipconfig0 for the main address of each family."""
     parts = []
-    settings = order.package.options
     for n in order.networks:
         if n.role == "main":
             six = "6" if n.family == 6 else ""
             parts += [f"ip{six}={n.cidr}", f"gw{six}={n.gateway}"]
-    parts += ["ip=dhcp"] if settings["dhcp4"] else []
-    parts += ["ip6=dhcp"] if settings["dhcp6"] else []
+    parts += ["ip=dhcp"] if order.package.dhcp4 else []
+    parts += ["ip6=dhcp"] if order.package.dhcp6 else []
     return ",".join(parts)
 
 

@@ -20,7 +20,7 @@ def set_password(api: Api, order: Order, ref: VmRef) -> bool:
     seen = proof.read(api, ref)
     base = f"nodes/{seen.node}/qemu/{ref.vm_id}"
     api.put(f"{base}/config", cipassword=goal.password(order, seen.config))
-    user = str(seen.config.get("ciuser") or order.package.options["os_user"])
+    user = str(seen.config.get("ciuser") or order.package.os_user)
     try:
         api.post(f"{base}/agent/set-user-password", username=user, password=order.password_plain)
     except UpstreamError as e:

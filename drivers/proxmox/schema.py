@@ -10,7 +10,6 @@ from marshmallow import RAISE, Schema, ValidationError, fields, post_load, pre_l
 
 from drivers.base import url_fault
 
-LIMIT = validate.Range(0, 1_000_000)
 RANGE = re.compile(r"^(\d{3,9})(?:-(\d{3,9}))?\Z")
 
 
@@ -90,12 +89,6 @@ class Plan(Strict):
         load_default="",
         validate=validate.Regexp(r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?\Z", error="Must be a node's name."),
     )
-    os_user = fields.Str(
-        load_default="root",
-        validate=validate.Regexp(
-            r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}\Z", error="must be a user's name: letters, digits, _ . -, 32 at most"
-        ),
-    )
     nic_model = fields.Str(
         load_default="virtio", validate=validate.OneOf(["virtio", "e1000", "e1000e", "rtl8139", "vmxnet3"])
     )
@@ -108,18 +101,7 @@ class Plan(Strict):
         ),
         load_default=list,
     )
-    additional_disk_gib = fields.Int(load_default=0, validate=validate.Range(0, 65536))
     additional_storage = fields.Str(load_default="")
-    dhcp4 = fields.Bool(load_default=False)
-    dhcp6 = fields.Bool(load_default=False)
     bridge = fields.Str(load_default="vmbr0")
     vlan = fields.Int(load_default=0, validate=validate.Range(0, 4094))
     startup_order = fields.Int(load_default=0, validate=validate.Range(0, 10000))
-    disk_read_mib_s = fields.Int(load_default=0, validate=LIMIT)
-    disk_write_mib_s = fields.Int(load_default=0, validate=LIMIT)
-    disk_read_iops = fields.Int(load_default=0, validate=LIMIT)
-    disk_write_iops = fields.Int(load_default=0, validate=LIMIT)
-    additional_disk_read_mib_s = fields.Int(load_default=0, validate=LIMIT)
-    additional_disk_write_mib_s = fields.Int(load_default=0, validate=LIMIT)
-    additional_disk_read_iops = fields.Int(load_default=0, validate=LIMIT)
-    additional_disk_write_iops = fields.Int(load_default=0, validate=LIMIT)
