@@ -589,3 +589,18 @@ def test_the_command_line(ended: Swept, monkeypatch: pytest.MonkeyPatch) -> None
     assert run(cli.main, ["findings", "sweep", "nowhere"]).exit_code == 1
     with pytest.raises(NotFound):
         findings.fix(7, "test", ended.store, ended.config, ended.drivers)
+
+
+def test_a_sweep_by_hand_looks_at_snapshots_too(live: Swept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.findings, "opened", lambda path: live.context)
+    live.cluster.vms[20000].snapshots["half"] = {
+        "time": 1.0,
+        "description": "",
+        "vmstate": False,
+        "snapstate": "prepare",
+        "config": {},
+        "content": {},
+        "running": True,
+    }
+    swept = CliRunner().invoke(cli.main, ["findings", "sweep", "pve1"])
+    assert "1 open findings" in swept.output and live.open() == ["unfinished_snapshot"]

@@ -247,3 +247,19 @@ def test_a_redeploy_keeps_a_protected_address(rich: Shop) -> None:
     primary(rich, False)
     rich.run(HOUR)
     assert last(rich).state is State.DONE and [p for p in rich.paid() if p not in kept(rich, "snapshot")] == []
+
+
+# -- what is on a server ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("verb", ["rollback", "restore", "reinstall"])
+def test_protected_content_is_told_as_what_it_is(tmp_path: Path, verb: str) -> None:
+    world = Shop(tmp_path, **{**RICH, "snapshots": 5, "allow": ["snapshots", "backups", "reinstall", "reset_password"]})
+    world.order("create")
+    world.run()
+    full(world)
+    one(world).rebuild_protected = True
+    VERBS[verb](world)
+    world.run(2 * HOUR)
+    op = last(world)
+    assert op.state is State.FAILED and op.error_code == "rebuild_protected" and one(world).status == "running"
+    assert "rebuild protection" in op.next_action and "by itself" not in op.next_action
+    world.close()

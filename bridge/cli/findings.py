@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from bridge import customer
 from bridge.cli.base import main, opened, with_config
 from bridge.errors import VmbridgeError
 from bridge.staff import findings, servers
@@ -64,6 +65,10 @@ def sweep_findings(path: str, server: str) -> None:
         if not findings.sweep_state(name, context.drivers[name], context.store, now=True):
             click.echo(f"{name}: not looked at; it is down, under maintenance, or was not read lately", err=True)
             continue
+        customer.renew_mirror(
+            name, context.drivers[name], context.store, now=True
+        )  # half-made snapshots are among these
+        findings.sweep_state(name, context.drivers[name], context.store, now=True)
         visited = findings.sweep_contents(name, context.drivers[name], context.store, context.config, everything=True)
         click.echo(
             f"{name}: {visited} machines and lists read, {len(context.store.findings(server=name))} open findings"

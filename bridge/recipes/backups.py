@@ -7,7 +7,7 @@ from dataclasses import replace
 import structlog
 
 from bridge.errors import Busy, Permanent, Protected, Refused, Transient, Unlisted, UpstreamError, VmbridgeError
-from bridge.model import Backup
+from bridge.model import Backup, State
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import PUT_BACK, untouched
 from bridge.recipes.machine import (
@@ -95,14 +95,11 @@ def remove_useless(job: Job, backup: Backup) -> None:
 
 
 def give_up_backup(job: Job, error: VmbridgeError) -> None:
-    s = job.service
     row = job.store.backup_of_operation(job.op.id)
     with job.store.write():
         if row:
             job.store.forget_backup(row["id"])
-        job.store.emit(
-            "backup_failed", s.whmcs, s.id, f"backup_failed:{job.op.id}", service_id=s.service_id, hostname=s.hostname
-        )
+        _tell_failed(job)
     todo = getattr(error, "next_action", "")
     raise Permanent("The backup could not be made.", code="backup_failed", detail=error.detail, next_action=todo)
 
@@ -112,19 +109,43 @@ def rotate(job: Job) -> Outcome:
     return remove_beyond(job, max(1, job.service.package.backups))
 
 
-def make_room(job: Job) -> Outcome:
-    """By plan the oldest goes first, where there is no room for one more; never for one that would lack a disk."""
-    if not job.data.get("task") and not job.data.get("removing"):
+def complete(job: Job) -> Outcome:
+    """None is begun that would lack a disk."""
+    if not job.data.get("task"):
         lacking = job.driver.left_out(order(job), ref(job))
         if lacking:
             text = f"It would be without the {' and the '.join(lacking)}; nothing was made. {INCOMPLETE}"
             give_up_backup(job, Permanent(detail=text))
-    if (
-        job.config.plans[job.service.package.plan].values["rotation"] != "oldest_first"
-        or job.op.kind != "scheduled_backup"
-    ):
+    return Done()
+
+
+def make_room(job: Job) -> Outcome:
+    """By plan the oldest goes before the new one is found, where there is no room for both; never for one that was refused or that
+    ended before it had begun to write. What cannot be removed now goes when the new one is there."""
+    if job.config.plans[job.service.package.plan].values["rotation"] != "oldest_first":
         return Done()
-    return remove_beyond(job, max(0, job.service.package.backups - 1))
+    task = job.data.get("task") or "none"
+    if not job.data.get("removing") and (task == "none" or job.driver.poll([task])[task].state != "running"):
+        return Done("it is not being written, so nothing is removed for it")
+    try:
+        return remove_beyond(job, max(0, job.service.package.backups - 1))
+    except UpstreamError as e:
+        job.save(removing=None)
+        return Done(f"the oldest stays until the new one is there: {e.detail}")
+
+
+def told_failed(job: Job) -> Outcome:
+    """A backup that ends undone, for whatever cause: who relies on its schedule hears of it once."""
+    if job.data["ending"][0] == State.FAILED:
+        _tell_failed(job)
+    return Done()
+
+
+def _tell_failed(job: Job) -> None:
+    s = job.service
+    job.store.emit(
+        "backup_failed", s.whmcs, s.id, f"backup_failed:{job.op.id}", service_id=s.service_id, hostname=s.hostname
+    )
 
 
 def remove_beyond(job: Job, keep: int) -> Outcome:
@@ -246,14 +267,20 @@ def told_restored(job: Job) -> Outcome:
     return Done()
 
 
-MAKE = (
-    Step("room", "Looking for room", make_room),
-    Step("back_up", "Starting the backup", back_up),
-    Step("backed_up", "Writing the backup", backed_up),
-)
+COMPLETE = Step("room", "Looking at its disks", complete)
+BACK_UP = Step("back_up", "Starting the backup", back_up)
+BACKED_UP = Step("backed_up", "Writing the backup", backed_up)
+TOLD = Step("told", "Telling you that there is none", told_failed, undo=True)
 BACKUPS = {
-    "take_backup": MAKE,
-    "scheduled_backup": (*MAKE, Step("rotate", "Removing the oldest", rotate)),
+    "take_backup": (COMPLETE, BACK_UP, BACKED_UP, TOLD),
+    "scheduled_backup": (
+        COMPLETE,
+        BACK_UP,
+        Step("make_room", "Making room", make_room),
+        BACKED_UP,
+        Step("rotate", "Removing the oldest", rotate),
+        TOLD,
+    ),
     "delete_backup": (
         Step("delete", "Removing the backup", delete_backup),
         Step("deleted", "Making sure it is gone", backup_deleted),

@@ -23,6 +23,9 @@ LOST = ("server_error", "bad_gateway", "unavailable", "timeout")  # 5xx: the wor
 NO_AGENT = ("guest_agent_unavailable",)  # also of a system that has only just started
 KEY = ("unauthorized", "token_readonly")
 PROTECTED = "Take the delete protection off in the provider's console if it is to go: it goes on by itself within 15 minutes, or retry. Otherwise cancel."
+PROTECTED_CONTENT = (
+    "Take the server's rebuild protection off in the provider's console if its disk may be overwritten, then retry."
+)
 ROOM = "Wait until the provider has some again, raise the project's limits there, or name another location or type; then retry."
 TOKEN = (
     "Make an API token with read and write in the project's settings and put it into the server's `token`; then retry."

@@ -8,12 +8,12 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from bridge.errors import NotFound, NotOurs, Permanent
+from bridge.errors import NotFound, NotOurs, Permanent, Protected
 from bridge.model import Backup, Kept, Snapshot, VmRef
 from drivers.hetzner import proof, tasks
 from drivers.hetzner.api import Api
 from drivers.hetzner.convert import LABEL, retires
-from drivers.hetzner.errors import protected
+from drivers.hetzner.errors import PROTECTED_CONTENT, protected
 
 SNAPSHOT = "vmbridge-snapshot"  # a label: our name of a snapshot
 OPERATION = "vmbridge-operation"  # a label: which operation of ours made a backup
@@ -206,4 +206,13 @@ def _keep(api: Api, server: Mapping[str, Any], kind: str, labels: dict[str, str]
 
 
 def rebuild(api: Api, server: Mapping[str, Any], image: int | str, **values: Any) -> str:
-    return tasks.act(api, server["id"], "rebuild", image=str(image), **values)
+    """Raises Permanent where somebody has protected what is on the server; nothing has begun then."""
+    try:
+        return tasks.act(api, server["id"], "rebuild", image=str(image), **values)
+    except Protected as e:
+        raise Permanent(
+            "It is protected against being set up anew; nothing was changed.",
+            code="rebuild_protected",
+            detail=e.detail,
+            next_action=PROTECTED_CONTENT,
+        ) from None
