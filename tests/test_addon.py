@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -228,3 +229,15 @@ def test_a_bad_bridge_never_holds_or_breaks_the_page(system: System, how: str) -
 def test_a_refusal_with_markup_stays_text(system: System) -> None:
     reply = post(system, "servers", action="maintenance", server="<script>alert(1)</script>", switch="on")
     assert "<script>alert" not in reply.text and "There is no server" in reply.text
+
+
+def test_a_store_that_cannot_be_written_is_told_by_every_form_and_order(system: System) -> None:
+    """The sentence of the 503 is what WHMCS, the customer and staff read."""
+    said = "the bridge cannot save anything just now"
+    with closing(sqlite3.connect(system.folder / "vmbridge.db", isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        assert said in system.module(1, "SuspendAccount")
+        assert said in system.submit(1, "power", "stop").text
+        assert said in post(system, "servers", action="maintenance", server="pve1", switch="on").text
+        assert requests.get(system.page(1), timeout=20).status_code == 200
+    assert system.operation(1)["kind"] == "create"

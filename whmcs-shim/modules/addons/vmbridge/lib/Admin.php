@@ -9,11 +9,13 @@ use WHMCS\Module\Server\Vmbridge\Fields;
 use WHMCS\Module\Server\Vmbridge\Records;
 
 /**
- * One page of the bridge inside WHMCS's addon page. Nothing here throws, and nothing waits longer than SECONDS.
+ * One page of the bridge inside WHMCS's addon page. Nothing here throws, and a page waits no longer than SECONDS,
+ * a form no longer than FORM_SECONDS.
  */
 class Admin
 {
     const SECONDS = 3;
+    const FORM_SECONDS = 12; // a store that is busy says so after some seconds, and what was done is known then
     const PAGES = ['overview', 'operations', 'operation', 'service', 'servers', 'pools', 'findings'];
     const QUERY = ['id', 'state', 'name', 'first', 'said']; // what of the address the bridge may see
 
@@ -66,7 +68,7 @@ class Admin
         }
         $target = '/v1/admin/' . $page . ($query === [] ? '' : '?' . http_build_query($query));
         $body = $post ? ['actor' => $actor, 'form' => (object) $form] : null;
-        list(, $reply) = (new Bridge($server))->call($post ? 'POST' : 'GET', $target, $body, self::SECONDS);
+        list(, $reply) = (new Bridge($server))->call($post ? 'POST' : 'GET', $target, $body, $post ? self::FORM_SECONDS : self::SECONDS);
         if ($post && isset($reply['redirect']) && is_string($reply['redirect']) && preg_match('/\A[\w=&.-]{1,200}\z/', $reply['redirect'])) {
             parse_str($reply['redirect'], $next);
             return self::redirect($url . Fields::query(array_filter($next, 'is_string')));
