@@ -221,7 +221,7 @@ def test_a_bad_bridge_never_holds_or_breaks_the_page(system: System, how: str) -
                 )
             began = clock.monotonic()
             reply = post(s, "servers", token=token, action="maintenance", server="pve1", switch="on")
-            assert clock.monotonic() - began < 4.5 and reply.status_code == 200 and "alert-warning" in reply.text
+            assert clock.monotonic() - began < 9.5 and reply.status_code == 200 and "alert-warning" in reply.text
     finally:
         bad.close()
 

@@ -15,7 +15,7 @@ use WHMCS\Module\Server\Vmbridge\Records;
 class Admin
 {
     const SECONDS = 3;
-    const FORM_SECONDS = 12; // a store that is busy says so after some seconds, and what was done is known then
+    const FORM_SECONDS = 8; // a store that is busy says so after some seconds, and what was done is known then
     const PAGES = ['overview', 'operations', 'operation', 'service', 'servers', 'pools', 'findings'];
     const QUERY = ['id', 'state', 'name', 'first', 'said']; // what of the address the bridge may see
 
