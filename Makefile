@@ -21,7 +21,7 @@ $(VENV)/.done: requirements-dev.lock setup.cfg
 	  || $(RUN) -m pip install -q --disable-pip-version-check --no-deps -e .
 	touch $@
 
-# What browsers load comes from npm, pinned by package-lock.json. Where it cannot be had, everything but console and charts
+# What browsers load comes from npm, pinned by package-lock.json. Where it cannot be had, everything but console, charts and dragging rules
 # works: their pages then say that their files were not built (charts are tables then), and the test host's page has a plain frame of its own.
 node_modules/.package-lock.json: package-lock.json
 	@command -v npm >/dev/null || { echo "installing npm (apt)"; $(APT_INSTALL) --no-install-recommends npm; } || true
@@ -33,6 +33,8 @@ assets: node_modules/.package-lock.json
 	     node_modules/@novnc/novnc/docs/LICENSE.MPL-2.0 bridge/static/novnc/; }
 	@[ ! -d node_modules/uplot/dist ] || { rm -rf bridge/static/uplot && mkdir -p bridge/static/uplot \
 	  && cp node_modules/uplot/dist/uPlot.iife.min.js node_modules/uplot/dist/uPlot.min.css node_modules/uplot/LICENSE bridge/static/uplot/; }
+	@[ ! -f node_modules/sortablejs/Sortable.min.js ] || { rm -rf bridge/static/sortable && mkdir -p bridge/static/sortable \
+	  && cp node_modules/sortablejs/Sortable.min.js node_modules/sortablejs/LICENSE bridge/static/sortable/; }
 
 # A real machine's screen for the console's tests, which are skipped without it
 qemu:
@@ -78,10 +80,10 @@ screenshots: setup browser assets
 
 dist: setup assets
 	@[ -f bridge/static/novnc/core/rfb.js ] && [ -f bridge/static/uplot/uPlot.iife.min.js ] \
-	  || { echo "the wheel needs the files of console and charts: install npm first"; exit 1; }
+	  && [ -f bridge/static/sortable/Sortable.min.js ] || { echo "the wheel needs the files of console, charts and firewall: install npm first"; exit 1; }
 	rm -rf build dist && mkdir -p dist
 	$(RUN) -m pip wheel -q --no-deps -w dist .
 	cd whmcs-shim && $(PY) -m zipfile -c ../dist/vmbridge-whmcs-shim.zip modules
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info node_modules bridge/static/novnc bridge/static/uplot .demo
+	rm -rf $(VENV) build dist *.egg-info node_modules bridge/static/novnc bridge/static/uplot bridge/static/sortable .demo

@@ -23,7 +23,7 @@ HOURLY: dict[
     str, str
 ] = {  # what is done -> the key of [web] that says how often an hour, for all with the same key together
     **{k.name: _key(k) for k in KINDS.values() if Orderer.CLIENT in k.by},
-    **dict.fromkeys(("schedule", "iso", "rdns"), EDITS),
+    **dict.fromkeys(("schedule", "iso", "rdns", "firewall"), EDITS),
     "console": "consoles_per_hour",
 }
 OFTEN = Sentence("That was often enough for this hour. Try again in %(n)d min.")

@@ -489,6 +489,54 @@ class RecordSet:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """One line of a firewall. `way` is in or out; `action` accept, drop or reject; an empty field means any. `service` is a name of the
+    back end's for one or more ports. `mark` is ours: it finds the rule again, whatever its place is by then. A `locked` one is the
+    host's: customers see it and leave it alone."""
+
+    way: str
+    action: str
+    service: str = ""
+    proto: str = ""
+    source: str = ""
+    sport: str = ""
+    dest: str = ""
+    dport: str = ""
+    icmp: str = ""
+    comment: str = ""
+    on: bool = True
+    mark: str = ""
+    locked: bool = False
+    kept: tuple[tuple[str, str], ...] = ()  # what the back end has beside: never changed
+
+
+@dataclass(frozen=True)
+class Firewall:
+    """A machine's firewall: its rules in the order in which they are asked, and what becomes of everything else. `version` is another one
+    after every change, whoever made it; `off` is the word for what keeps it from filtering: machine or adapter."""
+
+    rules: tuple[Rule, ...] = ()
+    policy_in: str = "accept"
+    policy_out: str = "accept"
+    logs: bool = False  # what is dropped is written down
+    version: str = ""
+    off: str = ""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """One packet that a firewall has stopped; `at` in epoch seconds, 0 when it is not told."""
+
+    at: float
+    way: str
+    proto: str = ""
+    source: str = ""
+    sport: str = ""
+    dest: str = ""
+    dport: str = ""
+
+
+@dataclass(frozen=True)
 class Charts:
     """History of one machine. `times` are epoch seconds, ascending, each where its `step` seconds begin; every series is as long,
     None where nothing was measured. Words: cpu (percent of the assigned cores), mem and maxmem (bytes), diskread, diskwrite, netin

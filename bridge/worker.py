@@ -14,6 +14,7 @@ import hooks
 from bridge import customer, recipes
 from bridge.context import Context
 from bridge.customer import dns as reverse
+from bridge.customer import firewalls
 from bridge.dns import lookup, records, writer
 from bridge.errors import StoreDamaged, StoreUnavailable
 from bridge.metering import status, usage
@@ -118,6 +119,18 @@ def pointers(context: Context, server: str) -> None:
         reverse.write_due(server, context.drivers[server], context.store)
 
 
+def firewall_changes(context: Context, server: str) -> None:
+    """What was not finished at once, and trials whose time is over."""
+    if context.store.health(server)["ok"]:
+        firewalls.write_due(server, context.drivers[server], context.store)
+
+
+def firewall_switches(context: Context, server: str) -> None:
+    """Looked at each minute, read each five."""
+    if context.store.health(server)["ok"]:
+        firewalls.read_switches(server, context.drivers[server], context.store)
+
+
 def read_offers(context: Context, server: str) -> None:
     """Looked at each minute, read each hour."""
     servers.read_offers(server, context.drivers[server], context.store)
@@ -176,6 +189,19 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
         jobs.add_job(mirror, "interval", args=[context, name], minutes=1, jitter=10, id=f"mirror-{name}", **options)
         if Capability.RDNS in context.drivers[name].capabilities:
             jobs.add_job(pointers, "interval", args=[context, name], seconds=5, id=f"pointers-{name}", **options)
+        if Capability.FIREWALL in context.drivers[name].capabilities:
+            jobs.add_job(
+                firewall_changes, "interval", args=[context, name], seconds=2, id=f"firewalls-{name}", **options
+            )
+            jobs.add_job(
+                firewall_switches,
+                "interval",
+                args=[context, name],
+                minutes=1,
+                jitter=10,
+                id=f"switches-{name}",
+                **options,
+            )
         jobs.add_job(
             read_offers, "interval", args=[context, name], minutes=1, jitter=10, id=f"offers-{name}", **options
         )

@@ -31,7 +31,9 @@ from bridge.model import (
     Converged,
     Difference,
     Drive,
+    Dropped,
     Finding,
+    Firewall,
     Iso,
     Kept,
     Lack,
@@ -143,6 +145,7 @@ NEEDS: dict[Capability, tuple[str, ...]] = {  # what a driver builds to have it
     Capability.CONSOLE: ("console",),
     Capability.ISO: ("drive", "isos", "mount"),
     Capability.RDNS: ("pointers", "set_pointer"),
+    Capability.FIREWALL: ("firewall", "change_firewall"),
 }
 
 
@@ -192,6 +195,10 @@ class Driver(ABC):
         False  # what writes over the disk switches the machine off by itself: nobody does so before
     )
     chooses_passwords: ClassVar[bool] = False  # a new password is made by the provider (`new_password`), not by us
+    # what a customer's firewall can be told: policies, order, drop, sport, lists (of addresses and ports), switch (a rule off), log
+    firewall_can: ClassVar[frozenset[str]] = frozenset()
+    # names for ports that a rule may say in their place: each with its (protocol, ports) pairs
+    firewall_services: ClassVar[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType({})
     shared_hosts: ClassVar[bool] = True  # nodes and storages are the operator's own: our limits for each hold
     poll_every: ClassVar[float] = 1.0  # seconds between two questions after tasks or a machine's state, at least
 
@@ -481,6 +488,29 @@ class Driver(ABC):
         """Write one reverse record; without a name the back end's own comes back, or none. Returns the task, empty when it is so
         already. Raises Refused(not_own_address) before anything is written. A repeat is harmless."""
         raise not_built(self, Capability.RDNS)
+
+    def has_firewall(self, package: Package) -> bool:
+        """Whether a package's machines have a firewall that customers may be given."""
+        return True
+
+    def firewall(self, ref: VmRef) -> Firewall:
+        """The proven machine's firewall as it is now."""
+        raise not_built(self, Capability.FIREWALL)
+
+    def change_firewall(self, ref: VmRef, now: Firewall, wanted: Firewall) -> bool:
+        """One change on the way from `now`, which was just read, to `wanted`: again until the two are the same. What is added is off until
+        it stands where it belongs. Raises Transient(firewall_changed) when it is not as it was read; nothing is written then. True
+        while the change may not be seen at once."""
+        raise not_built(self, Capability.FIREWALL)
+
+    def firewall_log(self, ref: VmRef) -> list[Dropped]:
+        """What was stopped lately, at most a hundred, the newest first. Raises Permanent(upstream_privilege) where our key may not look."""
+        raise not_built(self, Capability.FIREWALL)
+
+    def firewall_switches(self) -> dict[str, str]:
+        """Node -> the word for what keeps the firewalls of its machines from filtering: cluster, node or engine; empty when nothing does.
+        Under the empty name what holds for nodes that are not named."""
+        return {}
 
     # -- reading ----------------------------------------------------------------------------------
     def prove_key(self) -> None:

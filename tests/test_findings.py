@@ -358,7 +358,7 @@ def test_leftover_firewall_file(ended: Swept) -> None:
         20000,
         "",
         {},
-        rules=[{"action": "ACCEPT"}, {"action": "DROP"}],
+        rules=[{"type": "in", "action": "ACCEPT"}, {"type": "in", "action": "DROP"}],
         aliases=["office"],
         ipsets={"ipfilter-net0": ["203.0.113.10"]},
         firewall={"enable": "1", "policy_in": "DROP"},
@@ -422,7 +422,9 @@ def test_a_clean_up_killed_anywhere_ends_the_same(what: str, tmp_path_factory: p
     def prepared() -> Swept:
         world = made(tmp_path_factory.mktemp("clean"), "terminate")
         if what == "firewall":
-            world.cluster.old_firewalls[20000] = Vm(20000, "", {}, rules=[{}, {}], firewall={"enable": "1"})
+            world.cluster.old_firewalls[20000] = Vm(
+                20000, "", {}, rules=2 * [{"type": "in", "action": "DROP"}], firewall={"enable": "1"}
+            )
         else:
             world.cluster.add_volume(what, "pve1" if what == DISK else "")
         world.cluster.add_volume("local-lvm:vm-150-disk-0", "pve1")

@@ -51,6 +51,7 @@ class PlanSchema(Strict.from_dict({word: _limit() for word in LIMITS}, name="Lim
     snapshots = fields.Int(load_default=0, validate=validate.Range(0, 100))
     snapshot_lifetime_h = fields.Int(load_default=0, validate=validate.Range(0, 87600))
     snapshot_memory = fields.Bool(load_default=None)  # without it: true where the driver delivers it
+    firewall_rules = fields.Int(load_default=50, validate=validate.Range(1, 500))  # of the customer's own
     backups = fields.Int(load_default=0, validate=validate.Range(0, 1000))
     keep_backups = fields.Bool(load_default=False)
     rotation = fields.Str(load_default="safe", validate=validate.OneOf(["safe", "oldest_first"]))

@@ -36,6 +36,7 @@ __all__ = [
     "reason",
     "renew_mirror",
     "start_backups",
+    "still_theirs",
 ]
 
 

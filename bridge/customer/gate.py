@@ -10,14 +10,16 @@ from bridge import limits, obstacles, services
 from bridge.config import Config
 from bridge.dns.records import offered
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused
+from bridge.kinds import KINDS
 from bridge.model import Capability, Operation, Sentence, Service
+from bridge.orders.wanted import completed
 from bridge.permissions import permitted, usable
 from bridge.services import Caller
 from bridge.store import Store
 from drivers.base import Driver
 
 LONGEST_NOTE = 200
-DIRECT = (Capability.RDNS, Capability.ISO)
+DIRECT = (Capability.RDNS, Capability.ISO, Capability.FIREWALL)
 Prepared = tuple[
     dict[str, Any], Callable[[str], Any] | None
 ]  # what the operation remembers, and what is done with its id
@@ -46,7 +48,10 @@ class Ask:
 
 def may_see(service: Service, capability: Capability, drivers: Mapping[str, Driver], config: Config) -> bool:
     """Whether the page is part of product and plan; if not, it says Access Denied."""
-    has = offered(service, drivers[service.server].capabilities, config)
+    driver = drivers[service.server]
+    if capability is Capability.FIREWALL and not driver.has_firewall(completed(service.package, config)):
+        return False
+    has = offered(service, driver.capabilities, config)
     return permitted(service, capability, config.plans[service.package.plan].allow, has)
 
 
@@ -87,8 +92,11 @@ def edit_reason(
     config: Config,
     told: bool = False,
 ) -> str:
-    """As `reason`, for what is changed directly: reverse records are not the machine's, so what runs there is not in their way."""
+    """As `reason`, for what is changed directly: reverse records are not the machine's, so what runs there is not in their way. A firewall is
+    a file beside it: only what makes the machine or writes over it is."""
     current = None if capability is Capability.RDNS else store.current_operation(service.id)
+    if capability is Capability.FIREWALL and current and (kind := KINDS.get(current.kind)):
+        current = current if kind.billing or kind.watched else None
     return reason(service, capability, drivers, current, store, config, told)
 
 

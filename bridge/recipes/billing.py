@@ -229,6 +229,7 @@ def release(job: Job) -> Outcome:
         job.store.release_addresses(s.id, job.config.worker["address_cool_down_h"] * 3600.0)
         job.store.forget_password(s.id)
         job.store.forget_pointers(s.id)
+        job.store.forget_firewall(s.id)
         usage.end(s.id, job.store, job.config.worker["usage_time_zone"])
         job.save_service(provisioned=0, birth=Birth(old_vm_ids=s.birth.old_vm_ids))
         records.adjust(job.store.service(s.id), job.store, job.config)  # nothing of it keeps its names

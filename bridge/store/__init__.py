@@ -26,6 +26,7 @@ from bridge.store.budgets import Budgets
 from bridge.store.console import Consoles
 from bridge.store.faults import hurried, hurry, meaning, read
 from bridge.store.findings import Findings
+from bridge.store.firewalls import FirewallChanges
 from bridge.store.operations import Operations
 from bridge.store.outbox import Outbox
 from bridge.store.pointers import PointerWishes
@@ -59,6 +60,7 @@ class Store(
     Budgets,
     PointerWishes,
     Records,
+    FirewallChanges,
     Usages,
 ):
     """One database file. Open it once per process; use it from any thread. `patience`: seconds that a change waits for its turn."""

@@ -396,6 +396,7 @@ def _prepare(
             "UPDATE pointer_wishes SET refused = 'restored', task = '', lease_until = 0",
             "UPDATE dns_records SET lease_until = 0, refused = CASE WHEN chosen = 1 AND asked_at IS NULL"
             " AND due_at IS NOT NULL THEN 'restored' ELSE refused END",
+            "DELETE FROM firewall_changes",  # nobody knows what has become of them
         ):  # others may have been written since
             conn.execute(sql)
         conn.execute("COMMIT")

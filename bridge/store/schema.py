@@ -341,3 +341,18 @@ def own_words(db: Database) -> None:
         words = ("dhcp4", "dhcp6", "os_user", "additional_disk_gib", *DISK_WORDS)
         gone = ", ".join(f"'{at}.options.{word}'" for word in words)
         _run(db, OWN_WORDS.format(table="services", column=column, at=at, gone=gone))
+
+
+@migrations()
+def firewall_changes(db: Database) -> None:
+    """The one change of each service's firewall that is being written or on trial, or how it ended; and what keeps firewalls from filtering."""
+    _run(
+        db,
+        """CREATE TABLE firewall_changes (
+  service INTEGER PRIMARY KEY REFERENCES services (id), number INTEGER NOT NULL, phase TEXT NOT NULL, edit TEXT NOT NULL,
+  undo TEXT NOT NULL DEFAULT '', begun INTEGER NOT NULL DEFAULT 0, due_at REAL NOT NULL, lease_until REAL NOT NULL DEFAULT 0,
+  attempt INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '', actor TEXT NOT NULL DEFAULT '', made_at REAL NOT NULL);
+CREATE INDEX firewall_changes_due ON firewall_changes (due_at) WHERE phase IN ('writing', 'trial', 'undoing');
+CREATE TABLE firewall_switches (server TEXT PRIMARY KEY, data TEXT NOT NULL, read_at REAL NOT NULL) WITHOUT ROWID;
+""",
+    )

@@ -14,6 +14,7 @@ routes = Blueprint("assets", __name__)
 THROUGH_SHIM = {
     "uplot.js": "uplot/uPlot.iife.min.js",
     "uplot.css": "uplot/uPlot.min.css",
+    "sortable.js": "sortable/Sortable.min.js",
 }  # the shim's names have no folders
 
 

@@ -14,7 +14,7 @@ from bridge.model import Capability, Sentence, Service
 from bridge.orders.wanted import completed, networks_of
 from bridge.permissions import usable
 from bridge.store.faults import hurry
-from bridge.web import console, filters, frame, language, media
+from bridge.web import console, filters, firewall, frame, language, media
 from bridge.web.actions import caller, params
 from bridge.web.auth import acts, body, context, service_for, signed, signed_look
 from bridge.web.replies import success
@@ -193,6 +193,9 @@ def reset_password(service: Service) -> dict[str, Any]:
 page("console")(console.card)
 page("iso")(media.iso)
 page("rdns")(media.rdns)
+page("firewall")(firewall.page)
+EDITS = {**media.EDITS, **firewall.EDITS}
+LOOKED_FOR = media.LOOKED_FOR | firewall.LOOKED_FOR
 
 
 def subject(capability: str, service: Service, form: Mapping[str, Any]) -> str | None:
@@ -255,7 +258,7 @@ def show(service_id: int, capability: str) -> Response:
 
 def carry_out(capability: str, action: str, asked: customer.Ask) -> None:
     """A direct edit, or the work of an operation."""
-    edit = media.EDITS.get((capability, action))
+    edit = EDITS.get((capability, action))
     if edit:
         edit(asked)
     else:
@@ -290,7 +293,7 @@ def submit(service_id: int, capability: str) -> Response:
             again = {k: v for k, v in form.items() if k not in ("do", "capability", "confirmed")}
             with hurry():
                 return ask(service, name, capability, action, again, about)
-    if (capability, action) in media.LOOKED_FOR:
+    if (capability, action) in LOOKED_FOR:
         with hurry():
             return answer(service, name, form=form)
     acts()
@@ -302,5 +305,7 @@ def submit(service_id: int, capability: str) -> Response:
         except (Forbidden, StoreUnavailable):
             raise
         except VmbridgeError as e:
-            return answer(at.store.service(service.id), name, e.sentence, form=form)
+            closing = e.code == firewall.CLOSING
+            said = "" if closing else e.sentence
+            return answer(at.store.service(service.id), name, said, form=form, closing=closing)
     return success(html="", redirect=name, title="")

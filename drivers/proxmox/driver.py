@@ -21,7 +21,9 @@ from bridge.model import (
     ConsoleTicket,
     Converged,
     Difference,
+    Dropped,
     Finding,
+    Firewall,
     Lack,
     Leftover,
     Machine,
@@ -52,9 +54,11 @@ from drivers.proxmox import (
     goal,
     guest,
     leftovers,
+    macros,
     proof,
     reinstall,
     room,
+    rules,
     schema,
     snapshots,
     tasks,
@@ -78,9 +82,12 @@ class Proxmox(Driver):
             Capability.BACKUPS,
             Capability.RESET_PASSWORD,
             Capability.CHARTS,
+            Capability.FIREWALL,
         }
     )
     delivers = frozenset(SELLABLE)
+    firewall_can = frozenset({"policies", "order", "drop", "sport", "lists", "ranges", "both_ends", "switch", "log"})
+    firewall_services = macros.MACROS
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
     pins_templates = True
@@ -256,6 +263,22 @@ class Proxmox(Driver):
     def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
         found = reinstall.step(self.api, order, ref, self.read(ref), dict(memory), allocate)
         return replace(found, written=bool(found.memory.get("written")))
+
+    # -- firewall ---------------------------------------------------------------------------------
+    def has_firewall(self, package: Package) -> bool:
+        return bool(package.options.get("firewall"))
+
+    def firewall(self, ref: VmRef) -> Firewall:
+        return rules.read(self.api, ref)
+
+    def change_firewall(self, ref: VmRef, now: Firewall, wanted: Firewall) -> bool:
+        return rules.change(self.api, ref, now, wanted)
+
+    def firewall_log(self, ref: VmRef) -> list[Dropped]:
+        return rules.log(self.api, ref, self.clock.now())
+
+    def firewall_switches(self) -> dict[str, str]:
+        return rules.switches(self.api)
 
     # -- reading ----------------------------------------------------------------------------------
     def charts(self, ref: VmRef, period: str) -> Charts:

@@ -97,10 +97,14 @@ NEEDS: tuple[Need, ...] = (
         Need(f"GET {VM}/firewall/{w}", MACHINE, "VM.Audit")
         for w in ("options", "rules", "ipset", "ipset/{name}", "aliases")
     ],
+    Need("GET /nodes/{node}/firewall/options", "/nodes/{node}", "Sys.Audit"),
+    Need(f"GET {VM}/firewall/log", MACHINE, "VM.Console"),
     *[
         Need(f"{verb} {VM}/firewall/{what}", MACHINE, "VM.Config.Network")
         for verb, what in (
             ("PUT", "options"),
+            ("POST", "rules"),
+            ("PUT", "rules/{pos}"),
             ("DELETE", "rules/{pos}"),
             ("POST", "ipset"),
             ("DELETE", "ipset/{name}"),

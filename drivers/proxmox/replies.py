@@ -38,6 +38,13 @@ STATUS = by_key(
     {"cluster": {"quorate": Maybe(NUMBER)}, "node": {"name": TEXT, "online": Maybe(NUMBER), "ip": Maybe(TEXT)}},
 )
 SERIES = ("cpu", "mem", "maxmem", "diskread", "diskwrite", "netin", "netout")
+RULE = {
+    "pos": NUMBER,
+    **dict.fromkeys(("type", "action", "digest"), TEXT),
+    "enable": Maybe(NUMBER),
+    **dict.fromkeys(("macro", "comment", "iface", "log", "source", "dest"), Maybe(TEXT)),
+    **dict.fromkeys(("proto", "sport", "dport", "icmp-type"), Maybe(SCALAR)),
+}
 DIGEST = {"digest": TEXT}  # stands in every configuration, also of a clone that is being made
 
 
@@ -101,7 +108,13 @@ SHAPES: list[tuple[str, str, Any]] = [
         {"result": [{"name": Maybe(TEXT), "ip-addresses": Maybe([{"ip-address": TEXT}])}]},
     ),
     ("GET", f"{Q}/firewall/options", Each(SCALAR)),
-    ("GET", f"{Q}/firewall/rules", [{"pos": NUMBER}]),
+    ("GET", f"{Q}/firewall/rules", [RULE]),
+    ("GET", f"{Q}/firewall/log", [{"t": Maybe(TEXT)}]),
+    (
+        "GET",
+        f"{N}/firewall/options",
+        {"enable": Maybe(NUMBER), "nftables": Maybe(NUMBER)},
+    ),
     ("GET", f"{Q}/firewall/ipset", [{"name": TEXT}]),
     ("GET", f"{Q}/firewall/ipset/[^/]+", [{"cidr": TEXT}]),
     ("GET", f"{Q}/firewall/aliases", [{"name": TEXT}]),

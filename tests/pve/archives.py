@@ -264,7 +264,8 @@ class Archives:
                     )[0]
             vm.config = {k: v for k, v in held["config"].items() if not k.startswith(("parent", "lock"))}
             vm.content = held["content"]
-            vm.rules, vm.ipsets, vm.firewall = held["firewall"]
+            if any(held["firewall"]):  # an archive without a firewall file leaves the one that is there
+                vm.rules, vm.ipsets, vm.firewall = held["firewall"]
             vm.restored.append(archive)
 
         return self.c.start_task("qmrestore", vm.node, vm.vmid, effect)

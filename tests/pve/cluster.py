@@ -228,6 +228,8 @@ class Cluster:
         self.listeners: dict[int, Listener] = {}  # port -> what vncproxy opened there
         self.holding: dict[int, Task] = {}  # by machine: somebody else's task at work on it
         self.quorate, self.firewall_on = True, True
+        self.node_firewalls: dict[str, dict[str, Any]] = {}  # options of nodes' own firewalls; absent: PVE's defaults
+        self.firewall_log: list[tuple[float, str]] = []  # (when, line) of all machines
         self.privileges: dict[str, set[str]] = {
             "/": {"Sys.Audit"},
             "/vms": ROLE | ({"VM.Monitor"} if major < 9 else set(AGENT)),
@@ -397,6 +399,8 @@ class Cluster:
                 break
         else:
             raise Error(501, f"Method '{method} {path}' not implemented")
+        from tests.pve import firewalls
+
         words = match.groupdict()
         known, where, privileges = schema.CALLS[(method, name)]
         errors = {}
@@ -405,6 +409,8 @@ class Cluster:
                 errors[key] = "property is not defined in schema and the schema does not allow additional properties"
             elif schema.fault(known[key], str(value)):
                 errors[key] = schema.fault(known[key], str(value))
+        if "/firewall/rules" in name and not errors:
+            errors = firewalls.schema_faults(params)
         if errors:
             raise Error(400, "Parameter verification failed.", errors)
         node = words.get("node", "")

@@ -40,6 +40,11 @@ CONFIG: dict[str, str] = {
 ONLY_9 = {"allow-ksm", "intel-tdx"}  # 9-only parameters of calls here: an 8 refuses them
 VM = "/nodes/{node}/qemu/{vmid}"
 FW = f"{VM}/firewall"
+RULE = dict.fromkeys(
+    ("type", "action", "macro", "iface", "source", "dest", "proto", "log", "sport", "dport", "comment", "icmp-type"),
+    STR,
+)
+RULE |= {"enable": INT, "pos": INT, "digest": STR}
 
 GUEST = ("VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")
 
@@ -151,6 +156,8 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
             "radv": BOOL,
             "macfilter": BOOL,
             "ipfilter": BOOL,
+            "log_level_in": STR,
+            "log_level_out": STR,
             "delete": STR,
             "digest": STR,
         },
@@ -158,6 +165,14 @@ CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
         ("VM.Config.Network",),
     ),
     ("GET", f"{FW}/rules"): ({}, "/vms/{vmid}", ("VM.Audit",)),
+    ("POST", f"{FW}/rules"): (RULE, "/vms/{vmid}", ("VM.Config.Network",)),
+    ("PUT", f"{FW}/rules/{{pos}}"): (
+        {**{k: v for k, v in RULE.items() if k != "pos"}, "moveto": INT, "delete": STR},
+        "/vms/{vmid}",
+        ("VM.Config.Network",),
+    ),
+    ("GET", f"{FW}/log"): ({"start": INT, "limit": INT, "since": INT, "until": INT}, "/vms/{vmid}", ("VM.Console",)),
+    ("GET", "/nodes/{node}/firewall/options"): ({}, "/nodes/{node}", ("Sys.Audit",)),
     ("DELETE", f"{FW}/rules/{{pos}}"): ({"digest": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
     ("POST", f"{FW}/ipset"): ({"name": STR, "comment": STR, "rename": STR}, "/vms/{vmid}", ("VM.Config.Network",)),
     ("GET", f"{FW}/ipset/{{name}}"): ({}, "/vms/{vmid}", ("VM.Audit",)),

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from tests.pve import schema, volumes
 from tests.pve.archives import Archives
 from tests.pve.cluster import GIB, MIB, Cluster, Error, Storage, Task, Vm
+from tests.pve.firewalls import Firewalls
 from tests.pve.history import Histories
 from tests.pve.vnc import LISTEN, TICKET, Listener
 
@@ -54,7 +55,7 @@ def new_mac() -> str:
     return "BC:24:11:" + ":".join(f"{b:02X}" for b in secrets.token_bytes(3))
 
 
-class Handlers(Archives, Histories):
+class Handlers(Archives, Histories, Firewalls):
     def __init__(self, cluster: Cluster) -> None:
         self.c = cluster
 
@@ -154,9 +155,6 @@ class Handlers(Archives, Histories):
         if "Sys.Audit" not in self.c.held("/"):
             return []
         return [self._task(t) for t in self.c.tasks.values() if t.start < self.c.clock.now() - 5][-25:]
-
-    def get_cluster_firewall_options(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        return {"enable": int(self.c.firewall_on)}
 
     def get_nodes_node_time(self, w: dict[str, str], p: dict[str, str]) -> Any:
         now = int(self.c.clock.now() + self.c.skew[w["node"]])
@@ -913,80 +911,6 @@ class Handlers(Archives, Histories):
                 del self.c.volumes[volume]
 
         return self.c.start_task("qmdestroy", vm.node, vm.vmid, effect)
-
-    # -- firewall ---------------------------------------------------------------------------------
-    def file(self, w: dict[str, str]) -> Vm:
-        """What the firewall API works on: it knows files, not machines, and answers for any id."""
-        vmid = int(w["vmid"])
-        return self.c.vms.get(vmid) or self.c.old_firewalls.get(vmid) or Vm(vmid, w["node"], {})
-
-    def _written(self, vm: Vm) -> None:
-        """The file goes with the last thing in it."""
-        if not (vm.firewall or vm.rules or vm.ipsets or vm.aliases):
-            self.c.old_firewalls.pop(vm.vmid, None)
-
-    def get_vm_firewall_aliases(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        return [{"name": a, "cidr": "192.0.2.1"} for a in self.file(w).aliases]
-
-    def delete_vm_firewall_aliases_name(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        self.file(w).aliases.remove(w["name"])
-        self._written(self.file(w))
-
-    def get_vm_firewall_ipset(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        return [{"name": n} for n in self.file(w).ipsets]
-
-    def delete_vm_firewall_ipset_name(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        if self._set_of(w) and p.get("force") != "1":
-            raise Error(400, "Parameter verification failed.", {"name": f"IPSet '{w['name']}' is not empty"})
-        del self.file(w).ipsets[w["name"]]
-        self._written(self.file(w))
-
-    def get_vm_firewall_options(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        return dict(self.file(w).firewall)
-
-    def put_vm_firewall_options(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        vm = self.file(w)
-        vm.firewall.update({k: v for k, v in p.items() if k not in ("digest", "delete")})
-        for key in [k for k in p.get("delete", "").split(",") if k]:
-            vm.firewall.pop(key, None)
-        self._written(vm)
-
-    def get_vm_firewall_rules(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        return [{**r, "pos": i} for i, r in enumerate(self.file(w).rules)]
-
-    def delete_vm_firewall_rules_pos(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        rules = self.file(w).rules
-        if int(w["pos"]) >= len(rules):
-            raise Error(500, f"no rule at position {w['pos']}")
-        del rules[int(w["pos"])]
-        self._written(self.file(w))
-
-    def post_vm_firewall_ipset(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        sets = self.file(w).ipsets
-        if p["name"] in sets:
-            raise Error(400, "Parameter verification failed.", {"name": f"IPSet '{p['name']}' already exists"})
-        sets[p["name"]] = []
-
-    def _set_of(self, w: dict[str, str]) -> list[str]:
-        sets = self.file(w).ipsets
-        if w["name"] not in sets:
-            raise Error(500, f"no such IPSet '{w['name']}'")
-        return sets[w["name"]]
-
-    def get_vm_firewall_ipset_name(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        return [{"cidr": c} for c in self._set_of(w)]
-
-    def post_vm_firewall_ipset_name(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        found = self._set_of(w)
-        if p["cidr"] in found:
-            raise Error(400, "Parameter verification failed.", {"cidr": f"address '{p['cidr']}' already exists"})
-        found.append(p["cidr"])
-
-    def delete_vm_firewall_ipset_name_cidr(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        found = self._set_of(w)
-        if w["cidr"] not in found:
-            raise Error(500, f"no such IP/Network {w['cidr']}")
-        found.remove(w["cidr"])
 
 
 def jitter(low: float, high: float) -> float:

@@ -1,0 +1,408 @@
+"""A server's firewall: what the page shows, each change as a record that outlives whoever writes it, and trials that
+take themselves back.
+
+A change is read, judged and written within one turn; its record says from the first call on that it may have been
+written, so that whoever comes next finds out and goes on. What might close the way in is a trial: its undoing is kept
+before it is made, and due when the trial ends.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from bridge.customer.direct import Reads, not_done, place, sentence, whose
+from bridge.errors import LeaseLost, Refused, RequestError, Transient, Unknown, UpstreamError, VmbridgeError
+from bridge.firewall import edits, ways
+from bridge.firewall.edits import Conflict, Edit
+from bridge.model import Capability, Dropped, Firewall, Rule, Sentence, Service
+from bridge.store import Store
+from drivers.base import Driver
+
+log = structlog.get_logger()
+SEEN = 5.0  # seconds that one read serves everybody
+LEASE = 90.0  # longer than a web request's edit and than a worker's calls
+TRIAL = 60.0  # seconds to say that it works
+LOST_REPLY = 35.0  # longer than any time-out on the way: an unanswered call has ended by then
+FIRST, LONGEST = 5.0, 300.0  # seconds between two tries
+CALLS = 60  # of one change at most: a whole list after a restore has some for each rule
+SWITCHES = 300.0  # seconds between two looks at what switches firewalls off
+NOT_BUILT = Sentence("The server is not set up yet.")
+ANOTHER = Sentence("Another change of the firewall is not finished yet. Please try again in a minute.")
+ON_TRIAL = Sentence("A change is on trial. Keep it or take it back first.")
+TOO_LATE = Sentence("The time was over: the change has been taken back.")
+GOING_ON = Sentence(
+    "The answer was lost. What you changed is looked up and finished by itself; look here again in a minute."
+)
+BACK_BY_ITSELF = Sentence(
+    "The answer was lost. If anything was changed, it is taken back by itself; look here again in a minute."
+)
+NOT_TAKEN = Sentence("The host does not take this rule. Please write it in another way.")
+FULL = Sentence("%(n)d of %(m)d rules in use: delete one first.")
+LOCKED = Sentence("This rule is ours and cannot be changed here.")
+ACROSS = Sentence("A rule cannot be moved past one of ours.")
+GONE = Sentence("This rule is not there any more.")
+OFF = {
+    "machine": Sentence(
+        "The firewall of this server is switched off, so these rules do nothing. Our staff can switch it on."
+    ),
+    "adapter": Sentence(
+        "The network adapter of this server is not filtered, so these rules do nothing. Our staff can mend it."
+    ),
+    "cluster": Sentence(
+        "The firewall is switched off on our side, so these rules do nothing. Our staff can switch it on."
+    ),
+    "node": Sentence(
+        "The firewall of this server's host is switched off, so these rules do nothing. Our staff can switch it on."
+    ),
+    "engine": Sentence(
+        "The firewall of this server's host is being changed over. Rules can be looked at and not changed meanwhile."
+    ),
+}
+ENDINGS = {
+    "undone": Sentence("The change on trial was not confirmed, so it has been taken back."),
+    "failed": Sentence("Your last change was not made. Below it is as it is now."),
+    "firewall_changed": edits.CHANGED,
+    "kept": Sentence("The change on trial could not be taken back: somebody else has changed the firewall meanwhile."),
+}
+
+
+# -- the page -------------------------------------------------------------------------------------
+def view(service: Service, limit: int, reads: Reads, store: Store, driver: Driver) -> dict[str, Any]:
+    """{firewall, count, limit, off, change, ending, problem, open_ssh}: a problem is a sentence for people, and
+    nothing else is known then. `off` is why nothing is filtered, `change` the open record with `seconds` left of a
+    trial."""
+    row = store.firewall_change(service.id)
+    shown: dict[str, Any] = {"limit": limit, "change": _shown(row, store), "ending": _ending(row), "failed": False}
+    if not service.provisioned:
+        return {**shown, "firewall": None, "problem": NOT_BUILT}
+    try:
+        now = _read(service, reads, store, driver)
+    except VmbridgeError as e:
+        return {**shown, "firewall": None, "problem": sentence(e), "failed": True}
+    return {
+        **shown,
+        "firewall": now,
+        "count": own_rules(now.rules),
+        "off": off(service, now, store),
+        "open_ssh": ways.open_to_any(now, 22, driver.firewall_services, addresses_of(service, store)),
+        "problem": "",
+    }
+
+
+def _read(service: Service, reads: Reads, store: Store, driver: Driver) -> Firewall:
+    def once() -> Firewall:
+        with reads.turn(service.server, place(service, driver.shared_hosts), store):
+            return driver.firewall(service.ref)
+
+    key = (service.id, service.client_id, "firewall", service.vm_id, store.edits(service.id))
+    return reads.shared(key, SEEN, once, whose(service))
+
+
+def dropped(service: Service, reads: Reads, store: Store, driver: Driver) -> list[Dropped]:
+    """What was stopped lately. Raises VmbridgeError."""
+
+    def once() -> list[Dropped]:
+        with reads.turn(service.server, place(service, driver.shared_hosts), store):
+            return driver.firewall_log(service.ref)
+
+    return reads.shared((service.id, service.client_id, "firewall log", service.vm_id), SEEN, once, whose(service))
+
+
+def own_rules(rules: Collection[Rule]) -> int:
+    return sum(not r.locked for r in rules)
+
+
+def off(service: Service, now: Firewall, store: Store) -> str:
+    """Why nothing is filtered, as people read it; empty when it is, or nobody has looked yet."""
+    switches, _ = store.firewall_switches(service.server)
+    word = switches.get(service.node, switches.get("", "")) or now.off
+    return OFF[word] if word else ""
+
+
+def addresses_of(service: Service, store: Store) -> tuple[str, ...]:
+    own = [str(r["address"]) for r in store.addresses_of(service.id)]
+    return tuple(dict.fromkeys([*own, *service.birth.addresses]))
+
+
+def _shown(row: Mapping[str, Any] | None, store: Store) -> dict[str, Any] | None:
+    """An open change: its phase, and how long a trial goes on."""
+    if row is None or row["phase"] in ("undone", "failed") or (row["phase"] == "writing" and not row["begun"]):
+        return None
+    over = row["phase"] == "trial" and row["due_at"] <= store.clock.now()
+    return {
+        "phase": "undoing" if over else row["phase"],
+        "until": row["due_at"],
+        "seconds": max(0.0, row["due_at"] - store.clock.now()),
+    }
+
+
+def _ending(row: Mapping[str, Any] | None) -> str:
+    if row is None or row["phase"] not in ("undone", "failed"):
+        return ""
+    return ENDINGS.get(row["error"]) or ENDINGS[row["phase"]]
+
+
+# -- writing --------------------------------------------------------------------------------------
+Make = Callable[[Firewall], Edit]
+CLOSING = "closes_the_way_in"
+
+
+def change(
+    service: Service, make: Make, version: str, sure: bool, by: str, reads: Reads, store: Store, driver: Driver
+) -> bool:
+    """Make an edit of the firewall as the customer saw it, whose `version` that was. Returns whether it is on trial.
+    Raises Refused with what the page says, with code CLOSING where nobody would be let in by SSH afterwards and the
+    customer is not `sure`; nothing is written then."""
+    try:
+        with reads.seat(whose(service)), reads.turn(service.server, place(service, driver.shared_hosts), store):
+            now = driver.firewall(service.ref)
+            if why := off(service, now, store):
+                raise Refused(why, code="firewall_off")
+            edit = _judged(make, version, now)
+            return _begun(service, edit, now, sure, by, store, driver)
+    except RequestError:
+        raise
+    except VmbridgeError as e:
+        raise Refused(not_done(e), code=e.code, detail=e.detail) from None
+    finally:
+        store.edited(service.id)
+
+
+def _judged(make: Make, version: str, now: Firewall) -> Edit:
+    if version != now.version:
+        raise Conflict()
+    return make(now)
+
+
+def _begun(service: Service, edit: Edit, now: Firewall, sure: bool, by: str, store: Store, driver: Driver) -> bool:
+    wanted, own = edits.applied(edit, now), addresses_of(service, store)
+    if same(now, wanted):
+        return False
+    trial = ways.closes(now, wanted, driver.firewall_services, own)
+    if trial and not sure:
+        ssh = [ways.open_to_any(f, 22, driver.firewall_services, own) for f in (now, wanted)]
+        if ssh == [True, False]:
+            raise Refused(Sentence("Nobody would be let in by SSH afterwards."), code=CLOSING)
+    number = store.begin_firewall(service.id, edit, edits.undoing(edit, now) if trial else None, LEASE, by)
+    if not number:
+        row = store.firewall_change(service.id)
+        raise Refused(ON_TRIAL if row and row["phase"] == "trial" else ANOTHER, code="change_open")
+    _first_try(service, edit, now, number, trial, store, driver)
+    return trial
+
+
+def _first_try(
+    service: Service, edit: Edit, now: Firewall, number: int, trial: bool, store: Store, driver: Driver
+) -> None:
+    """While somebody waits. What may have been written is left to the worker; what surely was not leaves nothing
+    behind."""
+    try:
+        carry_out(service, edit, number, store, driver, now)
+    except LeaseLost:
+        raise Refused(ANOTHER, code="change_open") from None
+    except VmbridgeError as e:
+        log.warning("firewall_not_written", service=service.service_id, code=e.code, detail=e.detail)
+        row = store.firewall_change(service.id)
+        if not row or not row["begun"]:
+            store.forget_firewall(service.id, number)
+            raise
+        if isinstance(e, Conflict):
+            store.forget_firewall(service.id, number)
+            raise
+        lost = isinstance(e, Unknown)
+        if not lost and not (isinstance(e, UpstreamError) and e.retryable) and _untouched(service, now, driver):
+            store.forget_firewall(service.id, number)
+            raise Refused(
+                NOT_TAKEN if e.code == "upstream_parameter" else not_done(e), code=e.code, detail=e.detail
+            ) from None
+        store.firewall_later(service.id, number, LOST_REPLY if lost else FIRST, e.code)
+        raise Refused(BACK_BY_ITSELF if trial else GOING_ON, code="going_on", detail=e.detail) from None
+    store.firewall_written(service.id, number, TRIAL if trial else 0.0)
+
+
+def _untouched(service: Service, before: Firewall, driver: Driver) -> bool:
+    """Whether a refused change has left all as it was; false when nobody can tell."""
+    try:
+        return same(driver.firewall(service.ref), before)
+    except VmbridgeError:
+        return False
+
+
+def carry_out(
+    service: Service, edit: Edit, number: int, store: Store, driver: Driver, now: Firewall | None = None
+) -> None:
+    """Call by call until it is as the edit wants it; each looks first, and what others do meanwhile is kept. Raises
+    VmbridgeError; after Unknown nothing is sent again before a look has shown that the call did something."""
+    lost: Unknown | None = None
+    for _ in range(CALLS):
+        now = now or driver.firewall(service.ref)
+        wanted = edits.applied(edit, now)
+        if same(now, wanted):
+            return
+        if lost and lost.extra.get("before") == _bare(now):
+            raise lost
+        store.firewall_begun(service.id, number)
+        try:
+            driver.change_firewall(service.ref, now, wanted)
+            lost = None
+        except Unknown as e:
+            lost = Unknown(detail=e.detail, before=_bare(now))
+        except Transient as e:
+            if e.code != "firewall_changed":
+                raise
+        now = None
+    raise Transient(detail=f"not there after {CALLS} calls")
+
+
+def same(one: Firewall, other: Firewall) -> bool:
+    return _bare(one) == _bare(other)
+
+
+def _bare(firewall: Firewall) -> Firewall:
+    return replace(firewall, version="", off="")
+
+
+def write_due(server: str, driver: Driver, store: Store, limit: int = 20) -> int:
+    """The changes that are due, each once; how many were looked at."""
+    done = 0
+    while done < limit:
+        row = store.claim_firewall(server, LEASE)
+        if row is None:
+            break
+        done += 1
+        _go_on(row, store.service(row["service"]), store, driver)
+    return done
+
+
+def _go_on(row: Mapping[str, Any], service: Service, store: Store, driver: Driver) -> None:
+    """Finish a change, or take it back."""
+    back, number = row["phase"] == "undoing", int(row["number"])
+    try:
+        carry_out(service, json.loads(row["undo"] if back else row["edit"]), number, store, driver)
+        if back:
+            store.firewall_ended(service.id, number, "undone", "")
+        else:
+            store.firewall_written(service.id, number, 0.0)
+    except LeaseLost:
+        return
+    except Conflict:
+        store.firewall_ended(service.id, number, "undone" if back else "failed", "kept" if back else "firewall_changed")
+    except VmbridgeError as e:
+        log.warning("firewall_not_written", service=service.service_id, back=back, code=e.code, detail=e.detail)
+        again = isinstance(e, UpstreamError) and e.retryable
+        if not back and not again:
+            store.firewall_ended(service.id, number, "failed", e.code)
+            return
+        pause = max(
+            min(LONGEST, FIRST * 2 ** min(row["attempt"], 10)) if again else LONGEST,
+            getattr(e, "retry_after", 0.0) or 0.0,
+        )
+        store.firewall_later(service.id, number, LOST_REPLY if isinstance(e, Unknown) else pause, e.code)
+    finally:
+        store.edited(service.id)
+
+
+def keep(service: Service, store: Store) -> None:
+    """The change on trial stays. Raises Refused when it was taken back already."""
+    if not store.keep_firewall(service.id):
+        row = store.firewall_change(service.id)
+        if row is None or row["phase"] in ("undone", "undoing", "trial"):
+            raise Refused(TOO_LATE, code="too_late")
+
+
+def take_back(service: Service, reads: Reads, store: Store, driver: Driver) -> None:
+    """Undo the trial now; where the host cannot do so at once, the worker goes on."""
+    row = store.take_back_firewall(service.id, LEASE)
+    if row is None:
+        return
+    try:
+        with reads.seat(whose(service)), reads.turn(service.server, place(service, driver.shared_hosts), store):
+            _go_on(row, service, store, driver)
+    except VmbridgeError as e:
+        store.firewall_later(service.id, int(row["number"]), 0.0, e.code)
+        raise Refused(not_done(e), code=e.code, detail=e.detail) from None
+    store.forget_firewall(service.id, int(row["number"])) if _undone(service, store) else None
+
+
+def _undone(service: Service, store: Store) -> bool:
+    row = store.firewall_change(service.id)
+    return bool(row and row["phase"] == "undone" and not row["error"])
+
+
+# -- the edits that a page can ask for --------------------------------------------------------------
+def add(rule: Rule, limit: int) -> Make:
+    def make(now: Firewall) -> Edit:
+        have = own_rules(now.rules)
+        if have >= limit:
+            raise Refused(Sentence(FULL.template, n=have, m=limit), code="too_many_rules")
+        return edits.add(now, rule)
+
+    return make
+
+
+def put(number: int, rule: Callable[[Rule], Rule]) -> Make:
+    return lambda now: edits.put(now, own(now, number), rule(now.rules[number]))
+
+
+def drop(number: int) -> Make:
+    return lambda now: edits.drop(now, own(now, number))
+
+
+def move(number: int, to: int) -> Make:
+    def make(now: Firewall) -> Edit:
+        own(now, number)
+        target = max(0, min(to, len(now.rules) - 1))
+        low, high = sorted((number, target))
+        if any(r.locked for r in now.rules[low : high + 1]):
+            raise Refused(ACROSS, code="across_locked")
+        return edits.move(now, number, target)
+
+    return make
+
+
+def settings(**to: Any) -> Make:
+    return lambda now: edits.settings(now, **to)
+
+
+def own(now: Firewall, number: int) -> int:
+    """The place of a rule that the customer may change. Raises Refused."""
+    if not 0 <= number < len(now.rules):
+        raise Refused(GONE, code="rule_gone")
+    if now.rules[number].locked:
+        raise Refused(LOCKED, code="rule_locked")
+    return number
+
+
+# -- beside operations -------------------------------------------------------------------------------
+def settle(service: Service, store: Store, driver: Driver) -> bool:
+    """End what is open before the firewall is kept: a trial is taken back, a change finished. False while its writer
+    may still be at it."""
+    row = store.firewall_change(service.id)
+    if row is None or row["phase"] in ("undone", "failed"):
+        return True
+    if row["lease_until"] > store.clock.now():
+        return False
+    back = bool(row["undo"])
+    if back or row["begun"]:
+        carry = store.take_over_firewall(service.id, LEASE)
+        carry_out(service, json.loads(row["undo"] if back else row["edit"]), carry, store, driver)
+    store.forget_firewall(service.id)
+    return True
+
+
+def read_switches(server: str, driver: Driver, store: Store) -> None:
+    """What keeps firewalls from filtering, each five minutes."""
+    if (
+        Capability.FIREWALL not in driver.capabilities
+        or store.clock.now() - store.firewall_switches(server)[1] < SWITCHES
+    ):
+        return
+    try:
+        store.save_firewall_switches(server, driver.firewall_switches())
+    except VmbridgeError as e:
+        log.warning("firewall_switches_not_read", server=server, code=e.code, detail=e.detail)

@@ -1,0 +1,114 @@
+"""Who is let in: which sources reach a port of a machine, and whether a change takes that from any of them. Careful
+where a rule says more than is known here: it is then not counted as letting in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from ipaddress import ip_address, ip_network
+
+from bridge.model import Firewall, Rule
+
+PORTS = (22, 3389)  # SSH and Remote Desktop: how people come to their servers
+Services = Mapping[str, Sequence[tuple[str, str]]]
+Spans = list[tuple[int, int]]
+ALL: dict[int, tuple[int, int]] = {4: (0, 2**32 - 1), 6: (0, 2**128 - 1)}
+
+
+def closes(before: Firewall, after: Firewall, services: Services, own: Collection[str] = ()) -> bool:
+    """Whether somebody who could come in before no longer can: by SSH or Remote Desktop, or, with another policy, at
+    any port."""
+    if before.policy_in == "accept" != after.policy_in:
+        return True
+    for port in PORTS:
+        for family in ALL:
+            if taken(let_in(before, port, family, services, own), let_in(after, port, family, services, own)):
+                return True
+    return False
+
+
+def open_to_any(now: Firewall, port: int, services: Services, own: Collection[str] = ()) -> bool:
+    """Whether at least somebody is let in at a port."""
+    return any(let_in(now, port, family, services, own) for family in ALL)
+
+
+def let_in(now: Firewall, port: int, family: int, services: Services, own: Collection[str]) -> Spans:
+    """The sources that reach a TCP port, as rising spans of addresses."""
+    left: Spans = [ALL[family]]
+    found: Spans = []
+    for rule in now.rules:
+        if rule.way != "in" or not rule.on or not _meets(rule, port, family, services, own):
+            continue
+        spans = _sources(rule.source, family)
+        if rule.action == "accept":
+            found += _common(left, spans)
+        left = taken(left, spans)
+    return joined([*found, *left] if now.policy_in == "accept" else found)
+
+
+def _meets(rule: Rule, port: int, family: int, services: Services, own: Collection[str]) -> bool:
+    accepting = rule.action == "accept"
+    if dict(rule.kept).get("iface", "net0") != "net0":
+        return False
+    if rule.service:
+        if not any(p in ("tcp", "6") and _holds(d, port) for p, d in services.get(rule.service, ())):
+            return False
+    elif rule.proto not in ("", "tcp", "6") or not _holds(rule.dport, port):
+        return False
+    if rule.sport and accepting and not all(_holds(rule.sport, p) for p in (1024, 32768, 65535)):
+        return False
+    if rule.dest:
+        spans = _sources(rule.dest, family)
+        mine = [int(ip_address(a)) for a in own if ip_address(a).version == family]
+        inside = any(low <= a <= high for low, high in spans for a in mine)
+        return inside or (not accepting and not mine and bool(spans))
+    return True
+
+
+def _holds(ports: str, port: int) -> bool:
+    """Names of services are not known here."""
+    for part in ports.split(",") if ports else ():
+        first, _, last = part.partition(":")
+        if first.isdigit() and (last or first).isdigit() and int(first) <= port <= int(last or first):
+            return True
+    return not ports
+
+
+def _sources(text: str, family: int) -> Spans:
+    """Of sets and aliases nothing is known."""
+    if not text:
+        return [ALL[family]]
+    found: Spans = []
+    for part in text.split(","):
+        try:
+            if "-" in part:
+                first, last = (ip_address(t.strip()) for t in part.split("-", 1))
+            else:
+                network = ip_network(part.strip(), strict=False)
+                first, last = network[0], network[-1]
+        except ValueError:
+            continue
+        if first.version == family:
+            found.append((int(first), int(last)))
+    return joined(found)
+
+
+def joined(spans: Spans) -> Spans:
+    found: Spans = []
+    for low, high in sorted(spans):
+        if found and low <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], high))
+        else:
+            found.append((low, high))
+    return found
+
+
+def _common(one: Spans, other: Spans) -> Spans:
+    return [(max(a, c), min(b, d)) for a, b in one for c, d in other if max(a, c) <= min(b, d)]
+
+
+def taken(one: Spans, other: Spans) -> Spans:
+    """What is in one and not in the other."""
+    left = list(one)
+    for low, high in other:
+        left = [span for a, b in left for span in ((a, min(b, low - 1)), (max(a, high + 1), b)) if span[0] <= span[1]]
+    return joined(left)

@@ -1,0 +1,161 @@
+"""Queries of changes of customers' firewalls. One row for a service: `writing` (being made), `trial` (made, and taken
+back at `due_at`), `undoing` (being taken back), and how the last one ended: `undone` or `failed`. Who writes holds
+the row's number; a later claim gives it another one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bridge.errors import LeaseLost
+from bridge.store.core import Core, Row
+
+OPEN = "('writing', 'trial', 'undoing')"
+ENDED = "('undone', 'failed')"
+
+
+class FirewallChanges(Core):
+    def begin_firewall(
+        self, service: int, edit: dict[str, Any], undo: dict[str, Any] | None, lease: float, by: str
+    ) -> int:
+        """The number under which the caller writes it within `lease` seconds; 0 while another change is open. One
+        that was never begun and whose writer is gone takes nobody's place."""
+        now = self.clock.now()
+        with self.write() as db:
+            cursor = db.conn.execute(
+                "INSERT INTO firewall_changes (service, number, phase, edit, undo, due_at, lease_until, actor, made_at)"
+                " VALUES (?, 1, 'writing', ?, ?, ?, ?, ?, ?) ON CONFLICT (service) DO UPDATE SET number = number + 1,"
+                " phase = 'writing', edit = excluded.edit, undo = excluded.undo, due_at = excluded.due_at, begun = 0,"
+                " lease_until = excluded.lease_until, attempt = 0, error = '', actor = excluded.actor, made_at"
+                " = excluded.made_at"
+                f" WHERE phase IN {ENDED} OR (phase = 'writing' AND begun = 0 AND firewall_changes.lease_until <= ?)",
+                (service, json.dumps(edit), json.dumps(undo) if undo else "", now, now + lease, by, now, now),
+            )
+            if not cursor.rowcount:
+                return 0
+            row = self.row("SELECT number FROM firewall_changes WHERE service = ?", service) or {}
+        return int(row["number"])
+
+    def firewall_begun(self, service: int, number: int) -> None:
+        """From here on it may have been written. Raises LeaseLost when somebody else has it now."""
+        changed = self.change(
+            f"UPDATE firewall_changes SET begun = 1 WHERE service = ? AND number = ? AND phase IN {OPEN} AND"
+            f" lease_until > ?",
+            service,
+            number,
+            self.clock.now(),
+        )
+        if not changed:
+            raise LeaseLost()
+
+    def firewall_written(self, service: int, number: int, trial: float) -> None:
+        """Done. With `trial` seconds it is taken back then, unless it is confirmed before."""
+        with self.write():
+            if trial:
+                self.change(
+                    "UPDATE firewall_changes SET phase = 'trial', due_at = ?, lease_until = 0, attempt = 0"
+                    " WHERE service = ? AND number = ?",
+                    self.clock.now() + trial,
+                    service,
+                    number,
+                )
+            else:
+                self.change("DELETE FROM firewall_changes WHERE service = ? AND number = ?", service, number)
+
+    def firewall_ended(self, service: int, number: int, phase: str, error: str = "") -> None:
+        """`undone` or `failed`; what is told until the next change."""
+        self.change(
+            "UPDATE firewall_changes SET phase = ?, error = ?, due_at = ?, lease_until = 0 WHERE service = ?"
+            " AND number = ?",
+            phase,
+            error,
+            self.clock.now(),
+            service,
+            number,
+        )
+
+    def firewall_later(self, service: int, number: int, seconds: float, error: str = "") -> None:
+        """Go on in `seconds`; a change that was to be a trial is taken back then: nobody has seen it made."""
+        self.change(
+            "UPDATE firewall_changes SET phase = CASE WHEN phase = 'writing' AND undo <> '' THEN 'undoing' ELSE"
+            " phase END, due_at = ?,"
+            " lease_until = 0, attempt = attempt + 1, error = ? WHERE service = ? AND number = ?",
+            self.clock.now() + seconds,
+            error,
+            service,
+            number,
+        )
+
+    def forget_firewall(self, service: int, number: int = 0) -> None:
+        """A change that was refused before it began, or whose outcome was read; without a number any."""
+        self.change("DELETE FROM firewall_changes WHERE service = ? AND ? IN (0, number)", service, number)
+
+    def claim_firewall(self, server: str, lease: float) -> Row | None:
+        """The next change that is due on a server, to be gone on with within `lease` seconds. A trial whose time is
+        over is undone from now on; what was never begun is dropped."""
+        now = self.clock.now()
+        with self.write():
+            due = self.row(
+                "SELECT c.* FROM firewall_changes c JOIN services s ON s.id = c.service WHERE s.server = ? AND"
+                " s.desired <> 'terminated'"
+                f" AND c.phase IN {OPEN} AND c.due_at <= ? AND c.lease_until <= ? ORDER BY c.due_at LIMIT 1",
+                server,
+                now,
+                now,
+            )
+            return self._claimed(due, lease) if due else None
+
+    def take_back_firewall(self, service: int, lease: float) -> Row | None:
+        """A trial, to be undone now by the caller; None when there is none."""
+        with self.write():
+            row = self.row("SELECT * FROM firewall_changes WHERE service = ? AND phase = 'trial'", service)
+            return self._claimed(row, lease) if row else None
+
+    def _claimed(self, row: Row, lease: float) -> Row | None:
+        if row["phase"] == "writing" and not row["begun"]:
+            self.forget_firewall(row["service"], row["number"])
+            return None
+        phase = "undoing" if row["undo"] else row["phase"]
+        number = int(row["number"]) + 1
+        self.change(
+            "UPDATE firewall_changes SET phase = ?, number = ?, lease_until = ?, begun = 1 WHERE service = ?",
+            phase,
+            number,
+            self.clock.now() + lease,
+            row["service"],
+        )
+        return {**row, "phase": phase, "number": number}
+
+    def take_over_firewall(self, service: int, lease: float) -> int:
+        """The number under which an operation ends an open change itself."""
+        with self.write():
+            row = self.row("SELECT * FROM firewall_changes WHERE service = ?", service)
+            found = self._claimed(row, lease) if row else None
+            return int(found["number"]) if found else 0
+
+    def keep_firewall(self, service: int) -> bool:
+        """The trial's change stays; false when it was taken back already, or is being so."""
+        return bool(
+            self.change(
+                "DELETE FROM firewall_changes WHERE service = ? AND phase = 'trial' AND due_at > ?",
+                service,
+                self.clock.now(),
+            )
+        )
+
+    def firewall_change(self, service: int) -> Row | None:
+        return self.row("SELECT * FROM firewall_changes WHERE service = ?", service)
+
+    # -- what keeps them from filtering ------------------------------------------------------------
+    def save_firewall_switches(self, server: str, switches: dict[str, str]) -> None:
+        self.change(
+            "INSERT OR REPLACE INTO firewall_switches (server, data, read_at) VALUES (?, ?, ?)",
+            server,
+            json.dumps(switches),
+            self.clock.now(),
+        )
+
+    def firewall_switches(self, server: str) -> tuple[dict[str, str], float]:
+        """(node -> word, when it was read); nothing and 0 before."""
+        row = self.row("SELECT data, read_at FROM firewall_switches WHERE server = ?", server)
+        return (json.loads(row["data"]), float(row["read_at"])) if row else ({}, 0.0)

@@ -1,0 +1,243 @@
+"""The page of a server's firewall and its forms: direct edits, no operations."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from flask import request
+
+from bridge import assets, customer
+from bridge.customer import Ask, firewalls
+from bridge.errors import BadRequest, Forbidden, Refused, VmbridgeError
+from bridge.firewall import grammar
+from bridge.model import Capability, Desired, Rule, Sentence, Service
+from bridge.web import language, media
+from bridge.web.assets import THROUGH_SHIM
+from bridge.web.auth import body, context
+from drivers.base import Driver
+
+SORTABLE = "sortable.js"
+LONGEST = grammar.LONGEST_LIST
+FIELDS = ("way", "action", "service", "proto", "source", "sport", "dest", "dport", "icmp", "comment")
+# what people want most, in their words: its name, and what it stands for where the back end has no name for it
+PRESETS = (
+    ("SSH", Sentence("SSH (port 22)")),
+    ("Web", Sentence("Web: HTTP and HTTPS (ports 80 and 443)")),
+    ("Mail", Sentence("Mail: SMTP and Submission (ports 25, 465 and 587)")),
+    ("Ping", Sentence("Ping")),
+    ("RDP", Sentence("Remote Desktop, RDP (port 3389)")),
+)
+ACTIONS = {
+    "accept": Sentence("ACCEPT"),
+    "drop": Sentence("DROP"),
+    "reject": Sentence("REJECT"),
+}
+NO_LOG = Sentence("The log cannot be read here. Our staff can tell more.")
+SLOW = 10  # seconds until the host has taken a change over
+
+
+# -- the page -------------------------------------------------------------------------------------
+def page(service: Service) -> dict[str, Any]:
+    at, driver = context(), context().drivers[service.server]
+    plan = at.config.plans[service.package.plan]
+    view = firewalls.view(service, plan.values["firewall_rules"], media.reads(), at.store, driver)
+    why = media.why(service, Capability.FIREWALL)
+    change = view["change"]
+    if not why and view["firewall"] is not None:
+        why = language.translate(view["off"])
+    if not why and change:
+        why = language.translate(firewalls.ON_TRIAL if change["phase"] == "trial" else firewalls.ANOTHER)
+    state = [view["firewall"], why, change and (change["phase"], change["until"]), view["ending"]]
+    form = asked_form()
+    return {
+        **view,
+        "why": why,
+        "full": language.translate(Sentence(firewalls.FULL.template, n=view["count"], m=view["limit"]))
+        if view["firewall"] and view["count"] >= view["limit"]
+        else "",
+        "off": language.translate(view["off"]) if view["firewall"] is not None else "",
+        "ending": language.translate(view["ending"]),
+        "problem": language.translate(view["problem"]),
+        "can": driver.firewall_can,
+        "presets": [(n, language.translate(t)) for n, t in PRESETS if n in driver.firewall_services],
+        "services": listed(driver),
+        "service_words": {n: port_words(p) for n, p in driver.firewall_services.items()},
+        "actions": {k: language.translate(v) for k, v in ACTIONS.items()},
+        "protocols": grammar.PROTOCOLS,
+        "icmp_types": list(dict.fromkeys(t for types in grammar.ICMP.values() for t in types)),
+        "slow": SLOW,
+        "firewall_state": hashlib.sha256(repr(state).encode()).hexdigest()[:12],
+        "editing": chosen(view["firewall"], form),
+        "blank": _values(Rule("in", "accept")),
+        "rule_values": [_values(r) for r in view["firewall"].rules] if view["firewall"] is not None else [],
+        "rule_actions": {
+            k: language.translate(v) for k, v in ACTIONS.items() if k == "accept" or "drop" in driver.firewall_can
+        },
+        "sortable": {"name": SORTABLE, "path": THROUGH_SHIM[SORTABLE], "version": assets.version()}
+        if "order" in driver.firewall_can and assets.built(THROUGH_SHIM[SORTABLE])
+        else None,
+        "show_form": form.get("do") in ("form", "add", "edit"),
+        "log": dropped(service, driver) if form.get("do") == "log" and not view["problem"] else None,
+        "trial_seconds": int(firewalls.TRIAL),
+    }
+
+
+def asked_form() -> dict[str, Any]:
+    """What a browser has sent, when this page answers a form."""
+    form = body().get("form") if request.method == "POST" else None
+    return form if isinstance(form, dict) else {}
+
+
+def chosen(firewall: Any, form: dict[str, Any]) -> dict[str, Any] | None:
+    """The rule in the form: what was written, else the rule that is to be edited, else an empty one."""
+    number = str(form.get("rule") or "")
+    at = int(number) if number.isdigit() and firewall is not None and int(number) < len(firewall.rules) else None
+    rule = firewall.rules[at] if at is not None else Rule("in", "accept")
+    values = _values(rule)
+    if form.get("do") in ("add", "edit"):
+        values |= {f: str(form.get(f) or "") for f in FIELDS}
+    return {**values, "number": "" if at is None else at}
+
+
+def _values(rule: Rule) -> dict[str, Any]:
+    """A rule as the fields of its form have it."""
+    return {f: getattr(rule, f).replace(":", "-") if f in ("sport", "dport") else getattr(rule, f) for f in FIELDS}
+
+
+def listed(driver: Driver) -> list[tuple[str, str]]:
+    """All names for ports but the presets, each in words: `MySQL: tcp 3306`."""
+    first = {n for n, _ in PRESETS}
+    return [(n, f"{n}: {port_words(p)}") for n, p in sorted(driver.firewall_services.items()) if n not in first]
+
+
+def port_words(ports: tuple[tuple[str, str], ...]) -> str:
+    return ", ".join(f"{proto} {port}".replace(":", "-").strip() for proto, port in ports)
+
+
+def dropped(service: Service, driver: Driver) -> dict[str, Any]:
+    try:
+        rows = firewalls.dropped(service, media.reads(), context().store, driver)
+    except VmbridgeError:
+        return {"rows": [], "problem": language.translate(NO_LOG)}
+    return {"rows": rows, "problem": ""}
+
+
+# -- forms ----------------------------------------------------------------------------------------
+def _change(ask: Ask, make: firewalls.Make) -> None:
+    service = customer.allow_edit(Capability.FIREWALL, ask)
+    driver, version = ask.drivers[service.server], str(ask.form.get("version") or "")
+    sure = bool(ask.form.get("sure"))
+    firewalls.change(service, make, version, sure, ask.caller.actor, media.reads(), ask.store, driver)
+
+
+def _number(ask: Ask, name: str = "rule") -> int:
+    text = str(ask.form.get(name) or "")
+    if not (text.isascii() and text.isdigit() and len(text) <= 4):
+        raise BadRequest(Sentence("Rule: must be the number of a rule in the table."), code="bad_rule")
+    return int(text)
+
+
+def _rule(ask: Ask, old: Rule | None) -> Rule:
+    driver = ask.drivers[ask.service.server]
+
+    def field(name: str) -> str:
+        return ask.text(name, grammar.LABELS[name], LONGEST)
+
+    return grammar.rule_of(field, driver.firewall_can, driver.firewall_services, old)
+
+
+def policy(ask: Ask) -> None:
+    words = grammar.ACTIONS
+    to = {k: grammar.one_of(k, ask.text(k, grammar.LABELS[k]).lower(), words) for k in ("policy_in", "policy_out")}
+    if ask.form.get("ssh_first"):
+        let_ssh_in(ask)
+    _change(ask, firewalls.settings(**to))
+
+
+def let_ssh_in(ask: Ask) -> None:
+    """The rule for SSH, before the policy is changed that would shut it out; the form then goes on from there."""
+    _change(ask, firewalls.add(ssh_rule(ask.drivers[ask.service.server]), limit_of(ask)))
+    now = ask.drivers[ask.service.server].firewall(ask.store.service(ask.service.id).ref)
+    ask.form["version"] = now.version  # type: ignore[index]
+
+
+def ssh_rule(driver: Driver) -> Rule:
+    comment = language.translate(Sentence("SSH from everywhere"))
+    if "SSH" in driver.firewall_services and "lists" in driver.firewall_can:
+        return Rule("in", "accept", "SSH", comment=comment)
+    return Rule("in", "accept", proto="tcp", dport="22", comment=comment)
+
+
+def limit_of(ask: Ask) -> int:
+    return int(ask.config.plans[ask.service.package.plan].values["firewall_rules"])
+
+
+def add(ask: Ask) -> None:
+    rule = ssh_rule(ask.drivers[ask.service.server]) if ask.form.get("preset") == "ssh" else _rule(ask, None)
+    _change(ask, firewalls.add(rule, limit_of(ask)))
+
+
+def edit(ask: Ask) -> None:
+    def new(old: Rule) -> Rule:
+        return replace(_rule(ask, old), on=old.on, mark=old.mark)
+
+    _change(ask, firewalls.put(_number(ask), new))
+
+
+def switch(ask: Ask) -> None:
+    on = ask.form.get("on") == "1"
+    _change(ask, firewalls.put(_number(ask), lambda old: replace(old, on=on)))
+
+
+def delete(ask: Ask) -> None:
+    _change(ask, firewalls.drop(_number(ask)))
+
+
+def move(ask: Ask) -> None:
+    number = _number(ask)
+    to = number - 1 if ask.form.get("up") else number + 1 if ask.form.get("down") else _number(ask, "to")
+    _change(ask, firewalls.move(number, to))
+
+
+def logging(ask: Ask) -> None:
+    _change(ask, firewalls.settings(logs=ask.form.get("on") == "1"))
+
+
+def _trial(ask: Ask) -> Service:
+    """What a trial needs is never counted, and waits for nothing."""
+    service = customer.still_theirs(ask)
+    if not customer.may_see(service, Capability.FIREWALL, ask.drivers, ask.config):
+        raise Forbidden(Sentence("Access Denied"), code="access_denied")
+    if service.desired is not Desired.ACTIVE:
+        raise Refused(Sentence("The service is suspended."), code="suspended")
+    return service
+
+
+def keep(ask: Ask) -> None:
+    firewalls.keep(_trial(ask), ask.store)
+
+
+def take_back(ask: Ask) -> None:
+    service = _trial(ask)
+    firewalls.take_back(service, media.reads(), ask.store, ask.drivers[service.server])
+
+
+EDITS: dict[tuple[str, str], Callable[[Ask], None]] = {
+    ("firewall", verb): function
+    for verb, function in {
+        "policy": policy,
+        "add": add,
+        "edit": edit,
+        "switch": switch,
+        "delete": delete,
+        "move": move,
+        "logging": logging,
+        "keep": keep,
+        "back": take_back,
+    }.items()
+}
+LOOKED_FOR = {("firewall", "form"), ("firewall", "log")}
+CLOSING = firewalls.CLOSING

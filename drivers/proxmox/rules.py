@@ -1,0 +1,219 @@
+"""A machine's rules and policies: read, and brought nearer to what is wanted by one guarded call at a time.
+
+What the API does (pve-firewall's API2/Firewall/Rules.pm and VM.pm): a new rule always goes to the top, and is off;
+rules have no ids, only places; `moveto=N` puts a rule before the one that is now at N; every write but the making of
+a rule is refused when the digest is not that of the present list; a field is cleared by `delete`. A rule of ours
+bears a mark in its comment, by which it is found again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from bridge.errors import Transient, VmbridgeError
+from bridge.model import Dropped, Firewall, Rule, VmRef
+from drivers.proxmox import convert, proof
+from drivers.proxmox.api import Api
+
+MARK = re.compile(r"(?:^| )\[vmb-([0-9a-f]{8})\]\Z")
+STAFFS = "vmbridge:"  # what a comment begins with that makes a rule the host's
+NO_RULES = "da39a3ee5e6b4b0d3255bfef95601890afd80709"  # the digest of an empty list: SHA-1 of nothing
+FIELDS = {  # ours -> PVE's
+    "service": "macro",
+    "proto": "proto",
+    "source": "source",
+    "sport": "sport",
+    "dest": "dest",
+    "dport": "dport",
+    "icmp": "icmp-type",
+}
+KEPT = ("iface", "log")
+POLICY = {"policy_in": "DROP", "policy_out": "ACCEPT"}  # PVE's defaults
+LOG_ON, LOG_OFF = "info", "nolog"
+LOG_FOR, LOG_LINES, SHOWN = 3600, 5000, 100  # seconds back, lines read, lines shown
+LINE = re.compile(r"^\d+ \d+ \S+-(IN|OUT) (\S+ [+-]\d{4}) (?:policy )?(DROP|REJECT): (.*)$")
+
+
+def read(api: Api, ref: VmRef) -> Firewall:
+    """Three reads: whose machine it is and whether its adapter is filtered, options, rules."""
+    node, config = proof.present(api, ref)
+    base = f"nodes/{node}/qemu/{ref.vm_id}/firewall"
+    options = api.get(f"{base}/options")
+    rows = sorted(api.get(f"{base}/rules"), key=lambda r: int(r["pos"]))
+    filtered = convert.parse_line(str(config.get("net0", ""))).get("firewall") == "1"
+    on = bool(int(options.get("enable") or 0))
+    policies = {k: str(options.get(k, default)).lower() for k, default in POLICY.items()}
+    return Firewall(
+        tuple(rule_of(r) for r in rows),
+        policies["policy_in"],
+        policies["policy_out"],
+        logs=str(options.get("log_level_in", LOG_OFF)) != LOG_OFF,
+        version=f"{rows[0].get('digest', '') if rows else NO_RULES}.{options.get('digest', '')}",
+        off="machine" if not on else "" if filtered else "adapter",
+    )
+
+
+def rule_of(row: Mapping[str, Any]) -> Rule:
+    """One row of the API's. Security groups, and what is marked as the host's, are locked."""
+    kind, comment = str(row.get("type", "")), str(row.get("comment") or "")
+    mark = MARK.search(comment)
+    locked = kind not in ("in", "out") or comment.lower().startswith(STAFFS)
+    return Rule(
+        kind,
+        str(row.get("action", "")) if kind not in ("in", "out") else str(row.get("action", "")).lower(),
+        **{ours: str(row[theirs]) for ours, theirs in FIELDS.items() if row.get(theirs) not in (None, "")},
+        comment=comment[: mark.start()] if mark and not locked else comment,
+        on=bool(int(row.get("enable") or 0)),
+        mark=mark.group(1) if mark and not locked else "",
+        locked=locked,
+        kept=tuple((k, str(row[k])) for k in KEPT if row.get(k) not in (None, "")),
+    )
+
+
+def row_of(rule: Rule) -> dict[str, Any]:
+    """As the API takes it; without what is empty."""
+    comment = f"{rule.comment} [vmb-{rule.mark}]".strip() if rule.mark else rule.comment
+    found: dict[str, Any] = {
+        "type": rule.way,
+        "action": rule.action.upper() if rule.way in ("in", "out") else rule.action,
+        "enable": int(rule.on),
+        **{theirs: getattr(rule, ours) for ours, theirs in FIELDS.items()},
+        "comment": comment,
+        **dict(rule.kept),
+    }
+    return {k: v for k, v in found.items() if v != ""}
+
+
+def change(api: Api, ref: VmRef, now: Firewall, wanted: Firewall) -> bool:
+    """One call. First what opens, then what is new, places, contents, what goes, and last what closes."""
+    node, _ = proof.present(api, ref)
+    base = f"nodes/{node}/qemu/{ref.vm_id}/firewall"
+    rules_version, _, options_version = now.version.partition(".")
+    method, path, values = step(now, wanted)
+    if path == "options":
+        values["digest"] = options_version
+    elif method != "post":  # the making of a rule does not look at it
+        values["digest"] = rules_version
+    named = {k.replace("-", "__"): v for k, v in values.items()}
+    try:
+        getattr(api, method)(f"{base}/{path}", **named)
+    except VmbridgeError as e:
+        if "detected modified configuration" in e.detail or "no rule at position" in e.detail:
+            raise Transient(code="firewall_changed", detail=e.detail) from None
+        raise
+    return False
+
+
+def step(now: Firewall, wanted: Firewall) -> tuple[str, str, dict[str, Any]]:
+    """(method, path, values) of the next call; the two must differ."""
+    opening, closing = _options(now, wanted)
+    if opening:
+        return "put", "options", opening
+    return _rules(now.rules, wanted.rules) or ("put", "options", closing)
+
+
+def _options(now: Firewall, wanted: Firewall) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What can be written at once, and what has to wait until the rules are there."""
+    found: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    for key in POLICY:
+        if (value := getattr(wanted, key)) != getattr(now, key):
+            found[value != "accept"][key] = value.upper()
+    if wanted.logs != now.logs:
+        found[0].update(dict.fromkeys(("log_level_in", "log_level_out"), LOG_ON if wanted.logs else LOG_OFF))
+    return found
+
+
+def _rules(now: Sequence[Rule], wanted: Sequence[Rule]) -> tuple[str, str, dict[str, Any]] | None:
+    pairs = paired(now, wanted)
+    missing = [w for i, w in enumerate(wanted) if i not in pairs.values()]
+    if missing:  # the last first: each goes to the top
+        return "post", "rules", {**row_of(replace(missing[-1], on=False)), "enable": 0}
+    if (move := _move(len(now), pairs)) is not None:
+        return "put", f"rules/{move[0]}", {"moveto": move[1]}
+    for place, goal in pairs.items():
+        have, want = row_of(now[place]), row_of(wanted[goal])
+        if have != want:
+            gone = [k for k in have if k not in want]
+            return "put", f"rules/{place}", {**want, **({"delete": ",".join(gone)} if gone else {})}
+    extra = [i for i in range(len(now)) if i not in pairs]
+    return ("delete", f"rules/{extra[-1]}", {}) if extra else None
+
+
+def paired(now: Sequence[Rule], wanted: Sequence[Rule]) -> dict[int, int]:
+    """Place now -> place wanted: by mark, then by content, and what is left on both sides in its order, since a rule
+    can be changed into another one at its place; a new one of ours is never taken for one of those."""
+    found: dict[int, int] = {}
+
+    def match(same: Any) -> None:
+        for goal, rule in enumerate(wanted):
+            if goal not in found.values():
+                place = next((i for i, r in enumerate(now) if i not in found and same(r, rule)), None)
+                if place is not None:
+                    found[place] = goal
+
+    match(lambda a, b: bool(a.mark) and a.mark == b.mark)
+    match(lambda a, b: a == b)
+    match(lambda a, b: row_of(replace(a, mark="", on=True)) == row_of(replace(b, mark="", on=True)))
+    left = [i for i in range(len(now)) if i not in found], [i for i in range(len(wanted)) if i not in found.values()]
+    for place, goal in zip(*left, strict=False):
+        if now[place].locked == wanted[goal].locked:
+            found[place] = goal
+    return found
+
+
+def _move(length: int, pairs: Mapping[int, int]) -> tuple[int, int] | None:
+    """(place, moveto) that brings one rule into order while as many as possible stay where they are; None when all
+    are."""
+    places = sorted(pairs)
+    best: dict[int, list[int]] = {}
+    for place in places:  # the longest rising run that ends here
+        before = [best[p] for p in places if p < place and pairs[p] < pairs[place]]
+        best[place] = [*max(before, key=len, default=[]), place]
+    staying = max(best.values(), key=len, default=[])
+    for place in places:
+        if place not in staying:
+            behind = [p for p in staying if pairs[p] > pairs[place]]
+            return place, min(behind) if behind else length
+    return None
+
+
+# -- what was dropped -----------------------------------------------------------------------------
+def log(api: Api, ref: VmRef, now: float) -> list[Dropped]:
+    """Of the last hour. The node writes one line a second at most, unless it was told otherwise."""
+    node, _ = proof.present(api, ref)
+    base = f"nodes/{node}/qemu/{ref.vm_id}/firewall"
+    rows = api.get(f"{base}/log", since=max(0, int(now - LOG_FOR)), limit=LOG_LINES)
+    found = [d for r in rows if (d := dropped(str(r.get("t") or ""))) is not None]
+    return found[: -SHOWN - 1 : -1]
+
+
+def dropped(line: str) -> Dropped | None:
+    """`VMID LEVEL CHAIN TIME ACTION: PACKET`, as pvefw-logger writes it; None for anything else."""
+    match = LINE.match(line.strip())
+    if not match:
+        return None
+    try:
+        at = datetime.strptime(match.group(2), "%d/%b/%Y:%H:%M:%S %z").timestamp()
+    except ValueError:
+        at = 0.0
+    words = dict(w.split("=", 1) for w in match.group(4).split() if "=" in w)
+    keys = ("PROTO", "SRC", "SPT", "DST", "DPT")
+    proto, source, sport, dest, dport = (words.get(k, "")[:60] for k in keys)
+    return Dropped(at, match.group(1).lower(), proto.lower(), source, sport, dest, dport)
+
+
+# -- switches -------------------------------------------------------------------------------------
+def switches(api: Api) -> dict[str, str]:
+    """Node -> what keeps firewalls there from filtering; one read for the cluster and one for each node that is on."""
+    off = "" if int(api.get("cluster/firewall/options").get("enable") or 0) else "cluster"
+    found = {"": off}
+    for row in api.get("cluster/status"):
+        if row.get("type") == "node" and int(row.get("online") or 0):
+            options = api.get(f"nodes/{row['name']}/firewall/options")
+            node = "" if int(options.get("enable", 1) or 0) else "node"
+            found[str(row["name"])] = off or node or ("engine" if int(options.get("nftables") or 0) else "")
+    return found
