@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple, Self
 
@@ -189,6 +189,14 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(str(v) for v in value)
 
 
+def _words(value: Any) -> dict[str, str]:
+    return {str(k): str(v) for k, v in value.items()}
+
+
+def _tries(value: Any) -> dict[str, tuple[float, int]]:
+    return {str(step): (float(since), int(tries)) for step, (since, tries) in value.items()}
+
+
 # How a value comes back from JSON, by the type of its field. None stands for the field's default, whatever the field is.
 _READ: dict[str, Callable[[Any], Any]] = {
     "str": str,
@@ -198,6 +206,12 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "float | None": float,
     "tuple[str, ...]": _texts,
     "dict[str, Any] | None": dict,
+    "dict[str, Any]": dict,
+    "dict[str, str]": _words,
+    "dict[str, tuple[float, int]]": _tries,
+    "str | None": str,
+    "Leftover | None": lambda value: Leftover(**value),
+    "Removing | None": lambda value: Removing.read(value),
     "Package | None": lambda value: Package.read(value),
     "Offline | None": lambda value: Offline.read(value),
 }
@@ -213,12 +227,11 @@ class Stored:
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
         """Raises ValueError naming the key whose value is of no form that any release has written."""
-        own = {f.name: f for f in fields(cls) if f.name != "rest"}
-        known: dict[str, Any] = {}
+        own, known = _types(cls), dict[str, Any]()
         for name, value in values.items():
             if name in own and value is not None:
                 try:
-                    known[name] = _READ[str(own[name].type)](value)
+                    known[name] = _READ[own[name]](value)
                 except (TypeError, ValueError) as e:
                     raise ValueError(f"{cls.__name__}.{name}: {value!r} cannot be read: {e}") from e
         return cls(rest={k: v for k, v in values.items() if k not in own}, **known)
@@ -228,15 +241,28 @@ class Stored:
         plain = {
             f.name: _plain(value)
             for f in fields(self)
-            if f.name != "rest" and (value := getattr(self, f.name)) != f.default
+            if f.name != "rest" and (value := getattr(self, f.name)) != _default(f)
         }
         return {**self.rest, **plain}
+
+
+_TYPES: dict[type[Stored], dict[str, str]] = {}  # of each kind, by its fields: read once, for rows by the thousand
+
+
+def _types(kind: type[Stored]) -> dict[str, str]:
+    if kind not in _TYPES:
+        _TYPES[kind] = {f.name: str(f.type) for f in fields(kind) if f.name != "rest"}
+    return _TYPES[kind]
+
+
+def _default(own: Field[Any]) -> Any:
+    return own.default if own.default_factory is MISSING else own.default_factory()
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Stored):
         return value.stored()
-    if isinstance(value, Package):
+    if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return list(value) if isinstance(value, tuple) else value
 
@@ -289,6 +315,163 @@ class Birth(Stored):
 
 
 @dataclass(frozen=True)
+class Removing(Stored):
+    """A backup that is being removed: its row, and the back end's task ("none" when it was done at once)."""
+
+    id: int
+    task: str
+
+
+@dataclass(frozen=True)
+class Asked(Stored):
+    """What an operation was ordered with."""
+
+    warnings: tuple[str, ...] = ()  # create, change_package: what to tell staff of the order
+    name: str = ""  # of snapshots, and rollback: the snapshot
+    description: str = ""  # take_snapshot: the customer's text
+    note: str = ""  # take_backup: the customer's text
+    date: str = ""  # scheduled_backup: the local date that it is for, as 2026-11-26
+    backup: int = 0  # restore, delete_backup: the row
+    template: str = ""  # reinstall: the name of the new system
+    leftover: Leftover | None = None  # clean_up: what to remove
+    finding: int = 0  # clean_up: what it mends
+    look: bool = False  # terminate: look for the machine, though no birth is recorded
+
+
+@dataclass(frozen=True)
+class Tries(Stored):
+    """What the engine keeps of what went wrong, for every recipe."""
+
+    failing: dict[str, tuple[float, int]] = field(default_factory=dict)  # step -> (since when, tries)
+    failing_since: float | None = None  # the earliest of them, epoch seconds
+    busy_since: float | None = None  # since when something holds the machine, epoch seconds
+    room_since: float | None = None  # since when there is no room, epoch seconds
+    room_tries: int = 0
+    room_due: float | None = None  # when it is looked for again, epoch seconds; 0 when the time for that is over
+    ending: tuple[str, ...] = ()  # what it ends as once it is put back: (state, code, text, next action, step)
+    unchanged: bool = False  # it is put back: nothing is left of it, so that a retry begins anew
+
+
+@dataclass(frozen=True)
+class Call(Stored):
+    """A call that must not happen twice (`once`), and waiting for what it does."""
+
+    task: str = ""  # the back end's task; "none" when it was done at once
+    sent_at: float | None = None  # epoch seconds: sent, and the reply is not here
+    sent_as: str = ""  # the verb that it was sent as
+    doubtful_since: float | None = None  # epoch seconds: its reply was one that nobody knows
+    allocated_at: float | None = None  # epoch seconds: the making of a disk was sent
+    waited: int = 0  # looks at a machine that is not yet as it shall be
+    tries: int = 0  # of the whole, after it failed
+
+
+@dataclass(frozen=True)
+class Before(Stored):
+    """How the machine was, of all recipes that look at it first."""
+
+    exists: bool | None = None  # None: nobody has looked
+    on: bool = False
+    ran: bool | None = None  # before the operation; None: not kept yet
+    before: dict[str, Any] | None = None  # what was on its disks, in the driver's words (`Driver.contents`)
+
+
+@dataclass(frozen=True)
+class Power(Stored):
+    """Switching off and on. Tasks are "none" when it was done at once."""
+
+    off_task: str = ""
+    off_failed: str = ""  # what the task that failed said
+    start_task: str = ""
+    start_ended: bool = False
+    answering_since: float | None = None  # since when the system inside is waited for, epoch seconds
+    off_after: bool = False  # a change has started it though it was off
+    off_again: str = ""  # the task that switches it off after that
+
+
+@dataclass(frozen=True)
+class Writing(Stored):
+    """Writing what differs: `configure` of all recipes, and what goes before it."""
+
+    room: bool = False  # it fits where it stands
+    more: bool = False  # another look is needed
+    changed: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    later: bool = False  # unsuspend: it could not be written, and is tried again when the machine runs
+    later_at: float | None = None  # not before then, epoch seconds
+
+
+@dataclass(frozen=True)
+class Making(Stored):
+    """create and redeploy."""
+
+    place: str = ""  # redeploy: where the new machine has to be
+    full: dict[str, str] = field(default_factory=dict)  # places without room -> what they said
+    failed: str | None = None  # what the copy that failed said
+    clear_task: str = ""  # the task that removes what it left
+    leases_since: float | None = None  # since when an address by DHCP is waited for, epoch seconds
+    renewed: bool = False  # redeploy: the old machine is gone, the service has a new id
+
+
+@dataclass(frozen=True)
+class Closing(Stored):
+    """suspend and unsuspend."""
+
+    closed: bool = False  # nothing reaches it: it goes on running
+    close_task: str = ""
+    close_tries: int = 0
+    close_looks: int = 0
+    open_task: str = ""
+    autostart_later: bool = False  # it could not be written while it ran
+
+
+@dataclass(frozen=True)
+class Removal(Stored):
+    """terminate, redeploy and clean_up."""
+
+    sampled: bool = False  # its traffic was read for the last time
+    destroy_task: str = ""
+    waited_gone: int = 0
+    sweep_task: str = ""
+    remove_task: str = ""  # clean_up: of the leftover
+    remove_ended: bool = False
+
+
+@dataclass(frozen=True)
+class Disk(Stored):
+    """reinstall, rollback and restore: what is written over."""
+
+    disks: dict[str, Any] = field(default_factory=dict)  # what the driver keeps between its calls of `reinstall`
+    source: str = ""  # the own id of the template that it has chosen
+    torn: bool = False  # the rollback that failed had begun to write
+
+
+@dataclass(frozen=True)
+class Password(Stored):
+    """reinstall, reset_password and change_password."""
+
+    made: bool = False  # by this operation
+    told: str = ""  # when it takes effect, for staff
+    at_once: bool = False
+    asked_at: float | None = None  # when it was first asked for, epoch seconds
+    doubt: bool = False  # the reply was lost: it may hold
+
+
+@dataclass(frozen=True)
+class Archives(Stored):
+    """Backups and restore."""
+
+    archive: str = ""  # the back end's own name of it
+    removing: Removing | None = None
+    held: dict[str, str] = field(default_factory=dict)  # rows that stay since somebody protects them -> who or what
+
+
+@dataclass(frozen=True)
+class Memory(Asked, Tries, Call, Before, Power, Writing, Making, Closing, Removal, Disk, Password, Archives):
+    """What an operation remembers from step to step: each part says which recipes use it. They share one set of names since they
+    share steps, and an operation may go on with another recipe's."""
+
+
+@dataclass(frozen=True)
 class Service:
     """One WHMCS service in one generation (create after terminate = a new generation)."""
 
@@ -320,7 +503,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Operation:
-    """One row of the engine. `data` is the recipe's memory, `task` the open upstream task."""
+    """One row of the engine. `memory` is the recipe's, `task` the open upstream task."""
 
     id: str
     service: int
@@ -329,7 +512,7 @@ class Operation:
     recipe: str  # chosen when it begins, empty before
     step: str  # the name of the step that is next; empty before the first, END behind the last
     attempt: int
-    data: dict[str, Any]
+    memory: Memory
     task: str
     result: str
     fence: int
@@ -347,7 +530,11 @@ class Operation:
     @property
     def waits_for_room(self) -> bool:
         """It is tried again until there is room for what was ordered."""
-        return self.state in (State.RUNNING, State.WAITING) and "room_due" in self.data and self.error_code == NO_ROOM
+        return (
+            self.state in (State.RUNNING, State.WAITING)
+            and self.memory.room_due is not None
+            and self.error_code == NO_ROOM
+        )
 
     @property
     def gives_way(self) -> bool:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Unpack
 
 import structlog
@@ -38,7 +38,7 @@ from bridge.errors import (
     VmbridgeError,
 )
 from bridge.kinds import KINDS
-from bridge.model import END, Birth, Desired, Operation, Service, State, TaskResult
+from bridge.model import END, Birth, Desired, Memory, Operation, Service, State, TaskResult
 from bridge.store import Store
 from bridge.store.services import Changes
 from drivers.base import Driver, before_change
@@ -90,7 +90,7 @@ class Back(Exception):
 
 @dataclass
 class Job:
-    """What a step sees. `data` is the operation's memory; write it with `save`."""
+    """What a step sees. `memory` is the operation's: write it with `save(replace(job.memory, ...))`."""
 
     op: Operation
     service: Service
@@ -99,11 +99,12 @@ class Job:
     config: Config
     clock: Clock
     result: TaskResult | None = None
-    data: dict[str, Any] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
 
-    def save(self, **values: Any) -> None:
-        self.data.update(values)
-        self.store.save_data(self.op, self.data)
+    def save(self, memory: Memory) -> None:
+        """Write what the operation remembers, under our fence."""
+        self.memory = memory
+        self.store.save_memory(self.op, memory)
 
     @property
     def birth(self) -> Birth:
@@ -358,7 +359,7 @@ class Engine:
                 self._active[op.id] = op
             service = self.store.service(op.service)
             recipe = self.book.of(op, service)
-            ending = op.data.get("ending")
+            ending = op.memory.ending
             if op.stop and not ending:
                 if recipe and self._turn_back(op, service, State(op.stop)):
                     continue
@@ -379,9 +380,7 @@ class Engine:
                 return
             step = recipe.steps[recipe.place(place)]
             self.border(f"{op.kind}.{step.name}")
-            job = Job(
-                op, service, self.drivers[service.server], self.store, self.config, self.clock, result, dict(op.data)
-            )
+            job = Job(op, service, self.drivers[service.server], self.store, self.config, self.clock, result, op.memory)
             result = None
             if not self._step(op, job, step, recipe):
                 return
@@ -426,7 +425,7 @@ class Engine:
         if isinstance(outcome, Done):
             with store.write():
                 store.step_note(op.id, step.name, "done", outcome.note, "", ended=True)
-                if step.name in (failing := job.data.get("failing", {})):
+                if step.name in (failing := job.memory.failing):
                     _note_failing(job, {k: v for k, v in failing.items() if k != step.name})
                 store.advance(op, recipe.after(step.name))
             return True
@@ -452,8 +451,8 @@ class Engine:
             return
         store, now = self.store, self.clock.now()
         e = self._stale(job, e, now)
-        since, tries = job.data.get("failing", {}).get(step, (now, 0))
-        _note_failing(job, {**job.data.get("failing", {}), step: (since, tries + 1)})
+        since, tries = job.memory.failing.get(step, (now, 0))
+        _note_failing(job, {**job.memory.failing, step: (since, tries + 1)})
         error = (e.code, f"{e.sentence} {e.detail}".strip(), e.next_action)
         log.warning("step_failed", operation=op.id, kind=op.kind, code=e.code, detail=e.detail, attempt=tries + 1)
         staff, endless, too_long = (
@@ -464,7 +463,7 @@ class Engine:
         retryable = _passes(e, tries) or (endless and not staff and tries < QUICK_TRIES)
         with store.write():
             store.step_note(op.id, op.step, "retrying", e.sentence, e.detail, ended=False)
-            if op.data.get("ending", ("",))[0] == State.SUPERSEDED:  # what takes its place looks for itself
+            if op.memory.ending[:1] == (State.SUPERSEDED,):  # what takes its place looks for itself
                 self._end(op)
             elif staff:
                 store.wait_for_staff(op, error)
@@ -489,8 +488,8 @@ class Engine:
         """What is paid for waits for room, for `[worker] wait_for_room_h`. Staff hears of it at once, and again when it is given up."""
         store, hours = self.store, self.config.worker["wait_for_room_h"]
         _note_failing(job, {})  # what went wrong on the way here is over: its hour must not end the wait
-        job.save(**room.memory(job.data, e, self.clock.now(), hours))
-        due = job.data["room_due"]
+        job.save(room.remembered(job.memory, e, self.clock.now(), hours))
+        due = job.memory.room_due or 0.0
         error = room.told(e, due, hours)
         log.warning("no_room", operation=op.id, kind=op.kind, detail=e.detail, due=due)
         with store.write():
@@ -506,10 +505,10 @@ class Engine:
     def _stale(self, job: Job, e: VmbridgeError, now: float) -> VmbridgeError:
         """A lock that stays for too long is for a person, where a person can free it."""
         if not isinstance(e, Busy):
-            if "busy_since" in job.data:
-                job.data.pop("busy_since")
+            job.memory = replace(job.memory, busy_since=None)
             return e
-        since, lock = job.data.setdefault("busy_since", now), str(e.extra.get("lock") or "")
+        since, lock = job.memory.busy_since or now, str(e.extra.get("lock") or "")
+        job.memory = replace(job.memory, busy_since=since)
         command = job.driver.unlock_hint(job.service.ref, lock) if lock and now - since >= STALE_LOCK_AFTER else ""
         return NeedsOperator(command, e.extra.get("node", job.service.node), e.detail) if command else e
 
@@ -521,28 +520,30 @@ class Engine:
         retry begins anew where the steps say `unchanged`, else it goes on where this one stood."""
         recipe = self.book.of(op, service)
         first = next((s.name for s in recipe.steps if s.undo), None) if recipe else None
-        if first is None or "ending" in op.data or service.desired is Desired.TERMINATED:
+        if first is None or op.memory.ending or service.desired is Desired.TERMINATED:
             return False
         with self.store.write():
-            self.store.save_data(op, {**self.store.operation(op.id).data, "ending": [state.value, *error, op.step]})
+            memory = self.store.operation(op.id).memory
+            self.store.save_memory(op, replace(memory, ending=(state.value, *error, op.step)))
             self.store.advance(op, first)
         return True
 
     def _end(self, op: Operation, state: State = State.DONE, error: tuple[str, str, str] = ("", "", "")) -> None:
         """As it was to end before it was put back, with what went wrong on the way back."""
-        if "ending" not in op.data:
+        if not op.memory.ending:
             self.store.finish(op, state, error)
             return
-        ends, code, text, action, _ = op.data["ending"]
+        ends, code, text, action, _ = op.memory.ending
         if error[0]:
             code, text, action = (code or error[0]), f"{text} It could not be put back: {error[1]}".strip(), error[2]
         note = "" if code else "Stopped between two steps."
         self.store.finish(op, State(ends), (code, text, action), note)
 
 
-def _note_failing(job: Job, failing: dict[str, Any]) -> None:
+def _note_failing(job: Job, failing: dict[str, tuple[float, int]]) -> None:
     """Per step: (since when, tries). The earliest beside it is what the watch over stuck operations looks for."""
-    job.save(failing=failing, failing_since=min((since for since, _ in failing.values()), default=None))
+    since = min((since for since, _ in failing.values()), default=None)
+    job.save(replace(job.memory, failing=failing, failing_since=since))
 
 
 def _passes(e: VmbridgeError, tries: int) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 from bridge.errors import Capacity
-from bridge.model import Operation, Sentence, Service
+from bridge.model import Memory, Operation, Sentence, Service
 
 WAITING = ("create", "redeploy", "change_package", "unsuspend")  # kinds of operations that are paid for and can wait
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 900.0  # seconds
@@ -24,14 +23,14 @@ def waits(op: Operation, error: Exception) -> bool:
     return isinstance(error, Capacity) and op.kind in WAITING
 
 
-def memory(data: Mapping[str, Any], error: Capacity, now: float, hours: float) -> dict[str, Any]:
+def remembered(memory: Memory, error: Capacity, now: float, hours: float) -> Memory:
     """What the operation remembers of it: since when there is no room, how often it was tried, and when the next try is due
     (`room_due`, 0 when the time is over). An order keeps its time over restarts and steps that went well in between."""
-    since, tries = data.get("room_since", now), data.get("room_tries", 0)
+    since, tries = now if memory.room_since is None else memory.room_since, memory.room_tries
     pause = error.retry_after or min(FIRST_PAUSE * 2 ** min(tries, 10), LONGEST_PAUSE)
     end = since + hours * 3600.0
     due = min(now + pause, end) if now < end else 0.0
-    return {"room_since": since, "room_tries": tries + 1, "room_due": due}
+    return replace(memory, room_since=since, room_tries=tries + 1, room_due=due)
 
 
 def told(error: Capacity, due: float, hours: float) -> tuple[str, str, str]:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from bridge.model import _READ, Birth, Offline, Package, Stored
+from bridge.model import _READ, Birth, Leftover, Memory, Offline, Package, Removing, Stored
 from tests.world import World
 
 PACKAGE = Package(
     "kvm-s", "pve1", "debian-12", 2, 2048, 20, templates=("debian-12", "ubuntu"), limits={"disk_read_iops": 5}
 )
+ENDING = ("failed", "c", "t", "", "place")
 # As earlier releases wrote it, with the lists, nulls and truth values that they used
 FORMS: list[tuple[dict[str, Any], Birth]] = [
     ({}, Birth()),
@@ -78,6 +79,44 @@ def test_keys_of_a_newer_release_are_kept() -> None:
 def test_a_value_that_no_release_has_written_is_refused_by_its_name(written: dict[str, Any], name: str) -> None:
     with pytest.raises(ValueError, match=name):
         Birth.read(written)
+
+
+# As earlier releases kept what an operation remembers
+REMEMBERED: list[tuple[dict[str, Any], Memory]] = [
+    ({}, Memory()),
+    ({"warnings": ["no rate"], "template": "ubuntu"}, Memory(warnings=("no rate",), template="ubuntu")),
+    (
+        {"failing": {"copy": [1700000000.5, 2]}, "failing_since": 1700000000.5},
+        Memory(failing={"copy": (1700000000.5, 2)}, failing_since=1700000000.5),
+    ),
+    ({"failing": {}, "failing_since": None, "ending": ["failed", "c", "t", "", "place"]}, Memory(ending=ENDING)),
+    ({"room_since": 5.0, "room_tries": 3, "room_due": 0.0}, Memory(room_since=5.0, room_tries=3, room_due=0.0)),
+    ({"task": "none", "sent_at": None, "torn": None, "disks": None, "before": None, "ran": None}, Memory(task="none")),
+    (
+        {"exists": False, "on": False, "ran": True, "before": {"image": 5}, "failed": ""},
+        Memory(exists=False, ran=True, before={"image": 5}, failed=""),
+    ),
+    (
+        {"removing": {"id": 4, "task": "none"}, "held": {"7": "protected"}, "full": {"pve1": "no room"}},
+        Memory(removing=Removing(4, "none"), held={"7": "protected"}, full={"pve1": "no room"}),
+    ),
+    (
+        {"leftover": {"kind": "disk", "vm_id": "20000", "name": "local:20000/d.raw"}, "finding": 3},
+        Memory(leftover=Leftover("disk", "20000", "local:20000/d.raw"), finding=3),
+    ),
+    ({"disks": {"written": True}, "source": "9000"}, Memory(disks={"written": True}, source="9000")),
+]
+
+
+@pytest.mark.parametrize(("written", "memory"), REMEMBERED)
+def test_every_form_of_a_memory_is_read_and_read_again(written: dict[str, Any], memory: Memory) -> None:
+    assert Memory.read(json.loads(json.dumps(written))) == memory
+    assert Memory.read(json.loads(json.dumps(memory.stored()))) == memory
+
+
+def test_a_memory_keeps_what_another_release_remembers() -> None:
+    memory = Memory.read({"memory": True, "task": "UPID:pve1:1"})
+    assert replace(memory, task="").stored() == {"memory": True}
 
 
 def test_every_field_can_be_read() -> None:

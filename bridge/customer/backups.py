@@ -9,7 +9,7 @@ from bridge import schedules, services
 from bridge.config import Config
 from bridge.customer.gate import Ask, Prepared, full
 from bridge.errors import BadRequest, NotFound, Refused
-from bridge.model import Sentence, Service
+from bridge.model import Memory, Sentence, Service
 from bridge.store import Store
 from drivers.base import Driver
 
@@ -37,7 +37,7 @@ def take_backup(ask: Ask) -> Prepared:
     if why:
         raise Refused(why, code="quota_full")
     note = ask.text("note", Sentence("Backup notes"))
-    return {"note": note}, lambda operation: ask.store.add_backup(ask.service.id, operation, note)
+    return Memory(note=note), lambda operation: ask.store.add_backup(ask.service.id, operation, note)
 
 
 def chosen_backup(service: Service, form: Mapping[str, Any], store: Store) -> dict[str, Any] | None:
@@ -50,7 +50,7 @@ def chosen(ask: Ask) -> Prepared:
     row = chosen_backup(ask.service, ask.form, ask.store)
     if row is None or row["foreign_one"] or row["state"] != "ready":
         raise NotFound(Sentence("This backup is not there any more."), code="unknown_backup")
-    return {"backup": row["id"]}, None
+    return Memory(backup=row["id"]), None
 
 
 def save_schedule(ask: Ask) -> None:
@@ -97,7 +97,7 @@ def start_backups(store: Store, config: Config) -> int:
             after = schedules.next_due(row["days"], row["time_zone"], now, date or row["last_date"])
             store.schedule_done(service.id, date or row["last_date"], after)
             if date and service.package.backups:
-                operation = store.submit(service.id, "scheduled_backup", "system: schedule", {"date": date})
+                operation = store.submit(service.id, "scheduled_backup", "system: schedule", Memory(date=date))
                 store.add_backup(service.id, operation, "", date)
                 begun += 1
     return begun

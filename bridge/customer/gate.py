@@ -11,7 +11,7 @@ from bridge.config import Config
 from bridge.dns.records import offered
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused
 from bridge.kinds import KINDS
-from bridge.model import Capability, Operation, Sentence, Service
+from bridge.model import Capability, Memory, Operation, Sentence, Service
 from bridge.orders.wanted import completed
 from bridge.permissions import permitted, usable
 from bridge.services import Caller
@@ -20,9 +20,7 @@ from drivers.base import Driver
 
 LONGEST_NOTE = 200
 DIRECT = (Capability.RDNS, Capability.ISO, Capability.FIREWALL)
-Prepared = tuple[
-    dict[str, Any], Callable[[str], Any] | None
-]  # what the operation remembers, and what is done with its id
+Prepared = tuple[Memory, Callable[[str], Any] | None]  # what the operation remembers, and what is done with its id
 
 
 @dataclass(frozen=True)

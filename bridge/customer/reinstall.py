@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.customer.gate import Ask, Prepared
 from bridge.errors import BadRequest, Refused
-from bridge.model import Sentence, Service
+from bridge.model import Memory, Sentence, Service
 from bridge.store import Store
 from drivers.base import Driver
 
@@ -25,7 +25,7 @@ def reinstall(ask: Ask) -> Prepared:
         raise BadRequest(
             Sentence("Confirmation: type %(word)s in capital letters, exactly.", word=CONFIRM), code="not_confirmed"
         )
-    return {"template": template}, None
+    return Memory(template=template), None
 
 
 def off_for_password(service: Service, driver: Driver, store: Store) -> str:
@@ -38,4 +38,4 @@ def reset(ask: Ask) -> Prepared:
     if why := off_for_password(ask.service, ask.drivers[ask.service.server], ask.store):
         raise Refused(why, code="not_running")
     ask.store.forget_password(ask.service.id)  # a new one is made by the operation
-    return {}, None
+    return Memory(), None

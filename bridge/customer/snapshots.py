@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from bridge.customer.gate import Ask, Prepared, full
 from bridge.errors import NotFound, Refused
-from bridge.model import Sentence
+from bridge.model import Memory, Sentence
 from bridge.store import Store
 
 
@@ -19,7 +19,7 @@ def take_snapshot(ask: Ask) -> Prepared:
     name = f"snap-{stamp}-{secrets.token_hex(2)}"
     description = ask.text("description", Sentence("Snapshot description"))
     ask.store.add_snapshot(ask.service.id, name, description, False)
-    return {"name": name, "description": description}, None
+    return Memory(name=name, description=description), None
 
 
 def chosen_or_unfinished(ask: Ask) -> Prepared:
@@ -30,7 +30,7 @@ def chosen(ask: Ask, states: tuple[str, ...] = ("ready",)) -> Prepared:
     row = ask.store.snapshot_row(ask.service.id, ask.text("name"))
     if row is None or row["foreign_one"] or row["state"] not in states:
         raise NotFound(Sentence("This snapshot is not there any more."), code="unknown_snapshot")
-    return {"name": row["name"]}, None
+    return Memory(name=row["name"]), None
 
 
 def expire_snapshots(store: Store) -> int:
@@ -40,5 +40,5 @@ def expire_snapshots(store: Store) -> int:
         with store.write():
             if store.current_operation(row["service"]) is None and store.snapshot_row(row["service"], row["name"]):
                 store.snapshot_state(row["service"], row["name"], "removing")
-                store.submit(row["service"], "delete_snapshot", "system: lifetime", {"name": row["name"]})
+                store.submit(row["service"], "delete_snapshot", "system: lifetime", Memory(name=row["name"]))
     return len(rows)

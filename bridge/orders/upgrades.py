@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge.config import Config
 from bridge.errors import Refused
-from bridge.model import Desired, Difference, Lack, Package, Restart, Sentence, Service
+from bridge.model import Desired, Difference, Lack, Memory, Package, Restart, Sentence, Service
 from bridge.orders import addresses, packages
 from bridge.orders.wanted import completed, order_of, thawed
 from bridge.store import Store
@@ -229,7 +229,7 @@ def order(service: Service, wanted: Preview, actor: str, store: Store, config: C
     addresses.adjust(service.id, wanted.package, store, config)
     store.update_service(service.id, package=wanted.package, birth=thawed(service).birth)
     tell_unknown_options(wanted.warnings, service, store)
-    return store.submit(service.id, "change_package", actor, {"warnings": list(wanted.warnings)})
+    return store.submit(service.id, "change_package", actor, Memory(warnings=wanted.warnings))
 
 
 def _ordered(service: Service) -> str:

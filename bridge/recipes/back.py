@@ -11,8 +11,8 @@ from bridge.recipes.machine import look, must_exist, power_settled, ref, running
 
 def untouched(job: Job) -> bool:
     """Whether its data are proven to be those of before this operation: by a look, whatever a refusal's text says."""
-    before = job.data.get("before")
-    if not before or (job.data.get("disks") or {}).get("written") or job.data.get("task") or job.data.get("torn"):
+    before = job.memory.before
+    if not before or job.memory.disks.get("written") or job.memory.task or job.memory.torn:
         return False
     return look(job) is not None and bool(before == job.driver.contents(ref(job)))
 
@@ -20,14 +20,14 @@ def untouched(job: Job) -> bool:
 def put_back(job: Job) -> Outcome:
     """An operation that writes over the disk ends undone. Where it has not begun to, all is as it was; else it stays off, and what
     shall become of it is the customer's choice."""
-    if job.data.get("renewed"):
+    if job.memory.renewed:
         return Done("the old machine is gone")
-    if job.data.get("ran") is None:  # it did not come to that
-        job.save(unchanged=True)
+    if job.memory.ran is None:  # it did not come to that
+        job.save(replace(job.memory, unchanged=True))
         forget_new_password(job)
         return Done("nothing was changed")
-    if job.data.get("sent_at") and not job.data.get("task"):  # its reply was lost
-        job.save(task=job.driver.find_task(ref(job), job.data["sent_as"], job.data["sent_at"]))
+    if job.memory.sent_at and not job.memory.task:  # its reply was lost
+        job.save(replace(job.memory, task=job.driver.find_task(ref(job), job.memory.sent_as, job.memory.sent_at)))
     same = untouched(job)
     with job.store.write():
         if same and job.birth.restoring == job.op.id:
@@ -36,45 +36,37 @@ def put_back(job: Job) -> Outcome:
             job.save_birth(replace(job.birth, anew=False))
         if same:
             forget_new_password(job)
-        job.save(unchanged=same, **({"start_task": "", "start_ended": False, "waited": 0} if same else {}))
+        memory = replace(job.memory, start_task="", start_ended=False, waited=0) if same else job.memory
+        job.save(replace(memory, unchanged=same))
     return Done("" if same else "something was written over the disk, so it stays as it is now")
 
 
 def forget_new_password(job: Job) -> None:
     """One that was made for what then was not done."""
     with job.store.write():
-        if job.data.get("made"):
+        if job.memory.made:
             job.store.forget_password(job.service.id)
-            job.save(made=False)
+            job.save(replace(job.memory, made=False))
 
 
 def start_back(job: Job) -> Outcome:
-    if not job.data.get("unchanged") or not job.data.get("ran") or job.service.desired is not Desired.ACTIVE:
+    if not job.memory.unchanged or not job.memory.ran or job.service.desired is not Desired.ACTIVE:
         return Done("it stays as it is")
     if must_exist(job, look(job)).status == "running":
-        job.save(start_task="none")
+        job.save(replace(job.memory, start_task="none"))
         return Done("it runs")
     return start(job)
 
 
 def running_back(job: Job) -> Outcome:
     """Of a try that has changed nothing nothing is left in the operation's memory: a retry begins anew."""
-    if job.data.get("unchanged") and job.data.get("ran") is not None and job.service.desired is Desired.ACTIVE:
-        if job.data["ran"] and not isinstance(waiting := running(job, "start_back"), Done):
+    if job.memory.unchanged and job.memory.ran is not None and job.service.desired is Desired.ACTIVE:
+        if job.memory.ran and not isinstance(waiting := running(job, "start_back"), Done):
             return waiting
         power_settled(job)
-    anew = {
-        "ran": None,
-        "before": None,
-        "off_task": "",
-        "start_task": "",
-        "start_ended": False,
-        "task": "",
-        "sent_at": None,
-        "torn": None,
-    }
-    if job.data.get("unchanged"):
-        job.save(**anew, disks=None)
+    if job.memory.unchanged:
+        at_first = replace(job.memory, ran=None, before=None, off_task="", start_task="", start_ended=False)
+        job.save(replace(at_first, task="", sent_at=None, torn=False, disks={}))
     return Done()
 
 
@@ -90,7 +82,7 @@ def on_again(job: Job) -> Outcome:
     if not job.birth.offline or job.service.desired is not Desired.ACTIVE:
         return Done()
     if must_exist(job, look(job)).status == "running":
-        job.save(start_task="none")
+        job.save(replace(job.memory, start_task="none"))
         return Done("it runs")
     return start(job)
 
@@ -100,7 +92,7 @@ def running_on_again(job: Job) -> Outcome:
         return Done()
     waiting = running(job, "on_again")
     if isinstance(waiting, Done):
-        job.save(start_task="", start_ended=False)
+        job.save(replace(job.memory, start_task="", start_ended=False))
         job.save_birth(replace(job.birth, offline=None))
     return waiting
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import structlog
 
 from bridge.errors import Busy, Permanent, Protected, Refused, Transient, Unlisted, UpstreamError, VmbridgeError
-from bridge.model import Backup, State
+from bridge.model import Backup, Removing, State
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import PUT_BACK, untouched
 from bridge.recipes.machine import (
@@ -33,7 +33,7 @@ def back_up(job: Job) -> Outcome:
     node = must_exist(job, look(job)).node
     job.save_service(node=node)
     claim_place(job)
-    if job.data.get("task") or _archive(job):
+    if job.memory.task or _archive(job):
         return Done()
     if job.driver.shared_hosts and not job.store.take_slot(job.op, job.service.server, f"{node}/backup", "", 1, 99):
         return Again(5.0, "slot")
@@ -43,11 +43,7 @@ def back_up(job: Job) -> Outcome:
 def claim_place(job: Job) -> int:
     """The row of this backup: a try that failed for good gave it back; a retry takes it again."""
     row = job.store.backup_of_operation(job.op.id)
-    return (
-        int(row["id"])
-        if row
-        else job.store.add_backup(job.service.id, job.op.id, job.data.get("note", ""), job.data.get("date", ""))
-    )
+    return int(row["id"]) if row else job.store.add_backup(job.service.id, job.op.id, job.memory.note, job.memory.date)
 
 
 def _archive(job: Job) -> Backup | None:
@@ -67,10 +63,11 @@ def backed_up(job: Job) -> Outcome:
             else "the task ended, but no archive is listed"
         )
         error = job.driver.task_error(text)
-        job.save(task="", sent_at=None, tries=job.data.get("tries", 0) + 1)
+        tries = job.memory.tries + 1
+        job.save(replace(job.memory, task="", sent_at=None, tries=tries))
         if isinstance(error, (Busy, Transient)):
             raise Back("back_up", error)
-        if job.data["tries"] >= 2:
+        if tries >= 2:
             give_up_backup(job, error)
         raise Back("back_up", Transient("The backup failed; it is tried once more.", code="backup_failed", detail=text))
     lacking = job.driver.left_out(order(job), ref(job), backup.archive)
@@ -111,7 +108,7 @@ def rotate(job: Job) -> Outcome:
 
 def complete(job: Job) -> Outcome:
     """None is begun that would lack a disk."""
-    if not job.data.get("task"):
+    if not job.memory.task:
         lacking = job.driver.left_out(order(job), ref(job))
         if lacking:
             text = f"It would be without the {' and the '.join(lacking)}; nothing was made. {INCOMPLETE}"
@@ -124,19 +121,19 @@ def make_room(job: Job) -> Outcome:
     ended before it had begun to write. What cannot be removed now goes when the new one is there."""
     if job.config.plans[job.service.package.plan].values["rotation"] != "oldest_first":
         return Done()
-    task = job.data.get("task") or "none"
-    if not job.data.get("removing") and (task == "none" or job.driver.poll([task])[task].state != "running"):
+    task = job.memory.task or "none"
+    if not job.memory.removing and (task == "none" or job.driver.poll([task])[task].state != "running"):
         return Done("it is not being written, so nothing is removed for it")
     try:
         return remove_beyond(job, max(0, job.service.package.backups - 1))
     except UpstreamError as e:
-        job.save(removing=None)
+        job.save(replace(job.memory, removing=None))
         return Done(f"the oldest stays until the new one is there: {e.detail}")
 
 
 def told_failed(job: Job) -> Outcome:
     """A backup that ends undone, for whatever cause: who relies on its schedule hears of it once."""
-    if job.data["ending"][0] == State.FAILED:
+    if job.memory.ending[0] == State.FAILED:
         _tell_failed(job)
     return Done()
 
@@ -150,15 +147,15 @@ def _tell_failed(job: Job) -> None:
 
 def remove_beyond(job: Job, keep: int) -> Outcome:
     """All but the newest `keep`, oldest first, one after the other."""
-    now = job.data.get("removing")
+    now = job.memory.removing
     if now:
-        if job.result is None and now["task"] != "none":
-            return Wait(now["task"])
-        job.save(removing=None)
+        if job.result is None and now.task != "none":
+            return Wait(now.task)
+        job.save(replace(job.memory, removing=None))
         if job.result is not None and job.result.state == "failed":
-            return _held(job, now["id"], job.driver.task_error(job.result.text))
-        job.store.forget_backup(now["id"])
-    held = job.data.get("held", {})
+            return _held(job, now.id, job.driver.task_error(job.result.text))
+        job.store.forget_backup(now.id)
+    held = job.memory.held
     rows = [r for r in job.store.backups_of(job.service.id) if r["state"] == "ready"][keep:]
     rows = [r for r in rows if str(r["id"]) not in held]
     if not rows:
@@ -167,7 +164,7 @@ def remove_beyond(job: Job, keep: int) -> Outcome:
         task = job.driver.backup(ref(job), "delete", rows[-1]["archive"]) or "none"
     except Protected as e:
         return _held(job, rows[-1]["id"], e)
-    job.save(removing={"id": rows[-1]["id"], "task": task})
+    job.save(replace(job.memory, removing=Removing(rows[-1]["id"], task)))
     return Again(0.0)
 
 
@@ -175,16 +172,20 @@ def _held(job: Job, backup: int, error: VmbridgeError) -> Outcome:
     """A rotation goes past what somebody wants to keep; an order to remove waits for it."""
     if not isinstance(error, Protected) or job.op.kind != "scheduled_backup":
         raise error
-    job.save(held={**job.data.get("held", {}), str(backup): error.detail})
+    job.save(replace(job.memory, held={**job.memory.held, str(backup): error.detail}))
     return Again(0.0)
 
 
 def delete_backup(job: Job) -> Outcome:
-    row = job.store.backup_row(job.service.id, job.data["backup"])
-    if row is None or job.data.get("task"):
-        job.save(task=job.data.get("task") or "none")
+    row = job.store.backup_row(job.service.id, job.memory.backup)
+    if row is None or job.memory.task:
+        job.save(replace(job.memory, task=job.memory.task or "none"))
         return Done()
-    job.save(task=job.driver.backup(ref(job), "delete", row["archive"]) or "none", archive=row["archive"])
+    job.save(
+        replace(
+            job.memory, task=job.driver.backup(ref(job), "delete", row["archive"]) or "none", archive=row["archive"]
+        )
+    )
     return Done()
 
 
@@ -192,19 +193,19 @@ def backup_deleted(job: Job) -> Outcome:
     waiting = settle_task(job)
     if waiting:
         return waiting
-    if any(b.archive == job.data.get("archive") for b in job.driver.backups(ref(job))):
-        job.save(task="")
+    if any(b.archive == job.memory.archive for b in job.driver.backups(ref(job))):
+        job.save(replace(job.memory, task=""))
         raise Back("delete", task_failure(job, "the archive is still listed"))
-    job.store.forget_backup(job.data["backup"])
+    job.store.forget_backup(job.memory.backup)
     return Done()
 
 
 def check_archive(job: Job) -> Outcome:
     """Nothing is stopped for an archive that is not there."""
-    row = job.store.backup_row(job.service.id, job.data["backup"])
+    row = job.store.backup_row(job.service.id, job.memory.backup)
     backup = next((b for b in job.driver.backups(ref(job)) if row and b.archive == row["archive"]), None)
     if row is None or backup is None or not backup.size:
-        job.store.forget_backup(job.data["backup"])
+        job.store.forget_backup(job.memory.backup)
         raise Refused("This backup is not on the storage any more.", code="backup_gone")
     lacking = job.driver.left_out(order(job), ref(job), backup.archive)
     if lacking:
@@ -213,7 +214,7 @@ def check_archive(job: Job) -> Outcome:
             code="backup_incomplete",
             detail=f"{backup.archive} is without the {' and the '.join(lacking)}",
         )
-    job.save(archive=backup.archive)
+    job.save(replace(job.memory, archive=backup.archive))
     return Done()
 
 
@@ -221,9 +222,9 @@ def before_restore(job: Job) -> Outcome:
     """A machine that an earlier restore left blank counts as ours here; it does not run."""
     if job.birth.restoring:
         vm = must_exist(job, look(job))
-        if job.data.get("ran") is None:
+        if job.memory.ran is None:
             keep_power(job, vm)
-        job.save(on=vm.status != "stopped")
+        job.save(replace(job.memory, on=vm.status != "stopped"))
         return Done("an earlier restore did not end well")
     return remember(job)
 
@@ -231,7 +232,7 @@ def before_restore(job: Job) -> Outcome:
 def restore(job: Job) -> Outcome:
     if not job.birth.restoring:
         job.save_birth(replace(job.birth, restoring=job.op.id))
-    return once(job, "restore", lambda: job.driver.backup(ref(job), "restore", job.data["archive"]))
+    return once(job, "restore", lambda: job.driver.backup(ref(job), "restore", job.memory.archive))
 
 
 def restored(job: Job) -> Outcome:
@@ -239,8 +240,8 @@ def restored(job: Job) -> Outcome:
     if waiting:
         return waiting
     if job.result is not None and job.result.state == "failed":
-        tries = job.data.get("tries", 0) + 1
-        job.save(task="", sent_at=None, tries=tries)
+        tries = job.memory.tries + 1
+        job.save(replace(job.memory, task="", sent_at=None, tries=tries))
         error = job.driver.task_error(job.result.text)
         if untouched(job):  # it ended before it came to the disks
             raise Back("restore", error)

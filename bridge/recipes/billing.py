@@ -32,6 +32,7 @@ from bridge.recipes.machine import (
     stopped,
     take_vm_id,
     task_failure,
+    there,
     without,
 )
 from bridge.recipes.room import room, room_elsewhere
@@ -52,7 +53,7 @@ def remember_power(job: Job) -> Outcome:
 
 def autostart_off(job: Job) -> Outcome:
     """Before it is off, so that its node's restart does not bring it back. A refusal must not keep it running: it is tried again then."""
-    if not job.data["exists"]:
+    if not there(job):
         return Done()
     try:
         job.driver.set_autostart(ref(job), False)
@@ -61,13 +62,13 @@ def autostart_off(job: Job) -> Outcome:
     except UpstreamError as e:
         if e.retryable:
             raise
-        job.save(autostart_later=True)
+        job.save(replace(job.memory, autostart_later=True))
         return Done(f"later: {e.sentence} {e.detail}".strip())
     return Done()
 
 
 def autostart_off_again(job: Job) -> Outcome:
-    if job.data.get("autostart_later"):
+    if job.memory.autostart_later:
         job.driver.set_autostart(ref(job), False)
     return Done()
 
@@ -107,17 +108,17 @@ def configure_or_later(job: Job) -> Outcome:
     except UpstreamError as e:
         if e.retryable:
             raise
-        job.save(later=True)
+        job.save(replace(job.memory, later=True))
         if isinstance(e, Capacity) and e.retry_after:
-            job.save(later_at=job.clock.now() + e.retry_after)
+            job.save(replace(job.memory, later_at=job.clock.now() + e.retry_after))
         return Done(f"later: {e.sentence} {e.detail}".strip())
 
 
 def configure_if_failed(job: Job) -> Outcome:
     """Not at once where it would switch the machine off again for nothing."""
-    if not job.data.get("later"):
+    if not job.memory.later:
         return Done()
-    pause = job.data.get("later_at", 0.0) - job.clock.now()
+    pause = (job.memory.later_at or 0.0) - job.clock.now()
     if pause > 0:
         error = Capacity(detail="The change is tried again later, since the machine has to be off for it.")
         error.retry_after = pause
@@ -137,12 +138,12 @@ def unsuspended(job: Job) -> Outcome:
 
 
 def prove(job: Job) -> Outcome:
-    return found_again(job, look(job) if born(job) or job.data.get("look") else None)
+    return found_again(job, look(job) if born(job) or job.memory.look else None)
 
 
 def last_traffic(job: Job) -> Outcome:
     """While it still runs: its counters end with it. What cannot be read is let go, nothing waits for it."""
-    if not job.data["exists"] or job.data.get("sampled"):
+    if not there(job) or job.memory.sampled:
         return Done()
     note, traffic = "", None
     try:
@@ -154,7 +155,7 @@ def last_traffic(job: Job) -> Outcome:
         if traffic:
             job.store.note_traffic(job.service.server, job.service.vm_id, *traffic)
         usage.book_one(job.service.id, job.store, job.config.worker["usage_time_zone"])
-        job.save(sampled=True)
+        job.save(replace(job.memory, sampled=True))
     return Done(note)
 
 
@@ -168,12 +169,12 @@ def keeping(job: Job) -> frozenset[str]:
 
 def destroy(job: Job) -> Outcome:
     """Task after task, until the driver has nothing more to do."""
-    if not job.data["exists"]:
+    if not there(job):
         return Done()
-    task = job.data.get("destroy_task")
+    task = job.memory.destroy_task
     if task and job.result is None:
         return Wait(task)
-    job.save(destroy_task="")
+    job.save(replace(job.memory, destroy_task=""))
     if job.op.kind == "redeploy" and not job.birth.anew:
         # from here on whatever makes the service active has to finish the new machine
         job.save_birth(replace(job.birth, anew=True))
@@ -182,7 +183,7 @@ def destroy(job: Job) -> Outcome:
     task = job.driver.destroy(ref(job), keeping(job))
     if not task:
         return Done()
-    job.save(destroy_task=task)
+    job.save(replace(job.memory, destroy_task=task))
     return Wait(task)
 
 
@@ -193,13 +194,13 @@ def sweep(job: Job) -> Outcome:
 
 def gone(job: Job) -> Outcome:
     """Only absence on its node and in the cluster, with quorum, proves it."""
-    if not job.data["exists"]:
+    if not there(job):
         return Done()
     if look(job) is not None:
-        waited = job.data.get("waited_gone", 0) + 1
-        job.save(waited_gone=waited)
+        waited = job.memory.waited_gone + 1
+        job.save(replace(job.memory, waited_gone=waited))
         if waited % 5 == 0:
-            job.save(destroy_task="")
+            job.save(replace(job.memory, destroy_task=""))
             raise Back("prove")
         return look_soon(job, "waiting until it is gone")
     return Done()
@@ -247,7 +248,9 @@ def release(job: Job) -> Outcome:
 
 def left(job: Job) -> Leftover | None:
     """The leftover as it is listed now; None when it is gone."""
-    wanted = Leftover(**job.data["leftover"])
+    wanted = job.memory.leftover
+    if wanted is None:
+        raise LookupError("it was ordered without saying what is left over")
     listed = job.driver.leftovers((job.service.vm_id,), wanted.listing)
     return next((f for f in listed if (f.kind, f.name, f.made_at) == (wanted.kind, wanted.name, wanted.made_at)), None)
 
@@ -259,25 +262,25 @@ def absent(job: Job) -> Outcome:
 
 
 def remove(job: Job) -> Outcome:
-    if job.data.get("remove_task"):
+    if job.memory.remove_task:
         return Done()
     leftover = left(job)
     if leftover is None:
         return Done("it is gone already")
-    job.save(remove_task=job.driver.remove_leftover(ref(job), leftover) or "none")
+    job.save(replace(job.memory, remove_task=job.driver.remove_leftover(ref(job), leftover) or "none"))
     return Done()
 
 
 def removed(job: Job) -> Outcome:
-    task = job.data.get("remove_task") or "none"
-    if job.result is None and task != "none" and not job.data.get("remove_ended"):
+    task = job.memory.remove_task or "none"
+    if job.result is None and task != "none" and not job.memory.remove_ended:
         return Wait(task)
     if job.result is not None:
-        job.save(remove_ended=True)
+        job.save(replace(job.memory, remove_ended=True))
     if left(job) is not None:
-        job.save(remove_task="", remove_ended=False)
+        job.save(replace(job.memory, remove_task="", remove_ended=False))
         raise Back("absent", task_failure(job, "it is still listed"))
-    job.store.end_finding(job.data["finding"])
+    job.store.end_finding(job.memory.finding)
     return Done()
 
 
@@ -294,14 +297,14 @@ def begin_anew(job: Job) -> Outcome:
         raise
     room_elsewhere(job)
     vm = look(job) if born(job) else None
-    if vm and job.data.get("ran") is None:
+    if vm and job.memory.ran is None:
         keep_power(job, vm)
     return Done()
 
 
 def renew_identity(job: Job) -> Outcome:
     """A new VM id and uuid for the same service; addresses and MAC stay. The old machine is proven gone."""
-    if job.data.get("renewed"):
+    if job.memory.renewed:
         return Done()
     old = (*job.birth.old_vm_ids, job.service.vm_id)  # older backups carry these
     place = job.service.node if job.driver.late_addresses else ""  # where the provider's addresses are
@@ -309,7 +312,7 @@ def renew_identity(job: Job) -> Outcome:
     hashed = passwords.hashed(password)
     with job.store.write():
         vm_id = take_vm_id(job, {"uuids": [str(uuid.uuid4()), *job.service.uuids], "node": "", "provisioned": 0})
-        job.save(renewed=True, place=place)
+        job.save(replace(job.memory, renewed=True, place=place))
         job.save_birth(Birth(old_vm_ids=old))
         job.store.set_password(job.service.id, password, hashed)
         job.store.forget_snapshots(job.service.id)

@@ -34,14 +34,14 @@ def place(job: Job) -> Outcome:
     if job.service.node:
         return Done()
     package = completed(job.service.package, job.config)
-    if job.data.get("place"):
-        package = replace(package, location=job.data["place"])
-    taken, full = promised(job), job.data.get("full", {})
+    if job.memory.place:
+        package = replace(package, location=job.memory.place)
+    taken, full = promised(job), job.memory.full
     try:
         chosen = job.driver.place(package, planned_rooms(taken, job), taken[1], full)
     except Capacity:
         if full:
-            job.save(full={})  # every place has been asked: the next try begins anew
+            job.save(replace(job.memory, full={}))  # every place has been asked: the next try begins anew
         raise
     with job.store.write():
         if promised(job) != taken:
@@ -104,7 +104,7 @@ def copy(job: Job) -> Outcome:
 def another_place(job: Job, error: Capacity) -> Outcome:
     """No room there after all: the next place is chosen, and when none is left it waits. Nothing of this try is left."""
     with job.store.write():
-        job.save(full={**job.data.get("full", {}), job.service.node: error.detail})
+        job.save(replace(job.memory, full={**job.memory.full, job.service.node: error.detail}))
         job.store.plan_room(job.op, 0, 0)
         job.save_service(node="")
         job.save_birth(replace(job.birth, task="", sent_at=None, source="", storage=""))
@@ -139,7 +139,7 @@ def copied(job: Job) -> Outcome:
     birth = job.birth
     if birth.copied:
         return Done()
-    if job.data.get("failed") is not None:
+    if job.memory.failed is not None:
         return clear_failed(job)
     if not birth.task:  # a retry, after what had failed was removed
         raise Back("copy")
@@ -154,7 +154,7 @@ def copied(job: Job) -> Outcome:
             raise Back("copy", Unknown(detail=job.result.text))
         job.save_birth(replace(job.birth, copied=True))
     else:
-        job.save(failed=job.result.text)
+        job.save(replace(job.memory, failed=job.result.text))
         job.result = None
         return clear_failed(job)
     job.store.free_slot(job.op)
@@ -166,9 +166,9 @@ def clear_failed(job: Job) -> Outcome:
     with the order: that goes first. Addresses that an earlier machine of the service has left for it stay."""
     if waiting := remove_failed(job):
         return waiting
-    error = job.driver.task_error(job.data["failed"])
+    error = job.driver.task_error(job.memory.failed or "")
     with job.store.write():
-        job.save(failed=None)
+        job.save(replace(job.memory, failed=None))
         job.save_birth(replace(job.birth, task="", sent_at=None))
     if isinstance(error, Capacity):
         return another_place(job, error)
@@ -180,12 +180,12 @@ def clear_failed(job: Job) -> Outcome:
 
 def clear_begun(job: Job) -> Outcome:
     """A create that is given up leaves no failed machine that costs money. What takes its place (`settle`) looks for itself."""
-    if job.data.get("failed") is None or job.data["ending"][0] == State.SUPERSEDED:
+    if job.memory.failed is None or job.memory.ending[0] == State.SUPERSEDED:
         return Done()
     if waiting := remove_failed(job):
         return waiting
     with job.store.write():
-        job.save(failed=None)
+        job.save(replace(job.memory, failed=None))
         job.save_birth(replace(job.birth, task="", sent_at=None))
     return Done("what was begun is removed")
 
@@ -228,9 +228,9 @@ def _learn_addresses(job: Job) -> Outcome:
     own = job.driver.addresses(ref(job))
     if given:
         own = tuple(a for a in own if addresses.family(a) in given)
-    since = job.data.get("leases_since") or job.clock.now()
+    since = job.memory.leases_since or job.clock.now()
     if given and not own and job.birth.agent and job.clock.now() - since < LEASE_WAIT:
-        job.save(leases_since=since)
+        job.save(replace(job.memory, leases_since=since))
         return Again(LEASE_CHECK, "waiting for an address by DHCP")
     whole = (*own, *job.birth.floating)
     if whole:

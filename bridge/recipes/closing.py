@@ -7,15 +7,15 @@ from dataclasses import replace
 from bridge.errors import NeedsOperator, NotOurs, Unlisted, UpstreamError
 from bridge.operations import QUICK_TRIES, Done, Job, Outcome
 from bridge.orders.wanted import completed
-from bridge.recipes.machine import again_until_done, look_soon, ref, shut_off, stopped
+from bridge.recipes.machine import again_until_done, look_soon, ref, shut_off, stopped, there
 
 LOOKS = 10  # at a network that was closed and is not seen closed yet
 
 
 def close_network(job: Job) -> Outcome:
     """By plan a suspended machine goes on running, and nothing reaches it: seen, not believed. How its network was is kept before."""
-    job.save(closed=False)
-    if not job.data["exists"] or not job.driver.isolates(completed(job.service.package, job.config)):
+    job.save(replace(job.memory, closed=False))
+    if not there(job) or not job.driver.isolates(completed(job.service.package, job.config)):
         return Done()
     before = job.birth.closed
     if before is None:
@@ -29,17 +29,17 @@ def close_network(job: Job) -> Outcome:
     except (NotOurs, NeedsOperator):
         raise
     except UpstreamError as e:
-        tries = job.data.get("close_tries", 0) + 1
-        job.save(close_tries=tries)
+        tries = job.memory.close_tries + 1
+        job.save(replace(job.memory, close_tries=tries))
         if e.retryable or (isinstance(e, Unlisted) and tries <= QUICK_TRIES):
             raise
         return off_instead(job, f"{e.sentence} {e.detail}".strip())
     if not open_still:
         job.save_birth(replace(job.birth, off_instead=""))
-        job.save(closed=True)
+        job.save(replace(job.memory, closed=True))
         return Done(f"it goes on running; nothing reaches it by its public addresses{_beside(job)}")
-    looks = job.data.get("close_looks", 0) + 1
-    job.save(close_looks=looks)
+    looks = job.memory.close_looks + 1
+    job.save(replace(job.memory, close_looks=looks))
     if looks < LOOKS:
         return look_soon(job, open_still)
     return off_instead(job, open_still)
@@ -67,8 +67,8 @@ def open_network(job: Job) -> Outcome:
 
 
 def off_unless_closed(job: Job) -> Outcome:
-    return Done() if job.data.get("closed") else shut_off(job)
+    return Done() if job.memory.closed else shut_off(job)
 
 
 def stopped_unless_closed(job: Job) -> Outcome:
-    return Done() if job.data.get("closed") else stopped(job)
+    return Done() if job.memory.closed else stopped(job)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, Literal
 
 from bridge.dns import records
 from bridge.errors import Busy, Capacity, Permanent, Transient, Unknown, Unlisted, UpstreamError, VmbridgeError
 from bridge.kinds import KINDS
-from bridge.model import Converged, Desired, Offline, Order, Seen, Vm, VmRef
+from bridge.model import Converged, Desired, Memory, Offline, Order, Seen, Vm, VmRef
 from bridge.operations import QUICK_TRIES, Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.orders import addresses
 from bridge.orders.wanted import order_of
@@ -46,6 +47,13 @@ def must_exist(job: Job, vm: Vm | None) -> Vm:
     return vm
 
 
+def there(job: Job) -> bool:
+    """Whether the step that looked has found the machine. Raises LookupError when none has looked: absence is never guessed."""
+    if job.memory.exists is None:
+        raise LookupError("no step has looked whether the machine is there")
+    return job.memory.exists
+
+
 def born(job: Job) -> bool:
     return bool(job.birth.task) or job.service.provisioned
 
@@ -62,7 +70,7 @@ def write_differences(job: Job, wanted: Order) -> Outcome:
         return write_offline(job, wanted)
     if job.result is not None and job.result.state == "failed":
         raise job.driver.task_error(job.result.text)
-    if job.result is not None and job.result.state == "done" and not job.data.get("more"):
+    if job.result is not None and job.result.state == "done" and not job.memory.more:
         return as_it_was(job)
     converged = job.driver.converge(wanted, ref(job))
     if converged.missing_disk:
@@ -77,9 +85,14 @@ def write_differences(job: Job, wanted: Order) -> Outcome:
     if wanted.set_password:
         job.save_birth(replace(job.birth, password_sent=True))
     if converged.starts:
-        job.save(off_after=True)
+        job.save(replace(job.memory, off_after=True))
     job.save(
-        more=converged.more, changed=[*job.data.get("changed", ()), *converged.changed], refused=list(converged.refused)
+        replace(
+            job.memory,
+            more=converged.more,
+            changed=(*job.memory.changed, *converged.changed),
+            refused=converged.refused,
+        )
     )
     note_seen(job, converged.seen)
     if converged.task:
@@ -89,11 +102,11 @@ def write_differences(job: Job, wanted: Order) -> Outcome:
 
 def as_it_was(job: Job) -> Outcome:
     """A change that starts a machine which was off leaves it on."""
-    if job.data.get("off_after"):
+    if job.memory.off_after:
         waiting = off_again(job, must_exist(job, look(job)))
         if not isinstance(waiting, Done):
             return waiting
-        job.save(off_after=False)
+        job.save(replace(job.memory, off_after=False))
     return configured(job)
 
 
@@ -147,7 +160,7 @@ def _write_off(job: Job, wanted: Order, state: Offline) -> Outcome:
             raise
         job.save_birth(replace(job.birth, offline=Offline("on", error=(e.code, e.sentence, e.detail, e.next_action))))
         return Again(0.0)
-    job.save(changed=[*job.data.get("changed", ()), *converged.changed], refused=list(converged.refused))
+    job.save(replace(job.memory, changed=(*job.memory.changed, *converged.changed), refused=converged.refused))
     note_seen(job, converged.seen)
     if converged.task:
         return Wait(converged.task)
@@ -176,7 +189,7 @@ OFF_AGAIN_AFTER = 4 * 3600.0  # seconds until a machine is switched off once mor
 
 def allocation_under_way(job: Job) -> Again | None:
     """A call whose reply was lost is not repeated before it must have ended."""
-    sent = job.data.get("allocated_at")
+    sent = job.memory.allocated_at
     if sent and job.clock.now() - sent < LOST_REPLY:
         return Again(5.0, "The reply was lost; looking whether the disk was made.")
     return None
@@ -184,13 +197,13 @@ def allocation_under_way(job: Job) -> Again | None:
 
 def allocate(job: Job, make: Callable[[], Converged]) -> Converged:
     """Let the driver make a disk."""
-    job.save(allocated_at=job.clock.now())
+    job.save(replace(job.memory, allocated_at=job.clock.now()))
     try:
         return make()
     except Unknown:
         raise
     except UpstreamError:
-        job.save(allocated_at=None)  # refused before anything was done
+        job.save(replace(job.memory, allocated_at=None))  # refused before anything was done
         raise
 
 
@@ -229,17 +242,20 @@ def send_password(job: Job, reason: str, password: str) -> None:
 
 def set_password(job: Job, wanted: Order) -> str:
     """Once; what to say of when it takes effect."""
-    if not job.data.get("told"):
+    if not job.memory.told:
         at_once = job.driver.set_password(wanted, ref(job))
         job.save(
-            told="set in the running system" if at_once else "the system inside takes it at its next restart",
-            at_once=at_once,
+            replace(
+                job.memory,
+                told="set in the running system" if at_once else "the system inside takes it at its next restart",
+                at_once=at_once,
+            )
         )
-    return str(job.data["told"])
+    return str(job.memory.told)
 
 
 def configured(job: Job) -> Outcome:
-    refused = job.data.get("refused", [])
+    refused = job.memory.refused
     with job.store.write():
         job.store.release_leaving(job.service.id, job.config.worker["address_cool_down_h"] * 3600.0)
         if job.service.provisioned or job.birth.adopted:  # a birth does so at its end
@@ -248,34 +264,34 @@ def configured(job: Job) -> Outcome:
         for finding in job.store.findings(job.service.id):
             if finding["kind"] == "differs_from_package":
                 job.store.end_finding(finding["id"])
-    changed = ", ".join(dict.fromkeys(job.data.get("changed", ())))
+    changed = ", ".join(dict.fromkeys(job.memory.changed))
     return Done(" ".join([changed, *refused]).strip())
 
 
 def start(job: Job) -> Outcome:
-    if job.data.get("start_task"):
+    if job.memory.start_task:
         return Done()
-    job.save(start_task=job.driver.power(ref(job), "start") or "none")
+    job.save(replace(job.memory, start_task=job.driver.power(ref(job), "start") or "none"))
     return Done()
 
 
 def running(job: Job, starting: str = "start") -> Outcome:
     """`starting`: the step that begins anew when the order got lost."""
-    task = job.data.get("start_task", "none")
-    if job.result is None and task != "none" and not job.data.get("start_ended"):
+    task = job.memory.start_task or "none"
+    if job.result is None and task != "none" and not job.memory.start_ended:
         return Wait(task)
     if job.result is not None:
-        job.save(start_ended=True)
+        job.save(replace(job.memory, start_ended=True))
     vm = must_exist(job, look(job))
     if vm.status == "running":
         return Done()
     if job.result is not None and job.result.state == "failed":
-        job.save(start_task="", start_ended=False)
+        job.save(replace(job.memory, start_task="", start_ended=False))
         raise Back(starting, job.driver.task_error(job.result.text))
-    waited = job.data.get("waited", 0) + 1
-    job.save(waited=waited)
+    waited = job.memory.waited + 1
+    job.save(replace(job.memory, waited=waited))
     if waited % 15 == 0:  # the order got lost on the way: say it again
-        job.save(start_task="", start_ended=False)
+        job.save(replace(job.memory, start_task="", start_ended=False))
         raise Back(starting)
     return look_soon(job, "waiting until it runs")
 
@@ -284,7 +300,7 @@ def answering(job: Job) -> Outcome:
     """An image that has a guest agent is ready when it answers, but nobody waits for it longer than some minutes."""
     if not job.birth.agent:
         return Done()
-    since = job.data.get("answering_since") or job.clock.now()
+    since = job.memory.answering_since or job.clock.now()
     answer = job.driver.answers(ref(job))
     if answer:
         return Done()
@@ -292,7 +308,7 @@ def answering(job: Job) -> Outcome:
         return Done("the guest agent may not be asked: a privilege is missing")
     if job.clock.now() - since > AGENT_WAIT:
         return Done(f"the guest agent did not answer within {AGENT_WAIT / 60:.0f} min")
-    job.save(answering_since=since)
+    job.save(replace(job.memory, answering_since=since))
     return Again(CHECK_AGENT, "waiting for the system inside")
 
 
@@ -305,7 +321,7 @@ def keep_power(job: Job, vm: Vm) -> None:
     before = job.driver.contents(ref(job))
     with job.store.write():
         job.save_birth(replace(job.birth, ran_before=ran))
-        job.save(ran=ran, exists=True, before=before)
+        job.save(replace(job.memory, ran=ran, exists=True, before=before))
 
 
 def power_settled(job: Job) -> None:
@@ -314,14 +330,14 @@ def power_settled(job: Job) -> None:
 
 
 def _off(job: Job, verb: str) -> Outcome:
-    if not job.data["exists"] or not job.data["on"]:
+    if not there(job) or not job.memory.on:
         return Done()
-    if job.result is None and not job.data.get("off_task"):
-        job.save(off_task=job.driver.power(ref(job), verb) or "none")
-    if job.result is None and job.data["off_task"] != "none":
-        return Wait(job.data["off_task"])
+    if job.result is None and not job.memory.off_task:
+        job.save(replace(job.memory, off_task=job.driver.power(ref(job), verb) or "none"))
+    if job.result is None and job.memory.off_task != "none":
+        return Wait(job.memory.off_task)
     failed = job.result is not None and job.result.state == "failed"
-    job.save(off_failed=job.result.text if failed and job.result else "")
+    job.save(replace(job.memory, off_failed=job.result.text if failed and job.result else ""))
     return Done()
 
 
@@ -335,7 +351,7 @@ def hard_off(job: Job) -> Outcome:
 
 def found_again(job: Job, vm: Vm | None) -> Outcome:
     """Keep for the steps after this whether the machine is there, where, and whether it runs."""
-    job.save(exists=vm is not None, on=vm is not None and vm.status != "stopped")
+    job.save(replace(job.memory, exists=vm is not None, on=vm is not None and vm.status != "stopped"))
     if vm:
         job.save_service(node=vm.node)
     return Done("" if vm else "there is no machine")
@@ -343,18 +359,18 @@ def found_again(job: Job, vm: Vm | None) -> Outcome:
 
 def stopped(job: Job) -> Outcome:
     """Done when the machine itself says so."""
-    if not job.data["exists"]:
+    if not there(job):
         return Done()
     vm = look(job)
     if vm is None or vm.status == "stopped":
         return Done()
-    waited, failed = job.data.get("waited", 0) + 1, job.data.get("off_failed")
-    job.save(waited=waited, on=True, off_failed="")
+    waited, failed = job.memory.waited + 1, job.memory.off_failed
+    job.save(replace(job.memory, waited=waited, on=True, off_failed=""))
     if failed:
-        job.save(off_task="")
+        job.save(replace(job.memory, off_task=""))
         raise Back("off", job.driver.task_error(failed))
     if waited % 5 == 0:
-        job.save(off_task="")
+        job.save(replace(job.memory, off_task=""))
         raise Back("off")
     return look_soon(job, "waiting until it is off")
 
@@ -383,56 +399,68 @@ OFF_FIRST = (Step("off", "Switching it off", off_first), Step("stopped", "Waitin
 def remember(job: Job) -> Outcome:
     """Before anything is lost: did it run, and what did its configuration say?"""
     vm = must_exist(job, look(job))
-    if job.data.get("ran") is None:
+    if job.memory.ran is None:
         seen = job.driver.read(ref(job))
         job.store.save_seen(job.service.id, seen.config, seen.pending)
         keep_power(job, vm)
-    job.save(on=vm.status != "stopped")
+    job.save(replace(job.memory, on=vm.status != "stopped"))
     job.save_service(node=vm.node)
     return Done()
 
 
 def once(job: Job, verb: str, send: Callable[[], str]) -> Outcome:
     """Send a call that must not happen twice, and keep its task; after a lost reply the task is looked for."""
-    if job.data.get("task"):
+    if job.memory.task:
         return Done()
-    sent, doubtful = job.data.get("sent_at"), job.data.get("doubtful_since")
+    sent, doubtful = job.memory.sent_at, job.memory.doubtful_since
     if sent or doubtful:
         task = job.driver.find_task(ref(job), verb, float(sent or doubtful or 0))
         if task:
-            job.save(task=task)
+            job.save(replace(job.memory, task=task))
             return Done("found after a lost reply")
         if sent and job.clock.now() - sent < LOST_REPLY:
             return Again(5.0, "The reply was lost; looking whether it was begun.")
-    job.save(sent_at=job.clock.now(), sent_as=verb, doubtful_since=None)
+    job.save(replace(job.memory, sent_at=job.clock.now(), sent_as=verb, doubtful_since=None))
     try:
         task = send()
     except Unknown:
         raise
     except Unlisted:  # what is not known may also come after the begin: the next try looks first
-        job.save(sent_at=None, doubtful_since=job.data["sent_at"])
+        job.save(replace(job.memory, sent_at=None, doubtful_since=job.memory.sent_at))
         raise
     except UpstreamError:
-        job.save(sent_at=None)  # refused before anything was done
+        job.save(replace(job.memory, sent_at=None))  # refused before anything was done
         raise
-    job.save(task=task or "none")
+    job.save(replace(job.memory, task=task or "none"))
     return Done()
 
 
-def again_until_done(job: Job, key: str, act: Callable[[], str]) -> Wait | None:
+Chain = Literal[
+    "clear_task", "close_task", "open_task", "sweep_task"
+]  # where a task of `again_until_done` is remembered
+
+
+def again_until_done(job: Job, key: Chain, act: Callable[[], str]) -> Wait | None:
     """Call it, await its task, and so on until it has nothing more to do: then None. The task stands under `key`."""
-    if job.result is None and job.data.get(key):
-        return Wait(job.data[key])
+    task: str = getattr(job.memory, key)
+    if job.result is None and task:
+        return Wait(task)
     if job.result is not None and job.result.state == "failed":
-        job.save(**{key: ""})
+        job.save(_chained(job.memory, key, ""))
         raise job.driver.task_error(job.result.text)
-    job.save(**{key: act()})
-    return Wait(job.data[key]) if job.data[key] else None
+    task = act()
+    job.save(_chained(job.memory, key, task))
+    return Wait(task) if task else None
+
+
+def _chained(memory: Memory, key: Chain, task: str) -> Memory:
+    changed: dict[str, Any] = {key: task}
+    return replace(memory, **changed)
 
 
 def settle_task(job: Job) -> Wait | None:
     """Wait for the task that the step before has kept; None when there is nothing to wait for any more."""
-    task = job.data.get("task") or "none"
+    task = job.memory.task or "none"
     return Wait(task) if job.result is None and task != "none" else None
 
 
@@ -446,10 +474,10 @@ def task_failure(job: Job, otherwise: str) -> VmbridgeError:
 def start_again(job: Job) -> Outcome:
     """Back to the power state of before."""
     vm = must_exist(job, look(job))
-    if not job.data.get("ran"):
+    if not job.memory.ran:
         return off_again(job, vm)
     if vm.status == "running":
-        job.save(start_task="none")
+        job.save(replace(job.memory, start_task="none"))
         return Done("it runs")
     return start(job)
 
@@ -458,16 +486,17 @@ def off_again(job: Job, vm: Vm) -> Outcome:
     """It was off before; a machine that was written anew may have been started by that."""
     if vm.status == "stopped":
         return Done("it was off before")
-    if job.result is None and not job.data.get("off_again"):
-        job.save(off_again=job.driver.power(ref(job), "hard_stop") or "none")
-        if job.data["off_again"] != "none":
-            return Wait(job.data["off_again"])
-    job.save(off_again="")
+    if job.result is None and not job.memory.off_again:
+        task = job.driver.power(ref(job), "hard_stop") or "none"
+        job.save(replace(job.memory, off_again=task))
+        if task != "none":
+            return Wait(task)
+    job.save(replace(job.memory, off_again=""))
     return look_soon(job, "waiting until it is off")
 
 
 def running_again(job: Job) -> Outcome:
-    waiting = running(job) if job.data.get("ran") else Done()
+    waiting = running(job) if job.memory.ran else Done()
     if isinstance(waiting, Done):
         power_settled(job)
     return waiting

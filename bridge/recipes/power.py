@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bridge.errors import Permanent, Refused, Unknown, UpstreamError
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.machine import LOST_REPLY, look, look_soon, must_exist, order, power_settled, ref, set_password
@@ -9,35 +11,35 @@ from bridge.recipes.machine import LOST_REPLY, look, look_soon, must_exist, orde
 
 def act(job: Job) -> Outcome:
     verb = job.op.kind
-    if job.data.get("task"):
+    if job.memory.task:
         return Done()
     vm = must_exist(job, look(job))
     if (verb == "start") == (vm.status == "running") and verb != "reboot":
-        job.save(task="none")
+        job.save(replace(job.memory, task="none"))
         return Done("nothing to do")
     if verb == "reboot" and vm.status != "running":
         raise Refused("The server is off: start it instead.", code="not_running")
-    sent = job.data.get("sent_at")
+    sent = job.memory.sent_at
     if verb == "reboot" and sent:  # a second reboot is not harmless: did the first one happen?
         if vm.uptime < job.clock.now() - sent:
-            job.save(task="none")
+            job.save(replace(job.memory, task="none"))
             return Done()
         if job.clock.now() - sent < LOST_REPLY:
             return Again(5.0, "The reply was lost; looking whether it restarts.")
-    job.save(sent_at=job.clock.now())
+    job.save(replace(job.memory, sent_at=job.clock.now()))
     try:
         task = job.driver.power(ref(job), verb)
     except Unknown:
         raise
     except UpstreamError:
-        job.save(sent_at=None)  # refused before anything was done
+        job.save(replace(job.memory, sent_at=None))  # refused before anything was done
         raise
-    job.save(task=task or "none")
+    job.save(replace(job.memory, task=task or "none"))
     return Done()
 
 
 def settled(job: Job) -> Outcome:
-    task, verb = job.data["task"], job.op.kind
+    task, verb = job.memory.task, job.op.kind
     if job.result is None and task != "none":
         return Wait(task)
     vm = must_exist(job, look(job))
@@ -47,12 +49,12 @@ def settled(job: Job) -> Outcome:
         power_settled(job)
         return look_again(job)
     if failed and job.result is not None:
-        job.save(task="", sent_at=None)
+        job.save(replace(job.memory, task="", sent_at=None))
         raise Back("act", job.driver.task_error(job.result.text))
-    waited = job.data.get("waited", 0) + 1
-    job.save(waited=waited, task="none")
+    waited = job.memory.waited + 1
+    job.save(replace(job.memory, waited=waited, task="none"))
     if waited > 60:
-        job.save(waited=0, task="", sent_at=None)
+        job.save(replace(job.memory, waited=0, task="", sent_at=None))
         if verb == "stop":
             raise Back("act", Refused("The system inside did not react; a hard stop turns it off.", code="no_reaction"))
         raise Back("act", Permanent("The server did not reach the new state.", code="state_not_reached"))
@@ -69,7 +71,7 @@ def look_again(job: Job) -> Outcome:
 
 def tell_password(job: Job) -> Outcome:
     wanted = order(job, set_password=True)
-    if not wanted.set_password and not job.data.get("told"):
+    if not wanted.set_password and not job.memory.told:
         raise Permanent(
             "The new password was not used in time and is forgotten; set it again.", code="password_forgotten"
         )

@@ -30,14 +30,14 @@ from bridge.recipes.snapshots import clear_unfinished
 
 def check_system(job: Job) -> Outcome:
     """Nothing is switched off for a system that is not there. What the old disks are is kept before the first change."""
-    if not job.data.get("disks"):
+    if not job.memory.disks:
         converged = job.driver.reinstall(fresh(job), ref(job), {})
-        job.save(disks=converged.memory, source=converged.source)
+        job.save(replace(job.memory, disks=converged.memory, source=converged.source))
     return Done(template_of(job))
 
 
 def template_of(job: Job) -> str:
-    return str(job.data.get("template") or job.service.package.template)
+    return job.memory.template or job.service.package.template
 
 
 def fresh(job: Job, **changes: object) -> Order:
@@ -50,24 +50,24 @@ def replace_disks(job: Job) -> Outcome:
     """Again until the driver has nothing more to do; what the old disks were is kept before the first change."""
     if job.result is not None and job.result.state == "failed":
         raise job.driver.task_error(job.result.text)
-    memory, wanted = job.data.get("disks") or {}, fresh(job, set_password=True)
+    memory, wanted = job.memory.disks, fresh(job, set_password=True)
     converged = job.driver.reinstall(wanted, ref(job), memory)
     if converged.missing_disk:
         if wait := allocation_under_way(job):
             return wait
         converged = allocate(job, lambda: job.driver.reinstall(wanted, ref(job), memory, allocate=True))
     with job.store.write():
-        job.save(disks=converged.memory)
+        job.save(replace(job.memory, disks=converged.memory))
         if converged.written:
             job.store.change_template(job.service.id, template_of(job))
-            if job.data.get("source"):
-                job.save_birth(replace(job.birth, source=job.data["source"], template=template_of(job)))
+            if job.memory.source:
+                job.save_birth(replace(job.birth, source=job.memory.source, template=template_of(job)))
     job.reload()
     if converged.task:
         return Wait(converged.task)
     if converged.more:
         return Again(0.0)
-    job.save(allocated_at=None)
+    job.save(replace(job.memory, allocated_at=None))
     if not job.driver.snapshots_survive:
         job.store.forget_snapshots(job.service.id)
     return Done()
@@ -75,7 +75,7 @@ def replace_disks(job: Job) -> Outcome:
 
 def set_up_again(job: Job) -> Outcome:
     """The package, the network and the new password into the fresh system."""
-    return write_differences(job, order(job, set_password=not job.data.get("password_sent"), birth=True))
+    return write_differences(job, order(job, set_password=True, birth=True))
 
 
 def mail_password(job: Job) -> Outcome:
@@ -95,65 +95,65 @@ def mail_password(job: Job) -> Outcome:
 def reset_password(job: Job) -> Outcome:
     if job.driver.chooses_passwords:
         return password_of_provider(job)
-    if not job.data.get("told"):
+    if not job.memory.told:
         new_password(job)
     try:
         return Done(set_password(job, order(job, set_password=True)))
     except Unknown:
-        job.save(doubt=True)
+        job.save(replace(job.memory, doubt=True))
         raise
 
 
 def password_of_provider(job: Job) -> Outcome:
     """It is kept before it holds: the provider tells it once. One whose reply was lost is replaced by the next."""
-    if job.data.get("told"):
-        return Done(job.data["told"])
-    task = job.data.get("task")
+    if job.memory.told:
+        return Done(job.memory.told)
+    task = job.memory.task
     if task and job.result is None:
         return Wait(task)
     try:
         if job.result is not None and job.result.state != "done":
             job.store.forget_password(job.service.id)
-            job.save(task="")
+            job.save(replace(job.memory, task=""))
             raise job.driver.task_error(job.result.text)
         if not task:
             must_exist(job, look(job))
             task, password = job.driver.new_password(ref(job))
             with job.store.write():
                 job.store.set_password(job.service.id, password, passwords.hashed(password))
-                job.save(task=task, asked_at=job.data.get("asked_at") or job.clock.now())
+                job.save(replace(job.memory, task=task, asked_at=job.memory.asked_at or job.clock.now()))
             return Wait(task)
     except Refused as e:
         return no_agent_yet(job, e)
-    job.save(told="set in the running system", at_once=True)
-    return Done(str(job.data["told"]))
+    job.save(replace(job.memory, told="set in the running system", at_once=True))
+    return Done(job.memory.told)
 
 
 def no_agent_yet(job: Job, error: Refused) -> Outcome:
     """A system that has just started gets a minute for its agent."""
-    since = job.data.get("asked_at") or job.clock.now()
-    job.save(asked_at=since)
+    since = job.memory.asked_at or job.clock.now()
+    job.save(replace(job.memory, asked_at=since))
     if error.code != "no_agent" or job.clock.now() - since > NO_AGENT_FOR:
-        job.save(asked_at=None)
+        job.save(replace(job.memory, asked_at=None))
         raise error
     return Again(10.0, "waiting for the system's guest agent")
 
 
 def forget_unused(job: Job) -> Outcome:
     """One that was refused before it could hold. After a lost reply it may hold, so it stays for a retry."""
-    if not job.data.get("told") and not job.data.get("doubt"):
+    if not job.memory.told and not job.memory.doubt:
         forget_new_password(job)
-        job.save(unchanged=True)
+        job.save(replace(job.memory, unchanged=True))
     return Done()
 
 
 def new_password(job: Job) -> Outcome:
     """Made before anything changes, so that a crash does not make a second one; never one that something else has left."""
-    if not job.data.get("made"):
+    if not job.memory.made:
         password = passwords.generate()
         hashed = passwords.hashed(password)
         with job.store.write():
-            job.save(made=True)
+            job.save(replace(job.memory, made=True))
             job.store.set_password(job.service.id, password, hashed)
     return Done()
 

@@ -24,7 +24,7 @@ def planned_rooms(taken: Promised, job: Job) -> list[Planned]:
 
 def room(job: Job) -> Outcome:
     """Before anything is written: does what the machine grows by fit where it stands? Only that is counted."""
-    if job.data.get("room"):
+    if job.memory.room:
         return Done()
     taken = promised(job)
     seen = job.driver.read(ref(job))
@@ -37,7 +37,7 @@ def room(job: Job) -> Outcome:
     with job.store.write():
         if promised(job) != taken:
             return Again(0.0)  # another order took room meanwhile: count it
-        job.save(room=True)
+        job.save(replace(job.memory, room=True))
     return Done()
 
 

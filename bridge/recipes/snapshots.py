@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from bridge.errors import Unknown, UpstreamError
@@ -24,37 +25,37 @@ from bridge.recipes.machine import (
 
 
 def take(job: Job) -> Outcome:
-    name = job.data["name"]
+    name = job.memory.name
     row = claim_place(job)
     snapshot = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
-    if (snapshot and snapshot.complete) or job.data.get("task"):
+    if (snapshot and snapshot.complete) or job.memory.task:
         return Done()
     if snapshot and snapshot.broken:  # of an earlier try
         return remove_broken(job, name)
     vm = must_exist(job, look(job))
-    sent = job.data.get("sent_at")
+    sent = job.memory.sent_at
     if sent and job.clock.now() - sent < LOST_REPLY and not snapshot:
         return Again(5.0, "The reply was lost; looking whether it was begun.")
     plan = job.config.plans[job.service.package.plan].values
     memory = bool(plan["snapshot_memory"]) and vm.status == "running"
-    job.save(sent_at=job.clock.now())
+    job.save(replace(job.memory, sent_at=job.clock.now()))
     try:
         task = job.driver.snapshot(ref(job), "take", name, row["description"], memory)
     except Unknown:
         raise
     except UpstreamError:
-        job.save(sent_at=None)  # refused before anything was done
+        job.save(replace(job.memory, sent_at=None))  # refused before anything was done
         raise
-    job.save(task=task or "none", memory=memory)
+    job.save(replace(job.memory, task=task or "none"))
     return Done("with memory" if memory else "disks only")
 
 
 def claim_place(job: Job) -> dict[str, Any]:
     """A try that failed for good gave its place in the quota back; a retry takes it again."""
-    name = job.data["name"]
+    name = job.memory.name
     row = job.store.snapshot_row(job.service.id, name)
     if row is None:
-        job.store.add_snapshot(job.service.id, name, job.data.get("description", ""), False)
+        job.store.add_snapshot(job.service.id, name, job.memory.description, False)
         row = job.store.snapshot_row(job.service.id, name)
     return row or {}
 
@@ -63,14 +64,14 @@ def taken(job: Job) -> Outcome:
     waiting = settle_task(job)
     if waiting:
         return waiting
-    name = job.data["name"]
+    name = job.memory.name
     failed = job.result is not None and job.result.state == "failed"
     snapshot = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
     if snapshot and not snapshot.complete and not failed:
         return look_soon(job, "being made")
     if snapshot is None or not snapshot.complete:
         error = task_failure(job, "the snapshot is not listed")
-        job.save(task="", sent_at=None)
+        job.save(replace(job.memory, task="", sent_at=None))
         raise Back("take", error)
     claim_place(job)
     keep(job, snapshot)
@@ -87,12 +88,12 @@ def remove_broken(job: Job, name: str) -> Outcome:
 
 def leftover(job: Job) -> Outcome:
     """It could not be taken: what there is of it stays in the customer's list, and in the quota, until it is removed."""
-    name = job.data["name"]
+    name = job.memory.name
     snapshot = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
     if snapshot and job.driver.snapshots_survive and not snapshot.complete:  # it would go on costing
         job.driver.snapshot(ref(job), "delete", name)
         snapshot = None
-    job.save(task="", sent_at=None, unchanged=True)
+    job.save(replace(job.memory, task="", sent_at=None, unchanged=True))
     if snapshot is None:
         job.store.forget_snapshot(job.service.id, name)
         return Done("nothing is left of it")
@@ -124,13 +125,13 @@ def clear_unfinished(job: Job) -> Outcome:
 
 
 def delete_snapshot(job: Job) -> Outcome:
-    name = job.data["name"]
-    if job.data.get("task"):
+    name = job.memory.name
+    if job.memory.task:
         return Done()
     if all(s.name != name for s in job.driver.snapshots(ref(job))):
-        job.save(task="none")
+        job.save(replace(job.memory, task="none"))
         return Done("it is gone already")
-    job.save(task=job.driver.snapshot(ref(job), "delete", name) or "none")
+    job.save(replace(job.memory, task=job.driver.snapshot(ref(job), "delete", name) or "none"))
     return Done()
 
 
@@ -138,10 +139,10 @@ def snapshot_deleted(job: Job) -> Outcome:
     waiting = settle_task(job)
     if waiting:
         return waiting
-    name = job.data["name"]
+    name = job.memory.name
     left = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
     if left:
-        job.save(task="")
+        job.save(replace(job.memory, task=""))
         raise Back("delete", task_failure(job, "the snapshot is still listed"))
     job.store.forget_snapshot(job.service.id, name)
     return Done()
@@ -149,7 +150,7 @@ def snapshot_deleted(job: Job) -> Outcome:
 
 def roll_back(job: Job) -> Outcome:
     """Not harmless twice: what was written after the first would be lost. So a lost reply is looked up first."""
-    return once(job, "rollback", lambda: job.driver.snapshot(ref(job), "rollback", job.data["name"]))
+    return once(job, "rollback", lambda: job.driver.snapshot(ref(job), "rollback", job.memory.name))
 
 
 def rolled_back(job: Job) -> Outcome:
@@ -158,7 +159,9 @@ def rolled_back(job: Job) -> Outcome:
         return waiting
     vm = must_exist(job, look(job))
     if job.result is not None and job.result.state == "failed":
-        job.save(task="", sent_at=None, torn=bool(vm.lock))  # it holds its lock from when it begins to write
+        job.save(
+            replace(job.memory, task="", sent_at=None, torn=bool(vm.lock))
+        )  # it holds its lock from when it begins to write
         raise Back("roll_back", job.driver.task_error(job.result.text))
     return Done()
 

@@ -12,7 +12,7 @@ from bridge import names, passwords
 from bridge.config import Config
 from bridge.errors import NotFound, Refused
 from bridge.kinds import BILLING
-from bridge.model import Birth, Desired, Package, Service, State
+from bridge.model import Birth, Desired, Memory, Package, Service, State
 from bridge.orders import addresses, packages, upgrades
 from bridge.orders.wanted import networks_of
 from bridge.services.calls import Answer, Caller, Drivers, client_of, live
@@ -41,7 +41,7 @@ def create(
         hashed = hashed or passwords.hashed(password)  # it has ended meanwhile
         service = _reserve(service_id, wanted.package, hostname, params, caller, store, config, known)
         store.set_password(service.id, password, hashed)
-        key = store.submit(service.id, "create", caller.actor, {"warnings": list(wanted.warnings)})
+        key = store.submit(service.id, "create", caller.actor, Memory(warnings=wanted.warnings))
         if known or len(_held(service, store, config)) > 1:
             _tell_addresses(service, key, store, config)
         upgrades.tell_unknown_options(wanted.warnings, service, store)

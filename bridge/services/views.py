@@ -42,6 +42,6 @@ def operation_view(op: Operation, service: Service, store: Store) -> dict[str, A
         "next_action": op.next_action,
         "note": op.note,
         "actor": op.actor,
-        "warnings": op.data.get("warnings", []),
+        "warnings": op.memory.warnings,
         "steps": store.steps(op.id),
     }

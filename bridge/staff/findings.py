@@ -21,7 +21,7 @@ from bridge.config import Config
 from bridge.dns import records
 from bridge.errors import NeedsOperator, NotFound, NotOurs, Refused, VmbridgeError
 from bridge.metering import status
-from bridge.model import Desired, Difference, Leftover, Machine, Seen, Service
+from bridge.model import Desired, Difference, Leftover, Machine, Memory, Seen, Service
 from bridge.orders import upgrades
 from bridge.store import Store
 from bridge.store.findings import LAST, Found
@@ -461,14 +461,14 @@ def submit(
     kind: str,
     actor: str,
     store: Store,
-    data: dict[str, Any] | None = None,
+    asked: Memory | None = None,
 ) -> str:
     """Queue it if the service is still as it was when the back end was asked."""
     with store.write():
         free(service, store)
         if store.service(service.id).desired is not service.desired:
             raise over()
-        operation = store.submit(service.id, kind, actor, data)
+        operation = store.submit(service.id, kind, actor, asked)
         store.swept([service.id], 0.0)
     return f"Operation {operation} ({kind}) has begun."
 
@@ -492,7 +492,7 @@ def _terminate(
 ) -> str:
     if driver.look(service.ref) is None:
         raise end(finding, store)
-    return submit(finding, service, "terminate", actor, store, {"look": True})
+    return submit(finding, service, "terminate", actor, store, Memory(look=True))
 
 
 def _absent(service: Service, driver: Driver) -> None:
@@ -513,9 +513,7 @@ def _clean_up(
         )
     if user:
         raise Refused(f"VM {user} uses this disk.", code="in_use")
-    return submit(
-        finding, service, "clean_up", actor, store, {"leftover": finding["data"]["leftover"], "finding": finding["id"]}
-    )
+    return submit(finding, service, "clean_up", actor, store, Memory(leftover=item, finding=finding["id"]))
 
 
 def _release(
@@ -545,7 +543,7 @@ def _remove_snapshot(
     name = finding["data"]["name"]
     if all(s.name != name or not s.broken for s in driver.snapshots(service.ref)):
         raise end(finding, store)
-    return submit(finding, service, "delete_snapshot", actor, store, {"name": name})
+    return submit(finding, service, "delete_snapshot", actor, store, Memory(name=name))
 
 
 FIXES: dict[str, Callable[[Mapping[str, Any], Service, Driver, str, Store, Config], str]] = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.errors import LeaseLost
 from bridge.kinds import BILLING, KINDS
-from bridge.model import Operation, Planned, Sold, State
+from bridge.model import Memory, Operation, Planned, Sold, State
 from bridge.store.core import Core, Row
 from bridge.store.services import package_of
 
@@ -41,12 +41,13 @@ def _listed(
 
 
 def operation_of(row: Row) -> Operation:
-    return Operation(**{**row, "state": State(row["state"]), "data": json.loads(row["data"])})
+    values = {k: v for k, v in row.items() if k != "data"}
+    return Operation(**{**values, "state": State(row["state"])}, memory=Memory.read(json.loads(row["data"])))
 
 
 class Operations(Core):
     # -- submit -----------------------------------------------------------------------------------
-    def submit(self, service: int, kind: str, actor: str, data: dict[str, Any] | None = None) -> str:
+    def submit(self, service: int, kind: str, actor: str, asked: Memory | None = None) -> str:
         """Add an operation: it runs at once when nothing else does, else it waits; the newest billing order
         takes the waiting place and asks a running billing operation to stop at its next step border."""
         now, key = self.clock.now(), secrets.token_hex(6)
@@ -61,7 +62,7 @@ class Operations(Core):
             db.conn.execute(
                 "INSERT INTO operations (id, service, kind, state, data, due_at, created_at, actor)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (key, service, kind, state, json.dumps(data or {}), now, now, actor),
+                (key, service, kind, state, json.dumps((asked or Memory()).stored()), now, now, actor),
             )
             if current:
                 idle = current.state == State.STAFF or (current.error_code and not current.task)
@@ -197,8 +198,8 @@ class Operations(Core):
         self._fenced(op, "lease_until = 0")
 
     # -- progress ---------------------------------------------------------------------------------
-    def save_data(self, op: Operation, data: dict[str, Any]) -> None:
-        self._fenced(op, "data = ?", json.dumps(data))
+    def save_memory(self, op: Operation, memory: Memory) -> None:
+        self._fenced(op, "data = ?", json.dumps(memory.stored()))
 
     def stand(self, op: Operation, recipe: str, step: str) -> None:
         """It begins with this recipe, or goes on at a step that has another name now."""

@@ -67,7 +67,7 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
     recipe, steps = recipes.BOOK.of(op, service), []
     done = recipe.place(op.step) if recipe else 0
     for position, step in enumerate(recipe.steps if recipe else ()):
-        if step.undo and "ending" not in op.data:
+        if step.undo and not op.memory.ending:
             continue
         row = begun.get(step.name)
         state = row["state"] if row else "todo"
@@ -94,7 +94,7 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
         services.CUSTOMERS_OWN[op.error_code]
         if customers and op.state.value == "failed"
         else no_room
-        or SENTENCES.get("unchanged" if op.data.get("unchanged") and op.state.value == "failed" else op.state.value, "")
+        or SENTENCES.get("unchanged" if op.memory.unchanged and op.state.value == "failed" else op.state.value, "")
     )
     return {
         "op": op,

@@ -179,7 +179,7 @@ def reset_password(service: Service) -> dict[str, Any]:
         and last.state.value == "done"
         and at.store.clock.now() - (last.ended_at or 0) < TOLD_FOR
     )
-    at_once = last is not None and bool(last.data.get("at_once"))
+    at_once = last is not None and last.memory.at_once
     driver = at.drivers[service.server]
     off = language.translate(customer.off_for_password(service, driver, at.store))
     return {

@@ -36,7 +36,7 @@ def admin(service_id: int) -> Response:
                 "op": op,
                 "steps": shown,
                 "left_out": len(steps[op.id]) - len(shown),
-                "warnings": op.data.get("warnings", []),
+                "warnings": op.memory.warnings,
             }
         )
     driver, package = at.drivers[service.server], completed(service.package, at.config)
