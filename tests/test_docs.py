@@ -15,6 +15,7 @@ from marshmallow import Schema
 from bridge import cli, config
 from bridge.store import schema as tables
 from drivers import base
+from drivers.dns import contract
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,6 +29,7 @@ def test_every_key_is_in_the_example() -> None:
     schemas += [
         made() for driver in map(base.load, base.names()) for made in (driver.server_schema, driver.plan_schema)
     ]
+    schemas += [contract.load(name).schema() for name in contract.names()]
     missing = [f"{type(s).__name__}.{key}" for s in schemas for key in s.fields if not re.search(rf"\b{key} =", text)]
     assert not missing
     assert [name for name in config.SINGLE if f"[{name}]" not in text] == []

@@ -126,9 +126,9 @@ def tidy(value: str, kind: str) -> str:
     return value.strip().removeprefix('"').removesuffix('"') if kind == "TXT" else value
 
 
-def same(a: RecordSet | None, b: RecordSet | None) -> bool:
-    """The same values, in whatever order."""
-    return sorted(a.values if a else ()) == sorted(b.values if b else ())
+def written(value: str, kind: str) -> str:
+    """As a zone's file has it."""
+    return f"{value}." if kind in NAMES else f'"{value}"' if kind == "TXT" else value
 
 
 def names() -> list[str]:

@@ -11,7 +11,7 @@ from marshmallow import fields, validate
 from bridge.clock import Clock
 from bridge.errors import Permanent, UpstreamError
 from bridge.model import RecordSet
-from drivers.dns.contract import BAD_VALUE, NAMES, NO_ZONE, READ_ONLY, Provider, Strict, endpoint, tidy
+from drivers.dns.contract import BAD_VALUE, NO_ZONE, READ_ONLY, Provider, Strict, endpoint, tidy, written
 from drivers.dns.web import Reply, Web
 from drivers.http import Peer
 
@@ -42,7 +42,7 @@ class PowerDns(Provider):
         return RecordSet(name, kind, tuple(records), int(found[0]["ttl"])) if records else None
 
     def set(self, wanted: RecordSet) -> None:
-        records = [{"content": _written(v, wanted.type), "disabled": False} for v in wanted.values]
+        records = [{"content": written(v, wanted.type), "disabled": False} for v in wanted.values]
         self._patch(wanted.name, wanted.type, ttl=wanted.ttl, changetype="REPLACE", records=records)
 
     def remove(self, name: str, kind: str) -> None:
@@ -75,8 +75,10 @@ class PowerDns(Provider):
     def _patch(self, name: str, kind: str, **change: Any) -> None:
         rows = {"rrsets": [{"name": f"{name}.", "type": kind, **change}]}
         reply = self._web.call("PATCH", self._path, True, json=rows)
-        if reply.status not in (200, 204):
+        if reply.status >= 300:
             raise self._refused(reply, True)
+        if reply.status != 204:
+            raise self._web.rubbish(reply, True)
 
     def _refused(self, reply: Reply, change: bool) -> UpstreamError:
         said = str(reply.body.get("error", "")) if isinstance(reply.body, dict) else ""
@@ -96,10 +98,6 @@ class PowerDns(Provider):
 def _id(zone: str) -> str:
     """As PowerDNS names zones in paths: what is no letter, digit, dot, hyphen or underscore is =HH."""
     return quote(f"{zone}.", safe="").replace("%", "=")
-
-
-def _written(value: str, kind: str) -> str:
-    return f"{value}." if kind in NAMES else f'"{value}"' if kind == "TXT" else value
 
 
 PROVIDER = PowerDns

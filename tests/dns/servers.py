@@ -91,7 +91,11 @@ class Server:
             self._process = None
 
     def __enter__(self) -> Any:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -163,7 +167,7 @@ daemon=no
             self.add(zone)
 
     def add(self, zone: str, kind: str = "Native", **more: Any) -> None:
-        servers = [] if kind == "Slave" else [f"ns1.{zone}."]
+        servers = [] if kind == "Slave" else ["ns1.example.net."]
         made = self.call("POST", "/zones", json={"name": f"{zone}.", "kind": kind, "nameservers": servers, **more})
         assert made.status_code == 201, made.text
 
@@ -196,7 +200,9 @@ key "stranger" {{ algorithm hmac-sha256; secret "{TSIG_SECRET}"; }};
         for n, zone in enumerate(self._zones):
             file = self.folder / f"zone{n}"
             if not file.exists():
-                file.write_text(f"$TTL 60\n@ SOA ns1.{zone}. host.{zone}. 1 3600 600 86400 60\n@ NS ns1.example.net.\n")
+                file.write_text(
+                    f"$TTL 60\n@ SOA ns1.example.net. host.example.net. 1 3600 600 86400 60\n@ NS ns1.example.net.\n"
+                )
             text += f'zone "{zone}" {{ type primary; file "{file}"; allow-update {{ key "{TSIG_NAME}"; }}; }};\n'
         (self.folder / "named.conf").write_text(text)
         return [str(NAMED), "-g", "-c", str(self.folder / "named.conf"), "-p", str(self.port), "-n", "1"]

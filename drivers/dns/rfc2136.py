@@ -1,0 +1,189 @@
+"""Dynamic updates (RFC 2136), signed by TSIG (RFC 8945): BIND, Knot, PowerDNS, Windows. By dnspython, over TCP."""
+
+from __future__ import annotations
+
+import binascii
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdatatype
+import dns.tsig
+import dns.tsigkeyring
+import dns.update
+from marshmallow import ValidationError, fields, validate
+
+from bridge.clock import Clock
+from bridge.errors import Permanent, Transient, Unknown, Unreachable, UpstreamError
+from bridge.model import RecordSet
+from drivers.dns.contract import BAD_VALUE, NO_KEY, NO_RIGHT, NO_ZONE, Provider, Strict, tidy, written
+from drivers.dns.web import ANSWER
+from drivers.http import Peer, Rubbish, fault, time_outs
+
+ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1", "hmac-md5")
+R = dns.rcode
+Ask = Callable[[dns.message.Message], dns.message.Message]
+
+
+def _secret(text: str) -> None:
+    try:
+        if not binascii.a2b_base64(text, strict_mode=True):
+            raise ValueError
+    except ValueError:
+        raise ValidationError("Must be the key's secret in base64, as `tsig-keygen` prints it.") from None
+
+
+def _key_name(text: str) -> None:
+    try:
+        if not text or len(dns.name.from_text(text)) < 2:
+            raise ValueError
+    except (ValueError, dns.exception.DNSException):
+        raise ValidationError("Must be the key's name as the server has it.") from None
+
+
+class Settings(Strict):
+    server = fields.Str(required=True, validate=validate.Regexp(r"^[A-Za-z0-9.:-]{1,253}\Z"))
+    port = fields.Int(load_default=53, validate=validate.Range(1, 65535))
+    key_name = fields.Str(required=True, validate=_key_name)
+    key_secret = fields.Str(required=True, validate=_secret)
+    key_algorithm = fields.Str(load_default="hmac-sha256", validate=validate.OneOf(ALGORITHMS))
+
+
+class Rfc2136(Provider):
+    schema = Settings
+    secrets = frozenset({"key_secret"})
+
+    def __init__(self, zone: str, settings: Mapping[str, Any], clock: Clock, prepare: Ask | None = None) -> None:
+        super().__init__(zone, settings, clock, prepare)
+        server = settings["server"]
+        url = f"dns://{f'[{server}]' if ':' in server else server}:{settings['port']}"
+        self._peer = Peer("the name server", url, f"{self.table} server")
+        self._keys = dns.tsigkeyring.from_text({settings["key_name"]: settings["key_secret"]})
+        self._key_name = dns.name.from_text(settings["key_name"])
+        self._origin = dns.name.from_text(zone)
+
+    def get(self, name: str, kind: str) -> RecordSet | None:
+        asked = dns.message.make_query(dns.name.from_text(name), kind, flags=0)
+        reply = self._ask(asked, False)
+        if reply.rcode() not in (R.NOERROR, R.NXDOMAIN):
+            raise self._refused(reply.rcode(), False)
+        if not reply.flags & dns.flags.AA:
+            raise self._no_zone()
+        for row in reply.answer:
+            if row.name == asked.question[0].name and row.rdtype == dns.rdatatype.CNAME:
+                raise Permanent(
+                    "There is a CNAME at this record's name: it is kept in another zone.",
+                    code=BAD_VALUE,
+                    detail=f"{name} leads to {row[0].target}",
+                    next_action="Put the zone to which it leads into the configuration, with its `range`.",
+                )
+        sets = [s for s in reply.answer if s.rdtype == dns.rdatatype.from_text(kind)]
+        values = tuple(tidy(r.to_text(), kind) for s in sets for r in s)
+        return RecordSet(name, kind, values, sets[0].ttl) if values else None
+
+    def set(self, wanted: RecordSet) -> None:
+        values = [written(v, wanted.type) for v in wanted.values]
+        change = self._update()
+        change.replace(dns.name.from_text(wanted.name), wanted.ttl, wanted.type, *values)
+        self._send(change)
+
+    def remove(self, name: str, kind: str) -> None:
+        change = self._update()
+        change.delete(dns.name.from_text(name), kind)
+        self._send(change)
+
+    def nameservers(self) -> tuple[str, ...]:
+        servers = self.get(self.zone, "NS")
+        return servers.values if servers else ()
+
+    def _update(self) -> dns.update.UpdateMessage:
+        return dns.update.UpdateMessage(self._origin)
+
+    def _send(self, change: dns.update.UpdateMessage) -> None:
+        code = self._ask(change, True).rcode()
+        if code != R.NOERROR:
+            raise self._refused(code, True)
+
+    def _ask(self, message: dns.message.Message, change: bool) -> dns.message.Message:
+        """One signed question over TCP and its signed answer."""
+        message.use_tsig(self._keys, self._key_name, algorithm=self.settings["key_algorithm"])
+        connect, answer, _ = time_outs(change)
+        try:
+            if self._prepare:
+                reply: dns.message.Message = self._prepare(message)
+                return reply
+            with self._connected(connect) as line:
+                return dns.query.tcp(message, "", timeout=min(answer, ANSWER), sock=line)
+        except dns.tsig.PeerBadTime:
+            raise Permanent(
+                "The clocks of this machine and of the name server differ too much for signed updates.",
+                code="clocks_differ",
+                next_action="Set both clocks right, e.g. by NTP.",
+            ) from None
+        except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.tsig.BadTime, dns.message.UnknownTSIGKey) as e:
+            raise self._no_key(type(e).__name__) from None
+        except dns.exception.Timeout:
+            raise fault(TimeoutError(), self._peer, change) from None
+        except (dns.exception.DNSException, EOFError) as e:
+            raise fault(Rubbish(type(e).__name__), self._peer, change) from None
+        except (OSError, ValueError) as e:
+            raise fault(e, self._peer, change) from None
+
+    def _connected(self, seconds: float) -> socket.socket:
+        """A connection; until it stands nothing was asked."""
+        try:
+            line = socket.create_connection((self.settings["server"], self.settings["port"]), seconds)
+        except TimeoutError:
+            raise Unreachable(
+                f"The name server does not take connections at {self._peer.place}: no answer in time.",
+                code="connect_timeout",
+                next_action=f"See that {self._peer.where} is right and that TCP to its port is let through.",
+            ) from None
+        line.setblocking(False)
+        return line
+
+    def _refused(self, code: dns.rcode.Rcode, change: bool) -> UpstreamError:
+        said = dns.rcode.to_text(code)
+        if code == R.SERVFAIL:
+            kind: type[UpstreamError] = Unknown if change else Transient
+            return kind(
+                "The name server has a fault just now.",
+                code="provider_fault",
+                detail=said,
+                next_action="Look at its log: it must be able to write the zone's file and journal.",
+            )
+        if code == R.REFUSED:
+            return Permanent(
+                "The name server's policy refuses what our key asks.",
+                code=NO_RIGHT,
+                detail=said,
+                next_action=f"Let the key {self.settings['key_name']} query and update the zone (BIND: allow-update).",
+            )
+        if code in (R.NOTZONE, R.NOTAUTH, R.NOTIMP):
+            return self._no_zone(said)
+        return Permanent("The name server refused the record.", code=BAD_VALUE, detail=said)
+
+    def _no_zone(self, said: str = "") -> Permanent:
+        return Permanent(
+            f"The name server does not answer for {self.zone}, or keeps only a copy of it.",
+            code=NO_ZONE,
+            detail=said,
+            next_action=f"Make the zone there, or name its primary server in {self.table}.",
+        )
+
+    def _no_key(self, said: str) -> Permanent:
+        return Permanent(
+            "The name server does not take our key.",
+            code=NO_KEY,
+            detail=said,
+            next_action=f"Correct key_name, key_secret and key_algorithm of {self.table}.",
+        )
+
+
+PROVIDER = Rfc2136
