@@ -201,7 +201,7 @@ key "stranger" {{ algorithm hmac-sha256; secret "{TSIG_SECRET}"; }};
             file = self.folder / f"zone{n}"
             if not file.exists():
                 file.write_text(
-                    f"$TTL 60\n@ SOA ns1.example.net. host.example.net. 1 3600 600 86400 60\n@ NS ns1.example.net.\n"
+                    "$TTL 60\n@ SOA ns1.example.net. host.example.net. 1 3600 600 86400 60\n@ NS ns1.example.net.\n"
                 )
             text += f'zone "{zone}" {{ type primary; file "{file}"; allow-update {{ key "{TSIG_NAME}"; }}; }};\n'
         (self.folder / "named.conf").write_text(text)
