@@ -4,6 +4,7 @@ call: what differs is written down, and the worker writes it out."""
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,12 +168,20 @@ def adjust(service: Service, store: Store, config: Config) -> int:
             if row and row["held"] and row["service"] == service.id:
                 changed += _renew(key, row, want, store)
             elif row is None or not row["held"] or (key[1] == PTR and want.firm):
-                store.hold_record(*key, zone=want.zone, service=service.id, address=want.address, wanted=want.value)
+                chosen = _chosen(want.address, key, rows)
+                wish: Row = {"wanted": chosen or want.value, "chosen": int(bool(chosen))}
+                store.hold_record(*key, zone=want.zone, service=service.id, address=want.address, **wish)
                 changed += 1
         for key in rows.keys() - wanted.keys():
             _drop(key, rows[key], store, config)
             changed += 1
     return changed
+
+
+def _chosen(address: str, key: Key, rows: Mapping[Key, Row]) -> str:
+    """What the customer chose for an address whose record is called otherwise now, since another zone holds it."""
+    old = [r["wanted"] for r in rows.values() if r["address"] == address and r["chosen"]] if key[1] == PTR else []
+    return str(old[0]) if old else ""
 
 
 def _renew(key: Key, row: Row, want: Want, store: Store) -> int:
