@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +309,23 @@ def test_a_cloud_server_has_its_name_in_our_zone_too(tmp_path: Path) -> None:
     world.close()
 
 
+def test_a_worker_that_dies_after_its_call_leaves_nothing_that_is_not_known_as_ours(site: Site) -> None:
+    """The name was written, that it was written was not recorded, and the service ends: the name goes all the same."""
+    site.order("create")
+    site.run()
+    site.sim.faults = [sims.Fault("lost", n, changes=True) for n in (1, 2, 3, 4, 5, 6)]
+    for _ in range(6):
+        with suppress(Killed):
+            _dying_at_faults(site)
+    assert len(site.sim.changes()) == 6
+    site.sim.faults = []
+    site.order("terminate")
+    site.run()
+    site.clock.time += writer.LEASE + 1
+    site.write()
+    assert {n for n, t in itertools.chain(*site.sim.zones.values()) if t != "NS"} == set()
+
+
 # -- any sequence of orders -----------------------------------------------------------------------
 STEPS = st.lists(
     st.tuples(
@@ -321,7 +339,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_no_address_keeps_a_name_of_a_former_customer(steps: list[tuple[str, int, int]], tmp_path_factory: Any) -> None:
     """Three services and few addresses, in any order, with a provider that is down at times and a worker that is killed: in the end each
@@ -381,17 +399,10 @@ class Killed(BaseException):
 
 
 def killed(site: Site, nth: int) -> None:
-    """A worker that dies at its nth call, before or after it was carried out; its leases run out."""
-
-    def die() -> None:
-        raise Killed
-
-    site.sim.faults = [sims.Fault(die, 1 + nth)]
-    try:
-        for zone in site.store.zones_due():
-            writer.write_due(zone, site.config, site.store, site.providers, {})
-    except Killed:
-        pass
+    """A worker that dies at one of its calls, before it or after it was carried out; its leases run out."""
+    site.sim.faults = [sims.Fault("lost" if nth % 2 else _die, 1 + nth // 2, changes=True)]
+    with suppress(Killed):
+        _dying_at_faults(site)
     site.sim.faults = []
     site.clock.time += writer.LEASE + 1
 
@@ -420,13 +431,11 @@ def test_a_fault_or_crash_on_any_call_of_set_and_remove(provider: str, kind: str
         if kind.startswith("killed"):
             fault.kind = _die if kind.endswith("before") else "lost"
         site.sim.faults = [fault]
-        try:
+        with suppress(Killed):
             if kind == "killed after":
-                _kill_after(site)
+                _dying_at_faults(site)
             else:
                 site.write(turns=1)
-        except Killed:
-            pass
         reached |= {(n, name)} if not site.sim.faults else set()
         site.sim.faults = []
         site.clock.time += 1000
@@ -443,15 +452,13 @@ def _die() -> None:
     raise Killed
 
 
-def _kill_after(site: Site) -> None:
-    """The worker dies when the answer of the call has come."""
-    real = writer.write_due
-    store = site.store
-    before = store.record_later
+def _dying_at_faults(site: Site) -> None:
+    """One turn of a worker that dies when a call ends with an error, before anything of it is recorded."""
+    store, before = site.store, site.store.record_later
     store.record_later = lambda *a, **k: _die()  # type: ignore[method-assign]
     try:
         for zone in store.zones_due():
-            real(zone, site.config, store, site.providers, {})
+            writer.write_due(zone, site.config, store, site.providers, {})
     finally:
         store.record_later = before  # type: ignore[method-assign]
 
