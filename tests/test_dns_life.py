@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -273,7 +274,7 @@ def test_dhcp_gives_a_name_only_to_what_nobody_else_has(tmp_path: Path) -> None:
     def lease(service: int, *addresses: str) -> list[str]:
         row = site.store.find_service("main", service)
         assert row
-        site.store.update_service(row.id, build={**row.build, "addresses": list(addresses)})
+        site.store.update_service(row.id, birth=replace(row.birth, addresses=addresses))
         site.sweep()
         site.write()
         return [a for a in site.addresses(service) if ":" not in a]
