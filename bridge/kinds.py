@@ -189,6 +189,27 @@ ALL = [
         ask_button=Sentence("Hard stop"),
     ),
     Kind(
+        "boot_iso",
+        Sentence("The server is restarting from the ISO"),
+        Sentence("The start from the ISO"),
+        Sentence("The server has started from the ISO"),
+        frozenset({C}),
+        wants=Desired.ACTIVE,
+        watched=True,
+        ask=Sentence(
+            "Restarts your server once from the mounted ISO: the system inside is asked to shut down first, and switched off if it does"
+            " not within a minute. The restart after that is from its own disk again."
+        ),
+        ask_button=Sentence("Boot from the ISO once"),
+    ),
+    Kind(
+        "boot_disk",
+        Sentence("The server's own disk is being put first again"),
+        Sentence("Putting the server's own disk first"),
+        Sentence("The server starts from its own disk again"),
+        frozenset({J}),
+    ),
+    Kind(
         "take_snapshot",
         Sentence("A snapshot is being taken"),
         Sentence("The snapshot"),

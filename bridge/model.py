@@ -301,6 +301,7 @@ class Birth(Stored):
     password_sent: bool = False  # the first password was written to it
     addresses: tuple[str, ...] = ()  # given by DHCP or the provider, the further ones last
     floating: tuple[str, ...] = ()  # the provider's further addresses, which are among `addresses` too
+    disc_was_first: bool = False  # it was started from a disc by us: its disk comes first again whenever it is written
     # what is not ended
     anew: bool = (
         False  # a redeploy has begun to remove the old machine: what makes the service active finishes the new one
@@ -640,10 +641,16 @@ class Iso:
 
 @dataclass(frozen=True)
 class Drive:
-    """A machine's drive for ISOs: what lies in it, and the word by which the driver lists what fits."""
+    """A machine's drive for ISOs: what lies in it, and the word by which the driver lists what fits. Of what lies there: `missing`, it
+    cannot be read any more where the machine is; `waits`, the system inside sees it after the next restart; `starts`, the machine
+    starts from it at each restart as long as it lies there; `started`, it was started from it once and runs so."""
 
     iso: Iso | None = None
     fits: str = ""
+    missing: bool = False
+    waits: bool = False
+    starts: bool = False
+    started: bool = False
 
 
 @dataclass(frozen=True)
@@ -791,6 +798,7 @@ class Order:
         False  # adopted, and no package was ordered for it since: its size is kept, and nothing else is written
     )
     label: str = ""  # one line that names the service for people
+    disc_was_first: bool = False  # the machine was started from a disc by us: its disk comes first again
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,12 @@ def firewall_switches(context: Context, server: str) -> None:
         firewalls.read_switches(server, context.drivers[server], context.store)
 
 
+def disks_first(context: Context, server: str) -> None:
+    """Machines that started from a disc once, where the operation could not put their disk first again."""
+    if context.store.health(server)["ok"]:
+        customer.put_disks_first(server, context.store)
+
+
 def read_offers(context: Context, server: str) -> None:
     """Looked at each minute, read each hour."""
     servers.read_offers(server, context.drivers[server], context.store)
@@ -202,6 +208,8 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
                 id=f"switches-{name}",
                 **options,
             )
+        if context.drivers[name].boots_once:
+            jobs.add_job(disks_first, "interval", args=[context, name], seconds=15, id=f"discs-{name}", **options)
         jobs.add_job(
             read_offers, "interval", args=[context, name], minutes=1, jitter=10, id=f"offers-{name}", **options
         )

@@ -200,6 +200,7 @@ class Driver(ABC):
     # names for ports that a rule may say in their place: each with its (protocol, ports) pairs
     firewall_services: ClassVar[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType({})
     shared_hosts: ClassVar[bool] = True  # nodes and storages are the operator's own: our limits for each hold
+    boots_once: ClassVar[bool] = False  # it can start once from what lies in its drive (`boot_first`)
     poll_every: ClassVar[float] = 1.0  # seconds between two questions after tasks or a machine's state, at least
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -222,6 +223,8 @@ class Driver(ABC):
             if bool(missing) == (capability in cls.capabilities):
                 what = f"declared without {', '.join(missing)}" if missing else "built and not declared"
                 raise TypeError(f"{cls.__name__}: {capability} is {what}")
+        if cls.boots_once is (cls.boot_first is Driver.boot_first):
+            raise TypeError(f"{cls.__name__}: boots_once and boot_first go together")
 
     @classmethod
     def needs(cls, capability: Capability) -> tuple[str, ...]:
@@ -478,6 +481,16 @@ class Driver(ABC):
     def mount(self, ref: VmRef, iso: str) -> str:
         """Put the image with this id into the proven machine's drive in place of what lies there; empty: take out what lies there.
         Returns the task, empty when it is so already. Raises Refused(iso_gone). A repeat is harmless."""
+        raise not_built(self, Capability.ISO)
+
+    def take_out_missing(self, ref: VmRef) -> str:
+        """Before the proven machine is switched on: take out what lies in its drives and cannot be read any more where it is, so that
+        the start does not fail for it. Returns its name, empty when all is there. A repeat is harmless."""
+        return ""
+
+    def boot_first(self, ref: VmRef, disc: bool) -> bool:
+        """From its next restart by `power` on the proven machine starts from what lies in its drive (`disc`), or from its own disk
+        again; true when something was written. Raises Refused(no_iso) for an empty drive. A repeat is harmless."""
         raise not_built(self, Capability.ISO)
 
     def pointers(self, ref: VmRef) -> Pointers:

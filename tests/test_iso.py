@@ -20,6 +20,7 @@ from tests.test_hetzner import Cloud
 from tests.test_signature import Shim
 
 FREEBSD, RESCUE, PRIVATE, ARM = "7005", "7062", "7999", "7003"
+SERVES = "This server starts from an ISO as long as it is mounted: restart it."
 FAULTS = ("reset", "lost", "locked", "conflict", "rate_limit_exceeded", "unavailable", "server_error")
 
 

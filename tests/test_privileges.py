@@ -27,6 +27,7 @@ def made(path: Path, major: int = 9, shared: bool = False, **plan: Any) -> World
     raw["plans"]["kvm-s"] |= {
         "additional_disk_gib": 5,
         "additional_storage": "big",
+        "allow": [*raw["plans"]["kvm-s"]["allow"], "iso"],
         "locations": ["pve1", "pve2"],
         **plan,
     }
@@ -34,8 +35,11 @@ def made(path: Path, major: int = 9, shared: bool = False, **plan: Any) -> World
     if shared:
         raw["plans"]["kvm-s"]["storage"] = "ceph"
     cluster = default_cluster(HeldClock(), major=major, bulk_age=0.0)
-    world = World(path, cluster, plans=raw["plans"], web={"costly_per_hour": 100})
+    raw["servers"]["pve1"]["iso_storage"] = "discs"
+    world = World(path, cluster, plans=raw["plans"], servers=raw["servers"], web={"costly_per_hour": 100})
     cluster.clock = world.clock
+    cluster.add_storage("discs", ("pve1", "pve2"), "iso", shared=True)
+    cluster.add_iso("debian-12.iso", storage="discs")
     cluster.add_storage("big", ("pve1", "pve2"))
     if shared:
         cluster.add_storage("ceph", ("pve1", "pve2"), shared=True)
@@ -65,6 +69,10 @@ def lived(world: World) -> World:
     driver.addresses(ref)
     driver.statuses()
     changed_firewall(world)
+    disc = driver.isos(driver.drive(ref).fits)[0]
+    driver.mount(ref, disc.id)
+    done("iso", "boot")
+    driver.mount(ref, "")
     done("snapshots", "take", note="one")
     snapshot = next(iter(world.cluster.vms[20000].snapshots))
     done("snapshots", "rollback", name=snapshot)
@@ -148,6 +156,7 @@ def test_the_readmes_role_is_enough(tmp_path: Path) -> None:
         "/storage/local-lvm": {"Datastore.AllocateSpace", "Datastore.Audit"},
         "/storage/big": {"Datastore.AllocateSpace", "Datastore.Audit"},
         "/storage/nfs-backup": {"Datastore.AllocateSpace", "Datastore.Audit"},
+        "/storage/discs": {"Datastore.Audit"},
         "/sdn/zones/localnetwork/vmbr0": {"SDN.Use"},
     }
     assert faults(world) == []
@@ -155,7 +164,7 @@ def test_the_readmes_role_is_enough(tmp_path: Path) -> None:
     world.close()
 
 
-USUAL = ("", "snapshots", "backups")
+USUAL = ("", "snapshots", "backups", "isos")
 LACKS = sorted({(n.path.split("{")[0], n.privilege) for n in NEEDS if n.major in (0, 9) and n.when in USUAL})
 
 

@@ -62,6 +62,7 @@ class Config:
     dns: dict[str, Zone]
     options: dict[str, str]  # configurable option's name, folded -> word
     guessed: frozenset[str]  # those of them whose unit nobody has said
+    isos: tuple[str, ...] = ()  # names and patterns of ISOs that every plan offers
     own_pools: frozenset[str] | None = None  # those that an installation may see; None: all
 
     def of(self, whmcs: str) -> Config:
@@ -84,6 +85,11 @@ class Config:
     def id_ranges(self, server: str) -> tuple[tuple[int, int], ...]:
         """The ids that a server's machines get from us; none where its back end chooses them."""
         return self.driver(server).id_ranges(self.servers[server])
+
+    def isos_of(self, plan: str) -> tuple[str, ...]:
+        """Names and patterns of the ISOs that a plan offers, its own list first; none: all that there are."""
+        own = self.plans[plan].values["isos"] if plan in self.plans else ()
+        return (*own, *self.isos)
 
     def secrets(self) -> list[str]:
         """Every secret text of the file, for masking."""
@@ -164,6 +170,7 @@ def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
         pools={k: pool_of(k, v) for k, v in pools.items() if v},
         dns={k: z for k, z in dns.items() if z},
         options=options,
+        isos=tuple(tables_of["isos"].get("offered", ())),
         guessed=guessed(raw.get("options", {})),
     )
 

@@ -9,7 +9,7 @@ from marshmallow import ValidationError, fields, validate
 
 from bridge import names, zones
 from bridge.config.reader import Reader
-from bridge.config.schemas import URL, Strict
+from bridge.config.schemas import ISO_NAMES, URL, Strict
 from bridge.model import BY_CAPABILITY, LIMITS, PERMISSIONS, SELLABLE
 from drivers import base as driver_base
 
@@ -75,6 +75,7 @@ class PlanSchema(Strict.from_dict({word: _limit() for word in LIMITS}, name="Lim
     ssh_keys_field = fields.Str(load_default="")
     ptr_name = fields.Str(load_default="", validate=_pointer_rule)  # default name of each address in reverse DNS
     forward_zone = fields.Str(load_default="")  # where host names get A and AAAA; empty: the domain's own zone
+    isos = fields.List(fields.Str(validate=ISO_NAMES), load_default=list)  # offered beside those of [isos]
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,16 @@ class Strict(Schema):
         unknown = RAISE
 
 
+ISO_NAMES = validate.Regexp(
+    r"^[^/,\x00-\x1f]{1,200}\Z",
+    error='Must be the name of an ISO or a pattern of names without a folder, e.g. "debian-*".',
+)
+
+
+class IsosSchema(Strict):
+    offered = fields.List(fields.Str(validate=ISO_NAMES), load_default=list)  # to every plan; none here nor there: all
+
+
 def _fernet_key(value: str) -> None:
     try:
         Fernet(value)
@@ -120,4 +130,5 @@ SINGLE = {
     "console": ConsoleSchema,
     "metrics": MetricsSchema,
     "worker": WorkerSchema,
+    "isos": IsosSchema,
 }

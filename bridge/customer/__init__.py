@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge import limits, services
-from bridge.customer import backups, reinstall, snapshots
+from bridge.customer import backups, discs, reinstall, snapshots
 from bridge.customer.backups import WEEK, chosen_backup, no_room, start_backups
+from bridge.customer.discs import put_disks_first
 from bridge.customer.gate import Ask, allow_edit, edit_reason, full, may_see, reason, still_theirs
 from bridge.customer.mirror import renew_mirror
 from bridge.customer.reinstall import off_for_password
@@ -33,6 +34,7 @@ __all__ = [
     "may_see",
     "no_room",
     "off_for_password",
+    "put_disks_first",
     "reason",
     "renew_mirror",
     "start_backups",
@@ -84,6 +86,7 @@ ACTIONS: dict[tuple[str, str], tuple[str, Callable[[Ask], Any]]] = {
     ("backups", "schedule"): ("", backups.save_schedule),
     ("reinstall", "reinstall"): ("reinstall", reinstall.reinstall),
     ("reset_password", "reset"): ("reset_password", reinstall.reset),
+    ("iso", "boot"): ("boot_iso", discs.boot),
 }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from bridge.customer.direct import Reads, not_done, place, sentence, settled, whose
@@ -45,24 +46,35 @@ def matching(isos: Iterable[Iso], words: str) -> list[Iso]:
     return [i for i in isos if all(w in f"{i.name} {i.description}".lower() for w in wanted)]
 
 
-def view(service: Service, words: str, reads: Reads, store: Store, driver: Driver) -> dict[str, Any]:
-    """{mounted, isos (those with `words`), count (of all), problem}; a problem is a sentence for people, and nothing else is known then."""
+def offered(listed: Iterable[Iso], names: Collection[str]) -> list[Iso]:
+    """Those whose name is one of `names` or fits a pattern among them, whatever their case; all where nothing is named."""
+    patterns = [n.lower() for n in names]
+    return [i for i in listed if not patterns or any(fnmatchcase(i.name.lower(), p) for p in patterns)]
+
+
+def view(
+    service: Service, words: str, names: Collection[str], reads: Reads, store: Store, driver: Driver
+) -> dict[str, Any]:
+    """{drive, isos (those with `words`), count (of all), problem}; a problem is a sentence for people, and nothing else is known then.
+    `names` are the ISOs that the plan offers, as in `offered`."""
+    nothing: dict[str, Any] = {"drive": Drive(), "isos": [], "count": 0}
     if not service.provisioned:
-        return {"mounted": None, "isos": [], "count": 0, "problem": NOT_BUILT}
+        return {**nothing, "problem": NOT_BUILT}
     try:
         drive, listed = _shelf(service, reads, store, driver)
     except VmbridgeError as e:
-        return {"mounted": None, "isos": [], "count": 0, "problem": sentence(e), "failed": True}
-    return {"mounted": drive.iso, "isos": matching(listed, words), "count": len(listed), "problem": ""}
+        return {**nothing, "problem": sentence(e), "failed": True}
+    isos = offered(listed, names)
+    return {"drive": drive, "isos": matching(isos, words), "count": len(isos), "problem": ""}
 
 
-def mount(service: Service, wanted: str, reads: Reads, store: Store, driver: Driver) -> None:
+def mount(service: Service, wanted: str, names: Collection[str], reads: Reads, store: Store, driver: Driver) -> None:
     """Put one that is offered in place of what lies there. Raises Refused with what the page says."""
     try:
-        offered = {i.id for i in _shelf(service, reads, store, driver)[1]}
+        isos = offered(_shelf(service, reads, store, driver)[1], names)
     except VmbridgeError as e:
         raise Refused(not_done(e), code=e.code, detail=e.detail) from None
-    if wanted not in offered:
+    if wanted not in {i.id for i in isos}:
         raise Refused(GONE, code="iso_gone")
     _change(service, wanted, reads, store, driver)
 
@@ -79,7 +91,8 @@ def _change(service: Service, wanted: str, reads: Reads, store: Store, driver: D
             if result.state == "failed":
                 raise driver.task_error(result.text)
     except VmbridgeError as e:
-        raise Refused(GONE if e.code == "iso_gone" else not_done(e), code=e.code, detail=e.detail) from None
+        said = GONE if e.code == "iso_gone" else e.sentence if e.code == "no_drive" else not_done(e)
+        raise Refused(said, code=e.code, detail=e.detail) from None
     finally:
         store.edited(service.id)
 

@@ -64,6 +64,7 @@ def order_of(service: Service, store: Store, config: Config, **changes: Any) -> 
         autostart=service.desired is Desired.ACTIVE,
         adopted=service.birth.adopted,
         frozen=service.birth.ordered is not None,
+        disc_was_first=service.birth.disc_was_first,
         label=f"WHMCS {service.whmcs}, service {service.service_id}, client {service.client_id}",
     )
     if changes.get("set_password"):

@@ -11,6 +11,7 @@ from bridge.operations import Book, Recipe
 from bridge.recipes.backups import BACKUPS, RESTORE
 from bridge.recipes.billing import CHANGE_PACKAGE, CLEAN_UP, CONVERGE, REDEPLOY, SUSPEND, TERMINATE, UNSUSPEND
 from bridge.recipes.birth import CREATE
+from bridge.recipes.discs import BOOT_DISK, BOOT_ISO
 from bridge.recipes.power import CHANGE_PASSWORD, POWER
 from bridge.recipes.reinstall import REINSTALL, RESET_PASSWORD
 from bridge.recipes.snapshots import SNAPSHOTS
@@ -30,6 +31,8 @@ _STEPS = {
     "reinstall": REINSTALL,
     "reset_password": RESET_PASSWORD,
     "power": POWER,
+    "boot_iso": BOOT_ISO,
+    "boot_disk": BOOT_DISK,
     **SNAPSHOTS,
     **BACKUPS,
 }

@@ -231,6 +231,7 @@ def release(job: Job) -> Outcome:
         job.store.forget_password(s.id)
         job.store.forget_pointers(s.id)
         job.store.forget_firewall(s.id)
+        job.store.disk_comes_first(s.id)
         usage.end(s.id, job.store, job.config.worker["usage_time_zone"])
         job.save_service(provisioned=0, birth=Birth(old_vm_ids=s.birth.old_vm_ids))
         records.adjust(job.store.service(s.id), job.store, job.config)  # nothing of it keeps its names
@@ -316,6 +317,7 @@ def renew_identity(job: Job) -> Outcome:
         job.save_birth(Birth(old_vm_ids=old))
         job.store.set_password(job.service.id, password, hashed)
         job.store.forget_snapshots(job.service.id)
+        job.store.disk_comes_first(job.service.id)
         for row in job.store.backups_of(job.service.id) if job.driver.own_backups else ():  # they went with the machine
             job.store.forget_backup(row["id"])
     return Done(f"VM id {vm_id}")

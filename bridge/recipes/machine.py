@@ -171,7 +171,7 @@ def _write_off(job: Job, wanted: Order, state: Offline) -> Outcome:
 
 def _go_on(job: Job, wanted: Order, state: Offline) -> Outcome:
     if must_exist(job, look(job)).status != "running":
-        task = job.driver.power(ref(job), "start") if job.result is None else ""
+        task = power_on(job)[0] if job.result is None else ""
         return Wait(task) if task else look_soon(job, "waiting until it runs")
     job.save_birth(replace(job.birth, offline=None))
     if not state.error:
@@ -271,8 +271,15 @@ def configured(job: Job) -> Outcome:
 def start(job: Job) -> Outcome:
     if job.memory.start_task:
         return Done()
-    job.save(replace(job.memory, start_task=job.driver.power(ref(job), "start") or "none"))
-    return Done()
+    task, note = power_on(job)
+    job.save(replace(job.memory, start_task=task or "none"))
+    return Done(note)
+
+
+def power_on(job: Job, verb: str = "start") -> tuple[str, str]:
+    """Start or restart it: (the task, what to say of it). What lies in its drive and is not there any more must not let that fail."""
+    gone = job.driver.take_out_missing(ref(job))
+    return job.driver.power(ref(job), verb), f"{gone} cannot be read any more and was unmounted" if gone else ""
 
 
 def running(job: Job, starting: str = "start") -> Outcome:

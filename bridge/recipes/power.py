@@ -6,7 +6,17 @@ from dataclasses import replace
 
 from bridge.errors import Permanent, Refused, Unknown, UpstreamError
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
-from bridge.recipes.machine import LOST_REPLY, look, look_soon, must_exist, order, power_settled, ref, set_password
+from bridge.recipes.machine import (
+    LOST_REPLY,
+    look,
+    look_soon,
+    must_exist,
+    order,
+    power_on,
+    power_settled,
+    ref,
+    set_password,
+)
 
 
 def act(job: Job) -> Outcome:
@@ -28,14 +38,14 @@ def act(job: Job) -> Outcome:
             return Again(5.0, "The reply was lost; looking whether it restarts.")
     job.save(replace(job.memory, sent_at=job.clock.now()))
     try:
-        task = job.driver.power(ref(job), verb)
+        task, note = power_on(job, verb) if verb in ("start", "reboot") else (job.driver.power(ref(job), verb), "")
     except Unknown:
         raise
     except UpstreamError:
         job.save(replace(job.memory, sent_at=None))  # refused before anything was done
         raise
     job.save(replace(job.memory, task=task or "none"))
-    return Done()
+    return Done(note)
 
 
 def settled(job: Job) -> Outcome:

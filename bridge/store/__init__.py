@@ -24,6 +24,7 @@ from bridge.store.archive import Use
 from bridge.store.backups import Backups
 from bridge.store.budgets import Budgets
 from bridge.store.console import Consoles
+from bridge.store.discs import DiscOrders
 from bridge.store.faults import hurried, hurry, meaning, read
 from bridge.store.findings import Findings
 from bridge.store.firewalls import FirewallChanges
@@ -61,6 +62,7 @@ class Store(
     PointerWishes,
     Records,
     FirewallChanges,
+    DiscOrders,
     Usages,
 ):
     """One database file. Open it once per process; use it from any thread. `patience`: seconds that a change waits for its turn."""

@@ -17,6 +17,7 @@ STAMPS = {  # what would not be looked at again before a wrong stamp has come tr
     "operations": ("due_at", "lease_until"),
     "outbox": ("lease_until",),
     "offers": ("read_at",),
+    "disc_orders": ("due_at",),
 }
 
 

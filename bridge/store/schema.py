@@ -356,3 +356,9 @@ CREATE INDEX firewall_changes_due ON firewall_changes (due_at) WHERE phase IN ('
 CREATE TABLE firewall_switches (server TEXT PRIMARY KEY, data TEXT NOT NULL, read_at REAL NOT NULL) WITHOUT ROWID;
 """,
     )
+
+
+@migrations()
+def disc_orders(db: Database) -> None:
+    """Machines that were let start from a disc once, until their own disk comes first again."""
+    _run(db, "CREATE TABLE disc_orders (service INTEGER PRIMARY KEY REFERENCES services (id), due_at REAL NOT NULL);\n")

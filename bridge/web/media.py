@@ -17,7 +17,7 @@ from bridge.model import Capability, Sentence, Service
 from bridge.web import language
 from bridge.web.auth import body, context
 
-LONGEST_ADDRESS, LONGEST_NAME = 64, 254
+LONGEST_ADDRESS, LONGEST_NAME, LONGEST_ISO = 64, 254, 400
 
 
 def reads() -> Reads:
@@ -32,15 +32,18 @@ def why(service: Service, capability: Capability) -> str:
 def iso(service: Service) -> dict[str, Any]:
     """With what is searched for, when a browser without script sent its form."""
     at = context()
+    driver, names = at.drivers[service.server], at.config.isos_of(service.package.plan)
     form = body().get("form") if request.method == "POST" else None
     words = " ".join(str((form or {}).get("find") or "").split())[:100]
-    view = isos.view(service, words, reads(), at.store, at.drivers[service.server])
+    shelf = isos.view(service, words, names, reads(), at.store, driver)
     return {
-        **view,
-        "folders": isos.folders(view["isos"], language.translate(isos.OTHER)),
+        **shelf,
+        "mounted": shelf["drive"].iso,
+        "folders": isos.folders(shelf["isos"], language.translate(isos.OTHER)),
         "find": words,
         "why": why(service, Capability.ISO),
-        "problem": language.translate(view["problem"]),
+        "boots_once": driver.boots_once,
+        "problem": language.translate(shelf["problem"]),
     }
 
 
@@ -64,7 +67,10 @@ def rdns(service: Service) -> dict[str, Any]:
 # -- forms ----------------------------------------------------------------------------------------
 def mount(ask: Ask) -> None:
     service = customer.allow_edit(Capability.ISO, ask)
-    isos.mount(service, ask.text("iso", Sentence("ISO")), reads(), ask.store, ask.drivers[service.server])
+    names = ask.config.isos_of(service.package.plan)
+    isos.mount(
+        service, ask.text("iso", Sentence("ISO"), LONGEST_ISO), names, reads(), ask.store, ask.drivers[service.server]
+    )
 
 
 def unmount(ask: Ask) -> None:

@@ -16,7 +16,9 @@ def iso(row: Mapping[str, Any]) -> Iso:
 
 
 def drive(server: Mapping[str, Any]) -> Drive:
-    return Drive(iso(server["iso"]) if server["iso"] else None, server["server_type"]["architecture"])
+    """A server starts from what is mounted as long as it is."""
+    found = iso(server["iso"]) if server["iso"] else None
+    return Drive(found, server["server_type"]["architecture"], starts=found is not None)
 
 
 def fitting(api: Api, architecture: str) -> list[Iso]:

@@ -174,6 +174,42 @@ def cd_slot(config: Mapping[str, Any]) -> str:
     return ""
 
 
+def cd_drives(config: Mapping[str, Any]) -> list[str]:
+    """CD drives but the cloud-init drive: those at our fixed slots first."""
+    found = [k for k, v in config.items() if DISKS.match(k) and is_cd(v) and not is_cloud_init(v)]
+    return sorted(found, key=lambda k: (k not in CD_SLOTS, CD_SLOTS.index(k) if k in CD_SLOTS else 0, _by_bus(k)))
+
+
+def cd_drive(config: Mapping[str, Any]) -> str:
+    """The customer's CD drive: the one in which an image lies, else the first there is, else the free slot where it will be; empty
+    when there is none."""
+    have = cd_drives(config)
+    filled = [k for k in have if ":" in str(config[k]).split(",")[0]]
+    return next(iter([*filled, *have]), "") or cd_slot(config)
+
+
+def disc_first(config: Mapping[str, Any], slot: str) -> str:
+    """The boot order to write so that the drive in this slot comes first; empty when it does."""
+    devices, system = [d for d in boot_devices(config) if d in config], system_disk(config)
+    if devices[:1] == [slot] and "order=" in str(config.get("boot", "")):
+        return ""
+    devices += [] if system in devices or not system else [system]
+    return "order=" + ";".join([slot, *(d for d in devices if d != slot)])
+
+
+def disk_first(config: Mapping[str, Any]) -> str:
+    """The boot order to write so that no CD drive comes before the system disk; empty when none does."""
+    devices, system = [d for d in boot_devices(config) if d in config], system_disk(config)
+    if not system:
+        return ""
+    before = devices[: devices.index(system)] if system in devices else devices
+    cds = [d for d in before if d in cd_drives(config)]
+    if not cds:
+        return ""
+    rest = [d for d in devices if d not in cds]
+    return "order=" + ";".join([*([] if system in rest else [system]), *rest, *cds])
+
+
 def description(order: Order) -> str:
     """For people only, never proof."""
     return f"vmbridge {order.uuid}\n{order.label}"

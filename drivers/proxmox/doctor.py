@@ -11,7 +11,7 @@ from typing import Any
 from bridge.clock import Clock
 from bridge.errors import VmbridgeError
 from bridge.model import Finding, Package
-from drivers.proxmox import choice, convert, privileges, tasks, templates
+from drivers.proxmox import choice, convert, media, privileges, tasks, templates
 from drivers.proxmox.api import Api
 from drivers.proxmox.templates import Fault, Template
 
@@ -56,6 +56,7 @@ def check(
         lambda: _bridges(look),
         lambda: _firewall(look),
         lambda: _backups(look),
+        lambda: _isos(look),
     ]
     for part in parts:  # one that cannot be read must not hide the others
         try:
@@ -143,6 +144,7 @@ def _privileges(look: Look) -> list[Finding]:
         "template": {str(r["vmid"]) for r in templates},
         "disks": {o[k] for o in options for k in ("storage", "additional_storage")} - {""},
         "backups": {str(settings.get("backup_storage") or "")} - {""},
+        "isos": {str(settings.get("iso_storage") or "")} - {""},
         "bridge": {_wire(b, v) for b, v in look.networks},
         "template's bridge": wires,
         "node": set(look.nodes),
@@ -151,6 +153,7 @@ def _privileges(look: Look) -> list[Finding]:
     sold = {word for word in ("snapshots", "backups") if any(getattr(p, word) for p in look.plans.values())}
     sold |= {word for word in ("startup_order", "template_pool") if any(o.get(word) for o in options)}
     sold |= {"shared_template"} if shared else set()
+    sold |= {"isos"} if settings.get("iso_storage") else set()
     found_ = privileges.missing(look.granted, things, sold, look.major, subject)
     return found_ or [Finding("ok", subject, "all needed privileges are there")]
 
@@ -360,3 +363,30 @@ def _backups(look: Look) -> list[Finding]:
             )
         ]
     return [Finding("ok", subject, f"storage {name!r}")]
+
+
+def _isos(look: Look) -> list[Finding]:
+    """The storage for ISOs: there, for ISOs, and on every node, since a machine is offered what its own node has."""
+    name, subject = str(look.settings.get("iso_storage") or ""), f"server {look.server} ISOs"
+    if not name:
+        return []
+    rows = look.storage(name)
+    if not rows and look.hidden(name):
+        return []
+    correct = f"correct iso_storage of [servers.{look.server}]"
+    if not rows:
+        return [Finding("fault", subject, f"there is no storage {name!r}", correct)]
+    if not any("iso" in str(r.get("content", "")).split(",") for r in rows):
+        fix = "add the content type `iso` to it"
+        return [Finding("fault", subject, f"storage {name!r} does not take ISOs", fix)]
+    here = {str(r["node"]) for r in rows if r.get("status") == "available"}
+    online = {n for n, state in look.nodes.items() if state == "online"}
+    if out := sorted(online - here):
+        text = f"storage {name!r} is not available on {', '.join(out)}: no ISOs are offered there"
+        return [Finding("warning", subject, text, f"allow it there, or {correct}")]
+    counts = {n: len(media.content(look.api, name, n)) for n in sorted(here)}
+    if empty := [n for n, count in counts.items() if not count]:
+        text = f"storage {name!r} has no ISO on {', '.join(empty)}"
+        return [Finding("warning", subject, text, "upload some there (Datacenter > Storage > ISO Images)")]
+    told = ", ".join(f"{count} on {n}" for n, count in counts.items())
+    return [Finding("ok", subject, f"storage {name!r}: {told}")]

@@ -21,9 +21,11 @@ from bridge.model import (
     ConsoleTicket,
     Converged,
     Difference,
+    Drive,
     Dropped,
     Finding,
     Firewall,
+    Iso,
     Lack,
     Leftover,
     Machine,
@@ -55,6 +57,7 @@ from drivers.proxmox import (
     guest,
     leftovers,
     macros,
+    media,
     proof,
     reinstall,
     room,
@@ -83,6 +86,7 @@ class Proxmox(Driver):
             Capability.RESET_PASSWORD,
             Capability.CHARTS,
             Capability.FIREWALL,
+            Capability.ISO,
         }
     )
     delivers = frozenset(SELLABLE)
@@ -91,6 +95,7 @@ class Proxmox(Driver):
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
     pins_templates = True
+    boots_once = True
     present = frozenset({"template_ids", "template_pool"})
 
     def __init__(self, server: str, settings: Mapping[str, Any], clock: Clock, prepare: Any = None) -> None:
@@ -279,6 +284,22 @@ class Proxmox(Driver):
 
     def firewall_switches(self) -> dict[str, str]:
         return rules.switches(self.api)
+
+    # -- drive ------------------------------------------------------------------------------------
+    def drive(self, ref: VmRef) -> Drive:
+        return media.drive(self.api, ref)
+
+    def isos(self, fits: str) -> list[Iso]:
+        return media.fitting(self.api, str(self.settings.get("iso_storage") or ""), fits)
+
+    def mount(self, ref: VmRef, iso: str) -> str:
+        return media.mount(self.api, str(self.settings.get("iso_storage") or ""), ref, iso)
+
+    def boot_first(self, ref: VmRef, disc: bool) -> bool:
+        return media.boot_first(self.api, ref, disc)
+
+    def take_out_missing(self, ref: VmRef) -> str:
+        return media.take_out_missing(self.api, ref)
 
     # -- reading ----------------------------------------------------------------------------------
     def charts(self, ref: VmRef, period: str) -> Charts:

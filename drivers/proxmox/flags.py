@@ -45,12 +45,14 @@ def cleaned(line: str, table: Mapping[str, Key], order: Order) -> str:
 
 
 def boot(order: Order, config: Mapping[str, Any]) -> str:
-    """The boot order to write; empty when the system disk is what PVE boots, a CD before it aside."""
+    """The boot order to write; empty when the system disk is what PVE boots: a drive with a disc in it comes first once at most. Of an
+    adopted machine that alone is put right, and only where it was we who put the disc first."""
+    if order.adopted and not order.birth:
+        return convert.disk_first(config) if order.disc_was_first else ""
     system, devices = convert.system_disk(config), convert.boot_devices(config)
-    cds = [d for d in devices if d in config and (convert.is_cd(config[d]) or convert.is_cloud_init(config[d]))]
-    first = next((d for d in devices if d not in cds), "")
+    first = next((d for d in devices if d not in config or not convert.is_cloud_init(config[d])), "")
     legacy = "order=" not in str(config.get("boot", ""))  # at birth written in the new way: `bootdisk` goes
-    if not system or (first == system and not (order.birth and legacy)) or (order.adopted and not order.birth):
+    if not system or (first == system and not (order.birth and legacy)):
         return ""
     rest = [] if order.birth else [d for d in devices if d != system and d in config]
     return "order=" + ";".join([system, *rest])

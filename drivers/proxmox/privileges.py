@@ -32,7 +32,7 @@ class Need:
 
 
 MACHINE, TEMPLATE = "/vms/{machine}", "/vms/{template}"
-DISKS, BACKUPS = "/storage/{disks}", "/storage/{backups}"
+DISKS, BACKUPS, ISOS = "/storage/{disks}", "/storage/{backups}", "/storage/{isos}"
 BRIDGE, ITS_BRIDGE = "/sdn/zones/localnetwork/{bridge}", "/sdn/zones/localnetwork/{template's bridge}"
 # PVE takes VM.Config.Network for cloud-init's keys too, VM.Snapshot for a rollback, and VM.Allocate for a restore: the role names
 # the privilege that is made for it.
@@ -59,6 +59,7 @@ NEEDS: tuple[Need, ...] = (
     Need(f"GET {VM}/rrddata", MACHINE, "VM.Audit"),
     Need("GET /nodes/{node}/storage/{storage}/content", DISKS, "Datastore.Audit"),
     Need("GET /nodes/{node}/storage/{storage}/content", BACKUPS, "Datastore.Audit", "backups"),
+    Need("GET /nodes/{node}/storage/{storage}/content", ISOS, "Datastore.Audit", "isos"),
     # birth, converge, reinstall
     Need(f"POST {VM}/clone", TEMPLATE, "VM.Clone"),
     Need(f"POST {VM}/clone", MACHINE, "VM.Allocate"),
@@ -68,6 +69,7 @@ NEEDS: tuple[Need, ...] = (
     Need(f"PUT {VM}/config", "/", "Sys.Modify", "startup_order"),
     Need(f"PUT {VM}/config", BRIDGE, "SDN.Use"),
     Need(f"PUT {VM}/config", DISKS, "Datastore.AllocateSpace"),
+    Need(f"PUT {VM}/config", ISOS, "Datastore.Audit", "isos"),  # to mount one
     Need(f"POST {VM}/config", MACHINE, "VM.Config.Disk"),
     Need(f"POST {VM}/config", DISKS, "Datastore.AllocateSpace"),
     Need(f"POST {VM}/config", TEMPLATE, "VM.Clone"),

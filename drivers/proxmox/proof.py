@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from bridge.errors import Busy, NeedsOperator, NotOurs, Permanent, Transient, VmbridgeError
@@ -64,14 +65,44 @@ def unlocked(api: Api, ref: VmRef) -> str:
     return node
 
 
+@dataclass(frozen=True)
+class Both:
+    """The configuration of a proven machine as it will be and as it is until the next restart; keys that wait for that."""
+
+    node: str
+    config: dict[str, Any]
+    now: dict[str, Any]
+    waiting: list[str]
+
+
 def read(api: Api, ref: VmRef) -> Seen:
+    both = seen(api, ref)
+    refuse_locked(api, ref, both.node, both.config)
+    waiting = [k for k in both.waiting if k != "boot" or not only_discs(both)]  # nobody restarts it for that
+    return Seen(both.config, tuple(dict.fromkeys(goal.word(k) for k in waiting)), both.node)
+
+
+def seen(api: Api, ref: VmRef) -> Both:
+    """Also while it is locked."""
     node, rows = _pending(api, ref)
     config, waiting = _pending_view(rows)
     uuid = convert.uuid_of(config)
     if uuid not in ref.uuids and (uuid or not ref.birth.restoring):
         raise NotOurs(detail=f"VM {ref.vm_id} on {node} has uuid {uuid or 'none'}")
-    refuse_locked(api, ref, node, config)
-    return Seen(config, tuple(dict.fromkeys(goal.word(k) for k in waiting)), node)
+    return Both(node, config, {r["key"]: r["value"] for r in rows if "value" in r}, waiting)
+
+
+def only_discs(both: Both) -> bool:
+    """Whether the boot order that waits has the disk first and differs in the place of CD drives alone: PVE itself puts a drive into it
+    that gets a disc (API2/Qemu.pm, "append new CD drives to bootorder")."""
+    before = [d for d in convert.boot_devices(both.now) if d not in convert.cd_drives(both.now)]
+    after = [d for d in convert.boot_devices(both.config) if d not in convert.cd_drives(both.config)]
+    return bool(before == after and not convert.disk_first(both.config))
+
+
+def started_from_disc(both: Both) -> bool:
+    """Whether it was started once from a CD, and the order that waits has the disk first again."""
+    return bool(only_discs(both) and convert.disk_first(both.now))
 
 
 def _pending(api: Api, ref: VmRef) -> tuple[str, list[dict[str, Any]]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.errors import Permanent
 from bridge.model import Converged, Order, Seen, VmRef
-from drivers.proxmox import choice, convert, keys, snapshots, storages, templates
+from drivers.proxmox import choice, convert, keys, media, snapshots, storages, templates
 from drivers.proxmox.api import Api
 from drivers.proxmox.templates import Template
 
@@ -33,7 +33,7 @@ def step(api: Api, order: Order, ref: VmRef, seen: Seen, memory: dict[str, Any],
     slot = convert.system_disk(seen.config)
     old = _volume(seen.config.get(slot, "")) in ("", memory["old"]["system"])
     if old and seen.node != at:  # PVE imports only from a template on the machine's own node
-        return Converged(_move(api, base, at), ("node",), more=True, memory=memory)
+        return Converged(_move(api, base, seen.config, at), ("node",), more=True, memory=memory)
     template = api.get(f"nodes/{at}/qemu/{memory['template']}/config")
     firmware = _firmware(seen.config, template, memory)
     source = convert.system_disk(template)
@@ -54,7 +54,7 @@ def step(api: Api, order: Order, ref: VmRef, seen: Seen, memory: dict[str, Any],
         task = snapshots.act(api, base, "delete", held[-1].name, "", False)
         return Converged(task, (f"snapshot {held[-1].name}",), more=True, memory=memory)
     if seen.node == at != home and not _left(seen.config, memory) and _online(api, home):
-        return Converged(_move(api, base, home), ("node",), more=True, memory=memory)
+        return Converged(_move(api, base, seen.config, home), ("node",), more=True, memory=memory)
     return _free(api, base, seen.config, memory)
 
 
@@ -108,7 +108,10 @@ def _template(api: Api, order: Order, ref: VmRef, seen: Seen) -> Template:
     return template
 
 
-def _move(api: Api, base: str, node: str) -> str:
+def _move(api: Api, base: str, config: dict[str, Any], node: str) -> str:
+    """Without the disc in its drive, which a fresh system does not get either."""
+    if discs := media.emptied(config):
+        api.put(f"{base}/config", **discs)
     return str(api.post(f"{base}/migrate", target=node))
 
 

@@ -118,6 +118,11 @@ class Archives:
             vm.content, vm.pending = dict(snap["content"]), {}
             vm.status, vm.started = ("running", self.c.clock.now()) if snap["vmstate"] else ("stopped", 0.0)
             vm.rolled_back.append(name)
+            for why in [volumes.missing(self.c, v, vm.node) for k, v in vm.config.items() if volumes.DISK.match(k)]:
+                if why and snap["vmstate"]:
+                    vm.config.pop("lock", None)
+                    vm.status, vm.started = "stopped", 0.0
+                    raise Error(500, why)
 
         return self.c.start_task("qmrollback", vm.node, vm.vmid, effect)
 

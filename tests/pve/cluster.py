@@ -220,6 +220,7 @@ class Cluster:
         self.volumes: dict[str, int] = {}
         self.pools: dict[int, str] = {}  # VM id -> its pool
         self.about: dict[str, Volume] = {}  # of volumes that add_volume made
+        self.isos: dict[str, set[str]] = {}  # volume, e.g. `local:iso/debian.iso` -> the nodes that have the file
         self.old_firewalls: dict[int, Vm] = {}  # firewall files without a machine
         self.archives: dict[str, dict[str, Any]] = {}  # archive -> what it holds
         self.histories: dict[int, History] = {}  # RRD files by VM id
@@ -332,6 +333,12 @@ class Cluster:
         vmid = int(re.findall(r"(?:vm-|qemu-|/vm/)(\d+)", name)[-1])
         self.volumes[name] = gib * GIB
         self.about[name] = Volume(vmid, node, about.pop("made", self.clock.now()), **about)
+
+    def add_iso(self, name: str, *nodes: str, storage: str = "local") -> str:
+        """A file of content `iso`; without nodes on all that have the storage. Returns its volume."""
+        volume = f"{storage}:iso/{name}"
+        self.isos.setdefault(volume, set()).update(nodes or self.storages[storage].nodes)
+        return volume
 
     # -- dispatch ---------------------------------------------------------------------------------
     def mutations(self) -> list[tuple[str, str]]:

@@ -47,6 +47,20 @@ def booted(config: dict[str, str]) -> str:
     return next((d for d in named if d in disks), sorted(disks)[0] if disks else "")
 
 
+def starts_from(config: dict[str, str]) -> str:
+    """What is started when it is switched on: the ISO in a CD drive that comes before every disk of the order, else the disk's slot.
+    `d` among the old words is every CD drive."""
+    cds = sorted(k for k, v in config.items() if DISK.match(k) and volumes.is_cd(v) and volumes.is_iso(v))
+    boot, disk = config.get("boot", "cdn"), booted(config)
+    if "order=" in boot:
+        devices = boot_order(boot)
+        first = next((d for d in devices if d in cds or d == disk), disk)
+        return config[first].split(",")[0] if first in cds else first
+    letters = boot.removeprefix("legacy=")
+    before = "d" in letters and (not config.get("bootdisk") or letters.index("d") < (letters + "c").index("c"))
+    return config[cds[0]].split(",")[0] if cds and before else disk
+
+
 def cores_of(config: dict[str, str]) -> int:
     return int(config.get("sockets") or config.get("smp") or 1) * int(config.get("cores", "1"))
 
@@ -181,15 +195,13 @@ class Handlers(Archives, Histories, Firewalls):
         return "Datastore.Allocate" in held or (one if backup else disk)
 
     def _storage(self, w: dict[str, str]) -> str:
-        store = self.c.storages.get(w["storage"])
-        if store is None or w["node"] not in store.nodes:
-            raise Error(500, f"storage '{w['storage']}' does not exist")
-        if not store.online:
-            raise Error(500, f"storage '{w['storage']}' is not online")
-        return store.name
+        if why := volumes.unavailable(self.c, w["storage"], w["node"]):
+            raise Error(500, why)
+        return w["storage"]
 
     def get_nodes_node_storage_storage_content(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        storage, found = self._storage(w), []
+        storage = self._storage(w)
+        found = self._isos(storage, w["node"], p)
         for name, size in self.c.volumes.items():
             vmid, node, made, notes, protected = self._about(name)
             backup = ":backup/" in name
@@ -214,6 +226,17 @@ class Handlers(Archives, Histories, Firewalls):
             row |= {"notes": notes} if notes else {}
             found.append(row | ({"protected": 1} if protected else {}))
         return found
+
+    def _isos(self, storage: str, node: str, p: dict[str, str]) -> list[dict[str, Any]]:
+        """As `volume_list` and `check_volume_access` have them: they are nobody's, and only of a storage with that content."""
+        if p.get("content", "iso") != "iso" or "vmid" in p or "iso" not in self.c.storages[storage].content.split(","):
+            return []
+        rows = [
+            {"volid": v, "size": 600 * MIB, "content": "iso", "format": "iso", "ctime": 1_700_000_000}
+            for v, nodes in self.c.isos.items()
+            if volumes.storage_of(v) == storage and node in nodes
+        ]
+        return sorted(rows, key=lambda r: str(r["volid"]).lower())
 
     def _about(self, name: str) -> tuple[int, str, float, str, bool]:
         about = self.c.about.get(name)
@@ -460,13 +483,20 @@ class Handlers(Archives, Histories, Firewalls):
                 self.c.need(f"/storage/{volumes.storage_of(value)}", "Datastore.AllocateSpace")
             if "import-from=" in value:
                 self.c.need(f"/vms/{self._owner(value).vmid}", "VM.Clone")
+            if DISK.match(key) and volumes.is_iso(value):
+                if "media=cdrom" not in value:
+                    text = "explicit 'media=cdrom' is required for iso images"
+                    raise Error(400, "Parameter verification failed.", {key: text})
+                self.c.need(f"/storage/{volumes.storage_of(value)}", "Datastore.AllocateSpace", "Datastore.Audit")
         gone = [k for k in p.get("delete", "").split(",") if k]
         for key in gone:
             if key.startswith("unused") and key in vm.config:
                 self.c.need(f"/storage/{volumes.storage_of(vm.config[key])}", "Datastore.AllocateSpace")
         for key in [k for k in (*p, *gone) if k not in ("delete", "digest", "background_delay")]:
             privilege = next(name for pattern, name in schema.CONFIG_PRIVILEGES if pattern.search(key))
-            if re.match(r"^(ide|sata|scsi)\d$", key) and re.search("media=cdrom|:cloudinit", p.get(key, "")):
+            if DISK.match(key) and all(
+                re.search("media=cdrom|:cloudinit|^none$", line) for line in (p.get(key), vm.config.get(key)) if line
+            ):
                 privilege = "VM.Config.CDROM"
             if privilege == "root" or (
                 "/dev/" in f"{p.get(key, '')}{vm.config.get(key, '')}" and key.startswith("serial")
@@ -492,9 +522,10 @@ class Handlers(Archives, Histories, Firewalls):
                 {"balloon": "balloon value too large (must be smaller than assigned memory)"},
             )
         self._named(p)
-        missing = [d for d in boot_order(p.get("boot", "")) if d not in vm.config and d not in p]
+        there = {*vm.config, *vm.pending, *p} - set(gone)
+        missing = [d for d in boot_order(p.get("boot", "")) if d not in there]
         if missing:
-            raise Error(400, "Parameter verification failed.", {"boot": f"device '{missing[0]}' does not exist"})
+            raise Error(500, f"invalid bootorder: device '{missing[0]}' does not exist'")
         before = boot_order(vm.config.get("boot", ""))
         for key in sorted(p, key=lambda k: k != "boot"):  # in any order; here the one that loses most
             self._set(vm, key, p[key])
@@ -584,6 +615,9 @@ class Handlers(Archives, Histories, Firewalls):
             ):  # these buses take one while it runs
                 vm.config[key] = value
                 return
+        elif DISK.match(key) and volumes.is_cd(value):
+            self._disc(vm, key, value)
+            return
         elif DISK.match(key) and key in vm.config and value.split(",")[0] == vm.config[key].split(",")[0]:
             self._limits(vm, key, value)
             return
@@ -591,6 +625,23 @@ class Handlers(Archives, Histories, Firewalls):
             value = ";".join(sorted({t.lower() for t in re.split(r"[;, ]+", value) if t}))
         hot = key in ("memory", "balloon") and "memory" in vm.config.get("hotplug", "") and vm.config.get("numa") == "1"
         if vm.status == "stopped" or hot or IMMEDIATE.match(key) or value == vm.config.get(key):
+            vm.config[key] = value
+            vm.pending.pop(key, None)
+        else:
+            vm.pending[key] = value
+
+    def _disc(self, vm: Vm, key: str, value: str) -> None:
+        """Another medium in a drive that is there is there at once; a new drive of a machine that runs waits for its restart
+        (create_disks in API2/Qemu.pm, vmconfig_update_disk in QemuServer.pm)."""
+        if why := volumes.missing(self.c, value, vm.node):
+            raise Error(500, why)
+        if volumes.is_iso(value) and "size=" not in value:
+            value += ",size=600M"
+        there = key in vm.config
+        if there and not volumes.is_cd(vm.config[key]) and vm.status != "stopped":
+            text = "hotplug problem - unable to change media type"
+            raise Error(400, "Parameter verification failed.", {key: text})
+        if vm.status == "stopped" or there:
             vm.config[key] = value
             vm.pending.pop(key, None)
         else:
@@ -794,6 +845,9 @@ class Handlers(Archives, Histories, Firewalls):
 
         def effect() -> None:
             vm.config.pop("lock", None)
+            lines = [v for k, v in vm.config.items() if DISK.match(k) and volumes.is_iso(v)]
+            if any(not self.c.storages[volumes.storage_of(line)].shared for line in lines):
+                raise Error(500, "migration aborted")  # the log says: local cdrom image
             vm.node = target
 
         return self.c.start_task("qmmigrate", vm.node, vm.vmid, effect)
@@ -826,6 +880,10 @@ class Handlers(Archives, Histories, Firewalls):
 
     def _boot(self, vm: Vm) -> None:
         self._pend(vm)
+        for why in [volumes.missing(self.c, v, vm.node) for k, v in vm.config.items() if DISK.match(k)]:
+            if why:
+                vm.status, vm.started = "stopped", 0.0
+                raise Error(500, why)
         layout = sum(
             int(n) for k, v in vm.config.items() if re.match(r"numa\d", k) for n in re.findall(r"memory=(\d+)", v)
         )
@@ -843,6 +901,7 @@ class Handlers(Archives, Histories, Firewalls):
         return {
             "cores": int(c.get("vcpus", 0)) or cores_of(c),
             "disk": disk,
+            "from": starts_from(c),
             "system": vm.content.get(disk, ""),
             "user": c.get("ciuser", "") if drive and "user" not in files else "",
             "password": c.get("cipassword", "") if drive and "user" not in files else "",
@@ -891,7 +950,10 @@ class Handlers(Archives, Histories, Firewalls):
                 raise Error(500, f"VM is locked ({vm.lock})")
             if not vm.acpi:
                 raise Error(500, "VM quit/powerdown failed - got timeout")
-            self._boot(vm)
+            try:
+                self._boot(vm)
+            except Error:  # what starts it again is another task, of qmeventd's
+                self.switched(vm.vmid, False)
 
         wait = None if vm.acpi else float(p.get("timeout", 60))
         return self.c.start_task("qmreboot", vm.node, vm.vmid, effect, end_in=wait)

@@ -73,3 +73,32 @@ def takes_snapshots(cluster: Cluster, config: dict[str, str]) -> bool:
         if store.kind in ("iscsi", "iscsidirect"):
             return False
     return True
+
+
+def is_iso(line: str) -> bool:
+    return bool(re.match(r"[\w.-]+:iso/", line))
+
+
+def is_cd(line: str) -> bool:
+    return "media=cdrom" in line or line.split(",")[0] in ("none", "cdrom")
+
+
+def unavailable(cluster: Cluster, name: str, node: str) -> str:
+    """Why a node cannot use a storage (Storage.pm: storage_config, storage_check_node, activate_storage); empty when it can."""
+    store = cluster.storages.get(name)
+    if store is None:
+        return f"storage '{name}' does not exist"
+    if node not in store.nodes:
+        return f"storage '{name}' is not available on node '{node}'"
+    return "" if store.online else f"storage '{name}' is not online"
+
+
+def missing(cluster: Cluster, line: str, node: str) -> str:
+    """Why a node cannot use the ISO of a drive's line, as activate_volumes says it; empty when it can, or there is none."""
+    if not is_iso(line):
+        return ""
+    volume = line.split(",")[0]
+    why = unavailable(cluster, storage_of(volume), node)
+    if why or node in cluster.isos.get(volume, ()):
+        return why
+    return f"volume '{volume}' does not exist"

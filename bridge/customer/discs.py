@@ -1,0 +1,29 @@
+"""Starting once from the mounted ISO, and what sees to it that it stays once."""
+
+from __future__ import annotations
+
+from bridge.customer.gate import Ask, Prepared
+from bridge.errors import Refused
+from bridge.model import Memory
+from bridge.recipes.discs import SERVES_BOTH
+from bridge.store import Store
+
+AGAIN = 900.0  # seconds until an operation that failed is begun once more
+
+
+def boot(ask: Ask) -> Prepared:
+    """Whether an ISO lies there the operation looks itself: nothing is asked inside a request."""
+    if not ask.drivers[ask.service.server].boots_once:
+        raise Refused(SERVES_BOTH, code="not_supported")
+    return Memory(), None
+
+
+def put_disks_first(server: str, store: Store) -> int:
+    """An operation for each machine of a server whose disk does not come first again and for which nothing is under way."""
+    due = store.disc_orders_due(server)
+    for key in due:
+        with store.write():
+            if store.current_operation(key) is None:
+                store.submit(key, "boot_disk", "schedule")
+                store.disc_order_later(key, AGAIN)
+    return len(due)

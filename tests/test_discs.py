@@ -1,0 +1,586 @@
+"""ISOs on a simulated Proxmox cluster, in process: what a node has, what lies in the drive, starting from it once, and every way in which
+that can break off. The held clock, the pages over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge import worker
+from bridge.app import create_app
+from bridge.customer import direct, isos
+from bridge.model import State
+from tests.configs import raw_config
+from tests.pve.cluster import Fault, Vm
+from tests.test_iso import FREEBSD, SERVES, alert, words
+from tests.test_iso import Site as Cloud
+from tests.test_signature import Shim
+from tests.world import World
+
+DEBIAN, RESCUE = "local:iso/Debian-12.5.0-amd64-netinst.iso", "local:iso/systemrescue-11.00-amd64.iso"
+DISK = "scsi0"
+
+
+class Site(World):
+    """A running machine on pve1 whose product has the page; ISOs on local storage."""
+
+    def __init__(
+        self, path: Path, running: bool = True, everywhere: tuple[str, ...] | list[str] = (), **plan: Any
+    ) -> None:
+        raw = raw_config()
+        raw["servers"]["pve1"]["iso_storage"] = "local"
+        raw["plans"]["kvm-s"] |= {"allow": [*raw["plans"]["kvm-s"]["allow"], "iso"], "node": "pve1", **plan}
+        super().__init__(
+            path,
+            servers=raw["servers"],
+            plans=raw["plans"],
+            web={"costly_per_hour": 100, "edits_per_hour": 1000},
+            isos={"offered": list(everywhere)},
+        )
+        for name in (DEBIAN, RESCUE, "local:iso/debian-11.iso", "local:iso/netboot.iso"):
+            self.cluster.add_iso(name.rpartition("/")[2])
+        self.cluster.add_iso("only-elsewhere.iso", "pve2")
+        self.order("create")
+        self.run()
+        if not running:
+            self.order("stop")
+            self.run()
+        self.shim = Shim(create_app(self.context).test_client(), self.clock)
+        self.cluster.calls.clear()
+
+    @property
+    def vm(self) -> Vm:
+        return self.cluster.vms[20000]
+
+    def see(self) -> str:
+        reply = self.shim.send("GET", "/v1/services/1042/pages/iso?client=7")
+        assert reply.status_code == 200, reply.text
+        return words(reply.json["html"])
+
+    def send(self, action: str, kind: str = "client", **form: str) -> Any:
+        self.shim.count += 1
+        return self.shim.send(
+            "POST",
+            "/v1/services/1042/pages/iso",
+            {"params": {"userid": 7}, "actor": {"kind": kind, "id": 7, "name": ""}, "form": {"do": action, **form}},
+        )
+
+    def submit(self, action: str, **form: str) -> str:
+        """What the page says went wrong; empty when it went well."""
+        reply = self.send(action, **form)
+        assert reply.status_code == 200, reply.text
+        return "" if reply.json["redirect"] else alert(reply.json["html"])
+
+    def mount(self, name: str = DEBIAN) -> None:
+        assert self.submit("mount", iso=name) == ""
+
+    def boot(self) -> str:
+        return self.submit("boot", confirmed="1")
+
+    def disc(self) -> str:
+        return self.vm.config["ide0"].split(",")[0]
+
+    def order_to_come(self) -> list[str]:
+        return str(self.vm.pending.get("boot") or self.vm.config["boot"]).removeprefix("order=").split(";")
+
+    def last(self, kind: str = "boot_iso") -> Any:
+        return next(o for o in self.store.operations_of(1, 9) if o.kind == kind)
+
+    def settle(self, seconds: float = 4000.0) -> None:
+        """What the worker does, its job among it, until nothing is left of a disc that comes first."""
+        end = self.clock.time + seconds
+        while self.clock.time < end:
+            self.run()
+            worker.disks_first(self.context, "pve1")
+            if not self.store.disc_order(1) and not self.store.current_operation(1):
+                return
+            self.clock.time += 15
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.close()
+
+
+# -- what is offered, and mounting ----------------------------------------------------------------
+def test_an_empty_drive_is_there_from_birth_and_is_not_the_one_of_cloud_init(site: Site) -> None:
+    assert site.vm.config["ide0"] == "none,media=cdrom" and "cloudinit" in site.vm.config["ide2"]
+    assert site.order_to_come() == [DISK, "ide0"] and not site.vm.pending
+
+
+def test_only_what_the_machines_own_node_has_is_offered(site: Site) -> None:
+    page = site.see()
+    assert "4 of 4" in page and "debian 2" in page and "systemrescue 1" in page and "OTHER 1" in page
+    assert page.index("debian 2") < page.index("systemrescue 1") < page.index("OTHER 1") and "elsewhere" not in page
+    assert site.submit("mount", iso="local:iso/only-elsewhere.iso") == isos.GONE and site.cluster.mutations() == []
+
+
+def test_a_mount_takes_the_place_of_another_at_once_and_a_repeat_is_nothing(site: Site) -> None:
+    for name in (DEBIAN, RESCUE, RESCUE):
+        site.mount(name)
+        assert site.disc() == name and not site.vm.pending and "cloudinit" in site.vm.config["ide2"]
+    assert len(site.cluster.mutations()) == 2
+    assert site.submit("unmount") == "" and site.disc() == "none" and site.submit("unmount") == ""
+    assert len(site.cluster.mutations()) == 3 and site.order_to_come() == [DISK, "ide0"]
+
+
+def test_lists_of_the_plan_and_of_all_plans(tmp_path: Path) -> None:
+    site = Site(tmp_path, isos=["systemrescue-*"])
+    assert "1 of 1" in site.see() and site.submit("mount", iso=DEBIAN) == isos.GONE
+    site.close()
+    (tmp_path / "both").mkdir()
+    site = Site(tmp_path / "both", isos=["systemrescue-*"], everywhere=["NETBOOT.iso"])
+    page = site.see()
+    assert "2 of 2" in page and "netboot.iso" in page and "systemrescue 1" in page
+    site.mount(RESCUE)
+    site.close()
+
+
+def test_drivers_for_windows_are_said_to_be_that(site: Site) -> None:
+    site.cluster.add_iso("virtio-win-0.1.271.iso")
+    assert (
+        "virtio 1 virtio-win-0.1.271.iso Drivers for Windows: its setup finds disk and network with them" in site.see()
+    )
+    assert site.submit("mount", iso="local:iso/virtio-win-0.1.271.iso") == "" and not site.vm.pending
+
+
+@pytest.mark.parametrize("storage", ["", "nowhere", "nfs-backup", "off"])
+def test_without_a_storage_that_has_isos_none_are_offered(tmp_path: Path, storage: str) -> None:
+    site = Site(tmp_path)
+    site.drivers["pve1"].settings["iso_storage"] = storage  # type: ignore[index]
+    site.cluster.add_storage("off", ("pve1",), "iso")
+    site.cluster.storages["off"].online = False
+    assert (direct.NOT_READ if storage == "off" else "No ISOs are offered for this server.") in site.see()
+    site.close()
+
+
+def test_what_staff_mounted_from_elsewhere_is_shown_and_can_be_unmounted(site: Site) -> None:
+    site.cluster.add_storage("own", ("pve1", "pve2"), "iso", shared=True)
+    site.vm.config["ide0"] = f"{site.cluster.add_iso('ours-1.iso', storage='own')},media=cdrom,size=1M"
+    page = site.see()
+    assert "Mounted ours-1.iso" in page and "cannot be read" not in page
+    site.cluster.privileges["/storage/own"] = set()  # what we may not see counts as there
+    site.clock.time += 30
+    assert "cannot be read" not in site.see() and site.submit("unmount") == "" and site.disc() == "none"
+
+
+def test_a_new_drive_is_seen_after_a_restart_and_that_is_said(tmp_path: Path) -> None:
+    """An adopted machine without a CD drive, and one with Proxmox VE's usual one."""
+    site = Site(tmp_path)
+    del site.vm.config["ide0"]
+    site.vm.config["boot"] = "order=scsi0"
+    site.mount()
+    assert site.vm.pending["ide0"].startswith(DEBIAN) and "ide0" not in site.vm.config
+    page = site.see()
+    assert "Your server gets its CD drive at its next restart." in page and "Restart now" in page
+    assert site.submit("unmount") == "" and site.vm.pending["ide0"] == "none,media=cdrom"
+    site.mount()
+    site.order("reboot")
+    site.run()
+    assert site.disc() == DEBIAN and site.vm.ran["from"] == DISK and "as a disc in its drive" in site.see()
+    site.submit("unmount")
+    site.vm.config |= {"sata3": "none,media=cdrom"}
+    site.vm.config.pop("ide0")
+    site.mount()
+    assert site.vm.config["sata3"].startswith(DEBIAN) and "ide0" not in site.vm.config  # the one that is there
+    site.order("converge")
+    site.run()
+    assert (
+        set(site.vm.pending) == {"boot"} and site.store.service(1).pending == ()
+    )  # PVE adds it to the order, as the last
+    site.close()
+
+
+def test_a_machine_without_a_place_for_a_drive(site: Site) -> None:
+    site.vm.config |= dict.fromkeys(("ide0", "ide3", "sata5"), "local-lvm:vm-20000-disk-9,size=1G")
+    assert site.submit("mount", iso=DEBIAN) == "Your server has no place for a CD drive. Our staff can help."
+    assert site.cluster.mutations() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"kind": "status", "status": 500, "reason": "VM is locked (backup)"}, direct.HELD),
+        ({"kind": "status", "status": 500, "reason": "volume 'local:iso/x.iso' does not exist"}, isos.GONE),
+        (
+            {"kind": "status", "status": 403, "reason": "Permission check failed (/vms/20000, VM.Config.CDROM)"},
+            direct.NOT_TAKEN,
+        ),
+        ({"kind": "status", "status": 500, "reason": "got lock request timeout"}, direct.NOT_NOW),
+        ({"kind": "status", "status": 596, "reason": "Connection timed out"}, direct.LOST),
+        ({"kind": "status", "status": 595, "reason": "No route to host"}, direct.HOST_DOWN),
+        ({"kind": "reset_before"}, direct.LOST),
+        ({"kind": "reset_after"}, direct.LOST),
+    ],
+    ids=lambda x: str(x.get("reason", x["kind"])) if isinstance(x, dict) else "",
+)
+def test_a_mount_or_unmount_that_fails_says_what_is_true_and_works_again(
+    site: Site, fault: dict[str, Any], told: str
+) -> None:
+    site.cluster.faults = [Fault(method="PUT", path="/config", **fault)]
+    assert site.submit("mount", iso=DEBIAN) == told
+    site.mount()
+    site.cluster.faults = [Fault(method="PUT", path="/config", **fault)]
+    assert site.submit("unmount") == (told if told != isos.GONE else direct.NOT_TAKEN)
+    assert site.submit("unmount") == "" and site.disc() == "none"
+
+
+# -- what is not there any more -------------------------------------------------------------------
+def lose(site: Site, how: str) -> None:
+    """The mounted ISO is gone, in one of the ways in which that happens."""
+    if how == "deleted":
+        del site.cluster.isos[DEBIAN]
+    elif how == "moved":
+        site.cluster.isos[DEBIAN] = {"pve1"}
+        site.cluster.migrate(20000, "pve2")
+    elif how == "storage elsewhere":
+        site.cluster.storages["local"].nodes = ("pve2",)
+    elif how == "storage down":
+        site.cluster.storages["local"].online = False
+    else:
+        del site.cluster.storages["local"]
+
+
+LOST = ("deleted", "moved", "storage elsewhere", "storage down", "no storage")
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_a_missing_iso_is_said_and_unmounted_by_hand(site: Site, how: str) -> None:
+    site.mount()
+    lose(site, how)
+    site.clock.time += isos.LISTED + 1
+    if how != "storage down":  # then the list cannot be read either
+        page = site.see()
+        assert "This ISO cannot be read any more where your server is" in page and "Boot from the ISO" not in page
+    assert site.submit("unmount") == "" and site.disc() == "none"
+
+
+@pytest.mark.parametrize("how", LOST)
+@pytest.mark.parametrize("verb", ["start", "reboot", "unsuspend", "iso boot"])
+def test_a_missing_iso_keeps_nothing_from_starting(site: Site, how: str, verb: str) -> None:
+    site.mount()
+    if verb in ("start", "unsuspend"):
+        site.order({"start": "stop", "unsuspend": "suspend"}[verb])
+        site.run()
+    lose(site, how)
+    if verb == "iso boot":
+        assert site.boot() == ""
+    else:
+        site.order(verb)
+    site.settle()
+    last = site.store.operations_of(1, 1)[0]
+    assert site.vm.status == "running" and site.vm.ran["from"] == DISK, last
+    if verb == "iso boot":
+        assert (last.state, last.error_code) == (State.FAILED, "no_iso") and site.order_to_come()[0] == DISK
+    else:
+        assert last.state is State.DONE and site.disc() == "none", last
+        notes = [s["message"] for s in site.store.steps(last.id)]
+        assert any("Debian-12.5.0-amd64-netinst.iso cannot be read any more and was unmounted" in n for n in notes), (
+            notes
+        )
+
+
+def test_an_archive_that_names_a_deleted_iso_can_be_restored(site: Site) -> None:
+    site.mount()
+    site.page("backups", "take")
+    site.run()
+    site.submit("unmount")
+    del site.cluster.isos[DEBIAN]
+    site.page("backups", "restore", backup=site.store.backups_of(1)[0]["id"], confirm="RESTORE")
+    site.run()
+    assert (
+        site.store.operations_of(1, 1)[0].state is State.DONE and site.disc() == "none" and site.vm.status == "running"
+    )
+
+
+# -- starting from it once ------------------------------------------------------------------------
+def test_it_starts_from_the_disc_once_and_then_from_its_disk(site: Site) -> None:
+    site.mount()
+    assert site.boot() == ""
+    site.run()
+    assert site.last().state is State.DONE, site.last()
+    assert site.vm.ran["from"] == DEBIAN and site.vm.status == "running"
+    assert site.order_to_come()[0] == DISK and not site.store.disc_order(1)
+    site.order("reboot")
+    site.run()
+    assert site.vm.ran["from"] == DISK and site.disc() == DEBIAN
+    assert "Your server goes on starting from its own disk." in site.see()
+
+
+def test_while_it_runs_from_the_iso_the_page_says_so_and_nothing_asks_for_a_restart(site: Site) -> None:
+    site.mount()
+    site.boot()
+    site.run()
+    page = site.see()
+    assert "Your server was started from it. A restart by the button starts it from its own disk again." in page
+    site.order("converge")
+    site.run()
+    assert site.store.service(1).pending == () and site.order_to_come()[0] == DISK
+
+
+def test_it_asks_first_and_needs_a_disc(site: Site) -> None:
+    reply = site.send("boot")
+    assert (
+        "Restarts your server once from the mounted ISO" in words(reply.json["html"]) and site.cluster.mutations() == []
+    )
+    assert site.boot() == ""
+    site.run()
+    last = site.last()
+    assert (last.state, last.error_code) == (State.FAILED, "no_iso") and site.cluster.mutations() == []
+    assert site.vm.status == "running" and not site.store.disc_order(1)
+
+
+def test_one_that_is_off_is_started_and_a_guest_that_does_not_listen_is_switched_off(tmp_path: Path) -> None:
+    site = Site(tmp_path, running=False)
+    site.mount()
+    site.boot()
+    site.run()
+    assert site.vm.ran["from"] == DEBIAN and site.order_to_come()[0] == DISK
+    site.vm.acpi = False
+    site.boot()
+    site.run()
+    assert site.last().state is State.DONE and site.vm.ran["from"] == DEBIAN and site.order_to_come()[0] == DISK
+    site.close()
+
+
+def test_where_a_provider_starts_from_what_is_mounted_there_is_nothing_to_do_once(tmp_path: Path) -> None:
+    cloud = Cloud(tmp_path)
+    cloud.submit("iso", action="mount", iso=FREEBSD)
+    assert "Boot from the ISO once" not in cloud.see("iso") and "Restart now" in cloud.see("iso")
+    assert cloud.submit("iso", action="boot", confirmed="1") == SERVES
+    assert len(cloud.store.operations_of(1, 9)) == 1
+    cloud.close()
+
+
+# -- whatever breaks off --------------------------------------------------------------------------
+def booting(path: Path) -> Site:
+    site = Site(path)
+    site.mount()
+    site.cluster.calls.clear()
+    assert site.boot() == ""
+    return site
+
+
+def ended_well(site: Site) -> tuple[Any, ...]:
+    return (
+        site.vm.status,
+        site.disc(),
+        site.order_to_come(),
+        site.store.disc_order(1),
+        site.store.current_operation(1),
+    )
+
+
+class Killed(BaseException):
+    """The worker is gone."""
+
+
+def test_killed_anywhere_it_is_started_from_the_disc_and_the_disk_comes_first_again(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Before and after each call that changes something, and at each step border."""
+    counted = booting(tmp_path_factory.mktemp("count"))
+    borders: list[str] = []
+    counted.border = borders.append
+    counted.start()
+    counted.settle()
+    wanted, changes = ended_well(counted), len(counted.cluster.mutations())
+    assert wanted == ("running", DEBIAN, [DISK, "ide0"], False, None) and len(borders) == 9 and changes == 4
+    counted.close()
+    for phase, number in [(p, n) for p in ("before", "after") for n in range(1, changes + 1)] + [
+        ("border", n) for n in range(1, len(borders) + 1)
+    ]:
+        site = booting(tmp_path_factory.mktemp("kill"))
+        count = {"n": 0, "dead": 0}
+
+        def die(which: str, count: dict[str, int] = count, phase: str = phase, number: int = number) -> None:
+            if which == phase and not count["dead"]:
+                count["n"] += 1
+                if count["n"] == number:
+                    count["dead"] = 1
+                    raise Killed
+
+        def on_call(when: str, index: int, method: str, path: str, die: Callable[[str], None] = die) -> None:
+            if method != "GET":
+                die(when)
+
+        site.cluster.on_call, site.border = on_call, lambda name, die=die: die("border")
+        site.start()
+        while True:
+            try:
+                site.settle()
+                break
+            except Killed:
+                site.restart()
+        assert count["dead"] and ended_well(site) == wanted, (phase, number)
+        assert site.vm.ran["from"] == DEBIAN and site.last().state is State.DONE, (phase, number)
+        site.close()
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "refused": {"kind": "status", "status": 403, "reason": "Permission check failed"},
+    "locked": {"kind": "status", "status": 500, "reason": "VM is locked (backup)"},
+    "lost before": {"kind": "reset_before"},
+    "lost after": {"kind": "reset_after"},
+    "failed task": {"kind": "fail_task", "reason": "start failed: QEMU exited with code 1"},
+    "for good": {"kind": "status", "status": 403, "reason": "Permission check failed", "times": 9999},
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_on_any_change_never_leaves_the_disc_first(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    for number in range(1, 5):
+        site = booting(tmp_path_factory.mktemp("fault"))
+        site.cluster.faults = [
+            Fault(path="/(config|status/(start|shutdown))$", method="(?!GET)", nth=number, **FAULTS[name])
+        ]
+        site.cluster.faults[0].method = ""
+        calls = site.cluster.handle
+
+        def changes_only(method: str, *rest: Any, calls: Any = calls, site: Site = site) -> Any:
+            kept = site.cluster.faults
+            if method == "GET":
+                site.cluster.faults = []
+            try:
+                return calls(method, *rest)
+            finally:
+                site.cluster.faults = kept
+
+        site.cluster.handle = changes_only  # type: ignore[method-assign]
+        site.run(5000)
+        site.cluster.faults = []
+        site.settle(30_000)
+        assert site.store.current_operation(1) is None and not site.store.disc_order(1), (name, number)
+        assert site.order_to_come()[0] == DISK, (name, number, site.vm.config, site.vm.pending)
+        assert site.last().state is State.DONE or site.vm.status in ("running", "stopped"), (name, number)
+        if name in ("locked", "lost before", "lost after", "failed task"):
+            assert site.last().state is State.DONE and site.vm.ran["from"] == DEBIAN, (name, number, site.last())
+        site.close()
+
+
+@pytest.mark.parametrize("border", range(1, 7))
+@pytest.mark.parametrize("verb", ["suspend", "terminate", "change_package", "cancel"])
+def test_an_order_in_between_does_right(tmp_path: Path, verb: str, border: int) -> None:
+    """WHMCS's orders come at any time; staff may cancel."""
+    site = booting(tmp_path)
+    seen = {"n": 0}
+
+    def at(name: str) -> None:
+        seen["n"] += name.startswith("boot_iso")
+        if seen["n"] == border:
+            seen["n"] = 99
+            if verb == "cancel":
+                site.store.ask_cancel(site.last().id)
+            else:
+                site.order(verb)
+
+    site.border = at
+    site.start()
+    site.settle()
+    if verb == "terminate":
+        assert 20000 not in site.cluster.vms and not site.store.disc_order(1)
+    else:
+        assert ended_well(site)[2:] == ([DISK, "ide0"], False, None), ended_well(site)
+        assert site.vm.status == ("stopped" if verb == "suspend" else "running")
+    if verb == "suspend":
+        site.order("unsuspend")
+        site.settle()
+        assert site.vm.ran["from"] == DISK and site.vm.status == "running"
+    site.close()
+
+
+def test_the_row_outlives_an_operation_that_could_not_put_it_back(site: Site) -> None:
+    """The host is down for hours; a worker that is new does it then."""
+    site.mount()
+    site.boot()
+    site.border = lambda name: down() if name == "boot_iso.disk_first" else None
+
+    def down() -> None:
+        site.cluster.faults = [
+            Fault("status", "PUT", "/config$", times=9999, status=403, reason="Permission check failed")
+        ]
+
+    site.start()
+    site.run()
+    assert site.last().state is State.FAILED and site.store.disc_order(1) and site.order_to_come()[0] == "ide0"
+    site.restart()
+    for _ in range(3):
+        worker.disks_first(site.context, "pve1")
+        site.run()
+        site.clock.time += 901
+    assert site.order_to_come()[0] == "ide0" and site.store.disc_order(1)
+    site.cluster.faults = []
+    site.settle()
+    assert site.order_to_come()[0] == DISK and not site.store.disc_order(1)
+
+
+@pytest.mark.parametrize("what", ["rollback", "restore", "reinstall", "redeploy", "converge"])
+def test_what_brings_the_order_back_from_before_is_put_right(site: Site, what: str) -> None:
+    """A snapshot and an archive that were made while it ran from the disc hold that order."""
+    site.mount()
+    site.vm.config["boot"] = "order=ide0;scsi0"
+    if what == "rollback":
+        site.page("snapshots", "take")
+        site.run()
+        site.vm.config["boot"] = "order=scsi0;ide0"
+        site.page("snapshots", "rollback", name=next(iter(site.vm.snapshots)))
+    elif what == "restore":
+        site.page("backups", "take")
+        site.run()
+        site.vm.config["boot"] = "order=scsi0;ide0"
+        site.page("backups", "restore", backup=site.store.backups_of(1)[0]["id"], confirm="RESTORE")
+    elif what == "reinstall":
+        site.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL")
+    else:
+        site.order(what)
+    site.settle()
+    assert site.store.operations_of(1, 1)[0].state is State.DONE
+    vm = next(v for v in site.cluster.vms.values() if not v.template)
+    order = str(vm.pending.get("boot") or vm.config["boot"])
+    assert order.startswith(f"order={DISK}") and vm.status == "running", vm.config
+
+
+def test_an_adopted_machines_own_order_is_its_owners(site: Site) -> None:
+    """Only what we have put first is put back; what its owner boots first stays."""
+    site.store.update_service(1, birth=replace(site.store.service(1).birth, adopted=True))
+    site.vm.config["boot"] = "order=net0;scsi0;ide0"
+    site.order("converge")
+    site.run()
+    assert site.order_to_come() == ["net0", "scsi0", "ide0"]
+    site.mount()
+    site.boot()
+    site.settle()
+    assert site.vm.ran["from"] == DEBIAN and site.order_to_come() == ["net0", "scsi0", "ide0"]
+    site.vm.pending.clear()
+    site.vm.config["boot"] = "order=ide0;net0;scsi0"  # as a rollback brings it back
+    site.order("converge")
+    site.run()
+    assert site.order_to_come() == ["net0", "scsi0", "ide0"]
+    site.mount(RESCUE)
+    site.vm.pending.clear()
+
+
+def test_a_disc_that_comes_first_by_its_owners_own_order_needs_nothing(site: Site) -> None:
+    site.store.update_service(1, birth=replace(site.store.service(1).birth, adopted=True))
+    site.mount()
+    site.vm.config["boot"] = "order=ide0;scsi0"
+    assert "Your server starts from it at its next restart" in site.see()
+    site.boot()
+    site.settle()
+    assert site.vm.ran["from"] == DEBIAN and site.order_to_come() == ["ide0", "scsi0"]
+
+
+def test_a_page_costs_few_calls_and_an_edit_is_seen_at_once(site: Site) -> None:
+    site.see()
+    assert [p.rsplit("/", 1)[1] for _, _, p, _ in site.cluster.calls] == ["pending", "content"]
+    for _ in range(5):
+        site.see()
+    assert len(site.cluster.calls) == 2
+    site.mount()
+    assert "Mounted Debian-12" in site.see()
