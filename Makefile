@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 APT_INSTALL := .ci/apt-install
 APT := python3-venv php8.2-cli php8.2-curl php8.2-mbstring php8.2-sqlite3 smarty4
-PAGES := bridge/templates/*.css bridge/templates/*.js bridge/static/*.css bridge/static/*.js
+PAGES := bridge/static/*.css bridge/static/*.js
 BROWSER := chromium chromium-driver
 NAMESERVERS := pdns-server pdns-backend-sqlite3 bind9 bind9-dnsutils
 
@@ -22,7 +22,8 @@ $(VENV)/.done: requirements-dev.lock setup.cfg
 	touch $@
 
 # What browsers load comes from npm, pinned by package-lock.json. Where it cannot be had, everything but console, charts and dragging rules
-# works: their pages then say that their files were not built (charts are tables then), and the test host's page has a plain frame of its own.
+# works: their pages then say that their files were not built (charts are tables then), and the test host's page has a plain frame
+# of its own; a page loads anew where it would renew itself.
 node_modules/.package-lock.json: package-lock.json
 	@command -v npm >/dev/null || { echo "installing npm (apt)"; $(APT_INSTALL) --no-install-recommends npm; } || true
 	@npm ci --silent --no-audit --no-fund || echo "npm's packages could not be had; run \`make assets\` again when they can"
@@ -35,6 +36,8 @@ assets: node_modules/.package-lock.json
 	  && cp node_modules/uplot/dist/uPlot.iife.min.js node_modules/uplot/dist/uPlot.min.css node_modules/uplot/LICENSE bridge/static/uplot/; }
 	@[ ! -f node_modules/sortablejs/Sortable.min.js ] || { rm -rf bridge/static/sortable && mkdir -p bridge/static/sortable \
 	  && cp node_modules/sortablejs/Sortable.min.js node_modules/sortablejs/LICENSE bridge/static/sortable/; }
+	@[ ! -d node_modules/idiomorph/dist ] || { rm -rf bridge/static/idiomorph && mkdir -p bridge/static/idiomorph \
+	  && cp node_modules/idiomorph/dist/idiomorph.min.js node_modules/idiomorph/LICENSE bridge/static/idiomorph/; }
 
 # A real machine's screen for the console's tests, which are skipped without it
 qemu:
@@ -80,10 +83,12 @@ screenshots: setup browser assets
 
 dist: setup assets
 	@[ -f bridge/static/novnc/core/rfb.js ] && [ -f bridge/static/uplot/uPlot.iife.min.js ] \
-	  && [ -f bridge/static/sortable/Sortable.min.js ] || { echo "the wheel needs the files of console, charts and firewall: install npm first"; exit 1; }
+	  && [ -f bridge/static/sortable/Sortable.min.js ] \
+	  && [ -f bridge/static/idiomorph/idiomorph.min.js ] \
+	  || { echo "the wheel needs the files of pages, console, charts and firewall: install npm first"; exit 1; }
 	rm -rf build dist && mkdir -p dist
 	$(RUN) -m pip wheel -q --no-deps -w dist .
 	cd whmcs-shim && $(PY) -m zipfile -c ../dist/vmbridge-whmcs-shim.zip modules
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info node_modules bridge/static/novnc bridge/static/uplot bridge/static/sortable .demo
+	rm -rf $(VENV) build dist *.egg-info node_modules bridge/static/novnc bridge/static/uplot bridge/static/sortable bridge/static/idiomorph .demo

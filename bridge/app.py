@@ -12,6 +12,7 @@ from bridge.web import (
     assets,
     charts,
     errors,
+    files,
     filters,
     health,
     language,
@@ -34,6 +35,7 @@ def create_app(context: Context) -> Flask:
     app.extensions["vmbridge_guard"] = Guard(context)
     app.extensions["vmbridge_reads"] = Reads(context.clock, context.config.web["threads"])
     errors.install(app)
+    app.jinja_env.globals["files"] = files
     app.jinja_env.filters |= {f.__name__: f for f in filters.FILTERS}
     app.jinja_env.install_gettext_callables(language.translate, language.translate_many, newstyle=True)  # type: ignore[attr-defined]
     for blueprint in (

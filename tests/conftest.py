@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.browser import browser, window
+
+__all__ = ["browser", "window"]
+
 if TYPE_CHECKING:
     from tests.world import World
 

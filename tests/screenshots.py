@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -19,22 +16,11 @@ from bridge import model
 from bridge.clock import Clock
 from bridge.metering import usage
 from bridge.store import Store
+from tests.browser import chrome
 from tests.hcloud.project import Project
 from tests.hcloud.screens import History
 from tests.system import CLOUD, ROOT, System
 
-QUIET = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--hide-scrollbars",
-)
 LOOKS = {
     "light": {"width": 1100},
     "dark": {"width": 1100, "dark": True},
@@ -71,20 +57,6 @@ def counted(browser: Chrome) -> None:
 
 
 BEFORE: dict[str, Callable[[Chrome], Any]] = {"overview": alive, "charts": drawn, "cloud-overview": counted}
-
-
-@contextmanager
-def chrome() -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    with tempfile.TemporaryDirectory(prefix="vmbridge-profile-", ignore_cleanup_errors=True) as profile:
-        for word in (*QUIET, f"--user-data-dir={profile}"):
-            options.add_argument(word)
-        browser = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-        try:
-            yield browser
-        finally:
-            browser.quit()
 
 
 def look(
@@ -235,7 +207,7 @@ def main() -> None:
     pages = (*PAGES, *(f"cloud-{name}" for name in CLOUD_PAGES))
     only = sys.argv[2].split(",") if len(sys.argv) > 2 else (*pages, "usage")
     folder.mkdir(parents=True, exist_ok=True)
-    with System(speed=0.2, public=True, hcloud=Project(Clock())) as s, chrome() as browser:
+    with System(speed=0.2, public=True, hcloud=Project(Clock())) as s, chrome("--hide-scrollbars") as browser:
         if any(not name.startswith("cloud-") for name in only):
             furnish(s, SHOP)
             aged(s, SHOP)

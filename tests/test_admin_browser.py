@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
+from tests.browser import until
 from tests.system import System
 from tests.test_addon import PAGES, url
-from tests.test_browser import QUIET, until
 from tests.test_shim import settled
+
+SIZE = (1200, 1000)
 
 
 @pytest.fixture(scope="module")
@@ -21,18 +22,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         s.order(1, domain="a-very-long-name-of-a-server-that-does-not-want-to-wrap-anywhere.department.example.com")
         settled(s, 1)
         yield s
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for word in (*QUIET, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1200,1000"):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    yield chrome
-    chrome.quit()
 
 
 def test_maintenance_by_click(system: System, browser: Chrome) -> None:
@@ -92,7 +81,3 @@ def test_colours_follow_the_theme_not_the_system(system: System, browser: Chrome
         found[dark] = browser.find_element(By.CSS_SELECTOR, ".vmb-op-done").value_of_css_property("color")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     assert found == {"": "rgba(17, 107, 44, 1)", "&dark=1": "rgba(63, 185, 80, 1)"}
-
-
-def test_the_log_is_quiet(browser: Chrome) -> None:
-    assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []  # type: ignore[no-untyped-call]

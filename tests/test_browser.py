@@ -7,25 +7,12 @@ from typing import Any
 
 import pytest
 import requests
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.browser import until, word
 from tests.pve.cluster import Fault
 from tests.system import System
-
-QUIET = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
 
 
 @pytest.fixture(scope="module")
@@ -33,26 +20,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with System(tmp_path_factory.mktemp("system"), speed=0.3) as s:
         s.order(1)
         yield s
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for word in (*QUIET, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1000,1000"):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    yield chrome
-    chrome.quit()
-
-
-def until(browser: Chrome, condition: Any, seconds: float = 40) -> Any:
-    return WebDriverWait(browser, seconds, 0.2, ignored_exceptions=[Exception]).until(condition)
-
-
-def word(browser: Chrome) -> str:
-    return str(browser.find_element(By.CSS_SELECTOR, "[data-field=word]").text)
 
 
 def button(browser: Chrome, verb: str) -> Any:
@@ -128,5 +95,3 @@ def test_suspended_meanwhile(system: System, browser: Chrome) -> None:
     until(browser, lambda b: word(b) == "Suspended")
     browser.get(system.page(1))
     assert "suspended" in why(browser, "start")
-    faults = [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
-    assert faults == []

@@ -8,16 +8,15 @@ from typing import Any
 
 import pytest
 import requests
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from bridge import assets
+from tests.browser import until
 from tests.pve.cluster import Fault
 from tests.screenshots import aged
 from tests.system import System
-from tests.test_browser import QUIET, until
 
 built = pytest.mark.skipif(not assets.built("uplot/uPlot.iife.min.js"), reason="uPlot is not built (make assets)")
 LIGHT, DARK = (11, 92, 173), (88, 166, 255)
@@ -36,27 +35,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         s.wait_for(lambda: s.operation(1).get("state") == "done", 60)
         aged(s, 1)
         yield s
-
-
-@pytest.fixture(scope="module")
-def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for word in (*QUIET, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1100,1000"):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    made = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    yield made
-    made.quit()
-
-
-@pytest.fixture
-def browser(chrome: Chrome) -> Iterator[Chrome]:
-    yield chrome
-    chrome.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-    chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    chrome.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
 
 
 def page(system: System) -> str:
@@ -275,7 +253,6 @@ def test_nothing_comes_from_elsewhere(system: System, browser: Chrome) -> None:
         and all(n.startswith(("http://127.0.0.1:", "data:")) for n in names)
         and any(f"/assets/{assets.version()}/uplot/" in n for n in names)
     )
-    assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []  # type: ignore[no-untyped-call]
 
 
 @built

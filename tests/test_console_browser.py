@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 
 from bridge import assets
+from tests.browser import until
 from tests.qemu import GREEN, PROGRAM, Qemu
 from tests.system import System
-from tests.test_browser import QUIET, until
 
+SIZE = (1000, 800)
 pytestmark = [
     pytest.mark.skipif(not PROGRAM, reason="qemu-system-x86_64 is not installed (make qemu)"),
     pytest.mark.skipif(not assets.built("novnc/core/rfb.js"), reason="the console's files are not built (make assets)"),
@@ -36,18 +36,6 @@ def system(tmp_path_factory: pytest.TempPathFactory, qemu: Qemu) -> Iterator[Sys
         screen = s.cluster.vms[20000].screen
         screen.vnc, screen.set_password = qemu.vnc, qemu.set_password
         yield s
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for word in (*QUIET, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1000,800"):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    chrome = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    yield chrome
-    chrome.quit()
 
 
 def connect(system: System, browser: Chrome) -> None:
@@ -179,5 +167,3 @@ def test_suspension_ends_it_and_says_so(system: System, browser: Chrome) -> None
     assert "suspended" in browser.find_element(By.ID, str(dimmed.get_attribute("aria-describedby"))).get_attribute(
         "textContent"
     )
-    faults = [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
-    assert faults == []

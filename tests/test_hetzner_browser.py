@@ -9,21 +9,18 @@ from typing import Any
 
 import pytest
 import requests
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from bridge import assets
 from bridge.clock import Clock
+from tests.browser import AXE, THEMES, findings, one, until, word
 from tests.hcloud.project import Project
-from tests.screenshots import QUIET, furnish_cloud
-from tests.system import ROOT, System
-from tests.test_browser import until, word
+from tests.screenshots import furnish_cloud
+from tests.system import System
 
 SHOP = 2001
-THEMES = ("", "&theme=six")
-AXE = ROOT / "node_modules/axe-core/axe.min.js"
 GREEN = (26, 127, 55)  # of the simulated screen
 COLUMNS = """
 const c = document.querySelector('[data-chart=cpu] canvas'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data, [r, g, b] = arguments[0];
@@ -42,36 +39,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield s
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in (*QUIET, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1100,1000"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    chrome = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    yield chrome
-    chrome.quit()
-
-
-@pytest.fixture
-def browser(chromium: Chrome) -> Iterator[Chrome]:
-    """The one browser; afterwards as before, and nothing went wrong in its console."""
-    yield chromium
-    chromium.switch_to.window(chromium.window_handles[0])
-    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-    assert [e for e in chromium.get_log("browser") if e["level"] == "SEVERE"] == []  # type: ignore[no-untyped-call]
-
-
 def see(browser: Chrome, s: System, page: str = "overview", more: str = "") -> None:
     browser.get(s.page(SHOP) + ("" if page == "overview" else f"&vmb[page]={page}") + more)
     browser.execute_script("window.sameDocument = true")  # type: ignore[no-untyped-call]
-
-
-def one(browser: Chrome, css: str) -> Any:
-    return browser.find_element(By.CSS_SELECTOR, css)
 
 
 def content(browser: Chrome) -> str:
@@ -321,13 +291,4 @@ def test_accessibility(system: System, browser: Chrome, shade: str, theme: str) 
         see(browser, system, page, theme)
         if page == "charts" and assets.built("uplot/uPlot.iife.min.js"):
             until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "[data-charts][data-shown]"))
-        browser.execute_script(AXE.read_text("utf-8"))  # type: ignore[no-untyped-call]
-        found = browser.execute_async_script(  # type: ignore[no-untyped-call]
-            "const done = arguments[arguments.length - 1]; axe.run('.vmbridge', {preload: false, resultTypes: ['violations']}).then(r => done(r.violations))"
-        )
-        assert [
-            f"{v['id']}: {n['html'][:150]} {n['failureSummary'][:200]}"
-            for v in found
-            if v["impact"] in ("serious", "critical")
-            for n in v["nodes"]
-        ] == []
+        assert findings(browser) == [], page

@@ -14,22 +14,16 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 from bridge.clock import Clock
+from tests.browser import AXE, THEMES, findings, one, texts, until, word
 from tests.hcloud.project import Fault, Project, Server
-from tests.screenshots import chrome
 from tests.system import CLOUD, System, ours
-from tests.test_browser import until, word
 from tests.test_pages_browser import (
-    AXE,
     LONG,
-    THEMES,
     action,
-    findings,
     idle,
-    one,
     reason,
     see,
     settled,
-    texts,
     untouched,
     untranslated,
 )
@@ -58,23 +52,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
                     name=f"m{n}.example.com",
                 )
         yield s
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chrome]:
-    with chrome() as made:
-        made.set_window_size(1100, 1000)
-        yield made
-
-
-@pytest.fixture
-def browser(chromium: Chrome, system: System) -> Iterator[Chrome]:
-    """The one browser; afterwards as before, and nothing went wrong in its console."""
-    yield chromium
-    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    bad = [e for e in chromium.get_log("browser") if e["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
-    assert bad == []
 
 
 def server(s: System, service: int) -> Server:
@@ -342,26 +319,26 @@ def test_a_page_that_cannot_be_read_tries_again_by_itself(system: System, browse
 
 
 # -- without script -------------------------------------------------------------------------------
-def test_without_script(system: System, chromium: Chrome) -> None:
-    chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+def test_without_script(system: System, browser: Chrome) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
-        chromium.get(system.page(SHOP) + "&vmb[page]=iso")
-        chromium.find_elements(By.CSS_SELECTOR, ".vmb-folder summary")[2].click()
-        next(e for e in chromium.find_elements(By.CSS_SELECTOR, ".vmb-folder li button") if e.is_displayed()).click()
-        until(chromium, lambda b: "FreeBSD-13.4" in one(b, ".vmb-strong").text)
-        one(chromium, "[name='vmb[find]']").send_keys("systemrescue")
-        one(chromium, "[data-verb=search]").click()
-        until(chromium, lambda b: "1 of 64" in one(b, "[data-count]").text and one(b, ".vmb-folder li").is_displayed())
-        action(chromium, "iso", "unmount").click()
-        until(chromium, lambda b: "No ISO is mounted." in texts(b, ".vmb-content"))
-        chromium.get(system.page(SHOP) + "&vmb[page]=rdns")
-        write(field(chromium, v4(system)), "plain.example.com")
-        press(chromium, v4(system), "save")
-        until(chromium, lambda b: records(system)[v4(system)] == "plain.example.com")
-        press(chromium, v6(system, "25"), "remove")
-        until(chromium, lambda b: v6(system, "25") not in records(system))
+        browser.get(system.page(SHOP) + "&vmb[page]=iso")
+        browser.find_elements(By.CSS_SELECTOR, ".vmb-folder summary")[2].click()
+        next(e for e in browser.find_elements(By.CSS_SELECTOR, ".vmb-folder li button") if e.is_displayed()).click()
+        until(browser, lambda b: "FreeBSD-13.4" in one(b, ".vmb-strong").text)
+        one(browser, "[name='vmb[find]']").send_keys("systemrescue")
+        one(browser, "[data-verb=search]").click()
+        until(browser, lambda b: "1 of 64" in one(b, "[data-count]").text and one(b, ".vmb-folder li").is_displayed())
+        action(browser, "iso", "unmount").click()
+        until(browser, lambda b: "No ISO is mounted." in texts(b, ".vmb-content"))
+        browser.get(system.page(SHOP) + "&vmb[page]=rdns")
+        write(field(browser, v4(system)), "plain.example.com")
+        press(browser, v4(system), "save")
+        until(browser, lambda b: records(system)[v4(system)] == "plain.example.com")
+        press(browser, v6(system, "25"), "remove")
+        until(browser, lambda b: v6(system, "25") not in records(system))
     finally:
-        chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 def test_nothing_happens_by_get_or_without_whmcs_token(system: System) -> None:

@@ -9,23 +9,20 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions, Keys
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests.browser import AXE, THEMES, findings, one, texts, until, word
 from tests.pve.cluster import Fault, Vm
-from tests.screenshots import QUIET
-from tests.system import ROOT, System, ours
-from tests.test_browser import until, word
+from tests.system import System, ours
 
 SHOP, DENIED, FULL, PSEUDO, RTL = 1, 2, 3, 4, 5
 PAGES = ("overview", "reinstall", "snapshots", "backups", "reset_password")
 SUB_PAGES = PAGES[1:]
-THEMES = ("", "&theme=six")
+EXPECTED = "/nothing"
 HOSTILE = "<img src=x onerror=hacked=1>\"'\u202e%%VMBRIDGE_TOKEN%% {{7*7}} {$smarty.version} &lt;"
 LONG = ".".join(["a" * 60] * 4) + ".example"  # 251 characters
-AXE = ROOT / "node_modules/axe-core/axe.min.js"
 
 
 @pytest.fixture(scope="module")
@@ -48,29 +45,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield s
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in (*QUIET, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1100,1000"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    yield chrome
-    chrome.quit()
-
-
-@pytest.fixture
-def browser(chromium: Chrome, system: System) -> Iterator[Chrome]:
-    """The one browser; afterwards as before, and nothing went wrong in its console."""
-    yield chromium
-    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    chromium.delete_all_cookies()
-    bad = [e for e in chromium.get_log("browser") if e["level"] == "SEVERE" and "/nothing" not in e["message"]]  # type: ignore[no-untyped-call]
-    assert bad == []
-
-
 def settled(s: System, service: int, state: str = "done") -> None:
     s.wait_for(lambda: s.operation(service).get("state") == state, 60, f"service {service} {state}")
 
@@ -82,14 +56,6 @@ def url(s: System, service: int, page: str = "overview", more: str = "") -> str:
 def see(browser: Chrome, s: System, service: int, page: str = "overview", more: str = "") -> None:
     browser.get(url(s, service, page, more))
     browser.execute_script("window.sameDocument = true")
-
-
-def one(browser: Chrome, css: str) -> WebElement:
-    return browser.find_element(By.CSS_SELECTOR, css)
-
-
-def texts(browser: Chrome, css: str) -> str:
-    return " | ".join(e.text for e in browser.find_elements(By.CSS_SELECTOR, css))
 
 
 def action(browser: Chrome, capability: str, name: str, row: int = 0) -> WebElement:
@@ -539,33 +505,33 @@ def test_a_host_that_is_down_and_a_server_that_is_gone(system: System, browser: 
 
 
 # -- without script -------------------------------------------------------------------------------
-def test_without_script_a_page_asks_instead_of_the_dialog(system: System, chromium: Chrome) -> None:
-    chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+def test_without_script_a_page_asks_instead_of_the_dialog(system: System, browser: Chrome) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
-        see(chromium, system, FULL, "snapshots")
-        action(chromium, "snapshots", "delete").click()
+        see(browser, system, FULL, "snapshots")
+        action(browser, "snapshots", "delete").click()
         until(
-            chromium,
+            browser,
             lambda b: (
                 "Please confirm" in texts(b, ".vmb-content") and "Removes snapshot <img" in texts(b, ".vmb-content")
             ),
         )
-        one(chromium, ".vmb-content a.vmb-btn").click()  # Cancel
-        until(chromium, lambda b: "vmb[page]=snapshots" in b.current_url and "1 / 1" in texts(b, ".vmb-quota"))
-        action(chromium, "snapshots", "delete").click()
-        until(chromium, lambda b: "Please confirm" in texts(b, ".vmb-content"))
-        action(chromium, "snapshots", "delete").click()
+        one(browser, ".vmb-content a.vmb-btn").click()  # Cancel
+        until(browser, lambda b: "vmb[page]=snapshots" in b.current_url and "1 / 1" in texts(b, ".vmb-quota"))
+        action(browser, "snapshots", "delete").click()
+        until(browser, lambda b: "Please confirm" in texts(b, ".vmb-content"))
+        action(browser, "snapshots", "delete").click()
         system.wait_for(lambda: system.operation(FULL)["kind"] == "delete_snapshot", 20)
         settled(system, FULL)
-        see(chromium, system, FULL, "snapshots")
-        one(chromium, "[name='vmb[description]']").send_keys("without script")
-        action(chromium, "snapshots", "take").click()
+        see(browser, system, FULL, "snapshots")
+        one(browser, "[name='vmb[description]']").send_keys("without script")
+        action(browser, "snapshots", "take").click()
         system.wait_for(lambda: system.operation(FULL)["kind"] == "take_snapshot", 20)
         settled(system, FULL)
-        see(chromium, system, FULL, "snapshots")
-        assert "without script" in one(chromium, ".vmb-table").text
+        see(browser, system, FULL, "snapshots")
+        assert "without script" in one(browser, ".vmb-table").text
     finally:
-        chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 def test_every_question_names_its_thing_and_a_thing_that_is_gone_is_told(system: System) -> None:
@@ -707,19 +673,6 @@ def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, ser
     )
     assert at[0] < at[1]  # an address reads from left to right in every language
     assert one(browser, ".vmbridge").get_attribute("dir") == ("rtl" if service == RTL else "ltr")
-
-
-def findings(browser: Chrome) -> list[str]:
-    browser.execute_script(AXE.read_text("utf-8"))
-    found = browser.execute_async_script(
-        "const done = arguments[arguments.length - 1]; axe.run('.vmbridge', {resultTypes: ['violations']}).then(r => done(r.violations))"
-    )
-    return [
-        f"{v['id']}: {n['html'][:150]} {n['failureSummary'][:200]}"
-        for v in found
-        if v["impact"] in ("serious", "critical")
-        for n in v["nodes"]
-    ]
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm ci")

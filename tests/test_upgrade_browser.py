@@ -10,14 +10,11 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from bridge.clock import Clock
+from tests.browser import AXE, THEMES, findings, one, until
 from tests.hcloud.project import Project
-from tests.screenshots import chrome
-from tests.system import ROOT, System
-from tests.test_browser import until
+from tests.system import System
 from tests.test_upgrade_notice import FOR_GOOD, HZ, KVM, MORE, OFF_AND_ON, OPTIONS, SHRINKS, furnish
 
-THEMES = ("", "&theme=six")
-AXE = ROOT / "node_modules/axe-core/axe.min.js"
 BUTTON = {"": "#btnOrderContinue", "&theme=six": "input[value='Place the order']"}
 FOLLOWS = "const [a, b] = arguments; return !!(a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING) && a.nextElementSibling === b"
 
@@ -27,28 +24,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with System(tmp_path_factory.mktemp("system"), speed=0.05, hcloud=Project(Clock()), more=MORE) as s:
         furnish(s)
         yield s
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chrome]:
-    with chrome() as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(chromium: Chrome) -> Iterator[Chrome]:
-    """The one browser; afterwards as before, and nothing went wrong in its console."""
-    chromium.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 1100, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
-    )
-    yield chromium
-    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-    assert [e for e in chromium.get_log("browser") if e["level"] == "SEVERE"] == []  # type: ignore[no-untyped-call]
-
-
-def one(browser: Chrome, css: str) -> Any:
-    return browser.find_element(By.CSS_SELECTOR, css)
 
 
 def product(browser: Chrome, s: System, service: int, pid: int, more: str = "") -> Any:
@@ -135,11 +110,7 @@ def test_accessibility(system: System, browser: Chrome, shade: str, theme: str) 
     )
     for service, pid in ((HZ, 20), (KVM, 11)):
         product(browser, system, service, pid, theme)
-        browser.execute_script(AXE.read_text("utf-8"))  # type: ignore[no-untyped-call]
-        found = browser.execute_async_script(  # type: ignore[no-untyped-call]
-            "const done = arguments[0]; axe.run('#vmbridge-upgrade', {preload: false, resultTypes: ['violations']}).then(r => done(r.violations))"
-        )
-        assert [f"{v['id']}: {n['html'][:150]} {n['failureSummary'][:200]}" for v in found for n in v["nodes"]] == []
+        assert findings(browser, "#vmbridge-upgrade") == []
 
 
 @pytest.mark.parametrize("theme", THEMES)

@@ -8,7 +8,6 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from tests.screenshots import chrome
 from tests.system import System
 from tests.test_shim import call, settled
 from tests.test_usage_shim import rates, watched
@@ -26,12 +25,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         s.post("/test/metrics", {})
         call(s, "UsageUpdate")
         yield s
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chrome]:
-    with chrome() as found:
-        yield found
 
 
 @pytest.mark.parametrize("theme", ["twenty-one", "six"])

@@ -11,11 +11,19 @@ from bridge.web.auth import signed
 from bridge.web.replies import success
 
 routes = Blueprint("assets", __name__)
-THROUGH_SHIM = {
-    "uplot.js": "uplot/uPlot.iife.min.js",
-    "uplot.css": "uplot/uPlot.min.css",
-    "sortable.js": "sortable/Sortable.min.js",
-}  # the shim's names have no folders
+DRAWING = {"uplot.js": "uplot/uPlot.iife.min.js", "uplot.css": "uplot/uPlot.min.css"}  # what charts are drawn with
+OF_PAGES = {
+    "vmbridge.css": "vmbridge.css",
+    "vmbridge.js": "vmbridge.js",
+    "idiomorph.js": "idiomorph/idiomorph.min.js",
+    "charts.css": "charts.css",
+    "charts.js": "charts.js",
+    "admin.css": "admin.css",
+    "firewall.css": "firewall.css",
+    "firewall.js": "firewall.js",
+}
+DRAGGING = {"sortable.js": "sortable/Sortable.min.js"}
+THROUGH_SHIM = DRAWING | DRAGGING | OF_PAGES  # the shim's names have no folders
 
 
 @routes.get("/assets/<version>/<path:name>")
@@ -27,6 +35,7 @@ def show(version: str, name: str) -> Response:
         reply.headers["Content-Type"] = "text/javascript; charset=utf-8"  # modules run under no other type
     reply.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     reply.headers["X-Content-Type-Options"] = "nosniff"
+    reply.headers["Access-Control-Allow-Origin"] = "*"  # WHMCS's pages look whether they reach them
     return reply
 
 

@@ -14,7 +14,7 @@ from bridge.errors import Forbidden
 from bridge.model import PERIODS, Capability, Sentence, Service
 from bridge.permissions import usable
 from bridge.web import language
-from bridge.web.assets import THROUGH_SHIM
+from bridge.web.assets import DRAWING
 from bridge.web.auth import context, service_for, signed
 from bridge.web.pages import page, zone_of
 from bridge.web.replies import success
@@ -83,9 +83,9 @@ def show(service: Service) -> dict[str, Any]:
         "tables": {c.name: charts.rows(c, view) for c in charts.CHARTS} if view else {},
         "zone": zone_of(service),
         "chart_words": words,
-        "drawn": all(assets.built(f) for n, f in THROUGH_SHIM.items() if n.startswith("uplot")),
+        "drawn": all(assets.built(f) for f in DRAWING.values()),
         "version": assets.version(),
-        "names": THROUGH_SHIM,
+        "names": DRAWING,
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from bridge import customer, schedules
+from bridge import customer
 from bridge.errors import BadRequest, Forbidden, NotFound, StoreUnavailable, VmbridgeError
 from bridge.kinds import POWER
 from bridge.model import Capability, Sentence, Service
@@ -135,7 +135,6 @@ def backups(service: Service) -> dict[str, Any]:
         "why": why(service, Capability.BACKUPS),
         "zone": zone_of(service),
         "week": week,
-        "zones": schedules.zones(),
         "schedule_why": language.translate(schedule_reason(service)),
         "next_due": schedule["next_due_at"] if schedule else None,
         "restore_failed": last is not None and last.kind == "restore" and last.state.value == "failed",

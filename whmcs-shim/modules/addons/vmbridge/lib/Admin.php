@@ -54,6 +54,7 @@ class Admin
         }, array_filter(array_intersect_key($asked, array_flip(self::QUERY)), 'strlen'));
         $post = isset($_SERVER['REQUEST_METHOD']) && $_SERVER['REQUEST_METHOD'] === 'POST';
         $actor = self::actor();
+        $query['have'] = Fields::had();
         if ($actor['id'] === 0) {
             return self::notice('Only WHMCS\'s admins see this page.');
         }

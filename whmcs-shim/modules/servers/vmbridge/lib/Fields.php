@@ -38,6 +38,13 @@ class Fields
         return is_array($fields) && isset($fields[$name]) && preg_match($form, $fields[$name]) ? $fields[$name] : '';
     }
 
+    /** The version of the pages' files that this browser has had from the public path; empty while it has none. */
+    public static function had()
+    {
+        $kept = isset($_COOKIE['vmbridge_files']) && is_string($_COOKIE['vmbridge_files']) ? $_COOKIE['vmbridge_files'] : '';
+        return preg_match('/\A[0-9a-f]{16}\z/', $kept) ? $kept : '';
+    }
+
     /** `&vmb[page]=...` for an address of WHMCS's; what is empty is left out. */
     public static function query(array $fields)
     {

@@ -85,7 +85,7 @@ class Module
             $capability = Fields::word($form, 'capability');
             $capability = $capability === '' ? 'unknown' : $capability;
             $body = ['params' => Params::body($params), 'actor' => self::actor(), 'form' => (object) $form];
-            $query = '?' . http_build_query(['theme' => Page::theme()]);
+            $query = '?' . http_build_query(['theme' => Page::theme(), 'have' => Fields::had()]);
             $reply = self::send($params, 'POST', self::path($params, 'pages/' . $capability) . $query, $body, self::SUBMIT_SECONDS, 'submit');
             if (!empty($reply['no_store'])) {
                 Page::whole($reply);
@@ -137,6 +137,7 @@ class Module
             }
             $target = self::path($params, 'pages/admin') . '?' . http_build_query([
                 'client' => (int) self::value($params, 'userid'), 'admin' => isset($_SESSION['adminid']) ? (int) $_SESSION['adminid'] : 1,
+                'have' => Fields::had(),
             ]);
             $reply = self::send($params, 'GET', $target, null, self::PAGE_SECONDS, '');
             return ['vmbridge' => Page::html($reply)];
@@ -327,6 +328,7 @@ class Module
     {
         return http_build_query([
             'client' => (int) self::value($params, 'userid'), 'language' => self::language($params), 'theme' => Page::theme(),
+            'have' => Fields::had(),
         ]);
     }
 

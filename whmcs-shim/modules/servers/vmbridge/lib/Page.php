@@ -9,7 +9,11 @@ class Page
 {
     const MAX_WHOLE = 65536;
     const THEMES = ['twenty-one', 'nexus', 'six']; // WHMCS's own, whose pages templates/product.tpl is made for
-    const ASSETS = ['uplot.js' => 'text/javascript', 'uplot.css' => 'text/css'];
+    const ASSETS = [
+        'uplot.js' => 'text/javascript', 'uplot.css' => 'text/css', 'vmbridge.js' => 'text/javascript', 'vmbridge.css' => 'text/css',
+        'idiomorph.js' => 'text/javascript', 'charts.js' => 'text/javascript', 'charts.css' => 'text/css',
+        'firewall.js' => 'text/javascript', 'firewall.css' => 'text/css', 'sortable.js' => 'text/javascript',
+    ];
     /** What is said without the bridge; WHMCS's language overrides may say it in another language under the same keys. */
     const SENTENCES = [
         'vmbridge_start' => 'Start', 'vmbridge_stop' => 'Stop', 'vmbridge_reboot' => 'Restart', 'vmbridge_hard_stop' => 'Hard stop',

@@ -4,6 +4,10 @@
     root = script.closest("[data-vmbridge]"),
     data = root.dataset,
     words = JSON.parse(data.words);
+  if (root.vmbridge) {
+    return; // it came twice: late from the public path, and meanwhile through WHMCS
+  }
+  root.vmbridge = true;
   var url = data.url,
     token = data.token,
     etag = "",
@@ -105,13 +109,18 @@
           }
           return;
         } // signed out, or the bridge is down
-        // a page with a script of its own begins anew, unless it keeps itself
-        if (fresh.querySelector(".vmb-content script") && !root.querySelector(".vmb-content [data-keep]")) {
-          location.replace(here());
+        // a page with a script of its own begins anew, unless it keeps itself; so does any page whose files were not built
+        if (
+          !window.Idiomorph ||
+          (fresh.querySelector(".vmb-content script") && !root.querySelector(".vmb-content [data-keep]"))
+        ) {
+          if (!written()) {
+            location.replace(here());
+          }
           return;
         }
         replaceLists(fresh);
-        morph(root, fresh);
+        morph(fresh);
         root.querySelectorAll("[data-find]").forEach(sift);
         token = data.token;
         asOf = +data.asOf;
@@ -149,55 +158,43 @@
   function editable(e) {
     return (e.tagName === "INPUT" && e.type !== "hidden") || e.tagName === "OPTION";
   }
-  function morph(old, fresh) {
-    var skip = editable(old)
+  function own(name, e) {
+    var names = editable(e)
       ? ["value", "checked", "selected"]
-      : old.tagName === "DETAILS"
+      : e.tagName === "DETAILS"
         ? ["open"]
-        : old === root
+        : e === root
           ? ["data-written", "data-shade", "style"]
           : [];
-    Array.from(old.attributes).forEach(function (a) {
-      if (!fresh.hasAttribute(a.name) && skip.indexOf(a.name) < 0) {
-        old.removeAttribute(a.name);
-      }
+    return names.indexOf(name) >= 0;
+  }
+  function file(e) {
+    return ["SCRIPT", "STYLE", "LINK"].indexOf(e.tagName) >= 0;
+  }
+  function kept(e) {
+    return e.nodeType === 1 && e.hasAttribute("data-keep");
+  }
+  function morph(fresh) {
+    var on = document.activeElement;
+    fresh.querySelectorAll("script, style, link").forEach(function (e) {
+      e.remove(); // what runs and how it looks is here already
     });
-    Array.from(fresh.attributes).forEach(function (a) {
-      if (old.getAttribute(a.name) !== a.value && skip.indexOf(a.name) < 0) {
-        old.setAttribute(a.name, a.value);
-      }
+    window.Idiomorph.morph(root, fresh, {
+      callbacks: {
+        beforeNodeMorphed: function (old, next) {
+          return !(file(old) || (kept(old) && kept(next)));
+        },
+        beforeNodeRemoved: function (old) {
+          return !file(old);
+        },
+        beforeAttributeUpdated: function (name, e) {
+          return !own(name, e);
+        },
+      },
     });
-    var have = Array.from(old.childNodes),
-      want = Array.from(fresh.childNodes);
-    want.forEach(function (w, i) {
-      var h = have[i];
-      if (!h) {
-        old.appendChild(document.importNode(w, true));
-        return;
-      }
-      if (h.nodeType !== w.nodeType || h.nodeName !== w.nodeName) {
-        old.replaceChild(document.importNode(w, true), h);
-        return;
-      }
-      if (h.nodeType === 3) {
-        if (h.data !== w.data) {
-          h.data = w.data;
-        }
-        return;
-      }
-      if (
-        h.nodeType !== 1 ||
-        h === script ||
-        h.tagName === "STYLE" ||
-        (h.hasAttribute("data-keep") && w.hasAttribute("data-keep"))
-      ) {
-        return;
-      }
-      morph(h, w);
-    });
-    have.slice(want.length).forEach(function (h) {
-      old.removeChild(h);
-    });
+    if (on !== document.activeElement && root.contains(on)) {
+      on.focus();
+    }
   }
 
   function show(v) {
@@ -352,35 +349,6 @@
     composing = false;
   });
 
-  // Light or dark as the page around is, whatever the system wishes and however the theme switches.
-  function shade() {
-    var at = root.parentElement,
-      m = null;
-    root.style.colorScheme = "";
-    while (at && !m) {
-      m = getComputedStyle(at).backgroundColor.match(/[\d.]+/g);
-      if (m && m.length > 3 && +m[3] < 0.5) {
-        m = null;
-      }
-      at = at.parentElement;
-    }
-    data.shade = m && 0.299 * m[0] + 0.587 * m[1] + 0.114 * m[2] < 128 ? "dark" : "light";
-    if (m) {
-      root.style.colorScheme = data.shade;
-    }
-  }
-  shade();
-  window.addEventListener("load", shade);
-  if (window.matchMedia) {
-    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", shade);
-  }
-  [document.documentElement, document.body].forEach(function (e) {
-    new MutationObserver(shade).observe(e, {
-      attributes: true,
-      attributeFilter: ["class", "style", "data-theme", "data-bs-theme"],
-    });
-  });
-
   // A dimmed button does nothing; a costly one asks first, and says what will be lost.
   root.addEventListener(
     "click",
@@ -402,15 +370,16 @@
     true,
   );
   function copied(button) {
-    if (button.dataset.was) {
+    var was = button.innerHTML;
+    if (button.dataset.said) {
       return;
     }
-    button.dataset.was = button.innerHTML;
+    button.dataset.said = "1";
     button.style.minWidth = button.offsetWidth + "px";
     button.textContent = words.copied;
     setTimeout(function () {
-      button.innerHTML = button.dataset.was;
-      delete button.dataset.was;
+      button.innerHTML = was;
+      delete button.dataset.said;
     }, 1500);
   }
   root.addEventListener("keydown", function (e) {
@@ -533,6 +502,16 @@
   root.addEventListener("input", function (e) {
     if (e.target.dataset.find) {
       sift(e.target);
+    }
+  });
+
+  // The names of time zones are the browser's own.
+  root.addEventListener("focusin", function (e) {
+    var list = e.target.list;
+    if (list && list.hasAttribute("data-zones") && !list.firstChild && Intl.supportedValuesOf) {
+      Intl.supportedValuesOf("timeZone").forEach(function (name) {
+        list.appendChild(document.createElement("option")).value = name;
+      });
     }
   });
 

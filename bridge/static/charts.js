@@ -4,6 +4,10 @@
     frame = root.closest("[data-vmbridge]"),
     data = root.dataset,
     say = JSON.parse(data.say);
+  if (root.vmbridge) {
+    return; // as in vmbridge.js
+  }
+  root.vmbridge = true;
   var url = frame.dataset.url,
     lang = frame.lang || undefined,
     zone = data.zone,

@@ -3,6 +3,10 @@
   var root = document.currentScript.closest("[data-vmbridge]"),
     skew = +root.dataset.now - Date.now() / 1000,
     words = JSON.parse(root.dataset.words);
+  if (root.vmbridgeRules) {
+    return; // as in vmbridge.js
+  }
+  root.vmbridgeRules = true;
   function box() {
     return root.querySelector('[data-keep="firewall"]');
   }

@@ -1,0 +1,150 @@
+"""Where a page's style sheets and scripts come from: inside it until a browser says that it has had them, then by address and content;
+through WHMCS where the public path is blocked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from selenium.webdriver import Chrome
+
+from bridge import assets
+from tests.browser import one, until, word
+from tests.system import System
+
+PAGES = ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password")
+EXPECTED = "ERR_BLOCKED_BY_CLIENT"  # what a test blocks
+LIMIT = 30 * 1024
+drawn = pytest.mark.skipif(not assets.built("uplot/uPlot.iife.min.js"), reason="uPlot is not built (make assets)")
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with System(tmp_path_factory.mktemp("system"), speed=0.05, public=True) as s:
+        s.order(1)
+        s.wait_for(lambda: s.operation(1).get("state") == "done", 60)
+        yield s
+
+
+def page(s: System, name: str, **cookies: str) -> str:
+    return requests.get(f"{s.page(1)}&vmb[page]={name}", cookies=cookies, timeout=30).text
+
+
+def ours(html: str) -> str:
+    """What is the bridge's of a page."""
+    return html[html.index('<div class="vmbridge') : html.rindex("</script>")]
+
+
+def names(browser: Chrome) -> list[str]:
+    return list(browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)"))  # type: ignore[no-untyped-call]
+
+
+def had(browser: Chrome) -> Any:
+    return browser.get_cookie("vmbridge_files")
+
+
+def test_a_browser_that_had_the_files_gets_their_addresses(system: System) -> None:
+    for name in PAGES:
+        html = ours(page(system, name, vmbridge_files=assets.version()))
+        assert (
+            "<style>" not in html.replace("<noscript><style>", "")
+            and f"/assets/{assets.version()}/vmbridge.css" in html
+        )
+        assert len(html) <= LIMIT, (name, len(html))
+
+
+@pytest.mark.parametrize("kept", ["", "no", "0123456789abcdef", "../x", "x" * 5000])
+def test_any_other_gets_them_inside_the_page(system: System, kept: str) -> None:
+    html = page(system, "overview", **({"vmbridge_files": kept} if kept else {}))
+    assert "<style>" in html and 'rel="stylesheet" crossorigin' not in html
+
+
+def test_an_address_is_good_for_ever_and_may_be_looked_at_from_whmcs(system: System) -> None:
+    assert system.front
+    for path in ("vmbridge.css", "vmbridge.js", "charts.css", "charts.js", "admin.css"):
+        reply = requests.get(f"{system.front.url}/assets/{assets.version()}/{path}", timeout=10)
+        assert reply.status_code == 200 and "immutable" in reply.headers["Cache-Control"]
+        assert reply.headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_the_second_view_loads_nothing_anew(system: System, browser: Chrome) -> None:
+    browser.get(system.page(1))
+    until(browser, had)
+    assert had(browser)["value"] == assets.version()
+    browser.get(system.page(1))
+    until(browser, lambda b: b.execute_script("return document.querySelector('.vmbridge').vmbridge === true"))
+    files = browser.execute_script(  # type: ignore[no-untyped-call]
+        "return performance.getEntriesByType('resource').filter(e => e.name.includes('/vmbridge/assets/'))"
+        ".map(e => [e.name.split('/').pop(), e.transferSize])"
+    )
+    assert {n for n, _ in files} >= {"vmbridge.css", "vmbridge.js"} and {size for _, size in files} == {0}
+    assert browser.execute_script("return document.querySelector('.vmbridge').innerHTML.length") <= LIMIT  # type: ignore[no-untyped-call]
+    assert one(browser, "[data-verb=stop]").value_of_css_property("background-color") == "rgba(180, 35, 24, 1)"
+
+
+def test_one_request_of_the_module_and_none_upstream(system: System, browser: Chrome) -> None:
+    browser.get(system.page(1))
+    until(browser, had)
+    began = system.log("serve").count("GET /v1/services/1/pages/")
+    browser.get(system.page(1))
+    until(browser, lambda b: b.execute_script("return document.querySelector('.vmbridge').vmbridge === true"))
+    assert not [n for n in names(browser) if "clientarea.php" in n]
+    assert system.log("serve").count("GET /v1/services/1/pages/") - began <= 1
+
+
+def test_a_blocked_public_path_leaves_a_page_that_lives(system: System, browser: Chrome) -> None:
+    browser.get(system.page(1))
+    until(browser, had)
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/vmbridge/*"]})
+    try:
+        browser.get(system.page(1))
+        until(browser, lambda b: b.execute_script("return document.querySelector('.vmbridge').vmbridge === true"))
+        assert word(browser) == "Running"
+        assert any("vmb[page]=asset&vmb[file]=vmbridge.js" in n for n in names(browser))
+        until(
+            browser,
+            lambda b: one(b, "[data-verb=stop]").value_of_css_property("background-color") == "rgba(180, 35, 24, 1)",
+        )
+        assert had(browser)["value"] == "no"
+        browser.get(system.page(1))  # whole again, and it does not try every time
+        assert not [n for n in names(browser) if "vmb[page]=asset" in n]
+        assert re.search(r"\.vmbridge", one(browser, ".vmbridge style").get_attribute("textContent") or "")
+    finally:
+        browser.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": False})
+
+
+SHIFTS = (
+    "window.shifted = 0; window.shifts = []; new PerformanceObserver(l => l.getEntries().forEach(e => { if (!e.hadRecentInput) {"
+    "shifted += e.value; shifts.push(e.sources.map(s => s.node && (s.node.className || s.node.nodeName))) } }))"
+    ".observe({type: 'layout-shift', buffered: true})"
+)
+
+
+@drawn
+@pytest.mark.parametrize("width", [360, 1440])
+def test_nothing_jumps(system: System, browser: Chrome, width: int) -> None:
+    """From the first paint until values have come twice; also where files come by address."""
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    for name in ("overview", "overview", "charts", "snapshots", "backups"):
+        browser.get(f"{system.page(1)}&vmb[page]={name}")
+        browser.execute_script(SHIFTS)  # type: ignore[no-untyped-call]
+        if name == "charts":
+            until(browser, lambda b: b.execute_script("return !!document.querySelector('[data-shown] canvas')"))
+        until(
+            browser,
+            lambda b: b.execute_script(
+                "return performance.getEntriesByType('resource').filter(e => e.name.includes('status/v1')).length > 0"
+            ),
+        )
+        until(browser, had)
+        browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")  # type: ignore[no-untyped-call]
+        shifted = browser.execute_script("return [shifted, shifts]")  # type: ignore[no-untyped-call]
+        assert shifted[0] <= 0.01, (name, shifted)
