@@ -69,7 +69,7 @@
           remember(data.version, 365);
         },
         function () {
-          remember("no", 1);
+          // out of reach, or the page was left meanwhile: the next one asks again
         },
       );
     });
