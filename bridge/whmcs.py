@@ -52,7 +52,8 @@ REFUSALS = (  # as WHMCS words them
         "whmcs_role",
         "Our API credential's role in WHMCS lacks an action.",
         "Give the API role {action}; all that are needed: GetClientsProducts, SendEmail, SendAdminEmail,"
-        " UpdateClientProduct and LogActivity.",
+        " UpdateClientProduct and LogActivity; for reverse DNS by ticket also OpenTicket, AddTicketReply, GetTickets,"
+        " GetTicket and GetSupportDepartments.",
     ),
 )
 

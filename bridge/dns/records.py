@@ -233,7 +233,8 @@ def wish(service: Service, address: str, name: str, store: Store, config: Config
         if not route:
             raise Refused(NOT_HERE, code="no_zone")
         row, value = store.record(record, PTR), name or default_of(service, address, config)
-        chosen, firm = int(bool(name or department)), mine[address].firm
+        by_hand = department or (route in config.dns and config.dns[route].provider == zones.TICKET)
+        chosen, firm = int(bool(name or by_hand)), mine[address].firm
         if row is None or not row["held"] or row["service"] != service.id:
             if row is not None and row["held"] and not firm:
                 raise Refused(NOT_HERE, code="no_zone")

@@ -25,7 +25,7 @@ def settle(row: Row, department: str, store: Store, config: Config, whmcs: Mappi
         raise Permanent(f"There is no [whmcs.{service.whmcs}] in the configuration.", code="whmcs_missing")
     if row["asked_at"]:
         _look(row, whmcs[service.whmcs], store)
-    elif row["wanted"] == row["written"] or (not row["wanted"] and not row["ours"]):
+    elif row["wanted"] == row["written"] or not (row["wanted"] or (row["ours"] and (row["chosen"] or not row["held"]))):
         store.record_settled(row, row["wanted"], ours=True)
     else:
         ticket = _ask(row, service, department, whmcs[service.whmcs])
@@ -54,12 +54,11 @@ def _ask(row: Row, service: Service, department: str, whmcs: Whmcs) -> str:
             clientid=service.client_id,
             serviceid=service.service_id,
             priority="Medium",
-            markdown=False,
         )
         return str(made.get("id") or made.get("tid") or "")
     number = str(found.get("id") or found.get("ticketid") or "")
     if text_of(row) not in _said(number, whmcs):
-        whmcs.call("AddTicketReply", ticketid=number, message=text_of(row), clientid=service.client_id, markdown=False)
+        whmcs.call("AddTicketReply", ticketid=number, message=text_of(row), clientid=service.client_id)
     return number
 
 

@@ -67,12 +67,12 @@ class Zoned(World):
         content = text[text.index('<div class="vmb-content">') :]
         return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", content)).split())
 
-    def fields(self, service: int = 1042) -> dict[str, str]:
+    def fields(self, service: int = 1042, client: int = 7) -> dict[str, str]:
         """Address -> what stands in its field."""
         found = re.findall(
             r'name="vmb\[address]" value="([^"]*)">\s*<label class="vmb-field"><span>[^<]*</span>\s*'
             r'<input type="text" name="vmb\[name]" \w+="254" value="([^"]*)"',
-            self.page_html(service),
+            self.page_html(service, client),
         )
         return {html.unescape(a): html.unescape(n) for a, n in found}
 
