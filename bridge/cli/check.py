@@ -17,11 +17,12 @@ from bridge.store import condition
 @main.command()
 @with_config
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
-def check(path: str, as_json: bool) -> None:
-    """Look for faults in configuration, servers, pools and WHMCS; exit 1 when there is one."""
+@click.option("--write-test", is_flag=True, help="Write a TXT record into each DNS zone, and remove it again.")
+def check(path: str, as_json: bool, write_test: bool) -> None:
+    """Look for faults in configuration, servers, pools, DNS zones and WHMCS; exit 1 when there is one."""
     context = opened(path, migrated=False, fit=False)
     condition.whole(context.store.path)
-    findings = doctor.check(context)
+    findings = doctor.check(context, write_test)
     if as_json:
         click.echo(json.dumps([asdict(f) for f in findings]))
     else:

@@ -77,6 +77,7 @@ class Pool:
     dns: tuple[str, ...]
     bridge: str
     vlan: int
+    reverse_zone: str = ""  # the zone that its addresses should be in, for `vmbridge check`
 
     @property
     def gateway_outside(self) -> str:
@@ -101,6 +102,7 @@ def pool_of(name: str, v: dict[str, Any]) -> Pool:
         dns=tuple(map(str, v["dns"])),
         bridge=v["bridge"],
         vlan=v["vlan"],
+        reverse_zone=v["reverse_zone"],
     )
 
 

@@ -33,6 +33,17 @@ def resolve(name: str, kind: str) -> list[str]:
     return [str(r.address) for r in found.rrset or ()]
 
 
+def servers_of(zone: str) -> list[str]:
+    """The name servers that the world asks for a zone; none where nobody delegates it. Raises LookupError."""
+    try:
+        answer = dns.resolver.resolve(f"{zone}.", "NS", lifetime=2 * SECONDS, raise_on_no_answer=False, search=False)
+    except dns.resolver.NXDOMAIN:
+        return []
+    except (dns.exception.DNSException, OSError, ValueError) as e:
+        raise LookupError(type(e).__name__) from None
+    return [r.target.to_text(omit_final_dot=True) for r in answer.rrset or ()]
+
+
 def hint(name: str, address: str, store: Store) -> str:
     """yes, no, or empty while it is not known."""
     return store.ask_look(name.lower(), address, FRESH) if name else ""

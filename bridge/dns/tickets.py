@@ -48,7 +48,7 @@ def _ask(row: Row, service: Service, department: str, whmcs: Whmcs) -> str:
     if found is None:
         made = whmcs.call(
             "OpenTicket",
-            deptid=_number(department, whmcs),
+            deptid=number_of(department, whmcs),
             subject=subject_of(row),
             message=text_of(row),
             clientid=service.client_id,
@@ -89,14 +89,12 @@ def _look(row: Row, whmcs: Whmcs, store: Store) -> None:
         store.record_asked(row, row["ticket"], LOOK)
 
 
-def _number(department: str, whmcs: Whmcs) -> str:
-    """A department by its name."""
-    if department.isascii() and department.isdigit():
-        return department
+def number_of(department: str, whmcs: Whmcs) -> str:
+    """Of a department by its name or number. Raises Permanent naming those found."""
     listed = whmcs.call("GetSupportDepartments").get("departments") or {}
     rows = (listed.get("department") if isinstance(listed, dict) else None) or []
     for row in rows:
-        if str(row.get("name", "")).strip().casefold() == department.strip().casefold():
+        if department.strip().casefold() in (str(row.get("name", "")).strip().casefold(), str(row.get("id", ""))):
             return str(row["id"])
     known = ", ".join(str(r.get("name", "")) for r in rows) or "none"
     raise Permanent(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from bridge import assets, names
 from bridge.config import Config, Pool
 from bridge.context import Context
+from bridge.dns import check as zones
 from bridge.errors import ConfigError, VmbridgeError
 from bridge.model import Finding
 from bridge.orders import addresses, packages
@@ -18,7 +19,8 @@ from bridge.store import Store
 FULL_AT = 0.8
 
 
-def check(context: Context) -> list[Finding]:
+def check(context: Context, write_test: bool = False) -> list[Finding]:
+    """`write_test`: a record is written into each zone of [dns] and removed again; nothing else has an effect."""
     config = context.config
     findings = _store(context)
     if findings[0].level == "fault":
@@ -65,6 +67,7 @@ def check(context: Context) -> list[Finding]:
             )
     findings += [_pool(u) for u in addresses.uses(context.store, config)]
     findings += [f for pool in config.pools.values() if (f := _gateway(pool))]
+    findings += zones.check(config, context.store, context.dns, context.whmcs, write_test)
     if any("console" in plan.allow for plan in config.plans.values()):
         findings.append(_console(config))
     for name in config.whmcs:
