@@ -21,7 +21,7 @@ from tests.world import World
 
 ADMIN = {"kind": "admin", "id": 1, "name": "grace"}
 HOSTILE = "<script>alert(1)</script>\"'&\u202egnp.exe"
-PAGES = ("overview", "operations", "servers", "pools", "findings")
+PAGES = ("overview", "operations", "servers", "pools", "dns", "findings")
 OTHER = {"key": "other-1", "secret": "other-secret-0123456789"}
 
 

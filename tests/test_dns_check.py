@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bridge.app import create_app
 from bridge.dns import check
 from bridge.model import Finding
 from tests.dns import sims
 from tests.dns.desk import Desk
 from tests.dns.world import REVERSE, REVERSE6, STATIC, Zoned
+from tests.test_admin_pages import Staff
 
 RULE = f"{{ip_dashed}}.{STATIC}"
 
@@ -112,3 +116,85 @@ def test_a_department_by_name_or_number(tmp_path: Path) -> None:
         site = Zoned(tmp_path / department, {REVERSE: {"provider": "ticket", "department": department}})
         assert [f.level for f in looked(site) if f.subject == f"dns {REVERSE}"] == [level], department
         site.close()
+
+
+# -- the staff's pages ----------------------------------------------------------------------------
+def words(page: str) -> str:
+    text = re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.S)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+
+def staff(site: Zoned) -> Staff:
+    return Staff(create_app(site.context).test_client(), site.clock)
+
+
+def test_the_page_of_zones_and_its_retry(tmp_path: Path, sim: sims.PowerDns) -> None:
+    site = made(tmp_path, sim)
+    site.order("create")
+    site.run()
+    site.write()
+    [v4, v6] = site.addresses()
+    page = staff(site)
+    assert "Everything is written as wanted." in words(page.html("dns"))
+    sim.down = True
+    site.save(v4, "mail.customer.example")
+    site.write(turns=3)
+    told = words(page.html("dns"))
+    assert (
+        "fails PowerDNS" not in told
+        and "refuses connections" in told
+        and "waiting" in told
+        and "mail.customer.example" in told
+    )
+    assert "pdns-key" not in told and page.html("dns").count("Retry") == 1
+    sim.down = False
+    record = {"name": f"10.{REVERSE}", "type": "PTR"}
+    assert page.form("dns", action="dns_retry", **record).get_json()["redirect"] == "page=dns&said=dns_retry"
+    assert site.write(turns=1) == 1 and sim.values(f"10.{REVERSE}", "PTR") == ["mail.customer.example"]
+    assert "Everything is written as wanted." in words(page.html("dns", said="dns_retry"))
+    site.order("terminate")
+    site.run()
+    site.write()
+    assert "done or gone" in page.form("dns", action="dns_retry", **record).get_json()["html"]
+    assert v6
+    site.close()
+
+
+def test_what_is_not_ours_is_shown_and_replaced_by_staff(tmp_path: Path, sim: sims.PowerDns) -> None:
+    sim.put(f"10.{REVERSE}", "PTR", "old.operator.example")
+    site = made(tmp_path, sim)
+    site.order("create")
+    site.run()
+    site.write()
+    page = staff(site)
+    assert "there is old.operator.example , which vmbridge has not written" in words(page.html("dns"))
+    assert "old.operator.example not ours" in words(page.tab())
+    page.form("dns", action="dns_replace", name=f"10.{REVERSE}", type="PTR")
+    site.write(turns=1)
+    assert sim.values(f"10.{REVERSE}", "PTR") == [f"203-0-113-10.{STATIC}"]
+    assert f"203-0-113-10.{STATIC}" in words(page.tab()) and "not ours" not in words(page.tab())
+    site.close()
+
+
+def test_the_service_tab_has_names_and_says_what_waits_or_was_refused(tmp_path: Path, sim: sims.PowerDns) -> None:
+    site = made(tmp_path, sim)
+    site.order("create")
+    site.run()
+    assert words(staff(site).tab()).count("waiting") >= 2
+    site.write()
+    site.store.change("UPDATE dns_records SET refused = 'upstream_parameter' WHERE type = 'PTR' AND address LIKE '%:%'")
+    told = words(staff(site).tab())
+    assert f"203-0-113-10.{STATIC}" in told and "refused" in told and "refused" in words(staff(site).html("dns"))
+    site.close()
+
+
+def test_another_installation_sees_and_does_nothing(tmp_path: Path, sim: sims.PowerDns) -> None:
+    site = made(tmp_path, sim)
+    site.order("create")
+    site.run()
+    site.store.change("UPDATE services SET whmcs = 'other'")
+    page = staff(site)
+    assert "203.0.113.10" not in page.html("dns")
+    told = page.form("dns", action="dns_retry", name=f"10.{REVERSE}", type="PTR").get_json()["html"]
+    assert "done or gone" in told
+    site.close()

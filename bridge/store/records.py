@@ -200,6 +200,16 @@ class Records(Core):
             now + pause,
         )
 
+    def zone_retry(self, zone: str) -> None:
+        """What was put off in a zone is due now, but for what a lost call may still be at work on."""
+        now = self.clock.now()
+        with self.write() as db:
+            db.conn.execute("UPDATE dns_zones SET due_at = 0 WHERE zone = ?", (zone,))
+            db.conn.execute(
+                "UPDATE dns_records SET due_at = max(?, doubt_until) WHERE zone = ? AND due_at > ? AND asked_at IS NULL",
+                (now, zone, now),
+            )
+
     def zone_answers(self, zone: str) -> None:
         if self.row("SELECT 1 FROM dns_zones WHERE zone = ? AND failures > 0", zone):
             self.change(

@@ -14,6 +14,7 @@ from bridge.model import Desired, Operation, Service, State
 from bridge.orders import addresses, packages
 from bridge.services import Caller
 from bridge.staff import findings, servers
+from bridge.web import zones
 from bridge.web.actions import caller
 from bridge.web.auth import body, context, signed
 from bridge.web.replies import success
@@ -25,6 +26,7 @@ PAGES = {
     "operations": "Operations",
     "servers": "Servers",
     "pools": "Pools",
+    "dns": "DNS",
     "findings": "Findings",
 }
 FILTERS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -40,6 +42,8 @@ SAID = {
     "redeploy": "The server is being set up anew.",
     "dismiss": "The finding is out of sight until it ends.",
     "fix": "It is being mended; the operation tells how far it is.",
+    "dns_retry": "It is tried again.",
+    "dns_replace": "It is being replaced.",
     "maintenance_on": "Maintenance is on: new operations wait.",
     "maintenance_off": "Maintenance is off: what waited goes on.",
 }
@@ -268,6 +272,7 @@ RENDER: dict[str, Callable[[], dict[str, Any]]] = {
     "service": _service,
     "servers": _servers,
     "pools": _pools,
+    "dns": zones.page,
     "findings": _all_findings,
 }
 
@@ -328,4 +333,6 @@ ACTIONS: dict[str, Callable[[dict[str, str], Caller], str]] = {
     "dismiss": _dismiss,
     "fix": _fix,
     "maintenance": _maintenance,
+    "dns_retry": zones.retry,
+    "dns_replace": zones.retry,
 }

@@ -10,6 +10,7 @@ from bridge.model import LIMITS
 from bridge.orders import upgrades
 from bridge.orders.wanted import completed, networks_of
 from bridge.staff import findings
+from bridge.web import zones
 from bridge.web.auth import context, service_for, signed
 from bridge.web.replies import success
 
@@ -57,6 +58,8 @@ def admin(service_id: int) -> Response:
         isolates=driver.isolates(package),
         given=list(service.birth.addresses),
         floating=list(service.birth.floating),
+        pointers=zones.pointers(service),
+        shared_hosts=driver.shared_hosts,
         names=at.store.about(service.server, service.vm_id).get("names", {}),
         findings=[f for f in at.store.findings(service.id) if f["server"] in at.config.servers],
         fixable=findings.fixable,

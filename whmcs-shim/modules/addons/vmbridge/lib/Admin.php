@@ -16,7 +16,7 @@ class Admin
 {
     const SECONDS = 3;
     const FORM_SECONDS = 8; // a store that is busy says so after some seconds, and what was done is known then
-    const PAGES = ['overview', 'operations', 'operation', 'service', 'servers', 'pools', 'findings'];
+    const PAGES = ['overview', 'operations', 'operation', 'service', 'servers', 'pools', 'dns', 'findings'];
     const QUERY = ['id', 'state', 'name', 'first', 'said']; // what of the address the bridge may see
 
     /** HTML for WHMCS to print; a form that was accepted ends the request with a redirect. */
