@@ -55,7 +55,7 @@ class RequestError(VmbridgeError):
 
 
 class BadRequest(RequestError):
-    """A field is missing or wrong; the sentence names it and the allowed values."""
+    """A field is missing or wrong; the sentence names it and the allowed values. `extra["field"]` is its name in the form, if it has one."""
 
     sentence = "The request is not valid."
 

@@ -23,7 +23,8 @@ class Orderer(enum.StrEnum):
 class Kind:
     """One kind of operation.
 
-    `running`, `failed` and `succeeded` are what customers read; `failed` names the deed, since what became of it is said beside. The two
+    `running`, `failed`, `succeeded` and `kept` are what customers read; `failed` names the deed, since what became of it is said beside;
+    `kept` is what is as it was when it failed with an unknown part of it done. The two
     `ask` words are the question before a customer's order and the button that says yes; `ask_where_kept` is the question where snapshots
     outlive it.
     """
@@ -32,6 +33,7 @@ class Kind:
     running: Sentence
     failed: Sentence
     succeeded: Sentence
+    kept: Sentence
     by: frozenset[Orderer]
     recipe: str = ""  # the kind's own name when empty
     wants: Desired | None = None  # what must still be ordered for an old one to make sense; None: anything
@@ -44,7 +46,8 @@ class Kind:
     costly: bool = False  # takes the back end long: customers may order only some in an hour
     watched: bool = False  # long and decisive: its steps are shown without a click
     away: bool = False  # the machine is not there to be looked at meanwhile
-    by_link: bool = False  # asks only where it is ordered by a link of WHMCS's menu
+    by_link: bool = False  # asks only where it is ordered by a link of WHMCS's menu, or once more after it failed
+    ordered: Sentence | None = None  # what is told while it runs, where what was ordered is not what one sees yet
     ask: Sentence | None = None
     ask_where_kept: Sentence | None = None
     ask_button: Sentence | None = None
@@ -57,6 +60,7 @@ ALL = [
         Sentence("The server is being set up"),
         Sentence("Setting up the server"),
         Sentence("The server is ready"),
+        Sentence("Your order and your addresses are kept: nothing has to be ordered again."),
         frozenset({W}),
         wants=Desired.ACTIVE,
         billing=True,
@@ -68,6 +72,7 @@ ALL = [
         Sentence("The server is being suspended"),
         Sentence("The suspension"),
         Sentence("The server is suspended"),
+        Sentence("Your data is kept."),
         frozenset({W}),
         wants=Desired.SUSPENDED,
         billing=True,
@@ -79,6 +84,7 @@ ALL = [
         Sentence("The server is being switched on again"),
         Sentence("Switching the server on again"),
         Sentence("The server is active again"),
+        Sentence("Your data and your addresses are kept."),
         frozenset({W}),
         wants=Desired.ACTIVE,
         billing=True,
@@ -89,6 +95,7 @@ ALL = [
         Sentence("The server is being removed"),
         Sentence("Removing the server"),
         Sentence("The server is removed"),
+        Sentence("Nothing has to be done by you."),
         frozenset({W}),
         wants=Desired.TERMINATED,
         billing=True,
@@ -98,8 +105,9 @@ ALL = [
     Kind(
         "change_package",
         Sentence("The package is being changed"),
-        Sentence("The change of package"),
+        Sentence("The change of the package"),
         Sentence("The package is changed"),
+        Sentence("Your data and your addresses are kept."),
         frozenset({W}),
         billing=True,
         may_restart=True,
@@ -107,8 +115,11 @@ ALL = [
     Kind(
         "change_password",
         Sentence("The password is being changed"),
-        Sentence("The change of password"),
+        Sentence("The change of the password"),
         Sentence("The password is changed"),
+        Sentence(
+            "Unless you can log in with the new password, the old one still works. Please choose it again under Change Password."
+        ),
         frozenset({W, C}),
         wants=Desired.ACTIVE,
         costly=True,
@@ -118,6 +129,7 @@ ALL = [
         Sentence("The configuration is being checked"),
         Sentence("The check"),
         Sentence("The configuration is as ordered"),
+        Sentence("Your data is kept."),
         frozenset({S}),
     ),
     Kind(
@@ -125,6 +137,7 @@ ALL = [
         Sentence("The server is being set up anew"),
         Sentence("Setting the server up anew"),
         Sentence("The server is set up anew"),
+        Sentence("Your addresses and your backups are kept."),
         frozenset({S}),
         wants=Desired.ACTIVE,
         watched=True,
@@ -135,6 +148,7 @@ ALL = [
         Sentence("What the server left is being removed"),
         Sentence("Removing what the server left"),
         Sentence("What the server left is removed"),
+        Sentence("Nothing has to be done by you."),
         frozenset({S}),
     ),
     Kind(
@@ -142,11 +156,13 @@ ALL = [
         Sentence("The server is starting"),
         Sentence("Starting the server"),
         Sentence("The server is running"),
+        Sentence("What is stored on its disks is kept."),
         frozenset({C, S}),
         recipe="power",
         wants=Desired.ACTIVE,
         power=True,
         by_link=True,
+        ordered=Sentence("Start ordered; this takes a moment."),
         ask=Sentence("Starts your server."),
         ask_button=Sentence("Start"),
     ),
@@ -155,11 +171,13 @@ ALL = [
         Sentence("The server is stopping"),
         Sentence("Stopping the server"),
         Sentence("The server is off"),
+        Sentence("What is stored on its disks is kept."),
         frozenset({C, S}),
         recipe="power",
         wants=Desired.ACTIVE,
         power=True,
         by_link=True,
+        ordered=Sentence("Stop ordered; the server runs until the system inside has shut down."),
         ask=Sentence("Stops your server: the system inside is asked to shut down."),
         ask_button=Sentence("Stop"),
     ),
@@ -168,11 +186,13 @@ ALL = [
         Sentence("The server is restarting"),
         Sentence("Restarting the server"),
         Sentence("The server has restarted"),
+        Sentence("What is stored on its disks is kept."),
         frozenset({C, S}),
         recipe="power",
         wants=Desired.ACTIVE,
         power=True,
         by_link=True,
+        ordered=Sentence("Restart ordered; the system inside shuts down first."),
         ask=Sentence("Restarts your server: the system inside is asked to shut down first."),
         ask_button=Sentence("Restart"),
     ),
@@ -181,10 +201,12 @@ ALL = [
         Sentence("The server is being switched off"),
         Sentence("Switching the server off"),
         Sentence("The server is off"),
+        Sentence("What is stored on its disks is kept."),
         frozenset({C, S}),
         recipe="power",
         wants=Desired.ACTIVE,
         power=True,
+        ordered=Sentence("Hard stop ordered; this takes a moment."),
         ask=Sentence("Turns your server off like pulling the plug: unsaved data is lost."),
         ask_button=Sentence("Hard stop"),
     ),
@@ -193,6 +215,7 @@ ALL = [
         Sentence("The server is restarting from the ISO"),
         Sentence("The start from the ISO"),
         Sentence("The server has started from the ISO"),
+        Sentence("What is stored on its disks is kept."),
         frozenset({C}),
         wants=Desired.ACTIVE,
         watched=True,
@@ -207,6 +230,7 @@ ALL = [
         Sentence("The server's own disk is being put first again"),
         Sentence("Putting the server's own disk first"),
         Sentence("The server starts from its own disk again"),
+        Sentence("What is stored on its disks is kept."),
         frozenset({J}),
     ),
     Kind(
@@ -214,6 +238,7 @@ ALL = [
         Sentence("A snapshot is being taken"),
         Sentence("The snapshot"),
         Sentence("The snapshot is ready"),
+        Sentence("Your server and your other snapshots are as they were."),
         frozenset({C}),
         costly=True,
     ),
@@ -222,6 +247,7 @@ ALL = [
         Sentence("The server goes back to a snapshot"),
         Sentence("Going back to the snapshot"),
         Sentence("The server is back at the snapshot"),
+        Sentence("The snapshot is kept, so that you can go back to it again."),
         frozenset({C}),
         costly=True,
         ask=Sentence(
@@ -235,6 +261,7 @@ ALL = [
         Sentence("A snapshot is being removed"),
         Sentence("Removing the snapshot"),
         Sentence("The snapshot is removed"),
+        Sentence("Your server is as it was; the snapshot may still be there."),
         frozenset({C, J}),
         ask=Sentence("Removes snapshot %(name)s. This cannot be undone."),
         ask_button=Sentence("Remove"),
@@ -244,6 +271,7 @@ ALL = [
         Sentence("A backup is being made"),
         Sentence("The backup"),
         Sentence("The backup is ready"),
+        Sentence("Your server and your earlier backups are as they were."),
         frozenset({C}),
         costly=True,
     ),
@@ -252,6 +280,7 @@ ALL = [
         Sentence("The scheduled backup is running"),
         Sentence("The scheduled backup"),
         Sentence("The scheduled backup is ready"),
+        Sentence("Your server and your earlier backups are as they were."),
         frozenset({J}),
     ),
     Kind(
@@ -259,6 +288,7 @@ ALL = [
         Sentence("A backup is being removed"),
         Sentence("Removing the backup"),
         Sentence("The backup is removed"),
+        Sentence("Your server is as it was; the backup may still be there."),
         frozenset({C}),
         ask=Sentence("Removes the backup of %(name)s. This cannot be undone."),
         ask_button=Sentence("Remove"),
@@ -268,6 +298,9 @@ ALL = [
         Sentence("A backup is being restored"),
         Sentence("The restore"),
         Sentence("The backup is restored"),
+        Sentence(
+            "Your backups are kept. The server may not start before a backup is restored or the server is reinstalled."
+        ),
         frozenset({C}),
         costly=True,
         watched=True,
@@ -286,16 +319,28 @@ ALL = [
         Sentence("The server is being reinstalled"),
         Sentence("The reinstallation"),
         Sentence("The server is reinstalled"),
+        Sentence(
+            "Your addresses and your backups are kept. The server may not start before it is reinstalled or a backup is restored."
+        ),
         frozenset({C}),
         costly=True,
         watched=True,
         away=True,
+        by_link=True,
+        ask=Sentence(
+            "Reinstalls your server with %(name)s: everything on its disks and all snapshots are lost. This cannot be undone."
+        ),
+        ask_where_kept=Sentence(
+            "Reinstalls your server with %(name)s: everything on its disk is lost. This cannot be undone."
+        ),
+        ask_button=Sentence("Reinstall"),
     ),
     Kind(
         "reset_password",
         Sentence("A new password is being set"),
-        Sentence("The new password"),
+        Sentence("Setting a new password"),
         Sentence("The new password is set"),
+        Sentence("Unless a new password was sent to you by e-mail, the old one still works."),
         frozenset({C}),
         costly=True,
     ),

@@ -71,9 +71,13 @@ class Capability(enum.StrEnum):
     RDNS = "rdns"
     ISO = "iso"
     FIREWALL = "firewall"
+    ACTIVITY = "activity"
 
 
-PERMISSIONS = tuple(c.value for c in list(Capability)[2:])  # ConfigOptions 15-23, in this order
+HIDEABLE = (Capability.ACTIVITY.value,)  # every server has it, and a plan may hide it
+PERMISSIONS = tuple(
+    c.value for c in list(Capability)[2:] if c.value not in HIDEABLE
+)  # ConfigOptions 15-23, in this order
 DISK_LIMITS = ("read_mib_s", "write_mib_s", "read_iops", "write_iops")  # of one disk; 0 = unlimited
 LIMITS = tuple(f"{disk}_{limit}" for disk in ("disk", "additional_disk") for limit in DISK_LIMITS)
 MAILS = ("ready", "redeployed", "reinstalled", "reset", "restored", "backup_failed")  # to customers
@@ -350,6 +354,7 @@ class Tries(Stored):
     room_tries: int = 0
     room_due: float | None = None  # when it is looked for again, epoch seconds; 0 when the time for that is over
     ending: tuple[str, ...] = ()  # what it ends as once it is put back: (state, code, text, next action, step)
+    cause: str = ""  # the code behind one that says only what failed
     unchanged: bool = False  # it is put back: nothing is left of it, so that a retry begins anew
 
 

@@ -127,3 +127,29 @@ def ssh_keys(*texts: str) -> str:
     """Keys of several texts, one per line, each once."""
     lines = [" ".join(line.split()) for text in texts for line in text.splitlines() if line.strip()]
     return "\n".join(dict.fromkeys(lines))
+
+
+MADE_AS = {  # how a system's makers write its name, where that is not the word with a capital letter
+    "almalinux": "AlmaLinux",
+    "archlinux": "Arch Linux",
+    "centos": "CentOS",
+    "cloudlinux": "CloudLinux",
+    "freebsd": "FreeBSD",
+    "netbsd": "NetBSD",
+    "openbsd": "OpenBSD",
+    "opensuse": "openSUSE",
+    "nixos": "NixOS",
+    "oracle": "Oracle Linux",
+    "oraclelinux": "Oracle Linux",
+    "rhel": "RHEL",
+    "rocky": "Rocky Linux",
+    "rockylinux": "Rocky Linux",
+    "win": "Windows",
+    "lts": "LTS",
+}
+
+
+def system_label(word: str) -> str:
+    """What people read for a plan's word of a system: `debian-12` -> `Debian 12`, `win2022` -> `Windows 2022`."""
+    parts = re.findall(r"[A-Za-z]+(?=\d{4}\Z)|[^\s_-]+", word)
+    return " ".join(MADE_AS.get(p.lower(), p if not p.islower() else p.capitalize()) for p in parts)

@@ -216,8 +216,11 @@ class Driver(ABC):
             raise TypeError(
                 f"{cls.__name__}: its servers have `vm_ids` where the driver does not choose ids, and only there"
             )
-        if strange := sorted(cls.capabilities - set(NEEDS) - {Capability.OVERVIEW, Capability.POWER}):
+        if strange := sorted(
+            cls.capabilities - set(NEEDS) - {Capability.OVERVIEW, Capability.POWER, Capability.ACTIVITY}
+        ):
             raise TypeError(f"{cls.__name__}: nothing in the drivers' contract builds {', '.join(strange)}")
+        cls.capabilities = cls.capabilities | {Capability.ACTIVITY}  # the bridge's own record
         for capability in NEEDS:
             missing = [m for m in cls.needs(capability) if getattr(cls, m) is getattr(Driver, m)]
             if bool(missing) == (capability in cls.capabilities):

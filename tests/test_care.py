@@ -406,7 +406,7 @@ def test_reinstall_replaces_the_disks_and_keeps_the_rest(born: World) -> None:
     [
         ({"template": "debian-12", "confirm": "reinstall"}, "REINSTALL in capital letters"),
         ({"template": "debian-12"}, "REINSTALL"),
-        ({"template": "windows", "confirm": "REINSTALL"}, "is not one of: debian-12, ubuntu-24.04"),
+        ({"template": "windows", "confirm": "REINSTALL"}, "is not one of: Debian 12, Ubuntu 24.04"),
     ],
 )
 def test_reinstall_is_asked_for_exactly(born: World, form: dict[str, str], words: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.model import State
+from bridge.model import Memory, State
 from tests import looks
 from tests.looks import Look
 from tests.test_iso import Site
@@ -111,7 +111,7 @@ def by_staff(world: World) -> None:
 
 
 def by_schedule(world: World) -> None:
-    world.store.submit(1, "scheduled_backup", "system: schedule", {"date": "2026-01-01"})
+    world.store.submit(1, "scheduled_backup", "system: schedule", Memory(date="2026-01-01"))
 
 
 def by_billing(world: World) -> None:
@@ -210,7 +210,7 @@ def test_while_it_is_set_up_nothing_is_bright_but_what_can_be_seen(world: World)
     words = f"The server is being set up, as billing ordered{AGAIN}"
     assert {v for k, v in looks.buttons(page).items()} == {words}
     menu = looks.menu(page)
-    assert {n for n, (why, leads) in menu.items() if not why and leads} == {"overview", "charts"}
+    assert {n for n, (why, leads) in menu.items() if not why and leads} == {"overview", "charts", "activity"}
     assert menu["reinstall"] == menu["snapshots"] == menu["backups"] == (words, False)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bridge import customer, services
+from bridge import customer
+from bridge.causes import CAUSES
 from bridge.errors import BadRequest, NotBuilt, Refused
 from bridge.model import State
 from bridge.operations import QUICK_TRIES
@@ -258,7 +259,7 @@ def test_a_guest_agent_that_starts_late_or_never(world: Cloud) -> None:
     assert (
         last(world).state is State.FAILED
         and last(world).error_code == "no_agent"
-        and "qemu-guest-agent" in str(services.CUSTOMERS_OWN["no_agent"])
+        and "qemu-guest-agent" in str(CAUSES["no_agent"])
     )
     assert len(world.whmcs.mails()) == count and world.store.password(1) == ""
 

@@ -23,6 +23,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "bridge.logs",
             "bridge.room",
             "bridge.firewall",
+            "bridge.causes",
             "drivers.http",
             "drivers.shapes",
         },

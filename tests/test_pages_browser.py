@@ -235,7 +235,7 @@ def test_the_schedule_is_saved_and_a_wrong_one_is_not_lost(system: System, brows
     zone.clear()
     zone.send_keys("Mars/Base")
     action(browser, "backups", "schedule").click()
-    until(browser, lambda b: "Time zone: “Mars/Base” is not one" in one(b, "[role=alert]").text)
+    until(browser, lambda b: "Time zone: there is none named “Mars/Base”." in one(b, "[role=alert]").text)
     assert (
         one(browser, "[name='vmb[on_sunday]']").is_selected()
         and one(browser, "[name='vmb[time_zone]']").get_attribute("value") == "Mars/Base"
@@ -481,7 +481,7 @@ def test_a_host_that_is_down_and_a_server_that_is_gone(system: System, browser: 
         told = texts(browser, "[role=alert]")
         assert (
             "The host does not answer just now. You see the last known values" in told
-            and f"Reference {FULL}." in told
+            and f"Service {FULL}." in told
             and "595" not in told
         )
         assert (
@@ -498,7 +498,7 @@ def test_a_host_that_is_down_and_a_server_that_is_gone(system: System, browser: 
         gone = system.cluster.vms.pop(vm_id)
     try:
         until(browser, lambda b: "Your server is not found on its host just now." in texts(b, "[role=alert]"), 60)
-        assert f"Reference {FULL}." in texts(browser, "[role=alert]") and word(browser) == "Not known"
+        assert f"Service {FULL}." in texts(browser, "[role=alert]") and word(browser) == "Not known"
     finally:
         system.cluster.vms[vm_id] = gone
     until(browser, lambda b: word(b) == "Running" and not b.find_elements(By.CSS_SELECTOR, "[role=alert]"), 60)

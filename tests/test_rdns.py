@@ -205,7 +205,8 @@ def test_host_names(text: str, name: str) -> None:
 )
 def test_what_is_no_host_name_is_named_and_kept(site: Site, text: str) -> None:
     with pytest.raises(
-        BadRequest, match=r"(?s)Host name of 192.0.2.1: .* is not one, such as mail.example.com: letters, digits"
+        BadRequest,
+        match=r"(?s)Host name of 192.0.2.1: .* cannot be one. Please write one like mail.example.com: letters, digits",
     ):
         dns.name_of(V4, text)
     told = save(site, name=text)

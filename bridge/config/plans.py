@@ -10,7 +10,7 @@ from marshmallow import ValidationError, fields, validate
 from bridge import names, zones
 from bridge.config.reader import Reader
 from bridge.config.schemas import ISO_NAMES, URL, Strict
-from bridge.model import BY_CAPABILITY, LIMITS, PERMISSIONS, SELLABLE
+from bridge.model import BY_CAPABILITY, HIDEABLE, LIMITS, PERMISSIONS, SELLABLE
 from drivers import base as driver_base
 
 
@@ -47,7 +47,10 @@ class PlanSchema(Strict.from_dict({word: _limit() for word in LIMITS}, name="Lim
     rate_mbit = fields.Int(load_default=0, validate=validate.Range(0, 1_000_000))
     pools = fields.List(fields.Str(), load_default=list)
     templates = fields.List(fields.Str(), required=True, validate=validate.Length(min=1))
-    allow = fields.List(fields.Str(validate=validate.OneOf(PERMISSIONS)), load_default=list)
+    allow = fields.List(fields.Str(validate=validate.OneOf((*PERMISSIONS, *HIDEABLE))), load_default=list)
+    hide = fields.List(fields.Str(validate=validate.OneOf(HIDEABLE)), load_default=list)
+    system_names = fields.Dict(keys=fields.Str(), values=fields.Str(validate=validate.Length(1, 60)), load_default=dict)
+    show_node = fields.Bool(load_default=False)  # customers see the operator's node
     snapshots = fields.Int(load_default=0, validate=validate.Range(0, 100))
     snapshot_lifetime_h = fields.Int(load_default=0, validate=validate.Range(0, 87600))
     snapshot_memory = fields.Bool(load_default=None)  # without it: true where the driver delivers it
@@ -124,7 +127,7 @@ def plan_of(r: Reader, name: str, raw: Any, tables: dict[str, Any]) -> Plan | No
         server=general["server"],
         pools=tuple(general["pools"]),
         templates=tuple(ids),
-        allow=tuple(general["allow"]),
+        allow=(*general["allow"], *(c for c in HIDEABLE if c not in (*general["hide"], *general["allow"]))),
         values=general,
         driver_values={**special, **({"template_ids": {k: v for k, v in ids.items() if v}} if pins else {})},
     )

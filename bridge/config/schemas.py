@@ -121,6 +121,9 @@ class WhmcsSchema(Strict):
         keys=fields.Str(validate=validate.OneOf(MAILS)), values=fields.Str(), load_default=dict
     )
     servers = fields.List(fields.Str(), load_default=None, validate=validate.Length(min=1))
+    ticket_department = fields.Int(
+        load_default=0, validate=validate.Range(0, 1_000_000)
+    )  # WHMCS's id; 0: customers choose
     keys = fields.List(fields.Nested(KeySchema), required=True, validate=validate.Length(1, 2))
 
 

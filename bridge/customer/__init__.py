@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge import limits, services
-from bridge.customer import backups, discs, reinstall, snapshots
+from bridge.customer import again, backups, discs, reinstall, snapshots
 from bridge.customer.backups import WEEK, chosen_backup, no_room, start_backups
 from bridge.customer.discs import put_disks_first
 from bridge.customer.gate import Ask, allow_edit, edit_reason, full, may_see, reason, still_theirs
@@ -22,9 +22,11 @@ from bridge.model import Capability, Desired, Sentence
 
 __all__ = [
     "ACTIONS",
+    "ORDERED_BY",
     "WEEK",
     "Ask",
     "act",
+    "again",
     "allow_edit",
     "asking",
     "chosen_backup",
@@ -88,6 +90,10 @@ ACTIONS: dict[tuple[str, str], tuple[str, Callable[[Ask], Any]]] = {
     ("reset_password", "reset"): ("reset_password", reinstall.reset),
     ("iso", "boot"): ("boot_iso", discs.boot),
 }
+
+ORDERED_BY = {kind: form for form, (kind, _) in ACTIONS.items() if kind} | {
+    verb: (str(Capability.POWER), verb) for verb in POWER
+}  # kind -> the form that orders it; what is not here no page of a customer's orders
 
 
 def asking() -> dict[tuple[str, str], Kind]:

@@ -65,8 +65,12 @@ def save_schedule(ask: Ask) -> None:
     zone = str(ask.form.get("time_zone") or "")
     if not schedules.is_zone(zone):
         raise BadRequest(
-            Sentence("Time zone: “%(zone)s” is not one, such as Europe/Berlin or UTC.", zone=zone[:60]),
+            Sentence(
+                "Time zone: there is none named “%(zone)s”. Please write one like Europe/Berlin, or UTC.",
+                zone=zone[:60],
+            ),
             code="bad_time_zone",
+            field="time_zone",
         )
     days: dict[str, str] = {}
     for number, (day, title) in enumerate(WEEK.items()):
@@ -76,6 +80,7 @@ def save_schedule(ask: Ask) -> None:
                 raise BadRequest(
                     Sentence("%(day)s: “%(time)s” is not a time from 00:00 to 23:59.", day=title, time=time[:20]),
                     code="bad_time",
+                    field=f"time_{day}",
                 )
             days[str(number)] = time
     old = ask.store.schedule(ask.service.id)

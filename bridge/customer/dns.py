@@ -38,7 +38,9 @@ def address_of(text: str) -> str:
         return str(ip_address(text))
     except ValueError:
         raise BadRequest(
-            Sentence("Address: “%(text)s” is not a single IPv4 or IPv6 address.", text=text[:60]), code="bad_address"
+            Sentence("Address: “%(text)s” is not a single IPv4 or IPv6 address.", text=text[:60]),
+            code="bad_address",
+            field="address",
         ) from None
 
 
@@ -51,12 +53,13 @@ def name_of(address: str, text: str) -> str:
     if not full or name.endswith("."):
         raise BadRequest(
             Sentence(
-                "Host name of %(address)s: “%(name)s” is not one, such as mail.example.com: letters, digits and inner hyphens in parts of at most"
-                " 63 characters, joined by dots, 253 in all.",
+                "Host name of %(address)s: “%(name)s” cannot be one. Please write one like mail.example.com: letters, digits and inner"
+                " hyphens in parts of at most 63 characters, joined by dots, 253 in all.",
                 address=address,
                 name=text[:80],
             ),
             code="bad_host_name",
+            field="name",
         )
     return name
 
@@ -182,7 +185,8 @@ def save(service: Service, address: str, name: str, reads: Reads, store: Store, 
         if _later(wish, e, store):
             return
         store.pointer_written(service.id, address, number)  # nobody tries it again
-        raise Refused(_refusal(address, e), code=e.code, detail=e.detail) from None
+        field = {NOT_OWN: "address", "upstream_parameter": "name"}.get(e.code, "")
+        raise Refused(_refusal(address, e), code=e.code, detail=e.detail, field=field) from None
 
 
 def _refusal(address: str, e: VmbridgeError) -> str:

@@ -39,7 +39,9 @@ class Ask:
         value = " ".join("".join(c if c.isprintable() else " " for c in str(self.form.get(name) or "")).split())
         if len(value) > longest:
             raise BadRequest(
-                Sentence("%(field)s: at most %(n)d characters.", field=label or name, n=longest), code="too_long"
+                Sentence("%(field)s: at most %(n)d characters.", field=label or name, n=longest),
+                code="too_long",
+                field=name,
             )
         return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bridge import names
 from bridge.customer.gate import Ask, Prepared
 from bridge.errors import BadRequest, Refused
 from bridge.model import Memory, Sentence, Service
@@ -15,15 +16,18 @@ def reinstall(ask: Ask) -> Prepared:
     template = str(ask.form.get("template") or "")
     choice = ask.service.package.templates or ask.config.plans[ask.service.package.plan].templates
     if template not in choice:
+        own = ask.config.plans[ask.service.package.plan].values["system_names"]
+        labels = ", ".join(own.get(t) or names.system_label(t) for t in choice)
         raise BadRequest(
-            Sentence(
-                "Operating system: “%(name)s” is not one of: %(choice)s.", name=template[:60], choice=", ".join(choice)
-            ),
+            Sentence("Operating system: “%(name)s” is not one of: %(choice)s.", name=template[:60], choice=labels),
             code="bad_template",
+            field="template",
         )
     if ask.form.get("confirm") != CONFIRM:
         raise BadRequest(
-            Sentence("Confirmation: type %(word)s in capital letters, exactly.", word=CONFIRM), code="not_confirmed"
+            Sentence("Confirmation: type %(word)s in capital letters, exactly.", word=CONFIRM),
+            code="not_confirmed",
+            field="confirm",
         )
     return Memory(template=template), None
 

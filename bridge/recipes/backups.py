@@ -69,6 +69,7 @@ def backed_up(job: Job) -> Outcome:
             raise Back("back_up", error)
         if tries >= 2:
             give_up_backup(job, error)
+        job.save(replace(job.memory, cause=error.code))
         raise Back("back_up", Transient("The backup failed; it is tried once more.", code="backup_failed", detail=text))
     lacking = job.driver.left_out(order(job), ref(job), backup.archive)
     if lacking:
@@ -92,6 +93,7 @@ def remove_useless(job: Job, backup: Backup) -> None:
 
 
 def give_up_backup(job: Job, error: VmbridgeError) -> None:
+    job.save(replace(job.memory, cause=error.code))
     row = job.store.backup_of_operation(job.op.id)
     with job.store.write():
         if row:
@@ -241,8 +243,8 @@ def restored(job: Job) -> Outcome:
         return waiting
     if job.result is not None and job.result.state == "failed":
         tries = job.memory.tries + 1
-        job.save(replace(job.memory, task="", sent_at=None, tries=tries))
         error = job.driver.task_error(job.result.text)
+        job.save(replace(job.memory, task="", sent_at=None, tries=tries, cause=error.code))
         if untouched(job):  # it ended before it came to the disks
             raise Back("restore", error)
         if not isinstance(error, (Busy, Transient, Unlisted)) or tries >= 3:

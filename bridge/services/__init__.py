@@ -14,13 +14,12 @@ from bridge.model import Desired
 from bridge.services import billing, power, staff
 from bridge.services.adoption import adopt
 from bridge.services.calls import Answer, Caller, Drivers, client_of, live, unknown
-from bridge.services.sentences import CUSTOMERS_OWN, UNFINISHED_RESTORE, busy_reason
+from bridge.services.sentences import UNFINISHED_RESTORE, busy_reason
 from bridge.services.staff import act_on, no_cancel, no_retry, operation_for
 from bridge.services.views import accounts, operation_view
 from bridge.store import Store
 
 __all__ = [
-    "CUSTOMERS_OWN",
     "UNFINISHED_RESTORE",
     "Answer",
     "Caller",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from bridge import limits, passwords
+from bridge.causes import CAUSES
 from bridge.config import Config
 from bridge.errors import NotBuilt, Refused
 from bridge.model import Capability, Desired, Sentence, Service, State
 from bridge.obstacles import MISSING, unreachable
 from bridge.permissions import usable
 from bridge.services.calls import Answer, Caller, Drivers, live
-from bridge.services.sentences import CUSTOMERS_OWN, UNFINISHED_RESTORE, busy_reason
+from bridge.services.sentences import UNFINISHED_RESTORE, busy_reason
 from bridge.store import Store
 
 
@@ -30,7 +31,7 @@ def order(verb: str, service: Service, caller: Caller, store: Store, config: Con
         raise Refused(MISSING, code="vm_missing")
     row = store.status_row(service.server, service.vm_id)
     if verb == "reboot" and row and row["status"] == "stopped" and not service.pending:
-        raise Refused(CUSTOMERS_OWN["not_running"], code="not_running")
+        raise Refused(CAUSES["not_running"], code="not_running")
     limits.count(verb, service.id, caller.client, store, config)
     return Answer(store.submit(service.id, verb, caller.actor))
 

@@ -161,7 +161,7 @@ def set_maintenance(server: str, on: bool, text: str, store: Store, config: Conf
         )
     text = " ".join(text.split())
     if len(text) > LONGEST:
-        raise BadRequest(f"text: must be at most {LONGEST} characters.", code="text_too_long")
+        raise BadRequest(f"text: must be at most {LONGEST} characters.", code="text_too_long", field="text")
     shown = (text or SENTENCE) if on else ""
     store.set_maintenance(server, shown)
     return shown

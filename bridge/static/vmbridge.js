@@ -160,7 +160,7 @@
   }
   function own(name, e) {
     var names = editable(e)
-      ? ["value", "checked", "selected"]
+      ? ["value", "checked", "selected", "aria-invalid", "aria-describedby", "autofocus"]
       : e.tagName === "DETAILS"
         ? ["open"]
         : e === root
@@ -519,6 +519,10 @@
   var said = root.querySelector('[data-keep="said"]');
   if (data.written && history.replaceState) {
     history.replaceState(null, "", here());
+  }
+  var invalid = root.querySelector("[aria-invalid=true]");
+  if (invalid) {
+    invalid.focus();
   }
   if (said.firstElementChild) {
     said.scrollIntoView({ block: "nearest" });

@@ -449,6 +449,10 @@ class Operations(Core):
         """True once per operation and failure: staff hears of it one time."""
         return bool(self.change("UPDATE operations SET noticed = 1 WHERE id = ? AND noticed = 0", key))
 
+    def noticed(self, key: str) -> bool:
+        """Whether staff has heard of it."""
+        return self.row("SELECT 1 FROM operations WHERE id = ? AND noticed = 1", key) is not None
+
     def stuck_operations(self, before: float) -> list[Operation]:
         rows = self.rows(
             f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND error_code <> ''"

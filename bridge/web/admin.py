@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -90,12 +90,14 @@ def submit(page: str) -> Response:
     except NotFound:
         raise
     except RequestError as e:
-        return success(html=html(page, e.sentence), redirect="", title=PAGES.get(page, page.capitalize()))
+        told = html(page, e.sentence, str(e.extra.get("field") or ""), form)
+        return success(html=told, redirect="", title=PAGES.get(page, page.capitalize()))
     return success(html="", redirect=back, title="")
 
 
 # -- pages ----------------------------------------------------------------------------------------
-def html(page: str, failure: str = "") -> str:
+def html(page: str, failure: str = "", field: str = "", form: Mapping[str, str] | None = None) -> str:
+    """One page. A failure that is about a field of the form that was sent stands there, with what was typed."""
     if page not in RENDER:
         raise NotFound("There is no such page.", code="unknown_page")
     at = context()
@@ -103,7 +105,9 @@ def html(page: str, failure: str = "") -> str:
         f"admin_{page}.html",
         page=page,
         pages=PAGES,
-        failure=failure,
+        failure="" if field else failure,
+        wrong=(field, failure if field else ""),
+        form=form or {},
         said=SAID.get(asked("said"), ""),
         now=at.clock.now(),
         fixable=findings.fixable,
@@ -287,7 +291,9 @@ def _redeploy(form: dict[str, str], who: Caller) -> str:
     service_id = number(form.get("service", ""))
     if form.get("typed", "").strip() != str(service_id):
         raise BadRequest(
-            f"Nothing was done: to redeploy, type the service's number ({service_id}).", code="not_confirmed"
+            f"Nothing was done: to redeploy, type the service's number ({service_id}).",
+            code="not_confirmed",
+            field="typed",
         )
     return _repair("redeploy", service_id, who)
 

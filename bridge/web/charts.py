@@ -16,7 +16,8 @@ from bridge.permissions import usable
 from bridge.web import language
 from bridge.web.assets import DRAWING
 from bridge.web.auth import context, service_for, signed
-from bridge.web.pages import page, zone_of
+from bridge.web.frame import zone_of
+from bridge.web.pages import page
 from bridge.web.replies import success
 
 routes = Blueprint("charts", __name__)

@@ -7,10 +7,11 @@ import statistics
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import render_template, request
 
-from bridge import customer, kinds, languages, limits, recipes, room, services
+from bridge import causes, customer, kinds, languages, limits, names, recipes, room
 from bridge.console import codes
 from bridge.dns.records import offered
 from bridge.kinds import KINDS, POWER
@@ -23,14 +24,11 @@ from bridge.web import filters, language
 from bridge.web.auth import context, guard
 
 SENTENCES = {
-    "failed": Sentence("This did not work. Our staff has been told."),
-    "unchanged": Sentence(
-        "This did not work. Nothing was changed: the server is as it was before. Our staff has been told."
-    ),
-    "waiting_for_staff": Sentence("A member of our staff has to act first."),
-    "cancelled": Sentence("This was cancelled."),
-    "superseded": Sentence("A newer order took its place."),
+    State.STAFF: Sentence("A member of our staff has to act first, and has been told."),
+    State.CANCELLED: Sentence("This was cancelled."),
+    State.SUPERSEDED: Sentence("A newer order took its place."),
 }
+LONGER = Sentence("This takes longer than usual; it goes on by itself.")
 MENU = {  # name -> (title, icon, how the button on top says it)
     "overview": (Sentence("Overview"), "fas fa-server", Sentence("Overview")),
     "charts": (Sentence("Charts"), "fas fa-chart-area", Sentence("Charts")),
@@ -42,9 +40,11 @@ MENU = {  # name -> (title, icon, how the button on top says it)
     "rdns": (Sentence("Reverse DNS"), "fas fa-globe", Sentence("revDNS")),
     "iso": (Sentence("ISO"), "fas fa-compact-disc", Sentence("ISO")),
     "firewall": (Sentence("Firewall"), "fas fa-shield-alt", Sentence("Firewall")),
+    "activity": (Sentence("Activity"), "fas fa-history", Sentence("Activity")),
 }
 PROVIDERS_RECORDS = Sentence("Open PTR record")  # the entry, where the provider's own addresses have them
 RUNNING_FOR = Sentence("It has been running for %(time)s.")
+AT_FIELD = 'id="vmb-wrong"'
 TOLD_FOR = 60.0  # a success is said once, in passing
 QUIET_FOR = 24 * 3600.0  # an old failure is history
 
@@ -89,25 +89,92 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
     if past and op.started_at and running:
         left = max(0, statistics.median(past) - (store.clock.now() - op.started_at))
     no_room = room.sentence(op, service)
-    customers = op.error_code in services.CUSTOMERS_OWN
-    sentence = (
-        services.CUSTOMERS_OWN[op.error_code]
-        if customers and op.state.value == "failed"
-        else no_room
-        or SENTENCES.get("unchanged" if op.memory.unchanged and op.state.value == "failed" else op.state.value, "")
-    )
     return {
         "op": op,
         "steps": steps,
         "left": left,
         "running": running,
         "position": min(done + 1, len(steps)),
-        "customer": customers,
-        "words": kinds.running(op.kind) if running else kinds.failed(op.kind),
-        "sentence": sentence,
-        "failing": bool(op.error_code) and not no_room,
+        "words": causes.failed(op)
+        if op.state is State.FAILED
+        else kinds.running(op.kind)
+        if running
+        else kinds.failed(op.kind),
+        "sentences": [s for s in said(op, no_room) if s],
+        "ordered": KINDS[op.kind].ordered if running and op.kind in KINDS else None,
+        "referred": op.state in (State.FAILED, State.STAFF) or (bool(op.error_code) and not no_room),
         "open": op.kind in KINDS and KINDS[op.kind].watched,
+        **next_steps(op, service),
     }
+
+
+def said(op: Operation, no_room: Sentence | str) -> list[Sentence | str]:
+    """What is told of an operation beside its words: why it failed and what was kept, or how it stands."""
+    if op.state is State.FAILED:
+        told = Sentence("Our staff has been told.") if context().store.noticed(op.id) else ""
+        return [causes.cause(op), causes.kept(op), told]
+    if op.state is State.STAFF:
+        return [causes.cause(op), SENTENCES[op.state]]
+    if op.state in SENTENCES:
+        return [SENTENCES[op.state]]
+    if no_room or not op.error_code:
+        return [no_room]
+    return [LONGER, causes.cause(op)]
+
+
+def next_steps(op: Operation, service: Service) -> dict[str, Any]:
+    """What its customer can do about an operation that did not end well: `ticket` is WHMCS's page for one, `again` the form that orders it
+    once more, {capability, why, question}; None where only staff can."""
+    ended = op.state in customer.again.ENDED
+    found: dict[str, Any] = {
+        "ticket": ticket(op, service) if op.state in (State.FAILED, State.STAFF) else "",
+        "again": None,
+    }
+    if ended and op.kind in customer.ORDERED_BY:
+        found["again"] = again(op, service)
+    return found
+
+
+def again(op: Operation, service: Service) -> dict[str, str]:
+    at, kind = context(), KINDS[op.kind]
+    capability, action = customer.ORDERED_BY[op.kind]
+    current = at.store.current_operation(service.id)
+    why = customer.reason(service, Capability(capability), at.drivers, current, at.store, at.config, told=True)
+    why = why or Often(service)(op.kind)
+    question = ""
+    if customer.again.asks(kind):
+        about = system_of(service)(op.memory.template) or op.memory.description or op.memory.name
+        if op.memory.backup:
+            row = at.store.backup_row(service.id, op.memory.backup)
+            about = filters.when(row["made_at"], zone_of(service)) if row else ""
+        question = language.translate(questions(service)[capability, action][0], name=about)
+    return {"capability": capability, "why": language.translate(why), "question": question}
+
+
+def ticket(op: Operation, service: Service) -> str:
+    """The address of WHMCS's page that opens a ticket, with what is to be said of an operation filled in, in the client's language. What
+    stands in it are WHMCS's own names (its templates supportticketsubmit-*.tpl)."""
+    department = context().config.whmcs[service.whmcs]["ticket_department"]
+    what = language.translate(causes.failed(op))
+    subject = language.translate(Sentence("%(what)s (%(name)s)", what=what, name=service.hostname))
+    message = language.translate(
+        Sentence("Service %(id)s, reference %(reference)s.", id=service.service_id, reference=op.id)
+    )
+    step = {"step": "2", "deptid": str(department)} if department else {}
+    values = {**step, "subject": subject, "message": message + "\n\n", "relatedservice": f"S{service.service_id}"}
+    return f"submitticket.php?{urlencode(values)}"
+
+
+def zone_of(service: Service) -> str:
+    at = context()
+    schedule = at.store.schedule(service.id)
+    return str(schedule["time_zone"] if schedule else at.config.plans[service.package.plan].values["time_zone"])
+
+
+def system_of(service: Service) -> Callable[[str], str]:
+    """The names that people read for systems, by the word of a plan."""
+    own: dict[str, str] = context().config.plans[service.package.plan].values["system_names"]
+    return lambda word: own.get(word) or names.system_label(word)
 
 
 def finished(service: Service, current: Operation | None) -> dict[str, Any] | None:
@@ -122,6 +189,14 @@ def finished(service: Service, current: Operation | None) -> dict[str, Any] | No
         "words": KINDS[last.kind].succeeded,
         "took": max(1, round(last.ended_at - (last.started_at or last.ended_at))),
     }
+
+
+def place_of(service: Service) -> str:
+    """Where the server stands, as its customer may know it: the provider's place, or the operator's node where the plan shows that."""
+    at = context()
+    told = str(at.store.about(service.server, service.vm_id).get("place") or "")
+    own = "place" not in at.drivers[service.server].shows
+    return told or ("" if own and not at.config.plans[service.package.plan].values["show_node"] else service.node)
 
 
 def asked_lightly(verb: str, service: Service, now: dict[str, Any]) -> str:
@@ -191,7 +266,8 @@ def _power_reason(verb: str, state: str, pending: bool) -> str:
     return ""
 
 
-LISTS = ("snapshots", "backups", "iso", "rdns")  # pages on which there is something to see, too
+LISTS = ("snapshots", "backups", "iso", "rdns", "firewall")  # pages on which there is something to see, too
+EDITED = ("iso", "rdns", "firewall")  # at once, without an operation
 ACTS = ("reinstall", "reset_password", "console")
 
 
@@ -202,7 +278,8 @@ def hindrance(service: Service, name: str, current: Operation | None) -> str:
         return codes.reason(service, at.store, at.config, at.drivers[service.server].capabilities, told=True)
     if name not in (*LISTS, *ACTS):
         return ""
-    current = None if name == "rdns" else current
+    if name in EDITED:
+        return customer.edit_reason(service, Capability(name), at.drivers, at.store, at.config, told=True)
     why = customer.reason(service, Capability(name), at.drivers, current, at.store, at.config, told=True)
     if not why and name == "reset_password":
         return customer.off_for_password(service, at.drivers[service.server], at.store)
@@ -300,10 +377,12 @@ def render(
     message: str = "",
     tone: str = "bad",
     content: Callable[[], dict[str, Any]] = dict,
+    field: str = "",
     **more: Any,
 ) -> str:
     """One page inside the frame. `content` is read after what runs: should that end meanwhile, the page still says that it runs and
-    its script looks again; the other way round a page would keep showing what was begun as not done."""
+    its script looks again; the other way round a page would keep showing what was begun as not done. A message about a `field` of the form
+    that was sent stands there."""
     at = context()
     current = at.store.current_operation(service.id)
     now = status.view_during(service, current, at.store)
@@ -314,7 +393,8 @@ def render(
         service=service,
         now=now,
         capability=capability,
-        message=language.translate(message),
+        message="" if field else language.translate(message),
+        wrong=(field, language.translate(message) if field else ""),
         tone=tone,
         timeline=timeline(shown_operation(service, current), service),
         power_reasons=power_reasons(service, now, current, often),
@@ -328,6 +408,9 @@ def render(
         direction=language.direction(),
         token=guard().issue(service) if public and service.desired is Desired.ACTIVE else "",
         key=key_of(now),
+        system=system_of(service),
+        place=place_of(service),
+        zone=zone_of(service),
         age=max(0, int(at.clock.now() - now["as_of"])) if "as_of" in now else None,
         clock=at.clock.now(),
         counter=[],

@@ -87,7 +87,9 @@ def save(ask: Ask) -> None:
         else dns.name_of(address, ask.text("name", Sentence("Host name of %(address)s", address=address), LONGEST_NAME))
     )
     if not name and ask.form.get("network"):  # a record that is added has one
-        raise BadRequest(Sentence("Host name: please write one, such as mail.example.com."), code="no_host_name")
+        raise BadRequest(
+            Sentence("Host name: please write one, such as mail.example.com."), code="no_host_name", field="name"
+        )
     if records.keeps(service.server, ask.config):
         records.wish(service, address, name, ask.store, ask.config)
     else:

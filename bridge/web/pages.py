@@ -8,13 +8,13 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from bridge import customer
-from bridge.errors import BadRequest, Forbidden, NotFound, StoreUnavailable, VmbridgeError
-from bridge.kinds import POWER
+from bridge.errors import BadRequest, Forbidden, NotFound, Refused, StoreUnavailable, VmbridgeError
+from bridge.kinds import KINDS, POWER
 from bridge.model import Capability, Sentence, Service
 from bridge.orders.wanted import completed, networks_of
 from bridge.permissions import usable
 from bridge.store.faults import hurry
-from bridge.web import console, filters, firewall, frame, language, media
+from bridge.web import activity, console, filters, firewall, frame, language, media
 from bridge.web.actions import caller, params
 from bridge.web.auth import acts, body, context, service_for, signed, signed_look
 from bridge.web.replies import success
@@ -24,6 +24,7 @@ Page = Callable[[Service], dict[str, Any]]
 PAGES: dict[str, Page] = {}
 TOLD_FOR = 24 * 3600.0  # what became of the last new password
 ASKED = frozenset(form for form, kind in customer.asking().items() if not kind.by_link)
+AGAIN = "again"  # instead of what a form does: what failed, once more
 
 
 def page(name: str) -> Callable[[Page], Page]:
@@ -90,12 +91,6 @@ def overview(service: Service) -> dict[str, Any]:
     }
 
 
-def zone_of(service: Service) -> str:
-    at = context()
-    schedule = at.store.schedule(service.id)
-    return str(schedule["time_zone"] if schedule else at.config.plans[service.package.plan].values["time_zone"])
-
-
 @page("snapshots")
 def snapshots(service: Service) -> dict[str, Any]:
     at = context()
@@ -104,7 +99,6 @@ def snapshots(service: Service) -> dict[str, Any]:
         "rows": list(reversed(rows)),
         "quota": quota,
         "full": language.translate(customer.full(len(rows), quota)),
-        "zone": zone_of(service),
         "why": why(service, Capability.SNAPSHOTS),
         "lifetime": service.package.snapshot_lifetime_h * 3600,
         "with_memory": at.config.plans[service.package.plan].values["snapshot_memory"]
@@ -133,7 +127,6 @@ def backups(service: Service) -> dict[str, Any]:
         "survive": driver.snapshots_survive,
         "own_kind": bool(driver.own_backups),
         "why": why(service, Capability.BACKUPS),
-        "zone": zone_of(service),
         "week": week,
         "schedule_why": language.translate(schedule_reason(service)),
         "next_due": schedule["next_due_at"] if schedule else None,
@@ -190,6 +183,7 @@ def reset_password(service: Service) -> dict[str, Any]:
 
 
 page("console")(console.card)
+page("activity")(activity.activity)
 page("iso")(media.iso)
 page("rdns")(media.rdns)
 page("firewall")(firewall.page)
@@ -205,13 +199,16 @@ def subject(capability: str, service: Service, form: Mapping[str, Any]) -> str |
         return str(row["description"] or row["name"]) if row else None
     if capability == "backups":
         row = customer.chosen_backup(service, form, store)
-        return filters.when(row["made_at"], zone_of(service)) if row else None
+        return filters.when(row["made_at"], frame.zone_of(service)) if row else None
+    if capability == "reinstall":
+        return frame.system_of(service)(str(form.get("template") or ""))
     return ""
 
 
 # -- routes ---------------------------------------------------------------------------------------
-def answer(service: Service, name: str, message: str = "", tone: str = "bad", **more: Any) -> Response:
-    """One page as the shim prints it; Access Denied where it is not part of the product."""
+def answer(service: Service, name: str, message: str = "", tone: str = "bad", field: str = "", **more: Any) -> Response:
+    """One page as the shim prints it; Access Denied where it is not part of the product. The message stands at the field that it is about,
+    where the page has that."""
     at = context()
     title = language.translate(frame.MENU[name][0])
     if not customer.may_see(service, Capability(name), at.drivers, at.config):
@@ -219,7 +216,9 @@ def answer(service: Service, name: str, message: str = "", tone: str = "bad", **
             "denied.html", service, name, why=language.translate("This page is not part of your product.")
         )
         return success(html=html, redirect="", title=language.translate("Access Denied"))
-    html = frame.render(f"{name}.html", service, name, message, tone, lambda: PAGES[name](service), **more)
+    html = frame.render(f"{name}.html", service, name, message, tone, lambda: PAGES[name](service), field, **more)
+    if field and frame.AT_FIELD not in html:
+        html = frame.render(f"{name}.html", service, name, message, tone, lambda: PAGES[name](service), **more)
     return success(html=html, redirect="", title=title)
 
 
@@ -255,6 +254,18 @@ def show(service_id: int, capability: str) -> Response:
     return answer(service_for(service_id), capability)
 
 
+def repeated(ask: customer.Ask) -> tuple[str, str, dict[str, str], frozenset[tuple[str, str]]]:
+    """(capability, action, form, which forms ask first) of a failed operation that is ordered once more. Raises NotFound or Refused."""
+    op = customer.again.operation(str(ask.form.get("operation", "")), ask)
+    if op.kind not in customer.ORDERED_BY:
+        raise Refused(Sentence("Only our staff can try this again."), code="not_yours")
+    capability, action = customer.ORDERED_BY[op.kind]
+    sent = {"from": str(ask.form.get("from", ""))}
+    sent |= {"confirmed": "1"} if ask.form.get("confirmed") else {}
+    asks = {(capability, action)} if customer.again.asks(KINDS[op.kind]) else set()
+    return capability, action, {**customer.again.form_of(op), **sent}, frozenset(asks)
+
+
 def carry_out(capability: str, action: str, asked: customer.Ask) -> None:
     """A direct edit, or the work of an operation."""
     edit = EDITS.get((capability, action))
@@ -286,7 +297,15 @@ def submit(service_id: int, capability: str) -> Response:
         raise NotFound(f"Service {service_id} is unknown to the bridge.", code="unknown_service")
     action, came_from = str(form.get("do", "")), str(form.get("from", ""))
     name = capability if capability in PAGES else came_from if came_from in PAGES else "overview"
-    if (capability, action) in ASKED and not form.get("confirmed"):
+    asked = ASKED
+    if action == AGAIN:
+        try:
+            capability, action, form, asked = repeated(
+                customer.Ask(service, form, who, at.store, at.config, at.drivers)
+            )
+        except VmbridgeError as e:
+            return answer(service, name, e.sentence)
+    if (capability, action) in asked and not form.get("confirmed"):
         about = subject(capability, service, form)
         if about is not None:
             again = {k: v for k, v in form.items() if k not in ("do", "capability", "confirmed")}
@@ -305,6 +324,7 @@ def submit(service_id: int, capability: str) -> Response:
             raise
         except VmbridgeError as e:
             closing = e.code == firewall.CLOSING
-            said = "" if closing else e.sentence
-            return answer(at.store.service(service.id), name, said, form=form, closing=closing)
+            said, field = "" if closing else e.sentence, str(e.extra.get("field") or "")
+            sent = {"do": action, **form}
+            return answer(at.store.service(service.id), name, said, field=field, form=sent, closing=closing)
     return success(html="", redirect=name, title="")

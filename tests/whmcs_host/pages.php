@@ -61,18 +61,26 @@ function client_area()
         }
     }
     $found = vmbridge_ClientArea(params($id));
+    $title = page_title('Manage Product');
     if (real_theme() !== '') {
-        real_page($id, $found, $message, $smarty);
+        real_page($id, $found, $message, $smarty, $title);
         return;
     }
     $vars = product_vars($id, $state['services'][$id]);
     if (isset($found['tabOverviewReplacementTemplate'])) {
-        frame('Manage Product', $message . rendered($smarty, $found['tabOverviewReplacementTemplate'], $found['templateVariables'] + $vars));
+        frame($title, $message . rendered($smarty, $found['tabOverviewReplacementTemplate'], $found['templateVariables'] + $vars));
         return;
     }
     $html = isset($found['tabOverviewModuleOutputTemplate'])
         ? rendered($smarty, $found['tabOverviewModuleOutputTemplate'], $found['templateVariables'] + $vars) : '';
-    frame('Manage Product', $message . product_card($vars) . with_tabs($id, '<div class="text-center module-client-area">' . $html . '</div>'));
+    frame($title, $message . product_card($vars) . with_tabs($id, '<div class="text-center module-client-area">' . $html . '</div>'));
+}
+
+/** The page's title as its template gets it: WHMCS's own, or what a hook says after the module was asked. */
+function page_title($own)
+{
+    load_hooks();
+    return (string) (run_hooks('ClientAreaPageProductDetails', ['filename' => 'clientarea', 'pagetitle' => $own])['pagetitle'] ?? $own);
 }
 
 /** What WHMCS prints above a module's output. */
@@ -82,7 +90,7 @@ function product_card(array $vars)
 }
 
 /** The same in one of WHMCS's own themes. */
-function real_page($id, array $found, $message, Smarty $smarty)
+function real_page($id, array $found, $message, Smarty $smarty, $title)
 {
     $service = state()['services'][$id];
     $vars = product_vars($id, $service);
@@ -96,7 +104,7 @@ function real_page($id, array $found, $message, Smarty $smarty)
         $of['modulecustombuttonresult'] = strpos($message, 'alert-success') ? 'success' : strip_tags($message);
     }
     load_hooks();
-    theme_product(real_theme(), $id, $service, $of, vmbridge_ClientAreaCustomButtonArray());
+    theme_product(real_theme(), $id, $service, $of, vmbridge_ClientAreaCustomButtonArray(), $title);
 }
 
 /** modop=custom: null when a page was printed, else the banner. */
@@ -112,7 +120,7 @@ function custom($id, $suffix, Smarty $smarty)
     }
     $result = call_user_func('vmbridge_' . $suffix, params($id));
     if (is_array($result)) {
-        frame('Server', rendered($smarty, $result['templatefile'] . '.tpl', $result['vars']));
+        frame(page_title('Server'), rendered($smarty, $result['templatefile'] . '.tpl', $result['vars']));
         return null;
     }
     return $result === 'success' ? '<div class="alert alert-success">Done.</div>'

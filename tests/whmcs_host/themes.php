@@ -194,10 +194,10 @@ namespace {
     }
 
     /** The product's page in a real theme. `$of`: moduleclientarea or tplOverviewTabOutput, and modulecustombuttonresult. */
-    function theme_product($theme, $id, array $service, array $of, array $buttons)
+    function theme_product($theme, $id, array $service, array $of, array $buttons, $title)
     {
         $smarty = theme_smarty($theme);
-        $vars = theme_vars('Manage Product', $id, $buttons);
+        $vars = ['pagetitle' => $title] + theme_vars('Manage Product', $id, $buttons);
         $vars = $of + $vars + product_vars($id, $service);
         $footer = implode("\n", run_hooks('ClientAreaFooterOutput', ['filename' => 'clientarea', 'template' => $theme, 'language' => $_GET['language'] ?? 'english', 'loggedin' => true]));
         $smarty->assign($vars + ['footeroutput' => $footer]);

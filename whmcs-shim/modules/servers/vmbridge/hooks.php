@@ -1,8 +1,8 @@
 <?php
 
 /**
- * WHMCS hooks: the early welcome mail is held until the server is ready, passwords stay out of the mail history, and an upgrade is
- * checked and explained before it is ordered.
+ * WHMCS hooks: the early welcome mail is held until the server is ready, passwords stay out of the mail history, pages have titles, and an
+ * upgrade is checked and explained before it is ordered.
  */
 
 if (!defined('WHMCS')) {
@@ -23,6 +23,13 @@ add_hook('EmailPreSend', 1, function ($vars) {
         return [];
     }
     return [];
+});
+
+// each of our pages has a title of its own; asked by WHMCS behind the module, on pages of a product only
+add_hook('ClientAreaPageProductDetails', 1, function ($vars) {
+    $class = 'WHMCS\\Module\\Server\\Vmbridge\\Page';
+    $title = class_exists($class, false) ? $class::$title : '';
+    return $title === '' ? [] : ['pagetitle' => $title];
 });
 
 add_hook('EmailPreLog', 1, function ($vars) {

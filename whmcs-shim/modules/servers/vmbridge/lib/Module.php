@@ -39,7 +39,10 @@ class Module
         }
     }
 
-    /** A customer's button: only by POST, only for an active service; by GET a page with one confirming form. */
+    /**
+     * A customer's button: only by POST, only for an active service; by GET a page with one confirming form. What was ordered is shown by
+     * the service's page.
+     */
     public static function clientVerb(array $params, $verb)
     {
         if (self::isAdminArea()) {
@@ -51,7 +54,12 @@ class Module
         if (Params::status($params) !== 'Active') {
             return Page::said('vmbridge_inactive');
         }
-        return self::call($params, $verb);
+        $result = self::call($params, $verb);
+        if ($result === 'success') {
+            // WHMCS would say that it is completed; the page says that it is ordered, and follows it
+            Page::redirect($params, 'overview');
+        }
+        return $result;
     }
 
     /** A button of WHMCS's own menu is a link: the bridge's page asks, or a plain form when it cannot be reached. */

@@ -24,6 +24,9 @@ class Page
         'vmbridge_down_more' => 'Your server itself is not affected by this. Please try again in a few minutes.',
     ];
 
+    /** Of the page that this request shows; for the hook that WHMCS asks for its template's variables afterwards. */
+    public static $title = '';
+
     public static function said($key)
     {
         return isset($GLOBALS['_LANG'][$key]) && is_string($GLOBALS['_LANG'][$key]) ? $GLOBALS['_LANG'][$key] : self::SENTENCES[$key];
@@ -36,13 +39,24 @@ class Page
     public static function overview(array $params, array $reply, $page = 'overview')
     {
         $vars = ['vmbridgeHtml' => self::filled($params, self::html($reply))];
+        self::entitled($params, $reply);
         return in_array(self::themeName(), self::THEMES, true)
             ? ['tabOverviewReplacementTemplate' => 'templates/product.tpl', 'templateVariables' => $vars + ['vmbridgeTabs' => $page === 'overview']]
             : ['tabOverviewModuleOutputTemplate' => 'templates/overview.tpl', 'templateVariables' => $vars];
     }
 
+    /** `Snapshots - vm-1.example.com`: what the document is called, in the browser's tab and history. */
+    private static function entitled(array $params, array $reply)
+    {
+        $title = isset($reply['title']) && is_string($reply['title']) ? $reply['title'] : '';
+        $domain = Module::value($params, 'domain');
+        $domain = is_string($domain) ? Bridge::plain($domain) : '';
+        self::$title = $title === '' || $domain === '' ? $title : $title . ' - ' . $domain;
+    }
+
     public static function page(array $params, array $reply)
     {
+        self::entitled($params, $reply);
         return [
             'templatefile' => 'templates/page',
             'breadcrumb' => [self::url($params) => self::said('vmbridge_server')],
