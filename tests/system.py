@@ -54,6 +54,7 @@ token_secret = "sim-secret"
 ca_file = "{ca}"
 vm_ids = "20000-29999"
 backup_storage = "nfs-backup"
+iso_storage = "local"
 [plans.kvm-s]
 server = "pve1"
 cores = 2
@@ -71,7 +72,7 @@ extra_ipv4 = 1
 snapshots = 3
 snapshot_lifetime_h = 72
 backups = 7
-allow = ["console", "charts", "reinstall", "snapshots", "backups", "reset_password", "firewall"]
+allow = ["console", "charts", "reinstall", "snapshots", "backups", "reset_password", "iso", "firewall"]
 [pools.public-v4]
 ranges = ["203.0.113.10-203.0.113.250"]
 prefix = 24
@@ -123,6 +124,13 @@ CLOUD = {
 }  # of an order, when the system has a project: WHMCS's second server record
 
 
+ISOS = (  # on both nodes
+    "debian-12.5.0-amd64-netinst.iso",
+    "Debian-13.1.0-amd64-netinst.iso",
+    "systemrescue-11.00-amd64.iso",
+    "virtio-win-0.1.271.iso",
+    "memtest.iso",
+)
 WHMCS_NAMES = ("id", "modop", "a", "token")  # of a form's fields, those that WHMCS itself reads
 
 
@@ -154,6 +162,8 @@ class System:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="vmbridge-"))
         self.clock, self.processes, self.logs = Clock(), {}, {}  # type: tuple[Clock, dict[str, subprocess.Popen[bytes]], dict[str, Any]]
         self.cluster: Cluster = default_cluster(self.clock, bulk_age=2.0 * speed)
+        for name in ISOS:
+            self.cluster.add_iso(name)
         self.cluster.durations = {k: v * speed for k, v in self.cluster.durations.items()}
         self.pve = HttpsServer(self.cluster, self.folder, latency=latency)
         self.hcloud, self.cloud = hcloud, None  # type: Project | None, HttpsServer | None

@@ -315,6 +315,7 @@ def test_it_starts_from_the_disc_once_and_then_from_its_disk(site: Site) -> None
 
 def test_while_it_runs_from_the_iso_the_page_says_so_and_nothing_asks_for_a_restart(site: Site) -> None:
     site.mount()
+    assert "goes on starting from its own disk" in site.see()
     site.boot()
     site.run()
     page = site.see()

@@ -257,6 +257,8 @@ class Operations(Core):
                 key,
             )
             row = self.row("SELECT service FROM operations WHERE id = ?", key) or {}
+            # what a page has read of the machine before is old
+            self.change("UPDATE services SET edits = edits + 1 WHERE id = ?", row["service"])
             if state is not State.DONE:
                 self._give_back(key)
             if self.current_operation(row["service"]) is None:
