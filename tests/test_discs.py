@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from bridge import worker
+from bridge import config, worker
 from bridge.app import create_app
 from bridge.customer import direct, isos
+from bridge.errors import ConfigError
 from bridge.model import State
+from bridge.staff import doctor
 from tests.configs import raw_config
 from tests.pve.cluster import Fault, Vm
 from tests.test_iso import FREEBSD, SERVES, alert, words
@@ -140,6 +142,55 @@ def test_lists_of_the_plan_and_of_all_plans(tmp_path: Path) -> None:
     assert "2 of 2" in page and "netboot.iso" in page and "systemrescue 1" in page
     site.mount(RESCUE)
     site.close()
+
+
+@pytest.mark.parametrize("name", ["", "folder/debian.iso", "a,b", 7])
+def test_a_list_with_what_is_no_name_is_refused_at_its_place(name: Any) -> None:
+    raw = raw_config(isos={"offered": ["debian-*", name]})
+    raw["plans"]["kvm-s"]["isos"] = [name]
+    with pytest.raises(ConfigError) as e:
+        config.from_dict(raw)
+    assert [fault[0] for fault in e.value.faults] == ["isos.offered[1]", "plans.kvm-s.isos[0]"]
+
+
+def test_it_has_to_be_part_of_the_product(tmp_path: Path) -> None:
+    site = Site(tmp_path, allow=["console"])
+    assert "not part of your product" in site.see()
+    for action in ("mount", "unmount", "boot"):
+        assert site.send(action, iso=DEBIAN, confirmed="1").status_code == 403
+    assert site.cluster.calls == []
+    site.close()
+
+
+def test_while_something_runs_and_while_it_is_suspended_nothing_is_touched(site: Site) -> None:
+    site.mount()
+    for verb, told in (("reboot", "The server is restarting"), ("suspend", "The service is suspended.")):
+        site.order(verb)
+        if verb == "suspend":
+            site.run()
+        site.cluster.calls.clear()
+        for action in ("mount", "unmount", "boot"):
+            assert told in site.submit(action, iso=RESCUE, confirmed="1")
+        assert site.cluster.mutations() == []
+        site.run()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "level", "text"),
+    [
+        ("", "ok", "storage 'local': 4 on pve1, 5 on pve2"),
+        ("nowhere", "fault", "there is no storage 'nowhere'"),
+        ("nfs-backup", "fault", "storage 'nfs-backup' does not take ISOs"),
+        ("half", "warning", "storage 'half' is not available on pve2: no ISOs are offered there"),
+        ("bare", "warning", "storage 'bare' has no ISO on pve1, pve2"),
+    ],
+)
+def test_the_check_of_the_storage(site: Site, wrong: str, level: str, text: str) -> None:
+    site.cluster.add_storage("half", ("pve1",), "iso")
+    site.cluster.add_storage("bare", ("pve1", "pve2"), "iso", shared=True)
+    site.drivers["pve1"].settings["iso_storage"] = wrong or "local"  # type: ignore[index]
+    found = [f for f in doctor.check(site.context) if f.subject == "server pve1 ISOs"]
+    assert [(f.level, f.text) for f in found] == [(level, text)] and bool(found[0].fix) == (level != "ok")
 
 
 def test_drivers_for_windows_are_said_to_be_that(site: Site) -> None:
@@ -297,6 +348,29 @@ def test_an_archive_that_names_a_deleted_iso_can_be_restored(site: Site) -> None
     assert (
         site.store.operations_of(1, 1)[0].state is State.DONE and site.disc() == "none" and site.vm.status == "running"
     )
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_snapshot_with_memory_needs_its_iso_before_anything_is_written_over(tmp_path: Path, running: bool) -> None:
+    site = Site(tmp_path, running)
+    site.mount()
+    site.page("snapshots", "take")
+    site.run()
+    name = next(iter(site.vm.snapshots))
+    site.submit("unmount")
+    del site.cluster.isos[DEBIAN]
+    site.page("snapshots", "rollback", name=name)
+    site.run()
+    last = site.last("rollback")
+    if running:
+        assert (last.state, last.error_code) == (State.FAILED, "iso_gone") and site.vm.rolled_back == []
+        assert "Debian-12.5.0-amd64-netinst.iso in the drive" in last.error_text and site.vm.status == "running"
+    else:
+        assert last.state is State.DONE and site.vm.rolled_back == [name]
+        site.order("start")
+        site.run()
+        assert site.vm.status == "running" and site.disc() == "none"
+    site.close()
 
 
 # -- starting from it once ------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bridge.errors import UpstreamError
-from bridge.model import Snapshot
+from bridge.errors import Permanent, UpstreamError
+from bridge.model import Sentence, Snapshot
+from drivers.proxmox import convert, media
 from drivers.proxmox.api import Api
 
 DONE = {"take": "already used", "delete": "does not exist"}
@@ -35,8 +36,29 @@ def act(api: Api, base: str, verb: str, name: str, description: str, memory: boo
         if verb == "delete":
             half = any(s.name == name and not s.complete for s in listed(api, base))
             return str(api.delete(f"{base}/snapshot/{name}", force=True if half else None))
+        _refuse_lost_disc(api, base, name)
         return str(api.post(f"{base}/snapshot/{name}/rollback"))
     except UpstreamError as e:
         if verb in DONE and DONE[verb] in e.detail:
             return ""
         raise
+
+
+def _refuse_lost_disc(api: Api, base: str, name: str) -> None:
+    """With its memory a snapshot comes back running, with the ISO that lay in its drive; without that the disks would be written over and
+    the start then fail. Raises Permanent."""
+    if not any(s.name == name and s.with_memory for s in listed(api, base)):
+        return
+    config, node = api.get(f"{base}/config", snapshot=name), base.split("/")[1]
+    discs = [media.volume(config[k]) for k in convert.cd_drives(config)]
+    gone = [media.iso(d).name for d in discs if d and not media.there(api, node, d)]
+    if gone:
+        raise Permanent(
+            Sentence(
+                "This snapshot was taken with the ISO %(name)s in the drive, which is not there any more. Nothing was changed.",
+                name=gone[0],
+            ),
+            code="iso_gone",
+            detail=", ".join(gone),
+            next_action="Upload the ISO again, then retry.",
+        )

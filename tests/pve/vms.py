@@ -342,6 +342,10 @@ class Handlers(Archives, Histories, Firewalls):
         vm = self.vm(w)
         if vm.temporary:
             return {"lock": "clone", "digest": self.c.digest(vm)}
+        if name := p.get("snapshot"):
+            if name not in vm.snapshots:
+                raise Error(500, f"snapshot '{name}' does not exist")
+            return {**vm.snapshots[name]["config"], "digest": self.c.digest(vm)}
         merged: dict[str, Any] = dict(vm.config)
         if p.get("current") != "1":
             for key, value in vm.pending.items():
