@@ -137,8 +137,8 @@ class Keeper(Protocol):
 
 
 NEEDS: dict[Capability, tuple[str, ...]] = {  # what a driver builds to have it
-    Capability.SNAPSHOTS: ("snapshots", "snapshot"),
-    Capability.BACKUPS: ("backups", "backup", "find_task"),
+    Capability.SNAPSHOTS: ("snapshots", "snapshot", "find_task", "contents"),
+    Capability.BACKUPS: ("backups", "backup", "find_task", "contents"),
     Capability.REINSTALL: ("reinstall", "contents"),
     Capability.RESET_PASSWORD: ("set_password",),
     Capability.CHARTS: ("charts",),

@@ -12,6 +12,8 @@ from tests.browser import browser, window
 
 __all__ = ["browser", "window"]
 
+pytest.register_assert_rewrite("tests.driver_contract")  # it is inherited by tests: what differs is told there too
+
 if TYPE_CHECKING:
     from tests.world import World
 
