@@ -194,7 +194,7 @@ def _address(field: str, text: str) -> str:
 
 
 def ports(field: str, text: str, can: Collection[str]) -> str:
-    """Ports and ranges (`80`, `80,443`, `1000:2000`), as Proxmox writes them; empty means any. Raises BadRequest."""
+    """Ports and ranges (`80`, `80,443`, `1000:2000`), as firewalls write them; empty means any. Raises BadRequest."""
     text = any_or(text.strip().lower())
     if not text:
         return ""

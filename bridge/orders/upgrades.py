@@ -29,10 +29,8 @@ LABELS = {
     "bridge": Sentence("Bridge"),
     "vlan": Sentence("VLAN"),
     "address": Sentence("Address set-up"),
-    "server_type": Sentence("Server type"),
     "backups": Sentence("Backups"),
     "name": Sentence("Name"),
-    "onboot": Sentence("Start with the host"),
     "disk_read_mib_s": Sentence("System disk read limit"),
     "disk_write_mib_s": Sentence("System disk write limit"),
     "disk_read_iops": Sentence("System disk read IOPS"),
@@ -102,7 +100,7 @@ def amount(word: str, value: Any) -> str:
         return "nothing"
     if isinstance(value, bool):
         return "on" if value else "off"
-    if value == 0 and word not in ("vlan", "onboot", "cores"):
+    if value == 0 and word not in ("vlan", "cores"):
         return "none" if word.endswith(("disk_gib", "ipv4", "ipv6")) else "unlimited"
     if not isinstance(value, (int, float)):
         return str(value)

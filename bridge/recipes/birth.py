@@ -293,7 +293,7 @@ def settle(job: Job) -> Outcome:
 
 CLEAR = Step("clear", "Removing what was begun", clear_begun, undo=True)
 CREATE = (
-    Step("place", "Choosing a node", place),
+    Step("place", "Choosing a place", place),
     Step("copy", "Starting the copy", copy),
     Step("copied", "Copying the template", copied),
     Step("identify", "Marking the server as yours", identify),

@@ -43,7 +43,7 @@ BY_HAND = {
     "vm_missing": "Look for it in the server's own list. Restore it from a backup, or terminate the service in WHMCS.",
     "duplicate_address": "Ask whoever runs the other machine to give the address up, or move the customer to another one.",
     "disk_bigger_than_sold": "Sell the bigger package again, or move the customer's data to a smaller server by hand.",
-    "machine_locked": "Look what the task has left undone, then free the machine on its node.",
+    "machine_locked": "Look what the task has left undone, then free the machine by hand.",
     "not_ours": "Look at the machine; `vmbridge adopt` records it if it is the customer's.",
     "unknown_vm": "Look whose it is. A WHMCS service's: `vmbridge adopt SERVICE VM --plan PLAN --client CLIENT`. Nobody's: remove it by hand in the"
     " server's own list. The bridge never removes it.",
@@ -155,7 +155,7 @@ def _compare_state(server: str, store: Store, read_at: float) -> None:
                 r,
                 "vm_missing",
                 str(r["id"]),
-                f"VM {r['vm_id']} of {who(r)}, last on {r['node'] or 'no node'}, is not in the server's list: removed by hand,"
+                f"VM {r['vm_id']} of {who(r)}, last on {r['node'] or 'no place'}, is not in the server's list: removed by hand,"
                 " or our key may no longer see it.",
             )
             for r in store.missing_vms(server, missing, settled)
@@ -417,7 +417,7 @@ def _left(row: Mapping[str, Any], item: Leftover, config: Config) -> Found:
     if item.protected:
         by_hand = "It is protected: somebody wants to keep it. Dismiss this, or take the protection off first."
     elif row.get("elsewhere"):
-        by_hand = "Another server has a live machine with the same id; if they share the storage this is its disk. Look before you remove it."
+        by_hand = "Another server has a live machine with the same id; if both keep their disks in the same place this is its disk. Look before you remove it."
     return entry(
         row,
         f"leftover_{item.kind}",

@@ -51,7 +51,12 @@ def as_it_is(package: Package, config: Mapping[str, Any], backups: int) -> Packa
 def _type(package: Package, config: Mapping[str, Any], running: bool) -> Difference:
     sold, real = package.options["server_type"], str(config["server_type"])
     return Difference(
-        "server_type", sold, real, sold == real, Restart.NOW if running and sold != real else Restart.NONE
+        "server_type",
+        sold,
+        real,
+        sold == real,
+        Restart.NOW if running and sold != real else Restart.NONE,
+        label=TYPE,
     )
 
 
@@ -119,4 +124,5 @@ def retyping(order: Order, server: Mapping[str, Any], kind: Mapping[str, Any]) -
     return grows
 
 
+TYPE = Sentence("Server type")
 KEEPS = Sentence("Backups stay on: the provider would remove every backup at once, so staff turns them off by hand.")

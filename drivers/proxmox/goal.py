@@ -255,6 +255,7 @@ def limits_of(line: str) -> dict[str, int]:
 LABELS = {  # of words that are only this back end's
     "own_ram_mib": Sentence("RAM that is never taken back"),
     "nic_model": Sentence("Network adapter"),
+    "onboot": Sentence("Start with the host"),
     "nic_filter": Sentence("Network filter"),
     "name_servers": Sentence("Name servers"),
     "start_order": Sentence("Place in the host's start order"),
@@ -344,7 +345,7 @@ def _network(order: Order, config: dict[str, Any]) -> list[tuple[str, Any, Any]]
     if settings.get("startup_order"):
         rows.append(("start_order", start_order(settings), str(config.get("startup", ""))))
     rows.append(("name", order.hostname, str(config.get("name", ""))))
-    rows.append(("onboot", int(order.autostart and settings["onboot"]), int(config.get("onboot", 0) or 0)))
+    rows.append(("onboot", bool(order.autostart and settings["onboot"]), bool(int(config.get("onboot", 0) or 0))))
     return rows
 
 

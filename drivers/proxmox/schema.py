@@ -54,31 +54,29 @@ class Server(Strict):
     token_secret = fields.Str(required=True, validate=validate.Length(min=1))
     ca_file = fields.Str(load_default="")
     vm_ids = fields.List(fields.Str(), required=True, validate=validate.Length(min=1))
-    scratch_vm_ids = fields.List(fields.Str(), load_default=list)
     backup_storage = fields.Str(load_default="")
     iso_storage = fields.Str(load_default="")
     overcommit = fields.Nested(Overcommit, load_default=lambda: {"ram": 1.0, "cores": 0.0})
 
     @pre_load
     def _one_or_many(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return {k: [v] if k in ("vm_ids", "scratch_vm_ids") and isinstance(v, str) else v for k, v in data.items()}
+        return {k: [v] if k == "vm_ids" and isinstance(v, str) else v for k, v in data.items()}
 
     @validates_schema(skip_on_field_errors=False)
     def _free_ranges(self, data: dict[str, Any], **_: Any) -> None:
         taken: list[tuple[int, int]] = []
-        for key in ("vm_ids", "scratch_vm_ids"):
-            try:
-                spans = _ranges(data.get(key) or [])
-            except ValidationError as e:
-                raise ValidationError({key: e.messages}) from None
-            for first, last in spans:
-                if any(a <= last and first <= b for a, b in taken):
-                    raise ValidationError({key: [f"{first}-{last} overlaps another range; an id must have one use."]})
-                taken.append((first, last))
+        try:
+            spans = _ranges(data.get("vm_ids") or [])
+        except ValidationError as e:
+            raise ValidationError({"vm_ids": e.messages}) from None
+        for first, last in spans:
+            if any(a <= last and first <= b for a, b in taken):
+                raise ValidationError({"vm_ids": [f"{first}-{last} overlaps another range; an id must have one use."]})
+            taken.append((first, last))
 
     @post_load
     def _parsed(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return {k: _ranges(v) if k in ("vm_ids", "scratch_vm_ids") else v for k, v in data.items()}
+        return {k: _ranges(v) if k == "vm_ids" else v for k, v in data.items()}
 
 
 class Plan(Strict):
