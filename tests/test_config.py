@@ -80,7 +80,6 @@ CASES = [
     ("web/listen", "127.0.0.1:99999", "web.listen", "invalid"),
     ("servers/pve1/vm_ids", ["20000-20600", "20500-20700"], "servers.pve1.vm_ids", "invalid"),
     ("servers/pve1/scratch_vm_ids", [], "servers.pve1.scratch_vm_ids", "unknown_key"),
-    ("pools/public-v4/reverse_zone", "", "pools.public-v4.reverse_zone", "unknown_key"),
     ("plans/kvm-s/node", "a b", "plans.kvm-s.node", "invalid"),
     ("plans/kvm-s/vm_name", "vm-{serviceid}", "plans.kvm-s.vm_name", "invalid"),
     ("plans/kvm-s/ssh_keys", "not a key", "plans.kvm-s.ssh_keys", "invalid"),

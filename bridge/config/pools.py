@@ -19,6 +19,7 @@ class PoolSchema(Strict):
     exclude = fields.List(fields.Str(), load_default=list)  # type: ignore[assignment]
     bridge = fields.Str(load_default="vmbr0")
     vlan = fields.Int(load_default=0, validate=validate.Range(0, 4094))
+    reverse_zone = fields.Str(load_default="")
 
     @validates_schema(skip_on_field_errors=False)
     def _ranges(self, data: dict[str, Any], **_: Any) -> None:
