@@ -14,9 +14,8 @@ from drivers import base
 ROOT = Path(__file__).parent.parent
 TOOLS = "qm|pvesm|pvesh|pveum|pvecm|vzdump|hcloud|proxmox|hetzner|pve|template ids?|vmid|vmgenid|smbios1?|onboot"
 TOOLS += "|lxc|lvm|zfs|ceph|cicustom|cipassword|net0|scsi0|server type|rebuild protection"
-FOREIGN = re.compile(rf"(?<![\w/.-])({TOOLS}|nodes?|storages?)(?![\w/-])", re.IGNORECASE)
+FOREIGN = re.compile(rf"(?<![\w/.-])({TOOLS}|nodes?)(?![\w/-])", re.IGNORECASE)
 SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|WITH|ON CONFLICT|FROM|AND|WHERE|,|\w+ = )")
-PLAIN = ("This backup is not on the storage any more.", "on another storage")  # as any customer understands it
 
 
 def docstrings(tree: ast.AST) -> set[int]:
@@ -46,8 +45,6 @@ def shown(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def foreign(text: str) -> list[str]:
-    for phrase in PLAIN:
-        text = text.replace(phrase, "")
     return [m.group(1) for m in FOREIGN.finditer(text)]
 
 
@@ -56,7 +53,7 @@ def foreign(text: str) -> list[str]:
     [
         "Run `qm unlock 7`, then retry.",
         "free it on its node",
-        "add a node or a storage",
+        "add a node",
         "see Proxmox",
         "template id 9",
     ],

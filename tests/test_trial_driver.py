@@ -63,7 +63,7 @@ def test_an_order_from_the_signed_call_to_the_end(world: Trial) -> None:
     world.clock.time += 60
     assert status.refresh("pve1", world.drivers["pve1"], world.store)
     shown = page(world).get_data(as_text=True)
-    assert "203.0.113.10" in shown and "debian-12" in shown and "Access Denied" not in shown
+    assert "203.0.113.10" in shown and "Debian 12" in shown and "Access Denied" not in shown
     for verb, then in (("stop", "stopped"), ("start", "running"), ("reboot", "running"), ("hard_stop", "stopped")):
         ordered(world, verb)
         assert machine["status"] == then, verb
