@@ -1,8 +1,8 @@
 """Numbers of options: what a value means, and what is too doubtful to be sold. Pure; no store, no network.
 
-A value is a plain number in its word's unit. What carries a unit or separators, what its label says otherwise, and what is only likely
-in another unit is refused with the number to write: a wrong guess gives a customer a thousandth, or a thousandfold, of what is paid.
-"""
+A value is a plain number in its word's unit. What carries a unit or separators, what its label says otherwise, and what
+is only likely in another unit is refused with the number to write: a wrong guess gives a customer a thousandth, or a
+thousandfold, of what is paid."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ ALIKE = Decimal("0.07")  # 1000 and 1024 are the same for people
 
 @dataclass(frozen=True)
 class Written:
-    """A value as it was ordered. `said` is its label, the text behind `|`; `times` turns it into the word's own unit; `guessed`: nobody
-    has said which unit it is in."""
+    """A value as it was ordered. `said` is its label, the text behind `|`; `times` turns it into the word's own unit;
+    `guessed`: nobody has said which unit it is in."""
 
     name: str
     word: str
@@ -96,7 +96,8 @@ def number(name: str, word: str, text: str) -> int | Decimal:
 
 
 def read(given: Written) -> int | Decimal:
-    """The value in the word's own unit. Raises BadRequest naming the option, the allowed values and, where it can be told, what to write."""
+    """The value in the word's own unit. Raises BadRequest naming the option, the allowed values and, where it can be
+    told, what to write."""
     word, text, ram = given.word, given.text, given.word == "ram_gib"
     low, high = RANGES[word]
     least: int | Decimal = Decimal("0.25") if ram else low
@@ -143,8 +144,9 @@ def _against_label(given: Written, value: Decimal) -> None:
     if said is not None and abs(said - value) > ALIKE * max(said, value):
         unit = SAID[given.word]
         raise BadRequest(
-            f"{given.name}: {shown(given.text)} is {plain(value)} {unit}, but its label says {shown(given.said.strip())}: did you"
-            f" mean {plain(said)} {unit}? Write {plain(said / given.times)}, or name the unit in [options].",
+            f"{given.name}: {shown(given.text)} is {plain(value)} {unit}, but its label says"
+            f" {shown(given.said.strip())}: did you mean {plain(said)} {unit}? Write {plain(said / given.times)}, or"
+            " name the unit in [options].",
             code="doubtful_option",
         )
 
@@ -156,8 +158,8 @@ def _doubt(given: Written, value: Decimal) -> None:
     likely, unit = value * (up if value < below else down), NAMES[given.word]
     other = next(w for w, (sold, times) in OPTION_UNITS.items() if sold == given.word and value * times == likely)
     raise BadRequest(
-        f"{given.name}: {plain(value)} {unit}: did you mean {plain(likely)} {unit}? [options] can say in which unit its values are:"
-        f" {other!r}, or {given.word!r} where {plain(value)} {unit} is right.",
+        f"{given.name}: {plain(value)} {unit}: did you mean {plain(likely)} {unit}? [options] can say in which unit"
+        f" its values are: {other!r}, or {given.word!r} where {plain(value)} {unit} is right.",
         code="doubtful_option",
     )
 

@@ -37,7 +37,8 @@ def create_app(context: Context) -> Flask:
     errors.install(app)
     app.jinja_env.globals["files"] = files
     app.jinja_env.filters |= {f.__name__: f for f in filters.FILTERS}
-    app.jinja_env.install_gettext_callables(language.translate, language.translate_many, newstyle=True)  # type: ignore[attr-defined]
+    install = app.jinja_env.install_gettext_callables  # type: ignore[attr-defined]
+    install(language.translate, language.translate_many, newstyle=True)
     for blueprint in (
         actions.routes,
         servers.routes,

@@ -1,4 +1,5 @@
-"""How many calls a back end may still be asked, where its provider counts them: a token bucket in the store, shared by all processes."""
+"""How many calls a back end may still be asked, where its provider counts them: a token bucket in the store, shared by
+all processes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Why an operation failed and what was kept, in its customer's words: one sentence for each code of an error, never staff's words, a node's, a
-storage's or a back end's. No I/O."""
+"""Why an operation failed and what was kept, in its customer's words: one sentence for each code of an error, never
+staff's words, a node's, a storage's or a back end's. No I/O."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ CAUSES: dict[str, Sentence] = {
     "no_template": Sentence("This system is not available where your server is."),
     "template_unfit": IMAGE,
     "no_agent": Sentence(
-        "The system inside runs no guest agent (qemu-guest-agent) that could set a password. Install it there, or reinstall the server."
+        "The system inside runs no guest agent (qemu-guest-agent) that could set a password. Install it there, or"
+        " reinstall the server."
     ),
     "password_forgotten": Sentence("The new password was not used in time and is forgotten."),
     # reverse records, ISOs, the console

@@ -34,7 +34,8 @@ Executed = Literal["no", "unknown"]
 
 
 class VmbridgeError(Exception):
-    """Root. `code` is stable, `sentence` is for people in WHMCS, `detail` for staff and logs, `next_action` what staff can do."""
+    """Root. `code` is stable, `sentence` is for people in WHMCS, `detail` for staff and logs, `next_action` what staff
+    can do."""
 
     code = "internal_error"
     http_status = 500
@@ -55,7 +56,8 @@ class RequestError(VmbridgeError):
 
 
 class BadRequest(RequestError):
-    """A field is missing or wrong; the sentence names it and the allowed values. `extra["field"]` is its name in the form, if it has one."""
+    """A field is missing or wrong; the sentence names it and the allowed values. `extra["field"]` is its name in the
+    form, if it has one."""
 
     sentence = "The request is not valid."
 
@@ -121,7 +123,8 @@ class StoreDamaged(StoreUnavailable):
 
 
 class UpstreamError(VmbridgeError):
-    """A failed call to a back end. `retry_after` (seconds) is a hint; None follows the back-off. `next_action` is for staff."""
+    """A failed call to a back end. `retry_after` (seconds) is a hint; None follows the back-off. `next_action` is for
+    staff."""
 
     code = "upstream"
     http_status = 502
@@ -131,7 +134,8 @@ class UpstreamError(VmbridgeError):
     next_action = "It is tried again by itself."
 
     def __init__(self, sentence: str = "", *, next_action: str = "", **more: Any) -> None:
-        """`next_action`: what a person can do where the class's own text says too little; drivers say it in their back end's words."""
+        """`next_action`: what a person can do where the class's own text says too little; drivers say it in their back
+        end's words."""
         super().__init__(sentence, **more)
         if next_action:
             self.next_action = next_action
@@ -177,7 +181,8 @@ class Permanent(UpstreamError):
 
 
 class Protected(Permanent):
-    """Somebody wants to keep it: it is never removed by us while the protection lasts. An order to remove it waits for that."""
+    """Somebody wants to keep it: it is never removed by us while the protection lasts. An order to remove it waits for
+    that."""
 
     code = "protected"
     waits = False  # true: nothing has begun yet, and it is asked again until the protection is off

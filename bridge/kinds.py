@@ -1,5 +1,5 @@
-"""What is known of each kind of operation, in one record: its words, what it is for, how long it is tried, who may order it, what it asks
-first. How it is done stands in recipes. A new verb is a record here and its recipe. No I/O."""
+"""What is known of each kind of operation, in one record: its words, what it is for, how long it is tried, who may
+order it, what it asks first. How it is done stands in recipes. A new verb is a record here and its recipe. No I/O."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ class Orderer(enum.StrEnum):
 class Kind:
     """One kind of operation.
 
-    `running`, `failed`, `succeeded` and `kept` are what customers read; `failed` names the deed, since what became of it is said beside;
-    `kept` is what is as it was when it failed with an unknown part of it done. The two
-    `ask` words are the question before a customer's order and the button that says yes; `ask_where_kept` is the question where snapshots
-    outlive it.
-    """
+    `running`, `failed`, `succeeded` and `kept` are what customers read; `failed` names the deed, since what became of
+    it is said beside; `kept` is what is as it was when it failed with an unknown part of it done. The two `ask` words
+    are the question before a customer's order and the button that says yes; `ask_where_kept` is the question where
+    snapshots outlive it."""
 
     name: str
     running: Sentence
@@ -118,7 +117,8 @@ ALL = [
         Sentence("The change of the password"),
         Sentence("The password is changed"),
         Sentence(
-            "Unless you can log in with the new password, the old one still works. Please choose it again under Change Password."
+            "Unless you can log in with the new password, the old one still works. Please choose it again under"
+            " Change Password."
         ),
         frozenset({W, C}),
         wants=Desired.ACTIVE,
@@ -220,8 +220,8 @@ ALL = [
         wants=Desired.ACTIVE,
         watched=True,
         ask=Sentence(
-            "Restarts your server once from the mounted ISO: the system inside is asked to shut down first, and switched off if it does"
-            " not within a minute. The restart after that is from its own disk again."
+            "Restarts your server once from the mounted ISO: the system inside is asked to shut down first, and"
+            " switched off if it does not within a minute. The restart after that is from its own disk again."
         ),
         ask_button=Sentence("Boot from the ISO once"),
     ),
@@ -251,7 +251,8 @@ ALL = [
         frozenset({C}),
         costly=True,
         ask=Sentence(
-            "Goes back to snapshot %(name)s: the server stops, and everything since then is lost. This cannot be undone."
+            "Goes back to snapshot %(name)s: the server stops, and everything since then is lost. This cannot be"
+            " undone."
         ),
         ask_button=Sentence("Rollback"),
         away=True,
@@ -309,7 +310,8 @@ ALL = [
             " This cannot be undone."
         ),
         ask_where_kept=Sentence(
-            "Restores the backup of %(name)s: the server stops, and everything since then is lost. This cannot be undone."
+            "Restores the backup of %(name)s: the server stops, and everything since then is lost. This cannot be"
+            " undone."
         ),
         ask_button=Sentence("Restore"),
         away=True,
@@ -320,7 +322,8 @@ ALL = [
         Sentence("The reinstallation"),
         Sentence("The server is reinstalled"),
         Sentence(
-            "Your addresses and your backups are kept. The server may not start before it is reinstalled or a backup is restored."
+            "Your addresses and your backups are kept. The server may not start before it is reinstalled or a backup"
+            " is restored."
         ),
         frozenset({C}),
         costly=True,
@@ -328,7 +331,8 @@ ALL = [
         away=True,
         by_link=True,
         ask=Sentence(
-            "Reinstalls your server with %(name)s: everything on its disks and all snapshots are lost. This cannot be undone."
+            "Reinstalls your server with %(name)s: everything on its disks and all snapshots are lost. This cannot"
+            " be undone."
         ),
         ask_where_kept=Sentence(
             "Reinstalls your server with %(name)s: everything on its disk is lost. This cannot be undone."

@@ -1,6 +1,7 @@
-"""Languages by WHMCS's names of them, and sentences in each; English is complete, others are gettext catalogues in bridge/locale
-(or in the folder VMBRIDGE_LOCALE), and two made-up ones show what a page does with long and with right-to-left text. Numbers, dates,
-directions and the choice of a language are Unicode's (CLDR), by Babel. What a request's own language is stands in web/language.py."""
+"""Languages by WHMCS's names of them, and sentences in each; English is complete, others are gettext catalogues in
+bridge/locale (or in the folder VMBRIDGE_LOCALE), and two made-up ones show what a page does with long and with
+right-to-left text. Numbers, dates, directions and the choice of a language are Unicode's (CLDR), by Babel. What a
+request's own language is stands in web/language.py."""
 
 from __future__ import annotations
 
@@ -89,7 +90,8 @@ def _locale(code: str) -> Locale:
 
 
 def accepted(header: str) -> str:
-    """The language of an Accept-Language header that its sender likes best and that there is a name for; English where there is none."""
+    """The language of an Accept-Language header that its sender likes best and that there is a name for; English where
+    there is none."""
     known = {c.replace("_", "-"): c for c in CODES.values() if c not in PSEUDO}
     wanted = parse_accept_header(header, LanguageAccept)
     return known.get(wanted.best_match(known) or "", "en")
@@ -123,7 +125,8 @@ def in_plural(code: str, one: str, many: str, n: int) -> str:
 
 
 def plurals_in(code: str, one: str, many: str) -> dict[str, str]:
-    """Each form that numbers have in the language, by Unicode's name of it, for scripts: `{"one": "%(n)d day", "other": "%(n)d days"}`."""
+    """Each form that numbers have in the language, by Unicode's name of it, for scripts: `{"one": "%(n)d day", "other":
+    "%(n)d days"}`."""
     form = _locale(code).plural_form
     return {form(n): in_plural(code, one, many, n) for n in range(200)}
 

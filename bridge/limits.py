@@ -1,4 +1,5 @@
-"""How often an hour a customer may do what: one table of all that a customer can do. Staff and WHMCS's billing are never counted."""
+"""How often an hour a customer may do what: one table of all that a customer can do. Staff and WHMCS's billing are
+never counted."""
 
 from __future__ import annotations
 
@@ -30,8 +31,9 @@ OFTEN = Sentence("That was often enough for this hour. Try again in %(n)d min.")
 
 
 def count(act: str, service: int, client: bool, store: Store, config: Config) -> None:
-    """Raises Refused with the minutes to wait when a customer has done it, and its like, often enough. What leaves an operation is counted by
-    that; call this in the transaction that begins it, so that many at once are counted one after the other."""
+    """Raises Refused with the minutes to wait when a customer has done it, and its like, often enough. What leaves an
+    operation is counted by that; call this in the transaction that begins it, so that many at once are counted one
+    after the other."""
     if not client:
         return
     key = HOURLY[act]

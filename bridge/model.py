@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Self
 
 
 class Sentence(str):
-    """A text that a customer may read: English wherever it is only text, with the template and the values it was made of, so that
-    a page can say it in another language. `tests/messages.py` finds every one."""
+    """A text that a customer may read: English wherever it is only text, with the template and the values it was made
+    of, so that a page can say it in another language. `tests/messages.py` finds every one."""
 
     template: str
     values: dict[str, Any]
@@ -97,8 +97,9 @@ OPTION_WORDS = (  # what a configurable option can be mapped to
 )
 
 
-# What a plan or an order can sell beside cores, RAM, the system disk and its system: a driver says which of it it delivers
-# (`Driver.delivers`), or has it by a capability. `pools`: addresses of our pools; `locations`: where the customer wants it.
+# What a plan or an order can sell beside cores, RAM, the system disk and its system: a driver says which of it it
+# delivers (`Driver.delivers`), or has it by a capability. `pools`: addresses of our pools; `locations`: where the
+# customer wants it.
 SELLABLE = (
     "rate_mbit",
     "additional_disk_gib",
@@ -121,7 +122,8 @@ BY_CAPABILITY = {
     "rotation": Capability.BACKUPS,
 }
 
-OPTION_UNITS = {  # words of an option whose values are in another unit: the word that is sold, and what a value is multiplied by
+# words of an option whose values are in another unit: the word that is sold, and what a value is multiplied by
+OPTION_UNITS = {
     "ram_mib": ("ram_gib", 1 / Decimal(1024)),
     "disk_mib": ("disk_gib", 1 / Decimal(1024)),
     "disk_tib": ("disk_gib", Decimal(1024)),
@@ -201,7 +203,8 @@ def _tries(value: Any) -> dict[str, tuple[float, int]]:
     return {str(step): (float(since), int(tries)) for step, (since, tries) in value.items()}
 
 
-# How a value comes back from JSON, by the type of its field. None stands for the field's default, whatever the field is.
+# How a value comes back from JSON, by the type of its field. None stands for the field's default, whatever the field
+# is.
 _READ: dict[str, Callable[[Any], Any]] = {
     "str": str,
     "bool": bool,
@@ -223,8 +226,8 @@ _READ: dict[str, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True)
 class Stored:
-    """What the store keeps as one JSON object, under the names of the fields; a field at its default is left out. Keys that this
-    release does not know, since a newer one wrote them, are in `rest` and are written again as they were."""
+    """What the store keeps as one JSON object, under the names of the fields; a field at its default is left out. Keys
+    that this release does not know, since a newer one wrote them, are in `rest` and are written again as they were."""
 
     rest: dict[str, Any] = field(default_factory=dict, kw_only=True)
 
@@ -273,8 +276,9 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Offline(Stored):
-    """A change that can only be written while the machine is off, and how far it is: `phase` off (being switched off), write or on
-    (being switched on again). `tries`: writes that were refused; `error`: why it cannot be, as (code, sentence, detail, next action)."""
+    """A change that can only be written while the machine is off, and how far it is: `phase` off (being switched off),
+    write or on (being switched on again). `tries`: writes that were refused; `error`: why it cannot be, as (code,
+    sentence, detail, next action)."""
 
     phase: str
     tries: int = 0
@@ -283,7 +287,8 @@ class Offline(Stored):
 
 @dataclass(frozen=True)
 class Birth(Stored):
-    """What is proven of a service's machine and goes on from one operation to the next, beside the columns of its service."""
+    """What is proven of a service's machine and goes on from one operation to the next, beside the columns of its
+    service."""
 
     # the copy
     source: str = ""  # the template's own id
@@ -473,8 +478,8 @@ class Archives(Stored):
 
 @dataclass(frozen=True)
 class Memory(Asked, Tries, Call, Before, Power, Writing, Making, Closing, Removal, Disk, Password, Archives):
-    """What an operation remembers from step to step: each part says which recipes use it. They share one set of names since they
-    share steps, and an operation may go on with another recipe's."""
+    """What an operation remembers from step to step: each part says which recipes use it. They share one set of names
+    since they share steps, and an operation may go on with another recipe's."""
 
 
 @dataclass(frozen=True)
@@ -603,8 +608,8 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One snapshot as the back end lists it; `taken_at` in epoch seconds, `complete` false while it is made or removed; `broken`:
-    not complete, and nothing works on it any more."""
+    """One snapshot as the back end lists it; `taken_at` in epoch seconds, `complete` false while it is made or removed;
+    `broken`: not complete, and nothing works on it any more."""
 
     name: str
     taken_at: float
@@ -646,9 +651,10 @@ class Iso:
 
 @dataclass(frozen=True)
 class Drive:
-    """A machine's drive for ISOs: what lies in it, and the word by which the driver lists what fits. Of what lies there: `missing`, it
-    cannot be read any more where the machine is; `waits`, the system inside sees it after the next restart; `starts`, the machine
-    starts from it at each restart as long as it lies there; `started`, it was started from it once and runs so."""
+    """A machine's drive for ISOs: what lies in it, and the word by which the driver lists what fits. Of what lies
+    there: `missing`, it cannot be read any more where the machine is; `waits`, the system inside sees it after the next
+    restart; `starts`, the machine starts from it at each restart as long as it lies there; `started`, it was started
+    from it once and runs so."""
 
     iso: Iso | None = None
     fits: str = ""
@@ -668,8 +674,9 @@ class Pointer:
 
 @dataclass(frozen=True)
 class Pointers:
-    """The reverse records of a machine: one for each address of its own, and those that are set in its `networks` (as CIDR), of
-    which any address may have one. `takes` are the seconds until others see a change, at best and at worst."""
+    """The reverse records of a machine: one for each address of its own, and those that are set in its `networks` (as
+    CIDR), of which any address may have one. `takes` are the seconds until others see a change, at best and at
+    worst."""
 
     records: tuple[Pointer, ...] = ()
     networks: tuple[str, ...] = ()
@@ -678,8 +685,9 @@ class Pointers:
 
 @dataclass(frozen=True)
 class RecordSet:
-    """All records of one name and type in a DNS zone. Names are full, in lower case and without the last dot; `values` as well where they
-    are names (PTR, NS), else an address as the standard writes it, or a TXT's text; `ttl` in seconds."""
+    """All records of one name and type in a DNS zone. Names are full, in lower case and without the last dot; `values`
+    as well where they are names (PTR, NS), else an address as the standard writes it, or a TXT's text; `ttl` in
+    seconds."""
 
     name: str
     type: str
@@ -689,9 +697,9 @@ class RecordSet:
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a firewall. `way` is in or out; `action` accept, drop or reject; an empty field means any. `service` is a name of the
-    back end's for one or more ports. `mark` is ours: it finds the rule again, whatever its place is by then. A `locked` one is the
-    host's: customers see it and leave it alone."""
+    """One line of a firewall. `way` is in or out; `action` accept, drop or reject; an empty field means any. `service`
+    is a name of the back end's for one or more ports. `mark` is ours: it finds the rule again, whatever its place is by
+    then. A `locked` one is the host's: customers see it and leave it alone."""
 
     way: str
     action: str
@@ -711,8 +719,9 @@ class Rule:
 
 @dataclass(frozen=True)
 class Firewall:
-    """A machine's firewall: its rules in the order in which they are asked, and what becomes of everything else. `version` is another one
-    after every change, whoever made it; `off` is the word for what keeps it from filtering: machine or adapter."""
+    """A machine's firewall: its rules in the order in which they are asked, and what becomes of everything else.
+    `version` is another one after every change, whoever made it; `off` is the word for what keeps it from filtering:
+    machine or adapter."""
 
     rules: tuple[Rule, ...] = ()
     policy_in: str = "accept"
@@ -737,9 +746,9 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Charts:
-    """History of one machine. `times` are epoch seconds, ascending, each where its `step` seconds begin; every series is as long,
-    None where nothing was measured. Words: cpu (percent of the assigned cores), mem and maxmem (bytes), diskread, diskwrite, netin
-    and netout (bytes per second); what a back end does not measure is left out."""
+    """History of one machine. `times` are epoch seconds, ascending, each where its `step` seconds begin; every series
+    is as long, None where nothing was measured. Words: cpu (percent of the assigned cores), mem and maxmem (bytes),
+    diskread, diskwrite, netin and netout (bytes per second); what a back end does not measure is left out."""
 
     step: int = 0
     times: tuple[int, ...] = ()
@@ -748,7 +757,8 @@ class Charts:
 
 @dataclass(frozen=True)
 class Seen:
-    """The configuration as the back end holds it, in its own words; `pending` are package words that wait for a restart."""
+    """The configuration as the back end holds it, in its own words; `pending` are package words that wait for a
+    restart."""
 
     config: dict[str, Any]
     pending: tuple[str, ...] = ()
@@ -757,7 +767,8 @@ class Seen:
 
 
 class Restart(enum.StrEnum):
-    """What a change does to a machine that runs. The driver says it, since only it knows what its back end can change live."""
+    """What a change does to a machine that runs. The driver says it, since only it knows what its back end can change
+    live."""
 
     NONE = ""
     LATER = "later"  # written now; it takes effect when the customer restarts the machine from its page
@@ -783,8 +794,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Order:
-    """What the machine has to look like: the goal of `converge`. At birth the template's leftovers are cleared too; later
-    only the package, the identity and the network are written. `hostname` is one by `names.host_name`: every back end takes it."""
+    """What the machine has to look like: the goal of `converge`. At birth the template's leftovers are cleared too;
+    later only the package, the identity and the network are written. `hostname` is one by `names.host_name`: every back
+    end takes it."""
 
     vm_id: str
     uuid: str
@@ -808,8 +820,8 @@ class Order:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a new machine goes. `source` is the template's own id, `source_node` where it stands (empty: on the same node);
-    `disk_format` how its disks are to be made, where that has to be said."""
+    """Where a new machine goes. `source` is the template's own id, `source_node` where it stands (empty: on the same
+    node); `disk_format` how its disks are to be made, where that has to be said."""
 
     node: str
     source: str
@@ -836,7 +848,8 @@ class Sold(NamedTuple):
 
 
 class Lack(NamedTuple):
-    """Why a machine cannot grow where it stands: the word of the package, and for staff which host lacks what and what to do."""
+    """Why a machine cannot grow where it stands: the word of the package, and for staff which host lacks what and what
+    to do."""
 
     word: str
     detail: str
@@ -853,8 +866,8 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class Converged:
-    """What `converge` did. After `task` another look is needed when `more`. `missing_disk`: an additional disk has to be
-    allocated, which must not happen twice, so the caller allows it. `seen` is None when nothing new was learned."""
+    """What `converge` did. After `task` another look is needed when `more`. `missing_disk`: an additional disk has to
+    be allocated, which must not happen twice, so the caller allows it. `seen` is None when nothing new was learned."""
 
     task: str = ""
     changed: tuple[str, ...] = ()
@@ -891,13 +904,15 @@ class VmStatus(NamedTuple):
     net_out: int | None = None
     counting_since: float = 0.0  # epoch seconds: the counter was certainly not begun before; 0 = not told
     counting_by: float = 0.0  # and certainly begun by then; 0 = not told
-    about: str = ""  # JSON for people, of what seldom changes: {"image", "place", "names": {address: reverse DNS}}; empty: nothing to tell
+    # JSON for people, of what seldom changes: {"image", "place", "names": {address: reverse DNS}}; empty: nothing to
+    # tell
+    about: str = ""
 
 
 @dataclass(frozen=True)
 class ConsoleTicket:
-    """How to reach a machine's screen, once and within seconds: a websocket that carries RFB. `ca_file` empty: the usual
-    authorities; `subprotocol` empty: none is offered. What is secret does not show in repr."""
+    """How to reach a machine's screen, once and within seconds: a websocket that carries RFB. `ca_file` empty: the
+    usual authorities; `subprotocol` empty: none is offered. What is secret does not show in repr."""
 
     url: str = field(repr=False)
     password: str = field(repr=False)
@@ -908,8 +923,8 @@ class ConsoleTicket:
 
 @dataclass(frozen=True)
 class Offer:
-    """A kind of machine that a provider sells in one place. `retired`: the day after which it does not, empty while it does;
-    the price is net, for a month, as the provider writes it; traffic in bytes a month."""
+    """A kind of machine that a provider sells in one place. `retired`: the day after which it does not, empty while it
+    does; the price is net, for a month, as the provider writes it; traffic in bytes a month."""
 
     name: str
     location: str

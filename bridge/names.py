@@ -69,14 +69,15 @@ LONGEST_LABEL, LONGEST_NAME = (
     63,
 )  # RFC 1123's label; the whole as one, so that it is a label's length wherever it is written
 DOTS = re.compile("[.\u3002\uff0e\uff61]")  # what IDNA takes for a dot
-# A first label that YAML would not read as a text: cloud-init's data names it without quotes (qemu-server, Cloudinit.pm)
+# A first label that YAML would not read as a text: cloud-init's data names it without quotes (qemu-server,
+# Cloudinit.pm)
 NO_TEXT = re.compile(r"[\d-]+|0[xob][0-9a-f]+|\d+e\d+|y|n|yes|no|on|off|true|false|null")
 
 
 def host_name(text: str, otherwise: str = "vm") -> str:
-    """The one way from any text to a host name that every back end takes: at most 63 characters of lower-case labels of letters,
-    digits and inner hyphens. Other alphabets as IDNA writes them; what does not fit is cut between labels, never inside one unless it
-    is the first. `otherwise` where nothing is left. A good name comes back as it is."""
+    """The one way from any text to a host name that every back end takes: at most 63 characters of lower-case labels of
+    letters, digits and inner hyphens. Other alphabets as IDNA writes them; what does not fit is cut between labels,
+    never inside one unless it is the first. `otherwise` where nothing is left. A good name comes back as it is."""
     labels = [label for part in DOTS.split(text.lower()) if (label := _label(part))] or [otherwise]
     if NO_TEXT.fullmatch(labels[0]):
         labels[0] = _cut(f"vm-{labels[0]}")

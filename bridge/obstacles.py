@@ -1,5 +1,5 @@
-"""What stands in the way of doing anything with a server just now, in its customer's words: what runs there and who ordered it, a host that
-does not answer, a machine that is not found."""
+"""What stands in the way of doing anything with a server just now, in its customer's words: what runs there and who
+ordered it, a host that does not answer, a machine that is not found."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def no_screen(current: Operation | None) -> str:
 
 
 def unreachable(service: Service, store: Store, told: bool = False) -> str:
-    """Why nothing reaches the machine just now; empty when it does. A host counts as down when it was asked in vain twice; with `told`
-    from the first time on, when pages say so."""
+    """Why nothing reaches the machine just now; empty when it does. A host counts as down when it was asked in vain
+    twice; with `told` from the first time on, when pages say so."""
     health = store.health(service.server)
     if not health["ok"] or (told and health["error"]):
         return DOWN

@@ -130,8 +130,8 @@ Outcome = Done | Wait | Again
 
 @dataclass(frozen=True)
 class Step:
-    """`title` is what customers read. `undo`: one of the recipe's last steps, which run only when the operation ends undone: they
-    look what was changed for it and put that back."""
+    """`title` is what customers read. `undo`: one of the recipe's last steps, which run only when the operation ends
+    undone: they look what was changed for it and put that back."""
 
     name: str
     title: str
@@ -141,8 +141,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The steps of an operation, in order, each name once. `moved`: steps that an earlier release had and this one has not -> the
-    step at which an operation goes on that stands there."""
+    """The steps of an operation, in order, each name once. `moved`: steps that an earlier release had and this one has
+    not -> the step at which an operation goes on that stands there."""
 
     name: str
     steps: tuple[Step, ...]
@@ -157,7 +157,8 @@ class Recipe:
             )
 
     def find(self, name: str) -> str | None:
-        """Where an operation goes on that stands at `name`: a step of this recipe, END, or None when this release knows no such step."""
+        """Where an operation goes on that stands at `name`: a step of this recipe, END, or None when this release knows
+        no such step."""
         name = self.moved.get(name, name) or self.steps[0].name
         return name if name == END or any(s.name == name for s in self.steps) else None
 
@@ -173,7 +174,8 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Book:
-    """All recipes by name, and which one an operation takes when it begins: then it keeps it, whatever its steps write."""
+    """All recipes by name, and which one an operation takes when it begins: then it keeps it, whatever its steps
+    write."""
 
     recipes: Mapping[str, Recipe]
     choose: Callable[[str, Service], str]
@@ -260,7 +262,8 @@ class Engine:
             self._tasked.set()
 
     def _poll_loop(self, stop: threading.Event) -> None:
-        """Asks when the next task is due; with nothing to ask for it looks rarely: an idle worker should cost nothing."""
+        """Asks when the next task is due; with nothing to ask for it looks rarely: an idle worker should cost
+        nothing."""
         while not stop.is_set():
             self._tasked.clear()
             pause = IDLE
@@ -324,7 +327,8 @@ class Engine:
             self._wake.set()
 
     def _ask_at(self, server: str, now: float, pause: float) -> float:
-        """When to ask for a task. Where a question counts, it is for all tasks of the server at once: at common times."""
+        """When to ask for a task. Where a question counts, it is for all tasks of the server at once: at common
+        times."""
         every = self.drivers[server].poll_every
         return now + pause if every <= POLL_FAST else (math.floor(now / every) + max(1, round(pause / every))) * every
 
@@ -389,7 +393,8 @@ class Engine:
         """Another release has begun it. What it has left undone nobody here can know, so a person decides."""
         error = (
             "unknown_step",
-            f"This release does not know the step {op.step!r} of {op.recipe or op.kind!r}, at which another one has left this.",
+            f"This release does not know the step {op.step!r} of {op.recipe or op.kind!r}, at which another one has"
+            " left this.",
             "Look at the machine; cancel this operation and order anew, or let the release go on that began it.",
         )
         log.warning("step_unknown", operation=op.id, kind=op.kind, recipe=op.recipe, step=op.step)
@@ -438,7 +443,8 @@ class Engine:
 
     # -- failures ---------------------------------------------------------------------------------
     def _failed(self, op: Operation, job: Job, e: VmbridgeError, step: str) -> None:
-        """The retry rules. Tries are counted by the step that fails: going back for another try begins the steps before it anew.
+        """The retry rules. Tries are counted by the step that fails: going back for another try begins the steps before
+        it anew.
 
         - a person must act (NotOurs, NeedsOperator, a lock older than 30 min): waiting_for_staff
         - a cause that is not known: three quick tries more, each after the step's own look; then it counts as permanent
@@ -485,7 +491,8 @@ class Engine:
                 notify_staff(store, op, job.service, error)
 
     def _no_room(self, op: Operation, job: Job, e: Capacity) -> None:
-        """What is paid for waits for room, for `[worker] wait_for_room_h`. Staff hears of it at once, and again when it is given up."""
+        """What is paid for waits for room, for `[worker] wait_for_room_h`. Staff hears of it at once, and again when it
+        is given up."""
         store, hours = self.store, self.config.worker["wait_for_room_h"]
         _note_failing(job, {})  # what went wrong on the way here is over: its hour must not end the wait
         job.save(room.remembered(job.memory, e, self.clock.now(), hours))
@@ -516,8 +523,8 @@ class Engine:
     def _turn_back(
         self, op: Operation, service: Service, state: State, error: tuple[str, str, str] = ("", "", "")
     ) -> bool:
-        """Let the recipe put back what was changed before an operation ends undone; false when it has nothing for that, or is at it. A
-        retry begins anew where the steps say `unchanged`, else it goes on where this one stood."""
+        """Let the recipe put back what was changed before an operation ends undone; false when it has nothing for that,
+        or is at it. A retry begins anew where the steps say `unchanged`, else it goes on where this one stood."""
         recipe = self.book.of(op, service)
         first = next((s.name for s in recipe.steps if s.undo), None) if recipe else None
         if first is None or op.memory.ending or service.desired is Desired.TERMINATED:
@@ -547,7 +554,8 @@ def _note_failing(job: Job, failing: dict[str, tuple[float, int]]) -> None:
 
 
 def _passes(e: VmbridgeError, tries: int) -> bool:
-    """Whether one more try is worth it after so many. A machine that was not found may just have moved to another node."""
+    """Whether one more try is worth it after so many. A machine that was not found may just have moved to another
+    node."""
     if isinstance(e, Unlisted) or e.code == "vm_absent":
         return tries < QUICK_TRIES
     return (isinstance(e, UpstreamError) and e.retryable) or (e.code == "internal_error" and tries < 5)

@@ -1,4 +1,5 @@
-"""Whether this installation can serve: its store takes changes and is of this release, and a worker has been seen lately."""
+"""Whether this installation can serve: its store takes changes and is of this release, and a worker has been seen
+lately."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ LATELY = 60.0  # seconds; a worker shows itself every ten
 
 
 def look(store: Store, config: Config) -> dict[str, Any]:
-    """{lacks, store, worker_age, servers}. `lacks`: a sentence for each reason why orders would not be carried out; `servers`: each
-    one's state as staff sees it, which is no reason: what is ordered for one that is down waits for it."""
+    """{lacks, store, worker_age, servers}. `lacks`: a sentence for each reason why orders would not be carried out;
+    `servers`: each one's state as staff sees it, which is no reason: what is ordered for one that is down waits for
+    it."""
     state: dict[str, Any] = {"lacks": [], "store": "ok", "worker_age": None, "servers": {}}
     try:
         _store(state, store)

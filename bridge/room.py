@@ -1,4 +1,5 @@
-"""No room for what was ordered: it waits for room instead of failing, since it is paid for. When it is tried again, and what is said meanwhile."""
+"""No room for what was ordered: it waits for room instead of failing, since it is paid for. When it is tried again, and
+what is said meanwhile."""
 
 from __future__ import annotations
 
@@ -11,11 +12,12 @@ WAITING = ("create", "redeploy", "change_package", "unsuspend")  # kinds of oper
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 900.0  # seconds
 NOTE = "waiting for room"
 NEW = Sentence(
-    "Waiting for room: there is no free place for your server just now. It is set up by itself as soon as there is one; you do not"
-    " have to do anything."
+    "Waiting for room: there is no free place for your server just now. It is set up by itself as soon as there is"
+    " one; you do not have to do anything."
 )
 CHANGE = Sentence(
-    "Waiting for room: there is no free place for the change just now. Your server stays as it is, and the change follows by itself."
+    "Waiting for room: there is no free place for the change just now. Your server stays as it is, and the change"
+    " follows by itself."
 )
 
 
@@ -24,8 +26,9 @@ def waits(op: Operation, error: Exception) -> bool:
 
 
 def remembered(memory: Memory, error: Capacity, now: float, hours: float) -> Memory:
-    """What the operation remembers of it: since when there is no room, how often it was tried, and when the next try is due
-    (`room_due`, 0 when the time is over). An order keeps its time over restarts and steps that went well in between."""
+    """What the operation remembers of it: since when there is no room, how often it was tried, and when the next try is
+    due (`room_due`, 0 when the time is over). An order keeps its time over restarts and steps that went well in
+    between."""
     since, tries = now if memory.room_since is None else memory.room_since, memory.room_tries
     pause = error.retry_after or min(FIRST_PAUSE * 2 ** min(tries, 10), LONGEST_PAUSE)
     end = since + hours * 3600.0

@@ -1,5 +1,5 @@
-"""When a backup is due: weekdays with times in the customer's own time zone. Pure; daily work is keyed by the local date, so that
-the clock's changes neither double nor drop it."""
+"""When a backup is due: weekdays with times in the customer's own time zone. Pure; daily work is keyed by the local
+date, so that the clock's changes neither double nor drop it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def is_zone(name: str) -> bool:
 
 
 def moment(day: date, time: str, zone: str) -> float:
-    """Epoch seconds of a local time: in the hour that is skipped in spring the time counts from the old offset (02:30 becomes
-    03:30), of the hour that comes twice in autumn the first one counts."""
+    """Epoch seconds of a local time: in the hour that is skipped in spring the time counts from the old offset (02:30
+    becomes 03:30), of the hour that comes twice in autumn the first one counts."""
     hour, minute = map(int, time.split(":"))
     return (
         datetime(day.year, day.month, day.day, hour, minute, tzinfo=ZoneInfo(zone), fold=0).astimezone(UTC).timestamp()

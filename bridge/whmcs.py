@@ -181,8 +181,8 @@ class Whmcs:
         self.call("LogActivity", description=text, clientid=client_id)
 
     def update_service(self, service_id: int, **values: Any) -> None:
-        """dedicatedip, assignedips, serviceusername ...; customfields by name -> packed. An empty text blanks its column: the API leaves
-        alone what comes empty, so it is named in `unset` too."""
+        """dedicatedip, assignedips, serviceusername ...; customfields by name -> packed. An empty text blanks its
+        column: the API leaves alone what comes empty, so it is named in `unset` too."""
         if "customfields" in values:
             values["customfields"] = packed(values["customfields"])
         blank = [name for name, value in values.items() if value == ""]

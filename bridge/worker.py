@@ -52,7 +52,8 @@ def tell_stuck(context: Context) -> None:
 
 
 def prune(context: Context, stop: threading.Event | None = None) -> None:
-    """Put right what a clock that was ahead has left. Forget old nonces, delivered events and history, and passwords that nobody fetched in 72 h."""
+    """Put right what a clock that was ahead has left. Forget old nonces, delivered events and history, and passwords
+    that nobody fetched in 72 h."""
     now = context.clock.now()
     if ahead := context.store.stamps_ahead() + usage.put_right(context.store, context.config.worker["usage_time_zone"]):
         log.warning("clock_was_ahead", stamps=ahead)
@@ -75,7 +76,8 @@ def prune(context: Context, stop: threading.Event | None = None) -> None:
 
 
 def forget_history(context: Context, now: float, stop: threading.Event) -> None:
-    """Ended operations and findings older than `[worker] history_days`, and machines not seen for 90 days; in short transactions."""
+    """Ended operations and findings older than `[worker] history_days`, and machines not seen for 90 days; in short
+    transactions."""
     store, before = context.store, now - context.config.worker["history_days"] * 86400.0
     place: tuple[float, str] | None = (0.0, "")
     place = store.forget_operations(before)
@@ -149,7 +151,8 @@ def read_resources(context: Context, server: str) -> None:
 
 
 def live(context: Context, stop: threading.Event, faults: list[StoreDamaged]) -> None:
-    """Show that this worker lives. One whose store is damaged ends: it could only do harm, and who looks after it has to hear of it."""
+    """Show that this worker lives. One whose store is damaged ends: it could only do harm, and who looks after it has
+    to hear of it."""
     try:
         context.store.worker_lives()
     except StoreDamaged as e:

@@ -74,8 +74,8 @@ NO_PATH = re.compile(r"[^A-Za-z0-9._~/-]|//|/\.{1,2}(/|$)")
 
 
 def url_fault(text: str, schemes: Collection[str] = ("https",)) -> str:
-    """What is wrong with the address of a server in a configuration, as a sentence; empty when we use all of it: scheme, host, port
-    and path. Nothing of an address is dropped silently."""
+    """What is wrong with the address of a server in a configuration, as a sentence; empty when we use all of it:
+    scheme, host, port and path. Nothing of an address is dropped silently."""
     example = f"{next(iter(schemes))}://HOST[:PORT][/PATH]"
     try:
         parts = urlsplit(text)
@@ -123,7 +123,8 @@ class Counted(Protocol):
 
 
 class Keeper(Protocol):
-    """Who keeps a machine's reverse records: its driver, or somebody else for addresses that are not the provider's. As in `Driver`."""
+    """Who keeps a machine's reverse records: its driver, or somebody else for addresses that are not the provider's. As
+    in `Driver`."""
 
     shared_hosts: ClassVar[bool]
 
@@ -155,13 +156,13 @@ def not_built(driver: Driver, capability: Capability) -> NotBuilt:
 
 
 class Driver(ABC):
-    """The contract. `server_schema` and `plan_schema` are marshmallow schema classes for the config's keys that are the driver's own:
-    nobody else reads them, but for `vm_ids`.
+    """The contract. `server_schema` and `plan_schema` are marshmallow schema classes for the config's keys that are the
+    driver's own: nobody else reads them, but for `vm_ids`.
 
-    A driver declares `capabilities`; what each needs (`needs`) must then be built, and what is built must be declared (checked at
-    import). It declares in `delivers` what it writes of the words that any plan or order may sell; others are refused by name where
-    a plan is configured and where a service is ordered. What every back end needs is abstract: a driver without it cannot be made.
-    """
+    A driver declares `capabilities`; what each needs (`needs`) must then be built, and what is built must be declared
+    (checked at import). It declares in `delivers` what it writes of the words that any plan or order may sell; others
+    are refused by name where a plan is configured and where a service is ordered. What every back end needs is
+    abstract: a driver without it cannot be made."""
 
     name: ClassVar[str] = ""
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
@@ -195,7 +196,8 @@ class Driver(ABC):
         False  # what writes over the disk switches the machine off by itself: nobody does so before
     )
     chooses_passwords: ClassVar[bool] = False  # a new password is made by the provider (`new_password`), not by us
-    # what a customer's firewall can be told: policies, order, drop, sport, lists (of addresses and ports), switch (a rule off), log
+    # what a customer's firewall can be told: policies, order, drop, sport, lists (of addresses and ports), switch (a
+    # rule off), log
     firewall_can: ClassVar[frozenset[str]] = frozenset()
     # names for ports that a rule may say in their place: each with its (protocol, ports) pairs
     firewall_services: ClassVar[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType({})
@@ -243,7 +245,8 @@ class Driver(ABC):
 
     @classmethod
     def id_ranges(cls, settings: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
-        """The ids that machines of this server get from us, as (first, last) each; none where the back end chooses them."""
+        """The ids that machines of this server get from us, as (first, last) each; none where the back end chooses
+        them."""
         return () if cls.chooses_ids else tuple((int(a), int(b)) for a, b in settings["vm_ids"])
 
     @classmethod
@@ -258,8 +261,8 @@ class Driver(ABC):
 
     @classmethod
     def backup_window(cls, config: Mapping[str, Any]) -> str:
-        """The hours in which the provider makes its `own_backups` of a machine of this configuration, in UTC, such as 22-02; empty: it
-        makes none."""
+        """The hours in which the provider makes its `own_backups` of a machine of this configuration, in UTC, such as
+        22-02; empty: it makes none."""
         return ""
 
     @property
@@ -283,8 +286,8 @@ class Driver(ABC):
         return self.server
 
     def live_ages(self, watched: int) -> tuple[float, float]:
-        """(seconds between two bulk reads at least, the same between two reads of the `watched` machines alone); 0 for the second:
-        nothing is gained by reading them apart."""
+        """(seconds between two bulk reads at least, the same between two reads of the `watched` machines alone); 0 for
+        the second: nothing is gained by reading them apart."""
         return 0.0, 0.0
 
     # -- birth ------------------------------------------------------------------------------------
@@ -296,16 +299,19 @@ class Driver(ABC):
         sold: Sequence[Sold] = (),
         full: Mapping[str, str] = NOWHERE,
     ) -> Placement:
-        """Choose node, template and storage; `planned` are the creates that still run, `sold` our machines that stand, `full` the nodes that
-        have just refused for want of room, each with its words. Raises Capacity saying why for each node."""
+        """Choose node, template and storage; `planned` are the creates that still run, `sold` our machines that stand,
+        `full` the nodes that have just refused for want of room, each with its words. Raises Capacity saying why for
+        each node."""
         raise NotImplementedError
 
     def resources(self) -> str:
-        """What its hosts have and what lies on them, one read, to be kept for `lacks`; empty where the provider sees to it alone."""
+        """What its hosts have and what lies on them, one read, to be kept for `lacks`; empty where the provider sees to
+        it alone."""
         return ""
 
     def systems(self, package: Package, resources: str) -> tuple[str, ...]:
-        """What each system that a package sells means at the back end, a line for staff; no call: `resources` is what was kept."""
+        """What each system that a package sells means at the back end, a line for staff; no call: `resources` is what
+        was kept."""
         return ()
 
     def lacks(
@@ -317,8 +323,8 @@ class Driver(ABC):
         planned: Sequence[Planned],
         sold: Sequence[Sold],
     ) -> Lack | None:
-        """Why the machine, which has `config`, cannot grow to the order where it stands; None when it can. No call: `resources` is
-        what was read before, empty when nothing was."""
+        """Why the machine, which has `config`, cannot grow to the order where it stands; None when it can. No call:
+        `resources` is what was read before, empty when nothing was."""
         return None
 
     @abstractmethod
@@ -350,15 +356,16 @@ class Driver(ABC):
 
     @abstractmethod
     def compare(self, order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
-        """The package word by word beside a configuration that was read before; no call. What differs and is not refused
-        is what `converge` writes. `restart` and `warning` of each are told to the customer before it is ordered."""
+        """The package word by word beside a configuration that was read before; no call. What differs and is not
+        refused is what `converge` writes. `restart` and `warning` of each are told to the customer before it is
+        ordered."""
         raise NotImplementedError
 
     @classmethod
     @abstractmethod
     def as_it_is(cls, package: Package, config: Mapping[str, Any]) -> Package:
-        """The package with what a machine of this configuration has in place of what the plan sells; no call. With `order.frozen`
-        `converge` then keeps it so and writes nothing else, and `compare` tells of nothing else."""
+        """The package with what a machine of this configuration has in place of what the plan sells; no call. With
+        `order.frozen` `converge` then keeps it so and writes nothing else, and `compare` tells of nothing else."""
         raise NotImplementedError
 
     def set_password(self, order: Order, ref: VmRef) -> bool:
@@ -366,7 +373,8 @@ class Driver(ABC):
         raise not_built(self, Capability.RESET_PASSWORD)
 
     def new_password(self, ref: VmRef) -> tuple[str, str]:
-        """Where the provider chooses: (the task after whose success it holds, the password). A repeat makes another one."""
+        """Where the provider chooses: (the task after whose success it holds, the password). A repeat makes another
+        one."""
         raise not_built(self, Capability.RESET_PASSWORD)
 
     @abstractmethod
@@ -390,13 +398,14 @@ class Driver(ABC):
         raise NotImplementedError
 
     def unlock_hint(self, ref: VmRef, lock: str) -> str:
-        """The command that frees a machine from a lock whose task has ended, for a person on its node; empty where nobody can."""
+        """The command that frees a machine from a lock whose task has ended, for a person on its node; empty where
+        nobody can."""
         return ""
 
     @abstractmethod
     def destroy(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
-        """The next step of removing the proven machine with its disks: called again after each task, until empty. `keep`: words of
-        KEEP, where they would go with the machine."""
+        """The next step of removing the proven machine with its disks: called again after each task, until empty.
+        `keep`: words of KEEP, where they would go with the machine."""
         raise NotImplementedError
 
     def removable(self, ref: VmRef) -> None:
@@ -404,7 +413,8 @@ class Driver(ABC):
         return
 
     def sweep(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
-        """Remove what the machine, proven gone, has left and would go on costing; called again after each task, until empty."""
+        """Remove what the machine, proven gone, has left and would go on costing; called again after each task, until
+        empty."""
         return ""
 
     def isolates(self, package: Package) -> bool:
@@ -412,8 +422,8 @@ class Driver(ABC):
         return False
 
     def isolate(self, ref: VmRef, closed: bool, before: Mapping[str, Any]) -> str:
-        """Close the machine's network, or open it as it was; `before` is the configuration as read before it was closed. Raises Permanent
-        where it cannot be closed."""
+        """Close the machine's network, or open it as it was; `before` is the configuration as read before it was
+        closed. Raises Permanent where it cannot be closed."""
         raise NotBuilt("This server cannot close a machine's network.", detail=type(self).__name__)
 
     def reachable(self, ref: VmRef) -> str:
@@ -439,8 +449,9 @@ class Driver(ABC):
         raise not_built(self, Capability.BACKUPS)
 
     def left_out(self, order: Order, ref: VmRef, archive: str = "") -> tuple[str, ...]:
-        """What is sold and not in this archive, so that a restore would come back without it, in people's words; without
-        an archive, in one that would be made now. Empty where all is in it, or where the back end leaves nothing out."""
+        """What is sold and not in this archive, so that a restore would come back without it, in people's words;
+        without an archive, in one that would be made now. Empty where all is in it, or where the back end leaves
+        nothing out."""
         return ()
 
     def kept(self) -> Kept | None:
@@ -448,29 +459,30 @@ class Driver(ABC):
         return None
 
     def find_task(self, ref: VmRef, verb: str, since: float) -> str:
-        """A task of ours on this machine for `rollback`, `restore` or `take` (a backup) that began since; empty when there is
-        none. For calls whose reply was lost."""
+        """A task of ours on this machine for `rollback`, `restore` or `take` (a backup) that began since; empty when
+        there is none. For calls whose reply was lost."""
         raise not_built(self, Capability.BACKUPS)
 
     def contents(self, ref: VmRef) -> dict[str, Any]:
-        """What is another answer once the proven machine's disks were written over, by a restore, a rollback or a reinstall; empty when
-        there is nothing left of it. Two equal answers, neither empty, prove that nothing was."""
+        """What is another answer once the proven machine's disks were written over, by a restore, a rollback or a
+        reinstall; empty when there is nothing left of it. Two equal answers, neither empty, prove that nothing was."""
         raise not_built(self, Capability.REINSTALL)
 
     def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
-        """The next thing to do for a fresh system from `order.package.template` in the machine that is off: again until neither
-        `task` nor `more`. `memory` is what the call before returned, the driver's own; `written` is said from when on the old system is
-        replaced: what is refused before that leaves all as it was. Only with `allocate` a disk is made."""
+        """The next thing to do for a fresh system from `order.package.template` in the machine that is off: again until
+        neither `task` nor `more`. `memory` is what the call before returned, the driver's own; `written` is said from
+        when on the old system is replaced: what is refused before that leaves all as it was. Only with `allocate` a
+        disk is made."""
         raise not_built(self, Capability.REINSTALL)
 
     def charts(self, ref: VmRef, period: str) -> Charts:
-        """History of the proven machine over hour, day, week, month or year, in at most some 360 points; empty while there is
-        none. A machine that is off has its history too."""
+        """History of the proven machine over hour, day, week, month or year, in at most some 360 points; empty while
+        there is none. A machine that is off has its history too."""
         raise not_built(self, Capability.CHARTS)
 
     def console(self, ref: VmRef) -> ConsoleTicket:
-        """A way to the proven, running machine's screen, good for one connection within 10 seconds. Raises Refused when it
-        does not run."""
+        """A way to the proven, running machine's screen, good for one connection within 10 seconds. Raises Refused when
+        it does not run."""
         raise not_built(self, Capability.CONSOLE)
 
     def drive(self, ref: VmRef) -> Drive:
@@ -482,18 +494,20 @@ class Driver(ABC):
         raise not_built(self, Capability.ISO)
 
     def mount(self, ref: VmRef, iso: str) -> str:
-        """Put the image with this id into the proven machine's drive in place of what lies there; empty: take out what lies there.
-        Returns the task, empty when it is so already. Raises Refused(iso_gone). A repeat is harmless."""
+        """Put the image with this id into the proven machine's drive in place of what lies there; empty: take out what
+        lies there. Returns the task, empty when it is so already. Raises Refused(iso_gone). A repeat is harmless."""
         raise not_built(self, Capability.ISO)
 
     def take_out_missing(self, ref: VmRef) -> str:
-        """Before the proven machine is switched on: take out what lies in its drives and cannot be read any more where it is, so that
-        the start does not fail for it. Returns its name, empty when all is there. A repeat is harmless."""
+        """Before the proven machine is switched on: take out what lies in its drives and cannot be read any more where
+        it is, so that the start does not fail for it. Returns its name, empty when all is there. A repeat is
+        harmless."""
         return ""
 
     def boot_first(self, ref: VmRef, disc: bool) -> bool:
-        """From its next restart by `power` on the proven machine starts from what lies in its drive (`disc`), or from its own disk
-        again; true when something was written. Raises Refused(no_iso) for an empty drive. A repeat is harmless."""
+        """From its next restart by `power` on the proven machine starts from what lies in its drive (`disc`), or from
+        its own disk again; true when something was written. Raises Refused(no_iso) for an empty drive. A repeat is
+        harmless."""
         raise not_built(self, Capability.ISO)
 
     def pointers(self, ref: VmRef) -> Pointers:
@@ -501,8 +515,8 @@ class Driver(ABC):
         raise not_built(self, Capability.RDNS)
 
     def set_pointer(self, ref: VmRef, address: str, name: str) -> str:
-        """Write one reverse record; without a name the back end's own comes back, or none. Returns the task, empty when it is so
-        already. Raises Refused(not_own_address) before anything is written. A repeat is harmless."""
+        """Write one reverse record; without a name the back end's own comes back, or none. Returns the task, empty when
+        it is so already. Raises Refused(not_own_address) before anything is written. A repeat is harmless."""
         raise not_built(self, Capability.RDNS)
 
     def has_firewall(self, package: Package) -> bool:
@@ -514,23 +528,25 @@ class Driver(ABC):
         raise not_built(self, Capability.FIREWALL)
 
     def change_firewall(self, ref: VmRef, now: Firewall, wanted: Firewall) -> bool:
-        """One change on the way from `now`, which was just read, to `wanted`: again until the two are the same. What is added is off until
-        it stands where it belongs. Raises Transient(firewall_changed) when it is not as it was read; nothing is written then. True
-        while the change may not be seen at once."""
+        """One change on the way from `now`, which was just read, to `wanted`: again until the two are the same. What is
+        added is off until it stands where it belongs. Raises Transient(firewall_changed) when it is not as it was read;
+        nothing is written then. True while the change may not be seen at once."""
         raise not_built(self, Capability.FIREWALL)
 
     def firewall_log(self, ref: VmRef) -> list[Dropped]:
-        """What was stopped lately, at most a hundred, the newest first. Raises Permanent(upstream_privilege) where our key may not look."""
+        """What was stopped lately, at most a hundred, the newest first. Raises Permanent(upstream_privilege) where our
+        key may not look."""
         raise not_built(self, Capability.FIREWALL)
 
     def firewall_switches(self) -> dict[str, str]:
-        """Node -> the word for what keeps the firewalls of its machines from filtering: cluster, node or engine; empty when nothing does.
-        Under the empty name what holds for nodes that are not named."""
+        """Node -> the word for what keeps the firewalls of its machines from filtering: cluster, node or engine; empty
+        when nothing does. Under the empty name what holds for nodes that are not named."""
         return {}
 
     # -- reading ----------------------------------------------------------------------------------
     def prove_key(self) -> None:
-        """Raises Permanent where our key cannot do what has to be done, though it can read. Without any effect; asked seldom."""
+        """Raises Permanent where our key cannot do what has to be done, though it can read. Without any effect; asked
+        seldom."""
         return
 
     @abstractmethod
@@ -545,13 +561,14 @@ class Driver(ABC):
 
     @abstractmethod
     def statuses(self, watched: Sequence[VmRef] = ()) -> list[VmStatus]:
-        """Every machine in one bulk read, or only the `watched` ones where `live_ages` has a time for them. An error means the
-        server is not healthy."""
+        """Every machine in one bulk read, or only the `watched` ones where `live_ages` has a time for them. An error
+        means the server is not healthy."""
         raise NotImplementedError
 
     @abstractmethod
     def traffic(self, ref: VmRef) -> tuple[int | None, int | None, float]:
-        """The proven machine's counter now, as in VmStatus: (net_in, net_out, counting_since). Raises when it is gone."""
+        """The proven machine's counter now, as in VmStatus: (net_in, net_out, counting_since). Raises when it is
+        gone."""
         raise NotImplementedError
 
     @abstractmethod
@@ -561,33 +578,34 @@ class Driver(ABC):
 
     @abstractmethod
     def inspect(self, vm_id: str, node: str = "") -> Machine:
-        """A machine that is not recorded as ours, to adopt it or to see what it claims; raises NotFound, or Refused for a
-        template. `node` is a hint."""
+        """A machine that is not recorded as ours, to adopt it or to see what it claims; raises NotFound, or Refused for
+        a template. `node` is a hint."""
         raise NotImplementedError
 
     @abstractmethod
     def claiming(self, vm_ids: Collection[str]) -> list[Machine]:
-        """Of these machines, which no service is known of, those that say they are ours: by the mark that a birth gives, or by an id
-        of our ranges. Read anew; without templates and what is gone. `uuid` is empty where a list does not tell it."""
+        """Of these machines, which no service is known of, those that say they are ours: by the mark that a birth
+        gives, or by an id of our ranges. Read anew; without templates and what is gone. `uuid` is empty where a list
+        does not tell it."""
         raise NotImplementedError
 
     # -- what machines left -----------------------------------------------------------------------
     @abstractmethod
     def listings(self) -> list[str]:
-        """The lists in which things can outlive their machine, one bulk read each (a storage of a node; snapshots, floating
-        addresses by label)."""
+        """The lists in which things can outlive their machine, one bulk read each (a storage of a node; snapshots,
+        floating addresses by label)."""
         raise NotImplementedError
 
     @abstractmethod
     def leftovers(self, vm_ids: Collection[str], listing: str = "") -> list[Leftover]:
-        """What is kept under these ids of machines that are gone: of one of `listings()`, or, without one, of what no list has
-        (some reads for each id). Whether it was the service's own is for the caller to decide by its time."""
+        """What is kept under these ids of machines that are gone: of one of `listings()`, or, without one, of what no
+        list has (some reads for each id). Whether it was the service's own is for the caller to decide by its time."""
         raise NotImplementedError
 
     @abstractmethod
     def remove_leftover(self, ref: VmRef, leftover: Leftover) -> str:
-        """Remove it once the machine is proven absent; returns the task, empty when it is done. Raises NotOurs when a machine
-        has the id, NeedsOperator when our key may not remove it. A repeat is harmless."""
+        """Remove it once the machine is proven absent; returns the task, empty when it is done. Raises NotOurs when a
+        machine has the id, NeedsOperator when our key may not remove it. A repeat is harmless."""
         raise NotImplementedError
 
     def offers(self) -> Offers | None:

@@ -1,6 +1,6 @@
-"""What every client of somebody else's HTTP API needs: how long a call may take, which fault of the way it was, and whether what was asked
-may have been done. Each class of fault has one sentence, and says what to do. Nothing that was sent or received is in them: both may
-hold secrets."""
+"""What every client of somebody else's HTTP API needs: how long a call may take, which fault of the way it was, and
+whether what was asked may have been done. Each class of fault has one sentence, and says what to do. Nothing that was
+sent or received is in them: both may hold secrets."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ def time_outs(change: bool) -> tuple[float, float, float | None]:
 
 
 def fault(error: BaseException, peer: Peer, change: bool, after: str = LOOKED_UP) -> UpstreamError:
-    """The error to raise for a call that got no good reply. `change`: the call may have done something, and `after` says what follows."""
+    """The error to raise for a call that got no good reply. `change`: the call may have done something, and `after`
+    says what follows."""
     chain = list(_causes(error))
     before = _before(chain, peer) or _tls(chain, peer)
     if before:
@@ -124,19 +125,22 @@ def _before(chain: list[BaseException], peer: Peer) -> UpstreamError | None:
             f"The file with the certificate's authority of {peer.name} cannot be read.",
             code="ca_file",
             detail=type(first).__name__,
-            next_action=f"Put the authority's certificate (PEM) there, readable for the bridge's user, or correct {peer.ca or peer.where}.",
+            next_action="Put the authority's certificate (PEM) there, readable for the bridge's user, or correct"
+            f" {peer.ca or peer.where}.",
         )
     if _has(chain, requests.exceptions.ProxyError, urllib3.exceptions.ProxyError):
         return Unreachable(
             f"The proxy on the way to {peer.name} does not work.",
             code="proxy_failed",
-            next_action="Correct or remove the environment's HTTPS_PROXY and HTTP_PROXY, or name this host in NO_PROXY.",
+            next_action="Correct or remove the environment's HTTPS_PROXY and HTTP_PROXY, or name this host in"
+            " NO_PROXY.",
         )
     if _has(chain, socket.gaierror, NameResolutionError):
         return Unreachable(
             f"The name of {peer.name}, {peer.host}, cannot be resolved to an address.",
             code="name_unresolved",
-            next_action=f"Correct the name in {peer.where}, or mend this machine's name servers (`getent hosts {peer.host}`).",
+            next_action=f"Correct the name in {peer.where}, or mend this machine's name servers (`getent hosts"
+            f" {peer.host}`).",
         )
     if _has(chain, ConnectionRefusedError):
         return Unreachable(
@@ -154,7 +158,8 @@ def _before(chain: list[BaseException], peer: Peer) -> UpstreamError | None:
         return Unreachable(
             f"{peer.name[:1].upper()}{peer.name[1:]} does not take connections at {peer.place}: no answer in time.",
             code="connect_timeout",
-            next_action=f"See that the host is on, that no firewall drops this machine's packets, and that {peer.where} is right.",
+            next_action="See that the host is on, that no firewall drops this machine's packets, and that"
+            f" {peer.where} is right.",
         )
     if _has(chain, NewConnectionError):
         return Unreachable(
@@ -194,7 +199,8 @@ def _tls(chain: list[BaseException], peer: Peer) -> UpstreamError | None:
             number,
             (
                 "certificate_unknown",
-                f"The certificate of {peer.name} is not signed by an authority that is known here: it is self-signed, or it was changed.",
+                f"The certificate of {peer.name} is not signed by an authority that is known here: it is"
+                " self-signed, or it was changed.",
                 f"See that it is really that host; then give it a certificate of a known authority{ca}.",
             ),
         )
@@ -205,7 +211,8 @@ def _tls(chain: list[BaseException], peer: Peer) -> UpstreamError | None:
             f"{peer.place} of {peer.name} does not speak TLS as it should.",
             code="tls_failed",
             detail=str(broken.reason or "")[:60],
-            next_action=f"See that {peer.where} has the port of its HTTPS service, and that this speaks TLS 1.2 or newer.",
+            next_action=f"See that {peer.where} has the port of its HTTPS service, and that this speaks TLS 1.2"
+            " or newer.",
         )
     return None
 
@@ -217,7 +224,8 @@ def _during(error: BaseException, chain: list[BaseException], peer: Peer) -> tup
         return (
             "bad_answer",
             f"{name} answered with something that is not its API's answer.",
-            f"See whether something else answers at {peer.place} (a proxy, a login page), and that {peer.where} is the API's address.",
+            f"See whether something else answers at {peer.place} (a proxy, a login page), and that {peer.where} is"
+            " the API's address.",
             str(error) if isinstance(error, Rubbish) else type(error).__name__,
         )
     if _has(chain, requests.exceptions.ReadTimeout, ReadTimeoutError, TimeoutError):
@@ -249,7 +257,8 @@ def reading(body: Any, status: int) -> Any:
 
 
 def refuse_redirect(response: requests.Response, **_: Any) -> None:
-    """A hook for sessions: an API does not move. Following would turn a change into a read, at a place nobody has named."""
+    """A hook for sessions: an API does not move. Following would turn a change into a read, at a place nobody has
+    named."""
     if 300 <= response.status_code < 400:
         response.close()
         target = urlsplit(response.headers.get("Location", ""))

@@ -1,8 +1,8 @@
 """The shape that a reply must have before anybody believes it: the keys that we use, and their types. Pure functions.
 
-A shape is `TEXT`, `NUMBER`, `FLAG`, `SCALAR` or `ANYTHING`; `[shape]` a list; `{"key": shape}` an object with these keys among others; `Maybe(shape)`
-what may also be null or absent; `Each(shape)` an object of any keys; or a function of the value that returns what is wrong.
-"""
+A shape is `TEXT`, `NUMBER`, `FLAG`, `SCALAR` or `ANYTHING`; `[shape]` a list; `{"key": shape}` an object with these
+keys among others; `Maybe(shape)` what may also be null or absent; `Each(shape)` an object of any keys; or a function of
+the value that returns what is wrong."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def kind(value: Any) -> str:
 
 
 def wrong(shape: Any, value: Any) -> str:
-    """What does not fit, with its place (`[3].vmid is missing`); empty when all does. Nothing of the value itself is in it."""
+    """What does not fit, with its place (`[3].vmid is missing`); empty when all does. Nothing of the value itself is in
+    it."""
     if isinstance(shape, Maybe):
         return "" if value is None else wrong(shape.shape, value)
     if isinstance(shape, list):

@@ -23,7 +23,8 @@ REASONS = {
 PLAIN = {
     "restored": (
         "Your backup is restored",
-        "a backup of your server <strong>%s</strong> is restored, and the server is as it was when the backup was made.",
+        "a backup of your server <strong>%s</strong> is restored, and the server is as it was when the backup was"
+        " made.",
     ),
     "backup_failed": (
         "A backup could not be made",

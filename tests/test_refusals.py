@@ -156,7 +156,9 @@ def left_nothing(world: World, where: object) -> None:
     last, s = world.store.operations_of(1)[0], world.store.service(1)
     assert last.state is State.FAILED and last.error_code and last.next_action, (where, last)
     assert world.store.password(1) == "" or last.kind == "change_password", where
-    why = customer.reason(s, Capability.POWER, world.drivers, world.store.current_operation(1), world.config)
+    why = customer.reason(
+        s, Capability.POWER, world.drivers, world.store.current_operation(1), world.store, world.config
+    )
     assert why == "" and [e for e in world.store.events() if e["event"] in ("staff_notice", "backup_failed")], where
 
 

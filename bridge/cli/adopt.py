@@ -17,7 +17,8 @@ def tell(rows: list[Difference], plan: str) -> None:
         click.echo(f"  it is as plan {plan!r} sells it")
         return
     click.echo(
-        f"  it stays as it is; the button Converge in WHMCS, or a change of package, makes it as plan {plan!r} sells it:"
+        f"  it stays as it is; the button Converge in WHMCS, or a change of package, makes it as plan {plan!r} sells"
+        " it:"
     )
     for row in rows:
         label = row.label or upgrades.LABELS.get(row.word, row.word)
@@ -40,7 +41,8 @@ def tell(rows: list[Difference], plan: str) -> None:
 def adopt(
     path: str, service_id: int, vm_id: str, whmcs: str, plan: str, client: int, hostname: str, own: tuple[str, ...]
 ) -> None:
-    """Record an existing machine for a WHMCS service; nothing is written to it, and it stays as it is until a package is ordered."""
+    """Record an existing machine for a WHMCS service; nothing is written to it, and it stays as it is until a package
+    is ordered."""
     context = opened(path)
     if plan not in context.config.plans:
         raise click.ClickException(f"--plan: {plan!r} is not one of: {', '.join(sorted(context.config.plans))}")

@@ -50,12 +50,15 @@ def trouble(e: StoreUnavailable, context: Context | None) -> str:
     store = context.store
     if isinstance(e, StoreDamaged):
         return condition.told(store.path, e, context.config.store["secret_key"], context.config.path)
-    return f"The database {store.path} takes no changes now ({e.detail}): another process holds it, its disk is full, or it is read-only."
+    return (
+        f"The database {store.path} takes no changes now ({e.detail}): another process holds it, its disk is full,"
+        " or it is read-only."
+    )
 
 
 def opened(path: str, migrated: bool = True, hold: bool = True, fit: bool = True) -> Context:
-    """The context, or exit 2 with every fault. `migrated` false: before the database is of this release; `hold` false: the
-    store is not used but replaced; `fit` false: also when it is of a newer release or sealed with another key."""
+    """The context, or exit 2 with every fault. `migrated` false: before the database is of this release; `hold` false:
+    the store is not used but replaced; `fit` false: also when it is of a newer release or sealed with another key."""
     try:
         config = config_module.load(path)
     except ConfigError as e:

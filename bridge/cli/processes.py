@@ -21,7 +21,8 @@ from bridge.store import condition
 
 
 def _die_with_parent() -> None:
-    """A killed `serve` must not leave its children behind: Linux sends them SIGTERM then (prctl(2), PR_SET_PDEATHSIG)."""
+    """A killed `serve` must not leave its children behind: Linux sends them SIGTERM then (prctl(2),
+    PR_SET_PDEATHSIG)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 

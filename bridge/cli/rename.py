@@ -20,7 +20,8 @@ TABLES = {"whmcs": "whmcs", "server": "servers", "plan": "plans", "pool": "pools
 @click.argument("old")
 @click.argument("new")
 def rename(path: str, kind: str, old: str, new: str) -> None:
-    """Change the name in the configuration first; then, while nothing runs, this gives all that the store has of OLD to NEW."""
+    """Change the name in the configuration first; then, while nothing runs, this gives all that the store has of OLD to
+    NEW."""
     context = opened(path, migrated=False, hold=False)
     known = getattr(context.config, TABLES[kind])
     if new not in known:

@@ -40,7 +40,8 @@ def backup(path: str, file: Path, force: bool) -> None:
     for line in _holdings(archive.holdings(file)):
         click.echo(f"  {line}")
     click.echo(
-        "The secret key is not in it. Keep [store] secret_key in another place: without it, passwords and unsent mails cannot be read."
+        "The secret key is not in it. Keep [store] secret_key in another place: without it, passwords and unsent"
+        " mails cannot be read."
     )
 
 
@@ -92,7 +93,8 @@ def _restored(r: archive.Restored) -> list[str]:
         lines.append("It could not be read: what it knew since the copy was taken is lost.")
     if not r.replaced_readable:
         lines.append(
-            "Addresses given since the copy was taken are not known: compare WHMCS's services before new orders come in."
+            "Addresses given since the copy was taken are not known: compare WHMCS's services before new orders come"
+            " in."
         )
     for server, (before, after) in r.vm_ids.items():
         lines.append(f"VM ids of {server} go on at {after} (the copy said {before or 'none'}; {r.skipped} left out).")
@@ -103,23 +105,27 @@ def _restored(r: archive.Restored) -> list[str]:
     for op in r.held_operations:
         later = f"; the replaced store has it as {op['later']}" if op["later"] else ""
         lines.append(
-            f"  {op['id']}  {op['kind']} of service {op['service_id']} ({op['whmcs']}), VM {op['vm_id']} on {op['server']}{later}"
+            f"  {op['id']}  {op['kind']} of service {op['service_id']} ({op['whmcs']}), VM {op['vm_id']} on"
+            f" {op['server']}{later}"
         )
     if r.sent_since:
         lines.append(
-            f"Events sent since the copy was taken, as the replaced store knows: {r.sent_since}. They are not sent again."
+            f"Events sent since the copy was taken, as the replaced store knows: {r.sent_since}. They are not sent"
+            " again."
         )
     if r.held_events:
         lines.append("These events may have been sent since. They wait until you say `vmbridge events send` or `drop`:")
     lines += [_event(e) for e in r.held_events]
     for s in r.unknown_services:
         lines.append(
-            f"Only the replaced store knows service {s['service_id']} ({s['whmcs']}), {s['desired']}: if its machine is there,"
-            f" `vmbridge adopt {s['service_id']} {s['vm_id']} --whmcs {s['whmcs']} --plan {s['plan']} --client ...`"
+            f"Only the replaced store knows service {s['service_id']} ({s['whmcs']}), {s['desired']}: if its machine"
+            f" is there, `vmbridge adopt {s['service_id']} {s['vm_id']} --whmcs {s['whmcs']} --plan {s['plan']}"
+            " --client ...`"
         )
     for s in r.changed_services:
         lines.append(
-            f"Service {s['service_id']} ({s['whmcs']}) is {s['here']} with VM {s['here_vm']} here; it was {s['desired']} with VM {s['vm_id']}."
+            f"Service {s['service_id']} ({s['whmcs']}) is {s['here']} with VM {s['here_vm']} here; it was"
+            f" {s['desired']} with VM {s['vm_id']}."
         )
     if r.kept_addresses:
         lines.append(f"Taken in the replaced store alone, kept out of use for 90 days: {', '.join(r.kept_addresses)}")

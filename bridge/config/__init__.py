@@ -1,8 +1,7 @@
 """TOML -> marshmallow -> frozen Config. Every fault is found in one pass and named by its path.
 
-Values that are `env:NAME` or `file:/path` are read here, so that no secret need stand in the file. Here stands what holds for the
-whole file; each noun's table has a module of its own.
-"""
+Values that are `env:NAME` or `file:/path` are read here, so that no secret need stand in the file. Here stands what
+holds for the whole file; each noun's table has a module of its own."""
 
 from __future__ import annotations
 
@@ -66,8 +65,8 @@ class Config:
     own_pools: frozenset[str] | None = None  # those that an installation may see; None: all
 
     def of(self, whmcs: str) -> Config:
-        """What one installation may see and change: itself, its servers, their plans and these plans' pools. `pools` stays whole, since an
-        older plan's addresses may be of any; shown are `own_pools`."""
+        """What one installation may see and change: itself, its servers, their plans and these plans' pools. `pools`
+        stays whole, since an older plan's addresses may be of any; shown are `own_pools`."""
         mine = self.whmcs[whmcs]["servers"]
         plans = {k: p for k, p in self.plans.items() if p.server in mine}
         return replace(
@@ -220,7 +219,10 @@ def _shares(r: Reader, whmcs: dict[str, Any], servers: dict[str, Any]) -> None:
             continue
         if w["servers"] is None:
             if len(whmcs) > 1:
-                text = "is required where several installations use the bridge: the names of [servers.<name>] that this one may see and change"
+                text = (
+                    "is required where several installations use the bridge: the names of [servers.<name>] that this"
+                    " one may see and change"
+                )
                 r.fault(f"whmcs.{name}.servers", "missing", f"{text}; found: {', '.join(sorted(servers)) or 'none'}")
             w["servers"] = sorted(servers)
         for i, server in enumerate(w["servers"]):

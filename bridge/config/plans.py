@@ -173,7 +173,8 @@ def _template_ids(r: Reader, path: str, templates: list[str], pins: bool) -> dic
 
 
 def check_networks(r: Reader, name: str, plan: Plan | None, pools: dict[str, Any], driver: str) -> None:
-    """A family comes from a pool or by DHCP, not both; extra addresses need a pool. Of a plan with other faults what is right is taken."""
+    """A family comes from a pool or by DHCP, not both; extra addresses need a pool. Of a plan with other faults what is
+    right is taken."""
     values = {**plan.values, **plan.driver_values} if plan else r.sound.get(f"plans.{name}", {})
     named = [p for p in values.get("pools") or () if isinstance(p, str)]
     provides = not driver or driver_base.load(driver).late_addresses  # then they are the provider's own

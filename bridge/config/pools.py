@@ -81,7 +81,8 @@ class Pool:
 
     @property
     def gateway_outside(self) -> str:
-        """The first of its networks in which the gateway is not: guests then reach it on the link itself. Empty when it is in all."""
+        """The first of its networks in which the gateway is not: guests then reach it on the link itself. Empty when it
+        is in all."""
         gateway = ipaddress.ip_address(self.gateway)
         kind = ipaddress.IPv4Address if self.family == 4 else ipaddress.IPv6Address
         networks = (ipaddress.ip_network(f"{kind(first)}/{self.prefix}", strict=False) for first, _ in self.ranges)
@@ -107,7 +108,8 @@ def pool_of(name: str, v: dict[str, Any]) -> Pool:
 
 
 def _not_for_hosts(v: dict[str, Any]) -> list[tuple[int, int]]:
-    """The gateway, and the first and last address of each IPv4 network: they lie in a range at times, and are never given out."""
+    """The gateway, and the first and last address of each IPv4 network: they lie in a range at times, and are never
+    given out."""
     gateway, prefix = v["gateway"], v["prefix"]
     never = {int(gateway)}
     for text in v["ranges"]:

@@ -1,4 +1,5 @@
-"""One table through its schema: values of `env:` and `file:`, and every fault with its path. What a table may hold is not known here."""
+"""One table through its schema: values of `env:` and `file:`, and every fault with its path. What a table may hold is
+not known here."""
 
 from __future__ import annotations
 

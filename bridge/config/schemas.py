@@ -1,5 +1,5 @@
-"""What the tables may hold that are of fixed keys: [store], [web], [console], [metrics], [worker] and [whmcs.<name>]. Plans, pools, servers
-and options have modules of their own."""
+"""What the tables may hold that are of fixed keys: [store], [web], [console], [metrics], [worker] and [whmcs.<name>].
+Plans, pools, servers and options have modules of their own."""
 
 from __future__ import annotations
 

@@ -1,1 +1,2 @@
-"""A machine's screen in the browser: one-time codes, and the relay that authenticates upstream. The only package with websockets."""
+"""A machine's screen in the browser: one-time codes, and the relay that authenticates upstream. The only package with
+websockets."""

@@ -1,8 +1,8 @@
-"""Console codes and sessions: who may see a machine's screen, once and for how long. The relay itself is in console_relay.py.
+"""Console codes and sessions: who may see a machine's screen, once and for how long. The relay itself is in
+console_relay.py.
 
-A code (10 s) is exchanged for a page with a nonce (30 s), the nonce for a session. Both are kept hashed and used up by the
-first who shows them. All three are for one client: when the service becomes another client's they end.
-"""
+A code (10 s) is exchanged for a page with a nonce (30 s), the nonce for a session. Both are kept hashed and used up by
+the first who shows them. All three are for one client: when the service becomes another client's they end."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def origin(url: str) -> str:
 
 
 def reason(service: Service, store: Store, config: Config, has: frozenset[Capability], told: bool = False) -> str:
-    """Why no console can be opened now; empty when one can. The machine itself is asked when the socket opens. `told`: as a page says
-    it, which already tells of a host that does not answer."""
+    """Why no console can be opened now; empty when one can. The machine itself is asked when the socket opens. `told`:
+    as a page says it, which already tells of a host that does not answer."""
     plan = config.plans.get(service.package.plan)
     why = usable(service, Capability.CONSOLE, plan.allow if plan else (), has)
     if why:
@@ -82,7 +82,8 @@ def issue(
 
 
 def exchange(code: str, store: Store, config: Config) -> tuple[Service, str, str]:
-    """A code becomes (service, nonce, language). Raises Refused when it was used, is too old, or the service is barred."""
+    """A code becomes (service, nonce, language). Raises Refused when it was used, is too old, or the service is
+    barred."""
     service, actor, language = _taken("code", code, store)
     return service, _key("nonce", service, actor, language, config.console["nonce_seconds"], store), language
 

@@ -1,8 +1,7 @@
 """The console process: the page for a code, and the relay between a browser's websocket and a machine's screen.
 
-The driver is asked only once the browser's socket is open. The relay authenticates itself to the screen; the browser sees
-security type None, and nothing of the hypervisor.
-"""
+The driver is asked only once the browser's socket is open. The relay authenticates itself to the screen; the browser
+sees security type None, and nothing of the hypervisor."""
 
 from __future__ import annotations
 
@@ -56,14 +55,15 @@ OPENING = 15.0  # seconds for each of the socket's, the screen's and the browser
 SWEEP, SIGN_OF_LIFE = 1.0, 20.0
 NORMAL, GOING_AWAY, REFUSED, FAULT = 1000, 1001, 1008, 1011
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src {socket};"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src"
+    " {socket}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 RESTART = Sentence("The console service restarts: click CONNECT again.")
 
 
 class Front(ServerConnection):
-    """The library reads GET requests only: a POSTed form is read here and handed on as a GET with its body beside it."""
+    """The library reads GET requests only: a POSTed form is read here and handed on as a GET with its body beside
+    it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -129,7 +129,8 @@ class Piece:
 
 
 class Relay:
-    """`await start()`, then consoles come and go; `await stop()` ends them with a sentence and leaves no open record."""
+    """`await start()`, then consoles come and go; `await stop()` ends them with a sentence and leaves no open
+    record."""
 
     def __init__(self, context: Context) -> None:
         self.context, self.owner = context, f"{os.getpid()}-{secrets.token_hex(4)}"

@@ -1,4 +1,5 @@
-"""How an RFB 3.8 connection opens (RFC 6143), towards a server and towards a browser. No sockets, no knowledge of machines."""
+"""How an RFB 3.8 connection opens (RFC 6143), towards a server and towards a browser. No sockets, no knowledge of
+machines."""
 
 from __future__ import annotations
 

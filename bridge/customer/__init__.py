@@ -1,7 +1,7 @@
 """What customers do on their pages: may it be done now, is the wish in order, then queue the work. No upstream calls.
 
-Here stands which form goes where; each noun has a module of its own, and what others call is called by this package's name.
-"""
+Here stands which form goes where; each noun has a module of its own, and what others call is called by this package's
+name."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ __all__ = [
 
 
 def act(capability: str, action: str, ask: Ask) -> str:
-    """Carry out one form. Returns the operation, empty when the change is done at once. Raises Forbidden (not part of the
-    product), Refused (not now) or BadRequest (naming the field)."""
+    """Carry out one form. Returns the operation, empty when the change is done at once. Raises Forbidden (not part of
+    the product), Refused (not now) or BadRequest (naming the field)."""
     service = ask.service
     if capability == Capability.POWER and action in POWER:
         still_theirs(ask)

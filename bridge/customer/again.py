@@ -1,5 +1,5 @@
-"""A failed operation ordered once more by its customer, with what was put in then: the same form, so the same guards, quotas and limits as
-for a new one."""
+"""A failed operation ordered once more by its customer, with what was put in then: the same form, so the same guards,
+quotas and limits as for a new one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ ENDED = (State.FAILED, State.CANCELLED)
 
 
 def asks(kind: Kind) -> bool:
-    """Whether it asks before it is done once more. Who ordered a reinstallation by its form has typed a word; one click must ask."""
+    """Whether it asks before it is done once more. Who ordered a reinstallation by its form has typed a word; one click
+    must ask."""
     return kind.ask is not None and not (kind.by_link and kind.power)
 
 

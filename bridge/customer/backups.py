@@ -25,7 +25,8 @@ WEEK = {  # as the form names the day, as people do; 0 is Monday
 
 
 def no_room(service: Service, driver: Driver, store: Store) -> str:
-    """Why no backup can be made; empty when one can. A provider that keeps the newest of its own makes room by itself."""
+    """Why no backup can be made; empty when one can. A provider that keeps the newest of its own makes room by
+    itself."""
     quota = service.package.backups
     return full(0 if driver.own_backups else len(store.backups_of(service.id)), quota)
 
@@ -89,8 +90,8 @@ def save_schedule(ask: Ask) -> None:
 
 
 def start_backups(store: Store, config: Config) -> int:
-    """Due schedules: each local date once; after downtime the newest missed slot of the last 24 h; a busy server is asked
-    again by the next sweep. Returns how many were begun."""
+    """Due schedules: each local date once; after downtime the newest missed slot of the last 24 h; a busy server is
+    asked again by the next sweep. Returns how many were begun."""
     begun = 0
     for row in store.due_schedules():
         now = store.clock.now()

@@ -61,8 +61,8 @@ def measured(driver: Driver) -> tuple[list[Chart], list[Chart]]:
 
 
 def view(service: Service, period: str, reads: Reads, store: Store, driver: Driver) -> dict[str, Any]:
-    """{period, from, until, step, times, series, message}; times in epoch seconds, series as in model.Charts. With a `message` (a
-    sentence for people) there is nothing to draw."""
+    """{period, from, until, step, times, series, message}; times in epoch seconds, series as in model.Charts. With a
+    `message` (a sentence for people) there is nothing to draw."""
     now = int(store.clock.now())
     shown: dict[str, Any] = {
         "period": period,

@@ -1,5 +1,5 @@
-"""Direct reads and edits: a page asks the back end while somebody waits. Few at once, a short deadline, and never of a server that
-is down."""
+"""Direct reads and edits: a page asks the back end while somebody waits. Few at once, a short deadline, and never of a
+server that is down."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class Reads:
 
     @contextmanager
     def seat(self, client: str) -> Iterator[None]:
-        """The right to hold a thread while a back end is asked, or while somebody else's answer is waited for. Raises Transient at once,
-        with the sentence for the page. Nested use joins the outer one."""
+        """The right to hold a thread while a back end is asked, or while somebody else's answer is waited for. Raises
+        Transient at once, with the sentence for the page. Nested use joins the outer one."""
         if seated.get():
             yield
             return
@@ -92,8 +92,8 @@ class Reads:
 
     @contextmanager
     def turn(self, server: str, node: str, store: Store) -> Iterator[None]:
-        """The right to read now; the driver's calls inside end within SECONDS. Raises Unreachable or Transient at once, with the
-        sentence for the page."""
+        """The right to read now; the driver's calls inside end within SECONDS. Raises Unreachable or Transient at once,
+        with the sentence for the page."""
         if not store.health(server)["ok"]:
             raise Unreachable(DOWN, code="server_down")
         place = (server, node)
@@ -110,8 +110,8 @@ class Reads:
                 self._at[place] -= 1
 
     def shared(self, key: tuple[object, ...], keep: float, read: Callable[[], Found], client: str = "") -> Found:
-        """What `read` returned less than `keep` seconds ago; viewers who come meanwhile wait for the one who reads, a few of each
-        client's. What fails is not kept."""
+        """What `read` returned less than `keep` seconds ago; viewers who come meanwhile wait for the one who reads, a
+        few of each client's. What fails is not kept."""
         with self._lock:
             until, value = self._kept.get(key, (0.0, None))
             if self._clock.monotonic() < until:

@@ -19,7 +19,8 @@ def boot(ask: Ask) -> Prepared:
 
 
 def put_disks_first(server: str, store: Store) -> int:
-    """An operation for each machine of a server whose disk does not come first again and for which nothing is under way."""
+    """An operation for each machine of a server whose disk does not come first again and for which nothing is under
+    way."""
     due = store.disc_orders_due(server)
     for key in due:
         with store.write():

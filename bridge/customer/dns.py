@@ -1,4 +1,5 @@
-"""Reverse records. What is wished is kept in the store until it is written: at once when the back end takes it, else by the worker."""
+"""Reverse records. What is wished is kept in the store until it is written: at once when the back end takes it, else by
+the worker."""
 
 from __future__ import annotations
 
@@ -53,8 +54,8 @@ def name_of(address: str, text: str) -> str:
     if not full or name.endswith("."):
         raise BadRequest(
             Sentence(
-                "Host name of %(address)s: “%(name)s” cannot be one. Please write one like mail.example.com: letters, digits and inner"
-                " hyphens in parts of at most 63 characters, joined by dots, 253 in all.",
+                "Host name of %(address)s: “%(name)s” cannot be one. Please write one like mail.example.com:"
+                " letters, digits and inner hyphens in parts of at most 63 characters, joined by dots, 253 in all.",
                 address=address,
                 name=text[:80],
             ),
@@ -119,8 +120,9 @@ def _order(address: str) -> tuple[int, int]:
 
 
 def _row(address: str, name: str, wish: Mapping[str, Any] | None, store: Store) -> dict[str, Any]:
-    """{address, name, state, leads} and, of our own zones, {default, why, asked_at}. `state` is waiting or refused while the store keeps
-    a wish; `leads` says whether the name leads to the address: yes, no, or empty while nobody knows."""
+    """{address, name, state, leads} and, of our own zones, {default, why, asked_at}. `state` is waiting or refused
+    while the store keeps a wish; `leads` says whether the name leads to the address: yes, no, or empty while nobody
+    knows."""
     return {
         "address": address,
         "name": name,
@@ -167,7 +169,8 @@ def _own_row(
 
 # -- writing --------------------------------------------------------------------------------------
 def save(service: Service, address: str, name: str, reads: Reads, store: Store, keeper: Keeper) -> None:
-    """Write it now; what fails for a while stays a wish, which the worker writes. Raises Refused for what will never be taken."""
+    """Write it now; what fails for a while stays a wish, which the worker writes. Raises Refused for what will never be
+    taken."""
     wishes = store.pointer_wishes(service.id)
     if len(wishes) >= MOST and address not in {w["address"] for w in wishes}:
         raise Refused(

@@ -1,4 +1,5 @@
-"""What a customer's form is, whose it is, and whether what it asks for may be done now. What is done stands in the nouns' modules."""
+"""What a customer's form is, whose it is, and whether what it asks for may be done now. What is done stands in the
+nouns' modules."""
 
 from __future__ import annotations
 
@@ -64,8 +65,8 @@ def reason(
     config: Config,
     told: bool = False,
 ) -> str:
-    """Why a capability's actions are refused while `current` runs; empty when they are not. Pages dim them with it, `told` what the page
-    says of the host besides."""
+    """Why a capability's actions are refused while `current` runs; empty when they are not. Pages dim them with it,
+    `told` what the page says of the host besides."""
     allowed = config.plans[service.package.plan].allow
     has = offered(service, drivers[service.server].capabilities, config)
     why = usable(service, capability, allowed, has, obstacles.busy_words(current))
@@ -92,8 +93,8 @@ def edit_reason(
     config: Config,
     told: bool = False,
 ) -> str:
-    """As `reason`, for what is changed directly: reverse records are not the machine's, so what runs there is not in their way. A firewall is
-    a file beside it: only what makes the machine or writes over it is."""
+    """As `reason`, for what is changed directly: reverse records are not the machine's, so what runs there is not in
+    their way. A firewall is a file beside it: only what makes the machine or writes over it is."""
     current = None if capability is Capability.RDNS else store.current_operation(service.id)
     if capability is Capability.FIREWALL and current and (kind := KINDS.get(current.kind)):
         current = current if kind.billing or kind.watched else None

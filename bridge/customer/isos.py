@@ -1,4 +1,5 @@
-"""ISOs: what fits a machine, in folders, and what lies in its drive. A direct edit: one call with a deadline, nothing is stored."""
+"""ISOs: what fits a machine, in folders, and what lies in its drive. A direct edit: one call with a deadline, nothing
+is stored."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ def matching(isos: Iterable[Iso], words: str) -> list[Iso]:
 
 
 def offered(listed: Iterable[Iso], names: Collection[str]) -> list[Iso]:
-    """Those whose name is one of `names` or fits a pattern among them, whatever their case; all where nothing is named."""
+    """Those whose name is one of `names` or fits a pattern among them, whatever their case; all where nothing is
+    named."""
     patterns = [n.lower() for n in names]
     return [i for i in listed if not patterns or any(fnmatchcase(i.name.lower(), p) for p in patterns)]
 
@@ -55,8 +57,8 @@ def offered(listed: Iterable[Iso], names: Collection[str]) -> list[Iso]:
 def view(
     service: Service, words: str, names: Collection[str], reads: Reads, store: Store, driver: Driver
 ) -> dict[str, Any]:
-    """{drive, isos (those with `words`), count (of all), problem}; a problem is a sentence for people, and nothing else is known then.
-    `names` are the ISOs that the plan offers, as in `offered`."""
+    """{drive, isos (those with `words`), count (of all), problem}; a problem is a sentence for people, and nothing else
+    is known then. `names` are the ISOs that the plan offers, as in `offered`."""
     nothing: dict[str, Any] = {"drive": Drive(), "isos": [], "count": 0}
     if not service.provisioned:
         return {**nothing, "problem": NOT_BUILT}

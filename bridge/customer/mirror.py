@@ -14,8 +14,9 @@ EVERY = 1_000_000  # services
 
 
 def renew_mirror(server: str, driver: Driver, store: Store, limit: int = 20, now: bool = False) -> int:
-    """Snapshots and backups as the back end has them, each service once an hour or `now`; returns how many were looked at. One that
-    cannot be read has its next turn later and holds up nobody. Where one listing has all of them, all have their turn at once."""
+    """Snapshots and backups as the back end has them, each service once an hour or `now`; returns how many were looked
+    at. One that cannot be read has its next turn later and holds up nobody. Where one listing has all of them, all have
+    their turn at once."""
     due, limit = (store.clock.now(), EVERY) if now else (store.clock.now() - 3600, limit)
     keys = store.mirrors_due(server, due, limit)
     if not keys:

@@ -1,4 +1,5 @@
-"""The doctor's look at zones: are they there, may we write, does the world ask these servers, and are all our addresses in one."""
+"""The doctor's look at zones: are they there, may we write, does the world ask these servers, and are all our addresses
+in one."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def _department(zone: Zone, name: str, whmcs: Whmcs) -> Finding:
 
 
 def _delegation(zone: Zone, provider: Provider, servers_of: Servers) -> list[Finding]:
-    """Whether the servers that the world asks are those that have the zone; a zone for use inside only is not to be found there."""
+    """Whether the servers that the world asks are those that have the zone; a zone for use inside only is not to be
+    found there."""
     subject = f"dns {zone.name}"
     try:
         own = {n.lower() for n in provider.nameservers()}

@@ -20,8 +20,8 @@ NOTED_EVERY, WATCHING = 20.0, 45.0  # a look is noted so often, and counts so lo
 
 
 def refresh(server: str, driver: Driver, store: Store) -> bool:
-    """One bulk read when the server is due and nobody else does it, or one of its watched machines alone where they can be read more
-    often; true when it was done."""
+    """One bulk read when the server is due and nobody else does it, or one of its watched machines alone where they can
+    be read more often; true when it was done."""
     count = store.watched_count(server, WATCHING)
     all_age, watched_age = driver.live_ages(count)
     watched: list[VmRef] = []
@@ -50,7 +50,8 @@ def refresh(server: str, driver: Driver, store: Store) -> bool:
 
 
 def prove_key(server: str, driver: Driver, store: Store) -> None:
-    """Whether our key can do what orders need, beside reading: at a start and once an hour, every minute while it cannot."""
+    """Whether our key can do what orders need, beside reading: at a start and once an hour, every minute while it
+    cannot."""
     known, now = store.health(server)["key_fault"], store.clock.now()
     if driver.key_asked_at and now - driver.key_asked_at < (KEY_AGAIN if known else KEY_EVERY):
         return
@@ -67,8 +68,8 @@ def prove_key(server: str, driver: Driver, store: Store) -> None:
 
 
 def view(service: Service, store: Store) -> dict[str, Any]:
-    """What the browser polls. CPU in percent of the assigned cores, sizes in bytes; traffic as its counter stands, None while it
-    is not known."""
+    """What the browser polls. CPU in percent of the assigned cores, sizes in bytes; traffic as its counter stands, None
+    while it is not known."""
     row = store.polled(service.id, service.server, service.vm_id)
     doing = (
         (row["operation"], row["kind"], row["state"], row["step"], bool(row["error_code"]))

@@ -1,5 +1,5 @@
-"""What was used: traffic, and sizes over time, booked to calendar months; and the answer for WHMCS's metrics, with what its last
-collection of a month missed. Reads and writes the store, never the back end."""
+"""What was used: traffic, and sizes over time, booked to calendar months; and the answer for WHMCS's metrics, with what
+its last collection of a month missed. Reads and writes the store, never the back end."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def months(since: float, now: float, zone: str) -> list[Month]:
 
 # -- booking --------------------------------------------------------------------------------------
 def book(store: Store, zone: str, stop: threading.Event | None = None) -> int:
-    """Book what is an hour old, and at a month's begin everything; how many services. Whatever was missed is made up for."""
+    """Book what is an hour old, and at a month's begin everything; how many services. Whatever was missed is made up
+    for."""
     now, count = store.clock.now(), 0
     before = max(now - EVERY, month_at(now, zone).begin)
     while due := store.usage_due(before, SHARE):
@@ -127,8 +128,9 @@ def forget(store: Store, zone: str, stop: threading.Event) -> None:
 
 # -- what WHMCS has not been told yet -------------------------------------------------------------
 def _settle(whmcs: str, month: Month, store: Store, zone: str) -> None:
-    """What was used after WHMCS's last collection of a month is added to the next month that is collected: WHMCS keeps one record for each
-    month and asks for the current one only. Every service is settled once a month, after all that belongs to the months before is booked."""
+    """What was used after WHMCS's last collection of a month is added to the next month that is collected: WHMCS keeps
+    one record for each month and asks for the current one only. Every service is settled once a month, after all that
+    belongs to the months before is booked."""
     if store.usage_due(month.begin, 1):
         book(store, zone)
     more = True
@@ -161,8 +163,9 @@ def _left(rows: Iterable[Row], zone: str) -> dict[int, tuple[int, int, float, fl
 def report(
     server: str, whmcs: str, store: Store, zone: str, service_id: int | None = None, billed: bool = False
 ) -> dict[str, Any]:
-    """This month's usage of the installation's services on a server. A service whose newest generation is elsewhere is told there.
-    `billed`: the numbers are for WHMCS's records; sums then have what was not told of earlier months, and are remembered as told."""
+    """This month's usage of the installation's services on a server. A service whose newest generation is elsewhere is
+    told there. `billed`: the numbers are for WHMCS's records; sums then have what was not told of earlier months, and
+    are remembered as told."""
     for _ in range(3):
         counted, told = _report(server, whmcs, store, zone, service_id, billed)
         if not billed or store.note_told(whmcs, counted["month"]["name"], told):

@@ -1,4 +1,5 @@
-"""Addresses of services: taken from the plan's pools when ordered, given back when the machine no longer may use them."""
+"""Addresses of services: taken from the plan's pools when ordered, given back when the machine no longer may use
+them."""
 
 from __future__ import annotations
 
@@ -93,7 +94,8 @@ def _take(service: int, pools: Sequence[Pool], role: str, store: Store) -> str:
 
 
 def record(service: int, addresses: Sequence[str], store: Store, config: Config) -> list[str]:
-    """Give an adopted machine's own addresses to its service; those that no pool has, or somebody else holds, are returned."""
+    """Give an adopted machine's own addresses to its service; those that no pool has, or somebody else holds, are
+    returned."""
     outside, families = [], set()
     for text in addresses:
         address = ipaddress.ip_address(text)
@@ -120,7 +122,8 @@ def pool_of(address: str, config: Config) -> Pool | None:
 
 @dataclass(frozen=True)
 class Use:
-    """How full a pool is; `total` is without the excluded ones. `next_free`: when the first cooling address may be given again."""
+    """How full a pool is; `total` is without the excluded ones. `next_free`: when the first cooling address may be
+    given again."""
 
     pool: Pool
     total: int
@@ -165,7 +168,8 @@ def uses(store: Store, config: Config) -> list[Use]:
 
 
 def taken_faults(store: Store, config: Config) -> list[tuple[str, str, str]]:
-    """A pool must not shrink below what is taken: (path, code, text) for each address, and for each pool that is missing."""
+    """A pool must not shrink below what is taken: (path, code, text) for each address, and for each pool that is
+    missing."""
     faults, missing = [], Counter[str]()
     for row in store.taken_addresses():
         pool = config.pools.get(row["pool"])
@@ -203,22 +207,23 @@ def given(service: Service, store: Store) -> tuple[int, ...]:
 
 
 def merged(known: Sequence[str], seen: Sequence[str]) -> list[str]:
-    """What the server has, from what was known and what its guest says now. A known address that is still there stays first; of IPv6 one
-    is enough, since guests make themselves new ones all day."""
+    """What the server has, from what was known and what its guest says now. A known address that is still there stays
+    first; of IPv6 one is enough, since guests make themselves new ones all day."""
     kept = [a for a in known if a in seen]
     new = [a for a in seen if a not in kept and (family(a) == 4 or not any(family(k) == 6 for k in kept))]
     return sorted([*kept, *new], key=family)
 
 
 def told(service: Service, store: Store) -> list[str]:
-    """Every address as WHMCS is told it: those of our pools that the service keeps, then those that were given from elsewhere."""
+    """Every address as WHMCS is told it: those of our pools that the service keeps, then those that were given from
+    elsewhere."""
     own = [r["address"] for r in store.addresses_of(service.id) if r["role"] != "leaving"]
     return sorted([*own, *(a for a in service.birth.addresses if a not in own)], key=family)
 
 
 def learn(server: str, driver: Driver, store: Store) -> int:
-    """Leases of running servers whose address comes by DHCP: each minute while none is known, less often of a guest that has been
-    silent for an hour, each hour afterwards; some at a time. Returns how many were asked."""
+    """Leases of running servers whose address comes by DHCP: each minute while none is known, less often of a guest
+    that has been silent for an hour, each hour afterwards; some at a time. Returns how many were asked."""
     asked = 0
     for service in store.leased_services(server):
         families = given(service, store)

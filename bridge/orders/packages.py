@@ -105,7 +105,8 @@ def resolve(params: dict[str, Any], server: str, config: Config, before: Package
         if "template" in chosen:
             notices = (STAYS,)
         warnings.append(
-            f"{values['template'][0]} says {values['template'][1]!r}: a system is changed by a reinstall, not by a change of package."
+            f"{values['template'][0]} says {values['template'][1]!r}: a system is changed by a reinstall, not by a"
+            " change of package."
         )
     package = Package(
         plan=plan.name,
@@ -157,7 +158,8 @@ def _configurable(given: dict[str, Any], config: Config) -> tuple[dict[str, tupl
             value = _number(Written(label, word, value, label_of(raw), times, fold(name) in config.guessed))
             if word in chosen and chosen[word][1] != value:
                 raise BadRequest(
-                    f"{label}: says {shown(value)}, but {chosen[word][0]} says {shown(chosen[word][1])} of the same thing.",
+                    f"{label}: says {shown(value)}, but {chosen[word][0]} says {shown(chosen[word][1])} of the same"
+                    " thing.",
                     code="bad_option",
                 )
             chosen[word] = (label, value)
@@ -165,13 +167,15 @@ def _configurable(given: dict[str, Any], config: Config) -> tuple[dict[str, tupl
 
 
 def _numbers(values: dict[str, tuple[str, str]], plan: Plan, delivered: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Fields of the package: the plan's, overridden by what was ordered. A word that the server's driver does not deliver is refused."""
+    """Fields of the package: the plan's, overridden by what was ordered. A word that the server's driver does not
+    deliver is refused."""
     ordered = {word: number(name, word, text) for word, (name, text) in values.items()}
     foreign = [values[w][0] for w, v in ordered.items() if w not in delivered and w not in ALWAYS and v]
     if foreign:
         words = ", ".join(sorted({*delivered, *ALWAYS} & {*WORDS.values(), *LIMITS}))
         raise NotBuilt(
-            f"A server of plan {plan.name!r} cannot have this: {', '.join(foreign)}. Leave it blank or 0. It can have: {words}.",
+            f"A server of plan {plan.name!r} cannot have this: {', '.join(foreign)}. Leave it blank or 0. It can"
+            f" have: {words}.",
             code="not_built",
         )
     ram = ordered.pop("ram_gib", None)
@@ -209,7 +213,8 @@ def _backups(values: dict[str, tuple[str, str]], plan: Plan, config: Config) -> 
     slots = config.driver(plan.server).own_backups
     if slots and "backups" in values and values["backups"][1] not in ("0", str(slots)):
         raise BadRequest(
-            f"{values['backups'][0]}: {shown(values['backups'][1])} is not one of: 0, {slots} (the provider keeps {slots}).",
+            f"{values['backups'][0]}: {shown(values['backups'][1])} is not one of: 0, {slots} (the provider keeps"
+            f" {slots}).",
             code="bad_option",
         )
 
@@ -238,7 +243,8 @@ def _location(chosen: tuple[str, str] | None, plan: Plan) -> str:
     allowed = plan.values["locations"]
     if chosen[1] not in allowed:
         raise BadRequest(
-            f"{chosen[0]}: {shown(chosen[1])} is not one of: {', '.join(allowed) or f'none (plan {plan.name!r} has no locations)'}.",
+            f"{chosen[0]}: {shown(chosen[1])} is not one of:"
+            f" {', '.join(allowed) or f'none (plan {plan.name!r} has no locations)'}.",
             code="bad_option",
         )
     return chosen[1]
@@ -292,7 +298,8 @@ def of_plan(plan: Plan) -> Package:
 def plans_of(server: str, config: Config) -> dict[str, str]:
     """Plans of one server with a line for people."""
     return {
-        p.name: f"{p.name}: {p.values['cores']} cores, {p.values['ram_mib'] / 1024:g} GiB RAM, {p.values['disk_gib']} GiB disk"
+        p.name: f"{p.name}: {p.values['cores']} cores, {p.values['ram_mib'] / 1024:g} GiB RAM, {p.values['disk_gib']}"
+        " GiB disk"
         for p in config.plans.values()
         if p.server == server and not p.values["retired"]
     }

@@ -1,5 +1,5 @@
-"""What a change of package means for a service: what would change, what cannot, and the order itself. No upstream calls:
-the machine's side is what was last read of it."""
+"""What a change of package means for a service: what would change, what cannot, and the order itself. No upstream
+calls: the machine's side is what was last read of it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ UNITS = {"ram_mib": "MiB", "disk_gib": "GiB", "additional_disk_gib": "GiB", "rat
 
 @dataclass(frozen=True)
 class Preview:
-    """What `change_package` to `package` would do. `refused` are sentences; when there is one, nothing would be done."""
+    """What `change_package` to `package` would do. `refused` are sentences; when there is one, nothing would be
+    done."""
 
     package: Package
     changes: tuple[Difference, ...]
@@ -61,7 +62,8 @@ class Preview:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the customer has to know before it is ordered. A restart by the operation brings what waits for one too."""
+        """What the customer has to know before it is ordered. A restart by the operation brings what waits for one
+        too."""
         if self.refused:
             return ()
         if self.restart is Restart.NOW:
@@ -137,7 +139,8 @@ def preview(service: Service, params: dict[str, Any], driver: Driver, store: Sto
 
 
 def _standing(row: Difference, before: Package, after: Package) -> bool:
-    """A refusal that this order does not touch: a disk that nobody sold, or that staff made bigger, refuses no cores."""
+    """A refusal that this order does not touch: a disk that nobody sold, or that staff made bigger, refuses no
+    cores."""
     nothing = object()
     return bool(row.refused) and getattr(before, row.word, nothing) == getattr(after, row.word, None)
 
@@ -152,7 +155,8 @@ def rows_of(service: Service, driver: Driver, store: Store, config: Config) -> l
 
 
 def beside_order(service: Service, driver: Driver, store: Store, config: Config) -> list[Difference]:
-    """How an adopted machine differs from the package of its plan: what an explicit Converge writes, and what it cannot."""
+    """How an adopted machine differs from the package of its plan: what an explicit Converge writes, and what it
+    cannot."""
     return [r for r in rows_of(thawed(service), driver, store, config) if not r.same]
 
 
@@ -160,8 +164,8 @@ ROOM_KNOWN = 900.0  # seconds for which the hosts are believed to be as they wer
 
 
 def _lack(service: Service, driver: Driver, store: Store, config: Config) -> Lack | None:
-    """Why the machine cannot grow to its package where it stands; None when it can, or when nothing fresh is known: the operation
-    looks again before it writes."""
+    """Why the machine cannot grow to its package where it stands; None when it can, or when nothing fresh is known: the
+    operation looks again before it writes."""
     row, (seen, _) = store.resources(service.server), store.seen(service.id)
     if row is None or not seen or row["read_at"] < store.clock.now() - ROOM_KNOWN:
         return None
@@ -236,8 +240,8 @@ def _ordered(service: Service) -> str:
 
 
 def refuse(service: Service, wanted: Preview, store: Store) -> Refused:
-    """Tell staff, since it may have been paid for, and keep a finding where the machine has more disk than is sold; the error
-    to raise."""
+    """Tell staff, since it may have been paid for, and keep a finding where the machine has more disk than is sold; the
+    error to raise."""
     sentence = " ".join(wanted.refused)
     why = " ".join([*wanted.refused, *wanted.details])
     text = f"WHMCS ordered a package that the machine cannot have: {why} Nothing was changed."

@@ -31,8 +31,8 @@ def networks_of(service: int, store: Store, config: Config) -> tuple[Network, ..
 
 
 def completed(package: Package, config: Config) -> Package:
-    """A package that an earlier release wrote, with the driver's keys that came later at their defaults; and with the plan's present
-    words for what says how the back end is, such as which template a name means."""
+    """A package that an earlier release wrote, with the driver's keys that came later at their defaults; and with the
+    plan's present words for what says how the back end is, such as which template a name means."""
     driver = config.driver(package.server)
     schema, plan = driver.plan_schema(), config.plans.get(package.plan)
     missing = {
@@ -46,7 +46,8 @@ def completed(package: Package, config: Config) -> Package:
 
 
 def thawed(service: Service, package: Package | None = None) -> Service:
-    """An adopted machine from the moment on when a package is ordered for it, `package` or the one that it was adopted for."""
+    """An adopted machine from the moment on when a package is ordered for it, `package` or the one that it was adopted
+    for."""
     birth = replace(service.birth, ordered=None)
     return replace(service, birth=birth, package=package or service.birth.ordered or service.package)
 

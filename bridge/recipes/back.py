@@ -1,4 +1,5 @@
-"""Back to how it was: the steps with which a recipe ends when it could not be done. They look first, and trust no refusal's text."""
+"""Back to how it was: the steps with which a recipe ends when it could not be done. They look first, and trust no
+refusal's text."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ def untouched(job: Job) -> bool:
 
 
 def put_back(job: Job) -> Outcome:
-    """An operation that writes over the disk ends undone. Where it has not begun to, all is as it was; else it stays off, and what
-    shall become of it is the customer's choice."""
+    """An operation that writes over the disk ends undone. Where it has not begun to, all is as it was; else it stays
+    off, and what shall become of it is the customer's choice."""
     if job.memory.renewed:
         return Done("the old machine is gone")
     if job.memory.ran is None:  # it did not come to that

@@ -104,7 +104,8 @@ def give_up_backup(job: Job, error: VmbridgeError) -> None:
 
 
 def rotate(job: Job) -> Outcome:
-    """A scheduled backup is there: the oldest beyond the quota go. Never one that is not ours, never before the new one is found."""
+    """A scheduled backup is there: the oldest beyond the quota go. Never one that is not ours, never before the new one
+    is found."""
     return remove_beyond(job, max(1, job.service.package.backups))
 
 
@@ -119,8 +120,8 @@ def complete(job: Job) -> Outcome:
 
 
 def make_room(job: Job) -> Outcome:
-    """By plan the oldest goes before the new one is found, where there is no room for both; never for one that was refused or that
-    ended before it had begun to write. What cannot be removed now goes when the new one is there."""
+    """By plan the oldest goes before the new one is found, where there is no room for both; never for one that was
+    refused or that ended before it had begun to write. What cannot be removed now goes when the new one is there."""
     if job.config.plans[job.service.package.plan].values["rotation"] != "oldest_first":
         return Done()
     task = job.memory.task or "none"

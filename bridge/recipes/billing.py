@@ -1,4 +1,5 @@
-"""What WHMCS orders of a machine that exists: suspend, unsuspend, terminate, change of package; staff's redeploy and clean-up."""
+"""What WHMCS orders of a machine that exists: suspend, unsuspend, terminate, change of package; staff's redeploy and
+clean-up."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ def remember_power(job: Job) -> Outcome:
 
 
 def autostart_off(job: Job) -> Outcome:
-    """Before it is off, so that its node's restart does not bring it back. A refusal must not keep it running: it is tried again then."""
+    """Before it is off, so that its node's restart does not bring it back. A refusal must not keep it running: it is
+    tried again then."""
     if not there(job):
         return Done()
     try:
@@ -97,7 +99,8 @@ def running_if_ran(job: Job) -> Outcome:
 
 
 def configure_or_later(job: Job) -> Outcome:
-    """A paid customer's machine is switched on even when something of its package cannot be written; that is told afterwards."""
+    """A paid customer's machine is switched on even when something of its package cannot be written; that is told
+    afterwards."""
     if job.birth.restoring:
         return Done("an unfinished restore comes first")
     try:
@@ -150,7 +153,10 @@ def last_traffic(job: Job) -> Outcome:
         with within(SAMPLE_SECONDS, job.clock):
             traffic = job.driver.traffic(ref(job))
     except (VmbridgeError, LookupError, TypeError, ValueError) as e:  # also an answer that is none
-        note = f"not read, the last known one counts: {getattr(e, 'sentence', type(e).__name__)} {getattr(e, 'detail', '')}".strip()
+        note = (
+            f"not read, the last known one counts: {getattr(e, 'sentence', type(e).__name__)}"
+            f" {getattr(e, 'detail', '')}"
+        ).strip()
     with job.store.write():
         if traffic:
             job.store.note_traffic(job.service.server, job.service.vm_id, *traffic)
@@ -207,8 +213,8 @@ def gone(job: Job) -> Outcome:
 
 
 def drop_backups(job: Job) -> Outcome:
-    """By plan the archives go with the machine; those that are kept stay on the storage. Last, so that a storage that cannot be
-    read holds back neither addresses nor a new order."""
+    """By plan the archives go with the machine; those that are kept stay on the storage. Last, so that a storage that
+    cannot be read holds back neither addresses nor a new order."""
     plan = job.config.plans.get(job.service.package.plan)
     rows = [r for r in job.store.backups_of(job.service.id) if r["state"] == "ready"]
     job.store.save_schedule(job.service.id, "UTC", {}, None)
@@ -286,8 +292,8 @@ def removed(job: Job) -> Outcome:
 
 
 def begin_anew(job: Job) -> Outcome:
-    """How it was, and whether there is room for the new one while the old one still stands: until something of that is removed, it can
-    go back to it."""
+    """How it was, and whether there is room for the new one while the old one still stands: until something of that is
+    removed, it can go back to it."""
     if job.birth.anew:
         return Done()
     try:

@@ -102,7 +102,8 @@ def copy(job: Job) -> Outcome:
 
 
 def another_place(job: Job, error: Capacity) -> Outcome:
-    """No room there after all: the next place is chosen, and when none is left it waits. Nothing of this try is left."""
+    """No room there after all: the next place is chosen, and when none is left it waits. Nothing of this try is
+    left."""
     with job.store.write():
         job.save(replace(job.memory, full={**job.memory.full, job.service.node: error.detail}))
         job.store.plan_room(job.op, 0, 0)
@@ -162,8 +163,9 @@ def copied(job: Job) -> Outcome:
 
 
 def clear_failed(job: Job) -> Outcome:
-    """A copy that failed is made again. Where the back end chooses ids it has left a machine that costs money, proven ours by what came
-    with the order: that goes first. Addresses that an earlier machine of the service has left for it stay."""
+    """A copy that failed is made again. Where the back end chooses ids it has left a machine that costs money, proven
+    ours by what came with the order: that goes first. Addresses that an earlier machine of the service has left for it
+    stay."""
     if waiting := remove_failed(job):
         return waiting
     error = job.driver.task_error(job.memory.failed or "")
@@ -179,7 +181,8 @@ def clear_failed(job: Job) -> Outcome:
 
 
 def clear_begun(job: Job) -> Outcome:
-    """A create that is given up leaves no failed machine that costs money. What takes its place (`settle`) looks for itself."""
+    """A create that is given up leaves no failed machine that costs money. What takes its place (`settle`) looks for
+    itself."""
     if job.memory.failed is None or job.memory.ending[0] == State.SUPERSEDED:
         return Done()
     if waiting := remove_failed(job):
@@ -219,8 +222,9 @@ def learn_addresses(job: Job) -> Outcome:
 
 
 def _learn_addresses(job: Job) -> Outcome:
-    """What DHCP or the provider gave goes back to WHMCS later, since it was not known when the order was accepted. A guest whose agent
-    answers may have no lease yet: it is waited for, but not for long; later ones are learned by the worker."""
+    """What DHCP or the provider gave goes back to WHMCS later, since it was not known when the order was accepted. A
+    guest whose agent answers may have no lease yet: it is waited for, but not for long; later ones are learned by the
+    worker."""
     given = addresses.given(job.service, job.store)
     mains = [n.family for n in networks_of(job.service.id, job.store, job.config) if n.role == "main"]
     if mains and not given:

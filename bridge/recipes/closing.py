@@ -1,4 +1,5 @@
-"""Suspension that leaves a machine on and closes its network, by plan. What cannot be closed, or is not seen closed, is switched off."""
+"""Suspension that leaves a machine on and closes its network, by plan. What cannot be closed, or is not seen closed, is
+switched off."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ LOOKS = 10  # at a network that was closed and is not seen closed yet
 
 
 def close_network(job: Job) -> Outcome:
-    """By plan a suspended machine goes on running, and nothing reaches it: seen, not believed. How its network was is kept before."""
+    """By plan a suspended machine goes on running, and nothing reaches it: seen, not believed. How its network was is
+    kept before."""
     job.save(replace(job.memory, closed=False))
     if not there(job) or not job.driver.isolates(completed(job.service.package, job.config)):
         return Done()

@@ -1,5 +1,6 @@
-"""Starting once from the ISO in the drive. Which comes first is written before and put back after it; a row of the store remembers
-that from before the first write until the disk is seen to come first again, whatever becomes of the operation."""
+"""Starting once from the ISO in the drive. Which comes first is written before and put back after it; a row of the
+store remembers that from before the first write until the disk is seen to come first again, whatever becomes of the
+operation."""
 
 from __future__ import annotations
 

@@ -48,7 +48,8 @@ def must_exist(job: Job, vm: Vm | None) -> Vm:
 
 
 def there(job: Job) -> bool:
-    """Whether the step that looked has found the machine. Raises LookupError when none has looked: absence is never guessed."""
+    """Whether the step that looked has found the machine. Raises LookupError when none has looked: absence is never
+    guessed."""
     if job.memory.exists is None:
         raise LookupError("no step has looked whether the machine is there")
     return job.memory.exists
@@ -131,8 +132,8 @@ def tell_addresses(job: Job) -> None:
 
 # -- what can only be written while the machine is off -----------------------------------------------
 def write_offline(job: Job, wanted: Order) -> Outcome:
-    """Off, write, on again: phase by phase, kept with the machine so that whatever comes in between knows that it shall run. When
-    the change cannot be, the machine is switched on as it was before that is said."""
+    """Off, write, on again: phase by phase, kept with the machine so that whatever comes in between knows that it shall
+    run. When the change cannot be, the machine is switched on as it was before that is said."""
     state = job.birth.offline or Offline("off")
     phase = {"off": _go_off, "write": _write_off, "on": _go_on}[state.phase]
     return phase(job, wanted, state)
@@ -208,8 +209,8 @@ def allocate(job: Job, make: Callable[[], Converged]) -> Converged:
 
 
 def take_vm_id(job: Job, beside: Changes | None = None) -> str:
-    """The next id of our ranges for this service, in one transaction with what changes beside it. Where the back end chooses,
-    the machine's uuid until it has."""
+    """The next id of our ranges for this service, in one transaction with what changes beside it. Where the back end
+    chooses, the machine's uuid until it has."""
     with job.store.write():
         changes: Changes = {**beside} if beside else {}
         if job.driver.chooses_ids:
@@ -277,7 +278,8 @@ def start(job: Job) -> Outcome:
 
 
 def power_on(job: Job, verb: str = "start") -> tuple[str, str]:
-    """Start or restart it: (the task, what to say of it). What lies in its drive and is not there any more must not let that fail."""
+    """Start or restart it: (the task, what to say of it). What lies in its drive and is not there any more must not let
+    that fail."""
     gone = job.driver.take_out_missing(ref(job))
     return job.driver.power(ref(job), verb), f"{gone} cannot be read any more and was unmounted" if gone else ""
 
@@ -321,8 +323,9 @@ def answering(job: Job) -> Outcome:
 
 # -- power of before, and back to it -----------------------------------------------------------------
 def keep_power(job: Job, vm: Vm) -> None:
-    """Whether it ran before, and what is on its disks. The first is kept with the service until something ends well or the customer
-    switches it: a second try, of whatever operation, must not take what the first has left for the state of before."""
+    """Whether it ran before, and what is on its disks. The first is kept with the service until something ends well or
+    the customer switches it: a second try, of whatever operation, must not take what the first has left for the state
+    of before."""
     kept = job.birth.ran_before
     ran = vm.status != "stopped" or bool(job.birth.restoring if kept is None else kept)
     before = job.driver.contents(ref(job))

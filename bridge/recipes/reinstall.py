@@ -29,7 +29,8 @@ from bridge.recipes.snapshots import clear_unfinished
 
 
 def check_system(job: Job) -> Outcome:
-    """Nothing is switched off for a system that is not there. What the old disks are is kept before the first change."""
+    """Nothing is switched off for a system that is not there. What the old disks are is kept before the first
+    change."""
     if not job.memory.disks:
         converged = job.driver.reinstall(fresh(job), ref(job), {})
         job.save(replace(job.memory, disks=converged.memory, source=converged.source))
@@ -148,7 +149,8 @@ def forget_unused(job: Job) -> Outcome:
 
 
 def new_password(job: Job) -> Outcome:
-    """Made before anything changes, so that a crash does not make a second one; never one that something else has left."""
+    """Made before anything changes, so that a crash does not make a second one; never one that something else has
+    left."""
     if not job.memory.made:
         password = passwords.generate()
         hashed = passwords.hashed(password)

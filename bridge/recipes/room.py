@@ -42,7 +42,8 @@ def room(job: Job) -> Outcome:
 
 
 def room_elsewhere(job: Job) -> None:
-    """A machine that is made anew needs a place, with its own room given back. Asked before the old one goes; raises as `place` does."""
+    """A machine that is made anew needs a place, with its own room given back. Asked before the old one goes; raises as
+    `place` does."""
     taken = promised(job)
     s, package = job.service, completed(job.service.package, job.config)
     own = Planned(s.vm_id, "", package)

@@ -87,7 +87,8 @@ def remove_broken(job: Job, name: str) -> Outcome:
 
 
 def leftover(job: Job) -> Outcome:
-    """It could not be taken: what there is of it stays in the customer's list, and in the quota, until it is removed."""
+    """It could not be taken: what there is of it stays in the customer's list, and in the quota, until it is
+    removed."""
     name = job.memory.name
     snapshot = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)
     if snapshot and job.driver.snapshots_survive and not snapshot.complete:  # it would go on costing

@@ -1,7 +1,7 @@
 """What WHMCS's verbs mean: check, write the desired state, queue the work, answer at once. No upstream calls.
 
-Here stands which verb goes where; each group of verbs has a module of its own, and all are called by this package's name.
-"""
+Here stands which verb goes where; each group of verbs has a module of its own, and all are called by this package's
+name."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def run(
 
 
 def _follow_owner(service_id: int, params: dict[str, Any], caller: Caller, store: Store) -> None:
-    """Staff may have given the service to another client in WHMCS; its pages and open polls are that client's from the next order on."""
+    """Staff may have given the service to another client in WHMCS; its pages and open polls are that client's from the
+    next order on."""
     service, given = store.find_service(caller.whmcs, service_id), params.get("userid")
     if (
         service

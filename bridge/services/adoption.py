@@ -1,4 +1,5 @@
-"""A machine that exists already becomes a service's. Nothing is written to it, and its package is what it is, until one is ordered."""
+"""A machine that exists already becomes a service's. Nothing is written to it, and its package is what it is, until one
+is ordered."""
 
 from __future__ import annotations
 
@@ -24,8 +25,9 @@ def adopt(
     config: Config,
     own: tuple[str, ...] = (),
 ) -> tuple[Service, list[str]]:
-    """Record an existing machine by its own uuid; nothing is written upstream. `package` is the one of its plan, which an explicit
-    Converge writes; until then or a change of package it has what it has. `own`: addresses to record, else the machine's.
+    """Record an existing machine by its own uuid; nothing is written upstream. `package` is the one of its plan, which
+    an explicit Converge writes; until then or a change of package it has what it has. `own`: addresses to record, else
+    the machine's.
 
     Returns the service and the addresses that no pool has or somebody else holds."""
     driver = config.driver(package.server)

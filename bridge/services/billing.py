@@ -1,5 +1,5 @@
-"""Create, suspend, unsuspend, change_package and terminate: the desired state is written, never refused because the machine is busy.
-The steps that follow are recipes."""
+"""Create, suspend, unsuspend, change_package and terminate: the desired state is written, never refused because the
+machine is busy. The steps that follow are recipes."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def create(
 
 
 def _host_name(service_id: int, package: Package, params: dict[str, Any], store: Store, config: Config) -> str:
-    """By the plan's rule, else WHMCS's domain, else a plain one. What customers type as domain is shown as they wrote it: the
-    back end gets the host name made from it. No order fails because of a name."""
+    """By the plan's rule, else WHMCS's domain, else a plain one. What customers type as domain is shown as they wrote
+    it: the back end gets the host name made from it. No order fails because of a name."""
     typed = "".join(c for c in str(params.get("domain") or "") if c.isprintable())
     domain, rule = typed.strip()[:LONGEST_DOMAIN].strip(), config.plans[package.plan].values["vm_name"]
     if not rule:
@@ -67,8 +67,8 @@ def _host_name(service_id: int, package: Package, params: dict[str, Any], store:
 def _created_already(
     known: Service, wanted: Package, params: dict[str, Any], caller: Caller, store: Store, config: Config
 ) -> Answer:
-    """WHMCS says Pending: success with the same data. Else only a create that failed or was cancelled is taken up again, as it
-    is ordered now."""
+    """WHMCS says Pending: success with the same data. Else only a create that failed or was cancelled is taken up
+    again, as it is ordered now."""
     pending = str(params.get("status") or "Pending") == "Pending"
     last = store.newest(known.id, ("create",))
     broken = (
@@ -160,8 +160,8 @@ def _held(service: Service, store: Store, config: Config) -> list[str]:
 
 
 def _tell_addresses(service: Service, operation: str, store: Store, config: Config) -> None:
-    """WHMCS has no service property for its "Assigned IPs" (one of that name would make a custom field): the columns are written by
-    its API, all of them, so that nothing that was given back stays there."""
+    """WHMCS has no service property for its "Assigned IPs" (one of that name would make a custom field): the columns
+    are written by its API, all of them, so that nothing that was given back stays there."""
     if _held(service, store, config):
         store.tell_addresses(service, operation, addresses.told(service, store))
 

@@ -1,4 +1,5 @@
-"""Who asks for something, what the answer holds, and which service is meant. What verbs do stands in the other modules."""
+"""Who asks for something, what the answer holds, and which service is meant. What verbs do stands in the other
+modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Start, stop, reboot, hard_stop and WHMCS's password form: refused while the service is suspended, unfinished or busy."""
+"""Start, stop, reboot, hard_stop and WHMCS's password form: refused while the service is suspended, unfinished or
+busy."""
 
 from __future__ import annotations
 
@@ -73,7 +74,8 @@ def _may_change(service: Service, caller: Caller, store: Store, config: Config) 
 
 
 def _reaches(service: Service, store: Store) -> None:
-    """Raises Refused while what a customer orders would only wait: the host does not answer, or the machine is not there."""
+    """Raises Refused while what a customer orders would only wait: the host does not answer, or the machine is not
+    there."""
     if service.provisioned and (why := unreachable(service, store)):
         raise Refused(why, code="vm_missing" if why == MISSING else "server_down")
 

@@ -76,7 +76,8 @@ def operation_for(key: str, whmcs: str, store: Store) -> tuple[Operation, Servic
 
 
 def repair(verb: str, service: Service, caller: Caller, store: Store, config: Config) -> Answer:
-    """Staff's own: also for a suspended service, which then stays off. Converge of an adopted one writes the package of its plan."""
+    """Staff's own: also for a suspended service, which then stays off. Converge of an adopted one writes the package of
+    its plan."""
     reason = busy_reason(service, store)
     if reason:
         raise Refused(reason, code="service_busy")

@@ -1,1 +1,2 @@
-"""What staff watches over: findings, servers with their maintenance and offers, and the doctor. Nothing of the customer's pages."""
+"""What staff watches over: findings, servers with their maintenance and offers, and the doctor. Nothing of the
+customer's pages."""

@@ -167,7 +167,8 @@ def _pool(use: addresses.Use) -> Finding:
 
 
 def _gateway(pool: Pool) -> Finding | None:
-    """A gateway that guests reach on the link although it is in another network: real set-ups have one, and so do misprints."""
+    """A gateway that guests reach on the link although it is in another network: real set-ups have one, and so do
+    misprints."""
     network = pool.gateway_outside
     if not network:
         return None
@@ -177,7 +178,8 @@ def _gateway(pool: Pool) -> Finding | None:
         "warning",
         f"pool {pool.name}",
         f"its gateway {pool.gateway} is not in {network}: guests need a route on the link to it",
-        "nothing when your network is so and the images set such a route (see README, Gateways outside the network); else correct it",
+        "nothing when your network is so and the images set such a route (see README, Gateways outside the"
+        " network); else correct it",
     )
 
 

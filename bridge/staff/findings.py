@@ -1,9 +1,8 @@
 """What is not as it should be: looked for in sweeps, told to staff, mended by a command that proves identity first.
 
-Two sweeps for each server. The state sweep, hourly, is set arithmetic over the last bulk read. The contents sweep, each minute,
-visits a few services, foreign machines and storage lists, so that each has its turn once a day. Both take their due time from
-the store: a restart neither repeats nor drops one.
-"""
+Two sweeps for each server. The state sweep, hourly, is set arithmetic over the last bulk read. The contents sweep, each
+minute, visits a few services, foreign machines and storage lists, so that each has its turn once a day. Both take their
+due time from the store: a restart neither repeats nor drops one."""
 
 from __future__ import annotations
 
@@ -41,12 +40,13 @@ R = TypeVar("R")
 
 BY_HAND = {
     "vm_missing": "Look for it in the server's own list. Restore it from a backup, or terminate the service in WHMCS.",
-    "duplicate_address": "Ask whoever runs the other machine to give the address up, or move the customer to another one.",
+    "duplicate_address": "Ask whoever runs the other machine to give the address up, or move the customer to"
+    " another one.",
     "disk_bigger_than_sold": "Sell the bigger package again, or move the customer's data to a smaller server by hand.",
     "machine_locked": "Look what the task has left undone, then free the machine by hand.",
     "not_ours": "Look at the machine; `vmbridge adopt` records it if it is the customer's.",
-    "unknown_vm": "Look whose it is. A WHMCS service's: `vmbridge adopt SERVICE VM --plan PLAN --client CLIENT`. Nobody's: remove it by hand in the"
-    " server's own list. The bridge never removes it.",
+    "unknown_vm": "Look whose it is. A WHMCS service's: `vmbridge adopt SERVICE VM --plan PLAN --client CLIENT`."
+    " Nobody's: remove it by hand in the server's own list. The bridge never removes it.",
 }
 KEPT = (
     "It is not changed from here: it was adopted with it, or only the host's administrator can. "
@@ -91,7 +91,8 @@ def entry(row: Mapping[str, Any], kind: str, subject: str, text: str, **data: An
 
 # -- machines, hourly -----------------------------------------------------------------------------
 def sweep_state(server: str, driver: Driver, store: Store, now: bool = False) -> bool:
-    """When it is due, or `now`: one bulk read at most, then sets. False when it was not due or there is no fresh reading."""
+    """When it is due, or `now`: one bulk read at most, then sets. False when it was not due or there is no fresh
+    reading."""
     if not store.claim_sweep(server, "state", LEASE) and not now:
         return False
     status.refresh(server, driver, store)
@@ -109,7 +110,8 @@ def sweep_state(server: str, driver: Driver, store: Store, now: bool = False) ->
 
 
 def readable(server: str, store: Store) -> bool:
-    """Whether the last bulk read is good and new: a server that is down or being worked on says nothing about machines."""
+    """Whether the last bulk read is good and new: a server that is down or being worked on says nothing about
+    machines."""
     health = store.health(server)
     return (
         bool(health["ok"])
@@ -155,8 +157,8 @@ def _compare_state(server: str, store: Store, read_at: float) -> None:
                 r,
                 "vm_missing",
                 str(r["id"]),
-                f"VM {r['vm_id']} of {who(r)}, last on {r['node'] or 'no place'}, is not in the server's list: removed by hand,"
-                " or our key may no longer see it.",
+                f"VM {r['vm_id']} of {who(r)}, last on {r['node'] or 'no place'}, is not in the server's list:"
+                " removed by hand, or our key may no longer see it.",
             )
             for r in store.missing_vms(server, missing, settled)
         ],
@@ -182,7 +184,8 @@ def _compare_state(server: str, store: Store, read_at: float) -> None:
                 r,
                 "unfinished_snapshot",
                 f"{r['id']} {r['name']}",
-                f"Snapshot {r['name']} of VM {r['vm_id']} of {who(r)} was never finished, and nothing works on it any more.",
+                f"Snapshot {r['name']} of VM {r['vm_id']} of {who(r)} was never finished, and nothing works on it"
+                " any more.",
                 name=r["name"],
             )
             for r in store.unfinished_snapshots(server)
@@ -194,7 +197,8 @@ def _compare_state(server: str, store: Store, read_at: float) -> None:
 
 
 def _claiming(server: str, driver: Driver, store: Store, read_at: float) -> list[Machine] | None:
-    """Machines of no service that say they are ours; asked for only when there are machines of no service. None when it cannot be read."""
+    """Machines of no service that say they are ours; asked for only when there are machines of no service. None when it
+    cannot be read."""
     _, outside = store.apart(server, read_at)
     strangers = outside - store.known_machines(server, outside)[0]
     if not strangers:
@@ -208,7 +212,8 @@ def _claiming(server: str, driver: Driver, store: Store, read_at: float) -> list
 
 
 def _compare_unknown(server: str, claiming: list[Machine], store: Store) -> None:
-    """After a restore of the store the machines that were made since its copy are nobody's: they run, and are paid for by nobody."""
+    """After a restore of the store the machines that were made since its copy are nobody's: they run, and are paid for
+    by nobody."""
     had, told = store.known_machines(server, [m.vm_id for m in claiming], [m.uuid for m in claiming if m.uuid])
     store.set_findings(
         server,
@@ -239,7 +244,8 @@ def _compare_addresses(server: str, store: Store) -> None:
                 r,
                 "duplicate_address",
                 f"{r['foreign_id']} {r['address']}",
-                f"Address {r['address']} of pool {r['pool']!r} belongs to VM {r['vm_id']} of {who(r)}, but VM {r['foreign_id']}"
+                f"Address {r['address']} of pool {r['pool']!r} belongs to VM {r['vm_id']} of {who(r)}, but VM"
+                f" {r['foreign_id']}"
                 + (f" ({r['foreign_name']})" if r["foreign_name"] else "")
                 + f" on server {server!r} is set up with it too.",
             )
@@ -394,8 +400,9 @@ def _list(server: str, listing: str, driver: Driver, store: Store, config: Confi
 
 
 def _own(item: Leftover, row: Mapping[str, Any], config: Config) -> bool:
-    """Whether its time is the service's, and for a backup, whether the plan lets backups go with their service. A backup of
-    unknown age, or of a plan that is gone, is kept; the name of a disk is proof enough since our VM ids are used once."""
+    """Whether its time is the service's, and for a backup, whether the plan lets backups go with their service. A
+    backup of unknown age, or of a plan that is gone, is kept; the name of a disk is proof enough since our VM ids are
+    used once."""
     in_time = row["created_at"] - SKEW <= item.made_at <= row["ended_at"] + DAY
     if item.kind != "backup":
         return in_time or not item.made_at
@@ -417,7 +424,10 @@ def _left(row: Mapping[str, Any], item: Leftover, config: Config) -> Found:
     if item.protected:
         by_hand = "It is protected: somebody wants to keep it. Dismiss this, or take the protection off first."
     elif row.get("elsewhere"):
-        by_hand = "Another server has a live machine with the same id; if both keep their disks in the same place this is its disk. Look before you remove it."
+        by_hand = (
+            "Another server has a live machine with the same id; if both keep their disks in the same place this is"
+            " its disk. Look before you remove it."
+        )
     return entry(
         row,
         f"leftover_{item.kind}",
@@ -430,8 +440,8 @@ def _left(row: Mapping[str, Any], item: Leftover, config: Config) -> Found:
 
 # -- mending --------------------------------------------------------------------------------------
 def fix(key: int, actor: str, store: Store, config: Config, drivers: Mapping[str, Driver]) -> str:
-    """Mend one finding after the back end has proven what it is about; a sentence on what happens now. Raises NotFound or
-    Refused, or the back end's own error (NotOurs when a machine under the id is somebody else's)."""
+    """Mend one finding after the back end has proven what it is about; a sentence on what happens now. Raises NotFound
+    or Refused, or the back end's own error (NotOurs when a machine under the id is somebody else's)."""
     finding = store.finding(key)
     if finding is None:
         raise NotFound(f"There is no finding {key}.", code="unknown_finding")

@@ -27,7 +27,8 @@ FULL_AT = 80.0
 
 @dataclass(frozen=True)
 class View:
-    """One server. `state` is ok, trouble, down, silent (no look for long) or new; `age` in seconds, None before the first look."""
+    """One server. `state` is ok, trouble, down, silent (no look for long) or new; `age` in seconds, None before the
+    first look."""
 
     name: str
     driver: str
@@ -95,7 +96,8 @@ def read_offers(server: str, driver: Driver, store: Store) -> bool:
 
 
 def read_resources(server: str, driver: Driver, store: Store) -> bool:
-    """What its hosts have, once a minute, so that no page asks upstream; false when it was not due or there is nothing to know."""
+    """What its hosts have, once a minute, so that no page asks upstream; false when it was not due or there is nothing
+    to know."""
     row = store.resources(server)
     if row and row["read_at"] > store.clock.now() - RESOURCES_EVERY:
         return False
@@ -112,7 +114,8 @@ def read_resources(server: str, driver: Driver, store: Store) -> bool:
 
 @dataclass(frozen=True)
 class Stock:
-    """What a server's provider sells, as last read: rows of {plans, **Offer}, those that plans sell first; `age` in seconds."""
+    """What a server's provider sells, as last read: rows of {plans, **Offer}, those that plans sell first; `age` in
+    seconds."""
 
     currency: str
     rows: list[dict[str, Any]]
@@ -153,8 +156,8 @@ def ids(server: str, store: Store, config: Config) -> tuple[int, int]:
 
 
 def set_maintenance(server: str, on: bool, text: str, store: Store, config: Config) -> str:
-    """New operations wait while it is on; running ones go on. Returns the sentence that customers see. Raises for an unknown
-    server and a sentence that is too long."""
+    """New operations wait while it is on; running ones go on. Returns the sentence that customers see. Raises for an
+    unknown server and a sentence that is too long."""
     if server not in config.servers:
         raise NotFound(
             f"There is no server {server[:60]!r}; known: {', '.join(sorted(config.servers))}.", code="unknown_server"

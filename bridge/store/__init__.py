@@ -65,7 +65,8 @@ class Store(
     DiscOrders,
     Usages,
 ):
-    """One database file. Open it once per process; use it from any thread. `patience`: seconds that a change waits for its turn."""
+    """One database file. Open it once per process; use it from any thread. `patience`: seconds that a change waits for
+    its turn."""
 
     patience = 10.0
 
@@ -78,7 +79,8 @@ class Store(
         self.seal_with(secret_key)
 
     def as_seen_by(self, conn: sqlite3.Connection) -> Store:
-        """The same store as this connection sees it, with a change that it has begun; for this thread, to look at only."""
+        """The same store as this connection sees it, with a change that it has begun; for this thread, to look at
+        only."""
         store = Store(self.path, self._key, self.clock)
         store._local.db = Database(conn)
         return store
@@ -110,7 +112,8 @@ class Store(
 
     @contextmanager
     def write(self) -> Iterator[Database]:
-        """One change, all or nothing. Nested use joins the outer one. Raises StoreUnavailable when nothing can be written now."""
+        """One change, all or nothing. Nested use joins the outer one. Raises StoreUnavailable when nothing can be
+        written now."""
         db = self.db
         if getattr(self._local, "depth", 0):
             yield db
@@ -168,7 +171,8 @@ class Store(
             return int(db.conn.execute(sql, args).rowcount)
 
     def note(self, sql: str, *args: Any) -> None:
-        """As `change`, of what may be lost: who only looks is neither held up nor refused because it cannot be written."""
+        """As `change`, of what may be lost: who only looks is neither held up nor refused because it cannot be
+        written."""
         with hurry(), suppress(StoreUnavailable):
             self.change(sql, *args)
 
@@ -200,20 +204,22 @@ class Store(
             return todo
 
     def fit(self) -> None:
-        """Raises Refused when this release or the configured key must not work with this store: it is newer, or sealed otherwise."""
+        """Raises Refused when this release or the configured key must not work with this store: it is newer, or sealed
+        otherwise."""
         newer = self.newer_migrations()
         if newer:
             known = [m.name for m in migrations._migrations]
             raise Refused(
-                f"{self.path} is of a newer release of vmbridge: its schema has {', '.join(newer)}, this release knows {len(known)} steps"
-                f" up to {known[-1]}. Install that release again, or put a backup from before it back.",
+                f"{self.path} is of a newer release of vmbridge: its schema has {', '.join(newer)}, this release"
+                f" knows {len(known)} steps up to {known[-1]}. Install that release again, or put a backup from"
+                " before it back.",
                 code="newer",
             )
         if not self.key_fits():
             raise Refused(
-                f"[store] secret_key is not the key that {self.path} was made with: what is sealed there could not be read, and new"
-                " orders would be sealed with the wrong one. Put the right key back; where it is lost, `vmbridge backup FILE` and"
-                " `vmbridge restore FILE --without-key` give up what is sealed.",
+                f"[store] secret_key is not the key that {self.path} was made with: what is sealed there could not"
+                " be read, and new orders would be sealed with the wrong one. Put the right key back; where it is"
+                " lost, `vmbridge backup FILE` and `vmbridge restore FILE --without-key` give up what is sealed.",
                 code="wrong_key",
             )
 

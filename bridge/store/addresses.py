@@ -99,7 +99,8 @@ class Addresses(Core):
     def cooling(self, pool: str, limit: int = 20) -> list[Row]:
         """(address, free_at) of those that nobody may have yet, the soonest first."""
         return self.rows(
-            "SELECT address, free_at FROM addresses WHERE pool = ? AND service IS NULL AND free_at > ? ORDER BY free_at, address LIMIT ?",
+            "SELECT address, free_at FROM addresses WHERE pool = ? AND service IS NULL AND free_at > ?"
+            " ORDER BY free_at, address LIMIT ?",
             pool,
             self.clock.now(),
             limit,

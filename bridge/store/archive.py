@@ -1,8 +1,7 @@
 """Copies of the whole store: take one while it is in use, and put one back.
 
-A copy is one SQLite file. Putting it back is prepared beside the store and takes its place in one rename; the store that
-stood there is moved aside, never deleted. Nobody may use the store meanwhile: see `Use`.
-"""
+A copy is one SQLite file. Putting it back is prepared beside the store and takes its place in one rename; the store
+that stood there is moved aside, never deleted. Nobody may use the store meanwhile: see `Use`."""
 
 from __future__ import annotations
 
@@ -142,7 +141,10 @@ def _copy(conn: sqlite3.Connection, part: Path, target: Path) -> None:
     except sqlite3.OperationalError as e:
         if e.sqlite_errorcode not in NO_ROOM:
             raise
-        text = f"{target} could not be written: look at its disk and at the folder for temporary files ({e}). The store itself is not affected."
+        text = (
+            f"{target} could not be written: look at its disk and at the folder for temporary files ({e}). The store"
+            " itself is not affected."
+        )
         raise Refused(text, code="no_room_for_copy") from e
 
 
@@ -192,8 +194,8 @@ def _holdings(conn: sqlite3.Connection) -> Holdings:
     return Holdings(
         at=float(
             one(
-                "SELECT max(coalesce((SELECT max(updated_at) FROM services), 0), coalesce((SELECT max(created_at) FROM operations), 0),"
-                " coalesce((SELECT max(ended_at) FROM operations), 0))"
+                "SELECT max(coalesce((SELECT max(updated_at) FROM services), 0), coalesce((SELECT max(created_at)"
+                " FROM operations), 0), coalesce((SELECT max(ended_at) FROM operations), 0))"
             )
         ),
         services=dict(
@@ -217,7 +219,8 @@ def _holdings(conn: sqlite3.Connection) -> Holdings:
 
 
 def examine(copy: Path, key: str, without_key: bool = False) -> Holdings:
-    """Whether a copy may be put back. Raises Refused: not whole, not a store, of a newer release, or sealed with another key."""
+    """Whether a copy may be put back. Raises Refused: not whole, not a store, of a newer release, or sealed with
+    another key."""
     if not copy.is_file():
         raise Refused(f"There is no file {copy}.", code="no_copy")
     try:
@@ -239,7 +242,8 @@ def examine(copy: Path, key: str, without_key: bool = False) -> Holdings:
                 raise Refused(
                     "The configured secret_key is not the one this copy was sealed with.",
                     code="wrong_key",
-                    detail="Put the right key into [store] secret_key; `--without-key` gives up what is sealed: first passwords and unsent events",
+                    detail="Put the right key into [store] secret_key; `--without-key` gives up what is sealed: first"
+                    " passwords and unsent events",
                 )
             return holdings
     except sqlite3.DatabaseError as e:
@@ -255,7 +259,8 @@ def fits(conn: sqlite3.Connection, key: str) -> bool:
     row = None
     with suppress(sqlite3.OperationalError):  # nothing is in it yet
         row = conn.execute(
-            "SELECT payload FROM outbox WHERE payload <> '' UNION ALL SELECT password FROM services WHERE password IS NOT NULL LIMIT 1"
+            "SELECT payload FROM outbox WHERE payload <> '' UNION ALL SELECT password FROM services"
+            " WHERE password IS NOT NULL LIMIT 1"
         ).fetchone()
     return row is None or _unsealed(row[0], key) is not None
 
@@ -282,8 +287,8 @@ def put_back(
     skip: int | None = None,
     without_key: bool = False,
 ) -> Restored:
-    """Replace the store at `path` by a copy. `ranges` are the configured VM ids per server, `stamp` ends the name that the
-    replaced store gets. Raises Refused, and has then changed nothing."""
+    """Replace the store at `path` by a copy. `ranges` are the configured VM ids per server, `stamp` ends the name that
+    the replaced store gets. Raises Refused, and has then changed nothing."""
     if _same(copy, Path(path)):
         raise Refused(f"{copy} is the store itself.", code="same_file")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -327,7 +332,8 @@ def _belongs(fresh: Path, path: Path) -> None:
 
 
 def _readable(path: str) -> sqlite3.Connection | None:
-    """The store that is replaced, when it is one and whole. Its log is written back first, so that one file holds all of it."""
+    """The store that is replaced, when it is one and whole. Its log is written back first, so that one file holds all
+    of it."""
     if not Path(path).exists():
         return None
     try:
@@ -447,15 +453,17 @@ def _count_on(conn: sqlite3.Connection, old: sqlite3.Connection | None, restored
 def _hold_operations(conn: sqlite3.Connection, old: sqlite3.Connection | None, restored: Restored, now: float) -> None:
     rows = _rows(
         conn,
-        "SELECT o.id, o.kind, o.state, s.whmcs, s.service_id, s.vm_id, s.server FROM operations o JOIN services s ON s.id = o.service"
-        " WHERE o.state IN ('running', 'waiting', 'waiting_for_staff') ORDER BY o.created_at",
+        "SELECT o.id, o.kind, o.state, s.whmcs, s.service_id, s.vm_id, s.server FROM operations o"
+        " JOIN services s ON s.id = o.service WHERE o.state IN ('running', 'waiting', 'waiting_for_staff')"
+        " ORDER BY o.created_at",
     )
     for row in rows:
         later = old.execute("SELECT state FROM operations WHERE id = ?", (row["id"],)).fetchone() if old else None
         restored.held_operations.append({**row, "later": later[0] if later else ""})
     conn.execute(
-        "UPDATE operations SET state = 'waiting_for_staff', error_code = 'restored', error_text = ?, noticed = 1, due_at = ?, stop = '', next_action ="
-        " CASE WHEN EXISTS (SELECT 1 FROM operations w WHERE w.service = operations.service AND w.state = 'waiting') THEN ? ELSE ? END"
+        "UPDATE operations SET state = 'waiting_for_staff', error_code = 'restored', error_text = ?, noticed = 1,"
+        " due_at = ?, stop = '', next_action = CASE WHEN EXISTS (SELECT 1 FROM operations w"
+        " WHERE w.service = operations.service AND w.state = 'waiting') THEN ? ELSE ? END"
         " WHERE state IN ('running', 'waiting_for_staff')",
         (RESTORED, now, OVERTAKEN, NEXT),
     )
@@ -463,11 +471,12 @@ def _hold_operations(conn: sqlite3.Connection, old: sqlite3.Connection | None, r
 
 
 def _hold_events(conn: sqlite3.Connection, old: sqlite3.Connection | None, restored: Restored) -> None:
-    """What was not delivered when the copy was taken may have been since: it is held, unless the replaced store knows."""
+    """What was not delivered when the copy was taken may have been since: it is held, unless the replaced store
+    knows."""
     for row in _rows(
         conn,
-        "SELECT o.id, o.dedupe, o.event, s.service_id, s.whmcs, o.created_at FROM outbox o LEFT JOIN services s ON s.id = o.service"
-        " WHERE o.sent_at IS NULL ORDER BY o.id",
+        "SELECT o.id, o.dedupe, o.event, s.service_id, s.whmcs, o.created_at FROM outbox o LEFT"
+        " JOIN services s ON s.id = o.service WHERE o.sent_at IS NULL ORDER BY o.id",
     ):
         sent = (
             old.execute(
@@ -485,7 +494,8 @@ def _hold_events(conn: sqlite3.Connection, old: sqlite3.Connection | None, resto
 
 
 def _compare(conn: sqlite3.Connection, old: sqlite3.Connection, restored: Restored, now: float) -> None:
-    """What only the replaced store knows: services to adopt, and their addresses, which nobody else may get meanwhile."""
+    """What only the replaced store knows: services to adopt, and their addresses, which nobody else may get
+    meanwhile."""
     sql = "SELECT whmcs, service_id, generation, desired, server, vm_id, package FROM services"
     mine = {(r["whmcs"], r["service_id"], r["generation"]): r for r in _rows(conn, sql)}
     for row in _rows(old, sql):
@@ -496,12 +506,14 @@ def _compare(conn: sqlite3.Connection, old: sqlite3.Connection, restored: Restor
             restored.unknown_services.append(row)
         elif here and (here["desired"], here["vm_id"], here["package"]) != (row["desired"], row["vm_id"], package):
             restored.changed_services.append({**row, "here": here["desired"], "here_vm": here["vm_id"]})
-    # also what an earlier restore holds, or what still cools down: it may be in use by a machine that no store knows any more
+    # also what an earlier restore holds, or what still cools down: it may be in use by a machine that no store knows
+    # any more
     held = "SELECT address, pool, role, service, free_at FROM addresses WHERE service IS NOT NULL OR free_at > ?"
     for row in _rows(old, held, now):
         until = now + KEEP_FREE if row["service"] is not None else row["free_at"]
         done = conn.execute(
-            "INSERT OR IGNORE INTO addresses (address, pool, service, role, taken_at, free_at) VALUES (?, ?, NULL, ?, ?, ?)",
+            "INSERT OR IGNORE INTO addresses (address, pool, service, role, taken_at, free_at)"
+            " VALUES (?, ?, NULL, ?, ?, ?)",
             (row["address"], row["pool"], row["role"], now, until),
         )
         freed = conn.execute(

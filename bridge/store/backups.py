@@ -14,7 +14,8 @@ class Backups(Core):
         """One that is being made; it counts for the quota from now on. `local_date`: of a scheduled one."""
         with self.write() as db:
             cursor = db.conn.execute(
-                "INSERT INTO backups (service, operation, note, made_at, local_date, state) VALUES (?, ?, ?, ?, ?, 'creating')",
+                "INSERT INTO backups (service, operation, note, made_at, local_date, state)"
+                " VALUES (?, ?, ?, ?, ?, 'creating')",
                 (service, operation, note, self.clock.now(), local_date),
             )
             return int(cursor.lastrowid or 0)
@@ -46,9 +47,9 @@ class Backups(Core):
         self.change("DELETE FROM backups WHERE id = ?", key)
 
     def mirror_backups(self, service: int, backups: list[Backup], since: float) -> None:
-        """What is listed is there; what carries the mark of an operation of ours is ours, the rest others'. `since`: archives older
-        than the service are another owner's and not shown at all. A list without anything is not believed when there was
-        something: a storage that is not mounted looks like that."""
+        """What is listed is there; what carries the mark of an operation of ours is ours, the rest others'. `since`:
+        archives older than the service are another owner's and not shown at all. A list without anything is not
+        believed when there was something: a storage that is not mounted looks like that."""
         listed = {b.archive: b for b in backups if b.made_at >= since}
         with self.write() as db:
             known = {r["archive"]: r for r in self.backups_of(service, foreign=True)}
@@ -63,8 +64,8 @@ class Backups(Core):
                     )
                 elif operation is None or self.backup_of_operation(operation["id"]) is None:
                     db.conn.execute(
-                        "INSERT INTO backups (service, archive, note, made_at, size, operation, local_date, state, foreign_one)"
-                        " VALUES (?, ?, ?, ?, ?, ?, ?, 'ready', ?)",
+                        "INSERT INTO backups (service, archive, note, made_at, size, operation, local_date, state,"
+                        " foreign_one) VALUES (?, ?, ?, ?, ?, ?, ?, 'ready', ?)",
                         (
                             service,
                             archive,
@@ -82,8 +83,9 @@ class Backups(Core):
         name, _, key = mark.partition(" ")
         return (
             self.row(
-                "SELECT id, coalesce(json_extract(data, '$.note'), '') AS note, coalesce(json_extract(data, '$.date'), '') AS date FROM operations"
-                " WHERE id = ? AND service = ? AND kind IN ('take_backup', 'scheduled_backup')",
+                "SELECT id, coalesce(json_extract(data, '$.note'), '') AS note, coalesce(json_extract(data,"
+                " '$.date'), '') AS date FROM operations WHERE id = ? AND service = ?"
+                " AND kind IN ('take_backup', 'scheduled_backup')",
                 key.strip(),
                 service,
             )
@@ -99,8 +101,9 @@ class Backups(Core):
 
     def save_schedule(self, service: int, time_zone: str, days: dict[str, str], next_due_at: float | None) -> None:
         self.change(
-            "INSERT INTO schedules (service, time_zone, days, next_due_at) VALUES (?, ?, ?, ?) ON CONFLICT (service) DO UPDATE SET"
-            " time_zone = excluded.time_zone, days = excluded.days, next_due_at = excluded.next_due_at",
+            "INSERT INTO schedules (service, time_zone, days, next_due_at) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (service) DO UPDATE SET time_zone = excluded.time_zone, days = excluded.days, next_due_at"
+            " = excluded.next_due_at",
             service,
             time_zone,
             json.dumps(days),
@@ -110,8 +113,9 @@ class Backups(Core):
     def due_schedules(self, limit: int = 100) -> list[Row]:
         """Schedules whose time has come, of active services where nothing is open; longest due first."""
         rows = self.rows(
-            "SELECT c.* FROM schedules c JOIN services s ON s.id = c.service WHERE c.next_due_at <= ? AND s.desired = 'active'"
-            " AND s.provisioned = 1 AND json_extract(s.build, '$.restoring') IS NULL AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = c.service"
+            "SELECT c.* FROM schedules c JOIN services s ON s.id = c.service WHERE c.next_due_at <= ?"
+            " AND s.desired = 'active' AND s.provisioned = 1 AND json_extract(s.build, '$.restoring') IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = c.service"
             " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) ORDER BY c.next_due_at LIMIT ?",
             self.clock.now(),
             limit,
@@ -126,8 +130,8 @@ class Backups(Core):
     def mirrors_due(self, server: str, before: float, limit: int) -> list[int]:
         """Services whose snapshots and backups were last looked at before then."""
         rows = self.rows(
-            "SELECT id FROM services WHERE server = ? AND desired <> 'terminated' AND provisioned = 1 AND mirrored_at < ?"
-            " ORDER BY mirrored_at LIMIT ?",
+            "SELECT id FROM services WHERE server = ? AND desired <> 'terminated' AND provisioned = 1"
+            " AND mirrored_at < ? ORDER BY mirrored_at LIMIT ?",
             server,
             before,
             limit,
@@ -138,8 +142,8 @@ class Backups(Core):
         """When the customer began operations of these kinds, oldest first."""
         marks: list[Any] = [*kinds]
         rows = self.rows(
-            f"SELECT created_at FROM operations WHERE service = ? AND kind IN ({', '.join('?' * len(kinds))}) AND created_at > ?"
-            " AND actor LIKE 'client%' ORDER BY created_at",
+            f"SELECT created_at FROM operations WHERE service = ? AND kind IN ({', '.join('?' * len(kinds))})"
+            " AND created_at > ? AND actor LIKE 'client%' ORDER BY created_at",
             service,
             *marks,
             since,

@@ -1,4 +1,5 @@
-"""A store that cannot be opened: what is wrong with its file, since when, and which backup puts it back. Asks files, never the store."""
+"""A store that cannot be opened: what is wrong with its file, since when, and which backup puts it back. Asks files,
+never the store."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ NOT_DAMAGED = ("store_denied", "store_read_only", "no_folder")
 
 @contextmanager
 def files(path: str) -> Iterator[None]:
-    """Around what touches the store's files: the system's refusals as our own, which say what to do. Raises StoreDamaged."""
+    """Around what touches the store's files: the system's refusals as our own, which say what to do. Raises
+    StoreDamaged."""
     try:
         yield
     except FileNotFoundError as e:
@@ -67,11 +69,11 @@ def _user(uid: int) -> str:
 
 
 def stands(path: str, to_begin: bool = False) -> None:
-    """Raises StoreDamaged when the store was here and is not any more, or may not be opened; who begins to work with it must be able to
-    write, who runs already goes on showing what stands there.
+    """Raises StoreDamaged when the store was here and is not any more, or may not be opened; who begins to work with it
+    must be able to write, who runs already goes on showing what stands there.
 
-    The file itself is not opened here: closing it would drop the locks that SQLite holds on it in this process (fcntl(2), "advisory record
-    locks"; sqlite.org/howtocorrupt.html, section 2.2)."""
+    The file itself is not opened here: closing it would drop the locks that SQLite holds on it in this process
+    (fcntl(2), "advisory record locks"; sqlite.org/howtocorrupt.html, section 2.2)."""
     with files(path):
         made = Path(f"{path}.lock").exists() and Path(f"{path}.lock").read_text("utf-8", "replace") == MADE
         size = Path(path).stat().st_size if Path(path).exists() else -1
@@ -115,8 +117,8 @@ def _remembered(path: str) -> list[str]:
 
 
 def newest_backup(path: str, key: str) -> tuple[Path, float] | None:
-    """(file, last change that it holds) of the newest whole copy that this key opens: beside the store, and where backups were written.
-    A store that a restore has moved aside only when there is no other."""
+    """(file, last change that it holds) of the newest whole copy that this key opens: beside the store, and where
+    backups were written. A store that a restore has moved aside only when there is no other."""
     named = [Path(r) for r in _remembered(path)]
     folders = list(dict.fromkeys([Path(path).absolute().parent, *(n.parent for n in named)]))
     times: dict[Path, float] = {}
@@ -165,10 +167,16 @@ def told(path: str, e: StoreDamaged, key: str, config: str) -> str:
     said = f"The database {path} is damaged ({e.detail or 'it cannot be read'}){since}."
     backup = newest_backup(path, key)
     if backup is None:
-        return f"{said} No backup was found beside it or where `vmbridge backup` last wrote: stop everything and put one back by `vmbridge restore FILE`."
+        return (
+            f"{said} No backup was found beside it or where `vmbridge backup` last wrote: stop everything and put"
+            " one back by `vmbridge restore FILE`."
+        )
     file, at = backup
     command = f"vmbridge restore {shlex.quote(str(file))} --config {shlex.quote(config)}"
-    return f"{said} The newest backup is {file} with changes until {_moment(at)}: stop everything, then `{command}` puts it back."
+    return (
+        f"{said} The newest backup is {file} with changes until {_moment(at)}: stop everything, then `{command}`"
+        " puts it back."
+    )
 
 
 def _moment(at: float) -> str:

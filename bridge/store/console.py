@@ -12,7 +12,8 @@ class Consoles(Core):
         self, hashed: str, kind: str, service: int, client: int, actor: str, language: str, seconds: float
     ) -> None:
         self.change(
-            "INSERT INTO console_keys (hash, kind, service, client, actor, language, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO console_keys (hash, kind, service, client, actor, language, expires_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             hashed,
             kind,
             service,
@@ -23,10 +24,12 @@ class Consoles(Core):
         )
 
     def take_console_key(self, hashed: str, kind: str) -> Row | None:
-        """Use a key up: {service, client, actor, language}, to whoever asks first; None when it is unknown, used or too old."""
+        """Use a key up: {service, client, actor, language}, to whoever asks first; None when it is unknown, used or too
+        old."""
         with self.write():
             rows = self.rows(
-                "DELETE FROM console_keys WHERE hash = ? AND kind = ? RETURNING service, client, actor, language, expires_at",
+                "DELETE FROM console_keys WHERE hash = ? AND kind = ? RETURNING service, client, actor, language,"
+                " expires_at",
                 hashed,
                 kind,
             )
@@ -45,7 +48,8 @@ class Consoles(Core):
                 return None
             return int(
                 db.conn.execute(
-                    "INSERT INTO console_sessions (service, client, actor, owner, opened_at, seen_at) VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO console_sessions (service, client, actor, owner, opened_at, seen_at)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
                     (service, client, actor, owner, now, now),
                 ).lastrowid
                 or 0
@@ -76,7 +80,8 @@ class Consoles(Core):
     def consoles_of(self, service: int, limit: int = 20) -> list[Row]:
         """The newest sessions of a service: who, when, until when and why they ended."""
         return self.rows(
-            "SELECT id, actor, opened_at, closed_at, reason FROM console_sessions WHERE service = ? ORDER BY id DESC LIMIT ?",
+            "SELECT id, actor, opened_at, closed_at, reason FROM console_sessions WHERE service = ?"
+            " ORDER BY id DESC LIMIT ?",
             service,
             limit,
         )
@@ -87,7 +92,8 @@ class Consoles(Core):
         with self.write() as db:
             db.conn.execute("DELETE FROM console_keys WHERE expires_at < ?", (now,))
             db.conn.execute(
-                "UPDATE console_sessions SET closed_at = seen_at, reason = 'its process ended' WHERE closed_at IS NULL AND seen_at < ?",
+                "UPDATE console_sessions SET closed_at = seen_at, reason = 'its process ended'"
+                " WHERE closed_at IS NULL AND seen_at < ?",
                 (now - ALIVE,),
             )
             db.conn.execute("DELETE FROM console_sessions WHERE closed_at < ?", (now - keep,))

@@ -1,4 +1,5 @@
-"""What SQLite's errors mean for whoever asked: wait and ask again, or the file is damaged. And who has no time to wait."""
+"""What SQLite's errors mean for whoever asked: wait and ask again, or the file is damaged. And who has no time to
+wait."""
 
 from __future__ import annotations
 

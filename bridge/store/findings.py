@@ -12,16 +12,17 @@ Found = tuple[int | None, str, str, str, dict[str, Any]]
 LAST = "\U0010ffff"  # sorts behind every subject
 KEEP = (
     "INSERT INTO findings (server, service, kind, subject, text, fix, data, found_at, seen_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (server, kind, subject) WHERE ended_at IS NULL"
-    " DO UPDATE SET text = excluded.text, fix = excluded.fix, data = excluded.data, seen_at = excluded.seen_at, service = excluded.service"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (server, kind, subject) WHERE ended_at IS NULL DO UPDATE"
+    " SET text = excluded.text, fix = excluded.fix, data = excluded.data, seen_at = excluded.seen_at, service ="
+    " excluded.service"
 )
 BUSY = (  # an operation is open, or ended so lately that the bulk read may be older
     "EXISTS (SELECT 1 FROM operations o WHERE o.service = s.id"
     " AND (o.state IN ('running', 'waiting', 'waiting_for_staff') OR o.ended_at > ?))"
 )
 IN_BULK = (
-    "EXISTS (SELECT 1 FROM vm_status v JOIN server_health h ON h.server = v.server WHERE v.server = s.server AND v.vm_id = s.vm_id"
-    " AND v.seen_at >= h.refreshed_at)"
+    "EXISTS (SELECT 1 FROM vm_status v JOIN server_health h ON h.server = v.server WHERE v.server = s.server"
+    " AND v.vm_id = s.vm_id AND v.seen_at >= h.refreshed_at)"
 )
 ABOUT = "s.id, s.service_id, s.whmcs, s.vm_id"
 
@@ -46,8 +47,8 @@ class Findings(Core):
         return int(row["id"])
 
     def set_findings(self, server: str, kind: str, entries: Iterable[Found], low: str = "", high: str = LAST) -> int:
-        """These are the open ones of a kind now, among the subjects from `low` to `high`; the others there end. Returns how many
-        ended. Each is (service, subject, text, what helps, data)."""
+        """These are the open ones of a kind now, among the subjects from `low` to `high`; the others there end. Returns
+        how many ended. Each is (service, subject, text, what helps, data)."""
         now = self.clock.now()
         rows = [
             (server, service, kind, subject, text, fix, json.dumps(data), now, now)
@@ -57,7 +58,8 @@ class Findings(Core):
         with self.write() as db:
             db.conn.executemany(KEEP, rows)
             before = self.rows(
-                "SELECT id, subject FROM findings WHERE server = ? AND kind = ? AND subject >= ? AND subject <= ? AND ended_at IS NULL",
+                "SELECT id, subject FROM findings WHERE server = ? AND kind = ? AND subject >= ? AND subject <= ?"
+                " AND ended_at IS NULL",
                 server,
                 kind,
                 low,
@@ -73,18 +75,22 @@ class Findings(Core):
     def end_findings_of_ended(self, server: str, kinds: Sequence[str]) -> int:
         """Those about live services end with their service."""
         return self.change(
-            f"UPDATE findings SET ended_at = ? WHERE server = ? AND kind IN ({', '.join('?' * len(kinds))}) AND ended_at IS NULL"
-            " AND service IN (SELECT id FROM services WHERE desired = 'terminated')",
+            f"UPDATE findings SET ended_at = ? WHERE server = ? AND kind IN ({', '.join('?' * len(kinds))})"
+            " AND ended_at IS NULL AND service IN (SELECT id FROM services WHERE desired = 'terminated')",
             self.clock.now(),
             server,
             *kinds,
         )
 
     def findings(self, service: int | None = None, server: str = "", dismissed: bool = False) -> list[Row]:
-        """Open ones, newest first, with WHMCS's number of the service; `service`: of every generation of the same one."""
+        """Open ones, newest first, with WHMCS's number of the service; `service`: of every generation of the same
+        one."""
         where, args = ["f.ended_at IS NULL"], []  # type: tuple[list[str], list[Any]]
         if service is not None:
-            same = "SELECT t.id FROM services t JOIN services u ON u.whmcs = t.whmcs AND u.service_id = t.service_id WHERE u.id = ?"
+            same = (
+                "SELECT t.id FROM services t JOIN services u ON u.whmcs = t.whmcs AND u.service_id = t.service_id"
+                " WHERE u.id = ?"
+            )
             where, args = [*where, f"f.service IN ({same})"], [*args, service]
         if server:
             where, args = [*where, "f.server = ?"], [*args, server]
@@ -111,10 +117,10 @@ class Findings(Core):
     def suspended_running(self, server: str, read_at: float, settled: float) -> list[Row]:
         """Suspended services whose machine is not off. `settled`: operations that ended after it count as open."""
         return self.rows(
-            f"SELECT {ABOUT}, v.status, v.node FROM services s JOIN vm_status v ON v.server = s.server AND v.vm_id = s.vm_id"
-            " WHERE s.server = ? AND s.desired = 'suspended' AND v.seen_at >= ? AND v.status NOT IN ('stopped', 'unknown')"
-            " AND (json_extract(s.build, '$.closed') IS NULL OR json_extract(s.build, '$.off_instead') IS NOT NULL)"
-            f" AND NOT {BUSY}",
+            f"SELECT {ABOUT}, v.status, v.node FROM services s JOIN vm_status v ON v.server = s.server"
+            " AND v.vm_id = s.vm_id WHERE s.server = ? AND s.desired = 'suspended' AND v.seen_at >= ?"
+            " AND v.status NOT IN ('stopped', 'unknown') AND (json_extract(s.build, '$.closed') IS NULL"
+            f" OR json_extract(s.build, '$.off_instead') IS NOT NULL) AND NOT {BUSY}",
             server,
             read_at,
             settled,
@@ -123,15 +129,17 @@ class Findings(Core):
     def leftover_vms(self, server: str, read_at: float, settled: float) -> list[Row]:
         """Machines under the ids of terminated services."""
         return self.rows(
-            f"SELECT {ABOUT}, v.status, v.node FROM services s JOIN vm_status v ON v.server = s.server AND v.vm_id = s.vm_id"
-            f" WHERE s.server = ? AND s.desired = 'terminated' AND v.seen_at >= ? AND NOT {BUSY}",
+            f"SELECT {ABOUT}, v.status, v.node FROM services s JOIN vm_status v ON v.server = s.server"
+            " AND v.vm_id = s.vm_id WHERE s.server = ? AND s.desired = 'terminated' AND v.seen_at >= ?"
+            f" AND NOT {BUSY}",
             server,
             read_at,
             settled,
         )
 
     def apart(self, server: str, read_at: float) -> tuple[set[str], set[str]]:
-        """Ids that only one side has: (of live services, not in the bulk read; in the bulk read, of no live service)."""
+        """Ids that only one side has: (of live services, not in the bulk read; in the bulk read, of no live
+        service)."""
         ours = set(
             self.column("SELECT vm_id FROM services WHERE server = ? AND desired IN ('active', 'suspended')", server)
         )
@@ -141,7 +149,8 @@ class Findings(Core):
     def known_machines(
         self, server: str, vm_ids: Iterable[str], uuids: Iterable[str] = ()
     ) -> tuple[set[str], set[str]]:
-        """Of these ids and uuids those that any service has, of whatever state: (ids of machines of this server, uuids)."""
+        """Of these ids and uuids those that any service has, of whatever state: (ids of machines of this server,
+        uuids)."""
         had = self.column(
             "SELECT vm_id FROM services WHERE server = ? AND vm_id IN (SELECT value FROM json_each(?))",
             server,
@@ -177,8 +186,8 @@ class Findings(Core):
         """The machines there are that belong to no live service, without those under removal."""
         going = set(
             self.column(
-                "SELECT s.vm_id FROM operations o JOIN services s ON s.id = o.service WHERE s.server = ? AND s.desired = 'terminated'"
-                " AND (o.state IN ('running', 'waiting_for_staff') OR o.ended_at > ?)",
+                "SELECT s.vm_id FROM operations o JOIN services s ON s.id = o.service WHERE s.server = ?"
+                " AND s.desired = 'terminated' AND (o.state IN ('running', 'waiting_for_staff') OR o.ended_at > ?)",
                 server,
                 settled,
             )
@@ -230,14 +239,15 @@ class Findings(Core):
         """Addresses of live services that a foreign machine of this server claims too."""
         return self.rows(
             f"SELECT {ABOUT}, s.server, a.address, a.pool, f.vm_id AS foreign_id, v.name AS foreign_name"
-            " FROM foreign_addresses f JOIN addresses a ON a.address = f.address JOIN services s ON s.id = a.service"
-            " JOIN foreign_vms v ON v.server = f.server AND v.vm_id = f.vm_id WHERE f.server = ? AND s.desired <> 'terminated'",
+            " FROM foreign_addresses f JOIN addresses a ON a.address = f.address"
+            " JOIN services s ON s.id = a.service JOIN foreign_vms v ON v.server = f.server AND v.vm_id = f.vm_id"
+            " WHERE f.server = ? AND s.desired <> 'terminated'",
             server,
         )
 
     def volume_user(self, server: str, volume: str) -> str:
-        """Who names a volume that is taken for left over: a foreign machine's id, a live service's machine; empty when nobody.
-        `?` while not every foreign machine has been read."""
+        """Who names a volume that is taken for left over: a foreign machine's id, a live service's machine; empty when
+        nobody. `?` while not every foreign machine has been read."""
         quoted = json.dumps(volume)
         row = self.row(
             "SELECT vm_id FROM foreign_vms WHERE server = ?1 AND instr(volumes, ?2) > 0"
@@ -255,8 +265,9 @@ class Findings(Core):
         """How many have their turn each day: (live services, foreign machines)."""
         row = (
             self.row(
-                "SELECT (SELECT count(*) FROM services WHERE server = ?1 AND desired IN ('active', 'suspended')) AS live,"
-                " (SELECT count(*) FROM foreign_vms WHERE server = ?1) AS outside",
+                "SELECT (SELECT count(*) FROM services WHERE server = ?1"
+                " AND desired IN ('active', 'suspended')) AS live, (SELECT count(*) FROM foreign_vms"
+                " WHERE server = ?1) AS outside",
                 server,
             )
             or {}
@@ -266,8 +277,8 @@ class Findings(Core):
     def live_due(self, server: str, before: float, limit: int) -> list[int]:
         """Never read ones first, then the longest not visited; without those that something is being done to."""
         rows = self.rows(
-            "SELECT s.id FROM services s WHERE s.server = ? AND s.swept_at < ? AND s.desired <> 'terminated' AND s.provisioned = 1"
-            f" AND NOT {BUSY} ORDER BY s.swept_at, s.id LIMIT ?",
+            "SELECT s.id FROM services s WHERE s.server = ? AND s.swept_at < ? AND s.desired <> 'terminated'"
+            f" AND s.provisioned = 1 AND NOT {BUSY} ORDER BY s.swept_at, s.id LIMIT ?",
             server,
             before,
             self.clock.now(),
@@ -276,10 +287,11 @@ class Findings(Core):
         return [int(r["id"]) for r in rows]
 
     def ended_due(self, server: str, before: float, since: float, limit: int) -> list[Row]:
-        """Services terminated after `since` that were not visited lately; the bulk read has no machine under their ids."""
+        """Services terminated after `since` that were not visited lately; the bulk read has no machine under their
+        ids."""
         return self.rows(
-            f"SELECT {ABOUT} FROM services s WHERE s.server = ? AND s.swept_at < ? AND s.desired = 'terminated' AND s.updated_at > ?"
-            f" AND NOT {IN_BULK} AND NOT {BUSY} ORDER BY s.swept_at LIMIT ?",
+            f"SELECT {ABOUT} FROM services s WHERE s.server = ? AND s.swept_at < ? AND s.desired = 'terminated'"
+            f" AND s.updated_at > ? AND NOT {IN_BULK} AND NOT {BUSY} ORDER BY s.swept_at LIMIT ?",
             server,
             before,
             since,
@@ -288,11 +300,12 @@ class Findings(Core):
         )
 
     def ended_services(self, server: str) -> list[Row]:
-        """Terminated services without a machine, with the times of their birth and their proven end, for what they left on
-        storages; `elsewhere`: another server has a live machine of the same id, and a shared storage may hold its disks."""
+        """Terminated services without a machine, with the times of their birth and their proven end, for what they left
+        on storages; `elsewhere`: another server has a live machine of the same id, and a shared storage may hold its
+        disks."""
         return self.rows(
-            f"SELECT {ABOUT}, s.package, s.created_at, max(o.ended_at) AS ended_at, EXISTS (SELECT 1 FROM services t WHERE t.vm_id = s.vm_id"
-            " AND t.server <> s.server AND t.desired <> 'terminated') AS elsewhere"
+            f"SELECT {ABOUT}, s.package, s.created_at, max(o.ended_at) AS ended_at, EXISTS (SELECT 1 FROM services t"
+            " WHERE t.vm_id = s.vm_id AND t.server <> s.server AND t.desired <> 'terminated') AS elsewhere"
             " FROM services s JOIN operations o ON o.service = s.id AND o.kind = 'terminate' AND o.state = 'done'"
             f" WHERE s.server = ? AND s.desired = 'terminated' AND NOT {IN_BULK} AND NOT {BUSY} GROUP BY s.id",
             server,
@@ -322,7 +335,8 @@ class Findings(Core):
         self.change("UPDATE sweeps SET due_at = ? WHERE server = ? AND name = ?", due_at, server, name)
 
     def set_listings(self, server: str, names: Sequence[str], period: float) -> None:
-        """The lists there are now; new ones get their first turn spread over the period, those gone end with their findings."""
+        """The lists there are now; new ones get their first turn spread over the period, those gone end with their
+        findings."""
         now, wanted = self.clock.now(), {f"list {n}" for n in names}
         with self.write() as db:
             known = {

@@ -1,4 +1,5 @@
-"""Queries of operations: submit, claim by lease, fence, slots. Their steps and their upstream tasks have modules of their own."""
+"""Queries of operations: submit, claim by lease, fence, slots. Their steps and their upstream tasks have modules of
+their own."""
 
 from __future__ import annotations
 
@@ -20,8 +21,9 @@ COLUMNS = (
 
 # what nothing newer has put right, and what does not go on as it should
 ATTENTION = (
-    "(o.state = 'waiting_for_staff' OR (o.state = 'running' AND o.error_code <> '') OR (o.state = 'failed' AND NOT EXISTS ("
-    "SELECT 1 FROM operations n WHERE n.service = o.service AND n.rowid > o.rowid AND n.state IN ('done', 'running', 'waiting'))))"
+    "(o.state = 'waiting_for_staff' OR (o.state = 'running' AND o.error_code <> '') OR (o.state = 'failed'"
+    " AND NOT EXISTS (SELECT 1 FROM operations n WHERE n.service = o.service AND n.rowid > o.rowid"
+    " AND n.state IN ('done', 'running', 'waiting'))))"
 )
 
 
@@ -75,7 +77,8 @@ class Operations(Core):
         now = self.clock.now()
         return current.gives_way and bool(
             self.change(
-                "UPDATE operations SET state = 'waiting' WHERE id = ? AND state = 'running' AND lease_until <= ? AND stop = ''",
+                "UPDATE operations SET state = 'waiting' WHERE id = ? AND state = 'running' AND lease_until <= ?"
+                " AND stop = ''",
                 current.id,
                 now,
             )
@@ -103,11 +106,11 @@ class Operations(Core):
         )
 
     def no_retry(self, key: str) -> str:
-        """Why an operation cannot go on; empty when it can. What newer orders have overtaken stays as it is: an old create must
-        not come back to life after a terminate."""
+        """Why an operation cannot go on; empty when it can. What newer orders have overtaken stays as it is: an old
+        create must not come back to life after a terminate."""
         row = self.row(
-            "SELECT o.rowid AS number, o.service, o.kind, o.state, o.stop, s.desired FROM operations o JOIN services s ON s.id = o.service"
-            " WHERE o.id = ?",
+            "SELECT o.rowid AS number, o.service, o.kind, o.state, o.stop, s.desired FROM operations o"
+            " JOIN services s ON s.id = o.service WHERE o.id = ?",
             key,
         )
         if row is None or row["state"] not in ("failed", "cancelled", "waiting_for_staff", "running"):
@@ -135,11 +138,12 @@ class Operations(Core):
             reason = self.no_retry(key)
             if not reason:
                 self.change(
-                    "UPDATE operations SET state = 'running', due_at = ?, stop = '', attempt = 0, error_code = '', started_at = NULL,"
-                    " error_text = '', next_action = '', ended_at = NULL, noticed = 0, data = json_remove(data, '$.failing',"
-                    " '$.failing_since', '$.ending', '$.unchanged', '$.room_since', '$.room_tries', '$.room_due'),"
-                    " step = CASE WHEN json_extract(data, '$.ending') IS NULL THEN step WHEN json_extract(data, '$.unchanged') THEN ''"
-                    " ELSE json_extract(data, '$.ending[4]') END WHERE id = ?",
+                    "UPDATE operations SET state = 'running', due_at = ?, stop = '', attempt = 0, error_code = '',"
+                    " started_at = NULL, error_text = '', next_action = '', ended_at = NULL, noticed = 0, data ="
+                    " json_remove(data, '$.failing', '$.failing_since', '$.ending', '$.unchanged', '$.room_since',"
+                    " '$.room_tries', '$.room_due'), step = CASE WHEN json_extract(data, '$.ending') IS NULL THEN"
+                    " step WHEN json_extract(data, '$.unchanged') THEN '' ELSE json_extract(data, '$.ending[4]')"
+                    " END WHERE id = ?",
                     self.clock.now(),
                     key,
                 )
@@ -147,8 +151,8 @@ class Operations(Core):
 
     # -- claim ------------------------------------------------------------------------------------
     def claim(self, owner: str, lease: float, blocked: Sequence[str], kinds: Collection[str]) -> Operation | None:
-        """Take the operation of these kinds that is longest due; servers in `blocked` are left out, and on a server under
-        maintenance all that has not begun."""
+        """Take the operation of these kinds that is longest due; servers in `blocked` are left out, and on a server
+        under maintenance all that has not begun."""
         now = self.clock.now()
         where = (
             "o.state = 'running' AND o.due_at <= ? AND o.lease_until <= ? AND o.task = ''"
@@ -222,7 +226,8 @@ class Operations(Core):
     def put_off(self, op: Operation, due_at: float, note: str, attempt: int, error: tuple[str, str, str]) -> None:
         self._fenced(
             op,
-            "due_at = ?, result = '', lease_until = 0, note = ?, attempt = ?, error_code = ?, error_text = ?, next_action = ?",
+            "due_at = ?, result = '', lease_until = 0, note = ?, attempt = ?, error_code = ?, error_text = ?,"
+            " next_action = ?",
             due_at,
             note,
             attempt,
@@ -232,7 +237,8 @@ class Operations(Core):
     def wait_for_staff(self, op: Operation, error: tuple[str, str, str]) -> None:
         self._fenced(
             op,
-            "state = 'waiting_for_staff', result = '', lease_until = 0, error_code = ?, error_text = ?, next_action = ?",
+            "state = 'waiting_for_staff', result = '', lease_until = 0, error_code = ?, error_text = ?, next_action"
+            " = ?",
             *error,
         )
 
@@ -247,9 +253,8 @@ class Operations(Core):
         with self.write():
             self.change(
                 "UPDATE operations SET state = ?, ended_at = ?, error_code = ?, error_text = ?, next_action = ?,"
-                " note = ?, task = '', result = '', stop = '', lease_until = 0, slot_node = '', slot_storage = '', planned_mib = 0,"
-                " planned_gib = 0"
-                " WHERE id = ?",
+                " note = ?, task = '', result = '', stop = '', lease_until = 0, slot_node = '', slot_storage = '',"
+                " planned_mib = 0, planned_gib = 0 WHERE id = ?",
                 state,
                 now,
                 *error,
@@ -263,8 +268,8 @@ class Operations(Core):
                 self._give_back(key)
             if self.current_operation(row["service"]) is None:
                 self.change(
-                    "UPDATE operations SET state = 'running', due_at = max(?, coalesce(json_extract(data, '$.room_due'), 0))"
-                    " WHERE service = ? AND state = 'waiting'",
+                    "UPDATE operations SET state = 'running', due_at = max(?, coalesce(json_extract(data,"
+                    " '$.room_due'), 0)) WHERE service = ? AND state = 'waiting'",
                     now,
                     row["service"],
                 )
@@ -322,13 +327,14 @@ class Operations(Core):
         return [Planned(r["vm_id"], r["node"], package_of(r["package"])) for r in rows]
 
     def sold_room(self, server: str) -> list[Sold]:
-        """Every machine that stands. One whose growth is not yet found to fit counts as what it is: two orders that wait for the same
-        room must not keep each other from it."""
+        """Every machine that stands. One whose growth is not yet found to fit counts as what it is: two orders that
+        wait for the same room must not keep each other from it."""
         rows = self.tuples(
-            "SELECT s.vm_id, json_extract(s.package, '$.ram_mib'), json_extract(s.package, '$.cores') FROM services s"
-            " WHERE s.server = ? AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1 FROM operations o"
-            " WHERE o.service = s.id AND o.kind IN ('change_package', 'converge') AND json_extract(o.data, '$.room') IS NULL"
-            " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) ORDER BY s.id",
+            "SELECT s.vm_id, json_extract(s.package, '$.ram_mib'), json_extract(s.package, '$.cores')"
+            " FROM services s WHERE s.server = ? AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1"
+            " FROM operations o WHERE o.service = s.id AND o.kind IN ('change_package', 'converge')"
+            " AND json_extract(o.data, '$.room') IS NULL AND o.state IN ('running', 'waiting',"
+            " 'waiting_for_staff')) ORDER BY s.id",
             server,
         )
         return [Sold(*row) for row in rows]
@@ -347,11 +353,13 @@ class Operations(Core):
         return operation_of(row) if row else None
 
     def open_operation_of(self, whmcs: str, service_id: int) -> Operation | None:
-        """The current operation of a WHMCS service, of its newest generation first: an older one may still be removed."""
+        """The current operation of a WHMCS service, of its newest generation first: an older one may still be
+        removed."""
         columns = ", ".join(f"o.{c.strip()}" for c in COLUMNS.split(","))
         row = self.row(
-            f"SELECT {columns} FROM operations o JOIN services s ON s.id = o.service WHERE s.whmcs = ? AND s.service_id = ?"
-            " AND o.state IN ('running', 'waiting_for_staff') ORDER BY s.generation DESC LIMIT 1",
+            f"SELECT {columns} FROM operations o JOIN services s ON s.id = o.service WHERE s.whmcs = ?"
+            " AND s.service_id = ? AND o.state IN ('running', 'waiting_for_staff') ORDER BY s.generation DESC"
+            " LIMIT 1",
             whmcs,
             service_id,
         )
@@ -370,8 +378,8 @@ class Operations(Core):
     def newest_open(self, service: int) -> Operation | None:
         """What will decide how the service looks: the waiting operation, else the current one."""
         row = self.row(
-            f"SELECT {COLUMNS} FROM operations WHERE service = ? AND state IN ('running', 'waiting', 'waiting_for_staff')"
-            " ORDER BY state = 'waiting' DESC LIMIT 1",
+            f"SELECT {COLUMNS} FROM operations WHERE service = ? AND state IN ('running', 'waiting',"
+            " 'waiting_for_staff') ORDER BY state = 'waiting' DESC LIMIT 1",
             service,
         )
         return operation_of(row) if row else None
@@ -387,7 +395,8 @@ class Operations(Core):
         if states:
             where, args = [*where, f"state IN ({', '.join('?' * len(states))})"], [*args, *states]
         rows = self.rows(
-            f"SELECT {COLUMNS} FROM operations WHERE {' AND '.join(where)} ORDER BY created_at DESC, rowid DESC LIMIT ?",
+            f"SELECT {COLUMNS} FROM operations WHERE {' AND '.join(where)} ORDER BY created_at DESC, rowid DESC"
+            " LIMIT ?",
             *args,
             limit,
         )
@@ -413,13 +422,14 @@ class Operations(Core):
         limit: int = 50,
         offset: int = 0,
     ) -> list[tuple[Operation, Row]]:
-        """Newest first, of one installation: each with the row of its service (id, service_id, client_id, hostname, server, desired,
-        generation). `attention`: only what staff has to look at."""
+        """Newest first, of one installation: each with the row of its service (id, service_id, client_id, hostname,
+        server, desired, generation). `attention`: only what staff has to look at."""
         where, args = _listed(whmcs, states, server, service_id, attention)
         columns = ", ".join(f"o.{c.strip()}" for c in COLUMNS.split(","))
         rows = self.rows(
-            f"SELECT {columns}, s.service_id, s.client_id, s.hostname, s.server, s.desired, s.generation FROM operations o"
-            f" JOIN services s ON s.id = o.service WHERE {where} ORDER BY o.created_at DESC, o.rowid DESC LIMIT ? OFFSET ?",
+            f"SELECT {columns}, s.service_id, s.client_id, s.hostname, s.server, s.desired, s.generation"
+            f" FROM operations o JOIN services s ON s.id = o.service WHERE {where}"
+            " ORDER BY o.created_at DESC, o.rowid DESC LIMIT ? OFFSET ?",
             *args,
             limit,
             offset,
@@ -436,7 +446,8 @@ class Operations(Core):
         return int(row["n"])
 
     def loads(self, whmcs: str = "") -> dict[str, Row]:
-        """For each server, of one installation or of all: operations `running` (begun), `waiting` (not begun) and for `staff`."""
+        """For each server, of one installation or of all: operations `running` (begun), `waiting` (not begun) and for
+        `staff`."""
         rows = self.rows(
             "SELECT s.server, sum(o.state = 'running' AND o.started_at IS NOT NULL) AS running,"
             " sum(o.state = 'waiting' OR (o.state = 'running' AND o.started_at IS NULL)) AS waiting,"
@@ -466,7 +477,8 @@ class Operations(Core):
     def stalled_operations(self, before: float) -> list[Operation]:
         """Whose task has been running since before then."""
         rows = self.rows(
-            f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND task <> '' AND task_since < ?",
+            f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND task <> ''"
+            " AND task_since < ?",
             before,
         )
         return [operation_of(r) for r in rows]

@@ -29,8 +29,8 @@ class Outbox(Core):
         )
 
     def tell_addresses(self, service: Service, operation: str, addresses: Sequence[str]) -> None:
-        """The event that writes WHMCS's address columns: the dedicated one first. What an earlier order wanted to write and has
-        not been delivered is out of date."""
+        """The event that writes WHMCS's address columns: the dedicated one first. What an earlier order wanted to write
+        and has not been delivered is out of date."""
         with self.write() as db:
             key = f"addresses:{service.id}:{operation}:{','.join(addresses)}"
             told = {"service_id": service.service_id, "addresses": list(addresses)}
@@ -83,8 +83,8 @@ class Outbox(Core):
     def held_events(self) -> list[Row]:
         """Not delivered until a person says so, oldest first, with WHMCS's number of the service."""
         return self.rows(
-            "SELECT o.id, o.event, o.created_at, s.service_id, s.whmcs FROM outbox o LEFT JOIN services s ON s.id = o.service"
-            " WHERE o.sent_at IS NULL AND o.held = 1 ORDER BY o.id"
+            "SELECT o.id, o.event, o.created_at, s.service_id, s.whmcs FROM outbox o LEFT"
+            " JOIN services s ON s.id = o.service WHERE o.sent_at IS NULL AND o.held = 1 ORDER BY o.id"
         )
 
     def send_held(self, key: int) -> bool:
@@ -101,7 +101,8 @@ class Outbox(Core):
         now = self.clock.now()
         return bool(
             self.change(
-                "UPDATE outbox SET held = 0, sent_at = ?, payload = '', error = 'dropped' WHERE id = ? AND held = 1 AND sent_at IS NULL",
+                "UPDATE outbox SET held = 0, sent_at = ?, payload = '', error = 'dropped' WHERE id = ? AND held = 1"
+                " AND sent_at IS NULL",
                 now,
                 key,
             )

@@ -7,8 +7,8 @@ from bridge.store.core import Core, Row
 
 class PointerWishes(Core):
     def wish_pointer(self, service: int, address: str, name: str, lease: float) -> int:
-        """Keep what is wished for an address; it takes an older wish's place. Returns its number when the caller is to write it,
-        within `lease` seconds; 0 while somebody else writes that address: the worker does it after them."""
+        """Keep what is wished for an address; it takes an older wish's place. Returns its number when the caller is to
+        write it, within `lease` seconds; 0 while somebody else writes that address: the worker does it after them."""
         now = self.clock.now()
         with self.write() as db:
             held = self.row(
@@ -16,9 +16,10 @@ class PointerWishes(Core):
             )
             free = held is None or held["lease_until"] <= now
             db.conn.execute(
-                "INSERT INTO pointer_wishes (service, address, name, number, wished_at, due_at) VALUES (?, ?, ?, 1, ?, ?) ON CONFLICT (service, address)"
-                " DO UPDATE SET name = excluded.name, number = number + 1, wished_at = excluded.wished_at, due_at = excluded.due_at, task = '',"
-                " attempt = 0, refused = ''",
+                "INSERT INTO pointer_wishes (service, address, name, number, wished_at, due_at)"
+                " VALUES (?, ?, ?, 1, ?, ?) ON CONFLICT (service, address) DO UPDATE"
+                " SET name = excluded.name, number = number + 1, wished_at = excluded.wished_at, due_at ="
+                " excluded.due_at, task = '', attempt = 0, refused = ''",
                 (service, address, name, now, now),
             )
             if not free:
@@ -37,8 +38,9 @@ class PointerWishes(Core):
         now = self.clock.now()
         with self.write() as db:
             row = self.row(
-                "SELECT w.* FROM pointer_wishes w JOIN services s ON s.id = w.service WHERE s.server = ? AND s.desired = 'active'"
-                " AND w.due_at <= ? AND w.lease_until <= ? AND w.refused = '' ORDER BY w.due_at LIMIT 1",
+                "SELECT w.* FROM pointer_wishes w JOIN services s ON s.id = w.service WHERE s.server = ?"
+                " AND s.desired = 'active' AND w.due_at <= ? AND w.lease_until <= ? AND w.refused = ''"
+                " ORDER BY w.due_at LIMIT 1",
                 server,
                 now,
                 now,
@@ -65,10 +67,12 @@ class PointerWishes(Core):
     def pointer_later(
         self, service: int, address: str, number: int, seconds: float, task: str = "", refused: str = ""
     ) -> None:
-        """Try again in `seconds`, or ask for `task` then; with `refused` (the error's code) not before it is wished anew."""
+        """Try again in `seconds`, or ask for `task` then; with `refused` (the error's code) not before it is wished
+        anew."""
         with self.write() as db:
             db.conn.execute(
-                "UPDATE pointer_wishes SET due_at = ?, attempt = attempt + 1, task = ?, refused = ? WHERE service = ? AND address = ? AND number = ?",
+                "UPDATE pointer_wishes SET due_at = ?, attempt = attempt + 1, task = ?, refused = ?"
+                " WHERE service = ? AND address = ? AND number = ?",
                 (self.clock.now() + seconds, task, refused, service, address, number),
             )
             db.conn.execute(

@@ -40,10 +40,10 @@ class Records(Core):
         row = {"held": 1, "chosen": 0, "own": 0, **values}
         sql = (
             f"INSERT INTO dns_records (name, type, wished_at, due_at, {', '.join(row)})"
-            f" VALUES (?, ?, ?, ?, {', '.join('?' * len(row))}) ON CONFLICT (name, type) DO UPDATE SET"
-            " number = number + 1, attempt = 0, refused = '', detail = '', asked_at = NULL, wished_at = excluded.wished_at,"
-            " ticket = CASE WHEN service = excluded.service THEN ticket ELSE '' END,"
-            f" due_at = max(excluded.due_at, doubt_until), {', '.join(f'{c} = excluded.{c}' for c in row)}"
+            f" VALUES (?, ?, ?, ?, {', '.join('?' * len(row))}) ON CONFLICT (name, type) DO UPDATE"
+            " SET number = number + 1, attempt = 0, refused = '', detail = '', asked_at = NULL, wished_at ="
+            " excluded.wished_at, ticket = CASE WHEN service = excluded.service THEN ticket ELSE '' END, due_at ="
+            f" max(excluded.due_at, doubt_until), {', '.join(f'{c} = excluded.{c}' for c in row)}"
         )
         self.change(sql, name, kind, now, now, *row.values())
 
@@ -206,7 +206,8 @@ class Records(Core):
         with self.write() as db:
             db.conn.execute("UPDATE dns_zones SET due_at = 0 WHERE zone = ?", (zone,))
             db.conn.execute(
-                "UPDATE dns_records SET due_at = max(?, doubt_until) WHERE zone = ? AND due_at > ? AND asked_at IS NULL",
+                "UPDATE dns_records SET due_at = max(?, doubt_until) WHERE zone = ? AND due_at > ?"
+                " AND asked_at IS NULL",
                 (now, zone, now),
             )
 

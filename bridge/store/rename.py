@@ -1,4 +1,5 @@
-"""An installation, a server, a plan or a pool has another name in the configuration: the store follows, all of it or nothing.
+"""An installation, a server, a plan or a pool has another name in the configuration: the store follows, all of it or
+nothing.
 
 Nobody may use the store meanwhile: whoever runs has read the configuration under the old names.
 """
@@ -29,8 +30,9 @@ OWNED = {  # kind -> one row of these under the new name, and two things would b
 
 
 def rename(store: Store, kind: str, old: str, new: str, judge: Callable[[Store], None]) -> dict[str, int]:
-    """{table: rows}. Raises Refused when nothing bears the old name or something bears the new one already, or the store is in use;
-    nothing is changed then. `judge` looks at the store as it would be, and raises what stands against it."""
+    """{table: rows}. Raises Refused when nothing bears the old name or something bears the new one already, or the
+    store is in use; nothing is changed then. `judge` looks at the store as it would be, and raises what stands against
+    it."""
     path = store.path
     if not Path(path).exists():
         raise Refused(f"There is no store at {path}.", code="no_store")

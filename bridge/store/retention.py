@@ -44,7 +44,8 @@ class Retention(Core):
         self.change("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", name, repr(self.clock.now()))
 
     def stamps_ahead(self) -> int:
-        """A clock that was ahead and was set right has left stamps of a time to come: they are now. Returns how many."""
+        """A clock that was ahead and was set right has left stamps of a time to come: they are now. Returns how
+        many."""
         now, count = self.clock.now(), 0
         for table, columns in STAMPS.items():
             for column in columns:
@@ -54,16 +55,15 @@ class Retention(Core):
     def forget_operations(
         self, before: float, after: tuple[float, str] = (0.0, ""), limit: int = 500
     ) -> tuple[float, str] | None:
-        """Forget ended operations with their steps, of the next `limit` that ended before `before`; where to go on, None
-        at the end.
+        """Forget ended operations with their steps, of the next `limit` that ended before `before`; where to go on,
+        None at the end.
 
-        Kept whatever their age: the newest of each kind of a service that is not terminated, and the newest of all of one
-        that is, since orders that come later are answered by them.
-        """
+        Kept whatever their age: the newest of each kind of a service that is not terminated, and the newest of all of
+        one that is, since orders that come later are answered by them."""
         rows = self.rows(
             "SELECT o.id, o.ended_at, EXISTS (SELECT 1 FROM operations n WHERE n.service = o.service"
-            " AND (n.created_at, n.rowid) > (o.created_at, o.rowid) AND (n.kind = o.kind OR s.desired = 'terminated')) AS old"
-            " FROM operations o JOIN services s ON s.id = o.service"
+            " AND (n.created_at, n.rowid) > (o.created_at, o.rowid) AND (n.kind = o.kind"
+            " OR s.desired = 'terminated')) AS old FROM operations o JOIN services s ON s.id = o.service"
             " WHERE o.ended_at < ? AND (o.ended_at, o.id) > (?, ?) ORDER BY o.ended_at, o.id LIMIT ?",
             before,
             *after,
@@ -74,7 +74,8 @@ class Retention(Core):
             with self.write() as db:
                 # ended still: a person may have taken it up again meanwhile
                 db.conn.executemany(
-                    "DELETE FROM steps WHERE operation IN (SELECT id FROM operations WHERE id = ? AND ended_at IS NOT NULL)",
+                    "DELETE FROM steps WHERE operation IN (SELECT id FROM operations WHERE id = ?"
+                    " AND ended_at IS NOT NULL)",
                     gone,
                 )
                 db.conn.executemany("DELETE FROM operations WHERE id = ? AND ended_at IS NOT NULL", gone)
@@ -89,12 +90,14 @@ class Retention(Core):
     def forget_statuses(self, before: float, limit: int = 500) -> int:
         """Forget machines that no bulk read has shown since `before`; how many."""
         gone = self.change(
-            "DELETE FROM vm_status WHERE (server, vm_id) IN (SELECT server, vm_id FROM vm_status WHERE seen_at < ? LIMIT ?)",
+            "DELETE FROM vm_status WHERE (server, vm_id) IN (SELECT server, vm_id FROM vm_status WHERE seen_at < ?"
+            " LIMIT ?)",
             before,
             limit,
         )
         if gone:
             self.change(
-                "DELETE FROM vm_about WHERE NOT EXISTS (SELECT 1 FROM vm_status v WHERE v.server = vm_about.server AND v.vm_id = vm_about.vm_id)"
+                "DELETE FROM vm_about WHERE NOT EXISTS (SELECT 1 FROM vm_status v WHERE v.server = vm_about.server"
+                " AND v.vm_id = vm_about.vm_id)"
             )
         return gone

@@ -93,8 +93,10 @@ CREATE INDEX operations_ended ON operations (ended_at);
 CREATE INDEX operations_created ON operations (created_at);
 CREATE INDEX operations_state ON operations (state, created_at);
 CREATE TABLE findings (
-  id INTEGER PRIMARY KEY, server TEXT NOT NULL, service INTEGER REFERENCES services (id), kind TEXT NOT NULL, subject TEXT NOT NULL,
-  text TEXT NOT NULL, fix TEXT NOT NULL DEFAULT '', data TEXT NOT NULL DEFAULT '{}', found_at REAL NOT NULL, seen_at REAL NOT NULL,
+  id INTEGER PRIMARY KEY, server TEXT NOT NULL, service INTEGER REFERENCES services (id), kind TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  text TEXT NOT NULL, fix TEXT NOT NULL DEFAULT '', data TEXT NOT NULL DEFAULT '{}', found_at REAL NOT NULL,
+  seen_at REAL NOT NULL,
   ended_at REAL, dismissed INTEGER NOT NULL DEFAULT 0);
 CREATE UNIQUE INDEX findings_open ON findings (server, kind, subject) WHERE ended_at IS NULL;
 CREATE INDEX findings_service ON findings (service) WHERE ended_at IS NULL;
@@ -108,22 +110,27 @@ CREATE TABLE console_sessions (
   opened_at REAL NOT NULL, seen_at REAL NOT NULL, closed_at REAL, reason TEXT NOT NULL DEFAULT '');
 CREATE INDEX console_sessions_open ON console_sessions (owner) WHERE closed_at IS NULL;
 CREATE INDEX console_sessions_service ON console_sessions (service, opened_at);
-CREATE TABLE sweeps (server TEXT NOT NULL, name TEXT NOT NULL, due_at REAL NOT NULL, PRIMARY KEY (server, name)) WITHOUT ROWID;
+CREATE TABLE sweeps (server TEXT NOT NULL, name TEXT NOT NULL, due_at REAL NOT NULL,
+  PRIMARY KEY (server, name)) WITHOUT ROWID;
 CREATE INDEX services_swept ON services (server, swept_at) WHERE desired <> 'terminated';
 CREATE INDEX services_ended ON services (server, updated_at) WHERE desired = 'terminated';
-CREATE TABLE foreign_vms (server TEXT NOT NULL, vm_id TEXT NOT NULL, name TEXT NOT NULL DEFAULT '', volumes TEXT NOT NULL DEFAULT '',
+CREATE TABLE foreign_vms (server TEXT NOT NULL, vm_id TEXT NOT NULL, name TEXT NOT NULL DEFAULT '',
+  volumes TEXT NOT NULL DEFAULT '',
   read_at REAL NOT NULL DEFAULT 0, turn_at REAL NOT NULL DEFAULT 0, PRIMARY KEY (server, vm_id)) WITHOUT ROWID;
 CREATE TABLE foreign_addresses (address TEXT NOT NULL, server TEXT NOT NULL, vm_id TEXT NOT NULL,
   PRIMARY KEY (address, server, vm_id)) WITHOUT ROWID;
 ALTER TABLE services ADD COLUMN mirrored_at REAL NOT NULL DEFAULT 0;
 CREATE TABLE snapshots (
-  service INTEGER NOT NULL REFERENCES services (id), name TEXT NOT NULL, description TEXT NOT NULL DEFAULT '', taken_at REAL NOT NULL,
+  service INTEGER NOT NULL REFERENCES services (id), name TEXT NOT NULL, description TEXT NOT NULL DEFAULT '',
+  taken_at REAL NOT NULL,
   expires_at REAL, with_memory INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL, foreign_one INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (service, name)) WITHOUT ROWID;
 CREATE INDEX snapshots_expire ON snapshots (expires_at) WHERE expires_at IS NOT NULL;
 CREATE TABLE backups (
-  id INTEGER PRIMARY KEY, service INTEGER NOT NULL REFERENCES services (id), archive TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT '',
-  made_at REAL NOT NULL, size INTEGER NOT NULL DEFAULT 0, operation TEXT NOT NULL DEFAULT '', local_date TEXT NOT NULL DEFAULT '',
+  id INTEGER PRIMARY KEY, service INTEGER NOT NULL REFERENCES services (id), archive TEXT NOT NULL DEFAULT '',
+  note TEXT NOT NULL DEFAULT '',
+  made_at REAL NOT NULL, size INTEGER NOT NULL DEFAULT 0, operation TEXT NOT NULL DEFAULT '',
+  local_date TEXT NOT NULL DEFAULT '',
   state TEXT NOT NULL, foreign_one INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX backups_service ON backups (service, made_at);
 CREATE UNIQUE INDEX backups_archive ON backups (service, archive) WHERE archive <> '';
@@ -159,7 +166,8 @@ ALTER TABLE vm_status ADD COLUMN counted_at REAL NOT NULL DEFAULT 0;
 ALTER TABLE vm_status ADD COLUMN total_in INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE vm_status ADD COLUMN total_out INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE snapshots ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
-CREATE TABLE vm_about (server TEXT NOT NULL, vm_id TEXT NOT NULL, about TEXT NOT NULL, PRIMARY KEY (server, vm_id)) WITHOUT ROWID;
+CREATE TABLE vm_about (server TEXT NOT NULL, vm_id TEXT NOT NULL, about TEXT NOT NULL,
+  PRIMARY KEY (server, vm_id)) WITHOUT ROWID;
 ALTER TABLE vm_status ADD COLUMN told_at REAL NOT NULL DEFAULT 0;
 ALTER TABLE vm_status ADD COLUMN watched_at REAL NOT NULL DEFAULT 0;
 CREATE INDEX vm_status_watched ON vm_status (server, watched_at) WHERE watched_at > 0;
@@ -167,8 +175,10 @@ ALTER TABLE server_health ADD COLUMN apart INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE server_health ADD COLUMN watched_read_at REAL NOT NULL DEFAULT 0;
 CREATE TABLE offers (server TEXT PRIMARY KEY, data TEXT NOT NULL, read_at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE pointer_wishes (
-  service INTEGER NOT NULL REFERENCES services (id), address TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL, wished_at REAL NOT NULL,
-  due_at REAL NOT NULL, lease_until REAL NOT NULL DEFAULT 0, attempt INTEGER NOT NULL DEFAULT 0, task TEXT NOT NULL DEFAULT '',
+  service INTEGER NOT NULL REFERENCES services (id), address TEXT NOT NULL, name TEXT NOT NULL,
+  number INTEGER NOT NULL, wished_at REAL NOT NULL,
+  due_at REAL NOT NULL, lease_until REAL NOT NULL DEFAULT 0, attempt INTEGER NOT NULL DEFAULT 0,
+  task TEXT NOT NULL DEFAULT '',
   refused TEXT NOT NULL DEFAULT '', PRIMARY KEY (service, address)) WITHOUT ROWID;
 CREATE INDEX pointer_wishes_due ON pointer_wishes (due_at) WHERE refused = '';
 ALTER TABLE services ADD COLUMN edits INTEGER NOT NULL DEFAULT 0;
@@ -186,7 +196,8 @@ CREATE INDEX usage_marks_booked ON usage_marks (booked_at);
 CREATE TABLE usage_told (
   whmcs TEXT NOT NULL, service_id INTEGER NOT NULL, month TEXT NOT NULL, net_in INTEGER, net_out INTEGER,
   snapshot_byte_s REAL, backup_byte_s REAL, carried_in INTEGER NOT NULL DEFAULT 0,
-  carried_out INTEGER NOT NULL DEFAULT 0, carried_snapshot REAL NOT NULL DEFAULT 0, carried_backup REAL NOT NULL DEFAULT 0,
+  carried_out INTEGER NOT NULL DEFAULT 0, carried_snapshot REAL NOT NULL DEFAULT 0,
+  carried_backup REAL NOT NULL DEFAULT 0,
   PRIMARY KEY (whmcs, service_id)) WITHOUT ROWID;
 CREATE INDEX usage_told_month ON usage_told (whmcs, month);
 DROP INDEX addresses_service;
@@ -211,8 +222,8 @@ FORMER = {
     "change_package": "configure start running changed",
     "change_while_suspended": "settle remember_power autostart_off close_network off stopped configure",
     "change_password": "tell_password",
-    "redeploy": "begin_anew settle prove traffic off stopped destroy gone sweep renew_identity place copy copied identify configure"
-    " start running answering addresses ready",
+    "redeploy": "begin_anew settle prove traffic off stopped destroy gone sweep renew_identity place copy copied"
+    " identify configure start running answering addresses ready",
     "clean_up": "absent remove removed",
     "restore": "check_archive remember off stopped restore restored configure start running told",
     "reinstall": "password remember check off stopped replace_disks configure start running answering mail",
@@ -250,7 +261,8 @@ ALTER TABLE operations ADD COLUMN step TEXT NOT NULL DEFAULT '';
 """
 OPEN_ONES = """
 SELECT o.id, o.kind, o.number, coalesce(s.provisioned = 1 OR json_extract(s.build, '$.adopted') = 1, 1)
-  FROM operations o LEFT JOIN services s ON s.id = o.service WHERE o.state NOT IN ('done', 'superseded') AND o.number > 0
+  FROM operations o LEFT JOIN services s ON s.id = o.service
+  WHERE o.state NOT IN ('done', 'superseded') AND o.number > 0
 """
 
 
@@ -325,7 +337,8 @@ OWN_WORDS = """
 UPDATE {table} SET {column} = json_remove(json_set({column},
   '{at}.dhcp4', json(iif(json_extract({column}, '{at}.options.dhcp4') = 1, 'true', 'false')),
   '{at}.dhcp6', json(iif(json_extract({column}, '{at}.options.dhcp6') = 1, 'true', 'false')),
-  '{at}.os_user', coalesce(json_extract({column}, '{at}.options.os_user'), 'root')), {gone}) WHERE json_type({column}, '{at}') = 'object';
+  '{at}.os_user', coalesce(json_extract({column}, '{at}.options.os_user'), 'root')), {gone})
+  WHERE json_type({column}, '{at}') = 'object';
 """
 DISK_WORDS = [
     f"{disk}_{way}"
@@ -345,13 +358,17 @@ def own_words(db: Database) -> None:
 
 @migrations()
 def firewall_changes(db: Database) -> None:
-    """The one change of each service's firewall that is being written or on trial, or how it ended; and what keeps firewalls from filtering."""
+    """The one change of each service's firewall that is being written or on trial, or how it ended; and what keeps
+    firewalls from filtering."""
     _run(
         db,
         """CREATE TABLE firewall_changes (
-  service INTEGER PRIMARY KEY REFERENCES services (id), number INTEGER NOT NULL, phase TEXT NOT NULL, edit TEXT NOT NULL,
-  undo TEXT NOT NULL DEFAULT '', begun INTEGER NOT NULL DEFAULT 0, due_at REAL NOT NULL, lease_until REAL NOT NULL DEFAULT 0,
-  attempt INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '', actor TEXT NOT NULL DEFAULT '', made_at REAL NOT NULL);
+  service INTEGER PRIMARY KEY REFERENCES services (id), number INTEGER NOT NULL, phase TEXT NOT NULL,
+  edit TEXT NOT NULL,
+  undo TEXT NOT NULL DEFAULT '', begun INTEGER NOT NULL DEFAULT 0, due_at REAL NOT NULL,
+  lease_until REAL NOT NULL DEFAULT 0,
+  attempt INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '', actor TEXT NOT NULL DEFAULT '',
+  made_at REAL NOT NULL);
 CREATE INDEX firewall_changes_due ON firewall_changes (due_at) WHERE phase IN ('writing', 'trial', 'undoing');
 CREATE TABLE firewall_switches (server TEXT PRIMARY KEY, data TEXT NOT NULL, read_at REAL NOT NULL) WITHOUT ROWID;
 """,

@@ -12,8 +12,8 @@ from bridge.model import Birth, Desired, Package, Service
 from bridge.store.core import Core, Row
 
 COLUMNS = (  # all but the recorded configuration, which only few pages need
-    "id, whmcs, service_id, generation, client_id, desired, server, package, hostname, vm_id, mac, uuids, node, build, provisioned,"
-    " ran_when_suspended, pending, welcome_email, created_at"
+    "id, whmcs, service_id, generation, client_id, desired, server, package, hostname, vm_id, mac, uuids, node,"
+    " build, provisioned, ran_when_suspended, pending, welcome_email, created_at"
 )
 
 
@@ -120,17 +120,20 @@ class Services(Core):
     def in_use(self) -> list[Row]:
         """Installations, servers and plans of living services, each with how many: {whmcs, server, plan, services}."""
         return self.rows(
-            "SELECT whmcs, server, json_extract(package, '$.plan') AS plan, count(*) AS services FROM services WHERE desired <> 'terminated'"
-            " OR id IN (SELECT service FROM operations WHERE state IN ('running', 'waiting', 'waiting_for_staff')) GROUP BY 1, 2, 3"
+            "SELECT whmcs, server, json_extract(package, '$.plan') AS plan, count(*) AS services FROM services"
+            " WHERE desired <> 'terminated' OR id IN (SELECT service FROM operations"
+            " WHERE state IN ('running', 'waiting', 'waiting_for_staff')) GROUP BY 1, 2, 3"
         )
 
     def account_rows(self, server: str, whmcs: str) -> list[Row]:
-        """service_id, hostname, plan, desired, created_at and the main address (ours, or the one DHCP gave) of each living service."""
+        """service_id, hostname, plan, desired, created_at and the main address (ours, or the one DHCP gave) of each
+        living service."""
         return self.rows(
             "SELECT s.service_id, s.hostname, json_extract(s.package, '$.plan') AS plan, s.desired, s.created_at,"
-            " coalesce((SELECT a.address FROM addresses a WHERE a.service = s.id AND a.role = 'main' ORDER BY a.address LIKE '%:%' LIMIT 1),"
-            " json_extract(s.build, '$.addresses[0]')) AS address"
-            " FROM services s WHERE s.server = ? AND s.whmcs = ? AND s.desired <> 'terminated' ORDER BY s.service_id",
+            " coalesce((SELECT a.address FROM addresses a WHERE a.service = s.id AND a.role = 'main'"
+            " ORDER BY a.address LIKE '%:%' LIMIT 1), json_extract(s.build, '$.addresses[0]')) AS address"
+            " FROM services s WHERE s.server = ? AND s.whmcs = ? AND s.desired <> 'terminated'"
+            " ORDER BY s.service_id",
             server,
             whmcs,
         )
@@ -138,7 +141,8 @@ class Services(Core):
     def service_counts(self, whmcs: str = "") -> dict[str, int]:
         """Services of each server that are not terminated, of one installation or of all."""
         rows = self.rows(
-            "SELECT server, count(*) AS n FROM services WHERE desired <> 'terminated' AND ?1 IN ('', whmcs) GROUP BY server",
+            "SELECT server, count(*) AS n FROM services WHERE desired <> 'terminated' AND ?1 IN ('', whmcs)"
+            " GROUP BY server",
             whmcs,
         )
         return {r["server"]: int(r["n"]) for r in rows}
@@ -172,15 +176,16 @@ class Services(Core):
         self.change(f"UPDATE services SET {names} WHERE id = ?", *columns.values(), key)
 
     def give_to(self, key: int, client: int) -> None:
-        """The service is another client's from here on. What the former one began and nobody has finished is dropped: console keys, and
-        reverse records that are not written yet; what direct reads have shown them is read anew."""
+        """The service is another client's from here on. What the former one began and nobody has finished is dropped:
+        console keys, and reverse records that are not written yet; what direct reads have shown them is read anew."""
         with self.write() as db:
             self.update_service(key, client_id=client)
             for sql in (
                 "DELETE FROM console_keys WHERE service = ?",
                 "DELETE FROM pointer_wishes WHERE service = ?",
                 "UPDATE dns_records SET wanted = written, own = 0, refused = '', number = number + 1"
-                " WHERE service = ? AND held = 1 AND chosen = 1 AND asked_at IS NULL AND (due_at IS NOT NULL OR refused <> '')",
+                " WHERE service = ? AND held = 1 AND chosen = 1 AND asked_at IS NULL AND (due_at IS NOT NULL"
+                " OR refused <> '')",
                 "UPDATE services SET edits = edits + 1 WHERE id = ?",
             ):
                 db.conn.execute(sql, (key,))

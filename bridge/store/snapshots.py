@@ -10,7 +10,8 @@ class Snapshots(Core):
     def add_snapshot(self, service: int, name: str, description: str, with_memory: bool) -> None:
         """One that is being made; it counts for the quota from now on."""
         self.change(
-            "INSERT INTO snapshots (service, name, description, taken_at, with_memory, state) VALUES (?, ?, ?, ?, ?, 'creating')",
+            "INSERT INTO snapshots (service, name, description, taken_at, with_memory, state)"
+            " VALUES (?, ?, ?, ?, ?, 'creating')",
             service,
             name,
             description,
@@ -32,7 +33,8 @@ class Snapshots(Core):
     def snapshot_ready(self, service: int, name: str, snapshot: Snapshot, lifetime: float) -> None:
         """It exists; `lifetime` in seconds, 0 = it stays."""
         self.change(
-            "UPDATE snapshots SET state = 'ready', taken_at = ?, expires_at = ?, size = ? WHERE service = ? AND name = ?",
+            "UPDATE snapshots SET state = 'ready', taken_at = ?, expires_at = ?, size = ? WHERE service = ?"
+            " AND name = ?",
             snapshot.taken_at,
             snapshot.taken_at + lifetime if lifetime else None,
             snapshot.size,
@@ -50,8 +52,8 @@ class Snapshots(Core):
         self.change("DELETE FROM snapshots WHERE service = ?", service)
 
     def mirror_snapshots(self, service: int, snapshots: list[Snapshot]) -> None:
-        """What is gone is forgotten, unless it is being made; what no operation of the service's has made is somebody else's. What was
-        never finished is marked so: state `unfinished`."""
+        """What is gone is forgotten, unless it is being made; what no operation of the service's has made is somebody
+        else's. What was never finished is marked so: state `unfinished`."""
         with self.write() as db:
             known = {r["name"]: r for r in self.snapshots_of(service, foreign=True)}
             for name, row in known.items():
@@ -67,8 +69,8 @@ class Snapshots(Core):
                     )
                 if s.name not in known and (s.complete or s.broken):
                     db.conn.execute(
-                        "INSERT INTO snapshots (service, name, description, taken_at, with_memory, state, foreign_one, size)"
-                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                        "INSERT INTO snapshots (service, name, description, taken_at, with_memory, state,"
+                        " foreign_one, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                         (
                             service,
                             s.name,
@@ -85,7 +87,8 @@ class Snapshots(Core):
         """Whether an operation of the service took it: one that was cancelled has given its row back."""
         return bool(
             self.row(
-                "SELECT 1 FROM operations WHERE service = ? AND kind = 'take_snapshot' AND json_extract(data, '$.name') = ?",
+                "SELECT 1 FROM operations WHERE service = ? AND kind = 'take_snapshot'"
+                " AND json_extract(data, '$.name') = ?",
                 service,
                 name,
             )
@@ -94,9 +97,10 @@ class Snapshots(Core):
     def unfinished_snapshots(self, server: str) -> list[Row]:
         """Of live services where nothing is open: {id, service_id, whmcs, vm_id, name, foreign_one}."""
         return self.rows(
-            "SELECT s.id, s.service_id, s.whmcs, s.vm_id, n.name, n.foreign_one FROM snapshots n JOIN services s ON s.id = n.service"
-            " WHERE s.server = ? AND n.state = 'unfinished' AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1 FROM operations o"
-            " WHERE o.service = s.id AND o.state IN ('running', 'waiting', 'waiting_for_staff')) ORDER BY s.id, n.name",
+            "SELECT s.id, s.service_id, s.whmcs, s.vm_id, n.name, n.foreign_one FROM snapshots n"
+            " JOIN services s ON s.id = n.service WHERE s.server = ? AND n.state = 'unfinished'"
+            " AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = s.id"
+            " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) ORDER BY s.id, n.name",
             server,
         )
 
@@ -105,13 +109,15 @@ class Snapshots(Core):
         self.change("UPDATE services SET mirrored_at = ? WHERE id = ?", self.clock.now(), service)
 
     def expired_snapshots(self, limit: int = 50) -> list[Row]:
-        """Past their lifetime, of services where nothing is open: {service, name}. One that could not be removed has its next try a day later."""
+        """Past their lifetime, of services where nothing is open: {service, name}. One that could not be removed has
+        its next try a day later."""
         return self.rows(
-            "SELECT n.service, n.name FROM snapshots n JOIN services s ON s.id = n.service WHERE n.expires_at <= ? AND n.state = 'ready'"
-            " AND n.foreign_one = 0 AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = n.service"
-            " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) AND NOT EXISTS (SELECT 1 FROM operations f WHERE f.service = n.service"
-            " AND f.kind = 'delete_snapshot' AND f.state = 'failed' AND f.ended_at > ? AND json_extract(f.data, '$.name') = n.name)"
-            " GROUP BY n.service ORDER BY n.expires_at LIMIT ?",
+            "SELECT n.service, n.name FROM snapshots n JOIN services s ON s.id = n.service WHERE n.expires_at <= ?"
+            " AND n.state = 'ready' AND n.foreign_one = 0 AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1"
+            " FROM operations o WHERE o.service = n.service AND o.state IN ('running', 'waiting',"
+            " 'waiting_for_staff')) AND NOT EXISTS (SELECT 1 FROM operations f WHERE f.service = n.service"
+            " AND f.kind = 'delete_snapshot' AND f.state = 'failed' AND f.ended_at > ?"
+            " AND json_extract(f.data, '$.name') = n.name) GROUP BY n.service ORDER BY n.expires_at LIMIT ?",
             self.clock.now(),
             self.clock.now() - 86400.0,
             limit,

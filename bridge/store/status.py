@@ -11,36 +11,55 @@ from bridge.store.core import Core, Row
 COLUMNS = "server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, disk_io, seen_at"
 # bytes a second between two samples; a sample that pvestatd repeats (same uptime) tells nothing new
 DISK_RATE = (
-    "CASE WHEN excluded.uptime = disk_io_uptime THEN disk_rate WHEN excluded.uptime > disk_io_uptime AND excluded.disk_io >= vm_status.disk_io"
-    " THEN (excluded.disk_io - vm_status.disk_io) * 1.0 / (excluded.uptime - disk_io_uptime) ELSE 0 END"
+    "CASE WHEN excluded.uptime = disk_io_uptime THEN disk_rate WHEN excluded.uptime > disk_io_uptime AND"
+    " excluded.disk_io >= vm_status.disk_io THEN (excluded.disk_io - vm_status.disk_io) * 1.0 / (excluded.uptime -"
+    " disk_io_uptime) ELSE 0 END"
 )
 
 
-# -- traffic. A bulk read's numbers are the parameters ?2 to ?18 of save_statuses: ?6 uptime, ?14 in, ?15 out, ?16 not begun before,
-# ?17 begun by then, ?18 now. Both ways have one counter: they begin anew together.
-LOWER = "(coalesce(?14 < vm_status.net_in, 0) OR coalesce(?15 < vm_status.net_out, 0)) AND NOT (?17 > 0 AND ?17 <= vm_status.counted_at)"
-# what the last reading showed had begun by then; where no uptime is told, an unchanged number may still be the old counter's
-LATER = "?16 > vm_status.counted_at - vm_status.net_uptime AND (?6 > 0 OR ?14 <> vm_status.net_in OR ?15 <> vm_status.net_out)"
+# -- traffic. A bulk read's numbers are the parameters ?2 to ?18 of save_statuses: ?6 uptime, ?14 in, ?15 out, ?16 not
+# begun before, ?17 begun by then, ?18 now. Both ways have one counter: they begin anew together.
+LOWER = (
+    "(coalesce(?14 < vm_status.net_in, 0) OR coalesce(?15 < vm_status.net_out, 0)) AND NOT (?17 > 0 AND ?17 <="
+    " vm_status.counted_at)"
+)
+# what the last reading showed had begun by then; where no uptime is told, an unchanged number may still be the old
+# counter's
+LATER = (
+    "?16 > vm_status.counted_at - vm_status.net_uptime AND (?6 > 0 OR ?14 <> vm_status.net_in OR ?15 <>"
+    " vm_status.net_out)"
+)
 YOUNGER = f"(?6 > 0 AND ?6 < vm_status.net_uptime) OR ({LATER})"
 ANEW = f"({LOWER}) OR {YOUNGER}"
-COUNTS = "?14 IS NOT NULL AND vm_status.net_held_until <= ?18"  # a look of our own just before the end holds: the bulk read is older
+# a look of our own just before the end holds: the bulk read is older
+COUNTS = "?14 IS NOT NULL AND vm_status.net_held_until <= ?18"
 
 
 def _total(way: str, new: str) -> str:
-    """All bytes that ever went one way. What a counter that began anew says is all new: at most what went between two reads is
-    lost, and nothing is counted twice. The first reading of a machine counts whole: it is as old as its counter. A counter that
-    certainly did not begin anew and is lower all the same was corrected: it counts again once it is above what it was."""
+    """All bytes that ever went one way. What a counter that began anew says is all new: at most what went between two
+    reads is lost, and nothing is counted twice. The first reading of a machine counts whole: it is as old as its
+    counter. A counter that certainly did not begin anew and is lower all the same was corrected: it counts again once
+    it is above what it was."""
     old = f"coalesce(vm_status.net_{way}, 0)"
-    return f"total_{way} + CASE WHEN NOT ({COUNTS}) OR {new} IS NULL THEN 0 WHEN {ANEW} THEN {new} ELSE max(0, {new} - {old}) END"
+    return (
+        f"total_{way} + CASE WHEN NOT ({COUNTS}) OR {new} IS NULL THEN 0 WHEN {ANEW} THEN {new} ELSE max(0, {new} -"
+        f" {old}) END"
+    )
 
 
 def _last(way: str, new: str) -> str:
     old = f"vm_status.net_{way}"
-    return f"CASE WHEN NOT ({COUNTS}) THEN {old} WHEN {ANEW} THEN coalesce({new}, {old}) ELSE coalesce(max({new}, {old}), {new}, {old}) END"
+    return (
+        f"CASE WHEN NOT ({COUNTS}) THEN {old} WHEN {ANEW} THEN coalesce({new}, {old}) ELSE coalesce(max({new},"
+        f" {old}), {new}, {old}) END"
+    )
 
 
 COUNTED = "net_in, net_out, total_in, total_out, counted_at, net_uptime"
-FIRST_COUNT = "?14, ?15, coalesce(?14, 0), coalesce(?15, 0), CASE WHEN ?14 IS NULL THEN 0 ELSE ?18 END, CASE WHEN ?14 IS NULL THEN 0 ELSE ?6 END"
+FIRST_COUNT = (
+    "?14, ?15, coalesce(?14, 0), coalesce(?15, 0), CASE WHEN ?14 IS NULL THEN 0 ELSE ?18 END, CASE WHEN ?14 IS NULL"
+    " THEN 0 ELSE ?6 END"
+)
 COUNT = ", ".join(
     (
         f"total_in = {_total('in', '?14')}",
@@ -72,26 +91,28 @@ NEW: Row = {  # a server that nobody has looked at yet: the table's defaults
 
 class Statuses(Core):
     def save_statuses(self, server: str, lines: list[VmStatus], whole: bool = True) -> None:
-        """One bulk read, `whole` or of some machines. A machine that a whole one does not have is unknown, not deleted. What an
-        operation has just seen with its own eyes holds: the bulk read is some seconds old."""
+        """One bulk read, `whole` or of some machines. A machine that a whole one does not have is unknown, not deleted.
+        What an operation has just seen with its own eyes holds: the bulk read is some seconds old."""
         now = self.clock.now()
         newer = f"vm_status.looked_at > {now - LOOK_HOLDS!r}"
         with self.write() as db:
             db.conn.executemany(
                 f"INSERT INTO vm_status ({COLUMNS}, disk_io_uptime, {COUNTED})"
                 f" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?18, ?6, {FIRST_COUNT})"
-                " ON CONFLICT (server, vm_id) DO UPDATE SET"
-                f" status = CASE WHEN {newer} THEN vm_status.status ELSE excluded.status END, node = excluded.node,"
-                f" name = excluded.name, uptime = CASE WHEN {newer} THEN vm_status.uptime ELSE excluded.uptime END, cpu = excluded.cpu, cores = excluded.cores,"
-                " mem = excluded.mem, maxmem = excluded.maxmem, maxdisk = excluded.maxdisk, lock = excluded.lock,"
-                f" disk_rate = {DISK_RATE}, disk_io = excluded.disk_io, disk_io_uptime = excluded.disk_io_uptime, seen_at = excluded.seen_at, {COUNT}",
+                f" ON CONFLICT (server, vm_id) DO UPDATE SET status = CASE WHEN {newer} THEN vm_status.status ELSE"
+                f" excluded.status END, node = excluded.node, name = excluded.name, uptime = CASE WHEN {newer} THEN"
+                " vm_status.uptime ELSE excluded.uptime END, cpu = excluded.cpu, cores = excluded.cores, mem ="
+                " excluded.mem, maxmem = excluded.maxmem, maxdisk = excluded.maxdisk, lock = excluded.lock,"
+                f" disk_rate = {DISK_RATE}, disk_io = excluded.disk_io, disk_io_uptime = excluded.disk_io_uptime,"
+                f" seen_at = excluded.seen_at, {COUNT}",
                 [(server, *s[:-1], now) for s in lines],
             )
             self._save_about(server, lines)
             self._begin_health(server)
             if not whole:
                 db.conn.execute(
-                    "UPDATE server_health SET ok = 1, error = '', failures = 0, lease_until = 0, next_at = 0 WHERE server = ?",
+                    "UPDATE server_health SET ok = 1, error = '', failures = 0, lease_until = 0, next_at = 0"
+                    " WHERE server = ?",
                     (server,),
                 )
                 return
@@ -103,14 +124,15 @@ class Statuses(Core):
             )
 
     def note_traffic(self, server: str, vm_id: str, net_in: int | None, net_out: int | None, since: float) -> None:
-        """What a direct look just before the counter's end saw. Bulk reads of the next minutes are older and do not count."""
+        """What a direct look just before the counter's end saw. Bulk reads of the next minutes are older and do not
+        count."""
         now = self.clock.now()
         values = (server, vm_id, "unknown", "", "", 0, 0, 0, 0, 0, 0, "", 0, net_in, net_out, since, 0, now)
         with self.write() as db:
             db.conn.execute("UPDATE vm_status SET net_held_until = 0 WHERE server = ? AND vm_id = ?", (server, vm_id))
             db.conn.execute(
-                f"INSERT INTO vm_status ({COLUMNS}, {COUNTED}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?18, {FIRST_COUNT})"
-                f" ON CONFLICT (server, vm_id) DO UPDATE SET {COUNT}",
+                f"INSERT INTO vm_status ({COLUMNS}, {COUNTED}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
+                f" ?12, ?13, ?18, {FIRST_COUNT}) ON CONFLICT (server, vm_id) DO UPDATE SET {COUNT}",
                 values,
             )
             db.conn.execute(
@@ -146,9 +168,10 @@ class Statuses(Core):
         now = self.clock.now()
         self.change(
             f"INSERT INTO vm_status ({COLUMNS}, looked_at) VALUES (?, ?, ?, ?, '', ?, 0, 0, 0, 0, 0, '', 0, ?, ?)"
-            " ON CONFLICT (server, vm_id) DO UPDATE SET status = excluded.status, node = excluded.node, uptime = excluded.uptime,"
-            " seen_at = excluded.seen_at, looked_at = excluded.looked_at, cpu = CASE WHEN excluded.status = 'running' THEN vm_status.cpu ELSE 0 END,"
-            " mem = CASE WHEN excluded.status = 'running' THEN vm_status.mem ELSE 0 END",
+            " ON CONFLICT (server, vm_id) DO UPDATE SET status = excluded.status, node = excluded.node, uptime ="
+            " excluded.uptime, seen_at = excluded.seen_at, looked_at = excluded.looked_at, cpu = CASE WHEN"
+            " excluded.status = 'running' THEN vm_status.cpu ELSE 0 END, mem = CASE WHEN excluded.status ="
+            " 'running' THEN vm_status.mem ELSE 0 END",
             server,
             vm_id,
             status,
@@ -169,16 +192,17 @@ class Statuses(Core):
         self.change("INSERT OR IGNORE INTO server_health (server, ok) VALUES (?, 1)", server)
 
     def polled(self, service: int, server: str, vm_id: str) -> Row:
-        """All that a browser's poll asks for in one read: `error`, `maintenance` and `wanted_at` of the server, the machine's columns
-        (`status` is None where no bulk read ever showed it), and the service's current operation (`operation` is None without)."""
+        """All that a browser's poll asks for in one read: `error`, `maintenance` and `wanted_at` of the server, the
+        machine's columns (`status` is None where no bulk read ever showed it), and the service's current operation
+        (`operation` is None without)."""
         row = self.row(
             "SELECT coalesce(h.error, '') AS error, coalesce(h.maintenance, '') AS maintenance,"
-            " coalesce(h.wanted_at, 0) AS wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock, v.disk_rate,"
-            " v.net_in, v.net_out, v.seen_at,"
-            " v.told_at, v.watched_at, coalesce(h.apart, 0) AS apart, v.status = 'unknown' AND v.seen_at < h.refreshed_at AS missing,"
-            " o.id AS operation, o.kind, o.state, o.step, o.error_code FROM (SELECT ? AS server) q"
-            " LEFT JOIN server_health h ON h.server = q.server LEFT JOIN vm_status v ON v.server = q.server AND v.vm_id = ?"
-            " LEFT JOIN operations o ON o.service = ? AND o.state IN ('running', 'waiting_for_staff')",
+            " coalesce(h.wanted_at, 0) AS wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock,"
+            " v.disk_rate, v.net_in, v.net_out, v.seen_at, v.told_at, v.watched_at, coalesce(h.apart, 0) AS apart,"
+            " v.status = 'unknown' AND v.seen_at < h.refreshed_at AS missing, o.id AS operation, o.kind, o.state,"
+            " o.step, o.error_code FROM (SELECT ? AS server) q LEFT JOIN server_health h ON h.server = q.server"
+            " LEFT JOIN vm_status v ON v.server = q.server AND v.vm_id = ? LEFT JOIN operations o ON o.service = ?"
+            " AND o.state IN ('running', 'waiting_for_staff')",
             server,
             vm_id,
             service,
@@ -249,8 +273,8 @@ class Statuses(Core):
         now = self.clock.now()
         return bool(
             self.change(
-                "UPDATE server_health SET lease_until = ?, watched_read_at = ? WHERE server = ? AND lease_until <= ? AND next_at <= ?"
-                " AND max(watched_read_at, refreshed_at) <= ?",
+                "UPDATE server_health SET lease_until = ?, watched_read_at = ? WHERE server = ?"
+                " AND lease_until <= ? AND next_at <= ? AND max(watched_read_at, refreshed_at) <= ?",
                 now + lease,
                 now,
                 server,

@@ -1,4 +1,5 @@
-"""Queries of operations' steps: what was tried, when, and how it went. Where an operation stands is told by its own row."""
+"""Queries of operations' steps: what was tried, when, and how it went. Where an operation stands is told by its own
+row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Queries of upstream tasks that operations wait for, for the poller. A task has no table: it stands in its operation's row."""
+"""Queries of upstream tasks that operations wait for, for the poller. A task has no table: it stands in its operation's
+row."""
 
 from __future__ import annotations
 

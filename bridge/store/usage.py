@@ -1,5 +1,5 @@
-"""Queries of what was used. A mark says up to where a service is booked; the sums are kept for each calendar month, and beside them
-what WHMCS was told last of a month and what it still has to be told of the months before."""
+"""Queries of what was used. A mark says up to where a service is booked; the sums are kept for each calendar month, and
+beside them what WHMCS was told last of a month and what it still has to be told of the months before."""
 
 from __future__ import annotations
 
@@ -18,18 +18,25 @@ MONTHS = (
     " (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(?1))"
 )
 MACHINE = "LEFT JOIN vm_status v ON v.server = s.server AND v.vm_id = m.vm_id"
-GREW = "max(0, coalesce(v.total_{way} - m.base_{way}, 0))"  # a row that was forgotten and begun anew is not less than nothing
+# a row that was forgotten and begun anew is not less than nothing
+GREW = "max(0, coalesce(v.total_{way} - m.base_{way}, 0))"
 SIZES = (
-    "coalesce((SELECT sum(n.size) FROM snapshots n WHERE n.service = m.service AND n.state = 'ready' AND n.foreign_one = 0), 0)",
-    "coalesce((SELECT sum(b.size) FROM backups b WHERE b.service = m.service AND b.state = 'ready' AND b.foreign_one = 0), 0)",
+    "coalesce((SELECT sum(n.size) FROM snapshots n WHERE n.service = m.service AND n.state = 'ready'"
+    " AND n.foreign_one = 0), 0)",
+    "coalesce((SELECT sum(b.size) FROM backups b WHERE b.service = m.service AND b.state = 'ready'"
+    " AND b.foreign_one = 0), 0)",
 )
 LATE = 180.0  # seconds: an idle server is read every minute
-KNOWN = "(SELECT v.total_{way} FROM vm_status v JOIN services s ON s.server = v.server WHERE s.id = m.service AND v.vm_id = m.vm_id AND v.counted_at > 0)"
+KNOWN = (
+    "(SELECT v.total_{way} FROM vm_status v JOIN services s ON s.server = v.server WHERE s.id = m.service AND"
+    " v.vm_id = m.vm_id AND v.counted_at > 0)"
+)
 
 
 class Used(NamedTuple):
-    """One generation of a service in a month: what is booked (None: nothing), what has grown since the mark (`booked_at` None: it has
-    none), how its machine was seen, and what is left to be told of the months before `settled` (None: that is not known)."""
+    """One generation of a service in a month: what is booked (None: nothing), what has grown since the mark
+    (`booked_at` None: it has none), how its machine was seen, and what is left to be told of the months before
+    `settled` (None: that is not known)."""
 
     service_id: int
     id: int
@@ -72,24 +79,26 @@ class Usages(Core):
         return self.row("SELECT * FROM usage_marks WHERE service = ?", service)
 
     def begin_usage(self, service: int, from_now: bool) -> None:
-        """The service's machine is the one its row names. What another machine did under the same id is not its own, nor, with
-        `from_now`, what it did itself before: where that is not known by a late reading, the next booking is where it begins."""
+        """The service's machine is the one its row names. What another machine did under the same id is not its own,
+        nor, with `from_now`, what it did itself before: where that is not known by a late reading, the next booking is
+        where it begins."""
         now = self.clock.now()
         known = (
             f"CASE WHEN v.counted_at > {now - LATE!r} THEN v.total_%s END" if from_now else "coalesce(v.total_%s, 0)"
         )
         self.change(
-            f"INSERT INTO usage_marks (service, vm_id, base_in, base_out, booked_at) SELECT s.id, s.vm_id, {known % 'in'}, {known % 'out'}, ?"
-            " FROM services s LEFT JOIN vm_status v ON v.server = s.server AND v.vm_id = s.vm_id WHERE s.id = ?"
-            " ON CONFLICT (service) DO UPDATE SET vm_id = excluded.vm_id, base_in = excluded.base_in, base_out = excluded.base_out"
+            "INSERT INTO usage_marks (service, vm_id, base_in, base_out, booked_at) SELECT s.id, s.vm_id,"
+            f" {known % 'in'}, {known % 'out'}, ? FROM services s LEFT JOIN vm_status v ON v.server = s.server"
+            " AND v.vm_id = s.vm_id WHERE s.id = ? ON CONFLICT (service) DO UPDATE"
+            " SET vm_id = excluded.vm_id, base_in = excluded.base_in, base_out = excluded.base_out"
             " WHERE vm_id <> excluded.vm_id",
             now,
             service,
         )
 
     def book_usage(self, services: Iterable[int], months: Months) -> None:
-        """Add what has grown since the mark to the month in which the mark lies, and the sizes of the mark times the time since to
-        the months they lay in; then move the mark. All or nothing, so a repeat adds nothing."""
+        """Add what has grown since the mark to the month in which the mark lies, and the sizes of the mark times the
+        time since to the months they lay in; then move the mark. All or nothing, so a repeat adds nothing."""
         now, keys, when = self.clock.now(), json.dumps(list(services)), json.dumps(list(months))
         grew = ", ".join(
             f"CASE WHEN m.booked_at >= p.begins THEN {GREW.format(way=w)} ELSE 0 END" for w in ("in", "out")
@@ -97,19 +106,20 @@ class Usages(Core):
         spent = "max(0, min(p.ends, ?2) - max(p.begins, m.booked_at))"
         with self.write() as db:
             db.conn.execute(
-                f"{MONTHS} INSERT INTO usage (service, month, net_in, net_out, snapshot_byte_s, backup_byte_s, booked_at)"
-                f" SELECT m.service, p.name, {grew}, m.snapshot_bytes * {spent}, m.backup_bytes * {spent}, ?2"
-                f" FROM json_each(?3) k JOIN usage_marks m ON m.service = k.value JOIN services s ON s.id = m.service {MACHINE}"
-                " JOIN month p ON p.begins <= ?2 AND p.ends > m.booked_at WHERE m.booked_at <= ?2"
-                " ON CONFLICT (service, month) DO UPDATE SET net_in = net_in + excluded.net_in, net_out = net_out + excluded.net_out,"
-                " snapshot_byte_s = snapshot_byte_s + excluded.snapshot_byte_s, backup_byte_s = backup_byte_s + excluded.backup_byte_s,"
-                " booked_at = excluded.booked_at",
+                f"{MONTHS} INSERT INTO usage (service, month, net_in, net_out, snapshot_byte_s, backup_byte_s,"
+                f" booked_at) SELECT m.service, p.name, {grew}, m.snapshot_bytes * {spent}, m.backup_bytes *"
+                f" {spent}, ?2 FROM json_each(?3) k JOIN usage_marks m ON m.service = k.value"
+                f" JOIN services s ON s.id = m.service {MACHINE} JOIN month p ON p.begins <= ?2"
+                " AND p.ends > m.booked_at WHERE m.booked_at <= ?2 ON CONFLICT (service, month) DO UPDATE"
+                " SET net_in = net_in + excluded.net_in, net_out = net_out + excluded.net_out, snapshot_byte_s ="
+                " snapshot_byte_s + excluded.snapshot_byte_s, backup_byte_s = backup_byte_s +"
+                " excluded.backup_byte_s, booked_at = excluded.booked_at",
                 (when, now, keys),
             )
             db.conn.execute(
-                f"UPDATE usage_marks AS m SET base_in = coalesce({KNOWN.format(way='in')}, base_in), base_out = coalesce({KNOWN.format(way='out')}, base_out),"
-                f" snapshot_bytes = {SIZES[0]}, backup_bytes = {SIZES[1]}, booked_at = ?"
-                " WHERE service IN (SELECT value FROM json_each(?)) AND booked_at <= ?",
+                f"UPDATE usage_marks AS m SET base_in = coalesce({KNOWN.format(way='in')}, base_in), base_out ="
+                f" coalesce({KNOWN.format(way='out')}, base_out), snapshot_bytes = {SIZES[0]}, backup_bytes ="
+                f" {SIZES[1]}, booked_at = ? WHERE service IN (SELECT value FROM json_each(?)) AND booked_at <= ?",
                 (now, keys, now),
             )
 
@@ -124,8 +134,8 @@ class Usages(Core):
     def usage_rows(
         self, server: str, whmcs: str, month: str, service_id: int | None = None, carried: bool = False
     ) -> list[Used]:
-        """Of the installation's services that were on this server, every generation, the oldest first. With `carried` also what is left
-        of the months before."""
+        """Of the installation's services that were on this server, every generation, the oldest first. With `carried`
+        also what is left of the months before."""
         one = "" if service_id is None else " AND t.service_id = ?4"
         args: list[object] = [month, whmcs, server] + ([] if service_id is None else [service_id])
         left, join, more = "NULL, 0, 0, 0.0, 0.0", "", ""
@@ -136,13 +146,16 @@ class Usages(Core):
         return [
             Used._make(r)
             for r in self.tuples(
-                "SELECT s.service_id, s.id, s.server, s.desired, s.created_at, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s, u.booked_at,"
-                f" m.booked_at, m.snapshot_bytes, m.backup_bytes, {GREW.format(way='in')}, {GREW.format(way='out')},"
-                " v.counted_at, v.seen_at, v.maxdisk, json_extract(s.package, '$.disk_gib'), json_extract(s.package, '$.additional_disk_gib'),"
-                f" json_extract(s.build, '$.addresses'), json_extract(s.build, '$.floating'), {left}"
-                " FROM services s LEFT JOIN usage u ON u.service = s.id AND u.month = ?1 LEFT JOIN usage_marks m ON m.service = s.id"
-                f" {MACHINE}{join} WHERE s.whmcs = ?2 AND s.service_id IN (SELECT t.service_id FROM services t WHERE t.server = ?3 AND t.whmcs = ?2{one})"
-                f" AND (s.desired <> 'terminated' OR u.service IS NOT NULL{more}) ORDER BY s.service_id, s.generation",
+                "SELECT s.service_id, s.id, s.server, s.desired, s.created_at, u.net_in, u.net_out,"
+                " u.snapshot_byte_s, u.backup_byte_s, u.booked_at, m.booked_at, m.snapshot_bytes, m.backup_bytes,"
+                f" {GREW.format(way='in')}, {GREW.format(way='out')}, v.counted_at, v.seen_at, v.maxdisk,"
+                " json_extract(s.package, '$.disk_gib'), json_extract(s.package, '$.additional_disk_gib'),"
+                f" json_extract(s.build, '$.addresses'), json_extract(s.build, '$.floating'), {left} FROM services s"
+                " LEFT JOIN usage u ON u.service = s.id AND u.month = ?1 LEFT"
+                f" JOIN usage_marks m ON m.service = s.id {MACHINE}{join} WHERE s.whmcs = ?2"
+                " AND s.service_id IN (SELECT t.service_id FROM services t WHERE t.server = ?3"
+                f" AND t.whmcs = ?2{one}) AND (s.desired <> 'terminated' OR u.service IS NOT NULL{more})"
+                " ORDER BY s.service_id, s.generation",
                 *args,
             )
         ]
@@ -160,8 +173,8 @@ class Usages(Core):
 
     # -- what WHMCS was told ----------------------------------------------------------------------
     def begin_telling(self, whmcs: str, month: str) -> None:
-        """The installation asks for the first time: what was used before this month is not its concern. That it asked is kept under
-        service 0, since it may have no services yet."""
+        """The installation asks for the first time: what was used before this month is not its concern. That it asked
+        is kept under service 0, since it may have no services yet."""
         if not self.row("SELECT 1 FROM usage_told WHERE whmcs = ? LIMIT 1", whmcs):
             self.change(
                 "INSERT OR IGNORE INTO usage_told (whmcs, service_id, month) SELECT ?1, 0, ?2 UNION"
@@ -179,46 +192,53 @@ class Usages(Core):
     def told_ahead(self, month: str, highest: str) -> int:
         """A clock that was ahead has settled months to come: begin with this one anew. Returns how many."""
         return self.change(
-            "UPDATE usage_told SET month = ?, net_in = NULL, net_out = NULL, snapshot_byte_s = NULL, backup_byte_s = NULL, carried_in = 0, carried_out = 0,"
-            " carried_snapshot = 0, carried_backup = 0 WHERE month > ?",
+            "UPDATE usage_told SET month = ?, net_in = NULL, net_out = NULL, snapshot_byte_s = NULL, backup_byte_s"
+            " = NULL, carried_in = 0, carried_out = 0, carried_snapshot = 0, carried_backup = 0 WHERE month > ?",
             month,
             highest,
         )
 
     def unsettled(self, whmcs: str, month: str, limit: int) -> list[Row]:
-        """Services of which it is not known what is left to tell of the months before: what was told in the last month that was settled
-        (nulls: nothing), what had been left for that month itself, and a row for each month since then with its sums."""
+        """Services of which it is not known what is left to tell of the months before: what was told in the last month
+        that was settled (nulls: nothing), what had been left for that month itself, and a row for each month since then
+        with its sums."""
         return self.rows(
-            "WITH open AS (SELECT DISTINCT s.service_id, d.month FROM services s LEFT JOIN usage_told d ON d.whmcs = s.whmcs AND d.service_id = s.service_id"
-            " WHERE s.whmcs = ?1 AND (d.month IS NULL OR d.month < ?2) LIMIT ?3)"
-            " SELECT o.service_id, o.month AS told_month, d.net_in AS told_in, d.net_out AS told_out, d.snapshot_byte_s AS told_snapshot,"
-            " d.backup_byte_s AS told_backup, d.carried_in, d.carried_out, d.carried_snapshot, d.carried_backup, u.month, sum(u.net_in) AS net_in,"
-            " sum(u.net_out) AS net_out, sum(u.snapshot_byte_s) AS snapshot_byte_s, sum(u.backup_byte_s) AS backup_byte_s FROM open o"
-            " LEFT JOIN usage_told d ON d.whmcs = ?1 AND d.service_id = o.service_id JOIN services s ON s.whmcs = ?1 AND s.service_id = o.service_id"
-            " LEFT JOIN usage u ON u.service = s.id AND u.month < ?2 AND u.month >= coalesce(o.month, '') GROUP BY o.service_id, u.month",
+            "WITH open AS (SELECT DISTINCT s.service_id, d.month FROM services s LEFT"
+            " JOIN usage_told d ON d.whmcs = s.whmcs AND d.service_id = s.service_id WHERE s.whmcs = ?1"
+            " AND (d.month IS NULL OR d.month < ?2) LIMIT ?3) SELECT o.service_id, o.month AS told_month, d.net_in"
+            " AS told_in, d.net_out AS told_out, d.snapshot_byte_s AS told_snapshot, d.backup_byte_s AS"
+            " told_backup, d.carried_in, d.carried_out, d.carried_snapshot, d.carried_backup, u.month,"
+            " sum(u.net_in) AS net_in, sum(u.net_out) AS net_out, sum(u.snapshot_byte_s) AS snapshot_byte_s,"
+            " sum(u.backup_byte_s) AS backup_byte_s FROM open o LEFT JOIN usage_told d ON d.whmcs = ?1"
+            " AND d.service_id = o.service_id JOIN services s ON s.whmcs = ?1 AND s.service_id = o.service_id LEFT"
+            " JOIN usage u ON u.service = s.id AND u.month < ?2 AND u.month >= coalesce(o.month, '')"
+            " GROUP BY o.service_id, u.month",
             whmcs,
             month,
             limit,
         )
 
     def settle(self, whmcs: str, month: str, carried: Iterable[tuple[int, int, int, float, float]]) -> None:
-        """(service id, bytes in and out, GB-months of snapshots and backups) left to be told in this month, of which nothing was told."""
+        """(service id, bytes in and out, GB-months of snapshots and backups) left to be told in this month, of which
+        nothing was told."""
         with self.write() as db:
             db.conn.executemany(
-                "INSERT INTO usage_told (whmcs, month, service_id, carried_in, carried_out, carried_snapshot, carried_backup) VALUES (?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (whmcs, service_id) DO UPDATE SET month = excluded.month, net_in = NULL, net_out = NULL, snapshot_byte_s = NULL,"
-                " backup_byte_s = NULL, carried_in = excluded.carried_in, carried_out = excluded.carried_out, carried_snapshot = excluded.carried_snapshot,"
-                " carried_backup = excluded.carried_backup",
+                "INSERT INTO usage_told (whmcs, month, service_id, carried_in, carried_out, carried_snapshot,"
+                " carried_backup) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (whmcs, service_id) DO UPDATE"
+                " SET month = excluded.month, net_in = NULL, net_out = NULL, snapshot_byte_s = NULL, backup_byte_s"
+                " = NULL, carried_in = excluded.carried_in, carried_out = excluded.carried_out, carried_snapshot ="
+                " excluded.carried_snapshot, carried_backup = excluded.carried_backup",
                 [(whmcs, month, *c) for c in carried],
             )
 
     def note_told(self, whmcs: str, month: str, sums: Collection[tuple[int, int, float, float, int]]) -> bool:
-        """(bytes in and out, byte-seconds of snapshots and backups, service id) as told of this month, without what is carried. False,
-        and nothing is noted, when another month was settled meanwhile."""
+        """(bytes in and out, byte-seconds of snapshots and backups, service id) as told of this month, without what is
+        carried. False, and nothing is noted, when another month was settled meanwhile."""
         with self.write() as db:
             db.conn.execute("SAVEPOINT told")
             done = db.conn.executemany(
-                "UPDATE usage_told SET net_in = ?, net_out = ?, snapshot_byte_s = ?, backup_byte_s = ? WHERE service_id = ? AND whmcs = ? AND month = ?",
+                "UPDATE usage_told SET net_in = ?, net_out = ?, snapshot_byte_s = ?, backup_byte_s = ?"
+                " WHERE service_id = ? AND whmcs = ? AND month = ?",
                 [(*s, whmcs, month) for s in sums],
             ).rowcount
             whole = max(done, 0) == len(sums)  # -1 of none
@@ -251,9 +271,10 @@ COLUMNS = (
 
 
 def keep_told(conn: sqlite3.Connection, old: sqlite3.Connection | None, now: float) -> None:
-    """WHMCS's records are newer than a copy that is put back: what the replaced store has told counts. Where the copy is of an earlier
-    month, all that was told until then is as told of that month, so what is booked to it from here on is told and nothing twice.
-    Without the replaced store the copy's own knowledge holds within its month; of a later month nothing before it is told."""
+    """WHMCS's records are newer than a copy that is put back: what the replaced store has told counts. Where the copy
+    is of an earlier month, all that was told until then is as told of that month, so what is booked to it from here on
+    is told and nothing twice. Without the replaced store the copy's own knowledge holds within its month; of a later
+    month nothing before it is told."""
     if old is None or not old.execute("SELECT 1 FROM sqlite_master WHERE name = 'usage_told'").fetchone():
         month = datetime.fromtimestamp(now, UTC).strftime("%Y-%m")
         conn.execute(
@@ -298,8 +319,9 @@ def _until(old: sqlite3.Connection, whmcs: str, service: int, first: str, month:
     """Bytes in and out and GB-months of snapshots and backups, from month `first` to before `month`."""
     sums = [0.0] * 4
     for name, *used in old.execute(
-        "SELECT u.month, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s FROM usage u JOIN services s ON s.id = u.service"
-        " WHERE s.whmcs = ? AND s.service_id = ? AND u.month >= ? AND u.month < ?",
+        "SELECT u.month, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s FROM usage u"
+        " JOIN services s ON s.id = u.service WHERE s.whmcs = ? AND s.service_id = ? AND u.month >= ?"
+        " AND u.month < ?",
         (whmcs, service, first, month),
     ):
         length = _seconds(name) * 1e9

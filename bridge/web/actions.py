@@ -80,8 +80,8 @@ def act(service_id: int, verb: str) -> tuple[Response, int]:
 
 
 def _preview(service_id: int, values: dict[str, Any]) -> tuple[Response, int]:
-    """What a change of package would do, for WHMCS's upgrade pages; changes nothing. `refused` and `notices` are what the customer
-    reads before it is ordered, under `headline`; `warnings` are for staff."""
+    """What a change of package would do, for WHMCS's upgrade pages; changes nothing. `refused` and `notices` are what
+    the customer reads before it is ordered, under `headline`; `warnings` are for staff."""
     at = context()
     service = services.live(service_id, g.whmcs, at.store)
     try:

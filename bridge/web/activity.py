@@ -30,7 +30,8 @@ TONES = {State.DONE: "good", State.FAILED: "bad", State.STAFF: "bad"}
 
 
 def activity(service: Service) -> dict[str, Any]:
-    """What templates/activity.html needs: `rows` newest first, whether there are `more`, and after how many `days` they are removed."""
+    """What templates/activity.html needs: `rows` newest first, whether there are `more`, and after how many `days` they
+    are removed."""
     at = context()
     found = at.store.operations_of(service.id, SHOWN + 1)
     newest: set[str] = set()

@@ -77,7 +77,8 @@ def show(page: str) -> Response:
 @routes.post("/v1/admin/<page>")
 @signed
 def submit(page: str) -> Response:
-    """One form of ours: `redirect` is the query of the page to show next; a refusal is the same page with its sentence."""
+    """One form of ours: `redirect` is the query of the page to show next; a refusal is the same page with its
+    sentence."""
     sent = body()
     actor, form = sent.get("actor"), sent.get("form")
     who = admin(actor if isinstance(actor, dict) else {})

@@ -1,5 +1,5 @@
-"""GET /assets/<version>/<path>: static files, for ever cacheable under an address that names their content; a few of them through
-the shim too, for installations without a public path."""
+"""GET /assets/<version>/<path>: static files, for ever cacheable under an address that names their content; a few of
+them through the shim too, for installations without a public path."""
 
 from __future__ import annotations
 

@@ -49,7 +49,8 @@ class Guard:
         self._tokens = URLSafeTimedSerializer(key)
 
     def signed(self) -> tuple[str, str, str]:
-        """(WHMCS's name, key, nonce) of a validly signed request; whether the nonce is new is not asked yet. Raises Unauthorized."""
+        """(WHMCS's name, key, nonce) of a validly signed request; whether the nonce is new is not asked yet. Raises
+        Unauthorized."""
         sent = request.environ
         key_id, stamp, nonce = (
             sent.get("HTTP_VMBRIDGE_KEY", ""),
@@ -108,7 +109,8 @@ def guard() -> Guard:
 
 
 def signed(view: F) -> F:
-    """Only for the shim; sets g.whmcs. A GET waits for no place to write; anything else needs its nonce noted before it begins."""
+    """Only for the shim; sets g.whmcs. A GET waits for no place to write; anything else needs its nonce noted before it
+    begins."""
 
     @wraps(cast(Any, view))
     def inner(*args: Any, **kwargs: Any) -> Any:
@@ -123,8 +125,8 @@ def signed(view: F) -> F:
 
 
 def signed_look(view: F) -> F:
-    """As `signed`, for a POST that may only look: then its nonce is noted where it can be. Before anything is changed the view
-    calls `acts`."""
+    """As `signed`, for a POST that may only look: then its nonce is noted where it can be. Before anything is changed
+    the view calls `acts`."""
 
     @wraps(cast(Any, view))
     def inner(*args: Any, **kwargs: Any) -> Any:
@@ -179,7 +181,8 @@ def _finite(text: str) -> float | TooWide:
 
 
 def _too_wide(value: Any, name: str = "") -> str | None:
-    """The field of the first such number, as `params.configoptions.RAM`; None when there is none. Names are shortened: they are not ours."""
+    """The field of the first such number, as `params.configoptions.RAM`; None when there is none. Names are shortened:
+    they are not ours."""
     if isinstance(value, TooWide):
         return name
     if isinstance(value, dict):
@@ -196,14 +199,15 @@ def known_server(name: str) -> None:
     known = context().config.servers
     if name not in known:
         raise NotFound(
-            f"The access hash {name[:60]!r} is not a server of the bridge; known: {', '.join(sorted(known)) or 'none'}.",
+            f"The access hash {name[:60]!r} is not a server of the bridge; known:"
+            f" {', '.join(sorted(known)) or 'none'}.",
             code="unknown_server",
         )
 
 
 def service_for(service_id: int) -> Service:
-    """The service of this installation; asked for by a client, it must be theirs. One that has ended, and whose server or plan the
-    configuration does not have any more, is as unknown as any other."""
+    """The service of this installation; asked for by a client, it must be theirs. One that has ended, and whose server
+    or plan the configuration does not have any more, is as unknown as any other."""
     at, client = context(), request.args.get("client")
     service = at.store.find_service(g.whmcs, service_id)
     if service and (service.server not in at.config.servers or service.package.plan not in at.config.plans):

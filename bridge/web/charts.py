@@ -56,8 +56,8 @@ def history(service: Service, period: str) -> dict[str, Any]:
 
 @page("charts")
 def show(service: Service) -> dict[str, Any]:
-    """Without `period` the page is a frame that its script fills; with one (a link that was followed without JavaScript) the
-    tables are filled here."""
+    """Without `period` the page is a frame that its script fills; with one (a link that was followed without
+    JavaScript) the tables are filled here."""
     asked = request.args.get("period", "")
     period = asked if asked in PERIODS else "hour"
     why = refusal(service)

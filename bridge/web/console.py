@@ -15,14 +15,16 @@ from bridge.web.auth import context
 
 
 def card(service: Service) -> dict[str, Any]:
-    """What templates/console.html needs: `why` CONNECT is dimmed, empty when it works, and how long its link is good for."""
+    """What templates/console.html needs: `why` CONNECT is dimmed, empty when it works, and how long its link is good
+    for."""
     at = context()
     why = codes.reason(service, at.store, at.config, at.drivers[service.server].capabilities, told=True)
     return {"why": language.translate(why), "seconds": at.config.console["code_seconds"]}
 
 
 def connect(service: Service, who: Caller) -> dict[str, Any]:
-    """The reply to the form: a whole page that posts the code to the console by itself. Raises Refused with the reason."""
+    """The reply to the form: a whole page that posts the code to the console by itself. Raises Refused with the
+    reason."""
     at = context()
     limits.count("console", service.id, who.client, at.store, at.config)
     code = codes.issue(

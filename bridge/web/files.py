@@ -1,5 +1,6 @@
-"""Style sheets and scripts of pages. They stand inside the page until a browser has had them from the public path (bridge/static/first.js
-sees to that and keeps it in the cookie that the shim sends as `have`); from then on pages name their addresses, which browsers keep."""
+"""Style sheets and scripts of pages. They stand inside the page until a browser has had them from the public path
+(bridge/static/first.js sees to that and keeps it in the cookie that the shim sends as `have`); from then on pages name
+their addresses, which browsers keep."""
 
 from __future__ import annotations
 

@@ -50,7 +50,8 @@ QUIET_FOR = 24 * 3600.0  # an old failure is history
 
 
 def questions(service: Service) -> dict[tuple[str, str], tuple[str, str]]:
-    """What is asked before an action on this server's machines, and the button that says yes; by (capability, action)."""
+    """What is asked before an action on this server's machines, and the button that says yes; by (capability,
+    action)."""
     kept = context().drivers[service.server].snapshots_survive
     return {
         form: ((kept and kind.ask_where_kept) or kind.ask or "", kind.ask_button or "")
@@ -123,8 +124,8 @@ def said(op: Operation, no_room: Sentence | str) -> list[Sentence | str]:
 
 
 def next_steps(op: Operation, service: Service) -> dict[str, Any]:
-    """What its customer can do about an operation that did not end well: `ticket` is WHMCS's page for one, `again` the form that orders it
-    once more, {capability, why, question}; None where only staff can."""
+    """What its customer can do about an operation that did not end well: `ticket` is WHMCS's page for one, `again` the
+    form that orders it once more, {capability, why, question}; None where only staff can."""
     ended = op.state in customer.again.ENDED
     found: dict[str, Any] = {
         "ticket": ticket(op, service) if op.state in (State.FAILED, State.STAFF) else "",
@@ -152,8 +153,8 @@ def again(op: Operation, service: Service) -> dict[str, str]:
 
 
 def ticket(op: Operation, service: Service) -> str:
-    """The address of WHMCS's page that opens a ticket, with what is to be said of an operation filled in, in the client's language. What
-    stands in it are WHMCS's own names (its templates supportticketsubmit-*.tpl)."""
+    """The address of WHMCS's page that opens a ticket, with what is to be said of an operation filled in, in the
+    client's language. What stands in it are WHMCS's own names (its templates supportticketsubmit-*.tpl)."""
     department = context().config.whmcs[service.whmcs]["ticket_department"]
     what = language.translate(causes.failed(op))
     subject = language.translate(Sentence("%(what)s (%(name)s)", what=what, name=service.hostname))
@@ -192,7 +193,8 @@ def finished(service: Service, current: Operation | None) -> dict[str, Any] | No
 
 
 def place_of(service: Service) -> str:
-    """Where the server stands, as its customer may know it: the provider's place, or the operator's node where the plan shows that."""
+    """Where the server stands, as its customer may know it: the provider's place, or the operator's node where the plan
+    shows that."""
     at = context()
     told = str(at.store.about(service.server, service.vm_id).get("place") or "")
     own = "place" not in at.drivers[service.server].shows
@@ -226,8 +228,9 @@ def shown_operation(service: Service, current: Operation | None) -> Operation | 
 
 
 class Often:
-    """Called with what a customer can do, it says why that is dimmed when it was done often enough for this hour; `until` is when the first
-    of what was asked for is free again, 0.0 when nothing is dimmed. Asks the store once for each limit."""
+    """Called with what a customer can do, it says why that is dimmed when it was done often enough for this hour;
+    `until` is when the first of what was asked for is free again, 0.0 when nothing is dimmed. Asks the store once for
+    each limit."""
 
     def __init__(self, service: Service) -> None:
         self._service, self._known, self.until = service, dict[str, float](), 0.0
@@ -287,8 +290,8 @@ def hindrance(service: Service, name: str, current: Operation | None) -> str:
 
 
 def menu(service: Service, current: Operation | None) -> list[dict[str, Any]]:
-    """Every page the server can have; dimmed with the reason where it is not part of the product, or nothing can be done there just now.
-    `open`: the link works all the same, since there is something to look at."""
+    """Every page the server can have; dimmed with the reason where it is not part of the product, or nothing can be
+    done there just now. `open`: the link works all the same, since there is something to look at."""
     at = context()
     has = offered(service, at.drivers[service.server].capabilities, at.config)
     entries = []
@@ -380,9 +383,9 @@ def render(
     field: str = "",
     **more: Any,
 ) -> str:
-    """One page inside the frame. `content` is read after what runs: should that end meanwhile, the page still says that it runs and
-    its script looks again; the other way round a page would keep showing what was begun as not done. A message about a `field` of the form
-    that was sent stands there."""
+    """One page inside the frame. `content` is read after what runs: should that end meanwhile, the page still says that
+    it runs and its script looks again; the other way round a page would keep showing what was begun as not done. A
+    message about a `field` of the form that was sent stands there."""
     at = context()
     current = at.store.current_operation(service.id)
     now = status.view_during(service, current, at.store)

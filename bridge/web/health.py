@@ -1,4 +1,5 @@
-"""GET /health: the process lives. GET /ready: it can serve, and what it lacks otherwise. Neither is signed, and neither tells details."""
+"""GET /health: the process lives. GET /ready: it can serve, and what it lacks otherwise. Neither is signed, and neither
+tells details."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""GET|POST /v1/services/<service_id>/pages/<capability>: HTML for WHMCS's pages. What is around them stands in frame.py."""
+"""GET|POST /v1/services/<service_id>/pages/<capability>: HTML for WHMCS's pages. What is around them stands in
+frame.py."""
 
 from __future__ import annotations
 
@@ -135,7 +136,8 @@ def backups(service: Service) -> dict[str, Any]:
 
 
 def schedule_reason(service: Service) -> str:
-    """Why the schedule cannot be saved: it changes nothing on the machine, so neither what runs there nor its host is in the way."""
+    """Why the schedule cannot be saved: it changes nothing on the machine, so neither what runs there nor its host is
+    in the way."""
     if not service.package.backups:
         return Sentence("Not part of your plan.")
     at = context()
@@ -207,8 +209,8 @@ def subject(capability: str, service: Service, form: Mapping[str, Any]) -> str |
 
 # -- routes ---------------------------------------------------------------------------------------
 def answer(service: Service, name: str, message: str = "", tone: str = "bad", field: str = "", **more: Any) -> Response:
-    """One page as the shim prints it; Access Denied where it is not part of the product. The message stands at the field that it is about,
-    where the page has that."""
+    """One page as the shim prints it; Access Denied where it is not part of the product. The message stands at the
+    field that it is about, where the page has that."""
     at = context()
     title = language.translate(frame.MENU[name][0])
     if not customer.may_see(service, Capability(name), at.drivers, at.config):
@@ -255,7 +257,8 @@ def show(service_id: int, capability: str) -> Response:
 
 
 def repeated(ask: customer.Ask) -> tuple[str, str, dict[str, str], frozenset[tuple[str, str]]]:
-    """(capability, action, form, which forms ask first) of a failed operation that is ordered once more. Raises NotFound or Refused."""
+    """(capability, action, form, which forms ask first) of a failed operation that is ordered once more. Raises
+    NotFound or Refused."""
     op = customer.again.operation(str(ask.form.get("operation", "")), ask)
     if op.kind not in customer.ORDERED_BY:
         raise Refused(Sentence("Only our staff can try this again."), code="not_yours")
@@ -278,7 +281,8 @@ def carry_out(capability: str, action: str, asked: customer.Ask) -> None:
 @routes.post("/v1/services/<service:service_id>/pages/<capability>")
 @signed_look
 def submit(service_id: int, capability: str) -> Response:
-    """One form of a page: done, and back to it; or the page again with what was wrong, and nothing lost of what was written."""
+    """One form of a page: done, and back to it; or the page again with what was wrong, and nothing lost of what was
+    written."""
     sent, at = body(), context()
     values = params(sent)
     details = values.get("clientsdetails")

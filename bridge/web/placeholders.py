@@ -1,6 +1,6 @@
-"""The two things that only WHMCS knows, its form token and the page's address: `%%VMBRIDGE_TOKEN%%` and `%%VMBRIDGE_URL%%`, which the
-shim fills in. They count where a template has them. The same text anywhere else is somebody's (a description, a host name), whatever
-way it took into the page, and stays text."""
+"""The two things that only WHMCS knows, its form token and the page's address: `%%VMBRIDGE_TOKEN%%` and
+`%%VMBRIDGE_URL%%`, which the shim fills in. They count where a template has them. The same text anywhere else is
+somebody's (a description, a host name), whatever way it took into the page, and stays text."""
 
 from __future__ import annotations
 

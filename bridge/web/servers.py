@@ -49,8 +49,8 @@ def accounts(name: str) -> Response:
 @routes.post("/v1/servers/<name>/usage")
 @signed_look
 def used(name: str) -> Response:
-    """This month's usage of this installation's services on the server, all in one answer; with `service_id` of that one. `billed`: the
-    answer goes into WHMCS's metric records."""
+    """This month's usage of this installation's services on the server, all in one answer; with `service_id` of that
+    one. `billed`: the answer goes into WHMCS's metric records."""
     known_server(name)
     one, billed = body().get("service_id"), body().get("billed", False)
     if not isinstance(billed, bool):

@@ -54,7 +54,8 @@ def pointers(service: Service) -> dict[str, dict[str, str]]:
 
 
 def retry(form: dict[str, str], who: Caller) -> str:
-    """Again at once, also in a zone that is being left alone; with `replace` whatever somebody else has written there goes."""
+    """Again at once, also in a zone that is being left alone; with `replace` whatever somebody else has written there
+    goes."""
     at = context()
     row = at.store.record(form.get("name", "")[:255], form.get("type", "")[:8])
     service = at.store.service(row["service"]) if row else None

@@ -87,7 +87,8 @@ class Cloudflare(Provider):
 
     # -- calls ------------------------------------------------------------------------------------
     def _zone(self) -> str:
-        """The zone's id, once it is known to be kept here. A token that sees no zones is believed the configured one."""
+        """The zone's id, once it is known to be kept here. A token that sees no zones is believed the configured
+        one."""
         if not self._known:
             try:
                 self._known = str(self._about()["id"])

@@ -1,5 +1,5 @@
-"""Floating and primary IPs. They cost money with or without a server, so each has a name that a repeated create collides with, and our
-label, which decides whose it is."""
+"""Floating and primary IPs. They cost money with or without a server, so each has a name that a repeated create
+collides with, and our label, which decides whose it is."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def take_off(api: Api, ip: Mapping[str, Any]) -> list[Row]:
 
 
 def remove(api: Api, ip: Mapping[str, Any], held: list[str] | None = None) -> list[Row]:
-    """An assigned one cannot be removed: first it is unassigned; the actions to await before the next try, none when it is gone. One that is
-    protected is added to `held`; without it Protected is raised."""
+    """An assigned one cannot be removed: first it is unassigned; the actions to await before the next try, none when it
+    is gone. One that is protected is added to `held`; without it Protected is raised."""
     with suppress(NotFound):
         if ip["server"] is not None:
             return [api.post(f"/floating_ips/{ip['id']}/actions/unassign")["action"]]
@@ -93,7 +93,8 @@ def primary(api: Api, uuids: Collection[str]) -> list[Row]:
 
 
 def mark(api: Api, server: Mapping[str, Any], uuid: str, stay: bool = False) -> None:
-    """Name and label by which they are ours. They go with their server, unless they are to `stay` for the service's next one."""
+    """Name and label by which they are ours. They go with their server, unless they are to `stay` for the service's
+    next one."""
     for family in (4, 6):
         ip, name = server["public_net"][f"ipv{family}"], f"{server['name']}-p{family}"
         if not ip:

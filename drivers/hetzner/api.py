@@ -92,8 +92,8 @@ class Api:
         return self._call("DELETE", path)
 
     def _call(self, method: str, path: str, **more: Any) -> dict[str, Any]:
-        """Raises the errors of drivers.hetzner.errors, and those of the way. What is no answer of the API is none: a read is asked
-        again, after a change its effect is looked up."""
+        """Raises the errors of drivers.hetzner.errors, and those of the way. What is no answer of the API is none: a
+        read is asked again, after a change its effect is looked up."""
         change = method != "GET"
         connect, answer, _ = time_outs(change)
         budget = self._budget()

@@ -60,7 +60,8 @@ def _firewalls_missing(api: Api, order: Order, server: Mapping[str, Any]) -> lis
 
 
 def _network_missing(api: Api, order: Order, server: Mapping[str, Any]) -> int:
-    """The id of one that came with the create and is not there; 0 when there is none. Later ones are staff's to change."""
+    """The id of one that came with the create and is not there; 0 when there is none. Later ones are staff's to
+    change."""
     wanted = order.package.options["networks"]
     now = [int(n["network"]) for n in server.get("private_net") or ()] if wanted else []
     return next((i for n in wanted if (i := named.id_of(api, "/networks", n)) not in now), 0)

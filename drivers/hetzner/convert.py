@@ -25,14 +25,15 @@ STATUS = {
 
 
 def name(order: Order) -> str:
-    """Unique in the project and the same at every try, so that a repeated create collides instead of making a second server."""
+    """Unique in the project and the same at every try, so that a repeated create collides instead of making a second
+    server."""
     readable = order.hostname.replace(".", "-")[:50].rstrip("-")
     return f"{readable}-{order.uuid[:8]}"
 
 
 def user_data(order: Order) -> str:
-    """Host name, password and keys for cloud-init. The password is the one of the order, as a hash: the provider's own is then
-    never needed, and none is lost with a reply. JSON is YAML."""
+    """Host name, password and keys for cloud-init. The password is the one of the order, as a hash: the provider's own
+    is then never needed, and none is lost with a reply. JSON is YAML."""
     keys = [k for k in order.package.ssh_keys.splitlines() if k.strip()]
     wanted: dict[str, Any] = {
         "fqdn": order.hostname,
@@ -67,7 +68,8 @@ def vm(server: Mapping[str, Any]) -> Vm:
 
 
 def line(server: Mapping[str, Any], now: float) -> VmStatus:
-    """One row of the list; it has no use of CPU and memory and no uptime. Traffic is that of the calendar month, null at first."""
+    """One row of the list; it has no use of CPU and memory and no uptime. Traffic is that of the calendar month, null
+    at first."""
     kind = server["server_type"]
     return VmStatus(
         str(server["id"]),
@@ -91,8 +93,8 @@ def line(server: Mapping[str, Any], now: float) -> VmStatus:
 
 
 def about(server: Mapping[str, Any]) -> str:
-    """What people want to know of it and what seldom changes, in their words. The IPv4 address always has a reverse name, of the
-    provider's making at first; of the IPv6 network those that were set."""
+    """What people want to know of it and what seldom changes, in their words. The IPv4 address always has a reverse
+    name, of the provider's making at first; of the IPv6 network those that were set."""
     image, place, net = server.get("image") or {}, server["location"], server["public_net"]
     names = {net["ipv4"]["ip"]: net["ipv4"].get("dns_ptr") or ""} if net.get("ipv4") else {}
     for one in (net.get("ipv6") or {}).get("dns_ptr") or ():
@@ -117,7 +119,8 @@ def traffic_since(now: float) -> float:
 
 
 def traffic_by(now: float) -> float:
-    """When that month's count had certainly begun: from then on a lower number is a correction, not a new month. 0 while it may begin."""
+    """When that month's count had certainly begun: from then on a lower number is a correction, not a new month. 0
+    while it may begin."""
     since = traffic_since(now)
     return since + LATE if traffic_since(now + LATE) == since else 0.0
 
@@ -132,7 +135,8 @@ def addresses(server: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def retires(thing: Mapping[str, Any]) -> tuple[float, str]:
-    """When something that the provider sells ends: (epoch, date) of a type's place, an image or an ISO; (0, "") when nothing is announced.
-    It is sold until then. (Official description: `deprecation` {announced, unavailable_after}.)"""
+    """When something that the provider sells ends: (epoch, date) of a type's place, an image or an ISO; (0, "") when
+    nothing is announced. It is sold until then. (Official description: `deprecation` {announced,
+    unavailable_after}.)"""
     after = str((thing.get("deprecation") or {}).get("unavailable_after") or "")
     return (datetime.fromisoformat(after).timestamp(), after[:10]) if after else (0.0, "")

@@ -112,7 +112,8 @@ def _place(subject: str, kind: Mapping[str, Any], location: str, now: float) -> 
             Finding(
                 "warning",
                 f"{subject} server_type",
-                f"{name} is retired in {location} after {date}: until then it is sold, but no server can be changed to it",
+                f"{name} is retired in {location} after {date}: until then it is sold, but no server can be changed"
+                " to it",
                 "sell another type",
             )
         ]
@@ -175,7 +176,10 @@ def _closing(subject: str, package: Package, api: Api) -> list[Finding]:
     if not closes(package):
         return findings
     if len(set(options["firewalls"])) >= isolation.MOST:
-        why = f"{isolation.MOST} firewalls are as many as a server can have, so there is no place for the one that closes it"
+        why = (
+            f"{isolation.MOST} firewalls are as many as a server can have, so there is no place for the one that"
+            " closes it"
+        )
         findings.append(_off_instead(f"{subject} firewalls", why, f"name {isolation.MOST - 1} at most"))
     labels = {**options["labels"], LABEL: "any"}
     for wall in api.pages("/firewalls", "firewalls"):
@@ -199,8 +203,9 @@ def _off_instead(subject: str, why: str, fix: str) -> Finding:
 
 
 def matches(selector: str, labels: Mapping[str, str]) -> bool:
-    """Whether a label selector may take in servers of these labels; ours has a value of its own for each server. What is not understood may.
-    (Official description, "Label Selector": k, !k, k=v, k==v, k!=v, k in (a,b), k notin (a,b), joined by commas.)"""
+    """Whether a label selector may take in servers of these labels; ours has a value of its own for each server. What
+    is not understood may. (Official description, "Label Selector": k, !k, k=v, k==v, k!=v, k in (a,b), k notin (a,b),
+    joined by commas.)"""
     return all(_part(part.strip(), labels) for part in re.findall(r"[^,(]+(?:\([^)]*\))?", selector))
 
 

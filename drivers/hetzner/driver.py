@@ -1,5 +1,5 @@
-"""The driver: what each method of the contract means on Hetzner Cloud, in a few lines; longer ones stand in the module of their noun. HTTP is
-in api.py, words in convert.py."""
+"""The driver: what each method of the contract means on Hetzner Cloud, in a few lines; longer ones stand in the module
+of their noun. HTTP is in api.py, words in convert.py."""
 
 from __future__ import annotations
 
@@ -116,7 +116,8 @@ class Hetzner(Driver):
         return hashlib.sha256(f"account {self.settings['token']}".encode()).hexdigest()[:16]
 
     def live_ages(self, watched: int) -> tuple[float, float]:
-        """Half of the calls that become possible meanwhile. Few watched servers of a large project get three quarters of that half."""
+        """Half of the calls that become possible meanwhile. Few watched servers of a large project get three quarters
+        of that half."""
         call, some = 3600.0 / self.calls_per_hour, math.ceil(watched / PER_PAGE)
         if not some or self._pages < 2 * some or self._pages * 2 * call <= SOON:
             return self._pages * 2 * call, 0.0
@@ -184,8 +185,8 @@ class Hetzner(Driver):
         return power.act(self.api, self.clock, proof.present(self.api, ref), verb)
 
     def destroy(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
-        """Floating IPs first, which a deleted server would leave behind unassigned; the newest backup becomes a snapshot where backups
-        are to stay, since all of them go with their server."""
+        """Floating IPs first, which a deleted server would leave behind unassigned; the newest backup becomes a
+        snapshot where backups are to stay, since all of them go with their server."""
         server = proof.proven(self.api, ref)
         if server is None:
             return ""

@@ -1,4 +1,5 @@
-"""Hetzner Cloud's error codes -> our errors. Pure functions (codes as the official API description and its prose list them)."""
+"""Hetzner Cloud's error codes -> our errors. Pure functions (codes as the official API description and its prose list
+them)."""
 
 from __future__ import annotations
 
@@ -22,11 +23,17 @@ AGAIN = ("conflict", "maintenance", "rate_limit_exceeded", "service_error")
 LOST = ("server_error", "bad_gateway", "unavailable", "timeout")  # 5xx: the work may go on
 NO_AGENT = ("guest_agent_unavailable",)  # also of a system that has only just started
 KEY = ("unauthorized", "token_readonly")
-PROTECTED = "Take the delete protection off in the provider's console if it is to go: it goes on by itself within 15 minutes, or retry. Otherwise cancel."
+PROTECTED = (
+    "Take the delete protection off in the provider's console if it is to go: it goes on by itself within 15"
+    " minutes, or retry. Otherwise cancel."
+)
 PROTECTED_CONTENT = (
     "Take the server's rebuild protection off in the provider's console if its disk may be overwritten, then retry."
 )
-ROOM = "Wait until the provider has some again, raise the project's limits there, or name another location or type; then retry."
+ROOM = (
+    "Wait until the provider has some again, raise the project's limits there, or name another location or type;"
+    " then retry."
+)
 TOKEN = (
     "Make an API token with read and write in the project's settings and put it into the server's `token`; then retry."
 )

@@ -13,7 +13,8 @@ from drivers.hetzner.errors import ROOM
 
 
 def seen(server: Mapping[str, Any]) -> dict[str, Any]:
-    """What is recorded of a server. `backups` is the provider's window such as 22-02, in UTC, or empty; `firewalls` are ids."""
+    """What is recorded of a server. `backups` is the provider's window such as 22-02, in UTC, or empty; `firewalls` are
+    ids."""
     kind = server["server_type"]
     return {
         "server_type": kind["name"],
@@ -61,8 +62,8 @@ def _type(package: Package, config: Mapping[str, Any], running: bool) -> Differe
 
 
 def _disk(package: Package, config: Mapping[str, Any], running: bool) -> Difference:
-    """It comes with a type and only ever grows. A type may be sold with less disk than it has: then the disk stays as it is,
-    and the way back stays open."""
+    """It comes with a type and only ever grows. A type may be sold with less disk than it has: then the disk stays as
+    it is, and the way back stays open."""
     sold, real, other = (
         package.disk_gib,
         int(config["disk_gb"]),
@@ -91,7 +92,8 @@ def _backups(package: Package, config: Mapping[str, Any]) -> Difference:
 
 
 def retyping(order: Order, server: Mapping[str, Any], kind: Mapping[str, Any]) -> bool:
-    """Whether the disk has to grow with the change to a type. Raises Permanent or Capacity where the change cannot be."""
+    """Whether the disk has to grow with the change to a type. Raises Permanent or Capacity where the change cannot
+    be."""
     sold, real, name = order.package.disk_gib, int(server["primary_disk_size"]), str(kind["name"])
     place = next((p for p in kind["locations"] if p["name"] == server["location"]["name"]), None)
     if place is None or kind["architecture"] != server["server_type"]["architecture"]:

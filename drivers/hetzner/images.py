@@ -1,5 +1,5 @@
-"""What is kept of servers as images: snapshots and backups; and disks written anew from an image. Labels say whose an image is:
-a snapshot outlives its server, and nothing else tells."""
+"""What is kept of servers as images: snapshots and backups; and disks written anew from an image. Labels say whose an
+image is: a snapshot outlives its server, and nothing else tells."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def remove_failed(api: Api, server: str, operation: str) -> None:
 
 
 def keep_newest(api: Api, server: str, uuid: str) -> None:
-    """All backups go with their server: the newest stays as a snapshot, which costs by its size until staff removes it. Once: a
-    repeat finds the one that is kept."""
+    """All backups go with their server: the newest stays as a snapshot, which costs by its size until staff removes it.
+    Once: a repeat finds the one that is kept."""
     kept = api.pages("/images", "images", type="snapshot", label_selector=f"{LABEL} in ({uuid}),{KEPT}")
     if any(str((i.get("created_from") or {}).get("id")) == server for i in kept):
         return
@@ -136,8 +136,8 @@ def keep_newest(api: Api, server: str, uuid: str) -> None:
 
 
 def system(api: Api, template: str, images: Mapping[str, str], architecture: str) -> dict[str, Any]:
-    """The image that a template stands for: the plan's own choice by id, else the provider's by name. One whose end is announced is
-    sold until its day. Raises Permanent."""
+    """The image that a template stands for: the plan's own choice by id, else the provider's by name. One whose end is
+    announced is sold until its day. Raises Permanent."""
     wanted = images.get(template, template)
     if wanted.isdigit():
         try:

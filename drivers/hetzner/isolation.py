@@ -1,6 +1,6 @@
-"""Suspension by firewall: the server runs on, and nothing goes in or out by its public addresses. Firewalls add up, so the server's own are taken
-away meanwhile. One that is applied by a label cannot be taken away, and a server with as many as it can have takes no further one: then it cannot
-be closed. Firewalls do not cover private networks."""
+"""Suspension by firewall: the server runs on, and nothing goes in or out by its public addresses. Firewalls add up, so
+the server's own are taken away meanwhile. One that is applied by a label cannot be taken away, and a server with as
+many as it can have takes no further one: then it cannot be closed. Firewalls do not cover private networks."""
 
 from __future__ import annotations
 

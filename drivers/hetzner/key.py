@@ -1,5 +1,5 @@
-"""Whether the API token may write. No call says so; a key that may only read answers `token_readonly` to any change, here one of a server that
-cannot exist, so that nothing happens whatever the answer is."""
+"""Whether the API token may write. No call says so; a key that may only read answers `token_readonly` to any change,
+here one of a server that cannot exist, so that nothing happens whatever the answer is."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ LATELY = 3600.0  # seconds for which a change that was taken proves it
 
 
 def writes(api: Api, ask: bool = False) -> None:
-    """Raises Permanent for a token that may only read; any other answer says nothing about that. Without `ask` a change that was taken
-    lately is answer enough."""
+    """Raises Permanent for a token that may only read; any other answer says nothing about that. Without `ask` a change
+    that was taken lately is answer enough."""
     if not ask and api.wrote_at and api.now() - api.wrote_at < LATELY:
         return
     try:

@@ -1,4 +1,5 @@
-"""What can outlive a server and costs: snapshots and floating addresses that carry our label. Kept backups are meant to stay."""
+"""What can outlive a server and costs: snapshots and floating addresses that carry our label. Kept backups are meant to
+stay."""
 
 from __future__ import annotations
 

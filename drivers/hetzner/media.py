@@ -22,13 +22,15 @@ def drive(server: Mapping[str, Any]) -> Drive:
 
 
 def fitting(api: Api, architecture: str) -> list[Iso]:
-    """The provider's own. Private ones were uploaded for the project, which is no reason to show them to each of its customers."""
+    """The provider's own. Private ones were uploaded for the project, which is no reason to show them to each of its
+    customers."""
     rows = api.pages("/isos", "isos", architecture=architecture, include_architecture_wildcard="true")
     return [iso(row) for row in rows if row["type"] == "public"]
 
 
 def mount(api: Api, server: Mapping[str, Any], wanted: str) -> list[dict[str, Any]]:
-    """The action that puts it in or takes it out; none when it is so. The provider takes out what lies there by itself."""
+    """The action that puts it in or takes it out; none when it is so. The provider takes out what lies there by
+    itself."""
     have = str(server["iso"]["id"]) if server["iso"] else ""
     if have == wanted:
         return []

@@ -1,5 +1,5 @@
-"""What a plan names and the provider or the project has to have: server type, location, networks, firewalls, placement group. Images are in
-images.py. The doctor judges a plan by the same functions as an order, before anything is made."""
+"""What a plan names and the provider or the project has to have: server type, location, networks, firewalls, placement
+group. Images are in images.py. The doctor judges a plan by the same functions as an order, before anything is made."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def zones(api: Api) -> dict[str, str]:
 
 
 def joined(networks: Iterable[Row], location: str, zone: str) -> None:
-    """Raises Permanent for a network that has no subnet where a server of this location could be: the provider would refuse the create."""
+    """Raises Permanent for a network that has no subnet where a server of this location could be: the provider would
+    refuse the create."""
     for network in networks:
         if all(s["network_zone"] != zone for s in network["subnets"] if s["type"] != "vswitch"):
             raise impossible(

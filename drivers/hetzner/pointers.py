@@ -49,7 +49,8 @@ def write(api: Api, ref: VmRef, server: Mapping[str, Any], address: str, name: s
 
 
 def own(api: Api, ref: VmRef, server: Mapping[str, Any]) -> list[Own]:
-    """What the proven server has, the main addresses first. A floating one is the service's by our label, wherever it points."""
+    """What the proven server has, the main addresses first. A floating one is the service's by our label, wherever it
+    points."""
     net, path = server["public_net"], f"/servers/{server['id']}"
     owned = []
     if net["ipv4"]:

@@ -26,7 +26,8 @@ def act(api: Api, clock: Clock, server: Mapping[str, Any], verb: str) -> str:
 
 
 def _shut_off(api: Api, clock: Clock, server: Mapping[str, Any]) -> str:
-    """Ask first; what was asked a minute ago and still runs is turned off. Kept by the provider, so it holds over a crash."""
+    """Ask first; what was asked a minute ago and still runs is turned off. Kept by the provider, so it holds over a
+    crash."""
     asked = [
         a
         for a in api.get(f"/servers/{server['id']}/actions", sort="started:desc", per_page=25)["actions"]

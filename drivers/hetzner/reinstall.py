@@ -1,4 +1,5 @@
-"""A fresh system on the same server: the provider's rebuild from an image. The caller has proven that the server is ours."""
+"""A fresh system on the same server: the provider's rebuild from an image. The caller has proven that the server is
+ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a server shows: its history as charts, and the way to its screen. The caller has proven that the server is ours."""
+"""What a server shows: its history as charts, and the way to its screen. The caller has proven that the server is
+ours."""
 
 from __future__ import annotations
 
@@ -52,8 +53,8 @@ def stamp(epoch: float) -> str:
 
 
 def series_of(metrics: Mapping[str, Any], cores: float) -> Charts:
-    """CPU comes as percent of one core, summed over all. The step is the one that was given, which may be longer than asked for;
-    a sample that is missing, or is no number, is a gap."""
+    """CPU comes as percent of one core, summed over all. The step is the one that was given, which may be longer than
+    asked for; a sample that is missing, or is no number, is a gap."""
     step = max(1, round(float(metrics["step"])))
     given = {word: _samples(metrics["time_series"].get(name), step) for name, word in SERIES.items()}
     slots = sorted({slot for values in given.values() for slot in values})
@@ -85,7 +86,8 @@ def _samples(series: Mapping[str, Any] | None, step: int) -> dict[int, float]:
 
 
 def console(api: Api, server: Mapping[str, Any], ca_file: str) -> ConsoleTicket:
-    """The address is good for a minute and for whoever has it: it goes to our relay only. The provider documents no subprotocol."""
+    """The address is good for a minute and for whoever has it: it goes to our relay only. The provider documents no
+    subprotocol."""
     if server["status"] != "running":
         raise Refused("Start the server first.", code="not_running")
     made = api.post(f"/servers/{server['id']}/actions/request_console")

@@ -55,7 +55,8 @@ BIRTH = "create_server"
 
 
 def _result(actions: Sequence[Mapping[str, Any] | None]) -> TaskResult:
-    """What follows a birth of a server that is there, its firewalls and networks, is made up for by converge before its first start."""
+    """What follows a birth of a server that is there, its firewalls and networks, is made up for by converge before its
+    first start."""
     bad = next((a for a in actions if a and a["status"] == "error"), None)
     if (
         bad

@@ -30,7 +30,8 @@ CONFIG = re.compile(r"^nodes/[^/]+/qemu/\d+/(config|pending)\Z")
 
 
 class Body(bytes):
-    """An answer that proxmoxer's log line, made for every call even when nobody logs, neither shows nor spends time on."""
+    """An answer that proxmoxer's log line, made for every call even when nobody logs, neither shows nor spends time
+    on."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} bytes>"
@@ -159,8 +160,8 @@ class Api:
         return self._call("delete", path, params, change=True)
 
     def _call(self, method: str, path: str, params: dict[str, Any], change: bool) -> Any:
-        """Hyphens in parameter names are written as `__`. Raises the errors of drivers.proxmox.errors, and those of the way. What is no
-        answer of the API is none: a read is asked again, after a change its effect is looked up."""
+        """Hyphens in parameter names are written as `__`. Raises the errors of drivers.proxmox.errors, and those of the
+        way. What is no answer of the API is none: a read is asked again, after a change its effect is looked up."""
         connect, answer, wait = time_outs(change)
         values = {k.replace("__", "-"): _plain(v) for k, v in params.items() if v is not None}
         client = self._client(change)

@@ -1,4 +1,5 @@
-"""Archives by vzdump, and restore over the same machine. Rules: pve-manager's API2/VZDump.pm, qemu-server's create_vm."""
+"""Archives by vzdump, and restore over the same machine. Rules: pve-manager's API2/VZDump.pm, qemu-server's
+create_vm."""
 
 from __future__ import annotations
 
@@ -57,8 +58,8 @@ def listed(api: Api, node: str, storage: str, vm_id: str) -> list[Backup]:
 
 
 def take(api: Api, node: str, storage: str, vm_id: str, mark: str) -> str:
-    """`remove=0`: the storage's own pruning would take a customer's oldest without asking. The answer `OK` without a task
-    means that the machine is on another node and nothing was done."""
+    """`remove=0`: the storage's own pruning would take a customer's oldest without asking. The answer `OK` without a
+    task means that the machine is on another node and nothing was done."""
     answer = str(
         api.post(
             f"nodes/{node}/vzdump",

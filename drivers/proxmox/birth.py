@@ -1,4 +1,5 @@
-"""A new machine: where there is room for it, the clone of its template, and the first write of its identity. What it should be: goal.py."""
+"""A new machine: where there is room for it, the clone of its template, and the first write of its identity. What it
+should be: goal.py."""
 
 from __future__ import annotations
 
@@ -67,8 +68,8 @@ def place(
 
 
 def _first_good(package: Package, sources: choice.Choice, places: Iterable[tuple[str, Template]]) -> Placement:
-    """The first place whose template can make what is sold and is free. Raises Permanent naming what is wrong with each, before anything is
-    made; Busy where a good one is only being worked on."""
+    """The first place whose template can make what is sold and is free. Raises Permanent naming what is wrong with
+    each, before anything is made; Busy where a good one is only being worked on."""
     why, held = [], []
     for node, source in places:
         faults = choice.fatal(sources.faults(source))

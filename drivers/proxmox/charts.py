@@ -1,4 +1,5 @@
-"""`rrddata` as it comes -> our series. Shapes of PVE 8 (70 points each) and 9 (60 to 1440 points); texts as read in RRD.pm."""
+"""`rrddata` as it comes -> our series. Shapes of PVE 8 (70 points each) and 9 (60 to 1440 points); texts as read in
+RRD.pm."""
 
 from __future__ import annotations
 
@@ -42,8 +43,8 @@ def history(api: Api, base: str, period: str) -> Charts:
 
 
 def series_of(rows: Any) -> Charts:
-    """Keys that are absent, values that are no numbers and rows that are missing become None. Raises Transient when nothing of a reply
-    can be read."""
+    """Keys that are absent, values that are no numbers and rows that are missing become None. Raises Transient when
+    nothing of a reply can be read."""
     readable = [measured(r) for r in rows if isinstance(r, dict)] if isinstance(rows, list) else []
     known = [r for r in readable if r]
     if rows and not known:
@@ -78,8 +79,8 @@ def number(value: Any) -> float | None:
 
 
 def filled(rows: list[Row]) -> tuple[int, list[Row]]:
-    """(seconds between two rows at the end, rows with an empty one for each that is missing). After an upgrade from 8 to 9 old rows
-    are farther apart than new ones, so a hole is measured by its neighbours."""
+    """(seconds between two rows at the end, rows with an empty one for each that is missing). After an upgrade from 8
+    to 9 old rows are farther apart than new ones, so a hole is measured by its neighbours."""
     gaps = [b["time"] - a["time"] for a, b in pairwise(rows)]
     if not gaps:
         return 60, rows
@@ -95,7 +96,8 @@ def filled(rows: list[Row]) -> tuple[int, list[Row]]:
 
 
 def thinned(step: int, rows: list[Row]) -> tuple[int, list[tuple[int, list[Row]]]]:
-    """Neighbours in groups of equal length in time, so many that some MOST_POINTS remain; their borders stand still from read to read."""
+    """Neighbours in groups of equal length in time, so many that some MOST_POINTS remain; their borders stand still
+    from read to read."""
     span = rows[-1]["time"] - rows[0]["time"] + step
     width = step * max(1, -(-span // (step * MOST_POINTS)))
     groups: dict[int, list[Row]] = {}

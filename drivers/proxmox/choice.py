@@ -1,9 +1,8 @@
-"""Which template a plan's name means on a node, and what its storages keep from being sold. Birth, reinstall and the doctor ask the
-same functions; what a template's own keys say stands in templates.py.
+"""Which template a plan's name means on a node, and what its storages keep from being sold. Birth, reinstall and the
+doctor ask the same functions; what a template's own keys say stands in templates.py.
 
-A name is not proof: whoever may make a VM in the cluster may give it any name. So a name that could mean two templates on one node
-means none, until the plan says `name@id` or names the pool they are in.
-"""
+A name is not proof: whoever may make a VM in the cluster may give it any name. So a name that could mean two templates
+on one node means none, until the plan says `name@id` or names the pool they are in."""
 
 from __future__ import annotations
 
@@ -21,7 +20,8 @@ VOLUMES = re.compile(r"^((scsi|virtio|sata|ide)\d+|(efidisk|tpmstate)0)\Z")
 
 
 class Choice:
-    """What the package's template means on each node, from the rows of `cluster/resources`. Configurations are read once."""
+    """What the package's template means on each node, from the rows of `cluster/resources`. Configurations are read
+    once."""
 
     def __init__(
         self, api: Api, rows: list[dict[str, Any]], package: Package, read: dict[str, Template] | None = None
@@ -39,8 +39,8 @@ class Choice:
         return self._read[vm_id]
 
     def meant(self, node: str) -> list[dict[str, Any]]:
-        """The rows of every template that a machine on this node could come from: those that stand there, and those on shared storage
-        elsewhere, which are copied straight to it."""
+        """The rows of every template that a machine on this node could come from: those that stand there, and those on
+        shared storage elsewhere, which are copied straight to it."""
         own = [r for r in self.rows if r["node"] == node]
         shares = any(s.shared and s.takes_disks and node in s.nodes for s in self.stores.values())
         if not shares or (own and pins(self.package)):
@@ -74,7 +74,8 @@ class Choice:
         name, which = self.package.template, " and ".join(f"template {r['vmid']} on {r['node']}" for r in templates)
         return Fault(
             f"{name!r} could mean {which}: it is not known which is the right one",
-            f'name the right one by its id in the plan\'s templates, e.g. "{name}@{templates[0]["vmid"]}", or set template_pool',
+            f'name the right one by its id in the plan\'s templates, e.g. "{name}@{templates[0]["vmid"]}", or set'
+            " template_pool",
         )
 
     def faults(self, template: Template) -> list[Fault]:
@@ -83,8 +84,8 @@ class Choice:
 
 
 def of_template(package: Package, template: Template) -> list[Fault]:
-    """What its configuration says, which is newer than the bulk read: that it is the template meant still, then all that keeps it from
-    being sold."""
+    """What its configuration says, which is newer than the bulk read: that it is the template meant still, then all
+    that keeps it from being sold."""
     config = template.config
     if config.get("name") == package.template and int(config.get("template") or 0):
         return templates.judge(template, package)
@@ -98,7 +99,8 @@ def pins(package: Package) -> tuple[str, ...]:
 
 
 def listed(rows: Iterable[Mapping[str, Any]], package: Package) -> str:
-    """The ids that a system's name means, for people; from the bulk read alone, so without what shared storage reaches."""
+    """The ids that a system's name means, for people; from the bulk read alone, so without what shared storage
+    reaches."""
     named = sorted((int(r["vmid"]), str(r["node"])) for r in rows if _means(r, package))
     nodes = [node for _, node in named]
     double = sorted({n for n in nodes if nodes.count(n) > 1})

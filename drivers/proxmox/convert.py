@@ -1,4 +1,5 @@
-"""Proxmox's texts <-> our types. Pure functions; formats as in qemu-server's schema. What a machine should have: goal.py."""
+"""Proxmox's texts <-> our types. Pure functions; formats as in qemu-server's schema. What a machine should have:
+goal.py."""
 
 from __future__ import annotations
 
@@ -141,8 +142,9 @@ def volumes(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def contents(config: dict[str, Any]) -> dict[str, Any]:
-    """Whose the data are and which volumes hold them. A restore blanks the configuration first, writes another vmgenid where there
-    is one, and takes new volumes (qemu-server's restore_vma_archive); an import puts a new volume into the slot."""
+    """Whose the data are and which volumes hold them. A restore blanks the configuration first, writes another vmgenid
+    where there is one, and takes new volumes (qemu-server's restore_vma_archive); an import puts a new volume into the
+    slot."""
     keys = [k for k in config if DISKS.match(k) or re.fullmatch(r"(efidisk|tpmstate)\d+", k)]
     disks = {k: str(config[k]).split(",")[0] for k in sorted(keys) if "media=cdrom" not in str(config[k])}
     uuid = uuid_of(config)
@@ -181,8 +183,8 @@ def cd_drives(config: Mapping[str, Any]) -> list[str]:
 
 
 def cd_drive(config: Mapping[str, Any]) -> str:
-    """The customer's CD drive: the one in which an image lies, else the first there is, else the free slot where it will be; empty
-    when there is none."""
+    """The customer's CD drive: the one in which an image lies, else the first there is, else the free slot where it
+    will be; empty when there is none."""
     have = cd_drives(config)
     filled = [k for k in have if ":" in str(config[k]).split(",")[0]]
     return next(iter([*filled, *have]), "") or cd_slot(config)
@@ -215,11 +217,13 @@ def description(order: Order) -> str:
     return f"vmbridge {order.uuid}\n{order.label}"
 
 
-STALE = 300.0  # seconds: a sample that is older is not shown any more, so the machine was not started before its uptime and this
+# seconds: a sample that is older is not shown any more, so the machine was not started before its uptime and this
+STALE = 300.0
 
 
 def status(row: dict[str, Any], now: float) -> VmStatus:
-    """One line of /cluster/resources?type=vm. Numbers go as they come, there are thousands: the table's columns make them numbers."""
+    """One line of /cluster/resources?type=vm. Numbers go as they come, there are thousands: the table's columns make
+    them numbers."""
     get = row.get
     uptime = get("uptime") or 0
     return VmStatus(

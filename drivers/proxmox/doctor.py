@@ -44,7 +44,8 @@ def check(
                 "fault",
                 f"{subject} privileges",
                 "our token has no privileges at all, so nothing can be seen",
-                "give the role to both the user and the token: a token with privilege separation has none of its user's",
+                "give the role to both the user and the token: a token with privilege separation has none of its"
+                " user's",
             ),
         ]
     look = Look(server, api, clock, settings, api.get("cluster/resources"), plans, networks, granted, major)
@@ -245,8 +246,8 @@ def _rooms(look: Look, subject: str, where: str, package: Package, online: list[
 
 
 def _system(look: Look, subject: str, package: Package, online: list[str], others: bool) -> tuple[list[Finding], str]:
-    """(what speaks against one system of a plan, the templates that it means). What only some nodes lack leaves those out. `others`: there
-    are nodes whose templates are not known now."""
+    """(what speaks against one system of a plan, the templates that it means). What only some nodes lack leaves those
+    out. `others`: there are nodes whose templates are not known now."""
     systems = look.system(package)
     sources = {n: templates for n in online if (templates := systems.on(n))}
     if not sources:

@@ -1,5 +1,5 @@
-"""The driver: what each method of the contract means on Proxmox VE, in a few lines; longer ones stand in the module of their noun. HTTP is
-in api.py, texts in convert.py."""
+"""The driver: what each method of the contract means on Proxmox VE, in a few lines; longer ones stand in the module of
+their noun. HTTP is in api.py, texts in convert.py."""
 
 from __future__ import annotations
 
@@ -330,7 +330,8 @@ class Proxmox(Driver):
         return convert.traffic(self.api.get(f"nodes/{node}/qemu/{ref.vm_id}/status/current"), self.clock.now())
 
     def console(self, ref: VmRef) -> ConsoleTicket:
-        """The port is opened by the host that answers, and the ticket is bound to our token: both calls go to the endpoint."""
+        """The port is opened by the host that answers, and the ticket is bound to our token: both calls go to the
+        endpoint."""
         vm = self.look(ref)
         if vm is None:
             raise Permanent(

@@ -28,12 +28,24 @@ TRANSIENT = re.compile(
 )
 KEPT = re.compile(r"cannot remove protected")
 CAPACITY = re.compile(r"not enough free space|no space|out of space|[Tt]hin pool .* full|MAX \d+ vcpus", re.I)
-UNPROTECT = "Take the protection off in the storage's list of backups if it is to go: it goes on by itself within 15 minutes, or retry."
+UNPROTECT = (
+    "Take the protection off in the storage's list of backups if it is to go: it goes on by itself within 15"
+    " minutes, or retry."
+)
 ROOM = "Free room or add a node or storage, then retry."
-QCOW2 = "Move the server's raw disks (Hardware > Disk Action > Move Storage) to format qcow2 or to a storage that takes snapshots; then retry."
-KEY = "Look whether the token or its user has expired or was removed, and correct the server's token_id and token_secret; then retry."
+QCOW2 = (
+    "Move the server's raw disks (Hardware > Disk Action > Move Storage) to format qcow2 or to a storage that takes"
+    " snapshots; then retry."
+)
+KEY = (
+    "Look whether the token or its user has expired or was removed, and correct the server's token_id and"
+    " token_secret; then retry."
+)
 PRIVILEGE = "Give both the user and the token the privilege that is named (`vmbridge check` lists all), then retry."
-NODE = "See that the node is on, in the cluster and answers on port 8006, or name another of its hosts in the server's endpoint."
+NODE = (
+    "See that the node is on, in the cluster and answers on port 8006, or name another of its hosts in the server's"
+    " endpoint."
+)
 LOG = "Look at the task's log on the node, mend the cause, then retry."
 UNKNOWN_STATUS = (596, 597, 598, 599, 502, 504)
 

@@ -45,8 +45,8 @@ def cleaned(line: str, table: Mapping[str, Key], order: Order) -> str:
 
 
 def boot(order: Order, config: Mapping[str, Any]) -> str:
-    """The boot order to write; empty when the system disk is what PVE boots: a drive with a disc in it comes first once at most. Of an
-    adopted machine that alone is put right, and only where it was we who put the disc first."""
+    """The boot order to write; empty when the system disk is what PVE boots: a drive with a disc in it comes first once
+    at most. Of an adopted machine that alone is put right, and only where it was we who put the disc first."""
     if order.adopted and not order.birth:
         return convert.disk_first(config) if order.disc_was_first else ""
     system, devices = convert.system_disk(config), convert.boot_devices(config)
@@ -120,7 +120,7 @@ FROZEN_WORDS = frozenset(
 
 
 def kept(order: Order, want: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """What may be written of a machine that stays as it is: its size, its start, the password; and for a fresh system what it is set
-    up by, the drive that tells it that among it, as far as the machine has none of its own."""
+    """What may be written of a machine that stays as it is: its size, its start, the password; and for a fresh system
+    what it is set up by, the drive that tells it that among it, as far as the machine has none of its own."""
     mine = SIZE | ({k for k in FRESH if k not in config} if order.birth else frozenset())
     return {k: v for k, v in want.items() if k in mine or str(v).endswith(":cloudinit")}

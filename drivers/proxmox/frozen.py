@@ -1,4 +1,5 @@
-"""A machine that was adopted, as a package: what it is stays until somebody orders one for it. What may be written of it is in flags.py."""
+"""A machine that was adopted, as a package: what it is stays until somebody orders one for it. What may be written of
+it is in flags.py."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from drivers.proxmox import convert, goal
 
 
 def as_it_is(package: Package, config: Mapping[str, Any]) -> Package:
-    """The plan's package with the machine's own size, limits, storages and start. Whole GiB that are full: nothing grows by rounding."""
+    """The plan's package with the machine's own size, limits, storages and start. Whole GiB that are full: nothing
+    grows by rounding."""
     have = dict(config)
     system, additional = convert.system_disk(have), convert.additional_disk(have)
     limits = {

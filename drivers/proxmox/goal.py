@@ -1,4 +1,5 @@
-"""What a machine's configuration should be, and how it differs. Pure functions of an order and a configuration; no calls.
+"""What a machine's configuration should be, and how it differs. Pure functions of an order and a configuration; no
+calls.
 
 `changes` is what `converge` writes and `compare` what people are told of it: both read the same functions, so that a
 preview and the operation after it agree.
@@ -44,7 +45,8 @@ def word(key: str) -> str:
 
 @dataclass
 class Changes:
-    """Writes in the order they are made. `grow` is (slot, GiB); `allocate` is (slot, line) of a disk that is missing."""
+    """Writes in the order they are made. `grow` is (slot, GiB); `allocate` is (slot, line) of a disk that is
+    missing."""
 
     values: dict[str, Any] = field(default_factory=dict)
     drop: list[str] = field(default_factory=list)
@@ -152,7 +154,8 @@ def rate(mbit: int) -> str:
 
 
 def nic(order: Order, now: str) -> str:
-    """The whole net0 line: ours written, the rest of what stands there kept; a line without MAC would make a new one."""
+    """The whole net0 line: ours written, the rest of what stands there kept; a line without MAC would make a new
+    one."""
     line, settings = parse_line(now) if now else {}, order.package.options
     old_model = next((k for k in line if convert.MAC.fullmatch(line[k])), "")
     old_mac = line.pop(old_model, "")
@@ -270,7 +273,8 @@ GROWS = {
 
 # -- beside the package ---------------------------------------------------------------------------
 def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
-    """Nothing here restarts a machine: PVE keeps what it cannot change live, the number of cores always, for the next start."""
+    """Nothing here restarts a machine: PVE keeps what it cannot change live, the number of cores always, for the next
+    start."""
     have, package = dict(config), order.package
     hotplug = convert.hotplug(have)
     cold = {

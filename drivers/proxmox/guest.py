@@ -40,8 +40,9 @@ def answers(api: Api, ref: VmRef) -> bool | None:
 
 
 def addresses(api: Api, ref: VmRef) -> tuple[str, ...]:
-    """What the guest's agent says of the adapter that we gave it, told by net0's MAC; bridges of containers, tunnels and adapters that
-    the guest made itself have others, or none. Empty when it does not answer, and while it has no lease."""
+    """What the guest's agent says of the adapter that we gave it, told by net0's MAC; bridges of containers, tunnels
+    and adapters that the guest made itself have others, or none. Empty when it does not answer, and while it has no
+    lease."""
     node, config = proof.present(api, ref)
     try:
         reply = api.get(f"nodes/{node}/qemu/{ref.vm_id}/agent/network-get-interfaces")
@@ -51,8 +52,8 @@ def addresses(api: Api, ref: VmRef) -> tuple[str, ...]:
 
 
 def leased(interfaces: Any, mac: str) -> tuple[str, ...]:
-    """The addresses of the interface with this MAC that others can reach it by, IPv4 first. qemu's guest-network-get-interfaces leaves
-    out what it cannot tell."""
+    """The addresses of the interface with this MAC that others can reach it by, IPv4 first. qemu's
+    guest-network-get-interfaces leaves out what it cannot tell."""
     rows = interfaces if isinstance(interfaces, list) else []  # an error of the guest's comes as an object
     mine = [i for i in rows if mac and str(i.get("hardware-address") or "").upper() == mac]
     seen = []

@@ -1,5 +1,5 @@
-"""What destroyed machines leave on Proxmox VE: volumes and archives on storages, and firewall files. No proof in here: the
-driver proves that the machine is gone."""
+"""What destroyed machines leave on Proxmox VE: volumes and archives on storages, and firewall files. No proof in here:
+the driver proves that the machine is gone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def kept(api: Api, vm_ids: Collection[str], listing: str) -> list[Leftover]:
 
 
 def firewalls(api: Api, vm_ids: Collection[str]) -> list[Leftover]:
-    """Firewall files of machines that are gone; the API answers for any id, with nothing in it when there is no file."""
+    """Firewall files of machines that are gone; the API answers for any id, with nothing in it when there is no
+    file."""
     if not vm_ids:
         return []
     node = _node(api)

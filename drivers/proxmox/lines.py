@@ -1,6 +1,7 @@
-"""One way to write each line of a configuration. Proxmox VE reads its property strings in several: the word that a line may begin
-with may stand anywhere by its name (`discard=on,file=store:disk`), some words have a second name, and a file that somebody edited is
-told as he wrote it. Everything else in this driver knows only the way in which PVE itself writes them.
+"""One way to write each line of a configuration. Proxmox VE reads its property strings in several: the word that a line
+may begin with may stand anywhere by its name (`discard=on,file=store:disk`), some words have a second name, and a file
+that somebody edited is told as he wrote it. Everything else in this driver knows only the way in which PVE itself
+writes them.
 
 Source: `default_key`, `alias` and `keyAlias` in the API's description of `PUT .../config`; a test walks it.
 """

@@ -1,9 +1,8 @@
 """The CD drive: which slot it is, what lies in it, and what a node can put into it.
 
-Another medium in a drive that is there is seen at once; a new drive of a machine that runs waits for its next start, and so does the
-boot order (vmconfig_update_disk and vmconfig_hotplug_pending in QemuServer.pm). A start needs every medium that is named: one whose
-file or storage is not on the node lets it fail (activate_volumes in pve-storage).
-"""
+Another medium in a drive that is there is seen at once; a new drive of a machine that runs waits for its next start,
+and so does the boot order (vmconfig_update_disk and vmconfig_hotplug_pending in QemuServer.pm). A start needs every
+medium that is named: one whose file or storage is not on the node lets it fail (activate_volumes in pve-storage)."""
 
 from __future__ import annotations
 
@@ -72,7 +71,8 @@ def content(api: Api, storage: str, node: str) -> list[str]:
 
 
 def there(api: Api, node: str, disc: str) -> bool:
-    """Whether a node can read an image. What it does not tell us counts as readable: staff may have mounted what we may not see."""
+    """Whether a node can read an image. What it does not tell us counts as readable: staff may have mounted what we may
+    not see."""
     try:
         return disc in content(api, disc.partition(":")[0], node)
     except VmbridgeError as e:
@@ -127,7 +127,8 @@ def take_out_missing(api: Api, ref: VmRef) -> str:
 
 
 def emptied(config: Mapping[str, Any]) -> dict[str, str]:
-    """What to write so that no image lies in a drive: a local one keeps a machine on its node (QemuMigrate.pm, local cdrom image)."""
+    """What to write so that no image lies in a drive: a local one keeps a machine on its node (QemuMigrate.pm, local
+    cdrom image)."""
     return {k: "none,media=cdrom" for k in convert.cd_drives(config) if volume(config[k])}
 
 

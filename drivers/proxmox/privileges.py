@@ -1,10 +1,9 @@
-"""The privileges that each of our calls needs, and whether our token has them. One table: the doctor reads it, the README's paragraph is
-compared with it, and a test compares it with what the calls of every recipe are asked for.
+"""The privileges that each of our calls needs, and whether our token has them. One table: the doctor reads it, the
+README's paragraph is compared with it, and a test compares it with what the calls of every recipe are asked for.
 
-Sources: the `permissions` of each call in the API's description; qemu-server's API2/Qemu.pm (`check_vm_modify_config_perm`,
-`check_storage_access`, `check_storage_access_clone`, `resize_vm`, `create_vm`), pve-guest-common's `check_vnet_access`, pve-storage's
-`check_volume_access`, pve-manager's API2/VZDump.pm.
-"""
+Sources: the `permissions` of each call in the API's description; qemu-server's API2/Qemu.pm
+(`check_vm_modify_config_perm`, `check_storage_access`, `check_storage_access_clone`, `resize_vm`, `create_vm`),
+pve-guest-common's `check_vnet_access`, pve-storage's `check_volume_access`, pve-manager's API2/VZDump.pm."""
 
 from __future__ import annotations
 
@@ -21,8 +20,8 @@ VM = "/nodes/{node}/qemu/{vmid}"
 
 @dataclass(frozen=True)
 class Need:
-    """`path` is what the privilege has to hold on: a machine of ours, a template, a storage for disks or for backups, a bridge of ours
-    or of a template, a node. `when`: only where a plan sells that; `major`: only on this one."""
+    """`path` is what the privilege has to hold on: a machine of ours, a template, a storage for disks or for backups, a
+    bridge of ours or of a template, a node. `when`: only where a plan sells that; `major`: only on this one."""
 
     call: str
     path: str
@@ -34,11 +33,11 @@ class Need:
 MACHINE, TEMPLATE = "/vms/{machine}", "/vms/{template}"
 DISKS, BACKUPS, ISOS = "/storage/{disks}", "/storage/{backups}", "/storage/{isos}"
 BRIDGE, ITS_BRIDGE = "/sdn/zones/localnetwork/{bridge}", "/sdn/zones/localnetwork/{template's bridge}"
-# PVE takes VM.Config.Network for cloud-init's keys too, VM.Snapshot for a rollback, and VM.Allocate for a restore: the role names
-# the privilege that is made for it.
+# PVE takes VM.Config.Network for cloud-init's keys too, VM.Snapshot for a rollback, and VM.Allocate for a restore: the
+# role names the privilege that is made for it.
 KEYS = (
-    "VM.Config.CPU VM.Config.Memory VM.Config.Network VM.Config.Disk VM.Config.Options VM.Config.HWType VM.Config.Cloudinit"
-    " VM.Config.CDROM"
+    "VM.Config.CPU VM.Config.Memory VM.Config.Network VM.Config.Disk VM.Config.Options VM.Config.HWType"
+    " VM.Config.Cloudinit VM.Config.CDROM"
 )
 NEEDS: tuple[Need, ...] = (
     # looking
@@ -134,7 +133,8 @@ WORD = re.compile(r"\{([^}]+)\}\Z")
 
 
 class Granted:
-    """What our token has on each path, as PVE itself counts it (roles, groups, pools, propagation, the token's separation)."""
+    """What our token has on each path, as PVE itself counts it (roles, groups, pools, propagation, the token's
+    separation)."""
 
     def __init__(self, api: Api) -> None:
         self._api, self._read = api, {}  # type: Api, dict[str, dict[str, int]]

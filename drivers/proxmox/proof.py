@@ -1,4 +1,5 @@
-"""Whose machine it is: its configuration, found on whichever node and proven ours by its uuid. What it should be: goal.py."""
+"""Whose machine it is: its configuration, found on whichever node and proven ours by its uuid. What it should be:
+goal.py."""
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ def unlocked(api: Api, ref: VmRef) -> str:
 
 @dataclass(frozen=True)
 class Both:
-    """The configuration of a proven machine as it will be and as it is until the next restart; keys that wait for that."""
+    """The configuration of a proven machine as it will be and as it is until the next restart; keys that wait for
+    that."""
 
     node: str
     config: dict[str, Any]
@@ -93,8 +95,8 @@ def seen(api: Api, ref: VmRef) -> Both:
 
 
 def only_discs(both: Both) -> bool:
-    """Whether the boot order that waits has the disk first and differs in the place of CD drives alone: PVE itself puts a drive into it
-    that gets a disc (API2/Qemu.pm, "append new CD drives to bootorder")."""
+    """Whether the boot order that waits has the disk first and differs in the place of CD drives alone: PVE itself puts
+    a drive into it that gets a disc (API2/Qemu.pm, "append new CD drives to bootorder")."""
     before = [d for d in convert.boot_devices(both.now) if d not in convert.cd_drives(both.now)]
     after = [d for d in convert.boot_devices(both.config) if d not in convert.cd_drives(both.config)]
     return bool(before == after and not convert.disk_first(both.config))
@@ -118,8 +120,9 @@ def _pending(api: Api, ref: VmRef) -> tuple[str, list[dict[str, Any]]]:
 
 
 def refuse_locked(api: Api, ref: VmRef, node: str, config: Mapping[str, Any]) -> None:
-    """Raises Busy while a task holds the machine's lock, and NeedsOperator when that has ended without freeing it: a token never can
-    (PVE::API2::Qemu: `skiplock` and `lock` are root's). The lock is looked at again after the tasks, since it goes with its task."""
+    """Raises Busy while a task holds the machine's lock, and NeedsOperator when that has ended without freeing it: a
+    token never can (PVE::API2::Qemu: `skiplock` and `lock` are root's). The lock is looked at again after the tasks,
+    since it goes with its task."""
     lock = str(config.get("lock") or "")
     if not lock:
         return

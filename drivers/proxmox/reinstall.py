@@ -1,9 +1,9 @@
 """A fresh system inside the same machine: disks are replaced in place, so that id, MAC, firewall and backups stay.
 
-Each call looks and does the next thing. What the old disks were is remembered by the caller before the first change: a disk is
-old when its volume is one of those, and only those are freed. The copy comes first: PVE keeps the old disk as unused beside it, also
-one with snapshots (create_disks and vmconfig_register_unused_drive in qemu-server), so a copy that is refused has changed nothing.
-"""
+Each call looks and does the next thing. What the old disks were is remembered by the caller before the first change: a
+disk is old when its volume is one of those, and only those are freed. The copy comes first: PVE keeps the old disk as
+unused beside it, also one with snapshots (create_disks and vmconfig_register_unused_drive in qemu-server), so a copy
+that is refused has changed nothing."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ IMPORT = "import-from"
 
 
 def step(api: Api, order: Order, ref: VmRef, seen: Seen, memory: dict[str, Any], allocate: bool) -> Converged:
-    """`memory`: {"old": {"system": volume, "additional": volume}, "template": its id, "at": its node, "home": the machine's own};
-    empty before the first look."""
+    """`memory`: {"old": {"system": volume, "additional": volume}, "template": its id, "at": its node, "home": the
+    machine's own}; empty before the first look."""
     base = f"nodes/{seen.node}/qemu/{order.vm_id}"
     if not memory:
         return _remember(api, order, ref, seen)
@@ -75,7 +75,8 @@ def _remember(api: Api, order: Order, ref: VmRef, seen: Seen) -> Converged:
 
 
 def _template(api: Api, order: Order, ref: VmRef, seen: Seen) -> Template:
-    """The very template that the machine came from while it has the name still, else the one that the name means here."""
+    """The very template that the machine came from while it has the name still, else the one that the name means
+    here."""
     sources = choice.Choice(api, api.get("cluster/resources"), order.package)
     candidates = [t for t in sources.on(seen.node) if t.node == seen.node or sources.takes(seen.config, t.node)]
     same = ref.birth.template == order.package.template
@@ -173,8 +174,8 @@ def _copy(
 
 
 def _as_template(line: str, source: str, slot: str) -> dict[str, str]:
-    """What stands in the template's line and not in its volume: the kind of firmware; of a disk how it is driven (discard, iothread),
-    where it stays on the same bus: each bus has its own."""
+    """What stands in the template's line and not in its volume: the kind of firmware; of a disk how it is driven
+    (discard, iothread), where it stays on the same bus: each bus has its own."""
     parts = {k: v for k, v in convert.parse_line(line).items() if k not in ("", "file", "size", "format")}
     if source in FIRMWARE:
         return parts

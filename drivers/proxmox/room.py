@@ -1,8 +1,9 @@
-"""How much room each node has, and whether a machine may grow where it stands. Pure functions of the bulk read; no calls.
+"""How much room each node has, and whether a machine may grow where it stands. Pure functions of the bulk read; no
+calls.
 
-What is counted: a machine of ours with what it has or what was sold, whichever is more, also while it is off, since its customer may
-start it at any time; a foreign machine while it runs; a create that still runs once, with what was ordered.
-"""
+What is counted: a machine of ours with what it has or what was sold, whichever is more, also while it is off, since its
+customer may start it at any time; a foreign machine while it runs; a create that still runs once, with what was
+ordered."""
 
 from __future__ import annotations
 
@@ -154,8 +155,8 @@ def lacks(
     sold: Iterable[Sold],
     overcommit: Mapping[str, float],
 ) -> Lack | None:
-    """Why the machine, which has `config`, cannot grow to the order where it stands, with the nodes that it would fit on; None when
-    it can. Only what it grows by is counted."""
+    """Why the machine, which has `config`, cannot grow to the order where it stands, with the nodes that it would fit
+    on; None when it can. Only what it grows by is counted."""
     have, package = dict(config), order.package
     all_nodes = nodes(rows, planned, sold, overcommit, order.vm_id)
     node = next((n for n in all_nodes.values() if order.vm_id in n.rows), all_nodes.get(where))

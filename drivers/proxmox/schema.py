@@ -29,7 +29,8 @@ class Strict(Schema):
 
 
 class Overcommit(Strict):
-    """How much of a node's memory and processors may be sold: 1.5 sells half as much again, 0.9 keeps a tenth for the node itself."""
+    """How much of a node's memory and processors may be sold: 1.5 sells half as much again, 0.9 keeps a tenth for the
+    node itself."""
 
     ram = fields.Float(load_default=1.0, validate=validate.Range(0.1, 100))
     cores = fields.Float(load_default=0.0, validate=validate.Range(0, 1000))  # 0 = as many as are ordered

@@ -11,8 +11,8 @@ DONE = {"take": "already used", "delete": "does not exist"}
 
 
 def listed(api: Api, base: str) -> list[Snapshot]:
-    """`current` is no snapshot; one with a `snapstate` is being made or removed, or was when its task ended badly. Then not every disk
-    has it, and only `force` removes it (AbstractConfig's snapshot_delete)."""
+    """`current` is no snapshot; one with a `snapstate` is being made or removed, or was when its task ended badly. Then
+    not every disk has it, and only `force` removes it (AbstractConfig's snapshot_delete)."""
     rows = [r for r in api.get(f"{base}/snapshot") if r["name"] != "current"]
     snapshots = [
         Snapshot(
@@ -45,8 +45,8 @@ def act(api: Api, base: str, verb: str, name: str, description: str, memory: boo
 
 
 def _refuse_lost_disc(api: Api, base: str, name: str) -> None:
-    """With its memory a snapshot comes back running, with the ISO that lay in its drive; without that the disks would be written over and
-    the start then fail. Raises Permanent."""
+    """With its memory a snapshot comes back running, with the ISO that lay in its drive; without that the disks would
+    be written over and the start then fail. Raises Permanent."""
     if not any(s.name == name and s.with_memory for s in listed(api, base)):
         return
     config, node = api.get(f"{base}/config", snapshot=name), base.split("/")[1]
@@ -55,7 +55,8 @@ def _refuse_lost_disc(api: Api, base: str, name: str) -> None:
     if gone:
         raise Permanent(
             Sentence(
-                "This snapshot was taken with the ISO %(name)s in the drive, which is not there any more. Nothing was changed.",
+                "This snapshot was taken with the ISO %(name)s in the drive, which is not there any more. Nothing"
+                " was changed.",
                 name=gone[0],
             ),
             code="iso_gone",

@@ -1,5 +1,5 @@
-"""Storages by their plugin: on which ones a disk can be a linked clone, which can take snapshots, and in which format a disk has
-to be made for that. Facts: `volume_has_feature` and `get_formats` of each plugin in pve-storage."""
+"""Storages by their plugin: on which ones a disk can be a linked clone, which can take snapshots, and in which format a
+disk has to be made for that. Facts: `volume_has_feature` and `get_formats` of each plugin in pve-storage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ NO_SNAPSHOTS = NO_DISKS | {"lvm"}
 
 @dataclass(frozen=True)
 class Storage:
-    """One storage of the cluster. `kind` is its plugin, empty where it is not told; `nodes` are those that have it now."""
+    """One storage of the cluster. `kind` is its plugin, empty where it is not told; `nodes` are those that have it
+    now."""
 
     name: str
     kind: str
@@ -57,7 +58,8 @@ def _chained(api: Api) -> set[str]:
 
 
 def disk_format(storage: Storage | None, snapshots: int) -> str:
-    """The format that a new disk has to name, so that it can take the snapshots that are sold; empty: the storage's own is right."""
+    """The format that a new disk has to name, so that it can take the snapshots that are sold; empty: the storage's own
+    is right."""
     return "qcow2" if snapshots and storage and (storage.kind in FILES or storage.kind == CHAIN) else ""
 
 

@@ -57,8 +57,9 @@ def _reason(api: Api, node: str, task: str) -> str:
 
 
 def holder(api: Api, node: str, vm_id: str, lock: str) -> str:
-    """The kind of the running task that holds a machine's lock; empty when none does, UNSEEN where we may not see everybody's. A
-    vzdump of several machines names none, a clone its source; a migration's task is on the node that the machine comes from."""
+    """The kind of the running task that holds a machine's lock; empty when none does, UNSEEN where we may not see
+    everybody's. A vzdump of several machines names none, a clone its source; a migration's task is on the node that the
+    machine comes from."""
     if "Sys.Audit" not in (api.get("access/permissions", path=f"/nodes/{node}").get(f"/nodes/{node}") or {}):
         return UNSEEN
     rows = api.get(f"nodes/{node}/tasks", source="active", limit=500)

@@ -43,8 +43,9 @@ def read(api: Api, node: str, vm_id: str) -> Template:
 
 
 def refuse_locked(api: Api, template: Template) -> None:
-    """Raises Busy while a task is at work on it, such as its own backup: what needs it waits. Raises NeedsOperator, naming it and the
-    command, when that task has ended without freeing it. Busy names no lock: the machine of the order is not the one that is held."""
+    """Raises Busy while a task is at work on it, such as its own backup: what needs it waits. Raises NeedsOperator,
+    naming it and the command, when that task has ended without freeing it. Busy names no lock: the machine of the order
+    is not the one that is held."""
     try:
         proof.refuse_locked(api, VmRef(template.vm_id, (), template.node), template.node, template.config)
     except Busy as e:
@@ -103,7 +104,8 @@ def _disks(template: Template, package: Package) -> list[Fault]:
 
 
 def _second(template: Template, disks: list[str], system: str) -> Fault:
-    """Given away with every order, and in the way of every change of package; a plan's additional disk is made apart."""
+    """Given away with every order, and in the way of every change of package; a plan's additional disk is made
+    apart."""
     booted = any(d in disks for d in convert.boot_devices(template.config))
     others = ", ".join(d for d in disks if d != system)
     if not booted:
@@ -113,7 +115,8 @@ def _second(template: Template, disks: list[str], system: str) -> Fault:
         )
     return Fault(
         f"{template} boots from {system} and has further disks ({others}), which no plan sells",
-        f"qm set {template.vm_id} --delete {others.replace(' ', '')}; a plan's additional disk is made with each server",
+        f"qm set {template.vm_id} --delete {others.replace(' ', '')}; a plan's additional disk is made with each"
+        " server",
     )
 
 
