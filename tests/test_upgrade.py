@@ -160,7 +160,19 @@ def test_a_store_of_the_first_release_is_migrated_and_its_operation_goes_on(tmp_
         Path(f"{world.path}{end}").unlink(missing_ok=True)
     old_store(world.path, clock.now(), build, 2 if under_way else 0, build.get("task", ""))
     world.store = Store(world.path, KEY, world.clock)
-    expected = ["second", "third", "fourth", "fifth", "sixth", "resources", "key_fault", "dns", "own_words"]
+    expected = [
+        "second",
+        "third",
+        "fourth",
+        "fifth",
+        "sixth",
+        "resources",
+        "key_fault",
+        "dns",
+        "own_words",
+        "firewall_changes",
+        "disc_orders",
+    ]
     assert world.store.pending_migrations() == expected == world.store.migrate()
     world.restart()
     world.run()
