@@ -411,7 +411,7 @@ def test_every_word_can_be_translated(lived: World) -> None:
     for word in (
         ">Charts<",
         ">Hour<",
-        ">Memory<",
+        ">RAM<",
         ">Network<",
         ">Used",
         "Values as a table<",

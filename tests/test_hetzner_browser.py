@@ -176,7 +176,7 @@ def test_three_charts_with_a_gap_and_what_is_missing_is_said(system: System, bro
         "disk",
         "network",
     ]
-    assert "Memory: this cannot be measured from outside the server." in content(browser)
+    assert "RAM: this cannot be measured from outside the server." in content(browser)
     found = columns(browser, LIGHT)
     assert len(found) > 100 and 0.06 < max(b - a for a, b in pairwise(found)) < 0.2  # seven of sixty minutes
     assert one(browser, "[data-chart=cpu] [data-value=cpu]").text.endswith("%")

@@ -284,7 +284,7 @@ def test_nobody_sees_anothers_history(world: Cloud) -> None:
 def test_a_year_is_dimmed_with_its_reason_and_memory_is_said(world: Cloud) -> None:
     html = page(world, "charts")
     assert 'data-to="month"' in html and 'data-to="year"' not in html and "Only the last 30 days are kept." in html
-    assert 'data-chart="memory"' not in html and "Memory: this cannot be measured from outside the server." in html
+    assert 'data-chart="memory"' not in html and "RAM: this cannot be measured from outside the server." in html
     assert "Only the last 30 days are kept." in page(world, "charts", "&period=year")
     shim = shim_of(world)
     reply = chart(shim, "year").json

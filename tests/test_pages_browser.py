@@ -18,8 +18,8 @@ from tests.pve.cluster import Fault, Vm
 from tests.system import System, ours
 
 SHOP, DENIED, FULL, PSEUDO, RTL = 1, 2, 3, 4, 5
-PAGES = ("overview", "reinstall", "snapshots", "backups", "reset_password")
-SUB_PAGES = PAGES[1:]
+PAGES = ("overview", "reinstall", "snapshots", "backups", "reset_password", "activity")
+SUB_PAGES = PAGES[1:-1]
 EXPECTED = "/nothing"
 HOSTILE = "<img src=x onerror=hacked=1>\"'\u202e%%VMBRIDGE_TOKEN%% {{7*7}} {$smarty.version} &lt;"
 LONG = ".".join(["a" * 60] * 4) + ".example"  # 251 characters

@@ -19,8 +19,19 @@ from tests.test_shim import settled
 
 SHOP, CLOUD_SHOP = 1, 2
 CUSTOMERS = {
-    SHOP: ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password"),
-    CLOUD_SHOP: ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password", "rdns", "iso"),
+    SHOP: ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password", "activity"),
+    CLOUD_SHOP: (
+        "overview",
+        "charts",
+        "console",
+        "reinstall",
+        "snapshots",
+        "backups",
+        "reset_password",
+        "rdns",
+        "iso",
+        "activity",
+    ),
 }
 STAFF = ("overview", "operations", "operation", "service", "servers", "pools", "findings")
 THEMES = ("twenty-one", "six")

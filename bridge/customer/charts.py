@@ -30,7 +30,7 @@ class Chart:
 
 CHARTS = (
     Chart("cpu", Sentence("CPU"), "percent", (("cpu", Sentence("Used")),)),
-    Chart("memory", Sentence("Memory"), "size", (("mem", Sentence("Used")), ("maxmem", Sentence("Available")))),
+    Chart("memory", Sentence("RAM"), "size", (("mem", Sentence("Used")), ("maxmem", Sentence("Available")))),
     Chart("disk", Sentence("Disk I/O"), "rate", (("diskread", Sentence("Read")), ("diskwrite", Sentence("Write")))),
     Chart("network", Sentence("Network"), "rate", (("netin", Sentence("In")), ("netout", Sentence("Out")))),
 )

@@ -40,4 +40,4 @@ def connect(service: Service, who: Caller) -> dict[str, Any]:
         language=language.current().replace("_", "-"),
         direction=language.direction(),
     )
-    return {"html": html, "redirect": "", "title": language.translate("Console"), "no_store": True}
+    return {"html": html, "redirect": "", "title": language.translate("noVNC"), "no_store": True}

@@ -1,0 +1,65 @@
+"""What customers read has people's names: of systems, of places, of what a number is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bridge import names
+from tests.configs import raw_config
+from tests.looks import Look
+from tests.world import World
+
+
+@pytest.mark.parametrize(
+    ("word", "label"),
+    [
+        ("debian-12", "Debian 12"),
+        ("ubuntu-24.04", "Ubuntu 24.04"),
+        ("ubuntu-24.04-lts", "Ubuntu 24.04 LTS"),
+        ("almalinux-9", "AlmaLinux 9"),
+        ("rocky_9", "Rocky Linux 9"),
+        ("centos-stream-9", "CentOS Stream 9"),
+        ("opensuse-15.6", "openSUSE 15.6"),
+        ("freebsd-14", "FreeBSD 14"),
+        ("win2022", "Windows 2022"),
+        ("Windows-Server-2025", "Windows Server 2025"),
+        ("our own image", "Our Own Image"),
+        ("12345", "12345"),
+    ],
+)
+def test_a_systems_word_becomes_its_name(word: str, label: str) -> None:
+    assert names.system_label(word) == label
+
+
+@pytest.mark.parametrize(
+    ("plan", "system", "node"),
+    [
+        ({}, "Debian 12", False),
+        ({"system_names": {"debian-12": "Debian (ours)"}, "show_node": True}, "Debian (ours)", True),
+    ],
+)
+def test_the_plan_decides_what_customers_read(tmp_path: Path, plan: dict[str, object], system: str, node: bool) -> None:
+    raw = raw_config()
+    raw["plans"]["kvm-s"] |= plan
+    world = World(tmp_path, plans=raw["plans"])
+    world.order("create")
+    world.run()
+    where = world.store.service(1).node
+    look = Look(world)
+    for page in ("overview", "reinstall", "activity"):
+        text = look.page(page).text
+        assert system in text and "debian-12" not in text
+        assert (where in text) == node, page
+    assert look.page("reinstall").find("option", value="debian-12")[0].text == system
+    world.close()
+
+
+def test_a_services_number_is_called_that(world: World) -> None:
+    """A reference is one of an operation, which staff can look up."""
+    world.order("create")
+    world.run()
+    world.store.refresh_failed("pve1", "no route", down=True)
+    text = Look(world).page().text
+    assert "The host does not answer just now." in text and "Service 1042." in text and "Reference 1042" not in text
