@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge import names
+from bridge.web.pages import PAGES
 from tests.configs import raw_config
 from tests.looks import Look
 from tests.world import World
@@ -54,6 +55,15 @@ def test_the_plan_decides_what_customers_read(tmp_path: Path, plan: dict[str, ob
         assert (where in text) == node, page
     assert look.page("reinstall").find("option", value="debian-12")[0].text == system
     world.close()
+
+
+def test_every_page_is_shown(world: World) -> None:
+    world.order("create")
+    world.run()
+    look = Look(world)
+    assert {"overview", "charts", "activity", "firewall"} < set(PAGES)
+    for page in PAGES:
+        assert look.page(page).find("nav"), page
 
 
 def test_a_services_number_is_called_that(world: World) -> None:

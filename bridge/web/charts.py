@@ -16,7 +16,6 @@ from bridge.permissions import usable
 from bridge.web import language
 from bridge.web.assets import DRAWING
 from bridge.web.auth import context, service_for, signed
-from bridge.web.frame import zone_of
 from bridge.web.pages import page
 from bridge.web.replies import success
 
@@ -82,7 +81,6 @@ def show(service: Service) -> dict[str, Any]:
         "why": language.translate(why),
         "view": view,
         "tables": {c.name: charts.rows(c, view) for c in charts.CHARTS} if view else {},
-        "zone": zone_of(service),
         "chart_words": words,
         "drawn": all(assets.built(f) for f in DRAWING.values()),
         "version": assets.version(),
