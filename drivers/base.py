@@ -46,6 +46,7 @@ from bridge.model import (
     Planned,
     Pointers,
     Seen,
+    Sentence,
     Snapshot,
     Sold,
     TaskResult,
@@ -201,6 +202,7 @@ class Driver(ABC):
     firewall_can: ClassVar[frozenset[str]] = frozenset()
     # names for ports that a rule may say in their place: each with its (protocol, ports) pairs
     firewall_services: ClassVar[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType({})
+    password_notes: ClassVar[tuple[Sentence, ...]] = ()  # what a customer has to know before a new password is ordered
     shared_hosts: ClassVar[bool] = True  # nodes and storages are the operator's own: our limits for each hold
     boots_once: ClassVar[bool] = False  # it can start once from what lies in its drive (`boot_first`)
     poll_every: ClassVar[float] = 1.0  # seconds between two questions after tasks or a machine's state, at least

@@ -178,7 +178,7 @@ def reset_password(service: Service) -> dict[str, Any]:
     off = language.translate(customer.off_for_password(service, driver, at.store))
     return {
         "why": why(service, Capability.RESET_PASSWORD) or off,
-        "at_once_only": driver.chooses_passwords,
+        "notes": [language.translate(note) for note in driver.password_notes],
         "after_restart": done and not at_once,
         "in_use": done and at_once,
     }

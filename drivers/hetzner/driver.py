@@ -31,6 +31,7 @@ from bridge.model import (
     Planned,
     Pointers,
     Seen,
+    Sentence,
     Snapshot,
     Sold,
     TaskResult,
@@ -95,6 +96,12 @@ class Hetzner(Driver):
     snapshots_survive = True
     switches_off = True
     chooses_passwords = True
+    password_notes = (
+        Sentence(
+            "The server has to run, with its guest agent (qemu-guest-agent), which the images for Linux bring along."
+            " The new password holds at once."
+        ),
+    )
     shared_hosts = False
     poll_every = 3.0  # a question counts like any other call
     shows: ClassVar[frozenset[str]] = frozenset({"image", "place", "traffic"})

@@ -34,6 +34,7 @@ from bridge.model import (
     Placement,
     Planned,
     Seen,
+    Sentence,
     Snapshot,
     Sold,
     TaskResult,
@@ -95,6 +96,16 @@ class Proxmox(Driver):
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
     pins_templates = True
+    password_notes = (
+        Sentence(
+            "Password reset requires cloud-init packages installed on the VM. If reset succeeds but password doesn't"
+            " change, connect via noVNC and change manually."
+        ),
+        Sentence(
+            "Without a running guest agent it takes effect after the next restart, when cloud-init runs again;"
+            " the server's SSH host keys may change then."
+        ),
+    )
     boots_once = True
     present = frozenset({"template_ids", "template_pool"})
 

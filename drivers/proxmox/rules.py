@@ -35,7 +35,7 @@ KEPT = ("iface", "log")
 POLICY = {"policy_in": "DROP", "policy_out": "ACCEPT"}  # PVE's defaults
 LOG_ON, LOG_OFF = "info", "nolog"
 LOG_FOR, LOG_LINES, SHOWN = 3600, 5000, 100  # seconds back, lines read, lines shown
-LINE = re.compile(r"^\d+ \d+ \S+-(IN|OUT) (\S+ [+-]\d{4}) (?:policy )?(DROP|REJECT): (.*)$")
+LINE = re.compile(r"^\d+ \d+ \S+-(IN|OUT) (\S+ [+-]\d{4}) (?:policy )?(DROP|REJECT): (.*)\Z")
 
 
 def read(api: Api, ref: VmRef) -> Firewall:
