@@ -145,7 +145,7 @@ NEEDS: dict[Capability, tuple[str, ...]] = {  # what a driver builds to have it
     Capability.RESET_PASSWORD: ("set_password",),
     Capability.CHARTS: ("charts",),
     Capability.CONSOLE: ("console",),
-    Capability.ISO: ("drive", "isos", "mount"),
+    Capability.ISO: ("drive", "isos", "all_isos", "mount"),
     Capability.RDNS: ("pointers", "set_pointer"),
     Capability.FIREWALL: ("firewall", "change_firewall"),
 }
@@ -493,6 +493,10 @@ class Driver(ABC):
 
     def isos(self, fits: str) -> list[Iso]:
         """The images that `Drive.fits` names; the same for all machines that say so."""
+        raise not_built(self, Capability.ISO)
+
+    def all_isos(self) -> list[Iso]:
+        """Each image that some machine of this server can be offered, for the doctor."""
         raise not_built(self, Capability.ISO)
 
     def mount(self, ref: VmRef, iso: str) -> str:

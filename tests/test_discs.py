@@ -193,6 +193,16 @@ def test_the_check_of_the_storage(site: Site, wrong: str, level: str, text: str)
     assert [(f.level, f.text) for f in found] == [(level, text)] and bool(found[0].fix) == (level != "ok")
 
 
+def test_the_check_of_what_plans_offer(tmp_path: Path) -> None:
+    site = Site(tmp_path, isos=["only-elsewhere*", "windows-*"], everywhere=["debian-11.iso", "nothing"])
+    told = [(f.subject, f.text) for f in doctor.check(site.context) if "no ISO is called" in f.text]
+    assert told == [("plan kvm-s", "no ISO is called 'windows-*'"), ("[isos] offered", "no ISO is called 'nothing'")]
+    site.drivers["pve1"].settings["iso_storage"] = ""  # type: ignore[index]
+    told = [(f.subject, f.text) for f in doctor.check(site.context) if "ISO" in f.text]
+    assert ("plan kvm-s", "ISOs are allowed, and its server has none to offer") in told
+    site.close()
+
+
 def test_drivers_for_windows_are_said_to_be_that(site: Site) -> None:
     site.cluster.add_iso("virtio-win-0.1.271.iso")
     assert (

@@ -9,9 +9,10 @@ from dataclasses import replace
 from bridge import assets, names
 from bridge.config import Config, Pool
 from bridge.context import Context
+from bridge.customer import isos
 from bridge.dns import check as zones
 from bridge.errors import ConfigError, VmbridgeError
-from bridge.model import Finding
+from bridge.model import Capability, Finding, Iso
 from bridge.orders import addresses, packages
 from bridge.staff import servers
 from bridge.store import Store
@@ -51,6 +52,7 @@ def check(context: Context, write_test: bool = False) -> list[Finding]:
                 )
             )
         findings += _ids(context, name)
+    findings += _isos(context)
     for plan in config.plans.values():
         if plan.values["vm_name"]:
             example = names.from_rule(plan.values["vm_name"], 7, 1042, "shop.example.com", context.clock.now())
@@ -72,6 +74,33 @@ def check(context: Context, write_test: bool = False) -> list[Finding]:
         findings.append(_console(config))
     for name in config.whmcs:
         findings.append(_whmcs(context, name))
+    return findings
+
+
+def _isos(context: Context) -> list[Finding]:
+    """Plans that allow ISOs where there are none, and names in a list that no ISO has."""
+    plans = [p for p in context.config.plans.values() if Capability.ISO in p.allow]
+    there: dict[str, list[Iso]] = {}
+    for name, driver in context.drivers.items():
+        if Capability.ISO in driver.capabilities and any(p.server == name for p in plans):
+            try:
+                there[name] = driver.all_isos()
+            except VmbridgeError:  # the driver's own look tells it
+                return []
+    findings = []
+    for plan in plans:
+        have = there.get(plan.server, [])
+        if not have and plan.server in there:
+            fix = f"give server {plan.server} some, or take iso off the plan's allow"
+            text = "ISOs are allowed, and its server has none to offer"
+            findings.append(Finding("warning", f"plan {plan.name}", text, fix))
+        elif idle := [n for n in plan.values["isos"] if not isos.offered(have, [n])]:
+            text = f"no ISO is called {', '.join(map(repr, idle))}"
+            findings.append(Finding("warning", f"plan {plan.name}", text, "correct its isos, or upload what is meant"))
+    everything = [i for rows in there.values() for i in rows]
+    if there and (idle := [n for n in context.config.isos if not isos.offered(everything, [n])]):
+        text = f"no ISO is called {', '.join(map(repr, idle))}"
+        findings.append(Finding("warning", "[isos] offered", text, "correct it, or upload what is meant"))
     return findings
 
 

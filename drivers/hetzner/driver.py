@@ -284,6 +284,9 @@ class Hetzner(Driver):
     def isos(self, fits: str) -> list[Iso]:
         return media.fitting(self.api, fits)
 
+    def all_isos(self) -> list[Iso]:
+        return media.everything(self.api)
+
     def mount(self, ref: VmRef, iso: str) -> str:
         server = proof.present(self.api, ref)
         actions = media.mount(self.api, server, iso)

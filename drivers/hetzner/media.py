@@ -28,6 +28,10 @@ def fitting(api: Api, architecture: str) -> list[Iso]:
     return [iso(row) for row in rows if row["type"] == "public"]
 
 
+def everything(api: Api) -> list[Iso]:
+    return [iso(row) for row in api.pages("/isos", "isos") if row["type"] == "public"]
+
+
 def mount(api: Api, server: Mapping[str, Any], wanted: str) -> list[dict[str, Any]]:
     """The action that puts it in or takes it out; none when it is so. The provider takes out what lies there by
     itself."""

@@ -303,6 +303,9 @@ class Proxmox(Driver):
     def isos(self, fits: str) -> list[Iso]:
         return media.fitting(self.api, str(self.settings.get("iso_storage") or ""), fits)
 
+    def all_isos(self) -> list[Iso]:
+        return media.everywhere(self.api, str(self.settings.get("iso_storage") or ""))
+
     def mount(self, ref: VmRef, iso: str) -> str:
         return media.mount(self.api, str(self.settings.get("iso_storage") or ""), ref, iso)
 

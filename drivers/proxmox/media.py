@@ -65,6 +65,13 @@ def fitting(api: Api, storage: str, node: str) -> list[Iso]:
     return [iso(name) for name in rows]
 
 
+def everywhere(api: Api, storage: str) -> list[Iso]:
+    """What some node has of it."""
+    rows = api.get("cluster/resources", type="storage") if storage else []
+    nodes = [r["node"] for r in rows if r["storage"] == storage and r.get("status") == "available"]
+    return [iso(name) for name in dict.fromkeys(n for node in nodes for n in content(api, storage, str(node)))]
+
+
 def content(api: Api, storage: str, node: str) -> list[str]:
     rows = api.get(f"nodes/{node}/storage/{storage}/content", content="iso")
     return [str(r["volid"]) for r in rows if r.get("content", "iso") == "iso"]
