@@ -280,7 +280,7 @@ def test_reinstall_wants_the_word_and_keeps_what_was_written(system: System, bro
     assert "Copying the new system" in one(browser, "[data-operation]").text  # its steps are open
     release(system, "qmclone")
     done(browser, system, "reinstall")
-    assert "ubuntu-24.04" in one(browser, ".vmb-place").text
+    assert "Ubuntu 24.04" in one(browser, ".vmb-place").text
 
 
 def test_reset_password(system: System, browser: Chrome) -> None:
