@@ -414,6 +414,10 @@ class Driver(ABC):
         """Raises Protected where somebody has said that the machine stays; asked before it is touched."""
         return
 
+    def outlasting(self, ref: VmRef) -> tuple[str, ...]:
+        """What somebody else has attached to the machine and is not removed with it, though it costs; as people call it."""
+        return ()
+
     def sweep(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
         """Remove what the machine, proven gone, has left and would go on costing; called again after each task, until
         empty."""

@@ -263,3 +263,18 @@ def test_protected_content_is_told_as_what_it_is(tmp_path: Path, verb: str) -> N
     assert op.state is State.FAILED and op.error_code == "rebuild_protected" and one(world).status == "running"
     assert "rebuild protection" in op.next_action and "by itself" not in op.next_action
     world.close()
+
+
+@pytest.mark.parametrize("verb", ["terminate", "redeploy"])
+def test_what_was_attached_by_hand_is_named_and_stays(tmp_path: Path, verb: str) -> None:
+    world = Shop(tmp_path, **RICH)
+    world.order("create")
+    world.run()
+    one(world).volumes.append(4711)
+    before = len(notices(world))
+    world.order(verb)
+    world.run(2 * HOUR)
+    assert last(world).state is State.DONE
+    [said] = notices(world)[before:]
+    assert "volume 4711 stays" in str(said) and ("new server" in str(said)) == (verb == "redeploy")
+    world.close()

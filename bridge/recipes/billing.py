@@ -181,6 +181,8 @@ def destroy(job: Job) -> Outcome:
     if task and job.result is None:
         return Wait(task)
     job.save(replace(job.memory, destroy_task=""))
+    if job.memory.outlasting is None:
+        job.save(replace(job.memory, outlasting=list(job.driver.outlasting(ref(job)))))
     if job.op.kind == "redeploy" and not job.birth.anew:
         # from here on whatever makes the service active has to finish the new machine
         job.save_birth(replace(job.birth, anew=True))
@@ -188,9 +190,29 @@ def destroy(job: Job) -> Outcome:
         raise Back("prove", job.driver.task_error(job.result.text))
     task = job.driver.destroy(ref(job), keeping(job))
     if not task:
-        return Done()
+        return Done(tell_outlasting(job))
     job.save(replace(job.memory, destroy_task=task))
     return Wait(task)
+
+
+def tell_outlasting(job: Job) -> str:
+    """Nothing that is not ours is removed; staff hears of it once, since it goes on costing and nobody's service shows it any more."""
+    if not job.memory.outlasting:
+        return ""
+    s, what = job.service, ", ".join(job.memory.outlasting)
+    anew = " It is not attached to the new server." if job.op.kind == "redeploy" else ""
+    text = f"{what} stays at the provider and goes on costing: it was attached by hand and is not ours.{anew}"
+    job.store.emit(
+        "staff_notice",
+        s.whmcs,
+        s.id,
+        f"outlasting:{job.op.id}",
+        subject=f"vmbridge: something of service {s.service_id} stays at the provider",
+        text=f"{text}\nNext: Look at it in the provider's console; remove it, or attach it where it belongs.",
+        reference=job.op.id,
+        service_id=s.service_id,
+    )
+    return text
 
 
 def sweep(job: Job) -> Outcome:

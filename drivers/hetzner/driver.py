@@ -214,6 +214,10 @@ class Hetzner(Driver):
         if server := proof.proven(self.api, ref):
             proof.unprotected(server)
 
+    def outlasting(self, ref: VmRef) -> tuple[str, ...]:
+        server = proof.proven(self.api, ref) or {}
+        return tuple(f"volume {number}" for number in server.get("volumes") or ())
+
     def sweep(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
         """What is protected is named last, when all else is gone."""
         waiting: list[dict[str, Any]] = []

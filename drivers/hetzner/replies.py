@@ -34,6 +34,7 @@ SERVER = {
     "image": Maybe({"name": Maybe(TEXT), "description": Maybe(TEXT)}),
     "iso": Maybe({"id": NUMBER, "name": Maybe(TEXT), "description": Maybe(TEXT)}),
     "protection": PROTECTION,
+    "volumes": Maybe([NUMBER]),
     "private_net": Maybe([{"network": NUMBER}]),
     "public_net": {
         "ipv4": Maybe({"id": NUMBER, "ip": IP, "dns_ptr": Maybe(TEXT)}),
