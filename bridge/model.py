@@ -22,6 +22,8 @@ class Sentence(str):
         return made
 
 
+BEGIN_ANEW = "begin_anew"  # the step of a redeploy before which the old machine is as it was
+PROTECTED = "protected"  # the code of errors.Protected
 NO_ROOM = "no_capacity"  # the code of errors.Capacity
 GIVING_WAY = ("change_package", "unsuspend")
 
@@ -550,8 +552,11 @@ class Operation:
 
     @property
     def gives_way(self) -> bool:
-        """It waits for room, and the machine that is there goes on as it is: what its customer wants comes first."""
-        return self.state is State.RUNNING and self.waits_for_room and self.kind in GIVING_WAY and not self.task
+        """It waits for room or for a protection to go, and the machine that is there goes on as it is: what its customer wants comes
+        first."""
+        unbegun = self.kind == "redeploy" and self.step == BEGIN_ANEW and self.error_code in (NO_ROOM, PROTECTED)
+        waits = unbegun or (self.waits_for_room and self.kind in GIVING_WAY)
+        return self.state is State.RUNNING and waits and not self.task
 
 
 @dataclass(frozen=True)

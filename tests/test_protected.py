@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from bridge import services
 from bridge.app import create_app
 from bridge.customer.snapshots import expire_snapshots
 from bridge.errors import Refused
 from bridge.metering import status
-from bridge.model import State
+from bridge.model import Operation, State
 from bridge.staff import findings
 from tests.hcloud.project import Fault
 from tests.test_hetzner import one
@@ -37,6 +38,10 @@ def rich(tmp_path: Path) -> Iterator[Shop]:
 
 def last(world: World) -> Any:
     return world.store.operations_of(1)[0]
+
+
+def newest_of(world: World, kind: str) -> Operation:
+    return next(op for op in world.store.operations_of(1) if op.kind == kind)
 
 
 def notices(world: World) -> list[str]:
@@ -90,9 +95,17 @@ def test_a_redeploy_touches_nothing_while_the_server_is_protected(rich: Shop) ->
     rich.run(2 * HOUR)
     assert last(rich).error_code == "protected" and last(rich).state is State.RUNNING and len(notices(rich)) == 1
     assert rich.cloud.mutations() == [] and before.status == "running"
+    assert services.busy_reason(rich.store.service(1), rich.store) == ""
+    rich.page("power", "stop")  # what the customer does meanwhile comes first
+    rich.run(120)
+    assert before.status == "off" and last(rich).kind == "stop" and last(rich).state is State.DONE
+    rich.page("power", "start")
+    rich.run(120)
     before.protected = False
     rich.run(2 * HOUR)
-    assert last(rich).state is State.DONE and one(rich).id != before.id and one(rich).status == "running"
+    assert (
+        newest_of(rich, "redeploy").state is State.DONE and one(rich).id != before.id and one(rich).status == "running"
+    )
 
 
 def test_a_snapshot_that_is_protected(rich: Shop) -> None:

@@ -269,6 +269,41 @@ def test_its_own_room_is_enough_for_a_new_one(tmp_path: Path) -> None:
     world.close()
 
 
+def test_the_old_disks_size_is_no_promise_for_the_new_one(tmp_path: Path) -> None:
+    """A thin disk gives back what was written of it, so the old machine stays until the new one has a place without that."""
+    world = born(made(tmp_path), 1)
+    store = world.cluster.storages["local-lvm"]
+    store.used = store.total - 5 * GIB
+    world.cluster.calls.clear()
+    world.order("redeploy", 1, confirm="1")
+    world.run(60)
+    assert last(world, 1).error_code == "no_capacity" and writes(world) == []
+    assert world.cluster.vms[20000].status == "running"
+    world.page("power", "stop", 1)  # and its customer goes on meanwhile
+    world.run(60)
+    assert world.cluster.vms[20000].status == "stopped"
+    world.close()
+
+
+def test_a_reinstall_that_finds_no_room_beside_the_old_disk_stops_nothing(tmp_path: Path) -> None:
+    world = born(made(tmp_path), 1)
+    store = world.cluster.storages["local-lvm"]
+    free, store.used = store.used, store.total - 1 * GIB
+    world.cluster.calls.clear()
+    world.page("reinstall", "reinstall", 1, template="debian-12", confirm="REINSTALL")
+    world.run()
+    op = last(world, 1)
+    assert (
+        op.state is State.FAILED and op.error_code == "no_capacity" and "3 needed beside the old disk" in op.error_text
+    )
+    assert writes(world) == [] and world.cluster.vms[20000].status == "running"
+    store.used = free
+    world.page("reinstall", "reinstall", 1, template="debian-12", confirm="REINSTALL")
+    world.run()
+    assert last(world, 1).state is State.DONE
+    world.close()
+
+
 def test_old_numbers_refuse_nothing(tmp_path: Path) -> None:
     world = born(made(tmp_path), 1, 2)
     world.clock.time += 901

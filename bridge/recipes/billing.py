@@ -10,7 +10,7 @@ from bridge import passwords
 from bridge.dns import records
 from bridge.errors import Capacity, NeedsOperator, NotOurs, Permanent, Protected, UpstreamError, VmbridgeError
 from bridge.metering import usage
-from bridge.model import Birth, Desired, Leftover
+from bridge.model import BEGIN_ANEW, Birth, Desired, Leftover
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import ON_AGAIN, PUT_BACK
 from bridge.recipes.backups import remove_beyond
@@ -408,7 +408,7 @@ CHANGE_PACKAGE = (
     *ON_AGAIN,
 )
 REDEPLOY = (
-    Step("begin_anew", "Preparing", begin_anew),
+    Step(BEGIN_ANEW, "Preparing", begin_anew),
     *without(TERMINATE, "release", "backups"),  # they stay
     Step("renew_identity", "Preparing the new server", renew_identity),
     *without(CREATE, "ready", "clear"),

@@ -7,13 +7,15 @@ that is refused has changed nothing."""
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
-from bridge.errors import Permanent
+from bridge.errors import Capacity, Permanent
 from bridge.model import Converged, Order, Seen, VmRef
-from drivers.proxmox import choice, convert, keys, media, snapshots, storages, templates
+from drivers.proxmox import choice, convert, keys, media, room, snapshots, storages, templates
 from drivers.proxmox.api import Api
+from drivers.proxmox.errors import ROOM
 from drivers.proxmox.templates import Template
 
 FIRMWARE = ("efidisk0", "tpmstate0")  # what an image keeps beside its disk: boot entries, keys
@@ -59,7 +61,9 @@ def step(api: Api, order: Order, ref: VmRef, seen: Seen, memory: dict[str, Any],
 
 
 def _remember(api: Api, order: Order, ref: VmRef, seen: Seen) -> Converged:
-    template = _template(api, order, ref, seen)
+    rows = api.get("cluster/resources")
+    template = _template(api, rows, order, ref, seen)
+    _room_beside(rows, order, template)
     system, additional = convert.system_disk(seen.config), convert.additional_disk(seen.config)
     memory = {
         "old": {
@@ -74,10 +78,26 @@ def _remember(api: Api, order: Order, ref: VmRef, seen: Seen) -> Converged:
     return Converged(more=True, memory=memory, source=template.vm_id)
 
 
-def _template(api: Api, order: Order, ref: VmRef, seen: Seen) -> Template:
-    """The very template that the machine came from while it has the name still, else the one that the name means
-    here."""
-    sources = choice.Choice(api, api.get("cluster/resources"), order.package)
+def _room_beside(rows: list[dict[str, Any]], order: Order, template: Template) -> None:
+    """The new disk is there beside the old one, as big as the template's, until that is freed; it grows afterwards. Raises Capacity. What
+    is not told (a node whose pvestatd is down) refuses nothing."""
+    gib, storage = (
+        math.ceil(convert.disk_gib(template.config, convert.system_disk(template.config))),
+        order.package.options["storage"],
+    )
+    told = [r for r in rows if r.get("type") == "storage" and r.get("status") == "available" and r.get("maxdisk")]
+    known = any((r.get("storage"), r.get("node")) == (storage, template.node) for r in told)
+    if known and (why := room.full(rows, template.node, {storage: gib}, ())):
+        raise Capacity(
+            "There is no room for the new system beside the old one where your server is. Nothing was changed.",
+            detail=f"{template.node}: {why} beside the old disk",
+            next_action=ROOM,
+        )
+
+
+def _template(api: Api, rows: list[dict[str, Any]], order: Order, ref: VmRef, seen: Seen) -> Template:
+    """The very template that the machine came from while it has the name still, else the one that the name means here."""
+    sources = choice.Choice(api, rows, order.package)
     candidates = [t for t in sources.on(seen.node) if t.node == seen.node or sources.takes(seen.config, t.node)]
     same = ref.birth.template == order.package.template
     bound = [t for t in candidates if same and t.vm_id == ref.birth.source]

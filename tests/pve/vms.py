@@ -543,7 +543,7 @@ class Handlers(Archives, Histories, Firewalls):
             if key.startswith("unused") and key in vm.config:
                 if any(vm.config[key] in str(s["config"]) for s in vm.snapshots.values()):
                     raise Error(500, f"unable to delete '{vm.config[key]}' - volume is still in use (snapshot?)")
-                self.c.volumes.pop(vm.config[key], None)
+                self.free(vm.config[key])
             if volumes.DISK.match(key) and key in vm.config and "media=cdrom" not in vm.config[key]:
                 self._unused(vm, vm.config[key].split(",")[0])
                 vm.content.pop(key, None)
@@ -552,6 +552,10 @@ class Handlers(Archives, Histories, Firewalls):
                 vm.pending.pop(key, None)
             elif key in vm.config:
                 vm.pending[key] = None
+
+    def free(self, volume: str) -> None:
+        store, size = self.c.storages[volumes.storage_of(volume)], self.c.volumes.pop(volume, 0)
+        store.used = max(store.used - size, 0)
 
     def _named(self, p: dict[str, str]) -> None:
         """The format dns-name (pve-common, JSONSchema.pm), with the 63 characters of a label that the rest of the world holds to."""
@@ -974,7 +978,7 @@ class Handlers(Archives, Histories, Firewalls):
                 raise Error(500, f"VM is locked ({vm.lock})")
             self.c.vms.pop(vm.vmid, None)
             for volume in [v for v in self.c.volumes if re.search(rf"[:/]vm-{vm.vmid}-[^/]+$", v)]:
-                del self.c.volumes[volume]
+                self.free(volume)
 
         return self.c.start_task("qmdestroy", vm.node, vm.vmid, effect)
 
