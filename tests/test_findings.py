@@ -606,3 +606,11 @@ def test_a_sweep_by_hand_looks_at_snapshots_too(live: Swept, monkeypatch: pytest
     }
     swept = CliRunner().invoke(cli.main, ["findings", "sweep", "pve1"])
     assert "1 open findings" in swept.output and live.open() == ["unfinished_snapshot"]
+
+
+def test_a_sweep_by_hand_reads_anew(live: Swept) -> None:
+    """What was read a moment ago says nothing of what has happened since, such as a store that was put back."""
+    assert findings.sweep_state("pve1", live.drivers["pve1"], live.store, now=True)
+    live.cluster.add_vm(20007, "pve1", tags="vmbridge")
+    live.clock.time += 1
+    assert findings.sweep_state("pve1", live.drivers["pve1"], live.store, now=True) and live.open() == ["unknown_vm"]

@@ -19,13 +19,14 @@ STALE_AFTER, WANTED_EVERY = 60.0, 5.0
 NOTED_EVERY, WATCHING = 20.0, 45.0  # a look is noted so often, and counts so long
 
 
-def refresh(server: str, driver: Driver, store: Store) -> bool:
-    """One bulk read when the server is due and nobody else does it, or one of its watched machines alone where they can
-    be read more often; true when it was done."""
+def refresh(server: str, driver: Driver, store: Store, now: bool = False) -> bool:
+    """One bulk read when the server is due, or `now`, and nobody else does it, or one of its watched machines alone
+    where they can be read more often; true when it was done."""
     count = store.watched_count(server, WATCHING)
     all_age, watched_age = driver.live_ages(count)
     watched: list[VmRef] = []
-    if not store.claim_refresh(server, max(WATCHED_AGE, all_age), max(IDLE_AGE, all_age), LEASE):
+    ages = (0.0, 0.0) if now else (max(WATCHED_AGE, all_age), max(IDLE_AGE, all_age))
+    if not store.claim_refresh(server, *ages, LEASE):
         if not watched_age or not store.claim_watched(server, max(WATCHED_AGE, watched_age), LEASE):
             return False
         watched = store.watched(server, WATCHING)

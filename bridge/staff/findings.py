@@ -95,7 +95,7 @@ def sweep_state(server: str, driver: Driver, store: Store, now: bool = False) ->
     reading."""
     if not store.claim_sweep(server, "state", LEASE) and not now:
         return False
-    status.refresh(server, driver, store)
+    status.refresh(server, driver, store, now)
     if not readable(server, store):
         store.end_sweep(server, "state", store.clock.now() + 60)
         return False
