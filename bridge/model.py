@@ -822,6 +822,7 @@ class Order:
     )
     label: str = ""  # one line that names the service for people
     disc_was_first: bool = False  # the machine was started from a disc by us: its disk comes first again
+    typed: str = ""  # the name that `hostname` was made from: a machine of before may carry it as it was cut then
 
 
 @dataclass(frozen=True)

@@ -133,3 +133,22 @@ def test_a_machine_edited_by_hand_is_the_same_machine(world: World, key: str) ->
     world.order("terminate")
     world.run()
     assert world.vms() == [] and not [v for v in world.cluster.volumes if "vm-2" in v]
+
+
+# -- a name of before ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("cut", [63, 200])
+def test_a_machine_keeps_the_name_that_another_rule_made_of_the_same_text(world: World, cut: int) -> None:
+    typed = f"{'a' * 40}.{'b' * 30}.{'c' * 20}.example.com"
+    world.order("create", domain=typed)
+    world.run()
+    assert machine(world).config["name"] == "a" * 40  # as it is cut today
+    machine(world).config["name"] = typed[:cut]
+    world.order("change_package", configoptions={"RAM": "4"})
+    world.run()
+    world.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL")
+    world.run()
+    assert machine(world).config["name"] == typed[:cut] and machine(world).config["memory"] == "4096"
+    machine(world).config["name"] = "renamed-by-hand"
+    world.order("converge")
+    world.run()
+    assert machine(world).config["name"] == "a" * 40

@@ -59,6 +59,7 @@ def order_of(service: Service, store: Store, config: Config, **changes: Any) -> 
         uuid=service.uuids[0],
         uuids=service.uuids,
         hostname=names.host_name(service.hostname, f"vm-{service.service_id}"),
+        typed=service.hostname,
         mac=service.mac,
         package=completed(service.package, config),
         networks=networks_of(service.id, store, config),

@@ -20,6 +20,7 @@ from drivers.proxmox.convert import MIB, parse_line
 THROTTLES = dict(zip(DISK_LIMITS, ("mbps_rd", "mbps_wr", "iops_rd", "iops_wr"), strict=True))
 TAG = "vmbridge"  # what every machine of ours carries
 BOTH_WAYS = ("mbps", "iops")  # PVE refuses them beside the one-way limits
+LABEL = 63  # characters of a label, at which names were cut before they were cut between labels
 DEFAULTS = {"sockets": "1", "cores": "1", "onboot": "0"}  # what an absent key means
 # package word <- keys of the configuration that wait for a restart
 WORDS = {
@@ -78,7 +79,7 @@ def changes(order: Order, config: Mapping[str, Any]) -> Changes:
 def _scalars(order: Order, config: dict[str, Any]) -> dict[str, Any]:
     settings, package = order.package.options, order.package
     want: dict[str, Any] = {
-        "name": order.hostname,
+        "name": name(order, config),
         **_labels(order, config),
         **_cores(package.cores, config),
         "memory": package.ram_mib,
@@ -109,6 +110,13 @@ def _scalars(order: Order, config: dict[str, Any]) -> dict[str, Any]:
     if order.set_password:
         want["cipassword"] = password(order, config)
     return want
+
+
+def name(order: Order, config: Mapping[str, Any]) -> str:
+    """The machine's name. One that was made of the same text by another rule stays: its customer knows it, and nobody ordered another."""
+    now, typed = str(config.get("name", "")), order.typed.lower()
+    of_before = now and (now.lower() == typed or (len(typed) > LABEL and now.lower() == typed[:LABEL].rstrip("-.")))
+    return now if of_before else order.hostname
 
 
 def _labels(order: Order, config: dict[str, Any]) -> dict[str, str]:
@@ -348,7 +356,7 @@ def _network(order: Order, config: dict[str, Any]) -> list[tuple[str, Any, Any]]
         rows.append(("name_servers", servers, str(config.get("nameserver", ""))))
     if settings.get("startup_order"):
         rows.append(("start_order", start_order(settings), str(config.get("startup", ""))))
-    rows.append(("name", order.hostname, str(config.get("name", ""))))
+    rows.append(("name", name(order, config), str(config.get("name", ""))))
     rows.append(("onboot", bool(order.autostart and settings["onboot"]), bool(int(config.get("onboot", 0) or 0))))
     return rows
 
