@@ -443,7 +443,7 @@ class Removal(Stored):
 
     sampled: bool = False  # its traffic was read for the last time
     destroy_task: str = ""
-    outlasting: list[str] | None = None  # what others attached to it and stays, as people call it; None: not looked for yet
+    outlasting: tuple[str, ...] = ()  # what others attached to it and stays, as people call it
     waited_gone: int = 0
     sweep_task: str = ""
     remove_task: str = ""  # clean_up: of the leftover

@@ -181,8 +181,8 @@ def destroy(job: Job) -> Outcome:
     if task and job.result is None:
         return Wait(task)
     job.save(replace(job.memory, destroy_task=""))
-    if job.memory.outlasting is None:
-        job.save(replace(job.memory, outlasting=list(job.driver.outlasting(ref(job)))))
+    if not job.memory.outlasting and (what := job.driver.outlasting(ref(job))):
+        job.save(replace(job.memory, outlasting=what))
     if job.op.kind == "redeploy" and not job.birth.anew:
         # from here on whatever makes the service active has to finish the new machine
         job.save_birth(replace(job.birth, anew=True))
