@@ -420,6 +420,7 @@ class Making(Stored):
     place: str = ""  # redeploy: where the new machine has to be
     full: dict[str, str] = field(default_factory=dict)  # places without room -> what they said
     failed: str | None = None  # what the copy that failed said
+    remade: int = 0  # copies that failed so far
     clear_task: str = ""  # the task that removes what it left
     leases_since: float | None = None  # since when an address by DHCP is waited for, epoch seconds
     renewed: bool = False  # redeploy: the old machine is gone, the service has a new id

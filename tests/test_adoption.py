@@ -227,3 +227,19 @@ def test_a_fresh_system_in_a_machine_without_a_cloud_init_drive_gets_its_passwor
     assert world.store.operations_of(1)[0].state is State.DONE
     assert vm.ran["user"] == "root" and vm.ran["password"].startswith("$6$") and vm.ran["address"], vm.ran
     world.close()
+
+
+def test_a_fresh_system_in_an_adopted_machine_leaves_its_disk_driven_as_it_was(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    vm = world.cluster.add_vm(555, "pve1", cores="8", scsi0="local-lvm:vm-555-disk-0,size=20G,cache=writeback")
+    vm.config["ide2"] = "local-lvm:vm-555-cloudinit,media=cdrom"
+    machine = world.drivers["pve1"].inspect("555")
+    package = packages.resolve({"configoption1": "kvm-s"}, "pve1", world.config).package
+    services.adopt("main", 9, 7, "", package, machine, world.store, world.config)
+    service = world.store.find_service("main", 9)
+    assert service
+    world.page("reinstall", "reinstall", 9, template="debian-12", confirm="REINSTALL")
+    world.run()
+    assert world.store.operations_of(service.id)[0].state.value == "done"
+    assert "cache=writeback" in vm.config["scsi0"] and vm.config["cores"] == "8"
+    world.close()

@@ -291,3 +291,14 @@ def test_what_was_attached_by_hand_is_named_and_stays(tmp_path: Path, verb: str)
     [said] = notices(world)[before:]
     assert "volume 4711 stays" in str(said) and ("new server" in str(said)) == (verb == "redeploy")
     world.close()
+
+
+@pytest.mark.parametrize("code", ["conflict", "action_failed"])
+def test_a_create_that_fails_for_long_does_not_make_a_server_a_minute(tmp_path: Path, code: str) -> None:
+    world = Shop(tmp_path)
+    world.cloud.faults = [Fault("POST /servers", f"failing create_server {code}", times=999)]
+    world.order("create")
+    world.run(3 * HOUR)
+    assert last(world).state is State.FAILED and world.paid() == []
+    assert 3 <= world.cloud.mutations().count(("POST", "/servers")) <= 8
+    world.close()

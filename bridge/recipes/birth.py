@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge.dns import records
-from bridge.errors import Capacity, Refused, Unknown, Unlisted, UpstreamError
+from bridge.errors import Capacity, NotOurs, Refused, Transient, Unknown, Unlisted, UpstreamError, VmbridgeError
 from bridge.metering import usage
 from bridge.model import Placement, State
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
@@ -27,6 +27,7 @@ from bridge.recipes.machine import (
 from bridge.recipes.room import planned_rooms, promised
 from drivers.base import KEEP
 
+QUICK, SELDOM = 3, 1200.0  # machines made anew with the usual pauses, and the seconds between those after them
 LEASE_CHECK, LEASE_WAIT = 3.0, 60.0  # seconds between two looks for a lease, and for how long
 
 
@@ -168,7 +169,7 @@ def clear_failed(job: Job) -> Outcome:
     stay."""
     if waiting := remove_failed(job):
         return waiting
-    error = job.driver.task_error(job.memory.failed or "")
+    error = seldom(job, job.driver.task_error(job.memory.failed or ""))
     with job.store.write():
         job.save(replace(job.memory, failed=None))
         job.save_birth(replace(job.birth, task="", sent_at=None))
@@ -178,6 +179,15 @@ def clear_failed(job: Job) -> Outcome:
         take_next_id(job)
         raise Back("copy")
     raise Back("copy", error)
+
+
+def seldom(job: Job, error: VmbridgeError) -> VmbridgeError:
+    """Where each try makes a machine that is paid for, the fourth and later ones come far apart: what does not pass soon is no reason for
+    a machine a minute."""
+    job.save(replace(job.memory, remade=job.memory.remade + 1))
+    if job.driver.chooses_ids and job.memory.remade > QUICK and isinstance(error, UpstreamError):
+        error.retry_after = max(error.retry_after or 0.0, SELDOM)
+    return error
 
 
 def clear_begun(job: Job) -> Outcome:
@@ -211,6 +221,19 @@ def identify(job: Job) -> Outcome:
         job.save_birth(replace(job.birth, identified=True, agent=vm.agent))
         usage.begin(job.service.id, job.store, job.config.worker["usage_time_zone"])
     return Done()
+
+
+def configure_new(job: Job) -> Outcome:
+    """A mark that the back end said it took and did not keep is given again: identify looks whose it is, and refuses what is not ours."""
+    try:
+        return configure(job)
+    except NotOurs as e:
+        if job.memory.changed:  # it was ours when something was written to it
+            raise
+        job.save_birth(replace(job.birth, identified=False))
+        raise Back(
+            "identify", Transient("The server did not keep its mark; it is given again.", detail=e.detail)
+        ) from None
 
 
 def learn_addresses(job: Job) -> Outcome:
@@ -301,7 +324,7 @@ CREATE = (
     Step("copy", "Starting the copy", copy),
     Step("copied", "Copying the template", copied),
     Step("identify", "Marking the server as yours", identify),
-    Step("configure", "Setting processor, memory, disk and network", configure),
+    Step("configure", "Setting processor, memory, disk and network", configure_new),
     Step("start", "Switching it on", start),
     Step("running", "Waiting until it runs", running),
     Step("answering", "Waiting for the system inside", answering),

@@ -41,13 +41,13 @@ def step(api: Api, order: Order, ref: VmRef, seen: Seen, memory: dict[str, Any],
     source = convert.system_disk(template)
     slot = slot or source
     if old:
-        return _copy(api, base, order, template, source, slot, memory, allocate)
+        return _copy(api, base, order, template, source, slot, memory, allocate, seen.config)
     memory["written"] = True
     values, drop = _hardware(order, seen.config, template, slot)
     if values or drop:
         api.put(f"{base}/config", **values, delete=",".join(drop) or None)
     if firmware in template and not _unlike(firmware, seen.config, template):
-        return _copy(api, base, order, template, firmware, firmware, memory, allocate)
+        return _copy(api, base, order, template, firmware, firmware, memory, allocate, seen.config)
     if firmware:
         api.put(f"{base}/config", delete=firmware)
         return Converged(changed=(f"-{firmware}",), more=True, memory=memory)
@@ -180,17 +180,25 @@ def _copy(
     slot: str,
     memory: dict[str, Any],
     allocate: bool,
+    config: dict[str, Any],
 ) -> Converged:
     running = api.active_task(base.split("/")[1], order.vm_id, "qmconfig")
     if running:  # an earlier call whose reply was lost
         return Converged(running, more=True, memory=memory)
     if not allocate:
         return Converged(missing_disk=True, more=True, memory=memory)
+    own = order.adopted and slot in config and slot not in FIRMWARE
+    parts = _own(str(config[slot])) if own else _as_template(str(template[source]), source, slot)
     line = f"{order.package.options['storage']}:0,{IMPORT}={_volume(template[source])}"
-    line = ",".join([line, *(f"{k}={v}" for k, v in _as_template(str(template[source]), source, slot).items())])
+    line = ",".join([line, *(f"{k}={v}" for k, v in parts.items())])
     if source != "tpmstate0":  # always raw
         line = storages.formatted(api, line, order.package.snapshots)
     return Converged(str(api.post(f"{base}/config", **{slot: line}) or ""), (slot,), more=True, memory=memory)
+
+
+def _own(line: str) -> dict[str, str]:
+    """How an adopted machine's own disk is driven, which stays as it is."""
+    return {k: v for k, v in convert.parse_line(line).items() if k not in ("", "size", "format")}
 
 
 def _as_template(line: str, source: str, slot: str) -> dict[str, str]:
