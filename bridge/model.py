@@ -553,8 +553,8 @@ class Operation:
 
     @property
     def gives_way(self) -> bool:
-        """It waits for room or for a protection to go, and the machine that is there goes on as it is: what its customer wants comes
-        first."""
+        """It waits for room or for a protection to go, and the machine that is there goes on as it is: what its
+        customer wants comes first."""
         unbegun = self.kind == "redeploy" and self.step == BEGIN_ANEW and self.error_code in (NO_ROOM, PROTECTED)
         waits = unbegun or (self.waits_for_room and self.kind in GIVING_WAY)
         return self.state is State.RUNNING and waits and not self.task

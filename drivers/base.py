@@ -415,7 +415,8 @@ class Driver(ABC):
         return
 
     def outlasting(self, ref: VmRef) -> tuple[str, ...]:
-        """What somebody else has attached to the machine and is not removed with it, though it costs; as people call it."""
+        """What somebody else has attached to the machine and is not removed with it, though it costs; as people call
+        it."""
         return ()
 
     def sweep(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:

@@ -196,7 +196,8 @@ def destroy(job: Job) -> Outcome:
 
 
 def tell_outlasting(job: Job) -> str:
-    """Nothing that is not ours is removed; staff hears of it once, since it goes on costing and nobody's service shows it any more."""
+    """Nothing that is not ours is removed; staff hears of it once, since it goes on costing and nobody's service shows
+    it any more."""
     if not job.memory.outlasting:
         return ""
     s, what = job.service, ", ".join(job.memory.outlasting)

@@ -182,8 +182,8 @@ def clear_failed(job: Job) -> Outcome:
 
 
 def seldom(job: Job, error: VmbridgeError) -> VmbridgeError:
-    """Where each try makes a machine that is paid for, the fourth and later ones come far apart: what does not pass soon is no reason for
-    a machine a minute."""
+    """Where each try makes a machine that is paid for, the fourth and later ones come far apart: what does not pass
+    soon is no reason for a machine a minute."""
     job.save(replace(job.memory, remade=job.memory.remade + 1))
     if job.driver.chooses_ids and job.memory.remade > QUICK and isinstance(error, UpstreamError):
         error.retry_after = max(error.retry_after or 0.0, SELDOM)
@@ -224,7 +224,8 @@ def identify(job: Job) -> Outcome:
 
 
 def configure_new(job: Job) -> Outcome:
-    """A mark that the back end said it took and did not keep is given again: identify looks whose it is, and refuses what is not ours."""
+    """A mark that the back end said it took and did not keep is given again: identify looks whose it is, and refuses
+    what is not ours."""
     try:
         return configure(job)
     except NotOurs as e:

@@ -113,7 +113,8 @@ def _scalars(order: Order, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def name(order: Order, config: Mapping[str, Any]) -> str:
-    """The machine's name. One that was made of the same text by another rule stays: its customer knows it, and nobody ordered another."""
+    """The machine's name. One that was made of the same text by another rule stays: its customer knows it, and nobody
+    ordered another."""
     now, typed = str(config.get("name", "")), order.typed.lower()
     of_before = now and (now.lower() == typed or (len(typed) > LABEL and now.lower() == typed[:LABEL].rstrip("-.")))
     return now if of_before else order.hostname

@@ -79,8 +79,8 @@ def _remember(api: Api, order: Order, ref: VmRef, seen: Seen) -> Converged:
 
 
 def _room_beside(rows: list[dict[str, Any]], order: Order, template: Template) -> None:
-    """The new disk is there beside the old one, as big as the template's, until that is freed; it grows afterwards. Raises Capacity. What
-    is not told (a node whose pvestatd is down) refuses nothing."""
+    """The new disk is there beside the old one, as big as the template's, until that is freed; it grows afterwards.
+    Raises Capacity. What is not told (a node whose pvestatd is down) refuses nothing."""
     gib, storage = (
         math.ceil(convert.disk_gib(template.config, convert.system_disk(template.config))),
         order.package.options["storage"],
@@ -96,7 +96,8 @@ def _room_beside(rows: list[dict[str, Any]], order: Order, template: Template) -
 
 
 def _template(api: Api, rows: list[dict[str, Any]], order: Order, ref: VmRef, seen: Seen) -> Template:
-    """The very template that the machine came from while it has the name still, else the one that the name means here."""
+    """The very template that the machine came from while it has the name still, else the one that the name means
+    here."""
     sources = choice.Choice(api, rows, order.package)
     candidates = [t for t in sources.on(seen.node) if t.node == seen.node or sources.takes(seen.config, t.node)]
     same = ref.birth.template == order.package.template
