@@ -13,6 +13,7 @@ from selenium.webdriver import Chrome
 
 from bridge import assets
 from tests.browser import one, until, word
+from tests.screenshots import aged
 from tests.system import System
 
 PAGES = ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password")
@@ -26,6 +27,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with System(tmp_path_factory.mktemp("system"), speed=0.05, public=True) as s:
         s.order(1)
         s.wait_for(lambda: s.operation(1).get("state") == "done", 60)
+        aged(s, 1)
         yield s
 
 

@@ -1,0 +1,151 @@
+"""Every page of a customer measured at six widths, in a frame with the measures of WHMCS's own: nothing overlaps, breaks inside a word or
+scrolls sideways; what one comes for stands above the fold, and is few clicks away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from bridge.clock import Clock
+from tests.browser import THEMES, one, screen, until, word
+from tests.hcloud.project import Project
+from tests.screenshots import aged, furnish, furnish_cloud
+from tests.system import System
+
+KVM, CLOUD = 1, 2
+WIDTHS = (360, 768, 992, 1024, 1199, 1440)
+HEIGHT = 900
+FOLD = {360: 360, 1440: 300}  # where state, name, address with Copy and the buttons have to end
+MEASURE = """
+const box = document.querySelector('.vmbridge'), found = [], wide = document.documentElement;
+const seen = e => e.checkVisibility({visibilityProperty: true}) && !e.closest('.vmb-sr, option, datalist, script, style, noscript');
+const name = e => (e.className && e.className.baseVal === undefined && e.className || e.tagName) + ': ' + e.textContent.trim().slice(0, 40);
+if (wide.scrollWidth > wide.clientWidth) found.push('scrolls sideways by ' + (wide.scrollWidth - wide.clientWidth));
+const walk = document.createTreeWalker(box, NodeFilter.SHOW_TEXT), range = document.createRange(), leaves = new Set();
+while (walk.nextNode()) {
+  const t = walk.currentNode, e = t.parentElement;
+  if (!t.data.trim() || !seen(e)) continue;
+  leaves.add(e);
+  for (const m of t.data.matchAll(/[^\\s\\u00ad\\u200b/–-]+/g)) {
+    range.setStart(t, m.index); range.setEnd(t, m.index + m[0].length);
+    const rects = [...range.getClientRects()].filter(r => r.width > 0);
+    if (new Set(rects.map(r => Math.round(r.top))).size > 1) found.push('breaks inside "' + m[0] + '" of ' + name(e));
+    const cut = e.closest('.vmb-nav, .vmb-scroll') ? null : rects.find(r => r.right > wide.clientWidth + 1 || r.left < -1);
+    if (cut) found.push('is cut: ' + name(e));
+    let p = e; // out of its own box
+    while (p !== box && getComputedStyle(p).display.startsWith('inline')) p = p.parentElement;
+    const room = p.getBoundingClientRect();
+    if (p !== box && rects.some(r => r.right > room.right + 1.5 || r.left < room.left - 1.5) && !e.closest('.vmb-scroll'))
+      found.push('is wider than its box: "' + m[0] + '" in ' + name(p));
+  }
+}
+box.querySelectorAll('button, input:not([type=hidden]), select, textarea, canvas, summary').forEach(e => { if (seen(e)) leaves.add(e) });
+const rects = [...leaves].filter(e => !e.closest('.u-legend, .uplot') || e.tagName === 'CANVAS')
+  .flatMap(e => [...e.getClientRects()].map(r => [e, r])).filter(([, r]) => r.width > 1 && r.height > 1);
+rects.forEach(([a, r], i) => rects.slice(i + 1).forEach(([b, s]) => {
+  if (a === b || a.contains(b) || b.contains(a)) return;
+  const w = Math.min(r.right, s.right) - Math.max(r.left, s.left), h = Math.min(r.bottom, s.bottom) - Math.max(r.top, s.top);
+  if (w > 2 && h > 4) found.push('overlap: ' + name(a) + ' / ' + name(b));
+}));
+box.querySelectorAll('input, select, .vmb-btn').forEach(e => {
+  if (seen(e) && e.scrollWidth > e.clientWidth + 1 && e.type !== 'text') found.push('clipped: ' + (e.name || name(e)));
+});
+return [...new Set(found)].slice(0, 6)"""
+HEAD = """
+return Object.fromEntries(Object.entries({
+  state: '[data-field=state]', name: '.vmb-name', address: '.vmb-reach .vmb-mono', copy: '.vmb-reach .vmb-copy',
+  ssh: '.vmb-reach .vmb-copy:last-of-type', start: '[data-verb=start]', restart: '[data-verb=reboot]', stop: '[data-verb=stop]',
+  console: '.vmb-actions a.vmb-btn'
+}).map(([k, css]) => [k, document.querySelector('.vmbridge ' + css).getBoundingClientRect().bottom + scrollY]))"""
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with System(tmp_path_factory.mktemp("system"), speed=0.05, public=True, hcloud=Project(Clock())) as s:
+        furnish(s, KVM)
+        aged(s, KVM)
+        furnish_cloud(s, CLOUD)
+        yield s
+
+
+def pages(browser: Chrome, system: System, service: int) -> list[str]:
+    """The addresses of all pages in the menu."""
+    browser.get(system.page(service))
+    items = browser.find_elements(By.CSS_SELECTOR, "a.vmb-nav-item[href*='clientarea']")
+    return [str(i.get_attribute("href")) for i in items]
+
+
+def ready(browser: Chrome) -> None:
+    if browser.find_elements(By.CSS_SELECTOR, "[data-charts][data-drawn='1']"):
+        until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "[data-charts][data-shown]"))
+
+
+def settled(browser: Chrome) -> None:
+    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("service", [KVM, CLOUD])
+def test_pages_at_six_widths(system: System, browser: Chrome, service: int, theme: str) -> None:
+    wrong: dict[str, Any] = {}
+    for address in pages(browser, system, service):
+        screen(browser, WIDTHS[0], HEIGHT)
+        browser.get(address + theme)
+        ready(browser)
+        page = str(one(browser, "[data-vmbridge]").get_attribute("data-here"))
+        for width in WIDTHS:
+            screen(browser, width, HEIGHT)
+            settled(browser)
+            if found := browser.execute_script(MEASURE):  # type: ignore[no-untyped-call]
+                wrong[f"{page} {width}"] = found
+            ends = browser.execute_script(HEAD)  # type: ignore[no-untyped-call]
+            if width in FOLD and (low := {k: round(y) for k, y in ends.items() if y >= FOLD[width]}):
+                wrong[f"{page} {width} fold"] = low
+    assert wrong == {}
+
+
+def click(browser: Chrome, css: str, clicks: list[str]) -> Any:
+    """On what is in view without scrolling."""
+    element = next(e for e in browser.find_elements(By.CSS_SELECTOR, css) if e.is_displayed())
+    low = browser.execute_script("return arguments[0].getBoundingClientRect().bottom", element)  # type: ignore[no-untyped-call]
+    assert low <= HEIGHT, (css, low)
+    element.click()
+    clicks.append(css)
+    return element
+
+
+def test_steps_from_opening_the_page(system: System, browser: Chrome) -> None:
+    screen(browser, 1440, HEIGHT)
+    browser.execute_cdp_cmd(
+        "Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    )
+
+    def begun(kind: str) -> None:
+        system.wait_for(lambda: system.operation(KVM)["kind"] == kind, 20, kind)
+        system.wait_for(lambda: system.operation(KVM)["state"] == "done", 60, kind)
+        until(browser, lambda b: not b.find_elements(By.CSS_SELECTOR, "[data-operation].vmb-busy"))
+
+    def steps(*css: str) -> int:
+        clicks: list[str] = []
+        browser.get(system.page(KVM))
+        until(browser, lambda b: word(b) == "Running")
+        for part in css:
+            click(browser, part, clicks)
+        return len(clicks)
+
+    assert steps(".vmb-reach .vmb-copy") == 1
+    until(browser, lambda b: one(b, ".vmb-reach .vmb-copy").text == "Copied")
+    assert steps(".vmb-actions [data-verb=reboot]", "dialog .vmb-red") == 2
+    begun("reboot")
+    assert (
+        steps(".vmb-nav-item[href*=snapshots]", ".vmb-main form [value=take] ~ * button, .vmb-main [data-busy] button")
+        == 2
+    )
+    begun("take_snapshot")
+    assert steps(".vmb-nav-item[href*=backups]", "[data-verb=restore]", "dialog .vmb-red") == 3
+    begun("restore")
+    assert steps(".vmb-actions a[href*=console]") == 1
