@@ -1,5 +1,5 @@
 """`make demo`: two orders become running machines, one on the simulated cluster, one in the simulated cloud project; shown live.
-`--once` goes on to their end and exits."""
+`--once` goes on to their end and exits. `--do WORD` does something to the demo that runs (tests/demo_tries.py)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from bridge import recipes
 from bridge.clock import Clock
+from tests.demo_tries import FEW, TRIES, Door, ask
 from tests.hcloud.project import Project
 from tests.qemu import PROGRAM, Qemu
 from tests.system import CLOUD, CLOUD_M, System
@@ -60,6 +62,7 @@ def sales(s: System) -> tuple[Sale, Sale]:
 def follow(s: System, service: int, title: str) -> None:
     """Print each step as it begins and ends, until the operation does."""
     say(f"\n{title}")
+    titles = {step.name: step.title for recipe in recipes.BOOK.recipes.values() for step in recipe.steps}
     shown: set[tuple[int, bool]] = set()
 
     def look() -> dict[str, Any] | None:
@@ -69,7 +72,7 @@ def follow(s: System, service: int, title: str) -> None:
             if (step["id"], ended) not in shown:
                 shown.add((step["id"], ended))
                 took = f" ({step['ended_at'] - step['started_at']:.1f} s)" if ended else " ..."
-                say(f"  {step['name']:<16}{'done' if ended else ''}{took} {step['message'] if ended else ''}")
+                say(f"  {titles.get(step['name'], step['name'])}{', done' if ended else ''}{took}")
         return op if op and op["state"] not in OPEN else None
 
     op = s.wait_for(look, 180, title)
@@ -127,6 +130,9 @@ def stop(*_: Any) -> None:
 
 
 def main() -> None:
+    if "--do" in sys.argv:
+        say(ask(sys.argv[-1]))
+        return
     for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends all of it too
         signal.signal(number, stop)
     try:
@@ -138,7 +144,7 @@ def main() -> None:
 def play(once: bool) -> None:
     project = Project(Clock())
     project.durations |= DURATIONS
-    with System(public=True, hcloud=project, speed=0.3 if once else 1.0, more=CLOUD_M) as s, ExitStack() as more:
+    with System(public=True, hcloud=project, speed=0.3 if once else 1.0, more=CLOUD_M + FEW) as s, ExitStack() as more:
         assert s.cloud
         say(
             f"simulated Proxmox VE {s.pve.url} and Hetzner Cloud {s.cloud.url}, bridge http://127.0.0.1:{s.web}, WHMCS-like host http://127.0.0.1:{s.host}"
@@ -154,16 +160,41 @@ def play(once: bool) -> None:
                 qemu = more.enter_context(Qemu(s.folder / name))
                 screen.vnc, screen.set_password = qemu.vnc, qemu.set_password
         s.post("/test/shop", SHOP)
-        for what, service in (("A KVM server", SERVICE), ("A cloud server", CLOUD_SERVICE)):
-            say(
-                f"\n{what}\n  The customer's page:  {s.page(service)}\n    in Bootstrap 3:     {s.page(service)}&theme=six"
-                f"\n  WHMCS's upgrade:      http://127.0.0.1:{s.host}/upgrade.php?type=package&id={service}"
-                f"\n  The staff's page:     http://127.0.0.1:{s.host}/admin/service.php?id={service}"
-            )
+        for line in addresses(s):
+            say(line)
+        more.enter_context(Door(s, SERVICE))
+        say("\nTry these: the word and Enter here, or from another terminal `python -m tests.demo --do WORD`")
+        for word, thing in TRIES.items():
+            say(f"  {word:<14}{thing.words}")
         say(f"\nLogs and database:    {s.folder}\n\nCtrl-C stops everything.")
         while True:
             collect(s)
             threading.Event().wait(60)
+
+
+def addresses(s: System) -> list[str]:
+    """Where to look, as a customer and as staff."""
+    host = f"http://127.0.0.1:{s.host}"
+    found = []
+    for what, service in (("A KVM server", SERVICE), ("A cloud server", CLOUD_SERVICE)):
+        found += [
+            f"\n{what}",
+            f"  What its customer sees:          {s.page(service)}",
+            f"    in WHMCS's older theme, Six:   {s.page(service)}&theme=six",
+            f"  Changing to a bigger package:    {host}/upgrade.php?type=package&id={service}",
+            f"  What staff sees of it in WHMCS:  {host}/admin/service.php?id={service}",
+        ]
+    addon = f"{host}/admin/addonmodules.php?module=vmbridge"
+    pages = {
+        "Overview": "",
+        "Operations": "operations",
+        "Servers": "servers",
+        "Addresses": "pools",
+        "Findings": "findings",
+    }
+    found.append("\nStaff's own pages (WHMCS's addon)")
+    found += [f"  {title + ':':<33}{addon}{f'&vmb[page]={page}' if page else ''}" for title, page in pages.items()]
+    return found
 
 
 def collect(s: System) -> None:

@@ -238,7 +238,7 @@ class System:
                 VMBRIDGE_HOST_STATE=str(self.folder / "host"),
                 PHP_CLI_SERVER_WORKERS="4",
             )
-            self.start("serve", [sys.executable, "-m", "bridge.cli", "serve", "--config", str(self.config)])
+            self.serve()
             self.wait_for(lambda: requests.get(f"http://127.0.0.1:{self.host}/health", timeout=5).text == "ok", 30)
             self.wait_for(lambda: requests.get(f"http://127.0.0.1:{self.web}/health", timeout=5).status_code == 200, 30)
         except BaseException:
@@ -267,6 +267,9 @@ class System:
         if self.cloud:
             self.cloud.__exit__()
         self.pve.__exit__()
+
+    def serve(self) -> None:
+        self.start("serve", [sys.executable, "-m", "bridge.cli", "serve", "--config", str(self.config)])
 
     def start(self, name: str, command: list[str], **env: str) -> None:
         if name in self.logs:
