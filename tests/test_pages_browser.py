@@ -567,7 +567,7 @@ def test_every_question_names_its_thing_and_a_thing_that_is_gone_is_told(system:
 
 # -- languages, small screens, accessibility ------------------------------------------------------
 OWN = re.compile(  # what is a name, a number or an address in every language
-    r"^(\W|\d|CPU|RAM|DNS|SSH|IPv[46]|virtio|root|ssh|debian|ubuntu|db8|pve\d|snap|[0-9a-f]{4}|UTC|REINSTALL|Europe/Berlin|noVNC|([0-9A-F]{2}:){5}[0-9A-F]{2})*$"
+    r"^(\W|\d|CPU|RAM|DNS|SSH|IPv[46]|virtio|root|ssh|debian|ubuntu|Debian|Ubuntu|db8|pve\d|snap|[0-9a-f]{4}|UTC|REINSTALL|Europe/Berlin|noVNC|([0-9A-F]{2}:){5}[0-9A-F]{2})*$"
 )
 VISIBLE = """
 const found = [], walk = document.createTreeWalker(document.querySelector(".vmbridge"), NodeFilter.SHOW_TEXT);
