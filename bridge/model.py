@@ -122,6 +122,7 @@ BY_CAPABILITY = {
     "backups": Capability.BACKUPS,
     "keep_backups": Capability.BACKUPS,
     "rotation": Capability.BACKUPS,
+    "firewall_rules": Capability.FIREWALL,
 }
 
 # words of an option whose values are in another unit: the word that is sold, and what a value is multiplied by

@@ -36,6 +36,7 @@ EXAMPLES: dict[str, Any] = {  # a value for each word that a plan can sell
     "backups": 7,
     "keep_backups": True,
     "rotation": "oldest_first",
+    "firewall_rules": 20,
 }
 
 

@@ -101,6 +101,7 @@ PLANS: list[tuple[str, Any]] = [
     ("backups", 7),
     ("keep_backups", True),
     ("rotation", "oldest_first"),
+    ("firewall_rules", 20),
 ]
 
 
