@@ -353,6 +353,8 @@ class Engine:
         return self.store.renew(op, LEASE) - self.clock.now() - CALL_MARGIN
 
     def _steps(self, op: Operation) -> None:
+        """From step to step, each from what the store says now, until one waits, fails or the recipe ends. Raises
+        LeaseLost."""
         result = _result(op.result)
         while True:
             now = self.store.operation(op.id)

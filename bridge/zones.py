@@ -56,13 +56,13 @@ def network_of(zone: str, said: str) -> Network | None:
     natural = _natural(zone)
     if said:
         try:
-            found = ipaddress.ip_network(said)
+            network = ipaddress.ip_network(said)
         except ValueError:
             raise ValueError(f"{said!r} is not a network, such as 203.0.113.0/26") from None
         around = natural or _around(zone)
-        if around and (around.version != found.version or not found.subnet_of(around)):  # type: ignore[arg-type]
+        if around and (around.version != network.version or not network.subnet_of(around)):  # type: ignore[arg-type]
             raise ValueError(f"{said} is not inside the zone, which is for {around}")
-        return found
+        return network
     return natural if natural else _classless(zone)
 
 
@@ -95,15 +95,15 @@ def _classless(zone: str) -> Network | None:
     if not zone.endswith((f".{V4}", f".{V6}")):
         return None
     match = re.fullmatch(r"(\d{1,3})([/-])(\d{1,3})", label)
-    found = set()
+    blocks = set()
     if match and around and around.version == 4 and around.prefixlen == 24:
         first, last = int(match[1]), int(match[3])
         if 24 < last <= 32 and first < 256:
-            found.add((first, last))
+            blocks.add((first, last))
         if match[2] == "-" and first <= last < 256 and (last - first + 1).bit_count() == 1:
-            found.add((first, 33 - (last - first + 1).bit_length()))
+            blocks.add((first, 33 - (last - first + 1).bit_length()))
     networks = set()
-    for first, prefix in found:
+    for first, prefix in blocks:
         if first % 2 ** (32 - prefix) == 0 and around:
             networks.add(ipaddress.IPv4Network((int(around.network_address) + first, prefix)))
     if len(networks) == 1:

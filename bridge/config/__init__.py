@@ -122,6 +122,7 @@ def load(path: str | Path) -> Config:
 
 
 def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
+    """The whole configuration from its tables. Raises ConfigError with every fault at once, each by its path."""
     r = Reader()
     for key in raw:
         if key not in (*SINGLE, *NAMED, "options"):
@@ -183,6 +184,7 @@ def _driver_of(tables: dict[str, dict[str, Any]], plan: str) -> str:
 
 
 def _across(r: Reader, whmcs: dict[str, Any], pools: dict[str, Any], single: dict[str, Any]) -> None:
+    """Faults between tables: key ids that stand twice, addresses that are not encrypted, pools that overlap."""
     seen: dict[str, str] = {}
     for name, whole in whmcs.items():
         w = whole or r.sound.get(f"whmcs.{name}", {})

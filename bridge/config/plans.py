@@ -93,6 +93,8 @@ class Plan:
 
 
 def plan_of(r: Reader, name: str, raw: Any, tables: dict[str, Any]) -> Plan | None:
+    """One plan with its server and pools; None when too little of it is sound. Its faults are in `r`, by their
+    paths."""
     path = f"plans.{name}"
     if not isinstance(raw, dict):
         r.fault(path, "not_a_table", "must be a table")
@@ -137,8 +139,8 @@ def check_zone(r: Reader, name: str, plan: Plan | None, dns: dict[str, Any]) -> 
     """The zone that a plan names for its servers' host names is one of [dns]."""
     zone = (plan.values if plan else r.sound.get(f"plans.{name}", {})).get("forward_zone")
     if zone and (zone not in dns or (dns[zone] and dns[zone].network is not None)):
-        found = ", ".join(z for z, v in dns.items() if not v or v.network is None) or "none"
-        text = f'there is no [dns."{zone}"] for host names; found: {found}'
+        known = ", ".join(z for z, v in dns.items() if not v or v.network is None) or "none"
+        text = f'there is no [dns."{zone}"] for host names; found: {known}'
         r.fault(f"plans.{name}.forward_zone", "unknown_zone", text)
 
 

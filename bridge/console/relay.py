@@ -183,6 +183,8 @@ class Relay:
 
     # -- HTTP -------------------------------------------------------------------------------------
     async def _request(self, connection: ServerConnection, request: Request) -> Response | None:
+        """What is answered before the upgrade to a websocket: the page, or a refusal as a page; None goes on to the
+        socket."""
         assert isinstance(connection, Front)
         path = request.path.partition("?")[0]
         if path == "/console/socket" and connection.form is None:
@@ -212,6 +214,7 @@ class Relay:
         return self._answer(HTTPStatus.OK, "", language, nonce=nonce, vm=service.vm_id, name=service.hostname)
 
     def _answer(self, status: HTTPStatus, sentence: str, language: str, **more: str) -> Response:
+        """The console's page with a sentence on it, or with the screen where there is none to say."""
         said = partial(in_language, language)
         built = assets.built("novnc/core/rfb.js")
         html = (
@@ -255,6 +258,8 @@ class Relay:
 
     # -- the socket -------------------------------------------------------------------------------
     async def _socket(self, browser: ServerConnection) -> None:
+        """One screen from its handshake to its end: a place, the session of its code, then the relay. Refusals are
+        close frames."""
         at = self.context
         assert browser.request is not None
         guessed = _guessed(browser.request)
@@ -321,6 +326,7 @@ class Relay:
         )
 
     async def _through(self, browser: ServerConnection, live: Live) -> None:
+        """Opens the machine's screen by the driver's ticket and carries frames both ways until one side ends."""
         service = live.session.service
         driver = self.context.drivers[service.server]
         asked = asyncio.get_running_loop().run_in_executor(self._drivers, driver.console, service.ref)

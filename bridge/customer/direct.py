@@ -120,6 +120,8 @@ class Reads:
             return self._read_once(key, keep, read)
 
     def _read_once(self, key: tuple[object, ...], keep: float, read: Callable[[], Found]) -> Found:
+        """The kept answer, or one read for all who ask at the same time; who waits for another's read gets its answer.
+        Raises Transient when it takes too long or has failed."""
         while True:
             with self._lock:
                 until, value = self._kept.get(key, (0.0, None))

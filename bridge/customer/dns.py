@@ -153,13 +153,13 @@ def _own_row(
     service: Service, address: str, row: Mapping[str, Any] | None, store: Store, config: Config
 ) -> dict[str, Any]:
     default = records.default_of(service, address, config)
-    found = _row(address, "", None, store) | {"default": default, "why": "", "asked_at": None}
+    base = _row(address, "", None, store) | {"default": default, "why": "", "asked_at": None}
     if row is None:
         covered = records.kept_here(service, address, config)
-        return found | {"why": "" if covered else records.NOT_HERE}
+        return base | {"why": "" if covered else records.NOT_HERE}
     there = row["seen"] if row["due_at"] is None and row["wanted"] != row["written"] else row["wanted"]
     waits = row["due_at"] is not None and not row["asked_at"] and row["wanted"] != row["seen"]
-    return found | {
+    return base | {
         "name": there,
         "state": "refused" if row["refused"] else "waiting" if waits else "",
         "asked_at": row["asked_at"],

@@ -25,12 +25,12 @@ Resolve = Callable[[str, str], list[str]]
 def resolve(name: str, kind: str) -> list[str]:
     """The addresses that a name has. Raises LookupError when nobody answers in time."""
     try:
-        found = dns.resolver.resolve(f"{name}.", kind, lifetime=SECONDS, raise_on_no_answer=False, search=False)
+        answer = dns.resolver.resolve(f"{name}.", kind, lifetime=SECONDS, raise_on_no_answer=False, search=False)
     except dns.resolver.NXDOMAIN:
         return []
     except (dns.exception.DNSException, OSError, ValueError) as e:
         raise LookupError(type(e).__name__) from None
-    return [str(r.address) for r in found.rrset or ()]
+    return [str(r.address) for r in answer.rrset or ()]
 
 
 def servers_of(zone: str) -> list[str]:
@@ -55,13 +55,13 @@ def look_due(store: Store, find: Resolve = resolve, many: int = MANY) -> int:
     for n, row in enumerate(rows, 1):
         at = ip_address(row["address"])
         try:
-            found = {ip_address(a) for a in find(row["name"], "AAAA" if at.version == 6 else "A")}
+            seen = {ip_address(a) for a in find(row["name"], "AAAA" if at.version == 6 else "A")}
         except LookupError as e:
             log.info("name_not_looked_up", name=row["name"], error=str(e))
             store.looked(row["name"], row["address"], row["answer"], LATER)
             if n >= 3 and all(r["answer"] == "" for r in rows[:n]):
                 return n
             continue
-        answer = "yes" if at in found else "no"
+        answer = "yes" if at in seen else "no"
         store.looked(row["name"], row["address"], answer, YES if answer == "yes" else NO)
     return len(rows)

@@ -63,14 +63,14 @@ def offered(service: Service, has: frozenset[Capability], config: Config) -> fro
 def held(service: Service, store: Store, config: Config) -> list[Held]:
     """The addresses that are the service's now: of our pools first, then those that a guest got by DHCP. Of the
     latter none that is somebody else's by our books: a guest may say anything."""
-    found = [Held(r["address"], r["role"], True) for r in store.addresses_of(service.id) if r["role"] != "leaving"]
-    known = {h.address for h in found}
+    addresses = [Held(r["address"], r["role"], True) for r in store.addresses_of(service.id) if r["role"] != "leaving"]
+    known = {h.address for h in addresses}
     for text in service.birth.addresses:
         address = _single(str(text))
         if address and address not in known and _believed(address, service, store, config):
-            found.append(Held(address, "main", False))
+            addresses.append(Held(address, "main", False))
             known.add(address)
-    return found
+    return addresses
 
 
 def _single(text: str) -> str:
@@ -95,7 +95,7 @@ def _believed(address: str, service: Service, store: Store, config: Config) -> b
 # -- what it shall have ---------------------------------------------------------------------------
 def wants(service: Service, store: Store, config: Config) -> dict[Key, Want]:
     own, all_zones = held(service, store, config), tuple(config.dns.values())
-    found: dict[Key, Want] = {}
+    wanted: dict[Key, Want] = {}
     rule = _rule(service, config)
     if keeps(service.server, config):
         for h in own:
@@ -103,15 +103,15 @@ def wants(service: Service, store: Store, config: Config) -> dict[Key, Want]:
             if not route:
                 continue
             name = default_of(service, h.address, config)
-            found[key, PTR] = Want(route, h.address, name, h.firm)
+            wanted[key, PTR] = Want(route, h.address, name, h.firm)
             below = zones.zone_of_name(name, all_zones)
             if below and "{ip_dashed}" in rule:  # so the name leads back to the address
-                found[name, _type(h.address)] = Want(below.name, h.address, h.address, h.firm)
+                wanted[name, _type(h.address)] = Want(below.name, h.address, h.address, h.firm)
     name, below = _forward(service, store, config)
     for h in reversed([h for h in own if h.role == "main"] if below else []):
         if below:
-            found[name, _type(h.address)] = Want(below.name, h.address, h.address, h.firm)
-    return found
+            wanted[name, _type(h.address)] = Want(below.name, h.address, h.address, h.firm)
+    return wanted
 
 
 def _route(address: str, service: Service, config: Config) -> tuple[str, str]:

@@ -44,8 +44,8 @@ def text_of(row: Row) -> str:
 def _ask(row: Row, service: Service, department: str, whmcs: Whmcs) -> str:
     """The number of the ticket. One that is still open gets a reply instead of a second: also one whose answer was
     lost."""
-    found = _open(row, service, whmcs)
-    if found is None:
+    ticket = _open(row, service, whmcs)
+    if ticket is None:
         made = whmcs.call(
             "OpenTicket",
             deptid=number_of(department, whmcs),
@@ -56,7 +56,7 @@ def _ask(row: Row, service: Service, department: str, whmcs: Whmcs) -> str:
             priority="Medium",
         )
         return str(made.get("id") or made.get("tid") or "")
-    number = str(found.get("id") or found.get("ticketid") or "")
+    number = str(ticket.get("id") or ticket.get("ticketid") or "")
     if text_of(row) not in _said(number, whmcs):
         whmcs.call("AddTicketReply", ticketid=number, message=text_of(row), clientid=service.client_id)
     return number
@@ -74,8 +74,8 @@ def _open(row: Row, service: Service, whmcs: Whmcs) -> Mapping[str, Any] | None:
 
 def _said(number: str, whmcs: Whmcs) -> str:
     """The last of our messages in a ticket."""
-    found = whmcs.call("GetTicket", ticketid=number, repliessort="ASC")
-    replies = found.get("replies") or {}
+    ticket = whmcs.call("GetTicket", ticketid=number, repliessort="ASC")
+    replies = ticket.get("replies") or {}
     rows = (replies.get("reply") if isinstance(replies, dict) else None) or []
     ours = [m for r in rows if (m := str(r.get("message", ""))).startswith(BEGIN)]
     return ours[-1] if ours else ""

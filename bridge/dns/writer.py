@@ -74,15 +74,15 @@ def _department(zone: str, config: Config) -> str:
     """Of WHMCS's support, where a person keeps the zone."""
     if zone.startswith(f"{zones.TICKET}:"):
         return zone.partition(":")[2]
-    found = config.dns.get(zone)
-    return str(found.settings["department"]) if found and found.provider == zones.TICKET else ""
+    zone_of = config.dns.get(zone)
+    return str(zone_of.settings["department"]) if zone_of and zone_of.provider == zones.TICKET else ""
 
 
 def _settle(row: Row, provider: Provider, ttl: int, store: Store) -> None:
     """One or two calls. What somebody else has written is replaced by the customer's own act alone."""
     kind, wanted = row["type"], [row["wanted"]] if row["wanted"] else []
-    found = provider.get(row["name"], kind)
-    there = list(found.values) if found else []
+    seen = provider.get(row["name"], kind)
+    there = list(seen.values) if seen else []
     if there == wanted:
         store.record_settled(row, row["wanted"], ours=True)
         return

@@ -139,8 +139,8 @@ def addresses(field: str, text: str, can: Collection[str]) -> str:
     if not text:
         return ""
     parts = [p.strip() for p in text.split(",")]
-    found = [_address(field, p) for p in parts]
-    if any("-" in p for p in found) and (len(found) > 1 or "ranges" not in can):
+    written = [_address(field, p) for p in parts]
+    if any("-" in p for p in written) and (len(written) > 1 or "ranges" not in can):
         raise fault(
             field,
             Sentence(
@@ -150,9 +150,9 @@ def addresses(field: str, text: str, can: Collection[str]) -> str:
             if "ranges" in can
             else Sentence("%(field)s: ranges are not taken here; write networks such as 192.0.2.0/24."),
         )
-    if len({family(p) for p in found}) > 1 and "mixed" not in can:
+    if len({family(p) for p in written}) > 1 and "mixed" not in can:
         raise fault(field, Sentence("%(field)s: IPv4 and IPv6 cannot stand in one rule. Make one rule for each."))
-    joined = ",".join(dict.fromkeys(found))
+    joined = ",".join(dict.fromkeys(written))
     if len(joined) > LONGEST_LIST:
         raise fault(
             field, Sentence("%(field)s: at most %(n)d characters. Make a second rule for the others."), n=LONGEST_LIST
@@ -161,6 +161,7 @@ def addresses(field: str, text: str, can: Collection[str]) -> str:
 
 
 def _address(field: str, text: str) -> str:
+    """One address, network or range as it is kept. Raises BadRequest naming the field."""
     try:
         if "%" in text:
             raise ValueError(text)
@@ -198,7 +199,7 @@ def ports(field: str, text: str, can: Collection[str]) -> str:
     text = any_or(text.strip().lower())
     if not text:
         return ""
-    found, count = [], 0
+    written, count = [], 0
     for part in text.split(","):
         match = re.fullmatch(r"([0-9]{1,5})(?:\s*[:-]\s*([0-9]{1,5}))?", part.strip())
         first, last = (int(match.group(1)), int(match.group(2) or match.group(1))) if match else (0, 0)
@@ -209,7 +210,7 @@ def ports(field: str, text: str, can: Collection[str]) -> str:
                 text=part.strip()[:40],
             )
         ranged = bool(match and match.group(2))
-        found.append(f"{first}:{last}" if ranged else str(first))
+        written.append(f"{first}:{last}" if ranged else str(first))
         count += 1 + ranged
     if count > MOST_PORTS:
         raise fault(
@@ -217,9 +218,9 @@ def ports(field: str, text: str, can: Collection[str]) -> str:
             Sentence("%(field)s: at most %(n)d numbers, of which a range has two. Make a second rule for the others."),
             n=MOST_PORTS,
         )
-    if len(found) > 1 and "lists" not in can:
+    if len(written) > 1 and "lists" not in can:
         raise fault(field, Sentence("%(field)s: one port or one range. Make a second rule for the others."))
-    return ",".join(found)
+    return ",".join(written)
 
 
 def comment(text: str) -> str:

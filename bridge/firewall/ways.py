@@ -34,15 +34,15 @@ def open_to_any(now: Firewall, port: int, services: Services, own: Collection[st
 def let_in(now: Firewall, port: int, family: int, services: Services, own: Collection[str]) -> Spans:
     """The sources that reach a TCP port, as rising spans of addresses."""
     left: Spans = [ALL[family]]
-    found: Spans = []
+    let: Spans = []
     for rule in now.rules:
         if rule.way != "in" or not rule.on or not _meets(rule, port, family, services, own):
             continue
         spans = _sources(rule.source, family)
         if rule.action == "accept":
-            found += _common(left, spans)
+            let += _common(left, spans)
         left = taken(left, spans)
-    return joined([*found, *left] if now.policy_in == "accept" else found)
+    return joined([*let, *left] if now.policy_in == "accept" else let)
 
 
 def _meets(rule: Rule, port: int, family: int, services: Services, own: Collection[str]) -> bool:
@@ -77,7 +77,7 @@ def _sources(text: str, family: int) -> Spans:
     """Of sets and aliases nothing is known."""
     if not text:
         return [ALL[family]]
-    found: Spans = []
+    spans: Spans = []
     for part in text.split(","):
         try:
             if "-" in part:
@@ -88,18 +88,18 @@ def _sources(text: str, family: int) -> Spans:
         except ValueError:
             continue
         if first.version == family:
-            found.append((int(first), int(last)))
-    return joined(found)
+            spans.append((int(first), int(last)))
+    return joined(spans)
 
 
 def joined(spans: Spans) -> Spans:
-    found: Spans = []
+    whole: Spans = []
     for low, high in sorted(spans):
-        if found and low <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], high))
+        if whole and low <= whole[-1][1] + 1:
+            whole[-1] = (whole[-1][0], max(whole[-1][1], high))
         else:
-            found.append((low, high))
-    return found
+            whole.append((low, high))
+    return whole
 
 
 def _common(one: Spans, other: Spans) -> Spans:

@@ -88,6 +88,8 @@ def view_during(service: Service, current: Operation | None, store: Store) -> di
 
 
 def _view(service: Service, row: Row, doing: tuple[str, str, str, str, bool] | None, store: Store) -> dict[str, Any]:
+    """The status as pages and scripts get it: state, live values and the operation. It asks for fresh ones, and reads
+    only."""
     now = store.clock.now()
     if row["wanted_at"] < now - WANTED_EVERY:  # reads stay reads
         store.want_status(service.server)

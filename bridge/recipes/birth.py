@@ -32,6 +32,7 @@ LEASE_CHECK, LEASE_WAIT = 3.0, 60.0  # seconds between two looks for a lease, an
 
 
 def place(job: Job) -> Outcome:
+    """Choose where the machine goes and promise the room there, in one transaction with what others were promised."""
     if job.service.node:
         return Done()
     package = completed(job.service.package, job.config)
@@ -68,6 +69,8 @@ def placement(job: Job) -> Placement:
 
 
 def copy(job: Job) -> Outcome:
+    """Order the copy once: `sent_at` is written before the call, and after a lost reply its task is looked for
+    first."""
     birth, limits = job.birth, job.config.worker
     if birth.task:
         return Done()
@@ -239,10 +242,10 @@ def configure_new(job: Job) -> Outcome:
 
 def learn_addresses(job: Job) -> Outcome:
     """Then they have their names, and the names their addresses."""
-    found = _learn_addresses(job)
-    if isinstance(found, Done):
+    outcome = _learn_addresses(job)
+    if isinstance(outcome, Done):
         records.adjust(job.store.service(job.service.id), job.store, job.config)
-    return found
+    return outcome
 
 
 def _learn_addresses(job: Job) -> Outcome:

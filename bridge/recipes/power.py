@@ -20,6 +20,7 @@ from bridge.recipes.machine import (
 
 
 def act(job: Job) -> Outcome:
+    """Send the verb once, unless the machine is so already. A reboot whose reply was lost is told by the uptime."""
     verb = job.op.kind
     if job.memory.task:
         return Done()

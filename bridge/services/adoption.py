@@ -77,6 +77,6 @@ def adopt(
         extra = [r["address"] for r in store.addresses_of(service.id) if r["role"] == "extra"]
         six = sum(":" in address for address in extra)
         store.update_service(service.id, package=replace(frozen, extra_ipv4=len(extra) - six, extra_ipv6=six))
-        found = store.service(service.id)
-        records.adjust(found, store, config)
-        return found, outside
+        adopted = store.service(service.id)
+        records.adjust(adopted, store, config)
+        return adopted, outside

@@ -112,6 +112,7 @@ def _reserve(
     config: Config,
     before: Service | None,
 ) -> Service:
+    """A new generation of the service: its uuid, VM id or none where the back end chooses, MAC and addresses."""
     mine = str(uuid.uuid4())
     chosen = config.driver(package.server).chooses_ids
     service = store.add_service(

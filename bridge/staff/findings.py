@@ -122,6 +122,7 @@ def readable(server: str, store: Store) -> bool:
 
 
 def _compare_state(server: str, store: Store, read_at: float) -> None:
+    """The findings that follow from the last bulk read and the store alone, each kind replaced as a whole."""
     settled, (missing, foreign) = read_at - SETTLED, store.apart(server, read_at)
     store.set_findings(
         server,
@@ -411,6 +412,7 @@ def _own(item: Leftover, row: Mapping[str, Any], config: Config) -> bool:
 
 
 def _left(row: Mapping[str, Any], item: Leftover, config: Config) -> Found:
+    """The finding of one leftover, with what is needed to remove it, or why that is done by hand."""
     what = {
         "disk": "Disk",
         "backup": "Backup",

@@ -188,6 +188,8 @@ def holdings(path: str | Path) -> Holdings:
 
 
 def _holdings(conn: sqlite3.Connection) -> Holdings:
+    """What a store has in it, counted: for people to know it by before they put it back."""
+
     def one(sql: str) -> Any:
         return conn.execute(sql).fetchone()[0]
 
@@ -380,6 +382,8 @@ def _prepare(
     now: float,
     without_key: bool,
 ) -> None:
+    """Make the copy ready to take the old store's place: migrated, counters moved on, its operations and events
+    held."""
     with closing(connect(fresh)) as conn:
         migrations.apply(Database(conn))
         conn.execute("BEGIN IMMEDIATE")

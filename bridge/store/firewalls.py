@@ -130,8 +130,8 @@ class FirewallChanges(Core):
         """The number under which an operation ends an open change itself."""
         with self.write():
             row = self.row("SELECT * FROM firewall_changes WHERE service = ?", service)
-            found = self._claimed(row, lease) if row else None
-            return int(found["number"]) if found else 0
+            change = self._claimed(row, lease) if row else None
+            return int(change["number"]) if change else 0
 
     def keep_firewall(self, service: int) -> bool:
         """The trial's change stays; false when it was taken back already, or is being so."""

@@ -23,13 +23,13 @@ def _row(row: Row) -> Row:
 
 class Records(Core):
     def record(self, name: str, kind: str) -> Row | None:
-        found = self.row("SELECT * FROM dns_records WHERE name = ? AND type = ?", name, kind)
-        return _row(found) if found else None
+        row = self.row("SELECT * FROM dns_records WHERE name = ? AND type = ?", name, kind)
+        return _row(row) if row else None
 
     def records_of(self, service: int) -> list[Row]:
         """Those that a service holds."""
-        found = self.rows("SELECT * FROM dns_records WHERE service = ? AND held = 1 ORDER BY type, name", service)
-        return [_row(r) for r in found]
+        rows = self.rows("SELECT * FROM dns_records WHERE service = ? AND held = 1 ORDER BY type, name", service)
+        return [_row(r) for r in rows]
 
     def records_at(self, address: str) -> list[Row]:
         return [_row(r) for r in self.rows("SELECT * FROM dns_records WHERE address = ? ORDER BY type, name", address)]
@@ -68,14 +68,14 @@ class Records(Core):
 
     def records_without_service(self) -> list[Row]:
         """Held by a service that has ended and has nothing left to do."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT r.* FROM dns_records r JOIN services s ON s.id = r.service"
             " WHERE r.held = 1 AND s.desired = 'terminated'"
             " AND NOT EXISTS (SELECT 1 FROM addresses a WHERE a.service = s.id)"
             " AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = s.id"
             " AND o.state IN ('running', 'waiting', 'waiting_for_staff'))"
         )
-        return [_row(r) for r in found]
+        return [_row(r) for r in rows]
 
     # -- writing ----------------------------------------------------------------------------------
     def zones_due(self) -> list[str]:
@@ -96,19 +96,19 @@ class Records(Core):
         """The record of a zone that is due longest, to be written within `lease` seconds."""
         now = self.clock.now()
         with self.write() as db:
-            found = self.row(
+            row = self.row(
                 f"SELECT * FROM dns_records r WHERE zone = ? AND {OPEN} AND r.due_at <= ? AND lease_until <= ?"
                 " ORDER BY r.due_at LIMIT 1",
                 zone,
                 now,
                 now,
             )
-            if found:
+            if row:
                 db.conn.execute(
                     "UPDATE dns_records SET lease_until = ? WHERE name = ? AND type = ?",
-                    (now + lease, found["name"], found["type"]),
+                    (now + lease, row["name"], row["type"]),
                 )
-        return _row(found) if found else None
+        return _row(row) if row else None
 
     def record_trying(self, row: Row) -> None:
         """Before the call: from now on this value may be there, and it is ours."""
@@ -220,8 +220,8 @@ class Records(Core):
             )
 
     def zone_state(self, zone: str) -> Row:
-        found = self.row("SELECT * FROM dns_zones WHERE zone = ?", zone)
-        return found or {
+        row = self.row("SELECT * FROM dns_zones WHERE zone = ?", zone)
+        return row or {
             "zone": zone,
             "failures": 0,
             "error": "",
@@ -233,19 +233,19 @@ class Records(Core):
     # -- for staff --------------------------------------------------------------------------------
     def zone_counts(self, whmcs: str) -> dict[str, Row]:
         """For each zone, of an installation's services: `records`, and of these `waiting` and `refused`."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT r.zone, count(*) AS records,"
             " sum(r.due_at IS NOT NULL AND r.refused = '' AND r.asked_at IS NULL) AS waiting,"
             " sum(r.refused <> '') AS refused, sum(r.asked_at IS NOT NULL) AS asked FROM dns_records r"
             " JOIN services s ON s.id = r.service WHERE s.whmcs = ? GROUP BY r.zone",
             whmcs,
         )
-        return {r["zone"]: r for r in found}
+        return {r["zone"]: r for r in rows}
 
     def records_open(self, whmcs: str, limit: int) -> list[Row]:
         """Records that wait, were refused, or are somebody else's, of an installation's services; refused ones
         first."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT r.*, s.service_id, s.client_id, s.hostname FROM dns_records r JOIN services s ON s.id = r.service"
             " WHERE s.whmcs = ? AND (r.due_at IS NOT NULL OR r.refused <> ''"
             " OR (r.wanted <> '' AND r.wanted <> r.written))"
@@ -253,14 +253,14 @@ class Records(Core):
             whmcs,
             limit,
         )
-        return [_row(r) for r in found]
+        return [_row(r) for r in rows]
 
     # -- looks at where names lead ----------------------------------------------------------------
     def ask_look(self, name: str, address: str, fresh: float) -> str:
         """Whether a name leads to an address, as last looked up: yes, no, or empty while nobody knows. The worker
         looks soon, and goes on for as long as somebody asks; `fresh` seconds an asking holds."""
-        found = self.row("SELECT answer, asked_at FROM dns_looks WHERE name = ? AND address = ?", name, address)
-        if found is None or found["asked_at"] < self.clock.now() - fresh:
+        row = self.row("SELECT answer, asked_at FROM dns_looks WHERE name = ? AND address = ?", name, address)
+        if row is None or row["asked_at"] < self.clock.now() - fresh:
             self.note(
                 "INSERT INTO dns_looks (name, address, asked_at) VALUES (?, ?, ?)"
                 " ON CONFLICT (name, address) DO UPDATE SET asked_at = excluded.asked_at",
@@ -268,7 +268,7 @@ class Records(Core):
                 address,
                 self.clock.now(),
             )
-        return str(found["answer"]) if found else ""
+        return str(row["answer"]) if row else ""
 
     def looks_due(self, asked_since: float, limit: int) -> list[Row]:
         return self.rows(

@@ -33,13 +33,13 @@ def activity(service: Service) -> dict[str, Any]:
     """What templates/activity.html needs: `rows` newest first, whether there are `more`, and after how many `days` they
     are removed."""
     at = context()
-    found = at.store.operations_of(service.id, SHOWN + 1)
+    recent = at.store.operations_of(service.id, SHOWN + 1)
     newest: set[str] = set()
     rows = []
-    for op in found[:SHOWN]:
+    for op in recent[:SHOWN]:
         rows.append(_row(op, service, op.kind not in newest))
         newest.add(op.kind)
-    return {"rows": rows, "more": len(found) > SHOWN, "days": at.config.worker["history_days"]}
+    return {"rows": rows, "more": len(recent) > SHOWN, "days": at.config.worker["history_days"]}
 
 
 def _row(op: Operation, service: Service, newest: bool) -> dict[str, Any]:

@@ -41,6 +41,7 @@ SLOW = 10  # seconds until the host has taken a change over
 
 # -- the page -------------------------------------------------------------------------------------
 def page(service: Service) -> dict[str, Any]:
+    """Values of the firewall's page: the rules as they are, the change on trial, and why nothing can be changed now."""
     at, driver = context(), context().drivers[service.server]
     plan = at.config.plans[service.package.plan]
     view = firewalls.view(service, plan.values["firewall_rules"], media.reads(), at.store, driver)

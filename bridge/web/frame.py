@@ -127,13 +127,13 @@ def next_steps(op: Operation, service: Service) -> dict[str, Any]:
     """What its customer can do about an operation that did not end well: `ticket` is WHMCS's page for one, `again` the
     form that orders it once more, {capability, why, question}; None where only staff can."""
     ended = op.state in customer.again.ENDED
-    found: dict[str, Any] = {
+    steps: dict[str, Any] = {
         "ticket": ticket(op, service) if op.state in (State.FAILED, State.STAFF) else "",
         "again": None,
     }
     if ended and op.kind in customer.ORDERED_BY:
-        found["again"] = again(op, service)
-    return found
+        steps["again"] = again(op, service)
+    return steps
 
 
 def again(op: Operation, service: Service) -> dict[str, str]:

@@ -50,6 +50,7 @@ def why(service: Service, capability: Capability) -> str:
 
 @page("overview")
 def overview(service: Service) -> dict[str, Any]:
+    """Values of the overview: what was sold and what is live, addresses, and what to do next."""
     at = context()
     package = service.package
 

@@ -89,24 +89,26 @@ class Provider(ABC):
         """The doctor's look: the zone is there and takes changes. With `write_test` a TXT is written, read and
         removed."""
         try:
-            found = self.get(f"{PROBE}.{self.zone}", "TXT")
+            left_over = self.get(f"{PROBE}.{self.zone}", "TXT")
             rights = self.roles()
             if write_test:
                 self._probe()
         except VmbridgeError as e:
             return [Finding("fault", f"dns {self.zone}", f"{e.sentence} {e.detail}".strip(), e.next_action)]
-        if found and not write_test:
+        if left_over and not write_test:
             left = "an earlier test's TXT record is still there"
-            rights.append(Finding("warning", f"dns {self.zone}", left, f"remove {found.name} TXT, or run --write-test"))
+            rights.append(
+                Finding("warning", f"dns {self.zone}", left, f"remove {left_over.name} TXT, or run --write-test")
+            )
         said = "takes changes: a test record was written and removed" if write_test else "is there"
         return [Finding("ok", f"dns {self.zone}", said), *rights]
 
     def _probe(self) -> None:
         wanted = RecordSet(f"{PROBE}.{self.zone}", "TXT", (f"{MARK} {self.clock.now():.0f}",), 60)
         self.set(wanted)
-        found = self.get(wanted.name, "TXT")
+        seen = self.get(wanted.name, "TXT")
         self.remove(wanted.name, "TXT")
-        if found is None or found.values != wanted.values or self.get(wanted.name, "TXT") is not None:
+        if seen is None or seen.values != wanted.values or self.get(wanted.name, "TXT") is not None:
             raise Permanent(
                 "A test record was taken and is not there as it was written.",
                 code="not_written",
@@ -140,5 +142,5 @@ def load(name: str) -> type[Provider]:
     """The class of a provider. Raises Refused naming those found."""
     if name not in names():
         raise Refused(f"there is no DNS provider {name!r}; found: {', '.join(names())}", code="unknown_provider")
-    found: type[Provider] = importlib.import_module(f"drivers.dns.{name}").PROVIDER
-    return found
+    provider: type[Provider] = importlib.import_module(f"drivers.dns.{name}").PROVIDER
+    return provider

@@ -160,6 +160,8 @@ class HestiaCp(Provider):
         return dict(rows)
 
     def _refused(self, code: int, command: str, change: bool) -> UpstreamError:
+        """The error that an exit code of HestiaCP's command stands for; what is not known may have happened when it was
+        a change."""
         detail = f"{command} ended with {code}"
         if code in PASSING:
             kind: type[UpstreamError] = Unknown if change else Transient

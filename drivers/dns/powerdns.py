@@ -37,9 +37,9 @@ class PowerDns(Provider):
         self._path = f"/api/v1/servers/{settings['server_id']}/zones/{_id(zone)}"
 
     def get(self, name: str, kind: str) -> RecordSet | None:
-        found = [s for s in self._zone(name, kind)["rrsets"] if tidy(s["name"], "PTR") == name and s["type"] == kind]
-        records = [tidy(r["content"], kind) for s in found for r in s["records"]]
-        return RecordSet(name, kind, tuple(records), int(found[0]["ttl"])) if records else None
+        sets = [s for s in self._zone(name, kind)["rrsets"] if tidy(s["name"], "PTR") == name and s["type"] == kind]
+        records = [tidy(r["content"], kind) for s in sets for r in s["records"]]
+        return RecordSet(name, kind, tuple(records), int(sets[0]["ttl"])) if records else None
 
     def set(self, wanted: RecordSet) -> None:
         records = [{"content": written(v, wanted.type), "disabled": False} for v in wanted.values]
@@ -49,8 +49,8 @@ class PowerDns(Provider):
         self._patch(name, kind, changetype="DELETE")
 
     def nameservers(self) -> tuple[str, ...]:
-        found = self.get(self.zone, "NS")
-        return found.values if found else ()
+        own = self.get(self.zone, "NS")
+        return own.values if own else ()
 
     def _zone(self, name: str, kind: str) -> dict[str, Any]:
         """The zone with this one set; older releases know no filter and answer with all of it."""

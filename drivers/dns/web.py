@@ -44,17 +44,17 @@ class Web:
         self._local = threading.local()
 
     def _session(self) -> requests.Session:
-        found: requests.Session | None = getattr(self._local, "session", None)
-        if found is None:
-            found = self._local.session = requests.Session()
-            found.trust_env = False
-            found.headers.update({"Accept": "application/json", **self._headers})
-            found.hooks["response"].append(refuse_redirect)
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+            session.trust_env = False
+            session.headers.update({"Accept": "application/json", **self._headers})
+            session.hooks["response"].append(refuse_redirect)
             if self._ca:
-                found.verify = self._ca
+                session.verify = self._ca
             if self._prepare:
-                self._prepare(found)
-        return found
+                self._prepare(session)
+        return session
 
     def call(self, method: str, path: str, change: bool, **more: Any) -> Reply:
         """One answer, of whatever status. Raises what the way itself means; after a change that may have been done,

@@ -49,6 +49,7 @@ def _writes(server: str, api: Api) -> Finding:
 
 
 def _plan(name: str, package: Package, types: Mapping[str, Mapping[str, Any]], api: Api) -> list[Finding]:
+    """Findings about one plan: its type, where it is sold, its image, and what it names around the server."""
     subject, wanted = f"plan {name}", package.options["server_type"]
     kind = types.get(wanted)
     if kind is None:

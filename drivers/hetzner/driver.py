@@ -272,8 +272,8 @@ class Hetzner(Driver):
         return {"server": server["id"], "rebuilt": tasks.newest(self.api, server["id"], "rebuild_server")}
 
     def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
-        found = reinstall.step(self.api, order, proof.present(self.api, ref), memory)
-        return replace(found, written=bool(found.memory.get("written")))
+        converged = reinstall.step(self.api, order, proof.present(self.api, ref), memory)
+        return replace(converged, written=bool(converged.memory.get("written")))
 
     def charts(self, ref: VmRef, period: str) -> Charts:
         return screen.charts(self.api, proof.present(self.api, ref), period, self.clock.now())

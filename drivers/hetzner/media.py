@@ -17,8 +17,8 @@ def iso(row: Mapping[str, Any]) -> Iso:
 
 def drive(server: Mapping[str, Any]) -> Drive:
     """A server starts from what is mounted as long as it is."""
-    found = iso(server["iso"]) if server["iso"] else None
-    return Drive(found, server["server_type"]["architecture"], starts=found is not None)
+    disc = iso(server["iso"]) if server["iso"] else None
+    return Drive(disc, server["server_type"]["architecture"], starts=disc is not None)
 
 
 def fitting(api: Api, architecture: str) -> list[Iso]:

@@ -78,6 +78,8 @@ class Api:
         self._lock = threading.Lock()
 
     def _client(self, change: bool) -> ProxmoxAPI:
+        """This thread's client, one for reads and one for changes: only reads are sent again by the connection
+        itself."""
         name = "writer" if change else "reader"
         client = getattr(self._local, name, None)
         if client is None:
@@ -142,10 +144,10 @@ class Api:
     def get(self, path: str, /, **params: Any) -> Any:
         """Configurations come with each line in the one way in which PVE itself writes it."""
         data = self._call("get", path, params, change=False)
-        found = CONFIG.match(path)
-        if not found:
+        asked = CONFIG.match(path)
+        if not asked:
             return data
-        if found.group(1) == "config":
+        if asked.group(1) == "config":
             return lines.written(data)
         said = ("value", "pending")
         return [{k: lines.line(row["key"], v) if k in said else v for k, v in row.items()} for row in data]

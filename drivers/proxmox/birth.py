@@ -23,6 +23,8 @@ def place(
     overcommit: Mapping[str, float],
     full: Mapping[str, str],
 ) -> Placement:
+    """The node with most room of those that have the template, the storage and the bridges. Raises Capacity where none
+    has room, Unlisted or Transient where that cannot be told, Permanent where the plan or template is wrong."""
     rows = api.get("cluster/resources")
     wanted_node = package.location or package.options["node"]
     nodes = [r for r in rows if r.get("type") == "node" and wanted_node in ("", r["node"])]

@@ -178,8 +178,8 @@ def cd_slot(config: Mapping[str, Any]) -> str:
 
 def cd_drives(config: Mapping[str, Any]) -> list[str]:
     """CD drives but the cloud-init drive: those at our fixed slots first."""
-    found = [k for k, v in config.items() if DISKS.match(k) and is_cd(v) and not is_cloud_init(v)]
-    return sorted(found, key=lambda k: (k not in CD_SLOTS, CD_SLOTS.index(k) if k in CD_SLOTS else 0, _by_bus(k)))
+    slots = [k for k, v in config.items() if DISKS.match(k) and is_cd(v) and not is_cloud_init(v)]
+    return sorted(slots, key=lambda k: (k not in CD_SLOTS, CD_SLOTS.index(k) if k in CD_SLOTS else 0, _by_bus(k)))
 
 
 def cd_drive(config: Mapping[str, Any]) -> str:

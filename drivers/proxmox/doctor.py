@@ -129,6 +129,7 @@ def _unseen(look: Look) -> list[Finding]:
 
 
 def _privileges(look: Look) -> list[Finding]:
+    """Findings about what the token may not do of all that the plans, templates and pools need."""
     subject, settings = f"server {look.server} privileges", look.settings
     options = [p.options for p in look.plans.values()]
     templates, wires, shared = [r for c in look.systems() for r in c.rows], set(), False

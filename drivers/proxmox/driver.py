@@ -277,8 +277,8 @@ class Proxmox(Driver):
         return convert.contents(config)
 
     def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
-        found = reinstall.step(self.api, order, ref, self.read(ref), dict(memory), allocate)
-        return replace(found, written=bool(found.memory.get("written")))
+        converged = reinstall.step(self.api, order, ref, self.read(ref), dict(memory), allocate)
+        return replace(converged, written=bool(converged.memory.get("written")))
 
     # -- firewall ---------------------------------------------------------------------------------
     def has_firewall(self, package: Package) -> bool:

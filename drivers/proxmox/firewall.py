@@ -41,6 +41,7 @@ def converge(api: Api, base: str, order: Order) -> list[str]:
 
 
 def _addresses(api: Api, base: str, order: Order, birth: bool) -> list[str]:
+    """Bring the set of the machine's own addresses to the order's; the words of what was changed."""
     wanted = {n.address for n in order.networks if n.role != "leaving"}
     if not wanted or order.package.dhcp4 or order.package.dhcp6:
         return []  # a set without what DHCP gives would cut the machine off

@@ -77,6 +77,7 @@ def changes(order: Order, config: Mapping[str, Any]) -> Changes:
 
 # -- the configuration's own words ----------------------------------------------------------------
 def _scalars(order: Order, config: dict[str, Any]) -> dict[str, Any]:
+    """The goal of every setting that is one value, in PVE's words."""
     settings, package = order.package.options, order.package
     want: dict[str, Any] = {
         "name": name(order, config),
@@ -335,6 +336,7 @@ def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Diff
 
 
 def _network(order: Order, config: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Lines of the comparison of the network card: (word, sold, real)."""
     line = parse_line(str(config.get("net0", "")))
     wire = _wire(order)
     settings, now = order.package.options, float(line.get("rate", 0) or 0)

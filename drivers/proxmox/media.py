@@ -26,8 +26,8 @@ NO_DISC = Sentence("No ISO is mounted. Mount one first.")
 
 def volume(line: object) -> str:
     """The image that a drive's line names; empty when there is none. A host's own drive counts as none."""
-    found = str(line).split(",")[0]
-    return found if ":" in found and not convert.is_cloud_init(line) else ""
+    name = str(line).split(",")[0]
+    return name if ":" in name and not convert.is_cloud_init(line) else ""
 
 
 def iso(name: str) -> Iso:
@@ -125,8 +125,8 @@ def take_out_missing(api: Api, ref: VmRef) -> str:
     """The names of what was taken out, of any drive: a start fails for each."""
     both = proof.seen(api, ref)
     node, config = both.node, both.config
-    found = {k: volume(config[k]) for k in convert.cd_drives(config) if volume(config[k])}
-    gone = {k: disc for k, disc in found.items() if not there(api, node, disc)}
+    discs = {k: volume(config[k]) for k in convert.cd_drives(config) if volume(config[k])}
+    gone = {k: disc for k, disc in discs.items() if not there(api, node, disc)}
     if gone:
         proof.refuse_locked(api, ref, node, config)
         _write(api, ref, node, **dict.fromkeys(gone, "none,media=cdrom"))

@@ -77,7 +77,7 @@ def rule_of(row: Mapping[str, Any]) -> Rule:
 def row_of(rule: Rule) -> dict[str, Any]:
     """As the API takes it; without what is empty."""
     comment = f"{rule.comment} [vmb-{rule.mark}]".strip() if rule.mark else rule.comment
-    found: dict[str, Any] = {
+    row: dict[str, Any] = {
         "type": rule.way,
         "action": rule.action.upper() if rule.way in ("in", "out") else rule.action,
         "enable": int(rule.on),
@@ -85,7 +85,7 @@ def row_of(rule: Rule) -> dict[str, Any]:
         "comment": comment,
         **dict(rule.kept),
     }
-    return {k: v for k, v in found.items() if v != ""}
+    return {k: v for k, v in row.items() if v != ""}
 
 
 def change(api: Api, ref: VmRef, now: Firewall, wanted: Firewall) -> bool:
@@ -118,13 +118,13 @@ def step(now: Firewall, wanted: Firewall) -> tuple[str, str, dict[str, Any]]:
 
 def _options(now: Firewall, wanted: Firewall) -> tuple[dict[str, Any], dict[str, Any]]:
     """What can be written at once, and what has to wait until the rules are there."""
-    found: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    options: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
     for key in POLICY:
         if (value := getattr(wanted, key)) != getattr(now, key):
-            found[value != "accept"][key] = value.upper()
+            options[value != "accept"][key] = value.upper()
     if wanted.logs != now.logs:
-        found[0].update(dict.fromkeys(("log_level_in", "log_level_out"), LOG_ON if wanted.logs else LOG_OFF))
-    return found
+        options[0].update(dict.fromkeys(("log_level_in", "log_level_out"), LOG_ON if wanted.logs else LOG_OFF))
+    return options
 
 
 def _rules(now: Sequence[Rule], wanted: Sequence[Rule]) -> tuple[str, str, dict[str, Any]] | None:
@@ -146,23 +146,23 @@ def _rules(now: Sequence[Rule], wanted: Sequence[Rule]) -> tuple[str, str, dict[
 def paired(now: Sequence[Rule], wanted: Sequence[Rule]) -> dict[int, int]:
     """Place now -> place wanted: by mark, then by content, and what is left on both sides in its order, since a rule
     can be changed into another one at its place; a new one of ours is never taken for one of those."""
-    found: dict[int, int] = {}
+    pairs: dict[int, int] = {}
 
     def match(same: Any) -> None:
         for goal, rule in enumerate(wanted):
-            if goal not in found.values():
-                place = next((i for i, r in enumerate(now) if i not in found and same(r, rule)), None)
+            if goal not in pairs.values():
+                place = next((i for i, r in enumerate(now) if i not in pairs and same(r, rule)), None)
                 if place is not None:
-                    found[place] = goal
+                    pairs[place] = goal
 
     match(lambda a, b: bool(a.mark) and a.mark == b.mark)
     match(lambda a, b: a == b)
     match(lambda a, b: row_of(replace(a, mark="", on=True)) == row_of(replace(b, mark="", on=True)))
-    left = [i for i in range(len(now)) if i not in found], [i for i in range(len(wanted)) if i not in found.values()]
+    left = [i for i in range(len(now)) if i not in pairs], [i for i in range(len(wanted)) if i not in pairs.values()]
     for place, goal in zip(*left, strict=False):
         if now[place].locked == wanted[goal].locked:
-            found[place] = goal
-    return found
+            pairs[place] = goal
+    return pairs
 
 
 def _move(length: int, pairs: Mapping[int, int]) -> tuple[int, int] | None:
@@ -187,8 +187,8 @@ def log(api: Api, ref: VmRef, now: float) -> list[Dropped]:
     node, _ = proof.present(api, ref)
     base = f"nodes/{node}/qemu/{ref.vm_id}/firewall"
     rows = api.get(f"{base}/log", since=max(0, int(now - LOG_FOR)), limit=LOG_LINES)
-    found = [d for r in rows if (d := dropped(str(r.get("t") or ""))) is not None]
-    return found[: -SHOWN - 1 : -1]
+    lines = [d for r in rows if (d := dropped(str(r.get("t") or ""))) is not None]
+    return lines[: -SHOWN - 1 : -1]
 
 
 def dropped(line: str) -> Dropped | None:
@@ -210,10 +210,10 @@ def dropped(line: str) -> Dropped | None:
 def switches(api: Api) -> dict[str, str]:
     """Node -> what keeps firewalls there from filtering; one read for the cluster and one for each node that is on."""
     off = "" if int(api.get("cluster/firewall/options").get("enable") or 0) else "cluster"
-    found = {"": off}
+    reasons = {"": off}
     for row in api.get("cluster/status"):
         if row.get("type") == "node" and int(row.get("online") or 0):
             options = api.get(f"nodes/{row['name']}/firewall/options")
             node = "" if int(options.get("enable", 1) or 0) else "node"
-            found[str(row["name"])] = off or node or ("engine" if int(options.get("nftables") or 0) else "")
-    return found
+            reasons[str(row["name"])] = off or node or ("engine" if int(options.get("nftables") or 0) else "")
+    return reasons

@@ -147,6 +147,7 @@ def _keys(template: Template, package: Package) -> list[Fault]:
 
 
 def _warnings(template: Template) -> list[Fault]:
+    """What of a template is worth knowing and keeps no order from being made."""
     config, faults = template.config, []
     own = _cleared(config)
     if own:
