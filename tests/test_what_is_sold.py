@@ -78,6 +78,7 @@ def test_a_new_server_is_what_was_sold_whatever_the_template_brought(
     assert ran == {
         "cores": 2,
         "disk": disk,
+        "from": disk,
         "system": "debian-12",
         "user": "root",
         "halted": False,
