@@ -572,7 +572,7 @@ OWN = re.compile(  # what is a name, a number or an address in every language
 VISIBLE = """
 const found = [], walk = document.createTreeWalker(document.querySelector(".vmbridge"), NodeFilter.SHOW_TEXT);
 while (walk.nextNode()) {
-  if (!walk.currentNode.parentElement.closest("style, script, datalist, bdi, [data-copy]")) { found.push(walk.currentNode.data.trim()); }
+  if (!walk.currentNode.parentElement.closest("style, script, datalist, bdi, [translate=no], [data-copy]")) { found.push(walk.currentNode.data.trim()); }
 }
 document.querySelectorAll(".vmbridge *").forEach(e => ["aria-label", "data-confirm", "data-label", "data-done", "placeholder", "alt"].forEach(a => {
   if (e.hasAttribute(a)) { found.push(e.getAttribute(a)); }
