@@ -192,7 +192,7 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
     jobs.add_job(prune, "interval", args=[context, stop], minutes=10, id="prune", **options)
     jobs.add_job(book, "interval", args=[context, stop], seconds=30, id="usage", **options)
     jobs.add_job(care, "interval", args=[context], seconds=30, id="care", **options)
-    jobs.add_job(sweep_records, "interval", args=[context], minutes=5, jitter=10, id="records", **options)
+    jobs.add_job(sweep_records, "interval", args=[context], minutes=10, jitter=30, id="records", **options)
     jobs.add_job(look_up, "interval", args=[context], seconds=3, id="look-up", **options)
     for name in context.drivers:
         jobs.add_job(mirror, "interval", args=[context, name], minutes=1, jitter=10, id=f"mirror-{name}", **options)

@@ -72,7 +72,8 @@ extra_ipv4 = 1
 snapshots = 3
 snapshot_lifetime_h = 72
 backups = 7
-allow = ["console", "charts", "reinstall", "snapshots", "backups", "reset_password", "iso", "firewall"]
+allow = ["console", "charts", "reinstall", "snapshots", "backups", "reset_password", "iso", "firewall", "rdns"]
+ptr_name = "{{ip_dashed}}.static.example.com"
 [pools.public-v4]
 ranges = ["203.0.113.10-203.0.113.250"]
 prefix = 24

@@ -4,8 +4,9 @@ call: what differs is written down, and the worker writes it out."""
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -159,23 +160,30 @@ def _anothers(name: str, kind: str, service: Service, store: Store) -> bool:
 
 def adjust(service: Service, store: Store, config: Config) -> int:
     """Write down what is to be changed for the service as it is now; how many records that is. A repeat changes
-    nothing."""
-    changed = 0
+    nothing, and is no write."""
+    if not _todo(service, store, config):
+        return 0
     with store.write():
-        wanted, rows = wants(service, store, config), {(r["name"], r["type"]): r for r in store.records_of(service.id)}
-        for key, want in wanted.items():
-            row = rows.get(key) or store.record(*key)
-            if row and row["held"] and row["service"] == service.id:
-                changed += _renew(key, row, want, store)
-            elif row is None or not row["held"] or (key[1] == PTR and want.firm):
-                chosen = _chosen(want.address, key, rows)
-                wish: Row = {"wanted": chosen or want.value, "chosen": int(bool(chosen))}
-                store.hold_record(*key, zone=want.zone, service=service.id, address=want.address, **wish)
-                changed += 1
-        for key in rows.keys() - wanted.keys():
-            _drop(key, rows[key], store, config)
-            changed += 1
-    return changed
+        todo = _todo(service, store, config)
+        for act in todo:
+            act()
+    return len(todo)
+
+
+def _todo(service: Service, store: Store, config: Config) -> list[Callable[[], None]]:
+    wanted, rows = wants(service, store, config), {(r["name"], r["type"]): r for r in store.records_of(service.id)}
+    todo: list[Callable[[], None]] = []
+    for key, want in wanted.items():
+        row = rows.get(key) or store.record(*key)
+        if row and row["held"] and row["service"] == service.id:
+            if values := _renewed(row, want):
+                todo.append(partial(store.want_record, *key, **values))
+        elif row is None or not row["held"] or (key[1] == PTR and want.firm):
+            chosen = _chosen(want.address, key, rows)
+            wish: Row = {"wanted": chosen or want.value, "chosen": int(bool(chosen))}
+            holds: Row = {"zone": want.zone, "service": service.id, "address": want.address, **wish}
+            todo.append(partial(store.hold_record, *key, **holds))
+    return todo + [partial(_drop, key, rows[key], store, config) for key in rows.keys() - wanted.keys()]
 
 
 def _chosen(address: str, key: Key, rows: Mapping[Key, Row]) -> str:
@@ -184,16 +192,14 @@ def _chosen(address: str, key: Key, rows: Mapping[Key, Row]) -> str:
     return str(old[0]) if old else ""
 
 
-def _renew(key: Key, row: Row, want: Want, store: Store) -> int:
-    """A row that the service has: what the customer chose stays."""
+def _renewed(row: Row, want: Want) -> dict[str, Any]:
+    """What is another now of a row that the service has: what the customer chose stays."""
     values: dict[str, Any] = {}
     if not row["chosen"] and (row["wanted"], row["address"]) != (want.value, want.address):
         values = {"wanted": want.value, "address": want.address}
     if row["zone"] != want.zone and not (row["chosen"] and str(row["zone"]).startswith(f"{zones.TICKET}:")):
         values["zone"] = want.zone
-    if values:
-        store.want_record(*key, **values)
-    return int(bool(values))
+    return values
 
 
 def _drop(key: Key, row: Row, store: Store, config: Config) -> None:

@@ -4,6 +4,7 @@ installed (`make nameservers`)."""
 from __future__ import annotations
 
 import base64
+import json
 import os
 import socket
 import subprocess
@@ -129,6 +130,8 @@ class PowerDns(Server):
         (self.folder / "pdns.conf").write_text(
             f"""launch=gsqlite3
 gsqlite3-database={database}
+gsqlite3-pragma-synchronous=0
+gsqlite3-pragma-foreign-keys=1
 local-address=127.0.0.1
 local-port={self.port}
 socket-dir={self.folder}
@@ -165,6 +168,13 @@ daemon=no
         zones, self._zones = self._zones, ()
         for zone in zones:
             self.add(zone)
+
+    def tables(self, *zones: str) -> str:
+        """The zones as a configuration has them."""
+        lines = []
+        for zone in zones:
+            lines += [f'[dns."{zone}"]', *(f"{k} = {json.dumps(v)}" for k, v in self.settings().items())]
+        return "\n".join(lines) + "\n"
 
     def add(self, zone: str, kind: str = "Native", **more: Any) -> None:
         servers = [] if kind == "Slave" else ["ns1.example.net."]
