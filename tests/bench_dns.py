@@ -1,5 +1,5 @@
-"""Benchmark of reverse DNS: the names of 5,000 services are moved by one change of their pool, while customers use their pages. A part of
-`make bench`; alone: `python -m tests.bench_dns`."""
+"""Benchmark of reverse DNS: the names of 5,000 services are moved by one change of their pool, while customers use
+their pages. A part of `make bench`; alone: `python -m tests.bench_dns`."""
 
 from __future__ import annotations
 

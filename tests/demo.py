@@ -5,20 +5,24 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bridge import recipes
 from bridge.clock import Clock
 from tests.demo_tries import FEW, TRIES, Door, ask
+from tests.dns.servers import PowerDns, has_pdns
 from tests.hcloud.project import Project
 from tests.qemu import PROGRAM, Qemu
 from tests.system import CLOUD, CLOUD_M, System
 
 SERVICE, CLOUD_SERVICE = 1042, 2042
+ZONES = ("113.0.203.in-addr.arpa", "0.4.0.0.8.b.d.0.1.0.0.2.ip6.arpa", "static.example.com")
 OPEN = ("running", "waiting", "waiting_for_staff")
 SHOP = {
     "products": {  # what the services may be upgraded to; `server`: WHMCS's server record
@@ -48,13 +52,14 @@ class Sale:
     wish: dict[str, Any]
     there: Callable[[], list[str]]
     off: str
+    dns: PowerDns | None = None  # which answers for its addresses
 
 
-def sales(s: System) -> tuple[Sale, Sale]:
+def sales(s: System, pdns: PowerDns | None) -> tuple[Sale, Sale]:
     assert s.hcloud
     project = s.hcloud
     return (
-        Sale(SERVICE, {}, lambda: [v.status for v in s.cluster.vms.values() if not v.template], "stopped"),
+        Sale(SERVICE, {}, lambda: [v.status for v in s.cluster.vms.values() if not v.template], "stopped", pdns),
         Sale(CLOUD_SERVICE, CLOUD, lambda: [v.status for v in project.servers.values()], "off"),
     )
 
@@ -106,6 +111,11 @@ def story(s: System, sale: Sale, what: str, once: bool) -> None:
     expect("the machine runs", sale.there() == ["running"])
     s.wait_for(lambda: len(s.state()["mails"]) == mails + 1, 15, "the ready mail")
     expect("one welcome mail, sent when the server was ready", True)
+    if sale.dns and address:
+        named = s.wait_for(lambda: sale.dns and sale.dns.dig(address), 30, "the address's name")
+        expect(
+            f"PowerDNS answers: {address} is {', '.join(named)}", named == [f"{address.replace('.', '-')}.{ZONES[2]}"]
+        )
     if not once:
         return
     act(s, sale.service, "SuspendAccount", "Suspend")
@@ -123,6 +133,9 @@ def story(s: System, sale: Sale, what: str, once: bool) -> None:
         *(i.id for i in s.hcloud.images.values() if i.type != "system"),
     ]
     expect("it is proven gone: nothing is left that costs", not sale.there() and not paid)
+    if sale.dns and address:
+        s.wait_for(lambda: sale.dns and not sale.dns.dig(address), 30, "the end of the address's name")
+        expect(f"{address} has no name any more", True)
 
 
 def stop(*_: Any) -> None:
@@ -144,12 +157,17 @@ def main() -> None:
 def play(once: bool) -> None:
     project = Project(Clock())
     project.durations |= DURATIONS
-    with System(public=True, hcloud=project, speed=0.3 if once else 1.0, more=CLOUD_M + FEW) as s, ExitStack() as more:
+    with ExitStack() as more:
+        pdns = None
+        if has_pdns():  # a real name server for the cluster's addresses
+            pdns = more.enter_context(PowerDns(Path(tempfile.mkdtemp(prefix="vmbridge-pdns-")), *ZONES))
+        tables = CLOUD_M + FEW + (pdns.tables(*ZONES) if pdns else "")
+        s = more.enter_context(System(public=True, hcloud=project, speed=0.3 if once else 1.0, more=tables))
         assert s.cloud
         say(
             f"simulated Proxmox VE {s.pve.url} and Hetzner Cloud {s.cloud.url}, bridge http://127.0.0.1:{s.web}, WHMCS-like host http://127.0.0.1:{s.host}"
         )
-        for sale, what in zip(sales(s), ("A KVM server", "A cloud server"), strict=True):
+        for sale, what in zip(sales(s, pdns), ("A KVM server", "A cloud server"), strict=True):
             story(s, sale, what, once)
         if once:
             say("\nAll done.")
@@ -166,6 +184,8 @@ def play(once: bool) -> None:
         say("\nTry these: the word and Enter here, or from another terminal `python -m tests.demo --do WORD`")
         for word, thing in TRIES.items():
             say(f"  {word:<14}{thing.words}")
+        if pdns:
+            say(f"\nPowerDNS: dig @127.0.0.1 -p {pdns.port} -x 203.0.113.10")
         say(f"\nLogs and database:    {s.folder}\n\nCtrl-C stops everything.")
         while True:
             collect(s)

@@ -1,4 +1,5 @@
-"""Names of addresses over the life of services: whose they are, what was not ours, what fails, crashes, and what is left at the end."""
+"""Names of addresses over the life of services: whose they are, what was not ours, what fails, crashes, and what is
+left at the end."""
 
 from __future__ import annotations
 
@@ -245,7 +246,8 @@ def test_host_names_are_for_who_was_first(site: Site) -> None:
     ("domain", "given"), [(FORWARD, ""), (f"203-0-113-99.{STATIC}", ""), (f"shop.{FORWARD}", f"shop.{FORWARD}")]
 )
 def test_a_domain_that_is_not_for_customers(tmp_path: Path, domain: str, given: str) -> None:
-    """Neither a zone's own name nor the name of another address; without `forward_zone` the domain's own zone is used."""
+    """Neither a zone's own name nor the name of another address; without `forward_zone` the domain's own zone is
+    used."""
     site = Site(tmp_path, forward_zone="")
     [v4, v6] = site.born(domain=domain)
     assert site.sim.values(FORWARD, "A") == [] and site.sim.values(f"203-0-113-99.{STATIC}", "A") == []
@@ -266,7 +268,8 @@ def test_another_owner_gets_no_wish_of_the_former(site: Site) -> None:
 
 
 def test_dhcp_gives_a_name_only_to_what_nobody_else_has(tmp_path: Path) -> None:
-    """A guest can say anything: no other server's address, none of a pool, no gateway, and nothing that is there already."""
+    """A guest can say anything: no other server's address, none of a pool, no gateway, and nothing that is there
+    already."""
     site = Site(tmp_path, pools=["public-v6"], dhcp4=True)
     site.born()
     site.sim.put(f"5.{REVERSE}", "PTR", "mail.operator.example")
@@ -343,8 +346,9 @@ STEPS = st.lists(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_no_address_keeps_a_name_of_a_former_customer(steps: list[tuple[str, int, int]], tmp_path_factory: Any) -> None:
-    """Three services and few addresses, in any order, with a provider that is down at times and a worker that is killed: in the end each
-    address has the name that its holder wants, or none of ours; and what was written by hand is still there where nobody chose a name."""
+    """Three services and few addresses, in any order, with a provider that is down at times and a worker that is
+    killed: in the end each address has the name that its holder wants, or none of ours; and what was written by hand
+    is still there where nobody chose a name."""
     site = Site(tmp_path_factory.mktemp("life"), pools=["public-v4"], forward_zone="")
     site.config.worker["address_cool_down_h"] = 0
     chosen: dict[str, str] = {}
@@ -513,7 +517,7 @@ def test_one_provider_that_is_down_holds_up_nobody_else(tmp_path: Path) -> None:
         site.clock.time += 1
     for service in (1042, 2042, 3042):
         [_, v6] = site.addresses(service)
-        assert good.values(zone_names.zone_of(v6, site.config.dns.values()).record(v6), "PTR")  # type: ignore[union-attr]
+        assert good.values(site.config.dns[REVERSE6].record(v6), "PTR")
     state = site.store.zone_state(REVERSE)
     assert state["failures"] < 8 and "refuses connections" in state["error"] and state["next_action"]
     bad.down = False

@@ -130,7 +130,8 @@ def test_a_department_that_is_not_there_is_told_to_staff(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("zone", [True, False])
 def test_the_products_department_takes_the_customers_wishes(zone: bool, tmp_path: Path) -> None:
-    """Default names are written by the zone's provider where there is one; and it takes the name away at the end, whoever wrote it."""
+    """Default names are written by the zone's provider where there is one; and it takes the name away at the end,
+    whoever wrote it."""
     sim = sims.PowerDns(REVERSE, REVERSE6)
     tables = {REVERSE: sim.settings()} if zone else {}
     site = Site(tmp_path, tables, sim.mount, ptr_name="{ip_dashed}.static.example.com")

@@ -1,5 +1,5 @@
-"""WHMCS's tickets as its API shows them (developers.whmcs.com, api-reference: openticket, gettickets, getticket, addticketreply,
-getsupportdepartments)."""
+"""WHMCS's tickets as its API shows them (developers.whmcs.com, api-reference: openticket, gettickets, getticket,
+addticketreply, getsupportdepartments)."""
 
 from __future__ import annotations
 

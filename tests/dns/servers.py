@@ -1,5 +1,5 @@
-"""Real name servers of Debian, each on ports of its own on 127.0.0.1 and in a folder of its own. Tests are skipped where they are not
-installed (`make nameservers`)."""
+"""Real name servers of Debian, each on ports of its own on 127.0.0.1 and in a folder of its own. Tests are skipped
+where they are not installed (`make nameservers`)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ SCHEMAS = (
 )
 PATIENCE = 30.0
 
-needs_pdns = pytest.mark.skipif(
-    not (PDNS.exists() and DIG.exists() and any(s.exists() for s in SCHEMAS)), reason="pdns-server is not installed"
-)
+
+def has_pdns() -> bool:
+    return PDNS.exists() and DIG.exists() and any(s.exists() for s in SCHEMAS)
+
+
+needs_pdns = pytest.mark.skipif(not has_pdns(), reason="pdns-server is not installed")
 needs_named = pytest.mark.skipif(not NAMED.exists() or not DIG.exists(), reason="bind9 is not installed")
 
 
@@ -200,7 +203,8 @@ class Bind(Server):
         }
 
     def command(self) -> list[str]:
-        text = f"""options {{ directory "{self.folder}"; listen-on port {self.port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
+        text = f"""options {{ directory "{self.folder}"; listen-on port {self.port} {{ 127.0.0.1; }};
+  listen-on-v6 {{ none; }};
   pid-file "{self.folder}/pid"; session-keyfile "{self.folder}/session.key"; recursion no; dnssec-validation no;
   empty-zones-enable no; }};
 controls {{ }};

@@ -1,5 +1,5 @@
-"""Strict stand-ins for providers, in process: each as awkward as the real one, with every fault on any call. `Http` answers a session, the
-RFC 2136 one a message."""
+"""Strict stand-ins for providers, in process: each as awkward as the real one, with every fault on any call. `Http`
+answers a session, the RFC 2136 one a message."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ Rows = dict[tuple[str, str], list[str]]
 
 @dataclass
 class Fault:
-    """On the `nth` call from now that fits: `refused` before it arrives, `lost` after it was carried out, `broken` (HTTP 502 or SERVFAIL)
-    before, `half` (the same, after it was carried out), `many` (asked too often), `rubbish`; or a function that is called."""
+    """On the `nth` call from now that fits: `refused` before it arrives, `lost` after it was carried out, `broken`
+    (HTTP 502 or SERVFAIL) before, `half` (the same, after it was carried out), `many` (asked too often), `rubbish`;
+    or a function that is called."""
 
     kind: str | Callable[[], None]
     nth: int = 1
@@ -304,7 +305,8 @@ class Cloudflare(Http):
 
 # -- HestiaCP -------------------------------------------------------------------------------------
 class Hestia(Http):
-    """Commands by number of argument. Adding twice makes two; what a role lacks ends with 10 before anything is looked at."""
+    """Commands by number of argument. Adding twice makes two; what a role lacks ends with 10 before anything is
+    looked at."""
 
     COMMANDS = (
         "v-list-dns-domains",

@@ -1,4 +1,5 @@
-"""A World whose addresses have zones: orders on the simulated cluster, the customer's page, and a worker that writes records."""
+"""A World whose addresses have zones: orders on the simulated cluster, the customer's page, and a worker that writes
+records."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ class Zoned(World):
         super().start()
         self.providers = writer.providers_of(self.config, self.clock, self.prepare)
         whmcs = dict.fromkeys(self.config.whmcs, self.whmcs)
-        self.context = Context(self.config, self.store, self.clock, whmcs, self.drivers, self.providers)  # type: ignore[arg-type]
+        opened: Any = (self.config, self.store, self.clock, whmcs, self.drivers, self.providers)
+        self.context = Context(*opened)
         self.shim = Shim(create_app(self.context).test_client(), self.clock)
 
     def write(self, turns: int = 50, wait: float = 60.0) -> int:
