@@ -60,6 +60,7 @@ def prune(context: Context, stop: threading.Event | None = None) -> None:
     forget_history(context, now, stop or threading.Event())
     usage.forget(context.store, context.config.worker["usage_time_zone"], stop or threading.Event())
     context.store.prune(now - KEEP_NONCES, now - KEEP_EVENTS)
+    context.store.forget_looks(now - lookup.ASKED)
     context.store.prune_consoles(context.config.worker["history_days"] * 86400.0)
     for key in context.store.forget_old_passwords(now - KEEP_PASSWORDS):
         service = context.store.service(key)
@@ -260,11 +261,14 @@ def _deliver(context: Context, delivery: Delivery, stop: threading.Event) -> Non
 
 def _write_records(context: Context, stop: threading.Event) -> None:
     """Zones beside each other, each one record at a time: one that does not answer holds up itself alone."""
-    sweep_records(context)
     at_work: dict[str, Future[int]] = {}
+    swept = False
     with ThreadPoolExecutor(ZONES_AT_ONCE, thread_name_prefix="zone") as pool:
         while not stop.is_set():
             try:
+                if not swept:  # what the configuration has that it had not when this worker's forerunner ended
+                    sweep_records(context)
+                    swept = True
                 at_work = {z: f for z, f in at_work.items() if not f.done()}
                 for zone in context.store.zones_due():
                     if zone not in at_work:

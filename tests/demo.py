@@ -210,6 +210,7 @@ def addresses(s: System) -> list[str]:
         "Operations": "operations",
         "Servers": "servers",
         "Addresses": "pools",
+        "DNS": "dns",
         "Findings": "findings",
     }
     found.append("\nStaff's own pages (WHMCS's addon)")

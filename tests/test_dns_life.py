@@ -330,6 +330,35 @@ def test_a_worker_that_dies_after_its_call_leaves_nothing_that_is_not_known_as_o
     assert {n for n, t in itertools.chain(*site.sim.zones.values()) if t != "NS"} == set()
 
 
+def test_a_rename_moves_the_names(site: Site) -> None:
+    [v4, v6] = site.born()
+    site.store.change("UPDATE services SET hostname = 'shop.example.com'")
+    assert site.sweep() == 4 and site.write() == 4  # two come, two go
+    assert site.sim.values(f"vm-1042.{FORWARD}", "A") == site.sim.values(f"vm-1042.{FORWARD}", "AAAA") == []
+    assert (site.sim.values(f"shop.{FORWARD}", "A"), site.sim.values(f"shop.{FORWARD}", "AAAA")) == ([v4], [v6])
+
+
+def test_capital_letters_are_the_same_name(site: Site) -> None:
+    [v4, _] = site.born()
+    assert site.save(v4, "Mail.Customer.EXAMPLE") == "" and site.write() == 1
+    assert site.ptr(v4) == [NAME] and site.fields()[v4] == NAME and site.words().count(WAITING) == 0
+
+
+def test_an_answer_that_nobody_thought_of_holds_up_its_record_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [v4, v6] = site.born()
+    real = site.providers[REVERSE].get
+    monkeypatch.setattr(site.providers[REVERSE], "get", lambda *a: 1 / 0)
+    site.save(v4, NAME)
+    site.save(v6, NAME)
+    site.write(turns=2)
+    assert site.ptr(v6) == [NAME] and WAITING in site.words()
+    monkeypatch.setattr(site.providers[REVERSE], "get", real)
+    site.write(wait=900)
+    assert site.ptr(v4) == [NAME]
+
+
 # -- any sequence of orders -----------------------------------------------------------------------
 STEPS = st.lists(
     st.tuples(

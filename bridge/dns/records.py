@@ -238,7 +238,7 @@ def wish(service: Service, address: str, name: str, store: Store, config: Config
         department = service.package.rdns_department
         if not route:
             raise Refused(NOT_HERE, code="no_zone")
-        row, value = store.record(record, PTR), name or default_of(service, address, config)
+        row, value = store.record(record, PTR), name.lower() or default_of(service, address, config)
         by_hand = department or (route in config.dns and config.dns[route].provider == zones.TICKET)
         chosen, firm = int(bool(name or by_hand)), mine[address].firm
         if row is None or not row["held"] or row["service"] != service.id:

@@ -67,6 +67,9 @@ def write_due(
             )
             if not _failed(row, zone, e, store):
                 return done + 1
+        except Exception as e:  # an answer that nobody thought of: this record waits, the zone goes on
+            log.exception("record_fault", zone=zone, name=row["name"])
+            store.record_later(row, LONGEST, LOST, f"{type(e).__name__}: look at the log")
     return many
 
 
