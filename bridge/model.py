@@ -325,6 +325,7 @@ class Birth(Stored):
         None  # suspended with its network closed: its configuration before, in the back end's words
     )
     off_instead: str = ""  # why it could not be closed and was switched off
+    firewall_before: dict[str, Any] | None = None  # its rules and policies, until they are put back
 
 
 @dataclass(frozen=True)
@@ -482,7 +483,16 @@ class Archives(Stored):
 
 
 @dataclass(frozen=True)
-class Memory(Asked, Tries, Call, Before, Power, Writing, Making, Closing, Removal, Disk, Password, Archives):
+class Rules(Stored):
+    """Of recipes that put a machine's firewall back: `firewall_sent` is when a call was sent whose reply was lost; `left_out`: without
+    rules that name what is not there any more."""
+
+    firewall_sent: float | None = None
+    left_out: bool = False
+
+
+@dataclass(frozen=True)
+class Memory(Asked, Tries, Call, Before, Power, Writing, Making, Closing, Removal, Disk, Password, Archives, Rules):
     """What an operation remembers from step to step: each part says which recipes use it. They share one set of names
     since they share steps, and an operation may go on with another recipe's."""
 

@@ -203,6 +203,7 @@ class Driver(ABC):
     # names for ports that a rule may say in their place: each with its (protocol, ports) pairs
     firewall_services: ClassVar[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType({})
     password_notes: ClassVar[tuple[Sentence, ...]] = ()  # what a customer has to know before a new password is ordered
+    firewall_in_machine: ClassVar[bool] = False  # it goes with the machine, and an archive brings its own
     shared_hosts: ClassVar[bool] = True  # nodes and storages are the operator's own: our limits for each hold
     boots_once: ClassVar[bool] = False  # it can start once from what lies in its drive (`boot_first`)
     poll_every: ClassVar[float] = 1.0  # seconds between two questions after tasks or a machine's state, at least

@@ -92,6 +92,18 @@ PLANTED: list[tuple[str, Callable[[World], Any], str, str]] = [
         "firewall is off",
         "Datacenter > Firewall",
     ),
+    (
+        "node's firewall off",
+        lambda w: w.cluster.node_firewalls.update(pve2={"enable": 0}),
+        "its firewall is off",
+        "pve2 > Firewall > Options",
+    ),
+    (
+        "node on nftables",
+        lambda w: w.cluster.node_firewalls.update(pve2={"nftables": 1}),
+        "on nftables",
+        "nftables (tech preview) = No",
+    ),
     ("unsupported major", lambda w: setattr(w.cluster, "major", 7), "VE 7 is not supported", "8 or 9"),
     (
         "server unreachable",

@@ -32,9 +32,9 @@ def put_back(job: Job) -> Outcome:
     same = untouched(job)
     with job.store.write():
         if same and job.birth.restoring == job.op.id:
-            job.save_birth(replace(job.birth, restoring=""))
+            job.save_birth(replace(job.birth, restoring="", firewall_before=None))
         if same and job.birth.anew:
-            job.save_birth(replace(job.birth, anew=False))
+            job.save_birth(replace(job.birth, anew=False, firewall_before=None))
         if same:
             forget_new_password(job)
         memory = replace(job.memory, start_task="", start_ended=False, waited=0) if same else job.memory

@@ -10,6 +10,7 @@ from bridge.errors import Busy, Permanent, Protected, Refused, Transient, Unlist
 from bridge.model import Backup, Removing, State
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import PUT_BACK, untouched
+from bridge.recipes.firewall import FIREWALL_BACK, KEEP_FIREWALL
 from bridge.recipes.machine import (
     CONFIGURE,
     OFF_FIRST,
@@ -294,9 +295,11 @@ RESTORE = (
     Step("check_archive", "Making sure the backup is there", check_archive),
     Step("remember", "Looking at the server", before_restore),
     *OFF_FIRST,
+    KEEP_FIREWALL,
     Step("restore", "Starting the restore", restore),
     Step("restored", "Writing the backup back", restored),
     CONFIGURE,
+    FIREWALL_BACK,
     *START_AGAIN,
     Step("told", "Telling you that it is done", told_restored),
     *PUT_BACK,

@@ -16,6 +16,7 @@ from bridge.recipes.back import ON_AGAIN, PUT_BACK
 from bridge.recipes.backups import remove_beyond
 from bridge.recipes.birth import CLEAR, CREATE, ready, settle
 from bridge.recipes.closing import close_network, off_unless_closed, open_network, stopped_unless_closed
+from bridge.recipes.firewall import KEEP_FIREWALL
 from bridge.recipes.machine import (
     again_until_done,
     born,
@@ -343,7 +344,7 @@ def renew_identity(job: Job) -> Outcome:
     with job.store.write():
         vm_id = take_vm_id(job, {"uuids": [str(uuid.uuid4()), *job.service.uuids], "node": "", "provisioned": 0})
         job.save(replace(job.memory, renewed=True, place=place))
-        job.save_birth(Birth(old_vm_ids=old))
+        job.save_birth(Birth(old_vm_ids=old, firewall_before=job.birth.firewall_before))
         job.store.set_password(job.service.id, password, hashed)
         job.store.forget_snapshots(job.service.id)
         job.store.disk_comes_first(job.service.id)
@@ -410,6 +411,7 @@ CHANGE_PACKAGE = (
 )
 REDEPLOY = (
     Step(BEGIN_ANEW, "Preparing", begin_anew),
+    KEEP_FIREWALL,
     *without(TERMINATE, "release", "backups"),  # they stay
     Step("renew_identity", "Preparing the new server", renew_identity),
     *without(CREATE, "ready", "clear"),

@@ -11,6 +11,7 @@ from bridge.model import Placement, State
 from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.orders import addresses
 from bridge.orders.wanted import completed, networks_of
+from bridge.recipes.firewall import FIREWALL_BACK
 from bridge.recipes.machine import (
     LOST_REPLY,
     again_until_done,
@@ -329,6 +330,7 @@ CREATE = (
     Step("copied", "Copying the template", copied),
     Step("identify", "Marking the server as yours", identify),
     Step("configure", "Setting processor, memory, disk and network", configure_new),
+    FIREWALL_BACK,
     Step("start", "Switching it on", start),
     Step("running", "Waiting until it runs", running),
     Step("answering", "Waiting for the system inside", answering),

@@ -10,6 +10,7 @@ from bridge.model import Order
 from bridge.operations import Again, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import PUT_BACK, forget_new_password
 from bridge.recipes.backups import before_restore
+from bridge.recipes.firewall import FIREWALL_BACK
 from bridge.recipes.machine import (
     OFF_FIRST,
     allocate,
@@ -170,6 +171,7 @@ REINSTALL = (
     *OFF_FIRST,
     Step("replace_disks", "Copying the new system", replace_disks),
     Step("configure", "Setting processor, memory, disk and network", set_up_again),
+    FIREWALL_BACK,
     Step("start", "Switching it on", start),
     Step("running", "Waiting until it runs", running),
     Step("answering", "Waiting for the system inside", answering),

@@ -11,7 +11,7 @@ from typing import Any
 from bridge.clock import Clock
 from bridge.errors import VmbridgeError
 from bridge.model import Finding, Package
-from drivers.proxmox import choice, convert, media, privileges, tasks, templates
+from drivers.proxmox import choice, convert, media, privileges, rules, tasks, templates
 from drivers.proxmox.api import Api
 from drivers.proxmox.templates import Fault, Template
 
@@ -305,19 +305,31 @@ def _bridges(look: Look) -> list[Finding]:
 
 
 def _firewall(look: Look) -> list[Finding]:
+    """What keeps filters from filtering, and the page from changing rules: never switched by us, since a policy of the
+    datacenter could shut everybody out."""
     if not any(p.options["firewall"] for p in look.plans.values()):
         return []
-    options = look.api.get("cluster/firewall/options")
-    if not int(options.get("enable") or 0):
-        return [
-            Finding(
-                "warning",
-                f"server {look.server} firewall",
-                "the datacenter firewall is off: address filters do nothing",
-                "Datacenter > Firewall > Options > Firewall = Yes, after allowing your own access",
-            )
-        ]
-    return []
+    switches, subject = rules.switches(look.api), f"server {look.server} firewall"
+    if switches.pop("") == "cluster":
+        text = "the datacenter firewall is off: address filters do nothing, and customers' rules cannot be changed"
+        fix = "Datacenter > Firewall > Options > Firewall = Yes, after allowing your own access"
+        return [Finding("warning", subject, text, fix)]
+    words = {
+        "node": (
+            "its firewall is off: address filters do nothing there, and customers' rules cannot be changed",
+            "NODE > Firewall > Options > Firewall = Yes, after allowing your own access",
+        ),
+        "engine": (
+            "its firewall is the technology preview on nftables: customers see their rules and cannot change them",
+            "NODE > Firewall > Options > nftables (tech preview) = No",
+        ),
+    }
+    found = []
+    for node, word in sorted(switches.items()):
+        if word in words:
+            text, fix = words[word]
+            found.append(Finding("warning", f"node {node}", text, fix.replace("NODE", node)))
+    return found
 
 
 def _backups(look: Look) -> list[Finding]:
