@@ -93,6 +93,11 @@ class Site(World):
             worker.firewall_changes(self.context, name)
             worker.firewall_switches(self.context, name)
 
+    def down(self, ok: int) -> None:
+        """The host as the worker's health row has it."""
+        self.store.set_maintenance("pve1", "")  # it has a row
+        self.store.change("UPDATE server_health SET ok = ?", ok)
+
     def phase(self) -> str:
         row = self.store.firewall_change(1)
         return str(row["phase"]) if row else ""

@@ -1,5 +1,5 @@
-"""The firewall's page in real Chromium, through the WHMCS-like host, the shim and the bridge: dialog, drag, keyboard, countdown, without script, in
-every width, dark and right to left."""
+"""The firewall's page in real Chromium, through the WHMCS-like host, the shim and the bridge: dialog, drag, keyboard,
+countdown, without script, in every width, dark and right to left."""
 
 from __future__ import annotations
 

@@ -86,7 +86,8 @@ def drop(now: Firewall, place: int) -> Edit:
 def move(now: Firewall, place: int, to: int) -> Edit:
     """`to` is the place that it has afterwards."""
     rest = [r for i, r in enumerate(now.rules) if i != place]
-    return {"do": "move", "name": name_of(now.rules, place), **_between(rest, to)}
+    result = [says(r) for r in (*rest[:to], now.rules[place], *rest[to:])]
+    return {"do": "move", "name": name_of(now.rules, place), "result": result, **_between(rest, to)}
 
 
 def settings(now: Firewall, **to: Any) -> Edit:
@@ -153,6 +154,8 @@ def _drop(edit: Edit, now: Firewall) -> Firewall:
 
 
 def _move(edit: Edit, now: Firewall) -> Firewall:
+    if [says(r) for r in now.rules] == edit["result"]:  # of equal rules nobody can tell which one was moved
+        return now
     place = find(now.rules, edit["name"])
     if place is None:
         raise Conflict()
@@ -190,4 +193,4 @@ def undoing(edit: Edit, before: Firewall) -> Edit:
     if do == "drop":
         old = replace(unpacked(edit["old"]), mark=edit["old"]["mark"] or new_mark())
         return {"do": "add", "rule": packed(old), **_between(rest, place)}
-    return {"do": "move", "name": edit["name"], **_between(rest, place)}
+    return {"do": "move", "name": edit["name"], "result": [says(r) for r in rules], **_between(rest, place)}

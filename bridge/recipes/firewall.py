@@ -17,8 +17,8 @@ CALLS = 10  # of one run of the step; the next goes on
 
 
 def keep_firewall(job: Job) -> Outcome:
-    """As it is now, once what was open is ended: a trial is taken back. One that an operation before has kept and not put
-    back yet is the customer's last; what stands there by now is the archive's or the template's."""
+    """As it is now, once what was open is ended: a trial is taken back. One that an operation before has kept and not
+    put back yet is the customer's last; what stands there by now is the archive's or the template's."""
     if not _goes_with_machine(job):
         return Done()
     if job.birth.firewall_before and (job.birth.restoring or job.birth.anew):
