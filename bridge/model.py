@@ -484,8 +484,8 @@ class Archives(Stored):
 
 @dataclass(frozen=True)
 class Rules(Stored):
-    """Of recipes that put a machine's firewall back: `firewall_sent` is when a call was sent whose reply was lost; `left_out`: without
-    rules that name what is not there any more."""
+    """Of recipes that put a machine's firewall back: `firewall_sent` is when a call was sent whose reply was lost;
+    `left_out`: without rules that name what is not there any more."""
 
     firewall_sent: float | None = None
     left_out: bool = False

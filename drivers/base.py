@@ -45,6 +45,7 @@ from bridge.model import (
     Placement,
     Planned,
     Pointers,
+    Rule,
     Seen,
     Sentence,
     Snapshot,
@@ -203,6 +204,7 @@ class Driver(ABC):
     # names for ports that a rule may say in their place: each with its (protocol, ports) pairs
     firewall_services: ClassVar[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType({})
     password_notes: ClassVar[tuple[Sentence, ...]] = ()  # what a customer has to know before a new password is ordered
+    firewall_protocols: ClassVar[tuple[str, ...]] = ()  # that a rule can name; empty: what the page offers
     firewall_in_machine: ClassVar[bool] = False  # it goes with the machine, and an archive brings its own
     shared_hosts: ClassVar[bool] = True  # nodes and storages are the operator's own: our limits for each hold
     boots_once: ClassVar[bool] = False  # it can start once from what lies in its drive (`boot_first`)
@@ -534,6 +536,10 @@ class Driver(ABC):
     def has_firewall(self, package: Package) -> bool:
         """Whether a package's machines have a firewall that customers may be given."""
         return True
+
+    def plain_rule(self, rule: Rule) -> Rule:
+        """The rule as `firewall` will tell it: without a service's name where the back end has none."""
+        return rule
 
     def firewall(self, ref: VmRef) -> Firewall:
         """The proven machine's firewall as it is now."""

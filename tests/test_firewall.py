@@ -104,3 +104,171 @@ def test_a_trial_is_over_when_a_restore_begins(site: Site) -> None:
     site.work(120)
     site.run()
     assert site.vm.firewall["policy_in"] == "ACCEPT" and site.lines() == ["in accept SSH"] and site.phase() == ""
+
+
+# -- the page ----------------------------------------------------------------------------------------
+def test_a_look_costs_three_calls_and_serves_everybody(site: Site) -> None:
+    site.see()
+    assert [p.rpartition("/20000/")[2] for _, m, p, _ in site.cluster.calls] == [
+        "config",
+        "firewall/options",
+        "firewall/rules",
+    ]
+    other = site.process()
+    site.see()
+    assert len(site.cluster.calls) == 3
+    site.see(other)
+    assert len(site.cluster.calls) == 6
+    site.cluster.calls.clear()
+    reply = site.shim.send("GET", "/v1/services/1042/pages/overview?client=7")
+    assert "Firewall" in reply.json["html"] and site.cluster.calls == []
+
+
+def test_a_switch_off_is_told_and_nothing_is_changed(site: Site) -> None:
+    site.add(service="SSH")
+
+    def told(words: str) -> None:
+        site.work(400)
+        site.clock.time += 6
+        assert words in site.see() and 'aria-disabled="true"' in site.html
+        before = site.lines()
+        assert words in site.add(service="Web") and site.lines() == before and site.phase() == ""
+
+    site.cluster.firewall_on = False
+    told("switched off on our side")
+    site.cluster.firewall_on = True
+    site.cluster.node_firewalls["pve1"] = site.cluster.node_firewalls["pve2"] = {"enable": 0}
+    told("host is switched off")
+    site.cluster.node_firewalls["pve1"] = site.cluster.node_firewalls["pve2"] = {"nftables": 1}
+    told("being changed over")
+    site.cluster.node_firewalls.clear()
+    site.vm.config["net0"] = site.vm.config["net0"].replace("firewall=1", "firewall=0")
+    told("adapter of this server is not filtered")
+    site.vm.config["net0"] = site.vm.config["net0"].replace("firewall=0", "firewall=1")
+    site.vm.firewall["enable"] = "0"
+    told("firewall of this server is switched off")
+    site.vm.firewall["enable"] = "1"
+    site.work(400)
+    site.clock.time += 6
+    assert site.add(service="Web") == ""
+
+
+def test_what_is_ours_is_locked(site: Site) -> None:
+    """Rules of staff's and security groups are seen, and stay where they are and what they are."""
+    site.add(service="SSH")
+    for values in (
+        {"type": "out", "action": "DROP", "proto": "tcp", "dport": "25", "comment": "vmbridge: no mail"},
+        {"type": "group", "action": "monitoring"},
+    ):
+        site.as_staff("POST", "rules", enable="1", **values)
+    before = site.lines()
+    page = site.see()
+    assert "A group of our rules: monitoring" in page and "no mail" in page and page.count(" ours ") == 2
+    for what, form in {
+        "delete": {"rule": "0"},
+        "edit": {"rule": "1", "way": "in", "action": "accept"},
+        "switch": {"rule": "1", "on": "0"},
+        "move": {"rule": "0", "to": "2"},
+    }.items():
+        assert "ours" in site.submit(what, **form) and site.lines() == before
+    assert "past one of ours" in site.submit("move", rule="2", to="0") and site.lines() == before
+    assert "not there any more" in site.submit("delete", rule="9")
+    assert site.add(service="Web") == "" and site.lines() == [*before, "in accept Web"]
+    assert "ipfilter" not in site.see() and site.vm.ipsets == {"ipfilter-net0": ["203.0.113.10"]}
+
+
+def test_the_number_of_rules_is_the_plans(tmp_path: Path) -> None:
+    site = Site(tmp_path, firewall_rules=2)
+    site.as_staff("POST", "rules", type="group", action="monitoring", enable="1")  # does not count
+    assert site.add(service="SSH") == "" and site.add(service="Web") == ""
+    assert "2 of 2 rules in use" in site.add(service="Ping") and len(site.lines()) == 3
+    assert "2 of 2 rules in use" in site.see()
+    site.close()
+
+
+def test_a_wrong_field_is_named_and_nothing_is_lost(site: Site) -> None:
+    said = site.add(proto="tcp", dport="80,nonsense", comment="my shop")
+    assert said.startswith("Destination port: “nonsense”") and site.vm.rules == []
+    assert 'value="my shop"' in site.html and 'value="80,nonsense"' in site.html
+    assert "Input policy: “maybe” is not one of" in site.submit("policy", policy_in="maybe", policy_out="accept")
+    for bad in ("", "x", "-1", "99999", "٣"):
+        assert "Rule: must be the number" in site.submit("delete", rule=bad)
+
+
+def test_the_rule_for_ssh_comes_first(site: Site) -> None:
+    asked = site.submit("policy", policy_in="drop", policy_out="accept")
+    assert "Nobody would be let in by SSH" in site.html + asked and site.vm.firewall["policy_in"] == "ACCEPT"
+    assert site.phase() == ""
+    assert site.submit("policy", policy_in="drop", policy_out="accept", sure="1", ssh_first="1") == ""
+    assert site.lines() == ["in accept SSH"] and site.vm.firewall["policy_in"] == "DROP" and site.phase() == "trial"
+    site.work(61)
+    assert site.lines() == ["in accept SSH"] and site.vm.firewall["policy_in"] == "ACCEPT"
+
+
+def test_who_may(site: Site) -> None:
+    """Not what the product has not, not while suspended; a backup is not in the way, a restore is."""
+    site.cluster.durations["vzdump"] = 300.0
+    site.page("backups", "take", note="")
+    site.run(20)
+    assert site.store.current_operation(1) and site.add(service="SSH") == ""
+    site.run(600)
+    site.cluster.durations["qmrestore"] = 300.0
+    site.page("backups", "restore", backup=site.store.backups_of(1)[0]["id"])
+    site.run(30)
+    assert "restored" in site.add(service="Web") and "Web" not in str(site.lines())
+    site.run(600)
+    site.order("suspend")
+    site.run()
+    assert "suspended" in site.add(service="Web")
+
+
+def test_not_part_of_the_plan(tmp_path: Path) -> None:
+    site = Site(tmp_path, firewall=False)
+    reply = site.shim.send("GET", "/v1/services/1042/pages/firewall?client=7")
+    assert reply.json["title"] == "Access Denied" and site.form("add", way="in").status_code == 403
+    site.close()
+
+
+def test_what_was_dropped_is_shown(site: Site) -> None:
+    assert site.submit("logging", on="1") == "" and site.vm.firewall["log_level_in"] == "info"
+    head = "20000 6 tap20000i0-IN 15/Jan/2027:08:00:05 +0000 policy DROP: IN=fwbr20000i0 OUT=fwbr20000i0"
+    packet = "PHYSIN=fwln20000i0 MAC=aa SRC=198.51.100.7 DST=203.0.113.10 LEN=60 PROTO=TCP SPT=40000 DPT=2323 SYN"
+    now = site.clock.now()
+    site.cluster.firewall_log = [(now - 7200, f"{head} {packet}".replace("2323", "1111"))]
+    site.cluster.firewall_log += [
+        (now - 200 + n, f"{head} {packet}".replace("2323", str(3000 + n))) for n in range(120)
+    ]
+    site.cluster.firewall_log += [(now, "20001 6 tap20001i0-IN 15/Jan/2027:08:00:05 +0000 policy DROP: SRC=192.0.2.1")]
+    site.form("log")
+    page = site.form("log").json["html"]
+    assert page.count("198.51.100.7") == 100 and "3119" in page and "3019" not in page and "1111" not in page
+    site.cluster.privileges["/vms"] -= {"VM.Console"}
+    site.clock.time += 6
+    assert "cannot be read here" in site.form("log").json["html"]
+    assert site.submit("logging", on="0") == "" and site.vm.firewall["log_level_in"] == "nolog"
+
+
+def test_a_change_of_addresses_keeps_the_rules(site: Site) -> None:
+    before = rich(site)
+    site.order("change_package", configoption9="1")
+    site.run()
+    assert site.store.operations_of(1, 1)[0].state.value == "done" and site.lines() == before
+    assert len(site.vm.ipsets["ipfilter-net0"]) == 2 and site.vm.firewall["policy_in"] == "DROP"
+
+
+def test_edits_are_counted_and_the_end_of_a_trial_is_not(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    object.__setattr__(site.config, "web", {**site.config.web, "edits_per_hour": 2})
+    assert site.add(service="SSH") == "" and site.submit("policy", policy_in="drop", policy_out="accept") == ""
+    assert "often enough" in site.add(service="Web")
+    assert site.submit("back") == "" and site.vm.firewall["policy_in"] == "ACCEPT"
+    site.close()
+
+
+def test_terminate_leaves_nothing(site: Site) -> None:
+    site.add(service="SSH")
+    site.submit("policy", policy_in="drop", policy_out="accept")
+    site.order("terminate")
+    site.run()
+    site.work(120)
+    assert site.phase() == "" and 20000 not in site.cluster.vms

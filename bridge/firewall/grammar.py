@@ -46,15 +46,25 @@ def fault(field: str, said: Sentence, **values: object) -> BadRequest:
     return BadRequest(Sentence(said.template, field=LABELS[field], **values), code="bad_rule", field=field)
 
 
-def rule_of(form: Callable[[str], str], can: Collection[str], services: Mapping[str, object], old: Rule | None) -> Rule:
+def rule_of(
+    form: Callable[[str], str],
+    can: Collection[str],
+    services: Mapping[str, object],
+    old: Rule | None,
+    protocols: Collection[str] = (),
+) -> Rule:
     """The rule that a form describes; `form` gives a field as one printable line. What the back end has beside stays
-    as in `old`. Raises BadRequest."""
+    as in `old`. `protocols` are those that the back end has, each rule one of them; without them any of ours, or none.
+    Raises BadRequest."""
     way = one_of("way", form("way").lower(), WAYS)
     action = one_of("action", form("action").lower() or "accept", ACTIONS if "drop" in can else ACTIONS[:1])
     service = form("service")
     if service and service not in services and (old is None or service != old.service):
         raise fault("service", Sentence("%(field)s: “%(text)s” is not one of the list."), text=service[:40])
     proto = any_or(form("proto").lower())
+    if protocols and proto not in protocols and not service:
+        words = ", ".join(protocols)
+        raise fault("proto", Sentence("%(field)s: “%(text)s” is not one of: %(words)s."), text=proto[:40], words=words)
     if proto and proto not in PROTOCOLS and (old is None or proto != old.proto):
         raise fault(
             "proto",
@@ -81,14 +91,14 @@ def rule_of(form: Callable[[str], str], can: Collection[str], services: Mapping[
     if icmp and (old is None or icmp != old.icmp) and icmp not in ICMP.get(proto, ()):
         words = ", ".join(ICMP.get(proto, ())) or "-"
         raise fault("icmp", Sentence("%(field)s: with this protocol it can be one of: %(words)s."), words=words)
-    _fitting(way, proto, source, dest, sport, can)
+    _fitting(way, proto, source, dest, sport, icmp, can)
     kept = old.kept if old else ()
     return Rule(
         way, action, service, proto, source, sport, dest, dport, icmp, comment(form("comment")), True, kept=kept
     )
 
 
-def _fitting(way: str, proto: str, source: str, dest: str, sport: str, can: Collection[str]) -> None:
+def _fitting(way: str, proto: str, source: str, dest: str, sport: str, icmp: str, can: Collection[str]) -> None:
     """What the fields say together."""
     if "both_ends" not in can and (other := dest if way == "in" else source):
         raise fault(
@@ -98,6 +108,8 @@ def _fitting(way: str, proto: str, source: str, dest: str, sport: str, can: Coll
         )
     if "sport" not in can and sport:
         raise fault("sport", Sentence("%(field)s: it cannot be limited here. Leave it empty."))
+    if "icmp" not in can and icmp:
+        raise fault("icmp", Sentence("%(field)s: it cannot be limited here. Leave it empty."))
     if "mixed" in can:
         return
     families = {f: family(v) for f, v in (("source", source), ("dest", dest)) if v}

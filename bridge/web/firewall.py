@@ -67,7 +67,8 @@ def page(service: Service) -> dict[str, Any]:
         "services": listed(driver),
         "service_words": {n: port_words(p) for n, p in driver.firewall_services.items()},
         "actions": {k: language.translate(v) for k, v in ACTIONS.items()},
-        "protocols": grammar.PROTOCOLS,
+        "protocols": driver.firewall_protocols or grammar.PROTOCOLS,
+        "any_protocol": not driver.firewall_protocols,
         "icmp_types": list(dict.fromkeys(t for types in grammar.ICMP.values() for t in types)),
         "slow": SLOW,
         "firewall_state": hashlib.sha256(repr(state).encode()).hexdigest()[:12],
@@ -147,7 +148,8 @@ def _rule(ask: Ask, old: Rule | None) -> Rule:
     def field(name: str) -> str:
         return ask.text(name, grammar.LABELS[name], LONGEST)
 
-    return grammar.rule_of(field, driver.firewall_can, driver.firewall_services, old)
+    can, services = driver.firewall_can, driver.firewall_services
+    return driver.plain_rule(grammar.rule_of(field, can, services, old, driver.firewall_protocols))
 
 
 def policy(ask: Ask) -> None:
@@ -167,9 +169,7 @@ def let_ssh_in(ask: Ask) -> None:
 
 def ssh_rule(driver: Driver) -> Rule:
     comment = language.translate(Sentence("SSH from everywhere"))
-    if "SSH" in driver.firewall_services and "lists" in driver.firewall_can:
-        return Rule("in", "accept", "SSH", comment=comment)
-    return Rule("in", "accept", proto="tcp", dport="22", comment=comment)
+    return driver.plain_rule(Rule("in", "accept", "SSH", comment=comment))
 
 
 def limit_of(ask: Ask) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.errors import Capacity
 from bridge.model import Converged, Order, Seen, VmRef
-from drivers.hetzner import addresses, goal, isolation, named, proof, tasks
+from drivers.hetzner import addresses, goal, isolation, named, proof, tasks, walls
 from drivers.hetzner.api import Api
 
 OFF_AGAIN_AFTER = (
@@ -56,7 +56,8 @@ def step(api: Api, order: Order, ref: VmRef) -> Converged:
 def _firewalls_missing(api: Api, order: Order, server: Mapping[str, Any]) -> list[dict[str, Any]]:
     now = isolation.applied(server)
     wanted = [named.id_of(api, "/firewalls", n) for n in order.package.options["firewalls"]]
-    return [a for i in wanted if i not in now for a in isolation.change(api, i, server, "apply_to")]
+    own = walls.missing(api, order.uuid, order.uuids, server) if order.package.options["own_firewall"] else []
+    return own + [a for i in wanted if i not in now for a in isolation.change(api, i, server, "apply_to")]
 
 
 def _network_missing(api: Api, order: Order, server: Mapping[str, Any]) -> int:

@@ -176,7 +176,7 @@ def _closing(subject: str, package: Package, api: Api) -> list[Finding]:
         findings.append(Finding("warning", f"{subject} networks", text, 'suspend = "poweroff" where that matters'))
     if not closes(package):
         return findings
-    if len(set(options["firewalls"])) >= isolation.MOST:
+    if len(set(options["firewalls"])) + options["own_firewall"] >= isolation.MOST:
         why = (
             f"{isolation.MOST} firewalls are as many as a server can have, so there is no place for the one that"
             " closes it"

@@ -20,6 +20,7 @@ from bridge.model import (
     Difference,
     Drive,
     Finding,
+    Firewall,
     Iso,
     Kept,
     Leftover,
@@ -30,6 +31,7 @@ from bridge.model import (
     Placement,
     Planned,
     Pointers,
+    Rule,
     Seen,
     Sentence,
     Snapshot,
@@ -60,6 +62,7 @@ from drivers.hetzner import (
     schema,
     screen,
     tasks,
+    walls,
 )
 from drivers.hetzner.api import PER_PAGE, Api
 from drivers.hetzner.convert import LABEL
@@ -83,8 +86,12 @@ class Hetzner(Driver):
             Capability.RDNS,
             Capability.CHARTS,
             Capability.CONSOLE,
+            Capability.FIREWALL,
         }
     )
+    firewall_can = frozenset({"mixed"})
+    firewall_services = walls.SERVICES
+    firewall_protocols = ("tcp", "udp", "icmp", "gre", "esp")
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
     identity = f"label {LABEL!r} with a uuid (give it one in the provider's console)"
@@ -228,6 +235,8 @@ class Hetzner(Driver):
             addresses.drop(self.api, ref.uuids, held)
         for image in images.listed(self.api, ref.uuids):
             images.remove(self.api, image, held)
+        if "addresses" not in keep:  # a redeploy goes on with it
+            walls.remove(self.api, ref.uuids)
         if not waiting and held:
             raise protected(", ".join(held))
         return tasks.of(0, waiting) if waiting else ""
@@ -280,6 +289,19 @@ class Hetzner(Driver):
 
     def console(self, ref: VmRef) -> ConsoleTicket:
         return screen.console(self.api, proof.present(self.api, ref), self.settings["ca_file"])
+
+    # -- firewall ---------------------------------------------------------------------------------
+    def has_firewall(self, package: Package) -> bool:
+        return bool(package.options["own_firewall"])
+
+    def plain_rule(self, rule: Rule) -> Rule:
+        return walls.plain(rule)
+
+    def firewall(self, ref: VmRef) -> Firewall:
+        return walls.read(self.api, ref)
+
+    def change_firewall(self, ref: VmRef, now: Firewall, wanted: Firewall) -> bool:
+        return walls.change(self.api, ref, now, wanted)
 
     # -- ISO, reverse records ---------------------------------------------------------------------
     def drive(self, ref: VmRef) -> Drive:

@@ -92,7 +92,15 @@ ISO = {"id": NUMBER, "name": Maybe(TEXT), "description": Maybe(TEXT), "type": TE
 NAMED = {"id": NUMBER, "name": TEXT}
 WALL = {
     **NAMED,
-    "rules": Maybe([{"direction": TEXT}]),
+    "rules": Maybe(
+        [
+            {
+                **dict.fromkeys(("direction", "protocol"), TEXT),
+                **dict.fromkeys(("port", "description"), Maybe(TEXT)),
+                **dict.fromkeys(("source_ips", "destination_ips"), Maybe([TEXT])),
+            }
+        ]
+    ),
     "applied_to": Maybe(
         [
             {

@@ -54,6 +54,7 @@ class Plan(Strict):
     firewalls = fields.List(
         fields.Str(validate=validate.Length(min=1)), load_default=list, validate=validate.Length(max=5)
     )
+    own_firewall = fields.Bool(load_default=False)  # one for each server, which its customer changes
     placement_group = fields.Str(load_default="")
     user_data = fields.Str(load_default="", validate=_user_data)
     labels = fields.Dict(

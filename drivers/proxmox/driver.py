@@ -91,7 +91,9 @@ class Proxmox(Driver):
         }
     )
     delivers = frozenset(SELLABLE)
-    firewall_can = frozenset({"policies", "order", "drop", "sport", "lists", "ranges", "both_ends", "switch", "log"})
+    firewall_can = frozenset(
+        {"policies", "order", "drop", "sport", "lists", "ranges", "both_ends", "icmp", "switch", "log"}
+    )
     firewall_services = macros.MACROS
     firewall_in_machine = True
     server_schema: ClassVar[Any] = schema.Server

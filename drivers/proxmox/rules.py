@@ -150,10 +150,10 @@ def paired(now: Sequence[Rule], wanted: Sequence[Rule]) -> dict[int, int]:
 
     def match(same: Any) -> None:
         for goal, rule in enumerate(wanted):
-            if goal not in found.values():
-                there = [i for i, r in enumerate(now) if i not in found and same(r, rule)]
+            if goal not in pairs.values():
+                there = [i for i, r in enumerate(now) if i not in pairs and same(r, rule)]
                 if there:  # of equal ones that which stands there already
-                    found[goal if goal in there else there[0]] = goal
+                    pairs[goal if goal in there else there[0]] = goal
 
     match(lambda a, b: bool(a.mark) and a.mark == b.mark)
     match(lambda a, b: a == b)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from tests.hcloud.failures import Failure
@@ -29,6 +31,8 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/placement_groups"): LIST,
     ("GET", "/firewalls"): LIST,
     ("POST", "/firewalls"): {"!name": str, "rules": list, "labels": dict},
+    ("DELETE", "/firewalls/{id}"): {},
+    ("POST", "/firewalls/{id}/actions/set_rules"): {"!rules": list},
     ("POST", "/firewalls/{id}/actions/apply_to_resources"): {"!apply_to": list},
     ("POST", "/firewalls/{id}/actions/remove_from_resources"): {"!remove_from": list},
 }
@@ -58,6 +62,7 @@ class Firewall:
     name: str
     rules: list[dict[str, Any]] = field(default_factory=list)
     selector: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -240,13 +245,13 @@ class Network:
                 "id": f.id,
                 "name": f.name,
                 "rules": f.rules,
+                "labels": f.labels,
                 "applied_to": [
                     {"type": "server", "server": {"id": s.id}} for s in self.servers.values() if f.id in s.firewalls
                 ]
                 + ([self._told_selector(f)] if f.selector else []),
             }
-            for f in self.firewalls.values()
-            if values.get("name") in (None, f.name)
+            for f in self._chosen(list(self.firewalls.values()), values)
         ]
         return self._page("firewalls", rows, values)
 
@@ -283,15 +288,45 @@ class Network:
     def _post_firewalls(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
         if any(f.name == values["name"] for f in self.firewalls.values()):
             raise Failure("uniqueness_error", "name is already used")
-        for rule in values.get("rules", ()):
-            if (
-                set(rule) - {"direction", "protocol", "source_ips", "destination_ips", "port", "description"}
-                or "direction" not in rule
-            ):
-                raise Failure("invalid_input", "invalid rule")
+        rules = self._rules(values.get("rules", []))
         self.ids += 1
-        self.firewalls[self.ids] = Firewall(self.ids, values["name"], values.get("rules", []))
+        self.firewalls[self.ids] = Firewall(self.ids, values["name"], rules, labels=values.get("labels", {}))
         return {"firewall": {"id": self.ids, "name": values["name"]}, "actions": []}
+
+    def _rules(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """As the API takes them: each end in its direction alone, networks without host bits, ports for TCP and UDP."""
+        if len(rows) > 50:
+            raise Failure("invalid_input", "too many rules")
+        for rule in rows:
+            way, proto = rule.get("direction"), rule.get("protocol")
+            known = {"direction", "protocol", "source_ips", "destination_ips", "port", "description"}
+            ips = {"in": rule.get("source_ips"), "out": rule.get("destination_ips")}.get(str(way)) or []
+            other = {"in": rule.get("destination_ips"), "out": rule.get("source_ips")}.get(str(way))
+            port = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", str(rule.get("port", "")))
+            span = (int(port.group(1)), int(port.group(2) or port.group(1))) if port else (0, 0)
+            good = not set(rule) - known and proto in ("tcp", "udp", "icmp", "esp", "gre") and ips and not other
+            good = good and len(ips) <= 100 and len(rule.get("description") or "") <= 255
+            good = good and (("port" in rule) == (proto in ("tcp", "udp")))
+            good = good and ("port" not in rule or 1 <= span[0] <= span[1] <= 65535)
+            try:
+                networks = [ip_network(i) for i in ips]
+            except ValueError:
+                good = False
+            if not good or any("/" not in i for i in ips):
+                raise Failure("invalid_input", f"invalid rule {rule}")
+            rule[{"in": "source_ips", "out": "destination_ips"}[str(way)]] = [str(n) for n in networks]
+        return rows
+
+    def _post_firewalls_one_actions_set_rules(self: Project, values: dict[str, Any], wall: Firewall) -> dict[str, Any]:  # type: ignore[misc]
+        wall.rules = self._rules(values["rules"])
+        on = [s for s in self.servers.values() if wall.id in self.walls(s)]
+        return {"actions": [self.told(self.act("set_firewall_rules", s, "")) for s in on]}
+
+    def _delete_firewalls_one(self: Project, values: dict[str, Any], wall: Firewall) -> dict[str, Any]:  # type: ignore[misc]
+        if any(wall.id in self.walls(s) for s in self.servers.values()):
+            raise Failure("resource_in_use", "firewall is still in use")
+        del self.firewalls[wall.id]
+        return {}
 
     def _resources(self: Project, rows: list[dict[str, Any]]) -> list[Server]:  # type: ignore[misc]
         try:

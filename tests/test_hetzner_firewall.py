@@ -1,0 +1,147 @@
+"""A cloud server's own firewall by the same page: made open, one for each server, changed as a whole, removed at
+terminate, kept by a redeploy; without the plan's word there is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge import worker
+from bridge.customer import firewalls
+from bridge.errors import Refused
+from bridge.model import Rule
+from tests.hcloud.network import Firewall
+from tests.hcloud.project import Fault
+from tests.test_iso import Site
+
+SSH = {"direction": "in", "protocol": "tcp", "port": "22", "source_ips": ["0.0.0.0/0", "::/0"]}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path, allow=["firewall"], own_firewall=True)
+    yield made
+    made.close()
+
+
+def wall(site: Site) -> Firewall:
+    [found] = [w for w in site.cloud.firewalls.values() if w.labels]
+    return found
+
+
+def submit(site: Site, do: str, **form: str) -> str:
+    reply = site.shim.send("GET", "/v1/services/1042/pages/firewall?client=7")
+    version = re.search(r'name="vmb\[version\]"\s+value="([^"]+)"', reply.json["html"])
+    assert version
+    form = {"way": "in", "action": "accept", **form, "version": version.group(1), "do": do}
+    site.shim.count += 1
+    body = {"params": {"userid": 7}, "actor": {"kind": "client", "id": 7, "name": ""}, "form": form}
+    reply = site.shim.send("POST", "/v1/services/1042/pages/firewall", body)
+    if reply.json["redirect"]:
+        return ""
+    found = re.search(r'role="alert">([^<]*)<', reply.json["html"])
+    return (found and found.group(1)) or str(reply.json["html"])
+
+
+def short(site: Site) -> list[str]:
+    return [f"{r['direction']} {r['protocol']} {r.get('port', '')}".strip() for r in wall(site).rules]
+
+
+def alone(site: Site, *rules: dict[str, Any]) -> None:
+    wall(site).rules = [dict(r) for r in rules]
+    site.store.edited(1)
+
+
+def test_it_is_made_open_and_changed_by_the_page(site: Site) -> None:
+    assert short(site) == ["in tcp 1-65535", "in udp 1-65535", "in icmp", "in gre", "in esp"]
+    page = site.see("firewall")
+    assert "Input policy" not in page and "Add Rule" in page and "Dropped packets" not in page
+    assert submit(site, "add", service="HTTPS", comment="shop") == ""
+    assert wall(site).rules[-1]["port"] == "443" and wall(site).rules[-1]["description"].startswith("shop [vmb-")
+    assert submit(site, "add", proto="tcp", dport="8000-8100", source="192.0.2.1, 2001:db8::/48") == ""
+    assert wall(site).rules[-1]["source_ips"] == ["192.0.2.1/32", "2001:db8::/48"]
+    assert submit(site, "delete", rule="3") == "" and "in gre" not in short(site)
+    assert "192.0.2.1, 2001:db8::/48" in site.see("firewall")
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"action": "drop", "proto": "tcp"}, "Action: “drop”"),
+        ({"proto": ""}, "Protocol: “” is not one of: tcp, udp"),
+        ({"proto": "tcp", "dport": "80,443"}, "Destination port: one port or one range"),
+        ({"proto": "tcp", "source": "192.0.2.1-192.0.2.9"}, "Source: ranges are not taken here"),
+        ({"proto": "tcp", "dest": "192.0.2.1"}, "Destination: “192.0.2.1”: here it is always your server"),
+        ({"proto": "tcp", "sport": "1"}, "Source port: it cannot be limited here"),
+        ({"proto": "icmp", "icmp": "echo-request"}, "ICMP type"),
+    ],
+)
+def test_what_the_provider_does_not_take_is_named(form: dict[str, str], said: str, site: Site) -> None:
+    before = short(site)
+    assert said in submit(site, "add", **form) and short(site) == before
+
+
+def test_what_shuts_ssh_out_is_a_trial(site: Site) -> None:
+    alone(site, SSH)
+    assert "Nobody would be let in by SSH" in submit(site, "delete", rule="0") and short(site) == ["in tcp 22"]
+    assert submit(site, "delete", rule="0", sure="1") == "" and short(site) == []
+    site.clock.time += 61
+    worker.firewall_changes(site.context, "pve1")
+    assert short(site) == ["in tcp 22"] and "taken back" in site.see("firewall")
+
+
+@pytest.mark.parametrize(
+    "kind", ["reset", "lost", "locked", "conflict", "rate_limit_exceeded", "unavailable", "server_error"]
+)
+def test_one_fault_at_the_write(kind: str, site: Site) -> None:
+    alone(site, SSH)
+    site.cloud.faults.append(Fault("POST .*/set_rules", kind))
+    said = submit(site, "add", service="HTTPS")
+    for _ in range(8):
+        site.clock.time += 60
+        worker.firewall_changes(site.context, "pve1")
+    assert short(site) in (["in tcp 22"], ["in tcp 22", "in tcp 443"]) and (said or len(short(site)) == 2)
+
+
+def test_a_change_by_somebody_else_is_not_overwritten(site: Site) -> None:
+    driver, service = site.drivers["pve1"], site.store.service(1)
+    old = driver.firewall(service.ref).version
+    alone(site, SSH)
+    with pytest.raises(Refused, match="Somebody else"):
+        make = firewalls.add(Rule("in", "accept", proto="tcp", dport="1"), 50)
+        firewalls.change(service, make, old, False, "", site.reads(), site.store, driver)
+    assert short(site) == ["in tcp 22"]
+
+
+def test_suspended_and_back_with_the_customers_rules(tmp_path: Path) -> None:
+    site = Site(tmp_path, allow=["firewall"], own_firewall=True, suspend="firewall")
+    alone(site, SSH)
+    for verb in ("suspend", "unsuspend"):
+        site.order(verb)
+        site.run()
+    server = next(iter(site.cloud.servers.values()))
+    assert server.firewalls == [wall(site).id] and short(site) == ["in tcp 22"]
+    site.close()
+
+
+def test_a_redeploy_keeps_it_and_terminate_removes_it(site: Site) -> None:
+    alone(site, SSH)
+    site.order("redeploy")
+    site.run(1800)
+    server = next(iter(site.cloud.servers.values()))
+    assert server.firewalls == [wall(site).id] and short(site) == ["in tcp 22"]
+    site.order("terminate")
+    site.run(1800)
+    assert not site.cloud.servers and not [w for w in site.cloud.firewalls.values() if w.labels]
+
+
+def test_without_the_plans_word_there_is_none(tmp_path: Path) -> None:
+    site = Site(tmp_path, allow=["firewall"])
+    assert not [w for w in site.cloud.firewalls.values() if w.labels]
+    reply = site.shim.send("GET", "/v1/services/1042/pages/firewall?client=7")
+    assert reply.json["title"] == "Access Denied"
+    site.close()
