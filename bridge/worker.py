@@ -14,9 +14,9 @@ import hooks
 from bridge import customer, recipes
 from bridge.context import Context
 from bridge.customer import dns as reverse
-from bridge.customer import firewalls
 from bridge.dns import lookup, records, writer
 from bridge.errors import StoreDamaged, StoreUnavailable
+from bridge.firewall import writing
 from bridge.metering import status, usage
 from bridge.model import Capability
 from bridge.operations import STUCK_AFTER, Engine, notify_staff
@@ -125,13 +125,13 @@ def pointers(context: Context, server: str) -> None:
 def firewall_changes(context: Context, server: str) -> None:
     """What was not finished at once, and trials whose time is over."""
     if context.store.health(server)["ok"]:
-        firewalls.write_due(server, context.drivers[server], context.store)
+        writing.write_due(server, context.drivers[server], context.store)
 
 
 def firewall_switches(context: Context, server: str) -> None:
     """Looked at each minute, read each five."""
     if context.store.health(server)["ok"]:
-        firewalls.read_switches(server, context.drivers[server], context.store)
+        writing.read_switches(server, context.drivers[server], context.store)
 
 
 def disks_first(context: Context, server: str) -> None:

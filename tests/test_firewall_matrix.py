@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bridge.customer import firewalls
 from bridge.customer.direct import Reads
 from bridge.errors import Refused
+from bridge.firewall import writing
 from bridge.model import Rule
 from tests.firewall_site import Site
 from tests.pve.cluster import Fault
@@ -84,7 +85,7 @@ def now(site: Site) -> str:
 def settled(site: Site) -> None:
     for _ in range(6):
         site.clock.time += 40
-        firewalls.write_due("pve1", site.drivers["pve1"], site.store)
+        writing.write_due("pve1", site.drivers["pve1"], site.store)
 
 
 FAULTS = ("reset_before", "reset_after", "timeout_after", "lock", "unlisted", "modified", "quorum", "rubbish", "proxy")

@@ -44,6 +44,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "bridge.console.rfb",
             "bridge.staff.servers",
             "bridge.customer.direct",
+            "bridge.firewall.writing",
         },
     ),
     ("what stands in DNS", {"bridge.dns"}),

@@ -6,9 +6,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bridge.customer import firewalls
 from bridge.errors import Permanent, Transient, Unknown
-from bridge.firewall import edits
+from bridge.firewall import edits, writing
 from bridge.model import Capability, Firewall, Rule
 from bridge.operations import Again, Done, Job, Outcome, Step
 from bridge.recipes.machine import LOST_REPLY, born, look, ref
@@ -25,7 +24,7 @@ def keep_firewall(job: Job) -> Outcome:
         return Done("kept by an operation before")
     if not born(job) or look(job) is None:
         return Done("there is no machine")
-    if not firewalls.settle(job.service, job.store, job.driver):
+    if not writing.settle(job.service, job.store, job.driver):
         return Again(2.0, "waiting until a change of its firewall is written")
     now = job.driver.firewall(ref(job))
     job.save_birth(replace(job.birth, firewall_before=edits.goal(now)))
@@ -48,7 +47,7 @@ def firewall_back(job: Job) -> Outcome:
     for _ in range(CALLS):
         now = job.driver.firewall(ref(job))
         wanted = edits.applied(_possible(goal, now, job.memory.left_out), now)
-        if firewalls.same(now, wanted):
+        if writing.same(now, wanted):
             job.save_birth(replace(job.birth, firewall_before=None))
             return Done("without rules that name what is not there any more" if job.memory.left_out else "")
         _write(job, now, wanted)
