@@ -1,5 +1,5 @@
-"""ISOs on a simulated Proxmox cluster, in process: what a node has, what lies in the drive, starting from it once, and every way in which
-that can break off. The held clock, the pages over HTTP."""
+"""ISOs on a simulated Proxmox cluster, in process: what a node has, what lies in the drive, starting from it once, and
+every way in which that can break off. The held clock, the pages over HTTP."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The ISO page of a KVM server in real Chromium, through the WHMCS-like host, the shim, the bridge and its worker: mounted, started from once,
-unmounted; what is gone is said; in all widths."""
+"""The ISO page of a KVM server in real Chromium, through the WHMCS-like host, the shim, the bridge and its worker:
+mounted, started from once, unmounted; what is gone is said; in all widths."""
 
 from __future__ import annotations
 
