@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import structlog
@@ -50,8 +50,13 @@ class Held:
 # -- who keeps what -------------------------------------------------------------------------------
 def keeps(server: str, config: Config) -> bool:
     """Whether the reverse records of a server's machines are in zones of ours, and not the provider's."""
-    driver = driver_base.load(config.servers[server]["driver"])
-    return Capability.RDNS not in driver.capabilities
+    return _kept_by_us(str(config.servers[server]["driver"]))
+
+
+@lru_cache(maxsize=64)
+def _kept_by_us(driver: str) -> bool:
+    """Asked for each service in each sweep, while finding a driver reads a folder."""
+    return Capability.RDNS not in driver_base.load(driver).capabilities
 
 
 def offered(service: Service, has: frozenset[Capability], config: Config) -> frozenset[Capability]:
