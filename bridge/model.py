@@ -411,6 +411,8 @@ class Writing(Stored):
     more: bool = False  # another look is needed
     changed: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    sent: bool = False  # the new password went with it
+    repeats: int = 0  # times that nothing but what had been written before was written
     later: bool = False  # unsuspend: it could not be written, and is tried again when the machine runs
     later_at: float | None = None  # not before then, epoch seconds
 

@@ -52,3 +52,44 @@ def test_a_machine_that_somebody_else_put_there_is_for_a_person(world: World) ->
     world.run(600)
     [op] = world.store.operations_of(1)
     assert op.state is State.STAFF and op.error_code == "not_ours"
+
+
+WRITES = ("PUT .*/config$", "PUT .*/resize$", "POST .*/ipset$", "POST .*/ipfilter-net0$", "PUT .*/firewall/options$")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("write", WRITES)
+def test_what_was_sold_is_there_when_ready_is_said(world: World, write: str, times: int) -> None:
+    method, path = write.split(" ")
+    world.cluster.faults = [Fault("body_before", method, path, nth=1 + (path == ".*/config$"), times=times, body=DONE)]
+    world.order("create")
+    world.run()
+    [op] = world.store.operations_of(1)
+    vm = next(v for v in world.cluster.vms.values() if not v.template)
+    assert op.state is State.DONE and vm.status == "running", op.error_text
+    assert (vm.config["cores"], vm.config["memory"], vm.config["onboot"]) == ("2", "2048", "1")
+    assert "size=20G" in vm.config["scsi0"] and vm.config["cipassword"].startswith("$6$")
+    assert vm.ipsets == {"ipfilter-net0": ["203.0.113.10"]} and vm.firewall["enable"] == "1"
+
+
+@pytest.mark.parametrize("write", ["PUT .*/config$", "PUT .*/resize$"])
+def test_what_was_ordered_more_is_there_when_it_is_said(world: World, write: str) -> None:
+    world.order("create")
+    world.run()
+    method, path = write.split(" ")
+    world.cluster.faults = [Fault("body_before", method, path, times=2, body=DONE)]
+    world.order("change_package", configoptions={"CPU": 4, "Disk": 40})
+    world.run()
+    vm = next(v for v in world.cluster.vms.values() if not v.template)
+    assert world.store.operations_of(1)[0].state is State.DONE
+    assert {**vm.config, **vm.pending}["cores"] == "4" and "size=40G" in vm.config["scsi0"]
+
+
+def test_what_is_never_kept_is_named_and_never_said_to_be_ready(world: World) -> None:
+    world.cluster.faults = [Fault("body_before", "PUT", "/config$", nth=2, body=DONE, times=9999)]
+    world.order("create")
+    world.run(3 * 3600)
+    [op] = world.store.operations_of(1)
+    assert op.state is State.FAILED and "cores is 1 instead of 2" in op.error_text and not world.whmcs.mails(), (
+        op.error_text
+    )

@@ -47,7 +47,8 @@ def test_each_change_is_made_once_and_reads_are_few(world: World) -> None:
         ("POST", f"{vm}/status/start"),
     ]
     reads = [p for _, m, p, _ in world.cluster.calls if m == "GET" and "/tasks/" not in p]
-    assert len(reads) <= 9, reads  # one of them judges the one template that is taken, before anything is made
+    # one judges the one template that is taken, before anything is made; three see that what was written is there
+    assert len(reads) <= 12, reads
 
 
 def test_what_is_refused_beside_a_suspension_does_not_keep_the_server_running(world: World) -> None:

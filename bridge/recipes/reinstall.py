@@ -77,7 +77,7 @@ def replace_disks(job: Job) -> Outcome:
 
 def set_up_again(job: Job) -> Outcome:
     """The package, the network and the new password into the fresh system."""
-    return write_differences(job, order(job, set_password=True, birth=True))
+    return write_differences(job, order(job, set_password=not job.memory.sent, birth=True))
 
 
 def mail_password(job: Job) -> Outcome:
