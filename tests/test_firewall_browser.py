@@ -161,7 +161,7 @@ def test_a_trial_counts_down_and_is_kept_or_taken_back(browser: Chrome, system: 
     first = int(left.text.split()[0])
     assert first <= 60 and "Open a new connection" in one(browser, ".vmb-trial").text
     until(browser, lambda _: int(one(browser, "[data-left]").text.split()[0]) < first)
-    assert "on trial" in reason(one(browser, "[data-verb=save-policies]"))
+    assert "on trial" in reason(browser, one(browser, "[data-verb=save-policies]"))
     one(browser, "[data-verb=back]").click()
     until(browser, lambda _: machine(system, SHOP).firewall["policy_in"] == "ACCEPT")
     until(browser, lambda _: not browser.find_elements(By.CSS_SELECTOR, "[data-left]"))

@@ -25,6 +25,8 @@ from drivers.base import Driver
 log = structlog.get_logger()
 SEEN = 5.0  # seconds that one read serves everybody
 TRIAL = 60.0  # seconds to say that it works
+TOLD_FOR = 24 * 3600.0  # how the last change ended
+BY_CUSTOMER = "by_customer"  # who took a trial back
 NOT_BUILT = Sentence("The server is not set up yet.")
 ANOTHER = Sentence("Another change of the firewall is not finished yet. Please try again in a minute.")
 ON_TRIAL = Sentence("A change is on trial. Keep it or take it back first.")
@@ -71,7 +73,12 @@ def view(service: Service, limit: int, reads: Reads, store: Store, driver: Drive
     nothing else is known then. `off` is why nothing is filtered, `change` the open record with `seconds` left of a
     trial."""
     row = store.firewall_change(service.id)
-    shown: dict[str, Any] = {"limit": limit, "change": _shown(row, store), "ending": _ending(row), "failed": False}
+    shown: dict[str, Any] = {
+        "limit": limit,
+        "change": _shown(row, store),
+        "ending": _ending(row, store.clock.now()),
+        "failed": False,
+    }
     if not service.provisioned:
         return {**shown, "firewall": None, "problem": NOT_BUILT}
     try:
@@ -135,8 +142,11 @@ def _shown(row: Mapping[str, Any] | None, store: Store) -> dict[str, Any] | None
     }
 
 
-def _ending(row: Mapping[str, Any] | None) -> str:
-    if row is None or row["phase"] not in ("undone", "failed"):
+def _ending(row: Mapping[str, Any] | None, now: float) -> str:
+    """How the last change ended, for a day; what the customer took back needs no word."""
+    if row is None or row["phase"] not in ("undone", "failed") or now - row["due_at"] > TOLD_FOR:
+        return ""
+    if row["error"] == BY_CUSTOMER:
         return ""
     return ENDINGS.get(row["error"]) or ENDINGS[row["phase"]]
 
@@ -228,10 +238,10 @@ def _untouched(service: Service, before: Firewall, driver: Driver) -> bool:
 
 
 def keep(service: Service, store: Store) -> None:
-    """The change on trial stays. Raises Refused when it was taken back already."""
+    """The change on trial stays, also when that is said twice. Raises Refused when it was taken back already."""
     if not store.keep_firewall(service.id):
         row = store.firewall_change(service.id)
-        if row is None or row["phase"] in ("undone", "undoing", "trial"):
+        if row is not None and row["phase"] in ("undone", "undoing", "trial"):
             raise Refused(TOO_LATE, code="too_late")
 
 
@@ -246,12 +256,9 @@ def take_back(service: Service, reads: Reads, store: Store, driver: Driver) -> N
     except VmbridgeError as e:
         store.firewall_later(service.id, int(row["number"]), 0.0, e.code)
         raise Refused(not_done(e), code=e.code, detail=e.detail) from None
-    store.forget_firewall(service.id, int(row["number"])) if _undone(service, store) else None
-
-
-def _undone(service: Service, store: Store) -> bool:
-    row = store.firewall_change(service.id)
-    return bool(row and row["phase"] == "undone" and not row["error"])
+    done = store.firewall_change(service.id)
+    if done and done["phase"] == "undone" and not done["error"]:
+        store.firewall_ended(service.id, int(row["number"]), "undone", BY_CUSTOMER)
 
 
 # -- the edits that a page can ask for --------------------------------------------------------------

@@ -9,7 +9,7 @@ bears a mark in its comment, by which it is found again.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -144,24 +144,52 @@ def _rules(now: Sequence[Rule], wanted: Sequence[Rule]) -> tuple[str, str, dict[
 
 
 def paired(now: Sequence[Rule], wanted: Sequence[Rule]) -> dict[int, int]:
-    """Place now -> place wanted: by mark, then by content, and what is left on both sides in its order, since a rule
-    can be changed into another one at its place; a new one of ours is never taken for one of those."""
-    pairs: dict[int, int] = {}
-
-    def match(same: Any) -> None:
-        for goal, rule in enumerate(wanted):
-            if goal not in pairs.values():
-                there = [i for i, r in enumerate(now) if i not in pairs and same(r, rule)]
-                if there:  # of equal ones that which stands there already
-                    pairs[goal if goal in there else there[0]] = goal
-
-    match(lambda a, b: bool(a.mark) and a.mark == b.mark)
-    match(lambda a, b: a == b)
-    match(lambda a, b: row_of(replace(a, mark="", on=True)) == row_of(replace(b, mark="", on=True)))
+    """Place now -> place wanted. First as many as can stay in their order, so that of equal rules none is moved for
+    another; then those that move; and what is left on both sides, since a rule can be changed into another one."""
+    alike = _likeness(now, wanted)
+    pairs = _in_order(len(now), len(wanted), alike)
+    for goal in (g for g in range(len(wanted)) if g not in pairs.values()):
+        there = [i for i in range(len(now)) if i not in pairs and alike(i, goal)]
+        if there:
+            pairs[max(there, key=lambda i: alike(i, goal))] = goal
     left = [i for i in range(len(now)) if i not in pairs], [i for i in range(len(wanted)) if i not in pairs.values()]
     for place, goal in zip(*left, strict=False):
         if now[place].locked == wanted[goal].locked:
             pairs[place] = goal
+    return pairs
+
+
+def _likeness(now: Sequence[Rule], wanted: Sequence[Rule]) -> Callable[[int, int], int]:
+    """3: the same rule, by its mark or word for word; 2: it says the same and has no other one's mark; 0: another."""
+    marks = {r.mark for r in now if r.mark} & {r.mark for r in wanted if r.mark}
+    bare = [[row_of(replace(r, mark="", on=True)) for r in rules] for rules in (now, wanted)]
+
+    def alike(place: int, goal: int) -> int:
+        a, b = now[place], wanted[goal]
+        if a.mark in marks or b.mark in marks:
+            return 3 if a.mark == b.mark else 0
+        return 3 if a == b else 2 if bare[0][place] == bare[1][goal] else 0
+
+    return alike
+
+
+def _in_order(have: int, want: int, alike: Callable[[int, int], int]) -> dict[int, int]:
+    """The pairs, rising on both sides, that are most alike together (an alignment by dynamic programming)."""
+    best = [[0] * (want + 1) for _ in range(have + 1)]
+    for i in range(have - 1, -1, -1):
+        for j in range(want - 1, -1, -1):
+            score = alike(i, j)
+            best[i][j] = max(best[i + 1][j], best[i][j + 1], best[i + 1][j + 1] + score if score else 0)
+    pairs, i, j = {}, 0, 0
+    while i < have and j < want:
+        score = alike(i, j)
+        if score and best[i][j] == best[i + 1][j + 1] + score:
+            pairs[i] = j
+            i, j = i + 1, j + 1
+        elif best[i][j] == best[i + 1][j]:
+            i += 1
+        else:
+            j += 1
     return pairs
 
 
