@@ -23,12 +23,13 @@ class Orderer(enum.StrEnum):
 class Kind:
     """One kind of operation.
 
-    `running`, `failed`, `succeeded` and `kept` are what customers read; `failed` names the deed, since what became of
-    it is said beside; `kept` is what is as it was when it failed with an unknown part of it done. The two `ask` words
-    are the question before a customer's order and the button that says yes; `ask_where_kept` is the question where
-    snapshots outlive it."""
+    `title`, `running`, `failed`, `succeeded` and `kept` are what customers read; `title` names the deed in a list,
+    where what became of it stands beside, and `failed` in a sentence; `kept` is what is as it was when it failed with
+    an unknown part of it done. The two `ask` words are the question before a customer's order and the button that says
+    yes; `ask_where_kept` is the question where snapshots outlive it."""
 
     name: str
+    title: Sentence
     running: Sentence
     failed: Sentence
     succeeded: Sentence
@@ -56,6 +57,7 @@ W, C, S, J = Orderer.WHMCS, Orderer.CLIENT, Orderer.STAFF, Orderer.SCHEDULE
 ALL = [
     Kind(
         "create",
+        Sentence("Set-up"),
         Sentence("The server is being set up"),
         Sentence("Setting up the server"),
         Sentence("The server is ready"),
@@ -68,6 +70,7 @@ ALL = [
     ),
     Kind(
         "suspend",
+        Sentence("Suspension"),
         Sentence("The server is being suspended"),
         Sentence("The suspension"),
         Sentence("The server is suspended"),
@@ -80,6 +83,7 @@ ALL = [
     ),
     Kind(
         "unsuspend",
+        Sentence("Reactivation"),
         Sentence("The server is being switched on again"),
         Sentence("Switching the server on again"),
         Sentence("The server is active again"),
@@ -91,6 +95,7 @@ ALL = [
     ),
     Kind(
         "terminate",
+        Sentence("Removal of the server"),
         Sentence("The server is being removed"),
         Sentence("Removing the server"),
         Sentence("The server is removed"),
@@ -103,6 +108,7 @@ ALL = [
     ),
     Kind(
         "change_package",
+        Sentence("Change of package"),
         Sentence("The package is being changed"),
         Sentence("The change of the package"),
         Sentence("The package is changed"),
@@ -113,6 +119,7 @@ ALL = [
     ),
     Kind(
         "change_password",
+        Sentence("Change of password"),
         Sentence("The password is being changed"),
         Sentence("The change of the password"),
         Sentence("The password is changed"),
@@ -126,6 +133,7 @@ ALL = [
     ),
     Kind(
         "converge",
+        Sentence("Check of the configuration"),
         Sentence("The configuration is being checked"),
         Sentence("The check"),
         Sentence("The configuration is as ordered"),
@@ -134,6 +142,7 @@ ALL = [
     ),
     Kind(
         "redeploy",
+        Sentence("New set-up"),
         Sentence("The server is being set up anew"),
         Sentence("Setting the server up anew"),
         Sentence("The server is set up anew"),
@@ -145,6 +154,7 @@ ALL = [
     ),
     Kind(
         "clean_up",
+        Sentence("Removal of what was left"),
         Sentence("What the server left is being removed"),
         Sentence("Removing what the server left"),
         Sentence("What the server left is removed"),
@@ -153,6 +163,7 @@ ALL = [
     ),
     Kind(
         "start",
+        Sentence("Start"),
         Sentence("The server is starting"),
         Sentence("Starting the server"),
         Sentence("The server is running"),
@@ -168,6 +179,7 @@ ALL = [
     ),
     Kind(
         "stop",
+        Sentence("Stop"),
         Sentence("The server is stopping"),
         Sentence("Stopping the server"),
         Sentence("The server is off"),
@@ -183,6 +195,7 @@ ALL = [
     ),
     Kind(
         "reboot",
+        Sentence("Restart"),
         Sentence("The server is restarting"),
         Sentence("Restarting the server"),
         Sentence("The server has restarted"),
@@ -198,6 +211,7 @@ ALL = [
     ),
     Kind(
         "hard_stop",
+        Sentence("Hard stop"),
         Sentence("The server is being switched off"),
         Sentence("Switching the server off"),
         Sentence("The server is off"),
@@ -212,6 +226,7 @@ ALL = [
     ),
     Kind(
         "boot_iso",
+        Sentence("Start from the ISO"),
         Sentence("The server is restarting from the ISO"),
         Sentence("The start from the ISO"),
         Sentence("The server has started from the ISO"),
@@ -227,6 +242,7 @@ ALL = [
     ),
     Kind(
         "boot_disk",
+        Sentence("Own disk first again"),
         Sentence("The server's own disk is being put first again"),
         Sentence("Putting the server's own disk first"),
         Sentence("The server starts from its own disk again"),
@@ -235,6 +251,7 @@ ALL = [
     ),
     Kind(
         "take_snapshot",
+        Sentence("Snapshot"),
         Sentence("A snapshot is being taken"),
         Sentence("The snapshot"),
         Sentence("The snapshot is ready"),
@@ -244,6 +261,7 @@ ALL = [
     ),
     Kind(
         "rollback",
+        Sentence("Rollback to a snapshot"),
         Sentence("The server goes back to a snapshot"),
         Sentence("Going back to the snapshot"),
         Sentence("The server is back at the snapshot"),
@@ -259,6 +277,7 @@ ALL = [
     ),
     Kind(
         "delete_snapshot",
+        Sentence("Removal of a snapshot"),
         Sentence("A snapshot is being removed"),
         Sentence("Removing the snapshot"),
         Sentence("The snapshot is removed"),
@@ -269,6 +288,7 @@ ALL = [
     ),
     Kind(
         "take_backup",
+        Sentence("Backup"),
         Sentence("A backup is being made"),
         Sentence("The backup"),
         Sentence("The backup is ready"),
@@ -278,6 +298,7 @@ ALL = [
     ),
     Kind(
         "scheduled_backup",
+        Sentence("Scheduled backup"),
         Sentence("The scheduled backup is running"),
         Sentence("The scheduled backup"),
         Sentence("The scheduled backup is ready"),
@@ -286,6 +307,7 @@ ALL = [
     ),
     Kind(
         "delete_backup",
+        Sentence("Removal of a backup"),
         Sentence("A backup is being removed"),
         Sentence("Removing the backup"),
         Sentence("The backup is removed"),
@@ -296,6 +318,7 @@ ALL = [
     ),
     Kind(
         "restore",
+        Sentence("Restore"),
         Sentence("A backup is being restored"),
         Sentence("The restore"),
         Sentence("The backup is restored"),
@@ -318,6 +341,7 @@ ALL = [
     ),
     Kind(
         "reinstall",
+        Sentence("Reinstallation"),
         Sentence("The server is being reinstalled"),
         Sentence("The reinstallation"),
         Sentence("The server is reinstalled"),
@@ -341,6 +365,7 @@ ALL = [
     ),
     Kind(
         "reset_password",
+        Sentence("New password"),
         Sentence("A new password is being set"),
         Sentence("Setting a new password"),
         Sentence("The new password is set"),
@@ -366,5 +391,5 @@ def running(name: str) -> str:
     return KINDS[name].running if name in KINDS else name
 
 
-def failed(name: str) -> str:
-    return KINDS[name].failed if name in KINDS else name
+def title(name: str) -> str:
+    return KINDS[name].title if name in KINDS else name

@@ -36,11 +36,11 @@ def test_what_who_when_how_long_and_how_it_ended(world: World) -> None:
     world.page("power", "stop")
     found = rows(Look(world).page("activity"))
     assert [(r[0], r[1]) for r in found] == [
-        ("Stopping the server", "You"),
-        ("The check", "Our staff"),
-        ("The scheduled backup", "Schedule"),
-        ("The snapshot before <b>nginx</b>", "You"),
-        ("Setting up the server", "Billing"),
+        ("Stop", "You"),
+        ("Check of the configuration", "Our staff"),
+        ("Scheduled backup", "Schedule"),
+        ("Snapshot before <b>nginx</b>", "You"),
+        ("Set-up", "Billing"),
     ]
     assert [r[4].partition(" Reference")[0] for r in found] == [
         "Running",
@@ -66,8 +66,8 @@ def test_the_newest_fifty_and_what_is_removed_with_time(world: World) -> None:
     world.store.forget_operations(world.clock.time - 400 * 86400)
     page = Look(world).page("activity")
     assert [r[0] for r in rows(page)] == [
-        "Restarting the server",
-        "Setting up the server",
+        "Restart",
+        "Set-up",
     ] and "are shown" not in page.text
 
 

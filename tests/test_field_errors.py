@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.app import create_app
-from tests import looks
+from tests import firewall_site, looks
 from tests.configs import raw_config
 from tests.looks import Look, Node
 from tests.test_admin_pages import Staff
@@ -112,6 +112,31 @@ def test_of_reverse_records(tmp_path: Path, form: dict[str, str], field: str, te
     shown = looks.read(look.send("rdns", "save", **sent)["html"])
     assert invalid(shown).at["name"] == f"vmb[{field}]" and said(shown).startswith(text.format(**known))
     assert invalid(shown).at["value"] == sent[field]
+    site.close()
+
+
+@pytest.mark.parametrize(
+    ("do", "form", "field", "text"),
+    [
+        ("add", {"source": "300.1.1.1"}, "source", "Source: “300.1.1.1” is neither"),
+        ("add", {"proto": "tcp", "dport": "99999"}, "dport", "Destination port: “99999” is neither"),
+        ("add", {"proto": "carrier-pigeon"}, "proto", "Protocol: “carrier-pigeon” is not one of"),
+        ("add", {"service": "Gopher"}, "service", "Service: “Gopher” is not one of"),
+        ("edit", {"rule": "0", "action": "allow", "proto": "tcp"}, "action", "Action: “allow” is not one of"),
+        ("policy", {"policy_in": "maybe", "policy_out": "accept"}, "policy_in", "Input policy: “maybe” is not one"),
+    ],
+)
+def test_of_the_firewall(tmp_path: Path, do: str, form: dict[str, str], field: str, text: str) -> None:
+    site = firewall_site.Site(tmp_path)
+    assert site.add(service="SSH") == ""
+    site.html = ""
+    rule = {"way": "in", "action": "accept", "comment": "mine"} if do != "policy" else {}
+    shown = looks.read(Look(site).send("firewall", do, version=site.version(), **{**rule, **form})["html"])
+    wrong = invalid(shown)
+    assert wrong.at["name"] == f"vmb[{field}]" and said(shown).startswith(text)
+    if do != "policy":  # nothing of it is lost
+        [typed] = [n for n in shown.find("input", name="vmb[comment]") if n.at["value"] == "mine"]
+        assert typed and site.lines() == ["in accept SSH"]
     site.close()
 
 

@@ -26,9 +26,10 @@
       var icmp = f.classList.contains("vmb-with-icmp"),
         ports = f.classList.contains("vmb-with-ports");
       f.hidden =
-        !!named ||
-        (icmp && ["icmp", "icmpv6"].indexOf(proto) < 0) ||
-        (ports && ["tcp", "udp", "sctp", "udplite", "dccp"].indexOf(proto) < 0);
+        !f.querySelector("[aria-invalid]") && // what is wrong stays to be seen
+        (!!named ||
+          (icmp && ["icmp", "icmpv6"].indexOf(proto) < 0) ||
+          (ports && ["tcp", "udp", "sctp", "udplite", "dccp"].indexOf(proto) < 0));
       if (f.hidden) {
         f.querySelector("input, select").value = "";
       }

@@ -218,7 +218,7 @@
     set("uptime", v.uptime ? fill(words.up, "time", span(v.uptime)) : "");
     var on = v.status === "running"; // what is off uses nothing: a dash, not a zero
     if (v.cpu !== undefined) {
-      set("cpu", on ? number(v.cpu, 1) : "–");
+      set("cpu", on ? fill(words.percent, "n", number(v.cpu, 1)).replace("%%", "%") : "–");
       meter("cpu", on ? v.cpu : 0);
     }
     if (v.maxmem) {
@@ -305,7 +305,7 @@
   }
   function tick() {
     var age = Math.max(0, Math.floor(now() - asOf)),
-      old = !!asOf && age > 60; // what is so old is no longer said as if it were so
+      old = !!data.trouble || (!!asOf && age > 60); // what is so old, or of a silent host, is not said as if it were so
     if (asOf) {
       set("age", fill(old ? words.last_known : words.ago, "time", span(age)));
     }

@@ -49,7 +49,7 @@ def _row(op: Operation, service: Service, newest: bool) -> dict[str, Any]:
     nothing: dict[str, Any] = {"again": None, "ticket": ""}
     return {
         "op": op,
-        "what": language.translate(kinds.failed(op.kind)),
+        "what": language.translate(kinds.title(op.kind)),
         "about": about(op, service),
         "who": language.translate(WHO[orderer(op)]),
         "took": max(0, op.ended_at - op.started_at) if op.ended_at and op.started_at else None,

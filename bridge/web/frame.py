@@ -100,7 +100,7 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
         if op.state is State.FAILED
         else kinds.running(op.kind)
         if running
-        else kinds.failed(op.kind),
+        else kinds.title(op.kind),
         "sentences": [s for s in said(op, no_room) if s],
         "ordered": KINDS[op.kind].ordered if running and op.kind in KINDS else None,
         "referred": op.state in (State.FAILED, State.STAFF) or (bool(op.error_code) and not no_room),
@@ -340,6 +340,7 @@ SCRIPT = {
     "ago": Sentence("as of %(time)s ago"),
     "last_known": Sentence("last known %(time)s ago"),
     "rate": filters.RATE,
+    "percent": Sentence("%(n)s %%"),
     "unknown_yet": Sentence("not known yet"),
 }
 
