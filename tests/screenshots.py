@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import requests
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
@@ -30,8 +33,22 @@ LOOKS = {
     "pseudo": {"width": 1100, "query": "&language=pseudo"},
     "pseudo-rtl": {"width": 360, "query": "&language=pseudo-rtl"},
 }
-PAGES = ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password")
-CLOUD_PAGES = ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password", "rdns", "iso")
+PAGES = (
+    *("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password"),
+    *("rdns", "iso", "firewall", "activity"),
+)
+CLOUD_PAGES = (
+    "overview",
+    "charts",
+    "console",
+    "reinstall",
+    "snapshots",
+    "backups",
+    "reset_password",
+    "rdns",
+    "iso",
+    "activity",
+)
 SHOP, CLOUD_SHOP = 1042, 2042
 
 
@@ -113,6 +130,30 @@ def furnish(s: System, service: int) -> None:
     ):
         s.submit(service, capability, **form)
         s.wait_for(lambda: s.operation(service)["state"] == "done", 60)
+
+
+RULES = (
+    {"service": "SSH", "comment": "SSH from everywhere"},
+    {"proto": "tcp", "dport": "80,443", "comment": "the shop"},
+    {"proto": "udp", "source": "2001:db8:1234:5678::/64", "dport": "51820", "comment": "the office's tunnel"},
+    {"way": "out", "action": "drop", "proto": "tcp", "dport": "25"},
+)
+
+
+def value_on(s: System, service: int, page: str, name: str) -> str:
+    """What a field of a page has, the first of that name."""
+    text = requests.get(f"{s.page(service)}&vmb[page]={page}", timeout=30).text
+    found = re.search(rf'name="vmb\[{name}\]"\s+value="([^"]+)"', text)
+    assert found, f"{page} has no {name}"
+    return html.unescape(found.group(1))
+
+
+def protect(s: System, service: int) -> None:
+    """A firewall with rules, and a disc in the drive."""
+    for rule in RULES:
+        form = {"way": "in", "vmb[action]": "accept", **rule}
+        s.submit(service, "firewall", "add", version=value_on(s, service, "firewall", "version"), **form)
+    s.submit(service, "iso", "mount", iso=value_on(s, service, "iso", "iso"))
 
 
 def aged(s: System, service: int) -> None:
@@ -210,6 +251,7 @@ def main() -> None:
     with System(speed=0.2, public=True, hcloud=Project(Clock())) as s, chrome("--hide-scrollbars") as browser:
         if any(not name.startswith("cloud-") for name in only):
             furnish(s, SHOP)
+            protect(s, SHOP)
             aged(s, SHOP)
         if "usage" in only:
             usage_tabs(s, browser, SHOP, folder.parent)

@@ -155,7 +155,7 @@ def test_a_server_without_image_or_addresses(world: Cloud, image: Any) -> None:
     refreshed(world)
     about = world.store.about("pve1", world.store.service(1).vm_id)
     assert about["image"] == (image["description"] if image else "") and about["names"] == {}
-    assert ("before the upgrade" if image else "debian-12") in page(world)
+    assert ("before the upgrade" if image else "Debian 12") in page(world)
 
 
 def test_names_of_the_ipv6_network(world: Cloud) -> None:

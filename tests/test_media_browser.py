@@ -214,6 +214,9 @@ def test_what_was_wrong_is_named_and_stays_in_its_field(system: System, browser:
     write(field(browser, v4(system)), "not a host name")
     press(browser, v4(system), "save")
     until(browser, lambda b: f"Host name of {v4(system)}: “not a host name” cannot be one" in texts(b, "[role=alert]"))
+    assert browser.switch_to.active_element == field(browser, v4(system))
+    assert one(browser, "#vmb-wrong").value_of_css_property("color") == "rgba(180, 35, 24, 1)"
+    assert "saved" not in texts(browser, "[role=status]")  # what was refused is not said to be done
     assert field(browser, v4(system)).get_attribute("value") == "not a host name"
     assert field(browser, v6(system, "25")).get_attribute("value") == "h25.example.com"
     write(one(browser, ".vmb-add [name='vmb[address]']"), "2001:db8:ffff::1")

@@ -490,6 +490,9 @@ def test_a_host_that_is_down_and_a_server_that_is_gone(system: System, browser: 
             and word(browser) == "Running"
             and "203.0.113." in one(browser, ".vmb-list").text
         )
+        until(browser, lambda b: one(b, "[data-field=age]").text.startswith("last known"))
+        state, place = one(browser, ".vmb-state"), one(browser, ".vmb-place")  # grey as its words, not green
+        assert state.value_of_css_property("color") == place.value_of_css_property("color")
         assert untouched(browser)
     finally:
         system.cluster.faults = []
@@ -618,7 +621,7 @@ def test_messages_reasons_and_what_runs_are_in_the_clients_language(system: Syst
         ("reinstall", {"action": "reinstall", "template": "x"}),
         ("backups", {"action": "restore", "backup": "999"}),
     ):
-        told = re.findall(r'role="alert">(.*?)</div>', system.submit(PSEUDO, capability, **form).text, re.S)
+        told = re.findall(r'role="alert">(.*?)</(?:div|span)>', system.submit(PSEUDO, capability, **form).text, re.S)
         assert told and all(t.startswith("[") and t.endswith("]") for t in told), told
     see(browser, system, PSEUDO, "snapshots")
     action(browser, "snapshots", "delete").click()

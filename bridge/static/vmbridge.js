@@ -531,7 +531,7 @@
     var done = JSON.parse(sessionStorage.getItem("vmbridge") || "null"),
       line;
     sessionStorage.removeItem("vmbridge");
-    if (done && done[0] === data.service && done[1] === data.here && !said.firstElementChild) {
+    if (done && done[0] === data.service && done[1] === data.here && !said.firstElementChild && !data.written) {
       line = document.createElement("p");
       line.className = "vmb-done";
       line.setAttribute("role", "status");
