@@ -222,11 +222,13 @@ def test_what_is_another_installations_is_as_if_it_did_not_exist(pair: World, ot
 
 
 @pytest.mark.parametrize("server", ["pve1", "nowhere-9"])
-def test_an_access_hash_that_is_not_the_installations_is_named_and_not_the_plan(other: Other, server: str) -> None:
-    for plan in ("kvm-b", "kvm-s"):
-        said = other.send("POST", "/v1/services/501/create", order(501, server, plan)).get_json()["error"]
-        assert said["code"] == "unknown_server" and said["message"].endswith("known: pve2.")
-        assert said["message"].startswith(f"The access hash '{server}' is not a server of the bridge")
+def test_an_access_hash_that_is_not_the_installations_is_named(other: Other, server: str) -> None:
+    """With a plan of its own as what does not agree with it, else as a server that it does not know."""
+    said = other.send("POST", "/v1/services/501/create", order(501, server, "kvm-s")).get_json()["error"]
+    assert said["code"] == "unknown_server" and said["message"].endswith("known: pve2.")
+    assert said["message"].startswith(f"The access hash '{server}' is not a server of the bridge")
+    said = other.send("POST", "/v1/services/501/create", order(501, server, "kvm-b")).get_json()["error"]
+    assert said["code"] == "plan_server_mismatch" and "'pve2'" in said["message"] and f"'{server}'" in said["message"]
 
 
 def test_each_sees_and_changes_its_own(pair: World, other: Other) -> None:

@@ -133,7 +133,8 @@ def _plan(name: str, server: str, config: Config) -> Plan:
         raise BadRequest(f"plan: {shown(name)} is not one of: {known}.", code="unknown_plan")
     if plan.server != server:
         raise Refused(
-            f"The product's server is {server!r}, but plan {plan.name!r} belongs to server {plan.server!r}.",
+            f"The access hash of the product's server is {server[:60]!r}, but plan {plan.name!r} belongs to server"
+            f" {plan.server!r}.",
             code="plan_server_mismatch",
         )
     return plan

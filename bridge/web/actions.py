@@ -63,11 +63,11 @@ def act(service_id: int, verb: str) -> tuple[Response, int]:
     if str(values.get("serviceid", service_id)) != str(service_id):
         raise BadRequest("serviceid: is not the service of the address.", code="wrong_service")
     server = str(sent.get("server") or values.get("serveraccesshash") or "")
-    if verb == "create" and not server:
+    if verb == "create":
         plan = at.config.plans.get(str(values.get("configoption1") or "").partition("|")[0].strip())
-        server = plan.server if plan else ""
-    elif verb == "create":
-        known_server(server)
+        server = server or (plan.server if plan else "")
+        if server and not (plan and plan.server != server):  # else the two of them do not agree, which names both
+            known_server(server)
     if verb == "preview":
         with hurry():
             return _preview(service_id, values)
