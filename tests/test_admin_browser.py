@@ -8,7 +8,7 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from tests.browser import until
+from tests.browser import AXE, findings, until
 from tests.system import System
 from tests.test_addon import PAGES, url
 from tests.test_shim import settled
@@ -44,7 +44,7 @@ def test_redeploy_by_click_shows_its_steps(system: System, browser: Chrome) -> N
     browser.find_element(By.NAME, "vmb[typed]").send_keys("1")
     browser.find_element(By.XPATH, "//button[text()='Redeploy']").click()
     until(browser, lambda b: "vmb[page]=operation" in b.current_url)
-    assert "redeploy" in browser.find_element(By.CSS_SELECTOR, ".vmb-staff h3").text
+    assert "redeploy" in browser.find_element(By.CSS_SELECTOR, ".vmb-staff h2").text
     settled(system, 1)
     browser.refresh()
     assert len(browser.find_elements(By.CSS_SELECTOR, ".vmb-staff tbody tr")) >= 6
@@ -81,3 +81,21 @@ def test_colours_follow_the_theme_not_the_system(system: System, browser: Chrome
         found[dark] = browser.find_element(By.CSS_SELECTOR, ".vmb-op-done").value_of_css_property("color")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     assert found == {"": "rgba(17, 107, 44, 1)", "&dark=1": "rgba(63, 185, 80, 1)"}
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm ci")
+@pytest.mark.parametrize("dark", ["", "&dark=1"])
+def test_accessibility(system: System, browser: Chrome, dark: str) -> None:
+    """Every page of the staff, whole: its headings count from the frame's."""
+    pages = [url(system, p, dark) for p in (*PAGES, "dns")] + [
+        url(system, "service", f"&vmb[id]=1{dark}"),
+        url(system, "operation", f"&vmb[id]={system.operation(1)['id']}{dark}"),
+        f"http://127.0.0.1:{system.host}/admin/service.php?id=1{dark}",
+    ]
+    wrong = {}
+    for page in pages:
+        browser.get(page)
+        browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
+        if found := findings(browser, ""):
+            wrong[page.partition("/admin/")[2]] = found
+    assert wrong == {}

@@ -11,7 +11,7 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 
 from bridge import assets
-from tests.browser import until
+from tests.browser import AXE, findings, screen, until
 from tests.qemu import GREEN, PROGRAM, Qemu
 from tests.system import System
 
@@ -155,6 +155,18 @@ def test_the_interface_fits_a_phone(system: System, browser: Chrome) -> None:
     )
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 360  # type: ignore[no-untyped-call]
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm ci")
+@pytest.mark.parametrize("width", [360, 1000])
+def test_accessibility(browser: Chrome, width: int) -> None:
+    """The whole page, closed and with each panel open; it is dark in itself."""
+    screen(browser, width)
+    assert findings(browser, "") == []
+    for panel in ("keys", "clipboard", "settings"):
+        click(browser, f"[data-panel={panel}]")
+        assert findings(browser, "") == [], panel
+        click(browser, f"[data-panel={panel}]")
 
 
 def test_suspension_ends_it_and_says_so(system: System, browser: Chrome) -> None:

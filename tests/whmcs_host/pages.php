@@ -180,7 +180,7 @@ function admin_frame($title, $html)
         . '<style>body{background:#f0f2f4;margin:0;font-family:"Open Sans",system-ui,sans-serif;font-size:13px;color:#333}'
         . '.contentarea{background:#fff;margin:16px;padding:16px 20px;border-radius:4px}.contentarea h1{font-size:22px;margin:0 0 16px;font-weight:400}'
         . 'table.form{width:100%}table.form td.fieldlabel{width:110px;text-align:right;padding:6px 10px;background:#f5f5f5;vertical-align:top}table.form td.fieldarea{padding:6px 10px}'
-        . $dark . '</style></head><body><div class="contentarea"><h1>' . htmlspecialchars($title) . '</h1>' . $html . '</div></body></html>';
+        . $dark . '</style></head><body><main class="contentarea"><h1>' . htmlspecialchars($title) . '</h1>' . $html . '</main></body></html>';
 }
 
 /** A page of the client area; `$vars` are its template's variables, which the footer's hooks get. */
