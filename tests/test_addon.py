@@ -35,7 +35,7 @@ def url(s: System, page: str = "overview", query: str = "") -> str:
 
 
 def get(s: System, page: str = "overview", query: str = "") -> str:
-    return requests.get(url(s, page, query), timeout=20).text
+    return " ".join(requests.get(url(s, page, query), timeout=20).text.split())
 
 
 def post(s: System, page: str, query: str = "", token: str = "", action: str = "", **form: str) -> requests.Response:
