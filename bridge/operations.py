@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Unpack
+from typing import Unpack
 
 import structlog
 
@@ -41,6 +41,7 @@ from bridge.kinds import KINDS
 from bridge.model import END, Birth, Desired, Memory, Operation, Service, State, TaskResult
 from bridge.store import Store
 from bridge.store.services import Changes
+from bridge.store.tasks import TaskRow
 from drivers.base import Driver, before_change
 
 log = structlog.get_logger()
@@ -317,7 +318,7 @@ class Engine:
                 self._polled(row, results[row["task"]])
         return bool(rows)
 
-    def _polled(self, row: dict[str, Any], result: TaskResult) -> None:
+    def _polled(self, row: TaskRow, result: TaskResult) -> None:
         now = self.clock.now()
         if result.state == "running":
             pause = POLL_FAST if now - row["task_since"] < POLL_FAST_FOR else POLL_SLOW

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
 from bridge.cli.base import main, opened, with_config
 from bridge.errors import StoreUnavailable, VmbridgeError
 from bridge.store import archive, condition
+from bridge.store.outbox import HeldEvent
 from bridge.web.filters import moment
 
 
@@ -132,7 +132,7 @@ def _restored(r: archive.Restored) -> list[str]:
     return [*lines, "Next: `vmbridge check`, then `vmbridge findings sweep`, then start everything again."]
 
 
-def _event(e: dict[str, Any]) -> str:
+def _event(e: HeldEvent) -> str:
     whose = f" of service {e['service_id']} ({e['whmcs']})" if e["service_id"] else ""
     return f"  {e['id']}  {e['event']}{whose}, {moment(e['created_at'])}"
 

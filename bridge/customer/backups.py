@@ -11,6 +11,7 @@ from bridge.customer.gate import Ask, Prepared, full
 from bridge.errors import BadRequest, NotFound, Refused
 from bridge.model import Memory, Sentence, Service
 from bridge.store import Store
+from bridge.store.backups import BackupRow
 from drivers.base import Driver
 
 WEEK = {  # as the form names the day, as people do; 0 is Monday
@@ -41,7 +42,7 @@ def take_backup(ask: Ask) -> Prepared:
     return Memory(note=note), lambda operation: ask.store.add_backup(ask.service.id, operation, note)
 
 
-def chosen_backup(service: Service, form: Mapping[str, Any], store: Store) -> dict[str, Any] | None:
+def chosen_backup(service: Service, form: Mapping[str, Any], store: Store) -> BackupRow | None:
     """The row that a form names, whoever made it; None when there is none."""
     key = str(form.get("backup") or "")
     return store.backup_row(service.id, int(key)) if key.isascii() and key.isdigit() and len(key) < 15 else None

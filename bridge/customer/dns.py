@@ -3,7 +3,6 @@ the worker."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -17,6 +16,8 @@ from bridge.dns import lookup, records
 from bridge.errors import BadRequest, NotOurs, Refused, UpstreamError, VmbridgeError
 from bridge.model import Pointers, Sentence, Service, TaskResult
 from bridge.store import Store
+from bridge.store.pointers import PointerWish, Written
+from bridge.store.records import RecordRow
 from drivers.base import Keeper
 
 log = structlog.get_logger()
@@ -119,7 +120,7 @@ def _order(address: str) -> tuple[int, int]:
     return parsed.version, int(parsed)
 
 
-def _row(address: str, name: str, wish: Mapping[str, Any] | None, store: Store) -> dict[str, Any]:
+def _row(address: str, name: str, wish: PointerWish | None, store: Store) -> dict[str, Any]:
     """{address, name, state, leads} and, of our own zones, {default, why, asked_at}. `state` is waiting or refused
     while the store keeps a wish; `leads` says whether the name leads to the address: yes, no, or empty while nobody
     knows."""
@@ -149,9 +150,7 @@ def view_own(service: Service, store: Store, config: Config) -> dict[str, Any]:
     }
 
 
-def _own_row(
-    service: Service, address: str, row: Mapping[str, Any] | None, store: Store, config: Config
-) -> dict[str, Any]:
+def _own_row(service: Service, address: str, row: RecordRow | None, store: Store, config: Config) -> dict[str, Any]:
     default = records.default_of(service, address, config)
     base = _row(address, "", None, store) | {"default": default, "why": "", "asked_at": None}
     if row is None:
@@ -179,7 +178,7 @@ def save(service: Service, address: str, name: str, reads: Reads, store: Store, 
     number = store.wish_pointer(service.id, address, name, LEASE)
     if not number:
         return  # the worker writes it after the one who does so now
-    wish = {"service": service.id, "address": address, "number": number, "attempt": 0}
+    wish: Written = {"service": service.id, "address": address, "number": number, "attempt": 0}
     try:
         with reads.seat(whose(service)), reads.turn(service.server, place(service, keeper.shared_hosts), store):
             task = keeper.set_pointer(service.ref, address, name)
@@ -212,7 +211,7 @@ def write_due(server: str, keeper: Keeper, store: Store, limit: int = 20) -> int
     return done
 
 
-def _try(wish: Mapping[str, Any], service: Service, store: Store, keeper: Keeper) -> None:
+def _try(wish: PointerWish, service: Service, store: Store, keeper: Keeper) -> None:
     try:
         if wish["task"]:
             _ended(wish, wish["task"], keeper.poll([wish["task"]])[wish["task"]], store, keeper)
@@ -227,7 +226,7 @@ def _try(wish: Mapping[str, Any], service: Service, store: Store, keeper: Keeper
             store.pointer_later(wish["service"], wish["address"], wish["number"], 0.0, refused=e.code)
 
 
-def _ended(wish: Mapping[str, Any], task: str, result: TaskResult, store: Store, keeper: Keeper) -> None:
+def _ended(wish: Written, task: str, result: TaskResult, store: Store, keeper: Keeper) -> None:
     """Raises the error that a failed task means."""
     if result.state == "failed":
         raise keeper.task_error(result.text)
@@ -239,7 +238,7 @@ def _ended(wish: Mapping[str, Any], task: str, result: TaskResult, store: Store,
         )
 
 
-def _later(wish: Mapping[str, Any], e: VmbridgeError, store: Store) -> bool:
+def _later(wish: Written, e: VmbridgeError, store: Store) -> bool:
     """Whether trying again makes sense; then it is due again."""
     if not isinstance(e, UpstreamError) or not e.retryable:
         return False

@@ -8,7 +8,7 @@ before it is made, and due when the trial ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 import structlog
@@ -20,6 +20,7 @@ from bridge.firewall.edits import Conflict, Edit
 from bridge.firewall.writing import FIRST, LEASE, LOST_REPLY, carry_out, go_on, same
 from bridge.model import Dropped, Firewall, Rule, Sentence, Service
 from bridge.store import Store
+from bridge.store.firewalls import FirewallRow
 from drivers.base import Driver
 
 log = structlog.get_logger()
@@ -130,7 +131,7 @@ def addresses_of(service: Service, store: Store) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*own, *service.birth.addresses]))
 
 
-def _shown(row: Mapping[str, Any] | None, store: Store) -> dict[str, Any] | None:
+def _shown(row: FirewallRow | None, store: Store) -> dict[str, Any] | None:
     """An open change: its phase, and how long a trial goes on."""
     if row is None or row["phase"] in ("undone", "failed") or (row["phase"] == "writing" and not row["begun"]):
         return None
@@ -142,7 +143,7 @@ def _shown(row: Mapping[str, Any] | None, store: Store) -> dict[str, Any] | None
     }
 
 
-def _ending(row: Mapping[str, Any] | None, now: float) -> str:
+def _ending(row: FirewallRow | None, now: float) -> str:
     """How the last change ended, for a day; what the customer took back needs no word."""
     if row is None or row["phase"] not in ("undone", "failed") or now - row["due_at"] > TOLD_FOR:
         return ""

@@ -7,7 +7,6 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
 
 import structlog
 
@@ -17,6 +16,7 @@ from bridge.errors import Refused
 from bridge.model import Capability, Desired, Sentence, Service
 from bridge.orders import addresses
 from bridge.store import Store
+from bridge.store.records import RecordChanges, RecordFirst, RecordRow
 from bridge.zones import Zone
 from drivers import base as driver_base
 
@@ -24,7 +24,6 @@ log = structlog.get_logger()
 PTR = "PTR"
 NOT_HERE = Sentence("The name of this address is not kept here. Please write to us to have it changed.")
 Key = tuple[str, str]  # (name, type) of a record
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -185,21 +184,26 @@ def _todo(service: Service, store: Store, config: Config) -> list[Callable[[], N
                 todo.append(partial(store.want_record, *key, **values))
         elif row is None or not row["held"] or (key[1] == PTR and want.firm):
             chosen = _chosen(want.address, key, rows)
-            wish: Row = {"wanted": chosen or want.value, "chosen": int(bool(chosen))}
-            holds: Row = {"zone": want.zone, "service": service.id, "address": want.address, **wish}
+            holds: RecordFirst = {
+                "zone": want.zone,
+                "service": service.id,
+                "address": want.address,
+                "wanted": chosen or want.value,
+                "chosen": int(bool(chosen)),
+            }
             todo.append(partial(store.hold_record, *key, **holds))
     return todo + [partial(_drop, key, rows[key], store, config) for key in rows.keys() - wanted.keys()]
 
 
-def _chosen(address: str, key: Key, rows: Mapping[Key, Row]) -> str:
+def _chosen(address: str, key: Key, rows: Mapping[Key, RecordRow]) -> str:
     """What the customer chose for an address whose record is called otherwise now, since another zone holds it."""
     old = [r["wanted"] for r in rows.values() if r["address"] == address and r["chosen"]] if key[1] == PTR else []
     return str(old[0]) if old else ""
 
 
-def _renewed(row: Row, want: Want) -> dict[str, Any]:
+def _renewed(row: RecordRow, want: Want) -> RecordChanges:
     """What is another now of a row that the service has: what the customer chose stays."""
-    values: dict[str, Any] = {}
+    values: RecordChanges = {}
     if not row["chosen"] and (row["wanted"], row["address"]) != (want.value, want.address):
         values = {"wanted": want.value, "address": want.address}
     if row["zone"] != want.zone and not (row["chosen"] and str(row["zone"]).startswith(f"{zones.TICKET}:")):
@@ -207,7 +211,7 @@ def _renewed(row: Row, want: Want) -> dict[str, Any]:
     return values
 
 
-def _drop(key: Key, row: Row, store: Store, config: Config) -> None:
+def _drop(key: Key, row: RecordRow, store: Store, config: Config) -> None:
     """Where a person wrote it and a provider keeps the zone, the provider removes it."""
     store.drop_record(*key)
     zone = zones.zone_of(str(row["address"]), config.dns.values()) if key[1] == PTR else None

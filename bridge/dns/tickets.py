@@ -10,15 +10,15 @@ from bridge.config import Config
 from bridge.errors import Permanent
 from bridge.model import Service
 from bridge.store import Store
+from bridge.store.records import RecordRow
 from bridge.whmcs import Whmcs
 
 LOOK = 1800.0  # seconds between two looks whether the ticket is closed
 CLOSED = ("closed",)
 BEGIN = "Please set the reverse DNS"
-Row = dict[str, Any]
 
 
-def settle(row: Row, department: str, store: Store, config: Config, whmcs: Mapping[str, Whmcs]) -> None:
+def settle(row: RecordRow, department: str, store: Store, config: Config, whmcs: Mapping[str, Whmcs]) -> None:
     """Ask for what is wanted, once, or look whether it is done. Raises UpstreamError."""
     service = store.service(row["service"])
     if service.whmcs not in whmcs:
@@ -32,16 +32,16 @@ def settle(row: Row, department: str, store: Store, config: Config, whmcs: Mappi
         store.record_asked(row, ticket, LOOK)
 
 
-def subject_of(row: Row) -> str:
+def subject_of(row: RecordRow) -> str:
     return f"Reverse DNS of {row['address']}"
 
 
-def text_of(row: Row) -> str:
+def text_of(row: RecordRow) -> str:
     said = f"to {row['wanted']}" if row["wanted"] else "to nothing: remove the record"
     return f"{BEGIN} (PTR record) of {row['address']} {said}."
 
 
-def _ask(row: Row, service: Service, department: str, whmcs: Whmcs) -> str:
+def _ask(row: RecordRow, service: Service, department: str, whmcs: Whmcs) -> str:
     """The number of the ticket. One that is still open gets a reply instead of a second: also one whose answer was
     lost."""
     ticket = _open(row, service, whmcs)
@@ -62,7 +62,7 @@ def _ask(row: Row, service: Service, department: str, whmcs: Whmcs) -> str:
     return number
 
 
-def _open(row: Row, service: Service, whmcs: Whmcs) -> Mapping[str, Any] | None:
+def _open(row: RecordRow, service: Service, whmcs: Whmcs) -> Mapping[str, Any] | None:
     listed = whmcs.call("GetTickets", clientid=service.client_id, subject=subject_of(row), limitnum=100)
     tickets = listed.get("tickets") or {}
     rows = tickets.get("ticket") if isinstance(tickets, dict) else ()
@@ -81,7 +81,7 @@ def _said(number: str, whmcs: Whmcs) -> str:
     return ours[-1] if ours else ""
 
 
-def _look(row: Row, whmcs: Whmcs, store: Store) -> None:
+def _look(row: RecordRow, whmcs: Whmcs, store: Store) -> None:
     status = str(whmcs.call("GetTicket", ticketid=row["ticket"]).get("status", ""))
     if status.lower() in CLOSED:
         store.record_done_by_hand(row)

@@ -14,6 +14,7 @@ from bridge.dns import tickets
 from bridge.errors import Unknown, UpstreamError, VmbridgeError
 from bridge.model import RecordSet
 from bridge.store import Store
+from bridge.store.records import RecordRow
 from bridge.whmcs import Whmcs
 from drivers.base import within
 from drivers.dns import contract
@@ -26,7 +27,6 @@ LOST = 35.0  # longer than any time-out on the way: a call without an answer has
 FIRST, LONGEST = 10.0, 900.0  # seconds between two tries in a zone
 ASLEEP = 3600.0  # until a zone that the configuration no longer has is looked for again
 MANY = 200  # records in one turn of a zone
-Row = dict[str, Any]
 
 
 def providers_of(config: Config, clock: Any, prepare: Any = None) -> dict[str, Provider]:
@@ -81,7 +81,7 @@ def _department(zone: str, config: Config) -> str:
     return str(zone_of.settings["department"]) if zone_of and zone_of.provider == zones.TICKET else ""
 
 
-def _settle(row: Row, provider: Provider, ttl: int, store: Store) -> None:
+def _settle(row: RecordRow, provider: Provider, ttl: int, store: Store) -> None:
     """One or two calls. What somebody else has written is replaced by the customer's own act alone."""
     kind, wanted = row["type"], [row["wanted"]] if row["wanted"] else []
     seen = provider.get(row["name"], kind)
@@ -98,14 +98,14 @@ def _settle(row: Row, provider: Provider, ttl: int, store: Store) -> None:
     store.record_settled(row, row["wanted"], ours=True)
 
 
-def _beside(row: Row, others: list[str], there: list[str], provider: Provider, ttl: int, store: Store) -> None:
+def _beside(row: RecordRow, others: list[str], there: list[str], provider: Provider, ttl: int, store: Store) -> None:
     """Somebody else's records stay, ours beside them go."""
     if len(others) < len(there):
         _put(row, others, provider, ttl, store)
     store.record_settled(row, others[0], ours=False)
 
 
-def _put(row: Row, values: list[str], provider: Provider, ttl: int, store: Store) -> None:
+def _put(row: RecordRow, values: list[str], provider: Provider, ttl: int, store: Store) -> None:
     store.record_trying(row)
     if values:
         provider.set(RecordSet(row["name"], row["type"], tuple(values), ttl))
@@ -113,7 +113,7 @@ def _put(row: Row, values: list[str], provider: Provider, ttl: int, store: Store
         provider.remove(row["name"], row["type"])
 
 
-def _failed(row: Row, zone: str, e: VmbridgeError, store: Store) -> bool:
+def _failed(row: RecordRow, zone: str, e: VmbridgeError, store: Store) -> bool:
     """Keep what is to be done; whether others of the zone can go on."""
     detail = f"{e.sentence} {e.detail}".strip()
     if e.code == BAD_VALUE:

@@ -4,9 +4,7 @@ worker afterwards, an operation that has to end it first."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
@@ -15,6 +13,7 @@ from bridge.firewall import edits
 from bridge.firewall.edits import Conflict, Edit
 from bridge.model import Capability, Firewall, Service
 from bridge.store import Store
+from bridge.store.firewalls import FirewallRow
 from drivers.base import Driver
 
 log = structlog.get_logger()
@@ -71,7 +70,7 @@ def write_due(server: str, driver: Driver, store: Store, limit: int = 20) -> int
     return done
 
 
-def go_on(row: Mapping[str, Any], service: Service, store: Store, driver: Driver) -> None:
+def go_on(row: FirewallRow, service: Service, store: Store, driver: Driver) -> None:
     """Finish a change, or take it back."""
     back, number = row["phase"] == "undoing", int(row["number"])
     try:

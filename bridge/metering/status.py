@@ -9,7 +9,7 @@ import structlog
 from bridge.errors import Permanent, Unreachable, VmbridgeError, Waiting
 from bridge.model import Desired, Operation, Service, VmRef
 from bridge.store import Store
-from bridge.store.core import Row
+from bridge.store.status import PolledRow
 from drivers.base import Driver, in_background
 
 log = structlog.get_logger()
@@ -87,7 +87,9 @@ def view_during(service: Service, current: Operation | None, store: Store) -> di
     return _view(service, row, doing, store)
 
 
-def _view(service: Service, row: Row, doing: tuple[str, str, str, str, bool] | None, store: Store) -> dict[str, Any]:
+def _view(
+    service: Service, row: PolledRow, doing: tuple[str, str, str, str, bool] | None, store: Store
+) -> dict[str, Any]:
     """The status as pages and scripts get it: state, live values and the operation. It asks for fresh ones, and reads
     only."""
     now = store.clock.now()

@@ -14,15 +14,13 @@ from zoneinfo import ZoneInfo
 from bridge.errors import Refused
 from bridge.model import Desired
 from bridge.store import Store
-from bridge.store.core import Row
-from bridge.store.usage import Used
+from bridge.store.usage import Unsettled, Used
 
 GB, MB, GIB = 1e9, 1e6, 1024**3
 EVERY = 3600.0
 STALE_AFTER = 3 * 3600.0
 SHARE, PAUSE = 1000, 0.02  # services in one transaction; seconds between two, so that others get in
 KEPT_MONTHS = 14
-WAYS = ("in", "out", "snapshot", "backup")
 Told = tuple[int, int, float, float, int]  # bytes in and out, byte-seconds of snapshots and backups, service id
 METRICS = (
     "floating_ipv4",
@@ -141,18 +139,22 @@ def _settle(whmcs: str, month: Month, store: Store, zone: str) -> None:
         more = bool(rows)
 
 
-def _left(rows: Iterable[Row], zone: str) -> dict[int, tuple[int, int, float, float]]:
+def _left(rows: Iterable[Unsettled], zone: str) -> dict[int, tuple[int, int, float, float]]:
     """Of each service bytes in and out and GB-months of snapshots and backups."""
     left: dict[int, list[float]] = {}
     for r in rows:
         if r["service_id"] not in left:  # what was left for a month in which nothing was told is left still
-            left[r["service_id"]] = [(r[f"carried_{w}"] or 0) if r["told_in"] is None else 0 for w in WAYS]
+            carried = (r["carried_in"], r["carried_out"], r["carried_snapshot"], r["carried_backup"])
+            left[r["service_id"]] = [(c or 0) if r["told_in"] is None else 0 for c in carried]
         if r["month"] is not None:
             month = month_named(r["month"], zone)
             sums = (r["net_in"], r["net_out"], r["snapshot_byte_s"], r["backup_byte_s"])
-            for i, (way, used) in enumerate(zip(WAYS, sums, strict=True)):
-                told = r[f"told_{way}"] or 0 if r["month"] == r["told_month"] else 0
-                left[r["service_id"]][i] += max(0, used - told) / (1 if i < 2 else (month.end - month.begin) * GB)
+            last = (r["told_in"], r["told_out"], r["told_snapshot"], r["told_backup"])
+            for i, (used, then) in enumerate(zip(sums, last, strict=True)):
+                told = then or 0 if r["month"] == r["told_month"] else 0
+                left[r["service_id"]][i] += max(0, (used or 0) - told) / (
+                    1 if i < 2 else (month.end - month.begin) * GB
+                )
     return {
         service: (int(i), int(o), round(snapshots, 9), round(backups, 9))
         for service, (i, o, snapshots, backups) in left.items()

@@ -14,6 +14,7 @@ from bridge.config import Config, Plan, Pool
 from bridge.errors import Refused, VmbridgeError
 from bridge.model import Desired, Package, Service
 from bridge.store import Store
+from bridge.store.addresses import PoolCount
 from drivers.base import Driver, in_background
 
 log = structlog.get_logger()
@@ -160,7 +161,7 @@ def uses(store: Store, config: Config) -> list[Use]:
     for pool in config.pools.values():
         if config.own_pools is not None and pool.name not in config.own_pools:
             continue
-        row = counts.get(pool.name) or {"taken": 0, "cooling": 0, "next": None}
+        row = counts.get(pool.name) or PoolCount(pool=pool.name, taken=0, cooling=0, next=None)
         excluded = sum(max(0, min(b, d) - max(a, c) + 1) for a, b in pool.ranges for c, d in pool.excluded)
         total = sum(b - a + 1 for a, b in pool.ranges) - excluded
         listed.append(Use(pool, total, excluded, row["taken"], row["cooling"], row["next"]))

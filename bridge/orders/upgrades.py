@@ -150,8 +150,8 @@ def rows_of(service: Service, driver: Driver, store: Store, config: Config) -> l
     seen, _ = store.seen(service.id)
     if not seen:
         return []
-    row = store.status_row(service.server, service.vm_id) or {}
-    return driver.compare(order_of(service, store, config), seen, row.get("status") != "stopped")
+    row = store.status_row(service.server, service.vm_id)
+    return driver.compare(order_of(service, store, config), seen, row is None or row["status"] != "stopped")
 
 
 def beside_order(service: Service, driver: Driver, store: Store, config: Config) -> list[Difference]:

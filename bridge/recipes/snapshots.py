@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from bridge.errors import Unknown, UpstreamError
 from bridge.model import Snapshot
@@ -22,6 +21,7 @@ from bridge.recipes.machine import (
     settle_task,
     task_failure,
 )
+from bridge.store.snapshots import SnapshotRow
 
 
 def take(job: Job) -> Outcome:
@@ -50,14 +50,15 @@ def take(job: Job) -> Outcome:
     return Done("with memory" if memory else "disks only")
 
 
-def claim_place(job: Job) -> dict[str, Any]:
+def claim_place(job: Job) -> SnapshotRow:
     """A try that failed for good gave its place in the quota back; a retry takes it again."""
     name = job.memory.name
     row = job.store.snapshot_row(job.service.id, name)
     if row is None:
         job.store.add_snapshot(job.service.id, name, job.memory.description, False)
         row = job.store.snapshot_row(job.service.id, name)
-    return row or {}
+    assert row is not None  # just added
+    return row
 
 
 def taken(job: Job) -> Outcome:

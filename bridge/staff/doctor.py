@@ -120,14 +120,14 @@ def _console(config: Config) -> Finding:
 def against_store(config: Config, store: Store) -> None:
     """What the configuration no longer has although services need it. Raises ConfigError naming each."""
     faults, rows = addresses.taken_faults(store, config), store.in_use()
-    for table, kind, said, known in (
-        ("whmcs", "whmcs", "are its", config.whmcs),
-        ("servers", "server", "are on it", config.servers),
-        ("plans", "plan", "have it", config.plans),
+    for table, kind, said, known, named in (
+        ("whmcs", "whmcs", "are its", config.whmcs, [r["whmcs"] for r in rows]),
+        ("servers", "server", "are on it", config.servers, [r["server"] for r in rows]),
+        ("plans", "plan", "have it", config.plans, [r["plan"] for r in rows]),
     ):
         counts: Counter[str] = Counter()
-        for row in rows:
-            counts[row[kind]] += row["services"]
+        for name, row in zip(named, rows, strict=True):
+            counts[name] += row["services"]
         for name in counts.keys() - known.keys():
             text = f"is missing, but {counts[name]} services {said}: put it back, or, if it has another name now, run"
             faults.append((f"{table}.{name}", f"{kind}_in_use", f"{text} `vmbridge rename {kind} {name} NEW`"))

@@ -23,7 +23,7 @@ from bridge.metering import status
 from bridge.model import Desired, Difference, Leftover, Machine, Memory, Seen, Service
 from bridge.orders import upgrades
 from bridge.store import Store
-from bridge.store.findings import LAST, Found
+from bridge.store.findings import LAST, About, AboutEnded, FindingRow, Found, Whose
 from drivers.base import Driver, in_background
 
 log = structlog.get_logger()
@@ -76,15 +76,15 @@ LIVE_ONLY = (
 )
 
 
-def fixable(finding: Mapping[str, Any]) -> bool:
+def fixable(finding: FindingRow) -> bool:
     return finding["kind"] in HELPS and not finding["data"].get("by_hand") and finding["ended_at"] is None
 
 
-def who(row: Mapping[str, Any]) -> str:
+def who(row: Whose) -> str:
     return f"service {row['service_id']} ({row['whmcs']})"
 
 
-def entry(row: Mapping[str, Any], kind: str, subject: str, text: str, **data: Any) -> Found:
+def entry(row: Whose, kind: str, subject: str, text: str, **data: Any) -> Found:
     by_hand = data.get("by_hand") or BY_HAND.get(kind) or HELPS[kind]
     return row["id"], subject, text, by_hand, data
 
@@ -292,12 +292,11 @@ def _share(server: str, driver: Driver, store: Store, config: Config, least: int
         if foreign:
             _compare_addresses(server, store)
         ended = store.ended_due(server, due, now - ENDED_FOR, max(5, least))
-        for row, answer in _each(pool, lambda r: driver.leftovers((r["vm_id"],)), ended):
+        for gone, answer in _each(pool, lambda r: driver.leftovers((r["vm_id"],)), ended):
             if not isinstance(answer, VmbridgeError):
-                store.set_findings(
-                    server, "leftover_firewall", [_left(row, f, config) for f in answer], row["vm_id"], row["vm_id"]
-                )
-            store.swept([row["id"]], _when(answer, now))
+                left = [_left(gone, f) for f in answer]
+                store.set_findings(server, "leftover_firewall", left, gone["vm_id"], gone["vm_id"])
+            store.swept([gone["id"]], _when(answer, now))
     return len(own) + len(foreign) + len(ended) + _lists(server, driver, store, config, now, 0.0 if least else DAY)
 
 
@@ -326,7 +325,7 @@ def _live(before: Service, seen: Seen | VmbridgeError, driver: Driver, store: St
         service = store.service(before.id)
         if store.newest_open(service.id) or service.vm_id != before.vm_id or service.desired is Desired.TERMINATED:
             return
-        about = {"id": service.id, "service_id": service.service_id, "whmcs": service.whmcs}
+        about: Whose = {"id": service.id, "service_id": service.service_id, "whmcs": service.whmcs}
         if isinstance(seen, NotOurs):
             text = f"VM {service.vm_id} is not proven to be the one of {who(about)}: {seen.detail}."
             store.set_findings(service.server, "not_ours", [entry(about, "not_ours", key, text)], key, key)
@@ -396,11 +395,11 @@ def _list(server: str, listing: str, driver: Driver, store: Store, config: Confi
     kept = driver.leftovers(ended, listing) if ended else []
     mine = [f for f in kept if _own(f, ended[f.vm_id], config)]
     for kind in ("disk", "backup", "snapshot", "floating"):
-        entries = [_left(ended[f.vm_id], f, config) for f in mine if f.kind == kind]
+        entries = [_left(ended[f.vm_id], f, bool(ended[f.vm_id]["elsewhere"])) for f in mine if f.kind == kind]
         store.set_findings(server, f"leftover_{kind}", entries, f"{listing} ", f"{listing} {LAST}")
 
 
-def _own(item: Leftover, row: Mapping[str, Any], config: Config) -> bool:
+def _own(item: Leftover, row: AboutEnded, config: Config) -> bool:
     """Whether its time is the service's, and for a backup, whether the plan lets backups go with their service. A
     backup of unknown age, or of a plan that is gone, is kept; the name of a disk is proof enough since our VM ids are
     used once."""
@@ -411,7 +410,7 @@ def _own(item: Leftover, row: Mapping[str, Any], config: Config) -> bool:
     return in_time and plan is not None and not plan.values["keep_backups"]
 
 
-def _left(row: Mapping[str, Any], item: Leftover, config: Config) -> Found:
+def _left(row: About, item: Leftover, elsewhere: bool = False) -> Found:
     """The finding of one leftover, with what is needed to remove it, or why that is done by hand."""
     what = {
         "disk": "Disk",
@@ -425,7 +424,7 @@ def _left(row: Mapping[str, Any], item: Leftover, config: Config) -> Found:
     by_hand = ""
     if item.protected:
         by_hand = "It is protected: somebody wants to keep it. Dismiss this, or take the protection off first."
-    elif row.get("elsewhere"):
+    elif elsewhere:
         by_hand = (
             "Another server has a live machine with the same id; if both keep their disks in the same place this is"
             " its disk. Look before you remove it."
@@ -468,7 +467,7 @@ def free(service: Service, store: Store) -> None:
 
 
 def submit(
-    finding: Mapping[str, Any],
+    finding: FindingRow,
     service: Service,
     kind: str,
     actor: str,
@@ -485,23 +484,19 @@ def submit(
     return f"Operation {operation} ({kind}) has begun."
 
 
-def end(finding: Mapping[str, Any], store: Store) -> Refused:
+def end(finding: FindingRow, store: Store) -> Refused:
     store.end_finding(finding["id"])
     return over()
 
 
-def _suspend(
-    finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config
-) -> str:
+def _suspend(finding: FindingRow, service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
     vm = driver.look(service.ref)
     if service.desired is not Desired.SUSPENDED or vm is None or vm.status == "stopped":
         raise end(finding, store)
     return submit(finding, service, "suspend", actor, store)
 
 
-def _terminate(
-    finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config
-) -> str:
+def _terminate(finding: FindingRow, service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
     if driver.look(service.ref) is None:
         raise end(finding, store)
     return submit(finding, service, "terminate", actor, store, Memory(look=True))
@@ -512,9 +507,7 @@ def _absent(service: Service, driver: Driver) -> None:
         raise Refused(f"VM {service.vm_id} is still there: remove it first.", code="vm_present")
 
 
-def _clean_up(
-    finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config
-) -> str:
+def _clean_up(finding: FindingRow, service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
     item = Leftover(**finding["data"]["leftover"])
     _absent(service, driver)
     user = store.volume_user(service.server, item.name) if item.kind == "disk" else ""
@@ -528,9 +521,7 @@ def _clean_up(
     return submit(finding, service, "clean_up", actor, store, Memory(leftover=item, finding=finding["id"]))
 
 
-def _release(
-    finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config
-) -> str:
+def _release(finding: FindingRow, service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
     _absent(service, driver)
     with store.write():
         free(service, store)
@@ -542,15 +533,13 @@ def _release(
     return f"{count} address(es) given back."
 
 
-def _converge(
-    finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config
-) -> str:
+def _converge(finding: FindingRow, service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
     driver.look(service.ref)
     return submit(finding, service, "converge", actor, store)
 
 
 def _remove_snapshot(
-    finding: Mapping[str, Any], service: Service, driver: Driver, actor: str, store: Store, config: Config
+    finding: FindingRow, service: Service, driver: Driver, actor: str, store: Store, config: Config
 ) -> str:
     name = finding["data"]["name"]
     if all(s.name != name or not s.broken for s in driver.snapshots(service.ref)):
@@ -558,7 +547,7 @@ def _remove_snapshot(
     return submit(finding, service, "delete_snapshot", actor, store, Memory(name=name))
 
 
-FIXES: dict[str, Callable[[Mapping[str, Any], Service, Driver, str, Store, Config], str]] = {
+FIXES: dict[str, Callable[[FindingRow, Service, Driver, str, Store, Config], str]] = {
     "suspended_but_running": _suspend,
     "leftover_vm": _terminate,
     "leftover_disk": _clean_up,

@@ -3,10 +3,40 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import TypedDict
 
 from bridge.store.core import Core, Row
 
 Spans = tuple[tuple[int, int], ...]
+
+
+class AddressRow(TypedDict):
+    """One of a service's; `role`: main, extra or leaving."""
+
+    address: str
+    pool: str
+    role: str
+
+
+class TakenRow(TypedDict):
+    """`service` is None, and `free_at` is set, while it cools down."""
+
+    address: str
+    pool: str
+    service: int | None
+    free_at: float | None
+
+
+class PoolCount(TypedDict):
+    pool: str
+    taken: int
+    cooling: int
+    next: float | None
+
+
+class CoolingRow(TypedDict):
+    address: str
+    free_at: float
 
 
 def _numbers(rows: list[Row]) -> set[int]:
@@ -43,9 +73,10 @@ class Addresses(Core):
                     number += 1
         return None
 
-    def addresses_of(self, service: int) -> list[Row]:
+    def addresses_of(self, service: int) -> list[AddressRow]:
         """Main ones first, of each role IPv4 before IPv6, then by age: the first main one decides bridge and VLAN."""
-        return self.rows(
+        return self.rows_as(
+            AddressRow,
             "SELECT address, pool, role FROM addresses WHERE service = ?"
             " ORDER BY role = 'main' DESC, instr(address, ':') > 0, taken_at, address",
             service,
@@ -83,12 +114,13 @@ class Addresses(Core):
             service,
         )
 
-    def taken_addresses(self) -> list[Row]:
-        return self.rows("SELECT address, pool, service, free_at FROM addresses")
+    def taken_addresses(self) -> list[TakenRow]:
+        return self.rows_as(TakenRow, "SELECT address, pool, service, free_at FROM addresses")
 
-    def pool_counts(self) -> dict[str, Row]:
+    def pool_counts(self) -> dict[str, PoolCount]:
         """For each pool: how many are `taken`, how many are `cooling` down, and when the `next` of these is free."""
-        rows = self.rows(
+        rows = self.rows_as(
+            PoolCount,
             "SELECT pool, count(service) AS taken, sum(service IS NULL AND free_at > ?) AS cooling,"
             " min(CASE WHEN service IS NULL AND free_at > ? THEN free_at END) AS next FROM addresses GROUP BY pool",
             self.clock.now(),
@@ -96,9 +128,10 @@ class Addresses(Core):
         )
         return {r["pool"]: r for r in rows}
 
-    def cooling(self, pool: str, limit: int = 20) -> list[Row]:
+    def cooling(self, pool: str, limit: int = 20) -> list[CoolingRow]:
         """(address, free_at) of those that nobody may have yet, the soonest first."""
-        return self.rows(
+        return self.rows_as(
+            CoolingRow,
             "SELECT address, free_at FROM addresses WHERE pool = ? AND service IS NULL AND free_at > ?"
             " ORDER BY free_at, address LIMIT ?",
             pool,

@@ -12,13 +12,15 @@ import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from cryptography.fernet import Fernet, InvalidToken
 from sqlite_utils import Database
 
 from bridge.errors import Refused
 from bridge.store import faults, ownership, usage
+from bridge.store.core import Kind
+from bridge.store.outbox import HeldEvent
 from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
 
 Ranges = dict[str, list[tuple[int, int]]]
@@ -85,6 +87,46 @@ class Holdings:
     migrations: tuple[str, ...]
 
 
+class HeldOperation(TypedDict):
+    """One that was open in the copy; `later`: its state in the replaced store, empty where that does not know it."""
+
+    id: str
+    kind: str
+    state: str
+    whmcs: str
+    service_id: int
+    vm_id: str
+    server: str
+    later: str
+
+
+class LostService(TypedDict):
+    """A generation of a service as the replaced store has it."""
+
+    whmcs: str
+    service_id: int
+    generation: int
+    desired: str
+    server: str
+    vm_id: str
+    plan: str
+
+
+class ChangedService(LostService):
+    """With its desired state and its VM in the copy."""
+
+    here: str
+    here_vm: str
+
+
+class Compared(ChangedService):
+    package: str
+
+
+class Unsent(HeldEvent):
+    dedupe: str
+
+
 @dataclass
 class Restored:
     """What putting a copy back has done, for the person who did it."""
@@ -94,13 +136,11 @@ class Restored:
     replaced_readable: bool = False
     skipped: int = 0
     vm_ids: dict[str, tuple[int, int]] = field(default_factory=dict)  # server -> (next in the copy, next now)
-    held_operations: list[dict[str, Any]] = field(default_factory=list)
-    held_events: list[dict[str, Any]] = field(default_factory=list)
+    held_operations: list[HeldOperation] = field(default_factory=list)
+    held_events: list[HeldEvent] = field(default_factory=list)
     sent_since: int = 0  # events of the copy that the replaced store had delivered
-    unknown_services: list[dict[str, Any]] = field(default_factory=list)  # only the replaced store has them
-    changed_services: list[dict[str, Any]] = field(
-        default_factory=list
-    )  # both have them, with another desired state or VM
+    unknown_services: list[LostService] = field(default_factory=list)  # only the replaced store has them
+    changed_services: list[ChangedService] = field(default_factory=list)  # both have them, of another state or VM
     kept_addresses: list[str] = field(default_factory=list)
 
 
@@ -367,10 +407,10 @@ def _swap(path: Path, fresh: Path, aside: Path) -> str:
     return moved
 
 
-def _rows(conn: sqlite3.Connection, sql: str, *args: Any) -> list[dict[str, Any]]:
+def _rows(conn: sqlite3.Connection, kind: type[Kind], sql: str, *args: Any) -> list[Kind]:
     cursor = conn.execute(sql, args)
     names = [c[0] for c in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return cast(list[Kind], [dict(zip(names, row, strict=True)) for row in cursor.fetchall()])
 
 
 def _prepare(
@@ -457,13 +497,15 @@ def _count_on(conn: sqlite3.Connection, old: sqlite3.Connection | None, restored
 def _hold_operations(conn: sqlite3.Connection, old: sqlite3.Connection | None, restored: Restored, now: float) -> None:
     rows = _rows(
         conn,
-        "SELECT o.id, o.kind, o.state, s.whmcs, s.service_id, s.vm_id, s.server FROM operations o"
+        HeldOperation,
+        "SELECT o.id, o.kind, o.state, s.whmcs, s.service_id, s.vm_id, s.server, '' AS later FROM operations o"
         " JOIN services s ON s.id = o.service WHERE o.state IN ('running', 'waiting', 'waiting_for_staff')"
         " ORDER BY o.created_at",
     )
     for row in rows:
         later = old.execute("SELECT state FROM operations WHERE id = ?", (row["id"],)).fetchone() if old else None
-        restored.held_operations.append({**row, "later": later[0] if later else ""})
+        row["later"] = later[0] if later else ""
+        restored.held_operations.append(row)
     conn.execute(
         "UPDATE operations SET state = 'waiting_for_staff', error_code = 'restored', error_text = ?, noticed = 1,"
         " due_at = ?, stop = '', next_action = CASE WHEN EXISTS (SELECT 1 FROM operations w"
@@ -479,6 +521,7 @@ def _hold_events(conn: sqlite3.Connection, old: sqlite3.Connection | None, resto
     knows."""
     for row in _rows(
         conn,
+        Unsent,
         "SELECT o.id, o.dedupe, o.event, s.service_id, s.whmcs, o.created_at FROM outbox o LEFT"
         " JOIN services s ON s.id = o.service WHERE o.sent_at IS NULL ORDER BY o.id",
     ):
@@ -500,34 +543,37 @@ def _hold_events(conn: sqlite3.Connection, old: sqlite3.Connection | None, resto
 def _compare(conn: sqlite3.Connection, old: sqlite3.Connection, restored: Restored, now: float) -> None:
     """What only the replaced store knows: services to adopt, and their addresses, which nobody else may get
     meanwhile."""
-    sql = "SELECT whmcs, service_id, generation, desired, server, vm_id, package FROM services"
-    mine = {(r["whmcs"], r["service_id"], r["generation"]): r for r in _rows(conn, sql)}
-    for row in _rows(old, sql):
-        package = row.pop("package")
-        row["plan"] = json.loads(package)["plan"]
+    sql = (
+        "SELECT whmcs, service_id, generation, desired, server, vm_id, json_extract(package, '$.plan') AS plan,"
+        " '' AS here, '' AS here_vm, package FROM services"
+    )
+    mine = {(r["whmcs"], r["service_id"], r["generation"]): r for r in _rows(conn, Compared, sql)}
+    for row in _rows(old, Compared, sql):
         here = mine.get((row["whmcs"], row["service_id"], row["generation"]))
         if here is None and row["desired"] != "terminated":
             restored.unknown_services.append(row)
-        elif here and (here["desired"], here["vm_id"], here["package"]) != (row["desired"], row["vm_id"], package):
-            restored.changed_services.append({**row, "here": here["desired"], "here_vm": here["vm_id"]})
+        elif here and (here["desired"], here["vm_id"], here["package"]) != (
+            row["desired"],
+            row["vm_id"],
+            row["package"],
+        ):
+            row["here"], row["here_vm"] = here["desired"], here["vm_id"]
+            restored.changed_services.append(row)
     # also what an earlier restore holds, or what still cools down: it may be in use by a machine that no store knows
     # any more
     held = "SELECT address, pool, role, service, free_at FROM addresses WHERE service IS NOT NULL OR free_at > ?"
-    for row in _rows(old, held, now):
-        until = now + KEEP_FREE if row["service"] is not None else row["free_at"]
+    for address, pool, role, service, free_at in old.execute(held, (now,)).fetchall():
+        until = now + KEEP_FREE if service is not None else free_at
         done = conn.execute(
             "INSERT OR IGNORE INTO addresses (address, pool, service, role, taken_at, free_at)"
             " VALUES (?, ?, NULL, ?, ?, ?)",
-            (row["address"], row["pool"], row["role"], now, until),
+            (address, pool, role, now, until),
         )
         freed = conn.execute(
             "UPDATE addresses SET free_at = max(free_at, ?) WHERE address = ? AND service IS NULL",
-            (until, row["address"]),
+            (until, address),
         )
         if done.rowcount or freed.rowcount:
-            restored.kept_addresses.append(row["address"])
-    for row in _rows(old, "SELECT key_id, nonce, seen_at FROM nonces"):
-        conn.execute(
-            "INSERT OR IGNORE INTO nonces (key_id, nonce, seen_at) VALUES (?, ?, ?)",
-            (row["key_id"], row["nonce"], row["seen_at"]),
-        )
+            restored.kept_addresses.append(address)
+    nonces = old.execute("SELECT key_id, nonce, seen_at FROM nonces").fetchall()
+    conn.executemany("INSERT OR IGNORE INTO nonces (key_id, nonce, seen_at) VALUES (?, ?, ?)", nonces)

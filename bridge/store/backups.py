@@ -3,10 +3,47 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypedDict
 
 from bridge.model import Backup
-from bridge.store.core import Core, Row
+from bridge.store.core import Core
+
+
+class BackupRow(TypedDict):
+    """`archive` is empty and `state` creating while it is made, then ready; `operation`: which made it, or empty."""
+
+    id: int
+    service: int
+    archive: str
+    note: str
+    made_at: float
+    size: int
+    operation: str
+    local_date: str
+    state: str
+    foreign_one: int
+
+
+class Maker(TypedDict):
+    """The operation that made a backup."""
+
+    id: str
+    note: str
+    date: str
+
+
+class ScheduleRow(TypedDict):
+    """`days`: {"0": "02:30"} by weekday with Monday 0; `next_due_at` is None where no day is chosen."""
+
+    service: int
+    time_zone: str
+    days: dict[str, str]
+    next_due_at: float | None
+    last_date: str
+
+
+def _schedule(row: ScheduleRow) -> ScheduleRow:
+    return {**row, "days": json.loads(str(row["days"]))}
 
 
 class Backups(Core):
@@ -20,19 +57,20 @@ class Backups(Core):
             )
             return int(cursor.lastrowid or 0)
 
-    def backups_of(self, service: int, foreign: bool = False) -> list[Row]:
+    def backups_of(self, service: int, foreign: bool = False) -> list[BackupRow]:
         """Ours, newest first; with `foreign` also what others made."""
-        return self.rows(
+        return self.rows_as(
+            BackupRow,
             "SELECT * FROM backups WHERE service = ? AND (foreign_one = 0 OR ?) ORDER BY made_at DESC, id DESC",
             service,
             int(foreign),
         )
 
-    def backup_row(self, service: int, key: int) -> Row | None:
-        return self.row("SELECT * FROM backups WHERE service = ? AND id = ?", service, key)
+    def backup_row(self, service: int, key: int) -> BackupRow | None:
+        return self.row_as(BackupRow, "SELECT * FROM backups WHERE service = ? AND id = ?", service, key)
 
-    def backup_of_operation(self, operation: str) -> Row | None:
-        return self.row("SELECT * FROM backups WHERE operation = ?", operation)
+    def backup_of_operation(self, operation: str) -> BackupRow | None:
+        return self.row_as(BackupRow, "SELECT * FROM backups WHERE operation = ?", operation)
 
     def backup_made(self, key: int, backup: Backup) -> None:
         self.change(
@@ -78,11 +116,12 @@ class Backups(Core):
                         ),
                     )
 
-    def _maker(self, service: int, mark: str) -> Row | None:
+    def _maker(self, service: int, mark: str) -> Maker | None:
         """The operation of the service that made an archive, by the mark beside it: {id, note, date}."""
         name, _, key = mark.partition(" ")
         return (
-            self.row(
+            self.row_as(
+                Maker,
                 "SELECT id, coalesce(json_extract(data, '$.note'), '') AS note, coalesce(json_extract(data,"
                 " '$.date'), '') AS date FROM operations WHERE id = ? AND service = ?"
                 " AND kind IN ('take_backup', 'scheduled_backup')",
@@ -94,10 +133,9 @@ class Backups(Core):
         )
 
     # -- schedules --------------------------------------------------------------------------------
-    def schedule(self, service: int) -> Row | None:
-        """{time_zone, days: {"0": "02:30"} by weekday with Monday 0, next_due_at, last_date}"""
-        row = self.row("SELECT * FROM schedules WHERE service = ?", service)
-        return {**row, "days": json.loads(row["days"])} if row else None
+    def schedule(self, service: int) -> ScheduleRow | None:
+        row = self.row_as(ScheduleRow, "SELECT * FROM schedules WHERE service = ?", service)
+        return _schedule(row) if row else None
 
     def save_schedule(self, service: int, time_zone: str, days: dict[str, str], next_due_at: float | None) -> None:
         self.change(
@@ -110,9 +148,10 @@ class Backups(Core):
             next_due_at,
         )
 
-    def due_schedules(self, limit: int = 100) -> list[Row]:
+    def due_schedules(self, limit: int = 100) -> list[ScheduleRow]:
         """Schedules whose time has come, of active services where nothing is open; longest due first."""
-        rows = self.rows(
+        rows = self.rows_as(
+            ScheduleRow,
             "SELECT c.* FROM schedules c JOIN services s ON s.id = c.service WHERE c.next_due_at <= ?"
             " AND s.desired = 'active' AND s.provisioned = 1 AND json_extract(s.build, '$.restoring') IS NULL"
             " AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = c.service"
@@ -120,7 +159,7 @@ class Backups(Core):
             self.clock.now(),
             limit,
         )
-        return [{**r, "days": json.loads(r["days"])} for r in rows]
+        return [_schedule(r) for r in rows]
 
     def schedule_done(self, service: int, local_date: str, next_due_at: float | None) -> None:
         self.change(

@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
-from bridge.store.core import Core, Row
+from typing import TypedDict
+
+from bridge.store.core import Core
 
 ALIVE = 90.0  # seconds without a sign of its process after which a session counts as ended
+
+
+class ConsoleKeyRow(TypedDict):
+    service: int
+    client: int
+    actor: str
+    language: str
+    expires_at: float
+
+
+class BarredConsole(TypedDict):
+    id: int
+    desired: str
+
+
+class ConsoleRow(TypedDict):
+    """`closed_at` is None while it is open."""
+
+    id: int
+    actor: str
+    opened_at: float
+    closed_at: float | None
+    reason: str
 
 
 class Consoles(Core):
@@ -23,11 +48,12 @@ class Consoles(Core):
             self.clock.now() + seconds,
         )
 
-    def take_console_key(self, hashed: str, kind: str) -> Row | None:
+    def take_console_key(self, hashed: str, kind: str) -> ConsoleKeyRow | None:
         """Use a key up: {service, client, actor, language}, to whoever asks first; None when it is unknown, used or too
         old."""
         with self.write():
-            rows = self.rows(
+            rows = self.rows_as(
+                ConsoleKeyRow,
                 "DELETE FROM console_keys WHERE hash = ? AND kind = ? RETURNING service, client, actor, language,"
                 " expires_at",
                 hashed,
@@ -63,9 +89,10 @@ class Consoles(Core):
             key,
         )
 
-    def barred_consoles(self, owner: str) -> list[Row]:
+    def barred_consoles(self, owner: str) -> list[BarredConsole]:
         """Open sessions of one process whose service is no longer active, or another client's now: {id, desired}."""
-        return self.rows(
+        return self.rows_as(
+            BarredConsole,
             "SELECT c.id, s.desired FROM console_sessions c JOIN services s ON s.id = c.service"
             " WHERE c.owner = ? AND c.closed_at IS NULL AND (s.desired <> 'active' OR s.client_id <> c.client)",
             owner,
@@ -77,9 +104,10 @@ class Consoles(Core):
             "UPDATE console_sessions SET seen_at = ? WHERE owner = ? AND closed_at IS NULL", self.clock.now(), owner
         )
 
-    def consoles_of(self, service: int, limit: int = 20) -> list[Row]:
+    def consoles_of(self, service: int, limit: int = 20) -> list[ConsoleRow]:
         """The newest sessions of a service: who, when, until when and why they ended."""
-        return self.rows(
+        return self.rows_as(
+            ConsoleRow,
             "SELECT id, actor, opened_at, closed_at, reason FROM console_sessions WHERE service = ?"
             " ORDER BY id DESC LIMIT ?",
             service,

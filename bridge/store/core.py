@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from cryptography.fernet import Fernet, InvalidToken
 from sqlite_utils import Database
 
 from bridge.clock import Clock
 
-Row = dict[str, Any]
+Row = dict[str, Any]  # of a query that is read where it stands; what others read has a class with its columns
+Kind = TypeVar("Kind")
 
 
 class Core:
@@ -27,6 +28,14 @@ class Core:
 
     def row(self, sql: str, *args: Any) -> Row | None:
         raise NotImplementedError
+
+    def rows_as(self, kind: type[Kind], sql: str, *args: Any) -> list[Kind]:
+        """Rows by the TypedDict that names the columns of the query, each of them and no other."""
+        return cast(list[Kind], self.rows(sql, *args))
+
+    def row_as(self, kind: type[Kind], sql: str, *args: Any) -> Kind | None:
+        rows = self.rows_as(kind, sql, *args)
+        return rows[0] if rows else None
 
     def column(self, sql: str, *args: Any) -> list[Any]:
         raise NotImplementedError

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
-from bridge.store.core import Core, Row
+from bridge.store.core import Core
 
 Found = tuple[int | None, str, str, str, dict[str, Any]]
 LAST = "\U0010ffff"  # sorts behind every subject
@@ -25,6 +25,76 @@ IN_BULK = (
     " AND v.vm_id = s.vm_id AND v.seen_at >= h.refreshed_at)"
 )
 ABOUT = "s.id, s.service_id, s.whmcs, s.vm_id"
+
+
+class FindingRow(TypedDict):
+    """`data`: what its kind keeps for who acts on it."""
+
+    id: int
+    server: str
+    service: int | None
+    kind: str
+    subject: str
+    text: str
+    fix: str
+    data: dict[str, Any]
+    found_at: float
+    seen_at: float
+    ended_at: float | None
+    dismissed: int
+
+
+class ListedFinding(FindingRow):
+    """With WHMCS's number of the service; None of one that is about no service."""
+
+    service_id: int | None
+    whmcs: str | None
+
+
+class Whose(TypedDict):
+    """The service that a finding is about."""
+
+    id: int
+    service_id: int
+    whmcs: str
+
+
+class About(Whose):
+    vm_id: str
+
+
+class AboutMachine(About):
+    status: str
+    node: str
+
+
+class AboutMissing(About):
+    node: str
+
+
+class AboutAddress(About):
+    address: str
+
+
+class AboutDuplicate(AboutAddress):
+    server: str
+    pool: str
+    foreign_id: str
+    foreign_name: str
+
+
+class AboutEnded(About):
+    """`package`: as JSON; `elsewhere`: whether another server has a live machine of the same id."""
+
+    package: str
+    created_at: float
+    ended_at: float
+    elsewhere: int
+
+
+class ForeignVm(TypedDict):
+    vm_id: str
+    node: str
 
 
 class Findings(Core):
@@ -82,7 +152,7 @@ class Findings(Core):
             *kinds,
         )
 
-    def findings(self, service: int | None = None, server: str = "", dismissed: bool = False) -> list[Row]:
+    def findings(self, service: int | None = None, server: str = "", dismissed: bool = False) -> list[ListedFinding]:
         """Open ones, newest first, with WHMCS's number of the service; `service`: of every generation of the same
         one."""
         where, args = ["f.ended_at IS NULL"], []  # type: tuple[list[str], list[Any]]
@@ -96,16 +166,17 @@ class Findings(Core):
             where, args = [*where, "f.server = ?"], [*args, server]
         if not dismissed:
             where.append("f.dismissed = 0")
-        rows = self.rows(
+        rows = self.rows_as(
+            ListedFinding,
             "SELECT f.*, s.service_id, s.whmcs FROM findings f LEFT JOIN services s ON s.id = f.service"
             f" WHERE {' AND '.join(where)} ORDER BY f.found_at DESC, f.id DESC",
             *args,
         )
-        return [{**r, "data": json.loads(r["data"])} for r in rows]
+        return [{**r, "data": json.loads(str(r["data"]))} for r in rows]
 
-    def finding(self, key: int) -> Row | None:
-        row = self.row("SELECT * FROM findings WHERE id = ?", key)
-        return {**row, "data": json.loads(row["data"])} if row else None
+    def finding(self, key: int) -> FindingRow | None:
+        row = self.row_as(FindingRow, "SELECT * FROM findings WHERE id = ?", key)
+        return {**row, "data": json.loads(str(row["data"]))} if row else None
 
     def dismiss_finding(self, key: int) -> bool:
         """Keep it out of sight until it ends."""
@@ -114,9 +185,10 @@ class Findings(Core):
         )
 
     # -- machines, from the last bulk read ---------------------------------------------------------
-    def suspended_running(self, server: str, read_at: float, settled: float) -> list[Row]:
+    def suspended_running(self, server: str, read_at: float, settled: float) -> list[AboutMachine]:
         """Suspended services whose machine is not off. `settled`: operations that ended after it count as open."""
-        return self.rows(
+        return self.rows_as(
+            AboutMachine,
             f"SELECT {ABOUT}, v.status, v.node FROM services s JOIN vm_status v ON v.server = s.server"
             " AND v.vm_id = s.vm_id WHERE s.server = ? AND s.desired = 'suspended' AND v.seen_at >= ?"
             " AND v.status NOT IN ('stopped', 'unknown') AND (json_extract(s.build, '$.closed') IS NULL"
@@ -126,9 +198,10 @@ class Findings(Core):
             settled,
         )
 
-    def leftover_vms(self, server: str, read_at: float, settled: float) -> list[Row]:
+    def leftover_vms(self, server: str, read_at: float, settled: float) -> list[AboutMachine]:
         """Machines under the ids of terminated services."""
-        return self.rows(
+        return self.rows_as(
+            AboutMachine,
             f"SELECT {ABOUT}, v.status, v.node FROM services s JOIN vm_status v ON v.server = s.server"
             " AND v.vm_id = s.vm_id WHERE s.server = ? AND s.desired = 'terminated' AND v.seen_at >= ?"
             f" AND NOT {BUSY}",
@@ -162,9 +235,10 @@ class Findings(Core):
         )
         return set(had), set(told)
 
-    def missing_vms(self, server: str, vm_ids: Iterable[str], settled: float) -> list[Row]:
+    def missing_vms(self, server: str, vm_ids: Iterable[str], settled: float) -> list[AboutMissing]:
         """Live services of these machines that were set up."""
-        return self.rows(
+        return self.rows_as(
+            AboutMissing,
             f"SELECT {ABOUT}, s.node FROM services s WHERE s.server = ? AND s.vm_id IN (SELECT value FROM json_each(?))"
             f" AND s.desired <> 'terminated' AND s.provisioned = 1 AND NOT {BUSY}",
             server,
@@ -172,9 +246,10 @@ class Findings(Core):
             settled,
         )
 
-    def leftover_addresses(self, server: str, settled: float) -> list[Row]:
+    def leftover_addresses(self, server: str, settled: float) -> list[AboutAddress]:
         """Addresses that terminated services still hold."""
-        return self.rows(
+        return self.rows_as(
+            AboutAddress,
             f"SELECT {ABOUT}, a.address FROM services s JOIN addresses a ON a.service = s.id"
             f" WHERE s.server = ? AND s.desired = 'terminated' AND NOT {BUSY}",
             server,
@@ -209,8 +284,9 @@ class Findings(Core):
                 (server,),
             )
 
-    def foreign_vms_due(self, server: str, before: float, limit: int) -> list[Row]:
-        return self.rows(
+    def foreign_vms_due(self, server: str, before: float, limit: int) -> list[ForeignVm]:
+        return self.rows_as(
+            ForeignVm,
             "SELECT f.vm_id, v.node FROM foreign_vms f JOIN vm_status v ON v.server = f.server AND v.vm_id = f.vm_id"
             " WHERE f.server = ? AND f.turn_at < ? ORDER BY f.turn_at LIMIT ?",
             server,
@@ -235,9 +311,10 @@ class Findings(Core):
         """Its next turn comes as if it had been read then; what was known of it stays."""
         self.change("UPDATE foreign_vms SET turn_at = ? WHERE server = ? AND vm_id = ?", turn_at, server, vm_id)
 
-    def duplicate_addresses(self, server: str) -> list[Row]:
+    def duplicate_addresses(self, server: str) -> list[AboutDuplicate]:
         """Addresses of live services that a foreign machine of this server claims too."""
-        return self.rows(
+        return self.rows_as(
+            AboutDuplicate,
             f"SELECT {ABOUT}, s.server, a.address, a.pool, f.vm_id AS foreign_id, v.name AS foreign_name"
             " FROM foreign_addresses f JOIN addresses a ON a.address = f.address"
             " JOIN services s ON s.id = a.service JOIN foreign_vms v ON v.server = f.server AND v.vm_id = f.vm_id"
@@ -286,10 +363,11 @@ class Findings(Core):
         )
         return [int(r["id"]) for r in rows]
 
-    def ended_due(self, server: str, before: float, since: float, limit: int) -> list[Row]:
+    def ended_due(self, server: str, before: float, since: float, limit: int) -> list[About]:
         """Services terminated after `since` that were not visited lately; the bulk read has no machine under their
         ids."""
-        return self.rows(
+        return self.rows_as(
+            About,
             f"SELECT {ABOUT} FROM services s WHERE s.server = ? AND s.swept_at < ? AND s.desired = 'terminated'"
             f" AND s.updated_at > ? AND NOT {IN_BULK} AND NOT {BUSY} ORDER BY s.swept_at LIMIT ?",
             server,
@@ -299,11 +377,12 @@ class Findings(Core):
             limit,
         )
 
-    def ended_services(self, server: str) -> list[Row]:
+    def ended_services(self, server: str) -> list[AboutEnded]:
         """Terminated services without a machine, with the times of their birth and their proven end, for what they left
         on storages; `elsewhere`: another server has a live machine of the same id, and a shared storage may hold its
         disks."""
-        return self.rows(
+        return self.rows_as(
+            AboutEnded,
             f"SELECT {ABOUT}, s.package, s.created_at, max(o.ended_at) AS ended_at, EXISTS (SELECT 1 FROM services t"
             " WHERE t.vm_id = s.vm_id AND t.server <> s.server AND t.desired <> 'terminated') AS elsewhere"
             " FROM services s JOIN operations o ON o.service = s.id AND o.kind = 'terminate' AND o.state = 'done'"

@@ -5,13 +5,30 @@ the row's number; a later claim gives it another one."""
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypedDict
 
 from bridge.errors import LeaseLost
-from bridge.store.core import Core, Row
+from bridge.store.core import Core
 
 OPEN = "('writing', 'trial', 'undoing')"
 ENDED = "('undone', 'failed')"
+
+
+class FirewallRow(TypedDict):
+    """`edit` and `undo` as JSON; `undo` is empty where there is no way back."""
+
+    service: int
+    number: int
+    phase: str
+    edit: str
+    undo: str
+    begun: int
+    due_at: float
+    lease_until: float
+    attempt: int
+    error: str
+    actor: str
+    made_at: float
 
 
 class FirewallChanges(Core):
@@ -90,12 +107,13 @@ class FirewallChanges(Core):
         """A change that was refused before it began, or whose outcome was read; without a number any."""
         self.change("DELETE FROM firewall_changes WHERE service = ? AND ? IN (0, number)", service, number)
 
-    def claim_firewall(self, server: str, lease: float) -> Row | None:
+    def claim_firewall(self, server: str, lease: float) -> FirewallRow | None:
         """The next change that is due on a server, to be gone on with within `lease` seconds. A trial whose time is
         over is undone from now on; what was never begun is dropped."""
         now = self.clock.now()
         with self.write():
-            due = self.row(
+            due = self.row_as(
+                FirewallRow,
                 "SELECT c.* FROM firewall_changes c JOIN services s ON s.id = c.service WHERE s.server = ? AND"
                 " s.desired <> 'terminated'"
                 f" AND c.phase IN {OPEN} AND c.due_at <= ? AND c.lease_until <= ? ORDER BY c.due_at LIMIT 1",
@@ -105,13 +123,15 @@ class FirewallChanges(Core):
             )
             return self._claimed(due, lease) if due else None
 
-    def take_back_firewall(self, service: int, lease: float) -> Row | None:
+    def take_back_firewall(self, service: int, lease: float) -> FirewallRow | None:
         """A trial, to be undone now by the caller; None when there is none."""
         with self.write():
-            row = self.row("SELECT * FROM firewall_changes WHERE service = ? AND phase = 'trial'", service)
+            row = self.row_as(
+                FirewallRow, "SELECT * FROM firewall_changes WHERE service = ? AND phase = 'trial'", service
+            )
             return self._claimed(row, lease) if row else None
 
-    def _claimed(self, row: Row, lease: float) -> Row | None:
+    def _claimed(self, row: FirewallRow, lease: float) -> FirewallRow | None:
         if row["phase"] == "writing" and not row["begun"]:
             self.forget_firewall(row["service"], row["number"])
             return None
@@ -129,7 +149,7 @@ class FirewallChanges(Core):
     def take_over_firewall(self, service: int, lease: float) -> int:
         """The number under which an operation ends an open change itself."""
         with self.write():
-            row = self.row("SELECT * FROM firewall_changes WHERE service = ?", service)
+            row = self.row_as(FirewallRow, "SELECT * FROM firewall_changes WHERE service = ?", service)
             change = self._claimed(row, lease) if row else None
             return int(change["number"]) if change else 0
 
@@ -143,8 +163,8 @@ class FirewallChanges(Core):
             )
         )
 
-    def firewall_change(self, service: int) -> Row | None:
-        return self.row("SELECT * FROM firewall_changes WHERE service = ?", service)
+    def firewall_change(self, service: int) -> FirewallRow | None:
+        return self.row_as(FirewallRow, "SELECT * FROM firewall_changes WHERE service = ?", service)
 
     # -- what keeps them from filtering ------------------------------------------------------------
     def save_firewall_switches(self, server: str, switches: dict[str, str]) -> None:

@@ -6,18 +6,67 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from bridge.errors import LeaseLost
 from bridge.kinds import BILLING, KINDS
 from bridge.model import Memory, Operation, Planned, Sold, State
-from bridge.store.core import Core, Row
+from bridge.store.core import Core
 from bridge.store.services import package_of
 
 COLUMNS = (
     "id, service, kind, state, recipe, step, attempt, data, task, result, fence, stop, due_at, created_at, started_at,"
     " ended_at, error_code, error_text, next_action, note, actor"
 )
+
+
+class OperationRow(TypedDict):
+    """`data`: the memory as JSON; `started_at` is None before it began, `ended_at` before it ended."""
+
+    id: str
+    service: int
+    kind: str
+    state: str
+    recipe: str
+    step: str
+    attempt: int
+    data: str
+    task: str
+    result: str
+    fence: int
+    stop: str
+    due_at: float
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    error_code: str
+    error_text: str
+    next_action: str
+    note: str
+    actor: str
+
+
+class OrderedBy(TypedDict):
+    """The service of an operation in a list."""
+
+    service_id: int
+    client_id: int
+    hostname: str
+    server: str
+    desired: str
+    generation: int
+
+
+class ListedOperation(OperationRow, OrderedBy):
+    pass
+
+
+class Load(TypedDict):
+    server: str
+    running: int
+    waiting: int
+    staff: int
+
 
 # what nothing newer has put right, and what does not go on as it should
 ATTENTION = (
@@ -42,9 +91,30 @@ def _listed(
     return " AND ".join(where), args
 
 
-def operation_of(row: Row) -> Operation:
-    values = {k: v for k, v in row.items() if k != "data"}
-    return Operation(**{**values, "state": State(row["state"])}, memory=Memory.read(json.loads(row["data"])))
+def operation_of(row: OperationRow) -> Operation:
+    return Operation(
+        id=row["id"],
+        service=row["service"],
+        kind=row["kind"],
+        recipe=row["recipe"],
+        step=row["step"],
+        attempt=row["attempt"],
+        task=row["task"],
+        result=row["result"],
+        fence=row["fence"],
+        stop=row["stop"],
+        due_at=row["due_at"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        error_code=row["error_code"],
+        error_text=row["error_text"],
+        next_action=row["next_action"],
+        note=row["note"],
+        actor=row["actor"],
+        state=State(row["state"]),
+        memory=Memory.read(json.loads(row["data"])),
+    )
 
 
 class Operations(Core):
@@ -341,14 +411,16 @@ class Operations(Core):
 
     # -- reading ----------------------------------------------------------------------------------
     def operation(self, key: str) -> Operation:
-        row = self.row(f"SELECT {COLUMNS} FROM operations WHERE id = ?", key)
+        row = self.row_as(OperationRow, f"SELECT {COLUMNS} FROM operations WHERE id = ?", key)
         if row is None:
             raise KeyError(key)
         return operation_of(row)
 
     def current_operation(self, service: int) -> Operation | None:
-        row = self.row(
-            f"SELECT {COLUMNS} FROM operations WHERE service = ? AND state IN ('running', 'waiting_for_staff')", service
+        row = self.row_as(
+            OperationRow,
+            f"SELECT {COLUMNS} FROM operations WHERE service = ? AND state IN ('running', 'waiting_for_staff')",
+            service,
         )
         return operation_of(row) if row else None
 
@@ -356,7 +428,8 @@ class Operations(Core):
         """The current operation of a WHMCS service, of its newest generation first: an older one may still be
         removed."""
         columns = ", ".join(f"o.{c.strip()}" for c in COLUMNS.split(","))
-        row = self.row(
+        row = self.row_as(
+            OperationRow,
             f"SELECT {columns} FROM operations o JOIN services s ON s.id = o.service WHERE s.whmcs = ?"
             " AND s.service_id = ? AND o.state IN ('running', 'waiting_for_staff') ORDER BY s.generation DESC"
             " LIMIT 1",
@@ -368,7 +441,8 @@ class Operations(Core):
     def newest(self, service: int, kinds: tuple[str, ...] = ()) -> Operation | None:
         """The newest operation, of these kinds when some are given, in whatever state."""
         of = f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
-        row = self.row(
+        row = self.row_as(
+            OperationRow,
             f"SELECT {COLUMNS} FROM operations WHERE service = ?{of} ORDER BY created_at DESC, rowid DESC LIMIT 1",
             service,
             *kinds,
@@ -377,7 +451,8 @@ class Operations(Core):
 
     def newest_open(self, service: int) -> Operation | None:
         """What will decide how the service looks: the waiting operation, else the current one."""
-        row = self.row(
+        row = self.row_as(
+            OperationRow,
             f"SELECT {COLUMNS} FROM operations WHERE service = ? AND state IN ('running', 'waiting',"
             " 'waiting_for_staff') ORDER BY state = 'waiting' DESC LIMIT 1",
             service,
@@ -394,7 +469,8 @@ class Operations(Core):
             where, args = [*where, "service = ?"], [service]
         if states:
             where, args = [*where, f"state IN ({', '.join('?' * len(states))})"], [*args, *states]
-        rows = self.rows(
+        rows = self.rows_as(
+            OperationRow,
             f"SELECT {COLUMNS} FROM operations WHERE {' AND '.join(where)} ORDER BY created_at DESC, rowid DESC"
             " LIMIT ?",
             *args,
@@ -421,12 +497,13 @@ class Operations(Core):
         attention: bool = False,
         limit: int = 50,
         offset: int = 0,
-    ) -> list[tuple[Operation, Row]]:
+    ) -> list[tuple[Operation, OrderedBy]]:
         """Newest first, of one installation: each with the row of its service (id, service_id, client_id, hostname,
         server, desired, generation). `attention`: only what staff has to look at."""
         where, args = _listed(whmcs, states, server, service_id, attention)
         columns = ", ".join(f"o.{c.strip()}" for c in COLUMNS.split(","))
-        rows = self.rows(
+        rows = self.rows_as(
+            ListedOperation,
             f"SELECT {columns}, s.service_id, s.client_id, s.hostname, s.server, s.desired, s.generation"
             f" FROM operations o JOIN services s ON s.id = o.service WHERE {where}"
             " ORDER BY o.created_at DESC, o.rowid DESC LIMIT ? OFFSET ?",
@@ -434,8 +511,20 @@ class Operations(Core):
             limit,
             offset,
         )
-        extra = ("service_id", "client_id", "hostname", "server", "desired", "generation")
-        return [(operation_of({k: v for k, v in r.items() if k not in extra}), {k: r[k] for k in extra}) for r in rows]
+        return [
+            (
+                operation_of(r),
+                OrderedBy(
+                    service_id=r["service_id"],
+                    client_id=r["client_id"],
+                    hostname=r["hostname"],
+                    server=r["server"],
+                    desired=r["desired"],
+                    generation=r["generation"],
+                ),
+            )
+            for r in rows
+        ]
 
     def count_operations(self, whmcs: str, states: tuple[str, ...] = (), attention: bool = False) -> int:
         where, args = _listed(whmcs, states, "", None, attention)
@@ -445,10 +534,11 @@ class Operations(Core):
         )
         return int(row["n"])
 
-    def loads(self, whmcs: str = "") -> dict[str, Row]:
+    def loads(self, whmcs: str = "") -> dict[str, Load]:
         """For each server, of one installation or of all: operations `running` (begun), `waiting` (not begun) and for
         `staff`."""
-        rows = self.rows(
+        rows = self.rows_as(
+            Load,
             "SELECT s.server, sum(o.state = 'running' AND o.started_at IS NOT NULL) AS running,"
             " sum(o.state = 'waiting' OR (o.state = 'running' AND o.started_at IS NULL)) AS waiting,"
             " sum(o.state = 'waiting_for_staff') AS staff"
@@ -467,7 +557,8 @@ class Operations(Core):
         return self.row("SELECT 1 FROM operations WHERE id = ? AND noticed = 1", key) is not None
 
     def stuck_operations(self, before: float) -> list[Operation]:
-        rows = self.rows(
+        rows = self.rows_as(
+            OperationRow,
             f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND error_code <> ''"
             " AND json_extract(data, '$.failing_since') < ?",
             before,
@@ -476,7 +567,8 @@ class Operations(Core):
 
     def stalled_operations(self, before: float) -> list[Operation]:
         """Whose task has been running since before then."""
-        rows = self.rows(
+        rows = self.rows_as(
+            OperationRow,
             f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND task <> ''"
             " AND task_since < ?",
             before,

@@ -4,10 +4,54 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from bridge.model import Service
-from bridge.store.core import Core, Row
+from bridge.store.core import Core
+
+
+class EventRow(TypedDict):
+    """One to be delivered, its payload unsealed; `service`: the row's id, None of one that is about no service."""
+
+    id: int
+    dedupe: str
+    event: str
+    whmcs: str
+    service: int | None
+    payload: dict[str, Any]
+    due_at: float
+    attempt: int
+    lease_until: float
+    created_at: float
+    sent_at: float | None
+    error: str
+    held: int
+
+
+class EventTold(TypedDict):
+    id: int
+    dedupe: str
+    event: str
+    service: int | None
+    attempt: int
+    sent_at: float | None
+    error: str
+
+
+class HeldEvent(TypedDict):
+    id: int
+    event: str
+    created_at: float
+    service_id: int | None
+    whmcs: str | None
+
+
+class Undelivered(TypedDict):
+    """How many, the oldest of them, and one error; None without any."""
+
+    n: int
+    oldest: float | None
+    error: str | None
 
 
 class Outbox(Core):
@@ -41,10 +85,11 @@ class Outbox(Core):
                     (self.clock.now(), service.id, key),
                 )
 
-    def claim_event(self, lease: float) -> Row | None:
+    def claim_event(self, lease: float) -> EventRow | None:
         now = self.clock.now()
         with self.write() as db:
-            row = self.row(
+            row = self.row_as(
+                EventRow,
                 "SELECT * FROM outbox WHERE sent_at IS NULL AND held = 0 AND due_at <= ? AND lease_until <= ?"
                 " ORDER BY id LIMIT 1",
                 now,
@@ -54,7 +99,7 @@ class Outbox(Core):
                 db.conn.execute(
                     "UPDATE outbox SET lease_until = ?, attempt = attempt + 1 WHERE id = ?", (now + lease, row["id"])
                 )
-                row["payload"] = json.loads(self.unseal(row["payload"]) or "{}")
+                row["payload"] = json.loads(self.unseal(str(row["payload"])) or "{}")
         return row
 
     def event_due(self) -> bool:
@@ -77,14 +122,17 @@ class Outbox(Core):
             key,
         )
 
-    def events(self) -> list[Row]:
-        return self.rows("SELECT id, dedupe, event, service, attempt, sent_at, error FROM outbox ORDER BY id")
+    def events(self) -> list[EventTold]:
+        return self.rows_as(
+            EventTold, "SELECT id, dedupe, event, service, attempt, sent_at, error FROM outbox ORDER BY id"
+        )
 
-    def held_events(self) -> list[Row]:
+    def held_events(self) -> list[HeldEvent]:
         """Not delivered until a person says so, oldest first, with WHMCS's number of the service."""
-        return self.rows(
+        return self.rows_as(
+            HeldEvent,
             "SELECT o.id, o.event, o.created_at, s.service_id, s.whmcs FROM outbox o LEFT"
-            " JOIN services s ON s.id = o.service WHERE o.sent_at IS NULL AND o.held = 1 ORDER BY o.id"
+            " JOIN services s ON s.id = o.service WHERE o.sent_at IS NULL AND o.held = 1 ORDER BY o.id",
         )
 
     def send_held(self, key: int) -> bool:
@@ -108,16 +156,14 @@ class Outbox(Core):
             )
         )
 
-    def undelivered(self, whmcs: str) -> Row:
+    def undelivered(self, whmcs: str) -> Undelivered:
         """`n` events that WHMCS has not taken at the first try, the `oldest` of them and the last `error`."""
-        return (
-            self.row(
-                "SELECT count(*) AS n, min(created_at) AS oldest, max(error) AS error FROM outbox"
-                " WHERE sent_at IS NULL AND error <> '' AND whmcs = ?",
-                whmcs,
-            )
-            or {}
-        )
+        return self.row_as(
+            Undelivered,
+            "SELECT count(*) AS n, min(created_at) AS oldest, max(error) AS error FROM outbox"
+            " WHERE sent_at IS NULL AND error <> '' AND whmcs = ?",
+            whmcs,
+        ) or {"n": 0, "oldest": None, "error": None}
 
     def use_nonce(self, key_id: str, nonce: str) -> bool:
         """Remember a nonce; false when it was seen before."""

@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
-from bridge.store.core import Core, Row
+from typing import TypedDict
+
+from bridge.store.core import Core
+
+
+class Written(TypedDict):
+    """One that is being written, under its number."""
+
+    service: int
+    address: str
+    number: int
+    attempt: int
+
+
+class PointerWish(Written):
+    """`task`: of the back end, which is asked for; `refused`: the error's code, and nothing is tried."""
+
+    name: str
+    wished_at: float
+    due_at: float
+    lease_until: float
+    task: str
+    refused: str
 
 
 class PointerWishes(Core):
@@ -33,11 +55,12 @@ class PointerWishes(Core):
             )
         return int(row["number"])
 
-    def claim_pointer(self, server: str, lease: float) -> Row | None:
+    def claim_pointer(self, server: str, lease: float) -> PointerWish | None:
         """The next wish that is due on a server, to be written within `lease` seconds."""
         now = self.clock.now()
         with self.write() as db:
-            row = self.row(
+            row = self.row_as(
+                PointerWish,
                 "SELECT w.* FROM pointer_wishes w JOIN services s ON s.id = w.service WHERE s.server = ?"
                 " AND s.desired = 'active' AND w.due_at <= ? AND w.lease_until <= ? AND w.refused = ''"
                 " ORDER BY w.due_at LIMIT 1",
@@ -79,8 +102,8 @@ class PointerWishes(Core):
                 "UPDATE pointer_wishes SET lease_until = 0 WHERE service = ? AND address = ?", (service, address)
             )
 
-    def pointer_wishes(self, service: int) -> list[Row]:
-        return self.rows("SELECT * FROM pointer_wishes WHERE service = ? ORDER BY address", service)
+    def pointer_wishes(self, service: int) -> list[PointerWish]:
+        return self.rows_as(PointerWish, "SELECT * FROM pointer_wishes WHERE service = ? ORDER BY address", service)
 
     def forget_pointers(self, service: int) -> None:
         self.change("DELETE FROM pointer_wishes WHERE service = ?", service)

@@ -9,35 +9,125 @@ nothing is to be done.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import NotRequired, TypedDict, TypeVar, Unpack
 
-from bridge.store.core import Core, Row
+from bridge.store.core import Core
 
 OPEN = "r.due_at IS NOT NULL AND r.refused = ''"
 
 
-def _row(row: Row) -> Row:
-    row["ours"] = json.loads(row["ours"])
+class RecordRow(TypedDict):
+    """`held`: its service wants it still; `own`: the customer's own act, which replaces what others wrote; `asked_at`:
+    a ticket asks for it since then."""
+
+    name: str
+    type: str
+    zone: str
+    service: int
+    held: int
+    address: str
+    wanted: str
+    chosen: int
+    own: int
+    written: str
+    ours: list[str]
+    seen: str
+    number: int
+    wished_at: float
+    due_at: float | None
+    doubt_until: float
+    lease_until: float
+    attempt: int
+    refused: str
+    detail: str
+    ticket: str
+    asked_at: float | None
+
+
+class OpenRecord(RecordRow):
+    service_id: int
+    client_id: int
+    hostname: str
+
+
+class RecordChanges(TypedDict, total=False):
+    """What is wanted otherwise of a row."""
+
+    zone: str
+    address: str
+    wanted: str
+    held: int
+    chosen: int
+    own: int
+
+
+class RecordFirst(TypedDict):
+    """What a row begins with."""
+
+    zone: str
+    service: int
+    address: str
+    wanted: str
+    chosen: NotRequired[int]
+
+
+class ZoneRow(TypedDict):
+    """`failing_since` is None while it answers."""
+
+    zone: str
+    failures: int
+    error: str
+    next_action: str
+    failing_since: float | None
+    due_at: float
+
+
+class ZoneCount(TypedDict):
+    zone: str
+    records: int
+    waiting: int
+    refused: int
+    asked: int
+
+
+class LookRow(TypedDict):
+    """`answer`: yes, no, or empty while nobody knows."""
+
+    name: str
+    address: str
+    answer: str
+
+
+AnyRecord = TypeVar("AnyRecord", RecordRow, OpenRecord)
+
+
+def _row(row: AnyRecord) -> AnyRecord:
+    row["ours"] = json.loads(str(row["ours"]))
     return row
 
 
 class Records(Core):
-    def record(self, name: str, kind: str) -> Row | None:
-        row = self.row("SELECT * FROM dns_records WHERE name = ? AND type = ?", name, kind)
+    def record(self, name: str, kind: str) -> RecordRow | None:
+        row = self.row_as(RecordRow, "SELECT * FROM dns_records WHERE name = ? AND type = ?", name, kind)
         return _row(row) if row else None
 
-    def records_of(self, service: int) -> list[Row]:
+    def records_of(self, service: int) -> list[RecordRow]:
         """Those that a service holds."""
-        rows = self.rows("SELECT * FROM dns_records WHERE service = ? AND held = 1 ORDER BY type, name", service)
+        rows = self.rows_as(
+            RecordRow, "SELECT * FROM dns_records WHERE service = ? AND held = 1 ORDER BY type, name", service
+        )
         return [_row(r) for r in rows]
 
-    def records_at(self, address: str) -> list[Row]:
-        return [_row(r) for r in self.rows("SELECT * FROM dns_records WHERE address = ? ORDER BY type, name", address)]
+    def records_at(self, address: str) -> list[RecordRow]:
+        return [
+            _row(r)
+            for r in self.rows_as(RecordRow, "SELECT * FROM dns_records WHERE address = ? ORDER BY type, name", address)
+        ]
 
-    def hold_record(self, name: str, kind: str, **values: Any) -> None:
+    def hold_record(self, name: str, kind: str, **values: Unpack[RecordFirst]) -> None:
         """Begin a row, or give one to another service; what is ours there stays known. It is due at once."""
         now = self.clock.now()
-        row = {"held": 1, "chosen": 0, "own": 0, **values}
+        row: dict[str, object] = {"held": 1, "chosen": 0, "own": 0, **values}
         sql = (
             f"INSERT INTO dns_records (name, type, wished_at, due_at, {', '.join(row)})"
             f" VALUES (?, ?, ?, ?, {', '.join('?' * len(row))}) ON CONFLICT (name, type) DO UPDATE"
@@ -47,7 +137,7 @@ class Records(Core):
         )
         self.change(sql, name, kind, now, now, *row.values())
 
-    def want_record(self, name: str, kind: str, **values: Any) -> None:
+    def want_record(self, name: str, kind: str, **values: Unpack[RecordChanges]) -> None:
         """Another value, zone or choice for a row that there is; due at once, but not before a lost call must have
         ended."""
         now = self.clock.now()
@@ -66,14 +156,15 @@ class Records(Core):
     def has_records(self) -> bool:
         return self.row("SELECT 1 FROM dns_records LIMIT 1") is not None
 
-    def records_without_service(self) -> list[Row]:
+    def records_without_service(self) -> list[RecordRow]:
         """Held by a service that has ended and has nothing left to do."""
-        rows = self.rows(
+        rows = self.rows_as(
+            RecordRow,
             "SELECT r.* FROM dns_records r JOIN services s ON s.id = r.service"
             " WHERE r.held = 1 AND s.desired = 'terminated'"
             " AND NOT EXISTS (SELECT 1 FROM addresses a WHERE a.service = s.id)"
             " AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = s.id"
-            " AND o.state IN ('running', 'waiting', 'waiting_for_staff'))"
+            " AND o.state IN ('running', 'waiting', 'waiting_for_staff'))",
         )
         return [_row(r) for r in rows]
 
@@ -92,11 +183,12 @@ class Records(Core):
             )
         ]
 
-    def claim_record(self, zone: str, lease: float) -> Row | None:
+    def claim_record(self, zone: str, lease: float) -> RecordRow | None:
         """The record of a zone that is due longest, to be written within `lease` seconds."""
         now = self.clock.now()
         with self.write() as db:
-            row = self.row(
+            row = self.row_as(
+                RecordRow,
                 f"SELECT * FROM dns_records r WHERE zone = ? AND {OPEN} AND r.due_at <= ? AND lease_until <= ?"
                 " ORDER BY r.due_at LIMIT 1",
                 zone,
@@ -110,14 +202,14 @@ class Records(Core):
                 )
         return _row(row) if row else None
 
-    def record_trying(self, row: Row) -> None:
+    def record_trying(self, row: RecordRow) -> None:
         """Before the call: from now on this value may be there, and it is ours."""
         ours = [*dict.fromkeys([*row["ours"], row["wanted"]])]
         self.change(
             "UPDATE dns_records SET ours = ? WHERE name = ? AND type = ?", json.dumps(ours), row["name"], row["type"]
         )
 
-    def record_settled(self, row: Row, seen: str, ours: bool) -> None:
+    def record_settled(self, row: RecordRow, seen: str, ours: bool) -> None:
         """It is as wanted, or, with `ours` false, somebody else's and left alone. What was wished meanwhile is due at
         once. A row for which nobody wants anything and where nothing is ours ends."""
         with self.write() as db:
@@ -137,7 +229,9 @@ class Records(Core):
             if done and not now["held"] and not mine:
                 db.conn.execute("DELETE FROM dns_records WHERE name = ? AND type = ?", key)
 
-    def record_later(self, row: Row, seconds: float, doubt: float = 0.0, detail: str = "", refused: str = "") -> None:
+    def record_later(
+        self, row: RecordRow, seconds: float, doubt: float = 0.0, detail: str = "", refused: str = ""
+    ) -> None:
         """Again in `seconds`; `doubt`: a call may still be at work for so long. With `refused` (the error's code) not
         before it is wished anew."""
         now = self.clock.now()
@@ -157,7 +251,7 @@ class Records(Core):
             row["type"],
         )
 
-    def record_asked(self, row: Row, ticket: str, again: float) -> None:
+    def record_asked(self, row: RecordRow, ticket: str, again: float) -> None:
         """A ticket stands open for what is wanted; it is looked at in `again` seconds."""
         ours = [*dict.fromkeys([*row["ours"], *([row["wanted"]] if row["wanted"] else [])])]
         self.change(
@@ -173,7 +267,7 @@ class Records(Core):
             row["type"],
         )
 
-    def record_done_by_hand(self, row: Row) -> None:
+    def record_done_by_hand(self, row: RecordRow) -> None:
         """The ticket is closed: what it asked for counts as written."""
         self.change("UPDATE dns_records SET ticket = '' WHERE name = ? AND type = ?", row["name"], row["type"])
         self.record_settled(row, row["wanted"], ours=True)
@@ -219,8 +313,8 @@ class Records(Core):
                 zone,
             )
 
-    def zone_state(self, zone: str) -> Row:
-        row = self.row("SELECT * FROM dns_zones WHERE zone = ?", zone)
+    def zone_state(self, zone: str) -> ZoneRow:
+        row = self.row_as(ZoneRow, "SELECT * FROM dns_zones WHERE zone = ?", zone)
         return row or {
             "zone": zone,
             "failures": 0,
@@ -231,9 +325,10 @@ class Records(Core):
         }
 
     # -- for staff --------------------------------------------------------------------------------
-    def zone_counts(self, whmcs: str) -> dict[str, Row]:
+    def zone_counts(self, whmcs: str) -> dict[str, ZoneCount]:
         """For each zone, of an installation's services: `records`, and of these `waiting` and `refused`."""
-        rows = self.rows(
+        rows = self.rows_as(
+            ZoneCount,
             "SELECT r.zone, count(*) AS records,"
             " sum(r.due_at IS NOT NULL AND r.refused = '' AND r.asked_at IS NULL) AS waiting,"
             " sum(r.refused <> '') AS refused, sum(r.asked_at IS NOT NULL) AS asked FROM dns_records r"
@@ -242,10 +337,11 @@ class Records(Core):
         )
         return {r["zone"]: r for r in rows}
 
-    def records_open(self, whmcs: str, limit: int) -> list[Row]:
+    def records_open(self, whmcs: str, limit: int) -> list[OpenRecord]:
         """Records that wait, were refused, or are somebody else's, of an installation's services; refused ones
         first."""
-        rows = self.rows(
+        rows = self.rows_as(
+            OpenRecord,
             "SELECT r.*, s.service_id, s.client_id, s.hostname FROM dns_records r JOIN services s ON s.id = r.service"
             " WHERE s.whmcs = ? AND (r.due_at IS NOT NULL OR r.refused <> ''"
             " OR (r.wanted <> '' AND r.wanted <> r.written))"
@@ -270,8 +366,9 @@ class Records(Core):
             )
         return str(row["answer"]) if row else ""
 
-    def looks_due(self, asked_since: float, limit: int) -> list[Row]:
-        return self.rows(
+    def looks_due(self, asked_since: float, limit: int) -> list[LookRow]:
+        return self.rows_as(
+            LookRow,
             "SELECT name, address, answer FROM dns_looks WHERE due_at <= ? AND asked_at >= ? ORDER BY due_at LIMIT ?",
             self.clock.now(),
             asked_since,

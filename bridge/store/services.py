@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NotRequired, TypedDict, Unpack
 
 from bridge.model import Birth, Desired, Package, Service
-from bridge.store.core import Core, Row
+from bridge.store.core import Core
 
 COLUMNS = (  # all but the recorded configuration, which only few pages need
     "id, whmcs, service_id, generation, client_id, desired, server, package, hostname, vm_id, mac, uuids, node,"
@@ -47,13 +47,53 @@ class Changes(TypedDict, total=False):
     ran_when_suspended: int | None
 
 
+class ServiceRow(TypedDict):
+    """`package`, `uuids` and `build` as JSON; `pending`: names, with commas."""
+
+    id: int
+    whmcs: str
+    service_id: int
+    generation: int
+    client_id: int
+    desired: str
+    server: str
+    package: str
+    hostname: str
+    vm_id: str
+    mac: str
+    uuids: str
+    node: str
+    build: str
+    provisioned: int
+    ran_when_suspended: int | None
+    pending: str
+    welcome_email: str
+    created_at: float
+
+
+class UseRow(TypedDict):
+    whmcs: str
+    server: str
+    plan: str
+    services: int
+
+
+class AccountRow(TypedDict):
+    service_id: int
+    hostname: str
+    plan: str
+    desired: str
+    created_at: float
+    address: str | None
+
+
 @lru_cache(maxsize=1024)
 def package_of(text: str) -> Package:
     """Read once for all who look at the same package: a package is never changed, only replaced."""
     return Package.read(json.loads(text))
 
 
-def service_of(row: Row) -> Service:
+def service_of(row: ServiceRow) -> Service:
     ran = row["ran_when_suspended"]
     return Service(
         id=row["id"],
@@ -80,14 +120,15 @@ def service_of(row: Row) -> Service:
 
 class Services(Core):
     def service(self, key: int) -> Service:
-        row = self.row(f"SELECT {COLUMNS} FROM services WHERE id = ?", key)
+        row = self.row_as(ServiceRow, f"SELECT {COLUMNS} FROM services WHERE id = ?", key)
         if row is None:
             raise KeyError(key)
         return service_of(row)
 
     def find_service(self, whmcs: str, service_id: int) -> Service | None:
         """The newest generation of a WHMCS service."""
-        row = self.row(
+        row = self.row_as(
+            ServiceRow,
             f"SELECT {COLUMNS} FROM services WHERE whmcs = ? AND service_id = ? ORDER BY generation DESC LIMIT 1",
             whmcs,
             service_id,
@@ -96,16 +137,19 @@ class Services(Core):
 
     def owner_of(self, server: str, vm_id: str) -> Service | None:
         """The service, of any generation and installation, that has or had a VM id."""
-        row = self.row(f"SELECT {COLUMNS} FROM services WHERE server = ? AND vm_id = ?", server, vm_id)
+        row = self.row_as(ServiceRow, f"SELECT {COLUMNS} FROM services WHERE server = ? AND vm_id = ?", server, vm_id)
         return service_of(row) if row else None
 
     def services_of(self, server: str) -> list[Service]:
-        rows = self.rows(f"SELECT {COLUMNS} FROM services WHERE server = ? AND desired <> 'terminated'", server)
+        rows = self.rows_as(
+            ServiceRow, f"SELECT {COLUMNS} FROM services WHERE server = ? AND desired <> 'terminated'", server
+        )
         return [service_of(r) for r in rows]
 
     def leased_services(self, server: str) -> list[Service]:
         """Active services on running machines whose address comes by DHCP; those that were asked longest ago first."""
-        rows = self.rows(
+        rows = self.rows_as(
+            ServiceRow,
             f"SELECT {', '.join('s.' + c.strip() for c in COLUMNS.split(','))} FROM services s"
             " JOIN vm_status v ON v.server = s.server AND v.vm_id = s.vm_id"
             " LEFT JOIN sweeps w ON w.server = s.server AND w.name = 'lease ' || s.id"
@@ -117,18 +161,20 @@ class Services(Core):
         )
         return [service_of(r) for r in rows]
 
-    def in_use(self) -> list[Row]:
+    def in_use(self) -> list[UseRow]:
         """Installations, servers and plans of living services, each with how many: {whmcs, server, plan, services}."""
-        return self.rows(
+        return self.rows_as(
+            UseRow,
             "SELECT whmcs, server, json_extract(package, '$.plan') AS plan, count(*) AS services FROM services"
             " WHERE desired <> 'terminated' OR id IN (SELECT service FROM operations"
-            " WHERE state IN ('running', 'waiting', 'waiting_for_staff')) GROUP BY 1, 2, 3"
+            " WHERE state IN ('running', 'waiting', 'waiting_for_staff')) GROUP BY 1, 2, 3",
         )
 
-    def account_rows(self, server: str, whmcs: str) -> list[Row]:
+    def account_rows(self, server: str, whmcs: str) -> list[AccountRow]:
         """service_id, hostname, plan, desired, created_at and the main address (ours, or the one DHCP gave) of each
         living service."""
-        return self.rows(
+        return self.rows_as(
+            AccountRow,
             "SELECT s.service_id, s.hostname, json_extract(s.package, '$.plan') AS plan, s.desired, s.created_at,"
             " coalesce((SELECT a.address FROM addresses a WHERE a.service = s.id AND a.role = 'main'"
             " ORDER BY a.address LIKE '%:%' LIMIT 1), json_extract(s.build, '$.addresses[0]')) AS address"

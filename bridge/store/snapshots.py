@@ -2,8 +2,38 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from bridge.model import Snapshot
-from bridge.store.core import Core, Row
+from bridge.store.core import Core
+
+
+class SnapshotRow(TypedDict):
+    """`state`: creating, ready, deleting or unfinished; `expires_at` is None where it stays."""
+
+    service: int
+    name: str
+    description: str
+    taken_at: float
+    expires_at: float | None
+    with_memory: int
+    state: str
+    foreign_one: int
+    size: int
+
+
+class UnfinishedSnapshot(TypedDict):
+    id: int
+    service_id: int
+    whmcs: str
+    vm_id: str
+    name: str
+    foreign_one: int
+
+
+class ExpiredSnapshot(TypedDict):
+    service: int
+    name: str
 
 
 class Snapshots(Core):
@@ -19,16 +49,17 @@ class Snapshots(Core):
             int(with_memory),
         )
 
-    def snapshots_of(self, service: int, foreign: bool = False) -> list[Row]:
+    def snapshots_of(self, service: int, foreign: bool = False) -> list[SnapshotRow]:
         """Ours, oldest first; with `foreign` also what others made."""
-        return self.rows(
+        return self.rows_as(
+            SnapshotRow,
             "SELECT * FROM snapshots WHERE service = ? AND (foreign_one = 0 OR ?) ORDER BY taken_at, name",
             service,
             int(foreign),
         )
 
-    def snapshot_row(self, service: int, name: str) -> Row | None:
-        return self.row("SELECT * FROM snapshots WHERE service = ? AND name = ?", service, name)
+    def snapshot_row(self, service: int, name: str) -> SnapshotRow | None:
+        return self.row_as(SnapshotRow, "SELECT * FROM snapshots WHERE service = ? AND name = ?", service, name)
 
     def snapshot_ready(self, service: int, name: str, snapshot: Snapshot, lifetime: float) -> None:
         """It exists; `lifetime` in seconds, 0 = it stays."""
@@ -94,9 +125,10 @@ class Snapshots(Core):
             )
         )
 
-    def unfinished_snapshots(self, server: str) -> list[Row]:
+    def unfinished_snapshots(self, server: str) -> list[UnfinishedSnapshot]:
         """Of live services where nothing is open: {id, service_id, whmcs, vm_id, name, foreign_one}."""
-        return self.rows(
+        return self.rows_as(
+            UnfinishedSnapshot,
             "SELECT s.id, s.service_id, s.whmcs, s.vm_id, n.name, n.foreign_one FROM snapshots n"
             " JOIN services s ON s.id = n.service WHERE s.server = ? AND n.state = 'unfinished'"
             " AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = s.id"
@@ -108,10 +140,11 @@ class Snapshots(Core):
         """Its turn is over."""
         self.change("UPDATE services SET mirrored_at = ? WHERE id = ?", self.clock.now(), service)
 
-    def expired_snapshots(self, limit: int = 50) -> list[Row]:
+    def expired_snapshots(self, limit: int = 50) -> list[ExpiredSnapshot]:
         """Past their lifetime, of services where nothing is open: {service, name}. One that could not be removed has
         its next try a day later."""
-        return self.rows(
+        return self.rows_as(
+            ExpiredSnapshot,
             "SELECT n.service, n.name FROM snapshots n JOIN services s ON s.id = n.service WHERE n.expires_at <= ?"
             " AND n.state = 'ready' AND n.foreign_one = 0 AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1"
             " FROM operations o WHERE o.service = n.service AND o.state IN ('running', 'waiting',"

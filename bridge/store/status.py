@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypedDict
 
 from bridge.model import VmRef, VmStatus
-from bridge.store.core import Core, Row
+from bridge.store.core import Core
 
 COLUMNS = "server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, disk_io, seen_at"
 # bytes a second between two samples; a sample that pvestatd repeats (same uptime) tells nothing new
@@ -74,19 +74,108 @@ LOOK_HOLDS = 15.0  # seconds; PVE's own samples are up to 10 s old
 COUNT_HOLDS = 300.0  # after this no bulk read shows an older counter than we saw ourselves
 
 
-NEW: Row = {  # a server that nobody has looked at yet: the table's defaults
-    "ok": 1,
-    "error": "",
-    "failures": 0,
-    "refreshed_at": 0.0,
-    "wanted_at": 0.0,
-    "lease_until": 0.0,
-    "next_at": 0.0,
-    "maintenance": "",
-    "apart": 0,
-    "watched_read_at": 0.0,
-    "key_fault": "",
-}
+class StatusRow(TypedDict):
+    """A machine as last seen: sizes in bytes, `cpu` in parts of `cores`; `net_in` and `net_out` are None where its
+    counter is not known."""
+
+    server: str
+    vm_id: str
+    status: str
+    node: str
+    name: str
+    uptime: int
+    cpu: float
+    cores: float
+    mem: int
+    maxmem: int
+    maxdisk: int
+    lock: str
+    seen_at: float
+    disk_io: int
+    disk_io_uptime: int
+    disk_rate: float
+    looked_at: float
+    net_in: int | None
+    net_out: int | None
+    counted_at: float
+    total_in: int
+    total_out: int
+    told_at: float
+    watched_at: float
+    net_uptime: int
+    net_held_until: float
+
+
+class HealthRow(TypedDict):
+    server: str
+    ok: int
+    error: str
+    failures: int
+    refreshed_at: float
+    wanted_at: float
+    lease_until: float
+    next_at: float
+    maintenance: str
+    apart: int
+    watched_read_at: float
+    key_fault: str
+
+
+class PolledMachine(TypedDict):
+    """`status` is None, and all of the machine with it, where no bulk read ever showed it."""
+
+    error: str
+    maintenance: str
+    wanted_at: float
+    apart: int
+    status: str | None
+    uptime: int
+    cpu: float
+    mem: int
+    maxmem: int
+    lock: str
+    disk_rate: float
+    net_in: int | None
+    net_out: int | None
+    seen_at: float
+    told_at: float
+    watched_at: float | None
+    missing: int | None
+
+
+class PolledRow(PolledMachine):
+    """With the current operation: its id as `operation`, None without; then the others are None too."""
+
+    operation: str | None
+    kind: str
+    state: str
+    step: str
+    error_code: str
+
+
+class ReadRow(TypedDict):
+    """What was read of a server, as JSON, and when."""
+
+    data: str
+    read_at: float
+
+
+def _fresh(server: str) -> HealthRow:
+    """A server that nobody has looked at yet: the table's defaults."""
+    return {
+        "server": server,
+        "ok": 1,
+        "error": "",
+        "failures": 0,
+        "refreshed_at": 0.0,
+        "wanted_at": 0.0,
+        "lease_until": 0.0,
+        "next_at": 0.0,
+        "maintenance": "",
+        "apart": 0,
+        "watched_read_at": 0.0,
+        "key_fault": "",
+    }
 
 
 class Statuses(Core):
@@ -181,21 +270,22 @@ class Statuses(Core):
             now,
         )
 
-    def status_row(self, server: str, vm_id: str) -> Row | None:
-        return self.row("SELECT * FROM vm_status WHERE server = ? AND vm_id = ?", server, vm_id)
+    def status_row(self, server: str, vm_id: str) -> StatusRow | None:
+        return self.row_as(StatusRow, "SELECT * FROM vm_status WHERE server = ? AND vm_id = ?", server, vm_id)
 
-    def health(self, server: str) -> Row:
+    def health(self, server: str) -> HealthRow:
         """Its row; as new where nobody has looked at the server yet. Never writes: pages ask for it."""
-        return self.row("SELECT * FROM server_health WHERE server = ?", server) or {"server": server, **NEW}
+        return self.row_as(HealthRow, "SELECT * FROM server_health WHERE server = ?", server) or _fresh(server)
 
     def _begin_health(self, server: str) -> None:
         self.change("INSERT OR IGNORE INTO server_health (server, ok) VALUES (?, 1)", server)
 
-    def polled(self, service: int, server: str, vm_id: str) -> Row:
+    def polled(self, service: int, server: str, vm_id: str) -> PolledRow:
         """All that a browser's poll asks for in one read: `error`, `maintenance` and `wanted_at` of the server, the
         machine's columns (`status` is None where no bulk read ever showed it), and the service's current operation
         (`operation` is None without)."""
-        row = self.row(
+        row = self.row_as(
+            PolledRow,
             "SELECT coalesce(h.error, '') AS error, coalesce(h.maintenance, '') AS maintenance,"
             " coalesce(h.wanted_at, 0) AS wanted_at, v.status, v.uptime, v.cpu, v.mem, v.maxmem, v.lock,"
             " v.disk_rate, v.net_in, v.net_out, v.seen_at, v.told_at, v.watched_at, coalesce(h.apart, 0) AS apart,"
@@ -321,9 +411,9 @@ class Statuses(Core):
             "INSERT OR REPLACE INTO offers (server, data, read_at) VALUES (?, ?, ?)", server, data, self.clock.now()
         )
 
-    def offers(self, server: str) -> Row | None:
+    def offers(self, server: str) -> ReadRow | None:
         """{data, read_at}"""
-        return self.row("SELECT data, read_at FROM offers WHERE server = ?", server)
+        return self.row_as(ReadRow, "SELECT data, read_at FROM offers WHERE server = ?", server)
 
     def save_resources(self, server: str, data: str) -> None:
         """What its nodes have, as its driver wrote it."""
@@ -331,9 +421,9 @@ class Statuses(Core):
             "INSERT OR REPLACE INTO resources (server, data, read_at) VALUES (?, ?, ?)", server, data, self.clock.now()
         )
 
-    def resources(self, server: str) -> Row | None:
+    def resources(self, server: str) -> ReadRow | None:
         """{data, read_at}"""
-        return self.row("SELECT data, read_at FROM resources WHERE server = ?", server)
+        return self.row_as(ReadRow, "SELECT data, read_at FROM resources WHERE server = ?", server)
 
     def set_maintenance(self, server: str, text: str) -> None:
         """A sentence for customers; empty ends it."""

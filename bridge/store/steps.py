@@ -4,8 +4,23 @@ row."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict
 
-from bridge.store.core import Core, Row
+from bridge.store.core import Core
+
+
+class StepRow(TypedDict):
+    """`ended_at` is None while it runs or waits; `technical` is for staff only."""
+
+    id: int
+    operation: str
+    name: str
+    state: str
+    attempt: int
+    started_at: float
+    ended_at: float | None
+    message: str
+    technical: str
 
 
 class Steps(Core):
@@ -42,14 +57,14 @@ class Steps(Core):
             name,
         )
 
-    def steps(self, key: str) -> list[Row]:
-        return self.rows("SELECT * FROM steps WHERE operation = ? ORDER BY id", key)
+    def steps(self, key: str) -> list[StepRow]:
+        return self.rows_as(StepRow, "SELECT * FROM steps WHERE operation = ? ORDER BY id", key)
 
-    def steps_of(self, keys: Sequence[str]) -> dict[str, list[Row]]:
+    def steps_of(self, keys: Sequence[str]) -> dict[str, list[StepRow]]:
         """The steps of many operations in one query."""
-        steps: dict[str, list[Row]] = {k: [] for k in keys}
-        for row in self.rows(
-            f"SELECT * FROM steps WHERE operation IN ({', '.join('?' * len(keys))}) ORDER BY id", *keys
+        steps: dict[str, list[StepRow]] = {k: [] for k in keys}
+        for row in self.rows_as(
+            StepRow, f"SELECT * FROM steps WHERE operation IN ({', '.join('?' * len(keys))}) ORDER BY id", *keys
         ):
             steps[row["operation"]].append(row)
         return steps

@@ -3,12 +3,24 @@ row."""
 
 from __future__ import annotations
 
-from bridge.store.core import Core, Row
+from typing import TypedDict
+
+from bridge.store.core import Core
+
+
+class TaskRow(TypedDict):
+    """`id`: of the operation that waits for `task`, since `task_since`."""
+
+    id: str
+    task: str
+    task_since: float
+    server: str
 
 
 class Tasks(Core):
-    def open_tasks(self, limit: int = 200) -> list[Row]:
-        return self.rows(
+    def open_tasks(self, limit: int = 200) -> list[TaskRow]:
+        return self.rows_as(
+            TaskRow,
             "SELECT o.id, o.task, o.task_since, s.server FROM operations o JOIN services s ON s.id = o.service"
             " WHERE o.state = 'running' AND o.task <> '' AND o.due_at <= ? ORDER BY o.due_at LIMIT ?",
             self.clock.now(),

@@ -8,9 +8,9 @@ import sqlite3
 from calendar import monthrange
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
-from bridge.store.core import Core, Row
+from bridge.store.core import Core
 
 Months = Sequence[tuple[str, float, float]]  # (name, begin, end), without gaps
 MONTHS = (
@@ -67,6 +67,48 @@ class Used(NamedTuple):
     carried_backup: float
 
 
+class UsageMark(TypedDict):
+    """Up to where a service is booked, and from which counts on; None: begins with the next booking."""
+
+    service: int
+    vm_id: str
+    base_in: int | None
+    base_out: int | None
+    snapshot_bytes: int
+    backup_bytes: int
+    booked_at: float
+
+
+class UsageSum(TypedDict):
+    service: int
+    month: str
+    net_in: int
+    net_out: int
+    snapshot_byte_s: float
+    backup_byte_s: float
+    booked_at: float
+
+
+class Unsettled(TypedDict):
+    """`told_month` None: never told; `told_*` None: nothing in that month; `month` None: nothing booked since."""
+
+    service_id: int
+    told_month: str | None
+    told_in: int | None
+    told_out: int | None
+    told_snapshot: float | None
+    told_backup: float | None
+    carried_in: int | None
+    carried_out: int | None
+    carried_snapshot: float | None
+    carried_backup: float | None
+    month: str | None
+    net_in: int | None
+    net_out: int | None
+    snapshot_byte_s: float | None
+    backup_byte_s: float | None
+
+
 class Usages(Core):
     def usage_due(self, before: float, limit: int) -> list[tuple[int, float]]:
         """(service, booked up to), longest ago first, of those that were booked before then."""
@@ -75,8 +117,8 @@ class Usages(Core):
         )
         return [(int(r["service"]), float(r["booked_at"])) for r in rows]
 
-    def usage_mark(self, service: int) -> Row | None:
-        return self.row("SELECT * FROM usage_marks WHERE service = ?", service)
+    def usage_mark(self, service: int) -> UsageMark | None:
+        return self.row_as(UsageMark, "SELECT * FROM usage_marks WHERE service = ?", service)
 
     def begin_usage(self, service: int, from_now: bool) -> None:
         """The service's machine is the one its row names. What another machine did under the same id is not its own,
@@ -127,9 +169,9 @@ class Usages(Core):
         """Nothing more is metered of it; what is booked stays."""
         self.change("DELETE FROM usage_marks WHERE service = ?", service)
 
-    def usage_sums(self, service: int) -> list[Row]:
+    def usage_sums(self, service: int) -> list[UsageSum]:
         """Every month of a service row, oldest first."""
-        return self.rows("SELECT * FROM usage WHERE service = ? ORDER BY month", service)
+        return self.rows_as(UsageSum, "SELECT * FROM usage WHERE service = ? ORDER BY month", service)
 
     def usage_rows(
         self, server: str, whmcs: str, month: str, service_id: int | None = None, carried: bool = False
@@ -198,11 +240,12 @@ class Usages(Core):
             highest,
         )
 
-    def unsettled(self, whmcs: str, month: str, limit: int) -> list[Row]:
+    def unsettled(self, whmcs: str, month: str, limit: int) -> list[Unsettled]:
         """Services of which it is not known what is left to tell of the months before: what was told in the last month
         that was settled (nulls: nothing), what had been left for that month itself, and a row for each month since then
         with its sums."""
-        return self.rows(
+        return self.rows_as(
+            Unsettled,
             "WITH open AS (SELECT DISTINCT s.service_id, d.month FROM services s LEFT"
             " JOIN usage_told d ON d.whmcs = s.whmcs AND d.service_id = s.service_id WHERE s.whmcs = ?1"
             " AND (d.month IS NULL OR d.month < ?2) LIMIT ?3) SELECT o.service_id, o.month AS told_month, d.net_in"

@@ -14,6 +14,8 @@ from bridge.model import Desired, Operation, Service, State
 from bridge.orders import addresses, packages
 from bridge.services import Caller
 from bridge.staff import findings, servers
+from bridge.store.findings import ListedFinding
+from bridge.store.operations import OrderedBy
 from bridge.web import zones
 from bridge.web.actions import caller
 from bridge.web.auth import body, context, signed
@@ -117,14 +119,14 @@ def html(page: str, failure: str = "", field: str = "", form: Mapping[str, str] 
     )
 
 
-def _findings(service: Service | None = None) -> list[dict[str, Any]]:
+def _findings(service: Service | None = None) -> list[ListedFinding]:
     """Open ones of this installation's services, and of what belongs to no service on its servers."""
     at = context()
     rows = at.store.findings(service.id if service else None)
     return [f for f in rows if f["whmcs"] in (None, g.whmcs) and f["server"] in at.config.servers]
 
 
-def _listed(op: Operation, row: dict[str, Any]) -> dict[str, Any]:
+def _listed(op: Operation, row: OrderedBy) -> dict[str, Any]:
     """A row of a table of operations; `retry` and `cancel` say which buttons it has."""
     store, retry = context().store, False
     if op.state in (State.FAILED, State.CANCELLED, State.STAFF) or op.error_code:

@@ -198,11 +198,11 @@ def subject(capability: str, service: Service, form: Mapping[str, Any]) -> str |
     """The thing that a form acts on, as its page calls it; None when it is not there any more."""
     store = context().store
     if capability == "snapshots":
-        row = store.snapshot_row(service.id, str(form.get("name") or ""))
-        return str(row["description"] or row["name"]) if row else None
+        snapshot = store.snapshot_row(service.id, str(form.get("name") or ""))
+        return snapshot["description"] or snapshot["name"] if snapshot else None
     if capability == "backups":
-        row = customer.chosen_backup(service, form, store)
-        return filters.when(row["made_at"], frame.zone_of(service)) if row else None
+        backup = customer.chosen_backup(service, form, store)
+        return filters.when(backup["made_at"], frame.zone_of(service)) if backup else None
     if capability == "reinstall":
         return frame.system_of(service)(str(form.get("template") or ""))
     return ""

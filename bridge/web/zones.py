@@ -10,12 +10,13 @@ from bridge.dns import records
 from bridge.errors import Refused
 from bridge.model import Service
 from bridge.services import Caller
+from bridge.store.records import RecordRow, ZoneCount
 from bridge.web.auth import context
 
 MANY = 200
 
 
-def state_of(row: dict[str, Any]) -> str:
+def state_of(row: RecordRow) -> str:
     """refused, asked (a ticket stands open), waiting, foreign (somebody else's record is left alone), or written."""
     if row["refused"]:
         return "refused"
@@ -24,13 +25,16 @@ def state_of(row: dict[str, Any]) -> str:
     return "foreign" if row["wanted"] != row["written"] else "written"
 
 
+def _nothing(zone: str) -> ZoneCount:
+    return {"zone": zone, "records": 0, "waiting": 0, "refused": 0, "asked": 0}
+
+
 def page() -> dict[str, Any]:
     at = context()
     counts = at.store.zone_counts(g.whmcs)
     mine = [z for z in at.config.dns.values() if at.config.own_pools is None or z.name in counts]
-    nothing = {"records": 0, "waiting": 0, "refused": 0, "asked": 0}
     rows = [
-        {"zone": z, "counts": counts.get(z.name, nothing), "state": at.store.zone_state(z.name)}
+        {"zone": z, "counts": counts.get(z.name) or _nothing(z.name), "state": at.store.zone_state(z.name)}
         for z in sorted(mine, key=lambda z: z.name)
     ]
     others = [
