@@ -78,6 +78,8 @@ def test_terminate_names_it_waits_and_goes_on_when_it_is_lifted(rich: Shop, what
     rich.run(2 * HOUR)
     assert last(rich).state is State.RUNNING and last(rich).error_code == "protected"
     assert words in last(rich).error_text and "protection off" in last(rich).next_action
+    said = "nothing of it was removed" if what == "server" else "The server is removed, and what went with it"
+    assert said in last(rich).error_text
     assert len(notices(rich)) == 1 and words in notices(rich)[0] and "provider" in notices(rich)[0]
     left = rich.paid()
     assert len(left) == 1 or (what == "server" and one(rich).status == "off")

@@ -71,6 +71,10 @@ from drivers.hetzner.tasks import results
 
 SOON = 15.0  # seconds; a project that can be read as often as that is read as a whole
 
+REST_GONE = (
+    "The server is removed, and what went with it; what is named is protected against removal and goes on costing."
+)
+
 
 class Hetzner(Driver):
     name = "hetzner"
@@ -238,7 +242,7 @@ class Hetzner(Driver):
         if "addresses" not in keep:  # a redeploy goes on with it
             walls.remove(self.api, ref.uuids)
         if not waiting and held:
-            raise protected(", ".join(held))
+            raise protected(", ".join(held), REST_GONE)
         return tasks.of(0, waiting) if waiting else ""
 
     def isolates(self, package: Package) -> bool:

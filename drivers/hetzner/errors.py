@@ -96,6 +96,6 @@ def from_text(text: str) -> VmbridgeError:
     return from_code(code, text)
 
 
-def protected(what: str) -> Protected:
+def protected(what: str, sentence: str = "") -> Protected:
     """Names a thing of the project that has the provider's delete protection."""
-    return Protected(detail=f"{what} has delete protection", next_action=PROTECTED)
+    return Protected(sentence, detail=f"{what} has delete protection", next_action=PROTECTED)
