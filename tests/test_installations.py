@@ -113,7 +113,16 @@ CUSTOMER_FORMS = [
     ("reinstall", {"do": "reinstall", "template": "debian-12", "confirm": "REINSTALL"}),
     ("reset_password", {"do": "reset"}),
     ("console", {"do": "connect"}),
+    ("firewall", {"do": "add", "way": "in", "action": "ACCEPT", "service": "SSH"}),
+    ("firewall", {"do": "policy", "policy_in": "DROP", "policy_out": "ACCEPT"}),
+    ("iso", {"do": "mount", "iso": "local:iso/debian-12.iso"}),
+    ("iso", {"do": "boot", "confirmed": "1"}),
+    ("rdns", {"do": "save", "address": "203.0.113.10", "name": "mail.example.com"}),
 ]
+PAGES = (
+    *("overview", "charts", "snapshots", "backups", "reinstall", "reset_password", "console"),
+    *("rdns", "iso", "firewall", "activity"),
+)
 
 
 def requests_about(
@@ -131,7 +140,7 @@ def requests_about(
     asked.append((rule, "POST", "/v1/services/500/change_package", order(500, "pve2", plan)))
     asked.append((rule, "POST", "/v1/services/500/preview", order(500, "pve2", plan)))
     rule = "/v1/services/<service:service_id>/pages/<capability>"
-    for page in ("overview", "charts", "snapshots", "backups", "reinstall", "reset_password", "console", "rdns", "iso"):
+    for page in PAGES:
         for client in ("", "?client=7"):
             asked.append((rule, "GET", f"/v1/services/{service}/pages/{page}{client}", None))
     for capability, form in CUSTOMER_FORMS:
@@ -153,6 +162,7 @@ def requests_about(
         ("service", {"id": service}),
         ("servers", {}),
         ("pools", {"name": pool}),
+        ("dns", {"name": pool}),
         ("findings", {"name": server}),
     ):
         asked.append(("/v1/admin/<page>", "GET", f"/v1/admin/{page}?{urlencode({**who, **query})}", None))
