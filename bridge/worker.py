@@ -6,6 +6,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import wraps
+from typing import Any
 
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -161,7 +163,7 @@ def live(context: Context, stop: threading.Event, faults: list[StoreDamaged]) ->
         faults.append(e)
         stop.set()
     except StoreUnavailable as e:
-        log.warning("store_unavailable", doing="alive", detail=e.detail)
+        not_saved("alive", e)
 
 
 def leases(context: Context, server: str) -> None:
@@ -180,6 +182,23 @@ def look_up(context: Context) -> None:
     lookup.look_due(context.store)
 
 
+def patient(job: Callable[..., None]) -> Callable[..., None]:
+    """A job for which nothing could be saved is done at its next turn: one line says so."""
+
+    @wraps(job)
+    def run_job(*args: Any) -> None:
+        try:
+            job(*args)
+        except StoreUnavailable as e:
+            not_saved(job.__name__, e)
+
+    return run_job
+
+
+def not_saved(doing: str, error: StoreUnavailable) -> None:
+    log.warning("store_unavailable", doing=doing, detail=error.detail)
+
+
 def run(context: Context, stop: threading.Event, border: Callable[[str], None] | None = None) -> StoreDamaged | None:
     """Work until `stop`; running steps are finished first. Returns what has ended it, when that was a damaged store."""
     engine = Engine(context.store, context.config, context.clock, context.drivers, recipes.BOOK, border)
@@ -189,22 +208,31 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
     options = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
     faults: list[StoreDamaged] = []
     jobs.add_job(live, "interval", args=[context, stop, faults], seconds=10, id="alive", **options)
-    jobs.add_job(tell_stuck, "interval", args=[context], minutes=1, id="stuck", **options)
-    jobs.add_job(prune, "interval", args=[context, stop], minutes=10, id="prune", **options)
-    jobs.add_job(book, "interval", args=[context, stop], seconds=30, id="usage", **options)
-    jobs.add_job(care, "interval", args=[context], seconds=30, id="care", **options)
-    jobs.add_job(sweep_records, "interval", args=[context], minutes=10, jitter=30, id="records", **options)
-    jobs.add_job(look_up, "interval", args=[context], seconds=3, id="look-up", **options)
+    jobs.add_job(patient(tell_stuck), "interval", args=[context], minutes=1, id="stuck", **options)
+    jobs.add_job(patient(prune), "interval", args=[context, stop], minutes=10, id="prune", **options)
+    jobs.add_job(patient(book), "interval", args=[context, stop], seconds=30, id="usage", **options)
+    jobs.add_job(patient(care), "interval", args=[context], seconds=30, id="care", **options)
+    jobs.add_job(patient(sweep_records), "interval", args=[context], minutes=10, jitter=30, id="records", **options)
+    jobs.add_job(patient(look_up), "interval", args=[context], seconds=3, id="look-up", **options)
     for name in context.drivers:
-        jobs.add_job(mirror, "interval", args=[context, name], minutes=1, jitter=10, id=f"mirror-{name}", **options)
+        jobs.add_job(
+            patient(mirror), "interval", args=[context, name], minutes=1, jitter=10, id=f"mirror-{name}", **options
+        )
         if Capability.RDNS in context.drivers[name].capabilities:
-            jobs.add_job(pointers, "interval", args=[context, name], seconds=5, id=f"pointers-{name}", **options)
+            jobs.add_job(
+                patient(pointers), "interval", args=[context, name], seconds=5, id=f"pointers-{name}", **options
+            )
         if Capability.FIREWALL in context.drivers[name].capabilities:
             jobs.add_job(
-                firewall_changes, "interval", args=[context, name], seconds=2, id=f"firewalls-{name}", **options
+                patient(firewall_changes),
+                "interval",
+                args=[context, name],
+                seconds=2,
+                id=f"firewalls-{name}",
+                **options,
             )
             jobs.add_job(
-                firewall_switches,
+                patient(firewall_switches),
                 "interval",
                 args=[context, name],
                 minutes=1,
@@ -213,17 +241,35 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
                 **options,
             )
         if context.drivers[name].boots_once:
-            jobs.add_job(disks_first, "interval", args=[context, name], seconds=15, id=f"discs-{name}", **options)
+            jobs.add_job(
+                patient(disks_first), "interval", args=[context, name], seconds=15, id=f"discs-{name}", **options
+            )
         jobs.add_job(
-            read_offers, "interval", args=[context, name], minutes=1, jitter=10, id=f"offers-{name}", **options
+            patient(read_offers), "interval", args=[context, name], minutes=1, jitter=10, id=f"offers-{name}", **options
         )
         jobs.add_job(
-            read_resources, "interval", args=[context, name], seconds=30, jitter=5, id=f"resources-{name}", **options
+            patient(read_resources),
+            "interval",
+            args=[context, name],
+            seconds=30,
+            jitter=5,
+            id=f"resources-{name}",
+            **options,
         )
-        jobs.add_job(leases, "interval", args=[context, name], seconds=20, jitter=5, id=f"leases-{name}", **options)
-        jobs.add_job(sweep_state, "interval", args=[context, name], minutes=1, jitter=10, id=f"state-{name}", **options)
         jobs.add_job(
-            sweep_contents, "interval", args=[context, name], minutes=1, jitter=10, id=f"contents-{name}", **options
+            patient(leases), "interval", args=[context, name], seconds=20, jitter=5, id=f"leases-{name}", **options
+        )
+        jobs.add_job(
+            patient(sweep_state), "interval", args=[context, name], minutes=1, jitter=10, id=f"state-{name}", **options
+        )
+        jobs.add_job(
+            patient(sweep_contents),
+            "interval",
+            args=[context, name],
+            minutes=1,
+            jitter=10,
+            id=f"contents-{name}",
+            **options,
         )
     live(context, stop, faults)
     jobs.start()
@@ -254,6 +300,8 @@ def _deliver(context: Context, delivery: Delivery, stop: threading.Event) -> Non
         try:
             if delivery.deliver_one():
                 continue
+        except StoreUnavailable as e:
+            not_saved("outbox", e)
         except Exception:
             log.exception("outbox_fault")
         context.clock.wait(stop, 0.5)
@@ -273,6 +321,8 @@ def _write_records(context: Context, stop: threading.Event) -> None:
                 for zone in context.store.zones_due():
                     if zone not in at_work:
                         at_work[zone] = pool.submit(_write_zone, context, zone)
+            except StoreUnavailable as e:
+                not_saved("records", e)
             except Exception:
                 log.exception("records_fault")
             context.clock.wait(stop, 0.5)
@@ -281,6 +331,9 @@ def _write_records(context: Context, stop: threading.Event) -> None:
 def _write_zone(context: Context, zone: str) -> int:
     try:
         return writer.write_due(zone, context.config, context.store, context.dns, context.whmcs)
+    except StoreUnavailable as e:
+        not_saved(f"zone {zone}", e)
+        return 0
     except Exception:
         log.exception("zone_fault", zone=zone)
         return 0
@@ -290,6 +343,8 @@ def _refresh(context: Context, server: str, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             status.refresh(server, context.drivers[server], context.store)
+        except StoreUnavailable as e:
+            not_saved("status", e)
         except Exception:
             log.exception("status_fault", server=server)
         context.clock.wait(stop, 1.0)

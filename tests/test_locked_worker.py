@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +152,29 @@ def test_a_console_that_ends_meanwhile_is_noted_as_ended_later(world: World) -> 
         assert world.store.open_console(service.id, service.client_id, "client 7", relay.owner, 1)
 
     asyncio.run(look())
+
+
+def test_a_job_that_cannot_save_anything_waits_for_its_next_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: dict[str, Callable[[], None]] = {}
+
+    class Table:
+        def __init__(self, **options: Any) -> None:
+            pass
+
+        def add_job(self, job: Callable[..., None], trigger: str, args: list[Any], **options: Any) -> None:
+            jobs[options["id"]] = lambda: job(*args)
+
+        def start(self) -> None:
+            pass
+
+        def shutdown(self, wait: bool) -> None:
+            pass
+
+    monkeypatch.setattr(worker, "BackgroundScheduler", Table)
+    stop = threading.Event()
+    stop.set()
+    worker.run(world.context, stop)
+    assert {"look-up", "usage", "firewalls-pve1", "state-pve1"} <= set(jobs)
+    with locked(world):
+        for job in jobs.values():
+            job()
