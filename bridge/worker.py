@@ -48,9 +48,10 @@ def tell_stuck(context: Context) -> None:
     told = [(op, (op.error_code, op.error_text, op.next_action)) for op in store.stuck_operations(now - STUCK_AFTER)]
     told += [(op, STALLED) for op in store.stalled_operations(now - STALLED_AFTER)]
     for op, error in told:
-        with store.write():
-            if store.notice(op.id):
-                notify_staff(store, op, store.service(op.service), error)
+        for service in store.services_by([op.service]):
+            with store.write():
+                if store.notice(op.id):
+                    notify_staff(store, op, service, error)
 
 
 def prune(context: Context, stop: threading.Event | None = None) -> None:
@@ -64,8 +65,8 @@ def prune(context: Context, stop: threading.Event | None = None) -> None:
     context.store.prune(now - KEEP_NONCES, now - KEEP_EVENTS)
     context.store.forget_looks(now - lookup.ASKED)
     context.store.prune_consoles(context.config.worker["history_days"] * 86400.0)
-    for key in context.store.forget_old_passwords(now - KEEP_PASSWORDS):
-        service = context.store.service(key)
+    for service in context.store.services_by(context.store.forget_old_passwords(now - KEEP_PASSWORDS)):
+        key = service.id
         context.store.emit(
             "staff_notice",
             service.whmcs,

@@ -98,8 +98,8 @@ def start_backups(store: Store, config: Config) -> int:
         now = store.clock.now()
         date = schedules.newest_missed(row["days"], row["time_zone"], now, row["last_date"])
         with store.write():
-            service = store.service(row["service"])
-            if store.current_operation(service.id) is not None:
+            service = next(iter(store.services_by([row["service"]])), None)
+            if service is None or store.current_operation(service.id) is not None:
                 continue  # begun since the list was made: it stays due
             after = schedules.next_due(row["days"], row["time_zone"], now, date or row["last_date"])
             store.schedule_done(service.id, date or row["last_date"], after)

@@ -207,7 +207,8 @@ def write_due(server: str, keeper: Keeper, store: Store, limit: int = 20) -> int
         if wish is None:
             break
         done += 1
-        _try(wish, store.service(wish["service"]), store, keeper)
+        for service in store.services_by([wish["service"]]):
+            _try(wish, service, store, keeper)
     return done
 
 

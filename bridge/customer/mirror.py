@@ -31,8 +31,9 @@ def renew_mirror(server: str, driver: Driver, store: Store, limit: int = 20, now
     if everything is not None:
         keys = store.mirrors_due(server, due, EVERY)
     for key in keys:
-        service, last = store.service(key), store.newest(key)
         store.mirrored(key)
+    for service in store.services_by(keys):
+        last = store.newest(service.id)
         if last is not None and (last.ended_at is None or last.ended_at > began):
             continue  # what it makes or removes meanwhile is not in the listing
         try:

@@ -66,7 +66,8 @@ def write_due(server: str, driver: Driver, store: Store, limit: int = 20) -> int
         if row is None:
             break
         done += 1
-        go_on(row, store.service(row["service"]), store, driver)
+        for service in store.services_by([row["service"]]):
+            go_on(row, service, store, driver)
     return done
 
 

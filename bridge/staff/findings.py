@@ -45,6 +45,7 @@ BY_HAND = {
     "disk_bigger_than_sold": "Sell the bigger package again, or move the customer's data to a smaller server by hand.",
     "machine_locked": "Look what the task has left undone, then free the machine by hand.",
     "not_ours": "Look at the machine; `vmbridge adopt` records it if it is the customer's.",
+    "unreadable_record": "Put the value right in the store, or put a copy of the store back. Others are not touched.",
     "unknown_vm": "Look whose it is. A WHMCS service's: `vmbridge adopt SERVICE VM --plan PLAN --client CLIENT`."
     " Nobody's: remove it by hand in the server's own list. The bridge never removes it.",
 }
@@ -71,6 +72,7 @@ LIVE_ONLY = (
     "differs_from_package",
     "not_ours",
     "machine_locked",
+    "unreadable_record",
     "unfinished_snapshot",
     "duplicate_address",
 )
@@ -192,6 +194,20 @@ def _compare_state(server: str, store: Store, read_at: float) -> None:
             for r in store.unfinished_snapshots(server)
         ],
     )
+    store.set_findings(
+        server,
+        "unreadable_record",
+        [
+            entry(
+                r,
+                "unreadable_record",
+                str(r["id"]),
+                f"The record of {who(r)}, VM {r['vm_id']}, cannot be read: {why}. Nothing is done to it: no backups, no"
+                " orders, no sweep.",
+            )
+            for r, why in store.unreadable_services(server)
+        ],
+    )
     store.end_findings_of_ended(server, LIVE_ONLY)
     store.note_foreign_vms(server, foreign, settled)
     _compare_addresses(server, store)
@@ -282,7 +298,9 @@ def _share(server: str, driver: Driver, store: Store, config: Config, least: int
     now = store.clock.now()
     due, live, outside = now - TURN, *store.count_in_turn(server)
     with ThreadPoolExecutor(READS, thread_name_prefix=f"findings-{server}") as pool:
-        own = [store.service(k) for k in store.live_due(server, due, max(per_minute(live), least))]
+        keys = store.live_due(server, due, max(per_minute(live), least))
+        own = store.services_by(keys)
+        store.swept({*keys} - {s.id for s in own}, now)
         for service, seen in _each(pool, lambda s: driver.read(s.ref), own):
             _live(service, seen, driver, store, config)
             store.swept([service.id], _when(seen, now))

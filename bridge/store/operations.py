@@ -12,7 +12,7 @@ from bridge.errors import LeaseLost
 from bridge.kinds import BILLING, KINDS
 from bridge.model import Memory, Operation, Planned, Sold, State
 from bridge.store.core import Core
-from bridge.store.services import package_of
+from bridge.store.services import UNREADABLE, package_of
 
 COLUMNS = (
     "id, service, kind, state, recipe, step, attempt, data, task, result, fence, stop, due_at, created_at, started_at,"
@@ -91,7 +91,19 @@ def _listed(
     return " AND ".join(where), args
 
 
-def operation_of(row: OperationRow) -> Operation:
+def shown(row: OperationRow) -> Operation:
+    """To be looked at: of a memory that cannot be read the values stand in `rest`, as they were written."""
+    try:
+        return operation_of(row)
+    except UNREADABLE:
+        try:
+            rest = json.loads(row["data"])
+        except ValueError:
+            rest = {}
+        return operation_of(row, Memory(rest=rest if isinstance(rest, dict) else {}))
+
+
+def operation_of(row: OperationRow, memory: Memory | None = None) -> Operation:
     return Operation(
         id=row["id"],
         service=row["service"],
@@ -113,7 +125,7 @@ def operation_of(row: OperationRow) -> Operation:
         note=row["note"],
         actor=row["actor"],
         state=State(row["state"]),
-        memory=Memory.read(json.loads(row["data"])),
+        memory=Memory.read(json.loads(row["data"])) if memory is None else memory,
     )
 
 
@@ -244,7 +256,17 @@ class Operations(Core):
                 " started_at = coalesce(started_at, ?) WHERE id = ?",
                 (owner, now + lease, now, row["id"]),
             )
-            return self.operation(row["id"])
+            try:
+                return self.operation(row["id"])
+            except UNREADABLE as e:  # it alone waits for a person; the others go on
+                self.change(
+                    "UPDATE operations SET state = 'waiting_for_staff', error_code = 'unreadable', error_text = ?,"
+                    " next_action = ?, owner = '', lease_until = 0 WHERE id = ?",
+                    f"What the operation remembers cannot be read: {e}"[:500],
+                    "Put the value right in the store, then retry it.",
+                    row["id"],
+                )
+                return None
 
     def renew(self, op: Operation, lease: float) -> float:
         """Hold the lease for `lease` seconds more. Raises LeaseLost when another worker has it."""
@@ -422,7 +444,7 @@ class Operations(Core):
             f"SELECT {COLUMNS} FROM operations WHERE service = ? AND state IN ('running', 'waiting_for_staff')",
             service,
         )
-        return operation_of(row) if row else None
+        return shown(row) if row else None
 
     def open_operation_of(self, whmcs: str, service_id: int) -> Operation | None:
         """The current operation of a WHMCS service, of its newest generation first: an older one may still be
@@ -436,7 +458,7 @@ class Operations(Core):
             whmcs,
             service_id,
         )
-        return operation_of(row) if row else None
+        return shown(row) if row else None
 
     def newest(self, service: int, kinds: tuple[str, ...] = ()) -> Operation | None:
         """The newest operation, of these kinds when some are given, in whatever state."""
@@ -447,7 +469,7 @@ class Operations(Core):
             service,
             *kinds,
         )
-        return operation_of(row) if row else None
+        return shown(row) if row else None
 
     def newest_open(self, service: int) -> Operation | None:
         """What will decide how the service looks: the waiting operation, else the current one."""
@@ -457,7 +479,7 @@ class Operations(Core):
             " 'waiting_for_staff') ORDER BY state = 'waiting' DESC LIMIT 1",
             service,
         )
-        return operation_of(row) if row else None
+        return shown(row) if row else None
 
     def operations_of(
         self, service: int | None = None, limit: int = 50, states: tuple[str, ...] = ()
@@ -476,7 +498,7 @@ class Operations(Core):
             *args,
             limit,
         )
-        return [operation_of(r) for r in rows]
+        return [shown(r) for r in rows]
 
     def past_durations(self, kind: str, limit: int = 20) -> list[float]:
         rows = self.rows(
@@ -513,7 +535,7 @@ class Operations(Core):
         )
         return [
             (
-                operation_of(r),
+                shown(r),
                 OrderedBy(
                     service_id=r["service_id"],
                     client_id=r["client_id"],
@@ -563,7 +585,7 @@ class Operations(Core):
             " AND json_extract(data, '$.failing_since') < ?",
             before,
         )
-        return [operation_of(r) for r in rows]
+        return [shown(r) for r in rows]
 
     def stalled_operations(self, before: float) -> list[Operation]:
         """Whose task has been running since before then."""
@@ -573,4 +595,4 @@ class Operations(Core):
             " AND task_since < ?",
             before,
         )
-        return [operation_of(r) for r in rows]
+        return [shown(r) for r in rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NotRequired, TypedDict, Unpack
 
@@ -15,6 +16,9 @@ COLUMNS = (  # all but the recorded configuration, which only few pages need
     "id, whmcs, service_id, generation, client_id, desired, server, package, hostname, vm_id, mac, uuids, node,"
     " build, provisioned, ran_when_suspended, pending, welcome_email, created_at"
 )
+
+
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)  # what a value of a strange form raises
 
 
 class First(TypedDict):
@@ -118,12 +122,40 @@ def service_of(row: ServiceRow) -> Service:
     )
 
 
+def readable(rows: Iterable[ServiceRow]) -> list[Service]:
+    """A record of a form that no release has written holds up itself alone; `unreadable_services` names it."""
+    services = []
+    for row in rows:
+        with suppress(*UNREADABLE):
+            services.append(service_of(row))
+    return services
+
+
 class Services(Core):
     def service(self, key: int) -> Service:
         row = self.row_as(ServiceRow, f"SELECT {COLUMNS} FROM services WHERE id = ?", key)
         if row is None:
             raise KeyError(key)
         return service_of(row)
+
+    def services_by(self, keys: Iterable[int]) -> list[Service]:
+        """Those of many that can be read, in no order."""
+        wanted = json.dumps(list(keys))
+        sql = f"SELECT {COLUMNS} FROM services WHERE id IN (SELECT value FROM json_each(?))"
+        return readable(self.rows_as(ServiceRow, sql, wanted))
+
+    def unreadable_services(self, server: str) -> list[tuple[ServiceRow, str]]:
+        """Living services whose record cannot be read, each with why."""
+        rows = self.rows_as(
+            ServiceRow, f"SELECT {COLUMNS} FROM services WHERE server = ? AND desired <> 'terminated'", server
+        )
+        faults = []
+        for row in rows:
+            try:
+                service_of(row)
+            except UNREADABLE as e:
+                faults.append((row, f"{type(e).__name__}: {e}"[:300]))
+        return faults
 
     def find_service(self, whmcs: str, service_id: int) -> Service | None:
         """The newest generation of a WHMCS service."""
@@ -144,7 +176,7 @@ class Services(Core):
         rows = self.rows_as(
             ServiceRow, f"SELECT {COLUMNS} FROM services WHERE server = ? AND desired <> 'terminated'", server
         )
-        return [service_of(r) for r in rows]
+        return readable(rows)
 
     def leased_services(self, server: str) -> list[Service]:
         """Active services on running machines whose address comes by DHCP; those that were asked longest ago first."""
@@ -159,7 +191,7 @@ class Services(Core):
             server,
             self.clock.now(),
         )
-        return [service_of(r) for r in rows]
+        return readable(rows)
 
     def in_use(self) -> list[UseRow]:
         """Installations, servers and plans of living services, each with how many: {whmcs, server, plan, services}."""
