@@ -6,7 +6,9 @@ import html
 import json
 import re
 import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from bridge.clock import Clock
 from bridge.metering import usage
 from bridge.store import Store
 from tests.browser import chrome
+from tests.demo import ZONES
+from tests.dns.servers import PowerDns, has_pdns
 from tests.hcloud.project import Project
 from tests.hcloud.screens import History
 from tests.system import CLOUD, ROOT, System
@@ -133,10 +137,10 @@ def furnish(s: System, service: int) -> None:
 
 
 RULES = (
-    {"service": "SSH", "comment": "SSH from everywhere"},
+    {"vmb[service]": "SSH", "comment": "SSH from everywhere"},
     {"proto": "tcp", "dport": "80,443", "comment": "the shop"},
     {"proto": "udp", "source": "2001:db8:1234:5678::/64", "dport": "51820", "comment": "the office's tunnel"},
-    {"way": "out", "action": "drop", "proto": "tcp", "dport": "25"},
+    {"way": "out", "vmb[action]": "drop", "proto": "tcp", "dport": "25"},
 )
 
 
@@ -248,7 +252,13 @@ def main() -> None:
     pages = (*PAGES, *(f"cloud-{name}" for name in CLOUD_PAGES))
     only = sys.argv[2].split(",") if len(sys.argv) > 2 else (*pages, "usage")
     folder.mkdir(parents=True, exist_ok=True)
-    with System(speed=0.2, public=True, hcloud=Project(Clock())) as s, chrome("--hide-scrollbars") as browser:
+    with ExitStack() as stack:
+        zones = ""
+        if has_pdns():  # a real name server: without one, customers of the cluster have no names to set
+            pdns = stack.enter_context(PowerDns(Path(stack.enter_context(tempfile.TemporaryDirectory())), *ZONES))
+            zones = pdns.tables(*ZONES)
+        s = stack.enter_context(System(speed=0.2, public=True, hcloud=Project(Clock()), more=zones))
+        browser = stack.enter_context(chrome("--hide-scrollbars"))
         if any(not name.startswith("cloud-") for name in only):
             furnish(s, SHOP)
             protect(s, SHOP)

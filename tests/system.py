@@ -137,7 +137,7 @@ WHMCS_NAMES = ("id", "modop", "a", "token")  # of a form's fields, those that WH
 
 def ours(action: str, **form: str) -> dict[str, str]:
     """A form as our pages send it: WHMCS's fields as they are, ours in the array that is ours; `action` is what it asks for.
-    A field that is called `action` itself is given as `vmb[action]`."""
+    A field that is called `action` or `service` itself is given as `vmb[action]`."""
     values = {"do": action, **form}
     return {n if n in WHMCS_NAMES or n.startswith("vmb[") else f"vmb[{n}]": v for n, v in values.items()}
 

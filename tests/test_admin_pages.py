@@ -279,6 +279,14 @@ def test_the_tab_shows_the_package_beside_the_machine(wide: World, staff: Staff)
     )
 
 
+def test_the_tab_of_a_silent_host_has_nothing_green(wide: World, staff: Staff) -> None:
+    assert "vmb-stale" not in staff.tab().partition("<style")[0]
+    wide.store.change("INSERT OR IGNORE INTO server_health (server, ok) VALUES ('pve1', 0)")
+    wide.store.change("UPDATE server_health SET ok = 0, error = 'no route to host' WHERE server = 'pve1'")
+    text = staff.tab()
+    assert "vmb-stale" in text.partition("<style")[0] and "no route to host" in text
+
+
 def test_the_tab_of_a_failure_names_cause_reference_and_next_action(wide: World, staff: Staff) -> None:
     key = failed(wide)
     text = staff.tab(1050)
