@@ -17,6 +17,7 @@ from bridge.errors import Refused
 from bridge.metering import usage
 from bridge.model import State, VmStatus
 from bridge.store import Store, archive
+from bridge.store.restored import Restored
 from tests.configs import KEY
 from tests.held import HeldClock
 from tests.world import World
@@ -24,7 +25,7 @@ from tests.world import World
 RANGES = {"pve1": [(20000, 29999)]}
 
 
-def back(world: World, copy: Path, **options: Any) -> archive.Restored:
+def back(world: World, copy: Path, **options: Any) -> Restored:
     """Everything is stopped, the copy is put back, everything is started again."""
     world.store.close()
     found = archive.put_back(copy, str(world.path), KEY, {**RANGES, "cloud": []}, world.clock.now(), "aside", **options)

@@ -11,6 +11,7 @@ from bridge.cli.base import main, opened, with_config
 from bridge.errors import StoreUnavailable, VmbridgeError
 from bridge.store import archive, condition
 from bridge.store.outbox import HeldEvent
+from bridge.store.restored import Holdings, Restored
 from bridge.web.filters import moment
 
 
@@ -72,7 +73,7 @@ def restore(path: str, file: Path, skip: int | None, without_key: bool) -> None:
         click.echo(line)
 
 
-def _holdings(h: archive.Holdings) -> list[str]:
+def _holdings(h: Holdings) -> list[str]:
     services = ", ".join(f"{n} {state}" for state, n in h.services.items()) or "none"
     ids = ", ".join(f"{server} from {n}" for server, n in h.vm_ids.items()) or "none given"
     return [
@@ -85,7 +86,7 @@ def _holdings(h: archive.Holdings) -> list[str]:
     ]
 
 
-def _restored(r: archive.Restored) -> list[str]:
+def _restored(r: Restored) -> list[str]:
     """What a person must know before everything is started again."""
     lines = ["Restored.", *(f"  {line}" for line in _holdings(r.holdings))]
     lines.append(f"The store that stood here is now {r.moved_to}." if r.moved_to else "There was no store here before.")

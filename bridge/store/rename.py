@@ -13,8 +13,9 @@ from pathlib import Path
 
 from bridge.errors import Refused
 from bridge.store import Store
-from bridge.store.archive import Use, connect
+from bridge.store.archive import Use
 from bridge.store.faults import read
+from bridge.store.restored import connect
 
 KINDS = {  # kind -> the column that any table keeps it in
     "whmcs": "whmcs",
