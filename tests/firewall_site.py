@@ -61,6 +61,11 @@ class Site(World):
         found = re.search(r'name="vmb\[version\]"\s+value="([^"]+)"', self.html)
         return found.group(1) if found else ""
 
+    def until(self) -> str:
+        """Which trial the page that was seen last shows; empty when it shows none."""
+        found = re.search(r'name="vmb\[until\]" value="([^"]+)"', self.html)
+        return found.group(1) if found else ""
+
     def form(self, do: str, shim: Shim | None = None, kind: str = "client", **form: str) -> Any:
         self.shim.count += 1
         return (shim or self.shim).send(
@@ -74,6 +79,8 @@ class Site(World):
         if fresh and "version" not in form:
             self.html = ""
             form["version"] = self.version()
+        if do in ("keep", "back") and "until" not in form:
+            form["until"] = self.until()
         reply = self.form(do, shim, **form)
         assert reply.status_code == 200, reply.text
         if reply.json["redirect"]:

@@ -272,3 +272,23 @@ def test_terminate_leaves_nothing(site: Site) -> None:
     site.run()
     site.work(120)
     assert site.phase() == "" and 20000 not in site.cluster.vms
+
+
+def test_a_rule_of_staffs_keeps_the_names_that_it_says(site: Site) -> None:
+    """Of sets and services the customer has none; what the form has left alone is no fault of theirs."""
+    site.vm.ipsets["bad"] = ["2001:db8:bad::7"]
+    site.vm.rules.append(
+        {"type": "in", "action": "DROP", "proto": "tcp", "source": "+bad", "dest": "2001:db8::1", "dport": "ssh",
+         "enable": 1}
+    )  # fmt: skip
+    fields = {"way": "in", "action": "drop", "proto": "tcp", "source": "+bad", "dest": "2001:db8::1", "dport": "ssh"}
+    assert site.submit("edit", rule="0", **fields, comment="mine") == ""
+    assert site.lines() == ["in drop tcp +bad 2001:db8::1 ssh"] and "mine" in site.see()
+    assert "neither an address" in site.submit("edit", rule="0", **(fields | {"source": "+worse"}))
+    assert "neither an address" in site.add(**fields)
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "9" * 5000, "-1", "1.5", "\u0661"])
+def test_a_number_that_is_none_opens_an_empty_form(site: Site, number: str) -> None:
+    assert "Add Rule" in site.submit("form", rule=number)
+    assert "must be the number of a rule" in site.submit("delete", rule=number)

@@ -190,6 +190,9 @@ def wall(*lines: Rule, policy: str = "drop") -> Firewall:
         (wall(Rule("in", "accept", "RDP")), wall(), True),
         (wall(Rule("in", "accept", "Web")), wall(), False),
         (wall(Rule("in", "drop", "SSH"), SSH), wall(Rule("in", "drop", "SSH")), False),
+        (wall(SSH, Rule("in", "drop", proto="tcp", dport="ssh")), wall(Rule("in", "drop", proto="tcp", dport="ssh"), SSH),
+         True),  # staff's spelling
+        (wall(Rule("in", "accept", proto="tcp", dport="ms-wbt-server")), wall(), True),
         (wall(Rule("in", "drop", "SSH"), SSH, policy="accept"), wall(policy="accept"), False),
         (wall(Rule("in", "accept", "SSH", source="192.0.2.1"), Rule("in", "accept", "SSH", source="192.0.2.2")),
          wall(Rule("in", "accept", "SSH", source="192.0.2.0/30")), False),

@@ -191,7 +191,7 @@ def test_a_trial_takes_itself_back_once(what: str, site: Site) -> None:
         site.vm.firewall["policy_in"] = "DROP"
     before, policy = site.lines(), site.vm.firewall["policy_in"]
     assert act(site, WAYS_TO_CLOSE[what]) == "" and site.phase() == "trial"
-    during = site.lines()
+    during, until = site.lines(), ends(site)
     assert (during, site.vm.firewall["policy_in"]) != (before, policy)
     assert "on trial" in act(site, EDITS["add"][0])
     site.work(55)
@@ -202,7 +202,7 @@ def test_a_trial_takes_itself_back_once(what: str, site: Site) -> None:
     settled(site)
     assert len(site.cluster.mutations()) == writes
     with pytest.raises(Refused, match="taken back"):
-        firewalls.keep(site.store.service(1), site.store)
+        firewalls.keep(site.store.service(1), until, site.store)
     assert site.lines() == before and act(site, EDITS["add"][0]) == "" and site.phase() == ""
 
 
@@ -222,20 +222,75 @@ def test_what_closes_no_way_in_is_no_trial(make: firewalls.Make, site: Site) -> 
     assert act(site, make) == "" and site.phase() == ""
 
 
+def ends(site: Site) -> float:
+    """When the trial ends, as the page that shows it says."""
+    row = site.store.firewall_change(1)
+    assert row is not None and row["phase"] == "trial"
+    return row["due_at"]
+
+
+@pytest.mark.parametrize("first", ["taken back", "kept"])
+def test_a_page_of_an_earlier_trial_says_nothing_about_the_next(first: str, site: Site) -> None:
+    """Another tab, or the same one sent once more: what it confirms was never this change."""
+    assert act(site, CLOSED) == ""
+    site.see()
+    old = site.until()
+    if first == "kept":
+        assert site.submit("keep") == "" and site.phase() == ""
+        site.vm.firewall["policy_in"] = "ACCEPT"
+    else:
+        site.work(61)
+        assert site.phase() == "undone"
+    site.clock.time += 7
+    assert act(site, CLOSED) == "" and site.phase() == "trial"
+    for do in ("keep", "back"):
+        for until in (old, "", "nan", "x"):
+            assert "Another one is on trial now" in site.submit(do, until=until, version="")
+            assert site.phase() == "trial" and site.vm.firewall["policy_in"] == "DROP"
+    assert site.submit("keep") == "" and site.phase() == ""
+    site.work(61)
+    assert site.vm.firewall["policy_in"] == "DROP"
+
+
+@pytest.mark.parametrize("back", [30.0, 3600.0, 86400.0 * 400])
+def test_a_clock_that_is_put_back_makes_no_trial_longer(back: float, site: Site) -> None:
+    assert act(site, CLOSED) == "" and site.phase() == "trial"
+    site.clock.time -= back
+    for _ in range(3):
+        site.work(61)
+    assert site.vm.firewall["policy_in"] == "ACCEPT" and site.phase() == "undone"
+    writes = len(site.cluster.mutations())
+    site.work(back)
+    assert len(site.cluster.mutations()) == writes and site.vm.firewall["policy_in"] == "ACCEPT"
+
+
+def test_a_clock_that_is_put_back_under_a_lease_leaves_nobody_waiting(site: Site) -> None:
+    """The page's process died while it wrote; the clock was an hour ahead then."""
+    site.clock.time += 3600
+    version = now(site)
+    assert killed_at(site, 1, "after", lambda: act(site, CLOSED, version))
+    site.clock.time -= 3600
+    site.work(1)
+    site.work(100)
+    assert site.vm.firewall["policy_in"] == "ACCEPT" and site.phase() in ("", "undone")
+
+
 def test_a_trial_that_is_kept_stays(site: Site) -> None:
     assert act(site, CLOSED) == ""
+    until = ends(site)
     for _ in range(2):  # a double click says it twice
-        firewalls.keep(site.store.service(1), site.store)
+        firewalls.keep(site.store.service(1), until, site.store)
     settled(site)
     assert site.vm.firewall["policy_in"] == "DROP" and site.phase() == ""
 
 
 def test_a_trial_is_taken_back_at_once(site: Site) -> None:
     assert act(site, CLOSED) == ""
-    firewalls.take_back(site.store.service(1), Reads(site.clock), site.store, site.drivers["pve1"])
+    until = ends(site)
+    firewalls.take_back(site.store.service(1), until, Reads(site.clock), site.store, site.drivers["pve1"])
     assert site.vm.firewall["policy_in"] == "ACCEPT" and "taken back" not in site.see()
     with pytest.raises(Refused, match="taken back"):  # in another tab
-        firewalls.keep(site.store.service(1), site.store)
+        firewalls.keep(site.store.service(1), until, site.store)
     assert act(site, EDITS["add"][0]) == "" and site.phase() == ""
 
 
@@ -271,7 +326,7 @@ def test_a_host_that_is_down_when_the_trial_ends(site: Site) -> None:
     site.work(300)
     assert site.vm.firewall["policy_in"] == "DROP" and site.phase() == "trial"
     with pytest.raises(Refused, match="taken back"):  # its time is over, whatever the host does
-        firewalls.keep(site.store.service(1), site.store)
+        firewalls.keep(site.store.service(1), ends(site), site.store)
     site.down(1)
     site.work(1)
     assert site.vm.firewall["policy_in"] == "ACCEPT" and site.phase() == "undone"

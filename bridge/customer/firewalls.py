@@ -32,6 +32,9 @@ NOT_BUILT = Sentence("The server is not set up yet.")
 ANOTHER = Sentence("Another change of the firewall is not finished yet. Please try again in a minute.")
 ON_TRIAL = Sentence("A change is on trial. Keep it or take it back first.")
 TOO_LATE = Sentence("The time was over: the change has been taken back.")
+ANOTHER_TRIAL = Sentence(
+    "That page was of an earlier change. Another one is on trial now: try it, then keep it or take it back."
+)
 GOING_ON = Sentence(
     "The answer was lost. What you changed is looked up and finished by itself; look here again in a minute."
 )
@@ -238,18 +241,27 @@ def _untouched(service: Service, before: Firewall, driver: Driver) -> bool:
         return False
 
 
-def keep(service: Service, store: Store) -> None:
-    """The change on trial stays, also when that is said twice. Raises Refused when it was taken back already."""
-    if not store.keep_firewall(service.id):
+def keep(service: Service, until: float, store: Store) -> None:
+    """The change stays whose trial ends at `until`, also when that is said twice. Raises Refused when it was taken back
+    already, and where the customer has another one on trial, which the page that says so did not show."""
+    if not store.keep_firewall(service.id, until):
+        _refuse_of_another(service, until, store)
         row = store.firewall_change(service.id)
         if row is not None and row["phase"] in ("undone", "undoing", "trial"):
             raise Refused(TOO_LATE, code="too_late")
 
 
-def take_back(service: Service, reads: Reads, store: Store, driver: Driver) -> None:
-    """Undo the trial now; where the host cannot do so at once, the worker goes on."""
-    row = store.take_back_firewall(service.id, LEASE)
+def _refuse_of_another(service: Service, until: float, store: Store) -> None:
+    row = store.firewall_change(service.id)
+    if row and row["phase"] == "trial" and row["due_at"] != until and row["due_at"] > store.clock.now():
+        raise Refused(ANOTHER_TRIAL, code="another_trial")
+
+
+def take_back(service: Service, until: float, reads: Reads, store: Store, driver: Driver) -> None:
+    """Undo the trial that ends at `until` now; where the host cannot do so at once, the worker goes on."""
+    row = store.take_back_firewall(service.id, until, LEASE)
     if row is None:
+        _refuse_of_another(service, until, store)
         return
     try:
         with reads.seat(whose(service)), reads.turn(service.server, place(service, driver.shared_hosts), store):

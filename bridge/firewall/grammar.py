@@ -72,8 +72,8 @@ def rule_of(
             text=proto[:40],
             words=", ".join(PROTOCOLS),
         )
-    source, dest = addresses("source", form("source"), can), addresses("dest", form("dest"), can)
-    sport, dport = ports("sport", form("sport"), can), ports("dport", form("dport"), can)
+    source, dest = (_as_before(f, form(f), old) or addresses(f, form(f), can) for f in ("source", "dest"))
+    sport, dport = (_as_before(f, form(f), old) or ports(f, form(f), can) for f in ("sport", "dport"))
     icmp = any_or(form("icmp").lower())
     if service:
         for field, value in (("proto", proto), ("sport", sport), ("dport", dport), ("icmp", icmp)):
@@ -112,7 +112,7 @@ def _fitting(way: str, proto: str, source: str, dest: str, sport: str, icmp: str
         raise fault("icmp", Sentence("%(field)s: it cannot be limited here. Leave it empty."))
     if "mixed" in can:
         return
-    families = {f: family(v) for f, v in (("source", source), ("dest", dest)) if v}
+    families = {f: family(v) for f, v in (("source", source), ("dest", dest)) if v[:1].isdigit() or ":" in v}
     if len(set(families.values())) > 1:
         raise fault("dest", Sentence("%(field)s: source and destination must both be IPv4 or both IPv6."))
     if (wanted := FAMILY.get(proto)) and families and set(families.values()) != {wanted}:
@@ -122,6 +122,13 @@ def _fitting(way: str, proto: str, source: str, dest: str, sport: str, icmp: str
             proto=proto,
             n=wanted,
         )
+
+
+def _as_before(field: str, text: str, old: Rule | None) -> str:
+    """What a rule says already and the form has left alone: of staff's rules it may be a set's, an alias' or a
+    service's name."""
+    had = str(getattr(old, field)) if old else ""
+    return had if text in (had, had.replace(":", "-")) else ""
 
 
 def one_of(field: str, text: str, words: Collection[str]) -> str:

@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from bridge.model import Firewall, Rule
 
 PORTS = (22, 3389)  # SSH and Remote Desktop: how people come to their servers
+BY_NAME = {"ssh": 22, "ms-wbt-server": 3389}  # as staff may have written them (/etc/services)
 Services = Mapping[str, Sequence[tuple[str, str]]]
 Spans = list[tuple[int, int]]
 ALL: dict[int, tuple[int, int]] = {4: (0, 2**32 - 1), 6: (0, 2**128 - 1)}
@@ -65,9 +66,9 @@ def _meets(rule: Rule, port: int, family: int, services: Services, own: Collecti
 
 
 def _holds(ports: str, port: int) -> bool:
-    """Names of services are not known here."""
+    """Of names of services only those that people come in by are known here."""
     for part in ports.split(",") if ports else ():
-        first, _, last = part.partition(":")
+        first, _, last = str(BY_NAME.get(part, part)).partition(":")
         if first.isdigit() and (last or first).isdigit() and int(first) <= port <= int(last or first):
             return True
     return not ports

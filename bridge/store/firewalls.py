@@ -109,25 +109,30 @@ class FirewallChanges(Core):
 
     def claim_firewall(self, server: str, lease: float) -> FirewallRow | None:
         """The next change that is due on a server, to be gone on with within `lease` seconds. A trial whose time is
-        over is undone from now on; what was never begun is dropped."""
+        over is undone from now on; what was never begun is dropped. Where the machine's clock was put back, no trial
+        goes on for as long as that was, and no lease is longer than they are."""
         now = self.clock.now()
         with self.write():
             due = self.row_as(
                 FirewallRow,
-                "SELECT c.* FROM firewall_changes c JOIN services s ON s.id = c.service WHERE s.server = ? AND"
-                " s.desired <> 'terminated'"
-                f" AND c.phase IN {OPEN} AND c.due_at <= ? AND c.lease_until <= ? ORDER BY c.due_at LIMIT 1",
+                "SELECT c.* FROM firewall_changes c JOIN services s ON s.id = c.service WHERE s.server = ?1 AND"
+                f" s.desired <> 'terminated' AND c.phase IN {OPEN}"
+                " AND (c.due_at <= ?2 OR (c.phase = 'trial' AND c.made_at > ?2))"
+                " AND (c.lease_until <= ?2 OR c.lease_until > ?2 + ?3) ORDER BY c.due_at LIMIT 1",
                 server,
                 now,
-                now,
+                lease,
             )
             return self._claimed(due, lease) if due else None
 
-    def take_back_firewall(self, service: int, lease: float) -> FirewallRow | None:
-        """A trial, to be undone now by the caller; None when there is none."""
+    def take_back_firewall(self, service: int, until: float, lease: float) -> FirewallRow | None:
+        """The trial that ends at `until`, to be undone now by the caller; None when there is none."""
         with self.write():
             row = self.row_as(
-                FirewallRow, "SELECT * FROM firewall_changes WHERE service = ? AND phase = 'trial'", service
+                FirewallRow,
+                "SELECT * FROM firewall_changes WHERE service = ? AND phase = 'trial' AND due_at = ?",
+                service,
+                until,
             )
             return self._claimed(row, lease) if row else None
 
@@ -153,12 +158,13 @@ class FirewallChanges(Core):
             change = self._claimed(row, lease) if row else None
             return int(change["number"]) if change else 0
 
-    def keep_firewall(self, service: int) -> bool:
-        """The trial's change stays; false when it was taken back already, or is being so."""
+    def keep_firewall(self, service: int, until: float) -> bool:
+        """The change of the trial that ends at `until` stays; false when it was taken back already, or is being so."""
         return bool(
             self.change(
-                "DELETE FROM firewall_changes WHERE service = ? AND phase = 'trial' AND due_at > ?",
+                "DELETE FROM firewall_changes WHERE service = ? AND phase = 'trial' AND due_at = ? AND due_at > ?",
                 service,
+                until,
                 self.clock.now(),
             )
         )

@@ -95,8 +95,8 @@ def asked_form() -> dict[str, Any]:
 
 def chosen(firewall: Any, form: dict[str, Any]) -> dict[str, Any] | None:
     """The rule in the form: what was written, else the rule that is to be edited, else an empty one."""
-    number = str(form.get("rule") or "")
-    at = int(number) if number.isdigit() and firewall is not None and int(number) < len(firewall.rules) else None
+    asked = number_of(str(form.get("rule") or ""))
+    at = asked if asked is not None and firewall is not None and asked < len(firewall.rules) else None
     rule = firewall.rules[at] if at is not None else Rule("in", "accept")
     values = _values(rule)
     if form.get("do") in ("add", "edit"):
@@ -136,10 +136,14 @@ def _change(ask: Ask, make: firewalls.Make) -> None:
 
 
 def _number(ask: Ask, name: str = "rule") -> int:
-    text = str(ask.form.get(name) or "")
-    if not (text.isascii() and text.isdigit() and len(text) <= 4):
+    number = number_of(str(ask.form.get(name) or ""))
+    if number is None:
         raise BadRequest(Sentence("Rule: must be the number of a rule in the table."), code="bad_rule")
-    return int(text)
+    return number
+
+
+def number_of(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 4 else None
 
 
 def _rule(ask: Ask, old: Rule | None) -> Rule:
@@ -217,13 +221,21 @@ def _trial(ask: Ask) -> Service:
     return service
 
 
+def _until(ask: Ask) -> float:
+    """Which trial the page showed: when it ends. 0 where it says none."""
+    try:
+        return float(str(ask.form.get("until") or 0))
+    except ValueError:
+        return 0.0
+
+
 def keep(ask: Ask) -> None:
-    firewalls.keep(_trial(ask), ask.store)
+    firewalls.keep(_trial(ask), _until(ask), ask.store)
 
 
 def take_back(ask: Ask) -> None:
     service = _trial(ask)
-    firewalls.take_back(service, media.reads(), ask.store, ask.drivers[service.server])
+    firewalls.take_back(service, _until(ask), media.reads(), ask.store, ask.drivers[service.server])
 
 
 EDITS: dict[tuple[str, str], Callable[[Ask], None]] = {
