@@ -34,8 +34,10 @@ QUIET = (
 
 
 @contextmanager
-def chrome(*flags: str) -> Iterator[Chrome]:
+def chrome(*flags: str, strategy: str = "normal") -> Iterator[Chrome]:
+    """By `strategy` "none" what is asked of a page does not wait until all its files have come."""
     options = ChromeOptions()
+    options.page_load_strategy = strategy
     options.binary_location = "/usr/bin/chromium"
     with tempfile.TemporaryDirectory(prefix="vmbridge-profile-", ignore_cleanup_errors=True) as profile:
         for flag in (*QUIET, *flags, f"--user-data-dir={profile}"):

@@ -11,15 +11,22 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from bridge.clock import Clock
-from tests.browser import THEMES, one, screen, until, word
+from tests.browser import THEMES, chrome, one, screen, until, word
 from tests.hcloud.project import Project
 from tests.screenshots import aged, furnish, furnish_cloud
 from tests.system import System
 
-KVM, CLOUD = 1, 2
+KVM, CLOUD, RTL = 1, 2, 3
 WIDTHS = (360, 768, 992, 1024, 1199, 1440)
 HEIGHT = 900
-FOLD = {360: 360, 1440: 300}  # where state, name, address with Copy and the buttons have to end
+FOLD = {
+    360: 360,
+    768: 360,
+    992: 300,
+    1024: 300,
+    1199: 300,
+    1440: 300,
+}  # where state, name, address with Copy and the buttons have to end
 MEASURE = """
 const box = document.querySelector('.vmbridge'), found = [], wide = document.documentElement;
 const seen = e => e.checkVisibility({visibilityProperty: true}) && !e.closest('.vmb-sr, option, datalist, script, style, noscript');
@@ -69,6 +76,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         furnish(s, KVM)
         aged(s, KVM)
         furnish_cloud(s, CLOUD)
+        s.order(RTL, language="pseudo-rtl")
+        s.wait_for(lambda: s.operation(RTL).get("state") == "done", 60)
         yield s
 
 
@@ -149,3 +158,55 @@ def test_steps_from_opening_the_page(system: System, browser: Chrome) -> None:
     assert steps(".vmb-nav-item[href*=backups]", "[data-verb=restore]", "dialog .vmb-red") == 3
     begun("restore")
     assert steps(".vmb-actions a[href*=console]") == 1
+
+
+# what a script finds of the smaller things: each is empty where all is well
+SMALL = """
+const box = document.querySelector('.vmbridge'), rtl = box.dir === 'rtl', found = [];
+const rects = e => { const r = document.createRange(), w = document.createTreeWalker(e, NodeFilter.SHOW_TEXT), all = [];
+  while (w.nextNode()) { r.selectNodeContents(w.currentNode); all.push(...r.getClientRects()) }
+  return all.filter(b => b.width > 1) };
+const lines = e => new Set(rects(e).map(b => Math.round(b.bottom / 6))).size;
+box.querySelectorAll('.vmb-list dd, .vmb-card > p:has(> .vmb-mac)').forEach(e => {
+  const room = e.getBoundingClientRect(), text = rects(e).filter(b => b.top < rects(e)[0].bottom);
+  const gap = rtl ? room.right - Math.max(...text.map(b => b.right)) : Math.min(...text.map(b => b.left)) - room.left;
+  if (gap > 2) found.push('stands ' + Math.round(gap) + ' px from its own side: ' + e.textContent.trim().slice(0, 40));
+});
+box.querySelectorAll('.vmb-mac').forEach(e => { if (lines(e) > 1) found.push('breaks: ' + e.textContent) });
+const meters = [...box.querySelectorAll('.vmb-grid .vmb-meter')], tops = m => m.closest('.vmb-card').getBoundingClientRect().top;
+meters.forEach(m => { if (tops(m) === tops(meters[0]) && Math.abs(m.getBoundingClientRect().top - meters[0].getBoundingClientRect().top) > 1)
+  found.push('meters of one row at two heights') });
+const rows = {};
+box.querySelectorAll('.vmb-day').forEach(d => { const t = Math.round(d.getBoundingClientRect().top); rows[t] = (rows[t] || 0) + 1 });
+const counts = Object.values(rows);
+if (counts.length > 1 && counts[0] > 1 && counts.at(-1) === 1) found.push('one day alone in its row: ' + counts);
+box.querySelectorAll('input[type=time]').forEach(t => {
+  const c = t.cloneNode(); c.style.cssText = 'width:max-content!important;position:absolute;visibility:hidden'; t.after(c);
+  if (c.getBoundingClientRect().width > t.getBoundingClientRect().width + 1) found.push('a time is clipped: '
+    + Math.round(t.getBoundingClientRect().width) + ' of ' + Math.round(c.getBoundingClientRect().width));
+  c.remove();
+});
+return [...new Set(found)]"""
+
+
+@pytest.mark.parametrize("service", [KVM, RTL])
+def test_small_things(system: System, browser: Chrome, service: int) -> None:
+    """Addresses at their own side, meters in line, days in full rows, times whole with AM and PM."""
+    wrong = {}
+    for page in ("overview", "backups"):
+        browser.get(f"{system.page(service)}&vmb[page]={page}")
+        for width in WIDTHS:
+            screen(browser, width, HEIGHT)
+            settled(browser)
+            if found := browser.execute_script(SMALL):  # type: ignore[no-untyped-call]
+                wrong[f"{page} {width}"] = found
+    assert wrong == {}
+
+
+def test_a_clock_of_twelve_hours_fits(system: System) -> None:
+    with chrome("--lang=en-US", "--window-size=1100,900") as b:
+        b.get(f"{system.page(KVM)}&vmb[page]=backups")
+        for width in WIDTHS:
+            screen(b, width, HEIGHT)
+            settled(b)
+            assert b.execute_script(SMALL) == [], width  # type: ignore[no-untyped-call]

@@ -3,8 +3,11 @@ through WHMCS where the public path is blocked."""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +15,23 @@ import requests
 from selenium.webdriver import Chrome
 
 from bridge import assets
-from tests.browser import one, until, word
+from tests.browser import chrome, one, until, word
 from tests.screenshots import aged
 from tests.system import System
 
-PAGES = ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password")
+PAGES = (
+    "overview",
+    "charts",
+    "console",
+    "reinstall",
+    "snapshots",
+    "backups",
+    "reset_password",
+    "activity",
+    "iso",
+    "rdns",
+)
+QUIET = ("overview", "snapshots", "backups", "reinstall", "reset_password", "activity", "console", "rdns")
 EXPECTED = "ERR_BLOCKED_BY_CLIENT"  # what a test blocks
 LIMIT = 30 * 1024
 drawn = pytest.mark.skipif(not assets.built("uplot/uPlot.iife.min.js"), reason="uPlot is not built (make assets)")
@@ -87,7 +102,34 @@ def test_the_second_view_loads_nothing_anew(system: System, browser: Chrome) -> 
     assert one(browser, "[data-verb=stop]").value_of_css_property("background-color") == "rgba(180, 35, 24, 1)"
 
 
-def test_one_request_of_the_module_and_none_upstream(system: System, browser: Chrome) -> None:
+def worker(s: System) -> int:
+    """The process that looks at the cluster by itself."""
+    parent = s.processes["serve"].pid
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return next(int(c) for c in children if b"worker" in Path(f"/proc/{c}/cmdline").read_bytes().split(b"\0"))
+
+
+def test_no_page_asks_the_cluster(system: System) -> None:
+    """The worker stands still meanwhile: what the cluster is asked then, a page has asked."""
+    pid = worker(system)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        system.wait_for(lambda: all(s.endswith("T") for s in states(pid)), 20, "the worker stands still")
+        system.wait_for(lambda: all(t.end <= system.clock.now() for t in system.cluster.tasks.values()), 20)
+        before = len(system.cluster.calls)
+        for name in QUIET:
+            assert "vmbridge" in page(system, name)
+        assert system.cluster.calls[before:] == []
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def states(pid: int) -> list[str]:
+    """Of each of its threads: T is stopped."""
+    return [p.read_text().rpartition(")")[2].split()[0] for p in Path(f"/proc/{pid}/task").glob("*/stat")]
+
+
+def test_one_request_of_the_module(system: System, browser: Chrome) -> None:
     browser.get(system.page(1))
     until(browser, had)
     began = system.log("serve").count("GET /v1/services/1/pages/")
@@ -95,6 +137,26 @@ def test_one_request_of_the_module_and_none_upstream(system: System, browser: Ch
     until(browser, lambda b: b.execute_script("return document.querySelector('.vmbridge').vmbridge === true"))
     assert not [n for n in names(browser) if "clientarea.php" in n]
     assert system.log("serve").count("GET /v1/services/1/pages/") - began <= 1
+
+
+def test_a_file_that_hangs_is_had_through_whmcs(system: System) -> None:
+    """It is taken and never answered; the page waits less than three seconds and lives."""
+    wait = re.search(r"WAIT = (\d+);", (assets.FOLDER / "first.js").read_text("utf-8"))
+    assert wait and int(wait.group(1)) < 3000 and system.front
+    with chrome(strategy="none") as b:
+        b.get(system.page(1))
+        until(b, had)
+        b.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
+        system.front.held = "/vmbridge.js"
+        try:
+            b.execute_script("window.former = true")  # type: ignore[no-untyped-call]
+            b.get(system.page(1))
+            lives = "return !window.former && document.querySelector('.vmbridge').vmbridge === true"
+            until(b, lambda b: b.execute_script(lives))
+            assert word(b) == "Running"
+            assert any("vmb[page]=asset&vmb[file]=vmbridge.js" in n for n in names(b))
+        finally:
+            system.front.held = ""
 
 
 def test_a_blocked_public_path_leaves_a_page_that_lives(system: System, browser: Chrome) -> None:

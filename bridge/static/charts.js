@@ -204,7 +204,6 @@
           return {
             label: l[1],
             width: 1.5,
-            dash: i ? [6, 3] : [],
             stroke: function () {
               return color(name);
             },

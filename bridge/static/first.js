@@ -4,7 +4,7 @@
   var script = document.currentScript,
     root = script.closest(".vmbridge"),
     data = script.dataset,
-    WAIT = 3000; // ms that a file may take before it is had through WHMCS
+    WAIT = 2000; // ms that a file may take before it is had through WHMCS
   function remember(value, days) {
     var secure = location.protocol === "https:" ? ";secure" : "";
     document.cookie = "vmbridge_files=" + value + ";path=/;samesite=lax;max-age=" + days * 86400 + secure;
