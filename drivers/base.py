@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
@@ -642,7 +643,18 @@ class Driver(ABC):
 
 def names() -> list[str]:
     """The drivers that are installed, by folder name."""
-    return sorted(m.name for m in pkgutil.iter_modules(drivers.__path__) if m.ispkg and m.name not in NOT_MACHINES)
+    return sorted(n for n, folder in modules(drivers.__path__).items() if folder and n not in NOT_MACHINES)
+
+
+def modules(path: Iterable[str]) -> Mapping[str, bool]:
+    """The modules of a package by name, and whether each is a folder. Read once for each `__path__`: what is installed
+    stays while the process runs, and whoever adds a folder has another path."""
+    return _modules(tuple(path))
+
+
+@lru_cache(maxsize=32)
+def _modules(path: tuple[str, ...]) -> Mapping[str, bool]:
+    return MappingProxyType({m.name: m.ispkg for m in pkgutil.iter_modules(path)})
 
 
 def load(name: str) -> type[Driver]:

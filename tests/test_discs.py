@@ -3,6 +3,8 @@ every way in which that can break off. The held clock, the pages over HTTP."""
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +132,38 @@ def test_a_mount_takes_the_place_of_another_at_once_and_a_repeat_is_nothing(site
     assert len(site.cluster.mutations()) == 2
     assert site.submit("unmount") == "" and site.disc() == "none" and site.submit("unmount") == ""
     assert len(site.cluster.mutations()) == 3 and site.order_to_come() == [DISK, "ide0"]
+
+
+@pytest.mark.parametrize("name", ["two  spaces.iso", " first.iso", 'Ümläut [x64] <b>&amp;"q".iso'])
+def test_any_file_name_that_a_storage_has_can_be_mounted(name: str, site: Site) -> None:
+    volume = site.cluster.add_iso(name)
+    site.see()
+    page = site.shim.send("GET", "/v1/services/1042/pages/iso?client=7").json["html"]
+    values = [html.unescape(v) for v in re.findall(r'name="vmb\[iso\]" value="([^"]*)"', page)]
+    assert volume in values and "<b>" not in page
+    site.mount(volume)
+    assert site.disc() == volume and site.see().count("Unmount")
+
+
+def test_a_name_that_no_line_of_a_drive_can_hold_is_not_offered(site: Site) -> None:
+    site.cluster.add_iso("one,media=disk.iso")
+    assert "4 of 4" in site.see() and "media=disk" not in site.see()
+    for wanted in (
+        "local:iso/one,media=disk.iso",
+        "local:iso/../one.iso",
+        f"local:iso/{DEBIAN}",
+        "/etc/passwd",
+        "none",
+    ):
+        assert site.submit("mount", iso=wanted) == isos.GONE
+    assert site.cluster.mutations() == []
+
+
+def test_a_list_names_a_file_with_brackets_as_it_is(tmp_path: Path) -> None:
+    site = Site(tmp_path, isos=["rescue [2024].iso"])
+    site.cluster.add_iso("rescue [2024].iso")
+    assert "1 of 1" in site.see()
+    site.close()
 
 
 def test_lists_of_the_plan_and_of_all_plans(tmp_path: Path) -> None:

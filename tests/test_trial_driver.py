@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
+import drivers
 from bridge import config
 from bridge.app import create_app
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, Refused
 from bridge.metering import status
 from bridge.model import LIMITS
 from drivers import base
+from drivers.dns import contract
 from tests.test_packages import KEY
 from tests.test_signature import Shim
-from tests.trial import Trial, trial_drivers
+from tests.trial import FOLDER, Trial, trial_drivers
 
 ROOT = Path(__file__).parent.parent
 
@@ -185,3 +187,20 @@ def test_outside_of_these_tests_it_is_not_found() -> None:
 def test_an_unknown_driver_is_named_beside_those_that_are_found() -> None:
     with pytest.raises(ConfigError, match="found: hetzner, proxmox, sloppy, trial"):
         config.from_dict({"servers": {"x": {"driver": "trail"}}})
+
+
+def test_a_folder_of_drivers_is_read_once_and_another_path_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which driver a server has is asked for each service in each sweep."""
+    listed: list[list[str]] = []
+    real = base.pkgutil.iter_modules
+    monkeypatch.setattr(base.pkgutil, "iter_modules", lambda path: listed.append(list(path)) or real(path))
+    base._modules.cache_clear()
+    for _ in range(3):
+        assert base.load("trial") and base.load("proxmox") and "trial" in base.names()
+    assert len(listed) == 1
+    assert contract.load("powerdns") is contract.load("powerdns") and "web" not in contract.names()
+    assert len(listed) == 2
+    monkeypatch.setattr(drivers, "__path__", [p for p in drivers.__path__ if p != str(FOLDER)])
+    with pytest.raises(Refused, match="no driver 'trial'"):
+        base.load("trial")
+    assert len(listed) == 3 and "proxmox" in base.names()

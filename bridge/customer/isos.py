@@ -51,7 +51,11 @@ def offered(listed: Iterable[Iso], names: Collection[str]) -> list[Iso]:
     """Those whose name is one of `names` or fits a pattern among them, whatever their case; all where nothing is
     named."""
     patterns = [n.lower() for n in names]
-    return [i for i in listed if not patterns or any(fnmatchcase(i.name.lower(), p) for p in patterns)]
+
+    def fits(name: str) -> bool:  # brackets may be part of a name
+        return not patterns or name in patterns or any(fnmatchcase(name, p) for p in patterns)
+
+    return [i for i in listed if fits(i.name.lower())]
 
 
 def view(
@@ -76,7 +80,9 @@ def mount(service: Service, wanted: str, names: Collection[str], reads: Reads, s
         isos = offered(_shelf(service, reads, store, driver)[1], names)
     except VmbridgeError as e:
         raise Refused(not_done(e), code=e.code, detail=e.detail) from None
-    if wanted not in {i.id for i in isos}:
+    ids = {i.id for i in isos}
+    wanted = wanted if wanted in ids else wanted.strip()  # an ISO's own name may have any spaces in it
+    if wanted not in ids:
         raise Refused(GONE, code="iso_gone")
     _change(service, wanted, reads, store, driver)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
 import structlog
 
@@ -49,13 +49,7 @@ class Held:
 # -- who keeps what -------------------------------------------------------------------------------
 def keeps(server: str, config: Config) -> bool:
     """Whether the reverse records of a server's machines are in zones of ours, and not the provider's."""
-    return _kept_by_us(str(config.servers[server]["driver"]))
-
-
-@lru_cache(maxsize=64)
-def _kept_by_us(driver: str) -> bool:
-    """Asked for each service in each sweep, while finding a driver reads a folder."""
-    return Capability.RDNS not in driver_base.load(driver).capabilities
+    return Capability.RDNS not in driver_base.load(str(config.servers[server]["driver"])).capabilities
 
 
 def offered(service: Service, has: frozenset[Capability], config: Config) -> frozenset[Capability]:

@@ -17,7 +17,7 @@ from bridge.model import Capability, Sentence, Service
 from bridge.web import language
 from bridge.web.auth import body, context
 
-LONGEST_ADDRESS, LONGEST_NAME, LONGEST_ISO = 64, 254, 400
+LONGEST_ADDRESS, LONGEST_NAME = 64, 254
 
 
 def reads() -> Reads:
@@ -68,9 +68,7 @@ def rdns(service: Service) -> dict[str, Any]:
 def mount(ask: Ask) -> None:
     service = customer.allow_edit(Capability.ISO, ask)
     names = ask.config.isos_of(service.package.plan)
-    isos.mount(
-        service, ask.text("iso", Sentence("ISO"), LONGEST_ISO), names, reads(), ask.store, ask.drivers[service.server]
-    )
+    isos.mount(service, str(ask.form.get("iso") or ""), names, reads(), ask.store, ask.drivers[service.server])
 
 
 def unmount(ask: Ask) -> None:

@@ -4,7 +4,6 @@ name; each has a `PROVIDER`. A provider knows its own server and the kernel: nev
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -16,7 +15,7 @@ import drivers.dns
 from bridge.clock import Clock
 from bridge.errors import Permanent, Refused, VmbridgeError
 from bridge.model import Finding, RecordSet
-from drivers.base import url_fault
+from drivers.base import modules, url_fault
 
 NOT_PROVIDERS = frozenset({"contract", "web"})
 PROBE = "_vmbridge-check"  # the name below a zone that a test writes and removes
@@ -135,7 +134,7 @@ def written(value: str, kind: str) -> str:
 
 def names() -> list[str]:
     """The providers that are installed, by module name."""
-    return sorted(m.name for m in pkgutil.iter_modules(drivers.dns.__path__) if m.name not in NOT_PROVIDERS)
+    return sorted(n for n in modules(drivers.dns.__path__) if n not in NOT_PROVIDERS)
 
 
 def load(name: str) -> type[Provider]:

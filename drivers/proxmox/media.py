@@ -62,14 +62,20 @@ def fitting(api: Api, storage: str, node: str) -> list[Iso]:
         if SILENT.search(e.detail):
             raise Transient(detail=e.detail) from None
         raise
-    return [iso(name) for name in rows]
+    return [iso(name) for name in rows if takes(name)]
 
 
 def everywhere(api: Api, storage: str) -> list[Iso]:
     """What some node has of it."""
     rows = api.get("cluster/resources", type="storage") if storage else []
     nodes = [r["node"] for r in rows if r["storage"] == storage and r.get("status") == "available"]
-    return [iso(name) for name in dict.fromkeys(n for node in nodes for n in content(api, storage, str(node)))]
+    names = dict.fromkeys(n for node in nodes for n in content(api, storage, str(node)))
+    return [iso(name) for name in names if takes(name)]
+
+
+def takes(name: str) -> bool:
+    """Whether a drive's line can name it: a comma ends the name there."""
+    return "," not in name
 
 
 def content(api: Api, storage: str, node: str) -> list[str]:
@@ -95,7 +101,7 @@ def mount(api: Api, storage: str, ref: VmRef, wanted: str) -> str:
         return ""
     if not slot:
         raise Refused(NO_DRIVE, code="no_drive")
-    if wanted and (not wanted.startswith(f"{storage}:iso/") or "," in wanted):
+    if wanted and (not wanted.startswith(f"{storage}:iso/") or not takes(wanted)):
         raise Refused("There is no such ISO.", code="iso_gone", detail=wanted)
     proof.refuse_locked(api, ref, node, config)
     try:
