@@ -99,11 +99,27 @@ def test_a_trial_is_over_when_a_restore_begins(site: Site) -> None:
     site.page("backups", "take", note="")
     site.run()
     assert site.add(service="SSH") == "" and site.submit("policy", policy_in="drop", policy_out="accept") == ""
+    site.see()
+    until = site.until()
     site.page("backups", "restore", backup=site.store.backups_of(1)[0]["id"])
     site.run(20)
     site.work(120)
     site.run()
-    assert site.vm.firewall["policy_in"] == "ACCEPT" and site.lines() == ["in accept SSH"] and site.phase() == ""
+    assert site.vm.firewall["policy_in"] == "ACCEPT" and site.lines() == ["in accept SSH"] and site.phase() == "undone"
+    assert "has been taken back" in site.submit("keep", until=until, version="") and "taken back" in site.see()
+
+
+def test_a_trial_that_staff_has_changed_holds_up_no_restore(site: Site) -> None:
+    """Nothing of theirs is overwritten, and the customer's archive comes back all the same."""
+    site.page("backups", "take", note="")
+    site.run()
+    assert site.add(service="SSH") == "" and site.submit("policy", policy_in="drop", policy_out="accept") == ""
+    site.as_staff("PUT", "options", policy_in="REJECT")
+    site.page("backups", "restore", backup=site.store.backups_of(1)[0]["id"])
+    site.run()
+    assert site.store.operations_of(1, 1)[0].state.value == "done" and site.vm.restored
+    assert site.vm.firewall["policy_in"] == "REJECT" and site.phase() == "undone"
+    assert "somebody else has changed" in site.see()
 
 
 # -- the page ----------------------------------------------------------------------------------------

@@ -250,6 +250,8 @@ def test_a_page_of_an_earlier_trial_says_nothing_about_the_next(first: str, site
     assert site.submit("keep") == "" and site.phase() == ""
     site.work(61)
     assert site.vm.firewall["policy_in"] == "DROP"
+    for until in (old, "", "0"):  # nobody knows any more how that one ended
+        assert "That trial is over" in site.submit("keep", until=until, version="")
 
 
 @pytest.mark.parametrize("back", [30.0, 3600.0, 86400.0 * 400])
@@ -273,6 +275,15 @@ def test_a_clock_that_is_put_back_under_a_lease_leaves_nobody_waiting(site: Site
     site.work(1)
     site.work(100)
     assert site.vm.firewall["policy_in"] == "ACCEPT" and site.phase() in ("", "undone")
+
+
+@pytest.mark.parametrize("phase", ["undone", "failed"])
+def test_an_operation_takes_over_nothing_that_has_ended(phase: str, site: Site) -> None:
+    assert act(site, CLOSED) == "" and site.phase() == "trial"
+    row = site.store.take_back_firewall(1, ends(site), 90)
+    assert row is not None and site.store.take_over_firewall(1, 90) == 0  # somebody is at it
+    site.store.firewall_ended(1, row["number"], phase)
+    assert site.store.take_over_firewall(1, 90) == 0 and site.phase() == phase
 
 
 def test_a_trial_that_is_kept_stays(site: Site) -> None:

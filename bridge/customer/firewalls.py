@@ -35,6 +35,7 @@ TOO_LATE = Sentence("The time was over: the change has been taken back.")
 ANOTHER_TRIAL = Sentence(
     "That page was of an earlier change. Another one is on trial now: try it, then keep it or take it back."
 )
+TRIAL_OVER = Sentence("That trial is over. Below is the firewall as it is now.")
 GOING_ON = Sentence(
     "The answer was lost. What you changed is looked up and finished by itself; look here again in a minute."
 )
@@ -249,6 +250,8 @@ def keep(service: Service, until: float, store: Store) -> None:
         row = store.firewall_change(service.id)
         if row is not None and row["phase"] in ("undone", "undoing", "trial"):
             raise Refused(TOO_LATE, code="too_late")
+        if until <= store.clock.now():  # kept or not: later changes have left no trace of it
+            raise Refused(TRIAL_OVER, code="trial_over")
 
 
 def _refuse_of_another(service: Service, until: float, store: Store) -> None:

@@ -83,7 +83,7 @@ def go_on(row: FirewallRow, service: Service, store: Store, driver: Driver) -> N
     except LeaseLost:
         return
     except Conflict:
-        store.firewall_ended(service.id, number, "undone" if back else "failed", "kept" if back else "firewall_changed")
+        _somebody_elses(service, number, back, store)
     except VmbridgeError as e:
         log.warning("firewall_not_written", service=service.service_id, back=back, code=e.code, detail=e.detail)
         again = isinstance(e, UpstreamError) and e.retryable
@@ -99,20 +99,32 @@ def go_on(row: FirewallRow, service: Service, store: Store, driver: Driver) -> N
         store.edited(service.id)
 
 
+def _somebody_elses(service: Service, number: int, back: bool, store: Store) -> None:
+    """Nothing of theirs is overwritten, and what was asked is told to be undone by them."""
+    store.firewall_ended(service.id, number, "undone" if back else "failed", "kept" if back else "firewall_changed")
+
+
 # -- beside operations -------------------------------------------------------------------------------
 def settle(service: Service, store: Store, driver: Driver) -> bool:
-    """End what is open before the firewall is kept: a trial is taken back, a change finished. False while its writer
-    may still be at it."""
+    """End what is open before the firewall is kept: a trial is taken back, which its page is told, a change finished.
+    What somebody else has changed meanwhile stays. False while its writer may still be at it."""
     row = store.firewall_change(service.id)
     if row is None or row["phase"] in ("undone", "failed"):
         return True
     if row["lease_until"] > store.clock.now():
         return False
-    back = bool(row["undo"])
-    if back or row["begun"]:
-        carry = store.take_over_firewall(service.id, LEASE)
-        carry_out(service, json.loads(row["undo"] if back else row["edit"]), carry, store, driver)
-    store.forget_firewall(service.id)
+    back, number = bool(row["undo"]), store.take_over_firewall(service.id, LEASE)
+    if not number:  # kept or taken on in this moment, or never begun
+        return store.firewall_change(service.id) is None
+    try:
+        carry_out(service, json.loads(row["undo"] if back else row["edit"]), number, store, driver)
+    except Conflict:
+        _somebody_elses(service, number, back, store)
+        return True
+    if back:
+        store.firewall_ended(service.id, number, "undone")
+    else:
+        store.forget_firewall(service.id, number)
     return True
 
 

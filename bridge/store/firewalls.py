@@ -152,9 +152,14 @@ class FirewallChanges(Core):
         return {**row, "phase": phase, "number": number}
 
     def take_over_firewall(self, service: int, lease: float) -> int:
-        """The number under which an operation ends an open change itself."""
+        """The number under which an operation ends an open change itself; 0 when none is, or somebody is at it."""
         with self.write():
-            row = self.row_as(FirewallRow, "SELECT * FROM firewall_changes WHERE service = ?", service)
+            row = self.row_as(
+                FirewallRow,
+                f"SELECT * FROM firewall_changes WHERE service = ? AND phase IN {OPEN} AND lease_until <= ?",
+                service,
+                self.clock.now(),
+            )
             change = self._claimed(row, lease) if row else None
             return int(change["number"]) if change else 0
 
