@@ -15,7 +15,7 @@ import pytest
 from bridge import config, worker
 from bridge.app import create_app
 from bridge.customer import direct, isos
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, StoreUnavailable
 from bridge.model import State
 from bridge.staff import doctor
 from tests.configs import raw_config
@@ -143,6 +143,20 @@ def test_any_file_name_that_a_storage_has_can_be_mounted(name: str, site: Site) 
     assert volume in values and "<b>" not in page
     site.mount(volume)
     assert site.disc() == volume and site.see().count("Unmount")
+
+
+def test_a_mount_that_is_made_is_never_said_to_be_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is locked by the time that others are to be told."""
+    real = site.store.change
+
+    def locked(sql: str, *args: Any) -> int:
+        if "SET edits" in sql:
+            raise StoreUnavailable()
+        return real(sql, *args)
+
+    monkeypatch.setattr(site.store, "change", locked)
+    site.mount()
+    assert site.disc() == DEBIAN and site.submit("unmount") == "" and site.disc() == "none"
 
 
 def test_a_name_that_no_line_of_a_drive_can_hold_is_not_offered(site: Site) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bridge.customer import firewalls
 from bridge.customer.direct import Reads
-from bridge.errors import Refused
+from bridge.errors import Refused, StoreUnavailable
 from bridge.firewall import writing
 from bridge.model import Rule
 from tests.firewall_site import Site
@@ -275,6 +275,74 @@ def test_a_clock_that_is_put_back_under_a_lease_leaves_nobody_waiting(site: Site
     site.work(1)
     site.work(100)
     assert site.vm.firewall["policy_in"] == "ACCEPT" and site.phase() in ("", "undone")
+
+
+@pytest.mark.parametrize("what", ["add", "policy"])
+def test_a_store_that_is_locked_from_any_save_on(what: str, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What may have been made is never said to be nothing, and ends as it should: made once, or taken back."""
+    make = EDITS["add"][0] if what == "add" else CLOSED
+    for number in range(1, 20):
+        anew(site)
+        version, saves = now(site), 0
+        real, reached = site.store.change, False
+
+        def locked(sql: str, *args: Any) -> int:
+            nonlocal saves, reached
+            saves += "SET edits" not in sql  # which says nothing about the change
+            if saves >= number:  # noqa: B023
+                reached = reached or "SET edits" not in sql
+                raise StoreUnavailable()
+            return real(sql, *args)  # noqa: B023
+
+        before = len(site.cluster.mutations())
+        monkeypatch.setattr(site.store, "change", locked)
+        try:
+            said = act(site, make, version)
+        except StoreUnavailable:
+            said = "nothing"
+            assert len(site.cluster.mutations()) == before
+        finally:
+            monkeypatch.setattr(site.store, "change", real)
+        if len(site.cluster.mutations()) > before and reached:
+            assert "may have been made" in said
+        site.clock.time += writing.LEASE
+        settled(site)
+        if reached and what == "policy":
+            assert site.vm.firewall["policy_in"] == "ACCEPT"
+        elif said != "nothing":
+            assert site.lines() == (EDITS["add"][1] if what == "add" else FIRST)
+        if not reached:
+            return
+    raise AssertionError("there was always one more save")
+
+
+@pytest.mark.parametrize("who", ["customer", "worker", "worker after a crash"])
+def test_a_store_that_is_locked_when_the_worker_has_written(
+    who: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if who == "worker after a crash":
+        version = now(site)
+        assert killed_at(site, 8, "after", lambda: act(site, EDITS["add"][0], version))
+    else:
+        assert act(site, CLOSED) == ""
+    ended = "firewall_written" if who == "worker after a crash" else "firewall_ended"
+
+    def locked(*_: Any) -> None:
+        raise StoreUnavailable()
+
+    monkeypatch.setattr(site.store, ended, locked)
+    if who == "customer":
+        with pytest.raises(Refused, match="taken back by itself"):
+            firewalls.take_back(site.store.service(1), ends(site), Reads(site.clock), site.store, site.drivers["pve1"])
+    else:
+        site.clock.time += 100
+        with pytest.raises(StoreUnavailable):
+            writing.write_due("pve1", site.drivers["pve1"], site.store)
+    monkeypatch.undo()
+    site.clock.time += writing.LEASE
+    settled(site)
+    assert site.vm.firewall["policy_in"] == "ACCEPT" and "was not made" not in site.see()
+    assert site.lines() == (EDITS["add"][1] if who == "worker after a crash" else FIRST)
 
 
 @pytest.mark.parametrize("phase", ["undone", "failed"])

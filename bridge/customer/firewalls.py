@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from bridge.customer.direct import Reads, not_done, place, sentence, whose
-from bridge.errors import LeaseLost, Refused, RequestError, Unknown, UpstreamError, VmbridgeError
+from bridge.errors import LeaseLost, Refused, RequestError, StoreUnavailable, Unknown, UpstreamError, VmbridgeError
 from bridge.firewall import edits, ways
 from bridge.firewall.edits import Conflict, Edit
 from bridge.firewall.writing import FIRST, LEASE, LOST_REPLY, carry_out, go_on, same
@@ -41,6 +41,14 @@ GOING_ON = Sentence(
 )
 BACK_BY_ITSELF = Sentence(
     "The answer was lost. If anything was changed, it is taken back by itself; look here again in a minute."
+)
+UNSAVED = Sentence(
+    "What you changed may have been made, but the bridge cannot save anything just now. It is looked up and finished by"
+    " itself; look here again in some minutes."
+)
+BACK_UNSAVED = Sentence(
+    "What you changed may have been made, but the bridge cannot save anything just now, so it is taken back by itself;"
+    " look here again in some minutes."
 )
 NOT_TAKEN = Sentence("The host does not take this rule. Please write it in another way.")
 FULL = Sentence("%(n)d of %(m)d rules in use: delete one first.")
@@ -174,7 +182,7 @@ def change(
                 raise Refused(why, code="firewall_off")
             edit = _judged(make, version, now)
             return _begun(service, edit, now, sure, by, store, driver)
-    except RequestError:
+    except (RequestError, StoreUnavailable):
         raise
     except VmbridgeError as e:
         raise Refused(not_done(e), code=e.code, detail=e.detail) from None
@@ -201,7 +209,13 @@ def _begun(service: Service, edit: Edit, now: Firewall, sure: bool, by: str, sto
     if not number:
         row = store.firewall_change(service.id)
         raise Refused(ON_TRIAL if row and row["phase"] == "trial" else ANOTHER, code="change_open")
-    _first_try(service, edit, now, number, trial, store, driver)
+    try:
+        _first_try(service, edit, now, number, trial, store, driver)
+    except StoreUnavailable as e:
+        row = store.firewall_change(service.id)
+        if not row or row["number"] != number or not row["begun"]:
+            raise
+        raise Refused(BACK_UNSAVED if trial else UNSAVED, code="going_on", detail=e.detail) from None
     return trial
 
 
@@ -269,6 +283,8 @@ def take_back(service: Service, until: float, reads: Reads, store: Store, driver
     try:
         with reads.seat(whose(service)), reads.turn(service.server, place(service, driver.shared_hosts), store):
             go_on(row, service, store, driver)
+    except StoreUnavailable as e:
+        raise Refused(BACK_UNSAVED, code="going_on", detail=e.detail) from None
     except VmbridgeError as e:
         store.firewall_later(service.id, int(row["number"]), 0.0, e.code)
         raise Refused(not_done(e), code=e.code, detail=e.detail) from None

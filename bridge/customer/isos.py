@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from bridge.customer.direct import Reads, not_done, place, sentence, settled, whose
-from bridge.errors import Refused, VmbridgeError
+from bridge.errors import Refused, StoreUnavailable, VmbridgeError
 from bridge.model import Drive, Iso, Sentence, Service
 from bridge.store import Store
 from drivers.base import Driver
@@ -98,6 +98,8 @@ def _change(service: Service, wanted: str, reads: Reads, store: Store, driver: D
             result = settled(driver, driver.mount(service.ref, wanted), store.clock)
             if result.state == "failed":
                 raise driver.task_error(result.text)
+    except StoreUnavailable:
+        raise
     except VmbridgeError as e:
         said = GONE if e.code == "iso_gone" else e.sentence if e.code == "no_drive" else not_done(e)
         raise Refused(said, code=e.code, detail=e.detail) from None

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import structlog
 
-from bridge.errors import LeaseLost, Transient, Unknown, UpstreamError, VmbridgeError
+from bridge.errors import LeaseLost, StoreUnavailable, Transient, Unknown, UpstreamError, VmbridgeError
 from bridge.firewall import edits
 from bridge.firewall.edits import Conflict, Edit
 from bridge.model import Capability, Firewall, Service
@@ -84,6 +84,8 @@ def go_on(row: FirewallRow, service: Service, store: Store, driver: Driver) -> N
         return
     except Conflict:
         _somebody_elses(service, number, back, store)
+    except StoreUnavailable:  # how it ended is looked up when the lease is over
+        raise
     except VmbridgeError as e:
         log.warning("firewall_not_written", service=service.service_id, back=back, code=e.code, detail=e.detail)
         again = isinstance(e, UpstreamError) and e.retryable

@@ -109,8 +109,9 @@ class PointerWishes(Core):
         self.change("DELETE FROM pointer_wishes WHERE service = ?", service)
 
     def edited(self, service: int) -> None:
-        """What was read of this service before is old, in every process."""
-        self.change("UPDATE services SET edits = edits + 1 WHERE id = ?", service)
+        """What was read of this service before is old, in every process. Where that cannot be saved just now, the
+        other processes see it some seconds later: it says nothing about what was done."""
+        self.note("UPDATE services SET edits = edits + 1 WHERE id = ?", service)
 
     def edits(self, service: int) -> int:
         row = self.row("SELECT edits FROM services WHERE id = ?", service)
