@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bridge.customer import direct, dns
-from bridge.errors import BadRequest, NotOurs, Refused, Transient
+from bridge.errors import BadRequest, NotOurs, Refused, StoreUnavailable, Transient
 from bridge.model import Pointer, VmRef
 from bridge.store import archive
 from tests.configs import KEY
@@ -338,6 +338,34 @@ def test_a_fault_on_any_call(tmp_path: Path, kind: str) -> None:
         assert records(site) == {V4: NAME} and wishes(site) == {} and len(changes(site)) <= 2, (kind, n)
         assert WAITING not in site.see("rdns")
         site.close()
+
+
+@pytest.mark.parametrize("who", ["page", "worker"])
+def test_a_name_that_is_written_and_cannot_be_noted_is_no_refusal(
+    who: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is locked for a moment behind the call: the wish waits, and nobody is told that it was refused."""
+    real, failed = site.store.pointer_written, []
+
+    def locked(service: int, address: str, number: int) -> None:
+        if not failed:
+            failed.append(number)
+            raise StoreUnavailable()
+        real(service, address, number)
+
+    if who == "worker":
+        site.store.wish_pointer(1, V4, NAME, 0)
+    monkeypatch.setattr(site.store, "pointer_written", locked)
+    if who == "page":
+        assert save(site) == ""
+    else:
+        work(site, 1)
+        with pytest.raises(StoreUnavailable):
+            work(site, dns.ASK_AGAIN)
+    assert failed and wishes(site) == {V4: NAME} and not site.store.pointer_wishes(1)[0]["refused"]
+    work(site, dns.LEASE)
+    work(site, dns.ASK_AGAIN)
+    assert records(site)[V4] == NAME and wishes(site) == {}
 
 
 def test_a_lost_reply_is_looked_up_and_not_written_again(site: Site) -> None:

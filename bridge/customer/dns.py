@@ -13,7 +13,7 @@ from bridge import names
 from bridge.config import Config
 from bridge.customer.direct import NOT_TAKEN, Reads, not_done, place, sentence, settled, whose
 from bridge.dns import lookup, records
-from bridge.errors import BadRequest, NotOurs, Refused, UpstreamError, VmbridgeError
+from bridge.errors import BadRequest, NotOurs, Refused, StoreUnavailable, UpstreamError, VmbridgeError
 from bridge.model import Pointers, Sentence, Service, TaskResult
 from bridge.store import Store
 from bridge.store.pointers import PointerWish, Written
@@ -183,6 +183,8 @@ def save(service: Service, address: str, name: str, reads: Reads, store: Store, 
         with reads.seat(whose(service)), reads.turn(service.server, place(service, keeper.shared_hosts), store):
             task = keeper.set_pointer(service.ref, address, name)
             _ended(wish, task, settled(keeper, task, store.clock), store, keeper)
+    except StoreUnavailable:  # the wish itself is saved: the worker goes on with it when the lease is over
+        return
     except VmbridgeError as e:
         if _later(wish, e, store):
             return
@@ -219,6 +221,8 @@ def _try(wish: PointerWish, service: Service, store: Store, keeper: Keeper) -> N
         else:
             task = keeper.set_pointer(service.ref, wish["address"], wish["name"])
             _ended(wish, task, TaskResult("running" if task else "done"), store, keeper)
+    except StoreUnavailable:  # no refusal: the wish stays
+        raise
     except VmbridgeError as e:
         log.warning(
             "pointer_not_written", service=service.service_id, address=wish["address"], code=e.code, detail=e.detail
