@@ -165,3 +165,14 @@ def test_libraries_stay_in_their_place() -> None:
 def test_the_package_file_is_empty_and_there_is_no_junk_drawer() -> None:
     assert (ROOT / "bridge/__init__.py").read_text() == ""
     assert not [p for p in sources() if p.stem in ("utils", "helpers", "common", "manager")]
+
+
+def test_templates_keep_to_the_columns() -> None:
+    """No formatter does this for them: those that there are change what is rendered."""
+    long = [
+        f"{p.name}:{n}"
+        for p in sorted((ROOT / "bridge/templates").iterdir())
+        for n, line in enumerate(p.read_text("utf-8").splitlines(), 1)
+        if len(line) > 120
+    ]
+    assert long == []

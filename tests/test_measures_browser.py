@@ -172,6 +172,7 @@ box.querySelectorAll('.vmb-list dd, .vmb-card > p:has(> .vmb-mac)').forEach(e =>
   const gap = rtl ? room.right - Math.max(...text.map(b => b.right)) : Math.min(...text.map(b => b.left)) - room.left;
   if (gap > 2) found.push('stands ' + Math.round(gap) + ' px from its own side: ' + e.textContent.trim().slice(0, 40));
 });
+box.querySelectorAll('.vmb-nav-item').forEach(e => { if (!rtl && lines(e) > 1) found.push('wraps: ' + e.textContent.trim()) });
 box.querySelectorAll('.vmb-mac').forEach(e => { if (lines(e) > 1) found.push('breaks: ' + e.textContent) });
 const meters = [...box.querySelectorAll('.vmb-grid .vmb-meter')], tops = m => m.closest('.vmb-card').getBoundingClientRect().top;
 meters.forEach(m => { if (tops(m) === tops(meters[0]) && Math.abs(m.getBoundingClientRect().top - meters[0].getBoundingClientRect().top) > 1)
@@ -193,7 +194,7 @@ return [...new Set(found)]"""
 def test_small_things(system: System, browser: Chrome, service: int) -> None:
     """Addresses at their own side, meters in line, days in full rows, times whole with AM and PM."""
     wrong = {}
-    for page in ("overview", "backups"):
+    for page in ("overview", "backups", "reset_password"):
         browser.get(f"{system.page(service)}&vmb[page]={page}")
         for width in WIDTHS:
             screen(browser, width, HEIGHT)
