@@ -92,7 +92,7 @@ def _locale(code: str) -> Locale:
 def accepted(header: str) -> str:
     """The language of an Accept-Language header that its sender likes best and that there is a name for; English where
     there is none."""
-    known = {c.replace("_", "-"): c for c in CODES.values() if c not in PSEUDO}
+    known = {c.replace("_", "-"): c for c in CODES.values()}
     wanted = parse_accept_header(header, LanguageAccept)
     return known.get(wanted.best_match(known) or "", "en")
 

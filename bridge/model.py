@@ -894,6 +894,7 @@ class Converged:
     changed: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     more: bool = False
+    unproven: bool = False  # `more` is only a look at whether what was written is there now
     written: bool = False  # of a reinstall: the old system is replaced from now on
     missing_disk: bool = False
     starts: bool = False  # the task leaves the machine on, though it was off

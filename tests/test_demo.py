@@ -17,7 +17,7 @@ from tests.system import System
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with System(tmp_path_factory.mktemp("system"), speed=0.05, hcloud=Project(Clock()), more=FEW) as s:
-        for sale in demo.sales(s):
+        for sale in demo.sales(s, None):
             s.order(sale.service, **sale.wish)
             s.wait_for(lambda sale=sale: s.operation(sale.service).get("state") == "done", 60)  # type: ignore[misc]
         yield s
@@ -31,7 +31,7 @@ def newest(s: System, kind: str, state: str) -> None:
 
 def test_every_address_is_a_page(system: System) -> None:
     addresses = [w for line in demo.addresses(system) for w in line.split() if w.startswith("http")]
-    assert len(addresses) == 13
+    assert len(addresses) == 14
     for address in addresses:
         reply = requests.get(address, timeout=20)
         assert reply.status_code == 200 and "vmbridge" in reply.text, address

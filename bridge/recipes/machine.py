@@ -95,7 +95,7 @@ def note_written(job: Job, wanted: Order, converged: Converged) -> None:
     """Raises Transient for what was sold and is not there though it was written twice. A password goes with what is
     written at birth, and can be seen by nobody: what has to be written once more brings it once more."""
     memory = job.memory
-    again = bool(converged.changed) and converged.more and set(converged.changed) <= set(memory.changed)
+    again = converged.unproven and set(converged.changed) <= set(memory.changed)
     if wanted.birth and (wanted.set_password or again):
         job.save_birth(replace(job.birth, password_sent=wanted.set_password))
         memory = replace(memory, sent=wanted.set_password)

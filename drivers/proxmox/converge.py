@@ -32,7 +32,7 @@ def step(api: Api, order: Order, ref: VmRef, allocate: bool = False) -> Converge
     if not convert.system_disk(seen.config):
         raise Permanent(code="no_system_disk", detail=f"VM {ref.vm_id} has no system disk")
     if any(k != "cipassword" for k in changed):  # of that nothing can be seen
-        return Converged("", tuple(changed), tuple(todo.refused), more=True, seen=seen)
+        return Converged("", tuple(changed), tuple(todo.refused), more=True, unproven=True, seen=seen)
     if todo.allocate:
         return _allocate(api, base, todo, order.package.snapshots if allocate else None, tuple(changed), seen)
     if todo.grow:
