@@ -112,7 +112,7 @@ def fields(page: str, css_class: str = "vmb-line") -> dict[str, str]:
     assert form, page[-3000:]
     return {
         re.sub(r"^vmb\[(.*)]$", r"\1", html.unescape(n)): html.unescape(v)
-        for n, v in re.findall(r'<input type="hidden" name="([^"]*)"\s+value="([^"]*)"', form.group())
+        for n, v in re.findall(r'<input type="hidden"\s+name="([^"]*)"\s+value="([^"]*)"', form.group())
     }
 
 
