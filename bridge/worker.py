@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import structlog
@@ -200,78 +200,54 @@ def not_saved(doing: str, error: StoreUnavailable) -> None:
     log.warning("store_unavailable", doing=doing, detail=error.detail)
 
 
+def plan(jobs: BackgroundScheduler, context: Context, stop: threading.Event, faults: list[StoreDamaged]) -> None:
+    """What is looked at by itself, and how often: for all, and for each server by what its driver can do."""
+
+    def every(seconds: float, job: Callable[..., None], *args: Any, name: str = "", jitter: int | None = None) -> None:
+        jobs.add_job(
+            patient(job),
+            "interval",
+            args=args,
+            seconds=seconds,
+            jitter=jitter,
+            id=f"{job.__name__}{name}",
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+
+    every(10, live, context, stop, faults)
+    every(60, tell_stuck, context)
+    every(600, prune, context, stop)
+    every(30, book, context, stop)
+    every(30, care, context)
+    every(600, sweep_records, context, jitter=30)
+    every(3, look_up, context)
+    for server, driver in context.drivers.items():
+        each = partial(every, name=f"-{server}")
+        each(60, mirror, context, server, jitter=10)
+        if Capability.RDNS in driver.capabilities:
+            each(5, pointers, context, server)
+        if Capability.FIREWALL in driver.capabilities:
+            each(2, firewall_changes, context, server)
+            each(60, firewall_switches, context, server, jitter=10)
+        if driver.boots_once:
+            each(15, disks_first, context, server)
+        each(60, read_offers, context, server, jitter=10)
+        each(30, read_resources, context, server, jitter=5)
+        each(20, leases, context, server, jitter=5)
+        each(60, sweep_state, context, server, jitter=10)
+        each(60, sweep_contents, context, server, jitter=10)
+
+
 def run(context: Context, stop: threading.Event, border: Callable[[str], None] | None = None) -> StoreDamaged | None:
     """Work until `stop`; running steps are finished first. Returns what has ended it, when that was a damaged store."""
     engine = Engine(context.store, context.config, context.clock, context.drivers, recipes.BOOK, border)
     delivery = Delivery(context.store, context.whmcs, hooks.load(), border)
     log.info("worker_started", owner=engine.owner)
     jobs = BackgroundScheduler(timezone="UTC")
-    options = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
     faults: list[StoreDamaged] = []
-    jobs.add_job(live, "interval", args=[context, stop, faults], seconds=10, id="alive", **options)
-    jobs.add_job(patient(tell_stuck), "interval", args=[context], minutes=1, id="stuck", **options)
-    jobs.add_job(patient(prune), "interval", args=[context, stop], minutes=10, id="prune", **options)
-    jobs.add_job(patient(book), "interval", args=[context, stop], seconds=30, id="usage", **options)
-    jobs.add_job(patient(care), "interval", args=[context], seconds=30, id="care", **options)
-    jobs.add_job(patient(sweep_records), "interval", args=[context], minutes=10, jitter=30, id="records", **options)
-    jobs.add_job(patient(look_up), "interval", args=[context], seconds=3, id="look-up", **options)
-    for name in context.drivers:
-        jobs.add_job(
-            patient(mirror), "interval", args=[context, name], minutes=1, jitter=10, id=f"mirror-{name}", **options
-        )
-        if Capability.RDNS in context.drivers[name].capabilities:
-            jobs.add_job(
-                patient(pointers), "interval", args=[context, name], seconds=5, id=f"pointers-{name}", **options
-            )
-        if Capability.FIREWALL in context.drivers[name].capabilities:
-            jobs.add_job(
-                patient(firewall_changes),
-                "interval",
-                args=[context, name],
-                seconds=2,
-                id=f"firewalls-{name}",
-                **options,
-            )
-            jobs.add_job(
-                patient(firewall_switches),
-                "interval",
-                args=[context, name],
-                minutes=1,
-                jitter=10,
-                id=f"switches-{name}",
-                **options,
-            )
-        if context.drivers[name].boots_once:
-            jobs.add_job(
-                patient(disks_first), "interval", args=[context, name], seconds=15, id=f"discs-{name}", **options
-            )
-        jobs.add_job(
-            patient(read_offers), "interval", args=[context, name], minutes=1, jitter=10, id=f"offers-{name}", **options
-        )
-        jobs.add_job(
-            patient(read_resources),
-            "interval",
-            args=[context, name],
-            seconds=30,
-            jitter=5,
-            id=f"resources-{name}",
-            **options,
-        )
-        jobs.add_job(
-            patient(leases), "interval", args=[context, name], seconds=20, jitter=5, id=f"leases-{name}", **options
-        )
-        jobs.add_job(
-            patient(sweep_state), "interval", args=[context, name], minutes=1, jitter=10, id=f"state-{name}", **options
-        )
-        jobs.add_job(
-            patient(sweep_contents),
-            "interval",
-            args=[context, name],
-            minutes=1,
-            jitter=10,
-            id=f"contents-{name}",
-            **options,
-        )
+    plan(jobs, context, stop, faults)
     live(context, stop, faults)
     jobs.start()
     threads = [

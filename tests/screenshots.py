@@ -41,18 +41,7 @@ PAGES = (
     *("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password"),
     *("rdns", "iso", "firewall", "activity"),
 )
-CLOUD_PAGES = (
-    "overview",
-    "charts",
-    "console",
-    "reinstall",
-    "snapshots",
-    "backups",
-    "reset_password",
-    "rdns",
-    "iso",
-    "activity",
-)
+CLOUD_PAGES = tuple(p for p in PAGES if p != "firewall")
 SHOP, CLOUD_SHOP = 1042, 2042
 
 

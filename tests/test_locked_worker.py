@@ -174,7 +174,7 @@ def test_a_job_that_cannot_save_anything_waits_for_its_next_turn(world: World, m
     stop = threading.Event()
     stop.set()
     worker.run(world.context, stop)
-    assert {"look-up", "usage", "firewalls-pve1", "state-pve1"} <= set(jobs)
+    assert {"look_up", "book", "firewall_changes-pve1", "sweep_state-pve1"} <= set(jobs)
     with locked(world):
         for job in jobs.values():
             job()

@@ -16,21 +16,9 @@ from selenium.webdriver import Chrome
 
 from bridge import assets
 from tests.browser import chrome, one, until, word
-from tests.screenshots import aged
+from tests.screenshots import PAGES, aged
 from tests.system import System
 
-PAGES = (
-    "overview",
-    "charts",
-    "console",
-    "reinstall",
-    "snapshots",
-    "backups",
-    "reset_password",
-    "activity",
-    "iso",
-    "rdns",
-)
 QUIET = ("overview", "snapshots", "backups", "reinstall", "reset_password", "activity", "console", "rdns")
 EXPECTED = "ERR_BLOCKED_BY_CLIENT"  # what a test blocks
 LIMIT = 30 * 1024

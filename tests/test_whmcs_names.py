@@ -14,26 +14,13 @@ import requests
 
 from bridge.clock import Clock
 from tests.hcloud.project import Project
+from tests.screenshots import CLOUD_PAGES, PAGES
 from tests.system import CLOUD, ROOT, System, ours
 from tests.test_shim import settled
 
 SHOP, CLOUD_SHOP = 1, 2
-CUSTOMERS = {
-    SHOP: ("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password", "activity"),
-    CLOUD_SHOP: (
-        "overview",
-        "charts",
-        "console",
-        "reinstall",
-        "snapshots",
-        "backups",
-        "reset_password",
-        "rdns",
-        "iso",
-        "activity",
-    ),
-}
-STAFF = ("overview", "operations", "operation", "service", "servers", "pools", "findings")
+CUSTOMERS = {SHOP: PAGES, CLOUD_SHOP: CLOUD_PAGES}
+STAFF = ("overview", "operations", "operation", "service", "servers", "pools", "findings", "dns")
 THEMES = ("twenty-one", "six")
 FIELDS = {"token", "id", "modop", "a"}  # of WHMCS, each sent for its own sake
 HIDDEN = {"token": r"token-\w+", "id": r"\d+", "modop": "custom", "a": "submit|start|stop|reboot|hard_stop"}
@@ -152,6 +139,10 @@ def test_questions_and_answers(system: System, theme: str) -> None:
         ("backups", "schedule", {"time_zone": "Mars"}),
         ("power", "hard_stop", {"confirmed": "", "from": "backups"}),
         ("reinstall", "reinstall", {"confirm": "no"}),
+        ("firewall", "add", {"proto": "tcp", "dport": "many"}),
+        ("firewall", "policy", {"policy_in": "perhaps"}),
+        ("iso", "mount", {"iso": "local:iso/nothing.iso"}),
+        ("rdns", "save", {"address": "203.0.113.10", "name": "-"}),
     ):
         reply = system.submit(SHOP, capability, action, **form)
         assert reply.status_code == 200 and wrong(ours_of(reply.text)) == [], (capability, action)
