@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -108,6 +108,16 @@ class Reads:
         finally:
             with self._lock:
                 self._at[place] -= 1
+
+    def turn_of(self, service: Service, keeper: Keeper, store: Store) -> AbstractContextManager[None]:
+        """`turn` for what a look at the service's machine loads."""
+        return self.turn(service.server, place(service, keeper.shared_hosts), store)
+
+    @contextmanager
+    def edit_of(self, service: Service, keeper: Keeper, store: Store) -> Iterator[None]:
+        """The seat of the service's client and a turn, for a change that somebody waits for."""
+        with self.seat(whose(service)), self.turn_of(service, keeper, store):
+            yield
 
     def shared(self, key: tuple[object, ...], keep: float, read: Callable[[], Found], client: str = "") -> Found:
         """What `read` returned less than `keep` seconds ago; viewers who come meanwhile wait for the one who reads, a

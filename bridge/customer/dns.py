@@ -11,7 +11,7 @@ import structlog
 
 from bridge import names
 from bridge.config import Config
-from bridge.customer.direct import NOT_TAKEN, Reads, not_done, place, sentence, settled, whose
+from bridge.customer.direct import NOT_TAKEN, Reads, not_done, sentence, settled, whose
 from bridge.dns import lookup, records
 from bridge.errors import BadRequest, NotOurs, Refused, StoreUnavailable, UpstreamError, VmbridgeError
 from bridge.model import Pointers, Sentence, Service, TaskResult
@@ -107,7 +107,7 @@ def view(service: Service, reads: Reads, store: Store, keeper: Keeper) -> dict[s
 
 def _read(service: Service, reads: Reads, store: Store, keeper: Keeper) -> Pointers:
     def once() -> Pointers:
-        with reads.turn(service.server, place(service, keeper.shared_hosts), store):
+        with reads.turn_of(service, keeper, store):
             return keeper.pointers(service.ref)
 
     return reads.shared(
@@ -180,7 +180,7 @@ def save(service: Service, address: str, name: str, reads: Reads, store: Store, 
         return  # the worker writes it after the one who does so now
     wish: Written = {"service": service.id, "address": address, "number": number, "attempt": 0}
     try:
-        with reads.seat(whose(service)), reads.turn(service.server, place(service, keeper.shared_hosts), store):
+        with reads.edit_of(service, keeper, store):
             task = keeper.set_pointer(service.ref, address, name)
             _ended(wish, task, settled(keeper, task, store.clock), store, keeper)
     except StoreUnavailable:  # the wish itself is saved: the worker goes on with it when the lease is over

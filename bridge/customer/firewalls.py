@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from bridge.customer.direct import Reads, not_done, place, sentence, whose
+from bridge.customer.direct import Reads, not_done, sentence, whose
 from bridge.errors import LeaseLost, Refused, RequestError, StoreUnavailable, Unknown, UpstreamError, VmbridgeError
 from bridge.firewall import edits, ways
 from bridge.firewall.edits import Conflict, Edit
@@ -110,7 +110,7 @@ def view(service: Service, limit: int, reads: Reads, store: Store, driver: Drive
 
 def _read(service: Service, reads: Reads, store: Store, driver: Driver) -> Firewall:
     def once() -> Firewall:
-        with reads.turn(service.server, place(service, driver.shared_hosts), store):
+        with reads.turn_of(service, driver, store):
             return driver.firewall(service.ref)
 
     key = (service.id, service.client_id, "firewall", service.vm_id, store.edits(service.id))
@@ -121,7 +121,7 @@ def dropped(service: Service, reads: Reads, store: Store, driver: Driver) -> lis
     """What was stopped lately. Raises VmbridgeError."""
 
     def once() -> list[Dropped]:
-        with reads.turn(service.server, place(service, driver.shared_hosts), store):
+        with reads.turn_of(service, driver, store):
             return driver.firewall_log(service.ref)
 
     return reads.shared((service.id, service.client_id, "firewall log", service.vm_id), SEEN, once, whose(service))
@@ -176,7 +176,7 @@ def change(
     Raises Refused with what the page says, with code CLOSING where nobody would be let in by SSH afterwards and the
     customer is not `sure`; nothing is written then."""
     try:
-        with reads.seat(whose(service)), reads.turn(service.server, place(service, driver.shared_hosts), store):
+        with reads.edit_of(service, driver, store):
             now = driver.firewall(service.ref)
             if why := off(service, now, store):
                 raise Refused(why, code="firewall_off")
@@ -281,7 +281,7 @@ def take_back(service: Service, until: float, reads: Reads, store: Store, driver
         _refuse_of_another(service, until, store)
         return
     try:
-        with reads.seat(whose(service)), reads.turn(service.server, place(service, driver.shared_hosts), store):
+        with reads.edit_of(service, driver, store):
             go_on(row, service, store, driver)
     except StoreUnavailable as e:
         raise Refused(BACK_UNSAVED, code="going_on", detail=e.detail) from None

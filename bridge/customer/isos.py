@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from bridge.customer.direct import Reads, not_done, place, sentence, settled, whose
+from bridge.customer.direct import Reads, not_done, sentence, settled, whose
 from bridge.errors import Refused, StoreUnavailable, VmbridgeError
 from bridge.model import Drive, Iso, Sentence, Service
 from bridge.store import Store
@@ -94,7 +94,7 @@ def unmount(service: Service, reads: Reads, store: Store, driver: Driver) -> Non
 
 def _change(service: Service, wanted: str, reads: Reads, store: Store, driver: Driver) -> None:
     try:
-        with reads.seat(whose(service)), reads.turn(service.server, place(service, driver.shared_hosts), store):
+        with reads.edit_of(service, driver, store):
             result = settled(driver, driver.mount(service.ref, wanted), store.clock)
             if result.state == "failed":
                 raise driver.task_error(result.text)
@@ -111,7 +111,7 @@ def _shelf(service: Service, reads: Reads, store: Store, driver: Driver) -> tupl
     """The drive and what fits into it, within one turn."""
 
     def once() -> tuple[Drive, list[Iso]]:
-        with reads.turn(service.server, place(service, driver.shared_hosts), store):
+        with reads.turn_of(service, driver, store):
             drive = driver.drive(service.ref)
             return drive, reads.shared((service.server, "isos", drive.fits), LISTED, lambda: driver.isos(drive.fits))
 
