@@ -28,18 +28,20 @@ from bridge.store.discs import DiscOrders
 from bridge.store.faults import hurried, hurry, meaning, read
 from bridge.store.findings import Findings
 from bridge.store.firewalls import FirewallChanges
-from bridge.store.operations import Operations
 from bridge.store.outbox import Outbox
 from bridge.store.pointers import PointerWishes
+from bridge.store.queue import Queue
 from bridge.store.records import Records
 from bridge.store.retention import Retention
 from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
 from bridge.store.services import Services
+from bridge.store.slots import Slots
 from bridge.store.snapshots import Snapshots
 from bridge.store.status import Statuses
 from bridge.store.steps import Steps
 from bridge.store.tasks import Tasks
 from bridge.store.usage import Usages
+from bridge.store.worklists import Worklists
 
 Row = dict[str, Any]
 BRIEF = 0.05  # seconds that who only looks waits for a place to write
@@ -47,7 +49,9 @@ BRIEF = 0.05  # seconds that who only looks waits for a place to write
 
 class Store(
     Services,
-    Operations,
+    Queue,
+    Slots,
+    Worklists,
     Steps,
     Tasks,
     Addresses,

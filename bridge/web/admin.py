@@ -15,7 +15,7 @@ from bridge.orders import addresses, packages
 from bridge.services import Caller
 from bridge.staff import findings, servers
 from bridge.store.findings import ListedFinding
-from bridge.store.operations import OrderedBy
+from bridge.store.worklists import OrderedBy
 from bridge.web import zones
 from bridge.web.actions import caller
 from bridge.web.auth import body, context, signed
