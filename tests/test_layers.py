@@ -15,6 +15,7 @@ LAYERS: list[tuple[str, set[str]]] = [
         {
             "bridge.permissions",
             "bridge.names",
+            "bridge.accounts",
             "bridge.amounts",
             "bridge.schedules",
             "bridge.languages",
@@ -48,6 +49,7 @@ LAYERS: list[tuple[str, set[str]]] = [
         },
     ),
     ("what stands in DNS", {"bridge.dns"}),
+    ("what a client's account costs", {"bridge.costs"}),
     (
         "nouns read directly",
         {"bridge.customer.charts", "bridge.customer.isos", "bridge.customer.dns", "bridge.customer.firewalls"},
@@ -73,6 +75,8 @@ FACES = {
     "bridge.orders",
     "bridge.metering",
     "bridge.dns",
+    "bridge.accounts",
+    "bridge.costs",
     "drivers",
     "drivers.dns",
 }  # docstrings alone
