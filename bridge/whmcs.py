@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import requests
 
 from bridge.errors import Permanent, Transient, UpstreamError
+from drivers.answers import bound
 from drivers.http import CONNECT_TIMEOUT, READ_TIMEOUT, Peer, fault
 
 TIMEOUT = (CONNECT_TIMEOUT, READ_TIMEOUT)
@@ -109,9 +110,11 @@ class Whmcs:
         form = {k: v for k, v in values.items() if v is not None}
         form |= {"identifier": self._identifier, "secret": self._secret, "action": action, "responsetype": "json"}
         try:
-            reply = requests.post(
-                self._url, data=form, timeout=TIMEOUT, headers={"Connection": "close"}, allow_redirects=False
-            )
+            with requests.Session() as session:
+                bound(session)
+                reply = session.post(
+                    self._url, data=form, timeout=TIMEOUT, headers={"Connection": "close"}, allow_redirects=False
+                )
         except (requests.exceptions.RequestException, OSError, ValueError) as e:
             raise fault(
                 e, self._peer, not action.startswith("Get"), "It is sent again, so WHMCS may have it twice."

@@ -9,6 +9,7 @@ from bridge.recipes.discs import SERVES_BOTH
 from bridge.store import Store
 
 AGAIN = 900.0  # seconds until an operation that failed is begun once more
+SELDOM = 86400.0  # until the one after that: staff has been told, and is told again as often
 
 
 def boot(ask: Ask) -> Prepared:
@@ -25,6 +26,7 @@ def put_disks_first(server: str, store: Store) -> int:
     for key in due:
         with store.write():
             if store.current_operation(key) is None:
+                last = store.newest(key)
                 store.submit(key, "boot_disk", "schedule")
-                store.disc_order_later(key, AGAIN)
+                store.disc_order_later(key, SELDOM if last and last.kind == "boot_disk" else AGAIN)
     return len(due)

@@ -76,6 +76,9 @@ ENDINGS = {
     "undone": Sentence("The change on trial was not confirmed, so it has been taken back."),
     "failed": Sentence("Your last change was not made. Below it is as it is now."),
     "firewall_changed": edits.CHANGED,
+    "vm_absent": Sentence(
+        "Your server is not there any more, so its firewall was left as it was. Our staff has been told."
+    ),
     "kept": Sentence("The change on trial could not be taken back: somebody else has changed the firewall meanwhile."),
 }
 

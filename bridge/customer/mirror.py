@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from bridge.errors import VmbridgeError
+from bridge.errors import StoreUnavailable, VmbridgeError
 from bridge.model import Capability, Kept, Service
 from bridge.store import Store
 from drivers.base import Driver, in_background
@@ -38,6 +38,8 @@ def renew_mirror(server: str, driver: Driver, store: Store, limit: int = 20, now
             continue  # what it makes or removes meanwhile is not in the listing
         try:
             _mirror(service, driver, everything, store)
+        except StoreUnavailable:
+            raise
         except VmbridgeError as e:
             log.warning("mirror_failed", service=service.service_id, code=e.code, detail=e.detail)
     return len(keys)

@@ -248,7 +248,7 @@ def wish(service: Service, address: str, name: str, store: Store, config: Config
             if row is not None and row["held"] and not firm:
                 raise Refused(NOT_HERE, code="no_zone")
             store.hold_record(record, PTR, zone=route, service=service.id, address=address, wanted="")
-        elif row["asked_at"] and (row["wanted"], row["chosen"]) == (value, chosen):
+        elif row["asked_at"] and not row["refused"] and (row["wanted"], row["chosen"]) == (value, chosen):
             return  # asked for already
         # of an address by a guest's word nobody else's record is replaced
         route = f"{zones.TICKET}:{department}" if department else route

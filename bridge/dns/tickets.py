@@ -3,6 +3,7 @@ a reply to it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from bridge.whmcs import Whmcs
 
 LOOK = 1800.0  # seconds between two looks whether the ticket is closed
 CLOSED = ("closed",)
+NO_TICKET = re.compile(r"ticket id not found|ticket not found", re.I)
 BEGIN = "Please set the reverse DNS"
 
 
@@ -82,7 +84,14 @@ def _said(number: str, whmcs: Whmcs) -> str:
 
 
 def _look(row: RecordRow, whmcs: Whmcs, store: Store) -> None:
-    status = str(whmcs.call("GetTicket", ticketid=row["ticket"]).get("status", ""))
+    try:
+        status = str(whmcs.call("GetTicket", ticketid=row["ticket"]).get("status", ""))
+    except Permanent as e:
+        if not NO_TICKET.search(e.detail):
+            raise
+        # removed, or merged with another: whether it was done nobody knows, and a second one is the customer's to ask
+        store.record_later(row, 0.0, detail="its ticket is not there any more", refused="ticket_gone")
+        return
     if status.lower() in CLOSED:
         store.record_done_by_hand(row)
     else:

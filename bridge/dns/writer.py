@@ -11,7 +11,7 @@ import structlog
 from bridge import zones
 from bridge.config import Config
 from bridge.dns import tickets
-from bridge.errors import Unknown, UpstreamError, VmbridgeError
+from bridge.errors import StoreUnavailable, Unknown, UpstreamError, VmbridgeError
 from bridge.model import RecordSet
 from bridge.store import Store
 from bridge.store.records import RecordRow
@@ -61,6 +61,8 @@ def write_due(
                     store.record_later(row, ASLEEP, detail=f'there is no [dns."{zone}"] any more')
                     continue
             store.zone_answers(zone)
+        except StoreUnavailable:  # ours, not the zone's: what became of it is looked up when the lease is over
+            raise
         except VmbridgeError as e:
             log.warning(
                 "record_not_written", zone=zone, name=row["name"], type=row["type"], code=e.code, detail=e.detail

@@ -21,6 +21,8 @@ LEASE = 90.0  # longer than a web request's edit and than a worker's calls
 LOST_REPLY = 35.0  # longer than any time-out on the way: an unanswered call has ended by then
 FIRST, LONGEST = 5.0, 300.0  # seconds between two tries
 CALLS = 60  # of one change at most: a whole list after a restore has some for each rule
+OFTEN = 8  # tries to take a trial back, some ten minutes, until staff hears of it
+GONE = "vm_absent"
 SWITCHES = 300.0  # seconds between two looks at what switches firewalls off
 
 
@@ -89,6 +91,13 @@ def go_on(row: FirewallRow, service: Service, store: Store, driver: Driver) -> N
     except VmbridgeError as e:
         log.warning("firewall_not_written", service=service.service_id, back=back, code=e.code, detail=e.detail)
         again = isinstance(e, UpstreamError) and e.retryable
+        if e.code == GONE and _gone(service, driver):
+            _told(row, service, store, "was not finished: the machine is gone", "Look why it is gone; nothing is left.")
+            store.firewall_ended(service.id, number, "undone" if back else "failed", GONE)
+            return
+        if back and (not again or row["attempt"] == OFTEN):
+            said = f"could not be taken back yet: {e.sentence} {e.detail}".strip()
+            _told(row, service, store, said, f"{e.next_action} It is tried again by itself.")
         if not back and not again:
             store.firewall_ended(service.id, number, "failed", e.code)
             return
@@ -99,6 +108,29 @@ def go_on(row: FirewallRow, service: Service, store: Store, driver: Driver) -> N
         store.firewall_later(service.id, number, LOST_REPLY if isinstance(e, Unknown) else pause, e.code)
     finally:
         store.edited(service.id)
+
+
+def _gone(service: Service, driver: Driver) -> bool:
+    """Whether the machine is proven gone, not only moved between two calls."""
+    try:
+        return driver.look(service.ref) is None
+    except VmbridgeError:
+        return False
+
+
+def _told(row: FirewallRow, service: Service, store: Store, said: str, action: str) -> None:
+    """Staff hears of it, once for each change."""
+    what = "A trial" if row["undo"] else "A change"
+    store.emit(
+        "staff_notice",
+        service.whmcs,
+        service.id,
+        f"firewall:{service.id}:{row['made_at']}",
+        subject=f"vmbridge: the firewall of service {service.service_id} needs attention",
+        text=f"{what} of its customer's firewall {said}\nNext: {action}",
+        reference=str(service.id),
+        service_id=service.service_id,
+    )
 
 
 def _somebody_elses(service: Service, number: int, back: bool, store: Store) -> None:

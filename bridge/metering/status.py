@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from bridge.errors import Permanent, Unreachable, VmbridgeError, Waiting
+from bridge.errors import Permanent, StoreUnavailable, Unreachable, VmbridgeError, Waiting
 from bridge.model import Desired, Operation, Service, VmRef
 from bridge.store import Store
 from bridge.store.status import PolledRow
@@ -44,6 +44,8 @@ def refresh(server: str, driver: Driver, store: Store, now: bool = False) -> boo
         store.refresh_later(
             server, e.retry_after or 0.0
         )  # nothing is wrong: the page shows what it has, and how old it is
+    except StoreUnavailable:  # ours: the server has answered, or was not asked
+        raise
     except VmbridgeError as e:
         failures = store.refresh_failed(server, f"{e.sentence} {e.detail}".strip(), isinstance(e, Unreachable))
         log.warning("refresh_failed", server=server, code=e.code, detail=e.detail, failures=failures)

@@ -11,6 +11,7 @@ from typing import Any
 import requests
 
 from bridge.errors import Permanent, Transient, Unknown, UpstreamError, Waiting
+from drivers.answers import bound
 from drivers.dns.contract import NO_KEY
 from drivers.http import Peer, Rubbish, fault, refuse_redirect, time_outs
 
@@ -48,6 +49,7 @@ class Web:
         if session is None:
             session = self._local.session = requests.Session()
             session.trust_env = False
+            bound(session)
             session.headers.update({"Accept": "application/json", **self._headers})
             session.hooks["response"].append(refuse_redirect)
             if self._ca:

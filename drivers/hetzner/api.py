@@ -13,6 +13,7 @@ from hcloud import APIException, Client
 
 from bridge.clock import Clock
 from bridge.errors import Transient, Unknown, Waiting
+from drivers.answers import bound
 from drivers.base import Counted, background
 from drivers.hetzner import replies
 from drivers.hetzner.errors import BROKEN, from_reply
@@ -51,6 +52,7 @@ class Api:
             client._client._retry_max_retries = 0
             session = client._client._session
             session.trust_env = False
+            bound(session)
             if self._settings.get("ca_file"):
                 session.verify = self._settings["ca_file"]
             session.hooks["response"] += [self._counted, refuse_redirect]

@@ -17,6 +17,7 @@ from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
 
 from bridge.errors import Transient
+from drivers.answers import bound
 from drivers.http import READ_TIMEOUT, Peer, Rubbish, fault, reading, refuse_redirect, time_outs
 from drivers.proxmox import lines, replies
 from drivers.proxmox.errors import from_reply
@@ -97,6 +98,7 @@ class Api:
             )
             session = client._store["session"]
             session.trust_env = False
+            bound(session)
             session.hooks["response"] += [_unshown, refuse_redirect]
             client._store["serializer"] = Strict()
             if change:  # an idle connection that dies under a POST leaves its fate unknown
