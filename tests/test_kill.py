@@ -25,6 +25,7 @@ from bridge.services import Caller
 from tests.configs import raw_config
 from tests.pve.cluster import default_cluster
 from tests.pve.http import HttpsServer
+from tests.stores import place
 from tests.system import ROOT
 
 VERBS = ("create", "suspend", "unsuspend", "terminate")
@@ -75,8 +76,8 @@ class Rig:
         raw["whmcs"]["main"]["system_url"] = self.api.url
         self.path = folder / "config.toml"
         self.path.write_text("\n".join(_toml("", raw)))
+        place(folder / "vmbridge.db")
         self.context = open_context(config_module.load(self.path))
-        self.context.store.migrate()
         self.worker: subprocess.Popen[bytes] | None = None
 
     def order(self, verb: str) -> None:

@@ -11,10 +11,10 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 import pytest
-from cryptography.fernet import Fernet
 
 from bridge.store import Store
-from tests.world import HeldClock
+from tests.held import HeldClock
+from tests.stores import fresh
 
 VALUES: dict[str, Any] = {"mark": "vmbridge x", "int": 1, "float": 1.0, "str": "x", "bool": True}
 COLUMN = {"TEXT": str, "INTEGER": int, "REAL": float}
@@ -28,8 +28,7 @@ def typed_reads() -> list[str]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path / "s.db", Fernet.generate_key().decode(), HeldClock())
-    made.migrate()
+    made = fresh(tmp_path / "s.db", HeldClock())
     yield made
     made.close()
 

@@ -15,6 +15,7 @@ from bridge.context import Context, open_context
 from bridge.web.auth import sign
 from tests.configs import raw_config
 from tests.held import HeldClock
+from tests.stores import place
 
 SECRET = "shim-secret-0123456789"
 NONCE = "0123456789abcdef0123456789abcdef"
@@ -81,8 +82,8 @@ def context(tmp_path: Path) -> Any:
     raw["whmcs"]["main"]["keys"].append({"id": "main-2", "secret": "the-next-secret-987654"})
     raw["whmcs"]["main"]["servers"] = ["pve1"]
     raw["whmcs"]["other"] = {**raw["whmcs"]["main"], "keys": [{"id": "other-1", "secret": "other-secret-0123456789"}]}
+    place(tmp_path / "vmbridge.db")
     made = open_context(config_module.from_dict(raw, str(tmp_path / "config.toml")), HeldClock())
-    made.store.migrate()
     yield made
     made.store.close()
 

@@ -19,6 +19,7 @@ from drivers.hetzner import convert as monthly
 from drivers.proxmox import convert as tap
 from tests.configs import KEY, raw_config
 from tests.held import HeldClock
+from tests.stores import place
 
 STEPS = settings(max_examples=120, deadline=None)
 ZONE = "Europe/Berlin"
@@ -32,8 +33,8 @@ class Books:
 
         self.folder = tempfile.TemporaryDirectory()
         self.clock = HeldClock(start)
+        place(Path(self.folder.name) / "vmbridge.db")
         self.open()
-        self.store.migrate()
         package = of_plan(from_dict(raw_config()).plans["kvm-s"])
         self.service = self.store.add_service(
             package,

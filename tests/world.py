@@ -13,12 +13,12 @@ from bridge.context import Context
 from bridge.operations import Engine
 from bridge.outbox import Delivery
 from bridge.services import Answer, Caller
-from bridge.store import Store
 from drivers.proxmox.driver import Proxmox
-from tests.configs import KEY, raw_config
+from tests.configs import raw_config
 from tests.held import HeldClock
 from tests.pve.cluster import Cluster, default_cluster
 from tests.pve.http import ClusterAdapter
+from tests.stores import fresh
 
 
 class FakeWhmcs:
@@ -50,8 +50,7 @@ class World:
         self.cluster = cluster or default_cluster(self.clock)
         self.adapter = ClusterAdapter(self.cluster)
         self.path = path / "vmbridge.db"
-        self.store = Store(self.path, KEY, self.clock)
-        self.store.migrate()
+        self.store = fresh(self.path, self.clock)
         self.whmcs = FakeWhmcs()
         self.border: Callable[[str], None] = lambda name: None
         self.book = recipes.BOOK
