@@ -48,7 +48,7 @@ CAUSES: dict[str, Sentence] = {
     "no_backup_storage": Sentence("There is no storage for backups."),
     # the machine
     **dict.fromkeys(("vm_locked", "locked"), HELD),
-    "needs_operator": Sentence("Something still holds your server; a member of our staff has to free it."),
+    "needs_operator": Sentence("Something still holds your server."),
     **dict.fromkeys(("vm_absent", "vm_missing", "no_uuid"), GONE),
     **dict.fromkeys(("not_ours", "id_taken", "name_taken", "vm_taken", "vm_present", "is_template"), UNSURE),
     "not_running": Sentence("The server is off: start it instead."),
@@ -101,6 +101,7 @@ SPACE = (
 WRAPPED = ("backup_failed", "restore_failed")  # say only what failed; why stands in `Memory.cause`
 FAILED = Sentence("%(what)s did not work.")
 CANCELLED = Sentence("%(what)s was cancelled.")
+WAITS = Sentence("%(what)s waits for our staff.")
 UNCHANGED = Sentence("Nothing was changed: the server is as it was before.")
 
 
@@ -128,6 +129,12 @@ def failed(op: Operation) -> Sentence:
     """What failed, in one sentence."""
     words = KINDS[op.kind].failed if op.kind in KINDS else op.kind
     return Sentence(FAILED.template, what=words)
+
+
+def waits(op: Operation) -> Sentence:
+    """What cannot go on before a member of staff has acted, in one sentence."""
+    words = KINDS[op.kind].failed if op.kind in KINDS else op.kind
+    return Sentence(WAITS.template, what=words)
 
 
 def cancelled(op: Operation) -> Sentence:

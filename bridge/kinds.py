@@ -51,6 +51,7 @@ class Kind:
     ask: Sentence | None = None
     ask_where_kept: Sentence | None = None
     ask_button: Sentence | None = None
+    staff: str = ""  # what its own button in the addon says; else staff read the title as customers do
 
 
 W, C, S, J = Orderer.WHMCS, Orderer.CLIENT, Orderer.STAFF, Orderer.SCHEDULE
@@ -139,6 +140,7 @@ ALL = [
         Sentence("The configuration is as ordered"),
         Sentence("Your data is kept."),
         frozenset({S}),
+        staff="Converge",
     ),
     Kind(
         "redeploy",
@@ -151,6 +153,7 @@ ALL = [
         wants=Desired.ACTIVE,
         watched=True,
         away=True,
+        staff="Redeploy",
     ),
     Kind(
         "clean_up",
@@ -393,3 +396,8 @@ def running(name: str) -> str:
 
 def title(name: str) -> str:
     return KINDS[name].title if name in KINDS else name
+
+
+def deed(name: str) -> str:
+    """What staff read: the word of the button that they press, else what its customer reads too."""
+    return (name in KINDS and KINDS[name].staff) or title(name)

@@ -37,7 +37,7 @@ from bridge.errors import (
     UpstreamError,
     VmbridgeError,
 )
-from bridge.kinds import KINDS
+from bridge.kinds import KINDS, deed
 from bridge.model import END, Birth, Desired, Memory, Operation, Service, State, TaskResult
 from bridge.store import Store
 from bridge.store.services import Changes
@@ -586,7 +586,7 @@ def notify_staff(store: Store, op: Operation, service: Service, error: tuple[str
         service.whmcs,
         service.id,
         f"staff:{op.id}:{error[0]}",
-        subject=f"vmbridge: {op.kind} of service {service.service_id} needs attention",
+        subject=f"vmbridge: {deed(op.kind)} of service {service.service_id} needs attention",
         text=f"{error[1]}\nNext: {error[2]}",
         reference=op.id,
         service_id=service.service_id,

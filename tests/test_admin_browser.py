@@ -44,7 +44,7 @@ def test_redeploy_by_click_shows_its_steps(system: System, browser: Chrome) -> N
     browser.find_element(By.NAME, "vmb[typed]").send_keys("1")
     browser.find_element(By.XPATH, "//button[text()='Redeploy']").click()
     until(browser, lambda b: "vmb[page]=operation" in b.current_url)
-    assert "redeploy" in browser.find_element(By.CSS_SELECTOR, ".vmb-staff h2").text
+    assert "Redeploy" in browser.find_element(By.CSS_SELECTOR, ".vmb-staff h2").text
     settled(system, 1)
     browser.refresh()
     assert len(browser.find_elements(By.CSS_SELECTOR, ".vmb-staff tbody tr")) >= 6

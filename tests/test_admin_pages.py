@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from bridge import cli
 from bridge.app import create_app
+from bridge.kinds import KINDS, deed
 from bridge.model import Desired, State
 from bridge.staff import servers
 from tests.configs import raw_config
@@ -223,6 +224,28 @@ def test_pools_count_exclusions_and_cool_down(wide: World, staff: Staff) -> None
     row = text[text.index("<strong>small") :]
     assert re.findall(r'vmb-num">(?:<details><summary>)?(\d+)', row[: row.index("</tr>")]) == ["2", "1", "5", "8"]
     assert '198.51.100.11 <span class="vmb-soft">free in 1 h' in row and "not 198.51.100.12 - 198.51.100.13" in row
+
+
+MACHINE_WORD = re.compile(r"(?<![\w.])[a-z]+(?:_[a-z]+)+\b")  # what the back end calls its settings has dots
+
+
+def test_staff_read_words(wide: World, staff: Staff) -> None:
+    """Of each kind of operation and each of its steps; a name of ours stands beside a step only, as the log has it."""
+    service = wide.store.find_service("main", 1042)
+    assert service
+    born = wide.store.operations_of(service.id)[-1]
+    for kind in KINDS:
+        wide.store.end_operation(wide.store.submit(service.id, kind, "admin grace"), State.DONE)
+    texts = [staff.html("operations", state=""), staff.tab(), staff.html("operation", id=born.id)]
+    for text in texts:
+        seen = re.sub(r'<(span|div) class="vmb-mono vmb-soft">.*?</\1>|<(style|script).*?</\2>', "", text, flags=re.S)
+        plain = re.sub(r"<[^>]*>", " ", seen)
+        assert MACHINE_WORD.findall(plain) == [], [
+            plain[m.start() - 60 : m.end()] for m in MACHINE_WORD.finditer(plain)
+        ]
+    assert [kind for kind in KINDS if f">{deed(kind)}<" not in texts[0]] == []
+    assert ">Redeploy<" in texts[0] and ">Converge<" in texts[0] and ">Backup<" in texts[0]
+    assert "Choosing a place" in texts[2]
 
 
 def test_hostile_text_stays_text(wide: World, staff: Staff) -> None:

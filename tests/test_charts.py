@@ -252,7 +252,7 @@ def test_not_part_of_the_plan(tmp_path: Path) -> None:
         aged(world)
         assert get(shim_of(world)).status_code == 403
         html = shim_of(world).send("GET", "/v1/services/1042/pages/charts?client=7").get_json()["html"]
-        assert "not part of your product" in html and reads(world) == 0
+        assert "not part of your plan" in html and reads(world) == 0
     finally:
         world.close()
 

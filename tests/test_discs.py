@@ -203,7 +203,7 @@ def test_a_list_with_what_is_no_name_is_refused_at_its_place(name: Any) -> None:
 
 def test_it_has_to_be_part_of_the_product(tmp_path: Path) -> None:
     site = Site(tmp_path, allow=["console"])
-    assert "not part of your product" in site.see()
+    assert "not part of your plan" in site.see()
     for action in ("mount", "unmount", "boot"):
         assert site.send(action, iso=DEBIAN, confirmed="1").status_code == 403
     assert site.cluster.calls == []

@@ -106,7 +106,7 @@ def test_without_zones_there_is_no_such_page(tmp_path: Path) -> None:
     site = Site(tmp_path, zones=(), forward_zone="")
     site.order("create")
     site.run()
-    assert "not part of your product" in site.words() and site.write() == 0
+    assert "not part of your plan" in site.words() and site.write() == 0
     site.close()
 
 

@@ -246,7 +246,7 @@ def test_a_task_that_fails_and_one_that_takes_long(site: Site) -> None:
 # -- refusals -------------------------------------------------------------------------------------
 def test_not_part_of_the_product(tmp_path: Path) -> None:
     site = Site(tmp_path, allow=["rdns"])
-    assert "not part of your product" in site.see("iso")
+    assert "not part of your plan" in site.see("iso")
     for action in ("mount", "unmount"):
         reply = site.send("iso", action=action, iso=FREEBSD)
         assert reply.status_code == 403 and reply.json["error"]["code"] == "access_denied"

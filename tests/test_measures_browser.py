@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from bridge.clock import Clock
 from tests.browser import THEMES, chrome, one, screen, until, word
 from tests.hcloud.project import Project
-from tests.screenshots import aged, furnish, furnish_cloud
+from tests.screenshots import aged, furnish, furnish_cloud, protect
 from tests.system import System
 
 KVM, CLOUD, RTL = 1, 2, 3
@@ -74,6 +74,7 @@ return Object.fromEntries(Object.entries({
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with System(tmp_path_factory.mktemp("system"), speed=0.05, public=True, hcloud=Project(Clock())) as s:
         furnish(s, KVM)
+        protect(s, KVM)
         aged(s, KVM)
         furnish_cloud(s, CLOUD)
         s.order(RTL, language="pseudo-rtl")
@@ -164,7 +165,7 @@ def test_steps_from_opening_the_page(system: System, browser: Chrome) -> None:
 SMALL = """
 const box = document.querySelector('.vmbridge'), rtl = box.dir === 'rtl', found = [];
 const rects = e => { const r = document.createRange(), w = document.createTreeWalker(e, NodeFilter.SHOW_TEXT), all = [];
-  while (w.nextNode()) { r.selectNodeContents(w.currentNode); all.push(...r.getClientRects()) }
+  while (w.nextNode()) if (!w.currentNode.parentElement.closest('.vmb-sr')) { r.selectNodeContents(w.currentNode); all.push(...r.getClientRects()) }
   return all.filter(b => b.width > 1) };
 const lines = e => new Set(rects(e).map(b => Math.round(b.bottom / 6))).size;
 box.querySelectorAll('.vmb-list dd, .vmb-card > p:has(> .vmb-mac)').forEach(e => {
@@ -187,14 +188,26 @@ box.querySelectorAll('input[type=time]').forEach(t => {
     + Math.round(t.getBoundingClientRect().width) + ' of ' + Math.round(c.getBoundingClientRect().width));
   c.remove();
 });
+const onOneRow = (css, what) => box.querySelectorAll(css).forEach(e => {
+  if (!rtl && new Set([...e.children].map(c => Math.round(c.getBoundingClientRect().top))).size > 1) found.push(what + ' in two rows');
+});
+onOneRow('.vmb-tabs', 'periods');
+onOneRow('.vmb-rowact', 'buttons of ' + box.dataset.here);
+box.querySelectorAll('.vmb-told time').forEach(e => { if (!rtl && lines(e) > 1) found.push('wraps: ' + e.textContent.trim()) });
+box.querySelectorAll('.vmb-list .vmb-copy').forEach(e => {
+  const room = e.parentElement.getBoundingClientRect(), own = e.getBoundingClientRect(), under = own.top > room.top + own.height;
+  const gap = rtl ? room.right - own.right : own.left - room.left;
+  if (under && gap > 2 && e.previousElementSibling.getBoundingClientRect().bottom <= own.top + 4) found.push('Copy stands ' + Math.round(gap) + ' px in');
+});
 return [...new Set(found)]"""
+SMALL_PAGES = ("overview", "charts", "snapshots", "backups", "reset_password", "firewall", "activity")
 
 
-@pytest.mark.parametrize("service", [KVM, RTL])
+@pytest.mark.parametrize("service", [KVM, CLOUD, RTL])
 def test_small_things(system: System, browser: Chrome, service: int) -> None:
     """Addresses at their own side, meters in line, days in full rows, times whole with AM and PM."""
     wrong = {}
-    for page in ("overview", "backups", "reset_password"):
+    for page in SMALL_PAGES:
         browser.get(f"{system.page(service)}&vmb[page]={page}")
         for width in WIDTHS:
             screen(browser, width, HEIGHT)

@@ -300,7 +300,7 @@ def test_a_look_is_shared_and_an_edit_is_seen_at_once_everywhere(site: Site) -> 
 
 def test_not_part_of_the_product_suspended_busy_and_ended(tmp_path: Path) -> None:
     site = Site(tmp_path / "denied", allow=["iso"])
-    assert "not part of your product" in site.see("rdns")
+    assert "not part of your plan" in site.see("rdns")
     for action in ("save", "anything"):
         assert site.send("rdns", action=action, address=V4, name=NAME).status_code == 403
     assert site.cloud.calls == []

@@ -171,7 +171,7 @@ def test_forms_and_buttons(system: System) -> None:
             task.end = min(task.end, s.clock.now())
     settled(s, 3)
     assert s.operation(3)["kind"] == "start"
-    assert "create" in requests.get(f"http://127.0.0.1:{s.host}/admin/service.php?id=3", timeout=10).text
+    assert "Set-up" in requests.get(f"http://127.0.0.1:{s.host}/admin/service.php?id=3", timeout=10).text
 
 
 def test_status_through_the_shim_answers_304(system: System) -> None:

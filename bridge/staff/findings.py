@@ -19,6 +19,7 @@ from bridge import services
 from bridge.config import Config
 from bridge.dns import records
 from bridge.errors import NeedsOperator, NotFound, NotOurs, Refused, VmbridgeError
+from bridge.kinds import deed
 from bridge.metering import status
 from bridge.model import Desired, Difference, Leftover, Machine, Memory, Seen, Service
 from bridge.orders import upgrades
@@ -499,7 +500,7 @@ def submit(
             raise over()
         operation = store.submit(service.id, kind, actor, asked)
         store.swept([service.id], 0.0)
-    return f"Operation {operation} ({kind}) has begun."
+    return f"Operation {operation} ({deed(kind)}) has begun."
 
 
 def end(finding: FindingRow, store: Store) -> Refused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 
-from bridge.kinds import BILLING, KINDS
+from bridge.kinds import BILLING, KINDS, deed
 from bridge.model import Memory, Operation, State
 from bridge.store.operations import Operations
 
@@ -81,7 +81,7 @@ class Queue(Operations):
             return "a newer order takes its place"
         current = self.current_operation(row["service"])
         if current and current.id != key:
-            return f"another operation of the service runs ({current.kind})"
+            return f"another operation of the service runs ({deed(current.kind)})"
         wants = KINDS[row["kind"]].wants if row["kind"] in KINDS else None
         if wants and row["desired"] != wants:
             return f"the service is ordered to be {row['desired']}"
@@ -91,7 +91,7 @@ class Queue(Operations):
             row["number"],
         )
         if any(n["kind"] in BILLING or row["kind"] not in BILLING for n in newer):
-            return f"a newer operation has taken its place ({newer[-1]['kind']})"
+            return f"a newer operation has taken its place ({deed(newer[-1]['kind'])})"
         return ""
 
     def retry(self, key: str) -> str:

@@ -45,7 +45,10 @@ def activity(service: Service) -> dict[str, Any]:
 def _row(op: Operation, service: Service, newest: bool) -> dict[str, Any]:
     """`newest` of its kind: only that can be tried again."""
     wrong = bool(op.error_code) and op.state is not State.DONE
-    why = language.translate(room.sentence(op, service) or causes.cause(op)) if wrong else ""
+    told = [room.sentence(op, service) or causes.cause(op)] if wrong else []
+    if newest and op.state in (State.FAILED, State.STAFF):
+        told = [s for s in frame.said(op, "") if s]
+    why = " ".join(language.translate(s) for s in told)
     nothing: dict[str, Any] = {"again": None, "ticket": ""}
     return {
         "op": op,

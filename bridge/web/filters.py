@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from zoneinfo import ZoneInfo
 
-from bridge import languages
-from bridge.model import Network, Sentence
+from bridge import languages, recipes
+from bridge.kinds import deed
+from bridge.model import Network, Operation, Sentence
 from bridge.web import language
 
 SIZES = (
@@ -102,4 +103,10 @@ def translated(text: str) -> str:
     return language.translate(text)
 
 
-FILTERS = (number, size, traffic, span, ago, took, moment, when, countdown, rate, mask, translated)
+def step_words(name: str, op: Operation) -> str:
+    """What a step of an operation does."""
+    recipe = recipes.BOOK.recipes.get(op.recipe or op.kind)
+    return next((s.title for s in recipe.steps if s.name == name), name) if recipe else name
+
+
+FILTERS = (number, size, traffic, span, ago, took, moment, when, countdown, rate, mask, translated, deed, step_words)

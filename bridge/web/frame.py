@@ -96,17 +96,22 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
         "left": left,
         "running": running,
         "position": min(done + 1, len(steps)),
-        "words": causes.failed(op)
-        if op.state is State.FAILED
-        else kinds.running(op.kind)
-        if running
-        else kinds.title(op.kind),
+        "words": headline(op),
         "sentences": [s for s in said(op, no_room) if s],
         "ordered": KINDS[op.kind].ordered if running and op.kind in KINDS else None,
         "referred": op.state in (State.FAILED, State.STAFF) or (bool(op.error_code) and not no_room),
         "open": op.kind in KINDS and KINDS[op.kind].watched,
         **next_steps(op, service),
     }
+
+
+def headline(op: Operation) -> Sentence | str:
+    """What an operation that is shown above the page's content is called."""
+    if op.state is State.FAILED:
+        return causes.failed(op)
+    if op.state is State.STAFF:
+        return causes.waits(op)
+    return kinds.running(op.kind) if op.state.value in ("running", "waiting") else kinds.title(op.kind)
 
 
 def said(op: Operation, no_room: Sentence | str) -> list[Sentence | str]:
@@ -217,9 +222,12 @@ def main_address(service: Service) -> str:
     return own or next(iter(service.birth.addresses), "")
 
 
-def shown_operation(service: Service, current: Operation | None) -> Operation | None:
-    """What runs; else the last one, when it failed lately."""
+def shown_operation(service: Service, current: Operation | None, page: str) -> Operation | None:
+    """What runs; else the last one, when it failed lately. On the Activity page what stands still has a row with the
+    same words and buttons."""
     store = context().store
+    if page == Capability.ACTIVITY and not (current and current.state in (State.RUNNING, State.WAITING)):
+        return None
     newest = store.newest(service.id)
     if current or newest is None or newest.ended_at is None:
         return newest if newest and newest.ended_at is None else current
@@ -400,7 +408,7 @@ def render(
         message="" if field else language.translate(message),
         wrong=(field, language.translate(message) if field else ""),
         tone=tone,
-        timeline=timeline(shown_operation(service, current), service),
+        timeline=timeline(shown_operation(service, current, capability), service),
         power_reasons=power_reasons(service, now, current, often),
         often=lambda act: language.translate(often(act)),
         limited=often,

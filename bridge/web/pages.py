@@ -215,9 +215,7 @@ def answer(service: Service, name: str, message: str = "", tone: str = "bad", fi
     at = context()
     title = language.translate(frame.MENU[name][0])
     if not customer.may_see(service, Capability(name), at.drivers, at.config):
-        html = frame.render(
-            "denied.html", service, name, why=language.translate("This page is not part of your product.")
-        )
+        html = frame.render("denied.html", service, name, why=language.translate("This page is not part of your plan."))
         return success(html=html, redirect="", title=language.translate("Access Denied"))
     html = frame.render(f"{name}.html", service, name, message, tone, lambda: PAGES[name](service), field, **more)
     if field and frame.AT_FIELD not in html:
@@ -248,7 +246,7 @@ def show(service_id: int, capability: str) -> Response:
     if capability not in PAGES:  # also of features that are not here yet
         service = service_for(service_id)
         html = frame.render(
-            "denied.html", service, "overview", why=language.translate("This page is not part of your product.")
+            "denied.html", service, "overview", why=language.translate("This page is not part of your plan.")
         )
         return success(html=html, redirect="", title=language.translate("Access Denied"))
     verb = request.args.get("ask", "")
