@@ -21,9 +21,10 @@ from bridge.errors import StoreDamaged, StoreUnavailable
 from bridge.firewall import writing
 from bridge.metering import status, usage
 from bridge.model import Capability
-from bridge.operations import STUCK_AFTER, Engine, notify_staff
+from bridge.operations import Engine
 from bridge.orders import addresses
 from bridge.outbox import Delivery
+from bridge.retries import STUCK_AFTER, notify_staff
 from bridge.staff import findings, servers
 
 log = structlog.get_logger()

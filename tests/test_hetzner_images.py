@@ -12,7 +12,7 @@ from bridge import customer
 from bridge.causes import CAUSES
 from bridge.errors import BadRequest, NotBuilt, Refused
 from bridge.model import State
-from bridge.operations import QUICK_TRIES
+from bridge.retries import QUICK_TRIES
 from tests.hcloud import matrix
 from tests.hcloud.project import Fault
 from tests.test_hetzner import PLAN, Cloud, one

@@ -55,6 +55,8 @@ LAYERS: list[tuple[str, set[str]]] = [
         "nouns read directly",
         {"bridge.customer.charts", "bridge.customer.isos", "bridge.customer.dns", "bridge.customer.firewalls"},
     ),
+    ("what an operation is made of", {"bridge.steps"}),
+    ("what becomes of one that fails", {"bridge.retries"}),
     ("the engine", {"bridge.operations"}),
     ("recipes", {"bridge.recipes"}),
     ("what WHMCS and staff order", {"bridge.services"}),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bridge import customer, operations
+from bridge import customer, retries
 from bridge.model import Capability, State
 from tests.configs import raw_config
 from tests.hcloud.project import Fault as CloudFault
@@ -136,9 +136,7 @@ def test_refused_before_it_began(deed: Deed, power: str, tmp_path_factory: pytes
             world = prepared(tmp_path_factory.mktemp("refused"), deed, power)
         before, where = state(world), (name, method, path)
         if method == "GET":  # as long as it is tried
-            world.cluster.faults = [
-                Fault(nth=number, times=operations.QUICK_TRIES + 1 if name == "500" else 1, **fault)
-            ]
+            world.cluster.faults = [Fault(nth=number, times=retries.QUICK_TRIES + 1 if name == "500" else 1, **fault)]
         else:
             world.cluster.faults = [Fault(method=method, path=f"{re.escape(path)}$", times=10**6, **fault)]
         ask(world, deed.verb, deed.values)

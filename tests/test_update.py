@@ -9,7 +9,7 @@ import pytest
 
 from bridge import recipes
 from bridge.model import END, State
-from bridge.operations import Book, Done, Job, Outcome, Recipe, Step
+from bridge.steps import Book, Done, Job, Outcome, Recipe, Step
 from tests.test_crashes import SCENARIOS, Killed, outcome, prepared
 from tests.world import World
 

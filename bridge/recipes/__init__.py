@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from bridge.kinds import KINDS
 from bridge.model import Desired, Service
-from bridge.operations import Book, Recipe
 from bridge.recipes.backups import BACKUPS, RESTORE
 from bridge.recipes.billing import CHANGE_PACKAGE, CLEAN_UP, CONVERGE, REDEPLOY, SUSPEND, TERMINATE, UNSUSPEND
 from bridge.recipes.birth import CREATE
@@ -15,6 +14,7 @@ from bridge.recipes.discs import BOOT_DISK, BOOT_ISO
 from bridge.recipes.power import CHANGE_PASSWORD, POWER
 from bridge.recipes.reinstall import REINSTALL, RESET_PASSWORD
 from bridge.recipes.snapshots import SNAPSHOTS
+from bridge.steps import Book, Recipe
 
 _STEPS = {
     "create": CREATE,

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge.model import Desired
-from bridge.operations import Done, Job, Outcome, Step
 from bridge.recipes.machine import look, must_exist, power_settled, ref, running, start
+from bridge.steps import Done, Job, Outcome, Step
 
 
 def untouched(job: Job) -> bool:

@@ -8,7 +8,6 @@ import structlog
 
 from bridge.errors import Busy, Permanent, Protected, Refused, Transient, Unlisted, UpstreamError, VmbridgeError
 from bridge.model import Backup, Removing, State
-from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import PUT_BACK, untouched
 from bridge.recipes.firewall import FIREWALL_BACK, KEEP_FIREWALL
 from bridge.recipes.machine import (
@@ -25,6 +24,7 @@ from bridge.recipes.machine import (
     settle_task,
     task_failure,
 )
+from bridge.steps import Again, Back, Done, Job, Outcome, Step, Wait
 
 log = structlog.get_logger()
 

@@ -11,7 +11,6 @@ from bridge.dns import records
 from bridge.errors import Capacity, NeedsOperator, NotOurs, Permanent, Protected, UpstreamError, VmbridgeError
 from bridge.metering import usage
 from bridge.model import BEGIN_ANEW, Birth, Desired, Leftover
-from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import ON_AGAIN, PUT_BACK
 from bridge.recipes.backups import remove_beyond
 from bridge.recipes.birth import CLEAR, CREATE, ready, settle
@@ -38,6 +37,7 @@ from bridge.recipes.machine import (
     without,
 )
 from bridge.recipes.room import room, room_elsewhere
+from bridge.steps import Again, Back, Done, Job, Outcome, Step, Wait
 from drivers.base import KEEP, within
 
 SAMPLE_SECONDS = 10.0

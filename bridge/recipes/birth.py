@@ -8,7 +8,6 @@ from bridge.dns import records
 from bridge.errors import Capacity, NotOurs, Refused, Transient, Unknown, Unlisted, UpstreamError, VmbridgeError
 from bridge.metering import usage
 from bridge.model import Placement, State
-from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.orders import addresses
 from bridge.orders.wanted import completed, networks_of
 from bridge.recipes.firewall import FIREWALL_BACK
@@ -26,6 +25,7 @@ from bridge.recipes.machine import (
     tell_addresses,
 )
 from bridge.recipes.room import planned_rooms, promised
+from bridge.steps import Again, Back, Done, Job, Outcome, Step, Wait
 from drivers.base import KEEP
 
 QUICK, SELDOM = 3, 1200.0  # machines made anew with the usual pauses, and the seconds between those after them

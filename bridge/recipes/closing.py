@@ -6,9 +6,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge.errors import NeedsOperator, NotOurs, Unlisted, UpstreamError
-from bridge.operations import QUICK_TRIES, Done, Job, Outcome
 from bridge.orders.wanted import completed
 from bridge.recipes.machine import again_until_done, look_soon, ref, shut_off, stopped, there
+from bridge.retries import QUICK_TRIES
+from bridge.steps import Done, Job, Outcome
 
 LOOKS = 10  # at a network that was closed and is not seen closed yet
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from bridge.errors import Refused
 from bridge.model import Sentence
-from bridge.operations import Again, Done, Job, Outcome, Step
 from bridge.recipes.back import running_back, start_back
 from bridge.recipes.machine import OFF, found_again, look, must_exist, power_settled, ref, running, start
+from bridge.steps import Again, Done, Job, Outcome, Step
 
 NO_DISC = Sentence("No ISO is mounted. Mount one first.")
 DISC_GONE = Sentence("The mounted ISO cannot be read any more where your server is. Mount another one.")

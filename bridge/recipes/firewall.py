@@ -9,8 +9,8 @@ from typing import Any
 from bridge.errors import Permanent, Transient, Unknown
 from bridge.firewall import edits, writing
 from bridge.model import Capability, Firewall, Rule
-from bridge.operations import Again, Done, Job, Outcome, Step
 from bridge.recipes.machine import LOST_REPLY, born, look, ref
+from bridge.steps import Again, Done, Job, Outcome, Step
 
 CALLS = 10  # of one run of the step; the next goes on
 

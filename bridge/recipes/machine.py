@@ -10,9 +10,10 @@ from bridge.dns import records
 from bridge.errors import Busy, Capacity, Permanent, Transient, Unknown, Unlisted, UpstreamError, VmbridgeError
 from bridge.kinds import KINDS
 from bridge.model import Converged, Desired, Difference, Memory, Offline, Order, Seen, Vm, VmRef
-from bridge.operations import QUICK_TRIES, Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.orders import addresses
 from bridge.orders.wanted import order_of
+from bridge.retries import QUICK_TRIES
+from bridge.steps import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.store.services import Changes
 
 LOST_REPLY = 35.0  # longer than any time-out on the way: an unanswered call has ended by then

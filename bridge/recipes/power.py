@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge.errors import Permanent, Refused, Unknown, UpstreamError
-from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.machine import (
     LOST_REPLY,
     look,
@@ -17,6 +16,7 @@ from bridge.recipes.machine import (
     ref,
     set_password,
 )
+from bridge.steps import Again, Back, Done, Job, Outcome, Step, Wait
 
 
 def act(job: Job) -> Outcome:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from bridge import passwords
 from bridge.errors import Refused, Unknown
 from bridge.model import Order
-from bridge.operations import Again, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import PUT_BACK, forget_new_password
 from bridge.recipes.backups import before_restore
 from bridge.recipes.firewall import FIREWALL_BACK
@@ -27,6 +26,7 @@ from bridge.recipes.machine import (
     write_differences,
 )
 from bridge.recipes.snapshots import clear_unfinished
+from bridge.steps import Again, Done, Job, Outcome, Step, Wait
 
 
 def check_system(job: Job) -> Outcome:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from bridge.errors import Capacity
 from bridge.model import Planned, Sold
-from bridge.operations import Again, Done, Job, Outcome
 from bridge.orders.wanted import completed
 from bridge.recipes.machine import order, ref
+from bridge.steps import Again, Done, Job, Outcome
 
 Promised = tuple[list[Planned], list[Sold]]
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from bridge.errors import Unknown, UpstreamError
 from bridge.model import Snapshot
-from bridge.operations import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.recipes.back import PUT_BACK
 from bridge.recipes.machine import (
     CONFIGURE,
@@ -21,6 +20,7 @@ from bridge.recipes.machine import (
     settle_task,
     task_failure,
 )
+from bridge.steps import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.store.snapshots import SnapshotRow
 
 
