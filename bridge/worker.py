@@ -25,7 +25,7 @@ from bridge.operations import Engine
 from bridge.orders import addresses
 from bridge.outbox import Delivery
 from bridge.retries import STUCK_AFTER, notify_staff
-from bridge.staff import findings, servers
+from bridge.staff import contents, findings, servers
 
 log = structlog.get_logger()
 STALLED_AFTER = 6 * 3600.0  # the longest backups end before
@@ -105,7 +105,7 @@ def sweep_state(context: Context, server: str) -> None:
 
 
 def sweep_contents(context: Context, server: str) -> None:
-    findings.sweep_contents(server, context.drivers[server], context.store, context.config)
+    contents.sweep_contents(server, context.drivers[server], context.store, context.config)
 
 
 def care(context: Context) -> None:

@@ -27,7 +27,7 @@ import requests
 
 from bridge.clock import Clock
 from bridge.metering import status
-from bridge.staff import findings
+from bridge.staff import contents, findings
 from bridge.store import Store
 from bridge.web.auth import sign
 from tests import bench_cloud, bench_console, bench_dns, bench_pages, bench_usage
@@ -383,7 +383,7 @@ def day_of_sweeps() -> None:
                 )
                 world.store.set_maintenance("pve1", "")
                 world.store.change("UPDATE server_health SET refreshed_at = ?", world.clock.time)
-            findings.sweep_contents("pve1", driver, world.store, world.config)
+            contents.sweep_contents("pve1", driver, world.store, world.config)
     per: dict[str, int] = {}
     for _, _, path, _ in calls:
         kind = (

@@ -13,7 +13,7 @@ from bridge import cli, worker
 from bridge.app import create_app
 from bridge.errors import NotFound, NotOurs, Refused
 from bridge.model import State
-from bridge.staff import findings
+from bridge.staff import contents, findings, mending
 from tests.configs import raw_config
 from tests.pve.cluster import Fault, Vm
 from tests.test_crashes import run_killed
@@ -35,7 +35,7 @@ class Swept(World):
     def contents(self) -> int:
         self.clock.time += 100
         self.state()
-        return findings.sweep_contents("pve1", self.drivers["pve1"], self.store, self.config, everything=True)
+        return contents.sweep_contents("pve1", self.drivers["pve1"], self.store, self.config, everything=True)
 
     def open(self, everything: bool = True) -> list[str]:
         return sorted(f["kind"] for f in self.store.findings(dismissed=everything))
@@ -46,7 +46,7 @@ class Swept(World):
         return found[0]
 
     def fix(self, kind: str) -> str:
-        text = findings.fix(self.one(kind)["id"], "test", self.store, self.config, self.drivers)
+        text = mending.fix(self.one(kind)["id"], "test", self.store, self.config, self.drivers)
         self.run()
         return text
 
@@ -97,7 +97,7 @@ def test_suspended_but_running(live: Swept) -> None:
     live.state()
     assert live.open() == []
     with pytest.raises(Refused, match="over"):
-        findings.fix(1, "test", live.store, live.config, live.drivers)
+        mending.fix(1, "test", live.store, live.config, live.drivers)
 
 
 def test_an_operation_that_is_open_or_just_ended_is_no_finding(live: Swept) -> None:
@@ -121,7 +121,7 @@ def test_it_was_switched_off_meanwhile(live: Swept) -> None:
     key = live.one("suspended_but_running")["id"]
     vm.status = "stopped"
     with pytest.raises(Refused, match="over"):
-        findings.fix(key, "test", live.store, live.config, live.drivers)
+        mending.fix(key, "test", live.store, live.config, live.drivers)
     assert live.open() == [] and live.store.current_operation(1) is None
 
 
@@ -156,7 +156,7 @@ def test_missing(live: Swept) -> None:
     live.state()
     finding = live.one("vm_missing")
     with pytest.raises(Refused, match="terminate the service in WHMCS"):
-        findings.fix(finding["id"], "test", live.store, live.config, live.drivers)
+        mending.fix(finding["id"], "test", live.store, live.config, live.drivers)
     live.cluster.vms[20000] = vm
     live.state()
     assert live.open() == []
@@ -177,7 +177,7 @@ def test_a_server_that_is_down_misses_nothing(live: Swept, how: str) -> None:
         live.cluster.nodes["pve2"] = False
     live.clock.time += 3700
     findings.sweep_state("pve1", live.drivers["pve1"], live.store)
-    findings.sweep_contents("pve1", live.drivers["pve1"], live.store, live.config)
+    contents.sweep_contents("pve1", live.drivers["pve1"], live.store, live.config)
     assert live.open() == []
 
 
@@ -202,7 +202,7 @@ def test_disk_bigger_than_sold(live: Swept) -> None:
     finding = live.one("disk_bigger_than_sold")
     assert "has 50 GiB and cannot shrink to 20 GiB" in finding["text"]
     with pytest.raises(Refused, match="Sell the bigger package"):
-        findings.fix(finding["id"], "test", live.store, live.config, live.drivers)
+        mending.fix(finding["id"], "test", live.store, live.config, live.drivers)
     vm.config["scsi0"] = vm.config["scsi0"].replace("50G", "20G")
     live.contents()
     assert live.open() == [] and live.changes() == []
@@ -396,7 +396,7 @@ def test_an_address_is_not_given_back_while_its_machine_is_there(live: Swept) ->
 def test_a_disk_is_not_removed_when_a_machine_takes_the_id_meanwhile(ended: Swept) -> None:
     ended.cluster.add_volume(DISK, "pve1")
     ended.contents()
-    findings.fix(ended.one("leftover_disk")["id"], "test", ended.store, ended.config, ended.drivers)
+    mending.fix(ended.one("leftover_disk")["id"], "test", ended.store, ended.config, ended.drivers)
     ended.cluster.add_vm(20000, "pve2")
     ended.run(60)
     assert (
@@ -407,7 +407,7 @@ def test_a_disk_is_not_removed_when_a_machine_takes_the_id_meanwhile(ended: Swep
 def test_an_absence_without_quorum_proves_nothing(ended: Swept) -> None:
     ended.cluster.add_volume(DISK, "pve1")
     ended.contents()
-    findings.fix(ended.one("leftover_disk")["id"], "test", ended.store, ended.config, ended.drivers)
+    mending.fix(ended.one("leftover_disk")["id"], "test", ended.store, ended.config, ended.drivers)
     ended.cluster.quorate = False
     ended.run(60)
     assert DISK in ended.cluster.volumes and ended.changes() == []
@@ -429,7 +429,7 @@ def test_a_clean_up_killed_anywhere_ends_the_same(what: str, tmp_path_factory: p
             world.cluster.add_volume(what, "pve1" if what == DISK else "")
         world.cluster.add_volume("local-lvm:vm-150-disk-0", "pve1")
         world.contents()
-        findings.fix(world.store.findings()[0]["id"], "test", world.store, world.config, world.drivers)
+        mending.fix(world.store.findings()[0]["id"], "test", world.store, world.config, world.drivers)
         world.cluster.calls.clear()
         return world
 
@@ -529,7 +529,7 @@ def test_everything_has_its_turn_once_a_day(tmp_path: Path) -> None:
             if world.store.health("pve1")["refreshed_at"] < world.clock.now() - 100:
                 world.store.change("UPDATE server_health SET refreshed_at = ? WHERE server = 'pve1'", world.clock.now())
                 world.store.change("UPDATE vm_status SET seen_at = ?", world.clock.now())
-            findings.sweep_contents("pve1", world.drivers["pve1"], world.store, world.config)
+            contents.sweep_contents("pve1", world.drivers["pve1"], world.store, world.config)
         reads.append([p for _, _, p, _ in world.cluster.calls])
     visits = [p for p in reads[1] if p.endswith(("/pending", "qemu/500/config", "qemu/519/config"))]
     assert len(set(visits)) == 41 and 41 <= len(visits) <= 45
@@ -590,7 +590,7 @@ def test_the_command_line(ended: Swept, monkeypatch: pytest.MonkeyPatch) -> None
     assert run(cli.main, ["findings", "fix", "7"]).exit_code == 1
     assert run(cli.main, ["findings", "sweep", "nowhere"]).exit_code == 1
     with pytest.raises(NotFound):
-        findings.fix(7, "test", ended.store, ended.config, ended.drivers)
+        mending.fix(7, "test", ended.store, ended.config, ended.drivers)
 
 
 def test_a_sweep_by_hand_looks_at_snapshots_too(live: Swept, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from bridge.errors import BadRequest, ConfigError, Refused
 from bridge.metering import status
 from bridge.model import Restart, State
 from bridge.orders import upgrades
-from bridge.staff import findings
+from bridge.staff import contents, mending
 from tests.hcloud import matrix
 from tests.hcloud.project import Fault
 from tests.test_hetzner import PLAN, Cloud, one
@@ -454,11 +454,11 @@ def test_what_came_back_after_the_end_is_found_and_removed(make: Callable[..., S
     world.cloud.images[image.id], world.cloud.floating_ips[ip.id] = image, ip
     world.clock.time += 60
     status.refresh("pve1", world.drivers["pve1"], world.store)
-    findings.sweep_contents("pve1", world.drivers["pve1"], world.store, world.config, everything=True)
+    contents.sweep_contents("pve1", world.drivers["pve1"], world.store, world.config, everything=True)
     rows = {r["kind"]: r for r in world.store.findings(1)}
     assert set(rows) == {"leftover_snapshot", "leftover_floating"}
     for row in rows.values():
-        findings.fix(row["id"], "admin Ada", world.store, world.config, world.drivers)
+        mending.fix(row["id"], "admin Ada", world.store, world.config, world.drivers)
         world.run()
         done(world)
     assert world.paid() == [] and world.store.findings(1) == []

@@ -61,6 +61,7 @@ LAYERS: list[tuple[str, set[str]]] = [
     ("recipes", {"bridge.recipes"}),
     ("what WHMCS and staff order", {"bridge.services"}),
     ("what customers and sweeps do", {"bridge.customer", "bridge.staff.findings"}),
+    ("what sweeps find in turn, and its mending", {"bridge.staff.contents", "bridge.staff.mending"}),
     ("what a process opens", {"bridge.context"}),
     ("looking after it all", {"bridge.staff.doctor", "bridge.readiness"}),
     ("processes", {"bridge.web", "bridge.worker", "bridge.console.relay"}),

@@ -12,7 +12,7 @@ import pytest
 from bridge import customer
 from bridge.errors import Refused
 from bridge.model import State
-from bridge.staff import findings
+from bridge.staff import contents, findings, mending
 from tests.pve.cluster import Fault
 from tests.test_care import newest
 from tests.test_crashes import Killed, plans
@@ -64,7 +64,7 @@ def test_one_that_lost_its_record_is_known_again_and_found_by_the_sweep(born: Wo
     findings.sweep_state("pve1", born.drivers["pve1"], born.store, now=True)
     [found] = born.store.findings(1)
     assert found["kind"] == "unfinished_snapshot" and name in found["text"] and findings.fixable(found)
-    findings.fix(found["id"], "staff", born.store, born.config, born.drivers)
+    mending.fix(found["id"], "staff", born.store, born.config, born.drivers)
     born.run()
     findings.sweep_state("pve1", born.drivers["pve1"], born.store, now=True)
     assert born.cluster.vms[20000].snapshots == {} and born.store.findings(1) == [] == born.store.snapshots_of(1)
@@ -132,12 +132,12 @@ def test_a_lock_that_a_task_holds_is_waited_for_however_long(born: World) -> Non
 def test_the_sweep_names_a_locked_machine_and_forgets_it_when_it_is_free(born: World) -> None:
     born.cluster.vms[20000].config["lock"] = "rollback"
     findings.sweep_state("pve1", born.drivers["pve1"], born.store, now=True)
-    findings.sweep_contents("pve1", born.drivers["pve1"], born.store, born.config, everything=True)
+    contents.sweep_contents("pve1", born.drivers["pve1"], born.store, born.config, everything=True)
     [found] = born.store.findings(1)
     assert found["kind"] == "machine_locked" and "qm unlock 20000" in found["fix"]
     del born.cluster.vms[20000].config["lock"]
     findings.sweep_state("pve1", born.drivers["pve1"], born.store, now=True)
-    findings.sweep_contents("pve1", born.drivers["pve1"], born.store, born.config, everything=True)
+    contents.sweep_contents("pve1", born.drivers["pve1"], born.store, born.config, everything=True)
     assert born.store.findings(1) == []
 
 

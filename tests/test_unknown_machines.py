@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import Refused
-from bridge.staff import findings
+from bridge.staff import findings, mending
 from bridge.store import Store, archive
 from tests.configs import KEY
 from tests.pve.cluster import Fault
@@ -53,7 +53,7 @@ def test_a_machine_made_after_the_copy_is_told_and_never_touched(swept: Swept, t
     assert "vmbridge adopt SERVICE VM" in found["fix"] and "never removes" in found["fix"]
     assert not findings.fixable(found)
     with pytest.raises(Refused):
-        findings.fix(found["id"], "test", swept.store, swept.config, swept.drivers)
+        mending.fix(found["id"], "test", swept.store, swept.config, swept.drivers)
     assert swept.vms() == [20000, 20001] and len(swept.cluster.mutations()) == before
     machine = swept.drivers["pve1"].inspect("20001")
     from bridge import services

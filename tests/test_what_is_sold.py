@@ -11,7 +11,7 @@ import pytest
 from bridge.errors import Refused
 from bridge.model import Order, Package, State
 from bridge.orders import upgrades
-from bridge.staff import findings
+from bridge.staff import contents, findings, mending
 from drivers.proxmox import goal
 from tests.test_template_keys import templates_with
 from tests.world import World
@@ -37,7 +37,7 @@ def differing(world: World) -> dict[str, tuple[Any, Any]]:
 
 def sweep(world: World) -> list[str]:
     findings.sweep_state("pve1", world.drivers["pve1"], world.store, now=True)
-    findings.sweep_contents("pve1", world.drivers["pve1"], world.store, world.config, everything=True)
+    contents.sweep_contents("pve1", world.drivers["pve1"], world.store, world.config, everything=True)
     return [f["text"] for f in world.store.findings(1) if f["kind"] == "differs_from_package"]
 
 
@@ -147,7 +147,7 @@ def test_what_takes_from_the_sold_is_told_in_words_and_mended(world: World, conf
     assert text in told
     row = next(f for f in world.store.findings(1) if f["kind"] == "differs_from_package")
     assert findings.fixable(row)
-    findings.fix(row["id"], "staff", world.store, world.config, world.drivers)
+    mending.fix(row["id"], "staff", world.store, world.config, world.drivers)
     world.run()
     world.order("reboot")
     world.run()

@@ -7,7 +7,7 @@ import click
 from bridge import customer
 from bridge.cli.base import main, opened, with_config
 from bridge.errors import VmbridgeError
-from bridge.staff import findings, servers
+from bridge.staff import contents, findings, mending, servers
 from bridge.web.filters import moment
 
 
@@ -38,7 +38,7 @@ def fix_finding(path: str, finding: int) -> None:
     """Mend one after the server has proven what it is about."""
     context = opened(path)
     try:
-        click.echo(findings.fix(finding, "command line", context.store, context.config, context.drivers))
+        click.echo(mending.fix(finding, "command line", context.store, context.config, context.drivers))
     except VmbridgeError as e:
         raise click.ClickException(f"{e.sentence} {e.detail}".strip()) from None
 
@@ -69,7 +69,7 @@ def sweep_findings(path: str, server: str) -> None:
             name, context.drivers[name], context.store, now=True
         )  # half-made snapshots are among these
         findings.sweep_state(name, context.drivers[name], context.store, now=True)
-        visited = findings.sweep_contents(name, context.drivers[name], context.store, context.config, everything=True)
+        visited = contents.sweep_contents(name, context.drivers[name], context.store, context.config, everything=True)
         click.echo(
             f"{name}: {visited} machines and lists read, {len(context.store.findings(server=name))} open findings"
         )

@@ -1,43 +1,27 @@
-"""What is not as it should be: looked for in sweeps, told to staff, mended by a command that proves identity first.
+"""What is not as it should be: looked for in sweeps, told to staff.
 
-Two sweeps for each server. The state sweep, hourly, is set arithmetic over the last bulk read. The contents sweep, each
-minute, visits a few services, foreign machines and storage lists, so that each has its turn once a day. Both take their
-due time from the store: a restart neither repeats nor drops one."""
+Two sweeps for each server. The state sweep here, hourly, is set arithmetic over the last bulk read. The contents sweep
+(contents.py) reads a few machines and lists each minute. Both take their due time from the store: a restart neither
+repeats nor drops one. Mending stands in mending.py."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
-from bridge import services
-from bridge.config import Config
-from bridge.dns import records
-from bridge.errors import NeedsOperator, NotFound, NotOurs, Refused, VmbridgeError
-from bridge.kinds import deed
+from bridge.errors import VmbridgeError
 from bridge.metering import status
-from bridge.model import Desired, Difference, Leftover, Machine, Memory, Seen, Service
-from bridge.orders import upgrades
+from bridge.model import Machine
 from bridge.store import Store
-from bridge.store.findings import LAST, About, AboutEnded, FindingRow, Found, Whose
+from bridge.store.findings import FindingRow, Found, Whose
 from drivers.base import Driver, in_background
 
 log = structlog.get_logger()
 HOUR, DAY = 3600.0, 86400.0
-TURN = 23 * HOUR  # due again after this, so that a day is kept with some delay
-READS = 2  # upstream reads at a time
 FRESH = 300.0  # an older bulk read proves nothing
 SETTLED = 300.0  # the bulk read's state of a machine may be this old
 LEASE = 600.0
-ENDED_FOR = 30 * DAY  # services that ended longer ago are not visited any more
-SKEW = 300.0
-T = TypeVar("T")
-R = TypeVar("R")
 
 BY_HAND = {
     "vm_missing": "Look for it in the server's own list. Restore it from a backup, or terminate the service in WHMCS.",
@@ -92,7 +76,6 @@ def entry(row: Whose, kind: str, subject: str, text: str, **data: Any) -> Found:
     return row["id"], subject, text, by_hand, data
 
 
-# -- machines, hourly -----------------------------------------------------------------------------
 def sweep_state(server: str, driver: Driver, store: Store, now: bool = False) -> bool:
     """When it is due, or `now`: one bulk read at most, then sets. False when it was not due or there is no fresh
     reading."""
@@ -270,311 +253,3 @@ def _compare_addresses(server: str, store: Store) -> None:
             for r in store.duplicate_addresses(server)
         ],
     )
-
-
-# -- configurations and lists, spread over the day --------------------------------------------------
-def sweep_contents(server: str, driver: Driver, store: Store, config: Config, everything: bool = False) -> int:
-    """One minute's share when it is due; with `everything` until nothing is due. Returns how many were visited."""
-    if not store.claim_sweep(server, "contents", LEASE) and not everything:
-        return 0
-    visited = 0
-    if everything:
-        store.all_due(server)
-    while readable(server, store):
-        share = _share(server, driver, store, config, 50 if everything else 0)
-        visited += share
-        if not everything or not share:
-            break
-        status.refresh(server, driver, store)
-    store.end_sweep(server, "contents", store.clock.now() + 60)
-    return visited
-
-
-def per_minute(count: int) -> int:
-    """A quarter more than a day's even share: what was missed is caught up."""
-    return math.ceil(count * 1.25 / (DAY / 60))
-
-
-def _share(server: str, driver: Driver, store: Store, config: Config, least: int) -> int:
-    now = store.clock.now()
-    due, live, outside = now - TURN, *store.count_in_turn(server)
-    with ThreadPoolExecutor(READS, thread_name_prefix=f"findings-{server}") as pool:
-        keys = store.live_due(server, due, max(per_minute(live), least))
-        own = store.services_by(keys)
-        store.swept({*keys} - {s.id for s in own}, now)
-        for service, seen in _each(pool, lambda s: driver.read(s.ref), own):
-            _live(service, seen, driver, store, config)
-            store.swept([service.id], _when(seen, now))
-        foreign = store.foreign_vms_due(server, due, max(per_minute(outside), least))
-        for row, machine in _each(pool, lambda r: driver.inspect(r["vm_id"], r["node"]), foreign):
-            _foreign(server, row["vm_id"], machine, store, now)
-        if foreign:
-            _compare_addresses(server, store)
-        ended = store.ended_due(server, due, now - ENDED_FOR, max(5, least))
-        for gone, answer in _each(pool, lambda r: driver.leftovers((r["vm_id"],)), ended):
-            if not isinstance(answer, VmbridgeError):
-                left = [_left(gone, f) for f in answer]
-                store.set_findings(server, "leftover_firewall", left, gone["vm_id"], gone["vm_id"])
-            store.swept([gone["id"]], _when(answer, now))
-    return len(own) + len(foreign) + len(ended) + _lists(server, driver, store, config, now, 0.0 if least else DAY)
-
-
-def _each(pool: ThreadPoolExecutor, read: Callable[[T], R], todo: list[T]) -> Iterator[tuple[T, R | VmbridgeError]]:
-    """Read many at a time; one that cannot be read does not hold up the others. The store stays in this thread."""
-
-    def one(item: T) -> R | VmbridgeError:
-        try:
-            with in_background():
-                return read(item)
-        except VmbridgeError as e:
-            return e
-
-    yield from zip(todo, list(pool.map(one, todo)), strict=True)
-
-
-def _when(answer: object, now: float) -> float:
-    """When it counts as visited: what could not be read has its next turn in an hour."""
-    return now - TURN + HOUR if isinstance(answer, VmbridgeError) else now
-
-
-def _live(before: Service, seen: Seen | VmbridgeError, driver: Driver, store: Store, config: Config) -> None:
-    """One live service's machine beside its package. Nothing is said of one that something is being done to."""
-    key = str(before.id)
-    with store.write():
-        service = store.service(before.id)
-        if store.newest_open(service.id) or service.vm_id != before.vm_id or service.desired is Desired.TERMINATED:
-            return
-        about: Whose = {"id": service.id, "service_id": service.service_id, "whmcs": service.whmcs}
-        if isinstance(seen, NotOurs):
-            text = f"VM {service.vm_id} is not proven to be the one of {who(about)}: {seen.detail}."
-            store.set_findings(service.server, "not_ours", [entry(about, "not_ours", key, text)], key, key)
-        if isinstance(seen, NeedsOperator):
-            text = f"VM {service.vm_id} of {who(about)} can be neither changed nor switched: {seen.detail}."
-            locked = [entry(about, "machine_locked", key, text, by_hand=seen.next_action)]
-            store.set_findings(service.server, "machine_locked", locked, key, key)
-        if isinstance(seen, VmbridgeError):
-            return
-        store.save_seen(service.id, seen.config, seen.pending)
-        rows = [r for r in upgrades.rows_of(service, driver, store, config) if not r.same]
-        refused = [r.refused for r in rows if r.refused]
-        differing = [r for r in rows if not r.refused]
-        by_hand = {"by_hand": KEPT} if all(r.kept for r in differing) else {}
-        for kind, texts, begin, data in (
-            (
-                "disk_bigger_than_sold",
-                refused,
-                f"{who(about).capitalize()} is sold less disk than its machine has: ",
-                {},
-            ),
-            (
-                "differs_from_package",
-                [_difference(r) for r in differing],
-                f"VM {service.vm_id} of {who(about)} differs from its package: ",
-                by_hand,
-            ),
-            ("not_ours", [], "", {}),
-            ("machine_locked", [], "", {}),
-        ):
-            entries = [entry(about, kind, key, begin + " ".join(texts), **data)] if texts else []
-            store.set_findings(service.server, kind, entries, key, key)
-
-
-def _difference(row: Difference) -> str:
-    return (
-        f"{upgrades.label(row)} is {upgrades.amount(row.word, row.real)}, sold {upgrades.amount(row.word, row.sold)}."
-    )
-
-
-def _foreign(server: str, vm_id: str, machine: Machine | VmbridgeError, store: Store, now: float) -> None:
-    """What a machine that is not ours claims. One that is gone goes from the table with the next state sweep."""
-    if isinstance(machine, VmbridgeError):
-        store.foreign_vm_unread(server, vm_id, _when(machine, now))
-    else:
-        store.save_foreign_vm(server, vm_id, machine.name, machine.volumes, machine.addresses, now)
-
-
-def _lists(server: str, driver: Driver, store: Store, config: Config, now: float, period: float) -> int:
-    """The longest due storage list; which lists there are is asked once a day, and new ones begin within the period."""
-    try:
-        if store.claim_sweep(server, "listings", LEASE):
-            store.set_listings(server, driver.listings(), period)
-            store.end_sweep(server, "listings", now + DAY)
-        listing = store.claim_listing(server, LEASE)
-        if listing:
-            _list(server, listing, driver, store, config)
-            store.end_sweep(server, f"list {listing}", now + TURN)
-        return int(bool(listing))
-    except VmbridgeError as e:  # the lease is the pause until the next try
-        log.warning("findings_list", server=server, detail=f"{e.sentence} {e.detail}".strip())
-        return 0
-
-
-def _list(server: str, listing: str, driver: Driver, store: Store, config: Config) -> None:
-    ended = {r["vm_id"]: r for r in store.ended_services(server)}
-    kept = driver.leftovers(ended, listing) if ended else []
-    mine = [f for f in kept if _own(f, ended[f.vm_id], config)]
-    for kind in ("disk", "backup", "snapshot", "floating"):
-        entries = [_left(ended[f.vm_id], f, bool(ended[f.vm_id]["elsewhere"])) for f in mine if f.kind == kind]
-        store.set_findings(server, f"leftover_{kind}", entries, f"{listing} ", f"{listing} {LAST}")
-
-
-def _own(item: Leftover, row: AboutEnded, config: Config) -> bool:
-    """Whether its time is the service's, and for a backup, whether the plan lets backups go with their service. A
-    backup of unknown age, or of a plan that is gone, is kept; the name of a disk is proof enough since our VM ids are
-    used once."""
-    in_time = row["created_at"] - SKEW <= item.made_at <= row["ended_at"] + DAY
-    if item.kind != "backup":
-        return in_time or not item.made_at
-    plan = config.plans.get(json.loads(row["package"])["plan"])
-    return in_time and plan is not None and not plan.values["keep_backups"]
-
-
-def _left(row: About, item: Leftover, elsewhere: bool = False) -> Found:
-    """The finding of one leftover, with what is needed to remove it, or why that is done by hand."""
-    what = {
-        "disk": "Disk",
-        "backup": "Backup",
-        "firewall": "Firewall file",
-        "snapshot": "Snapshot",
-        "floating": "Floating address",
-    }[item.kind]
-    size = f" ({item.size / 1024**3:.1f} GiB)" if item.size else ""
-    place = f" on {item.listing}" if item.listing else ""
-    by_hand = ""
-    if item.protected:
-        by_hand = "It is protected: somebody wants to keep it. Dismiss this, or take the protection off first."
-    elif elsewhere:
-        by_hand = (
-            "Another server has a live machine with the same id; if both keep their disks in the same place this is"
-            " its disk. Look before you remove it."
-        )
-    return entry(
-        row,
-        f"leftover_{item.kind}",
-        f"{item.listing} {item.name}" if item.listing else item.vm_id,
-        f"{what} {item.name}{size}{place} is left of VM {row['vm_id']} of {who(row)}, which is terminated.",
-        leftover=asdict(item),
-        **({"by_hand": by_hand} if by_hand else {}),
-    )
-
-
-# -- mending --------------------------------------------------------------------------------------
-def fix(key: int, actor: str, store: Store, config: Config, drivers: Mapping[str, Driver]) -> str:
-    """Mend one finding after the back end has proven what it is about; a sentence on what happens now. Raises NotFound
-    or Refused, or the back end's own error (NotOurs when a machine under the id is somebody else's)."""
-    finding = store.finding(key)
-    if finding is None:
-        raise NotFound(f"There is no finding {key}.", code="unknown_finding")
-    if finding["ended_at"] is not None:
-        raise over()
-    if not fixable(finding) or finding["service"] is None:
-        raise Refused(f"This cannot be mended by itself. {finding['fix']}", code="no_fix")
-    if finding["server"] not in drivers:
-        raise Refused(f"Server {finding['server']!r} is not in the configuration any more.", code="unknown_server")
-    service = store.service(finding["service"])
-    free(service, store)
-    return FIXES[finding["kind"]](finding, service, drivers[finding["server"]], actor, store, config)
-
-
-def over() -> Refused:
-    return Refused("This is over: there is nothing left to do.", code="finding_over")
-
-
-def free(service: Service, store: Store) -> None:
-    if store.newest_open(service.id):
-        raise Refused(services.busy_reason(service, store) or "The service is busy.", code="service_busy")
-
-
-def submit(
-    finding: FindingRow,
-    service: Service,
-    kind: str,
-    actor: str,
-    store: Store,
-    asked: Memory | None = None,
-) -> str:
-    """Queue it if the service is still as it was when the back end was asked."""
-    with store.write():
-        free(service, store)
-        if store.service(service.id).desired is not service.desired:
-            raise over()
-        operation = store.submit(service.id, kind, actor, asked)
-        store.swept([service.id], 0.0)
-    return f"Operation {operation} ({deed(kind)}) has begun."
-
-
-def end(finding: FindingRow, store: Store) -> Refused:
-    store.end_finding(finding["id"])
-    return over()
-
-
-def _suspend(finding: FindingRow, service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
-    vm = driver.look(service.ref)
-    if service.desired is not Desired.SUSPENDED or vm is None or vm.status == "stopped":
-        raise end(finding, store)
-    return submit(finding, service, "suspend", actor, store)
-
-
-def _terminate(finding: FindingRow, service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
-    if driver.look(service.ref) is None:
-        raise end(finding, store)
-    return submit(finding, service, "terminate", actor, store, Memory(look=True))
-
-
-def _absent(service: Service, driver: Driver) -> None:
-    if driver.look(service.ref) is not None:
-        raise Refused(f"VM {service.vm_id} is still there: remove it first.", code="vm_present")
-
-
-def _clean_up(finding: FindingRow, service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
-    item = Leftover(**finding["data"]["leftover"])
-    _absent(service, driver)
-    user = store.volume_user(service.server, item.name) if item.kind == "disk" else ""
-    if user == "?":
-        raise Refused(
-            "Not every other machine of this server has been read yet, and one may use this disk. Try again later.",
-            code="unread",
-        )
-    if user:
-        raise Refused(f"VM {user} uses this disk.", code="in_use")
-    return submit(finding, service, "clean_up", actor, store, Memory(leftover=item, finding=finding["id"]))
-
-
-def _release(finding: FindingRow, service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
-    _absent(service, driver)
-    with store.write():
-        free(service, store)
-        count = store.release_addresses(service.id, config.worker["address_cool_down_h"] * 3600.0)
-        records.adjust(store.service(service.id), store, config)
-        for row in store.findings(service.id, dismissed=True):
-            if row["kind"] == "leftover_address" and row["service"] == service.id:
-                store.end_finding(row["id"])
-    return f"{count} address(es) given back."
-
-
-def _converge(finding: FindingRow, service: Service, driver: Driver, actor: str, store: Store, config: Config) -> str:
-    driver.look(service.ref)
-    return submit(finding, service, "converge", actor, store)
-
-
-def _remove_snapshot(
-    finding: FindingRow, service: Service, driver: Driver, actor: str, store: Store, config: Config
-) -> str:
-    name = finding["data"]["name"]
-    if all(s.name != name or not s.broken for s in driver.snapshots(service.ref)):
-        raise end(finding, store)
-    return submit(finding, service, "delete_snapshot", actor, store, Memory(name=name))
-
-
-FIXES: dict[str, Callable[[FindingRow, Service, Driver, str, Store, Config], str]] = {
-    "suspended_but_running": _suspend,
-    "leftover_vm": _terminate,
-    "leftover_disk": _clean_up,
-    "leftover_backup": _clean_up,
-    "leftover_firewall": _clean_up,
-    "leftover_snapshot": _clean_up,
-    "leftover_floating": _clean_up,
-    "leftover_address": _release,
-    "differs_from_package": _converge,
-    "unfinished_snapshot": _remove_snapshot,
-}

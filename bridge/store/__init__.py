@@ -26,8 +26,8 @@ from bridge.store.budgets import Budgets
 from bridge.store.console import Consoles
 from bridge.store.discs import DiscOrders
 from bridge.store.faults import hurried, hurry, meaning, read
-from bridge.store.findings import Findings
 from bridge.store.firewalls import FirewallChanges
+from bridge.store.foreign import ForeignMachines
 from bridge.store.outbox import Outbox
 from bridge.store.pointers import PointerWishes
 from bridge.store.queue import Queue
@@ -39,6 +39,7 @@ from bridge.store.slots import Slots
 from bridge.store.snapshots import Snapshots
 from bridge.store.status import Statuses
 from bridge.store.steps import Steps
+from bridge.store.sweeps import Sweeps
 from bridge.store.tasks import Tasks
 from bridge.store.usage import Usages
 from bridge.store.worklists import Worklists
@@ -57,7 +58,8 @@ class Store(
     Addresses,
     Outbox,
     Statuses,
-    Findings,
+    Sweeps,
+    ForeignMachines,
     Retention,
     Snapshots,
     Backups,

@@ -13,7 +13,7 @@ from bridge.errors import BadRequest, Forbidden, NotFound, Refused, RequestError
 from bridge.model import Desired, Operation, Service, State
 from bridge.orders import addresses, packages
 from bridge.services import Caller
-from bridge.staff import findings, servers
+from bridge.staff import findings, mending, servers
 from bridge.store.findings import ListedFinding
 from bridge.store.worklists import OrderedBy
 from bridge.web import zones
@@ -324,7 +324,7 @@ def _fix(form: dict[str, str], who: Caller) -> str:
     at, key = context(), number(form.get("finding", ""))
     if key not in {f["id"] for f in _findings()}:
         raise Refused("This finding has ended already.", code="finding_ended")
-    findings.fix(key, who.actor, at.store, at.config, at.drivers)
+    mending.fix(key, who.actor, at.store, at.config, at.drivers)
     return "page=findings&said=fix"
 
 
