@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge.model import Desired
-from bridge.recipes.machine import look, must_exist, power_settled, ref, running, start
+from bridge.recipes.machine import look, must_exist, ref
+from bridge.recipes.switching import power_settled, running, start
 from bridge.steps import Done, Job, Outcome, Step
 
 

@@ -10,20 +10,9 @@ from bridge.errors import Busy, Permanent, Protected, Refused, Transient, Unlist
 from bridge.model import Backup, Removing, State
 from bridge.recipes.back import PUT_BACK, untouched
 from bridge.recipes.firewall import FIREWALL_BACK, KEEP_FIREWALL
-from bridge.recipes.machine import (
-    CONFIGURE,
-    OFF_FIRST,
-    START_AGAIN,
-    keep_power,
-    look,
-    must_exist,
-    once,
-    order,
-    ref,
-    remember,
-    settle_task,
-    task_failure,
-)
+from bridge.recipes.machine import look, must_exist, once, order, ref, settle_task, task_failure
+from bridge.recipes.switching import OFF_FIRST, START_AGAIN, keep_power, remember
+from bridge.recipes.writing import CONFIGURE
 from bridge.steps import Again, Back, Done, Job, Outcome, Step, Wait
 
 log = structlog.get_logger()

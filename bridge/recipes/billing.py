@@ -19,24 +19,18 @@ from bridge.recipes.firewall import KEEP_FIREWALL
 from bridge.recipes.machine import (
     again_until_done,
     born,
-    configure,
-    found_again,
-    hard_off,
-    keep_power,
     look,
     look_soon,
-    power_settled,
     ref,
-    running,
     send_password,
-    start,
-    stopped,
     take_vm_id,
     task_failure,
     there,
     without,
 )
 from bridge.recipes.room import room, room_elsewhere
+from bridge.recipes.switching import found_again, hard_off, keep_power, power_settled, running, start, stopped
+from bridge.recipes.writing import configure
 from bridge.steps import Again, Back, Done, Job, Outcome, Step, Wait
 from drivers.base import KEEP, within
 

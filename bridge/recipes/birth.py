@@ -11,20 +11,10 @@ from bridge.model import Placement, State
 from bridge.orders import addresses
 from bridge.orders.wanted import completed, networks_of
 from bridge.recipes.firewall import FIREWALL_BACK
-from bridge.recipes.machine import (
-    LOST_REPLY,
-    again_until_done,
-    answering,
-    configure,
-    look,
-    order,
-    ref,
-    running,
-    start,
-    take_vm_id,
-    tell_addresses,
-)
+from bridge.recipes.machine import LOST_REPLY, again_until_done, look, order, ref, take_vm_id, tell_addresses
 from bridge.recipes.room import planned_rooms, promised
+from bridge.recipes.switching import answering, running, start
+from bridge.recipes.writing import configure
 from bridge.steps import Again, Back, Done, Job, Outcome, Step, Wait
 from drivers.base import KEEP
 

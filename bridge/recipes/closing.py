@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from bridge.errors import NeedsOperator, NotOurs, Unlisted, UpstreamError
 from bridge.orders.wanted import completed
-from bridge.recipes.machine import again_until_done, look_soon, ref, shut_off, stopped, there
+from bridge.recipes.machine import again_until_done, look_soon, ref, there
+from bridge.recipes.switching import shut_off, stopped
 from bridge.retries import QUICK_TRIES
 from bridge.steps import Done, Job, Outcome
 

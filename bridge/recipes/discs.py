@@ -9,7 +9,8 @@ from dataclasses import replace
 from bridge.errors import Refused
 from bridge.model import Sentence
 from bridge.recipes.back import running_back, start_back
-from bridge.recipes.machine import OFF, found_again, look, must_exist, power_settled, ref, running, start
+from bridge.recipes.machine import look, must_exist, ref
+from bridge.recipes.switching import OFF, found_again, power_settled, running, start
 from bridge.steps import Again, Done, Job, Outcome, Step
 
 NO_DISC = Sentence("No ISO is mounted. Mount one first.")

@@ -5,17 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge.errors import Permanent, Refused, Unknown, UpstreamError
-from bridge.recipes.machine import (
-    LOST_REPLY,
-    look,
-    look_soon,
-    must_exist,
-    order,
-    power_on,
-    power_settled,
-    ref,
-    set_password,
-)
+from bridge.recipes.machine import LOST_REPLY, look, look_soon, must_exist, order, ref, set_password
+from bridge.recipes.switching import power_on, power_settled
 from bridge.steps import Again, Back, Done, Job, Outcome, Step, Wait
 
 

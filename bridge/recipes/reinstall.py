@@ -11,21 +11,18 @@ from bridge.recipes.back import PUT_BACK, forget_new_password
 from bridge.recipes.backups import before_restore
 from bridge.recipes.firewall import FIREWALL_BACK
 from bridge.recipes.machine import (
-    OFF_FIRST,
     allocate,
     allocation_under_way,
-    answering,
     look,
     must_exist,
     order,
     ref,
-    running,
     send_password,
     set_password,
-    start,
-    write_differences,
 )
 from bridge.recipes.snapshots import clear_unfinished
+from bridge.recipes.switching import OFF_FIRST, answering, running, start
+from bridge.recipes.writing import write_differences
 from bridge.steps import Again, Done, Job, Outcome, Step, Wait
 
 

@@ -7,19 +7,9 @@ from dataclasses import replace
 from bridge.errors import Unknown, UpstreamError
 from bridge.model import Snapshot
 from bridge.recipes.back import PUT_BACK
-from bridge.recipes.machine import (
-    CONFIGURE,
-    LOST_REPLY,
-    START_AGAIN,
-    look,
-    look_soon,
-    must_exist,
-    once,
-    ref,
-    remember,
-    settle_task,
-    task_failure,
-)
+from bridge.recipes.machine import LOST_REPLY, look, look_soon, must_exist, once, ref, settle_task, task_failure
+from bridge.recipes.switching import START_AGAIN, remember
+from bridge.recipes.writing import CONFIGURE
 from bridge.steps import Again, Back, Done, Job, Outcome, Step, Wait
 from bridge.store.snapshots import SnapshotRow
 
