@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+from random import Random
 from typing import Any
 
 from bridge.accounts import wire
@@ -116,3 +118,83 @@ def account(credit: str = "0.00", **more: Any) -> Account:
 
 
 VAT = [[1, "VAT", "20.000"]]
+
+
+def made_up(r: Random, most: int = 6) -> dict[str, Any]:
+    """A body with everything that happens: cycles, states, ends, taxes, invoices, limits."""
+    day = date(2026, 1, 1) + timedelta(r.randrange(700))
+
+    def near(low: int, high: int) -> str:
+        return (day + timedelta(r.randint(low, high))).isoformat()
+
+    def cost(high: int = 20000) -> str:
+        return f"{r.choice((r.randrange(high), r.randrange(300), 0)) / 100:.2f}"
+
+    services, addons, domains, cancels, invoices, items, before = [], [], [], [], [], [], []
+    for n in range(1, r.randint(0, most) + 1):
+        due = near(-60, 400)
+        services.append(
+            service(
+                n,
+                cost(),
+                r.choice(("Monthly", "Monthly", "Quarterly", "Semi-Annually", "Annually", "Biennially", "Triennially", "One Time", "Free Account")),
+                due,
+                product=r.randint(1, 2),
+                status=r.choice(("Active", "Active", "Active", "Suspended", "Pending", "Terminated")),
+                first=cost(),
+                registered=r.choice((due, "2025-01-05")),
+            )
+        )  # fmt: skip
+        if not r.randrange(5):
+            cancels.append([n, r.choice(("Immediate", "End of Billing Period")), near(-20, 0)])
+        if not r.randrange(3):
+            addons.append(addon(n, cost(), "Monthly", near(-10, 90), service=n, taxed=bool(r.randrange(2))))
+        if not r.randrange(3):
+            many = r.choice((False, True))
+            number = 500 + n
+            if many:
+                invoices.append(invoice(number, cost()))
+                items.append(item(number, cost(), of=n, due=due))
+            else:
+                before.append(past(n, cost(), due, status=r.choice(("Paid", "Refunded"))))
+    for n in range(1, r.randint(0, 2) + 1):
+        domains.append(
+            domain(
+                n,
+                cost(),
+                r.randint(1, 3),
+                near(-20, 500),
+                status=r.choice(("Active", "Grace")),
+                not_renewed=not r.randrange(4),
+            )
+        )
+    if not r.randrange(4):
+        invoices.append(invoice(900, "50.00"))
+        items.append(item(900, "50.00", r.choice(("AddFunds", "Invoice")), 7))
+    choice = {
+        "TaxType": r.choice(("Exclusive", "Inclusive")),
+        "TaxL2Compound": r.choice(("", "on")),
+        "TaxPerLineItem": r.choice(("", "on")),
+        "TaxInclusiveDeduct": r.choice(("", "on")),
+        "TaxEnabled": r.choice(("", "on", "on")),
+        "CreateInvoiceDaysBefore": str(r.randrange(20)),
+        "CreateInvoiceDaysBeforeMonthly": r.choice(("", "3")),
+        "AutoSuspensionDays": str(r.randrange(9)),
+    }
+    rates = r.choice(([], [[1, "VAT", "19.000"]], [[1, "GST", "5.000"], [2, "QST", "9.975"]]))
+    return body(
+        f"{r.choice((0, r.randrange(5000), r.randrange(300000))) / 100:.2f}",
+        choice,
+        {"exempt": not r.randrange(4), "discount": r.choice(("0.00", "0.00", "10.00", "12.50"))},
+        {"format": r.choice((1, 1, 4))},
+        today=day.isoformat(),
+        rates=rates,
+        products=[[1, "VPS S", 3, True, True], [2, "VPS M", 3, False, True]],
+        services=services,
+        addons=addons,
+        domains=domains,
+        cancels=cancels,
+        open=invoices,
+        open_items=items,
+        past_items=before,
+    )

@@ -1,0 +1,137 @@
+"""What will be charged, and when credit is taken for it: on the day on which WHMCS makes the invoice."""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import groupby
+
+from bridge.accounts.nouns import ACTIVE, ADDON, DOMAIN, HOSTING, SUSPENDED, Account, Invoice, Line
+from bridge.costs.metered import Forecast, Used, forecasts
+from bridge.costs.money import ZERO
+from bridge.costs.taxes import Charge, Taxes
+
+USAGE = "Usage"  # of an event: what a renewal has beside its price
+SETTLED = (
+    "paid",
+    "unpaid",
+    "paymentpending",
+    "collections",
+)  # a period that stands in one of these is not charged anew
+OFFERS = ("AddFunds", "Invoice")  # items of invoices that are no debt: a top-up, others' invoices paid together
+KINDS = {**dict.fromkeys(("Domain", "DomainRegister", "DomainTransfer"), DOMAIN), "Hosting": HOSTING, "Addon": ADDON}
+FARTHEST = 3 * 366  # days that are looked ahead
+
+
+@dataclass(frozen=True)
+class Event:
+    """A charge to come. `kind`: the line's, or USAGE; `taken`: when its invoice is made and credit is taken; `after`:
+    an open invoice that has to be paid before WHMCS makes the next (0 = none); `about`: it is a forecast."""
+
+    kind: str
+    line: Line
+    due: date
+    taken: date
+    charge: Charge
+    after: int = 0
+    about: bool = False
+
+    @property
+    def gross(self) -> Decimal:
+        return self.charge.gross
+
+    @property
+    def key(self) -> tuple[str, int, date]:
+        return self.kind, self.line.id, self.due
+
+
+def later(day: date, months: int) -> date:
+    """So many months later, on the month's last day where it is shorter."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
+
+
+def notice(account: Account, line: Line) -> int:
+    """Days before the due day on which the invoice is made."""
+    own = account.settings
+    return own.domain_days if line.kind == DOMAIN else own.days_before.get(line.months, own.days_before.get(0, 14))
+
+
+def recurs(line: Line) -> bool:
+    """WHMCS will charge it again."""
+    alive = (ACTIVE,) if line.kind == DOMAIN else (ACTIVE, SUSPENDED)
+    return line.status in alive and line.months > 0 and line.due is not None and not line.ending
+
+
+def open_invoices(account: Account) -> tuple[Invoice, ...]:
+    """What is owed: neither top-ups nor invoices that hold other invoices."""
+    return tuple(i for i in account.open if not any(item.kind in OFFERS for item in i.items))
+
+
+def settled(account: Account) -> set[tuple[str, int, date]]:
+    """Periods that have an invoice."""
+    items = [*account.past, *(item for invoice in account.open for item in invoice.items)]
+    return {
+        (KINDS[i.kind], i.of, i.due) for i in items if i.due is not None and i.kind in KINDS and i.status in SETTLED
+    }
+
+
+def events(account: Account, days: int, used: Mapping[tuple[int, str], Used] | None = None) -> list[Event]:
+    """Everything taken from today until so many days from now, by day taken, day due and line."""
+    last, taxes = account.today + timedelta(days), Taxes(account)
+    found = sorted(_bare(account, last, used or {}), key=lambda e: (e.taken, e.due, e.kind, e.line.id))
+    return list(_charged(found, taxes))
+
+
+def _charged(found: list[Event], taxes: Taxes) -> Iterator[Event]:
+    """What is due on one day and invoiced on one day stands on one invoice."""
+    for _, group in groupby(found, key=lambda e: (e.taken, e.due)):
+        own = list(group)
+        charges = taxes.invoice([(e.line, e.charge.net) for e in own])
+        for event, charge in zip(own, charges, strict=True):
+            if charge.gross > 0:
+                yield replace(event, charge=charge)
+
+
+def _bare(account: Account, last: date, used: Mapping[tuple[int, str], Used]) -> Iterator[Event]:
+    """Events whose charge is still the bare amount."""
+    today, done = account.today, settled(account)
+    waits = {} if account.settings.continuous else _unpaid(account)
+    usage = forecasts(account.metered, used, today)
+    for line in account.lines:
+        if not recurs(line) or line.due is None:
+            continue
+        before, of_usage = timedelta(notice(account, line)), _usage(usage, line)
+        step, due, after = 0, line.due, waits.get(line.key, 0)
+        while (taken := max(due - before, today)) <= last:
+            if (line.kind, line.id, due) not in done:
+                amount = line.first if not step and line.registered == line.due else line.amount
+                if amount > 0:
+                    yield Event(line.kind, line, due, taken, _bare_charge(amount), after)
+                if of_usage > 0:
+                    yield Event(USAGE, line, due, taken, _bare_charge(of_usage), after, about=True)
+                of_usage = ZERO
+            step += 1
+            due = later(line.due, step * line.months)
+
+
+def _bare_charge(amount: Decimal) -> Charge:
+    return Charge(amount, (ZERO, ZERO))
+
+
+def _usage(found: Mapping[int, list[Forecast]], line: Line) -> Decimal:
+    """What a service's use may cost at most, by the forecast."""
+    own = found.get(line.id, []) if line.kind == HOSTING else []
+    return sum((f.high for f in own if f.high is not None), ZERO)
+
+
+def _unpaid(account: Account) -> dict[tuple[str, int], int]:
+    return {
+        (KINDS[item.kind], item.of): invoice.id
+        for invoice in sorted(open_invoices(account), key=lambda i: -i.id)
+        for item in invoice.items
+        if item.kind in KINDS
+    }
