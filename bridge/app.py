@@ -16,6 +16,7 @@ from bridge.web import (
     filters,
     health,
     language,
+    page,
     pages,
     routing,
     servers,
@@ -28,6 +29,7 @@ from bridge.web.placeholders import Placeholders
 
 def create_app(context: Context) -> Flask:
     """The web process's application: routes, languages, templates and what every reply carries."""
+    page.load()
     app = Flask(__name__)
     app.jinja_options = {**app.jinja_options, "extensions": ["jinja2.ext.i18n", Placeholders]}
     app.url_map.converters["service"] = routing.ServiceId

@@ -20,6 +20,16 @@ class Orderer(enum.StrEnum):
 
 
 @dataclass(frozen=True)
+class Mail:
+    """A new password's way to its customer: `reason` is the word by which a host names its own template, `text` has
+    `%s` for the server's name and stands in English, as WHMCS's own mails to edit."""
+
+    reason: str
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Kind:
     """One kind of operation.
 
@@ -51,6 +61,7 @@ class Kind:
     ask: Sentence | None = None
     ask_where_kept: Sentence | None = None
     ask_button: Sentence | None = None
+    mail: Mail | None = None  # the mail with a new password
     staff: str = ""  # what its own button in the addon says; else staff read the title as customers do
 
 
@@ -154,6 +165,7 @@ ALL = [
         watched=True,
         away=True,
         staff="Redeploy",
+        mail=Mail("redeployed", "Your server was set up anew", "your server <strong>%s</strong> was set up anew."),
     ),
     Kind(
         "clean_up",
@@ -365,6 +377,7 @@ ALL = [
             "Reinstalls your server with %(name)s: everything on its disk is lost. This cannot be undone."
         ),
         ask_button=Sentence("Reinstall"),
+        mail=Mail("reinstalled", "Your server was reinstalled", "your server <strong>%s</strong> was reinstalled."),
     ),
     Kind(
         "reset_password",
@@ -375,6 +388,7 @@ ALL = [
         Sentence("Unless a new password was sent to you by e-mail, the old one still works."),
         frozenset({C}),
         costly=True,
+        mail=Mail("reset", "Your new password", "the password of your server <strong>%s</strong> was reset."),
     ),
 ]
 KINDS = {k.name: k for k in ALL}
@@ -386,6 +400,7 @@ def where(fits: Callable[[Kind], bool]) -> tuple[str, ...]:
 
 
 BILLING = where(lambda k: k.billing)
+MAILS = ("ready", *(k.mail.reason for k in ALL if k.mail), "restored", "backup_failed")  # to customers
 POWER = where(lambda k: k.power)
 
 

@@ -82,7 +82,6 @@ PERMISSIONS = tuple(
 )  # ConfigOptions 15-23, in this order
 DISK_LIMITS = ("read_mib_s", "write_mib_s", "read_iops", "write_iops")  # of one disk; 0 = unlimited
 LIMITS = tuple(f"{disk}_{limit}" for disk in ("disk", "additional_disk") for limit in DISK_LIMITS)
-MAILS = ("ready", "redeployed", "reinstalled", "reset", "restored", "backup_failed")  # to customers
 OPTION_WORDS = (  # what a configurable option can be mapped to
     "cores",
     "ram_gib",

@@ -15,11 +15,11 @@ READY = """<!-- vmbridge:secret --><p>Hello {$client_first_name},</p>
 <p>Address: %s<br>User: %s<br>Password: {$service_password}</p>
 <p>You manage it in the client area under Services.</p>"""
 
-REASONS = {
-    "redeployed": ("Your server was set up anew", "your server <strong>%s</strong> was set up anew."),
-    "reinstalled": ("Your server was reinstalled", "your server <strong>%s</strong> was reinstalled."),
-    "reset": ("Your new password", "the password of your server <strong>%s</strong> was reset."),
-}
+# what is said where the event, of an older release, does not say it
+NEW_PASSWORD = (
+    "Your new password",
+    "your server <strong>%s</strong> has a new password.",
+)
 PLAIN = {
     "restored": (
         "Your backup is restored",
@@ -47,7 +47,7 @@ def deliver(event: str, payload: dict[str, Any], whmcs: Whmcs) -> None:
         )
         return
     if event == "password":
-        subject, sentence = REASONS[payload["reason"]]
+        subject, sentence = (payload.get("subject") or NEW_PASSWORD[0], payload.get("text") or NEW_PASSWORD[1])
         text = PASSWORD % (sentence % _plain(payload["hostname"]), escape(payload["user"]))
         whmcs.send_own_email(payload["service_id"], subject, text, vmbridge_password=payload["password"])
         return

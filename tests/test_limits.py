@@ -15,7 +15,7 @@ from bridge import customer, limits, passwords, services
 from bridge.errors import Refused, VmbridgeError
 from bridge.kinds import BILLING, POWER
 from bridge.services import Caller
-from bridge.web import pages
+from bridge.web.page import PAGES, load
 from tests.world import World
 
 CLIENT, ADMIN, SYSTEM = Caller("main", "client Ada", True), Caller("main", "admin grace"), Caller("main", "system")
@@ -45,7 +45,8 @@ def refused(call: Callable[[], Any]) -> int:
 
 def test_every_customer_verb_is_in_the_table() -> None:
     kinds = {kind or action for (_, action), (kind, _) in customer.ACTIONS.items()}
-    edits = {capability for capability, _ in pages.EDITS}
+    load()
+    edits = {name for name, page in PAGES.items() if page.edits}
     assert set(limits.HOURLY) == kinds | edits | set(POWER) | {"change_password", "console"}
     assert not set(limits.HOURLY) & set(BILLING)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge import names
-from bridge.web.pages import PAGES
+from bridge.web.page import PAGES
 from tests.configs import raw_config
 from tests.looks import Look
 from tests.world import World

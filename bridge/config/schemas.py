@@ -6,7 +6,7 @@ from __future__ import annotations
 from cryptography.fernet import Fernet
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from bridge.model import MAILS
+from bridge.kinds import MAILS
 from bridge.schedules import is_zone
 from drivers import base as driver_base
 

@@ -1,18 +1,17 @@
 """What customers do on their pages: may it be done now, is the wish in order, then queue the work. No upstream calls.
 
-Here stands which form goes where; each noun has a module of its own, and what others call is called by this package's
-name."""
+Each noun has a module of its own with its FORMS; what others call is called by this package's name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from importlib import import_module
+from pathlib import Path
 
 from bridge import limits, services
-from bridge.customer import again, backups, discs, reinstall, snapshots
+from bridge.customer import again
 from bridge.customer.backups import WEEK, chosen_backup, no_room, start_backups
 from bridge.customer.discs import put_disks_first
-from bridge.customer.gate import Ask, allow_edit, edit_reason, full, may_see, reason, still_theirs
+from bridge.customer.gate import Ask, Forms, allow_edit, edit_reason, full, may_see, reason, still_theirs
 from bridge.customer.mirror import renew_mirror
 from bridge.customer.reinstall import off_for_password
 from bridge.customer.snapshots import expire_snapshots
@@ -78,19 +77,13 @@ def act(capability: str, action: str, ask: Ask) -> str:
     return operation
 
 
-ACTIONS: dict[tuple[str, str], tuple[str, Callable[[Ask], Any]]] = {
-    ("snapshots", "take"): ("take_snapshot", snapshots.take_snapshot),
-    ("snapshots", "rollback"): ("rollback", snapshots.chosen),
-    ("snapshots", "delete"): ("delete_snapshot", snapshots.chosen_or_unfinished),
-    ("backups", "take"): ("take_backup", backups.take_backup),
-    ("backups", "restore"): ("restore", backups.chosen),
-    ("backups", "delete"): ("delete_backup", backups.chosen),
-    ("backups", "schedule"): ("", backups.save_schedule),
-    ("reinstall", "reinstall"): ("reinstall", reinstall.reinstall),
-    ("reset_password", "reset"): ("reset_password", reinstall.reset),
-    ("iso", "boot"): ("boot_iso", discs.boot),
-}
+def _forms() -> Forms:
+    """Those of every module of this folder."""
+    names = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem != "__init__")
+    return {k: v for n in names for k, v in getattr(import_module(f"{__name__}.{n}"), "FORMS", {}).items()}
 
+
+ACTIONS: Forms = _forms()
 ORDERED_BY = {kind: form for form, (kind, _) in ACTIONS.items() if kind} | {
     verb: (str(Capability.POWER), verb) for verb in POWER
 }  # kind -> the form that orders it; what is not here no page of a customer's orders

@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge import schedules, services
 from bridge.config import Config
-from bridge.customer.gate import Ask, Prepared, full
+from bridge.customer.gate import Ask, Forms, Prepared, full
 from bridge.errors import BadRequest, NotFound, Refused
 from bridge.model import Memory, Sentence, Service
 from bridge.store import Store
@@ -108,3 +108,11 @@ def start_backups(store: Store, config: Config) -> int:
                 store.add_backup(service.id, operation, "", date)
                 begun += 1
     return begun
+
+
+FORMS: Forms = {
+    ("backups", "take"): ("take_backup", take_backup),
+    ("backups", "restore"): ("restore", chosen),
+    ("backups", "delete"): ("delete_backup", chosen),
+    ("backups", "schedule"): ("", save_schedule),
+}

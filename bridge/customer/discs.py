@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.customer.gate import Ask, Prepared
+from bridge.customer.gate import Ask, Forms, Prepared
 from bridge.errors import Refused
 from bridge.model import Memory
 from bridge.recipes.discs import SERVES_BOTH
@@ -30,3 +30,6 @@ def put_disks_first(server: str, store: Store) -> int:
                 store.submit(key, "boot_disk", "schedule")
                 store.disc_order_later(key, SELDOM if last and last.kind == "boot_disk" else AGAIN)
     return len(due)
+
+
+FORMS: Forms = {("iso", "boot"): ("boot_iso", boot)}

@@ -47,6 +47,10 @@ class Ask:
         return value
 
 
+# (page, `do` of the form) -> (the kind of operation, empty for what is done at once; what checks the form)
+Forms = dict[tuple[str, str], tuple[str, Callable[[Ask], Any]]]
+
+
 def may_see(service: Service, capability: Capability, drivers: Mapping[str, Driver], config: Config) -> bool:
     """Whether the page is part of product and plan; if not, it says Access Denied."""
     driver = drivers[service.server]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge import names
-from bridge.customer.gate import Ask, Prepared
+from bridge.customer.gate import Ask, Forms, Prepared
 from bridge.errors import BadRequest, Refused
 from bridge.model import Memory, Sentence, Service
 from bridge.store import Store
@@ -43,3 +43,9 @@ def reset(ask: Ask) -> Prepared:
         raise Refused(why, code="not_running")
     ask.store.forget_password(ask.service.id)  # a new one is made by the operation
     return Memory(), None
+
+
+FORMS: Forms = {
+    ("reinstall", "reinstall"): ("reinstall", reinstall),
+    ("reset_password", "reset"): ("reset_password", reset),
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 
-from bridge.customer.gate import Ask, Prepared, full
+from bridge.customer.gate import Ask, Forms, Prepared, full
 from bridge.errors import NotFound, Refused
 from bridge.model import Memory, Sentence
 from bridge.store import Store
@@ -42,3 +42,10 @@ def expire_snapshots(store: Store) -> int:
                 store.snapshot_state(row["service"], row["name"], "removing")
                 store.submit(row["service"], "delete_snapshot", "system: lifetime", Memory(name=row["name"]))
     return len(rows)
+
+
+FORMS: Forms = {
+    ("snapshots", "take"): ("take_snapshot", take_snapshot),
+    ("snapshots", "rollback"): ("rollback", chosen),
+    ("snapshots", "delete"): ("delete_snapshot", chosen_or_unfinished),
+}

@@ -12,6 +12,7 @@ from bridge.config import Config, Plan, fold
 from bridge.errors import BadRequest, NotBuilt, Refused
 from bridge.model import LIMITS, OPTION_UNITS, PERMISSIONS, Package, Sentence
 
+UNBUILT = {i: f"option {i}" for i in range(15 + len(PERMISSIONS), 25)}  # of the 24 that WHMCS has
 POSITIONS = {
     1: "plan",
     2: "location",
@@ -28,7 +29,7 @@ POSITIONS = {
     13: "snapshot lifetime h",
     14: "reverse-DNS ticket department",
     **{15 + i: f"permission {name}" for i, name in enumerate(PERMISSIONS)},
-    24: "option 24",
+    **UNBUILT,
 }
 WORDS = {
     2: "location",
@@ -44,7 +45,6 @@ WORDS = {
     13: "snapshot_lifetime_h",
 }
 ALWAYS = ("cores", "ram_gib", "disk_gib")  # every back end has them
-UNBUILT = {24: "option 24"}
 LONGEST_DEPARTMENT = 100
 STAYS = Sentence("The operating system stays as it is: this order does not change it.")
 

@@ -5,37 +5,26 @@ Every step may run twice: it looks first, and records what it must not lose befo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
 from bridge.kinds import KINDS
 from bridge.model import Desired, Service
-from bridge.recipes.backups import BACKUPS, RESTORE
-from bridge.recipes.billing import CHANGE_PACKAGE, CLEAN_UP, CONVERGE, REDEPLOY, SUSPEND, TERMINATE, UNSUSPEND
-from bridge.recipes.birth import CREATE
-from bridge.recipes.discs import BOOT_DISK, BOOT_ISO
-from bridge.recipes.power import CHANGE_PASSWORD, POWER
-from bridge.recipes.reinstall import REINSTALL, RESET_PASSWORD
-from bridge.recipes.snapshots import SNAPSHOTS
-from bridge.steps import Book, Recipe
+from bridge.steps import Book, Recipe, Step
 
-_STEPS = {
-    "create": CREATE,
-    "suspend": SUSPEND,
-    "unsuspend": UNSUSPEND,
-    "terminate": TERMINATE,
-    "converge": CONVERGE,
-    "change_package": CHANGE_PACKAGE,
-    "change_while_suspended": (*SUSPEND, *CONVERGE),
-    "change_password": CHANGE_PASSWORD,
-    "redeploy": REDEPLOY,
-    "clean_up": CLEAN_UP,
-    "restore": RESTORE,
-    "reinstall": REINSTALL,
-    "reset_password": RESET_PASSWORD,
-    "power": POWER,
-    "boot_iso": BOOT_ISO,
-    "boot_disk": BOOT_DISK,
-    **SNAPSHOTS,
-    **BACKUPS,
-}
+
+def _steps() -> Mapping[str, tuple[Step, ...]]:
+    """Recipe -> its steps: the RECIPES of every module of this folder. Raises ValueError where two have one name."""
+    known: dict[str, tuple[Step, ...]] = {}
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        named = getattr(import_module(f"{__name__}.{path.stem}"), "RECIPES", {}) if path.stem != "__init__" else {}
+        if twice := named.keys() & known.keys():
+            raise ValueError(f"recipes/{path.name}: {', '.join(sorted(twice))} stands in another module too")
+        known |= named
+    return known
+
+
 # A step that a release gives another name, or does without, is named here: {recipe: {old name: where to go on}}
 _MOVED: dict[str, dict[str, str]] = {}
 
@@ -54,7 +43,7 @@ def choose(kind: str, service: Service) -> str:
 
 
 BOOK = Book(
-    {name: Recipe(name, steps, _MOVED.get(name, {})) for name, steps in _STEPS.items()},
+    {name: Recipe(name, steps, _MOVED.get(name, {})) for name, steps in _steps().items()},
     choose,
     frozenset(KINDS),
 )

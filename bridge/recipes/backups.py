@@ -265,7 +265,21 @@ COMPLETE = Step("room", "Looking at its disks", complete)
 BACK_UP = Step("back_up", "Starting the backup", back_up)
 BACKED_UP = Step("backed_up", "Writing the backup", backed_up)
 TOLD = Step("told", "Telling you that there is none", told_failed, undo=True)
-BACKUPS = {
+RESTORE = (
+    Step("check_archive", "Making sure the backup is there", check_archive),
+    Step("remember", "Looking at the server", before_restore),
+    *OFF_FIRST,
+    KEEP_FIREWALL,
+    Step("restore", "Starting the restore", restore),
+    Step("restored", "Writing the backup back", restored),
+    CONFIGURE,
+    FIREWALL_BACK,
+    *START_AGAIN,
+    Step("told", "Telling you that it is done", told_restored),
+    *PUT_BACK,
+)
+RECIPES = {
+    "restore": RESTORE,
     "take_backup": (COMPLETE, BACK_UP, BACKED_UP, TOLD),
     "scheduled_backup": (
         COMPLETE,
@@ -280,16 +294,3 @@ BACKUPS = {
         Step("deleted", "Making sure it is gone", backup_deleted),
     ),
 }
-RESTORE = (
-    Step("check_archive", "Making sure the backup is there", check_archive),
-    Step("remember", "Looking at the server", before_restore),
-    *OFF_FIRST,
-    KEEP_FIREWALL,
-    Step("restore", "Starting the restore", restore),
-    Step("restored", "Writing the backup back", restored),
-    CONFIGURE,
-    FIREWALL_BACK,
-    *START_AGAIN,
-    Step("told", "Telling you that it is done", told_restored),
-    *PUT_BACK,
-)

@@ -351,7 +351,7 @@ def redeployed(job: Job) -> Outcome:
     """As `ready`, with the mail that names the new password."""
     with job.store.write():
         job.store.renew(job.op, 30)
-        send_password(job, "redeployed", job.store.password(job.service.id))
+        send_password(job, "redeploy", job.store.password(job.service.id))
     return ready(job)
 
 
@@ -413,3 +413,14 @@ REDEPLOY = (
     CLEAR,
     *PUT_BACK,
 )
+
+RECIPES = {
+    "suspend": SUSPEND,
+    "unsuspend": UNSUSPEND,
+    "terminate": TERMINATE,
+    "converge": CONVERGE,
+    "change_package": CHANGE_PACKAGE,
+    "change_while_suspended": (*SUSPEND, *CONVERGE),
+    "redeploy": REDEPLOY,
+    "clean_up": CLEAN_UP,
+}

@@ -328,3 +328,5 @@ CREATE = (
     Step("ready", "Telling you that it is ready", ready),
     CLEAR,
 )
+
+RECIPES = {"create": CREATE}

@@ -75,3 +75,5 @@ BOOT_ISO = (
     Step("running_back", "Waiting until it runs", running_back, undo=True),
 )
 BOOT_DISK = (Step("disk_first", LAST, disk_first),)
+
+RECIPES = {"boot_iso": BOOT_ISO, "boot_disk": BOOT_DISK}

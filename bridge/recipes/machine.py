@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from bridge.dns import records
 from bridge.errors import Permanent, Transient, Unknown, Unlisted, UpstreamError, VmbridgeError
+from bridge.kinds import KINDS
 from bridge.model import Converged, Memory, Order, Seen, Vm, VmRef
 from bridge.orders import addresses
 from bridge.orders.wanted import order_of
@@ -114,8 +115,10 @@ def take_vm_id(job: Job, beside: Changes | None = None) -> str:
     return changes["vm_id"]
 
 
-def send_password(job: Job, reason: str, password: str) -> None:
-    """By mail; `reason` says which."""
+def send_password(job: Job, kind: str, password: str) -> None:
+    """By the mail of this kind: another may have taken its recipe over."""
+    mail = KINDS[kind].mail
+    assert mail, kind
     s = job.service
     job.store.emit(
         "password",
@@ -124,7 +127,9 @@ def send_password(job: Job, reason: str, password: str) -> None:
         f"password:{job.op.id}",
         service_id=s.service_id,
         hostname=s.hostname,
-        reason=reason,
+        reason=mail.reason,
+        subject=mail.subject,
+        text=mail.text,
         user=s.package.os_user,
         password=password,
     )

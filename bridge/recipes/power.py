@@ -84,3 +84,5 @@ def tell_password(job: Job) -> Outcome:
 
 POWER = (Step("act", "Sending the order", act), Step("settled", "Waiting for the server", settled))
 CHANGE_PASSWORD = (Step("tell_password", "Setting the new password", tell_password),)
+
+RECIPES = {"change_password": CHANGE_PASSWORD, "power": POWER}

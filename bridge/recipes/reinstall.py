@@ -84,7 +84,7 @@ def mail_password(job: Job) -> Outcome:
     with job.store.write():
         job.store.renew(job.op, 30)
         if password:
-            send_password(job, {"reinstall": "reinstalled", "reset_password": "reset"}[job.op.kind], password)
+            send_password(job, job.op.kind, password)
             job.store.forget_password(s.id)
         if job.op.kind == "reinstall":
             job.save_birth(replace(job.birth, restoring="", ran_before=None))
@@ -180,3 +180,5 @@ RESET_PASSWORD = (
     Step("mail", "Sending it to you", mail_password),
     Step("forget", "Forgetting it again", forget_unused, undo=True),
 )
+
+RECIPES = {"reinstall": REINSTALL, "reset_password": RESET_PASSWORD}

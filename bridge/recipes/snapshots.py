@@ -158,7 +158,7 @@ def rolled_back(job: Job) -> Outcome:
     return Done()
 
 
-SNAPSHOTS = {
+RECIPES = {
     "take_snapshot": (
         Step("take", "Taking the snapshot", take),
         Step("taken", "Waiting until it is complete", taken),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bridge import causes, kinds, room
-from bridge.model import Operation, Sentence, Service, State
+from bridge.model import Capability, Operation, Sentence, Service, State
 from bridge.obstacles import orderer
 from bridge.web import filters, frame, language
 from bridge.web.auth import context
+from bridge.web.page import Page, register
 
 SHOWN = 50
 WHO = {
@@ -72,3 +73,6 @@ def about(op: Operation, service: Service) -> str:
         row = context().store.backup_row(service.id, asked.backup)
         return filters.when(row["made_at"], frame.zone_of(service)) if row else ""
     return asked.description or asked.note or asked.name
+
+
+register(Page(Capability.ACTIVITY, Sentence("Activity"), "fas fa-history", 110, activity))

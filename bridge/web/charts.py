@@ -16,7 +16,7 @@ from bridge.permissions import usable
 from bridge.web import language
 from bridge.web.assets import DRAWING
 from bridge.web.auth import context, service_for, signed
-from bridge.web.pages import page
+from bridge.web.page import Page, register
 from bridge.web.replies import success
 
 routes = Blueprint("charts", __name__)
@@ -53,7 +53,6 @@ def history(service: Service, period: str) -> dict[str, Any]:
     return {**view, "message": language.translate(view["message"])}
 
 
-@page("charts")
 def show(service: Service) -> dict[str, Any]:
     """Without `period` the page is a frame that its script fills; with one (a link that was followed without
     JavaScript) the tables are filled here."""
@@ -100,3 +99,6 @@ def data(service_id: int) -> Response:
     reply = success(**history(service, period))
     reply.headers["Cache-Control"] = "no-store"
     return reply
+
+
+register(Page(Capability.CHARTS, Sentence("Charts"), "fas fa-chart-area", 20, show))

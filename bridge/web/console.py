@@ -8,10 +8,11 @@ from flask import render_template
 
 from bridge import limits
 from bridge.console import codes
-from bridge.model import Service
+from bridge.model import Capability, Operation, Sentence, Service
 from bridge.services import Caller
 from bridge.web import language
 from bridge.web.auth import context
+from bridge.web.page import Page, register
 
 
 def card(service: Service) -> dict[str, Any]:
@@ -41,3 +42,11 @@ def connect(service: Service, who: Caller) -> dict[str, Any]:
         direction=language.direction(),
     )
     return {"html": html, "redirect": "", "title": language.translate("noVNC"), "no_store": True}
+
+
+def hindrance(service: Service, capability: Capability, current: Operation | None) -> str:
+    at = context()
+    return codes.reason(service, at.store, at.config, at.drivers[service.server].capabilities, told=True)
+
+
+register(Page(Capability.CONSOLE, Sentence("noVNC"), "fas fa-desktop", 30, card, hindrance=hindrance))

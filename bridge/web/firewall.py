@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from bridge.model import Capability, Desired, Rule, Sentence, Service
 from bridge.web import language, media
 from bridge.web.assets import THROUGH_SHIM
 from bridge.web.auth import body, context
+from bridge.web.page import Page, edited, register
 from drivers.base import Driver
 
 SORTABLE = "sortable.js"
@@ -40,7 +40,7 @@ SLOW = 10  # seconds until the host has taken a change over
 
 
 # -- the page -------------------------------------------------------------------------------------
-def page(service: Service) -> dict[str, Any]:
+def content(service: Service) -> dict[str, Any]:
     """Values of the firewall's page: the rules as they are, the change on trial, and why nothing can be changed now."""
     at, driver = context(), context().drivers[service.server]
     plan = at.config.plans[service.package.plan]
@@ -238,19 +238,27 @@ def take_back(ask: Ask) -> None:
     firewalls.take_back(service, _until(ask), media.reads(), ask.store, ask.drivers[service.server])
 
 
-EDITS: dict[tuple[str, str], Callable[[Ask], None]] = {
-    ("firewall", verb): function
-    for verb, function in {
-        "policy": policy,
-        "add": add,
-        "edit": edit,
-        "switch": switch,
-        "delete": delete,
-        "move": move,
-        "logging": logging,
-        "keep": keep,
-        "back": take_back,
-    }.items()
-}
-LOOKED_FOR = {("firewall", "form"), ("firewall", "log")}
 CLOSING = firewalls.CLOSING
+register(
+    Page(
+        Capability.FIREWALL,
+        Sentence("Firewall"),
+        "fas fa-shield-alt",
+        100,
+        content,
+        hindrance=edited,
+        listed=True,
+        edits={
+            "policy": policy,
+            "add": add,
+            "edit": edit,
+            "switch": switch,
+            "delete": delete,
+            "move": move,
+            "logging": logging,
+            "keep": keep,
+            "back": take_back,
+        },
+        looks=frozenset({"form", "log"}),
+    )
+)

@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 from flask import render_template, request
 
 from bridge import causes, customer, kinds, languages, limits, names, recipes, room
-from bridge.console import codes
 from bridge.dns.records import offered
 from bridge.kinds import KINDS, POWER
 from bridge.metering import status
@@ -22,6 +21,7 @@ from bridge.orders.upgrades import LABELS
 from bridge.orders.wanted import networks_of
 from bridge.web import filters, language
 from bridge.web.auth import context, guard
+from bridge.web.page import PAGES
 
 SENTENCES = {
     State.STAFF: Sentence("A member of our staff has to act first, and has been told."),
@@ -29,20 +29,6 @@ SENTENCES = {
     State.SUPERSEDED: Sentence("A newer order took its place."),
 }
 LONGER = Sentence("This takes longer than usual; it goes on by itself.")
-MENU = {  # name -> (title, icon, how the button on top says it)
-    "overview": (Sentence("Overview"), "fas fa-server", Sentence("Overview")),
-    "charts": (Sentence("Charts"), "fas fa-chart-area", Sentence("Charts")),
-    "console": (Sentence("noVNC"), "fas fa-desktop", Sentence("noVNC")),
-    "reinstall": (Sentence("Reinstall"), "fas fa-sync", Sentence("Reinstall")),
-    "snapshots": (Sentence("Snapshots"), "fas fa-camera", Sentence("Snapshots")),
-    "backups": (Sentence("Backups"), "fas fa-archive", Sentence("Backups")),
-    "reset_password": (Sentence("Reset password"), "fas fa-key", Sentence("Reset password")),
-    "rdns": (Sentence("Reverse DNS"), "fas fa-globe", Sentence("revDNS")),
-    "iso": (Sentence("ISO"), "fas fa-compact-disc", Sentence("ISO")),
-    "firewall": (Sentence("Firewall"), "fas fa-shield-alt", Sentence("Firewall")),
-    "activity": (Sentence("Activity"), "fas fa-history", Sentence("Activity")),
-}
-PROVIDERS_RECORDS = Sentence("Open PTR record")  # the entry, where the provider's own addresses have them
 RUNNING_FOR = Sentence("It has been running for %(time)s.")
 AT_FIELD = 'id="vmb-wrong"'
 TOLD_FOR = 60.0  # a success is said once, in passing
@@ -277,26 +263,6 @@ def _power_reason(verb: str, state: str, pending: bool) -> str:
     return ""
 
 
-LISTS = ("snapshots", "backups", "iso", "rdns", "firewall")  # pages on which there is something to see, too
-EDITED = ("iso", "rdns", "firewall")  # at once, without an operation
-ACTS = ("reinstall", "reset_password", "console")
-
-
-def hindrance(service: Service, name: str, current: Operation | None) -> str:
-    """Why nothing can be done on a page just now; empty when something can, or it is only to be looked at."""
-    at = context()
-    if name == "console":
-        return codes.reason(service, at.store, at.config, at.drivers[service.server].capabilities, told=True)
-    if name not in (*LISTS, *ACTS):
-        return ""
-    if name in EDITED:
-        return customer.edit_reason(service, Capability(name), at.drivers, at.store, at.config, told=True)
-    why = customer.reason(service, Capability(name), at.drivers, current, at.store, at.config, told=True)
-    if not why and name == "reset_password":
-        return customer.off_for_password(service, at.drivers[service.server], at.store)
-    return why
-
-
 def menu(service: Service, current: Operation | None) -> list[dict[str, Any]]:
     """Every page the server can have; dimmed with the reason where it is not part of the product, or nothing can be
     done there just now. `open`: the link works all the same, since there is something to look at."""
@@ -304,30 +270,26 @@ def menu(service: Service, current: Operation | None) -> list[dict[str, Any]]:
     has = offered(service, at.drivers[service.server].capabilities, at.config)
     entries = []
     named = titles(language.current())
-    for name, (_, icon, _) in MENU.items():
-        capability = Capability(name)
-        if capability not in has or name not in BUILT:
+    for name, page in PAGES.items():
+        if page.capability not in has:
             continue
-        seen = customer.may_see(service, capability, at.drivers, at.config)
+        seen = customer.may_see(service, page.capability, at.drivers, at.config)
         lasting = not seen or service.desired is not Desired.ACTIVE or not service.provisioned
-        why = hindrance(service, name, current) if seen else Sentence("Not part of your plan.")
+        why = page.hindrance(service, page.capability, current) if seen else Sentence("Not part of your plan.")
         title, button = named[name]
-        if name == "rdns" and at.drivers[service.server].late_addresses:
-            title = button = language.translate(PROVIDERS_RECORDS)
+        if other := page.renamed(service):
+            title = button = language.translate(other)
         entries.append(
             {
                 "name": name,
                 "title": title,
                 "button": button,
-                "icon": icon,
+                "icon": page.icon,
                 "why": language.translate(why),
-                "open": not lasting and name in LISTS,
+                "open": not lasting and page.listed,
             }
         )
     return entries
-
-
-BUILT: set[str] = set()  # pages register themselves
 
 
 STATES = {
@@ -370,8 +332,8 @@ def words(code: str) -> dict[str, Any]:
 def titles(code: str) -> dict[str, tuple[str, str]]:
     """Page -> (title, how the button on top says it), in a language."""
     return {
-        name: (languages.in_language(code, title), languages.in_language(code, button))
-        for name, (title, _, button) in MENU.items()
+        name: (languages.in_language(code, page.title), languages.in_language(code, page.button or page.title))
+        for name, page in PAGES.items()
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any, cast
 
 from flask import current_app, request
@@ -16,6 +15,9 @@ from bridge.errors import BadRequest
 from bridge.model import Capability, Sentence, Service
 from bridge.web import language
 from bridge.web.auth import body, context
+from bridge.web.page import Page, edited, register
+
+PROVIDERS_RECORDS = Sentence("Open PTR record")  # the entry, where the provider's own addresses have them
 
 LONGEST_ADDRESS, LONGEST_NAME = 64, 254
 
@@ -94,9 +96,35 @@ def save(ask: Ask) -> None:
         dns.save(service, address, name, reads(), ask.store, ask.drivers[service.server])
 
 
-EDITS: dict[tuple[str, str], Callable[[Ask], None]] = {
-    ("iso", "mount"): mount,
-    ("iso", "unmount"): unmount,
-    ("rdns", "save"): save,
-}
-LOOKED_FOR = {("iso", "search")}  # forms that only show the page in another way
+def renamed(service: Service) -> Sentence | None:
+    """The provider's own addresses have pointers of the provider."""
+    return PROVIDERS_RECORDS if context().drivers[service.server].late_addresses else None
+
+
+register(
+    Page(
+        Capability.ISO,
+        Sentence("ISO"),
+        "fas fa-compact-disc",
+        90,
+        iso,
+        hindrance=edited,
+        listed=True,
+        edits={"mount": mount, "unmount": unmount},
+        looks=frozenset({"search"}),
+    )
+)
+register(
+    Page(
+        Capability.RDNS,
+        Sentence("Reverse DNS"),
+        "fas fa-globe",
+        80,
+        rdns,
+        button=Sentence("revDNS"),
+        renamed=renamed,
+        hindrance=edited,
+        listed=True,
+        edits={"save": save},
+    )
+)
