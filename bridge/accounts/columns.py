@@ -135,4 +135,5 @@ PERMISSIONS = (  # of a user in an account, as WHMCS names them; `owner` is ours
     "orders",
 )
 SHOWS = ("all", "active", "suspended", "ending", "attention")
+ORDERS = ("name", "cost", "next")
 HORIZONS = (30, 90, 365)

@@ -287,6 +287,7 @@ class Ask:
 
     show: str = "all"
     family: str = ""
+    by: str = "name"  # order of the list
     horizon: int = 30
     month: str = ""
     tax: str = ""  # with, without; empty: as the host's prices

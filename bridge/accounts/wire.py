@@ -11,7 +11,7 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, validate
 
 from bridge.accounts import cells
-from bridge.accounts.columns import HORIZONS, ROWS, SETTINGS, SHOWS
+from bridge.accounts.columns import HORIZONS, ORDERS, ROWS, SETTINGS, SHOWS
 from bridge.accounts.nouns import Account, Ask, Client, Currency, Rate
 from bridge.accounts.rows import Rows
 from bridge.accounts.settings import settings_of
@@ -76,6 +76,7 @@ class ClientSchema(Strict):
 class AskSchema(Strict):
     show = fields.Str(load_default="all", validate=validate.OneOf(SHOWS))
     family = fields.Str(load_default="", validate=validate.Length(max=40))
+    by = fields.Str(load_default="name", validate=validate.OneOf(ORDERS))
     horizon = fields.Int(load_default=30, strict=True, validate=validate.OneOf(HORIZONS))
     month = fields.Str(load_default="", validate=validate.Regexp(r"^([0-9]{4}-(0[1-9]|1[0-2]))?\Z"))
     tax = fields.Str(load_default="", validate=validate.OneOf(("", "with", "without")))

@@ -124,15 +124,17 @@ def added(account: Account, text: str) -> tuple[Decimal, Decimal, Decimal] | str
 class Lasts:
     """Until when the credit covers everything.
 
-    `how`: `until` (through `through`; on `on` so much is `missing`, first for `line`), `owed` (invoices are open beyond
-    the credit: `missing` now), `long` (more than three years), `nothing` (nothing is to come). `suspends`: the first
-    day on which `line` could be suspended, None where nothing is. `manual`: WHMCS does not use credit by itself."""
+    `how`: `until` (through `through`; on `on` so much is `missing`, first for `line`, of `due`), `owed` (invoices are
+    open beyond the credit: `missing` now), `long` (more than three years), `nothing` (nothing is to come).
+    `suspends`: the first day on which `line` could be suspended, None where nothing is. `manual`: WHMCS does not use
+    credit by itself."""
 
     how: str
     through: date | None = None
     on: date | None = None
     missing: Decimal = ZERO
     line: Line | None = None
+    due: date | None = None
     suspends: date | None = None
     manual: bool = False
 
@@ -159,6 +161,7 @@ def lasts(account: Account, used: Usage | None = None) -> Lasts:
                 event.taken,
                 missing,
                 event.line,
+                event.due,
                 suspension(account, event),
                 manual,
             )

@@ -1,0 +1,113 @@
+"""What was charged: the cost of twelve months by family, and what will be charged otherwise than it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from statistics import median
+
+from bridge.accounts.nouns import HOSTING, Account, Item, Line
+from bridge.costs.events import KINDS, SETTLED, later
+from bridge.costs.metered import Used, forecasts
+from bridge.costs.money import ZERO, rounded
+from bridge.costs.rates import is_running
+from bridge.costs.taxes import Taxes
+
+GONE = "gone"  # the family of what is not owned any more
+FEWEST, MOST = 3, 6  # charges that are compared with
+SHARE, LEAST = Fraction(1, 10), Decimal(1)
+NEW = 30  # days
+SHOWN = 3
+SLACK = 3  # days between two due days more or less than the cycle
+
+
+def months(account: Account, count: int = 12) -> list[tuple[str, dict[str, Decimal]]]:
+    """("2026-11", family -> what was invoiced), oldest first, this month last, without tax where prices are. What was
+    refunded is not in it."""
+    first = account.today.replace(day=1)
+    found: dict[str, dict[str, Decimal]] = {f"{later(first, -n):%Y-%m}": {} for n in reversed(range(count))}
+    families = {line.key: line.family for line in account.lines}
+    families |= {(o.kind, o.id): o.family for o in account.owned}
+    for item in _items(account):
+        month = f"{item.at or date.min:%Y-%m}"
+        if month in found:
+            family = families.get((KINDS[item.kind], item.of), GONE)
+            found[month][family] = found[month].get(family, ZERO) + item.amount
+    return list(found.items())
+
+
+def _items(account: Account) -> list[Item]:
+    """Each once, though an open invoice may have been read as past too."""
+    seen, found = set[tuple[int, str, int, date | None, Decimal]](), list[Item]()
+    for item in (*account.past, *(i for invoice in account.open for i in invoice.items)):
+        key = (item.invoice, item.kind, item.of, item.due, item.amount)
+        if item.kind in KINDS and item.status in SETTLED and key not in seen:
+            seen.add(key)
+            found.append(item)
+    return found
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """`new`: it has no past, and is there since `since`; `old` is 0 then. Amounts are of a cycle, before tax; `year`:
+    what the difference makes in a year."""
+
+    line: Line
+    old: Decimal
+    new_amount: Decimal
+    year: Fraction
+    new: bool = False
+    since: date | None = None
+
+
+def anomalies(account: Account, used: Mapping[tuple[int, str], Used] | None = None) -> list[Anomaly]:
+    """Of running lines, at most three, the largest effect in a year first."""
+    taxes, by_line = Taxes(account), dict[tuple[str, int], list[Item]]()
+    for item in _items(account):
+        by_line.setdefault((KINDS[item.kind], item.of), []).append(item)
+    usage = forecasts(account.metered, used or {}, account.today)
+    found = []
+    for line in filter(is_running, account.lines):
+        extra = [f.cost for f in usage.get(line.id, ()) if f.cost is not None] if line.kind == HOSTING else []
+        price = taxes.price(line.amount, taxes.applies(line)) + sum(extra, ZERO)
+        amounts = {price, line.amount + sum(extra, ZERO)} if account.client.discount else {price}
+        if odd := _odd(account, line, by_line.get(line.key, []), price, amounts):
+            found.append(odd)
+    return sorted(found, key=lambda a: (-abs(a.year), a.line.key))[:SHOWN]
+
+
+def _odd(account: Account, line: Line, items: list[Item], price: Decimal, alike: set[Decimal]) -> Anomaly | None:
+    """`alike`: what the next charge can read as; where one of them is as ever, nothing is odd."""
+    charged = _of_cycle(line, items)
+    if len(charged) >= FEWEST:
+        old = rounded(Fraction(median(charged[-MOST:])))
+        if all(_differs(old, amount) for amount in alike):
+            return Anomaly(line, old, price, Fraction(price - old) * 12 / line.months)
+        return None
+    since = line.registered
+    if since is not None and account.today - timedelta(NEW) <= since <= account.today and price >= LEAST:
+        return Anomaly(line, ZERO, price, Fraction(price) * 12 / line.months, True, since)
+    return None
+
+
+def _differs(old: Decimal, new: Decimal) -> bool:
+    return abs(new - old) > LEAST and Fraction(abs(new - old)) > SHARE * Fraction(old)
+
+
+def _of_cycle(line: Line, items: list[Item]) -> list[Decimal]:
+    """What was charged for periods as long as today's, oldest first: a year's charge is not compared with a month's.
+    Items of one period are one charge."""
+    periods: dict[date, Decimal] = {}
+    for item in items:
+        if item.due is not None and (line.due is None or item.due < line.due):
+            periods[item.due] = periods.get(item.due, ZERO) + item.amount
+    days = sorted(periods)
+    ends = [*days[1:], line.due] if days else []
+    return [
+        periods[day]
+        for day, end in zip(days, ends, strict=True)
+        if end is not None and abs((end - later(day, line.months)).days) <= SLACK
+    ]
