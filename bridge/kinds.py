@@ -130,6 +130,19 @@ ALL = [
         may_restart=True,
     ),
     Kind(
+        "rename",
+        Sentence("Change of the name"),
+        Sentence("The server is getting its new name"),
+        Sentence("The change of the name"),
+        Sentence(
+            "The server has its new name. The system inside takes it at its next restart, or keeps its own until it is"
+            " changed there."
+        ),
+        Sentence("Your data and your addresses are kept."),
+        frozenset({W}),
+        billing=True,
+    ),
+    Kind(
         "change_password",
         Sentence("Change of password"),
         Sentence("The password is being changed"),

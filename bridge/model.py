@@ -25,7 +25,7 @@ class Sentence(str):
 BEGIN_ANEW = "begin_anew"  # the step of a redeploy before which the old machine is as it was
 PROTECTED = "protected"  # the code of errors.Protected
 NO_ROOM = "no_capacity"  # the code of errors.Capacity
-GIVING_WAY = ("change_package", "unsuspend")
+GIVING_WAY = ("change_package", "rename", "unsuspend")
 
 
 class Desired(enum.StrEnum):
@@ -299,6 +299,7 @@ class Birth(Stored):
     disk_format: str = ""  # how the disks are made, where that has to be said
     template: str = ""  # the name of what it was made from
     sent_at: float | None = None  # epoch seconds: a copy was asked for then, and its task is not known yet
+    asked_as: str = ""  # the host name in that call: the same at every try, whatever it is called meanwhile
     doubtful: bool = False  # the reply to that call was one that nobody knows
     task: str = ""  # the back end's task that copied it
     copied: bool = False

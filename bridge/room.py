@@ -8,7 +8,13 @@ from dataclasses import replace
 from bridge.errors import Capacity
 from bridge.model import Memory, Operation, Sentence, Service
 
-WAITING = ("create", "redeploy", "change_package", "unsuspend")  # kinds of operations that are paid for and can wait
+WAITING = (
+    "create",
+    "redeploy",
+    "change_package",
+    "rename",
+    "unsuspend",
+)  # kinds of operations that are paid for and can wait
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 900.0  # seconds
 NOTE = "waiting for room"
 NEW = Sentence(

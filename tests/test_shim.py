@@ -464,3 +464,22 @@ def test_a_bridge_that_takes_ten_seconds(system: System) -> None:
     finally:
         host.write_text(good)
         slow.close()
+
+
+def test_another_domain_is_the_servers_new_name(system: System) -> None:
+    """Staff saves it in WHMCS; both hooks of one save ask the bridge once, and a save of anything else not at all."""
+    assert system.order(77, domain="old.example.com") == "success"
+    settled(system, 77)
+
+    def save(domain: str) -> list[str]:
+        before = len(system.state()["module_log"])
+        assert system.post("/test/edit", {"serviceid": 77, "domain": domain}) == {"result": "success"}
+        return [line for line in system.state()["module_log"][before:] if '"rename"' in line]
+
+    assert save("old.example.com") == []
+    assert len(save("new.example.com")) == 1
+    settled(system, 77)
+    assert [v for v in system.cluster.vms.values() if v.config.get("name") == "new.example.com"]
+    assert "gets the name new.example.com. The system inside takes it" in system.state()["activity"][-1]
+    assert len(save("")) == 1
+    assert "The server keeps its name new.example.com" in system.state()["activity"][-1]

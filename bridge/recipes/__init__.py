@@ -31,7 +31,8 @@ _MOVED: dict[str, dict[str, str]] = {}
 
 def choose(kind: str, service: Service) -> str:
     """The recipe of an operation that begins now. What makes an unfinished machine active goes on with its birth; a
-    change of package of a suspended one leaves it off."""
+    change of package of a suspended one leaves it off. A new name is written as a package is."""
+    kind = "change_package" if kind == "rename" else kind
     if kind not in ("unsuspend", "change_package"):
         return (kind in KINDS and KINDS[kind].recipe) or kind
     unfinished = not service.provisioned and not service.birth.adopted

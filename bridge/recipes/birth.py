@@ -75,9 +75,10 @@ def copy(job: Job) -> Outcome:
         return repeated
     if job.birth.task:
         return Done()
-    job.save_birth(replace(job.birth, sent_at=job.clock.now()))
+    name = job.birth.asked_as or order(job).hostname
+    job.save_birth(replace(job.birth, sent_at=job.clock.now(), asked_as=name))
     try:
-        task = job.driver.create(order(job, set_password=True, birth=True), placement(job))
+        task = job.driver.create(order(job, set_password=True, birth=True, hostname=name), placement(job))
     except Refused as e:
         if e.code != "id_taken":
             raise

@@ -55,6 +55,8 @@ def run(
         return billing.create(service_id, server, params, caller, store, config)
     if verb == "change_package":
         return billing.change_package(service_id, server, params, caller, store, config, drivers)
+    if verb == "rename":
+        return billing.rename(service_id, params, caller, store, config)
     if verb == "change_password":
         return power.change_password(service_id, params, caller, store, config, drivers)
     with store.write():
@@ -68,7 +70,10 @@ def run(
         if verb in ("retry", "cancel"):
             return staff.order(verb, service, params, store, config)
         if verb in ("converge", "redeploy"):
-            return staff.repair(verb, service, caller, store, config)
+            answer = staff.repair(verb, service, caller, store, config)
+            if verb == "converge":  # also what a save of the domain could not send
+                billing.take_name(service, params, store, config)
+            return answer
         if verb in POWER:
             return power.order(verb, service, caller, store, config)
     raise NotFound(f"There is no action {verb!r}.", code="unknown_verb")

@@ -10,7 +10,8 @@ from typing import Any
 
 from bridge import names, passwords
 from bridge.config import Config
-from bridge.errors import NotFound, Refused
+from bridge.dns import records
+from bridge.errors import BadRequest, NotFound, Refused
 from bridge.kinds import BILLING
 from bridge.model import Birth, Desired, Memory, Package, Service, State
 from bridge.orders import addresses, packages, upgrades
@@ -56,8 +57,7 @@ def create(
 def _host_name(service_id: int, package: Package, params: dict[str, Any], store: Store, config: Config) -> str:
     """By the plan's rule, else WHMCS's domain, else a plain one. What customers type as domain is shown as they wrote
     it: the back end gets the host name made from it. No order fails because of a name."""
-    typed = "".join(c for c in str(params.get("domain") or "") if c.isprintable())
-    domain, rule = typed.strip()[:LONGEST_DOMAIN].strip(), config.plans[package.plan].values["vm_name"]
+    domain, rule = _typed(params), config.plans[package.plan].values["vm_name"]
     if not rule:
         return domain or f"vm-{service_id}"
     made = names.from_rule(rule, client_of(params), service_id, domain, store.clock.now())
@@ -165,6 +165,47 @@ def _tell_addresses(service: Service, operation: str, store: Store, config: Conf
     are written by its API, all of them, so that nothing that was given back stays there."""
     if _held(service, store, config):
         store.tell_addresses(service, operation, addresses.told(service, store))
+
+
+def rename(service_id: int, params: dict[str, Any], caller: Caller, store: Store, config: Config) -> Answer:
+    """Another domain of a living service: what is made of it follows, the machine's name by an operation, names in DNS
+    by their own. The same name again is nothing to do. Raises BadRequest for none at all."""
+    with store.write():
+        service = live(service_id, caller.whmcs, store)
+        if not _typed(params):
+            raise BadRequest(
+                f"domain: must not be empty. The server keeps its name {service.hostname}.", code="bad_domain"
+            )
+        if not take_name(service, params, store, config):
+            return Answer()
+        open_now = store.newest_open(service.id)
+        if not _stands(service) and open_now is None:  # what makes it later makes it with this name
+            return Answer()
+        # in the place of a billing order its work has to be done too
+        kind = "change_package" if open_now and open_now.kind in BILLING and open_now.kind != "rename" else "rename"
+        return Answer(store.submit(service.id, kind, caller.actor))
+
+
+def take_name(service: Service, params: dict[str, Any], store: Store, config: Config) -> bool:
+    """The domain that WHMCS has now becomes the service's name, names in DNS with it; whether it is another one. An
+    empty domain is none."""
+    typed, plan = _typed(params), config.plans.get(service.package.plan)
+    name = names.host_name(typed) if typed and plan and plan.values["vm_name"] else typed
+    if name in ("", service.hostname):
+        return False
+    store.update_service(service.id, hostname=name)
+    if _stands(service):
+        records.adjust(store.service(service.id), store, config)
+    return True
+
+
+def _stands(service: Service) -> bool:
+    return service.provisioned or service.birth.adopted
+
+
+def _typed(params: dict[str, Any]) -> str:
+    text = "".join(c for c in str(params.get("domain") or "") if c.isprintable())
+    return text.strip()[:LONGEST_DOMAIN].strip()
 
 
 def terminated_already(

@@ -43,6 +43,7 @@ class Changes(TypedDict, total=False):
     client_id: int
     desired: str
     package: Package
+    hostname: str
     vm_id: str
     uuids: list[str]
     node: str

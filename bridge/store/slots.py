@@ -55,7 +55,7 @@ class Slots(Leases):
         rows = self.tuples(
             "SELECT s.vm_id, json_extract(s.package, '$.ram_mib'), json_extract(s.package, '$.cores')"
             " FROM services s WHERE s.server = ? AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1"
-            " FROM operations o WHERE o.service = s.id AND o.kind IN ('change_package', 'converge')"
+            " FROM operations o WHERE o.service = s.id AND o.kind IN ('change_package', 'rename', 'converge')"
             " AND json_extract(o.data, '$.room') IS NULL AND o.state IN ('running', 'waiting',"
             " 'waiting_for_staff')) ORDER BY s.id",
             server,

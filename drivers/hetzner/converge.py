@@ -27,6 +27,9 @@ def step(api: Api, order: Order, ref: VmRef) -> Converged:
     )  # known before anything is changed
     if not order.frozen and (change := addresses.next_change(api, order, sid, floating)):
         return Converged(tasks.of(sid, change[0]), (change[1],), refused, more=True)
+    if not order.frozen and (name := goal.renamed(order, server)):
+        api.put(f"/servers/{sid}", name=name)
+        return Converged(changed=("name",), refused=refused, more=True)
     if order.autostart and not order.frozen and (missing := _firewalls_missing(api, order, server)):
         return Converged(tasks.of(sid, missing), ("firewalls",), refused, more=True)
     if order.birth and not order.frozen and (network := _network_missing(api, order, server)):

@@ -29,6 +29,13 @@ def seen(server: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def renamed(order: Order, server: Mapping[str, Any]) -> str:
+    """The name that a server shall have instead of its own; empty when it has it, or bears one that we did not give:
+    somebody chose that at the provider's."""
+    now, wanted = str(server["name"]), convert.name(order)
+    return wanted if now != wanted and now.endswith(tuple(f"-{u[:8]}" for u in order.uuids)) else ""
+
+
 def compare(order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
     return [
         _type(order.package, config, running),

@@ -37,6 +37,7 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter
     ("GET", "/servers/{id}/actions"): {"page": str, "per_page": str, "status": str, "sort": str},
     ("POST", "/servers/{id}/actions/poweron"): {},
     ("POST", "/servers/{id}/actions/poweroff"): {},
+    ("PUT", "/servers/{id}"): {"name": str, "labels": dict},
     ("POST", "/servers/{id}/actions/shutdown"): {},
     ("POST", "/servers/{id}/actions/reboot"): {},
     ("GET", "/actions"): {"!id": list},
@@ -394,6 +395,15 @@ class Project(Images, Network, media.Media, screens.Screens):
         return {"action": self.told(self.act("change_protection", server, ""))}
 
     def _get_servers_one(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
+        return {"server": self.shown(server)}
+
+    def _put_servers_one(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
+        name = values.get("name", server.name)
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?", name):
+            raise Failure("invalid_input", "invalid input in field 'name'")
+        if any(s.name == name and s is not server for s in self.servers.values()):
+            raise Failure("uniqueness_error", "server name is already used")
+        server.name, server.labels = name, values.get("labels", server.labels)
         return {"server": self.shown(server)}
 
     def _delete_servers_one(self, values: dict[str, Any], server: Server) -> dict[str, Any]:

@@ -52,6 +52,9 @@ if (theme_file($path)) {
 } elseif ($path === '/test/upgrade') {
     $call = json_decode(file_get_contents('php://input'), true);
     json_reply(upgrade((int) $call['serviceid'], (int) $call['pid'], $call['columns']));
+} elseif ($path === '/test/edit') {
+    $call = json_decode(file_get_contents('php://input'), true);
+    json_reply(edit_service((int) $call['serviceid'], $call['domain']));
 } elseif ($path === '/test/call') {
     $call = json_decode(file_get_contents('php://input'), true);
     load_module();

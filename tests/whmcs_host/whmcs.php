@@ -366,6 +366,21 @@ namespace {
         return $result;
     }
 
+    /** Staff saves the service's page with another domain; WHMCS asks the hooks before and after, each with the ids alone. */
+    function edit_service($id, $domain)
+    {
+        load_module();
+        $vars = ['userid' => 7, 'serviceid' => $id];
+        run_hooks('PreServiceEdit', ['serviceid' => $id]);
+        run_hooks('PreAdminServiceEdit', $vars);
+        change_state(function (&$state) use ($id, $domain) {
+            $state['services'][$id]['domain'] = $domain;
+        });
+        run_hooks('ServiceEdit', $vars);
+        run_hooks('AdminServiceEdit', $vars);
+        return ['result' => 'success'];
+    }
+
     /** A customer's upgrade to a product: first WHMCS's validation hook, then (paid) the module's ChangePackage. */
     function upgrade($id, $pid, array $columns)
     {

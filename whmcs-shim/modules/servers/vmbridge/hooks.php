@@ -85,3 +85,19 @@ add_hook('ClientAreaFooterOutput', 1, function ($vars) {
         return '';
     }
 });
+
+// a save of a service by staff: another domain is the server's new name. Of each pair the other one may be the one that this WHMCS has
+foreach (['PreServiceEdit' => 'beforeEdit', 'PreAdminServiceEdit' => 'beforeEdit', 'ServiceEdit' => 'afterEdit', 'AdminServiceEdit' => 'afterEdit'] as $point => $name) {
+    add_hook($point, 1, function ($vars) use ($name) {
+        try {
+            $service = (int) (is_array($vars) && isset($vars['serviceid']) ? $vars['serviceid'] : 0);
+            if ($service !== 0) {
+                require_once __DIR__ . '/vmbridge.php';
+                WHMCS\Module\Server\Vmbridge\Module::$name($service);
+            }
+        } catch (\Throwable $e) {
+            return [];
+        }
+        return [];
+    });
+}
