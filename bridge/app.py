@@ -16,6 +16,7 @@ from bridge.web import (
     filters,
     health,
     language,
+    low_credit,
     page,
     pages,
     routing,
@@ -52,6 +53,7 @@ def create_app(context: Context) -> Flask:
         admin.routes,
         assets.routes,
         charts.routes,
+        low_credit.routes,
     ):
         app.register_blueprint(blueprint)
     return app

@@ -8,13 +8,13 @@ from __future__ import annotations
 import gettext
 import os
 import re
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from babel import Locale
-from babel.dates import format_date, format_time
+from babel.dates import format_date, format_skeleton, format_time
 from babel.numbers import format_decimal
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
@@ -153,3 +153,16 @@ def moment_in(code: str, moment: datetime) -> str:
     )  # columns stay straight
     day, time = format_date(moment, two_digits, locale), format_time(moment, "HH:mm", locale=locale)
     return str(locale.datetime_formats["short"].format(time, day))
+
+
+def day_in(code: str, day: date, year: bool = False) -> str:
+    """A day as the language says it, its month in letters: `5 Dec`, with its year `5 Dec 2026`."""
+    locale = _locale(code)
+    if locale.language == "en":  # no day before its month in some countries, after it in others
+        return f"{day.day} {format_date(day, 'MMM yyyy' if year else 'MMM', locale)}"
+    return str(format_skeleton("yMMMd" if year else "MMMd", datetime(day.year, day.month, day.day), locale=locale))
+
+
+def month_in(code: str, day: date) -> str:
+    """`November 2026`."""
+    return str(format_skeleton("yMMMM", datetime(day.year, day.month, 1), locale=_locale(code)))

@@ -177,6 +177,10 @@ class Whmcs:
             customvars=packed(customvars) if customvars else None,
         )
 
+    def send_client_email(self, client_id: int, subject: str, html: str) -> None:
+        """A mail that is about no service (a general one: its id is the client's)."""
+        self.call("SendEmail", id=client_id, customtype="general", customsubject=subject, custommessage=html)
+
     def notify_admins(self, subject: str, html: str) -> None:
         self.call("SendAdminEmail", customsubject=subject, custommessage=html, type="system")
 

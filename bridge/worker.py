@@ -15,6 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 import hooks
 from bridge import customer, recipes
 from bridge.context import Context
+from bridge.costs.warnings import FORGOTTEN
 from bridge.customer import dns as reverse
 from bridge.dns import lookup, records, writer
 from bridge.errors import StoreDamaged, StoreUnavailable
@@ -35,6 +36,7 @@ STALLED = (
     "Look at it in the server's own list of tasks; the operation goes on when it ends there.",
 )
 KEEP_NONCES = 900.0
+KEEP_TOLD = FORGOTTEN * 86400.0
 KEEP_EVENTS = 30 * 86400.0
 KEEP_PASSWORDS = 72 * 3600.0
 KEEP_STATUSES = 90 * 86400.0
@@ -64,6 +66,8 @@ def prune(context: Context, stop: threading.Event | None = None) -> None:
     forget_history(context, now, stop or threading.Event())
     usage.forget(context.store, context.config.worker["usage_time_zone"], stop or threading.Event())
     context.store.prune(now - KEEP_NONCES, now - KEEP_EVENTS)
+    while context.store.forget_told(now - KEEP_TOLD) and not (stop and context.clock.wait(stop, PAUSE)):
+        pass
     context.store.forget_looks(now - lookup.ASKED)
     context.store.prune_consoles(context.config.worker["history_days"] * 86400.0)
     for service in context.store.services_by(context.store.forget_old_passwords(now - KEEP_PASSWORDS)):

@@ -41,6 +41,7 @@ from bridge.store.status import Statuses
 from bridge.store.steps import Steps
 from bridge.store.sweeps import Sweeps
 from bridge.store.tasks import Tasks
+from bridge.store.told import Told
 from bridge.store.usage import Usages
 from bridge.store.worklists import Worklists
 
@@ -56,6 +57,7 @@ class Store(
     Steps,
     Tasks,
     Addresses,
+    Told,
     Outbox,
     Statuses,
     Sweeps,

@@ -379,3 +379,15 @@ CREATE TABLE firewall_switches (server TEXT PRIMARY KEY, data TEXT NOT NULL, rea
 def disc_orders(db: Database) -> None:
     """Machines that were let start from a disc once, until their own disk comes first again."""
     _run(db, "CREATE TABLE disc_orders (service INTEGER PRIMARY KEY REFERENCES services (id), due_at REAL NOT NULL);\n")
+
+
+@migrations()
+def told(db: Database) -> None:
+    """What clients were told, by keys that name the event, so that they are told once; no numbers, no names."""
+    _run(
+        db,
+        """CREATE TABLE told (whmcs TEXT NOT NULL, event TEXT NOT NULL, at REAL NOT NULL,
+  PRIMARY KEY (whmcs, event)) WITHOUT ROWID;
+CREATE INDEX told_age ON told (at);
+""",
+    )
