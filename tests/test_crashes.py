@@ -4,13 +4,13 @@ every delivery. The end must equal the undisturbed end. Time is held; a new engi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge import customer
+from tests.branches import Branches
 from tests.configs import raw_config
 from tests.world import World
 
@@ -170,67 +170,41 @@ def outcome(world: World) -> dict[str, Any]:
     }
 
 
-def run_killed(world: World, kill_calls: tuple[str, int] | None, kill_border: int | None) -> str:
-    """Run, die once at the given place, go on with a new process; returns the name of the border."""
-    seen, where = 0, ""
+@pytest.mark.parametrize("verb", SCENARIOS)
+def test_killed_anywhere_ends_the_same(verb: str, tmp_path: Path) -> None:
+    """Where the next process would find the same as after an earlier death, nobody dies once more."""
+    world = prepared(tmp_path, verb)
+    branches = Branches(world, tmp_path)
+    places: list[str] = []
+
+    def die(name: str, mutations: int) -> None:
+        places.append(name)
+        if branches.new(mutations) and branches.branch((len(places), name)):
+            raise Killed
 
     def on_call(phase: str, index: int, method: str, path: str) -> None:
-        nonlocal where
-        if kill_calls == (phase, index) and not where:
-            where = f"{phase} {method} {path}"
-            raise Killed
+        under_way = phase == "before" and method != "GET" and not path.endswith("/agent/ping")
+        die(f"{phase} {method} {path}", len(world.cluster.mutations()) - under_way)
 
-    def border(name: str) -> None:
-        nonlocal seen, where
-        seen += 1
-        if seen == kill_border and not where:
-            where = name
-            raise Killed
-
-    world.cluster.on_call, world.border = on_call, border
-    world.start()
-    while True:
+    def play() -> tuple[dict[str, Any], int, list[str]]:
         try:
             world.run()
-            return where
         except Killed:
             world.restart()
+            world.run()
+        clones = [p for m, p in world.cluster.mutations() if p.endswith("/clone")]
+        unused = [k for vm in world.cluster.vms.values() for k in vm.config if k.startswith("unused")]
+        return outcome(world), len(clones), unused
 
-
-def places(path: Path, verb: str) -> Iterator[tuple[tuple[str, int] | None, int | None]]:
-    world = prepared(path, verb)
-    borders: list[str] = []
-    world.border = borders.append
-    world.start()
-    world.run()
-    for index in range(1, len(world.cluster.calls) + 1):
-        yield ("before", index), None
-        yield ("after", index), None
-    for index in range(1, len(borders) + 1):
-        yield None, index
-    world.close()
-
-
-@pytest.mark.parametrize("verb", SCENARIOS)
-def test_killed_anywhere_ends_the_same(verb: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    reference = prepared(tmp_path_factory.mktemp("ref"), verb)
-    reference.run()
-    wanted = outcome(reference)
-    assert wanted["states"][0] == "done"
-    reference.close()
-    count = 0
-    for calls, border in places(tmp_path_factory.mktemp("count"), verb):
-        world = prepared(tmp_path_factory.mktemp("kill"), verb)
-        where = run_killed(world, calls, border)
-        assert where, (calls, border)
-        found = outcome(world)
+    world.cluster.on_call, world.border = on_call, lambda name: die(name, len(world.cluster.mutations()))
+    wanted, clones, unused = branches.grow(play)
+    assert wanted["states"][0] == "done" and clones <= 1 and unused == []
+    for (_, where), (found, clones, unused) in branches.ends.items():
         if where in REPEATED_MAIL:
             assert found["mails"] == wanted["mails"] * 2
             found["mails"] = wanted["mails"]
         assert found == wanted, f"killed at {where}"
-        clones = [p for m, p in world.cluster.mutations() if p.endswith("/clone")]
-        assert len(clones) <= (2 if "before" in where else 1), where
-        assert not [k for vm in world.cluster.vms.values() for k in vm.config if k.startswith("unused")], where
-        world.close()
-        count += 1
-    assert count > 5
+        assert clones <= (2 if "before" in where else 1), where
+        assert unused == [], where
+    assert 5 < len(branches.ends) <= len(places)
+    world.close()

@@ -3,8 +3,12 @@ or a named failure that `retry` heals."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from tests.branches import Branches
 from tests.pve.cluster import Fault
 from tests.test_crashes import SCENARIOS, VERBS, outcome, prepared, without_failures
 
@@ -40,28 +44,33 @@ CASES = [
 
 
 @pytest.mark.parametrize(("verb", "name"), CASES)
-def test_a_fault_on_any_call(verb: str, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    reference = prepared(tmp_path_factory.mktemp("ref"), verb)
-    reference.run()
-    wanted = outcome(reference)
-    total = len(reference.cluster.calls)
-    reference.close()
-    for nth in range(1, total + 1):
-        world = prepared(tmp_path_factory.mktemp("fault"), verb)
-        world.cluster.faults = [Fault(nth=nth, **KINDS[name])]  # type: ignore[arg-type]
+def test_a_fault_on_any_call(verb: str, name: str, tmp_path: Path) -> None:
+    world = prepared(tmp_path, verb)
+    branches = Branches(world, tmp_path)
+    of_tasks = KINDS[name]["kind"] in ("fail_task", "unexpected_status")  # no question begins one
+
+    def on_call(phase: str, index: int, method: str, path: str) -> None:
+        if phase == "before" and not (of_tasks and method == "GET") and branches.branch((index, method, path)):
+            world.cluster.faults = [Fault(**KINDS[name])]  # type: ignore[arg-type]
+
+    def play() -> tuple[dict[str, Any], int]:
         world.run(4000)
         stopped = world.store.operations_of(None, 5, ("failed", "waiting_for_staff"))
         for op in stopped:
-            assert op.error_code and op.next_action, (nth, op)
-            assert [e for e in world.store.events() if e["event"] in ("staff_notice", "backup_failed")], nth
+            assert op.error_code and op.next_action, op
+            assert [e for e in world.store.events() if e["event"] in ("staff_notice", "backup_failed")]
             if "qm unlock" in op.next_action:  # staff does as it is told
                 world.cluster.let_go(20000)
             assert world.store.retry(op.id) == ""
         world.run(4000)
-        found = without_failures(outcome(world), len(stopped))
-        call = world.cluster.calls[nth - 1] if nth <= len(world.cluster.calls) else "-"
-        assert found == wanted, f"{name} on call {nth} {call}"
-        world.close()
+        return without_failures(outcome(world), len(stopped)), len(stopped)
+
+    world.cluster.on_call = on_call
+    wanted, stopped = branches.grow(play)
+    assert stopped == 0 and branches.ends
+    for call, (found, _) in branches.ends.items():
+        assert found == wanted, f"{name} on call {call}"
+    world.close()
 
 
 @pytest.mark.parametrize("verb", ["suspend", "terminate"])
