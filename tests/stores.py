@@ -29,7 +29,11 @@ def place(path: Path) -> None:
         file.write_bytes(content)
 
 
-def fresh(path: Path, clock: Clock) -> Store:
-    """As `Store(path, KEY, clock)` after `migrate()`."""
-    place(path)
-    return Store(path, KEY, clock)
+def opened(path: Path, clock: Clock) -> Store:
+    """As `Store(path, KEY, clock)` after `migrate()`: what stands there is migrated."""
+    if not path.exists():
+        place(path)
+        return Store(path, KEY, clock)
+    store = Store(path, KEY, clock)
+    store.migrate()
+    return store

@@ -14,7 +14,7 @@ import pytest
 
 from bridge.store import Store
 from tests.held import HeldClock
-from tests.stores import fresh
+from tests.stores import opened
 
 VALUES: dict[str, Any] = {"mark": "vmbridge x", "int": 1, "float": 1.0, "str": "x", "bool": True}
 COLUMN = {"TEXT": str, "INTEGER": int, "REAL": float}
@@ -28,7 +28,7 @@ def typed_reads() -> list[str]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    made = fresh(tmp_path / "s.db", HeldClock())
+    made = opened(tmp_path / "s.db", HeldClock())
     yield made
     made.close()
 

@@ -18,7 +18,7 @@ from tests.configs import raw_config
 from tests.held import HeldClock
 from tests.pve.cluster import Cluster, default_cluster
 from tests.pve.http import ClusterAdapter
-from tests.stores import fresh
+from tests.stores import opened
 
 
 class FakeWhmcs:
@@ -50,7 +50,7 @@ class World:
         self.cluster = cluster or default_cluster(self.clock)
         self.adapter = ClusterAdapter(self.cluster)
         self.path = path / "vmbridge.db"
-        self.store = fresh(self.path, self.clock)
+        self.store = opened(self.path, self.clock)
         self.whmcs = FakeWhmcs()
         self.border: Callable[[str], None] = lambda name: None
         self.book = recipes.BOOK
