@@ -18,8 +18,9 @@ from bridge.orders import packages
 from bridge.staff import servers
 from bridge.worker import tell_stuck
 from drivers.hetzner.driver import Hetzner
+from tests.branches import Branches
 from tests.hcloud.http import ProjectAdapter
-from tests.hcloud.matrix import BY_THEMSELVES
+from tests.hcloud.matrix import BY_THEMSELVES, Killed
 from tests.hcloud.project import CALLS, TOKEN, Fault, Project, Server
 from tests.world import World
 
@@ -160,17 +161,6 @@ def test_power(world: Cloud, verb: str, before: str, after: str) -> None:
     assert one(world).status == after and world.store.operations_of(1)[0].state is State.DONE
 
 
-def borders(tmp_path: Path) -> list[str]:
-    """Every call of an undisturbed life, as `METHOD path`."""
-    world = Cloud(tmp_path / "plain")
-    for verb in WALK:
-        world.order(verb)
-        world.run()
-    found = [f"{m} {p}" for m, p, _ in world.cloud.calls]
-    world.close()
-    return found
-
-
 @pytest.mark.parametrize(
     "kind",
     [
@@ -181,40 +171,46 @@ def borders(tmp_path: Path) -> list[str]:
 )
 def test_a_fault_on_any_call(tmp_path: Path, kind: str) -> None:
     """Each call of create, suspend, unsuspend and terminate once: the end is the same, nothing is made twice, nothing is left."""
-    count = len(borders(tmp_path))
-    for n in range(1, count + 1):
-        world = Cloud(tmp_path / f"{n}")
-        world.cloud.faults = [Fault(".*", kind, n)]
+    world = Cloud(tmp_path)
+    branches = Branches(world, tmp_path)
+
+    def on_call(call: str) -> None:
+        if branches.branch((len(world.cloud.calls), call)):
+            world.cloud.faults = [Fault(".*", kind)]
+
+    def play() -> int:
+        failures = 0
         for verb in WALK:
             world.order(verb)
             world.run()
             last = world.store.operations_of(1)[0]
             if last.state is State.FAILED:
                 assert kind not in BY_THEMSELVES and last.error_text and last.next_action
+                failures += 1
                 world.store.retry(last.id)
                 world.run()
-            assert world.store.operations_of(1)[0].state is State.DONE, (kind, n, verb, world.store.operations_of(1)[0])
-            assert len(world.cloud.servers) == (verb != "terminate"), (kind, n, verb)
+            assert world.store.operations_of(1)[0].state is State.DONE, (verb, world.store.operations_of(1)[0])
+            assert len(world.cloud.servers) == (verb != "terminate"), verb
         made = [m for m in world.cloud.mutations() if m == ("POST", "/servers")]
         assert world.cloud.servers == {} and len(world.whmcs.mails()) == 1 and len(made) <= 2
-        world.close()
+        return failures
+
+    world.cloud.on_call = on_call
+    assert branches.grow(play) == 0 and len(branches.ends) == len(world.cloud.calls) > 20
+    world.close()
 
 
 def test_killed_at_every_border(tmp_path: Path) -> None:
     """The worker dies before every border of a life; another goes on to the same end."""
+    world = Cloud(tmp_path)
+    branches, names = Branches(world, tmp_path), []  # type: tuple[Branches, list[str]]
 
-    class Killed(BaseException):
-        pass
+    def border(name: str) -> None:
+        names.append(name)
+        if branches.branch((len(names), name)):
+            raise Killed
 
-    for n in range(1, 200):
-        world, seen = Cloud(tmp_path / f"{n}"), [0]
-
-        def border(name: str, world: Cloud = world, seen: list[int] = seen, n: int = n) -> None:
-            seen[0] += 1
-            if seen[0] == n:
-                raise Killed
-
-        world.border = border
+    def play() -> None:
         for verb in WALK:
             world.order(verb)
             try:
@@ -222,13 +218,13 @@ def test_killed_at_every_border(tmp_path: Path) -> None:
             except Killed:
                 world.restart()
                 world.run()
-            assert len(world.cloud.servers) == (verb != "terminate"), (n, verb)
-            assert world.store.operations_of(1)[0].state is State.DONE, (n, verb)
-        reached = seen[0] >= n
-        world.close()
-        if not reached:
-            break
-    assert n > 20 and not reached
+            assert len(world.cloud.servers) == (verb != "terminate"), verb
+            assert world.store.operations_of(1)[0].state is State.DONE, verb
+
+    world.border = border
+    branches.grow(play)
+    assert len(branches.ends) == len(names) > 20
+    world.close()
 
 
 def test_a_create_action_that_fails_leaves_nothing_behind(world: Cloud) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from bridge.model import State
+from tests.branches import Branches
 from tests.hcloud.project import Fault
 
 Deed = Callable[[Any], Any]
@@ -49,45 +51,57 @@ COLUMNS = [
 
 def each_fault(start: Callable[[int], Any], do: Deed, right: Truth, match: str, kind: str, every: int = 1) -> None:
     """Each call once, or each third of them: at once or after a retry all is right; a failure says why and what to do."""
-    for n in range(1, 100, every):
-        world, fault = start(n), Fault(match, kind, n)
-        world.cloud.faults = [fault]
+    world = start(1)
+    branches, seen = Branches(world, Path(world.path).parent), 0
+
+    def on_call(call: str) -> None:
+        nonlocal seen
+        if re.fullmatch(match, call):
+            seen += 1
+            if (seen - 1) % every == 0 and branches.branch((seen, call)):
+                world.cloud.faults = [Fault(".*", kind)]
+
+    def play() -> bool:
         do(world)
         world.run(4000)
         last = world.store.operations_of(1)[0]
-        if last.state is State.FAILED:
-            assert kind not in BY_THEMSELVES, (kind, n, last.kind, last.error_text)
-            assert last.error_text and last.next_action, (kind, n)
+        failed = last.state is State.FAILED
+        if failed:
+            assert kind not in BY_THEMSELVES, (kind, last.kind, last.error_text)
+            assert last.error_text and last.next_action, kind
             world.store.retry(last.id)
             world.run(4000)
-        ended_well(world, (kind, n))
-        assert right(world), (kind, n, world.cloud.mutations())
-        world.close()
-        if fault.seen < n:
-            return
-    raise AssertionError("there was always one more call")
+        ended_well(world, kind)
+        assert right(world), (kind, world.cloud.mutations())
+        return failed
+
+    world.cloud.on_call = on_call
+    assert not branches.grow(play) and branches.ends
+    world.close()
 
 
 def each_border(start: Callable[[int], Any], do: Deed, right: Truth) -> int:
     """Killed at each border, another worker goes on; how many borders there are."""
-    for n in range(1, 100):
-        world, seen = start(n), [0]
+    world = start(1)
+    branches, seen = Branches(world, Path(world.path).parent), 0
 
-        def border(name: str, seen: list[int] = seen, n: int = n) -> None:
-            seen[0] += 1
-            if seen[0] == n:
-                raise Killed
+    def border(name: str) -> None:
+        nonlocal seen
+        seen += 1
+        if branches.branch((seen, name)):
+            raise Killed
 
-        world.border = border
+    def play() -> None:
         do(world)
         try:
             world.run()
         except Killed:
             world.restart()
             world.run()
-        ended_well(world, n)
-        assert right(world), (n, world.cloud.mutations())
-        world.close()
-        if seen[0] < n:
-            return n - 1
-    raise AssertionError("there was always one more border")
+        ended_well(world, seen)
+        assert right(world), world.cloud.mutations()
+
+    world.border = border
+    branches.grow(play)
+    world.close()
+    return len(branches.ends)

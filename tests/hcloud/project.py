@@ -161,6 +161,7 @@ class Project(Images, Network, media.Media, screens.Screens):
     )
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    on_call: Callable[[str], None] = lambda call: None  # `METHOD path`, before it meets a fault
     ids: int = 4_200_000
     number: int = 0  # of servers ever made
     images: dict[int, Image] = field(default_factory=system_images)
@@ -207,6 +208,7 @@ class Project(Images, Network, media.Media, screens.Screens):
                 raise Failure("token_readonly", "the token may only read")
             path = path.removeprefix("/v1")
             self.calls.append((method, path, json.loads(body) if body else dict(query)))
+            self.on_call(f"{method} {path}")
             fault = self._fault(f"{method} {path}")
             if fault and fault.kind == "reset":
                 raise Lost()
