@@ -12,7 +12,7 @@ from bridge.config import Config
 from bridge.dns import writer
 from bridge.store import Store
 from bridge.whmcs import Whmcs
-from drivers import base as driver_base
+from drivers import folder
 from drivers.base import Driver
 from drivers.dns.contract import Provider
 
@@ -44,7 +44,7 @@ def open_context(config: Config, clock: Clock | None = None) -> Context:
         n: Whmcs(w["system_url"], w["api_identifier"], w["api_secret"], w["mail_templates"], n)
         for n, w in config.whmcs.items()
     }
-    drivers = {n: driver_base.load(s["driver"])(n, s, clock) for n, s in config.servers.items()}
+    drivers = {n: folder.load(s["driver"])(n, s, clock) for n, s in config.servers.items()}
     budget.give(drivers, store)
     return Context(config, store, clock, whmcs, drivers, writer.providers_of(config, clock))
 

@@ -23,7 +23,8 @@ from bridge.retries import Retries, note_failing, notify_staff
 from bridge.steps import LEASE, Back, Book, Done, Job, Recipe, Step, Wait
 from bridge.store import Store
 from bridge.store.tasks import TaskRow
-from drivers.base import Driver, before_change
+from drivers.base import Driver
+from drivers.calls import before_change
 
 log = structlog.get_logger()
 

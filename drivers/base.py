@@ -6,37 +6,21 @@ Methods that change something look first, and may be called again after any cras
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import lru_cache
+from abc import abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
-from urllib.parse import urlsplit
+from typing import Any, ClassVar
 
-import drivers
 from bridge.clock import Clock
-from bridge.errors import NotBuilt, Refused, VmbridgeError
+from bridge.errors import NotBuilt, VmbridgeError
 from bridge.model import (
     BY_CAPABILITY,
     PERIODS,
     SELLABLE,
-    Backup,
     Capability,
-    Charts,
-    ConsoleTicket,
     Converged,
     Difference,
-    Drive,
-    Dropped,
     Finding,
-    Firewall,
-    Iso,
-    Kept,
     Lack,
     Leftover,
     Machine,
@@ -45,120 +29,22 @@ from bridge.model import (
     Package,
     Placement,
     Planned,
-    Pointers,
-    Rule,
     Seen,
     Sentence,
-    Snapshot,
     Sold,
     TaskResult,
     Vm,
     VmRef,
     VmStatus,
 )
+from drivers.calls import Counted
+from drivers.optional import NEEDS, ByCapability
 
-NOT_MACHINES = frozenset({"dns"})  # folders beside the drivers' that hold something else
 NOWHERE: Mapping[str, str] = MappingProxyType({})
 KEEP = frozenset({"backups", "addresses"})  # what can stay when a machine goes
 
-# Called before each changing call; returns how many seconds the call may take at most, or raises LeaseLost.
-before_change: ContextVar[Callable[[], float] | None] = ContextVar("before_change", default=None)
 
-# Seconds that are left for a read on behalf of a page that waits; None: the driver's own time-outs hold.
-time_left: ContextVar[Callable[[], float] | None] = ContextVar("time_left", default=None)
-
-
-# True while nobody waits for the answer: such calls leave a reserve where the provider counts them.
-background: ContextVar[bool] = ContextVar("background", default=False)
-
-
-HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
-NO_PATH = re.compile(r"[^A-Za-z0-9._~/-]|//|/\.{1,2}(/|$)")
-
-
-def url_fault(text: str, schemes: Collection[str] = ("https",)) -> str:
-    """What is wrong with the address of a server in a configuration, as a sentence; empty when we use all of it:
-    scheme, host, port and path. Nothing of an address is dropped silently."""
-    example = f"{next(iter(schemes))}://HOST[:PORT][/PATH]"
-    try:
-        parts = urlsplit(text)
-        port_is_good = parts.port is None or parts.port > 0
-    except ValueError:
-        return f"Must be {example}."
-    if parts.scheme not in schemes:
-        return f"Must begin with {' or '.join(f'{s}://' for s in schemes)}."
-    if parts.username is not None or parts.password is not None:
-        return "Must hold no user name and no password: they have keys of their own, and addresses are shown in logs."
-    if "?" in text or "#" in text:
-        return "Must end before the ? or #: what follows has no use here."
-    host = HOST.fullmatch(parts.hostname or "")
-    if not host or not port_is_good or NO_PATH.search(parts.path):
-        return f"Must be {example}."
-    return ""
-
-
-@contextmanager
-def in_background() -> Iterator[None]:
-    token = background.set(True)
-    try:
-        yield
-    finally:
-        background.reset(token)
-
-
-@contextmanager
-def within(seconds: float, clock: Clock) -> Iterator[None]:
-    """The driver's reads inside end within so many seconds, all together."""
-    end = clock.monotonic() + seconds
-    token = time_left.set(lambda: end - clock.monotonic())
-    try:
-        yield
-    finally:
-        time_left.reset(token)
-
-
-class Counted(Protocol):
-    """The calls that a provider still allows."""
-
-    def spend(self, background: bool) -> float: ...
-
-    def told(self, remaining: int) -> None: ...
-
-
-class Keeper(Protocol):
-    """Who keeps a machine's reverse records: its driver, or somebody else for addresses that are not the provider's. As
-    in `Driver`."""
-
-    shared_hosts: ClassVar[bool]
-
-    def pointers(self, ref: VmRef) -> Pointers: ...
-
-    def set_pointer(self, ref: VmRef, address: str, name: str) -> str: ...
-
-    def poll(self, tasks: Iterable[str]) -> dict[str, TaskResult]: ...
-
-    def task_error(self, text: str) -> VmbridgeError: ...
-
-
-NEEDS: dict[Capability, tuple[str, ...]] = {  # what a driver builds to have it
-    Capability.SNAPSHOTS: ("snapshots", "snapshot", "find_task", "contents"),
-    Capability.BACKUPS: ("backups", "backup", "find_task", "contents"),
-    Capability.REINSTALL: ("reinstall", "contents"),
-    Capability.RESET_PASSWORD: ("set_password",),
-    Capability.CHARTS: ("charts",),
-    Capability.CONSOLE: ("console",),
-    Capability.ISO: ("drive", "isos", "all_isos", "mount"),
-    Capability.RDNS: ("pointers", "set_pointer"),
-    Capability.FIREWALL: ("firewall", "change_firewall"),
-}
-
-
-def not_built(driver: Driver, capability: Capability) -> NotBuilt:
-    """What a driver without a capability answers when it is asked for it all the same."""
-    return NotBuilt(f"This server does not offer {capability}.", detail=type(driver).__name__)
-
-
-class Driver(ABC):
+class Driver(ByCapability):
     """The contract. `server_schema` and `plan_schema` are marshmallow schema classes for the config's keys that are the
     driver's own: nobody else reads them, but for `vm_ids`.
 
@@ -374,15 +260,6 @@ class Driver(ABC):
         `order.frozen` `converge` then keeps it so and writes nothing else, and `compare` tells of nothing else."""
         raise NotImplementedError
 
-    def set_password(self, order: Order, ref: VmRef) -> bool:
-        """Keep the new password for the next start; tell the running system too; true when that worked at once."""
-        raise not_built(self, Capability.RESET_PASSWORD)
-
-    def new_password(self, ref: VmRef) -> tuple[str, str]:
-        """Where the provider chooses: (the task after whose success it holds, the password). A repeat makes another
-        one."""
-        raise not_built(self, Capability.RESET_PASSWORD)
-
     @abstractmethod
     def answers(self, ref: VmRef) -> bool | None:
         """Whether the system inside answers; None when that cannot be told."""
@@ -440,127 +317,6 @@ class Driver(ABC):
     def reachable(self, ref: VmRef) -> str:
         """What still reaches the machine although its network was closed, as a look says; empty when nothing does."""
         return ""
-
-    # -- optional, by Capability ------------------------------------------------------------------
-    def snapshots(self, ref: VmRef) -> list[Snapshot]:
-        """The machine's snapshots, ours and others', oldest first."""
-        raise not_built(self, Capability.SNAPSHOTS)
-
-    def snapshot(self, ref: VmRef, verb: str, name: str, description: str = "", memory: bool = False) -> str:
-        """take, rollback or delete; returns the task. A repeat makes no second one and removes nothing else; its
-        task may be empty, or fail."""
-        raise not_built(self, Capability.SNAPSHOTS)
-
-    def backups(self, ref: VmRef) -> list[Backup]:
-        """The machine's archives, ours and others', oldest first. Raises when the storage cannot be read."""
-        raise not_built(self, Capability.BACKUPS)
-
-    def backup(self, ref: VmRef, verb: str, archive: str = "", mark: str = "") -> str:
-        """take (with `mark` beside it), restore or delete; returns the task, empty when there is nothing to do."""
-        raise not_built(self, Capability.BACKUPS)
-
-    def left_out(self, order: Order, ref: VmRef, archive: str = "") -> tuple[str, ...]:
-        """What is sold and not in this archive, so that a restore would come back without it, in people's words;
-        without an archive, in one that would be made now. Empty where all is in it, or where the back end leaves
-        nothing out."""
-        return ()
-
-    def kept(self) -> Kept | None:
-        """Snapshots and backups of all machines in one listing; None where each machine is asked for its own."""
-        return None
-
-    def find_task(self, ref: VmRef, verb: str, since: float) -> str:
-        """A task of ours on this machine for `rollback`, `restore` or `take` (a backup) that began since; empty when
-        there is none. For calls whose reply was lost."""
-        raise not_built(self, Capability.BACKUPS)
-
-    def contents(self, ref: VmRef) -> dict[str, Any]:
-        """What is another answer once the proven machine's disks were written over, by a restore, a rollback or a
-        reinstall; empty when there is nothing left of it. Two equal answers, neither empty, prove that nothing was."""
-        raise not_built(self, Capability.REINSTALL)
-
-    def reinstall(self, order: Order, ref: VmRef, memory: Mapping[str, Any], allocate: bool = False) -> Converged:
-        """The next thing to do for a fresh system from `order.package.template` in the machine that is off: again until
-        neither `task` nor `more`. `memory` is what the call before returned, the driver's own; `written` is said from
-        when on the old system is replaced: what is refused before that leaves all as it was. Only with `allocate` a
-        disk is made."""
-        raise not_built(self, Capability.REINSTALL)
-
-    def charts(self, ref: VmRef, period: str) -> Charts:
-        """History of the proven machine over hour, day, week, month or year, in at most some 360 points; empty while
-        there is none. A machine that is off has its history too."""
-        raise not_built(self, Capability.CHARTS)
-
-    def console(self, ref: VmRef) -> ConsoleTicket:
-        """A way to the proven, running machine's screen, good for one connection within 10 seconds. Raises Refused when
-        it does not run."""
-        raise not_built(self, Capability.CONSOLE)
-
-    def drive(self, ref: VmRef) -> Drive:
-        """What lies in the proven machine's drive."""
-        raise not_built(self, Capability.ISO)
-
-    def isos(self, fits: str) -> list[Iso]:
-        """The images that `Drive.fits` names; the same for all machines that say so."""
-        raise not_built(self, Capability.ISO)
-
-    def all_isos(self) -> list[Iso]:
-        """Each image that some machine of this server can be offered, for the doctor."""
-        raise not_built(self, Capability.ISO)
-
-    def mount(self, ref: VmRef, iso: str) -> str:
-        """Put the image with this id into the proven machine's drive in place of what lies there; empty: take out what
-        lies there. Returns the task, empty when it is so already. Raises Refused(iso_gone). A repeat is harmless."""
-        raise not_built(self, Capability.ISO)
-
-    def take_out_missing(self, ref: VmRef) -> str:
-        """Before the proven machine is switched on: take out what lies in its drives and cannot be read any more where
-        it is, so that the start does not fail for it. Returns its name, empty when all is there. A repeat is
-        harmless."""
-        return ""
-
-    def boot_first(self, ref: VmRef, disc: bool) -> bool:
-        """From its next restart by `power` on the proven machine starts from what lies in its drive (`disc`), or from
-        its own disk again; true when something was written. Raises Refused(no_iso) for an empty drive. A repeat is
-        harmless."""
-        raise not_built(self, Capability.ISO)
-
-    def pointers(self, ref: VmRef) -> Pointers:
-        """The reverse records of the proven machine's addresses."""
-        raise not_built(self, Capability.RDNS)
-
-    def set_pointer(self, ref: VmRef, address: str, name: str) -> str:
-        """Write one reverse record; without a name the back end's own comes back, or none. Returns the task, empty when
-        it is so already. Raises Refused(not_own_address) before anything is written. A repeat is harmless."""
-        raise not_built(self, Capability.RDNS)
-
-    def has_firewall(self, package: Package) -> bool:
-        """Whether a package's machines have a firewall that customers may be given."""
-        return True
-
-    def plain_rule(self, rule: Rule) -> Rule:
-        """The rule as `firewall` will tell it: without a service's name where the back end has none."""
-        return rule
-
-    def firewall(self, ref: VmRef) -> Firewall:
-        """The proven machine's firewall as it is now."""
-        raise not_built(self, Capability.FIREWALL)
-
-    def change_firewall(self, ref: VmRef, now: Firewall, wanted: Firewall) -> bool:
-        """One change on the way from `now`, which was just read, to `wanted`: again until the two are the same. What is
-        added is off until it stands where it belongs. Raises Transient(firewall_changed) when it is not as it was read;
-        nothing is written then. True while the change may not be seen at once."""
-        raise not_built(self, Capability.FIREWALL)
-
-    def firewall_log(self, ref: VmRef) -> list[Dropped]:
-        """What was stopped lately, at most a hundred, the newest first. Raises Permanent(upstream_privilege) where our
-        key may not look."""
-        raise not_built(self, Capability.FIREWALL)
-
-    def firewall_switches(self) -> dict[str, str]:
-        """Node -> the word for what keeps the firewalls of its machines from filtering: cluster, node or engine; empty
-        when nothing does. Under the empty name what holds for nodes that are not named."""
-        return {}
 
     # -- reading ----------------------------------------------------------------------------------
     def prove_key(self) -> None:
@@ -639,32 +395,3 @@ class Driver(ABC):
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
         """The doctor's look at this server."""
         raise NotImplementedError
-
-
-def names() -> list[str]:
-    """The drivers that are installed, by folder name."""
-    return sorted(n for n, folder in modules(drivers.__path__).items() if folder and n not in NOT_MACHINES)
-
-
-def modules(path: Iterable[str]) -> Mapping[str, bool]:
-    """The modules of a package by name, and whether each is a folder. Read once for each `__path__`: what is installed
-    stays while the process runs, and whoever adds a folder has another path."""
-    return _modules(tuple(path))
-
-
-@lru_cache(maxsize=32)
-def _modules(path: tuple[str, ...]) -> Mapping[str, bool]:
-    return MappingProxyType({m.name: m.ispkg for m in pkgutil.iter_modules(path)})
-
-
-def load(name: str) -> type[Driver]:
-    """The driver class of a folder. Raises Refused naming those found."""
-    if name not in names():
-        raise Refused(f"There is no driver {name!r}; found: {', '.join(names())}.", code="unknown_driver")
-    driver: type[Driver] = importlib.import_module(f"drivers.{name}").DRIVER
-    return driver
-
-
-def words(schema: str) -> set[str]:
-    """The keys that any driver has in its `server_schema` or `plan_schema`: for a table whose driver is not known."""
-    return {key for name in names() for key in getattr(load(name), schema)().fields}

@@ -17,7 +17,7 @@ import urllib3
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError
 
 from bridge.errors import Permanent, Transient, Unknown, Unreachable, UpstreamError
-from drivers.base import before_change, time_left
+from drivers.calls import before_change, time_left
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 20.0  # a changing call must end before our lease does

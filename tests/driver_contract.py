@@ -14,7 +14,7 @@ import pytest
 from bridge.errors import ConfigError, NotFound, NotOurs, Refused, VmbridgeError
 from bridge.model import BY_CAPABILITY, LIMITS, SELLABLE, Capability, Order, State, VmRef
 from bridge.orders.wanted import order_of
-from drivers import base
+from drivers import folder
 from tests.world import World
 
 SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
@@ -113,14 +113,14 @@ class DriverContract:
         made.world.close()
 
     def test_the_folder_has_a_driver_that_says_what_it_can(self) -> None:
-        found = base.load(self.driver)
+        found = folder.load(self.driver)
         assert found.name == self.driver and found.server_schema and found.plan_schema
         assert {Capability.OVERVIEW, Capability.POWER} <= found.capabilities
 
     @pytest.mark.parametrize("word", [*SELLABLE, *BY_CAPABILITY])
     def test_what_it_delivers_is_set_and_what_it_does_not_no_plan_can_sell(self, word: str, tmp_path: Path) -> None:
         """The back end itself has it: a driver that says so and writes nothing would sell it all the same."""
-        delivered, value = base.load(self.driver).delivered(), {**EXAMPLES, "locations": [self.place]}[word]
+        delivered, value = folder.load(self.driver).delivered(), {**EXAMPLES, "locations": [self.place]}[word]
         if word not in delivered:
             with pytest.raises(ConfigError) as caught:
                 self.make(tmp_path, **{word: value})
@@ -138,7 +138,7 @@ class DriverContract:
         sold = {word: [self.place] if word == "locations" else EXAMPLES[word]}
         if word.startswith("additional_disk_") and word != "additional_disk_gib":
             sold["additional_disk_gib"] = 10
-        if word in ("extra_ipv4", "extra_ipv6") and "pools" in base.load(self.driver).delivers:
+        if word in ("extra_ipv4", "extra_ipv6") and "pools" in folder.load(self.driver).delivers:
             sold["pools"] = ["public-v4", "public-v6"]
         return {**sold, "pools": []} if word in ("dhcp4", "dhcp6") else sold
 

@@ -19,7 +19,7 @@ from cryptography.fernet import Fernet
 
 from bridge.clock import Clock
 from bridge.permissions import ALWAYS
-from drivers.base import load
+from drivers.folder import load
 from tests.front import Front
 from tests.hcloud.http import project_server
 from tests.hcloud.project import TOKEN, Project

@@ -14,7 +14,8 @@ from bridge.app import create_app
 from bridge.customer import direct
 from bridge.errors import NotOurs, Transient, Unreachable
 from bridge.model import PERIODS, Capability
-from drivers.base import Driver, time_left
+from drivers.base import Driver
+from drivers.calls import time_left
 from drivers.proxmox import charts as proxmox
 from tests.configs import raw_config
 from tests.held import HeldClock

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bridge import zones
 from bridge.errors import Permanent, Refused, Unknown, UpstreamError, Waiting
 from bridge.model import RecordSet
-from drivers import base
+from drivers import folder
 from drivers.dns import contract
 from drivers.dns.contract import Provider
 from tests.dns import servers, sims
@@ -365,7 +365,7 @@ def test_one_that_asks_us_to_wait_says_how_long() -> None:
 
 def test_providers_are_found_by_name_and_are_no_machines() -> None:
     assert contract.names() == ["cloudflare", "hestiacp", "powerdns", "rfc2136"]
-    assert "dns" not in base.names() and base.names() == ["hetzner", "proxmox"]
+    assert "dns" not in folder.names() and folder.names() == ["hetzner", "proxmox"]
     with pytest.raises(Refused, match="found: cloudflare, hestiacp, powerdns, rfc2136"):
         contract.load("bind")
 

@@ -14,7 +14,7 @@ from marshmallow import Schema
 
 from bridge import cli, config
 from bridge.store import schema as tables
-from drivers import base
+from drivers import folder
 from drivers.dns import contract
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +27,7 @@ def test_every_key_is_in_the_example() -> None:
         for s in (*config.SINGLE.values(), config.WhmcsSchema, config.KeySchema, config.PlanSchema, config.PoolSchema)
     ]
     schemas += [
-        made() for driver in map(base.load, base.names()) for made in (driver.server_schema, driver.plan_schema)
+        made() for driver in map(folder.load, folder.names()) for made in (driver.server_schema, driver.plan_schema)
     ]
     schemas += [contract.load(name).schema() for name in contract.names()]
     missing = [f"{type(s).__name__}.{key}" for s in schemas for key in s.fields if not re.search(rf"\b{key} =", text)]

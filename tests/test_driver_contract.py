@@ -15,7 +15,7 @@ import pytest
 
 from bridge.errors import NotBuilt
 from bridge.model import DISK_LIMITS, Capability
-from drivers import base
+from drivers import base, folder, optional
 from drivers.proxmox import convert, goal
 from tests.configs import raw_config
 from tests.driver_contract import DriverContract, Rig
@@ -151,14 +151,14 @@ def test_a_driver_that_writes_less_than_it_declares_fails_the_contract(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with trial_drivers():
-        monkeypatch.setattr(sys.modules[base.load("trial").__module__], "SIZES", ("cores", "ram_mib", "disk_gib"))
+        monkeypatch.setattr(sys.modules[folder.load("trial").__module__], "SIZES", ("cores", "ram_mib", "disk_gib"))
         with pytest.raises(AssertionError, match="100"):
             TestTrial().test_what_it_delivers_is_set_and_what_it_does_not_no_plan_can_sell("rate_mbit", tmp_path)
 
 
 def test_every_driver_that_is_there_runs_the_contract() -> None:
     text = Path(__file__).read_text("utf-8")
-    assert set(re.findall(r"^    driver = \"(\w+)\"", text, re.M)) >= set(base.names())
+    assert set(re.findall(r"^    driver = \"(\w+)\"", text, re.M)) >= set(folder.names())
 
 
 ALL = frozenset(Capability) - {Capability.OVERVIEW, Capability.POWER, Capability.ACTIVITY}
@@ -173,12 +173,12 @@ def test_what_is_declared_is_built(capability: Capability) -> None:
         type("Half", (base.Driver,), {"capabilities": frozenset({capability})})
 
 
-@pytest.mark.parametrize("capability", sorted(base.NEEDS))
+@pytest.mark.parametrize("capability", sorted(optional.NEEDS))
 def test_what_is_built_is_declared_and_what_is_not_says_so(capability: Capability) -> None:
-    built = dict.fromkeys(base.NEEDS[capability], lambda self, *a: None)
+    built = dict.fromkeys(optional.NEEDS[capability], lambda self, *a: None)
     with pytest.raises(TypeError, match=f"Half: {capability} is built and not declared"):
         type("Half", (base.Driver,), built)
-    for name in base.NEEDS[capability]:
+    for name in optional.NEEDS[capability]:
         method = getattr(base.Driver, name)
         asked = [None] * sum(p.default is p.empty for p in inspect.signature(method).parameters.values())
         with pytest.raises(NotBuilt, match="does not offer"):

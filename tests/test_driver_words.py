@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from drivers import base
+from drivers import folder
 
 ROOT = Path(__file__).parent.parent
 TOOLS = "qm|pvesm|pvesh|pveum|pvecm|vzdump|hcloud|proxmox|hetzner|pve|template ids?|vmid|vmgenid|smbios1?|onboot"
@@ -85,5 +85,5 @@ def test_no_page_has_a_back_ends_words() -> None:
 
 def test_no_module_names_a_driver() -> None:
     """Not in a comment or a name either."""
-    names = re.compile(rf"\b({'|'.join(base.names())})\b", re.IGNORECASE)
+    names = re.compile(rf"\b({'|'.join(folder.names())})\b", re.IGNORECASE)
     assert [p for p in (ROOT / "bridge").rglob("*.py") if names.search(p.read_text("utf-8"))] == []

@@ -13,7 +13,8 @@ from bridge.app import create_app
 from bridge.errors import NotFound, NotOurs, Permanent, Refused, Transient, Waiting
 from bridge.metering import status
 from bridge.model import PERIODS
-from drivers.base import Driver, in_background
+from drivers.base import Driver
+from drivers.calls import in_background
 from drivers.hetzner import screen
 from drivers.hetzner.driver import Hetzner
 from tests.hcloud.project import Fault

@@ -14,7 +14,7 @@ from bridge.app import create_app
 from bridge.customer import direct, isos
 from bridge.errors import NotOurs
 from bridge.model import Iso
-from drivers.base import time_left
+from drivers.calls import time_left
 from tests.hcloud.project import Fault, Lost
 from tests.test_hetzner import Cloud
 from tests.test_signature import Shim

@@ -9,7 +9,12 @@ ROOT = Path(__file__).parent.parent
 # Lowest first. A module may import what stands lower, and its own room (the entry that names it); nothing beside or above it.
 LAYERS: list[tuple[str, set[str]]] = [
     ("kernel", {"bridge.model", "bridge.errors", "bridge.clock"}),
-    ("facts of verbs, the drivers' contract", {"bridge.kinds", "drivers.base", "drivers.dns.contract"}),
+    (
+        "facts of verbs, what is around a driver's call",
+        {"bridge.kinds", "drivers.calls", "drivers.urls", "drivers.optional"},
+    ),
+    ("the drivers' contract", {"drivers.base", "drivers.dns.contract"}),
+    ("who drives", {"drivers.folder"}),
     (
         "ground",
         {
@@ -151,7 +156,7 @@ def test_drivers_and_hooks_see_only_the_kernel_and_their_contract() -> None:
         if not name.startswith(DRIVERS):
             continue
         allowed = {"bridge.model", "bridge.errors", "bridge.clock"} | {
-            f"drivers.{n}" for n in ("answers", "base", "http", "shapes")
+            f"drivers.{n}" for n in ("answers", "base", "calls", "http", "shapes", "urls")
         }
         allowed |= {"bridge.whmcs"} if name.startswith("hooks") else set()
         for i in imports(path):

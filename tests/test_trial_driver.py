@@ -16,7 +16,7 @@ from bridge.app import create_app
 from bridge.errors import ConfigError, Refused
 from bridge.metering import status
 from bridge.model import LIMITS
-from drivers import base
+from drivers import base, folder
 from drivers.dns import contract
 from tests.test_packages import KEY
 from tests.test_signature import Shim
@@ -162,12 +162,12 @@ def test_a_driver_declares_only_what_can_be_sold_and_its_schemas_hold_its_own_ke
     from marshmallow import Schema, fields
 
     with pytest.raises(TypeError, match="Odd delivers wings, which no plan can sell"):
-        type("Odd", (base.load("trial"),), {"delivers": frozenset({"wings"})})
+        type("Odd", (folder.load("trial"),), {"delivers": frozenset({"wings"})})
     taken = type("Taken", (Schema,), {"rate_mbit": fields.Int()})
     with pytest.raises(TypeError, match="Odd: rate_mbit is of every plan"):
-        type("Odd", (base.load("trial"),), {"plan_schema": taken})
+        type("Odd", (folder.load("trial"),), {"plan_schema": taken})
     with pytest.raises(TypeError, match="Odd: its servers have `vm_ids`"):
-        type("Odd", (base.load("trial"),), {"chooses_ids": True})
+        type("Odd", (folder.load("trial"),), {"chooses_ids": True})
 
 
 def test_the_document_is_the_driver() -> None:
@@ -177,7 +177,7 @@ def test_the_document_is_the_driver() -> None:
 
 
 def test_outside_of_these_tests_it_is_not_found() -> None:
-    assert {"trial", "sloppy"} <= set(base.names())
+    assert {"trial", "sloppy"} <= set(folder.names())
     assert not [
         p for p in (ROOT / "bridge").rglob("*.py") if re.search(r"drivers[./]trial|sloppy", p.read_text("utf-8"))
     ]
@@ -194,13 +194,13 @@ def test_a_folder_of_drivers_is_read_once_and_another_path_anew(monkeypatch: pyt
     listed: list[list[str]] = []
     real = base.pkgutil.iter_modules
     monkeypatch.setattr(base.pkgutil, "iter_modules", lambda path: listed.append(list(path)) or real(path))
-    base._modules.cache_clear()
+    folder._modules.cache_clear()
     for _ in range(3):
-        assert base.load("trial") and base.load("proxmox") and "trial" in base.names()
+        assert folder.load("trial") and folder.load("proxmox") and "trial" in folder.names()
     assert len(listed) == 1
     assert contract.load("powerdns") is contract.load("powerdns") and "web" not in contract.names()
     assert len(listed) == 2
     monkeypatch.setattr(drivers, "__path__", [p for p in drivers.__path__ if p != str(FOLDER)])
     with pytest.raises(Refused, match="no driver 'trial'"):
-        base.load("trial")
-    assert len(listed) == 3 and "proxmox" in base.names()
+        folder.load("trial")
+    assert len(listed) == 3 and "proxmox" in folder.names()

@@ -21,7 +21,7 @@ from bridge.services import Caller
 from bridge.store.schema import FOURTH
 from bridge.store.status import COUNT_HOLDS
 from bridge.web.auth import sign
-from drivers.base import time_left
+from drivers.calls import time_left
 from tests.configs import raw_config
 from tests.world import World
 

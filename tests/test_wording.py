@@ -15,7 +15,7 @@ from bridge.config.pools import PoolSchema
 from bridge.config.reader import Reader
 from bridge.config.schemas import SINGLE, WhmcsSchema
 from bridge.errors import ConfigError
-from drivers import base
+from drivers import folder
 from tests.configs import raw_config
 
 LIBRARYS = re.compile(
@@ -42,7 +42,7 @@ WRONG = (
 
 
 def schemas() -> list[Schema]:
-    drivers = [base.load(n) for n in base.names()]
+    drivers = [folder.load(n) for n in folder.names()]
     return [
         *(s() for s in SINGLE.values()),
         WhmcsSchema(),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import drivers
-from drivers import base
+from drivers import folder
 from tests.configs import raw_config
 from tests.world import World
 
@@ -38,7 +38,7 @@ class Trial(World):
         super().__init__(path, servers={"pve1": server}, plans={"kvm-s": {**PLAN, **plan}}, pools=pools)
 
     def drivers_of(self, mount: Callable[[Any], None]) -> dict[str, Any]:
-        return {n: base.load(s["driver"])(n, s, self.clock) for n, s in self.config.servers.items()}
+        return {n: folder.load(s["driver"])(n, s, self.clock) for n, s in self.config.servers.items()}
 
     @property
     def machines(self) -> dict[str, dict[str, Any]]:

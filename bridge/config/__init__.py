@@ -22,7 +22,7 @@ from bridge.config.schemas import SINGLE, KeySchema, WhmcsSchema
 from bridge.config.servers import server_of
 from bridge.errors import ConfigError
 from bridge.zones import Zone
-from drivers import base as driver_base
+from drivers import folder
 from drivers.base import Driver
 
 __all__ = [
@@ -79,7 +79,7 @@ class Config:
 
     def driver(self, server: str) -> type[Driver]:
         """The driver's class of a server."""
-        return driver_base.load(self.servers[server]["driver"])
+        return folder.load(self.servers[server]["driver"])
 
     def id_ranges(self, server: str) -> tuple[tuple[int, int], ...]:
         """The ids that a server's machines get from us; none where its back end chooses them."""
@@ -180,7 +180,7 @@ def _driver_of(tables: dict[str, dict[str, Any]], plan: str) -> str:
     raw = tables["plans"].get(plan)
     server = tables["servers"].get(str(raw.get("server"))) if isinstance(raw, dict) else None
     driver = str(server.get("driver", "")) if isinstance(server, dict) else ""
-    return driver if driver in driver_base.names() else ""
+    return driver if driver in folder.names() else ""
 
 
 def _across(r: Reader, whmcs: dict[str, Any], pools: dict[str, Any], single: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from bridge import names, zones
 from bridge.config.reader import Reader
 from bridge.config.schemas import ISO_NAMES, URL, Strict
 from bridge.model import BY_CAPABILITY, HIDEABLE, LIMITS, PERMISSIONS, SELLABLE
-from drivers import base as driver_base
+from drivers import folder
 
 
 def _name_rule(value: str) -> None:
@@ -108,11 +108,11 @@ def plan_of(r: Reader, name: str, raw: Any, tables: dict[str, Any]) -> Plan | No
     settings = tables["servers"].get(str(server))
     driver = str(settings.get("driver", "")) if isinstance(settings, dict) else ""
     known = (
-        driver in driver_base.names()
+        driver in folder.names()
     )  # else that fault is told where it stands, and of the driver's keys only the names are checked
-    schema = driver_base.load(driver).plan_schema() if known else None
-    pins = driver_base.load(driver).pins_templates if known else True
-    own = set(schema.fields) if schema else driver_base.words("plan_schema") - set(PlanSchema().fields)
+    schema = folder.load(driver).plan_schema() if known else None
+    pins = folder.load(driver).pins_templates if known else True
+    own = set(schema.fields) if schema else folder.words("plan_schema") - set(PlanSchema().fields)
     general = r.load(PlanSchema(), {k: v for k, v in raw.items() if k not in own}, path, own)
     special = r.load(schema, {k: v for k, v in raw.items() if k in own}, path) if schema else None
     if known:
@@ -123,7 +123,7 @@ def plan_of(r: Reader, name: str, raw: Any, tables: dict[str, Any]) -> Plan | No
         r.sound[path] = {**(general or {}), **(special or {}), **r.sound.get(path, {})}
         return None
     if general["snapshot_memory"] is None:
-        general["snapshot_memory"] = "snapshot_memory" in driver_base.load(driver).delivered()
+        general["snapshot_memory"] = "snapshot_memory" in folder.load(driver).delivered()
     return Plan(
         name=name,
         server=general["server"],
@@ -146,7 +146,7 @@ def check_zone(r: Reader, name: str, plan: Plan | None, dns: dict[str, Any]) -> 
 
 def _delivered(r: Reader, path: str, given: dict[str, Any], driver: str) -> None:
     """What a plan sells and its server's driver would never set, each by its name."""
-    delivered, schema = driver_base.load(driver).delivered(), PlanSchema().fields
+    delivered, schema = folder.load(driver).delivered(), PlanSchema().fields
     can = ", ".join(sorted(delivered)) or "none of the words that a plan may add"
     for key, value in given.items():
         word = "ssh_keys" if key == "ssh_keys_field" else key
@@ -179,7 +179,7 @@ def check_networks(r: Reader, name: str, plan: Plan | None, pools: dict[str, Any
     right is taken."""
     values = {**plan.values, **plan.driver_values} if plan else r.sound.get(f"plans.{name}", {})
     named = [p for p in values.get("pools") or () if isinstance(p, str)]
-    provides = not driver or driver_base.load(driver).late_addresses  # then they are the provider's own
+    provides = not driver or folder.load(driver).late_addresses  # then they are the provider's own
     families = {pools[p]["gateway"].version for p in named if pools.get(p)}
     unclear = any(not pools.get(p) for p in named)  # a pool that is missing or has faults of its own
     for family in (4, 6):

@@ -8,7 +8,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from bridge.kinds import MAILS
 from bridge.schedules import is_zone
-from drivers import base as driver_base
+from drivers import urls
 
 
 def _listen(value: str) -> None:
@@ -31,7 +31,7 @@ def _address(value: str) -> None:
     """Where somebody reaches a web site: scheme, host, port and folder are used, and there is nothing else."""
     if not value:
         return
-    if fault := driver_base.url_fault(value, ("https", "http")):
+    if fault := urls.url_fault(value, ("https", "http")):
         raise ValidationError(fault)
     if value.rstrip("/").endswith((".php", ".html")):
         raise ValidationError("Must be the folder, without a file's name.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from bridge.config.reader import Reader
 from bridge.errors import Refused
-from drivers import base as driver_base
+from drivers import folder
 
 
 def server_of(r: Reader, raw: Any, path: str) -> dict[str, Any] | None:
@@ -15,11 +15,11 @@ def server_of(r: Reader, raw: Any, path: str) -> dict[str, Any] | None:
         return None
     try:
         if "driver" not in raw:
-            raise Refused(f"is required; found: {', '.join(driver_base.names())}", code="missing")
-        driver = driver_base.load(str(raw["driver"]))
+            raise Refused(f"is required; found: {', '.join(folder.names())}", code="missing")
+        driver = folder.load(str(raw["driver"]))
     except Refused as e:
         r.fault(f"{path}.driver", e.code, e.sentence)
-        known = driver_base.words("server_schema")
+        known = folder.words("server_schema")
         for key in set(raw) - known - {"driver"}:
             r.unknown(f"{path}.{key}", known)
         return None

@@ -9,7 +9,8 @@ from bridge.customer.direct import FOREIGN, Reads, sentence, whose
 from bridge.errors import BadRequest, NotFound, StoreUnavailable, UpstreamError
 from bridge.model import PERIODS, Charts, Sentence, Service
 from bridge.store import Store
-from drivers.base import Driver, in_background
+from drivers.base import Driver
+from drivers.calls import in_background
 
 KEPT = {"hour": 30.0, "day": 60.0, "week": 300.0, "month": 600.0, "year": 1800.0}  # seconds one read serves everybody
 EMPTY = Sentence("There are no values for this time. They appear some minutes after the server has started.")

@@ -16,7 +16,8 @@ from bridge.clock import Clock
 from bridge.errors import Busy, NotOurs, StoreUnavailable, Transient, Unknown, Unreachable, UpstreamError, VmbridgeError
 from bridge.model import Sentence, Service, TaskResult
 from bridge.store import Store
-from drivers.base import Keeper, time_left, within
+from drivers.calls import time_left, within
+from drivers.optional import Keeper
 
 log = structlog.get_logger()
 SECONDS = 10.0

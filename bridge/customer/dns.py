@@ -18,7 +18,7 @@ from bridge.model import Pointers, Sentence, Service, TaskResult
 from bridge.store import Store
 from bridge.store.pointers import PointerWish, Written
 from bridge.store.records import RecordRow
-from drivers.base import Keeper
+from drivers.optional import Keeper
 
 log = structlog.get_logger()
 SEEN = 20.0  # seconds that one read serves everybody

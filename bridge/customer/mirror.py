@@ -7,7 +7,8 @@ import structlog
 from bridge.errors import StoreUnavailable, VmbridgeError
 from bridge.model import Capability, Kept, Service
 from bridge.store import Store
-from drivers.base import Driver, in_background
+from drivers.base import Driver
+from drivers.calls import in_background
 
 log = structlog.get_logger()
 EVERY = 1_000_000  # services

@@ -18,7 +18,7 @@ from bridge.orders import addresses
 from bridge.store import Store
 from bridge.store.records import RecordChanges, RecordFirst, RecordRow
 from bridge.zones import Zone
-from drivers import base as driver_base
+from drivers import folder
 
 log = structlog.get_logger()
 PTR = "PTR"
@@ -49,7 +49,7 @@ class Held:
 # -- who keeps what -------------------------------------------------------------------------------
 def keeps(server: str, config: Config) -> bool:
     """Whether the reverse records of a server's machines are in zones of ours, and not the provider's."""
-    return Capability.RDNS not in driver_base.load(str(config.servers[server]["driver"])).capabilities
+    return Capability.RDNS not in folder.load(str(config.servers[server]["driver"])).capabilities
 
 
 def offered(service: Service, has: frozenset[Capability], config: Config) -> frozenset[Capability]:

@@ -16,7 +16,7 @@ from bridge.model import RecordSet
 from bridge.store import Store
 from bridge.store.records import RecordRow
 from bridge.whmcs import Whmcs
-from drivers.base import within
+from drivers.calls import within
 from drivers.dns import contract
 from drivers.dns.contract import BAD_VALUE, Provider, tidy
 

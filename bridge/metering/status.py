@@ -10,7 +10,8 @@ from bridge.errors import Permanent, StoreUnavailable, Unreachable, VmbridgeErro
 from bridge.model import Desired, Operation, Service, VmRef
 from bridge.store import Store
 from bridge.store.status import PolledRow
-from drivers.base import Driver, in_background
+from drivers.base import Driver
+from drivers.calls import in_background
 
 log = structlog.get_logger()
 WATCHED_AGE, IDLE_AGE, LEASE = 7.0, 60.0, 45.0  # browsers ask every 7 s

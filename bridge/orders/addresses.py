@@ -15,7 +15,8 @@ from bridge.errors import Refused, VmbridgeError
 from bridge.model import Desired, Package, Service
 from bridge.store import Store
 from bridge.store.addresses import PoolCount
-from drivers.base import Driver, in_background
+from drivers.base import Driver
+from drivers.calls import in_background
 
 log = structlog.get_logger()
 LEASES_AT_ONCE = 20  # asked for in one run, so that agents which do not answer hold up nobody

@@ -32,7 +32,8 @@ from bridge.recipes.room import room, room_elsewhere
 from bridge.recipes.switching import found_again, hard_off, keep_power, power_settled, running, start, stopped
 from bridge.recipes.writing import configure
 from bridge.steps import Again, Back, Done, Job, Outcome, Step, Wait
-from drivers.base import KEEP, within
+from drivers.base import KEEP
+from drivers.calls import within
 
 SAMPLE_SECONDS = 10.0
 

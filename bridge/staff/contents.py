@@ -21,7 +21,8 @@ from bridge.staff.findings import DAY, HOUR, KEPT, LEASE, _compare_addresses, en
 from bridge.store import Store
 from bridge.store.findings import LAST, About, Found, Whose
 from bridge.store.sweeps import AboutEnded
-from drivers.base import Driver, in_background
+from drivers.base import Driver
+from drivers.calls import in_background
 
 log = structlog.get_logger()
 

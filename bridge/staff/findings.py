@@ -15,7 +15,8 @@ from bridge.metering import status
 from bridge.model import Machine
 from bridge.store import Store
 from bridge.store.findings import FindingRow, Found, Whose
-from drivers.base import Driver, in_background
+from drivers.base import Driver
+from drivers.calls import in_background
 
 log = structlog.get_logger()
 HOUR, DAY = 3600.0, 86400.0

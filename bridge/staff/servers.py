@@ -13,7 +13,8 @@ import structlog
 from bridge.config import Config
 from bridge.errors import BadRequest, NotFound, VmbridgeError
 from bridge.store import Store
-from drivers.base import Driver, in_background
+from drivers.base import Driver
+from drivers.calls import in_background
 
 log = structlog.get_logger()
 OFFERS_EVERY = 3600.0

@@ -15,7 +15,8 @@ import drivers.dns
 from bridge.clock import Clock
 from bridge.errors import Permanent, Refused, VmbridgeError
 from bridge.model import Finding, RecordSet
-from drivers.base import modules, url_fault
+from drivers.folder import modules
+from drivers.urls import url_fault
 
 NOT_PROVIDERS = frozenset({"contract", "web"})
 PROBE = "_vmbridge-check"  # the name below a zone that a test writes and removes

@@ -14,7 +14,7 @@ from hcloud import APIException, Client
 from bridge.clock import Clock
 from bridge.errors import Transient, Unknown, Waiting
 from drivers.answers import bound
-from drivers.base import Counted, background
+from drivers.calls import Counted, background
 from drivers.hetzner import replies
 from drivers.hetzner.errors import BROKEN, from_reply
 from drivers.http import Peer, Rubbish, fault, reading, refuse_redirect, time_outs

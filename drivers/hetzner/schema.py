@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from drivers.base import url_fault
+from drivers.urls import url_fault
 
 WORD = validate.Regexp(r"^[a-z0-9][a-z0-9-]{0,62}\Z", error="Must be a name as the provider lists it.")
 LABEL_KEY = validate.Regexp(

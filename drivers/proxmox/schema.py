@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 
-from drivers.base import url_fault
+from drivers.urls import url_fault
 
 RANGE = re.compile(r"^(\d{3,9})(?:-(\d{3,9}))?\Z")
 
