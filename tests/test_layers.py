@@ -156,7 +156,7 @@ def test_drivers_and_hooks_see_only_the_kernel_and_their_contract() -> None:
         if not name.startswith(DRIVERS):
             continue
         allowed = {"bridge.model", "bridge.errors", "bridge.clock"} | {
-            f"drivers.{n}" for n in ("answers", "base", "calls", "http", "shapes", "urls")
+            f"drivers.{n}" for n in ("answers", "base", "calls", "folder", "http", "shapes", "urls")
         }
         allowed |= {"bridge.whmcs"} if name.startswith("hooks") else set()
         for i in imports(path):

@@ -16,7 +16,7 @@ from bridge.app import create_app
 from bridge.errors import ConfigError, Refused
 from bridge.metering import status
 from bridge.model import LIMITS
-from drivers import base, folder
+from drivers import folder
 from drivers.dns import contract
 from tests.test_packages import KEY
 from tests.test_signature import Shim
@@ -192,8 +192,8 @@ def test_an_unknown_driver_is_named_beside_those_that_are_found() -> None:
 def test_a_folder_of_drivers_is_read_once_and_another_path_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which driver a server has is asked for each service in each sweep."""
     listed: list[list[str]] = []
-    real = base.pkgutil.iter_modules
-    monkeypatch.setattr(base.pkgutil, "iter_modules", lambda path: listed.append(list(path)) or real(path))
+    real = folder.pkgutil.iter_modules
+    monkeypatch.setattr(folder.pkgutil, "iter_modules", lambda path: listed.append(list(path)) or real(path))
     folder._modules.cache_clear()
     for _ in range(3):
         assert folder.load("trial") and folder.load("proxmox") and "trial" in folder.names()
