@@ -140,6 +140,7 @@ ALL = [
         ),
         Sentence("Your data and your addresses are kept."),
         frozenset({W}),
+        recipe="change_package",
         billing=True,
     ),
     Kind(

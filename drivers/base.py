@@ -6,7 +6,7 @@ Methods that change something look first, and may be called again after any cras
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -44,7 +44,7 @@ NOWHERE: Mapping[str, str] = MappingProxyType({})
 KEEP = frozenset({"backups", "addresses"})  # what can stay when a machine goes
 
 
-class Driver(ByCapability):
+class Driver(ByCapability, ABC):
     """The contract. `server_schema` and `plan_schema` are marshmallow schema classes for the config's keys that are the
     driver's own: nobody else reads them, but for `vm_ids`.
 

@@ -32,15 +32,15 @@ _MOVED: dict[str, dict[str, str]] = {}
 def choose(kind: str, service: Service) -> str:
     """The recipe of an operation that begins now. What makes an unfinished machine active goes on with its birth; a
     change of package of a suspended one leaves it off. A new name is written as a package is."""
-    kind = "change_package" if kind == "rename" else kind
-    if kind not in ("unsuspend", "change_package"):
-        return (kind in KINDS and KINDS[kind].recipe) or kind
+    recipe = (kind in KINDS and KINDS[kind].recipe) or kind
+    if recipe not in ("unsuspend", "change_package"):
+        return recipe
     unfinished = not service.provisioned and not service.birth.adopted
     if service.desired is Desired.ACTIVE and (service.birth.anew or unfinished):
         return "redeploy" if service.birth.anew else "create"
-    if kind == "change_package" and service.desired is Desired.SUSPENDED:
+    if recipe == "change_package" and service.desired is Desired.SUSPENDED:
         return "suspend" if unfinished else "change_while_suspended"
-    return kind
+    return recipe
 
 
 BOOK = Book(
