@@ -23,6 +23,7 @@ def _made() -> dict[str, bytes]:
 
 def place(path: Path) -> None:
     """An empty store under KEY, migrated and closed, where there is none yet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     for ending, content in _made().items():
         file = Path(f"{path}{ending}")
         file.touch(0o600, exist_ok=False)

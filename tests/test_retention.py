@@ -45,8 +45,9 @@ def filled(world: World, services: int, each: int) -> int:
             steps += [(key, "one", "done", 1, at), (key, "two", "done", 1, at)]
     with world.store.write() as db:
         db.conn.executemany(
-            "INSERT INTO operations (id, service, kind, state, due_at, created_at, started_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            rows,
+            "INSERT INTO operations (number, id, service, kind, state, due_at, created_at, started_at, ended_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(number, *row) for number, row in enumerate(rows, 1)],
         )
         db.conn.executemany(
             "INSERT INTO steps (operation, name, state, attempt, started_at) VALUES (?, ?, ?, ?, ?)", steps
@@ -57,7 +58,7 @@ def filled(world: World, services: int, each: int) -> int:
 def expected(world: World, before: float) -> set[str]:
     """What must stay, reckoned without SQL's help."""
     rows = world.store.rows(
-        "SELECT o.rowid AS n, o.id, o.service, o.kind, o.created_at, o.ended_at, s.desired FROM operations o"
+        "SELECT o.number AS n, o.id, o.service, o.kind, o.created_at, o.ended_at, s.desired FROM operations o"
         " JOIN services s ON s.id = o.service"
     )
     newest: dict[tuple[int, str], tuple[float, int]] = {}
@@ -168,8 +169,10 @@ def test_many_later_operations_do_not_hide_the_create(world: World) -> None:
     world.run()
     for i in range(60):
         world.store.change(
-            "INSERT INTO operations (id, service, kind, state, due_at, created_at, ended_at) VALUES (?, 1, 'reboot', 'done', 0, ?, ?)",
+            "INSERT INTO operations (id, number, service, kind, state, due_at, created_at, ended_at)"
+            " VALUES (?, ?, 1, 'reboot', 'done', 0, ?, ?)",
             f"r{i}",
+            100 + i,
             world.clock.now() + i,
             world.clock.now() + i,
         )

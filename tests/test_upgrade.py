@@ -172,6 +172,8 @@ def test_a_store_of_the_first_release_is_migrated_and_its_operation_goes_on(tmp_
         "own_words",
         "firewall_changes",
         "disc_orders",
+        "told",
+        "numbers",
     ]
     assert world.store.pending_migrations() == expected == world.store.migrate()
     world.restart()
@@ -209,6 +211,34 @@ def test_what_was_a_drivers_option_is_a_word_of_the_package(tmp_path: Path) -> N
         assert not {"dhcp4", "dhcp6", "os_user", "additional_disk_gib", "disk_read_mib_s"} & set(found.options)
     store.close()
     world.close()
+
+
+def test_operations_of_an_old_store_keep_their_order_and_machines_their_uuids(tmp_path: Path) -> None:
+    path, now = tmp_path / "old.db", 1_700_000_000.0
+    with closing(sqlite3.connect(path, isolation_level=None)) as conn:
+        migrations.apply(Database(conn), stop_before="numbers")
+        for number, uuids in enumerate(('["aa", "bb"]', '["cc"]', "not JSON", "7"), 1):
+            conn.execute(
+                "INSERT INTO services (id, whmcs, service_id, generation, client_id, desired, server, package, hostname,"
+                " vm_id, mac, uuids, created_at, updated_at) VALUES (?1, 'main', ?1, 1, 7, 'active', 'pve1', '{}', '',"
+                " ?1, '', ?2, 0, 0)",
+                (number, uuids),
+            )
+        for key in ("zz", "aa", "gone", "mm"):  # at one moment: only the order in which they came tells
+            conn.execute(
+                "INSERT INTO operations (id, service, kind, state, due_at, created_at) VALUES (?, 1, 'reboot', 'done', 0, ?)",
+                (key, now),
+            )
+        conn.execute("DELETE FROM operations WHERE id = 'gone'")
+    store = Store(path, KEY, HeldClock())
+    assert store.migrate() == ["numbers"]
+    assert store.column("SELECT id FROM operations ORDER BY number DESC") == ["mm", "aa", "zz"]
+    assert [o.id for o in store.operations_of(1)] == ["mm", "aa", "zz"]
+    newest = store.submit(1, "reboot", "staff")
+    assert store.column("SELECT number FROM operations ORDER BY number") == [1, 2, 4, 5]
+    assert [o.id for o in store.operations_of(1, states=("done", "running"))][:1] == [newest]
+    assert store.known_machines("pve1", ["1", "9"], ["bb", "cc", "dd"]) == ({"1"}, {"bb", "cc"})
+    store.close()
 
 
 def test_serve_takes_over_a_store_of_the_first_release_with_a_clone_under_way(tmp_path: Path) -> None:

@@ -178,6 +178,11 @@ class Store(
         with self.write() as db:
             return int(db.conn.execute(sql, args).rowcount)
 
+    def insert(self, sql: str, *args: Any) -> int:
+        """Run one INSERT of a row in its own or the outer transaction; the row's `id`."""
+        with self.write():
+            return int(self.rows(f"{sql} RETURNING id", *args)[0]["id"])
+
     def note(self, sql: str, *args: Any) -> None:
         """As `change`, of what may be lost: who only looks is neither held up nor refused because it cannot be
         written."""
@@ -204,7 +209,11 @@ class Store(
             with condition.files(self.path):
                 Path(self.path).chmod(0o600)
             if self.row("SELECT 1 FROM facts WHERE name = ?", KEY_FACT) is None:
-                self.change("INSERT OR IGNORE INTO facts (name, value) VALUES (?, ?)", KEY_FACT, self.seal(KEY_WORDS))
+                self.change(
+                    "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                    KEY_FACT,
+                    self.seal(KEY_WORDS),
+                )
             guard.seek(0)
             if guard.read() != condition.MADE:
                 guard.truncate(0)

@@ -64,8 +64,8 @@ class Addresses(Core):
                         address = str(kind(number))
                         # another pool of an older configuration may hold it
                         done = db.conn.execute(
-                            "INSERT OR IGNORE INTO addresses (address, pool, service, role, taken_at)"
-                            " VALUES (?, ?, ?, ?, ?)",
+                            "INSERT INTO addresses (address, pool, service, role, taken_at)"
+                            " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                             (address, pool, service, role, now),
                         )
                         if done.rowcount:
@@ -78,7 +78,7 @@ class Addresses(Core):
         return self.rows_as(
             AddressRow,
             "SELECT address, pool, role FROM addresses WHERE service = ?"
-            " ORDER BY role = 'main' DESC, instr(address, ':') > 0, taken_at, address",
+            " ORDER BY role = 'main' DESC, address LIKE '%:%', taken_at, address",
             service,
         )
 
@@ -88,7 +88,8 @@ class Addresses(Core):
         with self.write() as db:
             db.conn.execute("DELETE FROM addresses WHERE address = ? AND service IS NULL", (address,))
             done = db.conn.execute(
-                "INSERT OR IGNORE INTO addresses (address, pool, service, role, taken_at) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO addresses (address, pool, service, role, taken_at) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
                 (address, pool, service, role, now),
             )
         return bool(done.rowcount) or bool(
@@ -121,7 +122,8 @@ class Addresses(Core):
         """For each pool: how many are `taken`, how many are `cooling` down, and when the `next` of these is free."""
         rows = self.rows_as(
             PoolCount,
-            "SELECT pool, count(service) AS taken, sum(service IS NULL AND free_at > ?) AS cooling,"
+            "SELECT pool, count(service) AS taken,"
+            " count(*) FILTER (WHERE service IS NULL AND free_at > ?) AS cooling,"
             " min(CASE WHEN service IS NULL AND free_at > ? THEN free_at END) AS next FROM addresses GROUP BY pool",
             self.clock.now(),
             self.clock.now(),

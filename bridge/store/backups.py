@@ -49,19 +49,21 @@ def _schedule(row: ScheduleRow) -> ScheduleRow:
 class Backups(Core):
     def add_backup(self, service: int, operation: str, note: str, local_date: str = "") -> int:
         """One that is being made; it counts for the quota from now on. `local_date`: of a scheduled one."""
-        with self.write() as db:
-            cursor = db.conn.execute(
-                "INSERT INTO backups (service, operation, note, made_at, local_date, state)"
-                " VALUES (?, ?, ?, ?, ?, 'creating')",
-                (service, operation, note, self.clock.now(), local_date),
-            )
-            return int(cursor.lastrowid or 0)
+        return self.insert(
+            "INSERT INTO backups (service, operation, note, made_at, local_date, state)"
+            " VALUES (?, ?, ?, ?, ?, 'creating')",
+            service,
+            operation,
+            note,
+            self.clock.now(),
+            local_date,
+        )
 
     def backups_of(self, service: int, foreign: bool = False) -> list[BackupRow]:
         """Ours, newest first; with `foreign` also what others made."""
         return self.rows_as(
             BackupRow,
-            "SELECT * FROM backups WHERE service = ? AND (foreign_one = 0 OR ?) ORDER BY made_at DESC, id DESC",
+            "SELECT * FROM backups WHERE service = ? AND (foreign_one = 0 OR ? = 1) ORDER BY made_at DESC, id DESC",
             service,
             int(foreign),
         )
@@ -122,8 +124,8 @@ class Backups(Core):
         return (
             self.row_as(
                 Maker,
-                "SELECT id, coalesce(json_extract(data, '$.note'), '') AS note, coalesce(json_extract(data,"
-                " '$.date'), '') AS date FROM operations WHERE id = ? AND service = ?"
+                "SELECT id, coalesce(data ->> 'note', '') AS note, coalesce(data ->> 'date', '') AS date"
+                " FROM operations WHERE id = ? AND service = ?"
                 " AND kind IN ('take_backup', 'scheduled_backup')",
                 key.strip(),
                 service,
@@ -153,7 +155,7 @@ class Backups(Core):
         rows = self.rows_as(
             ScheduleRow,
             "SELECT c.* FROM schedules c JOIN services s ON s.id = c.service WHERE c.next_due_at <= ?"
-            " AND s.desired = 'active' AND s.provisioned = 1 AND json_extract(s.build, '$.restoring') IS NULL"
+            " AND s.desired = 'active' AND s.provisioned = 1 AND s.build ->> 'restoring' IS NULL"
             " AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.service = c.service"
             " AND o.state IN ('running', 'waiting', 'waiting_for_staff')) ORDER BY c.next_due_at LIMIT ?",
             self.clock.now(),

@@ -8,6 +8,10 @@ from bridge.errors import StoreUnavailable
 from bridge.store.core import Core
 
 BUNCH = 10.0  # calls of a step: who waits for one alone would spend it and stop at the next, for ever
+KEEP = (
+    "INSERT INTO budgets (account, tokens, at) VALUES (?, ?, ?)"
+    " ON CONFLICT (account) DO UPDATE SET tokens = excluded.tokens, at = excluded.at"
+)
 
 
 class Budgets(Core):
@@ -19,9 +23,7 @@ class Budgets(Core):
             tokens = self._tokens(account, per_hour, now)
             if tokens - 1.0 < keep:
                 return (keep + BUNCH - tokens) / rate
-            db.conn.execute(
-                "INSERT OR REPLACE INTO budgets (account, tokens, at) VALUES (?, ?, ?)", (account, tokens - 1.0, now)
-            )
+            db.conn.execute(KEEP, (account, tokens - 1.0, now))
         return 0.0
 
     def full_in(self, account: str, per_hour: int) -> float:
@@ -33,12 +35,7 @@ class Budgets(Core):
         now = self.clock.now()
         if self._tokens(account, per_hour, now) - remaining > per_hour * 0.02:
             with suppress(StoreUnavailable):  # the next reply says it again
-                self.change(
-                    "INSERT OR REPLACE INTO budgets (account, tokens, at) VALUES (?, ?, ?)",
-                    account,
-                    float(remaining),
-                    now,
-                )
+                self.change(KEEP, account, float(remaining), now)
 
     def _tokens(self, account: str, per_hour: int, now: float) -> float:
         row = self.row("SELECT tokens, at FROM budgets WHERE account = ?", account)

@@ -64,7 +64,7 @@ class Consoles(Core):
     def open_console(self, service: int, client: int, actor: str, owner: str, at_most: int) -> int | None:
         """Record a session; None when the service has `at_most` open ones already."""
         now = self.clock.now()
-        with self.write() as db:
+        with self.write():
             count = self.rows(
                 "SELECT count(*) AS n FROM console_sessions WHERE service = ? AND closed_at IS NULL AND seen_at > ?",
                 service,
@@ -72,13 +72,15 @@ class Consoles(Core):
             )[0]["n"]
             if count >= at_most:
                 return None
-            return int(
-                db.conn.execute(
-                    "INSERT INTO console_sessions (service, client, actor, owner, opened_at, seen_at)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
-                    (service, client, actor, owner, now, now),
-                ).lastrowid
-                or 0
+            return self.insert(
+                "INSERT INTO console_sessions (service, client, actor, owner, opened_at, seen_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                service,
+                client,
+                actor,
+                owner,
+                now,
+                now,
             )
 
     def close_console(self, key: int, reason: str) -> None:

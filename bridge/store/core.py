@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
@@ -12,6 +13,21 @@ from bridge.clock import Clock
 
 Row = dict[str, Any]  # of a query that is read where it stands; what others read has a class with its columns
 Kind = TypeVar("Kind")
+Value = TypeVar("Value")
+TRUE = "('1', 'true')"  # what `->>` says of JSON's true: SQLite the number 1, PostgreSQL the word
+MANY = 5000  # values that one statement names; SQLite takes 32766 (sqlite.org/limits.html), PostgreSQL 65535
+
+
+def marks(values: Sized) -> str:
+    """A placeholder for each, for `IN (...)`. Not of none: `IN ()` is no SQL."""
+    return ", ".join("?" * len(values))
+
+
+def bunches(values: Iterable[Value]) -> Iterator[tuple[Value, ...]]:
+    """What one statement after the other names; nothing of none."""
+    every = tuple(values)
+    for at in range(0, len(every), MANY):
+        yield every[at : at + MANY]
 
 
 class Core:
@@ -44,6 +60,9 @@ class Core:
         raise NotImplementedError
 
     def change(self, sql: str, *args: Any) -> int:
+        raise NotImplementedError
+
+    def insert(self, sql: str, *args: Any) -> int:
         raise NotImplementedError
 
     def note(self, sql: str, *args: Any) -> None:

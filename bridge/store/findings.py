@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
-from bridge.store.core import Core
+from bridge.store.core import Core, bunches, marks
 
 Found = tuple[int | None, str, str, str, dict[str, Any]]
 LAST = "\U0010ffff"  # sorts behind every subject
@@ -170,8 +170,8 @@ class Findings(Core):
             AboutMachine,
             f"SELECT {ABOUT}, v.status, v.node FROM services s JOIN vm_status v ON v.server = s.server"
             " AND v.vm_id = s.vm_id WHERE s.server = ? AND s.desired = 'suspended' AND v.seen_at >= ?"
-            " AND v.status NOT IN ('stopped', 'unknown') AND (json_extract(s.build, '$.closed') IS NULL"
-            f" OR json_extract(s.build, '$.off_instead') IS NOT NULL) AND NOT {BUSY}",
+            " AND v.status NOT IN ('stopped', 'unknown') AND (s.build ->> 'closed' IS NULL"
+            f" OR s.build ->> 'off_instead' IS NOT NULL) AND NOT {BUSY}",
             server,
             read_at,
             settled,
@@ -203,27 +203,30 @@ class Findings(Core):
     ) -> tuple[set[str], set[str]]:
         """Of these ids and uuids those that any service has, of whatever state: (ids of machines of this server,
         uuids)."""
-        had = self.column(
-            "SELECT vm_id FROM services WHERE server = ? AND vm_id IN (SELECT value FROM json_each(?))",
-            server,
-            json.dumps(sorted(vm_ids)),
-        )
-        told = self.column(
-            "SELECT u.value FROM services s, json_each(s.uuids) u WHERE u.value IN (SELECT value FROM json_each(?))",
-            json.dumps(sorted(uuids)),
-        )
-        return set(had), set(told)
+        had: set[str] = set()
+        for some in bunches(vm_ids):
+            had.update(
+                self.column(f"SELECT vm_id FROM services WHERE server = ? AND vm_id IN ({marks(some)})", server, *some)
+            )
+        told: set[str] = set()
+        for some in bunches(uuids):
+            told.update(self.column(f"SELECT uuid FROM service_uuids WHERE uuid IN ({marks(some)})", *some))
+        return had, told
 
     def missing_vms(self, server: str, vm_ids: Iterable[str], settled: float) -> list[AboutMissing]:
         """Live services of these machines that were set up."""
-        return self.rows_as(
-            AboutMissing,
-            f"SELECT {ABOUT}, s.node FROM services s WHERE s.server = ? AND s.vm_id IN (SELECT value FROM json_each(?))"
-            f" AND s.desired <> 'terminated' AND s.provisioned = 1 AND NOT {BUSY}",
-            server,
-            json.dumps(sorted(vm_ids)),
-            settled,
-        )
+        return [
+            row
+            for some in bunches(vm_ids)
+            for row in self.rows_as(
+                AboutMissing,
+                f"SELECT {ABOUT}, s.node FROM services s WHERE s.server = ? AND s.vm_id IN ({marks(some)})"
+                f" AND s.desired <> 'terminated' AND s.provisioned = 1 AND NOT {BUSY}",
+                server,
+                *some,
+                settled,
+            )
+        ]
 
     def leftover_addresses(self, server: str, settled: float) -> list[AboutAddress]:
         """Addresses that terminated services still hold."""

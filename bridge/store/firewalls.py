@@ -41,11 +41,13 @@ class FirewallChanges(Core):
         with self.write() as db:
             cursor = db.conn.execute(
                 "INSERT INTO firewall_changes (service, number, phase, edit, undo, due_at, lease_until, actor, made_at)"
-                " VALUES (?, 1, 'writing', ?, ?, ?, ?, ?, ?) ON CONFLICT (service) DO UPDATE SET number = number + 1,"
-                " phase = 'writing', edit = excluded.edit, undo = excluded.undo, due_at = excluded.due_at, begun = 0,"
+                " VALUES (?, 1, 'writing', ?, ?, ?, ?, ?, ?) ON CONFLICT (service) DO UPDATE SET number ="
+                " firewall_changes.number + 1, phase = 'writing', edit = excluded.edit, undo = excluded.undo,"
+                " due_at = excluded.due_at, begun = 0,"
                 " lease_until = excluded.lease_until, attempt = 0, error = '', actor = excluded.actor, made_at"
                 " = excluded.made_at"
-                f" WHERE phase IN {ENDED} OR (phase = 'writing' AND begun = 0 AND firewall_changes.lease_until <= ?)",
+                f" WHERE firewall_changes.phase IN {ENDED} OR (firewall_changes.phase = 'writing'"
+                " AND firewall_changes.begun = 0 AND firewall_changes.lease_until <= ?)",
                 (service, json.dumps(edit), json.dumps(undo) if undo else "", now, now + lease, by, now, now),
             )
             if not cursor.rowcount:
@@ -180,7 +182,8 @@ class FirewallChanges(Core):
     # -- what keeps them from filtering ------------------------------------------------------------
     def save_firewall_switches(self, server: str, switches: dict[str, str]) -> None:
         self.change(
-            "INSERT OR REPLACE INTO firewall_switches (server, data, read_at) VALUES (?, ?, ?)",
+            "INSERT INTO firewall_switches (server, data, read_at) VALUES (?, ?, ?)"
+            " ON CONFLICT (server) DO UPDATE SET data = excluded.data, read_at = excluded.read_at",
             server,
             json.dumps(switches),
             self.clock.now(),

@@ -70,7 +70,8 @@ class ForeignMachines(Core):
             )
             db.conn.execute("DELETE FROM foreign_addresses WHERE server = ? AND vm_id = ?", (server, vm_id))
             db.conn.executemany(
-                "INSERT OR IGNORE INTO foreign_addresses VALUES (?, ?, ?)", [(a, server, vm_id) for a in addresses]
+                "INSERT INTO foreign_addresses (address, server, vm_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                [(a, server, vm_id) for a in addresses],
             )
 
     def foreign_vm_unread(self, server: str, vm_id: str, turn_at: float) -> None:
@@ -93,9 +94,9 @@ class ForeignMachines(Core):
         nobody. `?` while not every foreign machine has been read."""
         quoted = json.dumps(volume)
         row = self.row(
-            "SELECT vm_id FROM foreign_vms WHERE server = ?1 AND instr(volumes, ?2) > 0"
+            "SELECT vm_id FROM foreign_vms WHERE server = ?1 AND replace(volumes, ?2, '') <> volumes"
             " UNION ALL SELECT vm_id FROM services WHERE server = ?1 AND desired <> 'terminated'"
-            " AND (instr(seen, ?2) > 0 OR instr(seen, ?3) > 0)"
+            " AND replace(replace(seen, ?2, ''), ?3, '') <> seen"
             " UNION ALL SELECT '?' FROM foreign_vms WHERE server = ?1 AND read_at = 0 LIMIT 1",
             server,
             quoted,

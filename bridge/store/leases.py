@@ -9,6 +9,7 @@ from typing import Any
 
 from bridge.errors import LeaseLost
 from bridge.model import Memory, Operation, State
+from bridge.store.core import marks
 from bridge.store.operations import Operations
 from bridge.store.services import UNREADABLE
 
@@ -21,17 +22,18 @@ class Leases(Operations):
         now = self.clock.now()
         where = (
             "o.state = 'running' AND o.due_at <= ? AND o.lease_until <= ? AND o.task = ''"
-            f" AND s.server NOT IN ({', '.join('?' * len(blocked))}) AND o.kind IN ({', '.join('?' * len(kinds))})"
+            f" AND o.kind IN ({marks(kinds)})"
             " AND (o.started_at IS NOT NULL OR o.stop <> ''"
             " OR s.server NOT IN (SELECT server FROM server_health WHERE maintenance <> ''))"
+            + (f" AND s.server NOT IN ({marks(blocked)})" if blocked else "")
         )
         select = (
             f"SELECT o.id FROM operations o JOIN services s ON s.id = o.service WHERE {where} ORDER BY o.due_at LIMIT 1"
         )
-        if not self.row(select, now, now, *blocked, *kinds):
+        if not self.row(select, now, now, *kinds, *blocked):
             return None  # look without a write lock first: idle workers must not contend
         with self.write() as db:
-            row = self.row(select, now, now, *blocked, *kinds)
+            row = self.row(select, now, now, *kinds, *blocked)
             if row is None:
                 return None
             db.conn.execute(

@@ -102,15 +102,16 @@ class Operations(Core):
                 self._give_back(key)
             if self.current_operation(row["service"]) is None:
                 self.change(
-                    "UPDATE operations SET state = 'running', due_at = max(?, coalesce(json_extract(data,"
-                    " '$.room_due'), 0)) WHERE service = ? AND state = 'waiting'",
+                    "UPDATE operations SET state = 'running', due_at = CASE WHEN CAST(data ->> 'room_due' AS DOUBLE"
+                    " PRECISION) > ?1 THEN CAST(data ->> 'room_due' AS DOUBLE PRECISION) ELSE ?1 END WHERE service = ?2"
+                    " AND state = 'waiting'",
                     now,
                     row["service"],
                 )
 
     def _give_back(self, key: str) -> None:
         """What was being made or removed and now is not: its place in the quota is free, or it is there again."""
-        name = "(SELECT json_extract(data, '$.name') FROM operations WHERE id = ?)"
+        name = "(SELECT data ->> 'name' FROM operations WHERE id = ?)"
         of = "service = (SELECT service FROM operations WHERE id = ?)"
         self.change("DELETE FROM backups WHERE operation = ? AND state = 'creating'", key)
         self.change(f"DELETE FROM snapshots WHERE {of} AND state = 'creating' AND name = {name}", key, key)
@@ -151,7 +152,7 @@ class Operations(Core):
         of = f" AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
         row = self.row_as(
             OperationRow,
-            f"SELECT {COLUMNS} FROM operations WHERE service = ?{of} ORDER BY created_at DESC, rowid DESC LIMIT 1",
+            f"SELECT {COLUMNS} FROM operations WHERE service = ?{of} ORDER BY created_at DESC, number DESC LIMIT 1",
             service,
             *kinds,
         )
@@ -171,7 +172,7 @@ class Operations(Core):
         self, service: int | None = None, limit: int = 50, states: tuple[str, ...] = ()
     ) -> list[Operation]:
         """Newest first; all services when `service` is None."""
-        where: list[str] = ["1"]
+        where: list[str] = ["1 = 1"]
         args: list[int | str] = []
         if service is not None:
             where, args = [*where, "service = ?"], [service]
@@ -179,7 +180,7 @@ class Operations(Core):
             where, args = [*where, f"state IN ({', '.join('?' * len(states))})"], [*args, *states]
         rows = self.rows_as(
             OperationRow,
-            f"SELECT {COLUMNS} FROM operations WHERE {' AND '.join(where)} ORDER BY created_at DESC, rowid DESC"
+            f"SELECT {COLUMNS} FROM operations WHERE {' AND '.join(where)} ORDER BY created_at DESC, number DESC"
             " LIMIT ?",
             *args,
             limit,

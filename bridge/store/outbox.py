@@ -60,8 +60,8 @@ class Outbox(Core):
         now = self.clock.now()
         return bool(
             self.change(
-                "INSERT OR IGNORE INTO outbox (dedupe, event, whmcs, service, payload, due_at, created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO outbox (dedupe, event, whmcs, service, payload, due_at, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 dedupe,
                 event,
                 whmcs,
@@ -171,7 +171,7 @@ class Outbox(Core):
             return False
         return bool(
             self.change(
-                "INSERT OR IGNORE INTO nonces (key_id, nonce, seen_at) VALUES (?, ?, ?)",
+                "INSERT INTO nonces (key_id, nonce, seen_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 key_id,
                 nonce,
                 self.clock.now(),

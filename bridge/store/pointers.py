@@ -40,8 +40,8 @@ class PointerWishes(Core):
             db.conn.execute(
                 "INSERT INTO pointer_wishes (service, address, name, number, wished_at, due_at)"
                 " VALUES (?, ?, ?, 1, ?, ?) ON CONFLICT (service, address) DO UPDATE"
-                " SET name = excluded.name, number = number + 1, wished_at = excluded.wished_at, due_at ="
-                " excluded.due_at, task = '', attempt = 0, refused = ''",
+                " SET name = excluded.name, number = pointer_wishes.number + 1, wished_at = excluded.wished_at,"
+                " due_at = excluded.due_at, task = '', attempt = 0, refused = ''",
                 (service, address, name, now, now),
             )
             if not free:

@@ -9,6 +9,10 @@ from bridge.kinds import BILLING, KINDS, deed
 from bridge.model import Memory, Operation, State
 from bridge.store.operations import Operations
 
+NEXT_NUMBER = "(SELECT coalesce(max(number), 0) + 1 FROM operations)"  # the order in which they were given
+# of an operation's memory, what a retry forgets
+OF_THE_FAILURE = ("failing", "failing_since", "ending", "unchanged", "room_since", "room_tries", "room_due")
+
 
 class Queue(Operations):
     def submit(self, service: int, kind: str, actor: str, asked: Memory | None = None) -> str:
@@ -24,8 +28,8 @@ class Queue(Operations):
                 current = None
             state = State.WAITING if current else State.RUNNING
             db.conn.execute(
-                "INSERT INTO operations (id, service, kind, state, data, due_at, created_at, actor)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO operations (id, number, service, kind, state, data, due_at, created_at, actor)"
+                f" VALUES (?, {NEXT_NUMBER}, ?, ?, ?, ?, ?, ?, ?)",
                 (key, service, kind, state, json.dumps((asked or Memory()).stored()), now, now, actor),
             )
             if current:
@@ -71,7 +75,7 @@ class Queue(Operations):
         """Why an operation cannot go on; empty when it can. What newer orders have overtaken stays as it is: an old
         create must not come back to life after a terminate."""
         row = self.row(
-            "SELECT o.rowid AS number, o.service, o.kind, o.state, o.stop, s.desired FROM operations o"
+            "SELECT o.number, o.service, o.kind, o.state, o.stop, s.desired FROM operations o"
             " JOIN services s ON s.id = o.service WHERE o.id = ?",
             key,
         )
@@ -86,7 +90,7 @@ class Queue(Operations):
         if wants and row["desired"] != wants:
             return f"the service is ordered to be {row['desired']}"
         newer = self.rows(
-            "SELECT kind FROM operations WHERE service = ? AND rowid > ? AND state <> 'cancelled'",
+            "SELECT kind FROM operations WHERE service = ? AND number > ? AND state <> 'cancelled'",
             row["service"],
             row["number"],
         )
@@ -99,14 +103,16 @@ class Queue(Operations):
         with self.write():
             reason = self.no_retry(key)
             if not reason:
+                row = self.row("SELECT step, data FROM operations WHERE id = ?", key) or {}
+                data = json.loads(row["data"])
+                ending, unchanged = data.get("ending"), data.get("unchanged")
                 self.change(
                     "UPDATE operations SET state = 'running', due_at = ?, stop = '', attempt = 0, error_code = '',"
-                    " started_at = NULL, error_text = '', next_action = '', ended_at = NULL, noticed = 0, data ="
-                    " json_remove(data, '$.failing', '$.failing_since', '$.ending', '$.unchanged', '$.room_since',"
-                    " '$.room_tries', '$.room_due'), step = CASE WHEN json_extract(data, '$.ending') IS NULL THEN"
-                    " step WHEN json_extract(data, '$.unchanged') THEN '' ELSE json_extract(data, '$.ending[4]')"
-                    " END WHERE id = ?",
+                    " started_at = NULL, error_text = '', next_action = '', ended_at = NULL, noticed = 0, data = ?,"
+                    " step = ? WHERE id = ?",
                     self.clock.now(),
+                    json.dumps({name: value for name, value in data.items() if name not in OF_THE_FAILURE}),
+                    row["step"] if ending is None else "" if unchanged else ending[4],
                     key,
                 )
         return reason

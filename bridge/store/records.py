@@ -129,11 +129,12 @@ class Records(Core):
         now = self.clock.now()
         row: dict[str, object] = {"held": 1, "chosen": 0, "own": 0, **values}
         sql = (
-            f"INSERT INTO dns_records (name, type, wished_at, due_at, {', '.join(row)})"
+            f"INSERT INTO dns_records AS r (name, type, wished_at, due_at, {', '.join(row)})"
             f" VALUES (?, ?, ?, ?, {', '.join('?' * len(row))}) ON CONFLICT (name, type) DO UPDATE"
-            " SET number = number + 1, attempt = 0, refused = '', detail = '', asked_at = NULL, wished_at ="
-            " excluded.wished_at, ticket = CASE WHEN service = excluded.service THEN ticket ELSE '' END, due_at ="
-            f" max(excluded.due_at, doubt_until), {', '.join(f'{c} = excluded.{c}' for c in row)}"
+            " SET number = r.number + 1, attempt = 0, refused = '', detail = '', asked_at = NULL, wished_at ="
+            " excluded.wished_at, ticket = CASE WHEN r.service = excluded.service THEN r.ticket ELSE '' END, due_at ="
+            " CASE WHEN r.doubt_until > excluded.due_at THEN r.doubt_until ELSE excluded.due_at END,"
+            f" {', '.join(f'{c} = excluded.{c}' for c in row)}"
         )
         self.change(sql, name, kind, now, now, *row.values())
 
@@ -144,9 +145,9 @@ class Records(Core):
         with self.write() as db:
             db.conn.execute(
                 f"UPDATE dns_records SET {', '.join(f'{c} = ?' for c in values)}, number = number + 1, attempt = 0,"
-                " refused = '', detail = '', asked_at = NULL, wished_at = ?, due_at = max(?, doubt_until)"
-                " WHERE name = ? AND type = ?",
-                (*values.values(), now, now, name, kind),
+                " refused = '', detail = '', asked_at = NULL, wished_at = ?,"
+                " due_at = CASE WHEN doubt_until > ? THEN doubt_until ELSE ? END WHERE name = ? AND type = ?",
+                (*values.values(), now, now, now, name, kind),
             )
 
     def drop_record(self, name: str, kind: str) -> None:
@@ -238,7 +239,7 @@ class Records(Core):
         self.change(
             "UPDATE dns_records SET lease_until = 0, detail = ?3,"
             " doubt_until = CASE WHEN ?1 > 0 THEN ?2 + ?1 ELSE doubt_until END,"
-            " due_at = CASE WHEN number = ?4 THEN ?2 + ?5 ELSE max(due_at, ?2 + ?1) END,"
+            " due_at = CASE WHEN number = ?4 THEN ?2 + ?5 WHEN due_at < ?2 + ?1 THEN ?2 + ?1 ELSE due_at END,"
             " attempt = CASE WHEN number = ?4 THEN attempt + 1 ELSE attempt END,"
             " refused = CASE WHEN number = ?4 THEN ?6 ELSE refused END WHERE name = ?7 AND type = ?8",
             doubt,
@@ -284,9 +285,10 @@ class Records(Core):
         now = self.clock.now()
         self.change(
             "INSERT INTO dns_zones (zone, failures, error, next_action, failing_since, due_at)"
-            " VALUES (?1, 1, ?2, ?3, ?4, ?5)"
-            " ON CONFLICT (zone) DO UPDATE SET failures = failures + 1, error = ?2, next_action = ?3,"
-            " failing_since = coalesce(failing_since, ?4), due_at = ?5",
+            " VALUES (?, 1, ?, ?, ?, ?)"
+            " ON CONFLICT (zone) DO UPDATE SET failures = dns_zones.failures + 1, error = excluded.error,"
+            " next_action = excluded.next_action, due_at = excluded.due_at,"
+            " failing_since = coalesce(dns_zones.failing_since, excluded.failing_since)",
             zone,
             error[:400],
             next_action[:300],
@@ -300,9 +302,9 @@ class Records(Core):
         with self.write() as db:
             db.conn.execute("UPDATE dns_zones SET due_at = 0 WHERE zone = ?", (zone,))
             db.conn.execute(
-                "UPDATE dns_records SET due_at = max(?, doubt_until) WHERE zone = ? AND due_at > ?"
-                " AND asked_at IS NULL",
-                (now, zone, now),
+                "UPDATE dns_records SET due_at = CASE WHEN doubt_until > ? THEN doubt_until ELSE ? END WHERE zone = ?"
+                " AND due_at > ? AND asked_at IS NULL",
+                (now, now, zone, now),
             )
 
     def zone_answers(self, zone: str) -> None:
@@ -330,8 +332,8 @@ class Records(Core):
         rows = self.rows_as(
             ZoneCount,
             "SELECT r.zone, count(*) AS records,"
-            " sum(r.due_at IS NOT NULL AND r.refused = '' AND r.asked_at IS NULL) AS waiting,"
-            " sum(r.refused <> '') AS refused, sum(r.asked_at IS NOT NULL) AS asked FROM dns_records r"
+            " count(*) FILTER (WHERE r.due_at IS NOT NULL AND r.refused = '' AND r.asked_at IS NULL) AS waiting,"
+            " count(*) FILTER (WHERE r.refused <> '') AS refused, count(r.asked_at) AS asked FROM dns_records r"
             " JOIN services s ON s.id = r.service WHERE s.whmcs = ? GROUP BY r.zone",
             whmcs,
         )

@@ -41,7 +41,11 @@ class Retention(Core):
         return True
 
     def _fact(self, name: str) -> None:
-        self.change("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", name, repr(self.clock.now()))
+        self.change(
+            "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            name,
+            repr(self.clock.now()),
+        )
 
     def stamps_ahead(self) -> int:
         """A clock that was ahead and was set right has left stamps of a time to come: they are now. Returns how
@@ -62,7 +66,7 @@ class Retention(Core):
         one that is, since orders that come later are answered by them."""
         rows = self.rows(
             "SELECT o.id, o.ended_at, EXISTS (SELECT 1 FROM operations n WHERE n.service = o.service"
-            " AND (n.created_at, n.rowid) > (o.created_at, o.rowid) AND (n.kind = o.kind"
+            " AND (n.created_at, n.number) > (o.created_at, o.number) AND (n.kind = o.kind"
             " OR s.desired = 'terminated')) AS old FROM operations o JOIN services s ON s.id = o.service"
             " WHERE o.ended_at < ? AND (o.ended_at, o.id) > (?, ?) ORDER BY o.ended_at, o.id LIMIT ?",
             before,

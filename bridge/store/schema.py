@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
@@ -391,3 +394,23 @@ def told(db: Database) -> None:
 CREATE INDEX told_age ON told (at);
 """,
     )
+
+
+NUMBERS = """
+ALTER TABLE operations ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
+UPDATE operations SET number = rowid;
+CREATE UNIQUE INDEX operations_number ON operations (number);
+CREATE TABLE service_uuids (uuid TEXT NOT NULL, service INTEGER NOT NULL REFERENCES services (id),
+  PRIMARY KEY (uuid, service)) WITHOUT ROWID;
+CREATE INDEX service_uuids_service ON service_uuids (service);
+"""
+
+
+@migrations()
+def numbers(db: Database) -> None:
+    """The order of operations is a column of its own; machines' uuids are looked up in a table."""
+    _run(db, NUMBERS)
+    for key, text in db.execute("SELECT id, uuids FROM services").fetchall():
+        with suppress(ValueError, TypeError):  # what cannot be read is told as it was
+            rows = [(str(uuid), key) for uuid in json.loads(text)]
+            db.conn.executemany("INSERT OR IGNORE INTO service_uuids (uuid, service) VALUES (?, ?)", rows)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, NotRequired, TypedDict, Unpack
 
 from bridge.model import Birth, Desired, Package, Service
-from bridge.store.core import Core
+from bridge.store.core import TRUE, Core, bunches, marks
 
 COLUMNS = (  # all but the recorded configuration, which only few pages need
     "id, whmcs, service_id, generation, client_id, desired, server, package, hostname, vm_id, mac, uuids, node,"
@@ -141,9 +141,11 @@ class Services(Core):
 
     def services_by(self, keys: Iterable[int]) -> list[Service]:
         """Those of many that can be read, in no order."""
-        wanted = json.dumps(list(keys))
-        sql = f"SELECT {COLUMNS} FROM services WHERE id IN (SELECT value FROM json_each(?))"
-        return readable(self.rows_as(ServiceRow, sql, wanted))
+        return readable(
+            row
+            for some in bunches(keys)
+            for row in self.rows_as(ServiceRow, f"SELECT {COLUMNS} FROM services WHERE id IN ({marks(some)})", *some)
+        )
 
     def unreadable_services(self, server: str) -> list[tuple[ServiceRow, str]]:
         """Living services whose record cannot be read, each with why."""
@@ -187,7 +189,7 @@ class Services(Core):
             " JOIN vm_status v ON v.server = s.server AND v.vm_id = s.vm_id"
             " LEFT JOIN sweeps w ON w.server = s.server AND w.name = 'lease ' || s.id"
             " WHERE s.server = ? AND s.desired = 'active' AND s.provisioned = 1 AND v.status = 'running'"
-            " AND (json_extract(s.package, '$.dhcp4') = 1 OR json_extract(s.package, '$.dhcp6') = 1)"
+            f" AND (CAST(s.package ->> 'dhcp4' AS TEXT) IN {TRUE} OR CAST(s.package ->> 'dhcp6' AS TEXT) IN {TRUE})"
             " AND coalesce(w.due_at, 0) <= ? ORDER BY coalesce(w.due_at, 0) LIMIT 50",
             server,
             self.clock.now(),
@@ -198,7 +200,7 @@ class Services(Core):
         """Installations, servers and plans of living services, each with how many: {whmcs, server, plan, services}."""
         return self.rows_as(
             UseRow,
-            "SELECT whmcs, server, json_extract(package, '$.plan') AS plan, count(*) AS services FROM services"
+            "SELECT whmcs, server, package ->> 'plan' AS plan, count(*) AS services FROM services"
             " WHERE desired <> 'terminated' OR id IN (SELECT service FROM operations"
             " WHERE state IN ('running', 'waiting', 'waiting_for_staff')) GROUP BY 1, 2, 3",
         )
@@ -208,9 +210,9 @@ class Services(Core):
         living service."""
         return self.rows_as(
             AccountRow,
-            "SELECT s.service_id, s.hostname, json_extract(s.package, '$.plan') AS plan, s.desired, s.created_at,"
+            "SELECT s.service_id, s.hostname, s.package ->> 'plan' AS plan, s.desired, s.created_at,"
             " coalesce((SELECT a.address FROM addresses a WHERE a.service = s.id AND a.role = 'main'"
-            " ORDER BY a.address LIKE '%:%' LIMIT 1), json_extract(s.build, '$.addresses[0]')) AS address"
+            " ORDER BY a.address LIKE '%:%' LIMIT 1), s.build -> 'addresses' ->> 0) AS address"
             " FROM services s WHERE s.server = ? AND s.whmcs = ? AND s.desired <> 'terminated'"
             " ORDER BY s.service_id",
             server,
@@ -236,11 +238,19 @@ class Services(Core):
             "updated_at": now,
         }
         columns = ", ".join(row)
+        with self.write():
+            key = self.insert(f"INSERT INTO services ({columns}) VALUES ({marks(row)})", *row.values())
+            self._name_uuids(key, values["uuids"])
+            return self.service(key)
+
+    def _name_uuids(self, key: int, uuids: Iterable[str]) -> None:
+        """By which a machine is known that shows itself elsewhere."""
         with self.write() as db:
-            cursor = db.conn.execute(
-                f"INSERT INTO services ({columns}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
+            db.conn.execute("DELETE FROM service_uuids WHERE service = ?", (key,))
+            db.conn.executemany(
+                "INSERT INTO service_uuids (uuid, service) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                [(u, key) for u in uuids],
             )
-            return self.service(int(cursor.lastrowid or 0))
 
     def update_service(self, key: int, **values: Unpack[Changes]) -> None:
         columns: dict[str, object] = {**values, "updated_at": self.clock.now()}
@@ -252,7 +262,10 @@ class Services(Core):
             columns["build"] = json.dumps(values["birth"].stored())
             del columns["birth"]
         names = ", ".join(f"{n} = ?" for n in columns)
-        self.change(f"UPDATE services SET {names} WHERE id = ?", *columns.values(), key)
+        with self.write():
+            self.change(f"UPDATE services SET {names} WHERE id = ?", *columns.values(), key)
+            if "uuids" in values:
+                self._name_uuids(key, values["uuids"])
 
     def give_to(self, key: int, client: int) -> None:
         """The service is another client's from here on. What the former one began and nobody has finished is dropped:
@@ -271,7 +284,11 @@ class Services(Core):
 
     def change_template(self, key: int, template: str) -> None:
         """What the customer chose to reinstall."""
-        self.change("UPDATE services SET package = json_set(package, '$.template', ?) WHERE id = ?", template, key)
+        with self.write():
+            row = self.row("SELECT package FROM services WHERE id = ?", key)
+            if row:
+                package = {**json.loads(row["package"]), "template": template}
+                self.change("UPDATE services SET package = ? WHERE id = ?", json.dumps(package), key)
 
     # -- what the back end was seen to have ---------------------------------------------------------
     def save_seen(self, key: int, config: dict[str, Any], pending: tuple[str, ...]) -> None:
@@ -313,7 +330,7 @@ class Services(Core):
         with self.write():
             rows = self.rows(
                 "SELECT id FROM services WHERE (password IS NOT NULL OR password_hash IS NOT NULL)"
-                " AND max(created_at, password_at) < ?",
+                " AND created_at < ?1 AND password_at < ?1",
                 before,
             )
             for row in rows:

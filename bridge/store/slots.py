@@ -53,10 +53,10 @@ class Slots(Leases):
         """Every machine that stands. One whose growth is not yet found to fit counts as what it is: two orders that
         wait for the same room must not keep each other from it."""
         rows = self.tuples(
-            "SELECT s.vm_id, json_extract(s.package, '$.ram_mib'), json_extract(s.package, '$.cores')"
+            "SELECT s.vm_id, CAST(s.package ->> 'ram_mib' AS BIGINT), CAST(s.package ->> 'cores' AS BIGINT)"
             " FROM services s WHERE s.server = ? AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1"
             " FROM operations o WHERE o.service = s.id AND o.kind IN ('change_package', 'rename', 'converge')"
-            " AND json_extract(o.data, '$.room') IS NULL AND o.state IN ('running', 'waiting',"
+            " AND o.data ->> 'room' IS NULL AND o.state IN ('running', 'waiting',"
             " 'waiting_for_staff')) ORDER BY s.id",
             server,
         )

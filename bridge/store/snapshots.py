@@ -53,7 +53,7 @@ class Snapshots(Core):
         """Ours, oldest first; with `foreign` also what others made."""
         return self.rows_as(
             SnapshotRow,
-            "SELECT * FROM snapshots WHERE service = ? AND (foreign_one = 0 OR ?) ORDER BY taken_at, name",
+            "SELECT * FROM snapshots WHERE service = ? AND (foreign_one = 0 OR ? = 1) ORDER BY taken_at, name",
             service,
             int(foreign),
         )
@@ -118,8 +118,7 @@ class Snapshots(Core):
         """Whether an operation of the service took it: one that was cancelled has given its row back."""
         return bool(
             self.row(
-                "SELECT 1 FROM operations WHERE service = ? AND kind = 'take_snapshot'"
-                " AND json_extract(data, '$.name') = ?",
+                "SELECT 1 FROM operations WHERE service = ? AND kind = 'take_snapshot' AND data ->> 'name' = ?",
                 service,
                 name,
             )
@@ -145,12 +144,14 @@ class Snapshots(Core):
         its next try a day later."""
         return self.rows_as(
             ExpiredSnapshot,
-            "SELECT n.service, n.name FROM snapshots n JOIN services s ON s.id = n.service WHERE n.expires_at <= ?"
+            "SELECT service, name FROM (SELECT n.service, n.name, n.expires_at, row_number() OVER (PARTITION BY"
+            " n.service ORDER BY n.expires_at, n.name) AS place FROM snapshots n"
+            " JOIN services s ON s.id = n.service WHERE n.expires_at <= ?"
             " AND n.state = 'ready' AND n.foreign_one = 0 AND s.desired <> 'terminated' AND NOT EXISTS (SELECT 1"
             " FROM operations o WHERE o.service = n.service AND o.state IN ('running', 'waiting',"
             " 'waiting_for_staff')) AND NOT EXISTS (SELECT 1 FROM operations f WHERE f.service = n.service"
             " AND f.kind = 'delete_snapshot' AND f.state = 'failed' AND f.ended_at > ?"
-            " AND json_extract(f.data, '$.name') = n.name) GROUP BY n.service ORDER BY n.expires_at LIMIT ?",
+            " AND f.data ->> 'name' = n.name)) t WHERE place = 1 ORDER BY expires_at LIMIT ?",
             self.clock.now(),
             self.clock.now() - 86400.0,
             limit,

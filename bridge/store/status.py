@@ -11,28 +11,29 @@ from bridge.store.core import Core
 COLUMNS = "server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, disk_io, seen_at"
 # bytes a second between two samples; a sample that pvestatd repeats (same uptime) tells nothing new
 DISK_RATE = (
-    "CASE WHEN excluded.uptime = disk_io_uptime THEN disk_rate WHEN excluded.uptime > disk_io_uptime AND"
-    " excluded.disk_io >= vm_status.disk_io THEN (excluded.disk_io - vm_status.disk_io) * 1.0 / (excluded.uptime -"
-    " disk_io_uptime) ELSE 0 END"
+    "CASE WHEN excluded.uptime = vm_status.disk_io_uptime THEN vm_status.disk_rate"
+    " WHEN excluded.uptime > vm_status.disk_io_uptime AND excluded.disk_io >= vm_status.disk_io"
+    " THEN (excluded.disk_io - vm_status.disk_io) * 1.0 / (excluded.uptime - vm_status.disk_io_uptime) ELSE 0 END"
 )
 
 
 # -- traffic. A bulk read's numbers are the parameters ?2 to ?18 of save_statuses: ?6 uptime, ?14 in, ?15 out, ?16 not
 # begun before, ?17 begun by then, ?18 now. Both ways have one counter: they begin anew together.
+IN, OUT = "CAST(?14 AS BIGINT)", "CAST(?15 AS BIGINT)"  # their type stands even where they are NULL
 LOWER = (
-    "(coalesce(?14 < vm_status.net_in, 0) OR coalesce(?15 < vm_status.net_out, 0)) AND NOT (?17 > 0 AND ?17 <="
+    f"(({IN} < vm_status.net_in) IS TRUE OR ({OUT} < vm_status.net_out) IS TRUE) AND NOT (?17 > 0 AND ?17 <="
     " vm_status.counted_at)"
 )
 # what the last reading showed had begun by then; where no uptime is told, an unchanged number may still be the old
 # counter's
 LATER = (
-    "?16 > vm_status.counted_at - vm_status.net_uptime AND (?6 > 0 OR ?14 <> vm_status.net_in OR ?15 <>"
+    f"?16 > vm_status.counted_at - vm_status.net_uptime AND (?6 > 0 OR {IN} <> vm_status.net_in OR {OUT} <>"
     " vm_status.net_out)"
 )
 YOUNGER = f"(?6 > 0 AND ?6 < vm_status.net_uptime) OR ({LATER})"
 ANEW = f"({LOWER}) OR {YOUNGER}"
 # a look of our own just before the end holds: the bulk read is older
-COUNTS = "?14 IS NOT NULL AND vm_status.net_held_until <= ?18"
+COUNTS = f"{IN} IS NOT NULL AND vm_status.net_held_until <= ?18"
 
 
 def _total(way: str, new: str) -> str:
@@ -42,33 +43,37 @@ def _total(way: str, new: str) -> str:
     it is above what it was."""
     old = f"coalesce(vm_status.net_{way}, 0)"
     return (
-        f"total_{way} + CASE WHEN NOT ({COUNTS}) OR {new} IS NULL THEN 0 WHEN {ANEW} THEN {new} ELSE max(0, {new} -"
-        f" {old}) END"
+        f"vm_status.total_{way} + CASE WHEN NOT ({COUNTS}) OR {new} IS NULL THEN 0 WHEN {ANEW} THEN {new}"
+        f" WHEN {new} > {old} THEN {new} - {old} ELSE 0 END"
     )
 
 
 def _last(way: str, new: str) -> str:
     old = f"vm_status.net_{way}"
     return (
-        f"CASE WHEN NOT ({COUNTS}) THEN {old} WHEN {ANEW} THEN coalesce({new}, {old}) ELSE coalesce(max({new},"
-        f" {old}), {new}, {old}) END"
+        f"CASE WHEN NOT ({COUNTS}) THEN {old} WHEN {ANEW} THEN coalesce({new}, {old}) WHEN {new} > {old}"
+        f" OR {old} IS NULL THEN {new} ELSE {old} END"
     )
 
 
 COUNTED = "net_in, net_out, total_in, total_out, counted_at, net_uptime"
 FIRST_COUNT = (
-    "?14, ?15, coalesce(?14, 0), coalesce(?15, 0), CASE WHEN ?14 IS NULL THEN 0 ELSE ?18 END, CASE WHEN ?14 IS NULL"
-    " THEN 0 ELSE ?6 END"
+    f"{IN}, {OUT}, coalesce({IN}, 0), coalesce({OUT}, 0), CASE WHEN {IN} IS NULL THEN 0 ELSE ?18 END,"
+    f" CASE WHEN {IN} IS NULL THEN 0 ELSE ?6 END"
 )
 COUNT = ", ".join(
     (
-        f"total_in = {_total('in', '?14')}",
-        f"total_out = {_total('out', '?15')}",
-        f"net_in = {_last('in', '?14')}",
-        f"net_out = {_last('out', '?15')}",
-        f"counted_at = CASE WHEN {COUNTS} THEN ?18 ELSE counted_at END",
-        f"net_uptime = CASE WHEN {COUNTS} THEN ?6 ELSE net_uptime END",
+        f"total_in = {_total('in', IN)}",
+        f"total_out = {_total('out', OUT)}",
+        f"net_in = {_last('in', IN)}",
+        f"net_out = {_last('out', OUT)}",
+        f"counted_at = CASE WHEN {COUNTS} THEN ?18 ELSE vm_status.counted_at END",
+        f"net_uptime = CASE WHEN {COUNTS} THEN ?6 ELSE vm_status.net_uptime END",
     )
+)
+KEEP_READ = (
+    "INSERT INTO {table} (server, data, read_at) VALUES (?, ?, ?)"
+    " ON CONFLICT (server) DO UPDATE SET data = excluded.data, read_at = excluded.read_at"
 )
 LOOK_HOLDS = 15.0  # seconds; PVE's own samples are up to 10 s old
 COUNT_HOLDS = 300.0  # after this no bulk read shows an older counter than we saw ourselves
@@ -241,7 +246,11 @@ class Statuses(Core):
         if new:
             now = self.clock.now()
             with self.write() as db:
-                db.conn.executemany("INSERT OR REPLACE INTO vm_about (server, vm_id, about) VALUES (?, ?, ?)", new)
+                db.conn.executemany(
+                    "INSERT INTO vm_about (server, vm_id, about) VALUES (?, ?, ?)"
+                    " ON CONFLICT (server, vm_id) DO UPDATE SET about = excluded.about",
+                    new,
+                )
                 db.conn.executemany(
                     "UPDATE vm_status SET told_at = ? WHERE server = ? AND vm_id = ?", [(now, *row[:2]) for row in new]
                 )
@@ -278,7 +287,7 @@ class Statuses(Core):
         return self.row_as(HealthRow, "SELECT * FROM server_health WHERE server = ?", server) or _fresh(server)
 
     def _begin_health(self, server: str) -> None:
-        self.change("INSERT OR IGNORE INTO server_health (server, ok) VALUES (?, 1)", server)
+        self.change("INSERT INTO server_health (server, ok) VALUES (?, 1) ON CONFLICT DO NOTHING", server)
 
     def polled(self, service: int, server: str, vm_id: str) -> PolledRow:
         """All that a browser's poll asks for in one read: `error`, `maintenance` and `wanted_at` of the server, the
@@ -364,12 +373,13 @@ class Statuses(Core):
         return bool(
             self.change(
                 "UPDATE server_health SET lease_until = ?, watched_read_at = ? WHERE server = ?"
-                " AND lease_until <= ? AND next_at <= ? AND max(watched_read_at, refreshed_at) <= ?",
+                " AND lease_until <= ? AND next_at <= ? AND watched_read_at <= ? AND refreshed_at <= ?",
                 now + lease,
                 now,
                 server,
                 now,
                 now,
+                now - age,
                 now - age,
             )
         )
@@ -407,9 +417,7 @@ class Statuses(Core):
 
     def save_offers(self, server: str, data: str) -> None:
         """What its provider sells, as JSON."""
-        self.change(
-            "INSERT OR REPLACE INTO offers (server, data, read_at) VALUES (?, ?, ?)", server, data, self.clock.now()
-        )
+        self.change(KEEP_READ.format(table="offers"), server, data, self.clock.now())
 
     def offers(self, server: str) -> ReadRow | None:
         """{data, read_at}"""
@@ -417,9 +425,7 @@ class Statuses(Core):
 
     def save_resources(self, server: str, data: str) -> None:
         """What its nodes have, as its driver wrote it."""
-        self.change(
-            "INSERT OR REPLACE INTO resources (server, data, read_at) VALUES (?, ?, ?)", server, data, self.clock.now()
-        )
+        self.change(KEEP_READ.format(table="resources"), server, data, self.clock.now())
 
     def resources(self, server: str) -> ReadRow | None:
         """{data, read_at}"""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
-from bridge.store.core import Core
+from bridge.store.core import Core, bunches, marks
 
 
 class StepRow(TypedDict):
@@ -33,7 +33,8 @@ class Steps(Core):
             )
             if row:  # a step that merely waited goes on; only a failure makes it another attempt
                 self.change(
-                    "UPDATE steps SET attempt = attempt + (state = 'retrying'), state = 'running' WHERE id = ?",
+                    "UPDATE steps SET attempt = CASE WHEN state = 'retrying' THEN attempt + 1 ELSE attempt END,"
+                    " state = 'running' WHERE id = ?",
                     row["id"],
                 )
             else:
@@ -63,8 +64,9 @@ class Steps(Core):
     def steps_of(self, keys: Sequence[str]) -> dict[str, list[StepRow]]:
         """The steps of many operations in one query."""
         steps: dict[str, list[StepRow]] = {k: [] for k in keys}
-        for row in self.rows_as(
-            StepRow, f"SELECT * FROM steps WHERE operation IN ({', '.join('?' * len(keys))}) ORDER BY id", *keys
-        ):
-            steps[row["operation"]].append(row)
+        for some in bunches(keys):
+            for row in self.rows_as(
+                StepRow, f"SELECT * FROM steps WHERE operation IN ({marks(some)}) ORDER BY id", *some
+            ):
+                steps[row["operation"]].append(row)
         return steps

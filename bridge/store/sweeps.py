@@ -81,7 +81,9 @@ class Sweeps(Findings):
         if row and row["due_at"] > now:
             return False
         with self.write() as db:
-            db.conn.execute("INSERT OR IGNORE INTO sweeps (server, name, due_at) VALUES (?, ?, ?)", (server, name, now))
+            db.conn.execute(
+                "INSERT INTO sweeps (server, name, due_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (server, name, now)
+            )
             done = db.conn.execute(
                 "UPDATE sweeps SET due_at = ? WHERE server = ? AND name = ? AND due_at <= ?",
                 (now + lease, server, name, now),

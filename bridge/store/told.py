@@ -10,7 +10,7 @@ class Told(Outbox):
         """Write the event for the outbox unless it was told before; true when it was not. Both or nothing."""
         with self.write():
             new = self.change(
-                "INSERT OR IGNORE INTO told (whmcs, event, at) VALUES (?, ?, ?)",
+                "INSERT INTO told (whmcs, event, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 whmcs,
                 f"{event}:{key}",
                 self.clock.now(),

@@ -3,23 +3,24 @@ beside them what WHMCS was told last of a month and what it still has to be told
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from calendar import monthrange
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, TypedDict
 
-from bridge.store.core import Core
+from bridge.store.core import Core, bunches, marks
 
 Months = Sequence[tuple[str, float, float]]  # (name, begin, end), without gaps
-MONTHS = (
-    "WITH month (name, begins, ends) AS"
-    " (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(?1))"
-)
+MONTH = "(?, CAST(? AS DOUBLE PRECISION), CAST(? AS DOUBLE PRECISION))"
 MACHINE = "LEFT JOIN vm_status v ON v.server = s.server AND v.vm_id = m.vm_id"
 # a row that was forgotten and begun anew is not less than nothing
-GREW = "max(0, coalesce(v.total_{way} - m.base_{way}, 0))"
+GREW = "CASE WHEN v.total_{way} > m.base_{way} THEN v.total_{way} - m.base_{way} ELSE 0 END"
+GREWN = [f"CASE WHEN m.booked_at >= p.begins THEN {GREW.format(way=w)} ELSE 0 END AS net_{w}" for w in ("in", "out")]
+SPENT = (  # seconds of a month that lie between the mark and now
+    "CASE WHEN p.ends < n.at THEN p.ends ELSE n.at END - CASE WHEN p.begins > m.booked_at THEN p.begins ELSE"
+    " m.booked_at END"
+)
 SIZES = (
     "coalesce((SELECT sum(n.size) FROM snapshots n WHERE n.service = m.service AND n.state = 'ready'"
     " AND n.foreign_one = 0), 0)",
@@ -133,7 +134,7 @@ class Usages(Core):
             f" {known % 'in'}, {known % 'out'}, ? FROM services s LEFT JOIN vm_status v ON v.server = s.server"
             " AND v.vm_id = s.vm_id WHERE s.id = ? ON CONFLICT (service) DO UPDATE"
             " SET vm_id = excluded.vm_id, base_in = excluded.base_in, base_out = excluded.base_out"
-            " WHERE vm_id <> excluded.vm_id",
+            " WHERE usage_marks.vm_id <> excluded.vm_id",
             now,
             service,
         )
@@ -141,29 +142,35 @@ class Usages(Core):
     def book_usage(self, services: Iterable[int], months: Months) -> None:
         """Add what has grown since the mark to the month in which the mark lies, and the sizes of the mark times the
         time since to the months they lay in; then move the mark. All or nothing, so a repeat adds nothing."""
-        now, keys, when = self.clock.now(), json.dumps(list(services)), json.dumps(list(months))
-        grew = ", ".join(
-            f"CASE WHEN m.booked_at >= p.begins THEN {GREW.format(way=w)} ELSE 0 END" for w in ("in", "out")
+        now = self.clock.now()
+        with self.write():
+            for some in bunches(services):
+                self._book(some, months, now)
+
+    def _book(self, services: tuple[int, ...], months: Months, now: float) -> None:
+        self.change(
+            f"WITH month (name, begins, ends) AS (VALUES {', '.join(MONTH for _ in months)}), now (at) AS (SELECT"
+            " CAST(? AS DOUBLE PRECISION)) INSERT INTO usage AS u (service, month, net_in, net_out, snapshot_byte_s,"
+            " backup_byte_s, booked_at) SELECT k.service, k.name, k.net_in, k.net_out, k.snapshot_bytes * k.spent,"
+            f" k.backup_bytes * k.spent, k.at FROM (SELECT m.service, p.name, {', '.join(GREWN)}, m.snapshot_bytes,"
+            f" m.backup_bytes, {SPENT} AS spent, n.at FROM now n JOIN usage_marks m ON m.booked_at <= n.at"
+            f" JOIN services s ON s.id = m.service {MACHINE} JOIN month p ON p.begins <= n.at AND p.ends > m.booked_at"
+            f" WHERE m.service IN ({marks(services)})) k WHERE true ON CONFLICT (service, month) DO UPDATE"
+            " SET net_in = u.net_in + excluded.net_in, net_out = u.net_out + excluded.net_out, snapshot_byte_s ="
+            " u.snapshot_byte_s + excluded.snapshot_byte_s, backup_byte_s = u.backup_byte_s +"
+            " excluded.backup_byte_s, booked_at = excluded.booked_at",
+            *(value for month in months for value in month),
+            now,
+            *services,
         )
-        spent = "max(0, min(p.ends, ?2) - max(p.begins, m.booked_at))"
-        with self.write() as db:
-            db.conn.execute(
-                f"{MONTHS} INSERT INTO usage (service, month, net_in, net_out, snapshot_byte_s, backup_byte_s,"
-                f" booked_at) SELECT m.service, p.name, {grew}, m.snapshot_bytes * {spent}, m.backup_bytes *"
-                f" {spent}, ?2 FROM json_each(?3) k JOIN usage_marks m ON m.service = k.value"
-                f" JOIN services s ON s.id = m.service {MACHINE} JOIN month p ON p.begins <= ?2"
-                " AND p.ends > m.booked_at WHERE m.booked_at <= ?2 ON CONFLICT (service, month) DO UPDATE"
-                " SET net_in = net_in + excluded.net_in, net_out = net_out + excluded.net_out, snapshot_byte_s ="
-                " snapshot_byte_s + excluded.snapshot_byte_s, backup_byte_s = backup_byte_s +"
-                " excluded.backup_byte_s, booked_at = excluded.booked_at",
-                (when, now, keys),
-            )
-            db.conn.execute(
-                f"UPDATE usage_marks AS m SET base_in = coalesce({KNOWN.format(way='in')}, base_in), base_out ="
-                f" coalesce({KNOWN.format(way='out')}, base_out), snapshot_bytes = {SIZES[0]}, backup_bytes ="
-                f" {SIZES[1]}, booked_at = ? WHERE service IN (SELECT value FROM json_each(?)) AND booked_at <= ?",
-                (now, keys, now),
-            )
+        self.change(
+            f"UPDATE usage_marks AS m SET base_in = coalesce({KNOWN.format(way='in')}, base_in), base_out ="
+            f" coalesce({KNOWN.format(way='out')}, base_out), snapshot_bytes = {SIZES[0]}, backup_bytes ="
+            f" {SIZES[1]}, booked_at = ? WHERE service IN ({marks(services)}) AND booked_at <= ?",
+            now,
+            *services,
+            now,
+        )
 
     def end_usage(self, service: int) -> None:
         """Nothing more is metered of it; what is booked stays."""
@@ -191,8 +198,8 @@ class Usages(Core):
                 "SELECT s.service_id, s.id, s.server, s.desired, s.created_at, u.net_in, u.net_out,"
                 " u.snapshot_byte_s, u.backup_byte_s, u.booked_at, m.booked_at, m.snapshot_bytes, m.backup_bytes,"
                 f" {GREW.format(way='in')}, {GREW.format(way='out')}, v.counted_at, v.seen_at, v.maxdisk,"
-                " json_extract(s.package, '$.disk_gib'), json_extract(s.package, '$.additional_disk_gib'),"
-                f" json_extract(s.build, '$.addresses'), json_extract(s.build, '$.floating'), {left} FROM services s"
+                " CAST(s.package ->> 'disk_gib' AS BIGINT), CAST(s.package ->> 'additional_disk_gib' AS BIGINT),"
+                f" s.build ->> 'addresses', s.build ->> 'floating', {left} FROM services s"
                 " LEFT JOIN usage u ON u.service = s.id AND u.month = ?1 LEFT"
                 f" JOIN usage_marks m ON m.service = s.id {MACHINE}{join} WHERE s.whmcs = ?2"
                 " AND s.service_id IN (SELECT t.service_id FROM services t WHERE t.server = ?3"
@@ -205,7 +212,7 @@ class Usages(Core):
     def usage_counts(self) -> tuple[dict[int, tuple[int, int]], dict[int, int]]:
         """({service: (IPv4, IPv6)} of our pools' addresses, {service: own snapshots})."""
         given = self.tuples(
-            "SELECT service, count(*), sum(instr(address, ':') > 0) FROM addresses"
+            "SELECT service, count(*), count(*) FILTER (WHERE address LIKE '%:%') FROM addresses"
             " WHERE service IS NOT NULL AND role IN ('main', 'extra') GROUP BY service"
         )
         kept = self.tuples(
@@ -219,8 +226,8 @@ class Usages(Core):
         is kept under service 0, since it may have no services yet."""
         if not self.row("SELECT 1 FROM usage_told WHERE whmcs = ? LIMIT 1", whmcs):
             self.change(
-                "INSERT OR IGNORE INTO usage_told (whmcs, service_id, month) SELECT ?1, 0, ?2 UNION"
-                " SELECT whmcs, service_id, ?2 FROM services WHERE whmcs = ?1",
+                "INSERT INTO usage_told (whmcs, service_id, month) SELECT CAST(?1 AS TEXT), 0, CAST(?2 AS TEXT) UNION"
+                " SELECT whmcs, service_id, CAST(?2 AS TEXT) FROM services WHERE whmcs = ?1 ON CONFLICT DO NOTHING",
                 whmcs,
                 month,
             )
@@ -255,7 +262,9 @@ class Usages(Core):
             " sum(u.backup_byte_s) AS backup_byte_s FROM open o LEFT JOIN usage_told d ON d.whmcs = ?1"
             " AND d.service_id = o.service_id JOIN services s ON s.whmcs = ?1 AND s.service_id = o.service_id LEFT"
             " JOIN usage u ON u.service = s.id AND u.month < ?2 AND u.month >= coalesce(o.month, '')"
-            " GROUP BY o.service_id, u.month",
+            " GROUP BY o.service_id, o.month, d.net_in, d.net_out, d.snapshot_byte_s,"
+            " d.backup_byte_s, d.carried_in, d.carried_out, d.carried_snapshot, d.carried_backup, u.month"
+            " ORDER BY o.service_id, u.month",
             whmcs,
             month,
             limit,

@@ -34,7 +34,7 @@ class Load(TypedDict):
 # what nothing newer has put right, and what does not go on as it should
 ATTENTION = (
     "(o.state = 'waiting_for_staff' OR (o.state = 'running' AND o.error_code <> '') OR (o.state = 'failed'"
-    " AND NOT EXISTS (SELECT 1 FROM operations n WHERE n.service = o.service AND n.rowid > o.rowid"
+    " AND NOT EXISTS (SELECT 1 FROM operations n WHERE n.service = o.service AND n.number > o.number"
     " AND n.state IN ('done', 'running', 'waiting'))))"
 )
 
@@ -73,7 +73,7 @@ class Worklists(Core):
             ListedOperation,
             f"SELECT {columns}, s.service_id, s.client_id, s.hostname, s.server, s.desired, s.generation"
             f" FROM operations o JOIN services s ON s.id = o.service WHERE {where}"
-            " ORDER BY o.created_at DESC, o.rowid DESC LIMIT ? OFFSET ?",
+            " ORDER BY o.created_at DESC, o.number DESC LIMIT ? OFFSET ?",
             *args,
             limit,
             offset,
@@ -106,9 +106,9 @@ class Worklists(Core):
         `staff`."""
         rows = self.rows_as(
             Load,
-            "SELECT s.server, sum(o.state = 'running' AND o.started_at IS NOT NULL) AS running,"
-            " sum(o.state = 'waiting' OR (o.state = 'running' AND o.started_at IS NULL)) AS waiting,"
-            " sum(o.state = 'waiting_for_staff') AS staff"
+            "SELECT s.server, count(*) FILTER (WHERE o.state = 'running' AND o.started_at IS NOT NULL)"
+            " AS running, count(*) FILTER (WHERE o.state = 'waiting' OR (o.state = 'running' AND o.started_at IS NULL))"
+            " AS waiting, count(*) FILTER (WHERE o.state = 'waiting_for_staff') AS staff"
             " FROM operations o JOIN services s ON s.id = o.service"
             " WHERE o.state IN ('running', 'waiting', 'waiting_for_staff') AND ?1 IN ('', s.whmcs) GROUP BY s.server",
             whmcs,
@@ -127,7 +127,7 @@ class Worklists(Core):
         rows = self.rows_as(
             OperationRow,
             f"SELECT {COLUMNS} FROM operations WHERE state = 'running' AND noticed = 0 AND error_code <> ''"
-            " AND json_extract(data, '$.failing_since') < ?",
+            " AND CAST(data ->> 'failing_since' AS DOUBLE PRECISION) < ?",
             before,
         )
         return [shown(r) for r in rows]
