@@ -107,7 +107,9 @@ class FirewallChanges(Core):
 
     def forget_firewall(self, service: int, number: int = 0) -> None:
         """A change that was refused before it began, or whose outcome was read; without a number any."""
-        self.change("DELETE FROM firewall_changes WHERE service = ? AND ? IN (0, number)", service, number)
+        self.change(
+            "DELETE FROM firewall_changes WHERE service = ? AND CAST(? AS BIGINT) IN (0, number)", service, number
+        )
 
     def claim_firewall(self, server: str, lease: float) -> FirewallRow | None:
         """The next change that is due on a server, to be gone on with within `lease` seconds. A trial whose time is

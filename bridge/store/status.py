@@ -19,21 +19,22 @@ DISK_RATE = (
 
 # -- traffic. A bulk read's numbers are the parameters ?2 to ?18 of save_statuses: ?6 uptime, ?14 in, ?15 out, ?16 not
 # begun before, ?17 begun by then, ?18 now. Both ways have one counter: they begin anew together.
-IN, OUT = "CAST(?14 AS BIGINT)", "CAST(?15 AS BIGINT)"  # their type stands even where they are NULL
+UP, IN, OUT = (f"CAST(?{n} AS BIGINT)" for n in (6, 14, 15))  # their type stands even where they are NULL
+SINCE, BY, NOW = (f"CAST(?{n} AS DOUBLE PRECISION)" for n in (16, 17, 18))
 LOWER = (
-    f"(({IN} < vm_status.net_in) IS TRUE OR ({OUT} < vm_status.net_out) IS TRUE) AND NOT (?17 > 0 AND ?17 <="
+    f"(({IN} < vm_status.net_in) IS TRUE OR ({OUT} < vm_status.net_out) IS TRUE) AND NOT ({BY} > 0 AND {BY} <="
     " vm_status.counted_at)"
 )
 # what the last reading showed had begun by then; where no uptime is told, an unchanged number may still be the old
 # counter's
 LATER = (
-    f"?16 > vm_status.counted_at - vm_status.net_uptime AND (?6 > 0 OR {IN} <> vm_status.net_in OR {OUT} <>"
+    f"{SINCE} > vm_status.counted_at - vm_status.net_uptime AND ({UP} > 0 OR {IN} <> vm_status.net_in OR {OUT} <>"
     " vm_status.net_out)"
 )
-YOUNGER = f"(?6 > 0 AND ?6 < vm_status.net_uptime) OR ({LATER})"
+YOUNGER = f"({UP} > 0 AND {UP} < vm_status.net_uptime) OR ({LATER})"
 ANEW = f"({LOWER}) OR {YOUNGER}"
 # a look of our own just before the end holds: the bulk read is older
-COUNTS = f"{IN} IS NOT NULL AND vm_status.net_held_until <= ?18"
+COUNTS = f"{IN} IS NOT NULL AND vm_status.net_held_until <= {NOW}"
 
 
 def _total(way: str, new: str) -> str:
@@ -58,8 +59,8 @@ def _last(way: str, new: str) -> str:
 
 COUNTED = "net_in, net_out, total_in, total_out, counted_at, net_uptime"
 FIRST_COUNT = (
-    f"{IN}, {OUT}, coalesce({IN}, 0), coalesce({OUT}, 0), CASE WHEN {IN} IS NULL THEN 0 ELSE ?18 END,"
-    f" CASE WHEN {IN} IS NULL THEN 0 ELSE ?6 END"
+    f"{IN}, {OUT}, coalesce({IN}, 0), coalesce({OUT}, 0), CASE WHEN {IN} IS NULL THEN 0 ELSE {NOW} END,"
+    f" CASE WHEN {IN} IS NULL THEN 0 ELSE {UP} END"
 )
 COUNT = ", ".join(
     (
@@ -67,8 +68,8 @@ COUNT = ", ".join(
         f"total_out = {_total('out', OUT)}",
         f"net_in = {_last('in', IN)}",
         f"net_out = {_last('out', OUT)}",
-        f"counted_at = CASE WHEN {COUNTS} THEN ?18 ELSE vm_status.counted_at END",
-        f"net_uptime = CASE WHEN {COUNTS} THEN ?6 ELSE vm_status.net_uptime END",
+        f"counted_at = CASE WHEN {COUNTS} THEN {NOW} ELSE vm_status.counted_at END",
+        f"net_uptime = CASE WHEN {COUNTS} THEN {UP} ELSE vm_status.net_uptime END",
     )
 )
 KEEP_READ = (
@@ -188,11 +189,11 @@ class Statuses(Core):
         """One bulk read, `whole` or of some machines. A machine that a whole one does not have is unknown, not deleted.
         What an operation has just seen with its own eyes holds: the bulk read is some seconds old."""
         now = self.clock.now()
-        newer = f"vm_status.looked_at > {now - LOOK_HOLDS!r}"
+        newer = f"vm_status.looked_at > {NOW} - {LOOK_HOLDS!r}"
         with self.write() as db:
             db.conn.executemany(
                 f"INSERT INTO vm_status ({COLUMNS}, disk_io_uptime, {COUNTED})"
-                f" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?18, ?6, {FIRST_COUNT})"
+                f" VALUES (?1, ?2, ?3, ?4, ?5, {UP}, ?7, ?8, ?9, ?10, ?11, ?12, ?13, {NOW}, {UP}, {FIRST_COUNT})"
                 f" ON CONFLICT (server, vm_id) DO UPDATE SET status = CASE WHEN {newer} THEN vm_status.status ELSE"
                 f" excluded.status END, node = excluded.node, name = excluded.name, uptime = CASE WHEN {newer} THEN"
                 " vm_status.uptime ELSE excluded.uptime END, cpu = excluded.cpu, cores = excluded.cores, mem ="
@@ -225,8 +226,8 @@ class Statuses(Core):
         with self.write() as db:
             db.conn.execute("UPDATE vm_status SET net_held_until = 0 WHERE server = ? AND vm_id = ?", (server, vm_id))
             db.conn.execute(
-                f"INSERT INTO vm_status ({COLUMNS}, {COUNTED}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
-                f" ?12, ?13, ?18, {FIRST_COUNT}) ON CONFLICT (server, vm_id) DO UPDATE SET {COUNT}",
+                f"INSERT INTO vm_status ({COLUMNS}, {COUNTED}) VALUES (?1, ?2, ?3, ?4, ?5, {UP}, ?7, ?8, ?9, ?10, ?11,"
+                f" ?12, ?13, {NOW}, {FIRST_COUNT}) ON CONFLICT (server, vm_id) DO UPDATE SET {COUNT}",
                 values,
             )
             db.conn.execute(

@@ -127,14 +127,16 @@ class Usages(Core):
         where it begins."""
         now = self.clock.now()
         known = (
-            f"CASE WHEN v.counted_at > {now - LATE!r} THEN v.total_%s END" if from_now else "coalesce(v.total_%s, 0)"
+            f"CASE WHEN v.counted_at > CAST(?1 AS DOUBLE PRECISION) - {LATE!r} THEN v.total_%s END"
+            if from_now
+            else "coalesce(v.total_%s, 0)"
         )
         self.change(
             "INSERT INTO usage_marks (service, vm_id, base_in, base_out, booked_at) SELECT s.id, s.vm_id,"
-            f" {known % 'in'}, {known % 'out'}, ? FROM services s LEFT JOIN vm_status v ON v.server = s.server"
-            " AND v.vm_id = s.vm_id WHERE s.id = ? ON CONFLICT (service) DO UPDATE"
-            " SET vm_id = excluded.vm_id, base_in = excluded.base_in, base_out = excluded.base_out"
-            " WHERE usage_marks.vm_id <> excluded.vm_id",
+            f" {known % 'in'}, {known % 'out'}, CAST(?1 AS DOUBLE PRECISION) FROM services s"
+            " LEFT JOIN vm_status v ON v.server = s.server AND v.vm_id = s.vm_id WHERE s.id = ?2"
+            " ON CONFLICT (service) DO UPDATE SET vm_id = excluded.vm_id, base_in = excluded.base_in,"
+            " base_out = excluded.base_out WHERE usage_marks.vm_id <> excluded.vm_id",
             now,
             service,
         )
