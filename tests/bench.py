@@ -30,7 +30,7 @@ from bridge.metering import status
 from bridge.staff import contents, findings
 from bridge.store import Store
 from bridge.web.auth import sign
-from tests import bench_cloud, bench_console, bench_dns, bench_pages, bench_usage
+from tests import bench_cloud, bench_console, bench_dashboard, bench_dns, bench_pages, bench_usage
 from tests.configs import KEY
 from tests.pve.cluster import GIB, Reply, default_cluster
 from tests.pve.http import certificate
@@ -595,6 +595,7 @@ def main() -> None:
     bench_usage.sync(show)
     bench_cloud.refresh(show)
     bench_dns.pointers(show)
+    bench_dashboard.all_of_it(show)
     bench_pages.browsers(show, cpu)
     refresh()
     sweep()

@@ -66,9 +66,10 @@ def _date(value: str) -> date | None:
     if not DAY.fullmatch(value):
         return None
     try:
-        return date.fromisoformat(value)
+        found = date.fromisoformat(value)
     except ValueError:
         return None
+    return found if 1990 <= found.year <= 2199 else None
 
 
 def day(value: Any) -> date | None:
@@ -78,7 +79,7 @@ def day(value: Any) -> date | None:
     if value in NO_DAY:
         return None
     found = _date(value)
-    if found is None or not 1990 <= found.year <= 2199:
+    if found is None:
         raise Unreadable("bad_date", value)
     return found
 

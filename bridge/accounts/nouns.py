@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from typing import Any, NamedTuple
 
 ACTIVE, SUSPENDED, PENDING = "active", "suspended", "pending"
 HOSTING, ADDON, DOMAIN = "Hosting", "Addon", "Domain"  # kinds of lines, as invoices name them
@@ -179,8 +180,7 @@ class Product:
     upgrades: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """Of an invoice. `kind` Hosting, Addon, Domain, AddFunds, Invoice ...; `of`: the line's id. `at` and `status` are
     the invoice's."""
 
@@ -324,3 +324,5 @@ class Account:
     cut: Mapping[str, int] = field(default_factory=dict)
     urls: Mapping[str, str] = field(default_factory=dict)
     ask: Ask = Ask()
+    # What was computed of it once, by whom it is computed; another account made of it by `replace` begins without.
+    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)

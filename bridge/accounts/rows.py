@@ -333,7 +333,7 @@ class Rows:
             self.missed.append(NotCounted("open_items", number, "", "unknown_parent", str(number)))
         for number, invoice in found.items():
             own = items.get(number, ())
-            yield replace(invoice, items=tuple(replace(item, at=invoice.at, status=invoice.status) for item in own))
+            yield replace(invoice, items=tuple(item._replace(at=invoice.at, status=invoice.status) for item in own))
 
 
 def _lenient(value: Any) -> date | None:

@@ -12,10 +12,10 @@ from bridge.accounts.nouns import DOMAIN, SUSPENDED, Account, Line
 from bridge.costs.events import FARTHEST, Event, events, open_invoices, recurs
 from bridge.costs.metered import Used
 from bridge.costs.money import CENT, ZERO, up
-from bridge.costs.taxes import Taxes
+from bridge.costs.taxes import taxes_of
 
 Usage = Mapping[tuple[int, str], Used]
-STEPS = (35, 100, 370, FARTHEST)  # days looked ahead, farther only while credit still lasts
+STEPS = (30, 100, 370, FARTHEST)  # days looked ahead, farther only while credit still lasts
 
 
 def owed(account: Account) -> Decimal:
@@ -183,7 +183,7 @@ def _short(found: list[Event], left: Decimal) -> tuple[Event, Decimal] | None:
 
 def _most(account: Account) -> Decimal:
     """No more than this is taken in all the time that is looked ahead."""
-    taxes, total = Taxes(account), ZERO
+    taxes, total = taxes_of(account), ZERO
     for line in account.lines:
         if line.months and line.due is not None:
             late = max((account.today - line.due).days, 0)

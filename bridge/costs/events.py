@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import calendar
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import groupby
+from typing import NamedTuple
 
 from bridge.accounts.nouns import ACTIVE, ADDON, DOMAIN, HOSTING, SUSPENDED, Account, Invoice, Line
 from bridge.costs.metered import Forecast, Used, forecasts
 from bridge.costs.money import ZERO
-from bridge.costs.taxes import Charge, Taxes
+from bridge.costs.taxes import Charge, Taxes, taxes_of
 
 USAGE = "Usage"  # of an event: what a renewal has beside its price
 SETTLED = (
@@ -23,11 +24,11 @@ SETTLED = (
 )  # a period that stands in one of these is not charged anew
 OFFERS = ("AddFunds", "Invoice")  # items of invoices that are no debt: a top-up, others' invoices paid together
 KINDS = {**dict.fromkeys(("Domain", "DomainRegister", "DomainTransfer"), DOMAIN), "Hosting": HOSTING, "Addon": ADDON}
+LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 FARTHEST = 3 * 366  # days that are looked ahead
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """A charge to come. `kind`: the line's, or USAGE; `taken`: when its invoice is made and credit is taken; `after`:
     an open invoice that has to be paid before WHMCS makes the next (0 = none); `about`: it is a forecast."""
 
@@ -51,7 +52,7 @@ class Event:
 def later(day: date, months: int) -> date:
     """So many months later, on the month's last day where it is shorter."""
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
-    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
+    return date(year, month + 1, min(day.day, LENGTHS[month] + (month == 1 and calendar.isleap(year))))
 
 
 def notice(account: Account, line: Line) -> int:
@@ -79,25 +80,32 @@ def settled(account: Account) -> set[tuple[str, int, date]]:
     }
 
 
+Bare = tuple[date, date, str, int, Line, Decimal, int]  # taken, due, kind, id, line, amount, after
+
+
 def events(account: Account, days: int, used: Mapping[tuple[int, str], Used] | None = None) -> list[Event]:
     """Everything taken from today until so many days from now, by day taken, day due and line."""
-    last, taxes = account.today + timedelta(days), Taxes(account)
-    found = sorted(_bare(account, last, used or {}), key=lambda e: (e.taken, e.due, e.kind, e.line.id))
-    return list(_charged(found, taxes))
+    known = account.memo.get("events")
+    if known is None or known[0] < days or known[1] is not used:
+        last = account.today + timedelta(days)
+        found = sorted(_bare(account, last, used or {}), key=lambda b: b[:4])
+        known = account.memo["events"] = days, used, list(_charged(found, taxes_of(account)))
+    found_, last = known[2], account.today + timedelta(days)
+    return list(found_[: bisect_right(found_, last, key=lambda e: e.taken)])
 
 
-def _charged(found: list[Event], taxes: Taxes) -> Iterator[Event]:
+def _charged(found: list[Bare], taxes: Taxes) -> Iterator[Event]:
     """What is due on one day and invoiced on one day stands on one invoice."""
-    for _, group in groupby(found, key=lambda e: (e.taken, e.due)):
+    for (taken, due), group in groupby(found, key=lambda b: b[:2]):
         own = list(group)
-        charges = taxes.invoice([(e.line, e.charge.net) for e in own])
-        for event, charge in zip(own, charges, strict=True):
+        charges = taxes.invoice([(line, amount) for _, _, _, _, line, amount, _ in own])
+        for (_, _, kind, _, line, _, after), charge in zip(own, charges, strict=True):
             if charge.gross > 0:
-                yield replace(event, charge=charge)
+                yield Event(kind, line, due, taken, charge, after, kind == USAGE)
 
 
-def _bare(account: Account, last: date, used: Mapping[tuple[int, str], Used]) -> Iterator[Event]:
-    """Events whose charge is still the bare amount."""
+def _bare(account: Account, last: date, used: Mapping[tuple[int, str], Used]) -> Iterator[Bare]:
+    """What is charged, before discount and tax."""
     today, done = account.today, settled(account)
     waits = {} if account.settings.continuous else _unpaid(account)
     usage = forecasts(account.metered, used, today)
@@ -110,16 +118,12 @@ def _bare(account: Account, last: date, used: Mapping[tuple[int, str], Used]) ->
             if (line.kind, line.id, due) not in done:
                 amount = line.first if not step and line.registered == line.due else line.amount
                 if amount > 0:
-                    yield Event(line.kind, line, due, taken, _bare_charge(amount), after)
+                    yield taken, due, line.kind, line.id, line, amount, after
                 if of_usage > 0:
-                    yield Event(USAGE, line, due, taken, _bare_charge(of_usage), after, about=True)
+                    yield taken, due, USAGE, line.id, line, of_usage, after
                 of_usage = ZERO
             step += 1
             due = later(line.due, step * line.months)
-
-
-def _bare_charge(amount: Decimal) -> Charge:
-    return Charge(amount, (ZERO, ZERO))
 
 
 def _usage(found: Mapping[int, list[Forecast]], line: Line) -> Decimal:

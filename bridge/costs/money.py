@@ -20,6 +20,13 @@ def rounded(value: Fraction | Decimal, digits: int = 2) -> Decimal:
     return Decimal(-whole if exact < 0 else whole).scaleb(-digits)
 
 
+def share(value: Decimal, part: Fraction) -> Decimal:
+    """A part of an amount of 0 or more, rounded as `rounded` does; in whole numbers: every line needs it."""
+    top, bottom = value.as_integer_ratio()
+    top, bottom = top * part.numerator * 200, bottom * part.denominator
+    return Decimal((top + bottom) // (2 * bottom)).scaleb(-2)
+
+
 def up(value: Decimal, currency: Currency) -> Decimal:
     """To the currency's smallest unit, never less."""
     return value.quantize(Decimal(1).scaleb(-currency.digits), ROUND_CEILING)

@@ -14,11 +14,11 @@ from bridge.costs.events import KINDS, SETTLED, later
 from bridge.costs.metered import Used, forecasts
 from bridge.costs.money import ZERO, rounded
 from bridge.costs.rates import is_running
-from bridge.costs.taxes import Taxes
+from bridge.costs.taxes import taxes_of
 
 GONE = "gone"  # the family of what is not owned any more
 FEWEST, MOST = 3, 6  # charges that are compared with
-SHARE, LEAST = Fraction(1, 10), Decimal(1)
+SHARE, LEAST = 10, Decimal(1)  # more than a tenth, and more than 1.00
 NEW = 30  # days
 SHOWN = 3
 SLACK = 3  # days between two due days more or less than the cycle
@@ -28,15 +28,17 @@ def months(account: Account, count: int = 12) -> list[tuple[str, dict[str, Decim
     """("2026-11", family -> what was invoiced), oldest first, this month last, without tax where prices are. What was
     refunded is not in it."""
     first = account.today.replace(day=1)
-    found: dict[str, dict[str, Decimal]] = {f"{later(first, -n):%Y-%m}": {} for n in reversed(range(count))}
+    found: dict[tuple[int, int], dict[str, Decimal]] = {}
+    for n in reversed(range(count)):
+        found[(day := later(first, -n)).year, day.month] = {}
     families = {line.key: line.family for line in account.lines}
     families |= {(o.kind, o.id): o.family for o in account.owned}
     for item in _items(account):
-        month = f"{item.at or date.min:%Y-%m}"
-        if month in found:
+        of_month = found.get((item.at.year, item.at.month)) if item.at else None
+        if of_month is not None:
             family = families.get((KINDS[item.kind], item.of), GONE)
-            found[month][family] = found[month].get(family, ZERO) + item.amount
-    return list(found.items())
+            of_month[family] = of_month.get(family, ZERO) + item.amount
+    return [(f"{year}-{month:02}", sums) for (year, month), sums in found.items()]
 
 
 def _items(account: Account) -> list[Item]:
@@ -65,7 +67,7 @@ class Anomaly:
 
 def anomalies(account: Account, used: Mapping[tuple[int, str], Used] | None = None) -> list[Anomaly]:
     """Of running lines, at most three, the largest effect in a year first."""
-    taxes, by_line = Taxes(account), dict[tuple[str, int], list[Item]]()
+    taxes, by_line = taxes_of(account), dict[tuple[str, int], list[Item]]()
     for item in _items(account):
         by_line.setdefault((KINDS[item.kind], item.of), []).append(item)
     usage = forecasts(account.metered, used or {}, account.today)
@@ -81,20 +83,28 @@ def anomalies(account: Account, used: Mapping[tuple[int, str], Used] | None = No
 
 def _odd(account: Account, line: Line, items: list[Item], price: Decimal, alike: set[Decimal]) -> Anomaly | None:
     """`alike`: what the next charge can read as; where one of them is as ever, nothing is odd."""
+    recent = line.registered is not None and line.registered >= account.today - timedelta(NEW)
+    if not recent and _as_ever(items, alike):
+        return None
     charged = _of_cycle(line, items)
     if len(charged) >= FEWEST:
-        old = rounded(Fraction(median(charged[-MOST:])))
+        old = rounded(median(charged[-MOST:]))
         if all(_differs(old, amount) for amount in alike):
             return Anomaly(line, old, price, Fraction(price - old) * 12 / line.months)
         return None
     since = line.registered
-    if since is not None and account.today - timedelta(NEW) <= since <= account.today and price >= LEAST:
+    if recent and since is not None and since <= account.today and price >= LEAST:
         return Anomaly(line, ZERO, price, Fraction(price) * 12 / line.months, True, since)
     return None
 
 
+def _as_ever(items: list[Item], alike: set[Decimal]) -> bool:
+    """Each period has one charge, and it is the next one's: most lines are so, and need no closer look."""
+    return {i.amount for i in items} <= alike and len({i.due for i in items}) == len(items)
+
+
 def _differs(old: Decimal, new: Decimal) -> bool:
-    return abs(new - old) > LEAST and Fraction(abs(new - old)) > SHARE * Fraction(old)
+    return abs(new - old) > max(LEAST, old / SHARE)
 
 
 def _of_cycle(line: Line, items: list[Item]) -> list[Decimal]:
@@ -104,7 +114,7 @@ def _of_cycle(line: Line, items: list[Item]) -> list[Decimal]:
     for item in items:
         if item.due is not None and (line.due is None or item.due < line.due):
             periods[item.due] = periods.get(item.due, ZERO) + item.amount
-    days = sorted(periods)
+    days = sorted(periods)[-MOST:]
     ends = [*days[1:], line.due] if days else []
     return [
         periods[day]

@@ -9,7 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from bridge.accounts.nouns import ACTIVE, SUSPENDED, Account, Line
-from bridge.costs.taxes import Taxes
+from bridge.costs.taxes import taxes_of
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,18 @@ def with_tax(account: Account) -> bool:
 
 def rate(account: Account, lines: Iterable[Line], taxed: bool) -> Rate:
     """Of all lines together, whatever their status."""
-    taxes, sums = Taxes(account), defaultdict[int, Decimal](Decimal)
+    taxes, sums = taxes_of(account), defaultdict[int, Decimal](Decimal)
     for line in lines:
         if line.months:
             charge = taxes.charge(line, line.amount)
             sums[line.months] += charge.gross if taxed else charge.net
-    return Rate(sum((Fraction(total) * 12 / months for months, total in sums.items()), Fraction(0)))
+    years = [_yearly(total, months) for months, total in sums.items()]
+    return Rate(sum(years[1:], years[0]) if years else Fraction(0))
+
+
+def _yearly(total: Decimal, months: int) -> Fraction:
+    top, bottom = total.as_integer_ratio()
+    return Fraction(top * 12, bottom * months)
 
 
 def costs(account: Account) -> Costs:

@@ -4,16 +4,15 @@ invoice's taxed items up first, so does `Taxes.invoice`."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from typing import NamedTuple, cast
 
 from bridge.accounts.nouns import DOMAIN, Account, Line
-from bridge.costs.money import ZERO, rounded
+from bridge.costs.money import ZERO, share
 
 
-@dataclass(frozen=True)
-class Charge:
+class Charge(NamedTuple):
     """net + tax = gross; `taxes` are those of each level."""
 
     net: Decimal
@@ -28,6 +27,13 @@ class Charge:
         return self.net + self.tax
 
 
+def taxes_of(account: Account) -> Taxes:
+    found = account.memo.get("taxes")
+    if found is None:
+        found = account.memo["taxes"] = Taxes(account)
+    return cast(Taxes, found)
+
+
 class Taxes:
     """The client's taxes and discount."""
 
@@ -38,9 +44,13 @@ class Taxes:
         self.on, self.exempt, self.deduct = own.taxed, account.client.exempt, own.deduct
         self.domains = own.tax_domains
         self.left = (100 - Fraction(account.client.discount)) / 100
+        self._known: dict[tuple[Decimal, bool], Charge] = {}
         self.total = (
             (1 + self.first) * (1 + self.second) if self.compound else 1 + self.first + self.second
         )  # of a net price
+        self.untaxed = self.exempt or self.total == 1
+        self.full = self.left == 1
+        self.as_listed = self.full and not (self.inclusive and self.exempt and self.deduct)
 
     def applies(self, line: Line) -> bool:
         return self.on and (self.domains if line.kind == DOMAIN else line.taxed)
@@ -48,29 +58,33 @@ class Taxes:
     def price(self, amount: Decimal, taxed: bool) -> Decimal:
         """What the invoice's item says: the group's discount is taken off, and of inclusive prices the tax that an
         exempt client does not pay."""
-        if self.left == 1 and not (taxed and self.exempt and self.deduct):
+        if self.as_listed or (self.full and not taxed):
             return amount
-        exact = Fraction(amount) * self.left
+        left = self.left
         if taxed and self.inclusive and self.exempt and self.deduct:
-            exact /= self.total
-        return rounded(exact)
+            left /= self.total
+        return share(amount, left)
 
     def of(self, price: Decimal, taxed: bool) -> Charge:
         """One item on an invoice of its own."""
-        if not taxed or self.exempt or self.total == 1:
+        if not taxed or self.untaxed:
             return Charge(price, (ZERO, ZERO))
         if not self.inclusive:
-            first = rounded(Fraction(price) * self.first)
-            second = rounded(Fraction(price + first if self.compound else price) * self.second)
+            first = share(price, self.first)
+            second = share(price + first if self.compound else price, self.second) if self.second else ZERO
             return Charge(price, (first, second))
-        net = Fraction(price) / self.total
-        first = rounded(net * self.first)
-        second = rounded((net * (1 + self.first) if self.compound else net) * self.second)
+        base = (1 + self.first) if self.compound else Fraction(1)
+        first = share(price, self.first / self.total)
+        second = share(price, base * self.second / self.total) if self.second else ZERO
         return Charge(price - first - second, (first, second))
 
     def charge(self, line: Line, amount: Decimal) -> Charge:
-        taxed = self.applies(line)
-        return self.of(self.price(amount, taxed), taxed)
+        """What it is charged on an invoice of its own."""
+        key = amount, self.applies(line)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self.of(self.price(*key), key[1])
+        return found
 
     def invoice(self, items: Sequence[tuple[Line, Decimal]]) -> list[Charge]:
         """The items of one invoice, whose taxes add up to the invoice's: where it is rounded once, each item has the
