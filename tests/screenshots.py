@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from tests.demo import ZONES
 from tests.dns.servers import PowerDns, has_pdns
 from tests.hcloud.project import Project
 from tests.hcloud.screens import History
-from tests.system import CLOUD, ROOT, System
+from tests.system import CLOUD, CLOUD_WALL, ROOT, System
 
 LOOKS = {
     "light": {"width": 1100},
@@ -41,7 +41,6 @@ PAGES = (
     *("overview", "charts", "console", "reinstall", "snapshots", "backups", "reset_password"),
     *("rdns", "iso", "firewall", "activity"),
 )
-CLOUD_PAGES = tuple(p for p in PAGES if p != "firewall")
 SHOP, CLOUD_SHOP = 1042, 2042
 
 
@@ -141,11 +140,16 @@ def value_on(s: System, service: int, page: str, name: str) -> str:
     return html.unescape(found.group(1))
 
 
-def protect(s: System, service: int) -> None:
-    """A firewall with rules, and a disc in the drive."""
-    for rule in RULES:
+def wall(s: System, service: int, rules: Iterable[dict[str, str]] = RULES[1:3]) -> None:
+    """Rules of a firewall, as every driver takes them."""
+    for rule in rules:
         form = {"way": "in", "vmb[action]": "accept", **rule}
         s.submit(service, "firewall", "add", version=value_on(s, service, "firewall", "version"), **form)
+
+
+def protect(s: System, service: int) -> None:
+    """A firewall with rules, and a disc in the drive."""
+    wall(s, service, RULES)
     s.submit(service, "iso", "mount", iso=value_on(s, service, "iso", "iso"))
 
 
@@ -202,10 +206,10 @@ def usage_tabs(s: System, browser: Chrome, service: int, folder: Path) -> None:
         browser.get_screenshot_as_file(str(folder / f"{name}.png"))
 
 
-def furnish_cloud(s: System, service: int) -> None:
+def furnish_cloud(s: System, service: int, plan: str = "cloud-s") -> None:
     """A cloud server with traffic and a month of history, with an hour that nobody measured."""
     assert s.hcloud
-    s.order(service, **CLOUD)
+    s.order(service, **{**CLOUD, "configoption1": plan})
     s.wait_for(lambda: s.operation(service).get("state") == "done", 120)
     now = s.clock.now()
     for capability, form in (
@@ -238,7 +242,7 @@ def born(s: System, service: int, at: float) -> model.Service:
 
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/pages"
-    pages = (*PAGES, *(f"cloud-{name}" for name in CLOUD_PAGES))
+    pages = (*PAGES, *(f"cloud-{name}" for name in PAGES))
     only = sys.argv[2].split(",") if len(sys.argv) > 2 else (*pages, "usage")
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -246,7 +250,7 @@ def main() -> None:
         if has_pdns():  # a real name server: without one, customers of the cluster have no names to set
             pdns = stack.enter_context(PowerDns(Path(stack.enter_context(tempfile.TemporaryDirectory())), *ZONES))
             zones = pdns.tables(*ZONES)
-        s = stack.enter_context(System(speed=0.2, public=True, hcloud=Project(Clock()), more=zones))
+        s = stack.enter_context(System(speed=0.2, public=True, hcloud=Project(Clock()), more=zones + CLOUD_WALL))
         browser = stack.enter_context(chrome("--hide-scrollbars"))
         if any(not name.startswith("cloud-") for name in only):
             furnish(s, SHOP)
@@ -255,7 +259,8 @@ def main() -> None:
         if "usage" in only:
             usage_tabs(s, browser, SHOP, folder.parent)
         if any(name.startswith("cloud-") for name in only):
-            furnish_cloud(s, CLOUD_SHOP)
+            furnish_cloud(s, CLOUD_SHOP, "cloud-wall")
+            wall(s, CLOUD_SHOP)
         for name in (n for n in pages if n in only):
             kind = name.removeprefix("cloud-")
             url = s.page(SHOP if kind == name else CLOUD_SHOP) + ("" if kind == "overview" else f"&vmb[page]={kind}")

@@ -119,6 +119,22 @@ snapshots = 3
 backups = 7
 allow = ["console", "charts", "reinstall", "snapshots", "backups", "reset_password", "rdns", "iso"]
 """  # a bigger plan, for `System(more=...)`
+CLOUD_WALL = """
+[plans.cloud-wall]
+server = "hz1"
+cores = 2
+ram_mib = 4096
+disk_gib = 40
+server_type = "cx23"
+location = "nbg1"
+templates = ["debian-12", "ubuntu-24.04"]
+snapshots = 3
+snapshot_lifetime_h = 72
+backups = 7
+manual_url = "https://docs.example.com/cloud"
+own_firewall = true
+allow = ["console", "charts", "reinstall", "snapshots", "backups", "reset_password", "rdns", "iso", "firewall"]
+"""  # with a firewall of the customer's own
 CLOUD = {
     "server": 2,
     "configoption1": "cloud-s",
