@@ -9,7 +9,7 @@ PAGES := bridge/static/*.css bridge/static/*.js
 BROWSER := chromium chromium-driver
 NAMESERVERS := pdns-server pdns-backend-sqlite3 bind9 bind9-dnsutils
 
-.PHONY: setup system browser assets qemu nameservers demo test lint messages dist matrix bench screenshots clean
+.PHONY: setup system browser assets qemu nameservers promtool demo test lint messages dist matrix bench screenshots clean
 
 setup: $(VENV)/.done
 
@@ -49,6 +49,10 @@ nameservers:
 	@[ -x /usr/sbin/pdns_server ] && [ -x /usr/sbin/named ] && [ -x /usr/bin/dig ] \
 	  || { $(APT_INSTALL) --no-install-recommends $(NAMESERVERS) && .ci/keep-off pdns named; } || true
 
+# Whether Prometheus takes our rules is asked of its own tool; Debian has it in the server's package, which stays off
+promtool:
+	@command -v promtool >/dev/null || { $(APT_INSTALL) --no-install-recommends prometheus && .ci/keep-off prometheus; } || true
+
 system:
 	@command -v php >/dev/null && [ -e /usr/share/php/smarty4/Smarty.class.php ] && $(PY) -c 'import ensurepip' \
 	  || $(APT_INSTALL) $(APT)
@@ -60,7 +64,7 @@ browser:
 demo: setup assets nameservers
 	$(RUN) -m tests.demo $(if $(ONCE),--once)
 
-test: setup browser assets qemu nameservers lint
+test: setup browser assets qemu nameservers promtool lint
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup

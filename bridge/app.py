@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from flask import Flask
 
+from bridge import logs
 from bridge.context import Context
 from bridge.customer.direct import Reads
+from bridge.origin import origin
 from bridge.web import (
     actions,
     admin,
     assets,
+    auth,
     charts,
     errors,
     files,
@@ -38,6 +41,8 @@ def create_app(context: Context) -> Flask:
     app.extensions["vmbridge"] = context
     app.extensions["vmbridge_guard"] = Guard(context)
     app.extensions["vmbridge_reads"] = Reads(context.clock, context.config.web["threads"])
+    app.before_request(_nobody)
+    app.after_request(auth.write_down)
     errors.install(app)
     app.jinja_env.globals["files"] = files
     app.jinja_env.filters |= {f.__name__: f for f in filters.FILTERS}
@@ -57,3 +62,9 @@ def create_app(context: Context) -> Flask:
     ):
         app.register_blueprint(blueprint)
     return app
+
+
+def _nobody() -> None:
+    """A thread that served another request knows nothing of it any more."""
+    logs.clear()
+    origin.set(None)

@@ -554,6 +554,7 @@ class Operation:
     next_action: str
     note: str
     actor: str
+    request: str = ""  # of the call that ordered it; empty where nobody called
 
     @property
     def waits_for_room(self) -> bool:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 import structlog
 
+from bridge import logs
 from bridge.clock import Clock
 from bridge.config import Config
 from bridge.errors import LeaseLost, StoreDamaged, StoreUnavailable, VmbridgeError
@@ -31,6 +32,7 @@ log = structlog.get_logger()
 CALL_MARGIN = 3.0  # a changing call must end this long before the lease does
 POLL_FAST, POLL_FAST_FOR, POLL_SLOW = 1.0, 60.0, 5.0
 IDLE = 0.5  # at most: another worker may have begun a task and died
+NOTHING = dict.fromkeys(("service", "whmcs", "server", "node", "vm", "step"), "")  # of a line that is about no machine
 LAST_LOOK = 5.0  # seconds that a stop waits for a poll under way
 
 
@@ -66,6 +68,7 @@ class Engine:
         self._tasked = threading.Event()  # a step has ended, maybe with a task to ask for
         self._stop = threading.Event()  # let go at the next step border
         self._lock = threading.Lock()
+        self.looked_at = clock.monotonic()  # when the loop last went round
 
     # -- loop -------------------------------------------------------------------------------------
     def run_forever(self, stop: threading.Event, threads: int) -> None:
@@ -81,6 +84,7 @@ class Engine:
         try:
             with ThreadPoolExecutor(threads, thread_name_prefix="step") as pool:
                 while not stop.is_set():
+                    self.looked_at = self.clock.monotonic()
                     if not free.acquire(timeout=0.2):
                         continue
                     op = None
@@ -188,7 +192,8 @@ class Engine:
             self._active[op.id] = op
         token = before_change.set(lambda: self._before_change(op))
         try:
-            self._steps(op)
+            with logs.bound(operation=op.id, kind=op.kind, request=op.request, **NOTHING):
+                self._steps(op)
         except LeaseLost:
             log.warning("lease_lost", operation=op.id)
         except StoreUnavailable as e:  # as after a crash: the step is taken up again when the lease has run out
@@ -213,6 +218,14 @@ class Engine:
             with self._lock:
                 self._active[op.id] = op
             service = self.store.service(op.service)
+            logs.bind(
+                service=service.service_id,
+                whmcs=service.whmcs,
+                server=service.server,
+                node=service.node,
+                vm=service.vm_id,
+                step=op.step,
+            )
             recipe = self.book.of(op, service)
             ending = op.memory.ending
             if op.stop and not ending:
@@ -228,6 +241,8 @@ class Engine:
                 self.retries.end(op)
                 return
             if (op.recipe, op.step) != (recipe.name, place):
+                if not op.recipe:
+                    log.info("operation_begun", recipe=recipe.name, attempt=op.attempt)
                 self.store.stand(op, recipe.name, place)
                 continue
             if self._stop.is_set():

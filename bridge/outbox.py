@@ -8,8 +8,11 @@ from typing import Any
 
 import structlog
 
+from bridge import logs
+from bridge.counts import counts
 from bridge.errors import VmbridgeError
 from bridge.store import Store
+from bridge.store.outbox import EventRow
 from bridge.whmcs import Whmcs
 
 log = structlog.get_logger()
@@ -36,18 +39,37 @@ class Delivery:
         event = self.store.claim_event(LEASE)
         if event is None:
             return False
+        with logs.bound(**self._about(event)):
+            self._deliver(event)
+        return True
+
+    def _about(self, event: EventRow) -> dict[str, Any]:
+        """What every line of a delivery says."""
+        service = next(iter(self.store.services_by([event["service"]])), None) if event["service"] else None
+        of = {"service": service.service_id, "server": service.server, "node": service.node} if service else {}
+        vm = {"vm": service.vm_id} if service else {}
+        return {"name": event["event"], "dedupe": event["dedupe"], "whmcs": event["whmcs"], **of, **vm}
+
+    def _deliver(self, event: EventRow) -> None:
         try:
             self.border(f"event.{event['event']}.before")
             self.hooks[event["event"]](event["event"], event["payload"], self.whmcs[event["whmcs"]])
             self.border(f"event.{event['event']}.answered")
         except VmbridgeError as e:
             pause = min(10.0 * 2 ** event["attempt"], 3600.0) * random.uniform(0.8, 1.2)
-            log.warning("event_failed", name=event["event"], code=e.code, detail=e.detail)
+            log.warning("event_failed", code=e.code, detail=e.detail)
+            _counted(event["event"], type(e).__name__)
             self.store.event_failed(event["id"], f"{e.code} {e.detail}", pause)
-            return True
+            return
         except Exception as e:
-            log.exception("event_fault", name=event["event"])
+            log.exception("event_fault")
+            _counted(event["event"], type(e).__name__)
             self.store.event_failed(event["id"], type(e).__name__, 600.0)
-            return True
+            return
         self.store.event_sent(event["id"])
-        return True
+        log.info("event_sent")
+        _counted(event["event"], "ok")
+
+
+def _counted(event: str, outcome: str) -> None:
+    counts.add("vmbridge_outbox_deliveries", {"event": event, "class": outcome})

@@ -11,6 +11,7 @@ import structlog
 from bridge import room
 from bridge.clock import Clock
 from bridge.config import Config
+from bridge.counts import counts
 from bridge.errors import (
     Busy,
     Capacity,
@@ -96,6 +97,7 @@ class Retries:
             return
         store, now = self.store, self.clock.now()
         e = self._stale(job, e, now)
+        counts.add("vmbridge_operation_failed_tries", {"kind": op.kind, "class": type(e).__name__})
         since, tries = job.memory.failing.get(step, (now, 0))
         note_failing(job, {**job.memory.failing, step: (since, tries + 1)})
         error = (e.code, f"{e.sentence} {e.detail}".strip(), e.next_action)

@@ -9,11 +9,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import structlog
 
 from bridge.errors import Permanent, Transient, UpstreamError
 from drivers.answers import bound
+from drivers.calls import calling
 from drivers.http import CONNECT_TIMEOUT, READ_TIMEOUT, Peer, fault
 
+log = structlog.get_logger()
 TIMEOUT = (CONNECT_TIMEOUT, READ_TIMEOUT)
 MOVED = (
     "WHMCS's address answers with a redirect, which an API's call cannot follow.",
@@ -103,10 +106,15 @@ class Whmcs:
         self.templates = dict(templates or {})  # our mail -> the admin's own product template
         self._url = f"{system_url.rstrip('/')}/includes/api.php"
         self._identifier, self._secret, self._table = identifier, secret, f"[whmcs.{name}]"
+        self._name = name
         self._peer = Peer("WHMCS", system_url, f"{self._table} system_url")
 
     def call(self, action: str, **values: Any) -> dict[str, Any]:
         """Raises UpstreamError; `executed` is unknown when the reply was lost."""
+        with calling(f"whmcs:{self._name}", action, "includes/api.php", not action.startswith("Get")):
+            return self._ask(action, values)
+
+    def _ask(self, action: str, values: Mapping[str, Any]) -> dict[str, Any]:
         form = {k: v for k, v in values.items() if v is not None}
         form |= {"identifier": self._identifier, "secret": self._secret, "action": action, "responsetype": "json"}
         try:
@@ -166,6 +174,7 @@ class Whmcs:
         self.call(
             "SendEmail", messagename=template, id=service_id, customvars=packed(customvars) if customvars else None
         )
+        log.info("mail_sent", service=service_id, template=template)
 
     def send_own_email(self, service_id: int, subject: str, html: str, **customvars: str) -> None:
         self.call(
@@ -176,6 +185,7 @@ class Whmcs:
             custommessage=html,
             customvars=packed(customvars) if customvars else None,
         )
+        log.info("mail_sent", service=service_id, subject=subject)
 
     def send_client_email(self, client_id: int, subject: str, html: str) -> None:
         """A mail that is about no service (a general one: its id is the client's)."""
@@ -183,6 +193,7 @@ class Whmcs:
 
     def notify_admins(self, subject: str, html: str) -> None:
         self.call("SendAdminEmail", customsubject=subject, custommessage=html, type="system")
+        log.info("mail_sent", to="admins", subject=subject)
 
     def log(self, text: str, client_id: int | None = None) -> None:
         self.call("LogActivity", description=text, clientid=client_id)

@@ -13,7 +13,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 import hooks
-from bridge import customer, recipes
+from bridge import alive, customer, metrics, recipes, watch
 from bridge.context import Context
 from bridge.costs.warnings import FORGOTTEN
 from bridge.customer import dns as reverse
@@ -42,6 +42,7 @@ KEEP_PASSWORDS = 72 * 3600.0
 KEEP_STATUSES = 90 * 86400.0
 PAUSE = 0.02  # between two transactions of a long clean-up, so that others get in
 ZONES_AT_ONCE = 8  # in which records are written at the same time
+STANDS_STILL = 60.0
 LAST_CALL = 27.0  # a mail or a bulk read that has begun ends within this
 
 
@@ -92,6 +93,9 @@ def forget_history(context: Context, now: float, stop: threading.Event) -> None:
     place = store.forget_operations(before)
     while place and not context.clock.wait(stop, PAUSE):
         place = store.forget_operations(before, place)
+    kept = now - context.config.audit["keep_days"] * 86400.0
+    while store.forget_audit(kept) and not context.clock.wait(stop, PAUSE):
+        pass
     while (store.forget_findings(before) or store.forget_statuses(now - KEEP_STATUSES)) and not context.clock.wait(
         stop, PAUSE
     ):
@@ -159,6 +163,12 @@ def read_resources(context: Context, server: str) -> None:
         servers.read_resources(server, context.drivers[server], context.store)
 
 
+def signs(context: Context, engine: Engine) -> None:
+    """Tell systemd that the engine goes round; one that stands still is started anew by it."""
+    if context.clock.monotonic() - engine.looked_at < STANDS_STILL:
+        alive.notify("READY=1\nWATCHDOG=1")
+
+
 def live(context: Context, stop: threading.Event, faults: list[StoreDamaged]) -> None:
     """Show that this worker lives. One whose store is damaged ends: it could only do harm, and who looks after it has
     to hear of it."""
@@ -186,6 +196,11 @@ def sweep_records(context: Context) -> None:
 def look_up(context: Context) -> None:
     """Whether names lead back to their addresses."""
     lookup.look_due(context.store)
+
+
+def certificates(context: Context) -> None:
+    """When the certificates of those that are called end."""
+    watch.look(context.config, context.store)
 
 
 def patient(job: Callable[..., None]) -> Callable[..., None]:
@@ -228,6 +243,9 @@ def plan(jobs: BackgroundScheduler, context: Context, stop: threading.Event, fau
     every(30, care, context)
     every(600, sweep_records, context, jitter=30)
     every(3, look_up, context)
+    if context.config.metrics["listen"]:
+        jobs.add_job(patient(certificates), args=(context,), id="certificates-first")
+        every(3600, certificates, context, jitter=60)
     for server, driver in context.drivers.items():
         each = partial(every, name=f"-{server}")
         each(60, mirror, context, server, jitter=10)
@@ -254,7 +272,12 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
     faults: list[StoreDamaged] = []
     plan(jobs, context, stop, faults)
     live(context, stop, faults)
+    if alive.watched():
+        jobs.add_job(signs, "interval", args=(context, engine), seconds=alive.every(), id="signs", max_instances=1)
+        signs(context, engine)
     jobs.start()
+    listener = metrics.listen(context)
+    metrics.saving(context, stop)
     threads = [
         threading.Thread(target=_deliver, args=(context, delivery, stop), name="outbox", daemon=True),
         threading.Thread(target=_write_records, args=(context, stop), name="dns", daemon=True),
@@ -269,6 +292,9 @@ def run(context: Context, stop: threading.Event, border: Callable[[str], None] |
         engine.run_forever(stop, context.config.worker["threads"])
     finally:
         stop.set()
+        if listener:
+            listener.shutdown()
+            listener.server_close()
         jobs.shutdown(wait=False)
         end = context.clock.monotonic() + LAST_CALL
         for thread in threads:  # a mail whose answer is not recorded would be sent again

@@ -95,6 +95,7 @@ class Driver(ByCapability, ABC):
     firewall_in_machine: ClassVar[bool] = False  # it goes with the machine, and an archive brings its own
     shared_hosts: ClassVar[bool] = True  # nodes and storages are the operator's own: our limits for each hold
     boots_once: ClassVar[bool] = False  # it can start once from what lies in its drive (`boot_first`)
+    default_port: ClassVar[int] = 443  # of an `endpoint` that names none
     poll_every: ClassVar[float] = 1.0  # seconds between two questions after tasks or a machine's state, at least
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

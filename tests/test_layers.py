@@ -30,6 +30,9 @@ LAYERS: list[tuple[str, set[str]]] = [
             "bridge.room",
             "bridge.firewall",
             "bridge.causes",
+            "bridge.alive",
+            "bridge.counts",
+            "bridge.origin",
             "drivers.answers",
             "drivers.http",
             "drivers.shapes",
@@ -68,7 +71,8 @@ LAYERS: list[tuple[str, set[str]]] = [
     ("what customers and sweeps do", {"bridge.customer", "bridge.staff.findings"}),
     ("what sweeps find in turn, and its mending", {"bridge.staff.contents", "bridge.staff.mending"}),
     ("what a process opens", {"bridge.context"}),
-    ("looking after it all", {"bridge.staff.doctor", "bridge.readiness"}),
+    ("looking after it all", {"bridge.staff.doctor", "bridge.readiness", "bridge.watch"}),
+    ("what is measured", {"bridge.metrics"}),
     ("processes", {"bridge.web", "bridge.worker", "bridge.console.relay"}),
     ("wiring", {"bridge.app"}),
     ("start", {"bridge.wsgi", "bridge.cli"}),
@@ -98,6 +102,7 @@ ONLY = {
     "sqlite3": "bridge/store/",
     "sqlite_utils": "bridge/store/",
     "websockets": "bridge/console/relay.py",
+    "prometheus_client": "bridge/metrics.py",
     "dns": "drivers/dns/rfc2136.py|bridge/dns/lookup.py",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +14,7 @@ from bridge import config as config_module
 from bridge import logs
 from bridge.context import Context, open_context
 from bridge.errors import ConfigError, StoreDamaged, StoreUnavailable, VmbridgeError
+from bridge.origin import Origin, origin
 from bridge.staff import doctor
 from bridge.store import condition
 
@@ -27,10 +30,19 @@ def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def _user() -> str:
+    """Who sits at the command line; the person behind sudo."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
+
+
 class Group(click.Group):
     """Ends each command that the store cannot serve with one line: what is wrong with it and what to do."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        origin.set(Origin("command line", _user()))
         try:
             return super().invoke(ctx)
         except StoreUnavailable as e:
@@ -63,7 +75,7 @@ def opened(path: str, migrated: bool = True, hold: bool = True, fit: bool = True
         config = config_module.load(path)
     except ConfigError as e:
         _faults(e)
-    logs.setup(config.secrets())
+    logs.setup(config.secrets(), config.log["level"], config.log["format"])
     context = open_context(config)
     click.get_current_context().meta[OPENED] = context
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import http.client
 import os
 import signal
 import subprocess
@@ -13,9 +14,10 @@ from contextlib import suppress
 
 import click
 
-from bridge import worker
+from bridge import alive, readiness, worker
 from bridge.cli.base import main, opened, with_config
 from bridge.clock import Clock
+from bridge.context import Context
 from bridge.errors import StoreUnavailable
 from bridge.store import condition
 
@@ -25,6 +27,31 @@ def _die_with_parent() -> None:
     PR_SET_PDEATHSIG)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+PATIENCE = 5.0  # seconds that the web process has for an answer to its own supervisor
+
+
+def _answers(listen: str) -> bool:
+    """Whether the web process says that it lives."""
+    host, _, port = listen.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host).strip("[]")
+    line = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+    try:
+        line.request("GET", "/health")
+        return line.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        line.close()
+
+
+def _lives(context: Context) -> bool:
+    """Whether web and worker go on. A worker that cannot save anything is no dead one: a restart would not help it."""
+    if not _answers(context.config.web["listen"]):
+        return False
+    state = readiness.look(context.store, context.config)
+    return state["store"] != "ok" or (state["worker_age"] is not None and state["worker_age"] <= readiness.LATELY)
 
 
 @main.command()
@@ -40,17 +67,23 @@ def serve(path: str) -> None:
     # --config goes on by the environment too, so that each child reads the same file
     children = {
         name: subprocess.Popen(
-            [sys.executable, "-m", "bridge.cli", name, "--config", path], env=os.environ, preexec_fn=_die_with_parent
+            [sys.executable, "-m", "bridge.cli", name, "--config", path],
+            env={k: v for k, v in os.environ.items() if k not in (alive.SOCKET, alive.WATCHDOG)},  # told by us alone
+            preexec_fn=_die_with_parent,
         )
         for name in ("worker", "web", "console")
     }
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    clock, died = Clock(), ""
+    clock, died, told = Clock(), "", 0.0
     while not ended.is_set() and not died:
         died = next((n for n, c in children.items() if c.poll() is not None), "")
+        if alive.watched() and clock.monotonic() - told >= (alive.every() if told else 0.5) and _lives(context):
+            alive.notify("READY=1\nWATCHDOG=1")
+            told = clock.monotonic()
         clock.wait(ended, 0.2)
+    alive.notify("STOPPING=1")
     for child in children.values():
         if child.poll() is None:
             child.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def backup(path: str, file: Path, force: bool) -> None:
     except (VmbridgeError, OSError) as e:
         raise click.ClickException(str(e)) from None
     condition.remember(store.path, file)
+    with suppress(VmbridgeError):  # of another release, or locked: the copy is good all the same
+        store.backed_up()
     click.echo(f"{file}: {size / 1024**2:.1f} MiB")
     for line in _holdings(archive.holdings(file)):
         click.echo(f"  {line}")

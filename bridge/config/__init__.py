@@ -53,6 +53,8 @@ class Config:
     web: dict[str, Any]
     console: dict[str, Any]
     metrics: dict[str, Any]
+    log: dict[str, Any]
+    audit: dict[str, Any]
     worker: dict[str, Any]
     whmcs: dict[str, dict[str, Any]]
     servers: dict[str, dict[str, Any]]
@@ -163,6 +165,8 @@ def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
         web=tables_of["web"],
         console=tables_of["console"],
         metrics=tables_of["metrics"],
+        log=tables_of["log"],
+        audit=tables_of["audit"],
         worker=tables_of["worker"],
         whmcs={k: v for k, v in whmcs.items() if v},
         servers={k: v for k, v in servers.items() if v},

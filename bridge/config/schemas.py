@@ -1,5 +1,5 @@
-"""What the tables may hold that are of fixed keys: [store], [web], [console], [metrics], [worker] and [whmcs.<name>].
-Plans, pools, servers and options have modules of their own."""
+"""What the tables may hold that are of fixed keys: [store], [web], [console], [metrics], [log], [audit],
+[worker] and [whmcs.<name>]. Plans, pools, servers and options have modules of their own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from cryptography.fernet import Fernet
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from bridge.kinds import MAILS
+from bridge.logs import FORMATS, LEVELS
 from bridge.schedules import is_zone
 from drivers import urls
 
@@ -94,6 +95,15 @@ class MetricsSchema(Strict):
     listen = fields.Str(load_default="", validate=lambda v: _listen(v) if v else None)
 
 
+class LogSchema(Strict):
+    level = fields.Str(load_default="info", validate=validate.OneOf(tuple(LEVELS)))
+    format = fields.Str(load_default="text", validate=validate.OneOf(FORMATS))
+
+
+class AuditSchema(Strict):
+    keep_days = fields.Int(load_default=400, validate=validate.Range(1, 36500))
+
+
 class WorkerSchema(Strict):
     threads = fields.Int(load_default=8, validate=validate.Range(1, 64))
     per_node = fields.Int(load_default=2, validate=validate.Range(1, 50))
@@ -132,6 +142,8 @@ SINGLE = {
     "web": WebSchema,
     "console": ConsoleSchema,
     "metrics": MetricsSchema,
+    "log": LogSchema,
+    "audit": AuditSchema,
     "worker": WorkerSchema,
     "isos": IsosSchema,
 }

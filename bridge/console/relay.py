@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import ssl
+import threading
 from asyncio import sslproto
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from bridge import assets
+from bridge import alive, assets, metrics
 from bridge.console import codes, rfb
 from bridge.context import Context
 from bridge.errors import StoreUnavailable, UpstreamError, VmbridgeError
@@ -466,6 +467,7 @@ async def run(context: Context, listen: str = "") -> None:
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     relay = Relay(context)
     await relay.start(listen or context.config.console["listen"])
+    metrics.saving(context, threading.Event())
     log.info("console_started", owner=relay.owner)
     while not ended.is_set():
         with suppress(TimeoutError):
@@ -474,5 +476,6 @@ async def run(context: Context, listen: str = "") -> None:
             await relay.sweep()
         except Exception:
             log.exception("console_sweep_fault")
+        alive.notify("READY=1\nWATCHDOG=1")
     await relay.stop()
     log.info("console_stopped", owner=relay.owner)

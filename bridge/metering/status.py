@@ -34,10 +34,13 @@ def refresh(server: str, driver: Driver, store: Store, now: bool = False) -> boo
         if not watched:
             store.refresh_later(server, 0.0)
             return False
+    before = store.health(server)
     try:
         with in_background():
             lines = driver.statuses(watched)
         store.save_statuses(server, lines, whole=not watched)
+        if before["error"]:
+            log.info("server_recovered", server=server, failures=before["failures"], down=not before["ok"])
         store.read_apart(server, driver.live_ages(1)[1] > 0)
         if not watched:
             prove_key(server, driver, store)
@@ -50,6 +53,8 @@ def refresh(server: str, driver: Driver, store: Store, now: bool = False) -> boo
     except VmbridgeError as e:
         failures = store.refresh_failed(server, f"{e.sentence} {e.detail}".strip(), isinstance(e, Unreachable))
         log.warning("refresh_failed", server=server, code=e.code, detail=e.detail, failures=failures)
+        if before["ok"] and not store.health(server)["ok"]:
+            log.error("server_down", server=server, code=e.code, detail=e.detail)
     return True
 
 

@@ -47,6 +47,7 @@ def adopt(
         if other:
             raise Refused(f"VM {machine.vm_id} belongs to service {other.service_id} ({other.whmcs}).", code="vm_taken")
         frozen = driver.as_it_is(package, machine.config) if machine.config else package
+        store.audit("adopt", "done", whmcs, service_id, f"{package.server} {machine.vm_id}")
         service = store.add_service(
             frozen,
             whmcs=whmcs,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,18 @@ from typing import Any
 from sqlite_utils import Database
 
 from bridge.clock import Clock
+from bridge.counts import counts
 from bridge.errors import Refused, StoreUnavailable
 from bridge.store import archive, condition, ownership
 from bridge.store.addresses import Addresses
 from bridge.store.archive import Use
+from bridge.store.audit import Audit
 from bridge.store.backups import Backups
 from bridge.store.budgets import Budgets
 from bridge.store.console import Consoles
 from bridge.store.discs import DiscOrders
 from bridge.store.faults import hurried, hurry, meaning, read
+from bridge.store.figures import Figures
 from bridge.store.firewalls import FirewallChanges
 from bridge.store.foreign import ForeignMachines
 from bridge.store.outbox import Outbox
@@ -72,6 +75,8 @@ class Store(
     FirewallChanges,
     DiscOrders,
     Usages,
+    Figures,
+    Audit,
 ):
     """One database file. Open it once per process; use it from any thread. `patience`: seconds that a change waits for
     its turn."""
@@ -127,11 +132,16 @@ class Store(
             yield db
             return
         try:
-            self._begin(db.conn)
+            asked = self.clock.monotonic()
+            try:
+                self._begin(db.conn)
+            finally:
+                counts.observe("vmbridge_store_write_wait_seconds", {}, self.clock.monotonic() - asked)
             self._local.depth = 1
             try:
                 yield db
                 db.conn.execute("COMMIT")
+                told, self._local.told = getattr(self._local, "told", []), []
             except BaseException:
                 if db.conn.in_transaction:  # a full disk has ended it already
                     db.conn.execute("ROLLBACK")
@@ -139,7 +149,15 @@ class Store(
         except sqlite3.DatabaseError as e:
             raise meaning(e) from e
         finally:
-            self._local.depth = 0
+            self._local.depth, self._local.told = 0, []
+        for call in told:
+            call()
+
+    def after(self, told: Callable[[], None]) -> None:
+        if not getattr(self._local, "depth", 0):
+            told()
+            return
+        self._local.told = [*getattr(self._local, "told", []), told]
 
     def _begin(self, conn: sqlite3.Connection) -> None:
         if not hurried():

@@ -26,6 +26,9 @@ class Budgets(Core):
             db.conn.execute(KEEP, (account, tokens - 1.0, now))
         return 0.0
 
+    def calls_left(self, account: str, per_hour: int) -> float:
+        return self._tokens(account, per_hour, self.clock.now())
+
     def full_in(self, account: str, per_hour: int) -> float:
         """The seconds until a whole token is there; 0.0 when one is."""
         return max(0.0, (1.0 - self._tokens(account, per_hour, self.clock.now())) * 3600.0 / per_hour)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
@@ -37,6 +37,10 @@ class Core:
     _fernet: Fernet
 
     def write(self) -> AbstractContextManager[Database]:
+        raise NotImplementedError
+
+    def after(self, told: Callable[[], None]) -> None:
+        """Call it once the change that is under way stands in the store; not at all when it does not come to that."""
         raise NotImplementedError
 
     def rows(self, sql: str, *args: Any) -> list[Row]:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
-from bridge.store.core import Core, bunches, marks
+from bridge.store.audit import Audit
+from bridge.store.core import bunches, marks
 
 Found = tuple[int | None, str, str, str, dict[str, Any]]
 LAST = "\U0010ffff"  # sorts behind every subject
@@ -76,7 +77,7 @@ class AboutAddress(About):
     address: str
 
 
-class Findings(Core):
+class Findings(Audit):
     def find(
         self, server: str, service: int | None, kind: str, subject: str, text: str, fix: str, data: dict[str, Any]
     ) -> int:
@@ -159,9 +160,13 @@ class Findings(Core):
 
     def dismiss_finding(self, key: int) -> bool:
         """Keep it out of sight until it ends."""
-        return bool(
-            self.change("UPDATE findings SET dismissed = 1 WHERE id = ? AND ended_at IS NULL AND dismissed = 0", key)
-        )
+        with self.write():
+            done = self.change(
+                "UPDATE findings SET dismissed = 1 WHERE id = ? AND ended_at IS NULL AND dismissed = 0", key
+            )
+            if done:
+                self.audit("dismiss finding", "done", subject=str(key))
+        return bool(done)
 
     # -- machines, from the last bulk read ---------------------------------------------------------
     def suspended_running(self, server: str, read_at: float, settled: float) -> list[AboutMachine]:

@@ -6,13 +6,19 @@ from __future__ import annotations
 import json
 from typing import TypedDict
 
+import structlog
+
+from bridge.counts import counts
 from bridge.model import Memory, Operation, State
-from bridge.store.core import Core
+from bridge.store.audit import Audit
 from bridge.store.services import UNREADABLE
+
+log = structlog.get_logger()
 
 COLUMNS = (
     "id, service, kind, state, recipe, step, attempt, data, task, result, fence, stop, due_at, created_at, started_at,"
-    " ended_at, error_code, error_text, next_action, note, actor"
+    " ended_at, error_code, error_text, next_action, note, actor,"
+    " request"
 )
 
 
@@ -40,6 +46,21 @@ class OperationRow(TypedDict):
     next_action: str
     note: str
     actor: str
+    request: str
+
+
+class Ending(TypedDict):
+    """An operation that ends, and whose it is."""
+
+    service: int
+    kind: str
+    request: str
+    created_at: float
+    service_id: int
+    whmcs: str
+    server: str
+    node: str
+    vm_id: str
 
 
 def shown(row: OperationRow) -> Operation:
@@ -75,12 +96,33 @@ def operation_of(row: OperationRow, memory: Memory | None = None) -> Operation:
         next_action=row["next_action"],
         note=row["note"],
         actor=row["actor"],
+        request=row["request"],
         state=State(row["state"]),
         memory=Memory.read(json.loads(row["data"])) if memory is None else memory,
     )
 
 
-class Operations(Core):
+def _ended(key: str, row: Ending, state: State, error: tuple[str, str, str], now: float) -> None:
+    """Told once it stands in the store."""
+    labels = {"kind": row["kind"], "state": state.value}
+    counts.observe("vmbridge_operation_duration_seconds", labels, now - row["created_at"])
+    log.info(
+        "operation_superseded" if state is State.SUPERSEDED else "operation_ended",
+        operation=key,
+        kind=row["kind"],
+        state=state.value,
+        code=error[0],
+        seconds=round(now - row["created_at"], 1),
+        service=row["service_id"],
+        whmcs=row["whmcs"],
+        server=row["server"],
+        node=row["node"],
+        vm=row["vm_id"],
+        request=row["request"],
+    )
+
+
+class Operations(Audit):
     def end_operation(self, key: str, state: State, error: tuple[str, str, str] = ("", "", ""), note: str = "") -> None:
         """End it and let the waiting one of the same service run."""
         now = self.clock.now()
@@ -95,7 +137,10 @@ class Operations(Core):
                 note,
                 key,
             )
-            row = self.row("SELECT service FROM operations WHERE id = ?", key) or {}
+            row = self._ending(key)
+            self.after(lambda: _ended(key, row, state, error, now))
+            told = f"{state.value} {error[0]}".strip()
+            self.audit(f"{row['kind']} ended", told, row["whmcs"], row["service_id"], key)
             # what a page has read of the machine before is old
             self.change("UPDATE services SET edits = edits + 1 WHERE id = ?", row["service"])
             if state is not State.DONE:
@@ -108,6 +153,17 @@ class Operations(Core):
                     now,
                     row["service"],
                 )
+
+    def _ending(self, key: str) -> Ending:
+        row = self.row_as(
+            Ending,
+            "SELECT o.service, o.kind, o.request, o.created_at, s.service_id, s.whmcs, s.server, s.node, s.vm_id"
+            " FROM operations o JOIN services s ON s.id = o.service WHERE o.id = ?",
+            key,
+        )
+        if row is None:
+            raise KeyError(key)
+        return row
 
     def _give_back(self, key: str) -> None:
         """What was being made or removed and now is not: its place in the quota is free, or it is there again."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from bridge.model import Service
-from bridge.store.core import Core
+from bridge.store.audit import Audit
 
 
 class EventRow(TypedDict):
@@ -54,7 +54,7 @@ class Undelivered(TypedDict):
     error: str | None
 
 
-class Outbox(Core):
+class Outbox(Audit):
     def emit(self, event: str, whmcs: str, service: int | None, dedupe: str, **payload: Any) -> bool:
         """Write an event, once per `dedupe`; the payload is sealed since it may carry a secret."""
         now = self.clock.now()
@@ -136,25 +136,33 @@ class Outbox(Core):
         )
 
     def send_held(self, key: int) -> bool:
-        return bool(
-            self.change(
-                "UPDATE outbox SET held = 0, due_at = ? WHERE id = ? AND held = 1 AND sent_at IS NULL",
-                self.clock.now(),
-                key,
+        with self.write():
+            done = bool(
+                self.change(
+                    "UPDATE outbox SET held = 0, due_at = ? WHERE id = ? AND held = 1 AND sent_at IS NULL",
+                    self.clock.now(),
+                    key,
+                )
             )
-        )
+            if done:
+                self.audit("send held event", "done", subject=str(key))
+        return done
 
     def drop_held(self, key: int) -> bool:
         """As if it had been sent: an event that is emitted again stays what it was."""
         now = self.clock.now()
-        return bool(
-            self.change(
-                "UPDATE outbox SET held = 0, sent_at = ?, payload = '', error = 'dropped' WHERE id = ? AND held = 1"
-                " AND sent_at IS NULL",
-                now,
-                key,
+        with self.write():
+            done = bool(
+                self.change(
+                    "UPDATE outbox SET held = 0, sent_at = ?, payload = '', error = 'dropped' WHERE id = ? AND held = 1"
+                    " AND sent_at IS NULL",
+                    now,
+                    key,
+                )
             )
-        )
+            if done:
+                self.audit("drop held event", "done", subject=str(key))
+        return done
 
     def undelivered(self, whmcs: str) -> Undelivered:
         """`n` events that WHMCS has not taken at the first try, the `oldest` of them and the last `error`."""

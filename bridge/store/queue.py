@@ -5,9 +5,31 @@ from __future__ import annotations
 import json
 import secrets
 
+import structlog
+
 from bridge.kinds import BILLING, KINDS, deed
 from bridge.model import Memory, Operation, State
-from bridge.store.operations import Operations
+from bridge.origin import current as origin
+from bridge.store.operations import Ending, Operations
+
+log = structlog.get_logger()
+
+
+def _accepted(key: str, row: Ending, state: State, actor: str) -> None:
+    log.info(
+        "operation_accepted",
+        operation=key,
+        kind=row["kind"],
+        state=state.value,
+        actor=actor,
+        service=row["service_id"],
+        whmcs=row["whmcs"],
+        server=row["server"],
+        node=row["node"],
+        vm=row["vm_id"],
+        request=row["request"],
+    )
+
 
 NEXT_NUMBER = "(SELECT coalesce(max(number), 0) + 1 FROM operations)"  # the order in which they were given
 # of an operation's memory, what a retry forgets
@@ -28,10 +50,23 @@ class Queue(Operations):
                 current = None
             state = State.WAITING if current else State.RUNNING
             db.conn.execute(
-                "INSERT INTO operations (id, number, service, kind, state, data, due_at, created_at, actor)"
-                f" VALUES (?, {NEXT_NUMBER}, ?, ?, ?, ?, ?, ?, ?)",
-                (key, service, kind, state, json.dumps((asked or Memory()).stored()), now, now, actor),
+                "INSERT INTO operations (id, number, service, kind, state, data, due_at, created_at, actor, request)"
+                f" VALUES (?, {NEXT_NUMBER}, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    key,
+                    service,
+                    kind,
+                    state,
+                    json.dumps((asked or Memory()).stored()),
+                    now,
+                    now,
+                    actor,
+                    origin().request,
+                ),
             )
+            row = self._ending(key)
+            self.after(lambda: _accepted(key, row, state, actor))
+            self.audit(kind, "accepted", row["whmcs"], row["service_id"], key, actor)
             if current:
                 idle = current.state == State.STAFF or (current.error_code and not current.task)
                 if current.kind in BILLING or idle:
@@ -56,6 +91,8 @@ class Queue(Operations):
             row = self.row("SELECT state FROM operations WHERE id = ?", key)
             if row is None or row["state"] not in ("waiting", "running", "waiting_for_staff"):
                 return False
+            ends = self._ending(key)
+            self.audit(f"cancel {ends['kind']}", "accepted", ends["whmcs"], ends["service_id"], key)
             if row["state"] == State.WAITING:
                 self.end_operation(key, State.CANCELLED, note="Cancelled before it began.")
             else:
@@ -103,6 +140,8 @@ class Queue(Operations):
         with self.write():
             reason = self.no_retry(key)
             if not reason:
+                goes_on = self._ending(key)
+                self.audit(f"retry {goes_on['kind']}", "accepted", goes_on["whmcs"], goes_on["service_id"], key)
                 row = self.row("SELECT step, data FROM operations WHERE id = ?", key) or {}
                 data = json.loads(row["data"])
                 ending, unchanged = data.get("ending"), data.get("unchanged")

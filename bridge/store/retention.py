@@ -6,7 +6,7 @@ from bridge.errors import StoreUnavailable
 from bridge.store.core import Core
 from bridge.store.faults import hurry
 
-WORKER = "worker_seen"  # in `facts`
+WORKER, BACKED_UP = "worker_seen", "backed_up"  # in `facts`
 AHEAD = 3600.0  # seconds: no stamp of ours lies so far ahead by right
 STAMPS = {  # what would not be looked at again before a wrong stamp has come true
     "server_health": ("refreshed_at", "wanted_at", "lease_until", "next_at", "watched_read_at"),
@@ -30,6 +30,22 @@ class Retention(Core):
         """When a worker last said so; None before the first."""
         row = self.row("SELECT value FROM facts WHERE name = ?", WORKER)
         return float(row["value"]) if row else None
+
+    def backed_up(self) -> None:
+        """A copy of the store was taken now."""
+        self._fact(BACKED_UP)
+
+    def facts(self, prefix: str) -> dict[str, float]:
+        """Moments that were noted, by what follows the prefix in their name."""
+        rows = self.rows("SELECT name, value FROM facts WHERE name LIKE ?", f"{prefix}%")
+        return {r["name"][len(prefix) :]: float(r["value"]) for r in rows}
+
+    def note_fact(self, name: str, moment: float) -> None:
+        self.change(
+            "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            name,
+            repr(moment),
+        )
 
     def writable(self) -> bool:
         """Tried by a small change: an empty transaction succeeds on a full disk too."""

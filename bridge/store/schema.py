@@ -308,6 +308,37 @@ def key_fault(db: Database) -> None:
     _run(db, "ALTER TABLE server_health ADD COLUMN key_fault TEXT NOT NULL DEFAULT '';\n")
 
 
+@migrations()
+def counters(db: Database) -> None:
+    """What all processes together have counted, by metric and labels."""
+    _run(
+        db,
+        "CREATE TABLE counters (name TEXT NOT NULL, labels TEXT NOT NULL, value DOUBLE PRECISION NOT NULL,"
+        " PRIMARY KEY (name, labels));\n",
+    )
+
+
+@migrations()
+def requests(db: Database) -> None:
+    """Each operation keeps the number of the call that ordered it."""
+    _run(db, "ALTER TABLE operations ADD COLUMN request TEXT NOT NULL DEFAULT '';\n")
+
+
+@migrations()
+def audit(db: Database) -> None:
+    """Who did what."""
+    _run(
+        db,
+        """CREATE TABLE audit (
+  id INTEGER PRIMARY KEY, at DOUBLE PRECISION NOT NULL, kind TEXT NOT NULL, who TEXT NOT NULL, address TEXT NOT NULL,
+  request TEXT NOT NULL, whmcs TEXT NOT NULL, service INTEGER, deed TEXT NOT NULL, subject TEXT NOT NULL,
+  result TEXT NOT NULL);
+CREATE INDEX audit_at ON audit (at);
+CREATE INDEX audit_service ON audit (service);
+""",
+    )
+
+
 DNS = """
 CREATE TABLE dns_records (
   name TEXT NOT NULL, type TEXT NOT NULL, zone TEXT NOT NULL, service INTEGER NOT NULL REFERENCES services (id),

@@ -6,7 +6,7 @@ import json
 from typing import Any, TypedDict
 
 from bridge.model import VmRef, VmStatus
-from bridge.store.core import Core
+from bridge.store.audit import Audit
 
 COLUMNS = "server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, disk_io, seen_at"
 # bytes a second between two samples; a sample that pvestatd repeats (same uptime) tells nothing new
@@ -184,7 +184,7 @@ def _fresh(server: str) -> HealthRow:
     }
 
 
-class Statuses(Core):
+class Statuses(Audit):
     def save_statuses(self, server: str, lines: list[VmStatus], whole: bool = True) -> None:
         """One bulk read, `whole` or of some machines. A machine that a whole one does not have is unknown, not deleted.
         What an operation has just seen with its own eyes holds: the bulk read is some seconds old."""
@@ -434,5 +434,7 @@ class Statuses(Core):
 
     def set_maintenance(self, server: str, text: str) -> None:
         """A sentence for customers; empty ends it."""
-        self._begin_health(server)
-        self.change("UPDATE server_health SET maintenance = ? WHERE server = ?", text, server)
+        with self.write():
+            self._begin_health(server)
+            self.change("UPDATE server_health SET maintenance = ? WHERE server = ?", text, server)
+            self.audit(f"maintenance {'on' if text else 'off'}", "done", subject=server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 import structlog
@@ -11,10 +12,11 @@ from bridge import services
 from bridge.errors import BadRequest, RequestError
 from bridge.model import Sentence
 from bridge.orders import upgrades
+from bridge.origin import origin
 from bridge.services import Caller
 from bridge.store.faults import hurry
 from bridge.web import language
-from bridge.web.auth import acts, body, context, known_server, signed_look
+from bridge.web.auth import acts, body, context, deed, known_server, signed_look
 from bridge.web.replies import success
 
 log = structlog.get_logger()
@@ -28,7 +30,18 @@ def caller(sent: dict[str, Any]) -> Caller:
     kind = str(actor.get("kind") or "system")
     if kind not in ("client", "admin", "system"):
         raise BadRequest("actor.kind: must be client, admin or system.", code="bad_actor")
+    if asks := origin.get():
+        asks.kind, asks.name = kind, str(actor.get("name") or actor.get("id") or "")[:60]
+        asks.address = _address(actor.get("ip")) or asks.address
     return Caller(g.whmcs, f"{kind} {str(actor.get('name') or actor.get('id') or '')[:60]}".strip(), kind == "client")
+
+
+def _address(given: Any) -> str:
+    """Of the person's browser, where WHMCS knows it; empty for what is no address."""
+    try:
+        return str(ipaddress.ip_address(str(given)))
+    except ValueError:
+        return ""
 
 
 TABLES = ("configoptions", "customfields", "clientsdetails")
@@ -71,6 +84,7 @@ def act(service_id: int, verb: str) -> tuple[Response, int]:
     if verb == "preview":
         with hurry():
             return _preview(service_id, values)
+    deed(verb, service_id)
     acts()
     answer = services.run(verb, service_id, server, values, who, at.store, at.config, at.drivers)
     reply = success(

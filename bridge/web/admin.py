@@ -18,7 +18,7 @@ from bridge.store.findings import ListedFinding
 from bridge.store.worklists import OrderedBy
 from bridge.web import zones
 from bridge.web.actions import caller
-from bridge.web.auth import body, context, signed
+from bridge.web.auth import body, context, deed, refused, signed
 from bridge.web.replies import success
 
 routes = Blueprint("admin", __name__, template_folder="../templates")
@@ -88,11 +88,14 @@ def submit(page: str) -> Response:
     action = ACTIONS.get(form.get("do", ""))
     if page not in RENDER or action is None:
         raise NotFound("There is no such page.", code="unknown_page")
+    about = form.get("operation") or form.get("finding") or form.get("server") or ""
+    deed(form["do"], number(form.get("service", "")) or None, about[:64])
     try:
         back = action(form, who)
     except NotFound:
         raise
     except RequestError as e:
+        refused(e.code)
         told = html(page, e.sentence, str(e.extra.get("field") or ""), form)
         return success(html=told, redirect="", title=PAGES.get(page, page.capitalize()))
     return success(html="", redirect=back, title="")

@@ -7,16 +7,19 @@ import hmac
 import json
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from flask import current_app, g, request
+from flask import Response, current_app, g, request
 from itsdangerous import BadData, BadSignature, SignatureExpired, URLSafeTimedSerializer
 
+from bridge import logs
 from bridge.context import Context
 from bridge.errors import BadRequest, NotFound, StoreUnavailable, Unauthorized
 from bridge.model import Service
+from bridge.origin import Origin, origin
 from bridge.store.faults import hurry
 
 WINDOW = 300
@@ -71,7 +74,14 @@ class Guard:
                 code="stale_timestamp",
                 time=int(now),
             )
+        self._known(known[0], nonce)
         return known[0], key_id, nonce
+
+    def _known(self, whmcs: str, nonce: str) -> None:
+        """What this request does is found by the beginning of its nonce: in our log, in WHMCS's, in the operation."""
+        g.reference = nonce[:12]
+        origin.set(Origin("system", "", request.remote_addr or "", g.reference))
+        logs.bind(request=g.reference, whmcs=whmcs)
 
     def use_up(self, key_id: str, nonce: str) -> None:
         """Raises Unauthorized when it was used before, StoreUnavailable when that cannot be noted."""
@@ -140,6 +150,28 @@ def signed_look(view: F) -> F:
         return cast(Any, view)(*args, **kwargs)
 
     return cast(F, inner)
+
+
+def deed(name: str, service_id: int | None = None, subject: str = "") -> None:
+    """What this request does, for the audit log."""
+    g.deed = (name, service_id, subject)
+
+
+def refused(code: str) -> None:
+    """What it came to, where the answer itself is a page."""
+    g.refused = code
+
+
+def write_down(reply: Response) -> Response:
+    """A line in the audit log for what was asked; none where what was done has one already. What cannot be written
+    down any more is done all the same."""
+    asked, who, failed = g.get("deed"), origin.get(), g.get("refused")
+    if asked and who and (failed or not who.noted):
+        name, service_id, subject = asked
+        with suppress(StoreUnavailable), hurry():
+            store = cast(Context, current_app.extensions["vmbridge"]).store
+            store.audit(name, f"refused {failed}" if failed else "done", g.whmcs, service_id, subject)
+    return reply
 
 
 def acts() -> None:

@@ -6,7 +6,7 @@ import secrets
 from typing import Any
 
 import structlog
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, g, jsonify
 from werkzeug.exceptions import HTTPException
 
 from bridge.errors import RequestError, StoreUnavailable, VmbridgeError
@@ -16,7 +16,8 @@ log = structlog.get_logger()
 
 
 def _reply(code: str, message: str, status: int, **extra: Any) -> Response:
-    reference = secrets.token_hex(6)
+    reference = g.get("reference") or secrets.token_hex(6)
+    g.refused = code
     log.warning("refused", code=code, status=status, reference=reference, message=message)
     reply = jsonify({"error": {"code": code, "message": message, "reference": reference, **extra}})
     reply.status_code = status

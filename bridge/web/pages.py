@@ -15,7 +15,7 @@ from bridge.model import Capability, Sentence, Service
 from bridge.store.faults import hurry
 from bridge.web import console, firewall, frame, language, media
 from bridge.web.actions import caller, params
-from bridge.web.auth import acts, body, context, service_for, signed, signed_look
+from bridge.web.auth import acts, body, context, deed, refused, service_for, signed, signed_look
 from bridge.web.page import PAGES
 from bridge.web.replies import success
 
@@ -134,6 +134,7 @@ def submit(service_id: int, capability: str) -> Response:
     if capability in PAGES and action in PAGES[capability].looks:
         with hurry():
             return answer(service, name, form=form)
+    deed(f"{capability} {action}", service_id)
     acts()
     with media.reads().one_wait():
         try:
@@ -143,6 +144,7 @@ def submit(service_id: int, capability: str) -> Response:
         except (Forbidden, StoreUnavailable):
             raise
         except VmbridgeError as e:
+            refused(e.code)
             closing = e.code == firewall.CLOSING
             said, field = "" if closing else e.sentence, str(e.extra.get("field") or "")
             sent = {"do": action, **form}

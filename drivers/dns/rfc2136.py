@@ -22,6 +22,7 @@ from marshmallow import ValidationError, fields, validate
 from bridge.clock import Clock
 from bridge.errors import Permanent, Transient, Unknown, Unreachable, UpstreamError
 from bridge.model import RecordSet
+from drivers.calls import calling
 from drivers.dns.contract import BAD_VALUE, NO_KEY, NO_RIGHT, NO_ZONE, Provider, Strict, tidy, written
 from drivers.dns.web import ANSWER
 from drivers.http import Peer, Rubbish, fault, time_outs
@@ -112,6 +113,10 @@ class Rfc2136(Provider):
 
     def _ask(self, message: dns.message.Message, change: bool) -> dns.message.Message:
         """One signed question over TCP and its signed answer."""
+        with calling(f"dns:{self.zone}", "UPDATE" if change else "QUERY", "", change):
+            return self._asked(message, change)
+
+    def _asked(self, message: dns.message.Message, change: bool) -> dns.message.Message:
         message.use_tsig(self._keys, self._key_name, algorithm=self.settings["key_algorithm"])
         connect, answer, _ = time_outs(change)
         try:

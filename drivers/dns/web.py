@@ -12,6 +12,7 @@ import requests
 
 from bridge.errors import Permanent, Transient, Unknown, UpstreamError, Waiting
 from drivers.answers import bound
+from drivers.calls import calling
 from drivers.dns.contract import NO_KEY
 from drivers.http import Peer, Rubbish, fault, refuse_redirect, time_outs
 
@@ -43,6 +44,7 @@ class Web:
     ) -> None:
         self.peer, self._headers, self._ca, self._prepare = peer, dict(headers or {}), ca_file, prepare
         self._local = threading.local()
+        self._named = peer.where.partition("]")[0].replace('[dns."', "dns:").replace('"', "")
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -61,6 +63,10 @@ class Web:
     def call(self, method: str, path: str, change: bool, **more: Any) -> Reply:
         """One answer, of whatever status. Raises what the way itself means; after a change that may have been done,
         Unknown."""
+        with calling(self._named, method.upper(), path.partition("?")[0], change):
+            return self._ask(method, path, change, **more)
+
+    def _ask(self, method: str, path: str, change: bool, **more: Any) -> Reply:
         connect, answer, _ = time_outs(change)
         try:
             with self._session().request(

@@ -14,7 +14,7 @@ from hcloud import APIException, Client
 from bridge.clock import Clock
 from bridge.errors import Transient, Unknown, Waiting
 from drivers.answers import bound
-from drivers.calls import Counted, background
+from drivers.calls import Counted, background, calling
 from drivers.hetzner import replies
 from drivers.hetzner.errors import BROKEN, from_reply
 from drivers.http import Peer, Rubbish, fault, reading, refuse_redirect, time_outs
@@ -36,6 +36,7 @@ class Api:
         where = f"[servers.{server}]" if server else "the server's"
         self._peer = Peer("the provider's API", settings["endpoint"], f"{where} endpoint", f"{where} ca_file")
         self._settings, self._clock, self._prepare, self._budget = settings, clock, prepare, budget
+        self._server = server
         self._local = threading.local()
         self.wrote_at = 0.0  # when a change was last taken
         self.ahead = 0.0  # seconds of the provider's clock before ours
@@ -94,6 +95,10 @@ class Api:
         return self._call("DELETE", path)
 
     def _call(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        with calling(self._server, method, path, method != "GET"):
+            return self._ask(method, path, **more)
+
+    def _ask(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         """Raises the errors of drivers.hetzner.errors, and those of the way. What is no answer of the API is none: a
         read is asked again, after a change its effect is looked up."""
         change = method != "GET"

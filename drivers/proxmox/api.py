@@ -18,6 +18,7 @@ from proxmoxer.core import ResourceException
 
 from bridge.errors import Transient
 from drivers.answers import bound
+from drivers.calls import calling
 from drivers.http import READ_TIMEOUT, Peer, Rubbish, fault, reading, refuse_redirect, time_outs
 from drivers.proxmox import lines, replies
 from drivers.proxmox.errors import from_reply
@@ -71,7 +72,7 @@ class Api:
         prepare: Callable[[requests.Session], None] | None = None,
         server: str = "",
     ) -> None:
-        self._settings, self._prepare = settings, prepare
+        self._settings, self._prepare, self._server = settings, prepare, server
         where = f"[servers.{server}]" if server else "the server's"
         self._peer = Peer("the Proxmox server", settings["endpoint"], f"{where} endpoint", f"{where} ca_file")
         self._local = threading.local()
@@ -164,6 +165,10 @@ class Api:
         return self._call("delete", path, params, change=True)
 
     def _call(self, method: str, path: str, params: dict[str, Any], change: bool) -> Any:
+        with calling(self._server, method.upper(), CALL.sub("", path), change):
+            return self._ask(method, path, params, change)
+
+    def _ask(self, method: str, path: str, params: dict[str, Any], change: bool) -> Any:
         """Hyphens in parameter names are written as `__`. Raises the errors of drivers.proxmox.errors, and those of the
         way. What is no answer of the API is none: a read is asked again, after a change its effect is looked up."""
         connect, answer, wait = time_outs(change)

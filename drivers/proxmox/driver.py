@@ -96,6 +96,7 @@ class Proxmox(Driver):
     )
     firewall_services = macros.MACROS
     firewall_in_machine = True
+    default_port = 8006
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
     pins_templates = True

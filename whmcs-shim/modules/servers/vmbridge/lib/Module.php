@@ -357,6 +357,11 @@ class Module
 
     private static function actor()
     {
+        return self::whoever() + ['ip' => isset($_SERVER['REMOTE_ADDR']) ? (string) $_SERVER['REMOTE_ADDR'] : ''];
+    }
+
+    private static function whoever()
+    {
         if (!empty($_SESSION['adminid'])) {
             return ['kind' => 'admin', 'id' => (int) $_SESSION['adminid'], 'name' => ''];
         }
