@@ -15,6 +15,7 @@ if (strpos($path, '/admin/') === 0) {
     define('ADMINAREA', true); // nowhere else, as WHMCS does
 }
 require __DIR__ . '/whmcs.php';
+require __DIR__ . '/database.php';
 require __DIR__ . '/dispatch.php';
 require __DIR__ . '/pages.php';
 require __DIR__ . '/usage_billing.php';
@@ -49,6 +50,8 @@ if (theme_file($path)) {
         }
     });
     json_reply(['result' => 'success']);
+} elseif ($path === '/test/tables') {
+    json_reply(give_tables(json_decode(file_get_contents('php://input'), true)));
 } elseif ($path === '/test/upgrade') {
     $call = json_decode(file_get_contents('php://input'), true);
     json_reply(upgrade((int) $call['serviceid'], (int) $call['pid'], $call['columns']));

@@ -3,60 +3,6 @@
 /** WHMCS's globals, models, hooks and APIs as far as the shim uses them; everything is recorded in state.json. */
 
 namespace WHMCS\Database {
-    class Capsule
-    {
-        private $rows = [];
-
-        public static function table($name)
-        {
-            $made = new self();
-            foreach (\host_rows($name) as $id => $row) {
-                $made->rows[] = $row + ['id' => $id];
-            }
-            return $made;
-        }
-
-        public static function connection()
-        {
-            return new Connection();
-        }
-
-        public function where($column, $value)
-        {
-            $this->rows = array_values(array_filter($this->rows, function ($row) use ($column, $value) {
-                return (string) ($row[$column] ?? '') === (string) $value;
-            }));
-            return $this;
-        }
-
-        public function orderBy($column)
-        {
-            usort($this->rows, function ($a, $b) use ($column) {
-                return $a[$column] <=> $b[$column];
-            });
-            return $this;
-        }
-
-        public function get()
-        {
-            return new \ArrayObject(array_map(function ($row) {
-                return (object) $row;
-            }, $this->rows)); // WHMCS gives a Collection: iterable, no array
-        }
-
-        public function first()
-        {
-            return $this->get()[0] ?? null;
-        }
-
-        public function value($column)
-        {
-            return $this->rows[0][$column] ?? null;
-        }
-    }
-}
-
-namespace WHMCS\Database {
     /** A transaction over tblhosting in real SQL; what it changed is kept when it ends well. */
     class Connection
     {
