@@ -1,0 +1,69 @@
+<?php
+
+namespace WHMCS\Module\Addon\Vmbridgehome;
+
+use WHMCS\Database\Capsule;
+
+/**
+ * Who looks, and what they may see: user and client account from WHMCS's own login, never from the request; permissions from the row that
+ * joins the two. One query, which is also the list of the accounts that the user may open.
+ */
+class Access
+{
+    const ALL = [
+        'profile', 'contacts', 'products', 'manageproducts', 'productsso', 'domains', 'managedomains', 'invoices', 'quotes', 'tickets',
+        'affiliates', 'emails', 'orders',
+    ];
+
+    /** WHMCS's model, or null while staff looks without a user. */
+    public $user;
+    /** The client account's row: of tblclients, with its currency and group. */
+    public $client;
+    /** Words of ALL, and `owner`. */
+    public $may = [];
+    /** Every account that the user may open, rows as `client`. */
+    public $accounts = [];
+
+    /** Null: nobody is logged in, or the user has no access to the account (any more). */
+    public static function current()
+    {
+        $login = new \WHMCS\Authentication\CurrentUser();
+        $client = $login->client();
+        if (!$client) {
+            return null;
+        }
+        $found = new self();
+        $found->user = $login->user() ?: null;
+        $staff = (bool) $login->isMasqueradingAdmin();
+        foreach (self::rows($found->user, (int) $client->id) as $row) {
+            $found->accounts[] = $row;
+            if ((int) $row->id === (int) $client->id) {
+                $found->client = $row;
+            }
+        }
+        if ($found->client === null || ($found->user === null && !$staff)) {
+            return null;
+        }
+        // staff who came in without a user sees what the account's owner sees
+        $owner = $found->user === null || !empty($found->client->owner);
+        $told = array_map('trim', explode(',', isset($found->client->permissions) ? (string) $found->client->permissions : ''));
+        $found->may = $owner ? array_merge(['owner'], self::ALL) : array_values(array_intersect(self::ALL, $told));
+        return $found;
+    }
+
+    public function may($word)
+    {
+        return in_array($word, $this->may, true);
+    }
+
+    private static function rows($user, $client)
+    {
+        $columns = ['c.id', 'c.firstname', 'c.lastname', 'c.companyname', 'c.credit', 'c.taxexempt', 'c.tax_id', 'c.address1', 'c.city', 'c.country',
+            'c.state', 'c.status', 'c.language', 'c.currency', 'k.code', 'k.prefix', 'k.suffix', 'k.format', 'k.rate', 'g.discountpercent',
+            Capsule::raw('(SELECT COUNT(*) FROM tblorders o WHERE o.userid = c.id AND o.status = \'Active\') AS accepted')];
+        $query = $user === null ? Capsule::table('tblclients as c')->where('c.id', $client)
+            : Capsule::table('tblusers_clients as p')->join('tblclients as c', 'c.id', '=', 'p.client_id')->where('p.auth_user_id', (int) $user->id);
+        $query = $query->leftJoin('tblcurrencies as k', 'k.id', '=', 'c.currency')->leftJoin('tblclientgroups as g', 'g.id', '=', 'c.groupid');
+        return $query->orderBy('c.id')->get($user === null ? $columns : array_merge($columns, ['p.owner', 'p.permissions']));
+    }
+}

@@ -1,0 +1,328 @@
+<?php
+
+namespace WHMCS\Module\Addon\Vmbridgehome;
+
+// the signing client is the server module's where that is installed: one class, whoever loads it first
+$vmbridgehomeShared = is_file(__DIR__ . '/../../../servers/vmbridge/lib/Bridge.php') ? __DIR__ . '/../../../servers/vmbridge/lib' : __DIR__ . '/shared';
+foreach (['BridgeException', 'Bridge', 'Fields', 'Records'] as $vmbridgehomeFile) {
+    require_once $vmbridgehomeShared . '/' . $vmbridgehomeFile . '.php';
+}
+unset($vmbridgehomeShared, $vmbridgehomeFile);
+require_once __DIR__ . '/Access.php';
+require_once __DIR__ . '/Reader.php';
+
+use WHMCS\Database\Capsule;
+use WHMCS\Module\Server\Vmbridge\Bridge;
+use WHMCS\Module\Server\Vmbridge\BridgeException;
+use WHMCS\Module\Server\Vmbridge\Fields;
+use WHMCS\Module\Server\Vmbridge\Records;
+
+/**
+ * The dashboard in WHMCS's pages: the block of the home page, the pages of our own, what is downloaded. When the bridge does not answer,
+ * WHMCS's own links and the credit stand there; a page is never blank. Nothing here throws.
+ */
+class Home
+{
+    const HOME_SECONDS = 1.5;
+    const SECONDS = 3;
+    const KEPT = 60; // seconds that the home page's block is kept in the session
+    const ADDRESS = 'index.php?m=vmbridgehome';
+    const PAGES = ['dashboard', 'list', 'addfunds', 'hub', 'ledger', 'verification', 'whatif', 'csv', 'calendar'];
+    /** What of an address the bridge may see, and its form. */
+    const ASK = [
+        'show' => '/\A(all|active|suspended|ending|attention)\z/', 'family' => '/\A(g\d{1,9}|domains)\z/', 'horizon' => '/\A(30|90|365)\z/',
+        'month' => '/\A[12]\d{3}-(0[1-9]|1[0-2])\z/', 'tax' => '/\A(with|without)\z/', 'service' => '/\A\d{1,9}\z/', 'product' => '/\A\d{1,9}\z/',
+        'cycle' => '/\A[a-z]{1,20}\z/', 'amount' => '/\A\d{1,9}([.,]\d{1,2})?\z/',
+    ];
+    const NUMBERS = ['horizon', 'service', 'product'];
+    const ASSETS = ['css' => 'text/css', 'js' => 'text/javascript'];
+    /** What is said without the bridge; WHMCS's language overrides may say it in another language under the same keys. */
+    const SENTENCES = [
+        'vmbridgehome_dashboard' => 'Dashboard', 'vmbridgehome_ledger' => 'Ledger',
+        'vmbridgehome_down' => 'Your costs cannot be shown just now. Your services are not affected by this.',
+        'vmbridgehome_credit' => 'Credit', 'vmbridgehome_services' => 'My services', 'vmbridgehome_invoices' => 'My invoices',
+        'vmbridgehome_addfunds' => 'Add funds', 'vmbridgehome_details' => 'My details', 'vmbridgehome_again' => 'Try again',
+        'vmbridgehome_none' => 'You have no access to this account. Ask its owner.',
+    ];
+
+    /** HTML for WHMCS's home page; empty where nothing is to be shown. */
+    public static function block()
+    {
+        $access = null;
+        try {
+            if (self::setting('where', 'both') === 'own page') {
+                return '';
+            }
+            $access = Access::current();
+            if ($access === null) {
+                return '';
+            }
+            $key = hash('sha256', json_encode([$access->user ? (int) $access->user->id : 0, (array) $access->client, $access->may, self::language($access), self::theme(), Fields::had()]));
+            $kept = isset($_SESSION['vmbridgehome']) ? $_SESSION['vmbridgehome'] : [];
+            if (is_array($kept) && isset($kept['key'], $kept['until'], $kept['html']) && $kept['key'] === $key && $kept['until'] > time()) {
+                return self::filled($kept['html']);
+            }
+            $reply = self::ask($access, 'home', [], self::HOME_SECONDS);
+            $_SESSION['vmbridgehome'] = ['key' => $key, 'until' => time() + self::KEPT, 'html' => $reply['html']];
+            return self::filled($reply['html']);
+        } catch (\Throwable $e) {
+            return self::fallback($access, $e, 'home');
+        }
+    }
+
+    /** WHMCS's page `index.php?m=vmbridgehome`. */
+    public static function clientArea(array $vars)
+    {
+        $page = 'dashboard';
+        $title = self::said('vmbridgehome_dashboard');
+        $access = null;
+        try {
+            $fields = Fields::of($_GET);
+            $wanted = Fields::word($fields, 'page');
+            if ($wanted === 'asset') {
+                self::asset(Fields::word($fields, 'file', '/\A[a-z.]{1,20}\z/'), Fields::word($fields, 'v', '/\A[0-9a-f]{16}\z/'));
+            }
+            $page = in_array($wanted, self::PAGES, true) ? $wanted : 'dashboard';
+            $access = Access::current();
+            if ($access === null) {
+                return self::page($title, '<div class="alert alert-warning">' . self::escape(self::said('vmbridgehome_none')) . '</div>');
+            }
+            $reply = self::ask($access, $page, self::asked($fields), self::SECONDS);
+            if (in_array($page, ['csv', 'calendar'], true)) {
+                self::download($reply);
+            }
+            $title = isset($reply['title']) && is_string($reply['title']) && $reply['title'] !== '' ? $reply['title'] : $title;
+            return self::page($title, self::filled($reply['html']), $page);
+        } catch (\Throwable $e) {
+            return self::page($title, self::fallback($access, $e, $page), $page);
+        }
+    }
+
+    /** After login, where staff wished it: the dashboard instead of WHMCS's home page. */
+    public static function land()
+    {
+        $get = !isset($_SERVER['REQUEST_METHOD']) || $_SERVER['REQUEST_METHOD'] === 'GET';
+        if (!$get || Fields::of($_GET) !== [] || self::setting('landing') !== 'on' || self::setting('where', 'both') === 'home block') {
+            return;
+        }
+        if (!(new \WHMCS\Authentication\CurrentUser())->client() || headers_sent()) {
+            return;
+        }
+        header('Location: ' . self::ADDRESS, true, 303);
+        exit;
+    }
+
+    /** The dashboard as the first entry of the menu, the ledger below WHMCS's Billing. */
+    public static function menu($bar)
+    {
+        if (!is_object($bar) || self::setting('where', 'both') === 'home block' || !(new \WHMCS\Authentication\CurrentUser())->client()) {
+            return;
+        }
+        $entry = $bar->addChild('vmbridgehome', ['label' => self::said('vmbridgehome_dashboard'), 'uri' => self::ADDRESS, 'order' => 1]);
+        if (is_object($entry) && method_exists($entry, 'moveToFront')) {
+            $entry->moveToFront();
+        }
+        $billing = $bar->getChild('Billing');
+        if ($billing) {
+            $billing->addChild('vmbridgehome-ledger', ['label' => self::said('vmbridgehome_ledger'), 'uri' => self::ADDRESS . Fields::query(['page' => 'ledger']), 'order' => 90]);
+        }
+    }
+
+    /** One signed call: {html, title} or {text, name, type}. Throws BridgeException. */
+    private static function ask(Access $access, $page, array $ask, $seconds)
+    {
+        if (!isset($ask['horizon'])) {
+            $horizon = (int) self::setting('horizon', '30');
+            $ask['horizon'] = in_array($horizon, [30, 90, 365], true) ? $horizon : 30;
+        }
+        $body = (new Reader($access))->body($page, $ask, self::urls());
+        $query = http_build_query(['language' => self::language($access), 'theme' => self::theme(), 'have' => Fields::had()]);
+        list(, $reply) = (new Bridge(self::server()))->call('POST', '/v1/dashboard/' . $page . '?' . $query, $body, $seconds);
+        $wanted = in_array($page, ['csv', 'calendar'], true) ? 'text' : 'html';
+        if (!isset($reply[$wanted]) || !is_string($reply[$wanted]) || $reply[$wanted] === '') {
+            throw Bridge::unexpected();
+        }
+        return $reply;
+    }
+
+    private static function asked($fields)
+    {
+        $ask = [];
+        foreach (self::ASK as $name => $form) {
+            $value = Fields::word($fields, $name, $form);
+            if ($value !== '') {
+                $ask[$name] = in_array($name, self::NUMBERS, true) ? (int) $value : $value;
+            }
+        }
+        return $ask;
+    }
+
+    /** WHMCS's server keys of the bridge that is asked. */
+    private static function server()
+    {
+        $wanted = (int) self::setting('server');
+        $query = Capsule::table('tblservers')->where('type', 'vmbridge')->where('disabled', 0)->orderBy('id');
+        foreach ($query->get() as $row) {
+            if ($wanted === 0 || $wanted === (int) $row->id) {
+                return Records::server($row);
+            }
+        }
+        throw new BridgeException('There is no active server of type vmbridge in WHMCS.');
+    }
+
+    /** Settings as WHMCS keeps them; the same for hooks, which get none. */
+    private static function setting($name, $default = '')
+    {
+        static $settings = null;
+        if ($settings === null) {
+            $settings = [];
+            foreach (Capsule::table('tbladdonmodules')->where('module', 'vmbridgehome')->get(['setting', 'value']) as $row) {
+                $settings[(string) $row->setting] = trim((string) $row->value);
+            }
+        }
+        return isset($settings[$name]) && $settings[$name] !== '' ? $settings[$name] : $default;
+    }
+
+    /** Addresses of WHMCS's own pages; those of routes depend on its settings, so WHMCS makes them. */
+    private static function urls()
+    {
+        $urls = [
+            'home' => 'clientarea.php?vmb[home]=1', 'details' => 'clientarea.php?action=details', 'invoices' => 'clientarea.php?action=invoices',
+            'services' => 'clientarea.php?action=services', 'domains' => 'clientarea.php?action=domains', 'masspay' => 'clientarea.php?action=masspay',
+            'addfunds' => 'clientarea.php?action=addfunds', 'emails' => 'clientarea.php?action=emails', 'invoice' => 'viewinvoice.php?id=',
+            'service' => 'clientarea.php?action=productdetails&id=', 'domain' => 'clientarea.php?action=domaindetails&id=',
+            'cancel' => 'clientarea.php?action=cancel&id=', 'upgrade' => 'upgrade.php?type=package&id=', 'pdf' => 'dl.php?type=i&id=',
+            'order' => 'cart.php', 'ticket' => 'submitticket.php', 'logout' => 'logout.php', 'quotes' => 'clientarea.php?action=quotes',
+        ];
+        $routes = [
+            'profile' => 'user-profile', 'password' => 'user-password', 'security' => 'user-security', 'accounts' => 'user-accounts', 'contacts' => 'account-contacts',
+            'users' => 'account-users', 'paymethods' => 'account-paymentmethods', 'paymethod_add' => 'account-paymentmethods-add', 'verify' => 'user-email-verification-resend',
+        ];
+        foreach (function_exists('routePath') ? $routes : [] as $name => $route) {
+            $urls[$name] = (string) routePath($route);
+        }
+        return $urls;
+    }
+
+    /** What is downloaded; ends the request. */
+    private static function download(array $reply)
+    {
+        while (ob_get_level() > 0) {
+            ob_end_clean();
+        }
+        $calendar = isset($reply['type']) && $reply['type'] === 'text/calendar';
+        $name = isset($reply['name']) && is_string($reply['name']) && preg_match('/\A[\w-]{1,60}\.(csv|ics)\z/', $reply['name']) ? $reply['name'] : 'download.txt';
+        header('Content-Type: ' . ($calendar ? 'text/calendar' : 'text/csv') . '; charset=utf-8');
+        header('Content-Disposition: attachment; filename="' . $name . '"');
+        header('Cache-Control: no-store');
+        header('X-Content-Type-Options: nosniff');
+        echo $reply['text'];
+        exit;
+    }
+
+    /** A file that pages need and that no public path serves; ends the request. Its address names its content. */
+    private static function asset($file, $version)
+    {
+        $text = '';
+        $type = substr((string) strrchr($file, '.'), 1);
+        if (isset(self::ASSETS[$type]) && $version !== '') {
+            try {
+                list(, $body) = (new Bridge(self::server()))->call('GET', '/v1/assets/' . $version . '/' . $file, null, self::SECONDS);
+                $text = isset($body['text']) && is_string($body['text']) ? $body['text'] : '';
+            } catch (BridgeException $e) {
+                $text = '';
+            }
+        }
+        while (ob_get_level() > 0) {
+            ob_end_clean();
+        }
+        http_response_code($text === '' ? 404 : 200);
+        header('Content-Type: ' . ($text === '' ? 'text/plain' : self::ASSETS[$type]) . '; charset=utf-8');
+        header('X-Content-Type-Options: nosniff');
+        header_remove('Pragma');
+        header_remove('Expires');
+        header('Cache-Control: ' . ($text === '' ? 'no-store' : 'private, max-age=31536000, immutable'));
+        echo $text;
+        exit;
+    }
+
+    private static function page($title, $html, $page = 'dashboard')
+    {
+        $path = [self::ADDRESS => self::said('vmbridgehome_dashboard')];
+        if ($page !== 'dashboard') {
+            $path[self::ADDRESS . Fields::query(['page' => $page])] = $title;
+        }
+        return [
+            'pagetitle' => $title, 'breadcrumb' => $path, 'templatefile' => 'templates/dashboard', 'requirelogin' => true, 'forcessl' => true,
+            'vars' => ['vmbridgeHtml' => $html],
+        ];
+    }
+
+    /** The bridge does not answer: WHMCS's own links and, for who may see it, the credit. */
+    private static function fallback($access, \Throwable $e, $page)
+    {
+        if (!$e instanceof BridgeException && function_exists('logActivity')) {
+            logActivity('vmbridge: the dashboard failed in the module: ' . get_class($e));
+        }
+        $money = $access instanceof Access && $access->may('invoices');
+        $links = ['services' => $access instanceof Access && $access->may('products'), 'invoices' => $money, 'addfunds' => $money, 'details' => true];
+        $html = '';
+        foreach (array_keys(array_filter($links)) as $name) {
+            $html .= '<a class="btn btn-default btn-light" href="clientarea.php?action=' . $name . '">' . self::escape(self::said('vmbridgehome_' . $name)) . '</a> ';
+        }
+        if ($page !== 'home') {
+            $html .= '<a class="btn btn-default btn-light" href="' . self::ADDRESS . Fields::query(['page' => $page === 'dashboard' ? '' : $page]) . '">' . self::escape(self::said('vmbridgehome_again')) . '</a>';
+        }
+        $reference = $e instanceof BridgeException && $e->reference() !== '' ? ' (reference ' . $e->reference() . ')' : '';
+        $credit = $money ? '<p>' . self::escape(self::said('vmbridgehome_credit')) . ': <strong>' . self::escape(self::money($access->client)) . '</strong></p>' : '';
+        return '<div class="card panel panel-default vmbridgehome-fallback"><div class="card-body panel-body"><p>' . self::escape(self::said('vmbridgehome_down') . $reference) . '</p>'
+            . $credit . '<p>' . $html . '</p></div></div>';
+    }
+
+    private static function money($client)
+    {
+        return trim(Bridge::plain($client->prefix) . $client->credit . Bridge::plain($client->suffix));
+    }
+
+    /** bs3 for Six and what is made from it, else bs4. */
+    private static function theme()
+    {
+        $name = '';
+        if (isset($GLOBALS['smarty']) && is_object($GLOBALS['smarty']) && method_exists($GLOBALS['smarty'], 'getTemplateVars')) {
+            $name = (string) $GLOBALS['smarty']->getTemplateVars('template');
+        }
+        if ($name === '' && isset($GLOBALS['CONFIG']['Template'])) {
+            $name = (string) $GLOBALS['CONFIG']['Template'];
+        }
+        return $name === 'six' ? 'bs3' : 'bs4';
+    }
+
+    /** What the visitor chose for this visit, else the account's, else the installation's. */
+    private static function language(Access $access)
+    {
+        $config = isset($GLOBALS['CONFIG']['Language']) ? $GLOBALS['CONFIG']['Language'] : '';
+        foreach ([isset($_SESSION['Language']) ? $_SESSION['Language'] : '', $access->client->language, $config] as $name) {
+            if (is_string($name) && preg_match('/\A[a-z-]{2,30}\z/', $name)) {
+                return $name;
+            }
+        }
+        return 'english';
+    }
+
+    private static function said($key)
+    {
+        return isset($GLOBALS['_LANG'][$key]) && is_string($GLOBALS['_LANG'][$key]) ? $GLOBALS['_LANG'][$key] : self::SENTENCES[$key];
+    }
+
+    /** The two things that only WHMCS knows. */
+    private static function filled($html)
+    {
+        $token = function_exists('generate_token') ? (string) generate_token('plain') : '';
+        return strtr($html, ['%%VMBRIDGE_TOKEN%%' => self::escape($token), '%%VMBRIDGE_URL%%' => self::escape(self::ADDRESS)]);
+    }
+
+    private static function escape($text)
+    {
+        return htmlspecialchars($text, ENT_QUOTES, 'UTF-8');
+    }
+}

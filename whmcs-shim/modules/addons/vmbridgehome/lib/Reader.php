@@ -1,0 +1,425 @@
+<?php
+
+namespace WHMCS\Module\Addon\Vmbridgehome;
+
+use WHMCS\Database\Capsule;
+use WHMCS\Module\Server\Vmbridge\Bridge;
+
+/**
+ * The one read: what an account has and owes, as the bridge's dashboard wants it (bridge/accounts/columns.py has every column). The
+ * number of queries does not depend on the number of services. What the user may not see is not read.
+ */
+class Reader
+{
+    const MOST = 240000; // bytes of a body; the bridge takes 256 KiB
+    const PAST = 2500;   // rows of past invoices
+    const LIVE = ['Active', 'Suspended'];
+    const OPEN = ['Unpaid', 'Payment Pending', 'Collections'];
+    const SETTINGS = [
+        'AddFundsEnabled', 'AddFundsMinimum', 'AddFundsMaximum', 'AddFundsMaximumBalance', 'AddFundsRequireOrder', 'NoAutoApplyCredit',
+        'EnableMassPay', 'CreateInvoiceDaysBefore', 'CreateInvoiceDaysBeforeMonthly', 'CreateInvoiceDaysBeforeQuarterly',
+        'CreateInvoiceDaysBeforeSemiAnnually', 'CreateInvoiceDaysBeforeAnnually', 'CreateInvoiceDaysBeforeBiennially',
+        'CreateInvoiceDaysBeforeTriennially', 'CreateDomainInvoiceDaysBefore', 'ContinuousInvoiceGeneration', 'AutoSuspension',
+        'AutoSuspensionDays', 'TaxEnabled', 'TaxType', 'TaxL2Compound', 'TaxDomains', 'TaxPerLineItem', 'TaxInclusiveDeduct',
+        'EnableEmailVerification', 'Version',
+    ];
+    const GONE = ['Terminated', 'Cancelled', 'Fraud', 'Transferred Away', 'Expired'];
+    const CYCLES = [
+        'monthly' => 'Monthly', 'quarterly' => 'Quarterly', 'semiannually' => 'Semi-Annually', 'annually' => 'Annually',
+        'biennially' => 'Biennially', 'triennially' => 'Triennially',
+    ];
+
+    private $access;
+    private $id;
+    private $rows = [];
+
+    public function __construct(Access $access)
+    {
+        $this->access = $access;
+        $this->id = (int) $access->client->id;
+    }
+
+    /** The body of one page; `$ask` is what its address asks for. */
+    public function body($page, array $ask, array $urls)
+    {
+        $client = $this->access->client;
+        $settings = $this->settings();
+        $this->accounts();
+        if ($this->access->may('products')) {
+            $this->services();
+            $this->addons();
+            $this->cancels();
+            $this->metered();
+        }
+        if ($this->access->may('domains')) {
+            $this->domains();
+        }
+        if ($this->access->may('invoices')) {
+            $this->open();
+            $this->past();
+            $this->paymethods();
+        }
+        $this->users();
+        if ($page === 'whatif' && $this->access->may('products')) {
+            $this->prices();
+        }
+        if (in_array($page, ['ledger', 'csv'], true) && $this->access->may('invoices')) {
+            $this->ledger(isset($ask['month']) ? $ask['month'] : '');
+        }
+        if ($page === 'addfunds' && $this->access->may('invoices')) {
+            $this->gateways();
+        }
+        $money = $this->access->may('invoices');
+        $body = [
+            'today' => date('Y-m-d'), 'zone' => date_default_timezone_get(),
+            'currency' => [
+                'code' => (string) $client->code, 'prefix' => self::text($client->prefix), 'suffix' => self::text($client->suffix),
+                'format' => min(4, max(1, (int) $client->format)), 'rate' => (string) $client->rate,
+            ],
+            'client' => [
+                'id' => $this->id, 'name' => self::name($client), 'credit' => $money ? self::amount($client->credit) : '0.00',
+                'exempt' => self::on($client->taxexempt), 'has_tax_id' => trim((string) $client->tax_id) !== '',
+                'has_address' => trim($client->address1 . $client->city) !== '', 'has_order' => (int) $client->accepted > 0,
+                'discount' => self::amount($client->discountpercent),
+            ],
+            'may' => $this->access->may, 'settings' => (object) $settings, 'rates' => $money ? $this->rates() : [],
+            'urls' => (object) $urls, 'ask' => (object) $ask,
+        ];
+        return $this->fitted($body);
+    }
+
+    private function settings()
+    {
+        $found = [];
+        foreach (Capsule::table('tblconfiguration')->whereIn('setting', self::SETTINGS)->get(['setting', 'value']) as $row) {
+            $found[(string) $row->setting] = substr((string) $row->value, 0, 200);
+        }
+        return $found;
+    }
+
+    private function accounts()
+    {
+        foreach ($this->access->accounts as $row) {
+            $this->rows['accounts'][] = [(int) $row->id, self::name($row), (string) $row->code, (string) $row->status,
+                !isset($row->owner) || self::on($row->owner), (int) $row->id === $this->id];
+        }
+    }
+
+    private function services()
+    {
+        $groups = $products = [];
+        $query = Capsule::table('tblhosting as h')->leftJoin('tblproducts as p', 'p.id', '=', 'h.packageid')
+            ->leftJoin('tblproductgroups as g', 'g.id', '=', 'p.gid')->where('h.userid', $this->id)->whereNotIn('h.domainstatus', self::GONE)->orderBy('h.id');
+        foreach ($query->get(['h.id', 'h.packageid', 'h.domain', 'h.domainstatus', 'h.billingcycle', 'h.qty', 'h.amount', 'h.firstpaymentamount', 'h.regdate',
+            'h.nextduedate', 'h.suspendreason', 'h.overideautosuspend', 'h.overidesuspenduntil', 'p.name as product', 'p.gid', 'p.tax', 'p.servertype',
+            'g.name as family', 'g.order as place']) as $row) {
+            $groups[(int) $row->gid] = [(int) $row->gid, self::text($row->family), (int) $row->place];
+            $products[(int) $row->packageid] = [(int) $row->packageid, self::text($row->product), (int) $row->gid, self::on($row->tax), (string) $row->servertype === 'vmbridge'];
+            $this->rows['services'][] = [(int) $row->id, (int) $row->packageid, self::text($row->domain), (string) $row->domainstatus, (string) $row->billingcycle,
+                max(1, (int) $row->qty), self::amount($row->amount), self::amount($row->firstpaymentamount), self::day($row->regdate), self::day($row->nextduedate)];
+            $kept = self::on($row->overideautosuspend) ? self::day($row->overidesuspenduntil) : '';
+            if ((string) $row->domainstatus === 'Suspended' || $kept !== '') {
+                $this->rows['suspended'][] = [(int) $row->id, self::text($row->suspendreason), $kept];
+            }
+        }
+        $this->rows['groups'] = array_values($groups);
+        $this->rows['products'] = array_values($products);
+    }
+
+    private function addons()
+    {
+        $query = Capsule::table('tblhostingaddons as a')->leftJoin('tbladdons as n', 'n.id', '=', 'a.addonid')->where('a.userid', $this->id)
+            ->whereNotIn('a.status', self::GONE)->orderBy('a.id');
+        foreach ($query->get(['a.id', 'a.hostingid', 'a.name', 'n.name as kind', 'a.status', 'a.billingcycle', 'a.recurring', 'a.firstpaymentamount', 'a.regdate',
+            'a.nextduedate', 'a.tax']) as $row) {
+            $name = trim((string) $row->name) !== '' ? $row->name : $row->kind;
+            $this->rows['addons'][] = [(int) $row->id, (int) $row->hostingid, self::text($name), (string) $row->status, (string) $row->billingcycle,
+                self::amount($row->recurring), self::amount($row->firstpaymentamount), self::day($row->regdate), self::day($row->nextduedate), self::on($row->tax)];
+        }
+    }
+
+    private function domains()
+    {
+        $query = Capsule::table('tbldomains')->where('userid', $this->id)->whereNotIn('status', self::GONE)->orderBy('id');
+        foreach ($query->get(['id', 'domain', 'registrationperiod', 'status', 'recurringamount', 'firstpaymentamount', 'registrationdate', 'nextduedate', 'expirydate', 'donotrenew']) as $row) {
+            $this->rows['domains'][] = [(int) $row->id, self::text($row->domain), (int) $row->registrationperiod, (string) $row->status, self::amount($row->recurringamount),
+                self::amount($row->firstpaymentamount), self::day($row->registrationdate), self::day($row->nextduedate), self::day($row->expirydate), self::on($row->donotrenew)];
+        }
+    }
+
+    private function cancels()
+    {
+        $query = Capsule::table('tblcancelrequests as r')->join('tblhosting as h', 'h.id', '=', 'r.relid')->where('h.userid', $this->id)
+            ->whereIn('h.domainstatus', self::LIVE)->orderBy('r.id');
+        foreach ($query->get(['r.relid', 'r.type as kind', 'r.date as at']) as $row) {
+            $this->rows['cancels'][] = [(int) $row->relid, (string) $row->kind, self::day($row->at)];
+        }
+    }
+
+    /** Open invoices with what is paid of them, and their items; both whole: mass payments and top-ups are told apart by the items. */
+    private function open()
+    {
+        $columns = ['i.id', 'i.invoicenum', 'i.status', 'i.date', 'i.duedate', 'i.total'];
+        $query = Capsule::table('tblinvoices as i')->leftJoin('tblaccounts as a', 'a.invoiceid', '=', 'i.id')->where('i.userid', $this->id)
+            ->whereIn('i.status', self::OPEN)->groupBy(...$columns)->orderBy('i.id');
+        foreach ($query->get(array_merge($columns, [Capsule::raw('SUM(a.amountin - a.amountout) AS paid')])) as $row) {
+            $this->rows['open'][] = [(int) $row->id, self::text($row->invoicenum), (string) $row->status, self::day($row->date), self::day($row->duedate),
+                self::amount($row->total), sprintf('%.2F', (float) $row->paid), ''];
+        }
+        $this->balances();
+        $query = Capsule::table('tblinvoiceitems as t')->join('tblinvoices as i', 'i.id', '=', 't.invoiceid')->where('i.userid', $this->id)
+            ->whereIn('i.status', self::OPEN)->orderBy('t.id');
+        foreach ($query->get(['t.invoiceid', 't.type as kind', 't.relid', 't.amount', 't.duedate']) as $row) {
+            $this->rows['open_items'][] = [(int) $row->invoiceid, (string) $row->kind, (int) $row->relid, self::amount($row->amount), self::day($row->duedate)];
+        }
+    }
+
+    /** From 9.0 on credit and debit notes count too, and only WHMCS knows them: its own balance of the 20 oldest wins. */
+    private function balances()
+    {
+        $version = isset($GLOBALS['CONFIG']['Version']) ? (string) $GLOBALS['CONFIG']['Version'] : '';
+        if ((int) $version < 9 || empty($this->rows['open']) || !function_exists('localAPI')) {
+            return;
+        }
+        foreach (array_slice(array_keys($this->rows['open']), 0, 20) as $n) {
+            $reply = localAPI('GetInvoice', ['invoiceid' => $this->rows['open'][$n][0]]);
+            if (is_array($reply) && isset($reply['result'], $reply['balance']) && $reply['result'] === 'success' && is_numeric($reply['balance'])) {
+                $this->rows['open'][$n][7] = self::amount($reply['balance']);
+            }
+        }
+    }
+
+    private function past()
+    {
+        $since = date('Y-m-01', strtotime(date('Y-m-01') . ' -12 months'));
+        $query = Capsule::table('tblinvoiceitems as t')->join('tblinvoices as i', 'i.id', '=', 't.invoiceid')->where('i.userid', $this->id)
+            ->where('i.date', '>=', $since)->whereIn('t.type', ['Hosting', 'Addon', 'Domain', 'DomainRegister', 'DomainTransfer'])
+            ->whereNotIn('i.status', ['Cancelled', 'Draft'])->orderBy('t.id', 'desc')->limit(self::PAST + 1);
+        foreach ($query->get(['t.invoiceid', 't.type as kind', 't.relid', 't.amount', 't.duedate', 'i.date', 'i.status']) as $row) {
+            $kind = strpos((string) $row->kind, 'Domain') === 0 ? 'Domain' : (string) $row->kind;
+            $this->rows['past_items'][] = [(int) $row->invoiceid, $kind, (int) $row->relid, self::amount($row->amount), self::day($row->duedate), self::day($row->date), (string) $row->status];
+        }
+    }
+
+    private function paymethods()
+    {
+        $query = Capsule::table('tblpaymethods as m')->leftJoin('tblcreditcards as c', 'c.pay_method_id', '=', 'm.id')->where('m.userid', $this->id)->whereNull('m.deleted_at')->orderBy('m.id');
+        foreach ($query->get(['m.gateway_name', 'm.payment_type', 'c.expiry_date']) as $row) {
+            $this->rows['paymethods'][] = [self::text($row->gateway_name), (string) $row->payment_type, preg_match('/\A\d{4}-\d\d/', (string) $row->expiry_date, $m) ? $m[0] : ''];
+        }
+    }
+
+    /** Of an account all its users, to the owner; else only who looks. */
+    private function users()
+    {
+        $user = $this->access->user;
+        $own = $user === null ? 0 : (int) $user->id;
+        $query = Capsule::table('tblusers_clients as p')->join('tblusers as u', 'u.id', '=', 'p.auth_user_id')->where('p.client_id', $this->id);
+        if (!$this->access->may('owner')) {
+            $query = $query->where('u.id', $own);
+        }
+        foreach ($query->orderBy('u.id')->get(['u.id', 'u.first_name', 'u.last_name', 'u.email', 'u.second_factor', 'u.email_verified_at', 'p.owner']) as $row) {
+            $self = (int) $row->id === $own;
+            $factor = trim((string) $row->second_factor) !== '';
+            $verified = trim((string) $row->email_verified_at) !== '';
+            if ($self && method_exists($user, 'hasTwoFactorAuthEnabled')) {
+                $factor = (bool) $user->hasTwoFactorAuthEnabled();
+            }
+            if ($self && method_exists($user, 'emailVerified')) {
+                $verified = (bool) $user->emailVerified();
+            }
+            $this->rows['users'][] = [(int) $row->id, self::text($row->first_name . ' ' . $row->last_name), self::text($row->email), self::on($row->owner), $self, $factor, $verified];
+        }
+    }
+
+    /** The rules of the client's country, or of any; of those that fit the narrowest, and of these the first, for each level. */
+    private function rates()
+    {
+        $client = $this->access->client;
+        $best = [];
+        foreach (Capsule::table('tbltax')->whereIn('country', [(string) $client->country, ''])->orderBy('id')->get(['id', 'level', 'name', 'state', 'country', 'taxrate']) as $row) {
+            $level = (int) $row->level;
+            $state = (string) $row->state;
+            if (!in_array($level, [1, 2], true) || ($state !== '' && strcasecmp($state, (string) $client->state) !== 0)) {
+                continue;
+            }
+            $narrow = ($state !== '' ? 2 : 0) + ((string) $row->country !== '' ? 1 : 0);
+            if (!isset($best[$level]) || $narrow > $best[$level][0]) {
+                $best[$level] = [$narrow, [$level, self::text($row->name), self::amount($row->taxrate)]];
+            }
+        }
+        ksort($best);
+        return array_values(array_column($best, 1));
+    }
+
+    /** Prices of what is billed by use, where a product of ours has such; another version's tables: none. */
+    private function metered()
+    {
+        $products = [];
+        foreach (isset($this->rows['products']) ? $this->rows['products'] : [] as $product) {
+            if ($product[4]) {
+                $products[] = $product[0];
+            }
+        }
+        if ($products === []) {
+            return;
+        }
+        try {
+            $prices = [];
+            $query = Capsule::table('tblusage_items as u')->leftJoin('tblpricing_bracket as b', 'b.rel_id', '=', 'u.id')->leftJoin('tblpricing as p', 'p.relid', '=', 'b.id')
+                ->where('u.rel_type', 'Product')->where('u.module', 'vmbridge')->whereIn('u.rel_id', $products)->orderBy('u.id')->orderBy('b.floor');
+            foreach ($query->get(['u.id', 'u.rel_id', 'u.metric', 'u.included', 'b.floor', 'b.schema_type', 'b.rel_type as of', 'p.type as kind', 'p.currency', 'p.monthly']) as $row) {
+                $key = $row->rel_id . '/' . $row->metric;
+                $prices += [$key => [(int) $row->rel_id, (string) $row->metric, (string) $row->metric, '', self::amount($row->included), (string) $row->schema_type, []]];
+                if ((string) $row->kind === 'usage' && (int) $row->currency === (int) $this->currency()) {
+                    $prices[$key][6][] = [self::amount($row->floor), self::amount($row->monthly)];
+                }
+            }
+            foreach (isset($this->rows['services']) ? $this->rows['services'] : [] as $service) {
+                foreach ($prices as $price) {
+                    if ($price[0] === $service[1] && $price[6] !== []) {
+                        $this->rows['metered'][] = array_merge([$service[0]], array_slice($price, 1));
+                    }
+                }
+            }
+        } catch (\Throwable $e) {
+            unset($this->rows['metered']);
+        }
+    }
+
+    private function currency()
+    {
+        return isset($this->access->client->currency) ? $this->access->client->currency : 0;
+    }
+
+    /** What the client's products cost by cycle, and what they may be changed to. */
+    private function prices()
+    {
+        $own = array_map('intval', array_column(isset($this->rows['products']) ? $this->rows['products'] : [], 0));
+        $targets = [];
+        foreach (Capsule::table('tblproduct_upgrade_products')->whereIn('product_id', $own)->orderBy('id')->get(['product_id', 'upgrade_product_id']) as $row) {
+            $this->rows['upgrades'][] = [(int) $row->product_id, (int) $row->upgrade_product_id];
+            $targets[(int) $row->upgrade_product_id] = true;
+        }
+        foreach (Capsule::table('tblproducts')->whereIn('id', array_diff(array_keys($targets), $own))->orderBy('id')->get(['id', 'name', 'gid', 'tax', 'servertype']) as $row) {
+            $this->rows['products'][] = [(int) $row->id, self::text($row->name), (int) $row->gid, self::on($row->tax), (string) $row->servertype === 'vmbridge'];
+        }
+        $query = Capsule::table('tblpricing')->where('type', 'product')->where('currency', (int) $this->currency())
+            ->whereIn('relid', array_unique(array_merge($own, array_keys($targets))))->orderBy('relid');
+        foreach ($query->get(array_merge(['relid'], array_keys(self::CYCLES))) as $row) {
+            foreach (self::CYCLES as $column => $cycle) {
+                if ((float) $row->$column >= 0) { // -1: not sold by this cycle
+                    $this->rows['cycles'][] = [(int) $row->relid, $cycle, self::amount($row->$column)];
+                }
+            }
+        }
+    }
+
+    /** A month's invoices, payments and credit; and the sum of the credit after it, so that the running credit ends at today's. */
+    private function ledger($month)
+    {
+        $first = (preg_match('/\A\d{4}-\d\d\z/', $month) ? $month : date('Y-m')) . '-01';
+        $next = date('Y-m-d', strtotime($first . ' +1 month'));
+        $query = Capsule::table('tblinvoices')->where('userid', $this->id)->where('date', '>=', $first)->where('date', '<', $next)->whereNotIn('status', ['Draft'])->orderBy('id');
+        foreach ($query->get(['id', 'invoicenum', 'date', 'duedate', 'datepaid', 'total', 'credit', 'status']) as $row) {
+            $this->rows['invoices'][] = [(int) $row->id, self::text($row->invoicenum), self::day($row->date), self::day($row->duedate), self::day($row->datepaid),
+                self::amount($row->total), self::amount($row->credit), (string) $row->status];
+        }
+        $mass = [];
+        $ids = array_column(isset($this->rows['invoices']) ? $this->rows['invoices'] : [], 0);
+        foreach (Capsule::table('tblinvoiceitems')->whereIn('invoiceid', $ids)->where('type', 'Invoice')->get(['invoiceid']) as $row) {
+            $mass[(int) $row->invoiceid] = true; // it only stands for others
+        }
+        if ($mass !== []) {
+            $this->rows['invoices'] = array_values(array_filter($this->rows['invoices'], function ($row) use ($mass) {
+                return !isset($mass[$row[0]]);
+            }));
+        }
+        $query = Capsule::table('tblaccounts')->where('userid', $this->id)->where('date', '>=', $first)->where('date', '<', $next)->orderBy('id');
+        foreach ($query->get(['id', 'date', 'gateway', 'amountin', 'amountout', 'invoiceid', 'refundid']) as $row) {
+            $this->rows['transactions'][] = [(int) $row->id, self::day($row->date), self::text($row->gateway), self::amount($row->amountin), self::amount($row->amountout),
+                (int) $row->invoiceid, (int) $row->refundid];
+        }
+        $after = 0.0;
+        foreach (Capsule::table('tblcredit')->where('clientid', $this->id)->where('date', '>=', $first)->orderBy('id')->get(['id', 'date', 'amount', 'relid']) as $row) {
+            if (self::day($row->date) >= $next) {
+                $after += (float) $row->amount;
+            } else {
+                $this->rows['credits'][] = [(int) $row->id, self::day($row->date), self::amount($row->amount), (int) $row->relid];
+            }
+        }
+        $this->rows['credit_after'] = [[sprintf('%.2F', $after)]];
+    }
+
+    /** The payment methods that WHMCS's form may offer. */
+    private function gateways()
+    {
+        $names = $shown = [];
+        foreach (Capsule::table('tblpaymentgateways')->whereIn('setting', ['name', 'visible'])->orderBy('order')->get(['gateway', 'setting', 'value']) as $row) {
+            if ((string) $row->setting === 'name') {
+                $names[(string) $row->gateway] = self::text($row->value);
+            } elseif (self::on($row->value)) {
+                $shown[(string) $row->gateway] = true;
+            }
+        }
+        foreach (array_intersect_key($names, $shown) as $gateway => $name) {
+            $this->rows['gateways'][] = [(string) $gateway, $name];
+        }
+    }
+
+    /** The body with as many rows as the bridge takes; what was left out is said. The past goes first, then what came last. */
+    private function fitted(array $body)
+    {
+        $cut = [];
+        if (isset($this->rows['past_items']) && count($this->rows['past_items']) > self::PAST) {
+            array_pop($this->rows['past_items']);
+            $cut['past_items'] = 1;
+        }
+        $sizes = array_map([self::class, 'size'], array_filter($this->rows));
+        $over = self::size($body) + array_sum($sizes) - self::MOST;
+        foreach (['past_items', 'credits', 'transactions', 'invoices', 'addons', 'domains', 'open_items', 'services'] as $list) {
+            if ($over <= 0 || !isset($sizes[$list])) {
+                continue;
+            }
+            $rows = $this->rows[$list];
+            $keep = max(0, (int) floor(count($rows) * (1 - min(1, $over / $sizes[$list] + 0.02))));
+            $this->rows[$list] = array_slice($rows, 0, $keep);
+            $cut[$list] = (isset($cut[$list]) ? $cut[$list] : 0) + count($rows) - $keep;
+            $over -= $sizes[$list] - self::size($this->rows[$list]);
+        }
+        return $body + ['rows' => (object) array_filter($this->rows), 'cut' => (object) $cut];
+    }
+
+    private static function size($value)
+    {
+        return strlen((string) json_encode($value, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_INVALID_UTF8_SUBSTITUTE));
+    }
+
+    private static function name($client)
+    {
+        $company = trim((string) $client->companyname);
+        return self::text($company !== '' ? $company : $client->firstname . ' ' . $client->lastname);
+    }
+
+    /** As it was typed: WHMCS keeps entities. */
+    private static function text($value)
+    {
+        $text = trim(Bridge::plain($value === null ? '' : $value));
+        return function_exists('mb_substr') ? mb_substr($text, 0, 120) : substr($text, 0, 120);
+    }
+
+    private static function amount($value)
+    {
+        return $value === null || (string) $value === '' ? '0.00' : (string) $value;
+    }
+
+    private static function day($value)
+    {
+        return $value === null ? '' : substr((string) $value, 0, 10);
+    }
+
+    private static function on($value)
+    {
+        return !in_array(strtolower((string) $value), ['', '0', 'off', 'no', 'false'], true);
+    }
+}

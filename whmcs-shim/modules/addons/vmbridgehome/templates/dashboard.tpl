@@ -1,0 +1,1 @@
+{$vmbridgeHtml nofilter}
