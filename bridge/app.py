@@ -14,6 +14,7 @@ from bridge.web import (
     assets,
     auth,
     charts,
+    dashboard,
     errors,
     files,
     filters,
@@ -58,6 +59,7 @@ def create_app(context: Context) -> Flask:
         admin.routes,
         assets.routes,
         charts.routes,
+        dashboard.routes,
         low_credit.routes,
     ):
         app.register_blueprint(blueprint)

@@ -191,7 +191,7 @@ def test_templates_keep_to_the_columns() -> None:
     """No formatter does this for them: those that there are change what is rendered."""
     long = [
         f"{p.name}:{n}"
-        for p in sorted((ROOT / "bridge/templates").iterdir())
+        for p in sorted((ROOT / "bridge/templates").rglob("*.html"))
         for n, line in enumerate(p.read_text("utf-8").splitlines(), 1)
         if len(line) > 120
     ]

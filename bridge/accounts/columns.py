@@ -34,6 +34,7 @@ A row is an array of exactly these columns:
     past_items    invoice, kind, of, amount, due, at, status   Hosting, Addon and Domain of 13 months that are neither
                                                                cancelled nor draft; at, status: the invoice's
     paymethods    gateway, kind, expires                       expires: "2027-03", "" = never
+    gateways      name, title                                  what WHMCS's form for adding funds offers
     users         id, name, mail, owner, self, two_factor, verified
     accounts      id, name, code, status, owner, current       every account that the user may open; code: currency
     metered       service, metric, name, unit, included, schema, brackets
@@ -72,6 +73,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "open_items": ("invoice", "kind", "of", "amount", "due"),
     "past_items": ("invoice", "kind", "of", "amount", "due", "at", "status"),
     "paymethods": ("gateway", "kind", "expires"),
+    "gateways": ("name", "title"),
     "users": ("id", "name", "mail", "owner", "self", "two_factor", "verified"),
     "accounts": ("id", "name", "code", "status", "owner", "current"),
     "metered": ("service", "metric", "name", "unit", "included", "schema", "brackets"),
@@ -87,7 +89,7 @@ NEEDS: dict[str, str] = {
     **dict.fromkeys(("groups", "products", "services", "suspended", "addons", "cancels", "metered"), "products"),
     **dict.fromkeys(("cycles", "upgrades"), "products"),
     "domains": "domains",
-    **dict.fromkeys(("open", "open_items", "past_items", "paymethods"), "invoices"),
+    **dict.fromkeys(("open", "open_items", "past_items", "paymethods", "gateways"), "invoices"),
     **dict.fromkeys(("invoices", "transactions", "credits", "credit_after"), "invoices"),
 }
 SETTINGS = (  # keys of WHMCS's configuration, of which the texts are sent

@@ -214,6 +214,14 @@ class PayMethod:
 
 
 @dataclass(frozen=True)
+class Gateway:
+    """A way of paying, as WHMCS's form names it and as people read it."""
+
+    name: str
+    title: str
+
+
+@dataclass(frozen=True)
 class User:
     id: int
     name: str
@@ -314,6 +322,7 @@ class Account:
     open: tuple[Invoice, ...] = ()
     past: tuple[Item, ...] = ()
     paymethods: tuple[PayMethod, ...] = ()
+    gateways: tuple[Gateway, ...] = ()
     users: tuple[User, ...] = ()
     others: tuple[Other, ...] = ()
     metered: tuple[Metered, ...] = ()

@@ -20,6 +20,8 @@ OF_PAGES = {
     "charts.js": "charts.js",
     "admin.css": "admin.css",
     "firewall.css": "firewall.css",
+    "dashboard.css": "dashboard.css",
+    "dashboard.js": "dashboard.js",
     "firewall.js": "firewall.js",
 }
 DRAGGING = {"sortable.js": "sortable/Sortable.min.js"}

@@ -51,7 +51,7 @@ namespace WHMCS\Database {
             if (!preg_match('/\A(?:\w+\.)?(\w+|\*)(?: as \w+)?\z/', $name)) {
                 throw new \PDOException('Unknown column ' . $name);
             }
-            return preg_replace('/\b(order|default|date|type|level|value|group)\b(?! as)/', '"$1"', $name);
+            return preg_replace('/\b(order|default|date|type|level|value|group)\b/', '"$1"', $name);
         }
 
         public function select(...$columns)

@@ -5,8 +5,9 @@
  * own field of such a name changes the page; here any name that is neither WHMCS's nor in the module's array is a fault of the module.
  */
 
-const CLIENT_ACTIONS = ['', 'services', 'products', 'productdetails'];
-const CLIENT_NAMES = ['action', 'id', 'modop', 'a', 'token', 'language'];
+const CLIENT_ACTIONS = ['', 'services', 'products', 'productdetails', 'details', 'invoices', 'domains', 'domaindetails', 'masspay', 'addfunds', 'emails', 'cancel', 'quotes'];
+const WHMCS_PAGES = ['/cart.php', '/submitticket.php', '/supporttickets.php', '/logout.php', '/dl.php'];
+const CLIENT_NAMES = ['action', 'id', 'modop', 'a', 'token', 'language', 'amount', 'paymentmethod'];
 const ADMIN_NAMES = ['module', 'id', 'userid', 'a', 'token'];
 const OURS = 'vmb';
 const KNOBS = ['theme', 'shade', 'dark', 'as', 'both']; // of this host, for its tests

@@ -38,6 +38,18 @@ function rendered(Smarty $smarty, $template, array $vars)
 function client_area()
 {
     $id = (int) asked('id');
+    if (asked('action') === 'addfunds') {
+        add_funds();
+        return;
+    }
+    if (asked('action') === '' && addon_active()) {
+        if (isset($_GET['theme'])) {
+            setcookie('theme', theme());
+        }
+        smarty();
+        home_page();
+        return;
+    }
     $state = state();
     if (asked('action') !== 'productdetails' || !isset($state['services'][$id]) || $state['services'][$id]['userid'] !== $_SESSION['uid']) {
         $links = '';
@@ -184,7 +196,7 @@ function admin_frame($title, $html)
 }
 
 /** A page of the client area; `$vars` are its template's variables, which the footer's hooks get. */
-function frame($title, $html, array $vars = [])
+function frame($title, $html, array $vars = [], $sides = true)
 {
     load_hooks();
     $vars += ['filename' => 'clientarea', 'template' => theme(), 'language' => $_GET['language'] ?? 'english', 'loggedin' => true];
@@ -218,6 +230,6 @@ function frame($title, $html, array $vars = [])
         . 'header.top{height:' . ($phone - 20) . 'px;padding:20px;background:#fff;font-size:20px;overflow:hidden}@media(min-width:992px){header.top{height:' . ($top - 20) . 'px}}'
         . '#main-body{padding:20px 0 40px}.card,.panel{background:#fff;border:1px solid #ddd;border-radius:4px}' . ($six ? '.sidebar{margin-top:16px}@media(min-width:992px){.pull-md-right{float:right}.sidebar{margin:0}}' : '')
         . $dark . '</style></head><body class="' . ($six ? 'six' : 'twenty-one') . '"><header class="top">Example Hosting</header><section id="main-body"><div class="container"><div class="row">'
-        . ($six ? '' : '<div class="' . $side . '">' . $menu . '</div>') . '<div class="' . $main . '"><h1 class="vmbridge-host-title" style="position:absolute;width:1px;height:1px;overflow:hidden">'
-        . htmlspecialchars($title) . '</h1>' . $html . '</div>' . ($six ? '<div class="' . $side . '">' . $menu . '</div>' : '') . '</div></div></section>' . $tabs . $footer . '</body></html>';
+        . ($six || !$sides ? '' : '<div class="' . $side . '">' . $menu . '</div>') . '<div class="' . ($sides ? $main : 'col-12 col-xs-12') . '"><h1 class="vmbridge-host-title" style="position:absolute;width:1px;height:1px;overflow:hidden">'
+        . htmlspecialchars($title) . '</h1>' . $html . '</div>' . ($six && $sides ? '<div class="' . $side . '">' . $menu . '</div>' : '') . '</div></div></section>' . $tabs . $footer . '</body></html>';
 }

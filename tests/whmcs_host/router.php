@@ -21,12 +21,13 @@ require __DIR__ . '/pages.php';
 require __DIR__ . '/usage_billing.php';
 require __DIR__ . '/upgrade.php';
 require __DIR__ . '/themes.php';
+require __DIR__ . '/clients.php';
 
 session_save_path(state_dir());
 ini_set('session.use_cookies', '0');
 session_id('demo');
 session_start();
-$_SESSION['uid'] = 7;
+$_SESSION['uid'] = login()['client'];
 
 if (theme_file($path)) {
     // a real theme's
@@ -52,6 +53,8 @@ if (theme_file($path)) {
     json_reply(['result' => 'success']);
 } elseif ($path === '/test/tables') {
     json_reply(give_tables(json_decode(file_get_contents('php://input'), true)));
+} elseif ($path === '/test/login') {
+    json_reply(log_in(json_decode(file_get_contents('php://input'), true)));
 } elseif ($path === '/test/upgrade') {
     $call = json_decode(file_get_contents('php://input'), true);
     json_reply(upgrade((int) $call['serviceid'], (int) $call['pid'], $call['columns']));
@@ -81,6 +84,20 @@ if (theme_file($path)) {
     if (dispatched(CLIENT_ACTIONS, CLIENT_NAMES)) {
         client_area();
     }
+} elseif ($path === '/index.php') {
+    if (dispatched([''], ['m', 'token', 'language'])) {
+        addon_client_page();
+    }
+} elseif ($path === '/viewinvoice.php') {
+    if (dispatched([''], ['id'])) {
+        invoice_page();
+    }
+} elseif ($path === '/user/accounts') {
+    if (dispatched([''], ['id', 'token'])) {
+        switch_account();
+    }
+} elseif (in_array($path, WHMCS_PAGES, true) || strpos($path, '/user/') === 0 || strpos($path, '/account/') === 0) {
+    frame('WHMCS', 'A page of WHMCS\'s own.');
 } elseif ($path === '/upgrade.php') {
     upgrade_page();
 } elseif ($path === '/admin/service.php') {

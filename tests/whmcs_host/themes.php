@@ -76,7 +76,12 @@ namespace {
 
     function routePath($name, ...$more)
     {
-        return '#' . $name;
+        return '/' . str_replace('-', '/', preg_replace('/-(?=verification|resend|add)/', '_', $name));
+    }
+
+    function get_flash_message()
+    {
+        return null;
     }
 
     /** WHMCS's language files are not public: a key becomes readable words. */
@@ -133,11 +138,8 @@ namespace {
     /** What WHMCS gives its templates on every page of the client area. */
     function theme_vars($title, $id, array $buttons)
     {
-        $sides = side_menus($id, $buttons);
-        $bar = [];
-        foreach (['Home', 'Services', 'Domains', 'Billing', 'Support', 'Open Ticket'] as $label) {
-            $bar[] = new MenuItem(['name' => $label, 'label' => $label, 'uri' => '#', 'id' => 'Primary_Navbar-' . str_replace(' ', '_', $label)]);
-        }
+        $sides = $id ? side_menus($id, $buttons) : $buttons;
+        $bar = menu_items(navbar());
         return [
             'charset' => 'utf-8', 'pagetitle' => $title, 'companyname' => 'Example Hosting', 'WEB_ROOT' => '', 'versionHash' => '1', 'language' => 'english',
             'loggedin' => true, 'client' => ['companyname' => '', 'fullName' => 'Ada Byron', 'email' => 'ada@example.com'], 'clientsdetails' => ['firstname' => 'Ada', 'lastname' => 'Byron'],
@@ -190,6 +192,17 @@ namespace {
         public function hasChildren()
         {
             return count($this) > 0;
+        }
+    }
+
+    /** A page in a real theme; `$sides` are the panels beside it. */
+    function theme_page($theme, $template, $title, array $of, array $sides)
+    {
+        $smarty = theme_smarty($theme);
+        $smarty->assign($of + theme_vars($title, 0, $sides) + ['footeroutput' => implode("\n", run_hooks('ClientAreaFooterOutput', ['filename' => 'index', 'template' => $theme]))]);
+        $file = strpos($template, 'file:') === 0 ? $template : $theme . '/' . $template . '.tpl';
+        foreach ([$theme . '/header.tpl', $file, $theme . '/footer.tpl'] as $part) {
+            echo $smarty->fetch($part);
         }
     }
 

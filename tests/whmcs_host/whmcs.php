@@ -201,7 +201,8 @@ namespace {
         $GLOBALS['hooks'][$point][] = $function;
     }
 
-    function run_hooks($point, array $vars)
+    /** `$vars`: variables, or the menu. */
+    function run_hooks($point, $vars)
     {
         $found = [];
         foreach ($GLOBALS['hooks'][$point] ?? [] as $function) {
@@ -249,6 +250,9 @@ namespace {
     function load_hooks()
     {
         require_once __DIR__ . '/../../whmcs-shim/modules/servers/vmbridge/hooks.php';
+        if (addon_active()) {
+            require_once HOME_ADDON . 'hooks.php';
+        }
     }
 
     // -- services ---------------------------------------------------------------------------------

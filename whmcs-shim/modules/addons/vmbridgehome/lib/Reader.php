@@ -73,7 +73,7 @@ class Reader
         $body = [
             'today' => date('Y-m-d'), 'zone' => date_default_timezone_get(),
             'currency' => [
-                'code' => (string) $client->code, 'prefix' => self::text($client->prefix), 'suffix' => self::text($client->suffix),
+                'code' => (string) $client->code, 'prefix' => substr(Bridge::plain($client->prefix), 0, 10), 'suffix' => substr(Bridge::plain($client->suffix), 0, 10),
                 'format' => min(4, max(1, (int) $client->format)), 'rate' => (string) $client->rate,
             ],
             'client' => [

@@ -1,0 +1,30 @@
+(function () {
+  // The chosen amount is written into the form; what it comes to is shown by the server, which knows the limits.
+  var root = document.currentScript.closest("[data-vmbridge]"),
+    form = root.querySelector(".vmb-funds");
+  root.querySelectorAll("details.vmb-more").forEach(function (menu) {
+    menu.addEventListener("keydown", function (e) {
+      if (e.key === "Escape" && menu.open) {
+        menu.open = false;
+        menu.querySelector("summary").focus();
+      }
+    });
+    document.addEventListener("click", function (e) {
+      if (!menu.contains(e.target)) {
+        menu.open = false;
+      }
+    });
+  });
+  if (!form) {
+    return;
+  }
+  var amount = form.elements.amount,
+    first = amount.value,
+    sums = form.querySelector(".vmb-breakdown");
+  amount.addEventListener("input", function () {
+    amount.value = amount.value.replace(",", ".");
+    if (sums) {
+      sums.hidden = amount.value !== first; // sums of another amount would be wrong
+    }
+  });
+})();

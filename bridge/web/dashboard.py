@@ -1,0 +1,111 @@
+"""POST /v1/dashboard/<page>: the client's dashboard in WHMCS. What is shown comes with the question and is kept nowhere;
+a page is a view of one Account (bridge/accounts) and its numbers (bridge/costs)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from flask import Blueprint, Response, render_template, request
+
+from bridge import languages
+from bridge.accounts import wire
+from bridge.accounts.nouns import Account
+from bridge.costs import credit, money
+from bridge.errors import NotFound
+from bridge.model import Sentence
+from bridge.web import account_views, language
+from bridge.web.auth import body, signed_look
+from bridge.web.replies import success
+
+routes = Blueprint("dashboard", __name__)
+TITLES = {
+    "home": Sentence("Dashboard"),
+    "dashboard": Sentence("Dashboard"),
+    "list": Sentence("Services"),
+    "addfunds": Sentence("Add funds"),
+    "ledger": Sentence("Ledger"),
+    "whatif": Sentence("What if"),
+    "hub": Sentence("Account"),
+    "verification": Sentence("Verification centre"),
+}
+MENU = {  # page -> (icon, the permission without which there is nothing to see)
+    "dashboard": ("fas fa-tachometer-alt", ""),
+    "list": ("fas fa-server", "products"),
+    "addfunds": ("fas fa-wallet", "invoices"),
+    "hub": ("fas fa-building", ""),
+    "verification": ("fas fa-user-check", ""),
+}
+
+
+class Words:
+    """Amounts and days of an account as its client reads them."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def money(self, value: Decimal | Fraction | int) -> str:
+        return money.shown(Fraction(value), self.account.currency)
+
+    def hourly(self, value: Fraction) -> str:
+        return money.hourly(value, self.account.currency)
+
+    def day(self, day: date | None) -> str:
+        far = day is not None and day.year != self.account.today.year
+        return languages.day_in(language.current(), day, far) if day else ""
+
+    def month(self, day: date) -> str:
+        return languages.month_in(language.current(), day)
+
+
+def seen(account: Account) -> dict[str, tuple[str, Sentence]]:
+    """The pages that there is something to see on: page -> (icon, title)."""
+    return {p: (icon, TITLES[p]) for p, (icon, needs) in MENU.items() if not needs or needs in account.may}
+
+
+@routes.post("/v1/dashboard/<page>")
+@signed_look
+def show(page: str) -> Response:
+    """{html, title}. Raises BadRequest for a body that is none, NotFound for a page that there is not."""
+    language.choose(request.args.get("language", ""))
+    if page not in VIEWS:
+        raise NotFound("There is no such page.", code="unknown_page")
+    account = wire.read(body())
+    title = language.translate(TITLES[page])
+    return success(html=render(page, account), title=title)
+
+
+def render(page: str, account: Account) -> str:
+    words = Words(account)
+    return render_template(
+        f"dashboard/{page}.html",
+        page=page,
+        account=account,
+        pages=seen(account),
+        ask=account.ask,
+        url=account.urls,
+        may=account.may,
+        can_pay="invoices" in account.may,
+        balance=credit.balance(account),
+        theme=request.args.get("theme", "bs4"),
+        language=language.current().replace("_", "-"),
+        direction=language.direction(),
+        money=words.money,
+        hourly=words.hourly,
+        day=words.day,
+        month=words.month,
+        **VIEWS[page](account, words),
+    )
+
+
+VIEWS: dict[str, Callable[[Account, Words], dict[str, Any]]] = {
+    "home": account_views.home,
+    "dashboard": account_views.dashboard,
+    "list": account_views.listed,
+    "addfunds": account_views.add_funds,
+    "hub": account_views.hub,
+    "verification": account_views.verification,
+}
