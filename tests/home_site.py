@@ -128,7 +128,7 @@ def rows_of(today: date) -> dict[str, Any]:
             {"id": 2, "auth_user_id": USER, "client_id": BRANCH, "owner": 1, "permissions": ""},
             {"id": 3, "auth_user_id": GUEST, "client_id": COMPANY, "owner": 0, "permissions": "products,tickets"},
         ],
-        "tblorders": [{"id": 1, "userid": c, "status": "Active", "invoiceid": 0, "amount": "9.00"} for c in (COMPANY, BRANCH)],
+        "tblorders": [{"id": c, "userid": c, "status": "Active", "invoiceid": 0, "amount": "9.00"} for c in (COMPANY, BRANCH)],
         "tblproductgroups": [
             {"id": g, "name": name, "hidden": 0, "order": g}
             for g, name in ((1, "Virtual servers"), (2, "Storage"), (3, "LXC"), (4, "Hosting"), (5, "VPN"))

@@ -174,7 +174,15 @@ def test_shims_own_templates_and_scripts() -> None:
         made += re.findall(r"""\.name = ["']([^"']+)["']""", text)
         made += re.findall(r"""[?&]([a-z_]+\[?[a-z_]*]?)=""", text)
         assert not re.search(r"elements\.[a-z]", text) and not re.search(r"\.id = ['\"](?!vmb)", text), path
-    known = {"action", "id", "module", "client", "ask", "period"}  # WHMCS's, and those of the bridge's own addresses
+    known = {
+        "action",
+        "id",
+        "module",
+        "m",
+        "client",
+        "ask",
+        "period",
+    }  # WHMCS's, and those of the bridge's own addresses
     assert "vmb[confirmed]" in made and [n for n in made if n not in known and not OURS.fullmatch(n)] == []
     assert not re.search(r"\$_(GET|POST|REQUEST)\[", "".join(p.read_text() for p in shim.rglob("*.php")))
 

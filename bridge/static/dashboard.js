@@ -18,7 +18,7 @@
   if (!form) {
     return;
   }
-  var amount = form.elements.amount,
+  var amount = form.querySelector("[name=amount]"),
     first = amount.value,
     sums = form.querySelector(".vmb-breakdown");
   amount.addEventListener("input", function () {

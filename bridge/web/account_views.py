@@ -115,9 +115,9 @@ def rows(account: Account) -> list[Row]:
     taxed, late = rates.with_tax(account), overdue(account)
     lines = {line.key: line for line in account.lines}
     addons: dict[int, list[Line]] = defaultdict(list)
-    for line in account.lines:
-        if line.kind == ADDON:
-            addons[line.parent].append(line)
+    for addon in account.lines:
+        if addon.kind == ADDON:
+            addons[addon.parent].append(addon)
     found = []
     for owned in account.owned:
         line = lines.get((owned.kind, owned.id))

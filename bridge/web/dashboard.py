@@ -1,5 +1,5 @@
-"""POST /v1/dashboard/<page>: the client's dashboard in WHMCS. What is shown comes with the question and is kept nowhere;
-a page is a view of one Account (bridge/accounts) and its numbers (bridge/costs)."""
+"""POST /v1/dashboard/<page>: the client's dashboard in WHMCS. What is shown comes with the question and is kept
+nowhere; a page is a view of one Account (bridge/accounts) and its numbers (bridge/costs)."""
 
 from __future__ import annotations
 

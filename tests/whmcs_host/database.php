@@ -217,7 +217,7 @@ namespace {
     {
         $pdo->exec('BEGIN IMMEDIATE');
         foreach (HOST_TABLES as $name => $columns) {
-            $pdo->exec('CREATE TABLE IF NOT EXISTS ' . $name . ' (' . preg_replace('/\Aid,/', 'id INTEGER PRIMARY KEY,', $columns) . ')');
+            $pdo->exec('CREATE TABLE IF NOT EXISTS ' . $name . ' (' . preg_replace(['/\b((?!tax_|trans)\w+id|server|currency)\b/', '/\Aid,/'], ['$1 INTEGER', 'id INTEGER PRIMARY KEY,'], $columns) . ')');
         }
         foreach (['tblhosting' => 'userid', 'tblinvoices' => 'userid', 'tblinvoiceitems' => 'invoiceid', 'tblaccounts' => 'invoiceid', 'tblhostingaddons' => 'userid', 'tblcancelrequests' => 'relid'] as $name => $column) {
             $pdo->exec("CREATE INDEX IF NOT EXISTS {$name}_$column ON $name ($column)"); // as WHMCS's tables have

@@ -122,10 +122,6 @@ class Home
         if (is_object($entry) && method_exists($entry, 'moveToFront')) {
             $entry->moveToFront();
         }
-        $billing = $bar->getChild('Billing');
-        if ($billing) {
-            $billing->addChild('vmbridgehome-ledger', ['label' => self::said('vmbridgehome_ledger'), 'uri' => self::ADDRESS . Fields::query(['page' => 'ledger']), 'order' => 90]);
-        }
     }
 
     /** One signed call: {html, title} or {text, name, type}. Throws BridgeException. */

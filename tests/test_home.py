@@ -1,0 +1,266 @@
+"""The dashboard through real PHP, WHMCS's tables in real SQL and the real bridge: who sees what, how often WHMCS is asked, and
+what stands there when the bridge does not answer."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+import requests
+
+from bridge.clock import Clock
+from tests import home_site
+from tests.home_site import ADDON, BRANCH, COMPANY, GUEST, USER, log_in
+from tests.looks import read
+from tests.system import ROOT, System
+from tests.test_shim import Rubbish
+
+FOLDER = ROOT / "whmcs-shim/modules/addons/vmbridgehome"
+PAGES = ("dashboard", "list", "addfunds", "hub", "verification")
+
+
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with System(tmp_path_factory.mktemp("system"), speed=0.05) as s:
+        home_site.furnish(s)
+        get(s)  # the bridge's first answer is its slowest
+        yield s
+
+
+@pytest.fixture
+def system(furnished: System) -> System:
+    log_in(furnished)
+    return furnished
+
+
+def get(s: System, page: str = "dashboard", query: str = "") -> str:
+    shown = "" if page == "dashboard" else f"&vmb[page]={page}"
+    address = f"clientarea.php?{query}" if page == "home" else f"{ADDON}{shown}{query}"
+    reply = requests.get(f"http://127.0.0.1:{s.host}/{address}", timeout=20)
+    assert reply.status_code == 200, reply.text[:500]
+    return reply.text
+
+
+def asked(s: System) -> list[tuple[str, list[str]]]:
+    """Every request that asked WHMCS's tables something since the last look, with its statements."""
+    file = s.folder / "host/queries.jsonl"
+    found = [tuple(json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+    file.unlink(missing_ok=True)
+    return found  # type: ignore[return-value]
+
+
+@contextmanager
+def other_bridge(s: System, **server: Any) -> Iterator[None]:
+    file = s.folder / "host/host.json"
+    good = file.read_text()
+    value = json.loads(good)
+    value["server"] |= server
+    file.write_text(json.dumps(value))
+    try:
+        yield
+    finally:
+        file.write_text(good)
+
+
+def strip(text: str) -> dict[str, str]:
+    """Balance, Credit ... -> what stands there."""
+    [dl] = read(text[text.index('<div class="vmbridge') :]).find("section", class_="vmb-strip")[0].find("dl")
+    return {pair.find("dt")[0].text: pair.find("dd")[0].text for pair in dl.find("div")}
+
+
+def test_the_home_block_and_the_page_say_balance_credit_and_the_way_to_more(system: System) -> None:
+    home, page = get(system, "home"), get(system)
+    for text in (home, page):
+        assert strip(text)["Balance"] == "35,40 EUR" and strip(text)["Credit"] == "45,00 EUR"
+        assert "index.php?m=vmbridgehome&amp;vmb[page]=addfunds" in text and "%%VMBRIDGE" not in text
+    assert strip(home)["Cost per month"] == "50,75 EUR" and "Recommended top-up" in home
+
+
+def test_every_page_is_there_with_its_own_title(system: System) -> None:
+    titles = {re.search("<title>([^<]*)", get(system, p)).group(1) for p in PAGES}  # type: ignore[union-attr]
+    assert len(titles) == len(PAGES)
+
+
+def test_a_user_sees_what_the_owner_allows_and_the_rest_is_not_even_sent(system: System) -> None:
+    log_in(system, GUEST)
+    home = get(system, "home")
+    assert "Ask the account's owner" in home and "EUR" not in home and "Total services" in home
+    asked(system)
+    for page in PAGES:
+        text = get(system, page)
+        assert "EUR</dd>" not in text and "2026-130" not in text and "staff's words" not in text
+    tables = {t for _, statements in asked(system) for sql in statements for t in re.findall(r"FROM (tbl\w+)", sql)}
+    assert not tables & {"tblinvoices", "tblinvoiceitems", "tblaccounts", "tblcredit", "tbldomains", "tblpaymethods"}
+    assert "ada@example.com" not in get(system, "verification")  # another user's security is the owner's
+
+
+def test_a_user_who_was_removed_in_between_sees_nothing(system: System) -> None:
+    assert "35,40" in get(system, "home")
+    system.post("/test/tables", {"tblusers_clients": [{"id": 1, "auth_user_id": 99, "client_id": COMPANY, "owner": 1}]})
+    try:
+        assert "35,40" not in get(system, "home") and "You have no access" in get(system)
+    finally:
+        home_site.furnish(system)
+
+
+def test_two_accounts_of_one_user_are_two_currencies_and_no_sum(system: System) -> None:
+    hub = read(get(system, "hub"))
+    forms = [f for f in hub.find("form", method="post") if f.at["action"] == "/user/accounts"]
+    [other] = forms
+    assert other.hidden()["id"] == str(BRANCH) and other.hidden()["token"].startswith("token-")
+    assert "12.50" not in get(system, "hub")
+    log_in(system, USER, BRANCH)
+    assert strip(get(system))["Credit"] == "$12.50 USD" and "EUR" not in get(system, "list").split("</style>")[-1]
+
+
+def test_what_stands_in_the_address_never_chooses_the_account(system: System) -> None:
+    for forged in ("&id=8", "&client=8", "&userid=8", "&vmb[client]=8", "&vmb[service]=601", "&vmb[family]=g9"):
+        reply = requests.get(f"http://127.0.0.1:{system.host}/{ADDON}&vmb[page]=list{forged}", timeout=20)
+        assert "us.example.com" not in reply.text and "USD" not in reply.text
+    assert "shop.example.com" in get(system, "list", "&vmb[show]=nonsense&vmb[horizon]=7")
+
+
+def test_staff_who_look_as_the_client_see_what_the_owner_sees(system: System) -> None:
+    log_in(system, 0, COMPANY, admin=1)
+    assert strip(get(system))["Balance"] == "35,40 EUR"
+    log_in(system, 0, COMPANY, admin=0)
+    assert "You have no access" in get(system)
+    log_in(system, GUEST, COMPANY, admin=1)
+    assert "Ask the account's owner" in get(system)
+
+
+def test_the_number_of_queries_is_that_of_one_service(system: System) -> None:
+    asked(system)
+    get(system)
+    [(_, few)] = asked(system)
+    today = date.today()
+    rows = [
+        {"id": 10000 + n, "userid": BRANCH, "packageid": 54, "domain": f"vm-{n}.example.com", "domainstatus": "Active",
+         "billingcycle": "Monthly", "qty": 1, "amount": "5.00", "firstpaymentamount": "5.00", "regdate": "2025-01-01",
+         "nextduedate": (today + timedelta(20 + n % 9)).isoformat()}
+        for n in range(2000)
+    ]  # fmt: skip
+    system.post("/test/tables", {"tblhosting": rows})
+    log_in(system, USER, BRANCH)
+    asked(system)
+    text = get(system)
+    [(_, many)] = asked(system)
+    assert len(many) == len(few) <= 16 and ">2001</span>" in text
+    assert not [sql for sql in many if "password" in sql or "notes" in sql or "username" in sql or "description" in sql]
+
+
+def test_every_form_that_posts_has_the_token(system: System) -> None:
+    for page in (*PAGES, "home"):
+        for form in read(get(system, page)).find("form", method="post"):
+            assert form.hidden().get("token", "").startswith("token-"), page
+
+
+def test_top_up_now_posts_whmcs_own_form(system: System) -> None:
+    text = get(system, "addfunds", "&vmb[amount]=20,50")
+    [form] = [f for f in read(text).find("form", method="post") if "addfunds" in f.at["action"]]
+    assert [o.at["value"] for o in form.find("option")] == ["stripe", "banktransfer"]
+    assert "Credit after65,50 EUR" in form.text.replace("after ", "after") and "Tax on top-ups" in form.text
+    sent = {"token": form.hidden()["token"], "amount": form.find("input", name="amount")[0].at["value"]}
+    assert sent["amount"] == "20.50"
+    address = f"http://127.0.0.1:{system.host}/{form.at['action']}"
+    reply = requests.post(address, data={**sent, "paymentmethod": "stripe"}, timeout=20)
+    assert "(Unpaid): 20.50 by stripe" in reply.text
+    assert strip(get(system))["Balance"] == "35,40 EUR"  # an offer, no debt
+    assert requests.post(address, data={**sent, "token": "x", "paymentmethod": "stripe"}, timeout=20).status_code == 403
+    assert "less than the smallest top-up" in get(system, "addfunds", "&vmb[amount]=1")
+
+
+def test_the_recommended_amount_is_clamped_and_said(system: System) -> None:
+    system.post("/test/tables", {"clear": ["tblconfiguration"], "tblconfiguration": [
+        {"setting": k, "value": "100.00" if k == "AddFundsMaximum" else v} for k, v in home_site.SETTINGS.items()]})  # fmt: skip
+    try:
+        text = get(system, "addfunds")
+        assert "The largest top-up is smaller: in 3 payments." in text and 'value="100.00"' in text
+    finally:
+        home_site.furnish(system)
+
+
+@pytest.mark.parametrize("how", ["down", "slow", "rubbish", "oversized", "old"])
+def test_a_bad_bridge_leaves_whmcs_own_links_and_the_credit(system: System, how: str) -> None:
+    head = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+    gone = b'{"error": {"code": "not_found", "message": "Not Found", "reference": "0123456789ab"}}'
+    answers = {
+        "rubbish": b"\x00\x01\x02",
+        "oversized": head % (b"200 OK", 3_000_000, b'{"result": "success", "html": "' + b"x" * 3_000_000),
+        "old": head % (b"404 Not Found", len(gone), gone),
+        "down": b"",
+    }
+    bad, clock = Rubbish(answers.get(how)), Clock()
+    if how == "down":
+        bad.close()
+    try:
+        with other_bridge(system, port=str(bad.port)):
+            for page in ("home", *PAGES):
+                log_in(system)  # nothing is kept in the session
+                began = clock.monotonic()
+                text = get(system, page)
+                assert clock.monotonic() - began < (4 if page == "home" else 6)
+                assert "cannot be shown just now" in text and "45.00 EUR" in text and "action=invoices" in text
+                assert "Fatal" not in text and "Warning:" not in text
+    finally:
+        bad.close()
+
+
+def test_the_home_block_is_asked_for_once_in_a_minute(system: System) -> None:
+    get(system, "home")
+    asked(system)
+    get(system, "home")
+    [(_, again)] = asked(system)
+    assert len(again) == 2  # settings and who looks: the block came from the session
+    system.post(
+        "/test/tables", {"tblclients": [{**home_site.rows_of(date.today())["tblclients"][0], "credit": "50.00"}]}
+    )
+    assert strip(get(system, "home"))["Credit"] == "50,00 EUR"  # other credit is another block
+    home_site.furnish(system)
+
+
+def settings(s: System, **values: str) -> None:
+    rows = [{"id": n, "module": "vmbridgehome", "setting": k, "value": v} for n, (k, v) in enumerate(values.items(), 1)]
+    s.post("/test/tables", {"clear": ["tbladdonmodules"], "tbladdonmodules": rows})
+
+
+def test_where_it_appears_is_a_setting(system: System) -> None:
+    home = f"http://127.0.0.1:{system.host}/clientarea.php"
+    try:
+        settings(system, where="own page")
+        assert "vmb-strip" not in get(system, "home")
+        settings(system, where="both", landing="on")
+        reply = requests.get(home, timeout=20, allow_redirects=False)
+        assert reply.status_code == 303 and reply.headers["Location"] == ADDON
+        assert "vmb-strip" in requests.get(home + "?vmb[home]=1", timeout=20, allow_redirects=False).text
+        log_in(system, 0, 0)
+        assert requests.get(home, timeout=20, allow_redirects=False).status_code == 200
+    finally:
+        home_site.furnish(system)
+
+
+def test_the_modules_live_in_one_process(system: System) -> None:
+    """PHP's function names ignore case."""
+    assert strip(get(system, "dashboard", "&both=1"))["Credit"] == "45,00 EUR"
+    names = [
+        {n.lower() for p in folder.glob("*.php") for n in re.findall(r"^\s*function (\w+)", p.read_text(), re.M)}
+        for folder in (FOLDER, FOLDER.parent / "vmbridge", FOLDER.parent.parent / "servers/vmbridge")
+    ]
+    assert sum(map(len, names)) == len(set.union(*names)) and all(names)
+
+
+def test_it_works_where_only_it_is_installed(tmp_path: Any) -> None:
+    """Copied alone it has the signing client with it; beside the server module there is one client, whoever is first."""
+    alone = tmp_path / "modules/addons/vmbridgehome"
+    alone.parent.mkdir(parents=True)
+    subprocess.run(["cp", "-rL", str(FOLDER), str(alone.parent)], check=True)
+    code = """define('WHMCS', true); function add_hook() {} require $argv[1] . '/hooks.php'; require $argv[1] . '/vmbridgehome.php';
+        echo class_exists('WHMCS\\\\Module\\\\Server\\\\Vmbridge\\\\Bridge', false) ? count(vmbridgehome_config()['fields']) : 'none';"""
+    done = subprocess.run(["php", "-r", code, str(alone)], capture_output=True, text=True)
+    assert done.stdout == "4", done.stderr
