@@ -182,6 +182,7 @@ def test_shims_own_templates_and_scripts() -> None:
         "client",
         "ask",
         "period",
+        "type",
     }  # WHMCS's, and those of the bridge's own addresses
     assert "vmb[confirmed]" in made and [n for n in made if n not in known and not OURS.fullmatch(n)] == []
     assert not re.search(r"\$_(GET|POST|REQUEST)\[", "".join(p.read_text() for p in shim.rglob("*.php")))
