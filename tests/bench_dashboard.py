@@ -93,7 +93,7 @@ def view(show: Show, page: str = "dashboard") -> None:
 
 def all_of_it(show: Show) -> None:
     wire_size(show)
-    for page in ("home", "dashboard", "list"):
+    for page in ("dashboard", "list"):
         view(show, page)
 
 

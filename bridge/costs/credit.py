@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, Decimal
 from itertools import groupby
+from typing import cast
 
 from bridge.accounts.nouns import DOMAIN, SUSPENDED, Account, Line
 from bridge.costs.events import FARTHEST, Event, events, open_invoices, recurs
@@ -142,6 +143,13 @@ class Lasts:
 def lasts(account: Account, used: Usage | None = None) -> Lasts:
     """What is open is owed first, though WHMCS takes it only by hand. `missing` is of the whole day on which credit
     runs out."""
+    known = account.memo.get("lasts")
+    if known is None or known[0] is not used:
+        known = account.memo["lasts"] = used, _lasts(account, used)
+    return cast(Lasts, known[1])
+
+
+def _lasts(account: Account, used: Usage | None) -> Lasts:
     left, today, manual = balance(account), account.today, account.settings.no_auto_credit
     if left < 0:
         return Lasts("owed", on=today, missing=-left, manual=manual)

@@ -14,10 +14,9 @@ SEPARATORS = {1: ("", "."), 2: (",", "."), 3: (".", ","), 4: (",", "")}  # WHMCS
 
 def rounded(value: Fraction | Decimal, digits: int = 2) -> Decimal:
     """Half up, away from zero, as WHMCS rounds."""
-    exact = Fraction(value)
-    scaled = abs(exact) * 10**digits
-    whole = (2 * scaled.numerator + scaled.denominator) // (2 * scaled.denominator)
-    return Decimal(-whole if exact < 0 else whole).scaleb(-digits)
+    top, bottom = value.as_integer_ratio()
+    whole = (2 * abs(top) * 10**digits + bottom) // (2 * bottom)
+    return Decimal(-whole if top < 0 else whole).scaleb(-digits)
 
 
 def share(value: Decimal, part: Fraction) -> Decimal:

@@ -185,10 +185,16 @@ def body() -> dict[str, Any]:
     """The JSON body as an object of texts that can be stored and numbers that are numbers. Raises BadRequest."""
     try:
         raw = (request.get_data(cache=True) or b"{}").decode("utf-8")
-        parsed = json.loads(raw, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+        beyond: list[TooWide] = []
+        parsed = json.loads(
+            raw,
+            parse_int=lambda text: _whole(text, beyond),
+            parse_float=lambda text: _finite(text, beyond),
+            parse_constant=lambda text: _finite(text, beyond),
+        )
         if "\\u" in raw:  # half of a pair is no text: it can neither be stored nor sent on
             json.dumps(parsed, ensure_ascii=False, default=str).encode("utf-8")
-        wide = _too_wide(parsed)
+        wide = _too_wide(parsed) if beyond else None  # the walk is for its name alone
     except (ValueError, RecursionError):
         raise BadRequest("The body is not JSON with valid text and numbers.", code="not_json") from None
     if wide is not None:
@@ -204,12 +210,17 @@ class TooWide:
     """In the place of a number that nothing of ours can be, until its field can be named."""
 
 
-def _whole(text: str) -> int | TooWide:
-    return TooWide() if len(text) > 20 or abs(int(text)) > WIDEST else int(text)
+def _whole(text: str, beyond: list[TooWide]) -> int | TooWide:
+    return int(text) if len(text) <= 20 and abs(int(text)) <= WIDEST else _noted(beyond)
 
 
-def _finite(text: str) -> float | TooWide:
-    return float(text) if math.isfinite(float(text)) else TooWide()
+def _finite(text: str, beyond: list[TooWide]) -> float | TooWide:
+    return float(text) if math.isfinite(float(text)) else _noted(beyond)
+
+
+def _noted(beyond: list[TooWide]) -> TooWide:
+    beyond.append(TooWide())
+    return beyond[-1]
 
 
 def _too_wide(value: Any, name: str = "") -> str | None:
