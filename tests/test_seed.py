@@ -1,4 +1,4 @@
-"""docs/seed-kvm.md and docs/seed-hetzner.md name tests that exist, one in every row."""
+"""docs/seed-kvm.md, docs/seed-hetzner.md and docs/seed-dashboard.md name tests that exist, one in every row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def named(row: str) -> list[tuple[str, str]]:
     return re.findall(r"(test_\w+\.py)::(test_\w+)", row)
 
 
-@pytest.mark.parametrize(("file", "least"), [("seed-kvm.md", 40), ("seed-hetzner.md", 30)])
+@pytest.mark.parametrize(("file", "least"), [("seed-kvm.md", 40), ("seed-hetzner.md", 30), ("seed-dashboard.md", 30)])
 def test_every_named_test_exists(file: str, least: int) -> None:
     rows = [row for _, row in rows_of(file)]
     files = {f for row in rows for f, _ in named(row)}
@@ -38,5 +38,5 @@ def test_every_named_test_exists(file: str, least: int) -> None:
 
 
 def test_every_row_names_a_test() -> None:
-    for file in ("seed-kvm.md", "seed-hetzner.md"):
+    for file in ("seed-kvm.md", "seed-hetzner.md", "seed-dashboard.md"):
         assert [row for _, row in rows_of(file) if not named(row)] == []
