@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from flask import Flask
+from jinja2.bccache import Bucket, BytecodeCache
 
 from tests.browser import browser, window
 
@@ -16,6 +18,23 @@ pytest.register_assert_rewrite("tests.driver_contract")  # it is inherited by te
 
 if TYPE_CHECKING:
     from tests.world import World
+
+
+class Compiled(BytecodeCache):
+    """Templates are compiled once for each process of the tests, not again for each application."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if code := self.codes.get(bucket.key):
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.codes[bucket.key] = bucket.bytecode_to_string()
+
+
+Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": Compiled()}
 
 
 @pytest.fixture
