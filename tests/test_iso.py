@@ -82,7 +82,7 @@ class Site(Cloud):
 def words(page: str) -> str:
     """What people read, without the frame's own script and style."""
     text = re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.S)
-    content = text[text.index('<div class="vmb-content">') :]
+    content = text[text.index('<div class="vmb-content"') :]
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", content)).split())
 
 

@@ -66,7 +66,7 @@ class Zoned(World):
 
     def words(self, service: int = 1042) -> str:
         text = re.sub(r"<(style|script)>.*?</\1>", "", self.page_html(service), flags=re.S)
-        content = text[text.index('<div class="vmb-content">') :]
+        content = text[text.index('<div class="vmb-content"') :]
         return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", content)).split())
 
     def fields(self, service: int = 1042, client: int = 7) -> dict[str, str]:
