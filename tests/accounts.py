@@ -88,7 +88,8 @@ def body(
     currency: dict[str, Any] | None = None,
     **rows: list[Any],
 ) -> dict[str, Any]:
-    """Everything that is sent; keys of the envelope may be named beside the rows: `today`, `may`, `rates`, `ask`, `cut`."""
+    """Everything that is sent; keys of the envelope may be named beside the rows: `today`, `may`, `rates`, `ask`,
+    `cut`."""
     envelope = {k: rows.pop(k) for k in ("today", "zone", "may", "rates", "ask", "cut", "urls") if k in rows}
     given: dict[str, Any] = {"groups": [[3, "VPS", 1]], "products": [[1, "VPS S", 3, True, True]], **rows}
     return {
@@ -137,7 +138,8 @@ def made_up(r: Random, most: int = 6) -> dict[str, Any]:
             service(
                 n,
                 cost(),
-                r.choice(("Monthly", "Monthly", "Quarterly", "Semi-Annually", "Annually", "Biennially", "Triennially", "One Time", "Free Account")),
+                r.choice(("Monthly", "Monthly", "Quarterly", "Semi-Annually", "Annually", "Biennially", "Triennially",
+                  "One Time", "Free Account")),
                 due,
                 product=r.randint(1, 2),
                 status=r.choice(("Active", "Active", "Active", "Suspended", "Pending", "Terminated")),

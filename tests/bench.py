@@ -222,8 +222,8 @@ def refresh() -> None:
     world.cluster.handle = lambda *a: reply  # type: ignore[method-assign]
     plain = World(Path(tempfile.mkdtemp()))
     sql = (
-        "INSERT OR REPLACE INTO vm_status (server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, seen_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        "INSERT OR REPLACE INTO vm_status (server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk,"
+        " lock, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     )
     ratios = []
     for _ in range(7):
@@ -259,7 +259,8 @@ def refresh() -> None:
 
 
 def populated(count: int) -> tuple[World, Reply]:
-    """A world with so many services and their machines, and the bulk read's answer, made once: the simulator's own work is not ours."""
+    """A world with so many services and their machines, and the bulk read's answer, made once: the simulator's own work
+    is not ours."""
     world = World(Path(tempfile.mkdtemp()))
     world.order("create", 1)
     world.run()
@@ -361,7 +362,8 @@ def growth() -> None:
 
 
 def day_of_sweeps() -> None:
-    """Held clock: the calls of one day for 300 services, 30 ended ones, 30 foreign machines and the simulator's storages."""
+    """Held clock: the calls of one day for 300 services, 30 ended ones, 30 foreign machines and the simulator's
+    storages."""
     world, _ = populated(300)
     for i in range(30):
         world.cluster.add_vm(500 + i, "pve2")

@@ -1,4 +1,5 @@
-"""Parts of the console's benchmark as processes: a screen that pours, our relay before it, and a plain relay for comparison.
+"""Parts of the console's benchmark as processes: a screen that pours, our relay before it, and a plain relay for
+comparison.
 
 python -m tests.bench_console screen PORT CERTIFICATE KEY | relay CONFIG PORT URL CA | plain PORT URL CA
 """

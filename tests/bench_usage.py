@@ -27,9 +27,10 @@ TARGET = "/v1/servers/pve1/usage"
 # what stands in the answer, as plainly as it can be had
 BARE = (
     "SELECT s.service_id, u.net_in, u.net_out, u.snapshot_byte_s, u.backup_byte_s, v.counted_at, a.address, n.n,"
-    " json_extract(s.package, '$.disk_gib') FROM services s JOIN usage u ON u.service = s.id AND u.month = ? JOIN vm_status v ON v.server = s.server"
-    " AND v.vm_id = s.vm_id LEFT JOIN addresses a ON a.service = s.id AND a.role = 'main'"
-    " LEFT JOIN (SELECT service, count(*) AS n FROM snapshots WHERE state = 'ready' GROUP BY service) n ON n.service = s.id WHERE s.server = 'pve1'"
+    " json_extract(s.package, '$.disk_gib') FROM services s JOIN usage u ON u.service = s.id AND u.month = ? JOIN"
+    " vm_status v ON v.server = s.server AND v.vm_id = s.vm_id LEFT JOIN addresses a ON a.service = s.id AND a.role ="
+    " 'main' LEFT JOIN (SELECT service, count(*) AS n FROM snapshots WHERE state = 'ready' GROUP BY service) n ON"
+    " n.service = s.id WHERE s.server = 'pve1'"
 )
 
 
@@ -167,12 +168,15 @@ def php(answer: bytes) -> float:
         file.write(answer)
         file.flush()
         code = """
-            require $argv[1] . '/tests/whmcs_host/usage_billing.php'; $shim = $argv[1] . '/whmcs-shim/modules/servers/vmbridge/lib/';
-            foreach (['BridgeException', 'Bridge', 'Module', 'Usage', 'MetricProvider'] as $f) { require $shim . $f . '.php'; }
+            require $argv[1] . '/tests/whmcs_host/usage_billing.php'; $shim = $argv[
+              1] . '/whmcs-shim/modules/servers/vmbridge/lib/';
+            foreach (['BridgeException', 'Bridge', 'Module', 'Usage', 'MetricProvider'] as $f) {
+              require $shim . $f . '.php'; }
             $begin = microtime(true);
             $reply = json_decode(file_get_contents($argv[2]), true);
             $class = 'WHMCS\\\\Module\\\\Server\\\\Vmbridge\\\\';
-            $whole = new ReflectionMethod($class . 'Usage', 'isWhole'); $of = new ReflectionMethod($class . 'MetricProvider', 'of');
+            $whole = new ReflectionMethod($class . 'Usage', 'isWhole');
+              $of = new ReflectionMethod($class . 'MetricProvider', 'of');
             $provider = new ($class . 'MetricProvider')([]);
             if (!$whole->invoke(null, $reply)) { exit(1); }
             foreach ($reply['services'] as $used) { $of->invoke($provider, $used, $reply['month']); }

@@ -1,6 +1,7 @@
-"""Many ways from one way: a world goes its way once (the trunk), and wherever something may happen a copy of this process takes the
-other way from there to its end (a branch). So nobody walks again the way that all have in common. The process is copied by
-fork(2): a branch stands in the middle of the same call, and has its own copy of the store's file."""
+"""Many ways from one way: a world goes its way once (the trunk), and wherever something may happen a copy of this
+process takes the other way from there to its end (a branch). So nobody walks again the way that all have in common. The
+process is copied by fork(2): a branch stands in the middle of the same call, and has its own copy of the store's
+file."""
 
 from __future__ import annotations
 
@@ -50,8 +51,9 @@ class Branches:
                 driver._pool = AtOnce()
 
     def new(self, *upstream: Any) -> bool:
-        """Whether what a death now would leave to the next process is more than at the last one: in the store, told to WHMCS, or
-        `upstream`, by which the caller counts what was done there. Otherwise the next one would go the same way."""
+        """Whether what a death now would leave to the next process is more than at the last one: in the store, told to
+        WHMCS, or `upstream`, by which the caller counts what was done there. Otherwise the next one would go the same
+        way."""
         if self._pipe >= 0:
             return False
         conn = self.world.store.db.conn
@@ -109,7 +111,8 @@ class Branches:
             gc.unfreeze()
 
     def _move(self, number: int) -> None:
-        """The branch's store is a copy as a crash leaves it: what is committed, with its log. The open connections are the trunk's."""
+        """The branch's store is a copy as a crash leaves it: what is committed, with its log. The open connections are
+        the trunk's."""
         old, path = self.world.store, self.folder / f"branch-{number}.db"
         for ending in ("", "-wal"):
             file = Path(f"{old.path}{ending}")

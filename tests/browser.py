@@ -1,5 +1,5 @@
-"""One Chromium for each process of the tests, and the words that browser tests share. `browser` is the fixture: the same window for every
-test, as it was in the beginning, and afterwards nothing has gone wrong in its console."""
+"""One Chromium for each process of the tests, and the words that browser tests share. `browser` is the fixture: the
+same window for every test, as it was in the beginning, and afterwards nothing has gone wrong in its console."""
 
 from __future__ import annotations
 

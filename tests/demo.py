@@ -1,5 +1,6 @@
-"""`make demo`: two orders become running machines, one on the simulated cluster, one in the simulated cloud project; shown live.
-`--once` goes on to their end and exits. `--do WORD` does something to the demo that runs (tests/demo_tries.py)."""
+"""`make demo`: two orders become running machines, one on the simulated cluster, one in the simulated cloud project;
+shown live. `--once` goes on to their end and exits. `--do WORD` does something to the demo that runs
+(tests/demo_tries.py)."""
 
 from __future__ import annotations
 
@@ -105,7 +106,8 @@ def story(s: System, sale: Sale, what: str, once: bool) -> None:
         raise SystemExit(f"CreateAccount: WHMCS got {result!r}")
     address = s.state()["services"][str(sale.service)]["properties"].get("Dedicated IP")
     say(
-        f"\n{what}: WHMCS got 'success' at once; the address {f'is {address}' if address else 'comes from the provider'}"
+        f"\n{what}: WHMCS got 'success' at once; the address"
+        f" {f'is {address}' if address else 'comes from the provider'}"
     )
     follow(s, sale.service, "Create: the order becomes a machine")
     expect("the machine runs", sale.there() == ["running"])
@@ -165,7 +167,8 @@ def play(once: bool) -> None:
         s = more.enter_context(System(public=True, hcloud=project, speed=0.3 if once else 1.0, more=tables))
         assert s.cloud
         say(
-            f"simulated Proxmox VE {s.pve.url} and Hetzner Cloud {s.cloud.url}, bridge http://127.0.0.1:{s.web}, WHMCS-like host http://127.0.0.1:{s.host}"
+            f"simulated Proxmox VE {s.pve.url} and Hetzner Cloud {s.cloud.url}, bridge http://127.0.0.1:{s.web},"
+            f" WHMCS-like host http://127.0.0.1:{s.host}"
         )
         for sale, what in zip(sales(s, pdns), ("A KVM server", "A cloud server"), strict=True):
             story(s, sale, what, once)
@@ -219,7 +222,8 @@ def addresses(s: System) -> list[str]:
 
 
 def collect(s: System) -> None:
-    """WHMCS's cron, for its tabs Metrics and Resource Usage; a new machine's numbers come when its back end has counted."""
+    """WHMCS's cron, for its tabs Metrics and Resource Usage; a new machine's numbers come when its back end has
+    counted."""
     s.post("/test/metrics", {})
     for server in (1, 2):
         s.post("/test/call", {"function": "UsageUpdate", "server": server})

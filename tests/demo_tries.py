@@ -1,4 +1,5 @@
-"""What one can do to the demo: `python -m tests.demo --do WORD` from another terminal, or the word and Enter in the demo's own."""
+"""What one can do to the demo: `python -m tests.demo --do WORD` from another terminal, or the word and Enter in the
+demo's own."""
 
 from __future__ import annotations
 
@@ -48,7 +49,10 @@ def machine(s: System) -> Vm:
 def stop_node(s: System, service: int) -> str:
     node = machine(s).node
     s.cluster.nodes[node] = False
-    return f"The node {node} is down. The customer's page says so within seconds; the staff's overview shows the server at risk."
+    return (
+        f"The node {node} is down. The customer's page says so within seconds; the staff's overview shows the server at"
+        " risk."
+    )
 
 
 def start_node(s: System, service: int) -> str:
@@ -89,7 +93,10 @@ def kill_worker(s: System, service: int) -> str:
     serve.wait(timeout=60)
     s.serve()
     s.wait_for(lambda: requests.get(f"http://127.0.0.1:{s.web}/health", timeout=5).status_code == 200, 120)
-    return "The worker was killed in the middle of a restart and everything was started anew. The restart goes on by itself."
+    return (
+        "The worker was killed in the middle of a restart and everything was started anew. The restart goes on by"
+        " itself."
+    )
 
 
 def children(pid: int) -> list[int]:
@@ -100,7 +107,10 @@ def upgrade(s: System, service: int) -> str:
     answer = s.post(
         "/test/upgrade", {"serviceid": service, "pid": 11, "columns": {"configoption1": "kvm-s", "configoption4": "4"}}
     )
-    return f"An upgrade to four cores was ordered and paid: WHMCS got {answer.get('result')!r}. Look at the customer's overview."
+    return (
+        f"An upgrade to four cores was ordered and paid: WHMCS got {answer.get('result')!r}. Look at the customer's"
+        " overview."
+    )
 
 
 TRIES = {

@@ -1,5 +1,5 @@
-"""What the contract of drivers/base.py promises, as one class that every driver's tests inherit: each method against its simulated back
-end, called twice where it may be. What a driver does not declare is left out."""
+"""What the contract of drivers/base.py promises, as one class that every driver's tests inherit: each method against
+its simulated back end, called twice where it may be. What a driver does not declare is left out."""
 
 from __future__ import annotations
 
@@ -92,12 +92,13 @@ class Rig(ABC):
 
     @abstractmethod
     def has(self, word: str) -> Any:
-        """What the machine has of a word that a plan can sell, read from the back end itself, in the word's own form."""
+        """What the machine has of a word that a plan can sell, read from the back end itself, in the word's own
+        form."""
 
 
 class DriverContract:
-    """Inherit it as `Test...` in a driver's tests, with `driver` (its folder's name) and `make`, a rig on the driver's simulated back end
-    whose plan sells what is given beside what it needs."""
+    """Inherit it as `Test...` in a driver's tests, with `driver` (its folder's name) and `make`, a rig on the driver's
+    simulated back end whose plan sells what is given beside what it needs."""
 
     driver: str
     place = "here"  # one that the driver knows, to order a machine there

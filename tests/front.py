@@ -1,4 +1,5 @@
-"""What nginx does before the bridge: the public path's prefix is taken off, /console goes to the console, the rest to web."""
+"""What nginx does before the bridge: the public path's prefix is taken off, /console goes to the console, the rest to
+web."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ PUBLIC = re.compile(rb"^[A-Z]+ " + PREFIX.encode() + rb"(/(console|status|assets
 
 
 async def let_go(seconds: float = 5.0) -> None:
-    """Connections that are being closed are let go by the loop's next turns (TLS says goodbye first): without them their sockets
-    would stay behind when the loop ends."""
+    """Connections that are being closed are let go by the loop's next turns (TLS says goodbye first): without them
+    their sockets would stay behind when the loop ends."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while open_ones := [t for t in loop._transports.values() if t._sock is not None]:  # type: ignore[attr-defined]

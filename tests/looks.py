@@ -1,4 +1,5 @@
-"""What somebody who looks at one of our pages finds there: its buttons, its menu, its fields, and why something is dimmed."""
+"""What somebody who looks at one of our pages finds there: its buttons, its menu, its fields, and why something is
+dimmed."""
 
 from __future__ import annotations
 

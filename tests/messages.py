@@ -1,4 +1,5 @@
-"""`make messages`: every sentence that a customer may read, as a gettext template for translators, by Babel. What staff reads is English."""
+"""`make messages`: every sentence that a customer may read, as a gettext template for translators, by Babel. What staff
+reads is English."""
 
 from __future__ import annotations
 

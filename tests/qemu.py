@@ -1,5 +1,5 @@
-"""A real QEMU whose VNC screen shows one colour; each key changes it to the colour of its number and is written to a file.
-The machine is a boot sector of our own: nothing is downloaded."""
+"""A real QEMU whose VNC screen shows one colour; each key changes it to the colour of its number and is written to a
+file. The machine is a boot sector of our own: nothing is downloaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`make screenshots`: every customer page in light, dark, phone and Bootstrap 3, as PNG files and one page that shows them."""
+"""`make screenshots`: every customer page in light, dark, phone and Bootstrap 3, as PNG files and one page that shows
+them."""
 
 from __future__ import annotations
 
@@ -183,8 +184,9 @@ def usage_tabs(s: System, browser: Chrome, service: int, folder: Path) -> None:
         found = store.find_service("main", service)
         assert found
         store.change(
-            "INSERT INTO usage (service, month, net_in, net_out, backup_byte_s, booked_at) VALUES (?, ?, 84213000000, 412704000000, 4.1e16, ?)"
-            " ON CONFLICT DO UPDATE SET net_in = excluded.net_in, net_out = excluded.net_out, backup_byte_s = excluded.backup_byte_s",
+            "INSERT INTO usage (service, month, net_in, net_out, backup_byte_s, booked_at) VALUES (?, ?, 84213000000,"
+            " 412704000000, 4.1e16, ?) ON CONFLICT DO UPDATE SET net_in = excluded.net_in, net_out = excluded.net_out,"
+            " backup_byte_s = excluded.backup_byte_s",
             found.id,
             usage.month_at(s.clock.now(), "UTC").name,
             s.clock.now(),

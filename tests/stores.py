@@ -1,4 +1,5 @@
-"""A store as its migrations leave it. They run once for each process of the tests; after that what they made is copied."""
+"""A store as its migrations leave it. They run once for each process of the tests; after that what they made is
+copied."""
 
 from __future__ import annotations
 

@@ -152,8 +152,8 @@ WHMCS_NAMES = ("id", "modop", "a", "token")  # of a form's fields, those that WH
 
 
 def ours(action: str, **form: str) -> dict[str, str]:
-    """A form as our pages send it: WHMCS's fields as they are, ours in the array that is ours; `action` is what it asks for.
-    A field that is called `action` or `service` itself is given as `vmb[action]`."""
+    """A form as our pages send it: WHMCS's fields as they are, ours in the array that is ours; `action` is what it asks
+    for. A field that is called `action` or `service` itself is given as `vmb[action]`."""
     values = {"do": action, **form}
     return {n if n in WHMCS_NAMES or n.startswith("vmb[") else f"vmb[{n}]": v for n, v in values.items()}
 
@@ -178,7 +178,11 @@ class System:
         more: str = "",
     ) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="vmbridge-"))
-        self.clock, self.processes, self.logs = Clock(), {}, {}  # type: tuple[Clock, dict[str, subprocess.Popen[bytes]], dict[str, Any]]
+        self.clock, self.processes, self.logs = (
+            Clock(),
+            {},
+            {},
+        )  # type: tuple[Clock, dict[str, subprocess.Popen[bytes]], dict[str, Any]]
         self.cluster: Cluster = default_cluster(self.clock, bulk_age=2.0 * speed)
         for name in ISOS:
             self.cluster.add_iso(name)

@@ -1,4 +1,5 @@
-"""The body of the dashboard's call: a fault of the envelope names its field, a row that cannot be read is listed with its reason."""
+"""The body of the dashboard's call: a fault of the envelope names its field, a row that cannot be read is listed with
+its reason."""
 
 from __future__ import annotations
 
@@ -172,7 +173,8 @@ def test_the_limits_of_top_ups_are_converted_from_the_default_currency() -> None
 
 
 CELLS = st.one_of(
-    st.none(), st.booleans(), st.integers(-5, 2**70), st.floats(), st.text(max_size=12), st.lists(st.integers(), max_size=3),
+    st.none(), st.booleans(), st.integers(-5, 2**70), st.floats(), st.text(max_size=12), st.lists(st.integers(),
+      max_size=3),
     st.sampled_from(["Active", "Monthly", "10.00", "2026-12-05", "0000-00-00", "Hosting", "Unpaid"]),
 )  # fmt: skip
 ROW = st.one_of(CELLS, st.lists(CELLS, max_size=12))

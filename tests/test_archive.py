@@ -1,4 +1,5 @@
-"""Copies of the store: taken while it is in use, put back with nothing given twice and nothing running on stale knowledge."""
+"""Copies of the store: taken while it is in use, put back with nothing given twice and nothing running on stale
+knowledge."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The fault matrix's cells, for every order on both drivers: one call of it meets one fault. The demand: it ends right by itself, or fails with
-a code, a sentence and a next action that leave data, power and the way on as they were, and a retry heals it. `make matrix` plays all cells."""
+"""The fault matrix's cells, for every order on both drivers: one call of it meets one fault. The demand: it ends right
+by itself, or fails with a code, a sentence and a next action that leave data, power and the way on as they were, and a
+retry heals it. `make matrix` plays all cells."""
 
 from __future__ import annotations
 

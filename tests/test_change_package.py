@@ -1,4 +1,5 @@
-"""Change of package in process: what is written, what waits for a restart, what is refused; the simulated cluster is the judge."""
+"""Change of package in process: what is written, what waits for a restart, what is refused; the simulated cluster is
+the judge."""
 
 from __future__ import annotations
 
@@ -214,7 +215,10 @@ def test_the_preview_says_what_the_operation_then_does(wide: World) -> None:
     } and found.restart is Restart.LATER
     assert found.notices == (
         GROWS,
-        "Your server is not restarted for this. These changes take effect when you restart it from its page: CPU cores, RAM.",
+        (
+            "Your server is not restarted for this. These changes take effect when you restart it from its page: CPU"
+            " cores, RAM."
+        ),
     )
     wide.order("change_package", **values)
     wide.run()

@@ -1,4 +1,5 @@
-"""Charts through real PHP and in real Chromium: what is drawn, read by pointer, keys and screen readers, and where files come from."""
+"""Charts through real PHP and in real Chromium: what is drawn, read by pointer, keys and screen readers, and where
+files come from."""
 
 from __future__ import annotations
 
@@ -21,10 +22,12 @@ from tests.system import System
 built = pytest.mark.skipif(not assets.built("uplot/uPlot.iife.min.js"), reason="uPlot is not built (make assets)")
 LIGHT, DARK = (11, 92, 173), (88, 166, 255)
 COLUMNS = """
-const c = document.querySelector('[data-chart=cpu] canvas'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data, [r, g, b] = arguments[0];
+const c = document.querySelector('[data-chart=cpu] canvas'), d = c.getContext('2d').getImageData(0, 0, c.width,
+  c.height).data, [r, g, b] = arguments[0];
 const found = [];
 for (let x = 0; x < c.width; x++) for (let y = 0; y < c.height; y++) { const i = 4 * (y * c.width + x);
-  if (d[i + 3] > 200 && Math.abs(d[i] - r) + Math.abs(d[i + 1] - g) + Math.abs(d[i + 2] - b) < 40) { found.push(x / c.width); break; } }
+  if (d[i + 3] > 200 && Math.abs(d[i] - r) + Math.abs(d[i + 1] - g) + Math.abs(d[i + 2] - b) < 40) {
+    found.push(x / c.width); break; } }
 return found;"""
 
 

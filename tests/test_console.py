@@ -1,4 +1,5 @@
-"""The console without a browser: codes, nonces, limits and the relay, on a held clock; then as processes behind the shim."""
+"""The console without a browser: codes, nonces, limits and the relay, on a held clock; then as processes behind the
+shim."""
 
 from __future__ import annotations
 

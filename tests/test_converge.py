@@ -66,7 +66,10 @@ def machines(draw: st.DrawFn) -> dict[str, Any]:
         "smbios1": f"uuid={UUID},serial=x",
         "boot": draw(st.sampled_from([f"order={system}", "c", f"order=net0;{system}", f"order=ide2;{system};net0"])),
         "bootdisk": system,
-        system: f"local-lvm:vm-20000-disk-0{',' + line if line else ''},size={draw(st.sampled_from(['2252M', '10G', '20G', '40G']))}",
+        system: (
+            f"local-lvm:vm-20000-disk-0{',' + line if line else ''},"
+            f"size={draw(st.sampled_from(['2252M', '10G', '20G', '40G']))}"
+        ),
         "net0": ",".join(["virtio=02:56:4D:00:00:01", *(f"{k}={v}" for k, v in draw(network).items())]),
     }
     config |= draw(

@@ -96,7 +96,8 @@ QUEBEC = [[1, "GST", "5.000"], [2, "QST", "9.975"]]
         ("100.00", QUEBEC, {}, ["100.00", "5.00", "9.98", "114.98"]),  # 9
         ("100.00", QUEBEC, {"settings": {"TaxL2Compound": "on"}}, ["100.00", "5.00", "10.47", "115.47"]),
         ("12.00", VAT, {"settings": INCLUSIVE}, ["10.00", "2.00", "0", "12.00"]),  # 10
-        ("12.00", VAT, {"settings": {**INCLUSIVE, "TaxInclusiveDeduct": "on"}, "client": {"exempt": True}}, ["10.00", "0", "0", "10.00"]),
+        ("12.00", VAT, {"settings": {**INCLUSIVE, "TaxInclusiveDeduct": "on"}, "client": {"exempt": True}}, ["10.00",
+          "0", "0", "10.00"]),
         ("12.00", VAT, {"settings": INCLUSIVE, "client": {"exempt": True}}, ["12.00", "0", "0", "12.00"]),
         ("14.00", [[1, "IVA", "22.000"]], {"settings": INCLUSIVE}, ["11.48", "2.52", "0", "14.00"]),
         ("50.00", [[1, "VAT", "19.000"]], {"client": {"discount": "10.00"}}, ["45.00", "8.55", "0", "53.55"]),  # 11
@@ -269,8 +270,10 @@ def test_what_is_owed_beyond_the_credit_is_paid_by_its_invoice() -> None:
     [
         ("20.00", (D("20.00"), D("35.00"), D("29.00"))),
         ("20", (D("20"), D("35.00"), D("29.00"))),
-        ("20,00", "not_a_number"), ("-5", "not_a_number"), ("0", "not_a_number"), ("1.005", "not_a_number"), ("", "not_a_number"),
-        ("٢٠", "not_a_number"), ("1e3", "not_a_number"), ("4.99", "minimum"), ("100.01", "maximum"), ("90.00", "maximum_balance"),
+        ("20,00", "not_a_number"), ("-5", "not_a_number"), ("0", "not_a_number"), ("1.005", "not_a_number"), ("",
+          "not_a_number"),
+        ("٢٠", "not_a_number"), ("1e3", "not_a_number"), ("4.99", "minimum"), ("100.01", "maximum"), ("90.00",
+          "maximum_balance"),
     ],
 )  # fmt: skip
 def test_a_top_up_before_it_is_paid(text: str, said: Any) -> None:

@@ -197,7 +197,8 @@ def test_twelve_months_by_family() -> None:
 
 
 LEDGER = {
-    "invoices": [row("invoices", id=7, number="A-7", at="2026-11-03", due="2026-11-10", paid_at="2026-11-05", total="2.00", credit="10.00", status="Paid")],
+    "invoices": [row("invoices", id=7, number="A-7", at="2026-11-03", due="2026-11-10", paid_at="2026-11-05",
+      total="2.00", credit="10.00", status="Paid")],
     "transactions": [
         [1, "2026-11-01", "paypal", "20.00", "0.00", 5, 0],
         [2, "2026-11-05", "=cmd()", "2.00", "0.00", 7, 0],

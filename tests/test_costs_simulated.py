@@ -57,7 +57,8 @@ class Contract:
 
 @dataclass
 class Life:
-    """From today on: invoices as (made, due, total), what was not covered on which day, when what could be suspended."""
+    """From today on: invoices as (made, due, total), what was not covered on which day, when what could be
+    suspended."""
 
     invoices: list[tuple[date, date, int]] = field(default_factory=list)
     first_short: tuple[date, int] | None = None

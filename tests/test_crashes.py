@@ -123,7 +123,8 @@ def ask(world: World, verb: str, values: dict[str, Any]) -> None:
 
 
 def without_failures(found: dict[str, Any], failed: int) -> dict[str, Any]:
-    """The outcome without the mails of backups that failed before they were tried again: one for each of them at most."""
+    """The outcome without the mails of backups that failed before they were tried again: one for each of them at
+    most."""
     told = [m for m in found["mails"] if "A backup could not be made" in str(m)]
     assert len(told) <= failed
     return {**found, "mails": [m for m in found["mails"] if m not in told]}

@@ -1,4 +1,5 @@
-"""One customer who asks for much at once: a few of their reads are waited for, the rest is answered at once, and nobody else waits."""
+"""One customer who asks for much at once: a few of their reads are waited for, the rest is answered at once, and nobody
+else waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What is temporarily impossible is dimmed with its reason, in every state and on every button, and what is dimmed is refused too."""
+"""What is temporarily impossible is dimmed with its reason, in every state and on every button, and what is dimmed is
+refused too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the contract refuses at import, and what it promises: the one class of tests/driver_contract.py, for every driver that we have."""
+"""What the contract refuses at import, and what it promises: the one class of tests/driver_contract.py, for every
+driver that we have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""No sentence and no page of the bridge has a back end's own words: what staff has to type or to look for there comes from the driver."""
+"""No sentence and no page of the bridge has a back end's own words: what staff has to type or to look for there comes
+from the driver."""
 
 from __future__ import annotations
 

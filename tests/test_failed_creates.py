@@ -1,5 +1,5 @@
-"""A create whose action fails at the provider: what it left goes first, the wait for room is not cut short by that, and an order that is
-given up leaves nothing that costs money."""
+"""A create whose action fails at the provider: what it left goes first, the wait for room is not cut short by that, and
+an order that is given up leaves nothing that costs money."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A failure says what failed, why in the customer's words, what was kept, and what can be done: every class of error with every kind of
-operation."""
+"""A failure says what failed, why in the customer's words, what was kept, and what can be done: every class of error
+with every kind of operation."""
 
 from __future__ import annotations
 
@@ -96,11 +96,15 @@ def test_every_class_of_error_with_every_kind(born: World, kind: str) -> None:
         made = (
             error([("x", "y", SECRET)])  # type: ignore[arg-type,call-arg]
             if error is errors.ConfigError
-            else error(9.0)  # type: ignore[arg-type]
-            if error is errors.Waiting
-            else error("qm unlock 20000", "pve1")  # type: ignore[call-arg]
-            if error is errors.NeedsOperator
-            else error(detail=SECRET)
+            else (
+                error(9.0)  # type: ignore[arg-type]
+                if error is errors.Waiting
+                else (
+                    error("qm unlock 20000", "pve1")  # type: ignore[call-arg]
+                    if error is errors.NeedsOperator
+                    else error(detail=SECRET)
+                )
+            )
         )
         key = fail(born, kind, made, **data)
         text = banner(look.page()).text

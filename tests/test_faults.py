@@ -1,5 +1,5 @@
-"""Fault matrix: each kind of fault on each upstream call of create, suspend and terminate. The end is the undisturbed one,
-or a named failure that `retry` heals."""
+"""Fault matrix: each kind of fault on each upstream call of create, suspend and terminate. The end is the undisturbed
+one, or a named failure that `retry` heals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Findings: each kind planted, found, mended and ended; what is not ours is never touched. The simulated cluster is the judge."""
+"""Findings: each kind planted, found, mended and ended; what is not ours is never touched. The simulated cluster is the
+judge."""
 
 from __future__ import annotations
 

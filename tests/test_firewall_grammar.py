@@ -109,7 +109,8 @@ V4 = st.builds(lambda a, b, c, d: f"{a}.{b}.{c}.{d}", OCTET, OCTET, OCTET, OCTET
 V6 = st.builds(lambda a, b: f"2001:db8:{a:x}::{b:x}", st.integers(0, 65535), st.integers(0, 65535))
 ONE = st.one_of(
     V4, V6, st.builds(lambda a, n: f"{a}/{n}", st.one_of(V4, V6), st.integers(0, 129)),
-    st.builds(lambda a, b: f"{a}-{b}", V4, V4), st.sampled_from(["any", "-", "", "10", "::", "0.0.0.0/0", "::/0", "+x", "a.b", "1.2.3.4%5"]),
+    st.builds(lambda a, b: f"{a}-{b}", V4, V4), st.sampled_from(["any", "-", "", "10", "::", "0.0.0.0/0", "::/0", "+x",
+      "a.b", "1.2.3.4%5"]),
 )  # fmt: skip
 NUMBER = st.integers(0, 70000).map(str)
 PORT = st.one_of(
@@ -190,7 +191,8 @@ def wall(*lines: Rule, policy: str = "drop") -> Firewall:
         (wall(Rule("in", "accept", "RDP")), wall(), True),
         (wall(Rule("in", "accept", "Web")), wall(), False),
         (wall(Rule("in", "drop", "SSH"), SSH), wall(Rule("in", "drop", "SSH")), False),
-        (wall(SSH, Rule("in", "drop", proto="tcp", dport="ssh")), wall(Rule("in", "drop", proto="tcp", dport="ssh"), SSH),
+        (wall(SSH, Rule("in", "drop", proto="tcp", dport="ssh")), wall(Rule("in", "drop", proto="tcp", dport="ssh"),
+          SSH),
          True),  # staff's spelling
         (wall(Rule("in", "accept", proto="tcp", dport="ms-wbt-server")), wall(), True),
         (wall(Rule("in", "drop", "SSH"), SSH, policy="accept"), wall(policy="accept"), False),

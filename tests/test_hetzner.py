@@ -1,4 +1,5 @@
-"""A Hetzner product through the same orders: from order to running, suspend, unsuspend, power and terminate, with every kind of lost reply."""
+"""A Hetzner product through the same orders: from order to running, suspend, unsuspend, power and terminate, with every
+kind of lost reply."""
 
 from __future__ import annotations
 
@@ -170,7 +171,8 @@ def test_power(world: Cloud, verb: str, before: str, after: str) -> None:
     ],
 )
 def test_a_fault_on_any_call(tmp_path: Path, kind: str) -> None:
-    """Each call of create, suspend, unsuspend and terminate once: the end is the same, nothing is made twice, nothing is left."""
+    """Each call of create, suspend, unsuspend and terminate once: the end is the same, nothing is made twice, nothing
+    is left."""
     world = Cloud(tmp_path)
     branches = Branches(world, tmp_path)
 
@@ -467,7 +469,8 @@ def crowded(world: Cloud, count: int) -> None:
 
 
 def test_a_watched_fleet_of_two_thousand_leaves_room_for_customers(world: Cloud) -> None:
-    """Two hours, somebody always looking: never above the allowance, and every order goes through as if it were alone."""
+    """Two hours, somebody always looking: never above the allowance, and every order goes through as if it were
+    alone."""
     crowded(world, 2000)
     started, took, refreshed = world.clock.time, [], 0
     while world.clock.time < started + 2 * 3600:

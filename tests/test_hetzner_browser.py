@@ -1,4 +1,5 @@
-"""A cloud server's overview, charts and console in real Chromium, through the WHMCS-like host, the shim, the bridge and the relay."""
+"""A cloud server's overview, charts and console in real Chromium, through the WHMCS-like host, the shim, the bridge and
+the relay."""
 
 from __future__ import annotations
 
@@ -23,10 +24,12 @@ from tests.system import System
 SHOP = 2001
 GREEN = (26, 127, 55)  # of the simulated screen
 COLUMNS = """
-const c = document.querySelector('[data-chart=cpu] canvas'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data, [r, g, b] = arguments[0];
+const c = document.querySelector('[data-chart=cpu] canvas'), d = c.getContext('2d').getImageData(0, 0, c.width,
+  c.height).data, [r, g, b] = arguments[0];
 const found = [];
 for (let x = 0; x < c.width; x++) for (let y = 0; y < c.height; y++) { const i = 4 * (y * c.width + x);
-  if (d[i + 3] > 200 && Math.abs(d[i] - r) + Math.abs(d[i + 1] - g) + Math.abs(d[i + 2] - b) < 40) { found.push(x / c.width); break; } }
+  if (d[i + 3] > 200 && Math.abs(d[i] - r) + Math.abs(d[i + 1] - g) + Math.abs(d[i + 2] - b) < 40) {
+    found.push(x / c.width); break; } }
 return found;"""
 LIGHT, DARK = (11, 92, 173), (88, 166, 255)
 drawn = pytest.mark.skipif(not assets.built("uplot/uPlot.iife.min.js"), reason="uPlot is not built (make assets)")
@@ -226,7 +229,10 @@ def test_the_console_shows_the_screen_and_nothing_of_the_provider(system: System
     browser.execute_script("document.querySelector('[data-verb=connect]').form.target = ''")  # type: ignore[no-untyped-call]
     one(browser, "[data-verb=connect]").click()
     until(browser, lambda b: one(b, "#status").text == f"Connected to QEMU {server(system).id}")
-    pixel = "const c = document.querySelector('#screen canvas'); return [...c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data].slice(0, 3)"
+    pixel = (
+        "const c = document.querySelector('#screen canvas'); return [...c.getContext('2d').getImageData(c.width / 2,"
+        " c.height / 2, 1, 1).data].slice(0, 3)"
+    )
     until(browser, lambda b: tuple(b.execute_script(pixel)) == GREEN)
     ActionChains(browser).send_keys("a").perform()
     until(

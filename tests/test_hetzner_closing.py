@@ -1,4 +1,5 @@
-"""Suspension by firewall: closed means seen closed; what cannot be closed is switched off; unsuspend puts back exactly what was."""
+"""Suspension by firewall: closed means seen closed; what cannot be closed is switched off; unsuspend puts back exactly
+what was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A Hetzner server's snapshots, backups, reinstall and password: each end to end, with every lost reply and a kill at every border."""
+"""A Hetzner server's snapshots, backups, reinstall and password: each end to end, with every lost reply and a kill at
+every border."""
 
 from __future__ import annotations
 

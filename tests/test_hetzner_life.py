@@ -1,5 +1,5 @@
-"""A Hetzner server's surroundings, further addresses, change of type, suspension by firewall, and what is left when it goes: nothing that
-is paid. Each with every lost reply and a kill at every border."""
+"""A Hetzner server's surroundings, further addresses, change of type, suspension by firewall, and what is left when it
+goes: nothing that is paid. Each with every lost reply and a kill at every border."""
 
 from __future__ import annotations
 
@@ -180,7 +180,10 @@ def test_a_bigger_type_with_its_disk_is_told_beforehand_and_then_done(make: Call
         and {c.word for c in told.changes} == {"server_type", "disk_gib"}
     )
     assert told.notices == (
-        "When the order is carried out, your server is switched off and on again. It cannot be reached for some minutes.",
+        (
+            "When the order is carried out, your server is switched off and on again. It cannot be reached for some"
+            " minutes."
+        ),
         "The system disk grows to 80 GB for good: no smaller server is possible after that.",
     )
     world.order("change_package")

@@ -1,4 +1,5 @@
-"""Live data of a large project: who is looked at comes first, within the allowance of calls, and customers' orders do not wait for it."""
+"""Live data of a large project: who is looked at comes first, within the allowance of calls, and customers' orders do
+not wait for it."""
 
 from __future__ import annotations
 
@@ -20,7 +21,10 @@ from tests.world import World
 
 FLEET, COLUMNS = (
     2000,
-    "whmcs, generation, client_id, desired, server, package, hostname, mac, node, build, provisioned, created_at, updated_at",
+    (
+        "whmcs, generation, client_id, desired, server, package, hostname, mac, node, build, provisioned, created_at,"
+        " updated_at"
+    ),
 )
 
 
@@ -38,7 +42,8 @@ def fleet(world: Cloud, services: int = FLEET) -> None:
     crowded(world, FLEET - 1)
     for i in range(services):
         world.store.change(
-            f"INSERT INTO services (id, service_id, vm_id, uuids, {COLUMNS}) SELECT ?, ?, ?, ?, {COLUMNS} FROM services WHERE id = 1",
+            f"INSERT INTO services (id, service_id, vm_id, uuids, {COLUMNS}) SELECT ?, ?, ?, ?, {COLUMNS} FROM services"
+            " WHERE id = 1",
             10 + i,
             20_000 + i,
             str(i),
@@ -49,7 +54,8 @@ def fleet(world: Cloud, services: int = FLEET) -> None:
 
 
 def looked_at(world: Cloud, ids: list[int], seconds: float, work: Any = None) -> list[float]:
-    """Somebody at each of these services, asking every 7 s; the worker's refresh each second. Returns the ages that they saw."""
+    """Somebody at each of these services, asking every 7 s; the worker's refresh each second. Returns the ages that
+    they saw."""
     driver, viewers, ages, rng = world.drivers["pve1"], {i: 0.0 for i in ids}, [], random.Random(1)
     services = {i: world.store.service(10 + i) for i in ids}
     end, begun = world.clock.time + seconds, world.clock.time
@@ -68,7 +74,8 @@ def looked_at(world: Cloud, ids: list[int], seconds: float, work: Any = None) ->
 
 
 def test_watched_servers_come_first(world: Cloud) -> None:
-    """Twenty viewers of two thousand servers: what they see is a few seconds old, and what nobody looks at some minutes."""
+    """Twenty viewers of two thousand servers: what they see is a few seconds old, and what nobody looks at some
+    minutes."""
     fleet(world)
     ages = looked_at(world, list(range(0, 400, 20)), 1200)
     oldest = world.store.row("SELECT ? - min(seen_at) AS age FROM vm_status WHERE server = 'pve1'", world.clock.time)
@@ -77,7 +84,8 @@ def test_watched_servers_come_first(world: Cloud) -> None:
 
 
 def test_two_thousand_servers_and_five_hundred_viewers_leave_room_for_customers(world: Cloud) -> None:
-    """Twenty minutes: never above the allowance, viewers see what is half a minute old at most, orders go through as if they were alone."""
+    """Twenty minutes: never above the allowance, viewers see what is half a minute old at most, orders go through as if
+    they were alone."""
     fleet(world)
     took: list[float] = []
     start = world.clock.time

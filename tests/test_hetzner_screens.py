@@ -1,4 +1,5 @@
-"""What a server of the provider shows: overview, charts and console, in process; the pages in real browsers stand in test_hetzner_browser.py."""
+"""What a server of the provider shows: overview, charts and console, in process; the pages in real browsers stand in
+test_hetzner_browser.py."""
 
 from __future__ import annotations
 

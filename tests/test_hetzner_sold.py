@@ -1,4 +1,5 @@
-"""What the provider sells until a day, and what a plan names that an order could not have: `check` and the order judge alike."""
+"""What the provider sells until a day, and what a plan names that an order could not have: `check` and the order judge
+alike."""
 
 from __future__ import annotations
 

@@ -262,8 +262,8 @@ def test_cancel_keeps_everything_and_retry_goes_on(world: World) -> None:
 @pytest.mark.parametrize("kind", ["status", "reset_before", "reset_after", "timeout_after"])
 @pytest.mark.parametrize("nth", [1, 2, 3, 4])
 def test_adopt_disturbed_anywhere_is_all_or_nothing(tmp_path: Path, kind: str, nth: int) -> None:
-    """Each upstream call fails or its reply is lost: the machine is recorded or it is not, nothing is written to it, and a
-    repeat ends the same."""
+    """Each upstream call fails or its reply is lost: the machine is recorded or it is not, nothing is written to it,
+    and a repeat ends the same."""
     from click.testing import CliRunner
 
     from bridge import cli

@@ -1,4 +1,5 @@
-"""Two WHMCS on one bridge: what is not an installation's own is for it as if it did not exist, on every signed route."""
+"""Two WHMCS on one bridge: what is not an installation's own is for it as if it did not exist, on every signed
+route."""
 
 from __future__ import annotations
 
@@ -68,7 +69,8 @@ class Other:
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[World]:
-    """The first installation's machine runs, one create of it has failed, its server has findings and a sentence for customers."""
+    """The first installation's machine runs, one create of it has failed, its server has findings and a sentence for
+    customers."""
     world = World(tmp_path, **{k: v for k, v in two().items() if k != "store"})
     world.order("create")
     world.run()

@@ -1,4 +1,5 @@
-"""ISOs in process: what is offered, mounting in place of another one, every refusal, every lost reply, and what a look at the page costs."""
+"""ISOs in process: what is offered, mounting in place of another one, every refusal, every lost reply, and what a look
+at the page costs."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-# Lowest first. A module may import what stands lower, and its own room (the entry that names it); nothing beside or above it.
+# Lowest first. A module may import what stands lower, and its own room (the entry that names it); nothing beside or
+# above it.
 LAYERS: list[tuple[str, set[str]]] = [
     ("kernel", {"bridge.model", "bridge.errors", "bridge.clock"}),
     (

@@ -1,4 +1,5 @@
-"""How often an hour customers may do what: every verb of theirs is counted, nobody else's is, and a refusal costs nothing."""
+"""How often an hour customers may do what: every verb of theirs is counted, nobody else's is, and a refusal costs
+nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A store that takes no changes for a while holds up whoever works with it, and ends nobody: pages go on being served meanwhile."""
+"""A store that takes no changes for a while holds up whoever works with it, and ends nobody: pages go on being served
+meanwhile."""
 
 from __future__ import annotations
 

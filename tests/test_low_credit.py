@@ -1,4 +1,5 @@
-"""Clients who want to know before their credit runs out: told once, in their language, by WHMCS's mail; nothing else is kept."""
+"""Clients who want to know before their credit runs out: told once, in their language, by WHMCS's mail; nothing else is
+kept."""
 
 from __future__ import annotations
 
@@ -48,7 +49,10 @@ def test_a_client_is_told_once_however_often_the_cron_asks(world: World, shim: S
     assert send(shim, client()).get_json() == {"result": "success", "told": 1, "not_read": {}}
     ((number, subject, html),) = mails(world)
     assert number == 7 and subject == "Your credit will not cover everything"
-    sentence = "Your credit covers everything until 30 Nov 2026. On 1 Dec 2026 3.00 EUR will be missing, first for vm-1.example.com."
+    sentence = (
+        "Your credit covers everything until 30 Nov 2026. On 1 Dec 2026 3.00 EUR will be missing, first for"
+        " vm-1.example.com."
+    )
     assert sentence in html and "index.php?m=vmbridgehome&amp;page=addfunds" in html
     for _ in range(3):
         world.clock.time += 86400

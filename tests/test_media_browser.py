@@ -1,5 +1,6 @@
-"""The pages of ISOs and reverse DNS in real Chromium, through the WHMCS-like host, the shim and the bridge, on a cloud server: good ways by mouse
-and keyboard, sifting, what is written and not lost, what waits, dimmed, denied, without script, on a phone, in other languages, in both themes."""
+"""The pages of ISOs and reverse DNS in real Chromium, through the WHMCS-like host, the shim and the bridge, on a cloud
+server: good ways by mouse and keyboard, sifting, what is written and not lost, what waits, dimmed, denied, without
+script, on a phone, in other languages, in both themes."""
 
 from __future__ import annotations
 
@@ -386,10 +387,10 @@ def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, ser
             see(browser, system, service, page, theme)
             browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
             wide = browser.execute_script(
-                "const w = document.documentElement.clientWidth;"
-                "return [document.documentElement.scrollWidth - w, [...document.querySelectorAll('.vmbridge *')]"
-                ".filter(e => !e.closest('.vmb-nav, .vmb-sr') && (e.getBoundingClientRect().right > w + 1 || e.getBoundingClientRect().left < -1))"
-                ".map(e => e.outerHTML.slice(0, 120)).slice(0, 3)]"
+                "const w = document.documentElement.clientWidth;return [document.documentElement.scrollWidth - w,"
+                " [...document.querySelectorAll('.vmbridge *')].filter(e => !e.closest('.vmb-nav, .vmb-sr') &&"
+                " (e.getBoundingClientRect().right > w + 1 || e.getBoundingClientRect().left < -1)).map(e =>"
+                " e.outerHTML.slice(0, 120)).slice(0, 3)]"
             )
             assert wide[0] <= 0 and wide[1] == [], (page, width, wide)
 

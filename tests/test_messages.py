@@ -56,7 +56,8 @@ def test_it_has_what_is_said_in_python_templates_and_steps() -> None:
 
 
 def test_a_catalogue_in_its_place_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A .po as translators hand it in; `make messages` compiles it, brings it up to the code and keeps what is translated."""
+    """A .po as translators hand it in; `make messages` compiles it, brings it up to the code and keeps what is
+    translated."""
     monkeypatch.setattr(messages, "LOCALE", tmp_path)
     monkeypatch.setattr(messages, "POT", tmp_path / "vmbridge.pot")
     monkeypatch.setattr(messages, "ROOT", tmp_path.parent)

@@ -1,4 +1,5 @@
-"""Answers of 200 to what was not done: nothing is believed that was not seen, and nobody is asked for what passes by itself."""
+"""Answers of 200 to what was not done: nothing is believed that was not seen, and nobody is asked for what passes by
+itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The table of options: every position and every configurable word, what is inherited, what is refused and in which words."""
+"""The table of options: every position and every configurable word, what is inherited, what is refused and in which
+words."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Where a page's style sheets and scripts come from: inside it until a browser says that it has had them, then by address and content;
-through WHMCS where the public path is blocked."""
+"""Where a page's style sheets and scripts come from: inside it until a browser says that it has had them, then by
+address and content; through WHMCS where the public path is blocked."""
 
 from __future__ import annotations
 
@@ -184,9 +184,9 @@ def test_a_blocked_public_path_leaves_a_page_that_lives(system: System, browser:
 
 
 SHIFTS = (
-    "window.shifted = 0; window.shifts = []; new PerformanceObserver(l => l.getEntries().forEach(e => { if (!e.hadRecentInput) {"
-    "shifted += e.value; shifts.push(e.sources.map(s => s.node && (s.node.className || s.node.nodeName))) } }))"
-    ".observe({type: 'layout-shift', buffered: true})"
+    "window.shifted = 0; window.shifts = []; new PerformanceObserver(l => l.getEntries().forEach(e => { if"
+    " (!e.hadRecentInput) {shifted += e.value; shifts.push(e.sources.map(s => s.node && (s.node.className ||"
+    " s.node.nodeName))) } })).observe({type: 'layout-shift', buffered: true})"
 )
 
 

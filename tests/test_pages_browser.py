@@ -1,5 +1,6 @@
-"""The customer's pages in real Chromium, through the WHMCS-like host, the shim and the bridge: good ways, dimmed, denied, busy, full,
-wrong input, host down, suspended meanwhile; by mouse, by keyboard, without script; in other languages, on a phone, light and dark."""
+"""The customer's pages in real Chromium, through the WHMCS-like host, the shim and the bridge: good ways, dimmed,
+denied, busy, full, wrong input, host down, suspended meanwhile; by mouse, by keyboard, without script; in other
+languages, on a phone, light and dark."""
 
 from __future__ import annotations
 
@@ -62,8 +63,8 @@ def action(browser: Chrome, capability: str, name: str, row: int = 0) -> WebElem
     """The button of a form."""
     return browser.find_elements(
         By.XPATH,
-        f"//form[.//input[@name='vmb[capability]' and @value='{capability}']][.//input[@name='vmb[do]' and @value='{name}']]"
-        "//button[@type='submit']",
+        f"//form[.//input[@name='vmb[capability]' and @value='{capability}']][.//input[@name='vmb[do]' and"
+        f" @value='{name}']]//button[@type='submit']",
     )[row]
 
 
@@ -288,8 +289,8 @@ def test_reset_password(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "reset_password")
     page = one(browser, ".vmb-content").text
     assert (
-        "Password reset requires cloud-init packages installed on the VM. If reset succeeds but password doesn't change, connect via noVNC"
-        in page
+        "Password reset requires cloud-init packages installed on the VM. If reset succeeds but password doesn't"
+        " change, connect via noVNC" in page
     )
     vm = machine(system, SHOP)
     for agent_after, told in (
@@ -412,7 +413,8 @@ def test_busy_dims_everything_with_the_reason(system: System, browser: Chrome) -
 
 
 def test_two_tabs_and_a_half_written_form(system: System, browser: Chrome) -> None:
-    """What another tab begins and ends is followed; what is being written, where the cursor stands and what is open stay."""
+    """What another tab begins and ends is followed; what is being written, where the cursor stands and what is open
+    stay."""
     see(browser, system, SHOP, "snapshots")
     box = one(browser, "[name='vmb[description]']")
     box.send_keys("half a sen")
@@ -435,7 +437,8 @@ def test_two_tabs_and_a_half_written_form(system: System, browser: Chrome) -> No
 def test_a_message_stays_while_the_page_follows(system: System, browser: Chrome) -> None:
     see(browser, system, SHOP, "backups")
     browser.execute_script(
-        "const n = document.querySelector('[name=\"vmb[note]\"]'); n.removeAttribute('maxlength'); n.value = 'n'.repeat(201)"
+        "const n = document.querySelector('[name=\"vmb[note]\"]'); n.removeAttribute('maxlength'); n.value ="
+        " 'n'.repeat(201)"
     )
     action(browser, "backups", "take").click()
     until(browser, lambda b: "Backup notes: at most 200 characters." in texts(b, "[role=alert]"))
@@ -576,9 +579,11 @@ OWN = re.compile(  # what is a name, a number or an address in every language
 VISIBLE = """
 const found = [], walk = document.createTreeWalker(document.querySelector(".vmbridge"), NodeFilter.SHOW_TEXT);
 while (walk.nextNode()) {
-  if (!walk.currentNode.parentElement.closest("style, script, datalist, bdi, [translate=no], [data-copy]")) { found.push(walk.currentNode.data.trim()); }
+  if (!walk.currentNode.parentElement.closest("style, script, datalist, bdi, [translate=no], [data-copy]")) {
+    found.push(walk.currentNode.data.trim()); }
 }
-document.querySelectorAll(".vmbridge *").forEach(e => ["aria-label", "data-confirm", "data-label", "data-done", "placeholder", "alt"].forEach(a => {
+document.querySelectorAll(".vmbridge *").forEach(e => ["aria-label", "data-confirm", "data-label", "data-done",
+  "placeholder", "alt"].forEach(a => {
   if (e.hasAttribute(a)) { found.push(e.getAttribute(a)); }
 }));
 return found.filter(Boolean)"""
@@ -643,7 +648,8 @@ def hostile_is_harmless(browser: Chrome, token: str) -> None:
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("service", [PSEUDO, RTL])
 def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, service: int, theme: str) -> None:
-    """With a host name of 251 characters, hostile notes, a third longer sentences, every reason shown and every menu open."""
+    """With a host name of 251 characters, hostile notes, a third longer sentences, every reason shown and every menu
+    open."""
     token = requests.get(f"http://127.0.0.1:{system.host}/test/token", timeout=10).text
     for width in (360, 1100):
         browser.execute_cdp_cmd(
@@ -657,23 +663,24 @@ def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, ser
                 "document.querySelectorAll('.vmb-why').forEach(w => { w.style.display = 'block' })"
             )
             wide = browser.execute_script(
-                "const w = document.documentElement.clientWidth;"
-                "return [document.documentElement.scrollWidth - w, [...document.querySelectorAll('.vmbridge *')]"
-                ".filter(e => !e.closest('.vmb-nav, .vmb-sr') && (e.getBoundingClientRect().right > w + 1 || e.getBoundingClientRect().left < -1))"
-                ".map(e => e.outerHTML.slice(0, 120)).slice(0, 3)]"
+                "const w = document.documentElement.clientWidth;return [document.documentElement.scrollWidth - w,"
+                " [...document.querySelectorAll('.vmbridge *')].filter(e => !e.closest('.vmb-nav, .vmb-sr') &&"
+                " (e.getBoundingClientRect().right > w + 1 || e.getBoundingClientRect().left < -1)).map(e =>"
+                " e.outerHTML.slice(0, 120)).slice(0, 3)]"
             )
             assert wide[0] <= 0 and wide[1] == [], (page, width, wide)
             here = browser.execute_script(
-                "const n = document.querySelector('.vmb-nav').getBoundingClientRect(), h = document.querySelector('.vmb-here')"
-                ".getBoundingClientRect(); return h.left >= n.left - 2 && h.right <= n.right + 2 || h.width > n.width"
+                "const n = document.querySelector('.vmb-nav').getBoundingClientRect(), h ="
+                " document.querySelector('.vmb-here').getBoundingClientRect(); return h.left >= n.left - 2 && h.right"
+                " <= n.right + 2 || h.width > n.width"
             )
             assert here, page
             if page in ("snapshots", "backups"):
                 hostile_is_harmless(browser, token)
     see(browser, system, service, "overview", theme)
     at = browser.execute_script(
-        "const t = document.querySelector('.vmb-list .vmb-mono').firstChild, r = document.createRange(); return [0, t.length - 1].map("
-        "i => { r.setStart(t, i); r.setEnd(t, i + 1); return r.getBoundingClientRect().left })"
+        "const t = document.querySelector('.vmb-list .vmb-mono').firstChild, r = document.createRange(); return [0,"
+        " t.length - 1].map(i => { r.setStart(t, i); r.setEnd(t, i + 1); return r.getBoundingClientRect().left })"
     )
     assert at[0] < at[1]  # an address reads from left to right in every language
     assert one(browser, ".vmbridge").get_attribute("dir") == ("rtl" if service == RTL else "ltr")
@@ -726,8 +733,9 @@ def test_every_action_is_reached_by_tab_and_shows_it(system: System, browser: Ch
             ".filter(e => e.closest('.vmbridge') && e.checkVisibility()).length"
         )
         browser.execute_script(
-            "document.activeElement.blur(); window.reached = new Set(); document.querySelector('.vmbridge').addEventListener('focusin', e => {"
-            "reached.add(e.target); if (getComputedStyle(e.target).outlineStyle === 'none') { window.unseen = e.target.outerHTML } })"
+            "document.activeElement.blur(); window.reached = new Set();"
+            " document.querySelector('.vmbridge').addEventListener('focusin', e => {reached.add(e.target); if"
+            " (getComputedStyle(e.target).outlineStyle === 'none') { window.unseen = e.target.outerHTML } })"
         )
         for _ in range(wanted * 4):  # a time field has several parts
             ActionChains(browser, 0).send_keys(Keys.TAB).perform()

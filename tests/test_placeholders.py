@@ -1,4 +1,5 @@
-"""Only what a template has is filled in by the shim; the same text of a customer, a provider or staff stays text, wherever it stands."""
+"""Only what a template has is filled in by the shim; the same text of a customer, a provider or staff stays text,
+wherever it stands."""
 
 from __future__ import annotations
 

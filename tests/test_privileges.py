@@ -1,4 +1,5 @@
-"""Privileges: what our calls are asked for is what the table says, what the README's role gives and what the doctor looks for."""
+"""Privileges: what our calls are asked for is what the table says, what the README's role gives and what the doctor
+looks for."""
 
 from __future__ import annotations
 

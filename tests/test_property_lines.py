@@ -1,4 +1,5 @@
-"""Lines of a configuration that somebody wrote by hand, each in another of the ways that Proxmox VE reads: all are read as one."""
+"""Lines of a configuration that somebody wrote by hand, each in another of the ways that Proxmox VE reads: all are read
+as one."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What somebody wants to keep is never removed while its protection lasts: it is named, waited for, and removed when the protection is off.
-And what is said of a machine that is gone."""
+"""What somebody wants to keep is never removed while its protection lasts: it is named, waited for, and removed when
+the protection is off. And what is said of a machine that is gone."""
 
 from __future__ import annotations
 

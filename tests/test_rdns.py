@@ -1,4 +1,5 @@
-"""Reverse DNS in process: whose addresses, which names, what cannot be written at once, two at a time, and every kill and lost reply."""
+"""Reverse DNS in process: whose addresses, which names, what cannot be written at once, two at a time, and every kill
+and lost reply."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Looking never needs a place to write: what stands in the store is shown while its lock is held or its disk is full, and what
-cannot be saved is refused with a sentence."""
+"""Looking never needs a place to write: what stands in the store is shown while its lock is held or its disk is full,
+and what cannot be saved is refused with a sentence."""
 
 from __future__ import annotations
 
@@ -253,7 +253,8 @@ def test_a_store_that_breaks_while_it_is_served_is_told_calmly(busy: World) -> N
 
 
 def test_nobody_but_sqlite_opens_the_file_of_a_store_in_use(busy: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Closing any handle of it would drop the locks that SQLite holds for this whole process, and two writers would write at once."""
+    """Closing any handle of it would drop the locks that SQLite holds for this whole process, and two writers would
+    write at once."""
     opened: list[str] = []
     real, low = open, os.open
     monkeypatch.setattr("builtins.open", lambda f, *a, **k: opened.append(str(f)) or real(f, *a, **k))

@@ -1,5 +1,6 @@
-"""What is refused before it has begun leaves nothing behind. For every recipe with a point of no return: refused at each call up to
-that point -> same power, same data, same records, and the customer can go on; or it ends right by itself."""
+"""What is refused before it has begun leaves nothing behind. For every recipe with a point of no return: refused at
+each call up to that point -> same power, same data, same records, and the customer can go on; or it ends right by
+itself."""
 
 from __future__ import annotations
 

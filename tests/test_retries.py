@@ -1,5 +1,5 @@
-"""How often a failing step is tried, how soon, and what people then read: an unknown cause gets three quick tries more, a listed refusal
-none, and next actions are the driver's words."""
+"""How often a failing step is tried, how soon, and what people then read: an unknown cause gets three quick tries more,
+a listed refusal none, and next actions are the driver's words."""
 
 from __future__ import annotations
 

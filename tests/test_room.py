@@ -270,7 +270,8 @@ def test_its_own_room_is_enough_for_a_new_one(tmp_path: Path) -> None:
 
 
 def test_the_old_disks_size_is_no_promise_for_the_new_one(tmp_path: Path) -> None:
-    """A thin disk gives back what was written of it, so the old machine stays until the new one has a place without that."""
+    """A thin disk gives back what was written of it, so the old machine stays until the new one has a place without
+    that."""
     world = born(made(tmp_path), 1)
     store = world.cluster.storages["local-lvm"]
     store.used = store.total - 5 * GIB

@@ -17,21 +17,22 @@ LOCKS = [
     "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 4711 (unattended-upgr)",
     "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process using it?",
     "E: Could not get lock /var/cache/apt/archives/lock. It is held by process 4711 (apt-get)",
-    "dpkg: error: dpkg frontend lock was locked by another process with pid 4711\ndpkg frontend lock is locked by another process",
+    (
+        "dpkg: error: dpkg frontend lock was locked by another process with pid 4711\ndpkg frontend lock is locked by"
+        " another process"
+    ),
 ]
 
 
 def install(folder: Path, refusals: int, words: str, only: str = "", tries: int = 9) -> tuple[int, list[str], str]:
     """apt-install with an apt-get that fails so often: (exit status, the calls, what was said)."""
     (folder / "sudo").write_text('#!/bin/sh\nexec "$@"\n')
-    (folder / "apt-get").write_text(
-        f"""#!/bin/sh
+    (folder / "apt-get").write_text(f"""#!/bin/sh
 echo "$1" >> {folder}/calls
 [ -z "{only}" ] || [ "$1" = "{only}" ] || exit 0
 [ "$(grep -c "^$1$" {folder}/calls)" -gt {refusals} ] && exit 0
 cat {folder}/words >&2; exit 100
-"""
-    )
+""")
     (folder / "words").write_text(words)
     for name in ("sudo", "apt-get"):
         (folder / name).chmod(0o755)

@@ -1,4 +1,5 @@
-"""What the shim takes for success: 200 or 202 with an object that says "result": "success", and nothing else, for every function."""
+"""What the shim takes for success: 200 or 202 with an object that says "result": "success", and nothing else, for every
+function."""
 
 from __future__ import annotations
 

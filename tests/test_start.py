@@ -194,7 +194,8 @@ def test_rename_refuses_what_would_be_lost_or_mixed(house: House) -> None:
 def test_rename_refuses_a_name_that_is_something_else(
     house: House, kind: str, taken_out: str, new: str, more: str, said: str
 ) -> None:
-    """Two things that became one could not be told apart again: what stands against it is looked for before it is kept."""
+    """Two things that became one could not be told apart again: what stands against it is looked for before it is
+    kept."""
     before = [house.rows(f"SELECT * FROM {t} ORDER BY 1, 2") for t in ("services", "addresses", "outbox")]
     house.write(**{kind: "brand-new"})
     own = house.file.read_text().replace("system_url", 'servers = ["pve1"]\nsystem_url')

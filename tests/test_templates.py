@@ -1,5 +1,5 @@
-"""Templates: which one a name means, where it can be copied to, and what keeps a plan from being sold. What `check` calls a
-fault the order refuses by name before the clone, and nothing else is refused."""
+"""Templates: which one a name means, where it can be copied to, and what keeps a plan from being sold. What `check`
+calls a fault the order refuses by name before the clone, and nothing else is refused."""
 
 from __future__ import annotations
 

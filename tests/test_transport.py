@@ -1,5 +1,6 @@
-"""Each class of fault on the way to a back end or to WHMCS has one honest sentence that says what to do; a reply of another shape than the
-API's is such a fault, for every call of both drivers. Nothing that was sent or received is in a sentence."""
+"""Each class of fault on the way to a back end or to WHMCS has one honest sentence that says what to do; a reply of
+another shape than the API's is such a fault, for every call of both drivers. Nothing that was sent or received is in a
+sentence."""
 
 from __future__ import annotations
 

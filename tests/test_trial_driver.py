@@ -1,5 +1,5 @@
-"""A driver that nobody knows: found by its folder alone, it sells an order from WHMCS's signed call to the end, and its pages are there.
-What it does not deliver is refused by name."""
+"""A driver that nobody knows: found by its folder alone, it sells an order from WHMCS's signed call to the end, and its
+pages are there. What it does not deliver is refused by name."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a task that ended badly leaves on a machine: half-made snapshots, locks that nobody holds, the power state of before; and guests
-that do not react."""
+"""What a task that ended badly leaves on a machine: half-made snapshots, locks that nobody holds, the power state of
+before; and guests that do not react."""
 
 from __future__ import annotations
 

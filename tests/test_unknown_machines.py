@@ -1,4 +1,5 @@
-"""Machines that the store knows no service of although they are ours: made after the copy that was put back. Told, never removed."""
+"""Machines that the store knows no service of although they are ours: made after the copy that was put back. Told,
+never removed."""
 
 from __future__ import annotations
 
@@ -84,7 +85,8 @@ def test_ours_is_what_has_our_tag_or_our_id(swept: Swept, vm_id: int, tags: str,
 
 
 def test_ours_that_are_known_are_none(swept: Swept) -> None:
-    """A terminated service's machine is a left-over one; a template of our ids is no machine; one that is being made has its service."""
+    """A terminated service's machine is a left-over one; a template of our ids is no machine; one that is being made
+    has its service."""
     swept.order("create", 1043)
     swept.run(3)
     swept.cluster.add_vm(20500, "pve1").template = True

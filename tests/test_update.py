@@ -1,4 +1,5 @@
-"""Another release of the bridge takes over in the middle of an operation: it goes on at the step of that name, or a person decides."""
+"""Another release of the bridge takes over in the middle of an operation: it goes on at the step of that name, or a
+person decides."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ def nothing(job: Job) -> Outcome:
 
 
 def later_release(recipe: Recipe, at: str, says_where: bool = True) -> Recipe:
-    """What came before `at` is no step any more, `at` has another name, and there is a new step before and behind it."""
+    """What came before `at` is no step any more, `at` has another name, and there is a new step before and behind
+    it."""
     place = recipe.place(at)
     now = replace(recipe.steps[place], name=f"{at}_anew")
     steps = (Step("new_before", "", nothing), now, Step("new_behind", "", nothing), *recipe.steps[place + 1 :])

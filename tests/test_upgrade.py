@@ -120,8 +120,9 @@ def old_store(path: Path, now: float, build: dict[str, Any], step: int, task: st
         conn.execute("PRAGMA journal_mode = WAL")
         migrations.apply(Database(conn), stop_before="second")
         conn.execute(
-            "INSERT INTO services (id, whmcs, service_id, generation, client_id, desired, server, package, hostname, vm_id, mac, uuids, node, build,"
-            " created_at, updated_at) VALUES (1, 'main', 1, 1, 7, 'active', 'pve1', ?, 'a.example.com', '20000', '02:56:4D:00:00:01', ?, ?, ?, ?, ?)",
+            "INSERT INTO services (id, whmcs, service_id, generation, client_id, desired, server, package, hostname,"
+            " vm_id, mac, uuids, node, build, created_at, updated_at) VALUES (1, 'main', 1, 1, 7, 'active', 'pve1', ?,"
+            " 'a.example.com', '20000', '02:56:4D:00:00:01', ?, ?, ?, ?, ?)",
             (
                 json.dumps(OLD_PACKAGE),
                 json.dumps(["11111111-2222-4333-8444-555555555555"]),
@@ -134,8 +135,9 @@ def old_store(path: Path, now: float, build: dict[str, Any], step: int, task: st
         conn.execute("INSERT INTO addresses VALUES ('203.0.113.10', 'public-v4', 1, 'main', ?, NULL)", (now,))
         conn.execute("INSERT INTO vm_ids VALUES ('pve1', 20001)")
         conn.execute(
-            "INSERT INTO operations (id, service, kind, state, step, task, task_since, due_at, created_at, started_at, owner, lease_until, fence)"
-            " VALUES ('0123456789ab', 1, 'create', 'running', ?, ?, ?, ?, ?, ?, '1-dead', ?, 3)",
+            "INSERT INTO operations (id, service, kind, state, step, task, task_since, due_at, created_at, started_at,"
+            " owner, lease_until, fence) VALUES ('0123456789ab', 1, 'create', 'running', ?, ?, ?, ?, ?, ?, '1-dead',"
+            " ?, 3)",
             (step, task, now, now, now, now, now + (0 if task else 30)),
         )
 
@@ -192,7 +194,8 @@ def test_a_store_of_the_first_release_is_migrated_and_its_operation_goes_on(tmp_
 
 
 def test_what_was_a_drivers_option_is_a_word_of_the_package(tmp_path: Path) -> None:
-    """DHCP, the user and the additional disk's words leave the driver's options; also in the package that an adopted machine waits for."""
+    """DHCP, the user and the additional disk's words leave the driver's options; also in the package that an adopted
+    machine waits for."""
     world, options = (
         World(tmp_path / "x"),
         {**OLD_PACKAGE["options"], "dhcp4": True, "dhcp6": False, "os_user": "admin"},
@@ -377,12 +380,14 @@ def test_operations_that_stood_at_a_number_stand_at_that_step(tmp_path: Path) ->
         conn.execute("PRAGMA foreign_keys = OFF")
         for service, (key, kind, recipe, at) in enumerate(rows):
             conn.execute(
-                "INSERT INTO operations (id, service, kind, state, step, due_at, created_at) VALUES (?, ?, ?, 'failed', ?, 0, 0)",
+                "INSERT INTO operations (id, service, kind, state, step, due_at, created_at) VALUES (?, ?, ?, 'failed',"
+                " ?, 0, 0)",
                 (key, service, kind, at),
             )
             for position, name in enumerate(FORMER[recipe].split()[: at + 1]):
                 conn.execute(
-                    "INSERT INTO steps (operation, position, name, state, attempt, started_at) VALUES (?, ?, ?, 'done', 1, 0)",
+                    "INSERT INTO steps (operation, position, name, state, attempt, started_at) VALUES (?, ?, ?, 'done',"
+                    " 1, 0)",
                     (key, position, name),
                 )
     store = Store(path, KEY, HeldClock())

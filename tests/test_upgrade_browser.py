@@ -16,7 +16,10 @@ from tests.system import System
 from tests.test_upgrade_notice import FOR_GOOD, HZ, KVM, MORE, OFF_AND_ON, OPTIONS, SHRINKS, furnish
 
 BUTTON = {"": "#btnOrderContinue", "&theme=six": "input[value='Place the order']"}
-FOLLOWS = "const [a, b] = arguments; return !!(a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING) && a.nextElementSibling === b"
+FOLLOWS = (
+    "const [a, b] = arguments; return !!(a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING) &&"
+    " a.nextElementSibling === b"
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,10 @@ def test_the_notice_stands_above_the_orders_button(system: System, browser: Chro
     ]  # type: ignore[no-untyped-call]
     assert browser.execute_script(
         "return [...document.forms].map(f => [...f.elements].filter(e => e.type === 'submit').length)"
-    ) == [1, 1]  # type: ignore[no-untyped-call]
+    ) == [
+        1,
+        1,
+    ]  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("theme", THEMES)

@@ -1,4 +1,5 @@
-"""WHMCS's own tabs beside our overview, in real Chromium: they stay, and Metrics and Resource Usage show our numbers."""
+"""WHMCS's own tabs beside our overview, in real Chromium: they stay, and Metrics and Resource Usage show our
+numbers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Properties of the counters: whatever happens between two readings, nothing is counted twice, and no more is lost than what a reading
-could not have seen."""
+"""Properties of the counters: whatever happens between two readings, nothing is counted twice, and no more is lost than
+what a reading could not have seen."""
 
 from __future__ import annotations
 
@@ -138,8 +138,8 @@ SHORT = [
 )
 @given(EVENTS)
 def test_a_counter_that_begins_with_the_process(events: list[tuple[object, ...]]) -> None:
-    """Never more than was sent. Lost is only what was sent between two readings of which the machine began anew in between, and, where
-    the new counter cannot be told from the old one, as much again of the time before."""
+    """Never more than was sent. Lost is only what was sent between two readings of which the machine began anew in
+    between, and, where the new counter cannot be told from the old one, as much again of the time before."""
     with Books(1_800_000_000.0) as books:
         machine, last, restarted, forgivable = Tap(books, books.clock.time), books.clock.time, False, [0, 0]
         for kind, *values in events:
@@ -191,8 +191,8 @@ TURN = [("send", 3600.0, 1000), ("read", 60.0, 0), ("send", 86400.0, 1), ("read"
     )
 )
 def test_a_counter_that_begins_with_the_month(events: list[tuple[str, float, int]]) -> None:
-    """The provider tells this month's traffic, at times nothing, at times a corrected number. Never more is counted than it ever told,
-    and what it told last of each month is not lost."""
+    """The provider tells this month's traffic, at times nothing, at times a corrected number. Never more is counted
+    than it ever told, and what it told last of each month is not lost."""
     with Books(datetime(2027, 1, 30, tzinfo=UTC).timestamp()) as books:
         month, count = (2027, 1), [0, 0]
         told: dict[tuple[int, int], list[int]] = {}
@@ -245,7 +245,8 @@ def test_a_counter_that_begins_with_the_month(events: list[tuple[str, float, int
     )
 )
 def test_every_byte_second_is_booked_once(events: list[tuple[str, float, int]]) -> None:
-    """However the bookings fall, the sums of all months are the sizes times the time since the booking that saw them."""
+    """However the bookings fall, the sums of all months are the sizes times the time since the booking that saw
+    them."""
     with Books(datetime(2026, 12, 29, 5, tzinfo=UTC).timestamp()) as books:
         store, seen, booked_at, expected = books.store, 0, books.clock.time, 0.0
         store.change("INSERT INTO backups (service, archive, made_at, size, state) VALUES (1, 'a', 0, 0, 'ready')")

@@ -1,4 +1,5 @@
-"""Usage of a server whose provider tells the calendar month's traffic, with nulls, once an hour, gone with the month."""
+"""Usage of a server whose provider tells the calendar month's traffic, with nulls, once an hour, gone with the
+month."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What WHMCS's records end up with: one record a month, overwritten at every collection, and collections that come late or never."""
+"""What WHMCS's records end up with: one record a month, overwritten at every collection, and collections that come late
+or never."""
 
 from __future__ import annotations
 
@@ -378,7 +379,8 @@ EVENTS = st.sampled_from(["send", "send", "collect", "refresh", "book", "bridge"
 @STEPS
 @given(st.lists(st.tuples(EVENTS, st.floats(0.0, 20 * 86400.0), st.integers(0, 10**13)), max_size=40))
 def test_all_records_together_are_all_that_was_used(events: list[tuple[str, float, int]]) -> None:
-    """Whenever WHMCS collects: the records of all months add up to what was used since the month of the first collection."""
+    """Whenever WHMCS collects: the records of all months add up to what was used since the month of the first
+    collection."""
     with Books(datetime(2026, 12, 29, 5, tzinfo=UTC).timestamp()) as books:
         books.store.change(
             "INSERT INTO backups (service, archive, made_at, size, state) VALUES (1, 'a', 0, 0, 'ready')"

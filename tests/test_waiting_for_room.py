@@ -1,4 +1,5 @@
-"""An order that is paid for and finds no room waits for it: on both kinds of servers, over restarts, as long as the operator says."""
+"""An order that is paid for and finds no room waits for it: on both kinds of servers, over restarts, as long as the
+operator says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The rule of names inside WHMCS's pages: what is ours stands in `vmb[...]`; everything else is WHMCS's own and meant for it."""
+"""The rule of names inside WHMCS's pages: what is ours stands in `vmb[...]`; everything else is WHMCS's own and meant
+for it."""
 
 from __future__ import annotations
 

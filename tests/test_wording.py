@@ -1,4 +1,5 @@
-"""What is wrong in a configuration is said in people's words, with the key's path and never with what was given: it may be a secret."""
+"""What is wrong in a configuration is said in people's words, with the key's path and never with what was given: it may
+be a secret."""
 
 from __future__ import annotations
 

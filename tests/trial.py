@@ -1,4 +1,5 @@
-"""Drivers of tests/trial_drivers/, found as if they stood in drivers/, and an installation that sells machines of them."""
+"""Drivers of tests/trial_drivers/, found as if they stood in drivers/, and an installation that sells machines of
+them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A project's images: what the provider offers, and snapshots and backups, which are made by actions and locked meanwhile."""
+"""A project's images: what the provider offers, and snapshots and backups, which are made by actions and locked
+meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A deed once more for each call that goes wrong and for each border at which the worker dies: the end is always the same."""
+"""A deed once more for each call that goes wrong and for each border at which the worker dies: the end is always the
+same."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ COLUMNS = [
 
 
 def each_fault(start: Callable[[int], Any], do: Deed, right: Truth, match: str, kind: str, every: int = 1) -> None:
-    """Each call once, or each third of them: at once or after a retry all is right; a failure says why and what to do."""
+    """Each call once, or each third of them: at once or after a retry all is right; a failure says why and what to
+    do."""
     world = start(1)
     branches, seen = Branches(world, Path(world.path).parent), 0
 

@@ -246,10 +246,10 @@ class Network:
                 "name": f.name,
                 "rules": f.rules,
                 "labels": f.labels,
-                "applied_to": [
-                    {"type": "server", "server": {"id": s.id}} for s in self.servers.values() if f.id in s.firewalls
-                ]
-                + ([self._told_selector(f)] if f.selector else []),
+                "applied_to": (
+                    [{"type": "server", "server": {"id": s.id}} for s in self.servers.values() if f.id in s.firewalls]
+                    + ([self._told_selector(f)] if f.selector else [])
+                ),
             }
             for f in self._chosen(list(self.firewalls.values()), values)
         ]
@@ -278,8 +278,8 @@ class Network:
         return action
 
     def closed(self: Project, server: Server) -> bool:  # type: ignore[misc]
-        """Whether nobody reaches the server by its public addresses: off, or walls without a single way in. Those that are being
-        applied do not hold yet; those that are being removed still do."""
+        """Whether nobody reaches the server by its public addresses: off, or walls without a single way in. Those that
+        are being applied do not hold yet; those that are being removed still do."""
         if server.status in ("off", "initializing"):
             return True
         walls = [self.firewalls[f] for f in self.walls(server) if not self.under_way(server, "apply_firewall", f)]

@@ -1,5 +1,6 @@
-"""A Hetzner Cloud project in memory, as awkward as the real one: actions that take time, locked servers, names that collide, a counter
-of requests, lost replies. Only the calls that the driver uses; what it sends is checked against `CALLS`."""
+"""A Hetzner Cloud project in memory, as awkward as the real one: actions that take time, locked servers, names that
+collide, a counter of requests, lost replies. Only the calls that the driver uses; what it sends is checked against
+`CALLS`."""
 
 from __future__ import annotations
 
@@ -59,10 +60,11 @@ RUBBISH = {"page": b"<html>", "page before": b"<html>", "empty": b"", "cut": b'{
 
 @dataclass
 class Fault:
-    """What happens to the `nth` call whose `METHOD path` matches: a code, `reset` (before), `lost` (after), a 200 with one of RUBBISH in place
-    of the reply, after the work (`page`, `empty`, `cut`, `list`) or before it (`page before`), or an action that ends in error: `failing
-    action` (each action of the reply), `failing COMMAND` (those of that command), either with ` CODE` behind. An action that failed has
-    changed nothing. `times`: so many calls from the nth on."""
+    """What happens to the `nth` call whose `METHOD path` matches: a code, `reset` (before), `lost` (after), a 200 with
+    one of RUBBISH in place of the reply, after the work (`page`, `empty`, `cut`, `list`) or before it (`page before`),
+    or an action that ends in error: `failing action` (each action of the reply), `failing COMMAND` (those of that
+    command), either with ` CODE` behind. An action that failed has changed nothing. `times`: so many calls from the nth
+    on."""
 
     match: str
     kind: str

@@ -33,7 +33,8 @@ PLACES = {
 
 @dataclass
 class History:
-    """What was measured of a server. `holes`: samples absent; `odd`: samples that are no numbers; `cpu`: a fixed percentage, summed over cores."""
+    """What was measured of a server. `holes`: samples absent; `odd`: samples that are no numbers; `cpu`: a fixed
+    percentage, summed over cores."""
 
     since: float = 0.0
     holes: Spans = field(default_factory=list)

@@ -1,4 +1,5 @@
-"""Traffic as the simulated project tells it: of the calendar month in UTC, brought up to date once an hour, null at first."""
+"""Traffic as the simulated project tells it: of the calendar month in UTC, brought up to date once an hour, null at
+first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Snapshots, vzdump, restore and import as the simulated cluster does them; rules and texts as read from Proxmox VE's sources."""
+"""Snapshots, vzdump, restore and import as the simulated cluster does them; rules and texts as read from Proxmox VE's
+sources."""
 
 from __future__ import annotations
 
@@ -276,9 +277,10 @@ class Archives:
         return self.c.start_task("qmrestore", vm.node, vm.vmid, effect)
 
     def undo_archive(self, kind: str, target: str, early: bool) -> None:
-        """What a failing task leaves behind. `early`: a snapshot is cleaned up, a deletion has not begun, a rollback has switched the
-        machine off at most, a restore has not come to the configuration. Later: snapshot, deletion and rollback leave their lock, and
-        a restore the blank configuration (guest-common's AbstractConfig, qemu-server's restore_vma_archive)."""
+        """What a failing task leaves behind. `early`: a snapshot is cleaned up, a deletion has not begun, a rollback
+        has switched the machine off at most, a restore has not come to the configuration. Later: snapshot, deletion and
+        rollback leave their lock, and a restore the blank configuration (guest-common's AbstractConfig, qemu-server's
+        restore_vma_archive)."""
         vm = self.c.vms.get(int(target)) if target.isdigit() else None
         if vm is None:
             return

@@ -159,10 +159,10 @@ class Volume:
 
 @dataclass
 class Fault:
-    """kind: status (status, reason), status_after (the same once the work was done or begun), reset_before, reset_after,
-    timeout_after, slow (seconds; above 30 the proxy
-    answers 596 while the work goes on), fail_task (reason; `early`: before it has changed anything), unexpected_status;
-    body_before and body_after (body: what comes with a 200 in place of the reply, with the work not begun or done)."""
+    """kind: status (status, reason), status_after (the same once the work was done or begun), reset_before,
+    reset_after, timeout_after, slow (seconds; above 30 the proxy answers 596 while the work goes on), fail_task
+    (reason; `early`: before it has changed anything), unexpected_status; body_before and body_after (body: what comes
+    with a 200 in place of the reply, with the work not begun or done)."""
 
     kind: str
     method: str = ""
@@ -329,7 +329,8 @@ class Cluster:
         return vm
 
     def add_volume(self, name: str, node: str = "", gib: int = 10, **about: Any) -> None:
-        """A volume or archive by its full name, e.g. `local-lvm:vm-20000-disk-0`, made now unless `made` says otherwise."""
+        """A volume or archive by its full name, e.g. `local-lvm:vm-20000-disk-0`, made now unless `made` says
+        otherwise."""
         vmid = int(re.findall(r"(?:vm-|qemu-|/vm/)(\d+)", name)[-1])
         self.volumes[name] = gib * GIB
         self.about[name] = Volume(vmid, node, about.pop("made", self.clock.now()), **about)

@@ -1,4 +1,5 @@
-"""`rrddata` as the simulated cluster answers it: the shapes of PVE 8 and 9, absent keys, files that outlive their machine."""
+"""`rrddata` as the simulated cluster answers it: the shapes of PVE 8 and 9, absent keys, files that outlive their
+machine."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ Spans = list[tuple[float, float]]
 
 @dataclass
 class History:
-    """One RRD file, by VM id alone: the next machine under the same id goes on in it. `holes`: keys absent; `skipped`: whole
-    rows absent."""
+    """One RRD file, by VM id alone: the next machine under the same id goes on in it. `holes`: keys absent; `skipped`:
+    whole rows absent."""
 
     since: float
     switches: list[tuple[float, bool]] = field(default_factory=list)

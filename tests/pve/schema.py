@@ -8,13 +8,17 @@ import re
 INT, BOOL, STR, NUM = "integer", "boolean", "string", "number"
 ID = {"string": str}
 
-BOOLEANS = "acpi allow-ksm autostart ciupgrade freeze keephugepages kvm localtime numa onboot protection reboot tablet tdf template"
+BOOLEANS = (
+    "acpi allow-ksm autostart ciupgrade freeze keephugepages kvm localtime numa onboot protection reboot tablet tdf"
+    " template"
+)
 INTEGERS = "balloon cores cpuunits migrate_speed shares smp sockets vcpus"
 NUMBERS = "cpulimit migrate_downtime"
 STRINGS = (
-    "affinity agent amd-sev arch args audio0 bios boot bootdisk cicustom cipassword citype ciuser cpu delete description digest "
-    "efidisk0 hookscript hotplug hugepages intel-tdx ivshmem keyboard lock machine memory name nameserver ostype rng0 scsihw "
-    "searchdomain smbios1 spice_enhancements sshkeys startdate startup tags tpmstate0 vga vmgenid vmstatestorage watchdog"
+    "affinity agent amd-sev arch args audio0 bios boot bootdisk cicustom cipassword citype ciuser cpu delete"
+    " description digest efidisk0 hookscript hotplug hugepages intel-tdx ivshmem keyboard lock machine memory name"
+    " nameserver ostype rng0 scsihw searchdomain smbios1 spice_enhancements sshkeys startdate startup tags tpmstate0"
+    " vga vmgenid vmstatestorage watchdog"
 )
 COUNTS = {
     "net": 4,
@@ -48,7 +52,8 @@ RULE |= {"enable": INT, "pos": INT, "digest": STR}
 
 GUEST = ("VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted")
 
-# (method, path) -> (parameters, privilege path, privileges of which one is enough); what depends on values stands with the handler
+# (method, path) -> (parameters, privilege path, privileges of which one is enough); what depends on values stands with
+# the handler
 CALLS: dict[tuple[str, str], tuple[dict[str, str], str, tuple[str, ...]]] = {
     ("GET", "/version"): ({}, "", ()),
     ("GET", "/access/permissions"): ({"path": STR, "userid": STR}, "", ()),

@@ -40,7 +40,8 @@ def boot_order(boot: str) -> list[str]:
 
 
 def booted(config: dict[str, str]) -> str:
-    """The disk that the machine boots (QemuServer.pm, device_bootorder): of an order its first, else what bootdisk names."""
+    """The disk that the machine boots (QemuServer.pm, device_bootorder): of an order its first, else what bootdisk
+    names."""
     disks = [k for k in config if DISK.match(k) and "media=cdrom" not in config[k]]
     boot = config.get("boot", "cdn")
     named = boot_order(boot) if "order=" in boot else [config.get("bootdisk", "")] if "c" in boot else []
@@ -48,8 +49,8 @@ def booted(config: dict[str, str]) -> str:
 
 
 def starts_from(config: dict[str, str]) -> str:
-    """What is started when it is switched on: the ISO in a CD drive that comes before every disk of the order, else the disk's slot.
-    `d` among the old words is every CD drive."""
+    """What is started when it is switched on: the ISO in a CD drive that comes before every disk of the order, else the
+    disk's slot. `d` among the old words is every CD drive."""
     cds = sorted(k for k, v in config.items() if DISK.match(k) and volumes.is_cd(v) and volumes.is_iso(v))
     boot, disk = config.get("boot", "cdn"), booted(config)
     if "order=" in boot:
@@ -101,7 +102,8 @@ class Handlers(Archives, Histories, Firewalls):
         return {"version": f"{self.c.major}.1.2", "release": f"{self.c.major}.1", "repoid": "0"}
 
     def get_access_permissions(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        """With a path what holds there, else every path that an entry names or the tree begins with, if there is anything."""
+        """With a path what holds there, else every path that an entry names or the tree begins with, if there is
+        anything."""
         if "path" in p:
             return {p["path"]: self.c.held(p["path"])}
         tops = {"/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"}
@@ -228,7 +230,8 @@ class Handlers(Archives, Histories, Firewalls):
         return found
 
     def _isos(self, storage: str, node: str, p: dict[str, str]) -> list[dict[str, Any]]:
-        """As `volume_list` and `check_volume_access` have them: they are nobody's, and only of a storage with that content."""
+        """As `volume_list` and `check_volume_access` have them: they are nobody's, and only of a storage with that
+        content."""
         if p.get("content", "iso") != "iso" or "vmid" in p or "iso" not in self.c.storages[storage].content.split(","):
             return []
         rows = [
@@ -431,7 +434,8 @@ class Handlers(Archives, Histories, Firewalls):
 
     # -- console ----------------------------------------------------------------------------------
     def post_vm_vncproxy(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        """From 9 on the ticket begins with the password; on 8 the whole ticket is the password unless one is asked for."""
+        """From 9 on the ticket begins with the password; on 8 the whole ticket is the password unless one is asked
+        for."""
         vm = self.vm(w)
         if p.get("websocket") != "1":
             raise Error(400, "Parameter verification failed.", {"websocket": "the simulator has no plain VNC"})
@@ -558,7 +562,8 @@ class Handlers(Archives, Histories, Firewalls):
         store.used = max(store.used - size, 0)
 
     def _named(self, p: dict[str, str]) -> None:
-        """The format dns-name (pve-common, JSONSchema.pm), with the 63 characters of a label that the rest of the world holds to."""
+        """The format dns-name (pve-common, JSONSchema.pm), with the 63 characters of a label that the rest of the world
+        holds to."""
         labels = p.get("name", "x").split(".")
         if not all(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", label) for label in labels):
             raise Error(
@@ -639,8 +644,8 @@ class Handlers(Archives, Histories, Firewalls):
             vm.pending[key] = value
 
     def _disc(self, vm: Vm, key: str, value: str) -> None:
-        """Another medium in a drive that is there is there at once; a new drive of a machine that runs waits for its restart
-        (create_disks in API2/Qemu.pm, vmconfig_update_disk in QemuServer.pm)."""
+        """Another medium in a drive that is there is there at once; a new drive of a machine that runs waits for its
+        restart (create_disks in API2/Qemu.pm, vmconfig_update_disk in QemuServer.pm)."""
         if why := volumes.missing(self.c, value, vm.node):
             raise Error(500, why)
         if volumes.is_iso(value) and "size=" not in value:
@@ -693,7 +698,8 @@ class Handlers(Archives, Histories, Firewalls):
         vm.config[f"unused{number}"] = volume
 
     def _limits(self, vm: Vm, key: str, value: str) -> None:
-        """Limits and most flags are written at once; those that QEMU cannot change live wait for a restart, with the whole line."""
+        """Limits and most flags are written at once; those that QEMU cannot change live wait for a restart, with the
+        whole line."""
 
         def rest(line: str) -> list[str]:
             return sorted(p for p in line.split(",") if p.split("=")[0] in COLD)
@@ -901,7 +907,8 @@ class Handlers(Archives, Histories, Firewalls):
         self.switched(vm.vmid, True)
 
     def _inside(self, vm: Vm) -> dict[str, Any]:
-        """What the guest has of it: the cores that run, the disk it booted, what cloud-init was told, what it may write."""
+        """What the guest has of it: the cores that run, the disk it booted, what cloud-init was told, what it may
+        write."""
         c, disk = vm.config, booted(vm.config)
         line = c.get(disk, "")
         files = re.findall(r"(user|network|meta)=", c.get("cicustom", ""))

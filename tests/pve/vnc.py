@@ -1,5 +1,5 @@
-"""A machine's screen as pveproxy offers it: a websocket with pveproxy's own limits, and behind it either a small RFB server
-of ours or a real QEMU's VNC socket."""
+"""A machine's screen as pveproxy offers it: a websocket with pveproxy's own limits, and behind it either a small RFB
+server of ours or a real QEMU's VNC socket."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Count:
 
 @dataclass
 class Screen:
-    """`vnc`: the socket file of a real QEMU's VNC, else our own picture of one colour, which changes with each key that is
-    pressed. `set_password` tells QEMU the password, as Proxmox does."""
+    """`vnc`: the socket file of a real QEMU's VNC, else our own picture of one colour, which changes with each key that
+    is pressed. `set_password` tells QEMU the password, as Proxmox does."""
 
     size: tuple[int, int] = (64, 48)
     colour: tuple[int, int, int] = (26, 127, 55)
@@ -74,7 +74,8 @@ class Screen:
 
 
 def serve(client: ssl.SSLSocket, reader: BinaryIO, headers: Any, cluster: Any, path: str, port: int) -> None:
-    """pveproxy's socket for a port that vncproxy opened. pveproxy takes only masked, whole, plain frames up to 128 KiB."""
+    """pveproxy's socket for a port that vncproxy opened. pveproxy takes only masked, whole, plain frames up to 128
+    KiB."""
     if "binary" not in headers.get("Sec-WebSocket-Protocol", ""):
         client.sendall(NO_SOCKET)
         return
@@ -97,7 +98,8 @@ def accept(client: ssl.SSLSocket, headers: Any, subprotocol: str = "") -> bool:
     ).decode()
     chosen = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
     client.sendall(
-        f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {answer}\r\n{chosen}\r\n".encode()
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept:"
+        f" {answer}\r\n{chosen}\r\n".encode()
     )
     return True
 
@@ -157,9 +159,11 @@ def _down(inner: socket.socket, client: ssl.SSLSocket) -> None:
             head = b"\x82" + (
                 bytes([len(data)])
                 if len(data) < 126
-                else b"\x7e" + struct.pack("!H", len(data))
-                if len(data) < 65536
-                else b"\x7f" + struct.pack("!Q", len(data))
+                else (
+                    b"\x7e" + struct.pack("!H", len(data))
+                    if len(data) < 65536
+                    else b"\x7f" + struct.pack("!Q", len(data))
+                )
             )
             client.sendall(head + data)
         client.sendall(b"\x88\x02\x03\xe8")

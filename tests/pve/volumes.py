@@ -1,5 +1,5 @@
-"""What the simulated storages can do by their plugin, and how their volumes are called. Rules as read from pve-storage: each plugin's
-`volume_has_feature`, `get_formats` and `parse_volname`."""
+"""What the simulated storages can do by their plugin, and how their volumes are called. Rules as read from pve-storage:
+each plugin's `volume_has_feature`, `get_formats` and `parse_volname`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def format_of(volume: str) -> str:
 
 
 def plain(key: str, text: str) -> str:
-    """A property string as print_drive and print_net write it: the word of its format's `default_key` first and without its name."""
+    """A property string as print_drive and print_net write it: the word of its format's `default_key` first and without
+    its name."""
     kind = key.rstrip("0123456789")
     words = {"net": ("model",), "agent": ("enabled",), "boot": ("legacy",), "memory": ("current",), "vga": ("type",)}
     names = ("file", "volume") if DISK.match(key) or kind == "unused" else words.get(kind, ())
@@ -84,7 +85,8 @@ def is_cd(line: str) -> bool:
 
 
 def unavailable(cluster: Cluster, name: str, node: str) -> str:
-    """Why a node cannot use a storage (Storage.pm: storage_config, storage_check_node, activate_storage); empty when it can."""
+    """Why a node cannot use a storage (Storage.pm: storage_config, storage_check_node, activate_storage); empty when it
+    can."""
     store = cluster.storages.get(name)
     if store is None:
         return f"storage '{name}' does not exist"
@@ -94,7 +96,8 @@ def unavailable(cluster: Cluster, name: str, node: str) -> str:
 
 
 def missing(cluster: Cluster, line: str, node: str) -> str:
-    """Why a node cannot use the ISO of a drive's line, as activate_volumes says it; empty when it can, or there is none."""
+    """Why a node cannot use the ISO of a drive's line, as activate_volumes says it; empty when it can, or there is
+    none."""
     if not is_iso(line):
         return ""
     volume = line.split(",")[0]

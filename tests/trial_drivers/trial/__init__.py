@@ -1,4 +1,5 @@
-"""A driver of a page's length: its machines are records in a dict, and a task has ended before anybody asks. docs/drivers.md explains it."""
+"""A driver of a page's length: its machines are records in a dict, and a task has ended before anybody asks.
+docs/drivers.md explains it."""
 
 from __future__ import annotations
 
