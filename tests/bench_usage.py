@@ -168,8 +168,8 @@ def php(answer: bytes) -> float:
         file.write(answer)
         file.flush()
         code = """
-            require $argv[1] . '/tests/whmcs_host/usage_billing.php'; $shim = $argv[
-              1] . '/whmcs-shim/modules/servers/vmbridge/lib/';
+            require $argv[1] . '/tests/whmcs_host/usage_billing.php';
+            $shim = $argv[1] . '/whmcs-shim/modules/servers/vmbridge/lib/';
             foreach (['BridgeException', 'Bridge', 'Module', 'Usage', 'MetricProvider'] as $f) {
               require $shim . $f . '.php'; }
             $begin = microtime(true);

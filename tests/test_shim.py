@@ -38,8 +38,8 @@ def test_shared_vectors_in_php() -> None:
     code = """
         require $argv[1] . '/lib/BridgeException.php'; require $argv[1] . '/lib/Bridge.php';
         foreach (json_decode(file_get_contents($argv[2]), true) as $v) {
-            echo WHMCS\\Module\\Server\\Vmbridge\\Bridge::sign($v['secret'], $v['method'], $v['path'], (string) $v[
-              'timestamp'], $v['nonce'],
+            echo WHMCS\\Module\\Server\\Vmbridge\\Bridge::sign($v['secret'], $v['method'], $v['path'], (string)
+              $v['timestamp'], $v['nonce'],
                 $v['body']), "\\n";
         }"""
     vectors = ROOT / "tests/vectors/signature.json"

@@ -224,8 +224,8 @@ def test_another_page_loads_no_file() -> None:
         function add_hook($point, $priority, $function) { $GLOBALS['hooks'][$point][] = $function; }
         require $argv[1] . '/hooks.php';
         $before = count(get_included_files());
-        foreach ([[], ['filename' => 'clientarea', 'upgrades' => [1]], ['filename' => 'upgrade'], [
-          'filename' => 'upgrade', 'upgrades' => []]] as $vars) {
+        foreach ([[], ['filename' => 'clientarea', 'upgrades' => [1]], ['filename' => 'upgrade'],
+          ['filename' => 'upgrade', 'upgrades' => []]] as $vars) {
             foreach ($hooks['ClientAreaFooterOutput'] as $function) { $said[] = $function($vars); }
         }
         $after = count(get_included_files());
