@@ -17,7 +17,7 @@ from bridge.model import State
 from bridge.staff import contents, findings, mending
 from tests.configs import raw_config
 from tests.pve.cluster import Fault, Vm
-from tests.test_crashes import run_killed
+from tests.test_crashes import Killed
 from tests.test_signature import Shim
 from tests.world import World
 
@@ -415,6 +415,33 @@ def test_an_absence_without_quorum_proves_nothing(ended: Swept) -> None:
     ended.cluster.quorate = True
     ended.run()
     assert DISK not in ended.cluster.volumes
+
+
+def run_killed(world: World, kill_calls: tuple[str, int] | None, kill_border: int | None) -> str:
+    """Run, die once at the given place, go on with a new process; returns the name of the place."""
+    seen, where = 0, ""
+
+    def on_call(phase: str, index: int, method: str, path: str) -> None:
+        nonlocal where
+        if kill_calls == (phase, index) and not where:
+            where = f"{phase} {method} {path}"
+            raise Killed
+
+    def border(name: str) -> None:
+        nonlocal seen, where
+        seen += 1
+        if seen == kill_border and not where:
+            where = name
+            raise Killed
+
+    world.cluster.on_call, world.border = on_call, border
+    world.start()
+    while True:
+        try:
+            world.run()
+            return where
+        except Killed:
+            world.restart()
 
 
 # -- crash matrix -----------------------------------------------------------------------------------

@@ -24,14 +24,15 @@ KINDS = ("create", "suspend", "unsuspend", "start", "stop", "reboot", "change_pa
 
 
 def filled(world: World, services: int, each: int) -> int:
-    """`services` services, every fourth terminated, with `each` operations of the last 800 days and two steps per operation."""
+    """`services` services, every fourth terminated, with `each` operations of the last 800 days and two
+    steps per operation."""
     chance, now = random.Random(7), world.clock.now()
     package = json.dumps(dataclasses.asdict(packages.of_plan(world.config.plans["kvm-s"])))
     rows, steps = [], []
     for s in range(1, services + 1):
         world.store.change(
-            "INSERT INTO services (id, whmcs, service_id, generation, client_id, desired, server, package, hostname, vm_id, mac, uuids, provisioned,"
-            " created_at, updated_at) VALUES (?, 'main', ?, 1, 7, ?, 'pve1', ?, 'h', ?, '', '[\"u\"]', 1, 0, 0)",
+            "INSERT INTO services (id, whmcs, service_id, generation, client_id, desired, server, package,"
+            " hostname, vm_id, mac, uuids, provisioned, created_at, updated_at) VALUES (?, 'main', ?, 1, 7, ?, 'pve1', ?, 'h', ?, '', '[\"u\"]', 1, 0, 0)",
             s,
             s,
             "terminated" if s % 4 == 0 else "active",

@@ -222,14 +222,15 @@ def test_operations_of_an_old_store_keep_their_order_and_machines_their_uuids(tm
         migrations.apply(Database(conn), stop_before="numbers")
         for number, uuids in enumerate(('["aa", "bb"]', '["cc"]', "not JSON", "7"), 1):
             conn.execute(
-                "INSERT INTO services (id, whmcs, service_id, generation, client_id, desired, server, package, hostname,"
-                " vm_id, mac, uuids, created_at, updated_at) VALUES (?1, 'main', ?1, 1, 7, 'active', 'pve1', '{}', '',"
+                "INSERT INTO services (id, whmcs, service_id, generation, client_id, desired, server, package,"
+                " hostname, vm_id, mac, uuids, created_at, updated_at) VALUES (?1, 'main', ?1, 1, 7, 'active', 'pve1', '{}', '',"
                 " ?1, '', ?2, 0, 0)",
                 (number, uuids),
             )
         for key in ("zz", "aa", "gone", "mm"):  # at one moment: only the order in which they came tells
             conn.execute(
-                "INSERT INTO operations (id, service, kind, state, due_at, created_at) VALUES (?, 1, 'reboot', 'done', 0, ?)",
+                "INSERT INTO operations (id, service, kind, state, due_at, created_at)"
+                " VALUES (?, 1, 'reboot', 'done', 0, ?)",
                 (key, now),
             )
         conn.execute("DELETE FROM operations WHERE id = 'gone'")
