@@ -32,7 +32,8 @@ def filled(world: World, services: int, each: int) -> int:
     for s in range(1, services + 1):
         world.store.change(
             "INSERT INTO services (id, whmcs, service_id, generation, client_id, desired, server, package,"
-            " hostname, vm_id, mac, uuids, provisioned, created_at, updated_at) VALUES (?, 'main', ?, 1, 7, ?, 'pve1', ?, 'h', ?, '', '[\"u\"]', 1, 0, 0)",
+            " hostname, vm_id, mac, uuids, provisioned, created_at, updated_at) VALUES (?, 'main', ?, 1, 7, ?,"
+            " 'pve1', ?, 'h', ?, '', '[\"u\"]', 1, 0, 0)",
             s,
             s,
             "terminated" if s % 4 == 0 else "active",

@@ -223,7 +223,8 @@ def test_operations_of_an_old_store_keep_their_order_and_machines_their_uuids(tm
         for number, uuids in enumerate(('["aa", "bb"]', '["cc"]', "not JSON", "7"), 1):
             conn.execute(
                 "INSERT INTO services (id, whmcs, service_id, generation, client_id, desired, server, package,"
-                " hostname, vm_id, mac, uuids, created_at, updated_at) VALUES (?1, 'main', ?1, 1, 7, 'active', 'pve1', '{}', '',"
+                " hostname, vm_id, mac, uuids, created_at, updated_at) VALUES (?1, 'main', ?1, 1, 7, 'active',"
+                " 'pve1', '{}', '',"
                 " ?1, '', ?2, 0, 0)",
                 (number, uuids),
             )
