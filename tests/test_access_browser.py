@@ -1,5 +1,5 @@
-"""Every page of a customer by axe and by keyboard alone, dark and from right to left: each control is reached in its order, is seen while
-it has the focus, and gets the focus back from what it opened."""
+"""Every page of a customer by axe and by keyboard alone, dark and from right to left: each control is reached in its
+order, is seen while it has the focus, and gets the focus back from what it opened."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ LOOKS = [  # service, what the system wishes, language, width
 WATCH = """
 window.reached = []; window.unseen = [];
 const lum = c => { const p = c.match(/[\\d.]+/g).map(Number).slice(0, 3)
-  .map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * p[0] + 0.7152 * p[1] + 0.0722 * p[2] };
-const behind = e => { for (let p = e.parentElement; p; p = p.parentElement) { const c = getComputedStyle(p).backgroundColor;
+  .map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * p[0] + 0.7152 * p[1] + 0.0722 * p[2] };
+const behind = e => { for (let p = e.parentElement; p; p = p.parentElement) {
+  const c = getComputedStyle(p).backgroundColor;
   if (!/, 0(\\.\\d+)?\\)$|transparent/.test(c)) return c } return 'rgb(255, 255, 255)' };
 window.root = document.querySelector(arguments[0] || '.vmbridge');
 root.addEventListener('focusin', e => {
-  const t = e.target, s = getComputedStyle(t), wrong = w => unseen.push(w + ': ' + t.outerHTML.replace(/\\s+/g, ' ').slice(0, 90));
+  const t = e.target, s = getComputedStyle(t), wrong = w => unseen.push(w + ': ' + t.outerHTML.replace(/\\s+/g,
+    ' ').slice(0, 90));
   if (reached.includes(t)) return;
   reached.push(t);
   if (t.matches('.vmb-content, dialog')) return;
@@ -43,7 +46,8 @@ root.addEventListener('focusin', e => {
   else if ((a + 0.05) / (b + 0.05) < 3) wrong('outline of contrast ' + ((a + 0.05) / (b + 0.05)).toFixed(1));
   const r = t.getBoundingClientRect(), out = wide + parseFloat(s.outlineOffset);
   if (r.bottom < 0 || r.top > innerHeight || r.right < 0 || r.left > innerWidth) wrong('out of sight');
-  for (let p = t.parentElement; p && p !== document.body; p = p.parentElement) if (getComputedStyle(p).overflow !== 'visible') {
+  for (let p = t.parentElement; p && p !== document.body;
+    p = p.parentElement) if (getComputedStyle(p).overflow !== 'visible') {
     const q = p.getBoundingClientRect();
     if (r.top - out < q.top - 1 || r.bottom + out > q.bottom + 1) wrong('outline cut by ' + (p.className || p.tagName));
   }
@@ -108,7 +112,8 @@ def test_pages(system: System, browser: Chrome, service: int, wish: str, languag
 def focused(browser: Chrome) -> str:
     return str(
         browser.execute_script(  # type: ignore[no-untyped-call]
-            "const e = document.activeElement; return e.dataset.verb || e.dataset.copy || e.id || e.className || e.tagName"
+            "const e = document.activeElement; return e.dataset.verb || e.dataset.copy || e.id || e.className ||"
+            " e.tagName"
         )
     )
 
