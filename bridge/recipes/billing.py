@@ -25,6 +25,7 @@ from bridge.recipes.machine import (
     send_password,
     take_vm_id,
     task_failure,
+    tell_activity,
     there,
     without,
 )
@@ -260,15 +261,7 @@ def release(job: Job) -> Outcome:
         usage.end(s.id, job.store, job.config.worker["usage_time_zone"])
         job.save_service(provisioned=0, birth=Birth(old_vm_ids=s.birth.old_vm_ids))
         records.adjust(job.store.service(s.id), job.store, job.config)  # nothing of it keeps its names
-        job.store.emit(
-            "activity",
-            s.whmcs,
-            s.id,
-            f"activity:{job.op.id}",
-            service_id=s.service_id,
-            client_id=s.client_id,
-            text=f"Server of service {s.service_id} is removed ({job.op.id})",
-        )
+        tell_activity(job, "removed")
     return Done()
 
 

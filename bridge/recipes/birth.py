@@ -11,7 +11,16 @@ from bridge.model import Placement, State
 from bridge.orders import addresses
 from bridge.orders.wanted import completed, networks_of
 from bridge.recipes.firewall import FIREWALL_BACK
-from bridge.recipes.machine import LOST_REPLY, again_until_done, look, order, ref, take_vm_id, tell_addresses
+from bridge.recipes.machine import (
+    LOST_REPLY,
+    again_until_done,
+    look,
+    order,
+    ref,
+    take_vm_id,
+    tell_activity,
+    tell_addresses,
+)
 from bridge.recipes.room import planned_rooms, promised
 from bridge.recipes.switching import answering, running, start
 from bridge.recipes.writing import configure
@@ -282,15 +291,7 @@ def ready(job: Job) -> Outcome:
             hold=job.config.whmcs[s.whmcs]["hold_welcome_mail"],
             addresses=[a["address"] for a in job.store.addresses_of(s.id)] or list(s.birth.addresses),
         )
-        job.store.emit(
-            "activity",
-            s.whmcs,
-            s.id,
-            f"activity:{job.op.id}",
-            service_id=s.service_id,
-            client_id=s.client_id,
-            text=f"Server of service {s.service_id} is ready ({job.op.id})",
-        )
+        tell_activity(job, "ready")
     return Done()
 
 

@@ -115,6 +115,20 @@ def take_vm_id(job: Job, beside: Changes | None = None) -> str:
     return changes["vm_id"]
 
 
+def tell_activity(job: Job, became: str) -> None:
+    """A line in WHMCS's own activity log; `became`: "ready", "removed"."""
+    s = job.service
+    job.store.emit(
+        "activity",
+        s.whmcs,
+        s.id,
+        f"activity:{job.op.id}",
+        service_id=s.service_id,
+        client_id=s.client_id,
+        text=f"Server of service {s.service_id} is {became} ({job.op.id})",
+    )
+
+
 def send_password(job: Job, kind: str, password: str) -> None:
     """By the mail of this kind: another may have taken its recipe over."""
     mail = KINDS[kind].mail
