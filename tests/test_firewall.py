@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bridge.web import actions
 from tests.firewall_site import Site
 
 
@@ -308,3 +310,33 @@ def test_a_rule_of_staffs_keeps_the_names_that_it_says(site: Site) -> None:
 def test_a_number_that_is_none_opens_an_empty_form(site: Site, number: str) -> None:
     assert "Add Rule" in site.submit("form", rule=number)
     assert "must be the number of a rule" in site.submit("delete", rule=number)
+
+
+def test_the_plans_own_ways_in_and_who_looks_at_the_page_count(tmp_path: Path) -> None:
+    """The customer's own address comes with the form; what shuts it out is asked first, and a rule for it is offered."""
+    site = Site(tmp_path, ways_in=[2222])
+    try:
+        office = {"kind": "client", "id": 7, "name": "", "ip": "198.51.100.7"}
+
+        def policy(**more: str) -> str:
+            site.html = ""
+            form = {"do": "policy", "policy_in": "drop", "policy_out": "accept", "version": site.version(), **more}
+            site.shim.count += 1
+            sent = {"params": {"userid": 7}, "actor": office, "form": form}
+            reply = site.shim.send("POST", "/v1/services/1042/pages/firewall", sent)
+            return str(reply.json["html"])
+
+        assert "Nobody would be let in by port 2222" in policy()
+        assert site.add(proto="tcp", dport="2222", source="192.0.2.0/24") == ""
+        html = policy()
+        assert "Your own address 198.51.100.7 would not be let in by port 2222" in html and "from your address" in html
+        assert policy(sure="1", ssh_first="1", port="2222", mine="1") == ""
+        assert site.lines() == ["in accept tcp 192.0.2.0/24 2222", "in accept tcp 198.51.100.7 2222"]
+        assert site.vm.firewall["policy_in"] == "DROP"
+    finally:
+        site.close()
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "::1", "nonsense", "", "fc00::1", None, {"a": 1}])
+def test_an_address_beside_whmcs_is_nobodys(address: Any) -> None:
+    assert actions._outside(actions._address(address)) == ""

@@ -204,6 +204,41 @@ def test_what_closes_the_way_in(before: Firewall, after: Firewall, closes: bool)
     assert ways.closes(before, after, MACROS, ("203.0.113.10", "2001:db8::10")) is closes
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "shut"),
+    [
+        (wall(SSH), wall(), ways.Shut(22)),
+        (wall(SSH), wall(Rule("in", "accept", "SSH", source="0.0.0.0/0")), ways.Shut(22, 6)),
+        (wall(SSH), wall(Rule("in", "accept", "SSH", source="::/0")), ways.Shut(22, 4)),
+        (wall(SSH), wall(Rule("in", "accept", "SSH", source="192.0.2.0/24"), Rule("in", "accept", "SSH", source="::/0")),
+         ways.Shut(22, 4, "198.51.100.7")),
+        (wall(SSH), wall(Rule("in", "accept", "SSH", source="198.51.100.0-198.51.100.9"),
+                         Rule("in", "accept", "SSH", source="2001:db8::/48")), None),
+        (wall(policy="accept"), wall(SSH), None),  # nobody comes by Remote Desktop to a Linux
+        (wall(Rule("in", "accept", "RDP"), Rule("in", "accept", proto="tcp", dport="2200:2300")), wall(),
+         ways.Shut(2222)),
+        (wall(Rule("in", "accept", "RDP")), wall(), ways.Shut(3389)),
+        (wall(), wall(SSH), None),
+    ],
+)  # fmt: skip
+def test_who_is_shut_out_is_said(before: Firewall, after: Firewall, shut: Any) -> None:
+    own, ports = ("203.0.113.10", "2001:db8::10"), (22, 2222, 3389)
+    assert ways.shuts(before, after, MACROS, own, ports, "198.51.100.7") == shut
+
+
+def test_a_family_that_the_server_has_not_is_missed_by_nobody() -> None:
+    only4 = wall(Rule("in", "accept", "SSH", source="0.0.0.0/0"))
+    assert ways.shuts(wall(SSH), only4, MACROS, ("203.0.113.10",)) is None
+    assert ways.shuts(wall(SSH), only4, MACROS, ("203.0.113.10",), viewer="2001:db8:9::1") is None
+
+
+def test_an_own_port_of_ssh_is_a_way_in_where_no_other_is_open() -> None:
+    moved, web = Rule("in", "accept", proto="tcp", dport="2222"), Rule("in", "accept", proto="tcp", dport="80,443")
+    assert ways.closes(wall(moved, web), wall(web), MACROS) and not ways.closes(wall(moved, web), wall(moved), MACROS)
+    assert not ways.closes(wall(SSH, moved), wall(SSH), MACROS)
+    assert ways.closes(wall(SSH, moved), wall(SSH), MACROS, (), (22, 2222))
+
+
 def test_a_destination_counts_when_it_is_the_servers() -> None:
     both = wall(Rule("in", "accept", "SSH", dest="203.0.113.10"))
     assert ways.open_to_any(both, 22, MACROS, ("203.0.113.10",)) and not ways.open_to_any(both, 22, MACROS, ())

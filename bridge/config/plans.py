@@ -54,6 +54,9 @@ class PlanSchema(Strict.from_dict({word: _limit() for word in LIMITS}, name="Lim
     snapshots = fields.Int(load_default=0, validate=validate.Range(0, 100))
     snapshot_lifetime_h = fields.Int(load_default=0, validate=validate.Range(0, 87600))
     snapshot_memory = fields.Bool(load_default=None)  # without it: true where the driver delivers it
+    ways_in = fields.List(
+        fields.Int(validate=validate.Range(1, 65535)), load_default=[22, 3389], validate=validate.Length(1, 16)
+    )  # ports by which customers come to their servers: what shuts one of them out is a trial
     firewall_rules = fields.Int(load_default=50, validate=validate.Range(1, 500))  # of the customer's own
     backups = fields.Int(load_default=0, validate=validate.Range(0, 1000))
     keep_backups = fields.Bool(load_default=False)

@@ -8,7 +8,8 @@ before it is made, and due when the trial ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -27,6 +28,7 @@ log = structlog.get_logger()
 SEEN = 5.0  # seconds that one read serves everybody
 TRIAL = 60.0  # seconds to say that it works
 TOLD_FOR = 24 * 3600.0  # how the last change ended
+RDP = 3389
 BY_CUSTOMER = "by_customer"  # who took a trial back
 NOT_BUILT = Sentence("The server is not set up yet.")
 ANOTHER = Sentence("Another change of the firewall is not finished yet. Please try again in a minute.")
@@ -84,8 +86,8 @@ ENDINGS = {
 
 
 # -- the page -------------------------------------------------------------------------------------
-def view(service: Service, limit: int, reads: Reads, store: Store, driver: Driver) -> dict[str, Any]:
-    """{firewall, count, limit, off, change, ending, problem, open_ssh}: a problem is a sentence for people, and
+def view(service: Service, limit: int, port: int, reads: Reads, store: Store, driver: Driver) -> dict[str, Any]:
+    """{firewall, count, limit, off, change, ending, problem, open}: a problem is a sentence for people, and
     nothing else is known then. `off` is why nothing is filtered, `change` the open record with `seconds` left of a
     trial."""
     row = store.firewall_change(service.id)
@@ -106,7 +108,7 @@ def view(service: Service, limit: int, reads: Reads, store: Store, driver: Drive
         "firewall": now,
         "count": own_rules(now.rules),
         "off": off(service, now, store),
-        "open_ssh": ways.open_to_any(now, 22, driver.firewall_services, addresses_of(service, store)),
+        "open": ways.open_to_any(now, port, driver.firewall_services, addresses_of(service, store)),
         "problem": "",
     }
 
@@ -169,22 +171,63 @@ def _ending(row: FirewallRow | None, now: float) -> str:
 
 # -- writing --------------------------------------------------------------------------------------
 Make = Callable[[Firewall], Edit]
+NOBODY = Sentence("Nobody would be let in by %(way)s")
+NOBODY_BY = Sentence("Nobody would be let in by %(way)s over IPv%(n)d")
+NOT_YOU = Sentence("Your own address %(address)s would not be let in by %(way)s")
+WAYS = {22: Sentence("SSH"), 3389: Sentence("Remote Desktop")}
+PORT = Sentence("port %(n)d")
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The ports by which the customer comes in, the chief one first, and the address that asks; empty where it is not
+    known."""
+
+    ports: tuple[int, ...] = ways.PORTS
+    viewer: str = ""
+
+
+def entries_of(service: Service, ports: Sequence[int], viewer: str = "") -> Entries:
+    """Of a server of this service, whose plan has `ports`: a Windows is entered by Remote Desktop."""
+    windows = service.package.template.lower().startswith("win")
+    return Entries(tuple(sorted(ports, key=lambda p: (p == RDP) != windows)), viewer)
+
+
+def way_of(port: int) -> Sentence:
+    return WAYS.get(port) or Sentence(PORT.template, n=port)
+
+
+def said_of(shut: ways.Shut) -> Sentence:
+    way = way_of(shut.port)
+    if shut.address:
+        return Sentence(NOT_YOU.template, address=shut.address, way=way)
+    return Sentence(NOBODY_BY.template, way=way, n=shut.family) if shut.family else Sentence(NOBODY.template, way=way)
+
+
 CLOSING = "closes_the_way_in"
 
 
 def change(
-    service: Service, make: Make, version: str, sure: bool, by: str, reads: Reads, store: Store, driver: Driver
+    service: Service,
+    make: Make,
+    version: str,
+    sure: bool,
+    by: str,
+    reads: Reads,
+    store: Store,
+    driver: Driver,
+    entries: Entries | None = None,
 ) -> bool:
     """Make an edit of the firewall as the customer saw it, whose `version` that was. Returns whether it is on trial.
-    Raises Refused with what the page says, with code CLOSING where nobody would be let in by SSH afterwards and the
-    customer is not `sure`; nothing is written then."""
+    Raises Refused with what the page says, with code CLOSING where nobody, or not who asks, would be let in by the
+    chief of the `entries` afterwards and the customer is not `sure`; nothing is written then."""
     try:
         with reads.edit_of(service, driver, store):
             now = driver.firewall(service.ref)
             if why := off(service, now, store):
                 raise Refused(why, code="firewall_off")
             edit = _judged(make, version, now)
-            return _begun(service, edit, now, sure, by, store, driver)
+            return _begun(service, edit, now, sure, by, store, driver, entries or Entries())
     except (RequestError, StoreUnavailable):
         raise
     except VmbridgeError as e:
@@ -199,15 +242,17 @@ def _judged(make: Make, version: str, now: Firewall) -> Edit:
     return make(now)
 
 
-def _begun(service: Service, edit: Edit, now: Firewall, sure: bool, by: str, store: Store, driver: Driver) -> bool:
+def _begun(
+    service: Service, edit: Edit, now: Firewall, sure: bool, by: str, store: Store, driver: Driver, entries: Entries
+) -> bool:
     wanted, own = edits.applied(edit, now), addresses_of(service, store)
     if same(now, wanted):
         return False
-    trial = ways.closes(now, wanted, driver.firewall_services, own)
+    trial = ways.closes(now, wanted, driver.firewall_services, own, entries.ports)
     if trial and not sure:
-        ssh = [ways.open_to_any(f, 22, driver.firewall_services, own) for f in (now, wanted)]
-        if ssh == [True, False]:
-            raise Refused(Sentence("Nobody would be let in by SSH afterwards."), code=CLOSING)
+        shut = ways.shuts(now, wanted, driver.firewall_services, own, entries.ports, entries.viewer)
+        if shut:
+            raise Refused(said_of(shut), code=CLOSING, port=shut.port, mine=bool(shut.address))
     number = store.begin_firewall(service.id, edit, edits.undoing(edit, now) if trial else None, LEASE, by)
     if not number:
         row = store.firewall_change(service.id)

@@ -4,27 +4,78 @@ where a rule says more than is known here: it is then not counted as letting in.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from bridge.model import Firewall, Rule
 
 PORTS = (22, 3389)  # SSH and Remote Desktop: how people come to their servers
+# what other ports that are let in are for, by habit: web, mail, names
+NO_WAYS = frozenset({25, 53, 80, 110, 143, 443, 465, 587, 853, 993, 995})
 BY_NAME = {"ssh": 22, "ms-wbt-server": 3389}  # as staff may have written them (/etc/services)
 Services = Mapping[str, Sequence[tuple[str, str]]]
 Spans = list[tuple[int, int]]
 ALL: dict[int, tuple[int, int]] = {4: (0, 2**32 - 1), 6: (0, 2**128 - 1)}
 
 
-def closes(before: Firewall, after: Firewall, services: Services, own: Collection[str] = ()) -> bool:
-    """Whether somebody who could come in before no longer can: by SSH or Remote Desktop, or, with another policy, at
-    any port."""
+@dataclass(frozen=True)
+class Shut:
+    """Who is shut out of the chief way in: `family` 4 or 6 where only one is, `address` where it is the viewer's."""
+
+    port: int
+    family: int = 0
+    address: str = ""
+
+
+def closes(
+    before: Firewall, after: Firewall, services: Services, own: Collection[str] = (), ports: Sequence[int] = PORTS
+) -> bool:
+    """Whether somebody who could come in before no longer can: by one of `ports`, where none of them was open by any
+    that may be another way in, or, with another policy, at any port."""
     if before.policy_in == "accept" != after.policy_in:
         return True
-    for port in PORTS:
+    known = any(open_to_any(before, p, services, own) for p in ports)
+    for port in ports if known else (*ports, *_perhaps(before)):
         for family in ALL:
             if taken(let_in(before, port, family, services, own), let_in(after, port, family, services, own)):
                 return True
     return False
+
+
+def _perhaps(now: Firewall) -> tuple[int, ...]:
+    """Single ports that rules let in and that are not known to be something else: people move their SSH."""
+    named = (p for r in now.rules if r.way == "in" and r.on and r.action == "accept" and r.proto in ("tcp", "6")
+             for p in r.dport.split(","))  # fmt: skip
+    return tuple(dict.fromkeys(int(p) for p in named if p.isdigit() and int(p) not in NO_WAYS))
+
+
+def shuts(
+    before: Firewall,
+    after: Firewall,
+    services: Services,
+    own: Collection[str] = (),
+    ports: Sequence[int] = PORTS,
+    viewer: str = "",
+) -> Shut | None:
+    """Who could come in by the first of `ports` that was open, and could not afterwards: nobody any more, nobody by one
+    of the families that the machine has, or who looks at the page from `viewer`; None where neither is."""
+    families: list[int] = sorted({ip_address(a).version for a in own}) or [*ALL]
+    for port in ports:
+        was, then = ({f: let_in(w, port, f, services, own) for f in families} for w in (before, after))
+        if not any(was.values()):
+            continue
+        gone = [f for f in families if was[f] and not then[f]]
+        if gone:
+            return Shut(port, gone[0] if any(then.values()) else 0)
+        at = ip_address(viewer) if viewer else None
+        if at and at.version in was and _within(was[at.version], int(at)) and not _within(then[at.version], int(at)):
+            return Shut(port, at.version, viewer)
+        return None
+    return None
+
+
+def _within(spans: Spans, address: int) -> bool:
+    return any(low <= address <= high for low, high in spans)
 
 
 def open_to_any(now: Firewall, port: int, services: Services, own: Collection[str] = ()) -> bool:

@@ -29,6 +29,7 @@ class Caller:
     whmcs: str
     actor: str = "system"
     client: bool = False
+    address: str = ""  # from which the customer's browser asks, as WHMCS sees it; empty where nobody can tell
 
 
 Drivers = Mapping[str, Driver]

@@ -21,6 +21,9 @@ from bridge.web.replies import success
 
 log = structlog.get_logger()
 routes = Blueprint("actions", __name__)
+INSIDE = [
+    ipaddress.ip_network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+]
 
 
 def caller(sent: dict[str, Any]) -> Caller:
@@ -30,10 +33,20 @@ def caller(sent: dict[str, Any]) -> Caller:
     kind = str(actor.get("kind") or "system")
     if kind not in ("client", "admin", "system"):
         raise BadRequest("actor.kind: must be client, admin or system.", code="bad_actor")
+    address = _address(actor.get("ip"))
     if asks := origin.get():
         asks.kind, asks.name = kind, str(actor.get("name") or actor.get("id") or "")[:60]
-        asks.address = _address(actor.get("ip")) or asks.address
-    return Caller(g.whmcs, f"{kind} {str(actor.get('name') or actor.get('id') or '')[:60]}".strip(), kind == "client")
+        asks.address = address or asks.address
+    who = f"{kind} {str(actor.get('name') or actor.get('id') or '')[:60]}".strip()
+    return Caller(g.whmcs, who, kind == "client", _outside(address) if kind == "client" else "")
+
+
+def _outside(address: str) -> str:
+    """One that the customer's server may see too: not that of a proxy beside WHMCS."""
+    if not address:
+        return ""
+    at = ipaddress.ip_address(address)
+    return "" if at.is_loopback or at.is_link_local or any(at in n for n in INSIDE) else address
 
 
 def _address(given: Any) -> str:

@@ -44,7 +44,8 @@ def content(service: Service) -> dict[str, Any]:
     """Values of the firewall's page: the rules as they are, the change on trial, and why nothing can be changed now."""
     at, driver = context(), context().drivers[service.server]
     plan = at.config.plans[service.package.plan]
-    view = firewalls.view(service, plan.values["firewall_rules"], media.reads(), at.store, driver)
+    entry = firewalls.entries_of(service, plan.values["ways_in"]).ports[0]
+    view = firewalls.view(service, plan.values["firewall_rules"], entry, media.reads(), at.store, driver)
     why = media.why(service, Capability.FIREWALL)
     change = view["change"]
     if not why and view["firewall"] is not None:
@@ -84,6 +85,7 @@ def content(service: Service) -> dict[str, Any]:
         "show_form": form.get("do") in ("form", "add", "edit"),
         "log": dropped(service, driver) if form.get("do") == "log" and not view["problem"] else None,
         "trial_seconds": int(firewalls.TRIAL),
+        "way_in": language.translate(firewalls.way_of(entry)),
     }
 
 
@@ -132,7 +134,9 @@ def _change(ask: Ask, make: firewalls.Make) -> None:
     service = customer.allow_edit(Capability.FIREWALL, ask)
     driver, version = ask.drivers[service.server], str(ask.form.get("version") or "")
     sure = bool(ask.form.get("sure"))
-    firewalls.change(service, make, version, sure, ask.caller.actor, media.reads(), ask.store, driver)
+    plan = ask.config.plans[service.package.plan]
+    entries = firewalls.entries_of(service, plan.values["ways_in"], ask.caller.address)
+    firewalls.change(service, make, version, sure, ask.caller.actor, media.reads(), ask.store, driver, entries)
 
 
 def _number(ask: Ask, name: str = "rule") -> int:
@@ -142,8 +146,8 @@ def _number(ask: Ask, name: str = "rule") -> int:
     return number
 
 
-def number_of(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 4 else None
+def number_of(text: str, digits: int = 4) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
 
 
 def _rule(ask: Ask, old: Rule | None) -> Rule:
@@ -165,10 +169,24 @@ def policy(ask: Ask) -> None:
 
 
 def let_ssh_in(ask: Ask) -> None:
-    """The rule for SSH, before the policy is changed that would shut it out; the form then goes on from there."""
-    _change(ask, firewalls.add(ssh_rule(ask.drivers[ask.service.server]), limit_of(ask)))
+    """The rule for the way in, before the policy is changed that would shut it out; the form then goes on from
+    there."""
+    port, source = number_of(str(ask.form.get("port") or "22"), 5) or 22, ask.caller.address
+    rule = way_rule(ask.drivers[ask.service.server], port, source if ask.form.get("mine") == "1" else "")
+    _change(ask, firewalls.add(rule, limit_of(ask)))
     now = ask.drivers[ask.service.server].firewall(ask.store.service(ask.service.id).ref)
     ask.form["version"] = now.version  # type: ignore[index]
+
+
+def way_rule(driver: Driver, port: int, source: str = "") -> Rule:
+    """Lets one way in, from everywhere or from one address."""
+    if port == 22 and not source:
+        return ssh_rule(driver)
+    way = language.translate(firewalls.way_of(port))
+    comment = language.translate(Sentence("%(way)s from everywhere", way=way))
+    if source:
+        comment = language.translate(Sentence("%(way)s from %(address)s", way=way, address=source))
+    return driver.plain_rule(Rule("in", "accept", "", "tcp", source, dport=str(port), comment=comment))
 
 
 def ssh_rule(driver: Driver) -> Rule:

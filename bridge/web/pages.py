@@ -146,7 +146,8 @@ def submit(service_id: int, capability: str) -> Response:
         except VmbridgeError as e:
             refused(e.code)
             closing = e.code == firewall.CLOSING
+            shut = {"said": language.translate(e.sentence), **e.extra} if closing else None
             said, field = "" if closing else e.sentence, str(e.extra.get("field") or "")
             sent = {"do": action, **form}
-            return answer(at.store.service(service.id), name, said, field=field, form=sent, closing=closing)
+            return answer(at.store.service(service.id), name, said, field=field, form=sent, closing=shut)
     return success(html="", redirect=name, title="")

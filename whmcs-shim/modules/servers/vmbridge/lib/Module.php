@@ -357,7 +357,7 @@ class Module
 
     private static function actor()
     {
-        return self::whoever() + ['ip' => isset($_SERVER['REMOTE_ADDR']) ? (string) $_SERVER['REMOTE_ADDR'] : ''];
+        return self::whoever() + ['ip' => self::address()];
     }
 
     private static function whoever()
@@ -369,6 +369,18 @@ class Module
             return ['kind' => 'client', 'id' => (int) $_SESSION['uid'], 'name' => ''];
         }
         return ['kind' => 'system', 'id' => 0, 'name' => ''];
+    }
+
+    /** Where the visitor comes from, as WHMCS itself sees it behind its proxies. */
+    private static function address()
+    {
+        try {
+            $found = class_exists('App', false) && is_callable(['App', 'getRemoteIp']) ? \App::getRemoteIp() : '';
+        } catch (\Throwable $e) {
+            $found = '';
+        }
+        $found = is_string($found) && $found !== '' ? $found : (isset($_SERVER['REMOTE_ADDR']) ? (string) $_SERVER['REMOTE_ADDR'] : '');
+        return filter_var($found, FILTER_VALIDATE_IP) === false ? '' : $found;
     }
 
     private static function isAdminArea()
