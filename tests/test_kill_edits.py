@@ -135,13 +135,12 @@ class Cut:
 
     def again(self) -> bool:
         """Start again where everything was killed, and let time pass."""
-        was = bool(self.killed)
-        if was:
+        if self.killed and self.s.processes["serve"].poll() is not None:
             self.passes()
             self.s.serve()
             health = f"http://127.0.0.1:{self.s.web}/health"
             self.s.wait_for(lambda: requests.get(health, timeout=5).status_code == 200, 60)
-        return was
+        return bool(self.killed)
 
     def until(self, condition: Callable[[], Any], what: str) -> Any:
         """Until it is so; who is killed on the way starts again."""
@@ -170,10 +169,12 @@ class Cut:
         return self.s.cluster.vms[VM]
 
     def version(self) -> str:
-        page = requests.get(f"{self.s.page(SERVICE)}&vmb[page]=firewall", timeout=30).text
-        found = re.search(r'name="vmb\[version\]"\s+value="([^"]+)"', page)
-        assert found, page[-2000:]
-        return found.group(1)
+        def found() -> str:
+            page = requests.get(f"{self.s.page(SERVICE)}&vmb[page]=firewall", timeout=30).text
+            match = re.search(r'name="vmb\[version\]"\s+value="([^"]+)"', page)
+            return match.group(1) if match else ""  # a machine under load answers late
+
+        return str(self.s.wait_for(found, 60, "the page of the firewall"))
 
     def settled(self, table: str, where: str = "1") -> None:
         self.until(lambda: self.row(f"SELECT 1 FROM {table} WHERE {where}") is None, f"{table} to be empty")
