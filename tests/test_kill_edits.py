@@ -86,6 +86,7 @@ class Cut:
         self.calls: list[Call] = []  # of what is watched, each when it was done
         self.at: tuple[str, int] = ("", 0)
         self.killed: Call | None = None
+        self.up = True
         self.watched: Callable[[Call], bool] = lambda call: False
         self.lock = threading.Lock()
         self.s.cluster.on_call = self.on
@@ -101,7 +102,7 @@ class Cut:
             if phase == "after":
                 self.calls.append((method, path))
             if self.at == (phase, place):
-                self.killed = (method, path)
+                self.killed, self.up = (method, path), False
                 os.killpg(self.s.processes["serve"].pid, signal.SIGKILL)
                 self.s.processes["serve"].wait()
 
@@ -135,7 +136,9 @@ class Cut:
 
     def again(self) -> bool:
         """Start again where everything was killed, and let time pass."""
-        if self.killed and self.s.processes["serve"].poll() is not None:
+        if not self.up:
+            self.s.processes["serve"].wait()
+            self.up = True
             self.passes()
             self.s.serve()
             health = f"http://127.0.0.1:{self.s.web}/health"
@@ -146,7 +149,7 @@ class Cut:
         """Until it is so; who is killed on the way starts again."""
 
         def look() -> Any:
-            if self.s.processes["serve"].poll() is not None and self.killed:
+            if not self.up:
                 raise RuntimeError("killed")
             return condition()
 
@@ -169,6 +172,8 @@ class Cut:
         return self.s.cluster.vms[VM]
 
     def version(self) -> str:
+        self.watched = lambda call: False
+
         def found() -> str:
             page = requests.get(f"{self.s.page(SERVICE)}&vmb[page]=firewall", timeout=30).text
             match = re.search(r'name="vmb\[version\]"\s+value="([^"]+)"', page)
@@ -267,6 +272,8 @@ def test_a_trial_is_taken_back_once(cut: Cut, places: Any) -> None:
 @pytest.mark.parametrize("places", [SOME, ALL])
 def test_an_iso_is_started_from_once_and_let_go(cut: Cut, places: Any) -> None:
     def one(at: tuple[str, int], n: int) -> bool:
+        cut.watched = lambda call: False
+
         def mounted() -> bool:
             cut.s.submit(SERVICE, "iso", "mount", iso=DISC)
             return bool(cut.vm.config["ide0"].startswith(DISC))
@@ -289,6 +296,7 @@ def test_an_iso_is_started_from_once_and_let_go(cut: Cut, places: Any) -> None:
         boot = str(cut.vm.pending.get("boot") or cut.vm.config["boot"]).removeprefix("order=").split(";")
         assert boot[0] != "ide0" and cut.vm.status == "running", (at, cut.killed)
         was = was or bool(cut.killed)
+        cut.watched = lambda call: False
         cut.run(lambda: cut.s.submit(SERVICE, "iso", "unmount") and None, writes(), ("", 0))
         assert str(cut.vm.config["ide0"]).startswith("none")
         return was
