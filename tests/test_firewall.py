@@ -313,7 +313,7 @@ def test_a_number_that_is_none_opens_an_empty_form(site: Site, number: str) -> N
 
 
 def test_the_plans_own_ways_in_and_who_looks_at_the_page_count(tmp_path: Path) -> None:
-    """The customer's own address comes with the form; what shuts it out is asked first, and a rule for it is offered."""
+    """The customer's own address comes with the form; what shuts it out is asked first, and a rule for it offered."""
     site = Site(tmp_path, ways_in=[2222])
     try:
         office = {"kind": "client", "id": 7, "name": "", "ip": "198.51.100.7"}

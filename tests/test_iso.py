@@ -84,7 +84,7 @@ def words(page: str) -> str:
     """What people read, without the frame's own script and style."""
     text = re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.S)
     content = text[text.index('<div class="vmb-content"') :]
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", content)).split())
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", content.replace("<wbr>", ""))).split())
 
 
 def alert(page: str) -> str:
