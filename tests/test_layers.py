@@ -74,6 +74,7 @@ LAYERS: list[tuple[str, set[str]]] = [
     ("what a process opens", {"bridge.context"}),
     ("looking after it all", {"bridge.staff.doctor", "bridge.readiness", "bridge.watch"}),
     ("what is measured", {"bridge.metrics"}),
+    ("a console's connection", {"bridge.console.front"}),
     ("processes", {"bridge.web", "bridge.worker", "bridge.console.relay"}),
     ("wiring", {"bridge.app"}),
     ("start", {"bridge.wsgi", "bridge.cli"}),
@@ -102,7 +103,7 @@ ONLY = {
     "time": "bridge/clock.py",
     "sqlite3": "bridge/store/",
     "sqlite_utils": "bridge/store/",
-    "websockets": "bridge/console/relay.py",
+    "websockets": "bridge/console/relay.py|bridge/console/front.py",
     "prometheus_client": "bridge/metrics.py",
     "dns": "drivers/dns/rfc2136.py|bridge/dns/lookup.py",
 }

@@ -16,7 +16,6 @@ from asyncio import sslproto
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -36,6 +35,18 @@ from websockets.typing import Subprotocol
 
 from bridge import alive, assets, metrics
 from bridge.console import codes, rfb
+from bridge.console.front import (
+    FAULT,
+    FRAME,
+    GOING_AWAY,
+    NORMAL,
+    REFUSED,
+    TLS_PIECE,
+    UPSTREAM_FRAME,
+    Front,
+    Live,
+    Piece,
+)
 from bridge.context import Context
 from bridge.errors import StoreUnavailable, UpstreamError, VmbridgeError
 from bridge.languages import accepted, direction_of, in_language
@@ -45,88 +56,14 @@ from drivers.http import Peer, fault
 log = structlog.get_logger()
 logging.getLogger("websockets").setLevel(logging.CRITICAL)  # its lines carry addresses with tickets
 T = TypeVar("T")
-BODY, FRAME, UPSTREAM_FRAME = (
-    4096,
-    128 * 1024,
-    2 * 1024 * 1024,
-)  # bytes at most: form, browser's message, screen's message
 QUEUE, WRITES = 2, 32 * 1024  # messages and bytes that wait in each direction before the sender is held back
-TLS_PIECE = 96 * 1024  # asyncio reads 256 KiB at once from each TLS connection, which is 1 MiB with what is made of it
 OPENING = 15.0  # seconds for each of the socket's, the screen's and the browser's handshakes
 SWEEP, SIGN_OF_LIFE = 1.0, 20.0
-NORMAL, GOING_AWAY, REFUSED, FAULT = 1000, 1001, 1008, 1011
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src"
     " {socket}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 RESTART = Sentence("The console service restarts: click CONNECT again.")
-
-
-class Front(ServerConnection):
-    """The library reads GET requests only: a POSTed form is read here and handed on as a GET with its body beside
-    it."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.form: bytes | None = None
-        self._head: bytearray | None = bytearray()
-
-    def data_received(self, data: bytes) -> None:
-        if self._head is None:
-            super().data_received(data)
-            return
-        self._head += data
-        if not self._head.startswith(b"POST "[: len(self._head)]):
-            self._pass(bytes(self._head))
-            return
-        head, blank, body = bytes(self._head).partition(b"\r\n\r\n")
-        if not blank:
-            if len(head) > 2 * BODY:
-                self._pass(b"GET /too-long HTTP/1.1\r\n\r\n")
-            return
-        lengths = [
-            line.split(b":", 1)[1].strip()
-            for line in head.split(b"\r\n")[1:]
-            if line.lower().startswith(b"content-length:")
-        ]
-        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 9 or int(lengths[0]) > BODY:
-            self._pass(b"GET /too-long HTTP/1.1\r\n\r\n")
-        elif len(body) >= int(lengths[0]):
-            self.form = body[: int(lengths[0])]
-            kept = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length:")]
-            self._pass(b"\r\n".join([b"GET" + kept[0][4:], *kept[1:]]) + b"\r\n\r\n")
-
-    def _pass(self, data: bytes) -> None:
-        self._head = None
-        super().data_received(data)
-
-
-@dataclass
-class Live:
-    """One open console of this process."""
-
-    session: codes.Session
-    since: float
-    input_at: float
-    task: asyncio.Task[None] = field(init=False)
-    end: tuple[int, str] = field(default=(NORMAL, Sentence("The connection was closed.")))
-    host: str = ""  # where the screen is
-
-
-class Piece:
-    """A byte stream over a websocket's messages, while the handshake lasts."""
-
-    def __init__(self, socket: Connection) -> None:
-        self.socket, self.rest = socket, b""
-
-    async def read(self, count: int) -> bytes:
-        while len(self.rest) < count:
-            self.rest += await self.socket.recv(decode=False)
-        data, self.rest = self.rest[:count], self.rest[count:]
-        return data
-
-    async def write(self, data: bytes) -> None:
-        await self.socket.send(data)
 
 
 class Relay:

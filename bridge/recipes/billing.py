@@ -1,36 +1,28 @@
-"""What WHMCS orders of a machine that exists: suspend, unsuspend, terminate, change of package; staff's redeploy and
-clean-up."""
+"""What WHMCS orders of a machine that exists: suspend, unsuspend, terminate, change of package."""
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import replace
 
-from bridge import passwords
 from bridge.dns import records
-from bridge.errors import Capacity, NeedsOperator, NotOurs, Permanent, Protected, UpstreamError, VmbridgeError
+from bridge.errors import Capacity, NeedsOperator, NotOurs, UpstreamError, VmbridgeError
 from bridge.metering import usage
-from bridge.model import BEGIN_ANEW, Birth, Desired, Leftover
-from bridge.recipes.back import ON_AGAIN, PUT_BACK
+from bridge.model import Birth
+from bridge.recipes.back import ON_AGAIN
 from bridge.recipes.backups import remove_beyond
-from bridge.recipes.birth import CLEAR, CREATE, ready, settle
+from bridge.recipes.birth import settle
 from bridge.recipes.closing import close_network, off_unless_closed, open_network, stopped_unless_closed
-from bridge.recipes.firewall import KEEP_FIREWALL
 from bridge.recipes.machine import (
     again_until_done,
     born,
     look,
     look_soon,
     ref,
-    send_password,
-    take_vm_id,
-    task_failure,
     tell_activity,
     there,
-    without,
 )
-from bridge.recipes.room import room, room_elsewhere
-from bridge.recipes.switching import found_again, hard_off, keep_power, power_settled, running, start, stopped
+from bridge.recipes.room import room
+from bridge.recipes.switching import found_again, hard_off, power_settled, running, start, stopped
 from bridge.recipes.writing import configure
 from bridge.steps import Again, Back, Done, Job, Outcome, Step, Wait
 from drivers.base import KEEP
@@ -265,90 +257,6 @@ def release(job: Job) -> Outcome:
     return Done()
 
 
-def left(job: Job) -> Leftover | None:
-    """The leftover as it is listed now; None when it is gone."""
-    wanted = job.memory.leftover
-    if wanted is None:
-        raise LookupError("it was ordered without saying what is left over")
-    listed = job.driver.leftovers((job.service.vm_id,), wanted.listing)
-    return next((f for f in listed if (f.kind, f.name, f.made_at) == (wanted.kind, wanted.name, wanted.made_at)), None)
-
-
-def absent(job: Job) -> Outcome:
-    if job.service.desired is not Desired.TERMINATED or job.driver.look(ref(job)) is not None:
-        raise Permanent("The machine is there: what it has is not left over.", code="vm_present")
-    return Done()
-
-
-def remove(job: Job) -> Outcome:
-    if job.memory.remove_task:
-        return Done()
-    leftover = left(job)
-    if leftover is None:
-        return Done("it is gone already")
-    job.save(replace(job.memory, remove_task=job.driver.remove_leftover(ref(job), leftover) or "none"))
-    return Done()
-
-
-def removed(job: Job) -> Outcome:
-    task = job.memory.remove_task or "none"
-    if job.result is None and task != "none" and not job.memory.remove_ended:
-        return Wait(task)
-    if job.result is not None:
-        job.save(replace(job.memory, remove_ended=True))
-    if left(job) is not None:
-        job.save(replace(job.memory, remove_task="", remove_ended=False))
-        raise Back("absent", task_failure(job, "it is still listed"))
-    job.store.end_finding(job.memory.finding)
-    return Done()
-
-
-def begin_anew(job: Job) -> Outcome:
-    """How it was, and whether there is room for the new one while the old one still stands: until something of that is
-    removed, it can go back to it."""
-    if job.birth.anew:
-        return Done()
-    try:
-        if born(job):
-            job.driver.removable(ref(job))
-    except Protected as e:
-        e.waits = True
-        raise
-    room_elsewhere(job)
-    vm = look(job) if born(job) else None
-    if vm and job.memory.ran is None:
-        keep_power(job, vm)
-    return Done()
-
-
-def renew_identity(job: Job) -> Outcome:
-    """A new VM id and uuid for the same service; addresses and MAC stay. The old machine is proven gone."""
-    if job.memory.renewed:
-        return Done()
-    old = (*job.birth.old_vm_ids, job.service.vm_id)  # older backups carry these
-    place = job.service.node if job.driver.late_addresses else ""  # where the provider's addresses are
-    password = passwords.generate()
-    hashed = passwords.hashed(password)
-    with job.store.write():
-        vm_id = take_vm_id(job, {"uuids": [str(uuid.uuid4()), *job.service.uuids], "node": "", "provisioned": 0})
-        job.save(replace(job.memory, renewed=True, place=place))
-        job.save_birth(Birth(old_vm_ids=old, firewall_before=job.birth.firewall_before))
-        job.store.set_password(job.service.id, password, hashed)
-        job.store.forget_snapshots(job.service.id)
-        job.store.disk_comes_first(job.service.id)
-        for row in job.store.backups_of(job.service.id) if job.driver.own_backups else ():  # they went with the machine
-            job.store.forget_backup(row["id"])
-    return Done(f"VM id {vm_id}")
-
-
-def redeployed(job: Job) -> Outcome:
-    """As `ready`, with the mail that names the new password."""
-    with job.store.write():
-        job.store.renew(job.op, 30)
-        send_password(job, "redeploy", job.store.password(job.service.id))
-    return ready(job)
-
-
 SUSPEND = (
     Step("settle", "Finishing what was begun", settle),
     Step("remember_power", "Looking at the server", remember_power),
@@ -379,11 +287,6 @@ TERMINATE = (
     Step("release", "Releasing the addresses", release),
     Step("backups", "Removing its backups", drop_backups),
 )
-CLEAN_UP = (
-    Step("absent", "Making sure the server is gone", absent),
-    Step("remove", "Removing what it left", remove),
-    Step("removed", "Making sure nothing is left", removed),
-)
 ROOM = Step("room", "Looking for room", room)
 CONVERGE = (
     ROOM,
@@ -397,16 +300,6 @@ CHANGE_PACKAGE = (
     Step("changed", "Done", unsuspended),
     *ON_AGAIN,
 )
-REDEPLOY = (
-    Step(BEGIN_ANEW, "Preparing", begin_anew),
-    KEEP_FIREWALL,
-    *without(TERMINATE, "release", "backups"),  # they stay
-    Step("renew_identity", "Preparing the new server", renew_identity),
-    *without(CREATE, "ready", "clear"),
-    Step("ready", "Telling you that it is ready", redeployed),
-    CLEAR,
-    *PUT_BACK,
-)
 
 RECIPES = {
     "suspend": SUSPEND,
@@ -415,6 +308,4 @@ RECIPES = {
     "converge": CONVERGE,
     "change_package": CHANGE_PACKAGE,
     "change_while_suspended": (*SUSPEND, *CONVERGE),
-    "redeploy": REDEPLOY,
-    "clean_up": CLEAN_UP,
 }

@@ -51,6 +51,7 @@ from drivers.proxmox import (
     choice,
     converge,
     convert,
+    differences,
     doctor,
     firewall,
     frozen,
@@ -189,7 +190,7 @@ class Proxmox(Driver):
         return frozen.as_it_is(package, config)
 
     def compare(self, order: Order, config: Mapping[str, Any], running: bool) -> list[Difference]:
-        return goal.compare(order, config, running)
+        return differences.compare(order, config, running)
 
     def read(self, ref: VmRef) -> Seen:
         return proof.read(self.api, ref)
