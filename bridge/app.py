@@ -21,8 +21,10 @@ from bridge.web import (
     health,
     language,
     low_credit,
+    openapi,
     page,
     pages,
+    reading,
     routing,
     servers,
     service_tab,
@@ -60,6 +62,8 @@ def create_app(context: Context) -> Flask:
         assets.routes,
         charts.routes,
         dashboard.routes,
+        reading.routes,
+        openapi.routes,
         low_credit.routes,
     ):
         app.register_blueprint(blueprint)

@@ -105,6 +105,7 @@ ONLY = {
     "sqlite_utils": "bridge/store/",
     "websockets": "bridge/console/relay.py|bridge/console/front.py",
     "prometheus_client": "bridge/metrics.py",
+    "apispec": "bridge/web/openapi.py",
     "dns": "drivers/dns/rfc2136.py|bridge/dns/lookup.py",
 }
 

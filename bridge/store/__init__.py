@@ -22,7 +22,6 @@ from bridge.errors import Refused, StoreUnavailable
 from bridge.store import archive, condition, ownership
 from bridge.store.addresses import Addresses
 from bridge.store.archive import Use
-from bridge.store.audit import Audit
 from bridge.store.backups import Backups
 from bridge.store.budgets import Budgets
 from bridge.store.console import Consoles
@@ -35,6 +34,7 @@ from bridge.store.outbox import Outbox
 from bridge.store.pointers import PointerWishes
 from bridge.store.queue import Queue
 from bridge.store.records import Records
+from bridge.store.reports import Reports
 from bridge.store.retention import Retention
 from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
 from bridge.store.services import Services
@@ -44,6 +44,7 @@ from bridge.store.status import Statuses
 from bridge.store.steps import Steps
 from bridge.store.sweeps import Sweeps
 from bridge.store.tasks import Tasks
+from bridge.store.tokens import Tokens
 from bridge.store.told import Told
 from bridge.store.usage import Usages
 from bridge.store.worklists import Worklists
@@ -76,7 +77,8 @@ class Store(
     DiscOrders,
     Usages,
     Figures,
-    Audit,
+    Tokens,
+    Reports,
 ):
     """One database file. Open it once per process; use it from any thread. `patience`: seconds that a change waits for
     its turn."""

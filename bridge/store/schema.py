@@ -339,6 +339,18 @@ CREATE INDEX audit_service ON audit (service);
     )
 
 
+@migrations()
+def tokens(db: Database) -> None:
+    """Of the operator's own scripts."""
+    _run(
+        db,
+        """CREATE TABLE tokens (
+  name TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL, whmcs TEXT NOT NULL,
+  created_at DOUBLE PRECISION NOT NULL, used_at DOUBLE PRECISION, revoked_at DOUBLE PRECISION);
+""",
+    )
+
+
 DNS = """
 CREATE TABLE dns_records (
   name TEXT NOT NULL, type TEXT NOT NULL, zone TEXT NOT NULL, service INTEGER NOT NULL REFERENCES services (id),
