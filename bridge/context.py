@@ -44,6 +44,9 @@ def open_context(config: Config, clock: Clock | None = None) -> Context:
         n: Whmcs(w["system_url"], w["api_identifier"], w["api_secret"], w["mail_templates"], n)
         for n, w in config.whmcs.items()
     }
+    store.webhooks = tuple(config.webhooks.values())
+    for client in whmcs.values():
+        client.webhooks = {h.name: (h.url, h.secret) for h in store.webhooks}
     drivers = {n: folder.load(s["driver"])(n, s, clock) for n, s in config.servers.items()}
     budget.give(drivers, store)
     return Context(config, store, clock, whmcs, drivers, writer.providers_of(config, clock))

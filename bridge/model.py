@@ -977,3 +977,27 @@ class Finding:
     subject: str
     text: str
     fix: str = ""
+
+
+WEBHOOK_EVENTS = (
+    "ready",
+    "failed",
+    "suspended",
+    "unsuspended",
+    "terminated",
+    "finding_opened",
+    "finding_closed",
+    "backup_failed",
+)
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """An address of the operator's own. `whmcs`: the installations that it hears of, `servers` theirs."""
+
+    name: str
+    url: str
+    secret: str
+    events: frozenset[str]
+    whmcs: tuple[str, ...]
+    servers: frozenset[str]

@@ -106,6 +106,7 @@ class Whmcs:
         self.templates = dict(templates or {})  # our mail -> the admin's own product template
         self._url = f"{system_url.rstrip('/')}/includes/api.php"
         self._identifier, self._secret, self._table = identifier, secret, f"[whmcs.{name}]"
+        self.webhooks: dict[str, tuple[str, str]] = {}  # the operator's own: name -> (address, secret)
         self._name = name
         self._peer = Peer("WHMCS", system_url, f"{self._table} system_url")
 

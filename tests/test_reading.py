@@ -180,8 +180,31 @@ BODY = st.fixed_dictionaries(
         "billed": VALUES,
     },
 )
-WORDS = st.sampled_from(["1042", "1043", "create", "terminate", "suspend", "change_package", "preview", "retry",
-                         "overview", "snapshots", "firewall", "rdns", "pve1", "findings", "operation", "x"])  # fmt: skip
+WORDS = st.sampled_from(
+    [
+        "1042",
+        "1043",
+        "create",
+        "terminate",
+        "suspend",
+        "change_package",
+        "preview",
+        "retry",
+        "overview",
+        "snapshots",
+        "firewall",
+        "rdns",
+        "pve1",
+        "findings",
+        "operation",
+        "x",
+    ]
+)
+QUERY = st.dictionaries(
+    st.sampled_from(["after", "limit", "actor_kind", "actor_id", "state", "client"]),
+    st.text("0123456789abcadmin-%\u00e9", max_size=6),
+    max_size=3,
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -194,8 +217,7 @@ def test_nothing_that_is_sent_is_answered_by_a_fault(fuzzed: World, data: st.Dat
         for i, part in enumerate(rule.rule.replace(">", "<").split("<"))
     )
     if method == "get":
-        query = data.draw(st.dictionaries(st.sampled_from(["after", "limit", "actor_kind", "actor_id", "state", "client"]),
-                                          st.text("0123456789abcadmin-%é", max_size=6), max_size=3))  # fmt: skip
+        query = data.draw(QUERY)
         path += f"?{urlencode(query)}" if query else ""
     shim = Shim(app.test_client(), fuzzed.clock)
     body = data.draw(BODY) if method == "post" else None

@@ -20,7 +20,9 @@ from bridge.config.pools import Pool, PoolSchema, parse_range, pool_of
 from bridge.config.reader import Reader
 from bridge.config.schemas import SINGLE, KeySchema, WhmcsSchema
 from bridge.config.servers import server_of
+from bridge.config.webhooks import WebhookSchema, webhook_of
 from bridge.errors import ConfigError
+from bridge.model import Webhook
 from bridge.zones import Zone
 from drivers import folder
 from drivers.base import Driver
@@ -33,6 +35,7 @@ __all__ = [
     "PlanSchema",
     "Pool",
     "PoolSchema",
+    "WebhookSchema",
     "WhmcsSchema",
     "fold",
     "from_dict",
@@ -41,7 +44,7 @@ __all__ = [
 ]
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}\Z")
-NAMED = ("whmcs", "servers", "plans", "pools", "dns")
+NAMED = ("whmcs", "servers", "plans", "pools", "dns", "webhooks")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Config:
     plans: dict[str, Plan]
     pools: dict[str, Pool]
     dns: dict[str, Zone]
+    webhooks: dict[str, Webhook]
     options: dict[str, str]  # configurable option's name, folded -> word
     guessed: frozenset[str]  # those of them whose unit nobody has said
     isos: tuple[str, ...] = ()  # names and patterns of ISOs that every plan offers
@@ -99,6 +103,7 @@ class Config:
             secrets += [w["api_secret"], *(k["secret"] for k in w["keys"])]
         for s in self.servers.values():
             secrets += [v for k, v in s.items() if k.endswith(("secret", "token", "password")) and v]
+        secrets += [w.secret for w in self.webhooks.values()]
         for zone in self.dns.values():
             secrets += dns_tables.secrets_of(zone)
         return secrets
@@ -150,9 +155,11 @@ def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
     servers = {k: server_of(r, v, f"servers.{k}") for k, v in tables["servers"].items()}
     plans = {k: plan_of(r, k, v, tables) for k, v in tables["plans"].items()}
     dns = {k: dns_tables.zone_of(r, k, v) for k, v in tables["dns"].items()}
+    webhooks = {k: r.load(WebhookSchema(), v, f"webhooks.{k}") for k, v in tables["webhooks"].items()}
     options = words_of(r, raw.get("options", {}))
     _across(r, whmcs, pools, single)
     _shares(r, whmcs, tables["servers"])
+    _hooked(r, webhooks, tables["whmcs"])
     for name, plan in plans.items():
         check_networks(r, name, plan, pools, _driver_of(tables, name))
         check_zone(r, name, plan, dns)
@@ -173,6 +180,7 @@ def from_dict(raw: dict[str, Any], path: str = "config.toml") -> Config:
         plans={k: v for k, v in plans.items() if v},
         pools={k: pool_of(k, v) for k, v in pools.items() if v},
         dns={k: z for k, z in dns.items() if z},
+        webhooks={k: webhook_of(k, v, {n: w for n, w in whmcs.items() if w}) for k, v in webhooks.items() if v},
         options=options,
         isos=tuple(tables_of["isos"].get("offered", ())),
         guessed=guessed(raw.get("options", {})),
@@ -237,6 +245,15 @@ def _shares(r: Reader, whmcs: dict[str, Any], servers: dict[str, Any]) -> None:
                 r.fault(
                     f"whmcs.{name}.servers[{i}]", "unknown_server", f"there is no [servers.{server}]; found: {known}"
                 )
+
+
+def _hooked(r: Reader, webhooks: dict[str, Any], whmcs: dict[str, Any]) -> None:
+    """A webhook hears of installations that there are."""
+    for name, hook in webhooks.items():
+        for i, one in enumerate((hook or {}).get("whmcs", ())):
+            if one not in whmcs:
+                text = f"there is no [whmcs.{one}]; found: {', '.join(sorted(whmcs)) or 'none'}"
+                r.fault(f"webhooks.{name}.whmcs[{i}]", "unknown_whmcs", text)
 
 
 def _loopback(url: str) -> bool:

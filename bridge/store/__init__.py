@@ -30,7 +30,6 @@ from bridge.store.faults import hurried, hurry, meaning, read
 from bridge.store.figures import Figures
 from bridge.store.firewalls import FirewallChanges
 from bridge.store.foreign import ForeignMachines
-from bridge.store.outbox import Outbox
 from bridge.store.pointers import PointerWishes
 from bridge.store.queue import Queue
 from bridge.store.records import Records
@@ -62,7 +61,6 @@ class Store(
     Tasks,
     Addresses,
     Told,
-    Outbox,
     Statuses,
     Sweeps,
     ForeignMachines,

@@ -10,6 +10,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from sqlite_utils import Database
 
 from bridge.clock import Clock
+from bridge.model import Webhook
 
 Row = dict[str, Any]  # of a query that is read where it stands; what others read has a class with its columns
 Kind = TypeVar("Kind")
@@ -34,6 +35,7 @@ class Core:
     """Promises of Store, and sealing of secrets (Fernet)."""
 
     clock: Clock
+    webhooks: tuple[Webhook, ...] = ()  # who is told what happens
     _fernet: Fernet
 
     def write(self) -> AbstractContextManager[Database]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypedDict
 
-from bridge.store.audit import Audit
 from bridge.store.core import bunches, marks
+from bridge.store.outbox import Outbox
 
 Found = tuple[int | None, str, str, str, dict[str, Any]]
 LAST = "\U0010ffff"  # sorts behind every subject
@@ -77,13 +78,53 @@ class AboutAddress(About):
     address: str
 
 
-class Findings(Audit):
+class OpenFinding(TypedDict):
+    id: int
+    server: str
+    kind: str
+    subject: str
+    service: int | None
+    service_id: int | None
+    whmcs: str | None
+
+
+class Findings(Outbox):
+    @contextmanager
+    def _telling(self, server: str = "") -> Iterator[Any]:
+        """Around a change of findings, of one server or of all: webhooks hear which are new and which have ended."""
+        with self.write() as db:
+            before = self._open_ones(server) if self.webhooks else {}
+            yield db
+            now = self._open_ones(server) if self.webhooks else {}
+            for event, some in (("finding_opened", now.keys() - before), ("finding_closed", before.keys() - now)):
+                for row in ((now | before)[key] for key in sorted(some)):
+                    self.tell_webhooks(
+                        event,
+                        str(row["id"]),
+                        row["server"],
+                        row["whmcs"],
+                        row["service"],
+                        service_id=row["service_id"],
+                        finding=row["id"],
+                        kind=row["kind"],
+                        subject=row["subject"],
+                    )
+
+    def _open_ones(self, server: str) -> dict[int, OpenFinding]:
+        rows = self.rows_as(
+            OpenFinding,
+            "SELECT f.id, f.server, f.kind, f.subject, f.service, s.service_id, s.whmcs FROM findings f"
+            " LEFT JOIN services s ON s.id = f.service WHERE f.ended_at IS NULL AND ?1 IN ('', f.server)",
+            server,
+        )
+        return {r["id"]: r for r in rows}
+
     def find(
         self, server: str, service: int | None, kind: str, subject: str, text: str, fix: str, data: dict[str, Any]
     ) -> int:
         """Keep a finding, or that it is still so; one open row for each (server, kind, subject). Returns its id."""
         now = self.clock.now()
-        with self.write() as db:
+        with self._telling(server) as db:
             db.conn.execute(KEEP, (server, service, kind, subject, text, fix, json.dumps(data), now, now))
             row = (
                 self.row(
@@ -105,7 +146,7 @@ class Findings(Audit):
             for service, subject, text, fix, data in entries
         ]
         still = {r[3] for r in rows}
-        with self.write() as db:
+        with self._telling(server) as db:
             db.conn.executemany(KEEP, rows)
             before = self.rows(
                 "SELECT id, subject FROM findings WHERE server = ? AND kind = ? AND subject >= ? AND subject <= ?"
@@ -120,17 +161,19 @@ class Findings(Audit):
         return len(gone)
 
     def end_finding(self, key: int) -> None:
-        self.change("UPDATE findings SET ended_at = ? WHERE id = ? AND ended_at IS NULL", self.clock.now(), key)
+        with self._telling():
+            self.change("UPDATE findings SET ended_at = ? WHERE id = ? AND ended_at IS NULL", self.clock.now(), key)
 
     def end_findings_of_ended(self, server: str, kinds: Sequence[str]) -> int:
         """Those about live services end with their service."""
-        return self.change(
-            f"UPDATE findings SET ended_at = ? WHERE server = ? AND kind IN ({', '.join('?' * len(kinds))})"
-            " AND ended_at IS NULL AND service IN (SELECT id FROM services WHERE desired = 'terminated')",
-            self.clock.now(),
-            server,
-            *kinds,
-        )
+        with self._telling(server):
+            return self.change(
+                f"UPDATE findings SET ended_at = ? WHERE server = ? AND kind IN ({', '.join('?' * len(kinds))})"
+                " AND ended_at IS NULL AND service IN (SELECT id FROM services WHERE desired = 'terminated')",
+                self.clock.now(),
+                server,
+                *kinds,
+            )
 
     def findings(self, service: int | None = None, server: str = "", dismissed: bool = False) -> list[ListedFinding]:
         """Open ones, newest first, with WHMCS's number of the service; `service`: of every generation of the same

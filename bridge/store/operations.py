@@ -10,10 +10,12 @@ import structlog
 
 from bridge.counts import counts
 from bridge.model import Memory, Operation, State
-from bridge.store.audit import Audit
+from bridge.store.outbox import Outbox
 from bridge.store.services import UNREADABLE
 
 log = structlog.get_logger()
+GOOD = {"create": "ready", "suspend": "suspended", "unsuspend": "unsuspended", "terminate": "terminated"}  # webhooks'
+BACKUPS = ("take_backup", "scheduled_backup")
 
 COLUMNS = (
     "id, service, kind, state, recipe, step, attempt, data, task, result, fence, stop, due_at, created_at, started_at,"
@@ -122,7 +124,7 @@ def _ended(key: str, row: Ending, state: State, error: tuple[str, str, str], now
     )
 
 
-class Operations(Audit):
+class Operations(Outbox):
     def end_operation(self, key: str, state: State, error: tuple[str, str, str] = ("", "", ""), note: str = "") -> None:
         """End it and let the waiting one of the same service run."""
         now = self.clock.now()
@@ -140,6 +142,7 @@ class Operations(Audit):
             row = self._ending(key)
             self.after(lambda: _ended(key, row, state, error, now))
             told = f"{state.value} {error[0]}".strip()
+            self._tell_end(key, row, state, error[0], now)
             self.audit(f"{row['kind']} ended", told, row["whmcs"], row["service_id"], key)
             # what a page has read of the machine before is old
             self.change("UPDATE services SET edits = edits + 1 WHERE id = ?", row["service"])
@@ -153,6 +156,14 @@ class Operations(Audit):
                     now,
                     row["service"],
                 )
+
+    def _tell_end(self, key: str, row: Ending, state: State, code: str, now: float) -> None:
+        event = GOOD.get(row["kind"]) if state is State.DONE else None
+        if state is State.FAILED:
+            event = "backup_failed" if row["kind"] in BACKUPS else "failed"
+        if event:
+            facts = {"service_id": row["service_id"], "operation": key, "kind": row["kind"], "code": code}
+            self.tell_webhooks(event, f"{key}:{now:.3f}", row["server"], row["whmcs"], row["service"], **facts)
 
     def _ending(self, key: str) -> Ending:
         row = self.row_as(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any, TypedDict
@@ -71,6 +72,20 @@ class Outbox(Audit):
                 now,
             )
         )
+
+    def tell_webhooks(
+        self, event: str, key: str, server: str, whmcs: str | None, service: int | None, **facts: Any
+    ) -> None:
+        """Write what has happened for each address that wants to hear of it. `key` names it, so that it is written
+        once; `service` is the row's. Nothing of a secret is in `facts`."""
+        now = self.clock.now()
+        for hook in self.webhooks:
+            if event not in hook.events or server not in hook.servers or (whmcs and whmcs not in hook.whmcs):
+                continue
+            dedupe = f"webhook:{hook.name}:{event}:{key}"
+            told = {"id": hashlib.sha256(dedupe.encode()).hexdigest()[:32], "event": event, "at": now}
+            told |= {"whmcs": whmcs, "server": server, **facts}
+            self.emit("webhook", whmcs or hook.whmcs[0], service, dedupe, hook=hook.name, told=told)
 
     def tell_addresses(self, service: Service, operation: str, addresses: Sequence[str]) -> None:
         """The event that writes WHMCS's address columns: the dedicated one first. What an earlier order wanted to write
