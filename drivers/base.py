@@ -91,6 +91,7 @@ class Driver(ByCapability, ABC):
     # names for ports that a rule may say in their place: each with its (protocol, ports) pairs
     firewall_services: ClassVar[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType({})
     password_notes: ClassVar[tuple[Sentence, ...]] = ()  # what a customer has to know before a new password is ordered
+    firewall_most: ClassVar[int] = 0  # rules that a machine can have, whatever a plan says; 0: as the plan says
     firewall_protocols: ClassVar[tuple[str, ...]] = ()  # that a rule can name; empty: what the page offers
     firewall_in_machine: ClassVar[bool] = False  # it goes with the machine, and an archive brings its own
     shared_hosts: ClassVar[bool] = True  # nodes and storages are the operator's own: our limits for each hold

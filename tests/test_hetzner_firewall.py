@@ -14,6 +14,7 @@ from bridge import worker
 from bridge.customer import firewalls
 from bridge.errors import Refused
 from bridge.model import Rule
+from drivers.hetzner import walls
 from tests.hcloud.network import Firewall
 from tests.hcloud.project import Fault
 from tests.test_iso import Site
@@ -145,3 +146,54 @@ def test_without_the_plans_word_there_is_none(tmp_path: Path) -> None:
     reply = site.shim.send("GET", "/v1/services/1042/pages/firewall?client=7")
     assert reply.json["title"] == "Access Denied"
     site.close()
+
+
+def test_the_providers_own_limits_are_told_before_it_is_asked(tmp_path: Path) -> None:
+    """50 rules whatever the plan sells, 100 networks in one: the simulated API refuses more, as the real one does."""
+    site = Site(tmp_path, allow=["firewall"], own_firewall=True, firewall_rules=200)
+    try:
+        alone(site, *({**SSH, "port": str(1000 + n)} for n in range(49)))
+        assert submit(site, "add", service="SSH") == ""
+        assert "50 of 50 rules in use" in submit(site, "add", service="HTTPS") and len(wall(site).rules) == 50
+        alone(site, SSH)
+        many = ",".join(f"{n:x}::" for n in range(1, 102))
+        assert "at most 100 addresses" in submit(site, "add", proto="tcp", dport="1", source=many)
+        assert submit(site, "add", proto="tcp", dport="1", source=many.rpartition(",")[0]) == ""
+        assert len(wall(site).rules[-1]["source_ips"]) == 100
+    finally:
+        site.close()
+
+
+def test_two_tabs_lose_no_rule(site: Site) -> None:
+    """The second one saves what it saw before the first: it is told, and nothing of either is lost."""
+    alone(site, SSH)
+    reply = site.shim.send("GET", "/v1/services/1042/pages/firewall?client=7")
+    seen = re.search(r'name="vmb\[version\]"\s+value="([^"]+)"', reply.json["html"])
+    assert seen and submit(site, "add", proto="tcp", dport="1") == ""
+    site.shim.count += 1
+    form = {"do": "add", "way": "in", "action": "accept", "proto": "tcp", "dport": "2", "version": seen.group(1)}
+    body = {"params": {"userid": 7}, "actor": {"kind": "client", "id": 7, "name": ""}, "form": form}
+    reply = site.shim.send("POST", "/v1/services/1042/pages/firewall", body)
+    assert "Somebody else has changed the firewall" in reply.json["html"] and short(site) == ["in tcp 22", "in tcp 1"]
+
+
+def test_a_change_between_the_look_and_the_write_of_ours_is_kept_too(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody changes it at the provider's while ours is on its way: it is looked at once more before each write."""
+    alone(site, SSH)
+    real, done = walls.read, []
+
+    def read(*args: Any) -> Any:
+        found = real(*args)
+        if len(done) < 2:
+            done.append(1)
+            if len(done) == 1:  # behind the page's own look, before the look of the write
+                wall(site).rules.append({**SSH, "port": "9"})
+        return found
+
+    version = site.drivers["pve1"].firewall(site.store.service(1).ref).version
+    monkeypatch.setattr(walls, "read", read)
+    make = firewalls.add(Rule("in", "accept", proto="tcp", dport="1"), 50)
+    firewalls.change(site.store.service(1), make, version, False, "", site.reads(), site.store, site.drivers["pve1"])
+    assert sorted(short(site)) == ["in tcp 1", "in tcp 22", "in tcp 9"]

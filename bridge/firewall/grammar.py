@@ -24,6 +24,7 @@ ICMP6 = (
 ICMP: dict[str, tuple[str, ...]] = {"icmp": tuple(ICMP4.split()), "icmpv6": tuple(ICMP6.split())}
 FAMILY = {"icmp": 4, "icmpv6": 6, "ipv6-icmp": 6}
 LONGEST_LIST, LONGEST_COMMENT, MOST_PORTS = 512, 100, 15
+MOST_ADDRESSES = 100  # of a rule: no back end takes more
 LABELS = {
     "way": Sentence("Direction"),
     "action": Sentence("Action"),
@@ -158,7 +159,13 @@ def addresses(field: str, text: str, can: Collection[str]) -> str:
     if not text:
         return ""
     parts = [p.strip() for p in text.split(",")]
-    written = [_address(field, p) for p in parts]
+    written = [_address(field, p) for p in parts[: MOST_ADDRESSES + 1]]
+    if len(parts) > MOST_ADDRESSES:
+        raise fault(
+            field,
+            Sentence("%(field)s: at most %(n)d addresses and networks. Make a second rule for the others."),
+            n=MOST_ADDRESSES,
+        )
     if any("-" in p for p in written) and (len(written) > 1 or "ranges" not in can):
         raise fault(
             field,

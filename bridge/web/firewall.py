@@ -45,7 +45,9 @@ def content(service: Service) -> dict[str, Any]:
     at, driver = context(), context().drivers[service.server]
     plan = at.config.plans[service.package.plan]
     entry = firewalls.entries_of(service, plan.values["ways_in"]).ports[0]
-    view = firewalls.view(service, plan.values["firewall_rules"], entry, media.reads(), at.store, driver)
+    view = firewalls.view(
+        service, most_of(plan.values["firewall_rules"], driver), entry, media.reads(), at.store, driver
+    )
     why = media.why(service, Capability.FIREWALL)
     change = view["change"]
     if not why and view["firewall"] is not None:
@@ -195,7 +197,12 @@ def ssh_rule(driver: Driver) -> Rule:
 
 
 def limit_of(ask: Ask) -> int:
-    return int(ask.config.plans[ask.service.package.plan].values["firewall_rules"])
+    return most_of(ask.config.plans[ask.service.package.plan].values["firewall_rules"], ask.drivers[ask.service.server])
+
+
+def most_of(rules: int, driver: Driver) -> int:
+    """What the plan sells, and no more than the back end can have."""
+    return min(rules, driver.firewall_most or rules)
 
 
 def add(ask: Ask) -> None:

@@ -94,6 +94,7 @@ class Hetzner(Driver):
         }
     )
     firewall_can = frozenset({"mixed"})
+    firewall_most = 50
     firewall_services = walls.SERVICES
     firewall_protocols = ("tcp", "udp", "icmp", "gre", "esp")
     server_schema: ClassVar[Any] = schema.Server
