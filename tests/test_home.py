@@ -22,7 +22,7 @@ from tests.system import ROOT, System
 from tests.test_shim import Rubbish
 
 FOLDER = ROOT / "whmcs-shim/modules/addons/vmbridgehome"
-PAGES = ("dashboard", "list", "addfunds", "hub", "verification")
+PAGES = ("dashboard", "list", "addfunds", "ledger", "whatif", "hub", "verification")
 
 
 @pytest.fixture(scope="module")

@@ -158,6 +158,7 @@ def requests_about(
         asked.append((f"/v1/servers/<name>/{what}", "POST", f"/v1/servers/{server}/{what}", {}))
     asked.append(("/v1/servers/<name>/usage", "POST", "/v1/servers/pve2/usage", {"service_id": service}))
     # of clients alone: what is named beside them is refused
+    asked.append(("/v1/dashboard/<page>", "POST", "/v1/dashboard/list", {"service": service}))
     asked.append(("/v1/low-credit", "POST", "/v1/low-credit", {"clients": [], "service": service}))
     for page, query in (
         ("overview", {}),

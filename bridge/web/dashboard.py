@@ -9,7 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, g, render_template, request
 
 from bridge import languages
 from bridge.accounts import wire
@@ -17,8 +17,8 @@ from bridge.accounts.nouns import Account
 from bridge.costs import credit, money
 from bridge.errors import NotFound
 from bridge.model import Sentence
-from bridge.web import account_views, language
-from bridge.web.auth import body, signed_look
+from bridge.web import account_extras, account_views, language
+from bridge.web.auth import body, context, signed_look
 from bridge.web.replies import success
 
 routes = Blueprint("dashboard", __name__)
@@ -36,6 +36,8 @@ MENU = {  # page -> (icon, the permission without which there is nothing to see)
     "dashboard": ("fas fa-tachometer-alt", ""),
     "list": ("fas fa-server", "products"),
     "addfunds": ("fas fa-wallet", "invoices"),
+    "ledger": ("fas fa-book", "invoices"),
+    "whatif": ("fas fa-calculator", "invoices"),
     "hub": ("fas fa-building", ""),
     "verification": ("fas fa-user-check", ""),
 }
@@ -69,11 +71,14 @@ def seen(account: Account) -> dict[str, tuple[str, Sentence]]:
 @routes.post("/v1/dashboard/<page>")
 @signed_look
 def show(page: str) -> Response:
-    """{html, title}. Raises BadRequest for a body that is none, NotFound for a page that there is not."""
+    """{html, title}; of a file {text, name, type}. Raises BadRequest for a body that is none, NotFound for a page that
+    there is not."""
     language.choose(request.args.get("language", ""))
-    if page not in VIEWS:
+    if page not in VIEWS and page not in FILES:
         raise NotFound("There is no such page.", code="unknown_page")
     account = wire.read(body())
+    if page in FILES:
+        return success(**FILES[page](account, Words(account), context().config.whmcs[g.whmcs]["system_url"]))
     title = language.translate(TITLES[page])
     return success(html=render(page, account), title=title)
 
@@ -97,6 +102,7 @@ def render(page: str, account: Account) -> str:
         hourly=words.hourly,
         day=words.day,
         month=words.month,
+        anomalies=account_extras.anomalies(account, words) if page == "dashboard" else [],
         **VIEWS[page](account, words),
     )
 
@@ -108,4 +114,10 @@ VIEWS: dict[str, Callable[[Account, Words], dict[str, Any]]] = {
     "addfunds": account_views.add_funds,
     "hub": account_views.hub,
     "verification": account_views.verification,
+    "ledger": account_extras.ledger_page,
+    "whatif": account_extras.what_if_page,
+}
+FILES: dict[str, Callable[[Account, Words, str], dict[str, str]]] = {
+    "csv": account_extras.csv_file,
+    "calendar": account_extras.calendar_file,
 }

@@ -1,0 +1,99 @@
+"""Ledger, what-if, what changed and the two files as the bridge answers for them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from tests import accounts
+from tests.accounts import VAT, service
+from tests.looks import read
+from tests.test_charts import shim_of
+from tests.test_costs_lists import LEDGER, SOLD, charges
+from tests.test_signature import Shim
+from tests.world import World
+
+URLS = {"invoice": "viewinvoice.php?id=", "service": "clientarea.php?action=productdetails&id=", "domain": "d?id="}
+
+
+@pytest.fixture
+def shim(world: World) -> Shim:
+    return shim_of(world)
+
+
+def ask(shim: Shim, page: str, credit: str = "15.00", status: int = 200, **more: Any) -> dict[str, Any]:
+    reply = shim.send("POST", f"/v1/dashboard/{page}?theme=bs4", accounts.body(credit, urls=URLS, **more))
+    assert reply.status_code == status, reply.text
+    return dict(reply.get_json())
+
+
+def cells(html: str) -> list[list[str]]:
+    return [[c.text.strip() for c in tr.find("td")] for tr in read(html).find("tr") if tr.find("td")]
+
+
+def test_the_ledger_of_a_month(shim: Shim) -> None:
+    html = ask(shim, "ledger", "18.00", ask={"month": "2026-11"}, **LEDGER)["html"]
+    assert cells(html)[3] == ["3 Nov", "Credit used", "A-7", "10.00 EUR", "15.00 EUR"] and len(cells(html)) == 6
+    assert "Credit at the beginning: 5.00 EUR. At the end: 15.00 EUR." in html
+    assert 'href="viewinvoice.php?id=7"' in html and "vmb[page]=csv&amp;vmb[month]=2026-11" in html
+
+
+def test_the_ledger_as_a_file(shim: Shim) -> None:
+    found = ask(shim, "csv", "18.00", ask={"month": "2026-11"}, **LEDGER)
+    assert (found["name"], found["type"]) == ("ledger-2026-11.csv", "text/csv")
+    rows = list(csv.reader(io.StringIO(found["text"], newline="")))
+    assert rows[0] == ["Date", "What", "Invoice", "Payment method", "Amount", "Currency", "Credit after"]
+    assert rows[6] == ["2026-11-09", "Refund", "A-7", "paypal", "-1.50", "EUR", "15.00"] and rows[5][3] == "'=cmd()"
+
+
+def test_charges_to_come_as_a_file(shim: Shim) -> None:
+    found = ask(shim, "calendar", services=[service(cycle="Annually")], rates=VAT)
+    assert (found["name"], found["type"]) == ("charges.ics", "text/calendar")
+    assert "SUMMARY:vm-1.example.com: 12.00 EUR\r\n" in found["text"] and found["text"].count("BEGIN:VEVENT") == 2
+    for due in ("20261205", "20271205"):  # of the second the invoice is made within the year
+        assert f"UID:7-hosting-1-{due}@" in found["text"]
+
+
+@pytest.mark.parametrize("page", ["csv", "calendar"])
+def test_files_are_for_who_may_see_invoices(shim: Shim, page: str) -> None:
+    assert ask(shim, page, may=["products"], status=403)["error"]["code"] == "no_permission"
+
+
+@pytest.mark.parametrize("page", ["ledger", "whatif"])
+def test_who_may_not_see_invoices_is_told_whom_to_ask(shim: Shim, page: str) -> None:
+    html = ask(shim, page, may=["products"], services=[service()], **SOLD, **LEDGER)["html"]
+    assert "Ask the account's owner" in html and "EUR" not in html
+
+
+def test_what_if(shim: Shim) -> None:
+    rows = {"services": [service()], **SOLD}
+    html = ask(shim, "whatif", ask={"service": 1, "cycle": "annually"}, **rows)["html"]
+    assert "You save, a year" in html and "20.00 EUR" in html and "Nothing is ordered" in html
+    assert "&amp;vmb[service]=1&amp;vmb[cycle]=annually" in html and "change to VPS M" in html
+    html = ask(shim, "whatif", ask={"service": 1, "product": 5}, **rows)["html"]
+    assert "It costs more, a year" in html and "180.00 EUR" in html
+    html = ask(shim, "whatif", ask={"service": 1}, **rows)["html"]
+    assert "120.00 EUR" in html and "You save" in html
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"service": 99}, "This service is not there any more"),
+        ({"service": 1, "cycle": "quarterly"}, "This is not offered for this service."),
+        ({"service": 2, "cycle": "annually"}, "Its price is its own"),
+    ],
+)
+def test_what_cannot_be_computed_is_said(shim: Shim, asked: dict[str, Any], said: str) -> None:
+    html = ask(shim, "whatif", ask=asked, services=[service(), service(2, "12.00")], **SOLD)["html"]
+    assert said in html and "You save" not in html
+
+
+def test_what_costs_otherwise_than_it_did_is_on_the_dashboard_with_its_service(shim: Shim) -> None:
+    rows = {"services": [service(amount="15.00")], "past_items": charges("10.00", "10.00", "10.00")}
+    html = ask(shim, "dashboard", **rows)["html"]
+    assert "10.00 EUR before, 15.00 EUR now" in html and "clientarea.php?action=productdetails&amp;id=1" in html
+    assert "before," not in ask(shim, "dashboard", services=[service()], past_items=charges(*["10.00"] * 3))["html"]
