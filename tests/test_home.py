@@ -87,6 +87,18 @@ def test_every_page_is_there_with_its_own_title(system: System) -> None:
     assert len(titles) == len(PAGES)
 
 
+def test_what_if_and_the_two_files_come_through_whmcs(system: System) -> None:
+    assert "cancel it" in get(system, "whatif", "&vmb[service]=501") and "You save" in get(
+        system, "whatif", "&vmb[service]=501"
+    )
+    for page, kind, begin in (("csv", "text/csv", "Date,What,"), ("calendar", "text/calendar", "BEGIN:VCALENDAR\r\n")):
+        reply = requests.get(f"http://127.0.0.1:{system.host}/{ADDON}&vmb[page]={page}", timeout=20)
+        assert reply.headers["Content-Type"].startswith(kind) and reply.text.startswith(begin), reply.text[:300]
+        assert reply.headers["Content-Disposition"].startswith("attachment")
+    log_in(system, GUEST)  # who may not see invoices
+    assert "SUMMARY" not in get(system, "calendar") and "EUR" not in get(system, "csv")
+
+
 def test_a_user_sees_what_the_owner_allows_and_the_rest_is_not_even_sent(system: System) -> None:
     log_in(system, GUEST)
     home = get(system, "home")

@@ -171,6 +171,7 @@ namespace {
         'tblpaymethods' => 'id, userid, gateway_name, payment_type, payment_id, description, deleted_at',
         'tblcreditcards' => 'id, pay_method_id, card_type, last_four, expiry_date, deleted_at',
         'tblpaymentgateways' => 'id, gateway, setting, value, "order"',
+        'tblproduct_upgrade_products' => 'id, product_id, upgrade_product_id',
         'tblpricing' => 'id, type, currency, relid, msetupfee, monthly, quarterly, semiannually, annually, biennially, triennially',
         'tblserver_tenants' => 'id, server_id, tenant',
         'tbltenant_stats' => 'id, tenant_id, metric, type, value, measured_at, invoice_id',

@@ -61,7 +61,11 @@ class Reader
         }
         $this->users();
         if ($page === 'whatif' && $this->access->may('products')) {
-            $this->prices();
+            try {
+                $this->prices();
+            } catch (\Throwable $e) { // other tables than we know: what a cancellation saves is computed all the same
+                unset($this->rows['upgrades'], $this->rows['cycles']);
+            }
         }
         if (in_array($page, ['ledger', 'csv'], true) && $this->access->may('invoices')) {
             $this->ledger(isset($ask['month']) ? $ask['month'] : '');
