@@ -9,7 +9,7 @@ PAGES := bridge/static/*.css bridge/static/*.js
 BROWSER := chromium chromium-driver
 NAMESERVERS := pdns-server pdns-backend-sqlite3 bind9 bind9-dnsutils
 
-.PHONY: setup system browser assets qemu nameservers promtool demo test lint messages dist matrix bench screenshots clean
+.PHONY: setup system browser assets qemu nameservers promtool database demo test lint messages dist matrix bench screenshots clean
 
 setup: $(VENV)/.done
 
@@ -53,6 +53,11 @@ nameservers:
 promtool:
 	@command -v promtool >/dev/null || { $(APT_INSTALL) --no-install-recommends prometheus && .ci/keep-off prometheus; } || true
 
+# PostgreSQL for the tests of stores on it, which are skipped without; each run has a server of its own under /tmp
+database:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
+	  || { $(APT_INSTALL) --no-install-recommends postgresql && .ci/keep-off postgresql; } || true
+
 system:
 	@command -v php >/dev/null && [ -e /usr/share/php/smarty4/Smarty.class.php ] && $(PY) -c 'import ensurepip' \
 	  || $(APT_INSTALL) $(APT)
@@ -64,7 +69,7 @@ browser:
 demo: setup assets nameservers
 	$(RUN) -m tests.demo $(if $(ONCE),--once)
 
-test: setup browser assets qemu nameservers promtool lint
+test: setup browser assets qemu nameservers promtool database lint
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup
@@ -76,7 +81,7 @@ lint: setup
 messages: setup
 	$(RUN) -m tests.messages
 
-matrix: setup
+matrix: setup database
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m matrix
 
 bench: setup assets

@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bridge.store import Store
-from tests.configs import KEY
+from tests import stores
 from tests.world import World
 
 
@@ -56,9 +55,7 @@ class Branches:
         way."""
         if self._pipe >= 0:
             return False
-        conn = self.world.store.db.conn
-        stored = (conn.total_changes, conn.execute("PRAGMA data_version").fetchone())
-        state = (stored, self.world.clock.time, len(self.world.whmcs.sent), *upstream)
+        state = (stores.state(self.world.store), self.world.clock.time, len(self.world.whmcs.sent), *upstream)
         new = state not in self._seen
         self._seen.add(state)
         return new
@@ -67,15 +64,17 @@ class Branches:
         """True in the branch, which goes on from here; the trunk waits for its end and gets False."""
         if self._pipe >= 0:
             return False
-        assert not self.world.store.db.conn.in_transaction, "half a change cannot be copied"
+        assert not stores.changing(self.world.store), "half a change cannot be copied"
         assert threading.current_thread() is threading.main_thread(), "no copy can be made beside the main thread"
         assert name not in self.ends, name
         read, write = os.pipe()
+        path = self.folder / f"branch-{len(self.ends)}.db"
+        stores.copied(self.world.store, path)
         child = os.fork()
         if child == 0:
             os.close(read)
             self._pipe = write
-            self._move(len(self.ends))
+            self._move(path)
             return True
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
@@ -110,16 +109,8 @@ class Branches:
         finally:
             gc.unfreeze()
 
-    def _move(self, number: int) -> None:
-        """The branch's store is a copy as a crash leaves it: what is committed, with its log. The open connections are
-        the trunk's."""
-        old, path = self.world.store, self.folder / f"branch-{number}.db"
-        for ending in ("", "-wal"):
-            file = Path(f"{old.path}{ending}")
-            if file.exists():
-                Path(f"{path}{ending}").write_bytes(file.read_bytes())
-        made = Store(path, KEY, self.world.clock)
-        self._trunks = [old._local, *old._connections]  # never closed here: SQLite would take it for the last one's end
-        old.path, old._use, old._connections, old._lock = made.path, made._use, made._connections, made._lock
-        old._local = threading.local()
+    def _move(self, path: Path) -> None:
+        """The branch's store is the copy. The open connections are the trunk's."""
+        # what was open is never closed here: SQLite would take it for the last one's end
+        self._trunk = stores.moved(self.world.store, path)
         self.world.path = path

@@ -46,6 +46,34 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
+BOTH_ENGINES = ("test_engines", "test_retention", "test_rows")
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The database that the test's stores are on."""
+    from tests import postgres, stores
+
+    if request.param == stores.POSTGRESQL and (reason := postgres.missing()):
+        pytest.skip(reason)
+    with stores.on(request.param):
+        yield request.param
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The tests of the store run on both engines, but for those about the file that a store is on SQLite."""
+    from tests import stores
+
+    chosen = any("engine" in m.args[0] for m in metafunc.definition.iter_markers("parametrize"))
+    if metafunc.module.__name__.removeprefix("tests.") in BOTH_ENGINES and not chosen:
+        about_a_file = any(metafunc.definition.iter_markers("file"))
+        if "engine" not in metafunc.fixturenames:
+            metafunc.fixturenames.insert(0, "engine")
+        metafunc.parametrize(
+            "engine", [stores.SQLITE] if about_a_file else [stores.SQLITE, stores.POSTGRESQL], indirect=True
+        )
+
+
 LONGEST = (
     "test_kill",
     "test_faults",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bridge import customer
+from tests import stores
 from tests.branches import Branches
 from tests.configs import raw_config
 from tests.world import World
@@ -65,6 +66,7 @@ SCENARIOS: dict[str, list[tuple[str, dict[str, Any]]]] = {  # the last order is 
     "reset_password": [*BORN, ("reset_password/reset", {})],
     "terminate with backups": [*BORN, BACKUP, ("terminate", {})],
 }
+ON_POSTGRESQL = ("suspend",)  # those that are not left to `make matrix`: a database is copied for each death
 
 
 def plans() -> dict[str, Any]:
@@ -171,8 +173,16 @@ def outcome(world: World) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("verb", SCENARIOS)
-def test_killed_anywhere_ends_the_same(verb: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("verb", "engine"),
+    [(verb, stores.SQLITE) for verb in SCENARIOS]
+    + [
+        pytest.param(verb, stores.POSTGRESQL, marks=() if verb in ON_POSTGRESQL else pytest.mark.matrix)
+        for verb in SCENARIOS
+    ],
+    indirect=["engine"],
+)
+def test_killed_anywhere_ends_the_same(verb: str, engine: str, tmp_path: Path) -> None:
     """Where the next process would find the same as after an earlier death, nobody dies once more."""
     world = prepared(tmp_path, verb)
     branches = Branches(world, tmp_path)

@@ -103,6 +103,8 @@ ONLY = {
     "time": "bridge/clock.py",
     "sqlite3": "bridge/store/",
     "sqlite_utils": "bridge/store/",
+    "psycopg": "bridge/store/postgres.py",
+    "psycopg_pool": "bridge/store/postgres.py",
     "websockets": "bridge/console/relay.py|bridge/console/front.py",
     "prometheus_client": "bridge/metrics.py",
     "apispec": "bridge/web/openapi.py",

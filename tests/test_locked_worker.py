@@ -40,7 +40,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def refused(store: Any, times: int, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """The next changes are refused as those of a locked store; set when there were that many."""
-    seen, real, left = threading.Event(), store._begin, [times]
+    seen, real, left = threading.Event(), store.database._begin, [times]
 
     def begin(conn: Any) -> None:
         if left[0] > 0:
@@ -49,7 +49,7 @@ def refused(store: Any, times: int, monkeypatch: pytest.MonkeyPatch) -> threadin
         seen.set()
         real(conn)
 
-    monkeypatch.setattr(store, "_begin", begin)
+    monkeypatch.setattr(store.database, "_begin", begin)
     return seen
 
 

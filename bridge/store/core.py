@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
 from cryptography.fernet import Fernet, InvalidToken
-from sqlite_utils import Database
 
 from bridge.clock import Clock
 from bridge.model import Webhook
+from bridge.store.database import Writing
 
 Row = dict[str, Any]  # of a query that is read where it stands; what others read has a class with its columns
 Kind = TypeVar("Kind")
@@ -38,7 +38,7 @@ class Core:
     webhooks: tuple[Webhook, ...] = ()  # who is told what happens
     _fernet: Fernet
 
-    def write(self) -> AbstractContextManager[Database]:
+    def write(self) -> AbstractContextManager[Writing]:
         raise NotImplementedError
 
     def after(self, told: Callable[[], None]) -> None:

@@ -1,0 +1,74 @@
+"""What the store asks of a database: the verbs that its queries stand on. Two engines give them, `sqlite` and
+`postgres`; the text of a query is the same for both, with `?` or `?1` for a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+Rows = list[tuple[Any, ...]]
+
+
+class Cursor(Protocol):
+    """`rowcount`: rows touched."""
+
+    @property
+    def rowcount(self) -> int: ...
+
+    def fetchone(self) -> Any: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+
+class Connection(Protocol):
+    def execute(self, sql: str, args: Sequence[Any] = ..., /) -> Cursor: ...
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Cursor: ...
+
+
+class Writing(Protocol):
+    """A change that has begun."""
+
+    @property
+    def conn(self) -> Connection: ...
+
+
+class Database(Protocol):
+    """One store's, opened once per process, for any thread. Raises StoreUnavailable where it takes no changes now or
+    does not answer, StoreDamaged where it cannot be read. `patience`: seconds that a change waits for its turn."""
+
+    patience: float
+
+    @property
+    def place(self) -> str:
+        """What people know it by; never with a password."""
+        ...
+
+    def hold(self) -> None:
+        """Say that this process uses it, until `close`."""
+        ...
+
+    def read(self, sql: str, args: tuple[Any, ...]) -> tuple[list[str], Rows]:
+        """(names of the columns, rows), in the change that this thread has begun, else of what is there."""
+        ...
+
+    def write(self) -> AbstractContextManager[Writing]:
+        """One change, all or nothing, alone among all writers from its first statement. Nested use joins the outer
+        one."""
+        ...
+
+    def migrate(self, allowed: Callable[[], None] = ...) -> list[str]:
+        """Bring it to this release, alone; names of what was applied. `allowed` raises what stands against it, before
+        anything is touched."""
+        ...
+
+    def pending(self) -> list[str]: ...
+
+    def applied(self) -> list[str]: ...
+
+    def fits(self, key: str) -> bool:
+        """Whether what is sealed here can be read with the key; an empty one fits any."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,154 @@
+"""The embedded database: one SQLite file, through sqlite-utils.
+
+One connection per thread, WAL, and every change in BEGIN IMMEDIATE, so that two processes wait for each other instead
+of failing half-way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database as Utils
+
+from bridge.store import archive, condition, ownership
+from bridge.store.archive import Use
+from bridge.store.database import Rows
+from bridge.store.faults import hurried, meaning, read
+from bridge.store.schema import migrations
+
+BRIEF = 0.05  # seconds that who only looks waits for a place to write
+
+
+class SQLite:
+    """`patience`: seconds that a change waits for its turn."""
+
+    patience = 10.0
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._use = Use(self.path)
+
+    @property
+    def place(self) -> str:
+        return self.path
+
+    def seen_by(self, conn: sqlite3.Connection) -> SQLite:
+        """As this connection sees it, with a change that it has begun; for this thread, to look at only."""
+        other = SQLite(self.path)
+        other._local.db = Utils(conn)
+        return other
+
+    def hold(self) -> None:
+        """Raises Refused while it is being replaced."""
+        with self._lock, condition.files(self.path):
+            self._use.share()
+
+    @property
+    def db(self) -> Utils:
+        """This thread's connection."""
+        database: Utils | None = getattr(self._local, "db", None)
+        if database is None:
+            self.hold()
+            condition.stands(self.path)
+            with condition.files(self.path):
+                ownership.begin(self.path)
+            try:
+                conn = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None, check_same_thread=False)
+                conn.execute("PRAGMA synchronous = NORMAL")
+                conn.execute("PRAGMA foreign_keys = ON")
+            except sqlite3.DatabaseError as e:
+                raise meaning(e) from e
+            database = self._local.db = Utils(conn)
+            with self._lock:
+                self._connections.append(conn)
+        return database
+
+    @contextmanager
+    def write(self) -> Iterator[Utils]:
+        db = self.db
+        if getattr(self._local, "depth", 0):
+            yield db
+            return
+        try:
+            self._begin(db.conn)
+            self._local.depth = 1
+            try:
+                yield db
+                db.conn.execute("COMMIT")
+            except BaseException:
+                if db.conn.in_transaction:  # a full disk has ended it already
+                    db.conn.execute("ROLLBACK")
+                raise
+        except sqlite3.DatabaseError as e:
+            raise meaning(e) from e
+        finally:
+            self._local.depth = 0
+
+    def _begin(self, conn: sqlite3.Connection) -> None:
+        if not hurried():
+            conn.execute("BEGIN IMMEDIATE")
+            return
+        conn.execute(f"PRAGMA busy_timeout = {int(BRIEF * 1000)}")
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+        finally:
+            conn.execute(f"PRAGMA busy_timeout = {int(self.patience * 1000)}")
+
+    def read(self, sql: str, args: tuple[Any, ...]) -> tuple[list[str], Rows]:
+        with read():
+            cursor = self.db.conn.execute(sql, args)
+            return [c[0] for c in cursor.description or ()], cursor.fetchall()
+
+    def migrate(self, allowed: Callable[[], None] = lambda: None) -> list[str]:
+        """Under a lock; `allowed` raises what stands against it, before anything is touched."""
+        lock = Path(f"{self.path}.lock")
+        with condition.files(self.path):
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+            made = not lock.exists()
+            guard = open(lock, "a+")  # noqa: SIM115
+            if made:
+                ownership.give(lock, ownership.model(self.path))
+        with guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            allowed()
+            with read():
+                self.db.conn.execute("PRAGMA journal_mode = WAL")
+                todo = [m.name for m in migrations.pending(self.db)]
+                if todo:  # a start without any needs no place to write
+                    migrations.apply(self.db)
+            with condition.files(self.path):
+                Path(self.path).chmod(0o600)
+            guard.seek(0)
+            if guard.read() != condition.MADE:
+                guard.truncate(0)
+                guard.write(condition.MADE)
+            return todo
+
+    def pending(self) -> list[str]:
+        with read():
+            return [m.name for m in migrations.pending(self.db)]
+
+    def applied(self) -> list[str]:
+        with read():
+            return [m.name for m in migrations.applied(self.db)]
+
+    def fits(self, key: str) -> bool:
+        with read():
+            return archive.fits(self.db.conn, key)
+
+    def close(self) -> None:
+        with self._lock:
+            for conn in self._connections:
+                conn.close()
+            self._connections.clear()
+            self._use.free()
+        self._local = threading.local()

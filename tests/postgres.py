@@ -1,0 +1,118 @@
+"""PostgreSQL for tests: one server for each process of the tests, and a database for each store, copied from one that
+was migrated once. Without fsync: nothing of it is kept."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from bridge.clock import Clock
+from bridge.store import Store
+from tests.configs import KEY
+
+FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=", "max_connections=60")
+
+
+def programs() -> Path | None:
+    """Where Debian keeps the newest server's."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
+    return found[-1].parent if found else None
+
+
+def missing() -> str:
+    """Why there can be none here; empty where there can."""
+    if programs() is None:
+        return "PostgreSQL is not installed (`make database`)"
+    try:
+        import psycopg  # noqa: F401
+    except ImportError:
+        return "psycopg is not installed (`make setup`)"
+    return "" if os.geteuid() or _other() else "PostgreSQL does not run as root, and there is no user postgres"
+
+
+def _other() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return None
+
+
+class Server:
+    """In a folder of its own, reached by a socket there."""
+
+    def __init__(self) -> None:
+        bin_ = programs()
+        assert bin_
+        self.folder = Path(tempfile.mkdtemp(prefix="vmbridge-pg-", dir="/tmp"))
+        self.user = _other() if os.geteuid() == 0 else None
+        if self.user:
+            os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
+        data = self.folder / "data"
+        self._run(
+            bin_ / "initdb", "-D", data, "-U", "vmbridge", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"
+        )
+        options = [w for setting in FAST for w in ("-c", setting)]
+        command = [str(bin_ / "postgres"), "-D", str(data), "-k", str(self.folder), *options]
+        # it ends with the tests' process, however that ends; whoever is still connected is cut off
+        script = 'cd "$0"; "$@" >log 2>&1 & server=$!; read -r _; kill -INT $server; wait $server; rm -rf "$0"'
+        self.process = subprocess.Popen(
+            ["sh", "-c", script, str(self.folder), *command], stdin=subprocess.PIPE, **self._as_user()
+        )
+        atexit.register(self.stop)
+        self._run(bin_ / "pg_isready", "-h", self.folder, "-t", "60", "-U", "vmbridge", patiently=True)
+        self.made = 0
+        self._template()
+
+    def _as_user(self) -> dict[str, Any]:
+        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
+
+    def _run(self, *command: object, patiently: bool = False) -> None:
+        clock = Clock()
+        until = clock.monotonic() + 60
+        while True:
+            done = subprocess.run(list(map(str, command)), capture_output=True, cwd=self.folder, **self._as_user())
+            if done.returncode == 0:
+                return
+            if not patiently or clock.monotonic() > until:
+                raise RuntimeError(done.stderr.decode() or done.stdout.decode())
+            clock.sleep(0.05)
+
+    def url(self, name: str) -> str:
+        return f"postgresql://vmbridge@localhost/{name}?host={quote(str(self.folder))}"
+
+    def command(self, sql: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self.url("postgres"), autocommit=True) as conn:
+            conn.execute(sql.encode())
+
+    def _template(self) -> None:
+        self.command("CREATE DATABASE made")
+        store = Store(self.url("made"), KEY, Clock())
+        store.migrate()
+        store.close()
+
+    def database(self) -> str:
+        """The address of a fresh one, migrated."""
+        self.made += 1
+        self.command(f"CREATE DATABASE s{self.made} TEMPLATE made")
+        return self.url(f"s{self.made}")
+
+    def stop(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@cache
+def server() -> Server:
+    return Server()
