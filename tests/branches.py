@@ -32,6 +32,10 @@ class AtOnce(Executor):
         return done
 
 
+class Killed(BaseException):
+    """The process is gone: nothing of ours may catch this."""
+
+
 class Branches:
     """`grow` plays the trunk and returns how it ended; `ends` has what became of every branch, by its name."""
 
@@ -114,3 +118,35 @@ class Branches:
         # what was open is never closed here: SQLite would take it for the last one's end
         self._trunk = stores.moved(self.world.store, path)
         self.world.path = path
+
+
+def killed_anywhere(
+    world: World, folder: Path, play: Callable[[], Any], end: Callable[[], Any]
+) -> tuple[Any, dict[tuple[int, str], Any]]:
+    """The worker dies before and after every upstream call and at every border of `play`, and another one goes on. (How it ends
+    undisturbed; (number, place) -> how it ends then.) Where the next process would find the same as after an earlier death nobody dies
+    once more."""
+    branches, places = Branches(world, folder), 0
+
+    def die(name: str, mutations: int) -> None:
+        nonlocal places
+        places += 1
+        if branches.new(mutations) and branches.branch((places, name)):
+            raise Killed
+
+    def on_call(phase: str, index: int, method: str, path: str) -> None:
+        under_way = phase == "before" and method != "GET" and not path.endswith("/agent/ping")
+        die(f"{phase} {method} {path}", len(world.cluster.mutations()) - under_way)
+
+    def all_of_it() -> Any:
+        try:
+            play()
+        except Killed:
+            world.restart()
+            play()
+        return end()
+
+    world.cluster.on_call, world.border = on_call, lambda name: die(name, len(world.cluster.mutations()))
+    wanted = branches.grow(all_of_it)
+    assert len(branches.ends) > 5
+    return wanted, branches.ends

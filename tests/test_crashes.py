@@ -11,7 +11,7 @@ import pytest
 
 from bridge import customer
 from tests import stores
-from tests.branches import Branches
+from tests.branches import killed_anywhere
 from tests.configs import raw_config
 from tests.world import World
 
@@ -77,10 +77,6 @@ def plans() -> dict[str, Any]:
 
 # between WHMCS's answer and its record: the only places where a mail may come twice
 REPEATED_MAIL = ("event.ready.answered", "event.password.answered", "event.restored.answered")
-
-
-class Killed(BaseException):
-    """The process is gone: nothing of ours may catch this."""
 
 
 def prepared(path: Path, scenario: str) -> World:
@@ -183,39 +179,20 @@ def outcome(world: World) -> dict[str, Any]:
     indirect=["engine"],
 )
 def test_killed_anywhere_ends_the_same(verb: str, engine: str, tmp_path: Path) -> None:
-    """Where the next process would find the same as after an earlier death, nobody dies once more."""
     world = prepared(tmp_path, verb)
-    branches = Branches(world, tmp_path)
-    places: list[str] = []
 
-    def die(name: str, mutations: int) -> None:
-        places.append(name)
-        if branches.new(mutations) and branches.branch((len(places), name)):
-            raise Killed
-
-    def on_call(phase: str, index: int, method: str, path: str) -> None:
-        under_way = phase == "before" and method != "GET" and not path.endswith("/agent/ping")
-        die(f"{phase} {method} {path}", len(world.cluster.mutations()) - under_way)
-
-    def play() -> tuple[dict[str, Any], int, list[str]]:
-        try:
-            world.run()
-        except Killed:
-            world.restart()
-            world.run()
+    def end() -> tuple[dict[str, Any], int, list[str]]:
         clones = [p for m, p in world.cluster.mutations() if p.endswith("/clone")]
         unused = [k for vm in world.cluster.vms.values() for k in vm.config if k.startswith("unused")]
         return outcome(world), len(clones), unused
 
-    world.cluster.on_call, world.border = on_call, lambda name: die(name, len(world.cluster.mutations()))
-    wanted, clones, unused = branches.grow(play)
+    (wanted, clones, unused), ends = killed_anywhere(world, tmp_path, world.run, end)
     assert wanted["states"][0] == "done" and clones <= 1 and unused == []
-    for (_, where), (found, clones, unused) in branches.ends.items():
+    for (_, where), (found, clones, unused) in ends.items():
         if where in REPEATED_MAIL:
             assert found["mails"] == wanted["mails"] * 2
             found["mails"] = wanted["mails"]
         assert found == wanted, f"killed at {where}"
         assert clones <= (2 if "before" in where else 1), where
         assert unused == [], where
-    assert 5 < len(branches.ends) <= len(places)
     world.close()

@@ -15,9 +15,9 @@ from bridge.app import create_app
 from bridge.errors import NotFound, NotOurs, Refused
 from bridge.model import State
 from bridge.staff import contents, findings, mending
+from tests.branches import killed_anywhere
 from tests.configs import raw_config
 from tests.pve.cluster import Fault, Vm
-from tests.test_crashes import Killed
 from tests.test_signature import Shim
 from tests.world import World
 
@@ -417,73 +417,30 @@ def test_an_absence_without_quorum_proves_nothing(ended: Swept) -> None:
     assert DISK not in ended.cluster.volumes
 
 
-def run_killed(world: World, kill_calls: tuple[str, int] | None, kill_border: int | None) -> str:
-    """Run, die once at the given place, go on with a new process; returns the name of the place."""
-    seen, where = 0, ""
-
-    def on_call(phase: str, index: int, method: str, path: str) -> None:
-        nonlocal where
-        if kill_calls == (phase, index) and not where:
-            where = f"{phase} {method} {path}"
-            raise Killed
-
-    def border(name: str) -> None:
-        nonlocal seen, where
-        seen += 1
-        if seen == kill_border and not where:
-            where = name
-            raise Killed
-
-    world.cluster.on_call, world.border = on_call, border
-    world.start()
-    while True:
-        try:
-            world.run()
-            return where
-        except Killed:
-            world.restart()
-
-
 # -- crash matrix -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("what", [DISK, ARCHIVE, "firewall"])
-def test_a_clean_up_killed_anywhere_ends_the_same(what: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    def prepared() -> Swept:
-        world = made(tmp_path_factory.mktemp("clean"), "terminate")
-        if what == "firewall":
-            world.cluster.old_firewalls[20000] = Vm(
-                20000, "", {}, rules=2 * [{"type": "in", "action": "DROP"}], firewall={"enable": "1"}
-            )
-        else:
-            world.cluster.add_volume(what, "pve1" if what == DISK else "")
-        world.cluster.add_volume("local-lvm:vm-150-disk-0", "pve1")
-        world.contents()
-        mending.fix(world.store.findings()[0]["id"], "test", world.store, world.config, world.drivers)
-        world.cluster.calls.clear()
-        return world
-
-    def outcome(world: Swept) -> Any:
-        return (
-            sorted(world.cluster.volumes),
-            world.cluster.old_firewalls,
-            world.open(),
-            [o.state for o in world.store.operations_of(1)],
+def test_a_clean_up_killed_anywhere_ends_the_same(what: str, tmp_path: Path) -> None:
+    world = made(tmp_path, "terminate")
+    if what == "firewall":
+        world.cluster.old_firewalls[20000] = Vm(
+            20000, "", {}, rules=2 * [{"type": "in", "action": "DROP"}], firewall={"enable": "1"}
         )
+    else:
+        world.cluster.add_volume(what, "pve1" if what == DISK else "")
+    world.cluster.add_volume("local-lvm:vm-150-disk-0", "pve1")
+    world.contents()
+    mending.fix(world.store.findings()[0]["id"], "test", world.store, world.config, world.drivers)
+    world.cluster.calls.clear()
 
-    reference, borders = prepared(), []
-    reference.border = borders.append
-    reference.start()
-    reference.run()
-    wanted = outcome(reference)
-    assert wanted[1:3] == ({}, []) and "local-lvm:vm-150-disk-0" in wanted[0] and wanted[3][0] is State.DONE
-    places: list[tuple[tuple[str, int] | None, int | None]] = [(None, i + 1) for i in range(len(borders))]
-    places += [((phase, i + 1), None) for i in range(len(reference.cluster.calls)) for phase in ("before", "after")]
-    reference.close()
-    for calls, border in places:
-        world = prepared()
-        assert run_killed(world, calls, border)
-        assert outcome(world) == wanted, (calls, border)
-        world.close()
-    assert len(places) > 10
+    def outcome() -> Any:
+        states = [o.state for o in world.store.operations_of(1)]
+        return sorted(world.cluster.volumes), len(world.cluster.old_firewalls), world.open(), states
+
+    wanted, ends = killed_anywhere(world, tmp_path, world.run, outcome)
+    assert wanted[1:3] == (0, []) and "local-lvm:vm-150-disk-0" in wanted[0] and wanted[3][0] is State.DONE
+    for place, found in ends.items():
+        assert found == wanted, place
+    world.close()
 
 
 @pytest.mark.parametrize("kind", ["reset_after", "timeout_after", "fail_task", "unexpected_status"])

@@ -19,9 +19,9 @@ from bridge.orders import packages
 from bridge.staff import servers
 from bridge.worker import tell_stuck
 from drivers.hetzner.driver import Hetzner
-from tests.branches import Branches
+from tests.branches import Branches, Killed
 from tests.hcloud.http import ProjectAdapter
-from tests.hcloud.matrix import BY_THEMSELVES, Killed
+from tests.hcloud.matrix import BY_THEMSELVES
 from tests.hcloud.project import CALLS, TOKEN, Fault, Project, Server
 from tests.world import World
 

@@ -13,9 +13,10 @@ from bridge import customer
 from bridge.errors import Refused
 from bridge.model import State
 from bridge.staff import contents, findings, mending
+from tests.branches import Killed
 from tests.pve.cluster import Fault
 from tests.test_care import newest
-from tests.test_crashes import Killed, plans
+from tests.test_crashes import plans
 from tests.world import World
 
 

@@ -11,7 +11,8 @@ import pytest
 from bridge import recipes
 from bridge.model import END, State
 from bridge.steps import Book, Done, Job, Outcome, Recipe, Step
-from tests.test_crashes import SCENARIOS, Killed, outcome, prepared
+from tests.branches import Killed
+from tests.test_crashes import SCENARIOS, outcome, prepared
 from tests.world import World
 
 

@@ -22,6 +22,7 @@ from bridge.store.schema import FOURTH
 from bridge.store.status import COUNT_HOLDS
 from bridge.web.auth import sign
 from drivers.calls import time_left
+from tests.branches import Branches, Killed
 from tests.configs import raw_config
 from tests.world import World
 
@@ -425,19 +426,15 @@ def test_redeploy_keeps_the_old_machines_traffic_and_counts_the_new_ones(born: W
 
 def test_killed_at_every_border_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     """A worker dies before each border of create, redeploy and terminate; the sum is the same."""
+    world = World(tmp_path)
+    branches, names = Branches(world, tmp_path), []  # type: tuple[Branches, list[str]]
 
-    class Killed(BaseException):
-        pass
+    def border(name: str) -> None:
+        names.append(name)
+        if branches.branch((len(names), name)):
+            raise Killed
 
-    for n in range(1, 200):
-        world, seen = World(tmp_path / f"{n}"), [0]
-
-        def border(name: str, seen: list[int] = seen, n: int = n) -> None:
-            seen[0] += 1
-            if seen[0] == n:
-                raise Killed
-
-        world.border = border
+    def play() -> None:
         for verb, sent in (("create", 4 * GB), ("redeploy", 2 * GB), ("terminate", 0)):
             world.order(verb)
             try:
@@ -445,19 +442,19 @@ def test_killed_at_every_border_nothing_is_lost_or_doubled(tmp_path: Path) -> No
             except Killed:
                 world.restart()
                 world.run()
-            assert world.store.operations_of(1)[0].state is State.DONE, (n, verb)
+            assert world.store.operations_of(1)[0].state is State.DONE, verb
             for vm in world.cluster.vms.values():
                 vm.rates = (0, 0)
             world.clock.time += COUNT_HOLDS
             if sent:
                 row = VmStatus(world.store.service(1).vm_id, "running", "pve1", net_in=sent, net_out=1, uptime=5000)
                 world.store.save_statuses("pve1", [row])
-        assert sum(i for i, _ in sums(world).values()) == 6 * GB and world.store.usage_mark(1) is None, n
-        reached = seen[0] >= n
-        world.close()
-        if not reached:
-            break
-    assert n > 25 and not reached
+        assert sum(i for i, _ in sums(world).values()) == 6 * GB and world.store.usage_mark(1) is None
+
+    world.border = border
+    branches.grow(play)
+    assert len(branches.ends) == len(names) > 25
+    world.close()
 
 
 # -- the answer ------------------------------------------------------------------------------------------

@@ -13,15 +13,11 @@ from typing import Any
 import pytest
 
 from bridge.model import State
-from tests.branches import Branches
+from tests.branches import Branches, Killed
 from tests.hcloud.project import Fault
 
 Deed = Callable[[Any], Any]
 Truth = Callable[[Any], bool]
-
-
-class Killed(BaseException):
-    """The worker is gone."""
 
 
 def twin(born: Any, folder: Path, build: Callable[[Path], Any]) -> Any:
