@@ -123,9 +123,9 @@ class Branches:
 def killed_anywhere(
     world: World, folder: Path, play: Callable[[], Any], end: Callable[[], Any]
 ) -> tuple[Any, dict[tuple[int, str], Any]]:
-    """The worker dies before and after every upstream call and at every border of `play`, and another one goes on. (How it ends
-    undisturbed; (number, place) -> how it ends then.) Where the next process would find the same as after an earlier death nobody dies
-    once more."""
+    """The worker dies before and after every upstream call and at every border of `play`, and another one goes on.
+    Returns how it ends undisturbed, and (number, place) -> how it ends then. Where the next process would find the
+    same as after an earlier death nobody dies once more."""
     branches, places = Branches(world, folder), 0
 
     def die(name: str, mutations: int) -> None:
