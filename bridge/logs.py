@@ -22,6 +22,13 @@ bind = structlog.contextvars.bind_contextvars
 clear = structlog.contextvars.clear_contextvars
 
 
+def about() -> dict[str, str]:
+    """The operation and the call that this thread works for, as far as there are any: to be kept with what is done
+    later."""
+    known = structlog.contextvars.get_contextvars()
+    return {k: known[k] for k in ("operation", "request") if known.get(k)}
+
+
 class Line(structlog.PrintLogger):
     """A line that cannot be written, on a full disk, is lost: it must not turn an answer into a fault."""
 

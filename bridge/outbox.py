@@ -12,7 +12,7 @@ from bridge import logs
 from bridge.counts import counts
 from bridge.errors import VmbridgeError
 from bridge.store import Store
-from bridge.store.outbox import EventRow
+from bridge.store.outbox import ClaimedEvent
 from bridge.whmcs import Whmcs
 
 log = structlog.get_logger()
@@ -43,14 +43,20 @@ class Delivery:
             self._deliver(event)
         return True
 
-    def _about(self, event: EventRow) -> dict[str, Any]:
+    def _about(self, event: ClaimedEvent) -> dict[str, Any]:
         """What every line of a delivery says."""
         service = next(iter(self.store.services_by([event["service"]])), None) if event["service"] else None
         of = {"service": service.service_id, "server": service.server, "node": service.node} if service else {}
-        vm = {"vm": service.vm_id} if service else {}
-        return {"name": event["event"], "dedupe": event["dedupe"], "whmcs": event["whmcs"], **of, **vm}
+        of |= {"vm": service.vm_id} if service else {}
+        return {
+            "name": event["event"],
+            "dedupe": event["dedupe"],
+            "whmcs": event["whmcs"],
+            **of,
+            **event["about"],
+        }
 
-    def _deliver(self, event: EventRow) -> None:
+    def _deliver(self, event: ClaimedEvent) -> None:
         try:
             self.border(f"event.{event['event']}.before")
             self.hooks[event["event"]](event["event"], event["payload"], self.whmcs[event["whmcs"]])

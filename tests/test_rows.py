@@ -17,7 +17,7 @@ from tests.held import HeldClock
 from tests.stores import opened
 
 VALUES: dict[str, Any] = {"mark": "vmbridge x", "int": 1, "float": 1.0, "str": "x", "bool": True}
-COLUMN = {"TEXT": str, "INTEGER": int, "REAL": float}
+COLUMN = {"TEXT": str, "INTEGER": int, "REAL": float, "DOUBLE PRECISION": float}
 
 
 def typed_reads() -> list[str]:

@@ -7,8 +7,11 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
+from bridge import logs
 from bridge.model import Service
 from bridge.store.audit import Audit
+
+ABOUT = " about"  # in a payload, beside the event's own words
 
 
 class EventRow(TypedDict):
@@ -27,6 +30,12 @@ class EventRow(TypedDict):
     sent_at: float | None
     error: str
     held: int
+
+
+class ClaimedEvent(EventRow):
+    """`about`: for the log, the operation and the call that it came of."""
+
+    about: dict[str, str]
 
 
 class EventTold(TypedDict):
@@ -67,7 +76,7 @@ class Outbox(Audit):
                 event,
                 whmcs,
                 service,
-                self.seal(json.dumps(payload)),
+                self.seal(json.dumps({**payload, ABOUT: logs.about()})),
                 now,
                 now,
             )
@@ -100,7 +109,7 @@ class Outbox(Audit):
                     (self.clock.now(), service.id, key),
                 )
 
-    def claim_event(self, lease: float) -> EventRow | None:
+    def claim_event(self, lease: float) -> ClaimedEvent | None:
         now = self.clock.now()
         with self.write() as db:
             row = self.row_as(
@@ -110,12 +119,14 @@ class Outbox(Audit):
                 now,
                 now,
             )
-            if row:
-                db.conn.execute(
-                    "UPDATE outbox SET lease_until = ?, attempt = attempt + 1 WHERE id = ?", (now + lease, row["id"])
-                )
-                row["payload"] = json.loads(self.unseal(str(row["payload"])) or "{}")
-        return row
+            if row is None:
+                return None
+            db.conn.execute(
+                "UPDATE outbox SET lease_until = ?, attempt = attempt + 1 WHERE id = ?", (now + lease, row["id"])
+            )
+        payload = json.loads(self.unseal(str(row["payload"])) or "{}")
+        about = payload.pop(ABOUT, {})
+        return {**row, "payload": payload, "about": about}
 
     def event_due(self) -> bool:
         now = self.clock.now()
