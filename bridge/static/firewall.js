@@ -38,8 +38,8 @@
   function open(form, opener) {
     var dialog = root.querySelector(".vmb-rule-dialog"),
       inner = dialog.querySelector("form"),
-      number = fieldOf(form, "rule"),
-      row = number && root.querySelector('[data-number="' + number.value + '"]'),
+      number = opener.name === "vmb[rule]" ? opener.value : "",
+      row = number && root.querySelector('[data-number="' + number + '"]'),
       values = row ? JSON.parse(row.dataset.values) : {},
       kept = fieldOf(inner, "rule");
     inner.reset();
@@ -63,7 +63,10 @@
     }
     fieldOf(inner, "do").value = row ? "edit" : "add";
     if (row) {
-      kept = number.cloneNode();
+      kept = document.createElement("input");
+      kept.type = "hidden";
+      kept.name = "vmb[rule]";
+      kept.value = number;
       inner.appendChild(kept);
     }
     inner.querySelector("[data-close]").hidden = false;

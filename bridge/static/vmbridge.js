@@ -477,9 +477,10 @@
     }
     list.querySelectorAll("details").forEach(function (d) {
       var n = 0;
-      d.querySelectorAll("[data-found]").forEach(function (r) {
+      d.querySelectorAll("li").forEach(function (r) {
+        var text = r.firstElementChild.textContent.toLowerCase();
         r.hidden = !words.every(function (w) {
-          return r.dataset.found.indexOf(w) >= 0;
+          return text.indexOf(w) >= 0;
         });
         n += r.hidden ? 0 : 1;
       });
