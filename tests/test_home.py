@@ -15,6 +15,9 @@ import pytest
 import requests
 
 from bridge.clock import Clock
+from bridge.errors import UpstreamError
+from bridge.whmcs import Whmcs
+from hooks import low_credit
 from tests import home_site
 from tests.home_site import ADDON, BRANCH, COMPANY, GUEST, USER, log_in
 from tests.looks import read
@@ -97,6 +100,23 @@ def test_what_if_and_the_two_files_come_through_whmcs(system: System) -> None:
         assert reply.headers["Content-Disposition"].startswith("attachment")
     log_in(system, GUEST)  # who may not see invoices
     assert "SUMMARY" not in get(system, "calendar") and "EUR" not in get(system, "csv")
+
+
+def test_a_mail_about_credit_goes_to_the_client(system: System) -> None:
+    host = json.loads((system.folder / "host/host.json").read_text())
+    whmcs = Whmcs(f"http://127.0.0.1:{system.host}", host["api_identifier"], host["api_secret"])
+    payload = {
+        "subject": "Your credit",
+        "text": ["3.00 EUR"],
+        "link": "https://x.example/",
+        "why": "Why.",
+        "direction": "ltr",
+    }
+    low_credit.deliver("low_credit", {**payload, "client_id": COMPANY}, whmcs)
+    mail = json.loads((system.folder / "host/state.json").read_text())["mails"][-1]
+    assert (mail["name"], mail["service"]) == ("Your credit", COMPANY) and "3.00 EUR" in mail["text"]
+    with pytest.raises(UpstreamError):
+        low_credit.deliver("low_credit", {**payload, "client_id": 4711}, whmcs)
 
 
 def test_a_user_sees_what_the_owner_allows_and_the_rest_is_not_even_sent(system: System) -> None:

@@ -382,6 +382,12 @@ namespace {
         });
         switch ($form['action'] ?? '') {
             case 'SendEmail':
+                if (($form['customtype'] ?? '') === 'general') { // its id is a client's, not a service's
+                    $known = \WHMCS\Database\Capsule::table('tblclients')->where('id', (int) $form['id'])->first() !== null;
+                    $sent = $known && send_mail($form['customsubject'], (int) $form['id'], $form['custommessage']);
+                    json_reply($sent ? ['result' => 'success'] : ['result' => 'error', 'message' => 'Sending Failed']);
+                    return;
+                }
                 $service = state()['services'][$form['id']] ?? null;
                 $text = isset($form['custommessage']) ? str_replace(['{$service_password}', '{$client_first_name}'], [$service['password'] ?? '', 'Ada'], $form['custommessage']) : 'Welcome. Your password is ' . ($service['password'] ?? '');
                 $sent = $service !== null && send_mail($form['messagename'] ?? $form['customsubject'], (int) $form['id'], $text);
