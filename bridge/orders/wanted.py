@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
+
+from marshmallow import Schema
 
 from bridge import names
 from bridge.config import Config
@@ -30,15 +34,22 @@ def networks_of(service: int, store: Store, config: Config) -> tuple[Network, ..
     return tuple(networks)
 
 
+@lru_cache(maxsize=32)
+def _optional(schema: type[Schema]) -> Mapping[str, Any]:
+    """Key -> its field, for keys that need not be written. Making a schema takes longer than all else of a page's
+    view: once is enough."""
+    return {key: field for key, field in schema().fields.items() if not field.required}
+
+
 def completed(package: Package, config: Config) -> Package:
     """A package that an earlier release wrote, with the driver's keys that came later at their defaults; and with the
     plan's present words for what says how the back end is, such as which template a name means."""
     driver = config.driver(package.server)
-    schema, plan = driver.plan_schema(), config.plans.get(package.plan)
+    plan = config.plans.get(package.plan)
     missing = {
         k: f.load_default() if callable(f.load_default) else f.load_default
-        for k, f in schema.fields.items()
-        if not f.required and k not in package.options
+        for k, f in _optional(driver.plan_schema).items()
+        if k not in package.options
     }
     present = {k: plan.driver_values[k] for k in driver.present if plan and k in plan.driver_values}
     options = {**missing, **package.options, **present}
