@@ -135,7 +135,7 @@ def rows_of(today: date) -> dict[str, Any]:
         ],
         "tblproducts": [
             {"id": p, "gid": g, "name": name, "tax": 1, "paytype": "recurring", "servertype": "", "welcomeemail": 0}
-            for p, g, name in ((52, 2, "Storage box 1 TB"), (53, 3, "LXC S"), (54, 4, "Web hosting L"), (55, 5, "VPN"))
+            for p, g, name in ((52, 2, "Storage box 1 TB"), (53, 3, "LXC S"), (54, 4, "Web hosting L"), (55, 5, "VPN"), (56, 3, "LXC M"))
         ],
         "tblhosting": [
             service(501, 54, "shop.example.com", "12.00", 9),
@@ -171,6 +171,13 @@ def rows_of(today: date) -> dict[str, Any]:
         ],
         "tblcredit": [{"id": 1, "clientid": COMPANY, "date": day(-8), "description": "staff's words", "amount": "100.00", "relid": 0}],
         "tbltax": [{"id": 1, "level": 1, "name": "VAT", "state": "", "country": "AT", "taxrate": "20.000"}],
+        "tblproduct_upgrade_products": [{"id": 1, "product_id": 53, "upgrade_product_id": 56}],
+        "tblpricing": [
+            {"id": p, "type": "product", "currency": 1, "relid": p, "monthly": m, "quarterly": "-1.00", "semiannually": "-1.00",
+             "annually": y, "biennially": "-1.00", "triennially": "-1.00"}
+            for p, m, y in ((52, "20.00", "216.00"), (53, "8.00", "120.00"), (54, "12.00", "132.00"), (55, "4.50", "48.00"),
+                            (56, "14.00", "150.00"))
+        ],
         "tblpaymethods": [{"id": 1, "userid": COMPANY, "gateway_name": "stripe", "payment_type": "CreditCard", "deleted_at": None}],
         "tblcreditcards": [{"id": 1, "pay_method_id": 1, "card_type": "Visa", "last_four": "4242", "expiry_date": day(400)}],
         "tblpaymentgateways": [

@@ -183,7 +183,7 @@ def test_the_number_of_queries_is_that_of_one_service(system: System) -> None:
     asked(system)
     text = get(system)
     [(_, many)] = asked(system)
-    assert len(many) == len(few) <= 16 and ">2001</span>" in text
+    assert len(many) == len(few) <= 17 and ">2001</span>" in text
     assert not [sql for sql in many if "password" in sql or "notes" in sql or "username" in sql or "description" in sql]
 
 
@@ -296,3 +296,9 @@ def test_it_works_where_only_it_is_installed(tmp_path: Any) -> None:
         echo class_exists('WHMCS\\\\Module\\\\Server\\\\Vmbridge\\\\Bridge', false) ? count(vmbridgehome_config()['fields']) : 'none';"""
     done = subprocess.run(["php", "-r", code, str(alone)], capture_output=True, text=True)
     assert done.stdout == "4", done.stderr
+
+
+def test_the_ledger_ends_at_todays_credit_and_tells_nothing_of_staffs_words(system: System) -> None:
+    text = get(system, "ledger")
+    assert "At the end: 45,00 EUR." in text and "Credit added" in text
+    assert "staff&#39;s words" not in text and "staff's words" not in text

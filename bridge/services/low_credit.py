@@ -19,7 +19,7 @@ from bridge.store import Store
 EVENT = "low_credit"
 SHARED = ("today", "zone", "settings")  # said once for all clients
 MOST = 1000  # clients of one call
-PAGE = "index.php?m=vmbridgehome&page=addfunds"
+PAGE = "index.php?m=vmbridgehome&vmb[page]=addfunds"
 SUBJECT = Sentence("Your credit will not cover everything")
 TODAY = Sentence("Today %(missing)s is missing in your credit, first for %(name)s.")
 LATER = Sentence(

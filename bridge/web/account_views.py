@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections import Counter
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Protocol
 
 from bridge.accounts.columns import HORIZONS
-from bridge.accounts.nouns import ACTIVE, ADDON, DOMAIN, HOSTING, SUSPENDED, Account, Family, Invoice, Line, Owned
-from bridge.costs import credit, events, rates
+from bridge.accounts.nouns import Account
+from bridge.costs import credit, events, lists, past, rates
+from bridge.costs.lists import Attention
 from bridge.model import Sentence
 
-SOON = 30  # days before its end in which a domain that is not renewed needs attention
+ROWS = 500  # of one page
 COUNTERS = {  # of the list's filters
     "all": (Sentence("Total services"), "fas fa-layer-group"),
     "active": (Sentence("Active"), "fas fa-check-circle"),
@@ -22,6 +22,7 @@ COUNTERS = {  # of the list's filters
     "ending": (Sentence("Termination requested"), "fas fa-calendar-times"),
     "attention": (Sentence("Needs attention"), "fas fa-exclamation-triangle"),
 }
+ORDERS = {"cost": Sentence("Most expensive first"), "name": Sentence("By name"), "next": Sentence("Next charge first")}
 STATES = {
     "active": Sentence("Active"),
     "suspended": Sentence("Suspended"),
@@ -32,6 +33,7 @@ STATES = {
     "grace": Sentence("Grace period"),
     "redemption": Sentence("Redemption period"),
 }
+UNKNOWN = Sentence("Not known")
 REASONS = {
     "bad_row": Sentence("could not be read"),
     "bad_amount": Sentence("its price cannot be read"),
@@ -64,122 +66,62 @@ class Writes(Protocol):
     def month(self, day: date) -> str: ...
 
 
-@dataclass(frozen=True)
-class Row:
-    """One service or domain of the list. `line` is None where its price is not counted."""
-
-    owned: Owned
-    line: Line | None
-    month: Fraction
-    reasons: tuple[Sentence, ...]
-
-    @property
-    def state(self) -> Sentence:
-        return STATES.get(self.owned.status, Sentence("Unknown"))
-
-
-def filter_of(owned: Owned) -> str:
-    """Each is in one of them, or in `all` alone."""
-    if owned.ending:
-        return "ending"
-    return owned.status if owned.status in (ACTIVE, SUSPENDED) else "all"
+def told(a: Attention, words: Writes) -> Sentence:
+    """Why somebody should look at it."""
+    known = a.values
+    if a.code == "suspended":
+        return Sentence("Suspended: pay its invoice or write to us.")
+    if a.code == "overdue":
+        return Sentence(
+            "Invoice %(number)s has been due since %(day)s.",
+            number=known["number"] or known["invoice"],
+            day=words.day(known["due"]),
+        )
+    if a.code == "domain_late":
+        return Sentence("It has expired and can still be renewed.")
+    if a.code == "domain_ends":
+        return Sentence("It ends on %(day)s and is not renewed.", day=words.day(known["on"]))
+    return Sentence("No stored card is good on %(day)s, when the next charge is due.", day=words.day(known["on"]))
 
 
-def overdue(account: Account) -> dict[tuple[str, int], Invoice]:
-    """Lines with an open invoice that is past its due day."""
-    found: dict[tuple[str, int], Invoice] = {}
-    for invoice in events.open_invoices(account):
-        if invoice.balance > 0 and invoice.due and invoice.due < account.today:
-            for item in invoice.items:
-                found.setdefault((events.KINDS.get(item.kind, item.kind), item.of), invoice)
-    return found
-
-
-def reasons(account: Account, owned: Owned, line: Line | None, late: dict[tuple[str, int], Invoice]) -> list[Sentence]:
-    """Why somebody should look at it; empty when all is well."""
-    found = []
-    if owned.status == SUSPENDED:
-        found.append(Sentence("Suspended: pay its invoice or write to us."))
-    if (owned.kind, owned.id) in late:
-        found.append(Sentence("An invoice is overdue."))
-    if owned.status in ("grace", "redemption"):
-        found.append(Sentence("It has expired and can still be renewed."))
-    soon = account.today + timedelta(SOON)
-    if line and line.kind == DOMAIN and line.not_renewed and line.expires and line.expires <= soon:
-        found.append(Sentence("It ends soon and is not renewed."))
-    return found
-
-
-def rows(account: Account) -> list[Row]:
-    """Every service and domain; what its add-ons cost is in its price of a month."""
-    taxed, late = rates.with_tax(account), overdue(account)
-    lines = {line.key: line for line in account.lines}
-    addons: dict[int, list[Line]] = defaultdict(list)
-    for addon in account.lines:
-        if addon.kind == ADDON:
-            addons[addon.parent].append(addon)
-    found = []
-    for owned in account.owned:
-        line = lines.get((owned.kind, owned.id))
-        own = [line] if line else []
-        if owned.kind == HOSTING:
-            own += [a for a in addons[owned.id] if a.status in (ACTIVE, SUSPENDED)]
-        month = rates.rate(account, own, taxed).month if own else Fraction(0)
-        found.append(Row(owned, line, month, tuple(reasons(account, owned, line, late))))
-    return found
-
-
-def counts(account: Account, every: list[Row]) -> dict[str, int]:
-    found = Counter(filter_of(r.owned) for r in every)
-    return {
-        "all": len(every),
-        **{name: found[name] for name in ("active", "suspended", "ending")},
-        "attention": sum(bool(r.reasons) for r in every),
-    }
-
-
-def families(account: Account, every: list[Row]) -> list[tuple[Family, int]]:
-    of = Counter(r.owned.family for r in every)
-    return [(f, of[f.key]) for f in account.families if of[f.key]]
-
-
-def lasts(account: Account, words: Writes) -> tuple[str, Sentence | str]:
+def lasts(account: Account, words: Writes) -> tuple[str, Sentence]:
     """(tone, the sentence) about how long the credit lasts."""
     found = credit.lasts(account)
+    missing = words.money(found.missing)
     if found.how == "owed":
-        return "bad", Sentence("%(missing)s are due now.", missing=words.money(found.missing))
+        return "bad", Sentence("%(missing)s are due now.", missing=missing)
     if found.how == "long":
         return "good", Sentence("Your credit covers more than three years.")
     if found.how == "nothing":
         return "good", Sentence("Nothing is to be charged.")
-    on, missing = words.day(found.on), words.money(found.missing)
     if found.on == account.today:
         return "bad", Sentence("%(missing)s are missing today.", missing=missing)
-    through = words.day(found.through)
+    through, on = words.day(found.through), words.day(found.on)
     return "warn", Sentence(
         "Covered until %(through)s; on %(on)s %(missing)s are missing.", through=through, on=on, missing=missing
     )
 
 
 def warning(account: Account, words: Writes) -> Sentence | str:
-    """The one thing that the home page warns of."""
+    """The one thing that stands above all: what could be suspended first."""
     found = credit.lasts(account)
-    if found.suspends and found.line and found.how == "until":
-        near = found.suspends <= account.today + timedelta(SOON)
-        if near:
-            return Sentence(
-                "%(name)s could be suspended from %(day)s.", name=found.line.name, day=words.day(found.suspends)
-            )
-    return ""
+    if found.how != "until" or not found.suspends or not found.line:
+        return ""
+    if (found.suspends - account.today).days > lists.SOON:
+        return ""
+    name = found.line.name or found.line.product_name
+    return Sentence("%(name)s could be suspended from %(day)s.", name=name, day=words.day(found.suspends))
 
 
 def common(account: Account, words: Writes) -> dict[str, Any]:
-    every = rows(account)
+    count = lists.counters(account)
     found: dict[str, Any] = {
-        "counts": counts(account, every),
+        "counts": {
+            "all": count.total,
+            **{n: getattr(count, n) for n in ("active", "suspended", "ending", "attention")},
+        },
         "counters_of": COUNTERS,
-        "families": families(account, every),
-        "every": every,
+        "families": [(f, c.total) for f, c in lists.families(account) if c.total],
     }
     if "invoices" in account.may:
         found |= {
@@ -200,13 +142,14 @@ def dashboard(account: Account, words: Writes) -> dict[str, Any]:
     found = common(account, words)
     if "invoices" not in account.may:
         return found
+    noticed = [a for a in lists.attention(account) if a.code in ("overdue", "card_expired")]
     return found | {
-        "coming": credit.coming(account)[:200],
+        "coming": credit.coming(account)[:ROWS],
         "horizons": HORIZONS,
         "not_counted": [(n, REASONS[n.reason]) for n in account.not_counted],
-        "chart": chart(account, words),
+        "chart": chart(account),
         "checks": checks(account, found),
-        "overdue": list({i.id: i for i in overdue(account).values()}.values()),
+        "noticed": [(a, told(a, words)) for a in noticed],
     }
 
 
@@ -214,66 +157,50 @@ def checks(account: Account, found: dict[str, Any]) -> list[tuple[bool, Sentence
     """The daily list: (done, what, where to do it); each ticks itself."""
     own = [u for u in account.users if u.self or "owner" in account.may]
     late = [i for i in events.open_invoices(account) if i.balance > 0]
+    paid = Counter((t.invoice, t.incoming) for t in account.transactions if t.incoming and t.invoice)
+    refunded = {t.refund_of for t in account.transactions}
+    twice = [k for k, n in paid.items() if n > 1] if not refunded - {0} else []
     return [
         (not found["counts"]["suspended"], Sentence("No service is suspended"), "list&vmb[show]=suspended"),
         (not found["counts"]["attention"], Sentence("Nothing needs attention"), "list&vmb[show]=attention"),
+        (not past.anomalies(account), Sentence("Costs are as they were"), "list&vmb[by]=cost"),
         (found["top_up"].recommended <= 0, Sentence("The credit covers what is coming"), "addfunds"),
         (not late, Sentence("No invoice is open"), "ledger"),
+        (not twice, Sentence("No invoice was paid twice this month"), "ledger"),
         (all(u.two_factor for u in own), Sentence("Two-factor authentication is on"), "verification"),
     ]
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A month of the chart: `parts` are (number of its family, height from the bottom, height, amount)."""
-
-    first: date
-    total: Decimal
-    parts: tuple[tuple[int, float, float, Decimal], ...]
-
-
-def chart(account: Account, words: Writes) -> dict[str, Any] | None:
-    """What was invoiced in each of the last 12 months by family; heights in hundredths of the largest month."""
-    of = {(owned.kind, owned.id): owned.family for owned in account.owned}
-    of |= {line.key: line.family for line in account.lines}
-    names = {f.key: n for n, f in enumerate(account.families)}
-    months = [events.later(account.today.replace(day=1), -n) for n in range(11, -1, -1)]
-    sums: dict[date, dict[int, Decimal]] = {m: defaultdict(Decimal) for m in months}
-    for item in account.past:
-        at = (item.at or item.due or account.today).replace(day=1)
-        family = of.get((events.KINDS.get(item.kind, item.kind), item.of), "")
-        if at in sums and item.amount > 0:
-            sums[at][names.get(family, len(names))] += item.amount
-    top = max((sum(s.values(), Decimal(0)) for s in sums.values()), default=Decimal(0))
+def chart(account: Account) -> dict[str, Any] | None:
+    """What was invoiced in each of 12 months by family; a bar is (first day, total, parts), a part (number of its
+    family, where it begins, its height, amount), in hundredths of the largest month."""
+    months = past.months(account)
+    number = {f.key: n for n, f in enumerate(account.families)}
+    top = max((sum(s.values(), Decimal(0)) for _, s in months), default=Decimal(0))
     if top <= 0:
         return None
-    bars = []
-    for month in months:
+    bars, used = [], set[int]()
+    for month, sums in months:
         base, parts = Decimal(0), []
-        for number, amount in sorted(sums[month].items()):
-            parts.append((number, float(100 * base / top), float(100 * amount / top), amount))
+        for n, amount in sorted((number.get(key, len(number)), a) for key, a in sums.items() if a > 0):
+            parts.append((n, float(100 * base / top), float(100 * amount / top), amount))
             base += amount
-        bars.append(Bar(month, base, tuple(parts)))
-    used = sorted({n for s in sums.values() for n in s})
-    return {"bars": bars, "top": top, "used": used, "families": account.families}
+            used.add(n)
+        bars.append((date.fromisoformat(f"{month}-01"), base, parts))
+    return {"bars": bars, "used": sorted(used)}
 
 
 def listed(account: Account, words: Writes) -> dict[str, Any]:
-    """The filter and the family stand in the address."""
-    found = common(account, words)
-    show, family = account.ask.show, account.ask.family
-    chosen = [
-        r
-        for r in found["every"]
-        if (show == "all" or (show == "attention" and r.reasons) or filter_of(r.owned) == show)
-        and family in ("", r.owned.family)
-    ]
-    chosen.sort(key=lambda r: (-r.month, r.owned.name, r.owned.id))
-    names = {f.key: f.name for f in account.families}
-    return found | {"chosen": chosen[:MOST], "left_out": max(0, len(chosen) - MOST), "names": names}
-
-
-MOST = 500  # rows of one page
+    """The filter, the family and the order stand in the address."""
+    chosen = lists.listed(account)
+    rows = [(row, STATES.get(row.owned.status, UNKNOWN), [told(a, words) for a in row.attention]) for row in chosen]
+    return common(account, words) | {
+        "chosen": rows[:ROWS],
+        "left_out": max(0, len(rows) - ROWS),
+        "names": {f.key: f.name for f in account.families},
+        "orders": ORDERS,
+        "reasons": REASONS,
+    }
 
 
 def add_funds(account: Account, words: Writes) -> dict[str, Any]:
@@ -282,23 +209,17 @@ def add_funds(account: Account, words: Writes) -> dict[str, Any]:
     if not top:
         return found
     amount = typed or (str(top.amount) if top.amount else "")
-    told = credit.added(account, amount) if amount else ""
-    refused = credit.refusal(account)
+    sums = credit.added(account, amount) if amount else ""
     return found | {
         "amount": amount,
-        "told": told if isinstance(told, tuple) else None,
-        "wrong": REFUSED.get(told) if isinstance(told, str) and typed else None,
-        "refused": NO_FUNDS.get(refused),
-        "coming": credit.coming(account),
+        "told": sums if isinstance(sums, tuple) else None,
+        "wrong": REFUSED.get(sums) if isinstance(sums, str) and typed else None,
+        "refused": NO_FUNDS.get(credit.refusal(account)),
     }
 
 
-def hub(account: Account, words: Writes) -> dict[str, Any]:
-    return {}
-
-
 def verification(account: Account, words: Writes) -> dict[str, Any]:
-    """What is proven or filled in: (done, what it is, what it is good for, where to do it)."""
+    """What is proven or filled in: (done, what it is, more about it, where to do it, how)."""
     month = account.today.strftime("%Y-%m")
     expired = [m for m in account.paymethods if m.expires and m.expires < month]
     own = next((u for u in account.users if u.self), None)
@@ -316,5 +237,8 @@ def verification(account: Account, words: Writes) -> dict[str, Any]:
     if "invoices" in account.may:
         good = len(account.paymethods) > len(expired)
         steps.append((good, Sentence("Payment method"), "", url.get("paymethods", ""), ""))
-    others = [u for u in account.users if not u.self]
-    return {"steps": steps, "others": others, "expired": len(expired)}
+    return {"steps": steps, "others": [u for u in account.users if not u.self], "expired": len(expired)}
+
+
+def hub(account: Account, words: Writes) -> dict[str, Any]:
+    return {}

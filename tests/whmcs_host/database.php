@@ -173,6 +173,7 @@ namespace {
         'tblpaymentgateways' => 'id, gateway, setting, value, "order"',
         'tblproduct_upgrade_products' => 'id, product_id, upgrade_product_id',
         'tblpricing' => 'id, type, currency, relid, msetupfee, monthly, quarterly, semiannually, annually, biennially, triennially',
+        'tblproduct_upgrade_products' => 'id, product_id, upgrade_product_id',
         'tblserver_tenants' => 'id, server_id, tenant',
         'tbltenant_stats' => 'id, tenant_id, metric, type, value, measured_at, invoice_id',
         'tblusage_items' => 'id, rel_type, rel_id, module_type, module, metric, included, is_hidden',

@@ -32,7 +32,7 @@ class Home
     const ASK = [
         'show' => '/\A(all|active|suspended|ending|attention)\z/', 'family' => '/\A(g\d{1,9}|domains)\z/', 'horizon' => '/\A(30|90|365)\z/',
         'month' => '/\A[12]\d{3}-(0[1-9]|1[0-2])\z/', 'tax' => '/\A(with|without)\z/', 'service' => '/\A\d{1,9}\z/', 'product' => '/\A\d{1,9}\z/',
-        'cycle' => '/\A[a-z]{1,20}\z/', 'amount' => '/\A\d{1,9}([.,]\d{1,2})?\z/',
+        'cycle' => '/\A[a-z]{1,20}\z/', 'by' => '/\A(name|cost|next)\z/', 'amount' => '/\A\d{1,9}([.,]\d{1,2})?\z/',
     ];
     const NUMBERS = ['horizon', 'service', 'product'];
     const ASSETS = ['css' => 'text/css', 'js' => 'text/javascript'];
@@ -121,6 +121,10 @@ class Home
         $entry = $bar->addChild('vmbridgehome', ['label' => self::said('vmbridgehome_dashboard'), 'uri' => self::ADDRESS, 'order' => 1]);
         if (is_object($entry) && method_exists($entry, 'moveToFront')) {
             $entry->moveToFront();
+        }
+        $billing = $bar->getChild('Billing');
+        if ($billing) {
+            $billing->addChild('vmbridgehome-ledger', ['label' => self::said('vmbridgehome_ledger'), 'uri' => self::ADDRESS . Fields::query(['page' => 'ledger']), 'order' => 90]);
         }
     }
 

@@ -70,6 +70,9 @@ class Reader
         if (in_array($page, ['ledger', 'csv'], true) && $this->access->may('invoices')) {
             $this->ledger(isset($ask['month']) ? $ask['month'] : '');
         }
+        if ($page === 'dashboard' && $this->access->may('invoices')) {
+            $this->payments(date('Y-m-01'), date('Y-m-d', strtotime('+1 day')));
+        }
         if ($page === 'addfunds' && $this->access->may('invoices')) {
             $this->gateways();
         }
@@ -301,9 +304,13 @@ class Reader
     {
         $own = array_map('intval', array_column(isset($this->rows['products']) ? $this->rows['products'] : [], 0));
         $targets = [];
-        foreach (Capsule::table('tblproduct_upgrade_products')->whereIn('product_id', $own)->orderBy('id')->get(['product_id', 'upgrade_product_id']) as $row) {
-            $this->rows['upgrades'][] = [(int) $row->product_id, (int) $row->upgrade_product_id];
-            $targets[(int) $row->upgrade_product_id] = true;
+        try {
+            foreach (Capsule::table('tblproduct_upgrade_products')->whereIn('product_id', $own)->orderBy('id')->get(['product_id', 'upgrade_product_id']) as $row) {
+                $this->rows['upgrades'][] = [(int) $row->product_id, (int) $row->upgrade_product_id];
+                $targets[(int) $row->upgrade_product_id] = true;
+            }
+        } catch (\Throwable $e) {
+            unset($this->rows['upgrades']); // another version's tables: no other product is offered then
         }
         foreach (Capsule::table('tblproducts')->whereIn('id', array_diff(array_keys($targets), $own))->orderBy('id')->get(['id', 'name', 'gid', 'tax', 'servertype']) as $row) {
             $this->rows['products'][] = [(int) $row->id, self::text($row->name), (int) $row->gid, self::on($row->tax), (string) $row->servertype === 'vmbridge'];
@@ -339,11 +346,7 @@ class Reader
                 return !isset($mass[$row[0]]);
             }));
         }
-        $query = Capsule::table('tblaccounts')->where('userid', $this->id)->where('date', '>=', $first)->where('date', '<', $next)->orderBy('id');
-        foreach ($query->get(['id', 'date', 'gateway', 'amountin', 'amountout', 'invoiceid', 'refundid']) as $row) {
-            $this->rows['transactions'][] = [(int) $row->id, self::day($row->date), self::text($row->gateway), self::amount($row->amountin), self::amount($row->amountout),
-                (int) $row->invoiceid, (int) $row->refundid];
-        }
+        $this->payments($first, $next);
         $after = 0.0;
         foreach (Capsule::table('tblcredit')->where('clientid', $this->id)->where('date', '>=', $first)->orderBy('id')->get(['id', 'date', 'amount', 'relid']) as $row) {
             if (self::day($row->date) >= $next) {
@@ -353,6 +356,15 @@ class Reader
             }
         }
         $this->rows['credit_after'] = [[sprintf('%.2F', $after)]];
+    }
+
+    private function payments($first, $next)
+    {
+        $query = Capsule::table('tblaccounts')->where('userid', $this->id)->where('date', '>=', $first)->where('date', '<', $next)->orderBy('id');
+        foreach ($query->get(['id', 'date', 'gateway', 'amountin', 'amountout', 'invoiceid', 'refundid']) as $row) {
+            $this->rows['transactions'][] = [(int) $row->id, self::day($row->date), self::text($row->gateway), self::amount($row->amountin), self::amount($row->amountout),
+                (int) $row->invoiceid, (int) $row->refundid];
+        }
     }
 
     /** The payment methods that WHMCS's form may offer. */
