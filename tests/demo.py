@@ -16,6 +16,7 @@ from typing import Any
 
 from bridge import recipes
 from bridge.clock import Clock
+from tests import home_site
 from tests.demo_tries import FEW, TRIES, Door, ask
 from tests.dns.servers import PowerDns, has_pdns
 from tests.hcloud.project import Project
@@ -181,6 +182,7 @@ def play(once: bool) -> None:
                 qemu = more.enter_context(Qemu(s.folder / name))
                 screen.vnc, screen.set_password = qemu.vnc, qemu.set_password
         s.post("/test/shop", SHOP)
+        home_site.furnish(s)
         for line in addresses(s):
             say(line)
         more.enter_context(Door(s, SERVICE))
@@ -207,6 +209,14 @@ def addresses(s: System) -> list[str]:
             f"  Changing to a bigger package:    {host}/upgrade.php?type=package&id={service}",
             f"  What staff sees of it in WHMCS:  {host}/admin/service.php?id={service}",
         ]
+    home = f"{host}/{home_site.ADDON}"
+    found += [
+        "\nThe client's dashboard (two accounts of one user: switch on its page Account)",
+        f"  On WHMCS's home page:            {host}/clientarea.php",
+        f"  The dashboard:                   {home}",
+        f"    in WHMCS's older theme, Six:   {home}&theme=six",
+        f"  Adding funds:                    {home}&vmb[page]=addfunds",
+    ]
     addon = f"{host}/admin/addonmodules.php?module=vmbridge"
     pages = {
         "Overview": "",

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from bridge.clock import Clock
-from tests import demo
+from tests import demo, home_site
 from tests.demo_tries import FEW, TRIES, Door, ask, machine
 from tests.hcloud.project import Project
 from tests.system import System
@@ -20,6 +20,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         for sale in demo.sales(s, None):
             s.order(sale.service, **sale.wish)
             s.wait_for(lambda sale=sale: s.operation(sale.service).get("state") == "done", 60)  # type: ignore[misc]
+        home_site.furnish(s)
         yield s
 
 
@@ -31,7 +32,7 @@ def newest(s: System, kind: str, state: str) -> None:
 
 def test_every_address_is_a_page(system: System) -> None:
     addresses = [w for line in demo.addresses(system) for w in line.split() if w.startswith("http")]
-    assert len(addresses) == 14
+    assert len(addresses) == 18
     for address in addresses:
         reply = requests.get(address, timeout=20)
         assert reply.status_code == 200 and "vmbridge" in reply.text, address

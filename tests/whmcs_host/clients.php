@@ -74,7 +74,7 @@ namespace {
     function log_in(array $who)
     {
         file_put_contents(state_dir() . '/login.json', json_encode($who));
-        unset($_SESSION['vmbridgehome']); // a login is a session of its own
+        unset($_SESSION['vmbridgehome'], $_SESSION['Language']); // a login is a session of its own
         return ['result' => 'success'];
     }
 

@@ -28,6 +28,9 @@ ini_set('session.use_cookies', '0');
 session_id('demo');
 session_start();
 $_SESSION['uid'] = login()['client'];
+if (isset($_GET['language']) && is_string($_GET['language'])) {
+    $_SESSION['Language'] = $_GET['language']; // the visitor's choice for this visit
+}
 
 if (theme_file($path)) {
     // a real theme's
