@@ -302,3 +302,33 @@ def test_the_ledger_ends_at_todays_credit_and_tells_nothing_of_staffs_words(syst
     text = get(system, "ledger")
     assert "At the end: 45,00 EUR." in text and "Credit added" in text
     assert "staff&#39;s words" not in text and "staff's words" not in text
+
+
+def test_what_is_unusual_is_named(system: System) -> None:
+    text = get(system)
+    assert "8,00 EUR before, 20,00 EUR now" in text and "backup.example.com" in text
+
+
+def test_the_menu_of_the_account_leads_to_whmcs_own_pages(system: System) -> None:
+    links = {a.text: a.at["href"] for a in read(get(system)).find("li", class_="vmb-you")[0].find("a")}
+    assert links["Change password"] == "/user/password" and links["Log out"] == "logout.php"
+    assert links["Two-factor authentication"] == "/user/security" and "verification" in links["Verification centre"]
+
+
+def test_the_daily_list_ticks_itself(system: System) -> None:
+    def ticked() -> set[str]:
+        rows = read(get(system)).find("li", class_="vmb-done-check")
+        return {r.text.removeprefix("✓").removesuffix("(done)").strip() for r in rows}
+
+    assert ticked() == {"No invoice was paid twice this month"} and "Costs look too high?" in get(system)
+    twice = [
+        {"id": 50 + n, "userid": COMPANY, "gateway": "stripe", "date": f"{date.today()} 09:00:00", "amountin": "9.60",
+         "amountout": "0.00", "invoiceid": 130, "refundid": 0} for n in range(2)
+    ]  # fmt: skip
+    system.post("/test/tables", {"tblaccounts": twice, "tblusers": [{"id": USER, "first_name": "Ada", "last_name": "Byron",
+        "email": "a@example.com", "second_factor": "totp"}, {"id": GUEST, "first_name": "Gus", "second_factor": "totp"}]})  # fmt: skip
+    try:
+        assert "Two-factor authentication is on" in ticked() and "No invoice was paid twice this month" not in ticked()
+    finally:
+        system.post("/test/tables", {"clear": ["tblaccounts"]})
+        home_site.furnish(system)
