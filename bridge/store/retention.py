@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from bridge.errors import StoreUnavailable
 from bridge.store.core import Core
 from bridge.store.faults import hurry
@@ -24,7 +26,7 @@ STAMPS = {  # what would not be looked at again before a wrong stamp has come tr
 class Retention(Core):
     # -- signs of life ----------------------------------------------------------------------------
     def worker_lives(self) -> None:
-        self._fact(WORKER)
+        self._fact(WORKER, repr(self.clock.now()))
 
     def worker_seen(self) -> float | None:
         """When a worker last said so; None before the first."""
@@ -33,7 +35,7 @@ class Retention(Core):
 
     def backed_up(self) -> None:
         """A copy of the store was taken now."""
-        self._fact(BACKED_UP)
+        self._fact(BACKED_UP, repr(self.clock.now()))
 
     def facts(self, prefix: str) -> dict[str, float]:
         """Moments that were noted, by what follows the prefix in their name."""
@@ -51,16 +53,16 @@ class Retention(Core):
         """Tried by a small change: an empty transaction succeeds on a full disk too."""
         try:
             with hurry():
-                self._fact("written")
+                self._fact("written", secrets.token_hex(8))  # SQLite writes no page for a value that is there already
         except StoreUnavailable:
             return False
         return True
 
-    def _fact(self, name: str) -> None:
+    def _fact(self, name: str, value: str) -> None:
         self.change(
             "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             name,
-            repr(self.clock.now()),
+            value,
         )
 
     def stamps_ahead(self) -> int:
