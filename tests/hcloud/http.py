@@ -38,6 +38,8 @@ class ProjectAdapter(BaseAdapter):
             )
         except Lost:
             raise requests.exceptions.ConnectionError("Connection aborted: reset by peer") from None
+        except (LookupError, TypeError, AttributeError) as e:  # the client takes these for a strange answer
+            raise SystemError(f"the simulator is broken at {request.method} {url.path}: {e!r}") from e
         response = requests.Response()
         response.status_code, response.url, response.request = status, str(request.url), request
         response.raw = HTTPResponse(body=io.BytesIO(text), status=status, preload_content=False)

@@ -157,6 +157,7 @@ class Project(Images, Network, media.Media, screens.Screens):
             "unassign_floating_ip": 1.0,
             "apply_firewall": 1.0,
             "remove_firewall": 1.0,
+            "set_firewall_rules": 1.0,
             "attach_to_network": 2.0,
             "change_protection": 1.0,
         }
