@@ -78,10 +78,16 @@ LONGEST = (
     "test_kill",
     "test_faults",
     "test_pages_browser",
+    "test_hetzner",
+    "test_hetzner_life",
+    "test_refusals",
+    "test_media_browser",
     "test_crashes",
+    "test_shim",
+    "test_upgrade",
+    "test_measures_browser",
     "test_console",
     "test_retention",
-    "test_upgrade",
 )
 
 
