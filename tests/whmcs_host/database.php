@@ -210,7 +210,10 @@ namespace {
             if (!$pdo->query("SELECT 1 FROM sqlite_master WHERE name = 'host_seen'")->fetch()) {
                 build($pdo);
             }
+        }
+        if (!isset($GLOBALS['host_mirrored'])) { // change_state() takes the mark away: a query after it sees what it did
             mirror($pdo);
+            $GLOBALS['host_mirrored'] = true;
         }
         return $pdo;
     }

@@ -114,6 +114,7 @@ namespace {
         $change($state);
         file_put_contents(state_dir() . '/state.json.new', json_encode($state));
         rename(state_dir() . '/state.json.new', state_dir() . '/state.json');
+        unset($GLOBALS['host_mirrored']);
         flock($lock, LOCK_UN);
     }
 
