@@ -22,6 +22,7 @@ from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
 BESIDE = ("", "-wal", "-shm")  # the files that one store may consist of
 NO_ROOM = (
     sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,  # without a further word: a write that was cut short; reads say which they are
     sqlite3.SQLITE_IOERR_WRITE,
     sqlite3.SQLITE_IOERR_FSYNC,
 )  # a copy reads the store and writes only itself
