@@ -7,6 +7,7 @@ import html
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -651,6 +652,26 @@ def test_the_row_outlives_an_operation_that_could_not_put_it_back(site: Site) ->
     site.cluster.faults = []
     site.settle()
     assert site.order_to_come()[0] == DISK and not site.store.disc_order(1)
+
+
+def test_what_fails_for_days_is_begun_ever_more_seldom(site: Site) -> None:
+    """Staff is told of each: after a quarter of an hour, half an hour and so on, once a day at last."""
+    site.mount()
+    site.boot()
+    refuses = Fault("status", "PUT", "/config$", times=9999, status=403, reason="Permission check failed")
+    site.border = lambda name: site.cluster.faults.append(refuses) if name == "boot_iso.disk_first" else None
+    site.start()
+    site.run()
+    begun = []
+    for _ in range(4 * 24 * 4):
+        before = len(site.store.operations_of(1, 99))
+        worker.disks_first(site.context, "pve1")
+        if len(site.store.operations_of(1, 99)) > before:
+            begun.append(site.clock.time)
+            site.run()
+        site.clock.time += 900
+    waits = [round((b - a) / 900) for a, b in pairwise(begun)]
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 96, 96]
 
 
 @pytest.mark.parametrize("what", ["rollback", "restore", "reinstall", "redeploy", "converge"])

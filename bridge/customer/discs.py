@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from bridge.customer.gate import Ask, Forms, Prepared
 from bridge.errors import Refused
 from bridge.model import Memory
 from bridge.recipes.discs import SERVES_BOTH
 from bridge.store import Store
 
-AGAIN = 900.0  # seconds until an operation that failed is begun once more
-SELDOM = 86400.0  # until the one after that: staff has been told, and is told again as often
+AGAIN, SELDOM = (
+    900.0,
+    86400.0,
+)  # seconds until what failed is begun anew: twice as long each time, as staff is told
+TRIES = 10  # of them are looked at; by then it is once a day
 
 
 def boot(ask: Ask) -> Prepared:
@@ -26,9 +31,10 @@ def put_disks_first(server: str, store: Store) -> int:
     for key in due:
         with store.write():
             if store.current_operation(key) is None:
-                last = store.newest(key)
+                newest = store.operations_of(key, TRIES)
+                failed = len(list(takewhile(lambda o: o.kind == "boot_disk", newest)))
                 store.submit(key, "boot_disk", "schedule")
-                store.disc_order_later(key, SELDOM if last and last.kind == "boot_disk" else AGAIN)
+                store.disc_order_later(key, min(AGAIN * 2**failed, SELDOM))
     return len(due)
 
 
