@@ -29,6 +29,7 @@ from tests.pve.http import HttpsServer
 ROOT = Path(__file__).parent.parent
 SHIM_SECRET, API_SECRET = "shim-<secret>-'&amp;-&-0123", "api-secret-for-tests-4567"
 
+PATIENCE = 5  # a machine that does other work beside the tests
 CONFIG = """
 [store]
 path = "vmbridge.db"
@@ -308,8 +309,12 @@ class System:
         )
 
     def wait_for(self, condition: Any, seconds: float, what: str = "") -> Any:
-        """Ask until the condition holds. Raises TimeoutError with the end of the bridge's log."""
-        end, pause = self.clock.monotonic() + seconds, threading.Event()
+        """Ask until the condition holds. Raises TimeoutError with the end of the bridge's log.
+
+        So many seconds on an idle machine, `PATIENCE` times as many on a busy one, which only a failure waits for;
+        less than ten are to pass without it."""
+        end = self.clock.monotonic() + seconds * (PATIENCE if seconds >= 10 else 1)
+        pause = threading.Event()
         while True:
             for name, process in self.processes.items():
                 if process.poll() is not None:

@@ -119,7 +119,7 @@ class Rig:
 
     def run(self, at: int = 0) -> bool:
         """True when the worker was killed on the way; it is then followed by another, as a supervisor does."""
-        killed, pause, end = False, threading.Event(), self.clock.monotonic() + 90
+        killed, pause, end = False, threading.Event(), self.clock.monotonic() + 450
         self.start(at)
         while self.open():
             assert self.worker
