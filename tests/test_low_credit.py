@@ -53,7 +53,7 @@ def test_a_client_is_told_once_however_often_the_cron_asks(world: World, shim: S
         "Your credit covers everything until 30 Nov 2026. On 1 Dec 2026 3.00 EUR will be missing, first for"
         " vm-1.example.com."
     )
-    assert sentence in html and "index.php?m=vmbridgehome&amp;page=addfunds" in html
+    assert sentence in html and "index.php?m=vmbridgehome&amp;vmb[page]=addfunds" in html
     for _ in range(3):
         world.clock.time += 86400
         assert send(shim, client("5.00"), today="2026-11-27").get_json()["told"] == 0
