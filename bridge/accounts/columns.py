@@ -3,7 +3,8 @@
     {"today": "2026-11-26", "zone": "Europe/Berlin",
      "currency": {"code": "EUR", "prefix": "", "suffix": " EUR", "format": 3, "rate": "1.00000"},
      "client":   {"id": 7, "name": "Ada Ltd", "credit": "15.00", "exempt": false, "has_tax_id": true,
-                  "has_address": true, "has_order": true, "discount": "0.00"},
+                  "has_address": true, "has_order": true, "discount": "0.00",
+                  "warn": 3},              days before credit runs out for a mail, 0 = none, absent = cannot be chosen
      "may":      ["products", "invoices"],     words of WHMCS's permissions; of the account's owner all, and "owner"
      "settings": {"TaxType": "Exclusive"},     WHMCS's own names (SETTINGS) and texts; what is absent is not known
      "rates":    [[1, "VAT", "20.000"]],       at most one of each level: those of the client's country
@@ -139,3 +140,4 @@ PERMISSIONS = (  # of a user in an account, as WHMCS names them; `owner` is ours
 SHOWS = ("all", "active", "suspended", "ending", "attention")
 ORDERS = ("name", "cost", "next")
 HORIZONS = (30, 90, 365)
+DAYS = (1, 3, 7, 14)  # before credit runs out, on which a client may want a mail

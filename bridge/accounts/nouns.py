@@ -48,6 +48,7 @@ class Client:
     has_address: bool = False
     has_order: bool = False
     discount: Decimal = Decimal(0)  # percent of the client's group
+    warn: int | None = None  # days before credit runs out for a mail, 0 = none; None: cannot be chosen
 
 
 @dataclass(frozen=True)
@@ -303,6 +304,7 @@ class Ask:
     cycle: str = ""
     product: int = 0
     amount: str = ""
+    kept: int = 0  # 1: the choice was just kept
 
 
 @dataclass(frozen=True)

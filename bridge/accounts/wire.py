@@ -11,7 +11,7 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, validate
 
 from bridge.accounts import cells
-from bridge.accounts.columns import HORIZONS, ORDERS, ROWS, SETTINGS, SHOWS
+from bridge.accounts.columns import DAYS, HORIZONS, ORDERS, ROWS, SETTINGS, SHOWS
 from bridge.accounts.nouns import Account, Ask, Client, Currency, Rate
 from bridge.accounts.rows import Rows
 from bridge.accounts.settings import settings_of
@@ -71,6 +71,7 @@ class ClientSchema(Strict):
     has_address = fields.Bool(load_default=False)
     has_order = fields.Bool(load_default=False)
     discount = Amount(load_default=Decimal(0), least=0, most=100)
+    warn = fields.Int(load_default=None, allow_none=True, strict=True, validate=validate.OneOf((0, *DAYS)))
 
 
 class AskSchema(Strict):
@@ -84,6 +85,7 @@ class AskSchema(Strict):
     cycle = fields.Str(load_default="", validate=validate.Length(max=40))
     product = fields.Int(load_default=0, strict=True, validate=validate.Range(min=0))
     amount = fields.Str(load_default="", validate=validate.Length(max=20))
+    kept = fields.Int(load_default=0, strict=True, validate=validate.OneOf((0, 1)))
 
 
 def _rows(value: Any) -> None:

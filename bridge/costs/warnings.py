@@ -10,7 +10,6 @@ from bridge.accounts.nouns import Account
 from bridge.costs.credit import lasts
 from bridge.costs.money import shown
 
-DAYS = (1, 3, 7, 14)  # that may be chosen
 FORGOTTEN = 400  # days after which a key is of no use: what it was about is long past
 
 

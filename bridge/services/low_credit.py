@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.accounts import wire
+from bridge.accounts.columns import DAYS
 from bridge.accounts.nouns import Account
 from bridge.costs import warnings
 from bridge.costs.warnings import Notice
@@ -60,8 +61,8 @@ def tell(sent: Mapping[str, Any], whmcs: str, system_url: str, store: Store) -> 
 
 
 def _read(client: Any, shared: Mapping[str, Any]) -> tuple[Account, int, str]:
-    if not isinstance(client, dict) or client.get("days") not in warnings.DAYS or isinstance(client["days"], bool):
-        raise BadRequest(f"days: must be one of {', '.join(map(str, warnings.DAYS))}.", code="bad_dashboard")
+    if not isinstance(client, dict) or client.get("days") not in DAYS or isinstance(client["days"], bool):
+        raise BadRequest(f"days: must be one of {', '.join(map(str, DAYS))}.", code="bad_dashboard")
     account = wire.read({**shared, **{k: v for k, v in client.items() if k != "days"}})
     language = client.get("language")
     return account, client["days"], code_of(language) if isinstance(language, str) else "en"

@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Protocol
 
-from bridge.accounts.columns import HORIZONS
+from bridge.accounts.columns import DAYS, HORIZONS
 from bridge.accounts.nouns import Account
 from bridge.costs import credit, events, lists, past, rates
 from bridge.costs.lists import Attention
@@ -204,7 +204,7 @@ def listed(account: Account, words: Writes) -> dict[str, Any]:
 
 
 def add_funds(account: Account, words: Writes) -> dict[str, Any]:
-    found, typed = common(account, words), account.ask.amount.replace(",", ".")
+    found, typed = common(account, words) | {"warn_days": (0, *DAYS)}, account.ask.amount.replace(",", ".")
     top = found.get("top_up")
     if not top:
         return found

@@ -30,6 +30,11 @@ namespace WHMCS\Database {
             return new Raw($text);
         }
 
+        public static function schema()
+        {
+            return new Builder();
+        }
+
         public static function connection()
         {
             return new Connection();
@@ -37,8 +42,8 @@ namespace WHMCS\Database {
 
         private static function named($name)
         {
-            if (!preg_match('/\A(tbl\w+)(?: as (\w+))?\z/', $name, $m)) {
-                throw new \PDOException('Not a table of WHMCS: ' . $name);
+            if (!preg_match('/\A((?:tbl|mod_)\w+)(?: as (\w+))?\z/', $name, $m)) {
+                throw new \PDOException('Neither a table of WHMCS nor of an add-on: ' . $name);
             }
             return $m[1] . (isset($m[2]) ? ' AS ' . $m[2] : '');
         }
@@ -124,6 +129,44 @@ namespace WHMCS\Database {
             return new \ArrayObject(\database_rows($sql, $this->bound)); // WHMCS gives a Collection: iterable, no array
         }
 
+        /** Of tables of add-ons; WHMCS's own are not theirs to change. */
+        private function own($sql)
+        {
+            if (strpos($this->from, 'mod_') !== 0) {
+                throw new \PDOException('An add-on writes into a table of WHMCS: ' . $this->from);
+            }
+            return \database_rows($sql . ($this->wheres ? ' WHERE ' . implode(' AND ', $this->wheres) : ''), $this->bound, true);
+        }
+
+        public function delete()
+        {
+            return $this->own('DELETE FROM ' . $this->from);
+        }
+
+        public function update(array $values)
+        {
+            array_unshift($this->bound, ...array_values($values));
+            return $this->own('UPDATE ' . $this->from . ' SET ' . implode(' = ?, ', array_map([self::class, 'column'], array_keys($values))) . ' = ?');
+        }
+
+        public function insert(array $values)
+        {
+            $this->bound = array_values($values);
+            return (bool) $this->own('INSERT INTO ' . $this->from . ' (' . implode(', ', array_map([self::class, 'column'], array_keys($values))) . ') VALUES (' . implode(', ', array_fill(0, count($values), '?')) . ')');
+        }
+
+        public function updateOrInsert(array $of, array $values)
+        {
+            foreach ($of as $column => $value) {
+                $this->where($column, $value);
+            }
+            if ($this->first() !== null) {
+                return (bool) $this->update($values);
+            }
+            $fresh = self::table($this->from);
+            return $fresh->insert($of + $values);
+        }
+
         public function first()
         {
             return $this->limit(1)->get()[0] ?? null;
@@ -133,6 +176,61 @@ namespace WHMCS\Database {
         {
             $row = $this->limit(1)->get([$column])[0] ?? null;
             return $row === null ? null : array_values((array) $row)[0];
+        }
+    }
+
+    class Builder
+    {
+        public function hasTable($name)
+        {
+            return (bool) \database_rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?", [$name]);
+        }
+
+        public function create($name, \Closure $columns)
+        {
+            if (!preg_match('/\Amod_[a-z_]+\z/', $name)) {
+                throw new \PDOException('A table of an add-on begins with mod_: ' . $name);
+            }
+            $columns($table = new Blueprint());
+            \database_rows('CREATE TABLE ' . $name . ' (' . implode(', ', $table->columns) . ')', []);
+        }
+    }
+
+    class Blueprint
+    {
+        public $columns = [];
+
+        public function integer($name)
+        {
+            $this->columns[] = $name . ' INTEGER NOT NULL';
+            return $this;
+        }
+
+        public function string($name, $length)
+        {
+            $this->columns[] = $name . ' VARCHAR(' . (int) $length . ') NOT NULL';
+            return $this;
+        }
+
+        public function unsigned()
+        {
+            return $this;
+        }
+
+        public function primary()
+        {
+            return $this->also(' PRIMARY KEY');
+        }
+
+        public function default($value)
+        {
+            return $this->also(" DEFAULT '" . $value . "'");
+        }
+
+        private function also($text)
+        {
+            $this->columns[] = array_pop($this->columns) . $text;
+            return $this;
         }
     }
 
@@ -283,7 +381,7 @@ namespace {
     }
 
     /** Every statement of a request is written down: `queries.jsonl` has one line for each request that made any. */
-    function database_rows($sql, array $bound)
+    function database_rows($sql, array $bound, $changes = false)
     {
         if (!empty(host()['database_down'])) {
             throw new PDOException('MySQL server has gone away');
@@ -297,7 +395,7 @@ namespace {
         $GLOBALS['host_queries'][] = $sql;
         $statement = database()->prepare($sql);
         $statement->execute($bound);
-        return $statement->fetchAll(PDO::FETCH_OBJ);
+        return $changes ? $statement->rowCount() : $statement->fetchAll(PDO::FETCH_OBJ);
     }
 
     /** `/test/tables`: rows by table; `clear` names tables that are emptied before. */

@@ -56,6 +56,15 @@ if (theme_file($path)) {
     json_reply(['result' => 'success']);
 } elseif ($path === '/test/tables') {
     json_reply(give_tables(json_decode(file_get_contents('php://input'), true)));
+} elseif ($path === '/test/cron') { // the daily one, in a process without a request
+    list($_SESSION, $_GET, $_POST, $_COOKIE) = [[], [], [], []];
+    load_hooks();
+    run_hooks('DailyCronJob', []);
+    json_reply(['result' => 'success']);
+} elseif ($path === '/test/addon') { // staff switches it on, takes a newer one, or switches it off
+    require_once HOME_ADDON . 'vmbridgehome.php';
+    $call = json_decode(file_get_contents('php://input'), true);
+    json_reply(['answer' => call_user_func('vmbridgehome_' . $call['what'], ['version' => '0.1.0'])]);
 } elseif ($path === '/test/login') {
     json_reply(log_in(json_decode(file_get_contents('php://input'), true)));
 } elseif ($path === '/test/upgrade') {

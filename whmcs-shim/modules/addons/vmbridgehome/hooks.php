@@ -1,8 +1,8 @@
 <?php
 
 /**
- * WHMCS hooks of the dashboard: its block on the home page, the landing page, and its entries in the menu. Each is quiet when something is
- * wrong: WHMCS's own page is then as it is without us.
+ * WHMCS hooks of the dashboard: its block on the home page, the landing page, its entries in the menu, and what the daily cron tells the
+ * bridge. Each is quiet when something is wrong: WHMCS's own page, and its cron, are then as they are without us.
  */
 
 if (!defined('WHMCS')) {
@@ -36,6 +36,16 @@ add_hook('ClientAreaPrimaryNavbar', 1, function ($bar) {
     try {
         require_once __DIR__ . '/lib/Home.php';
         WHMCS\Module\Addon\Vmbridgehome\Home::menu($bar);
+    } catch (\Throwable $e) {
+        return;
+    }
+});
+
+// clients who want a mail before their credit runs out: one call a day
+add_hook('DailyCronJob', 1, function () {
+    try {
+        require_once __DIR__ . '/lib/Home.php';
+        WHMCS\Module\Addon\Vmbridgehome\Warnings::daily();
     } catch (\Throwable $e) {
         return;
     }

@@ -1,8 +1,8 @@
 <?php
 
 /**
- * vmbridge's dashboard for WHMCS's clients: one read of WHMCS's tables, one signed call, one page. It keeps no tables. It has a folder of
- * its own since `vmbridge_clientarea` and the server module's `vmbridge_ClientArea` are one name for PHP.
+ * vmbridge's dashboard for WHMCS's clients: one read of WHMCS's tables, one signed call, one page. It keeps one table: which
+ * clients want a mail before their credit runs out. It has a folder of its own since `vmbridge_clientarea` and the server module's `vmbridge_ClientArea` are one name for PHP.
  */
 
 if (!defined('WHMCS')) {
@@ -12,6 +12,7 @@ if (!defined('WHMCS')) {
 require_once __DIR__ . '/lib/Home.php';
 
 use WHMCS\Module\Addon\Vmbridgehome\Home;
+use WHMCS\Module\Addon\Vmbridgehome\Warnings;
 
 function vmbridgehome_config()
 {
@@ -43,12 +44,26 @@ function vmbridgehome_config()
 
 function vmbridgehome_activate()
 {
+    try {
+        Warnings::make();
+    } catch (\Throwable $e) {
+        return ['status' => 'error', 'description' => 'The table ' . Warnings::TABLE . ' could not be made: WHMCS\'s database user needs the right to create tables.'];
+    }
     return ['status' => 'success', 'description' => 'Clients see the dashboard from now on. Its settings say where.'];
+}
+
+function vmbridgehome_upgrade($vars)
+{
+    try {
+        Warnings::make();
+    } catch (\Throwable $e) {
+        return; // the first client who wants a mail makes it
+    }
 }
 
 function vmbridgehome_deactivate()
 {
-    return ['status' => 'success', 'description' => 'Nothing was removed: it keeps no data in WHMCS.'];
+    return ['status' => 'success', 'description' => 'Which clients want a mail before their credit runs out stays in the table ' . Warnings::TABLE . '. Drop it where you do not come back.'];
 }
 
 function vmbridgehome_clientarea($vars)

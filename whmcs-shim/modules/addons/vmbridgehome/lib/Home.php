@@ -10,6 +10,7 @@ foreach (['BridgeException', 'Bridge', 'Fields', 'Records'] as $vmbridgehomeFile
 unset($vmbridgehomeShared, $vmbridgehomeFile);
 require_once __DIR__ . '/Access.php';
 require_once __DIR__ . '/Reader.php';
+require_once __DIR__ . '/Warnings.php';
 
 use WHMCS\Database\Capsule;
 use WHMCS\Module\Server\Vmbridge\Bridge;
@@ -32,9 +33,9 @@ class Home
     const ASK = [
         'show' => '/\A(all|active|suspended|ending|attention)\z/', 'family' => '/\A(g\d{1,9}|domains)\z/', 'horizon' => '/\A(30|90|365)\z/',
         'month' => '/\A[12]\d{3}-(0[1-9]|1[0-2])\z/', 'tax' => '/\A(with|without)\z/', 'service' => '/\A\d{1,9}\z/', 'product' => '/\A\d{1,9}\z/',
-        'cycle' => '/\A[a-z]{1,20}\z/', 'by' => '/\A(name|cost|next)\z/', 'amount' => '/\A\d{1,9}([.,]\d{1,2})?\z/',
+        'cycle' => '/\A[a-z]{1,20}\z/', 'by' => '/\A(name|cost|next)\z/', 'amount' => '/\A\d{1,9}([.,]\d{1,2})?\z/', 'kept' => '/\A1\z/',
     ];
-    const NUMBERS = ['horizon', 'service', 'product'];
+    const NUMBERS = ['horizon', 'service', 'product', 'kept'];
     const ASSETS = ['css' => 'text/css', 'js' => 'text/javascript'];
     /** What is said without the bridge; WHMCS's language overrides may say it in another language under the same keys. */
     const SENTENCES = [
@@ -42,6 +43,7 @@ class Home
         'vmbridgehome_down' => 'Your costs cannot be shown just now. Your services are not affected by this.',
         'vmbridgehome_credit' => 'Credit', 'vmbridgehome_services' => 'My services', 'vmbridgehome_invoices' => 'My invoices',
         'vmbridgehome_addfunds' => 'Add funds', 'vmbridgehome_details' => 'My details', 'vmbridgehome_again' => 'Try again',
+        'vmbridgehome_not_kept' => 'Your choice could not be kept. Please try again later.',
         'vmbridgehome_none' => 'You have no access to this account. Ask its owner.',
     ];
 
@@ -87,6 +89,9 @@ class Home
             if ($access === null) {
                 return self::page($title, '<div class="alert alert-warning">' . self::escape(self::said('vmbridgehome_none')) . '</div>');
             }
+            if (isset($_SERVER['REQUEST_METHOD']) && $_SERVER['REQUEST_METHOD'] === 'POST' && !self::choose($access)) {
+                return self::page($title, '<div class="alert alert-danger">' . self::escape(self::said('vmbridgehome_not_kept')) . '</div>');
+            }
             $reply = self::ask($access, $page, self::asked($fields), self::SECONDS);
             if (in_array($page, ['csv', 'calendar'], true)) {
                 self::download($reply);
@@ -96,6 +101,29 @@ class Home
         } catch (\Throwable $e) {
             return self::page($title, self::fallback($access, $e, $page), $page);
         }
+    }
+
+    /** The one form of ours: when a mail is wanted. Ends the request, but for a choice that cannot be kept: false. */
+    private static function choose(Access $access)
+    {
+        if (!function_exists('check_token')) {
+            return false;
+        }
+        check_token('WHMCS.default'); // WHMCS ends the request where it is wrong
+        $days = Fields::word(Fields::of($_POST), 'warn', '/\A(0|1|3|7|14)\z/');
+        $known = $days !== '' && $access->may('invoices');
+        try {
+            if ($known) {
+                Warnings::choose((int) $access->client->id, (int) $days);
+            }
+        } catch (\Throwable $e) {
+            if (function_exists('logActivity')) {
+                logActivity('vmbridge: a client\'s wish for a mail before credit runs out could not be kept in ' . Warnings::TABLE . ': ' . get_class($e));
+            }
+            return false;
+        }
+        header('Location: ' . self::ADDRESS . Fields::query(['page' => 'addfunds', 'kept' => $known ? '1' : '']), true, 303);
+        exit;
     }
 
     /** After login, where staff wished it: the dashboard instead of WHMCS's home page. */
@@ -158,7 +186,7 @@ class Home
     }
 
     /** WHMCS's server keys of the bridge that is asked. */
-    private static function server()
+    public static function server()
     {
         $wanted = (int) self::setting('server');
         $query = Capsule::table('tblservers')->where('type', 'vmbridge')->where('disabled', 0)->orderBy('id');
@@ -297,11 +325,11 @@ class Home
         return $name === 'six' ? 'bs3' : 'bs4';
     }
 
-    /** What the visitor chose for this visit, else the account's, else the installation's. */
-    private static function language(Access $access)
+    /** What the visitor chose for this visit, if there is one; else the account's, else the installation's. */
+    public static function language(Access $access, $visit = true)
     {
         $config = isset($GLOBALS['CONFIG']['Language']) ? $GLOBALS['CONFIG']['Language'] : '';
-        foreach ([isset($_SESSION['Language']) ? $_SESSION['Language'] : '', $access->client->language, $config] as $name) {
+        foreach ([$visit && isset($_SESSION['Language']) ? $_SESSION['Language'] : '', $access->client->language, $config] as $name) {
             if (is_string($name) && preg_match('/\A[a-z-]{2,30}\z/', $name)) {
                 return $name;
             }

@@ -42,8 +42,7 @@ class Reader
     /** The body of one page; `$ask` is what its address asks for. */
     public function body($page, array $ask, array $urls)
     {
-        $client = $this->access->client;
-        $settings = $this->settings();
+        $shared = $this->shared();
         $this->accounts();
         if ($this->access->may('products')) {
             $this->services();
@@ -56,7 +55,7 @@ class Reader
         }
         if ($this->access->may('invoices')) {
             $this->open();
-            $this->past();
+            $this->past('i.date', date('Y-m-01', strtotime(date('Y-m-01') . ' -12 months')));
             $this->paymethods();
         }
         $this->users();
@@ -76,9 +75,41 @@ class Reader
         if ($page === 'addfunds' && $this->access->may('invoices')) {
             $this->gateways();
         }
+        $body = $shared + $this->frame() + ['urls' => (object) $urls, 'ask' => (object) $ask];
+        if ($page === 'addfunds' && $this->access->may('invoices')) {
+            $body['client']['warn'] = Warnings::chosen($this->id);
+        }
+        return $this->fitted($body);
+    }
+
+    /** What is the same for all clients. */
+    public function shared()
+    {
+        return ['today' => date('Y-m-d'), 'zone' => date_default_timezone_get(), 'settings' => (object) $this->settings()];
+    }
+
+    /** Until when credit lasts, of one client among many: what is charged and owed, nothing of people. */
+    public function outlook()
+    {
+        $this->services();
+        $this->addons();
+        $this->cancels();
+        $this->metered();
+        $this->domains();
+        $this->open();
+        $this->past('t.duedate', date('Y-m-d', strtotime('-60 days'))); // of what is to come these are settled already
+        unset($this->rows['suspended']);
+        $frame = $this->frame();
+        unset($frame['client']['name']);
+        return $frame + ['rows' => (object) array_filter($this->rows)];
+    }
+
+    /** The client, what may be seen, and what every number is made with. */
+    private function frame()
+    {
+        $client = $this->access->client;
         $money = $this->access->may('invoices');
-        $body = [
-            'today' => date('Y-m-d'), 'zone' => date_default_timezone_get(),
+        return [
             'currency' => [
                 'code' => (string) $client->code, 'prefix' => substr(Bridge::plain($client->prefix), 0, 10), 'suffix' => substr(Bridge::plain($client->suffix), 0, 10),
                 'format' => min(4, max(1, (int) $client->format)), 'rate' => (string) $client->rate,
@@ -89,10 +120,8 @@ class Reader
                 'has_address' => trim($client->address1 . $client->city) !== '', 'has_order' => (int) $client->accepted > 0,
                 'discount' => self::amount($client->discountpercent),
             ],
-            'may' => $this->access->may, 'settings' => (object) $settings, 'rates' => $money ? $this->rates() : [],
-            'urls' => (object) $urls, 'ask' => (object) $ask,
+            'may' => $this->access->may, 'rates' => $money ? $this->rates() : [],
         ];
-        return $this->fitted($body);
     }
 
     private function settings()
@@ -196,11 +225,10 @@ class Reader
         }
     }
 
-    private function past()
+    private function past($column, $since)
     {
-        $since = date('Y-m-01', strtotime(date('Y-m-01') . ' -12 months'));
         $query = Capsule::table('tblinvoiceitems as t')->join('tblinvoices as i', 'i.id', '=', 't.invoiceid')->where('i.userid', $this->id)
-            ->where('i.date', '>=', $since)->whereIn('t.type', ['Hosting', 'Addon', 'Domain', 'DomainRegister', 'DomainTransfer'])
+            ->where($column, '>=', $since)->whereIn('t.type', ['Hosting', 'Addon', 'Domain', 'DomainRegister', 'DomainTransfer'])
             ->whereNotIn('i.status', ['Cancelled', 'Draft'])->orderBy('t.id', 'desc')->limit(self::PAST + 1);
         foreach ($query->get(['t.invoiceid', 't.type as kind', 't.relid', 't.amount', 't.duedate', 'i.date', 'i.status']) as $row) {
             $kind = strpos((string) $row->kind, 'Domain') === 0 ? 'Domain' : (string) $row->kind;
@@ -406,7 +434,7 @@ class Reader
         return $body + ['rows' => (object) array_filter($this->rows), 'cut' => (object) $cut];
     }
 
-    private static function size($value)
+    public static function size($value)
     {
         return strlen((string) json_encode($value, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_INVALID_UTF8_SUBSTITUTE));
     }
