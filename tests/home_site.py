@@ -1,5 +1,6 @@
-"""A host with the dashboard's add-on and accounts that have something to say: two accounts of one user in two currencies, a suspended
-service, a cancellation, a domain, an add-on, an unpaid invoice. For the demo, pictures and tests."""
+"""A host with the dashboard's add-on and accounts that have something to say: two accounts of one user in two
+currencies, a suspended service, a cancellation, a domain, an add-on, an unpaid invoice. For the demo,
+pictures and tests."""
 
 from __future__ import annotations
 
@@ -10,12 +11,8 @@ from bridge.costs.events import later
 from tests.system import System
 
 ADDON = "index.php?m=vmbridgehome"
-COMPANY, BRANCH, USER, GUEST = (
-    7,
-    8,
-    1,
-    2,
-)  # client accounts; the owner of both, and a user of the first without invoices
+# client accounts; the owner of both, and a user of the first without invoices
+COMPANY, BRANCH, USER, GUEST = 7, 8, 1, 2
 SETTINGS = {
     "AddFundsEnabled": "on",
     "AddFundsMinimum": "10.00",
@@ -120,66 +117,91 @@ def rows_of(today: date) -> dict[str, Any]:
             )
         ],
         "tblusers": [
-            {"id": USER, "first_name": "Ada", "last_name": "Byron", "email": "ada@example.com", "second_factor": "", "email_verified_at": day(-300)},
-            {"id": GUEST, "first_name": "Gus", "last_name": "Guest", "email": "gus@example.com", "second_factor": "totp", "email_verified_at": None},
+            {"id": USER, "first_name": "Ada", "last_name": "Byron", "email": "ada@example.com", "second_factor": "",
+             "email_verified_at": day(-300)},
+            {"id": GUEST, "first_name": "Gus", "last_name": "Guest", "email": "gus@example.com",
+             "second_factor": "totp", "email_verified_at": None},
         ],
         "tblusers_clients": [
             {"id": 1, "auth_user_id": USER, "client_id": COMPANY, "owner": 1, "permissions": ""},
             {"id": 2, "auth_user_id": USER, "client_id": BRANCH, "owner": 1, "permissions": ""},
             {"id": 3, "auth_user_id": GUEST, "client_id": COMPANY, "owner": 0, "permissions": "products,tickets"},
         ],
-        "tblorders": [{"id": c, "userid": c, "status": "Active", "invoiceid": 0, "amount": "9.00"} for c in (COMPANY, BRANCH)],
+        "tblorders": [
+            {"id": c, "userid": c, "status": "Active", "invoiceid": 0, "amount": "9.00"} for c in (COMPANY, BRANCH)
+        ],
         "tblproductgroups": [
             {"id": g, "name": name, "hidden": 0, "order": g}
             for g, name in ((1, "Virtual servers"), (2, "Storage"), (3, "LXC"), (4, "Hosting"), (5, "VPN"))
         ],
         "tblproducts": [
             {"id": p, "gid": g, "name": name, "tax": 1, "paytype": "recurring", "servertype": "", "welcomeemail": 0}
-            for p, g, name in ((52, 2, "Storage box 1 TB"), (53, 3, "LXC S"), (54, 4, "Web hosting L"), (55, 5, "VPN"), (56, 3, "LXC M"))
+            for p, g, name in (
+                (52, 2, "Storage box 1 TB"), (53, 3, "LXC S"), (54, 4, "Web hosting L"), (55, 5, "VPN"),
+                (56, 3, "LXC M"),
+            )
         ],
         "tblhosting": [
             service(501, 54, "shop.example.com", "12.00", 9),
             service(502, 52, "backup.example.com", "20.00", 12),
-            service(503, 53, "old.example.com", "8.00", -6, domainstatus="Suspended", suspendreason="Overdue on payment"),
+            service(503, 53, "old.example.com", "8.00", -6, domainstatus="Suspended",
+                suspendreason="Overdue on payment"),
             service(504, 54, "intranet.example.com", "25.00", 20),
             service(505, 55, "", "4.50", 9),
             service(506, 53, "ci.example.com", "120.00", 40, billingcycle="Annually"),
             service(601, 54, "us.example.com", "15.00", 5, userid=BRANCH),
         ],
         "tblhostingaddons": [
-            {"id": 1, "hostingid": 501, "addonid": 1, "userid": COMPANY, "name": "", "qty": 1, "firstpaymentamount": "9.00", "recurring": "9.00",
-             "billingcycle": "Quarterly", "tax": "on", "status": "Active", "regdate": day(-80), "nextduedate": day(10)}
+            {"id": 1, "hostingid": 501, "addonid": 1, "userid": COMPANY, "name": "", "qty": 1,
+             "firstpaymentamount": "9.00", "recurring": "9.00",
+             "billingcycle": "Quarterly", "tax": "on", "status": "Active", "regdate": day(-80),
+             "nextduedate": day(10)}
         ],
         "tbladdons": [{"id": 1, "name": "Extra backups"}],
         "tbldomains": [
-            {"id": 1, "userid": COMPANY, "domain": "example.com", "type": "Register", "registrationdate": day(-340), "registrationperiod": 1,
-             "firstpaymentamount": "15.00", "recurringamount": "15.00", "status": "Active", "nextduedate": day(25), "expirydate": day(25), "donotrenew": 0},
-            {"id": 2, "userid": COMPANY, "domain": "byron-old.example", "type": "Register", "registrationdate": day(-340), "registrationperiod": 1,
-             "firstpaymentamount": "15.00", "recurringamount": "15.00", "status": "Active", "nextduedate": day(18), "expirydate": day(18), "donotrenew": 1},
+            {"id": 1, "userid": COMPANY, "domain": "example.com", "type": "Register", "registrationdate": day(-340),
+             "registrationperiod": 1,
+             "firstpaymentamount": "15.00", "recurringamount": "15.00", "status": "Active", "nextduedate": day(25),
+             "expirydate": day(25), "donotrenew": 0},
+            {"id": 2, "userid": COMPANY, "domain": "byron-old.example", "type": "Register",
+             "registrationdate": day(-340), "registrationperiod": 1,
+             "firstpaymentamount": "15.00", "recurringamount": "15.00", "status": "Active", "nextduedate": day(18),
+             "expirydate": day(18), "donotrenew": 1},
         ],
-        "tblcancelrequests": [{"id": 1, "date": day(-2), "relid": 504, "reason": "No more need", "type": "End of Billing Period"}],
+        "tblcancelrequests": [{"id": 1, "date": day(-2), "relid": 504, "reason": "No more need",
+            "type": "End of Billing Period"}],
         "tblinvoices": [
             *past,
-            {"id": 130, "userid": COMPANY, "invoicenum": "2026-130", "date": day(-20), "duedate": day(-6), "subtotal": "8.00", "credit": "0.00", "tax": "1.60", "tax2": "0.00", "total": "9.60", "status": "Unpaid"},
+            {"id": 130, "userid": COMPANY, "invoicenum": "2026-130", "date": day(-20), "duedate": day(-6),
+             "subtotal": "8.00", "credit": "0.00", "tax": "1.60", "tax2": "0.00", "total": "9.60",
+             "status": "Unpaid"},
         ],
         "tblinvoiceitems": [
             *items,
-            {"id": 2000, "invoiceid": 130, "userid": COMPANY, "type": "Hosting", "relid": 503, "amount": "8.00", "taxed": 1, "duedate": day(-6)},
+            {"id": 2000, "invoiceid": 130, "userid": COMPANY, "type": "Hosting", "relid": 503, "amount": "8.00",
+             "taxed": 1, "duedate": day(-6)},
         ],
         "tblaccounts": [
-            {"id": 1, "userid": COMPANY, "currency": 0, "gateway": "stripe", "date": f"{day(-8)} 09:00:00", "description": "Invoice Payment", "amountin": "100.00", "fees": "0.00", "amountout": "0.00", "invoiceid": 0, "refundid": 0},
+            {"id": 1, "userid": COMPANY, "currency": 0, "gateway": "stripe", "date": f"{day(-8)} 09:00:00",
+             "description": "Invoice Payment", "amountin": "100.00", "fees": "0.00", "amountout": "0.00",
+             "invoiceid": 0, "refundid": 0},
         ],
-        "tblcredit": [{"id": 1, "clientid": COMPANY, "date": day(-8), "description": "staff's words", "amount": "100.00", "relid": 0}],
+        "tblcredit": [{"id": 1, "clientid": COMPANY, "date": day(-8), "description": "staff's words",
+            "amount": "100.00", "relid": 0}],
         "tbltax": [{"id": 1, "level": 1, "name": "VAT", "state": "", "country": "AT", "taxrate": "20.000"}],
         "tblproduct_upgrade_products": [{"id": 1, "product_id": 53, "upgrade_product_id": 56}],
         "tblpricing": [
-            {"id": p, "type": "product", "currency": 1, "relid": p, "monthly": m, "quarterly": "-1.00", "semiannually": "-1.00",
+            {"id": p, "type": "product", "currency": 1, "relid": p, "monthly": m, "quarterly": "-1.00",
+             "semiannually": "-1.00",
              "annually": y, "biennially": "-1.00", "triennially": "-1.00"}
-            for p, m, y in ((52, "20.00", "216.00"), (53, "8.00", "120.00"), (54, "12.00", "132.00"), (55, "4.50", "48.00"),
+            for p, m, y in ((52, "20.00", "216.00"), (53, "8.00", "120.00"), (54, "12.00", "132.00"), (55, "4.50",
+                "48.00"),
                             (56, "14.00", "150.00"))
         ],
-        "tblpaymethods": [{"id": 1, "userid": COMPANY, "gateway_name": "stripe", "payment_type": "CreditCard", "deleted_at": None}],
-        "tblcreditcards": [{"id": 1, "pay_method_id": 1, "card_type": "Visa", "last_four": "4242", "expiry_date": day(400)}],
+        "tblpaymethods": [{"id": 1, "userid": COMPANY, "gateway_name": "stripe", "payment_type": "CreditCard",
+            "deleted_at": None}],
+        "tblcreditcards": [{"id": 1, "pay_method_id": 1, "card_type": "Visa", "last_four": "4242",
+            "expiry_date": day(400)}],
         "tblpaymentgateways": [
             {"id": n, "gateway": g, "setting": s, "value": v, "order": n}
             for n, (g, s, v) in enumerate(

@@ -1,5 +1,5 @@
-"""The dashboard through real PHP, WHMCS's tables in real SQL and the real bridge: who sees what, how often WHMCS is asked, and
-what stands there when the bridge does not answer."""
+"""The dashboard through real PHP, WHMCS's tables in real SQL and the real bridge: who sees what, how often WHMCS is
+asked, and what stands there when the bridge does not answer."""
 
 from __future__ import annotations
 
@@ -209,8 +209,9 @@ def test_top_up_now_posts_whmcs_own_form(system: System) -> None:
 
 
 def test_the_recommended_amount_is_clamped_and_said(system: System) -> None:
-    system.post("/test/tables", {"clear": ["tblconfiguration"], "tblconfiguration": [
-        {"setting": k, "value": "100.00" if k == "AddFundsMaximum" else v} for k, v in home_site.SETTINGS.items()]})  # fmt: skip
+    texts = {**home_site.SETTINGS, "AddFundsMaximum": "100.00"}
+    rows = [{"setting": k, "value": v} for k, v in texts.items()]
+    system.post("/test/tables", {"clear": ["tblconfiguration"], "tblconfiguration": rows})
     try:
         text = get(system, "addfunds")
         assert "The largest top-up is smaller: in 3 payments." in text and 'value="100.00"' in text
@@ -288,12 +289,14 @@ def test_the_modules_live_in_one_process(system: System) -> None:
 
 
 def test_it_works_where_only_it_is_installed(tmp_path: Any) -> None:
-    """Copied alone it has the signing client with it; beside the server module there is one client, whoever is first."""
+    """Copied alone it has the signing client with it; beside the server module there is one, whoever is first."""
     alone = tmp_path / "modules/addons/vmbridgehome"
     alone.parent.mkdir(parents=True)
     subprocess.run(["cp", "-rL", str(FOLDER), str(alone.parent)], check=True)
-    code = """define('WHMCS', true); function add_hook() {} require $argv[1] . '/hooks.php'; require $argv[1] . '/vmbridgehome.php';
-        echo class_exists('WHMCS\\\\Module\\\\Server\\\\Vmbridge\\\\Bridge', false) ? count(vmbridgehome_config()['fields']) : 'none';"""
+    code = """define('WHMCS', true); function add_hook() {}
+        require $argv[1] . '/hooks.php'; require $argv[1] . '/vmbridgehome.php';
+        $there = class_exists('WHMCS\\\\Module\\\\Server\\\\Vmbridge\\\\Bridge', false);
+        echo $there ? count(vmbridgehome_config()['fields']) : 'none';"""
     done = subprocess.run(["php", "-r", code, str(alone)], capture_output=True, text=True)
     assert done.stdout == "4", done.stderr
 
@@ -325,8 +328,9 @@ def test_the_daily_list_ticks_itself(system: System) -> None:
         {"id": 50 + n, "userid": COMPANY, "gateway": "stripe", "date": f"{date.today()} 09:00:00", "amountin": "9.60",
          "amountout": "0.00", "invoiceid": 130, "refundid": 0} for n in range(2)
     ]  # fmt: skip
-    system.post("/test/tables", {"tblaccounts": twice, "tblusers": [{"id": USER, "first_name": "Ada", "last_name": "Byron",
-        "email": "a@example.com", "second_factor": "totp"}, {"id": GUEST, "first_name": "Gus", "second_factor": "totp"}]})  # fmt: skip
+    ada = {"id": USER, "first_name": "Ada", "last_name": "Byron", "email": "a@example.com", "second_factor": "totp"}
+    gus = {"id": GUEST, "first_name": "Gus", "second_factor": "totp"}
+    system.post("/test/tables", {"tblaccounts": twice, "tblusers": [ada, gus]})
     try:
         assert "Two-factor authentication is on" in ticked() and "No invoice was paid twice this month" not in ticked()
     finally:
