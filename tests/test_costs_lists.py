@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.accounts.nouns import Account
-from bridge.costs import calendars, credit, events, ledger, lists, past, rates, warnings, what_if
+from bridge.costs import calendars, credit, events, ledger, lists, past, warnings, what_if
 from bridge.costs.lists import Attention, Counters
 from bridge.costs.metered import Used
 from tests import accounts
@@ -118,12 +118,6 @@ def test_what_needs_attention() -> None:
 def test_a_card_that_ends_before_the_next_charge(methods: list[list[str]], said: bool) -> None:
     found = lists.attention(account(services=[service()], paymethods=methods))
     assert [a.code for a in found] == (["card_expired"] if said else [])
-
-
-def test_the_cost_of_families_adds_up_and_the_dearest_come_first() -> None:
-    made = account(**MANY)
-    assert sum(lists.by_family(made).values()) == rates.costs(made).running.year
-    assert next(line.key for line, _ in lists.dearest(made)) == ("Hosting", 1)
 
 
 def charges(*amounts: str, of: int = 1, cycle: int = 1, due: str = "2026-12-05") -> list[list[Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge.accounts.nouns import ACTIVE, DOMAIN, HOSTING, SUSPENDED, Account, Family, Line, NotCounted, Owned
 from bridge.costs.events import KINDS, open_invoices, recurs
-from bridge.costs.rates import is_running, rate, with_tax
+from bridge.costs.rates import rate, with_tax
 
 SOON = 30  # days
 LATE = ("grace", "redemption")
@@ -209,18 +209,3 @@ _ORDERS: dict[str, Any] = {
     "cost": lambda row: (-(row.month or 0), _name(row)),
     "next": lambda row: (row.next or date.max, _name(row)),
 }
-
-
-def dearest(account: Account, most: int = 5) -> list[tuple[Line, Fraction]]:
-    """The running lines that cost most, with what they cost a month."""
-    taxed = with_tax(account)
-    found = [(line, rate(account, [line], taxed).month) for line in account.lines if is_running(line) and line.amount]
-    return sorted(found, key=lambda f: (-f[1], f[0].key))[:most]
-
-
-def by_family(account: Account) -> dict[str, Fraction]:
-    """What the running lines of each family cost a year; it adds up to the account's."""
-    sums: dict[str, list[Line]] = {}
-    for line in filter(is_running, account.lines):
-        sums.setdefault(line.family, []).append(line)
-    return {key: rate(account, own, with_tax(account)).year for key, own in sums.items()}
