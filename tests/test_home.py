@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import requests
@@ -239,10 +242,35 @@ def test_a_bad_bridge_leaves_whmcs_own_links_and_the_credit(system: System, how:
                 began = clock.monotonic()
                 text = get(system, page)
                 assert clock.monotonic() - began < (4 if page == "home" else 6)
-                assert "cannot be shown just now" in text and "45.00 EUR" in text and "action=invoices" in text
+                assert "cannot be shown just now" in text and "45,00 EUR" in text and "action=invoices" in text
                 assert "Fatal" not in text and "Warning:" not in text
     finally:
         bad.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "credit", "said"),
+    [
+        (1, "1234.50", ">$1234.50 USD<"),
+        (2, "1234567.50", ">$1,234,567.50 USD<"),
+        (3, "1234.50", ">$1.234,50 USD<"),
+        (4, "1234.50", ">$1,235 USD<"),
+        (2, "-1234.50", ">-$1,234.50 USD<"),
+        (2, "-0.00", ">$0.00 USD<"),
+    ],
+)
+def test_the_credit_without_the_bridge_is_written_as_whmcs_writes_it(
+    system: System, number: int, credit: str, said: str
+) -> None:
+    dollar = {"id": 2, "code": "USD", "prefix": "$", "suffix": " USD", "format": number, "rate": "1.2", "default": 0}
+    client = next(r for r in home_site.rows_of(date.today())["tblclients"] if r["id"] == BRANCH)
+    system.post("/test/tables", {"tblcurrencies": [dollar], "tblclients": [{**client, "credit": credit}]})
+    log_in(system, USER, BRANCH)
+    try:
+        with other_bridge(system, port="1"):
+            assert said in get(system, "home")
+    finally:
+        home_site.furnish(system, tblcurrencies=[{**dollar, "format": 2}])
 
 
 def test_the_home_block_is_asked_for_once_in_a_minute(system: System) -> None:
@@ -288,11 +316,24 @@ def test_the_modules_live_in_one_process(system: System) -> None:
     assert sum(map(len, names)) == len(set.union(*names)) and all(names)
 
 
-def test_it_works_where_only_it_is_installed(tmp_path: Any) -> None:
-    """Copied alone it has the signing client with it; beside the server module there is one, whoever is first."""
+@pytest.mark.parametrize("how", ["copied", "unpacked"])
+def test_it_works_where_only_it_is_installed(tmp_path: Any, how: str) -> None:
+    """Alone it has the signing client with it, as files; beside the server module there is one, whoever is first."""
     alone = tmp_path / "modules/addons/vmbridgehome"
     alone.parent.mkdir(parents=True)
-    subprocess.run(["cp", "-rL", str(FOLDER), str(alone.parent)], check=True)
+    if how == "copied":
+        subprocess.run(["cp", "-rL", str(FOLDER), str(alone.parent)], check=True)
+    else:  # as `make dist` packs it, by whatever unpacks
+        [recipe] = re.findall(r"^\tcd whmcs-shim && \$\(PY\) (-m zipfile .*)$", (ROOT / "Makefile").read_text(), re.M)
+        archive = tmp_path / "shim.zip"
+        words = [str(archive) if word.startswith("../dist/") else word for word in recipe.split()]
+        subprocess.run([sys.executable, *words], cwd=ROOT / "whmcs-shim", check=True)
+        with ZipFile(archive) as packed:
+            own = [i for i in packed.infolist() if i.filename.startswith("modules/addons/vmbridgehome/")]
+            assert not [i.filename for i in own if stat.S_ISLNK(i.external_attr >> 16)]
+            packed.extractall(tmp_path, own)
+    there = {p.relative_to(alone): p.read_bytes() for p in alone.rglob("*") if p.is_file()}
+    assert there == {p.relative_to(FOLDER): p.read_bytes() for p in FOLDER.rglob("*") if p.is_file()}
     code = """define('WHMCS', true); function add_hook() {}
         require $argv[1] . '/hooks.php'; require $argv[1] . '/vmbridgehome.php';
         $there = class_exists('WHMCS\\\\Module\\\\Server\\\\Vmbridge\\\\Bridge', false);

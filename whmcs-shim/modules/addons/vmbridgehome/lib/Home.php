@@ -36,6 +36,7 @@ class Home
         'cycle' => '/\A[a-z]{1,20}\z/', 'by' => '/\A(name|cost|next)\z/', 'amount' => '/\A\d{1,9}([.,]\d{1,2})?\z/', 'kept' => '/\A1\z/',
     ];
     const NUMBERS = ['horizon', 'service', 'product', 'kept'];
+    const FORMATS = [1 => [2, '.', ''], 2 => [2, '.', ','], 3 => [2, ',', '.'], 4 => [0, '', ',']]; // WHMCS's: digits, point, thousands
     const ASSETS = ['css' => 'text/css', 'js' => 'text/javascript'];
     /** What is said without the bridge; WHMCS's language overrides may say it in another language under the same keys. */
     const SENTENCES = [
@@ -307,9 +308,13 @@ class Home
             . $credit . '<p>' . $html . '</p></div></div>';
     }
 
+    /** As WHMCS writes it for the client's currency (bridge/costs/money.py has the same). */
     private static function money($client)
     {
-        return trim(Bridge::plain($client->prefix) . $client->credit . Bridge::plain($client->suffix));
+        $amount = (float) $client->credit;
+        $format = isset(self::FORMATS[(int) $client->format]) ? self::FORMATS[(int) $client->format] : self::FORMATS[1];
+        $sign = round($amount, $format[0]) < 0 ? '-' : '';
+        return trim($sign . Bridge::plain($client->prefix) . number_format(abs($amount), $format[0], $format[1], $format[2]) . Bridge::plain($client->suffix));
     }
 
     /** bs3 for Six and what is made from it, else bs4. */
