@@ -191,12 +191,27 @@ def rows_of(today: date) -> dict[str, Any]:
         "tbltax": [{"id": 1, "level": 1, "name": "VAT", "state": "", "country": "AT", "taxrate": "20.000"}],
         "tblproduct_upgrade_products": [{"id": 1, "product_id": 53, "upgrade_product_id": 56}],
         "tblpricing": [
-            {"id": p, "type": "product", "currency": 1, "relid": p, "monthly": m, "quarterly": "-1.00",
-             "semiannually": "-1.00",
-             "annually": y, "biennially": "-1.00", "triennially": "-1.00"}
-            for p, m, y in ((52, "20.00", "216.00"), (53, "8.00", "120.00"), (54, "12.00", "132.00"), (55, "4.50",
-                "48.00"),
-                            (56, "14.00", "150.00"))
+            *(
+                {"id": p, "type": "product", "currency": 1, "relid": p, "monthly": m, "quarterly": "-1.00",
+                 "semiannually": "-1.00",
+                 "annually": y, "biennially": "-1.00", "triennially": "-1.00"}
+                for p, m, y in ((52, "20.00", "216.00"), (53, "8.00", "120.00"), (54, "12.00", "132.00"), (55, "4.50",
+                    "48.00"),
+                                (56, "14.00", "150.00"))
+            ),
+            *(
+                {"id": 200 + n, "type": "usage", "currency": 1, "relid": n, "monthly": price}
+                for n, price in ((1, "0.05"), (2, "2.50"), (3, "0.10"))
+            ),
+        ],
+        "tblusage_items": [
+            {"id": n, "rel_type": "Product", "rel_id": 1, "module_type": "servers", "module": "vmbridge", "metric": m,
+             "included": included, "is_hidden": 0}
+            for n, m, included in ((1, "bandwidth_total", "1.000000"), (2, "ipv4", "1.000000"), (3, "backup_gb", "0"))
+        ],
+        "tblpricing_bracket": [
+            {"id": n, "floor": "0.000000", "ceiling": "0.000000", "rel_type": "usage", "rel_id": n,
+             "schema_type": "simple"} for n in (1, 2, 3)
         ],
         "tblpaymethods": [{"id": 1, "userid": COMPANY, "gateway_name": "stripe", "payment_type": "CreditCard",
             "deleted_at": None}],

@@ -199,3 +199,16 @@ def test_the_table_is_made_at_activation_and_with_a_newer_add_on(system: System)
     sql(system, f"DROP TABLE {TABLE}")
     system.post("/test/addon", {"what": "upgrade"})
     assert sql(system, "SELECT 1 FROM sqlite_master WHERE name = ?", TABLE) == [(1,)]
+
+
+def test_prices_of_what_is_billed_by_use_reach_the_forecast(system: System) -> None:
+    assert "vmb-by-use" not in get(system)
+    assert system.order(1042) == "success"
+    text = get(system)
+    [table] = [t for t in read(text).find("table") if "vmb-by-use" in t.at.get("class", "")]
+    rows = {tr.find("td")[1].text: [c.text for c in tr.find("td")] for tr in table.find("tr") if tr.find("td")}
+    assert set(rows) == {"Traffic in and out", "IPv4 addresses", "Backup storage (GB-months)"}
+    assert rows["IPv4 addresses"][2] == "2" and rows["IPv4 addresses"][4] == "2,50 EUR"  # one is included
+    assert rows["Traffic in and out"][2].endswith(" GB")
+    log_in(system, GUEST)
+    assert "vmb-by-use" not in get(system)

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from bridge.accounts.nouns import Account
-from bridge.costs.credit import lasts
+from bridge.costs.credit import Usage, lasts
 from bridge.costs.money import shown
 
 FORGOTTEN = 400  # days after which a key is of no use: what it was about is long past
@@ -27,12 +27,12 @@ class Notice:
     name: str
 
 
-def warning(account: Account, days: int) -> Notice | None:
+def warning(account: Account, days: int, used: Usage | None = None) -> Notice | None:
     """Nothing where credit is not used by itself, where there is none (such a client pays each invoice), and where the
     day is farther away."""
     if account.client.credit <= 0 or account.settings.no_auto_credit:
         return None
-    until = lasts(account)
+    until = lasts(account, used)
     if until.how != "until" or until.on is None or until.through is None or until.line is None:
         return None
     if until.on > account.today + timedelta(days):

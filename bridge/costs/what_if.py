@@ -60,7 +60,9 @@ def _listed(account: Account, line: Line) -> bool:
     return price is not None and price * line.qty == line.amount
 
 
-def what_if(account: Account, service: int, cycle: str = "", product: int = 0) -> WhatIf | str:
+def what_if(
+    account: Account, service: int, cycle: str = "", product: int = 0, used: credit.Usage | None = None
+) -> WhatIf | str:
     """Neither cycle nor product: cancelled at the end of its period. Or why it cannot be said: no_service, not_running,
     own_price (it has a price of its own, or options), not_offered."""
     line = line_of(account, service)
@@ -70,7 +72,7 @@ def what_if(account: Account, service: int, cycle: str = "", product: int = 0) -
     if not offered:
         return "not_running"
     if not cycle and not product:
-        return _compare(account, line, replace(line, ending=True, ends=line.due))
+        return _compare(account, line, replace(line, ending=True, ends=line.due), used)
     cycle, product = cycle or line.cycle, product or line.product
     if not _known(account, line):
         return "own_price"
@@ -89,7 +91,7 @@ def what_if(account: Account, service: int, cycle: str = "", product: int = 0) -
         family=sold.family,
         taxed=sold.taxed,
     )
-    return _compare(account, line, changed)
+    return _compare(account, line, changed, used)
 
 
 def _known(account: Account, line: Line) -> bool:
@@ -101,7 +103,7 @@ def _sold(account: Account, line: Line, product: int, cycle: str) -> bool:
     return other is not None and cycle in other.cycles and (product == own.id or product in own.upgrades)
 
 
-def _compare(account: Account, line: Line, changed: Line) -> WhatIf:
+def _compare(account: Account, line: Line, changed: Line, used: credit.Usage | None) -> WhatIf:
     def swapped(other: Line) -> Line:
         if other.key == line.key:
             return changed
@@ -119,7 +121,7 @@ def _compare(account: Account, line: Line, changed: Line) -> WhatIf:
         rate(account, own(account), taxed),
         rate(after, own(after), taxed),
         ZERO if changed.ending else changed.amount,
-        credit.need(account, DAYS),
-        credit.need(after, DAYS),
-        credit.lasts(after),
+        credit.need(account, DAYS, used),
+        credit.need(after, DAYS, used),
+        credit.lasts(after, used),
     )

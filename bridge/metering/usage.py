@@ -18,6 +18,7 @@ from bridge.store.usage import Unsettled, Used
 
 GB, MB, GIB = 1e9, 1e6, 1024**3
 EVERY = 3600.0
+DAY = 86400.0
 STALE_AFTER = 3 * 3600.0
 SHARE, PAUSE = 1000, 0.02  # services in one transaction; seconds between two, so that others get in
 KEPT_MONTHS = 14
@@ -191,9 +192,7 @@ def _report(
     if billed and any(r.settled is None for r in rows):  # some are new
         _settle(whmcs, month, store, zone)
         rows = store.usage_rows(server, whmcs, month.name, service_id, carried=True)
-    of: dict[int, list[Used]] = {}
-    for row in rows:
-        of.setdefault(row.service_id, []).append(row)
+    of = _by_service(rows)
     told: list[Told] = []
     services = {}
     for key, generations in of.items():
@@ -207,6 +206,58 @@ def _report(
         "time": int(now),
         "services": services,
     }, told
+
+
+class SoFar(NamedTuple):
+    """Of a service: `now`, metric -> this month's sum or today's count; `days`, metric -> what a day of this month and
+    one of the month before have come to, for sums alone."""
+
+    now: dict[str, float]
+    days: dict[str, list[float]]
+
+
+def so_far(whmcs: str, services: Iterable[int], store: Store, zone: str) -> dict[int, SoFar]:
+    """Of the installation's services with these ids; what the bridge does not meter is not there. A month of which a
+    service has had less than a day says nothing of its days."""
+    now, found = store.clock.now(), dict[int, SoFar]()
+    month = month_at(now, zone)
+    before = month_at(month.begin - 1, zone)
+    ids = list(services)
+    past = _by_service(store.usage_rows_of(whmcs, before.name, ids))
+    pools, kept = store.usage_counts() if ids else ({}, {})
+    for service, rows in _by_service(store.usage_rows_of(whmcs, month.name, ids)).items():
+        answer = _tenant(rows, _sums(rows, month, now), month, now, 0.0, pools, kept)
+        began, days = min(r.created_at for r in past.get(service, rows)), dict[str, list[float]]()
+        ends = [(_amounts(rows, month, now), month.begin, now)]
+        if service in past:
+            booked = [r._replace(booked_at=None) for r in past[service]]  # what has grown since is this month's
+            ends.append((_amounts(booked, before, now), before.begin, before.end))
+        for amounts, begin, end in ends:
+            length = (end - max(begin, began)) / DAY
+            for metric, amount in amounts.items() if length >= 1 else ():
+                days.setdefault(metric, []).append(amount / length)
+        found[service] = SoFar({metric: float(answer[metric]) for metric in METRICS}, days)
+    return found
+
+
+def _by_service(rows: Iterable[Used]) -> dict[int, list[Used]]:
+    of: dict[int, list[Used]] = {}
+    for row in rows:
+        of.setdefault(row.service_id, []).append(row)
+    return of
+
+
+def _amounts(rows: list[Used], month: Month, now: float) -> dict[str, float]:
+    """The metrics that are sums of a month."""
+    net_in, net_out, snapshots, backups = _sums(rows, month, now)
+    length = (month.end - month.begin) * GB
+    return {
+        "bandwidth_in": net_in / GB,
+        "bandwidth_out": net_out / GB,
+        "bandwidth_total": (net_in + net_out) / GB,
+        "snapshot_gb": snapshots / length,
+        "backup_gb": backups / length,
+    }
 
 
 def _tenant(

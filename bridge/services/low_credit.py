@@ -15,6 +15,7 @@ from bridge.costs.warnings import Notice
 from bridge.errors import BadRequest
 from bridge.languages import code_of, day_in, direction_of, in_language
 from bridge.model import Sentence
+from bridge.services import account_usage
 from bridge.store import Store
 
 EVENT = "low_credit"
@@ -39,7 +40,7 @@ class Answer:
     not_read: dict[str, str]
 
 
-def tell(sent: Mapping[str, Any], whmcs: str, system_url: str, store: Store) -> Answer:
+def tell(sent: Mapping[str, Any], whmcs: str, system_url: str, store: Store, zone: str) -> Answer:
     """`{"today", "zone", "settings", "clients": [{"days", "language", "currency", "client", "may", "rates",
     "rows"}]}`, the parts as in `accounts.columns`. Raises BadRequest for a call that is none."""
     shared, clients = {k: sent[k] for k in SHARED if k in sent}, sent.get("clients")
@@ -54,7 +55,8 @@ def tell(sent: Mapping[str, Any], whmcs: str, system_url: str, store: Store) -> 
         except BadRequest as e:
             not_read[str(n)] = e.sentence
             continue
-        found = warnings.warning(account, days)
+        used = account_usage.used_of(account, whmcs, store, zone) if account.metered else None
+        found = warnings.warning(account, days, used)
         if found and store.tell(whmcs, found.key, EVENT, **_mail(account, found, language, system_url)):
             told += 1
     return Answer(told, not_read)

@@ -189,6 +189,20 @@ class Usages(Core):
         also what is left of the months before."""
         one = "" if service_id is None else " AND t.service_id = ?4"
         args: list[object] = [month, whmcs, server] + ([] if service_id is None else [service_id])
+        chosen = f"SELECT t.service_id FROM services t WHERE t.server = ?3 AND t.whmcs = ?2{one}"
+        return self._usage_rows(chosen, args, carried)
+
+    def usage_rows_of(self, whmcs: str, month: str, services: Iterable[int]) -> list[Used]:
+        """The same of the installation's services with these ids, wherever they are."""
+        return [
+            row
+            for bunch in bunches(services)
+            for row in self._usage_rows(
+                ", ".join(f"?{n + 3}" for n in range(len(bunch))), [month, whmcs, *bunch], carried=False
+            )
+        ]
+
+    def _usage_rows(self, chosen: str, args: list[object], carried: bool) -> list[Used]:
         left, join, more = "NULL, 0, 0, 0.0, 0.0", "", ""
         if carried:
             left = "d.month, " + ", ".join(f"coalesce(d.carried_{w}, 0)" for w in ("in", "out", "snapshot", "backup"))
@@ -204,8 +218,7 @@ class Usages(Core):
                 f" s.build ->> 'addresses', s.build ->> 'floating', {left} FROM services s"
                 " LEFT JOIN usage u ON u.service = s.id AND u.month = ?1 LEFT"
                 f" JOIN usage_marks m ON m.service = s.id {MACHINE}{join} WHERE s.whmcs = ?2"
-                " AND s.service_id IN (SELECT t.service_id FROM services t WHERE t.server = ?3"
-                f" AND t.whmcs = ?2{one}) AND (s.desired <> 'terminated' OR u.service IS NOT NULL{more})"
+                f" AND s.service_id IN ({chosen}) AND (s.desired <> 'terminated' OR u.service IS NOT NULL{more})"
                 " ORDER BY s.service_id, s.generation",
                 *args,
             )

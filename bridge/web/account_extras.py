@@ -59,7 +59,7 @@ def name_of(line: Line) -> str:
 def anomalies(account: Account, words: Writes) -> list[tuple[Line, Sentence]]:
     """The lines whose next charge is not as ever, each with its sentence."""
     found = []
-    for a in past.anomalies(account):
+    for a in past.anomalies(account, words.used):
         old, new = words.money(a.old), words.money(a.new_amount)
         if a.new:
             said = Sentence("new since %(day)s: %(amount)s", day=words.day(a.since), amount=new)
@@ -104,7 +104,7 @@ def what_if_page(account: Account, words: Writes) -> dict[str, Any]:
         _choice(account, line, kind, product, cycle, ask.product, ask.cycle)
         for kind, product, cycle in what_if.choices(account, line)
     ]
-    answer = what_if.what_if(account, line.id, ask.cycle, ask.product)
+    answer = what_if.what_if(account, line.id, ask.cycle, ask.product, words.used)
     if isinstance(answer, str):
         return found | {"why": WHY_NOT[answer]}
     return found | {"answer": answer, "more": answer.saves < 0, "differs": abs(answer.saves) > Fraction(1, 200)}
@@ -145,7 +145,7 @@ def calendar_file(account: Account, words: Writes, host: str) -> dict[str, str]:
         return f"{name_of(event.line)}: {words.money(event.gross)}"
 
     name, own = language.translate(Sentence("Charges to come")), urlsplit(host).hostname or "vmbridge"
-    text = calendars.calendar(account, events.events(account, AHEAD), own, name, say)
+    text = calendars.calendar(account, events.events(account, AHEAD, words.used), own, name, say)
     return {"text": text, "name": "charges.ics", "type": "text/calendar"}
 
 

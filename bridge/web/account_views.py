@@ -9,8 +9,8 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from bridge.accounts.columns import DAYS, HORIZONS
-from bridge.accounts.nouns import Account
-from bridge.costs import credit, events, lists, past, rates
+from bridge.accounts.nouns import HOSTING, Account, Line
+from bridge.costs import credit, events, lists, metered, past, rates
 from bridge.costs.lists import Attention
 from bridge.model import Sentence
 
@@ -34,6 +34,18 @@ STATES = {
     "redemption": Sentence("Redemption period"),
 }
 UNKNOWN = Sentence("Not known")
+METRICS = {
+    "floating_ipv4": Sentence("Floating IPv4 addresses"),
+    "floating_ipv6": Sentence("Floating IPv6 networks"),
+    "ipv4": Sentence("IPv4 addresses"),
+    "ipv6": Sentence("IPv6 addresses"),
+    "snapshots": Sentence("Snapshots"),
+    "bandwidth_in": Sentence("Incoming traffic"),
+    "bandwidth_out": Sentence("Outgoing traffic"),
+    "bandwidth_total": Sentence("Traffic in and out"),
+    "snapshot_gb": Sentence("Snapshot storage (GB-months)"),
+    "backup_gb": Sentence("Backup storage (GB-months)"),
+}
 REASONS = {
     "bad_row": Sentence("could not be read"),
     "bad_amount": Sentence("its price cannot be read"),
@@ -61,6 +73,8 @@ REFUSED = {
 
 
 class Writes(Protocol):
+    used: credit.Usage
+
     def money(self, value: Decimal | Fraction | int) -> str: ...
     def day(self, day: date | None) -> str: ...
     def month(self, day: date) -> str: ...
@@ -86,7 +100,7 @@ def told(a: Attention, words: Writes) -> Sentence:
 
 def lasts(account: Account, words: Writes) -> tuple[str, Sentence]:
     """(tone, the sentence) about how long the credit lasts."""
-    found = credit.lasts(account)
+    found = credit.lasts(account, words.used)
     missing = words.money(found.missing)
     if found.how == "owed":
         return "bad", Sentence("%(missing)s are due now.", missing=missing)
@@ -104,7 +118,7 @@ def lasts(account: Account, words: Writes) -> tuple[str, Sentence]:
 
 def warning(account: Account, words: Writes) -> Sentence | str:
     """The one thing that stands above all: what could be suspended first."""
-    found = credit.lasts(account)
+    found = credit.lasts(account, words.used)
     if found.how != "until" or not found.suspends or not found.line:
         return ""
     if (found.suspends - account.today).days > lists.SOON:
@@ -128,7 +142,7 @@ def common(account: Account, words: Writes) -> dict[str, Any]:
             "costs": rates.costs(account),
             "lasts": lasts(account, words),
             "warning": warning(account, words),
-            "top_up": credit.top_up(account),
+            "top_up": credit.top_up(account, 0, words.used),
             "owed": credit.owed(account),
         }
     return found
@@ -144,16 +158,28 @@ def dashboard(account: Account, words: Writes) -> dict[str, Any]:
         return found
     noticed = [a for a in lists.attention(account) if a.code in ("overdue", "card_expired")]
     return found | {
-        "coming": credit.coming(account)[:ROWS],
+        "coming": credit.coming(account, 0, words.used)[:ROWS],
         "horizons": HORIZONS,
         "not_counted": [(n, REASONS[n.reason]) for n in account.not_counted],
         "chart": chart(account),
-        "checks": checks(account, found),
+        "checks": checks(account, found, words),
+        "by_use": by_use(account, words),
         "noticed": [(a, told(a, words)) for a in noticed],
     }
 
 
-def checks(account: Account, found: dict[str, Any]) -> list[tuple[bool, Sentence, str]]:
+def by_use(account: Account, words: Writes) -> list[tuple[Line, Sentence | str, Decimal, metered.Forecast]]:
+    """(the service, what is billed of it, so much so far, the forecast of this month)."""
+    lines = {line.id: line for line in account.lines if line.kind == HOSTING}
+    found = []
+    for service, of_service in metered.forecasts(account.metered, words.used, account.today).items():
+        for f in of_service:
+            title = METRICS.get(f.metric.metric, f.metric.name)
+            found.append((lines[service], title, words.used[service, f.metric.metric].month, f))
+    return found[:ROWS]
+
+
+def checks(account: Account, found: dict[str, Any], words: Writes) -> list[tuple[bool, Sentence, str]]:
     """The daily list: (done, what, where to do it); each ticks itself."""
     own = [u for u in account.users if u.self or "owner" in account.may]
     late = [i for i in events.open_invoices(account) if i.balance > 0]
@@ -163,7 +189,7 @@ def checks(account: Account, found: dict[str, Any]) -> list[tuple[bool, Sentence
     return [
         (not found["counts"]["suspended"], Sentence("No service is suspended"), "list&vmb[show]=suspended"),
         (not found["counts"]["attention"], Sentence("Nothing needs attention"), "list&vmb[show]=attention"),
-        (not past.anomalies(account), Sentence("Costs are as they were"), "list&vmb[by]=cost"),
+        (not past.anomalies(account, words.used), Sentence("Costs are as they were"), "list&vmb[by]=cost"),
         (found["top_up"].recommended <= 0, Sentence("The credit covers what is coming"), "addfunds"),
         (not late, Sentence("No invoice is open"), "ledger"),
         (not twice, Sentence("No invoice was paid twice this month"), "ledger"),

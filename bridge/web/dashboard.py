@@ -17,6 +17,7 @@ from bridge.accounts.nouns import Account
 from bridge.costs import credit, money
 from bridge.errors import NotFound
 from bridge.model import Sentence
+from bridge.services import account_usage
 from bridge.web import account_extras, account_views, language
 from bridge.web.auth import body, context, signed_look
 from bridge.web.replies import success
@@ -46,8 +47,8 @@ MENU = {  # page -> (icon, the permission without which there is nothing to see)
 class Words:
     """Amounts and days of an account as its client reads them."""
 
-    def __init__(self, account: Account) -> None:
-        self.account = account
+    def __init__(self, account: Account, used: credit.Usage | None = None) -> None:
+        self.account, self.used = account, used or {}
 
     def money(self, value: Decimal | Fraction | int) -> str:
         return money.shown(Fraction(value), self.account.currency)
@@ -77,14 +78,22 @@ def show(page: str) -> Response:
     if page not in VIEWS and page not in FILES:
         raise NotFound("There is no such page.", code="unknown_page")
     account = wire.read(body())
+    words = Words(account, counted(account))
     if page in FILES:
-        return success(**FILES[page](account, Words(account), context().config.whmcs[g.whmcs]["system_url"]))
+        return success(**FILES[page](account, words, context().config.whmcs[g.whmcs]["system_url"]))
     title = language.translate(TITLES[page])
-    return success(html=render(page, account), title=title)
+    return success(html=render(page, account, words), title=title)
 
 
-def render(page: str, account: Account) -> str:
-    words = Words(account)
+def counted(account: Account) -> credit.Usage:
+    """What is billed by use, for who may see what it costs."""
+    if not account.metered or "invoices" not in account.may:
+        return {}
+    at = context()
+    return account_usage.used_of(account, g.whmcs, at.store, at.config.worker["usage_time_zone"])
+
+
+def render(page: str, account: Account, words: Words) -> str:
     return render_template(
         f"dashboard/{page}.html",
         page=page,

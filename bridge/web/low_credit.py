@@ -15,5 +15,6 @@ routes = Blueprint("low_credit", __name__)
 @signed
 def tell() -> Response:
     at = context()
-    answer = low_credit.tell(body(), g.whmcs, at.config.whmcs[g.whmcs]["system_url"], at.store)
+    zone, address = at.config.worker["usage_time_zone"], at.config.whmcs[g.whmcs]["system_url"]
+    answer = low_credit.tell(body(), g.whmcs, address, at.store, zone)
     return success(told=answer.told, not_read=answer.not_read)

@@ -305,7 +305,7 @@ class Reader
                 ->where('u.rel_type', 'Product')->where('u.module', 'vmbridge')->whereIn('u.rel_id', $products)->orderBy('u.id')->orderBy('b.floor');
             foreach ($query->get(['u.id', 'u.rel_id', 'u.metric', 'u.included', 'b.floor', 'b.schema_type', 'b.rel_type as of', 'p.type as kind', 'p.currency', 'p.monthly']) as $row) {
                 $key = $row->rel_id . '/' . $row->metric;
-                $prices += [$key => [(int) $row->rel_id, (string) $row->metric, (string) $row->metric, '', self::amount($row->included), (string) $row->schema_type, []]];
+                $prices += [$key => [(int) $row->rel_id, (string) $row->metric, (string) $row->metric, preg_match('/\A(bandwidth_.*|.*_gb)\z/', (string) $row->metric) ? 'GB' : '', self::amount($row->included), (string) $row->schema_type, []]];
                 if ((string) $row->kind === 'usage' && (int) $row->currency === (int) $this->currency()) {
                     $prices[$key][6][] = [self::amount($row->floor), self::amount($row->monthly)];
                 }

@@ -1,0 +1,109 @@
+"""What is billed by use, from the bridge's own counts to the dashboard: so far, by the month's end, and in the next
+renewal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal as D
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.accounts import wire
+from bridge.costs.metered import Used
+from bridge.metering import usage
+from bridge.services.account_usage import used_of
+from tests import accounts
+from tests.accounts import service
+from tests.looks import read
+from tests.test_charts import shim_of
+from tests.test_low_credit import client, mails, send
+from tests.test_usage import GB, book, moment, sample
+from tests.world import World
+
+TODAY = "2027-04-11"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """One server since 22 March: 20 GB in March, 20 GB of April so far."""
+    made = World(tmp_path)
+    made.clock.time = moment("2027-03-22T00:00:00")
+    made.order("create")
+    made.run()
+    made.cluster.vms[20000].rates = (0, 0)
+    made.clock.time = moment("2027-03-31T23:59:00")
+    sample(made, 15 * GB, 5 * GB)
+    made.clock.time = moment("2027-04-01T00:00:30")
+    book(made)
+    made.clock.time = moment(f"{TODAY}T00:00:00")
+    sample(made, 25 * GB, 15 * GB)
+    yield made
+    made.close()
+
+
+def meter(metric: str = "bandwidth_total", of: int = 1042, price: str = "0.50", included: str = "0") -> list[Any]:
+    return [of, metric, metric, "GB", included, "simple", [["0", price]]]
+
+
+def body(*metered: list[Any], **more: Any) -> dict[str, Any]:
+    rows = {"services": [service(1042, due="2027-04-20", registered="2027-03-20")], "metered": list(metered)}
+    return accounts.body("15.00", today=TODAY, **{**rows, **more})
+
+
+def test_a_month_so_far_and_what_a_day_has_come_to(world: World) -> None:
+    (found,) = usage.so_far("main", [1042, 7], world.store, "UTC").values()
+    assert found.now["bandwidth_total"] == 20.0 and found.now["bandwidth_in"] == 10.0 and found.now["ipv4"] == 1.0
+    assert found.days["bandwidth_total"] == [pytest.approx(2.0), pytest.approx(2.0, rel=0.01)]
+    assert set(found.days) == {"bandwidth_in", "bandwidth_out", "bandwidth_total", "snapshot_gb", "backup_gb"}
+    assert usage.so_far("other", [1042], world.store, "UTC") == {} == usage.so_far("main", [], world.store, "UTC")
+
+
+def test_a_month_of_a_few_hours_says_nothing_of_its_days(world: World) -> None:
+    world.clock.time = moment("2027-05-01T06:00:00")
+    book(world)
+    (found,) = usage.so_far("main", [1042], world.store, "UTC").values()
+    assert found.now["bandwidth_total"] == 0 and len(found.days["bandwidth_total"]) == 1
+
+
+def test_only_what_is_billed_of_services_of_ours(world: World) -> None:
+    found = wire.read(body(meter(), meter("ipv4"), meter("unheard_of"), meter(of=7)))
+    used = used_of(found, "main", world.store, "UTC")
+    assert set(used) == {(1042, "bandwidth_total"), (1042, "ipv4")} and used[1042, "ipv4"] == Used(D("1.0"), [])
+    theirs = wire.read(body(meter(), products=[[1, "VPS S", 3, True, False]]))
+    assert used_of(theirs, "main", world.store, "UTC") == {}
+    assert used_of(found, "other", world.store, "UTC") == {}
+
+
+def test_the_dashboard_shows_it_and_the_next_renewal_has_it(world: World) -> None:
+    html = (
+        shim_of(world)
+        .send("POST", "/v1/dashboard/dashboard?theme=bs4", body(meter(), meter("ipv4")))
+        .get_json()["html"]
+    )
+    [table] = read(html).find("table", class_="vmb-sheet vmb-plain vmb-by-use")
+    first, second = [[c.text.strip() for c in tr.find("td")] for tr in table.find("tr") if tr.find("td")]
+    assert first[1:3] == ["Traffic in and out", "20.00 GB"] and first[3].startswith("58.0")
+    assert first[4].startswith("29.0") and second[1:3] == ["IPv4 addresses", "1.00 GB"]
+    [row] = [tr for tr in read(html).find("tr") if "about" in tr.text and tr.find("td", data_label="Due")]
+    assert "29." in row.text or "30." in row.text
+
+
+def test_without_a_price_there_are_units_only_and_without_invoices_nothing(world: World) -> None:
+    shim, bare = shim_of(world), [*meter()[:6], []]
+    html = shim.send("POST", "/v1/dashboard/dashboard", body(bare)).get_json()["html"]
+    [table] = read(html).find("table", class_="vmb-sheet vmb-plain vmb-by-use")
+    assert table.find("tr")[1].find("td")[-1].text.strip() == "–"
+    assert (
+        "vmb-by-use"
+        not in shim.send("POST", "/v1/dashboard/dashboard", body(meter(), may=["products"])).get_json()["html"]
+    )
+
+
+def test_a_mail_about_credit_knows_of_it_too(world: World) -> None:
+    rows = {"services": [service(1042, due="2027-04-27", registered="2027-03-20")]}
+    enough = client("15.00", **rows), client("15.00", metered=[meter()], **rows)
+    shim = shim_of(world)
+    assert [send(shim, one, today=TODAY).get_json()["told"] for one in enough] == [0, 1]
+    assert len(mails(world)) == 1
