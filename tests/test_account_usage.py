@@ -107,3 +107,29 @@ def test_a_mail_about_credit_knows_of_it_too(world: World) -> None:
     shim = shim_of(world)
     assert [send(shim, one, today=TODAY).get_json()["told"] for one in enough] == [0, 1]
     assert len(mails(world)) == 1
+
+
+def test_the_machines_state_stands_beside_its_price_while_it_is_fresh(world: World) -> None:
+    shim = shim_of(world)
+
+    def state(**more: Any) -> list[str]:
+        html = shim.send("POST", "/v1/dashboard/list", body(**more)).get_json()["html"]
+        return [n.text.strip() for n in read(html).find("small", class_="vmb-machine")]
+
+    assert state() == ["Running"] and state(products=[[1, "VPS S", 3, True, False]]) == []
+    world.clock.time += 3600
+    assert state() == []  # nobody has seen it for an hour
+
+
+def test_what_did_not_succeed_needs_attention_until_something_newer_did(world: World) -> None:
+    shim = shim_of(world)
+
+    def told() -> bool:
+        html = shim.send("POST", "/v1/dashboard/list", body(ask={"show": "attention"})).get_json()["html"]
+        return "What was ordered last did not succeed or waits for us" in html
+
+    assert not told()
+    for state, said in (("failed", True), ("waiting_for_staff", True), ("done", False)):
+        with world.store.write():
+            world.store.change("UPDATE operations SET state = ?", state)
+        assert told() == said

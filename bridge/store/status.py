@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypedDict
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypedDict
 
 from bridge.model import VmRef, VmStatus
+from bridge.store.core import bunches, marks
 from bridge.store.health import Healths
 
 COLUMNS = "server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock, disk_io, seen_at"
@@ -74,6 +76,16 @@ COUNT = ", ".join(
 )
 LOOK_HOLDS = 15.0  # seconds; PVE's own samples are up to 10 s old
 COUNT_HOLDS = 300.0  # after this no bulk read shows an older counter than we saw ourselves
+
+
+class Machine(NamedTuple):
+    """`status` as last seen at `seen_at`, empty where it never was; `failed`: what was ordered last did not succeed, or
+    waits for staff."""
+
+    service_id: int
+    status: str
+    seen_at: float
+    failed: bool
 
 
 class StatusRow(TypedDict):
@@ -235,6 +247,23 @@ class Statuses(Healths):
             now,
             now,
         )
+
+    def machines(self, whmcs: str, services: Iterable[int]) -> list[Machine]:
+        """Of the installation's services with these ids that are not ended."""
+        return [
+            Machine._make(row)
+            for bunch in bunches(services)
+            for row in self.tuples(
+                "SELECT s.service_id, coalesce(v.status, ''), coalesce(v.seen_at, 0.0), EXISTS (SELECT 1 FROM"
+                " operations o WHERE o.service = s.id AND (o.state = 'waiting_for_staff' OR (o.state = 'failed' AND NOT"
+                " EXISTS (SELECT 1 FROM operations n WHERE n.service = o.service AND n.number > o.number"
+                " AND n.state IN ('done', 'running', 'waiting'))))) FROM services s LEFT JOIN vm_status v"
+                " ON v.server = s.server AND v.vm_id = s.vm_id WHERE s.whmcs = ? AND s.desired <> 'terminated'"
+                f" AND s.service_id IN ({marks(bunch)})",
+                whmcs,
+                *bunch,
+            )
+        ]
 
     def status_row(self, server: str, vm_id: str) -> StatusRow | None:
         return self.row_as(StatusRow, "SELECT * FROM vm_status WHERE server = ? AND vm_id = ?", server, vm_id)

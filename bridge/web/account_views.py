@@ -74,10 +74,12 @@ REFUSED = {
 
 class Writes(Protocol):
     used: credit.Usage
+    ours: list[Attention]
 
     def money(self, value: Decimal | Fraction | int) -> str: ...
     def day(self, day: date | None) -> str: ...
     def month(self, day: date) -> str: ...
+    def machine(self, service: int) -> Sentence | None: ...
 
 
 def told(a: Attention, words: Writes) -> Sentence:
@@ -91,6 +93,8 @@ def told(a: Attention, words: Writes) -> Sentence:
             number=known["number"] or known["invoice"],
             day=words.day(known["due"]),
         )
+    if a.code == "failed":
+        return Sentence("What was ordered last did not succeed or waits for us: its page says more.")
     if a.code == "domain_late":
         return Sentence("It has expired and can still be renewed.")
     if a.code == "domain_ends":
@@ -128,14 +132,14 @@ def warning(account: Account, words: Writes) -> Sentence | str:
 
 
 def common(account: Account, words: Writes) -> dict[str, Any]:
-    count = lists.counters(account)
+    count = lists.counters(account, words.ours)
     found: dict[str, Any] = {
         "counts": {
             "all": count.total,
             **{n: getattr(count, n) for n in ("active", "suspended", "ending", "attention")},
         },
         "counters_of": COUNTERS,
-        "families": [(f, c.total) for f, c in lists.families(account) if c.total],
+        "families": [(f, c.total) for f, c in lists.families(account, words.ours) if c.total],
     }
     if "invoices" in account.may:
         found |= {
@@ -218,13 +222,14 @@ def chart(account: Account) -> dict[str, Any] | None:
 
 def listed(account: Account, words: Writes) -> dict[str, Any]:
     """The filter, the family and the order stand in the address."""
-    chosen = lists.listed(account)
+    chosen = lists.listed(account, words.ours)
     rows = [(row, STATES.get(row.owned.status, UNKNOWN), [told(a, words) for a in row.attention]) for row in chosen]
     return common(account, words) | {
         "chosen": rows[:ROWS],
         "left_out": max(0, len(rows) - ROWS),
         "names": {f.key: f.name for f in account.families},
         "orders": ORDERS,
+        "machine": words.machine,
         "reasons": REASONS,
     }
 

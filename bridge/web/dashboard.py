@@ -3,7 +3,7 @@ nowhere; a page is a view of one Account (bridge/accounts) and its numbers (brid
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -13,16 +13,19 @@ from flask import Blueprint, Response, g, render_template, request
 
 from bridge import languages
 from bridge.accounts import wire
-from bridge.accounts.nouns import Account
+from bridge.accounts.nouns import HOSTING, Account
 from bridge.costs import credit, money
+from bridge.costs.lists import Attention
 from bridge.errors import NotFound
 from bridge.model import Sentence
 from bridge.services import account_usage
-from bridge.web import account_extras, account_views, language
+from bridge.store.status import Machine
+from bridge.web import account_extras, account_views, frame, language
 from bridge.web.auth import body, context, signed_look
 from bridge.web.replies import success
 
 routes = Blueprint("dashboard", __name__)
+FRESH = 900.0  # seconds; an idle server is read every minute
 TITLES = {
     "home": Sentence("Dashboard"),
     "dashboard": Sentence("Dashboard"),
@@ -47,11 +50,18 @@ MENU = {  # page -> (icon, the permission without which there is nothing to see)
 class Words:
     """Amounts and days of an account as its client reads them."""
 
-    def __init__(self, account: Account, used: credit.Usage | None = None) -> None:
-        self.account, self.used = account, used or {}
+    def __init__(self, account: Account, used: credit.Usage, machines: Mapping[int, Machine]) -> None:
+        self.account, self.used, self.machines = account, used, machines
+        self.ours = [Attention("failed", HOSTING, n) for n, machine in machines.items() if machine.failed]
 
     def money(self, value: Decimal | Fraction | int) -> str:
         return money.shown(Fraction(value), self.account.currency)
+
+    def machine(self, service: int) -> Sentence | None:
+        """The machine's state, where it is known and no older than some minutes."""
+        found = self.machines.get(service)
+        fresh = found is not None and found.seen_at > context().clock.now() - FRESH
+        return frame.STATES.get(found.status) if found and fresh else None
 
     def hourly(self, value: Fraction) -> str:
         return money.hourly(value, self.account.currency)
@@ -78,7 +88,7 @@ def show(page: str) -> Response:
     if page not in VIEWS and page not in FILES:
         raise NotFound("There is no such page.", code="unknown_page")
     account = wire.read(body())
-    words = Words(account, counted(account))
+    words = Words(account, counted(account), machines(account))
     if page in FILES:
         return success(**FILES[page](account, words, context().config.whmcs[g.whmcs]["system_url"]))
     title = language.translate(TITLES[page])
@@ -91,6 +101,12 @@ def counted(account: Account) -> credit.Usage:
         return {}
     at = context()
     return account_usage.used_of(account, g.whmcs, at.store, at.config.worker["usage_time_zone"])
+
+
+def machines(account: Account) -> Mapping[int, Machine]:
+    """Services of ours as they were last seen; nobody is asked."""
+    ours = [line.id for line in account.lines if line.kind == HOSTING and line.ours]
+    return {m.service_id: m for m in context().store.machines(g.whmcs, ours)}
 
 
 def render(page: str, account: Account, words: Words) -> str:
