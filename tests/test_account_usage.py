@@ -133,3 +133,23 @@ def test_what_did_not_succeed_needs_attention_until_something_newer_did(world: W
         with world.store.write():
             world.store.change("UPDATE operations SET state = ?", state)
         assert told() == said
+
+
+def test_a_schedule_without_a_backup_for_a_week_needs_attention(world: World) -> None:
+    shim = shim_of(world)
+
+    def told() -> bool:
+        html = shim.send("POST", "/v1/dashboard/list", body(ask={"show": "attention"})).get_json()["html"]
+        return "no backup of the last 7 days" in html
+
+    assert not told()  # nobody asked for backups
+    with world.store.write():
+        world.store.change("INSERT INTO schedules (service, time_zone, days, next_due_at) VALUES (1, 'UTC', '[]', 1.0)")
+    assert told()
+    with world.store.write():
+        world.store.change(
+            "INSERT INTO backups (service, made_at, state) VALUES (1, ?, 'ready')", world.clock.time - 6 * 86400
+        )
+    assert not told()
+    world.clock.time += 2 * 86400
+    assert told()

@@ -75,17 +75,19 @@ COUNT = ", ".join(
     )
 )
 LOOK_HOLDS = 15.0  # seconds; PVE's own samples are up to 10 s old
+NO_BACKUP = 7.5 * 86400  # a schedule has a day a week at least; half a day for the backup itself
 COUNT_HOLDS = 300.0  # after this no bulk read shows an older counter than we saw ourselves
 
 
 class Machine(NamedTuple):
     """`status` as last seen at `seen_at`, empty where it never was; `failed`: what was ordered last did not succeed, or
-    waits for staff."""
+    waits for staff; `no_backup`: it has a schedule and no backup for 7 days."""
 
     service_id: int
     status: str
     seen_at: float
     failed: bool
+    no_backup: bool
 
 
 class StatusRow(TypedDict):
@@ -250,6 +252,7 @@ class Statuses(Healths):
 
     def machines(self, whmcs: str, services: Iterable[int]) -> list[Machine]:
         """Of the installation's services with these ids that are not ended."""
+        late = self.clock.now() - NO_BACKUP
         return [
             Machine._make(row)
             for bunch in bunches(services)
@@ -257,9 +260,13 @@ class Statuses(Healths):
                 "SELECT s.service_id, coalesce(v.status, ''), coalesce(v.seen_at, 0.0), EXISTS (SELECT 1 FROM"
                 " operations o WHERE o.service = s.id AND (o.state = 'waiting_for_staff' OR (o.state = 'failed' AND NOT"
                 " EXISTS (SELECT 1 FROM operations n WHERE n.service = o.service AND n.number > o.number"
-                " AND n.state IN ('done', 'running', 'waiting'))))) FROM services s LEFT JOIN vm_status v"
-                " ON v.server = s.server AND v.vm_id = s.vm_id WHERE s.whmcs = ? AND s.desired <> 'terminated'"
-                f" AND s.service_id IN ({marks(bunch)})",
+                " AND n.state IN ('done', 'running', 'waiting'))))), s.created_at < ? AND EXISTS (SELECT 1 FROM"
+                " schedules p WHERE p.service = s.id AND p.next_due_at IS NOT NULL) AND NOT EXISTS (SELECT 1 FROM"
+                " backups b WHERE b.service = s.id AND b.state = 'ready' AND b.made_at > ?) FROM services s"
+                " LEFT JOIN vm_status v ON v.server = s.server AND v.vm_id = s.vm_id WHERE s.whmcs = ?"
+                f" AND s.desired <> 'terminated' AND s.service_id IN ({marks(bunch)})",
+                late,
+                late,
                 whmcs,
                 *bunch,
             )

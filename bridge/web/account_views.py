@@ -95,6 +95,8 @@ def told(a: Attention, words: Writes) -> Sentence:
         )
     if a.code == "failed":
         return Sentence("What was ordered last did not succeed or waits for us: its page says more.")
+    if a.code == "no_backup":
+        return Sentence("It has a backup schedule, but no backup of the last 7 days.")
     if a.code == "domain_late":
         return Sentence("It has expired and can still be renewed.")
     if a.code == "domain_ends":

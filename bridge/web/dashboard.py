@@ -53,6 +53,7 @@ class Words:
     def __init__(self, account: Account, used: credit.Usage, machines: Mapping[int, Machine]) -> None:
         self.account, self.used, self.machines = account, used, machines
         self.ours = [Attention("failed", HOSTING, n) for n, machine in machines.items() if machine.failed]
+        self.ours += [Attention("no_backup", HOSTING, n) for n, machine in machines.items() if machine.no_backup]
 
     def money(self, value: Decimal | Fraction | int) -> str:
         return money.shown(Fraction(value), self.account.currency)
