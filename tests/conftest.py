@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from jinja2.bccache import Bucket, BytecodeCache
 
+from bridge.origin import origin
 from tests.browser import browser, window
 
 __all__ = ["browser", "window"]
@@ -35,6 +36,14 @@ class Compiled(BytecodeCache):
 
 
 Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": Compiled()}
+
+
+@pytest.fixture(autouse=True)
+def nobody_asked() -> Iterator[None]:
+    """Who asked is the process's own: a command that a test runs in its own process is not of the next test."""
+    before = origin.set(None)
+    yield
+    origin.reset(before)
 
 
 @pytest.fixture

@@ -106,6 +106,13 @@ class Server:
         self.command(f"CREATE DATABASE s{self.made} TEMPLATE made")
         return self.url(f"s{self.made}")
 
+    def copy(self, url: str) -> str:
+        """The address of a copy, also for a process that was forked from this one. Nobody may be connected to it."""
+        self.made += 1
+        old, new = url.partition("?")[0].rpartition("/")[2], f"s{os.getpid()}_{self.made}"
+        self.command(f"CREATE DATABASE {new} TEMPLATE {old}")
+        return self.url(new)
+
     def stop(self) -> None:
         assert self.process.stdin
         self.process.stdin.close()

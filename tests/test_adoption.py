@@ -141,7 +141,7 @@ def test_a_reinstall_keeps_its_shape(tmp_path: Path) -> None:
 
 def test_a_converge_by_staff_writes_the_plans_package(tmp_path: Path) -> None:
     world, vm = adopted(tmp_path)
-    world.order("converge", 9)
+    world.order("converge", 9, domain="db.customer.example")
     world.run()
     assert world.store.operations_of(1)[0].state is State.DONE
     after = shape(vm)

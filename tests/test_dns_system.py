@@ -48,7 +48,8 @@ def test_what_the_page_says_is_what_the_name_server_answers(system: System, pdns
     main = str(rows["properties"]["Dedicated IP"])
     default = f"{main.replace('.', '-')}.{STATIC}"
     assert "DNS changes take 1-8 hours to propagate across servers." in page and f'value="{default}"' in page
-    assert pdns.dig(main) == [default] and pdns.dig(default, "A") == [main]
+    system.wait_for(lambda: pdns.dig(default, "A") == [main], 30, "the name's own record")
+    assert pdns.dig(main) == [default]
     own = [a for a in (line.split('"')[0] for line in page.split('name="vmb[address]" value="')[1:])]
     assert len(own) == 3  # an extra IPv4 and an IPv6 beside it
     for n, address in enumerate(own):
@@ -58,4 +59,4 @@ def test_what_the_page_says_is_what_the_name_server_answers(system: System, pdns
         assert f'value="m{n}.customer.example"' in see(system) and ip_address(address)
     assert system.module(SERVICE, "TerminateAccount") == "success"
     system.wait_for(lambda: not any(pdns.dig(a) for a in own), 60, "the end of the names")
-    assert pdns.dig(default, "A") == []
+    system.wait_for(lambda: pdns.dig(default, "A") == [], 30, "the end of its own record")

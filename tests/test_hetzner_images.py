@@ -332,8 +332,15 @@ def again(born: Cloud, folder: Path) -> Callable[[int], Cloud]:
     return lambda n: matrix.twin(born, folder / str(n), lambda path: Cloud(path, **SOLD))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("deed", list(DEEDS))
-@pytest.mark.parametrize("kind", ["reset", "lost", "locked", "rate_limit_exceeded", "unavailable", "failing action"])
+@pytest.mark.parametrize(
+    ("kind", "deed"),
+    [
+        (kind, deed)
+        for kind in ("reset", "lost", "locked", "rate_limit_exceeded", "unavailable", "failing action")
+        for deed in DEEDS
+        if kind != "failing action" or not deed.startswith("delete_")  # those have no action: they are gone at once
+    ],
+)
 def test_a_fault_on_any_call(born: Cloud, tmp_path: Path, deed: str, kind: str) -> None:
     matrix.each_fault(again(born, tmp_path), *DEEDS[deed], "POST .*" if kind == "failing action" else ".*", kind)
 

@@ -368,7 +368,7 @@ def test_every_sentence_is_in_the_clients_language(system: System, browser: Chro
         {"action": "save", "address": "192.0.2.250", "name": "a.example.com"},
     ):
         told = re.findall(
-            r'role="alert">(.*?)</div>',
+            r'role="alert"[^>]*>\s*(.*?)\s*</(?:div|p|span)>',
             system.submit(PSEUDO, "iso" if form["action"] == "mount" else "rdns", **form).text,
             re.S,
         )

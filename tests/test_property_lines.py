@@ -150,6 +150,6 @@ def test_a_machine_keeps_the_name_that_another_rule_made_of_the_same_text(world:
     world.run()
     assert machine(world).config["name"] == typed[:cut] and machine(world).config["memory"] == "4096"
     machine(world).config["name"] = "renamed-by-hand"
-    world.order("converge")
+    world.order("converge", domain=typed)
     world.run()
     assert machine(world).config["name"] == "a" * 40
