@@ -97,3 +97,13 @@ def test_what_costs_otherwise_than_it_did_is_on_the_dashboard_with_its_service(s
     html = ask(shim, "dashboard", **rows)["html"]
     assert "10.00 EUR before, 15.00 EUR now" in html and "clientarea.php?action=productdetails&amp;id=1" in html
     assert "before," not in ask(shim, "dashboard", services=[service()], past_items=charges(*["10.00"] * 3))["html"]
+
+
+def test_an_amount_keeps_its_sides_in_a_language_from_right_to_left(shim: Shim) -> None:
+    for language, amount in (("pseudo-rtl", "\u2066-3.00 EUR\u2069"), ("english", "-3.00 EUR")):
+        reply = shim.send(
+            "POST",
+            f"/v1/dashboard/dashboard?theme=bs4&language={language}",
+            accounts.body("9.00", urls=URLS, services=[service(cycle="Annually")], rates=VAT),
+        )
+        assert amount in [cell for row in cells(reply.get_json()["html"]) for cell in row]

@@ -47,6 +47,11 @@ MENU = {  # page -> (icon, the permission without which there is nothing to see)
 }
 
 
+def _isolated(amount: str) -> str:
+    """From left to right also within words of the other direction: sign and currency stay on their side."""
+    return f"\u2066{amount}\u2069" if languages.direction_of(language.current()) == "rtl" else amount
+
+
 class Words:
     """Amounts and days of an account as its client reads them."""
 
@@ -56,7 +61,7 @@ class Words:
         self.ours += [Attention("no_backup", HOSTING, n) for n, machine in machines.items() if machine.no_backup]
 
     def money(self, value: Decimal | Fraction | int) -> str:
-        return money.shown(Fraction(value), self.account.currency)
+        return _isolated(money.shown(Fraction(value), self.account.currency))
 
     def machine(self, service: int) -> Sentence | None:
         """The machine's state, where it is known and no older than some minutes."""
@@ -65,7 +70,7 @@ class Words:
         return frame.STATES.get(found.status) if found and fresh else None
 
     def hourly(self, value: Fraction) -> str:
-        return money.hourly(value, self.account.currency)
+        return _isolated(money.hourly(value, self.account.currency))
 
     def day(self, day: date | None) -> str:
         far = day is not None and day.year != self.account.today.year
