@@ -4,8 +4,13 @@ pictures and tests."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
+
+import requests
 
 from bridge.costs.events import later
 from tests.system import System
@@ -232,3 +237,12 @@ def furnish(s: System, today: date | None = None, **more: Any) -> None:
 
 def log_in(s: System, user: int = USER, client: int = COMPANY, admin: int = 0) -> None:
     s.post("/test/login", {"user": user, "client": client, "admin": admin})
+
+
+@contextmanager
+def furnished(folder: Path) -> Iterator[System]:
+    """Everything runs, and has answered once: the bridge's first answer is its slowest."""
+    with System(folder, speed=0.05) as s:
+        furnish(s)
+        requests.get(f"http://127.0.0.1:{s.host}/{ADDON}", timeout=60).raise_for_status()
+        yield s

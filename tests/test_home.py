@@ -33,9 +33,7 @@ PAGES = ("dashboard", "list", "addfunds", "ledger", "whatif", "hub", "verificati
 
 @pytest.fixture(scope="module")
 def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with System(tmp_path_factory.mktemp("system"), speed=0.05) as s:
-        home_site.furnish(s)
-        get(s)  # the bridge's first answer is its slowest
+    with home_site.furnished(tmp_path_factory.mktemp("system")) as s:
         yield s
 
 
@@ -340,6 +338,21 @@ def test_it_works_where_only_it_is_installed(tmp_path: Any, how: str) -> None:
         echo $there ? count(vmbridgehome_config()['fields']) : 'none';"""
     done = subprocess.run(["php", "-r", code, str(alone)], capture_output=True, text=True)
     assert done.stdout == "4", done.stderr
+
+
+def test_beside_a_server_module_that_lacks_a_file_whmcs_goes_on(tmp_path: Any) -> None:
+    """Of another release: a file that is missing is fatal."""
+    addon, module = tmp_path / "modules/addons/vmbridgehome", tmp_path / "modules/servers/vmbridge/lib"
+    addon.parent.mkdir(parents=True)
+    module.mkdir(parents=True)
+    subprocess.run(["cp", "-rL", str(FOLDER), str(addon.parent)], check=True)
+    for name in ("Bridge.php", "BridgeException.php"):
+        (module / name).write_bytes((FOLDER / "lib/shared" / name).read_bytes())
+    code = """define('WHMCS', true); require $argv[2] . '/Bridge.php'; require_once $argv[2] . '/BridgeException.php';
+        require $argv[1] . '/vmbridgehome.php'; echo count(vmbridgehome_config()['fields']);
+        echo ' ', (new ReflectionClass('WHMCS\\Module\\Server\\Vmbridge\\Bridge'))->getFileName();"""
+    done = subprocess.run(["php", "-r", code, str(addon), str(module)], capture_output=True, text=True)
+    assert done.stdout == f"4 {module}/Bridge.php", done.stderr
 
 
 def test_the_ledger_ends_at_todays_credit_and_tells_nothing_of_staffs_words(system: System) -> None:

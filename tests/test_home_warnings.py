@@ -26,9 +26,7 @@ SUBJECT = "Your credit will not cover everything"
 
 @pytest.fixture(scope="module")
 def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with System(tmp_path_factory.mktemp("system"), speed=0.05) as s:
-        home_site.furnish(s)
-        get(s)  # the bridge's first answer is its slowest
+    with home_site.furnished(tmp_path_factory.mktemp("system")) as s:
         yield s
 
 

@@ -12,6 +12,7 @@ if (!defined('WHMCS')) {
 require_once __DIR__ . '/lib/BridgeException.php';
 require_once __DIR__ . '/lib/Bridge.php';
 require_once __DIR__ . '/lib/Fields.php';
+require_once __DIR__ . '/lib/Files.php';
 require_once __DIR__ . '/lib/Params.php';
 require_once __DIR__ . '/lib/Page.php';
 require_once __DIR__ . '/lib/Records.php';

@@ -2,12 +2,15 @@
 
 namespace WHMCS\Module\Addon\Vmbridgehome;
 
-// the signing client is the server module's where that is installed: one class, whoever loads it first
-$vmbridgehomeShared = is_file(__DIR__ . '/../../../servers/vmbridge/lib/Bridge.php') ? __DIR__ . '/../../../servers/vmbridge/lib' : __DIR__ . '/shared';
-foreach (['BridgeException', 'Bridge', 'Fields', 'Records'] as $vmbridgehomeFile) {
-    require_once $vmbridgehomeShared . '/' . $vmbridgehomeFile . '.php';
+// What signs and reads is the server module's where that is installed: one class, whoever loads it first. A module of another release may
+// lack a file; ours stands in then, since a missing one is fatal.
+foreach (['BridgeException', 'Bridge', 'Fields', 'Files', 'Records'] as $vmbridgehomeFile) {
+    $vmbridgehomePath = __DIR__ . '/../../../servers/vmbridge/lib/' . $vmbridgehomeFile . '.php';
+    if (!class_exists('WHMCS\\Module\\Server\\Vmbridge\\' . $vmbridgehomeFile, false)) {
+        require_once is_file($vmbridgehomePath) ? $vmbridgehomePath : __DIR__ . '/shared/' . $vmbridgehomeFile . '.php';
+    }
 }
-unset($vmbridgehomeShared, $vmbridgehomeFile);
+unset($vmbridgehomePath, $vmbridgehomeFile);
 require_once __DIR__ . '/Access.php';
 require_once __DIR__ . '/Reader.php';
 require_once __DIR__ . '/Warnings.php';
@@ -16,6 +19,7 @@ use WHMCS\Database\Capsule;
 use WHMCS\Module\Server\Vmbridge\Bridge;
 use WHMCS\Module\Server\Vmbridge\BridgeException;
 use WHMCS\Module\Server\Vmbridge\Fields;
+use WHMCS\Module\Server\Vmbridge\Files;
 use WHMCS\Module\Server\Vmbridge\Records;
 
 /**
@@ -37,7 +41,6 @@ class Home
     ];
     const NUMBERS = ['horizon', 'service', 'product', 'kept'];
     const FORMATS = [1 => [2, '.', ''], 2 => [2, '.', ','], 3 => [2, ',', '.'], 4 => [0, '', ',']]; // WHMCS's: digits, point, thousands
-    const ASSETS = ['css' => 'text/css', 'js' => 'text/javascript'];
     /** What is said without the bridge; WHMCS's language overrides may say it in another language under the same keys. */
     const SENTENCES = [
         'vmbridgehome_dashboard' => 'Dashboard', 'vmbridgehome_ledger' => 'Ledger',
@@ -83,7 +86,7 @@ class Home
             $fields = Fields::of($_GET);
             $wanted = Fields::word($fields, 'page');
             if ($wanted === 'asset') {
-                self::asset(Fields::word($fields, 'file', '/\A[a-z.]{1,20}\z/'), Fields::word($fields, 'v', '/\A[0-9a-f]{16}\z/'));
+                Files::send(self::server(), Fields::word($fields, 'file', '/\A[a-z.]{1,20}\z/'), Fields::word($fields, 'v', '/\A[0-9a-f]{16}\z/'), self::SECONDS);
             }
             $page = in_array($wanted, self::PAGES, true) ? $wanted : 'dashboard';
             $access = Access::current();
@@ -246,32 +249,6 @@ class Home
         header('Cache-Control: no-store');
         header('X-Content-Type-Options: nosniff');
         echo $reply['text'];
-        exit;
-    }
-
-    /** A file that pages need and that no public path serves; ends the request. Its address names its content. */
-    private static function asset($file, $version)
-    {
-        $text = '';
-        $type = substr((string) strrchr($file, '.'), 1);
-        if (isset(self::ASSETS[$type]) && $version !== '') {
-            try {
-                list(, $body) = (new Bridge(self::server()))->call('GET', '/v1/assets/' . $version . '/' . $file, null, self::SECONDS);
-                $text = isset($body['text']) && is_string($body['text']) ? $body['text'] : '';
-            } catch (BridgeException $e) {
-                $text = '';
-            }
-        }
-        while (ob_get_level() > 0) {
-            ob_end_clean();
-        }
-        http_response_code($text === '' ? 404 : 200);
-        header('Content-Type: ' . ($text === '' ? 'text/plain' : self::ASSETS[$type]) . '; charset=utf-8');
-        header('X-Content-Type-Options: nosniff');
-        header_remove('Pragma');
-        header_remove('Expires');
-        header('Cache-Control: ' . ($text === '' ? 'no-store' : 'private, max-age=31536000, immutable'));
-        echo $text;
         exit;
     }
 

@@ -111,7 +111,7 @@ class Reader
         $money = $this->access->may('invoices');
         return [
             'currency' => [
-                'code' => (string) $client->code, 'prefix' => substr(Bridge::plain($client->prefix), 0, 10), 'suffix' => substr(Bridge::plain($client->suffix), 0, 10),
+                'code' => (string) $client->code, 'prefix' => self::cut(Bridge::plain($client->prefix), 10), 'suffix' => self::cut(Bridge::plain($client->suffix), 10),
                 'format' => min(4, max(1, (int) $client->format)), 'rate' => (string) $client->rate,
             ],
             'client' => [
@@ -448,8 +448,13 @@ class Reader
     /** As it was typed: WHMCS keeps entities. */
     private static function text($value)
     {
-        $text = trim(Bridge::plain($value === null ? '' : $value));
-        return function_exists('mb_substr') ? mb_substr($text, 0, 120) : substr($text, 0, 120);
+        return self::cut(trim(Bridge::plain($value === null ? '' : $value)), 120);
+    }
+
+    /** By characters: half of one is no text. */
+    private static function cut($text, $most)
+    {
+        return mb_substr($text, 0, $most, 'UTF-8');
     }
 
     private static function amount($value)

@@ -122,7 +122,7 @@ class Module
                 return [];
             }
             if ($page === 'asset') {
-                Page::asset($params, Fields::word($fields, 'file', '/\A[a-z.]{1,20}\z/'), Fields::word($fields, 'v', '/\A[0-9a-f]{16}\z/'));
+                Files::send($params, Fields::word($fields, 'file', '/\A[a-z.]{1,20}\z/'), Fields::word($fields, 'v', '/\A[0-9a-f]{16}\z/'), self::SUBMIT_SECONDS);
             }
             if ($page === 'charts' && isset($fields['data'])) {
                 Page::charts($params, Fields::word($fields, 'data'), self::language($params));

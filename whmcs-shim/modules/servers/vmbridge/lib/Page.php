@@ -9,11 +9,6 @@ class Page
 {
     const MAX_WHOLE = 65536;
     const THEMES = ['twenty-one', 'nexus', 'six']; // WHMCS's own, whose pages templates/product.tpl is made for
-    const ASSETS = [
-        'uplot.js' => 'text/javascript', 'uplot.css' => 'text/css', 'vmbridge.js' => 'text/javascript', 'vmbridge.css' => 'text/css',
-        'idiomorph.js' => 'text/javascript', 'charts.js' => 'text/javascript', 'charts.css' => 'text/css',
-        'firewall.js' => 'text/javascript', 'firewall.css' => 'text/css', 'sortable.js' => 'text/javascript',
-    ];
     /** What is said without the bridge; WHMCS's language overrides may say it in another language under the same keys. */
     const SENTENCES = [
         'vmbridge_start' => 'Start', 'vmbridge_stop' => 'Stop', 'vmbridge_reboot' => 'Restart', 'vmbridge_hard_stop' => 'Hard stop',
@@ -126,33 +121,10 @@ class Page
         self::json($params, Module::path($params, 'charts') . '?' . $query, Module::SUBMIT_SECONDS);
     }
 
-    /** A file that the page needs and that no public path serves; ends the request. Its address names its content. */
-    public static function asset(array $params, $file, $version)
-    {
-        self::release();
-        $text = '';
-        if (isset(self::ASSETS[$file]) && $version !== '') {
-            try {
-                list(, $body) = (new Bridge($params))->call('GET', '/v1/assets/' . $version . '/' . $file, null, Module::SUBMIT_SECONDS);
-                $text = isset($body['text']) && is_string($body['text']) ? $body['text'] : '';
-            } catch (BridgeException $e) {
-                $text = '';
-            }
-        }
-        http_response_code($text === '' ? 404 : 200);
-        header('Content-Type: ' . ($text === '' ? 'text/plain' : self::ASSETS[$file]) . '; charset=utf-8');
-        header('X-Content-Type-Options: nosniff');
-        header_remove('Pragma');
-        header_remove('Expires');
-        header('Cache-Control: ' . ($text === '' ? 'no-store' : 'private, max-age=31536000, immutable'));
-        echo $text;
-        exit;
-    }
-
     /** Prints the bridge's JSON, or its sentence, and ends the request. */
     private static function json(array $params, $target, $seconds, array $extra = [])
     {
-        self::release();
+        Files::alone();
         try {
             list($status, $body, $etag) = (new Bridge($params))->call('GET', $target, null, $seconds, $extra);
         } catch (BridgeException $e) {
@@ -167,17 +139,6 @@ class Page
         }
         echo $status === 304 ? '' : json_encode($body);
         exit;
-    }
-
-    /** Other requests of this visitor need not wait, and nothing that WHMCS has printed so far comes along. */
-    private static function release()
-    {
-        if (session_status() === PHP_SESSION_ACTIVE) {
-            session_write_close();
-        }
-        while (ob_get_level() > 0) {
-            ob_end_clean();
-        }
     }
 
     public static function redirect(array $params, $page)

@@ -1,0 +1,1 @@
+../../../../servers/vmbridge/lib/Files.php
