@@ -188,11 +188,11 @@ def rows_of(today: date) -> dict[str, Any]:
         ],
         "tblaccounts": [
             {"id": 1, "userid": COMPANY, "currency": 0, "gateway": "stripe", "date": f"{day(-8)} 09:00:00",
-             "description": "Invoice Payment", "amountin": "100.00", "fees": "0.00", "amountout": "0.00",
+             "description": "Invoice Payment", "amountin": "30.00", "fees": "0.00", "amountout": "0.00",
              "invoiceid": 0, "refundid": 0},
         ],
         "tblcredit": [{"id": 1, "clientid": COMPANY, "date": day(-8), "description": "staff's words",
-            "amount": "100.00", "relid": 0}],
+            "amount": "30.00", "relid": 0}],
         "tbltax": [{"id": 1, "level": 1, "name": "VAT", "state": "", "country": "AT", "taxrate": "20.000"}],
         "tblproduct_upgrade_products": [{"id": 1, "product_id": 53, "upgrade_product_id": 56}],
         "tblpricing": [
