@@ -136,7 +136,9 @@ def sync(show: Show, count: int = 10_000) -> None:
         rows = world.store.db.conn.execute(BARE, (month,)).fetchall()
         json.dumps(values)
         ratios.append(ours / (time.perf_counter() - begin))
-        assert answer.status_code == 200 and len(values["services"]) == count and len(rows) >= count - 1
+        assert answer.status_code == 200
+        assert len(values["services"]) == count
+        assert len(rows) >= count - 1
     whole, names = answer.data if answer else b"", len(usage.METRICS)
     show(
         f"metric sync of {count:,} services / (SELECT + json.dumps)",

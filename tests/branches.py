@@ -83,7 +83,8 @@ class Branches:
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
             said = pipe.read()
-        assert os.waitpid(child, 0)[1] == 0 and said, f"the branch {name!r} has died"
+        assert os.waitpid(child, 0)[1] == 0, f"the branch {name!r} has died"
+        assert said, f"the branch {name!r} has died"
         fault, end = pickle.loads(said)
         assert not fault, f"in the branch {name!r}:\n{fault}"
         self.ends[name] = end

@@ -115,7 +115,9 @@ class DriverContract:
 
     def test_the_folder_has_a_driver_that_says_what_it_can(self) -> None:
         found = folder.load(self.driver)
-        assert found.name == self.driver and found.server_schema and found.plan_schema
+        assert found.name == self.driver
+        assert found.server_schema
+        assert found.plan_schema
         assert {Capability.OVERVIEW, Capability.POWER} <= found.capabilities
 
     @pytest.mark.parametrize("word", [*SELLABLE, *BY_CAPABILITY])
@@ -145,7 +147,8 @@ class DriverContract:
 
     def test_look_proves(self, rig: Rig) -> None:
         vm = rig.driver.look(rig.ref)
-        assert vm and (vm.vm_id, vm.status) == (rig.ref.vm_id, "running")
+        assert vm
+        assert (vm.vm_id, vm.status) == (rig.ref.vm_id, "running")
         rig.steal()
         before = len(rig.mutations())
         calls = [
@@ -169,28 +172,26 @@ class DriverContract:
     def test_converge_of_what_is_right_writes_nothing(self, rig: Rig) -> None:
         before = len(rig.mutations())
         found = rig.driver.converge(rig.order, rig.ref)
-        assert (found.task, found.changed, found.refused, found.more, found.offline) == ("", (), (), False, "") and len(
-            rig.mutations()
-        ) == before
-        assert (
-            all(d.same for d in rig.driver.compare(rig.order, found.seen.config, True))
-            and rig.driver.read(rig.ref).config == found.seen.config
-        )
+        assert (found.task, found.changed, found.refused, found.more, found.offline) == ("", (), (), False, "")
+        assert len(rig.mutations()) == before
+        assert all(d.same for d in rig.driver.compare(rig.order, found.seen.config, True))
+        assert rig.driver.read(rig.ref).config == found.seen.config
 
     def test_the_bulk_read_has_the_machine(self, rig: Rig) -> None:
         [line] = [s for s in rig.driver.statuses() if s.vm_id == rig.ref.vm_id]
-        assert line.status == "running" and line.cores == 2 and line.maxmem > 0 and line.node
+        assert line.status == "running"
+        assert line.cores == 2
+        assert line.maxmem > 0
+        assert line.node
 
     def test_the_traffic_of_one_machine_is_that_of_the_bulk_read(self, rig: Rig) -> None:
         rig.world.clock.time += 7200
         [line] = [s for s in rig.driver.statuses() if s.vm_id == rig.ref.vm_id]
         net_in, net_out, since = rig.driver.traffic(rig.ref)
-        assert (
-            (net_in, net_out) == (line.net_in, line.net_out)
-            and net_in > 0
-            and net_out > net_in
-            and line.counting_since <= since <= rig.world.clock.time
-        )
+        assert (net_in, net_out) == (line.net_in, line.net_out)
+        assert net_in > 0
+        assert net_out > net_in
+        assert line.counting_since <= since <= rig.world.clock.time
         rig.steal()
         with pytest.raises(NotOurs):
             rig.driver.traffic(rig.ref)
@@ -205,10 +206,11 @@ class DriverContract:
         rig.world.clock.time += 3 * 86400
         for period in rig.driver.periods:
             found = rig.driver.charts(rig.ref, period)
-            assert set(found.series) == rig.driver.series and 0 < len(found.times) <= 361 and found.step > 0, period
-            assert all(len(v) == len(found.times) for v in found.series.values()) and list(found.times) == sorted(
-                set(found.times)
-            )
+            assert set(found.series) == rig.driver.series, period
+            assert 0 < len(found.times) <= 361, period
+            assert found.step > 0, period
+            assert all(len(v) == len(found.times) for v in found.series.values())
+            assert list(found.times) == sorted(set(found.times))
             assert all(0 <= v <= 100 for v in found.series["cpu"] if v is not None)
         rig.steal()
         with pytest.raises(NotOurs):
@@ -217,8 +219,10 @@ class DriverContract:
     def test_the_console_of_a_machine_that_runs_and_is_ours(self, rig: Rig) -> None:
         rig.needs(Capability.CONSOLE)
         ticket = rig.driver.console(rig.ref)
-        assert ticket.url.startswith("wss://") and ticket.password
-        assert ticket.url not in repr(ticket) and ticket.password not in repr(ticket)
+        assert ticket.url.startswith("wss://")
+        assert ticket.password
+        assert ticket.url not in repr(ticket)
+        assert ticket.password not in repr(ticket)
         rig.ended(rig.driver.power(rig.ref, "hard_stop"))
         rig.world.clock.time += 5
         with pytest.raises(Refused, match="Start the server first"):
@@ -253,14 +257,14 @@ class DriverContract:
         assert rig.driver.snapshots(rig.ref) == []
         assert rig.ended(rig.driver.snapshot(rig.ref, "take", name, "before")) == "done"
         [found] = rig.driver.snapshots(rig.ref)
-        assert (found.name, found.complete) == (name, True) and abs(found.taken_at - rig.world.clock.time) < 120
+        assert (found.name, found.complete) == (name, True)
+        assert abs(found.taken_at - rig.world.clock.time) < 120
         rig.ended(rig.driver.snapshot(rig.ref, "take", name))  # a repeat makes no second one
         assert [s.name for s in rig.driver.snapshots(rig.ref)] == [name]
         assert rig.ended(rig.driver.snapshot(rig.ref, "rollback", name)) == "done"
         now = rig.world.clock.time
-        assert rig.driver.find_task(rig.ref, "rollback", now - 300) and not rig.driver.find_task(
-            rig.ref, "rollback", now + 300
-        )
+        assert rig.driver.find_task(rig.ref, "rollback", now - 300)
+        assert not rig.driver.find_task(rig.ref, "rollback", now + 300)
         assert rig.ended(rig.driver.snapshot(rig.ref, "delete", name)) == "done"
         rig.ended(rig.driver.snapshot(rig.ref, "delete", name))
         assert rig.driver.snapshots(rig.ref) == []
@@ -270,15 +274,15 @@ class DriverContract:
         assert rig.driver.backups(rig.ref) == []
         assert rig.ended(rig.driver.backup(rig.ref, "take", mark="op-1")) == "done"
         [found] = rig.driver.backups(rig.ref)
-        assert "op-1" in found.mark and found.size > 0 and found.archive
+        assert "op-1" in found.mark
+        assert found.size > 0
+        assert found.archive
         rig.world.clock.time += 5
         rig.ended(rig.driver.power(rig.ref, "hard_stop"))
         assert rig.ended(rig.driver.backup(rig.ref, "restore", found.archive)) == "done"
         assert rig.ended(rig.driver.backup(rig.ref, "delete", found.archive)) == "done"
-        assert (
-            rig.driver.backups(rig.ref) == []
-            and rig.ended(rig.driver.backup(rig.ref, "delete", found.archive)) == "done"
-        )
+        assert rig.driver.backups(rig.ref) == []
+        assert rig.ended(rig.driver.backup(rig.ref, "delete", found.archive)) == "done"
 
     def test_one_listing_says_the_same_as_each_machine(self, rig: Rig) -> None:
         rig.needs(Capability.BACKUPS)
@@ -291,7 +295,8 @@ class DriverContract:
         assert kept.backups[rig.ref.vm_id] == rig.driver.backups(rig.ref)
 
     def test_tasks_that_nobody_knows(self, rig: Rig) -> None:
-        assert rig.driver.poll(["nonsense"])["nonsense"].state == "unknown" and rig.driver.poll([]) == {}
+        assert rig.driver.poll(["nonsense"])["nonsense"].state == "unknown"
+        assert rig.driver.poll([]) == {}
         assert isinstance(rig.driver.task_error("something went wrong"), VmbridgeError)
 
     def test_destroy_until_nothing_is_left(self, rig: Rig) -> None:
@@ -303,11 +308,9 @@ class DriverContract:
             assert rig.ended(task) == "done"
         with pytest.raises(NotFound):
             rig.driver.traffic(rig.ref)
-        assert (
-            rig.gone()
-            and rig.driver.look(rig.ref) is None
-            and rig.driver.destroy(rig.ref) == "" == rig.driver.sweep(rig.ref)
-        )
+        assert rig.gone()
+        assert rig.driver.look(rig.ref) is None
+        assert rig.driver.destroy(rig.ref) == "" == rig.driver.sweep(rig.ref)
 
     def test_nothing_of_ours_is_a_leftover_while_its_machine_is_there(self, rig: Rig) -> None:
         for listing in ("", *rig.driver.listings()):

@@ -164,7 +164,8 @@ def test_what_opens_by_keyboard_closes_and_gives_the_focus_back(
     placed = "return [...document.querySelectorAll('[data-rules] > [data-number]')].map(r => r.dataset.number).join('')"
     assert browser.execute_script(placed) == "0213"  # type: ignore[no-untyped-call]
     press(browser, Keys.ESCAPE)
-    assert browser.execute_script(placed) == "0123" and focused(browser) == "vmb-grip"  # type: ignore[no-untyped-call]
+    assert browser.execute_script(placed) == "0123"
+    assert focused(browser) == "vmb-grip"
 
 
 @pytest.mark.parametrize("language", ["", RTL])
@@ -178,7 +179,9 @@ def test_skip_and_copy(system: System, browser: Chrome, language: str) -> None:
     until(browser, lambda b: b.execute_script("return document.querySelector('.vmbridge').vmbridge === true"))
     on(browser, ".vmb-skip")
     at = one(browser, ".vmb-skip").rect
-    assert at["width"] > 100 and at["height"] > 30 and 0 <= at["x"] <= 360 - at["width"]
+    assert at["width"] > 100
+    assert at["height"] > 30
+    assert 0 <= at["x"] <= 360 - at["width"]
     press(browser, Keys.ENTER)
     until(browser, lambda b: focused(b) == "vmb-content")
     press(browser, Keys.TAB)

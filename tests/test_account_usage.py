@@ -54,7 +54,9 @@ def body(*metered: list[Any], **more: Any) -> dict[str, Any]:
 
 def test_a_month_so_far_and_what_a_day_has_come_to(world: World) -> None:
     (found,) = usage.so_far("main", [1042, 7], world.store, "UTC").values()
-    assert found.now["bandwidth_total"] == 20.0 and found.now["bandwidth_in"] == 10.0 and found.now["ipv4"] == 1.0
+    assert found.now["bandwidth_total"] == 20.0
+    assert found.now["bandwidth_in"] == 10.0
+    assert found.now["ipv4"] == 1.0
     assert found.days["bandwidth_total"] == [pytest.approx(2.0), pytest.approx(2.0, rel=0.01)]
     assert set(found.days) == {"bandwidth_in", "bandwidth_out", "bandwidth_total", "snapshot_gb", "backup_gb"}
     assert usage.so_far("other", [1042], world.store, "UTC") == {} == usage.so_far("main", [], world.store, "UTC")
@@ -64,13 +66,15 @@ def test_a_month_of_a_few_hours_says_nothing_of_its_days(world: World) -> None:
     world.clock.time = moment("2027-05-01T06:00:00")
     book(world)
     (found,) = usage.so_far("main", [1042], world.store, "UTC").values()
-    assert found.now["bandwidth_total"] == 0 and len(found.days["bandwidth_total"]) == 1
+    assert found.now["bandwidth_total"] == 0
+    assert len(found.days["bandwidth_total"]) == 1
 
 
 def test_only_what_is_billed_of_services_of_ours(world: World) -> None:
     found = wire.read(body(meter(), meter("ipv4"), meter("unheard_of"), meter(of=7)))
     used = used_of(found, "main", world.store, "UTC")
-    assert set(used) == {(1042, "bandwidth_total"), (1042, "ipv4")} and used[1042, "ipv4"] == Used(D("1.0"), [])
+    assert set(used) == {(1042, "bandwidth_total"), (1042, "ipv4")}
+    assert used[1042, "ipv4"] == Used(D("1.0"), [])
     theirs = wire.read(body(meter(), products=[[1, "VPS S", 3, True, False]]))
     assert used_of(theirs, "main", world.store, "UTC") == {}
     assert used_of(found, "other", world.store, "UTC") == {}
@@ -84,8 +88,10 @@ def test_the_dashboard_shows_it_and_the_next_renewal_has_it(world: World) -> Non
     )
     [table] = read(html).find("table", class_="vmb-sheet vmb-plain vmb-by-use")
     first, second = [[c.text.strip() for c in tr.find("td")] for tr in table.find("tr") if tr.find("td")]
-    assert first[1:3] == ["Traffic in and out", "20.00 GB"] and first[3].startswith("58.0")
-    assert first[4].startswith("29.0") and second[1:3] == ["IPv4 addresses", "1.00 GB"]
+    assert first[1:3] == ["Traffic in and out", "20.00 GB"]
+    assert first[3].startswith("58.0")
+    assert first[4].startswith("29.0")
+    assert second[1:3] == ["IPv4 addresses", "1.00 GB"]
     [row] = [tr for tr in read(html).find("tr") if "about" in tr.text and tr.find("td", data_label="Due")]
     assert "29." in row.text or "30." in row.text
 
@@ -116,7 +122,8 @@ def test_the_machines_state_stands_beside_its_price_while_it_is_fresh(world: Wor
         html = shim.send("POST", "/v1/dashboard/list", body(**more)).get_json()["html"]
         return [n.text.strip() for n in read(html).find("small", class_="vmb-machine")]
 
-    assert state() == ["Running"] and state(products=[[1, "VPS S", 3, True, False]]) == []
+    assert state() == ["Running"]
+    assert state(products=[[1, "VPS S", 3, True, False]]) == []
     world.clock.time += 3600
     assert state() == []  # nobody has seen it for an hour
 

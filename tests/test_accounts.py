@@ -69,7 +69,8 @@ def test_a_fault_of_the_envelope_names_its_field(changed: dict[str, Any], named:
 
 def test_empty_tables_of_php_are_lists() -> None:
     read = wire.read({**body(), "settings": [], "rows": [], "cut": [], "urls": [], "ask": []})
-    assert read.lines == () and "TaxType" in read.settings.unknown
+    assert read.lines == ()
+    assert "TaxType" in read.settings.unknown
 
 
 @pytest.mark.parametrize(
@@ -108,13 +109,15 @@ def test_empty_tables_of_php_are_lists() -> None:
 )
 def test_a_row_that_cannot_be_read_is_listed_with_its_reason(rows: dict[str, Any], said: tuple[str, int, str]) -> None:
     read = account(**rows)
-    assert reasons(read) == [said] and said[2] in REASONS
+    assert reasons(read) == [said]
+    assert said[2] in REASONS
     assert len(read.lines) == (1 if said[2] == "twice" or ("services" in rows and "addons" in rows) else 0)
 
 
 def test_the_row_is_counted_as_owned_where_only_its_price_is_wrong() -> None:
     read = account(services=[service(amount="x"), service(2)])
-    assert [o.id for o in read.owned] == [1, 2] and [line.id for line in read.lines] == [2]
+    assert [o.id for o in read.owned] == [1, 2]
+    assert [line.id for line in read.lines] == [2]
 
 
 def test_what_costs_nothing_by_itself_needs_no_day() -> None:
@@ -127,7 +130,8 @@ def test_what_costs_nothing_by_itself_needs_no_day() -> None:
             service(4, status="Pending", **days),
         ]
     )
-    assert read.not_counted == () and [line.cycle for line in read.lines] == ["onetime", "onetime", "free", "monthly"]
+    assert read.not_counted == ()
+    assert [line.cycle for line in read.lines] == ["onetime", "onetime", "free", "monthly"]
 
 
 def test_what_is_gone_is_not_there() -> None:
@@ -154,11 +158,16 @@ def test_what_the_user_may_not_see_is_not_there_even_if_it_was_sent() -> None:
         ],
     }
     read = account(may=["products"], **rows)
-    assert [line.kind for line in read.lines] == ["Hosting"] and read.open == () and [u.id for u in read.users] == [2]
+    assert [line.kind for line in read.lines] == ["Hosting"]
+    assert read.open == ()
+    assert [u.id for u in read.users] == [2]
     read = account(may=["invoices"], **rows)
-    assert read.lines == () and len(read.open) == 1
+    assert read.lines == ()
+    assert len(read.open) == 1
     read = account(may=["owner"], **rows)
-    assert len(read.lines) == 2 and len(read.open) == 1 and len(read.users) == 2
+    assert len(read.lines) == 2
+    assert len(read.open) == 1
+    assert len(read.users) == 2
 
 
 def test_days_before_an_invoice_are_of_the_cycle_or_the_general_ones() -> None:
@@ -169,7 +178,8 @@ def test_days_before_an_invoice_are_of_the_cycle_or_the_general_ones() -> None:
 
 def test_the_limits_of_top_ups_are_converted_from_the_default_currency() -> None:
     limits = account(settings={"AddFundsMinimum": "10.00"}, currency={"rate": "1.10000"}).settings
-    assert str(limits.minimum) == "11.00" and limits.maximum is None
+    assert str(limits.minimum) == "11.00"
+    assert limits.maximum is None
 
 
 CELLS = st.one_of(

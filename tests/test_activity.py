@@ -50,9 +50,12 @@ def test_what_who_when_how_long_and_how_it_ended(world: World) -> None:
         "Done",
         "Done",
     ]
-    assert found[0][3] == "–" and found[4][3].endswith("s") and all(len(r[2]) == 16 for r in found)
+    assert found[0][3] == "–"
+    assert found[4][3].endswith("s")
+    assert all(len(r[2]) == 16 for r in found)
     text = " ".join(map(" ".join, found))
-    assert "grace" not in text and "nfs-backup" not in text  # who of the staff, and where, is nobody's business
+    assert "grace" not in text
+    assert "nfs-backup" not in text
 
 
 def test_the_newest_fifty_and_what_is_removed_with_time(world: World) -> None:
@@ -62,14 +65,17 @@ def test_the_newest_fifty_and_what_is_removed_with_time(world: World) -> None:
         key = world.store.submit(1, "reboot", "client Ada")
         world.store.end_operation(key, State.DONE)
     page = Look(world).page("activity")
-    assert len(rows(page)) == 50 and "The newest 50 are shown." in page.text and "more than 400 days ago" in page.text
+    assert len(rows(page)) == 50
+    assert "The newest 50 are shown." in page.text
+    assert "more than 400 days ago" in page.text
     world.clock.time += 401 * 86400
     world.store.forget_operations(world.clock.time - 400 * 86400)
     page = Look(world).page("activity")
     assert [r[0] for r in rows(page)] == [
         "Restart",
         "Set-up",
-    ] and "are shown" not in page.text
+    ]
+    assert "are shown" not in page.text
 
 
 def test_only_the_newest_of_a_kind_can_be_tried_again(world: World) -> None:
@@ -80,12 +86,15 @@ def test_only_the_newest_of_a_kind_can_be_tried_again(world: World) -> None:
     page = Look(world).page("activity")
     forms = [f for f in page.find("form") if f.hidden()["do"] == "again"]
     newest = world.store.newest(1)
-    assert newest and [f.hidden()["operation"] for f in forms] == [newest.id]  # in its row, and not above it, too
-    assert page.text.count("The snapshot did not work.") == 0 and page.text.count("Open a ticket") == 1
+    assert newest
+    assert [f.hidden()["operation"] for f in forms] == [newest.id]
+    assert page.text.count("The snapshot did not work.") == 0
+    assert page.text.count("Open a ticket") == 1
     assert "Your server and your other snapshots are as they were." in rows(page)[0][4]
     assert "are as they were" not in rows(page)[1][4]
     other = Look(world).page("snapshots")
-    assert other.text.count("Try again") == 1 and other.text.count("The snapshot did not work.") == 1
+    assert other.text.count("Try again") == 1
+    assert other.text.count("The snapshot did not work.") == 1
     assert [("Try again" in r[4], "Open a ticket" in r[4]) for r in rows(page)] == [
         (True, True),
         (False, False),
@@ -112,10 +121,13 @@ def test_every_driver_has_it_and_a_plan_may_hide_it(tmp_path: Path, build: Any, 
     world = build(tmp_path, hide=hide)
     page, menu = Look(world).page("activity"), looks.menu(Look(world).page())
     if hide:
-        assert "Access Denied" in page.text and rows(page) == []
+        assert "Access Denied" in page.text
+        assert rows(page) == []
         assert menu["activity"] == ("Not part of your plan.", False)
     else:
-        assert "Access Denied" not in page.text and len(rows(page)) == 1 and menu["activity"] == ("", True)
+        assert "Access Denied" not in page.text
+        assert len(rows(page)) == 1
+        assert menu["activity"] == ("", True)
     world.order("suspend")
     world.run()
     assert ("Access Denied" in Look(world).page("activity").text) == bool(hide)  # to be looked at whatever the state
@@ -124,7 +136,9 @@ def test_every_driver_has_it_and_a_plan_may_hide_it(tmp_path: Path, build: Any, 
 
 def test_products_options_stay_where_they_are() -> None:
     """WHMCS stores them by position."""
-    assert Capability.ACTIVITY not in PERMISSIONS and len(PERMISSIONS) == 9 and PERMISSIONS[-1] == "firewall"
+    assert Capability.ACTIVITY not in PERMISSIONS
+    assert len(PERMISSIONS) == 9
+    assert PERMISSIONS[-1] == "firewall"
     raw = raw_config()
     raw["plans"]["kvm-s"]["hide"] = ["overview"]
     with pytest.raises(ConfigError, match=r"plans\.kvm-s\.hide\[0\].*activity"):

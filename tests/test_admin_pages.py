@@ -149,7 +149,10 @@ def test_another_installation_is_neither_seen_nor_touched(wide: World, staff: St
     finding = wide.store.find("pve1", service.id, "differs", "1050", "secret finding of 1050", "", {})
     for page in PAGES:
         text = staff.page(page, key=OTHER).get_json()["html"]
-        assert key not in text and "1050" not in text and "vm-1042" not in text and "secret finding" not in text
+        assert key not in text
+        assert "1050" not in text
+        assert "vm-1042" not in text
+        assert "secret finding" not in text
     assert "pve1" in staff.page("servers", key=OTHER).get_json()["html"]
     assert code(staff.page("operation", key=OTHER, id=key)) == (404, "unknown_operation")
     assert code(staff.page("service", key=OTHER, id="1042")) == (404, "unknown_service")
@@ -163,14 +166,17 @@ def test_another_installation_is_neither_seen_nor_touched(wide: World, staff: St
     assert (
         "ended already" in staff.form("findings", key=OTHER, action="dismiss", finding=str(finding)).get_json()["html"]
     )
-    assert wide.store.operation(key).state is State.FAILED and wide.store.findings(service.id)
-    assert key in staff.html("overview") and "secret finding" in staff.html("findings")
+    assert wide.store.operation(key).state is State.FAILED
+    assert wide.store.findings(service.id)
+    assert key in staff.html("overview")
+    assert "secret finding" in staff.html("findings")
 
 
 # -- what is shown --------------------------------------------------------------------------------
 def test_the_first_screen_says_what_fails_and_what_is_at_risk(wide: World, staff: Staff) -> None:
     calm = staff.html("overview")
-    assert "Nothing fails and nothing is stuck" in calm and "Nothing found" in calm
+    assert "Nothing fails and nothing is stuck" in calm
+    assert "Nothing found" in calm
     key = failed(wide)
     first = wide.store.find_service("main", 1042)
     assert first
@@ -182,14 +188,12 @@ def test_the_first_screen_says_what_fails_and_what_is_at_risk(wide: World, staff
     wide.store.refresh_failed("pve1", "no route", down=True)
     wide.store.refresh_failed("pve1", "no route", down=True)
     text = staff.html("overview")
-    assert (
-        key in text
-        and "Next:" in text
-        and "no route" in text
-        and "Pool small" in text
-        and "1 of 8 free" in text
-        and "nobody knows" in text
-    )
+    assert key in text
+    assert "Next:" in text
+    assert "no route" in text
+    assert "Pool small" in text
+    assert "1 of 8 free" in text
+    assert "nobody knows" in text
 
 
 def test_attention_ends_when_something_newer_put_it_right(wide: World, staff: Staff) -> None:
@@ -197,8 +201,10 @@ def test_attention_ends_when_something_newer_put_it_right(wide: World, staff: St
     assert key in staff.html("operations", state="attention")
     wide.order("terminate", 1050)
     wide.run()
-    assert key not in staff.html("operations", state="attention") and key in staff.html("operations", state="failed")
-    assert key not in staff.html("operations", state="done") and key not in staff.html("operations", name="pve2")
+    assert key not in staff.html("operations", state="attention")
+    assert key in staff.html("operations", state="failed")
+    assert key not in staff.html("operations", state="done")
+    assert key not in staff.html("operations", name="pve2")
 
 
 def test_pages_of_operations(wide: World, staff: Staff) -> None:
@@ -207,9 +213,15 @@ def test_pages_of_operations(wide: World, staff: Staff) -> None:
         wide.run()
     first, second = staff.html("operations"), staff.html("operations", first="50")
     ids = [set(re.findall(r"vmb\[page]=operation&amp;vmb\[id]=([0-9a-f]{12})\"><strong>", t)) for t in (first, second)]
-    assert len(ids[0]) == 50 and len(ids[1]) == 11 and not ids[0] & ids[1]
-    assert "vmb[first]=50" in first and "Older" in first and "Older" not in second and "vmb[first]=0" in second
-    assert staff.html("operations", first="-5") and staff.html("operations", first="9" * 30)
+    assert len(ids[0]) == 50
+    assert len(ids[1]) == 11
+    assert not ids[0] & ids[1]
+    assert "vmb[first]=50" in first
+    assert "Older" in first
+    assert "Older" not in second
+    assert "vmb[first]=0" in second
+    assert staff.html("operations", first="-5")
+    assert staff.html("operations", first="9" * 30)
     tab = staff.tab()
     assert tab.count("<summary>") == 50
 
@@ -223,7 +235,8 @@ def test_pools_count_exclusions_and_cool_down(wide: World, staff: Staff) -> None
     text = re.sub(r"\s+", " ", staff.html("pools"))
     row = text[text.index("<strong>small") :]
     assert re.findall(r'vmb-num">(?:<details><summary>)?(\d+)', row[: row.index("</tr>")]) == ["2", "1", "5", "8"]
-    assert '198.51.100.11 <span class="vmb-soft">free in 1 h' in row and "not 198.51.100.12 - 198.51.100.13" in row
+    assert '198.51.100.11 <span class="vmb-soft">free in 1 h' in row
+    assert "not 198.51.100.12 - 198.51.100.13" in row
 
 
 MACHINE_WORD = re.compile(r"(?<![\w.])[a-z]+(?:_[a-z]+)+\b")  # what the back end calls its settings has dots
@@ -244,7 +257,9 @@ def test_staff_read_words(wide: World, staff: Staff) -> None:
             plain[m.start() - 60 : m.end()] for m in MACHINE_WORD.finditer(plain)
         ]
     assert [kind for kind in KINDS if f">{deed(kind)}<" not in texts[0]] == []
-    assert ">Redeploy<" in texts[0] and ">Converge<" in texts[0] and ">Backup<" in texts[0]
+    assert ">Redeploy<" in texts[0]
+    assert ">Converge<" in texts[0]
+    assert ">Backup<" in texts[0]
     assert "Choosing a place" in texts[2]
 
 
@@ -292,14 +307,17 @@ def test_the_tab_shows_the_package_beside_the_machine(wide: World, staff: Staff)
     text = staff.tab().partition("</style>")[2]
     rows = re.findall(r"<tr.*?</tr>", text, re.S)
     memory = next(r for r in rows if "RAM" in r)
-    assert "vmb-differs" in memory and "2048 MiB" in memory and "1024 MiB" in memory
-    assert text.count("vmb-differs") == 1 and "waits for a restart" in next(r for r in rows if "CPU cores" in r)
-    assert "<form" not in text and "<button" not in text and "<input" not in text
-    assert (
-        "203.0.113.10/24" in text
-        and "PTR" in text
-        and "addonmodules.php?module=vmbridge&amp;vmb[page]=service&amp;vmb[id]=1042" in text
-    )
+    assert "vmb-differs" in memory
+    assert "2048 MiB" in memory
+    assert "1024 MiB" in memory
+    assert text.count("vmb-differs") == 1
+    assert "waits for a restart" in next(r for r in rows if "CPU cores" in r)
+    assert "<form" not in text
+    assert "<button" not in text
+    assert "<input" not in text
+    assert "203.0.113.10/24" in text
+    assert "PTR" in text
+    assert "addonmodules.php?module=vmbridge&amp;vmb[page]=service&amp;vmb[id]=1042" in text
 
 
 def test_the_tab_of_a_silent_host_has_nothing_green(wide: World, staff: Staff) -> None:
@@ -307,18 +325,17 @@ def test_the_tab_of_a_silent_host_has_nothing_green(wide: World, staff: Staff) -
     wide.store.change("INSERT OR IGNORE INTO server_health (server, ok) VALUES ('pve1', 0)")
     wide.store.change("UPDATE server_health SET ok = 0, error = 'no route to host' WHERE server = 'pve1'")
     text = staff.tab()
-    assert "vmb-stale" in text.partition("<style")[0] and "no route to host" in text
+    assert "vmb-stale" in text.partition("<style")[0]
+    assert "no route to host" in text
 
 
 def test_the_tab_of_a_failure_names_cause_reference_and_next_action(wide: World, staff: Staff) -> None:
     key = failed(wide)
     text = staff.tab(1050)
-    assert (
-        "<details open>" in text
-        and "Permission check failed" in text
-        and "Give both the user and the token the privilege" in text
-        and f"vmb[page]=operation&amp;vmb[id]={key}" in text
-    )
+    assert "<details open>" in text
+    assert "Permission check failed" in text
+    assert "Give both the user and the token the privilege" in text
+    assert f"vmb[page]=operation&amp;vmb[id]={key}" in text
 
 
 def test_the_tab_asks_the_store_few_times(wide: World, staff: Staff, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,7 +348,8 @@ def test_the_tab_asks_the_store_few_times(wide: World, staff: Staff, monkeypatch
         type(wide.store), "rows", lambda self, sql, *args: (asked.append(sql), rows(self, sql, *args))[1]
     )
     staff.tab()
-    assert len(asked) <= 16 and sum("FROM steps" in a for a in asked) == 1
+    assert len(asked) <= 16
+    assert sum("FROM steps" in a for a in asked) == 1
 
 
 # -- what is done ---------------------------------------------------------------------------------
@@ -349,12 +367,14 @@ def test_retry_goes_on_and_names_the_page(wide: World, staff: Staff) -> None:
     key = failed(wide)
     assert 'value="retry"' in staff.html("operation", id=key)
     reply = staff.form("operation", f"id={key}", action="retry", operation=key).get_json()
-    assert reply["redirect"] == f"page=operation&id={key}&said=retry" and reply["html"] == ""
+    assert reply["redirect"] == f"page=operation&id={key}&said=retry"
+    assert reply["html"] == ""
     assert "It goes on." in staff.html("operation", id=key, said="retry")
     wide.run()
     assert wide.store.operation(key).state is State.DONE
     again = staff.form("operation", f"id={key}", action="retry", operation=key).get_json()
-    assert "cannot be retried: it is done." in again["html"] and not again["redirect"]
+    assert "cannot be retried: it is done." in again["html"]
+    assert not again["redirect"]
 
 
 def test_an_old_order_cannot_undo_a_newer_one(wide: World, staff: Staff) -> None:
@@ -369,7 +389,8 @@ def test_an_old_order_cannot_undo_a_newer_one(wide: World, staff: Staff) -> None
     wide.run()
     assert 'value="retry"' not in staff.html("service", id="1042")
     text = staff.form("operation", f"id={suspend}", action="retry", operation=suspend).get_json()["html"]
-    assert "ordered to be active" in text and wide.store.operation(suspend).state is State.CANCELLED
+    assert "ordered to be active" in text
+    assert wide.store.operation(suspend).state is State.CANCELLED
     assert wide.cluster.vms[20000].status == "running"
 
 
@@ -384,21 +405,25 @@ def test_cancel_of_what_has_ended_is_refused(wide: World, staff: Staff) -> None:
 @pytest.mark.parametrize("typed", ["", "1043", "redeploy", "１０４２", "1042x"])
 def test_redeploy_typed_wrongly_does_nothing(wide: World, staff: Staff, typed: str) -> None:
     reply = staff.form("service", "id=1042", action="redeploy", service="1042", typed=typed).get_json()
-    assert "Nothing was done" in reply["html"] and not reply["redirect"]
+    assert "Nothing was done" in reply["html"]
+    assert not reply["redirect"]
     assert len(wide.store.operations_of(1)) == 1
 
 
 def test_redeploy_typed_rightly_makes_a_new_machine(wide: World, staff: Staff) -> None:
     old = wide.vms()
     reply = staff.form("service", "id=1042", action="redeploy", service="1042", typed=" 1042 ").get_json()
-    assert reply["redirect"].startswith("page=operation&id=") and reply["redirect"].endswith("said=redeploy")
+    assert reply["redirect"].startswith("page=operation&id=")
+    assert reply["redirect"].endswith("said=redeploy")
     assert "admin grace" in [o.actor for o in wide.store.operations_of(1)]
     assert (
         "try again when this is done"
         in staff.form("service", "id=1042", action="redeploy", service="1042", typed="1042").get_json()["html"]
     )
     wide.run()
-    assert len(wide.vms()) == 1 and wide.vms() != old and wide.store.operations_of(1)[0].state is State.DONE
+    assert len(wide.vms()) == 1
+    assert wide.vms() != old
+    assert wide.store.operations_of(1)[0].state is State.DONE
 
 
 def test_redeploy_of_a_suspended_service_is_refused(wide: World, staff: Staff) -> None:
@@ -406,7 +431,8 @@ def test_redeploy_of_a_suspended_service_is_refused(wide: World, staff: Staff) -
     wide.run()
     assert "Redeploy needs an active service" in staff.html("service", id="1042")
     text = staff.form("service", "id=1042", action="redeploy", service="1042", typed="1042").get_json()["html"]
-    assert "Redeploy needs an active service" in text and 'name="vmb[typed]"' not in text
+    assert "Redeploy needs an active service" in text
+    assert 'name="vmb[typed]"' not in text
 
 
 def test_a_finding_is_dismissed_once(wide: World, staff: Staff) -> None:
@@ -432,24 +458,24 @@ def test_maintenance_holds_what_is_new_and_lets_the_rest_finish(wide: World, sta
     wide.order("suspend")
     wide.run(120)
     by_service = {row["service_id"]: op for op, row in reversed(wide.store.operations_listed("main"))}
-    assert by_service[1043].state is State.DONE and by_service[1043].kind == "create"
-    assert (
-        by_service[1044].started_at is None
-        and by_service[1042].started_at is None
-        and by_service[1042].kind == "suspend"
-    )
-    assert wide.store.service(1).desired is Desired.SUSPENDED and wide.cluster.vms[20000].status == "running"
+    assert by_service[1043].state is State.DONE
+    assert by_service[1043].kind == "create"
+    assert by_service[1044].started_at is None
+    assert by_service[1042].started_at is None
+    assert by_service[1042].kind == "suspend"
+    assert wide.store.service(1).desired is Desired.SUSPENDED
+    assert wide.cluster.vms[20000].status == "running"
     view = next(v for v in servers.views(wide.store, wide.config) if v.name == "pve1")
     assert (view.running, view.waiting, view.maintenance) == (0, 2, "New disks")
-    assert "2 operations wait, 0 run" in staff.html("overview") and "New disks" in staff.html("servers")
+    assert "2 operations wait, 0 run" in staff.html("overview")
+    assert "New disks" in staff.html("servers")
     customer = staff.send("GET", "/v1/services/1043/pages/overview?client=7").get_json()["html"]
     assert re.search(r'data-field="maintenance">New disks<', customer)
     assert staff.send("GET", "/status/v1/services/1043?client=7").get_json()["maintenance"] == "New disks"
     staff.form("servers", action="maintenance", server="pve1", switch="off")
     wide.run()
-    assert {o.state for o, _ in wide.store.operations_listed("main")} == {State.DONE} and wide.cluster.vms[
-        20000
-    ].status == "stopped"
+    assert {o.state for o, _ in wide.store.operations_listed("main")} == {State.DONE}
+    assert wide.cluster.vms[20000].status == "stopped"
     customer = staff.send("GET", "/v1/services/1043/pages/overview?client=7").get_json()["html"]
     assert re.search(r' hidden><strong>Maintenance</strong>\s*<span data-field="maintenance"><', customer)
 
@@ -473,7 +499,8 @@ def test_maintenance_by_command(wide: World, monkeypatch: pytest.MonkeyPatch) ->
     assert run(cli.main, ["maintenance", "pve1", "off"]).output.startswith("off")
     assert wide.store.health("pve1")["maintenance"] == ""
     wrong = run(cli.main, ["maintenance", "pve9", "on"])
-    assert wrong.exit_code == 1 and "pve1, pve2" in wrong.output
+    assert wrong.exit_code == 1
+    assert "pve1, pve2" in wrong.output
 
 
 def test_a_server_that_nobody_looks_at_is_at_risk(wide: World, staff: Staff) -> None:

@@ -53,8 +53,11 @@ def test_a_doubtful_value_is_refused_by_name(name: str, value: Any, likely: str)
     with pytest.raises(BadRequest) as caught:
         sold(name, value, "cores")
     sentence = caught.value.sentence
-    assert caught.value.code == "doubtful_option" and f"configurable option {name!r}: " in sentence
-    assert f"did you mean {likely}?" in sentence and sentence.endswith(".") and len(sentence) < 250
+    assert caught.value.code == "doubtful_option"
+    assert f"configurable option {name!r}: " in sentence
+    assert f"did you mean {likely}?" in sentence
+    assert sentence.endswith(".")
+    assert len(sentence) < 250
 
 
 @pytest.mark.parametrize("value", ["2048|2 GB", "2048|512 MB"])
@@ -158,9 +161,12 @@ def test_an_unknown_unit_is_named_with_those_that_there_are() -> None:
     with pytest.raises(ConfigError) as caught:
         config(RAM="ram_mb")
     path, code, text = caught.value.faults[0]
-    assert (path, code) == ("options.RAM", "unknown_word") and "ram_mib" in text and "rate_gbit" in text
+    assert (path, code) == ("options.RAM", "unknown_word")
+    assert "ram_mib" in text
+    assert "rate_gbit" in text
 
 
 @given(st.decimals(min_value=0, max_value=10**8, places=4))
 def test_a_number_is_written_as_it_is_read(value: Decimal) -> None:
-    assert Decimal(amounts.plain(value)) == value and "E" not in amounts.plain(value)
+    assert Decimal(amounts.plain(value)) == value
+    assert "E" not in amounts.plain(value)

@@ -40,7 +40,8 @@ def test_a_copy_holds_all_and_is_private(world: World, tmp_path: Path) -> None:
     world.run()
     copy = tmp_path / "copy.db"
     size = archive.take(str(world.path), copy)
-    assert size == copy.stat().st_size and stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert size == copy.stat().st_size
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     held = archive.holdings(copy)
     assert (held.services, held.operations, held.open_operations, held.addresses, held.vm_ids) == (
         {"active": 1},
@@ -60,7 +61,8 @@ def test_a_copy_never_replaces_a_file_unless_forced(world: World, tmp_path: Path
         archive.take(str(world.path), copy)
     assert copy.read_text() == "mine"
     archive.take(str(world.path), copy, force=True)
-    assert archive.holdings(copy).services == {} and stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert archive.holdings(copy).services == {}
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     for itself in (world.path, Path(f"{world.path}-wal")):
         with pytest.raises(Refused, match="is the store itself"):
             archive.take(str(world.path), itself, force=True)
@@ -91,7 +93,8 @@ def test_a_copy_is_whole_while_others_write(tmp_path: Path) -> None:
         done.set()
         writer.join()
         store.close()
-    assert all(c.get("a") == c.get("b") for c in counts) and len(counts) == 5
+    assert all(c.get("a") == c.get("b") for c in counts)
+    assert len(counts) == 5
 
 
 def test_restore_goes_back_and_moves_the_present_store_aside(world: World, tmp_path: Path) -> None:
@@ -101,7 +104,9 @@ def test_restore_goes_back_and_moves_the_present_store_aside(world: World, tmp_p
     world.order("suspend")
     world.run()
     found = back(world, tmp_path / "copy.db")
-    assert found.moved_to == f"{world.path}.aside" and found.replaced_readable and found.skipped == 0
+    assert found.moved_to == f"{world.path}.aside"
+    assert found.replaced_readable
+    assert found.skipped == 0
     assert world.store.service(1).desired == "active"
     aside = Store(found.moved_to, KEY, world.clock)
     assert aside.service(1).desired == "suspended"
@@ -118,7 +123,8 @@ def test_restore_is_refused_while_the_store_is_in_use(world: World, tmp_path: Pa
     user.hold() if who == "holds" else user.find_service("main", 1)
     with pytest.raises(Refused, match="is in use") as caught:
         archive.put_back(tmp_path / "copy.db", str(world.path), KEY, RANGES, 0, "aside")
-    assert caught.value.code == "store_in_use" and not Path(f"{world.path}.aside").exists()
+    assert caught.value.code == "store_in_use"
+    assert not Path(f"{world.path}.aside").exists()
     user.close()
     archive.put_back(tmp_path / "copy.db", str(world.path), KEY, RANGES, 0, "aside")
 
@@ -183,7 +189,8 @@ def test_what_must_not_be_put_back_changes_nothing(
     before = world.path.read_bytes()
     with pytest.raises(Refused) as caught:
         archive.put_back(copy, str(world.path), KEY, RANGES, 0, "aside")
-    assert caught.value.code in codes and world.path.read_bytes() == before
+    assert caught.value.code in codes
+    assert world.path.read_bytes() == before
     assert not [p for p in tmp_path.iterdir() if p.name.endswith((".aside", ".new"))]
 
 
@@ -195,7 +202,10 @@ def test_a_lost_key_gives_up_what_is_sealed_and_nothing_else(world: World, tmp_p
     new_key = Fernet.generate_key().decode()
     archive.put_back(tmp_path / "copy.db", str(world.path), new_key, RANGES, 0, "aside", without_key=True)
     store = Store(world.path, new_key, world.clock)
-    assert store.key_fits() and store.password(1) == "" and store.events() == [] and store.service(1).vm_id == "20000"
+    assert store.key_fits()
+    assert store.password(1) == ""
+    assert store.events() == []
+    assert store.service(1).vm_id == "20000"
     store.close()
 
 
@@ -241,7 +251,9 @@ def test_without_a_readable_store_ids_are_left_out(world: World, tmp_path: Path,
     world.store.close()
     world.path.unlink() if replaced == "absent" else world.path.write_bytes(b"rubbish" * 1000)
     found = back(world, tmp_path / "copy.db")
-    assert not found.replaced_readable and found.skipped == 1000 and found.vm_ids == {"pve1": (20001, 21001)}
+    assert not found.replaced_readable
+    assert found.skipped == 1000
+    assert found.vm_ids == {"pve1": (20001, 21001)}
     assert bool(found.moved_to) == (replaced == "broken")
     if found.moved_to:
         assert Path(found.moved_to).read_bytes().startswith(b"rubbish")
@@ -284,16 +296,16 @@ def test_open_operations_wait_for_a_person_and_then_go_on(world: World, tmp_path
     world.run(120)
     assert len(world.cluster.mutations()) == calls
     held = world.store.current_operation(1)
-    assert held is not None and held.state is State.STAFF and held.error_code == "restored"
+    assert held is not None
+    assert held.state is State.STAFF
+    assert held.error_code == "restored"
     verb = "cancel" if newer else "retry"
     assert f"then {verb}" in held.next_action
     world.order(verb)
     world.run()
-    assert (
-        world.vms() == [20000]
-        and world.cluster.vms[20000].config["cores"] == ("4" if newer else "2")
-        and world.store.service(1).provisioned
-    )
+    assert world.vms() == [20000]
+    assert world.cluster.vms[20000].config["cores"] == ("4" if newer else "2")
+    assert world.store.service(1).provisioned
     assert len([1 for m, p in world.cluster.mutations() if p.endswith("/clone")]) == 1
 
 
@@ -306,7 +318,8 @@ def test_an_operation_of_long_ago_whose_task_nobody_knows_any_more_goes_on(world
     world.cluster.tasks.clear()
     world.order("retry")
     world.run()
-    assert world.store.service(1).provisioned and world.vms() == [20000]
+    assert world.store.service(1).provisioned
+    assert world.vms() == [20000]
     assert len([1 for m, p in world.cluster.mutations() if p.endswith("/clone")]) == 1
 
 
@@ -316,13 +329,16 @@ def test_mails_are_not_sent_twice(world: World, tmp_path: Path) -> None:
     archive.take(str(world.path), tmp_path / "copy.db")
     world.delivery.deliver_one()
     found = back(world, tmp_path / "copy.db")
-    assert found.sent_since == 1 and [e["event"] for e in found.held_events] == ["staff_notice"]
+    assert found.sent_since == 1
+    assert [e["event"] for e in found.held_events] == ["staff_notice"]
     world.whmcs.sent.clear()
     assert not world.delivery.deliver_one()
     [held] = world.store.held_events()
-    assert world.store.send_held(held["id"]) and world.delivery.deliver_one()
+    assert world.store.send_held(held["id"])
+    assert world.delivery.deliver_one()
     assert [a[0] for name, a in world.whmcs.sent if name == "notify_admins"] == ["never-sent"]
-    assert not world.store.send_held(held["id"]) and not world.store.drop_held(held["id"])
+    assert not world.store.send_held(held["id"])
+    assert not world.store.drop_held(held["id"])
 
 
 def test_a_dropped_event_is_never_sent(world: World, tmp_path: Path) -> None:
@@ -330,7 +346,8 @@ def test_a_dropped_event_is_never_sent(world: World, tmp_path: Path) -> None:
     archive.take(str(world.path), tmp_path / "copy.db")
     back(world, tmp_path / "copy.db")
     assert world.store.drop_held(world.store.held_events()[0]["id"])
-    assert not world.delivery.deliver_one() and not world.store.emit("staff_notice", "main", None, "old")
+    assert not world.delivery.deliver_one()
+    assert not world.store.emit("staff_notice", "main", None, "old")
     assert world.whmcs.sent == []
 
 
@@ -412,7 +429,8 @@ def test_leases_are_free_and_nonces_are_kept(world: World, tmp_path: Path) -> No
     world.store.use_nonce("main-1", "after")
     back(world, tmp_path / "copy.db")
     assert world.store.row("SELECT owner, lease_until FROM operations") == {"owner": "", "lease_until": 0.0}
-    assert not world.store.use_nonce("main-1", "before") and not world.store.use_nonce("main-1", "after")
+    assert not world.store.use_nonce("main-1", "before")
+    assert not world.store.use_nonce("main-1", "after")
 
 
 def test_the_same_copy_twice_still_gives_no_address_twice(world: World, tmp_path: Path) -> None:

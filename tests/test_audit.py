@@ -32,7 +32,8 @@ def test_who_ordered_and_how_it_ended(world: World) -> None:
         ("staff", "4", "192.0.2.9", "create", 1042, "accepted"),
         ("worker", "", "", "create ended", 1042, "done"),
     ]
-    assert lines[0]["request"] == "0123456789ab" and lines[0]["subject"] == lines[1]["subject"]
+    assert lines[0]["request"] == "0123456789ab"
+    assert lines[0]["subject"] == lines[1]["subject"]
     assert lines[0]["at"] == 1_800_000_000 < lines[1]["at"]
 
 
@@ -84,9 +85,12 @@ def test_real_processes_write_it_and_the_command_prints_it(tmp_path: Path) -> No
         )
     lines = [json.loads(line) for line in printed.stdout.splitlines()]
     deeds = {x["deed"]: x for x in lines}
-    assert deeds["create"]["result"] == "accepted" and deeds["create ended"]["result"] == "done"
-    assert deeds["create"]["request"] and deeds["create"]["address"] == "127.0.0.1"
+    assert deeds["create"]["result"] == "accepted"
+    assert deeds["create ended"]["result"] == "done"
+    assert deeds["create"]["request"]
+    assert deeds["create"]["address"] == "127.0.0.1"
     assert (deeds["stop"]["kind"], deeds["stop"]["service"], deeds["stop"]["address"]) == ("client", 1, "127.0.0.1")
     assert deeds["snapshots delete"]["result"].startswith("refused ")
-    assert deeds["maintenance on"]["kind"] == "command line" and deeds["maintenance on"]["who"]
+    assert deeds["maintenance on"]["kind"] == "command line"
+    assert deeds["maintenance on"]["who"]
     assert [x["id"] for x in lines] == sorted(x["id"] for x in lines)

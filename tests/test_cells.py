@@ -64,7 +64,9 @@ def cell(folder: Path, scenario: str, column: str, nth: int, wanted: dict[str, A
     where = f"{column} on call {nth} {world.cluster.calls[nth - 1][1:3] if nth <= len(world.cluster.calls) else '-'}"
     stopped = world.store.operations_of(None, 5, ("failed", "waiting_for_staff"))
     for op in stopped:
-        assert op.error_code not in ("not_ours", "internal_error") and op.error_text and op.next_action, (where, op)
+        assert op.error_code not in ("not_ours", "internal_error"), (where, op)
+        assert op.error_text, (where, op)
+        assert op.next_action, (where, op)
         assert [e for e in world.store.events() if e["event"] in ("staff_notice", "backup_failed")], where
         for vmid, (status, content) in machines(world).items():
             was = before.get(vmid, (status, content))

@@ -74,20 +74,24 @@ def puts(world: World) -> list[dict[str, str]]:
 def test_the_same_package_writes_nothing(wide: World) -> None:
     wide.order("change_package")
     wide.run()
-    assert wide.store.operations_of(1)[0].state is State.DONE and puts(wide) == []
+    assert wide.store.operations_of(1)[0].state is State.DONE
+    assert puts(wide) == []
 
 
 def test_a_bigger_plan_on_a_running_machine(wide: World) -> None:
     vm = wide.cluster.vms[20000]
     wide.order("change_package", configoption1="kvm-l")
     wide.run()
-    assert vm.pending == {"cores": "4", "memory": "8192", "balloon": "8192"} and "size=40G" in vm.config["scsi0"]
+    assert vm.pending == {"cores": "4", "memory": "8192", "balloon": "8192"}
+    assert "size=40G" in vm.config["scsi0"]
     assert "rate=119.21" in vm.config["net0"]
     service = wide.store.service(1)
-    assert service.pending == ("ram_mib", "cores") and service.package.cores == 4
+    assert service.pending == ("ram_mib", "cores")
+    assert service.package.cores == 4
     wide.order("reboot")
     wide.run()
-    assert vm.config["memory"] == "8192" and wide.store.service(1).pending == ()
+    assert vm.config["memory"] == "8192"
+    assert wide.store.service(1).pending == ()
     wide.cluster.calls.clear()
     wide.order("change_package", configoption1="kvm-l")
     wide.run()
@@ -99,7 +103,9 @@ def test_memory_is_hot_where_the_machine_allows_it(wide: World) -> None:
     vm.config |= {"hotplug": "network,disk,memory", "numa": "1"}
     wide.order("change_package", configoption5="4")
     wide.run()
-    assert vm.config["memory"] == "4096" and vm.pending == {} and wide.store.service(1).pending == ()
+    assert vm.config["memory"] == "4096"
+    assert vm.pending == {}
+    assert wide.store.service(1).pending == ()
 
 
 def test_an_additional_disk_is_made_once_then_grows(wide: World) -> None:
@@ -108,10 +114,8 @@ def test_an_additional_disk_is_made_once_then_grows(wide: World) -> None:
         wide.order("change_package", configoption7=gib)
         wide.run()
         assert vm.config["scsi1"].endswith(f"size={gib}G")
-    assert (
-        not [k for k in vm.config if k.startswith("unused")]
-        and len([v for v in wide.cluster.volumes if "vm-20000-" in v]) == 2
-    )
+    assert not [k for k in vm.config if k.startswith("unused")]
+    assert len([v for v in wide.cluster.volumes if "vm-20000-" in v]) == 2
 
 
 def test_disk_limits_are_set_kept_and_lifted(wide: World) -> None:
@@ -126,7 +130,8 @@ def test_disk_limits_are_set_kept_and_lifted(wide: World) -> None:
     wide.order("change_package", configoptions=options)
     wide.run()
     assert vm.config["scsi0"].split(",")[1:] == ["cache=writeback", "mbps_rd=100", "iops_wr=500", "size=20G"]
-    assert ",mbps_wr=20," in vm.config["scsi1"] and vm.pending == {}
+    assert ",mbps_wr=20," in vm.config["scsi1"]
+    assert vm.pending == {}
     wide.order("change_package", configoptions={**options, "System Disk Read MB/s": "0", "System Disk Write IOPS": ""})
     wide.run()
     assert vm.config["scsi0"].split(",")[1:] == ["cache=writeback", "size=20G"]
@@ -168,9 +173,11 @@ def test_what_cannot_be_is_refused_before_anything_is_done(wide: World, change: 
     before = wide.store.service(1)
     with pytest.raises(Refused) as caught:
         wide.order("change_package", configoption4="8", **change)
-    assert why in caught.value.sentence and caught.value.sentence.endswith("Nothing was changed.")
+    assert why in caught.value.sentence
+    assert caught.value.sentence.endswith("Nothing was changed.")
     wide.run()
-    assert puts(wide) == [] and wide.store.service(1) == before
+    assert puts(wide) == []
+    assert wide.store.service(1) == before
     if "configoption6" in change:
         assert [f["kind"] for f in wide.store.findings(1)] == ["disk_bigger_than_sold"]
         assert len([e for e in wide.store.events() if e["event"] == "staff_notice"]) == 1
@@ -185,11 +192,9 @@ def test_no_free_address_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="No free IPv4 address in pool 'public-v4'"):
         world.order("change_package", configoption9="2", configoption4="8")
     service = world.store.service(1)
-    assert (
-        service.package.cores == 2
-        and len(world.store.addresses_of(1)) == 1
-        and world.store.current_operation(1) is None
-    )
+    assert service.package.cores == 2
+    assert len(world.store.addresses_of(1)) == 1
+    assert world.store.current_operation(1) is None
     world.close()
 
 
@@ -212,7 +217,8 @@ def test_the_preview_says_what_the_operation_then_does(wide: World) -> None:
     assert {c.word: c.restart for c in found.changes if c.restart} == {
         "cores": Restart.LATER,
         "ram_mib": Restart.LATER,
-    } and found.restart is Restart.LATER
+    }
+    assert found.restart is Restart.LATER
     assert found.notices == (
         GROWS,
         (
@@ -223,7 +229,8 @@ def test_the_preview_says_what_the_operation_then_does(wide: World) -> None:
     wide.order("change_package", **values)
     wide.run()
     after = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
-    assert after.changes == () and set(wide.store.service(1).pending) == {"cores", "ram_mib"}
+    assert after.changes == ()
+    assert set(wide.store.service(1).pending) == {"cores", "ram_mib"}
 
 
 @pytest.mark.parametrize("hotplug", ["0", "1", "network", "cpu,disk", "cpu,disk,memory,network"])
@@ -240,7 +247,8 @@ def test_what_is_told_to_wait_for_a_restart_is_what_then_waits(wide: World, hotp
     assert {c.word for c in told.changes if c.restart is Restart.LATER} == {
         w for k, w in waits.items() if k in wide.cluster.vms[20000].pending
     }
-    assert told.restart is Restart.LATER and wide.cluster.vms[20000].started == started
+    assert told.restart is Restart.LATER
+    assert wide.cluster.vms[20000].started == started
 
 
 def test_a_machine_that_is_off_or_suspended_needs_no_restart(wide: World) -> None:
@@ -254,7 +262,9 @@ def test_a_machine_that_is_off_or_suspended_needs_no_restart(wide: World) -> Non
             wide.store,
             wide.config,
         )
-        assert found.changes and found.restart is Restart.NONE and found.notices == (GROWS,)
+        assert found.changes
+        assert found.restart is Restart.NONE
+        assert found.notices == (GROWS,)
 
 
 def test_what_cannot_be_taken_back_is_said_before_it_is_ordered(wide: World) -> None:
@@ -278,7 +288,8 @@ def test_what_cannot_be_taken_back_is_said_before_it_is_ordered(wide: World) -> 
 def test_a_refused_change_has_no_notices(wide: World) -> None:
     values = {"configoption1": "kvm-s", "configoption4": "8", "configoption6": "10", "userid": 7}
     found = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
-    assert found.refused == ("The system disk has 20 GiB and cannot shrink to 10 GiB.",) and found.notices == ()
+    assert found.refused == ("The system disk has 20 GiB and cannot shrink to 10 GiB.",)
+    assert found.notices == ()
 
 
 def test_a_change_while_suspended_leaves_it_off(wide: World) -> None:
@@ -286,10 +297,13 @@ def test_a_change_while_suspended_leaves_it_off(wide: World) -> None:
     wide.order("change_package", configoption4="8")
     wide.run()
     vm = wide.cluster.vms[20000]
-    assert vm.status == "stopped" and vm.config["cores"] == "8" and vm.config["onboot"] == "0"
+    assert vm.status == "stopped"
+    assert vm.config["cores"] == "8"
+    assert vm.config["onboot"] == "0"
     wide.order("unsuspend")
     wide.run()
-    assert vm.status == "running" and vm.config["onboot"] == "1"
+    assert vm.status == "running"
+    assert vm.config["onboot"] == "1"
 
 
 def test_a_change_right_after_unsuspend_still_starts_it(wide: World) -> None:
@@ -298,7 +312,8 @@ def test_a_change_right_after_unsuspend_still_starts_it(wide: World) -> None:
     wide.order("unsuspend")
     wide.order("change_package", configoption4="8")
     wide.run()
-    assert wide.cluster.vms[20000].status == "running" and wide.cluster.vms[20000].config["cores"] == "8"
+    assert wide.cluster.vms[20000].status == "running"
+    assert wide.cluster.vms[20000].config["cores"] == "8"
 
 
 def test_a_change_during_create_makes_the_bigger_machine(tmp_path: Path) -> None:
@@ -308,11 +323,9 @@ def test_a_change_during_create_makes_the_bigger_machine(tmp_path: Path) -> None
     world.order("change_package", configoption1="kvm-l", configoption7="10")
     world.run()
     vm = world.cluster.vms[20000]
-    assert (
-        (vm.status, vm.config["cores"]) == ("running", "4")
-        and "size=10G" in vm.config["scsi1"]
-        and world.vms() == [20000]
-    )
+    assert (vm.status, vm.config["cores"]) == ("running", "4")
+    assert "size=10G" in vm.config["scsi1"]
+    assert world.vms() == [20000]
     assert len(world.whmcs.mails()) == 1
     world.close()
 
@@ -321,7 +334,8 @@ def test_the_password_goes_to_the_guest_and_is_never_sent_again(wide: World) -> 
     vm = wide.cluster.vms[20000]
     wide.order("change_password", password="Another-pass-2")
     wide.run()
-    assert vm.guest_password == "root:Another-pass-2" and vm.config["cipassword"].startswith("$6$")
+    assert vm.guest_password == "root:Another-pass-2"
+    assert vm.config["cipassword"].startswith("$6$")
     assert len(wide.whmcs.mails()) == 1  # the welcome mail of before
     assert wide.store.password(1) == ""
     wide.cluster.calls.clear()
@@ -335,7 +349,8 @@ def test_the_password_without_an_agent_works_after_the_next_restart(wide: World)
     wide.order("change_password", password="Another-pass-2")
     wide.run()
     op = wide.store.operations_of(1)[0]
-    assert op.state is State.DONE and "next restart" in wide.store.steps(op.id)[0]["message"]
+    assert op.state is State.DONE
+    assert "next restart" in wide.store.steps(op.id)[0]["message"]
 
 
 def test_redeploy_makes_a_new_machine_with_the_same_addresses(wide: World) -> None:
@@ -343,13 +358,15 @@ def test_redeploy_makes_a_new_machine_with_the_same_addresses(wide: World) -> No
     wide.order("redeploy")
     wide.run()
     after = wide.store.service(1)
-    assert wide.vms() == [20001] and wide.cluster.vms[20001].status == "running"
-    assert (
-        after.uuids != before.uuids and after.mac == before.mac and after.mac in wide.cluster.vms[20001].config["net0"]
-    )
+    assert wide.vms() == [20001]
+    assert wide.cluster.vms[20001].status == "running"
+    assert after.uuids != before.uuids
+    assert after.mac == before.mac
+    assert after.mac in wide.cluster.vms[20001].config["net0"]
     assert wide.cluster.vms[20001].config["ipconfig0"] == "ip=203.0.113.10/24,gw=203.0.113.1"
     mails = wide.whmcs.mails()
-    assert len(mails) == 2 and mails[1][1][1] == "Your server was set up anew"
+    assert len(mails) == 2
+    assert mails[1][1][1] == "Your server was set up anew"
 
 
 def test_back_to_the_old_package_after_a_growth_that_failed(wide: World) -> None:
@@ -362,12 +379,13 @@ def test_back_to_the_old_package_after_a_growth_that_failed(wide: World) -> None
     wide.order("unsuspend")
     wide.run()
     op = wide.store.operations_of(1)[0]
-    assert (
-        op.waits_for_room and op.error_code == "no_capacity" and wide.cluster.vms[20000].status == "running"
-    )  # paid, so it runs
+    assert op.waits_for_room
+    assert op.error_code == "no_capacity"
+    assert wide.cluster.vms[20000].status == "running"
     wide.order("change_package")
     wide.run()
-    assert wide.store.operations_of(1)[0].state is State.DONE and wide.store.service(1).package.additional_disk_gib == 0
+    assert wide.store.operations_of(1)[0].state is State.DONE
+    assert wide.store.service(1).package.additional_disk_gib == 0
     assert wide.store.findings(1) == []
 
 

@@ -79,14 +79,14 @@ def reads(world: World) -> int:
 def test_both_releases_over_every_period(old: World, period: str) -> None:
     found = read(old, period)
     points, step = SHAPES[old.cluster.major][period]
-    assert len(found.times) <= proxmox.MOST_POINTS + 1 and len(found.times) >= min(points, 100) // 2
+    assert len(found.times) <= proxmox.MOST_POINTS + 1
+    assert len(found.times) >= min(points, 100) // 2
     assert found.step == step * max(1, -(-points // proxmox.MOST_POINTS))
     assert {b - a for a, b in zip(found.times, found.times[1:], strict=False)} == {found.step}
     assert set(found.series) == {"cpu", "mem", "maxmem", "diskread", "diskwrite", "netin", "netout"}
     assert all(len(v) == len(found.times) for v in found.series.values())
-    assert all(0 <= v <= 100 for v in found.series["cpu"] if v is not None) and set(found.series["maxmem"]) - {
-        None
-    } == {2048 * 1024**2}
+    assert all(0 <= v <= 100 for v in found.series["cpu"] if v is not None)
+    assert set(found.series["maxmem"]) - {None} == {2048 * 1024**2}
 
 
 def test_units_are_ours(lived: World) -> None:
@@ -107,8 +107,10 @@ def test_what_was_not_measured_is_a_gap(old: World, how: str, period: str) -> No
         for t, v in zip(found.times, found.series["netin"], strict=True)
         if t + found.step <= a - found.step or t >= b + found.step
     ]
-    assert len(inside) >= 5 and set(inside) == {None}
-    assert len(outside) >= 20 and None not in outside
+    assert len(inside) >= 5
+    assert set(inside) == {None}
+    assert len(outside) >= 20
+    assert None not in outside
 
 
 def test_half_a_group_of_points_is_a_gap_and_less_is_not() -> None:
@@ -116,9 +118,8 @@ def test_half_a_group_of_points_is_a_gap_and_less_is_not() -> None:
     for n in (400, 401, 802):
         del rows[n - 4]["cpu"]
     found = proxmox.series_of(rows)
-    assert found.step == 240 and [t for t, v in zip(found.times, found.series["cpu"], strict=True) if v is None] == [
-        24000
-    ]
+    assert found.step == 240
+    assert [t for t, v in zip(found.times, found.series["cpu"], strict=True) if v is None] == [24000]
 
 
 def test_old_rows_far_apart_beside_new_ones_are_no_gaps() -> None:
@@ -133,7 +134,8 @@ def test_absurd_replies_stay_small() -> None:
     rows = [{"time": t, "cpu": 0.1} for t in (0, 60, 120, 10**15)]
     found = proxmox.series_of([*rows, {"time": None}, {}])
     assert len(found.times) <= proxmox.MOST_POINTS + 1
-    assert proxmox.series_of([]).times == () and proxmox.series_of([{"time": 60}]).times == ()
+    assert proxmox.series_of([]).times == ()
+    assert proxmox.series_of([{"time": 60}]).times == ()
 
 
 def test_a_stopped_machine_has_its_history(lived: World) -> None:
@@ -142,7 +144,9 @@ def test_a_stopped_machine_has_its_history(lived: World) -> None:
     lived.clock.time += 1800
     found = read(lived)
     cpu = found.series["cpu"]
-    assert cpu[0] is not None and set(cpu[-20:]) == {None} and found.series["maxmem"][-1] is not None
+    assert cpu[0] is not None
+    assert set(cpu[-20:]) == {None}
+    assert found.series["maxmem"][-1] is not None
 
 
 def test_no_rrd_file_yet_is_no_error(old: World) -> None:
@@ -167,13 +171,16 @@ def test_another_machine_under_our_id_is_never_shown(lived: World) -> None:
     with pytest.raises(NotOurs):
         read(lived)
     reply = get(shim_of(lived)).get_json()
-    assert reply["times"] == [] and "staff" in reply["message"] and reads(lived) == 0
+    assert reply["times"] == []
+    assert "staff" in reply["message"]
+    assert reads(lived) == 0
 
 
 def test_a_machine_that_moved_is_found(lived: World) -> None:
     vm = lived.cluster.vms[20000]
     vm.node = next(n for n in lived.cluster.nodes if n != vm.node)
-    assert read(lived).times and f"/nodes/{vm.node}/" in lived.cluster.calls[-1][2]
+    assert read(lived).times
+    assert f"/nodes/{vm.node}/" in lived.cluster.calls[-1][2]
 
 
 def test_a_driver_cannot_promise_charts_without_having_them() -> None:
@@ -193,12 +200,10 @@ def test_the_privilege_is_needed(lived: World) -> None:
 # -- the route ------------------------------------------------------------------------------------
 def test_the_values_for_the_script(lived: World) -> None:
     found = get(shim_of(lived)).get_json()
-    assert (
-        found["period"] == "hour"
-        and found["until"] - found["from"] == 3600
-        and found["step"] == 60
-        and found["message"] == ""
-    )
+    assert found["period"] == "hour"
+    assert found["until"] - found["from"] == 3600
+    assert found["step"] == 60
+    assert found["message"] == ""
     assert len(found["times"]) == 60 == len(found["series"]["cpu"])
 
 
@@ -207,7 +212,8 @@ def test_nothing_from_before_the_service(lived: World) -> None:
     birth = lived.clock.now() - 1800
     lived.store.change("UPDATE services SET created_at = ?", birth)
     found = get(shim_of(lived)).get_json()
-    assert len(found["times"]) == 30 and found["times"][0] >= birth
+    assert len(found["times"]) == 30
+    assert found["times"][0] >= birth
     year = get(shim_of(lived), "year").get_json()
     assert all(t >= birth for t in year["times"])
 
@@ -215,13 +221,16 @@ def test_nothing_from_before_the_service(lived: World) -> None:
 def test_empty_is_told_calmly(lived: World) -> None:
     del lived.cluster.histories[20000]
     found = get(shim_of(lived)).get_json()
-    assert found["times"] == [] and "some minutes" in found["message"] and "failed" not in found
+    assert found["times"] == []
+    assert "some minutes" in found["message"]
+    assert "failed" not in found
 
 
 def test_not_set_up_yet_asks_nobody(world: World) -> None:
     world.order("create")
     found = get(shim_of(world)).get_json()
-    assert "not set up" in found["message"] and reads(world) == 0
+    assert "not set up" in found["message"]
+    assert reads(world) == 0
 
 
 @pytest.mark.parametrize(
@@ -242,7 +251,8 @@ def test_what_is_refused(lived: World, target: str, status: int) -> None:
 def test_suspended_services_are_barred(lived: World) -> None:
     lived.order("suspend")
     reply = get(shim_of(lived))
-    assert reply.status_code == 403 and "suspended" in reply.get_json()["error"]["message"]
+    assert reply.status_code == 403
+    assert "suspended" in reply.get_json()["error"]["message"]
 
 
 def test_not_part_of_the_plan(tmp_path: Path) -> None:
@@ -253,7 +263,8 @@ def test_not_part_of_the_plan(tmp_path: Path) -> None:
         aged(world)
         assert get(shim_of(world)).status_code == 403
         html = shim_of(world).send("GET", "/v1/services/1042/pages/charts?client=7").get_json()["html"]
-        assert "not part of your plan" in html and reads(world) == 0
+        assert "not part of your plan" in html
+        assert reads(world) == 0
     finally:
         world.close()
 
@@ -287,13 +298,16 @@ def test_a_server_that_is_down_is_not_asked(lived: World) -> None:
     lived.store.set_maintenance("pve1", "")
     lived.store.change("UPDATE server_health SET ok = 0 WHERE server = 'pve1'")
     found = get(shim_of(lived)).get_json()
-    assert "does not answer" in found["message"] and found["failed"] and lived.cluster.calls == []
+    assert "does not answer" in found["message"]
+    assert found["failed"]
+    assert lived.cluster.calls == []
 
 
 def test_a_node_that_is_down_is_told_calmly(lived: World) -> None:
     lived.cluster.nodes = dict.fromkeys(lived.cluster.nodes, False)
     message = get(shim_of(lived)).get_json()["message"]
-    assert "does not answer" in message and "595" not in message
+    assert "does not answer" in message
+    assert "595" not in message
 
 
 def test_failures_are_not_kept(lived: World) -> None:
@@ -360,9 +374,11 @@ def test_the_deadline_covers_all_calls_of_a_read(lived: World) -> None:
     clock, turns = lived.clock, direct.Reads(lived.clock)
     with turns.turn("pve1", "pve1", lived.store):
         left = time_left.get()
-        assert left and left() == direct.SECONDS
+        assert left
+        assert left() == direct.SECONDS
         clock.time += 6
-        assert read(lived).times and left() == direct.SECONDS - 6
+        assert read(lived).times
+        assert left() == direct.SECONDS - 6
         clock.time += 6
         before = len(lived.cluster.calls)
         with pytest.raises(Transient, match="time for this read is over"):
@@ -376,10 +392,8 @@ def test_the_cache_has_an_end(world: World) -> None:
     for n in range(direct.MOST_KEPT + 50):
         shared.shared((n,), 1000, lambda n=n: n)  # type: ignore[misc]
     assert len(shared._kept) == direct.MOST_KEPT
-    assert (
-        shared.shared((direct.MOST_KEPT + 49,), 1000, lambda: -1) == direct.MOST_KEPT + 49
-        and shared.shared((0,), 1000, lambda: -1) == -1
-    )
+    assert shared.shared((direct.MOST_KEPT + 49,), 1000, lambda: -1) == direct.MOST_KEPT + 49
+    assert shared.shared((0,), 1000, lambda: -1) == -1
 
 
 # -- the page -------------------------------------------------------------------------------------
@@ -389,20 +403,21 @@ def page(shim: Shim, more: str = "") -> str:
 
 def test_the_page_itself_asks_nobody(lived: World) -> None:
     html = page(shim_of(lived))
-    assert lived.cluster.calls == [] and "Hour" in html and html.count("data-chart=") == 4 and "Choose a period" in html
+    assert lived.cluster.calls == []
+    assert "Hour" in html
+    assert html.count("data-chart=") == 4
+    assert "Choose a period" in html
 
 
 def test_a_link_without_javascript_has_the_tables(lived: World) -> None:
     now = lived.clock.now()
     history(lived).holes = [(now - 1800, now - 1200)]
     html = page(shim_of(lived), "&period=hour")
-    assert (
-        reads(lived) == 1
-        and html.count('<th scope="row">') >= 4 * 45
-        and "no value" in html
-        and "2.0 GiB" in html
-        and "MB/s" in html
-    )
+    assert reads(lived) == 1
+    assert html.count('<th scope="row">') >= 4 * 45
+    assert "no value" in html
+    assert "2.0 GiB" in html
+    assert "MB/s" in html
     assert page(shim_of(lived), "&period=decade").count('<th scope="row">') == 0
 
 
@@ -427,12 +442,10 @@ def test_every_word_can_be_translated(lived: World) -> None:
 def test_without_uplot_the_page_says_so_and_has_its_tables(lived: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assets, "built", lambda name: False)
     html = page(shim_of(lived), "&period=hour")
-    assert (
-        "was not built" in html
-        and 'role="img"' not in html
-        and html.count('<th scope="row">') >= 4 * 50
-        and 'data-drawn="0"' in html
-    )
+    assert "was not built" in html
+    assert 'role="img"' not in html
+    assert html.count('<th scope="row">') >= 4 * 50
+    assert 'data-drawn="0"' in html
 
 
 def test_files_through_the_shim_are_few(lived: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -233,7 +233,8 @@ def test_gateway_network_and_broadcast_are_never_given_out(tmp_path: Path) -> No
 def test_all_of_an_endpoint_is_used(endpoint: str, base: str, socket: str) -> None:
     made = config.from_dict(broken("servers/pve1/endpoint", endpoint))
     api = Api(made.servers["pve1"])
-    assert api._client(False)._store["base_url"] == base and api.socket_url("x") == socket
+    assert api._client(False)._store["base_url"] == base
+    assert api.socket_url("x") == socket
 
 
 @pytest.mark.parametrize("endpoint", ["https://api.test", "http://api.test/v1", "https://a:b@api.test/v1"])
@@ -262,7 +263,8 @@ def test_a_gateway_may_be_elsewhere(span: str, prefix: int, gateway: str, outsid
     raw = raw_config()
     raw["pools"]["public-v4"] |= {"ranges": [span], "prefix": prefix, "gateway": gateway, "dns": []}
     pool = config.from_dict(raw).pools["public-v4"]
-    assert pool.gateway == gateway and pool.gateway_outside == outside
+    assert pool.gateway == gateway
+    assert pool.gateway_outside == outside
     kind = IPv4Address if pool.family == 4 else IPv6Address
     assert {str(kind(a)) for a, _ in pool.excluded} == never
 

@@ -197,7 +197,8 @@ def test_twice_is_once_and_what_is_said_is_done(machine: dict[str, Any], package
     assert [r.word for r in rows if r.kept] == [k for k in ("affinity",) if k in machine["config"]]
     assert sorted({r.refused for r in rows if r.refused}) == sorted(refused)
     vm = cluster.vms[20000]
-    assert not [k for k in vm.config if k.startswith("unused")] and "uuid=" + UUID in vm.config["smbios1"]
+    assert not [k for k in vm.config if k.startswith("unused")]
+    assert "uuid=" + UUID in vm.config["smbios1"]
     if not order.birth:  # what staff or the customer added stays
         assert [vm.config.get(k) for k in ("net1", "sshkeys", "protection")] == [
             machine["config"].get(k) for k in ("net1", "sshkeys", "protection")
@@ -244,4 +245,5 @@ def test_the_uuid_is_looked_at_before_every_write() -> None:
         driver.converge(ordered(packages.of_plan(CONFIG.plans["kvm-s"]), False), VmRef("20000", (UUID,), "pve1"))
     except Exception as e:
         assert getattr(e, "code", "") == "not_ours"
-    assert cluster.mutations() == [] and len(cluster.calls) == 1
+    assert cluster.mutations() == []
+    assert len(cluster.calls) == 1

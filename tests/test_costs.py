@@ -68,21 +68,26 @@ def test_a_domain() -> None:  # 5
     assert months_and_years(account(domains=[domain()])) == ["1.25", "15.00"]
     assert dates(account(domains=[domain()]), 365) == [("2027-02-15", "2027-03-01", "30.00")]
     kept = account(domains=[domain(not_renewed=True)])
-    assert dates(kept, 365) == [] and months_and_years(kept, "ending") == ["1.25", "15.00"]
+    assert dates(kept, 365) == []
+    assert months_and_years(kept, "ending") == ["1.25", "15.00"]
 
 
 def test_suspended_is_no_running_cost_and_is_charged_all_the_same() -> None:  # 6
     found = account(services=[service(), service(2, "8.00", status="Suspended")])
-    assert months_and_years(found)[0] == "10.00" and months_and_years(found, "suspended")[0] == "8.00"
+    assert months_and_years(found)[0] == "10.00"
+    assert months_and_years(found, "suspended")[0] == "8.00"
     assert [g for _, _, g in dates(found)] == ["10.00", "8.00", "10.00", "8.00"]
 
 
 def test_what_ends_is_not_charged() -> None:  # 7
     found = account(services=[service(amount="20.00")], cancels=[[1, "End of Billing Period", "2026-11-20"]])
-    assert months_and_years(found) == ["0.00", "0.00"] and dates(found, 365) == []
-    assert str(found.lines[0].ends) == "2026-12-05" and months_and_years(found, "ending")[0] == "20.00"
+    assert months_and_years(found) == ["0.00", "0.00"]
+    assert dates(found, 365) == []
+    assert str(found.lines[0].ends) == "2026-12-05"
+    assert months_and_years(found, "ending")[0] == "20.00"
     now = account(services=[service(amount="20.00")], cancels=[[1, "Immediate", "2026-11-20"]])
-    assert now.lines[0].ends is None and dates(now, 365) == []
+    assert now.lines[0].ends is None
+    assert dates(now, 365) == []
 
 
 EXCLUSIVE, INCLUSIVE = {"TaxType": "Exclusive"}, {"TaxType": "Inclusive"}
@@ -157,7 +162,9 @@ def test_what_is_to_be_added() -> None:  # 13
 def test_until_when_credit_lasts() -> None:  # 13b
     until = credit.lasts(account("15.00", services=[service(1), ANNUAL], rates=VAT))
     assert (str(until.through), str(until.on), until.missing) == ("2026-12-08", "2026-12-09", D("141.00"))
-    assert until.line is not None and until.line.id == 2 and str(until.suspends) == "2027-01-13"
+    assert until.line is not None
+    assert until.line.id == 2
+    assert str(until.suspends) == "2027-01-13"
 
 
 def test_the_largest_payment_is_said() -> None:  # 14
@@ -200,7 +207,9 @@ def test_an_order_that_is_not_paid() -> None:  # 19
         open=[invoice(1, "25.00")],
         open_items=[item(1, "25.00", of=1, due="2026-11-26")],
     )
-    assert credit.owed(found) == D("25.00") and dates(found, 365) == [] and months_and_years(found)[1] == "0.00"
+    assert credit.owed(found) == D("25.00")
+    assert dates(found, 365) == []
+    assert months_and_years(found)[1] == "0.00"
 
 
 METER = [1, "traffic", "Traffic", "GB", "1000", "simple", [["0", "0.02"]]]
@@ -246,7 +255,8 @@ def test_what_cannot_be_added_has_its_reason() -> None:
 
     assert said() == ""
     assert said(AddFundsEnabled="") == "off"
-    assert said(has_order=False) == "no_order" and said(has_order=False, AddFundsRequireOrder="") == ""
+    assert said(has_order=False) == "no_order"
+    assert said(has_order=False, AddFundsRequireOrder="") == ""
     assert said("50.00", AddFundsMaximumBalance="50.00") == "balance_full"
     assert said("45.00", AddFundsMaximumBalance="50.00", AddFundsMinimum="10.00") == "balance_full"
     assert said(AddFundsMinimum="50.00", AddFundsMaximum="10.00") == "limits"
@@ -306,7 +316,8 @@ def test_nobody_is_suspended_where_the_host_does_not_or_before_staff_let_it() ->
     def day(settings: dict[str, str], **rows: Any) -> Any:
         return credit.lasts(account(settings=settings, services=[service(**rows.pop("own", {}))], **rows)).suspends
 
-    assert str(day({})) == "2026-12-10" and day({"AutoSuspension": ""}) is None
+    assert str(day({})) == "2026-12-10"
+    assert day({"AutoSuspension": ""}) is None
     assert str(day({}, suspended=[[1, "", "2027-02-01"]])) == "2027-02-01"
     assert day({}, own={"status": "Suspended"}) is None
 
@@ -350,6 +361,7 @@ def test_prices_of_brackets() -> None:
 
     assert [price("simple", u) for u in ("50", "100", "300")] == ["5.00", "10.00", "20.00"]
     assert [price("flat", u) for u in ("50", "99", "100", "300")] == ["5.00", "9.90", "5.00", "15.00"]
-    assert price("simple", "50", "60") == "0.00" and price("simple", "160", "60") == "10.00"
+    assert price("simple", "50", "60") == "0.00"
+    assert price("simple", "160", "60") == "10.00"
     bare = account(services=[service()], metered=[[1, "m", "M", "GB", "0", "simple", []]])
     assert metered.priced(bare.metered[0], D(5)) is None

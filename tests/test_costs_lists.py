@@ -85,7 +85,8 @@ def test_a_row_has_price_next_day_and_reason() -> None:
     first, broken, ending = rows["Hosting", 1], rows["Hosting", 5], rows["Hosting", 3]
     assert (first.month, str(first.next)) == (13, "2026-12-05")  # with its add-on
     assert (broken.month, broken.missed.reason if broken.missed else "") == (None, "bad_amount")
-    assert str(ending.next) == "2026-12-05" and rows["Hosting", 2].attention[0].code == "suspended"
+    assert str(ending.next) == "2026-12-05"
+    assert rows["Hosting", 2].attention[0].code == "suspended"
     costs = [r.owned.id for r in lists.listed(asked(account(**MANY), by="cost", family="g3"))]
     assert costs == [3, 1, 4]
 
@@ -181,7 +182,8 @@ def test_twelve_months_by_family() -> None:
         accounts.past(1, "30.00", "2026-10-05", kind="Domain"),
     ]
     found = past.months(account(**{**MANY, "past_items": rows, "open": [], "open_items": []}))
-    assert (found[0][0], found[-1][0]) == ("2025-12", "2026-11") and len(found) == 12
+    assert (found[0][0], found[-1][0]) == ("2025-12", "2026-11")
+    assert len(found) == 12
     sums = {m: {k: str(v) for k, v in f.items()} for m, f in found if f}
     assert sums == {
         "2025-12": {"gone": "5.00"},
@@ -219,17 +221,21 @@ def test_the_ledger_is_one_dated_list_with_running_credit() -> None:
 def test_the_ledger_as_csv_is_read_by_a_csv_reader_and_computes_nothing() -> None:
     text = ledger.as_csv(account("18.00", **LEDGER), lambda word: {"payment": 'Pay, "in"'}.get(word, word))
     read = list(csv.reader(io.StringIO(text, newline="")))
-    assert read[0] == list(ledger.COLUMNS) and len(read) == 7 and text.count("\r\n") == 7
-    assert read[1][1] == 'Pay, "in"' and read[5][3] == "'=cmd()" and read[6][4] == "-1.50" and read[4][4] == "-10.00"
+    assert read[0] == list(ledger.COLUMNS)
+    assert len(read) == 7
+    assert text.count("\r\n") == 7
+    assert read[1][1] == 'Pay, "in"'
+    assert read[5][3] == "'=cmd()"
+    assert read[6][4] == "-1.50"
+    assert read[4][4] == "-10.00"
 
 
 @given(st.text(max_size=20))
 def test_no_cell_is_a_formula(text: str) -> None:
     shown = ledger.cell(text)
     assert shown in (text, f"'{text}")
-    assert not shown.lstrip(" ").startswith(("=", "+", "@", "\t", "\r")) and (
-        not shown.startswith("-") or float(shown) <= 0
-    )
+    assert not shown.lstrip(" ").startswith(("=", "+", "@", "\t", "\r"))
+    assert not shown.startswith("-") or float(shown) <= 0
 
 
 def test_charges_to_come_as_a_calendar() -> None:
@@ -239,9 +245,12 @@ def test_charges_to_come_as_a_calendar() -> None:
         made, found, "bridge.example.com", "Charges, to come", lambda e: f"{e.line.name}: {e.gross}"
     )
     lines = text.split("\r\n")
-    assert max(len(line.encode()) for line in lines) <= 75 and lines[-1] == "" and "\n" not in text.replace("\r\n", "")
+    assert max(len(line.encode()) for line in lines) <= 75
+    assert lines[-1] == ""
+    assert "\n" not in text.replace("\r\n", "")
     whole = text.replace("\r\n ", "").split("\r\n")
-    assert whole.count("END:VCALENDAR") == 1 and whole.count("BEGIN:VEVENT") == whole.count("END:VEVENT") == 2
+    assert whole.count("END:VCALENDAR") == 1
+    assert whole.count("BEGIN:VEVENT") == whole.count("END:VEVENT") == 2
     assert "X-WR-CALNAME:Charges\\, to come" in whole
     assert next(line for line in whole if line.startswith("SUMMARY")).startswith(
         "SUMMARY:föö\\; a\\,b\\\\c\\nEND:VCALENDAR"
@@ -261,7 +270,8 @@ def test_lines_are_folded_at_characters_and_unfold_to_what_they_were(text: str) 
     except UnicodeEncodeError:
         return
     parts = calendars.folded(line).split("\r\n")
-    assert all(len(p.encode()) <= 75 for p in parts) and "".join([parts[0], *(p[1:] for p in parts[1:])]) == line
+    assert all(len(p.encode()) <= 75 for p in parts)
+    assert "".join([parts[0], *(p[1:] for p in parts[1:])]) == line
 
 
 SOLD = {
@@ -322,15 +332,21 @@ def told(credit_: str, days: int = 14, **more: Any) -> warnings.Notice | None:
 
 def test_a_warning_comes_so_many_days_before_and_names_what_is_missing() -> None:
     found = told("7.00")
-    assert found and (str(found.through), str(found.on), found.money) == ("2026-11-30", "2026-12-01", "3.00 EUR")
-    assert told("7.00", 5) and not told("7.00", 4)
+    assert found
+    assert (str(found.through), str(found.on), found.money) == ("2026-11-30", "2026-12-01", "3.00 EUR")
+    assert told("7.00", 5)
+    assert not told("7.00", 4)
 
 
 def test_a_warning_is_of_one_event_whatever_is_missing() -> None:
     one, two = told("7.00"), told("2.00")
-    assert one and two and one.key == two.key and one.missing != two.missing
+    assert one
+    assert two
+    assert one.key == two.key
+    assert one.missing != two.missing
     after = told("17.00", 60)
-    assert after and after.key != one.key
+    assert after
+    assert after.key != one.key
 
 
 @pytest.mark.parametrize(
@@ -350,5 +366,6 @@ def test_nobody_is_warned_without_need(credit_: str, more: dict[str, Any]) -> No
 
 def test_a_warned_client_who_adds_what_is_missing_is_covered() -> None:
     found = told("7.00")
-    assert found and told(str(D("7.00") + found.missing), 14) is None
+    assert found
+    assert told(str(D("7.00") + found.missing), 14) is None
     assert credit.lasts(account("10.00", services=[service(due="2026-12-15")])).on == date(2027, 1, 1)

@@ -25,7 +25,8 @@ SEEDS = st.integers(0, 10**9)
 def test_a_year_is_twelve_months_and_8760_hours(seed: int) -> None:
     for rate in (c := rates.costs(wire.read(made_up(Random(seed))))).running, c.suspended, c.ending:
         assert rate.year == 12 * rate.month == 8760 * rate.hour == 365 * rate.day
-        assert rate.week == 7 * rate.day and rate.day == 24 * rate.hour
+        assert rate.week == 7 * rate.day
+        assert rate.day == 24 * rate.hour
 
 
 @few
@@ -65,7 +66,8 @@ def test_need_grows_with_the_horizon_and_is_rounded_up_by_less_than_a_unit(seed:
     for days, needed in ((30, needs[3]), (365, needs[5])):
         advice = credit.top_up(account, days)
         unit = Decimal(1).scaleb(-account.currency.digits)
-        assert advice.recommended % unit == 0 and advice.pay_now + advice.to_come == advice.recommended
+        assert advice.recommended % unit == 0
+        assert advice.pay_now + advice.to_come == advice.recommended
         assert max(needed, Decimal(0)) <= advice.recommended < max(needed, Decimal(0)) + unit
 
 
@@ -91,7 +93,8 @@ def test_net_and_tax_are_the_price_and_shares_of_an_invoice_add_up(seed: int) ->
         for charge in (alone, share):
             assert charge.net + charge.tax == charge.gross
             assert (charge.gross if account.settings.inclusive else charge.net) == price
-            assert charge.tax >= 0 and abs(charge.tax - alone.tax) <= Decimal("0.02")
+            assert charge.tax >= 0
+            assert abs(charge.tax - alone.tax) <= Decimal("0.02")
     if items and not account.settings.inclusive:
         together = sum(c.gross for c in taxes.invoice(items))
         taxed = [taxes.price(a, True) for line, a in items if taxes.applies(line)]
@@ -107,7 +110,9 @@ def test_no_charge_twice_and_none_after_an_end(seed: int) -> None:
     found = events.events(account, 1000)
     assert max(Counter(e.key for e in found).values(), default=1) == 1
     for e in found:
-        assert (
-            not e.line.ending and e.gross > 0 and account.today <= e.taken and e.line.status in ("active", "suspended")
-        )
-        assert e.line.due is not None and e.due >= e.line.due
+        assert not e.line.ending
+        assert e.gross > 0
+        assert account.today <= e.taken
+        assert e.line.status in ("active", "suspended")
+        assert e.line.due is not None
+        assert e.due >= e.line.due

@@ -181,7 +181,8 @@ def compare(number: int) -> None:
         assert credit.need(account, days) * 100 == needed
     until = credit.lasts(account)
     if credit.balance(account) < 0:
-        assert until.how == "owed" and until.missing == -credit.balance(account)
+        assert until.how == "owed"
+        assert until.missing == -credit.balance(account)
     elif life.first_short is None:
         assert until.how == (
             "long" if any(c.amount or c.first * (c.registered == c.due) for c in Whmcs(body).contracts) else "nothing"

@@ -53,10 +53,12 @@ def test_eighty_reads_of_one_client_hold_three_threads(tmp_path: Path, monkeypat
     # all but those who hold a seat end by themselves while the node is silent
     while len([t for t in threads if t.is_alive()]) > direct.PER_CLIENT:
         next(t for t in threads if t.is_alive()).join(0.01)
-    assert len(said) >= 80 - direct.PER_CLIENT and set(said) <= {direct.SEVERAL, direct.CROWDED}
+    assert len(said) >= 80 - direct.PER_CLIENT
+    assert set(said) <= {direct.SEVERAL, direct.CROWDED}
     # meanwhile another client's pages and live status are there, and what was read for everybody is too
     other = json.dumps(get(world, app, "/v1/services/1043/pages/overview?client=8&language=english"))
-    assert "vm-1043" in other and get(world, app, "/status/v1/services/1043?client=8")["status"] == "running"
+    assert "vm-1043" in other
+    assert get(world, app, "/status/v1/services/1043?client=8")["status"] == "running"
     go.set()
     for thread in threads:
         thread.join(60)
@@ -74,7 +76,9 @@ def test_the_sentence_is_in_the_clients_language(tmp_path: Path) -> None:
     app.extensions["vmbridge_reads"] = reads
     reads._seats["main 7"] = direct.PER_CLIENT
     found = get(world, app, "/v1/services/1042/charts?client=7&period=hour&language=pseudo")
-    assert found["failed"] and found["message"].startswith("[") and found["message"] != direct.SEVERAL
+    assert found["failed"]
+    assert found["message"].startswith("[")
+    assert found["message"] != direct.SEVERAL
     world.close()
 
 
@@ -110,7 +114,8 @@ def test_seats(tmp_path: Path) -> None:
             thread.join()
 
     many()
-    assert outcome == ["too_many_reads"] and reads._seats.total() == 0
+    assert outcome == ["too_many_reads"]
+    assert reads._seats.total() == 0
     reads._seats["main 7"] = direct.PER_CLIENT
     one("main 7")
     one("other 7")  # another installation's client of the same number
@@ -127,4 +132,5 @@ def test_seats(tmp_path: Path) -> None:
 @pytest.mark.parametrize("threads", [1, 2, 4, 32, 256])
 def test_there_are_always_threads_left(threads: int) -> None:
     most = direct.Reads(Clock(), threads)._most
-    assert 1 <= most <= max(1, threads // 2) and most <= direct.SEATS
+    assert 1 <= most <= max(1, threads // 2)
+    assert most <= direct.SEATS

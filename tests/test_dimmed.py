@@ -177,7 +177,8 @@ def refused(world: World, why: str) -> None:
         rows = {"name": world.store.snapshots_of(1)[0]["name"], "backup": str(world.store.backups_of(1)[-1]["id"])}
         form = {**rows, "template": "debian-12", "confirm": "REINSTALL", "confirmed": "1"}
         reply = look.send(capability, do, **form)
-        assert why in looks.read(reply["html"]).text and not reply["redirect"], (capability, do)
+        assert why in looks.read(reply["html"]).text, (capability, do)
+        assert not reply["redirect"], (capability, do)
     assert world.store.newest(1) == before
 
 
@@ -235,13 +236,15 @@ def test_a_reached_limit_dims_until_the_hour_is_over(tmp_path: Path) -> None:
     look = Look(world)
     found, _ = seen(world)
     often = found["snapshots", "take"]
-    assert often.startswith("That was often enough for this hour. Try again in ") and found["snapshots", "delete"] == ""
+    assert often.startswith("That was often enough for this hour. Try again in ")
+    assert found["snapshots", "delete"] == ""
     page = look.page("snapshots")
     [mark] = [n for n in page.all() if "data-until" in n.at]
     world.clock.time = float(mark.at["data-until"]) + 1
     world.store.want_status("pve1")
     page = look.page("snapshots")
-    assert looks.buttons(page)["snapshots", "take"] == "" and not [n for n in page.all() if "data-until" in n.at]
+    assert looks.buttons(page)["snapshots", "take"] == ""
+    assert not [n for n in page.all() if "data-until" in n.at]
     world.close()
 
 
@@ -249,7 +252,8 @@ def test_a_hard_stop_may_follow_a_stop_that_does_not_end(tmp_path: Path) -> None
     world = host(tmp_path)
     world.page("power", "stop")
     found = looks.buttons(Look(world).page())
-    assert found["power", "hard_stop"] == "" and found["power", "reboot"].startswith("The server is stopping, as you")
+    assert found["power", "hard_stop"] == ""
+    assert found["power", "reboot"].startswith("The server is stopping, as you")
     world.page("power", "hard_stop")
     world.run()
     assert world.store.operations_of(1)[0].state is State.DONE

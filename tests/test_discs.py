@@ -115,24 +115,36 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 # -- what is offered, and mounting ----------------------------------------------------------------
 def test_an_empty_drive_is_there_from_birth_and_is_not_the_one_of_cloud_init(site: Site) -> None:
-    assert site.vm.config["ide0"] == "none,media=cdrom" and "cloudinit" in site.vm.config["ide2"]
-    assert site.order_to_come() == [DISK, "ide0"] and not site.vm.pending
+    assert site.vm.config["ide0"] == "none,media=cdrom"
+    assert "cloudinit" in site.vm.config["ide2"]
+    assert site.order_to_come() == [DISK, "ide0"]
+    assert not site.vm.pending
 
 
 def test_only_what_the_machines_own_node_has_is_offered(site: Site) -> None:
     page = site.see()
-    assert "4 of 4" in page and "debian 2" in page and "systemrescue 1" in page and "OTHER 1" in page
-    assert page.index("debian 2") < page.index("systemrescue 1") < page.index("OTHER 1") and "elsewhere" not in page
-    assert site.submit("mount", iso="local:iso/only-elsewhere.iso") == isos.GONE and site.cluster.mutations() == []
+    assert "4 of 4" in page
+    assert "debian 2" in page
+    assert "systemrescue 1" in page
+    assert "OTHER 1" in page
+    assert page.index("debian 2") < page.index("systemrescue 1") < page.index("OTHER 1")
+    assert "elsewhere" not in page
+    assert site.submit("mount", iso="local:iso/only-elsewhere.iso") == isos.GONE
+    assert site.cluster.mutations() == []
 
 
 def test_a_mount_takes_the_place_of_another_at_once_and_a_repeat_is_nothing(site: Site) -> None:
     for name in (DEBIAN, RESCUE, RESCUE):
         site.mount(name)
-        assert site.disc() == name and not site.vm.pending and "cloudinit" in site.vm.config["ide2"]
+        assert site.disc() == name
+        assert not site.vm.pending
+        assert "cloudinit" in site.vm.config["ide2"]
     assert len(site.cluster.mutations()) == 2
-    assert site.submit("unmount") == "" and site.disc() == "none" and site.submit("unmount") == ""
-    assert len(site.cluster.mutations()) == 3 and site.order_to_come() == [DISK, "ide0"]
+    assert site.submit("unmount") == ""
+    assert site.disc() == "none"
+    assert site.submit("unmount") == ""
+    assert len(site.cluster.mutations()) == 3
+    assert site.order_to_come() == [DISK, "ide0"]
 
 
 @pytest.mark.parametrize("name", ["two  spaces.iso", " first.iso", 'Ümläut [x64] <b>&amp;"q".iso'])
@@ -141,9 +153,11 @@ def test_any_file_name_that_a_storage_has_can_be_mounted(name: str, site: Site) 
     site.see()
     page = site.shim.send("GET", "/v1/services/1042/pages/iso?client=7").json["html"]
     values = [html.unescape(v) for v in re.findall(r'name="vmb\[iso\]" value="([^"]*)"', page)]
-    assert volume in values and "<b>" not in page
+    assert volume in values
+    assert "<b>" not in page
     site.mount(volume)
-    assert site.disc() == volume and site.see().count("Unmount")
+    assert site.disc() == volume
+    assert site.see().count("Unmount")
 
 
 def test_a_mount_that_is_made_is_never_said_to_be_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,12 +171,15 @@ def test_a_mount_that_is_made_is_never_said_to_be_nothing(site: Site, monkeypatc
 
     monkeypatch.setattr(site.store, "change", locked)
     site.mount()
-    assert site.disc() == DEBIAN and site.submit("unmount") == "" and site.disc() == "none"
+    assert site.disc() == DEBIAN
+    assert site.submit("unmount") == ""
+    assert site.disc() == "none"
 
 
 def test_a_name_that_no_line_of_a_drive_can_hold_is_not_offered(site: Site) -> None:
     site.cluster.add_iso("one,media=disk.iso")
-    assert "4 of 4" in site.see() and "media=disk" not in site.see()
+    assert "4 of 4" in site.see()
+    assert "media=disk" not in site.see()
     for wanted in (
         "local:iso/one,media=disk.iso",
         "local:iso/../one.iso",
@@ -183,12 +200,15 @@ def test_a_list_names_a_file_with_brackets_as_it_is(tmp_path: Path) -> None:
 
 def test_lists_of_the_plan_and_of_all_plans(tmp_path: Path) -> None:
     site = Site(tmp_path, isos=["systemrescue-*"])
-    assert "1 of 1" in site.see() and site.submit("mount", iso=DEBIAN) == isos.GONE
+    assert "1 of 1" in site.see()
+    assert site.submit("mount", iso=DEBIAN) == isos.GONE
     site.close()
     (tmp_path / "both").mkdir()
     site = Site(tmp_path / "both", isos=["systemrescue-*"], everywhere=["NETBOOT.iso"])
     page = site.see()
-    assert "2 of 2" in page and "netboot.iso" in page and "systemrescue 1" in page
+    assert "2 of 2" in page
+    assert "netboot.iso" in page
+    assert "systemrescue 1" in page
     site.mount(RESCUE)
     site.close()
 
@@ -239,7 +259,8 @@ def test_the_check_of_the_storage(site: Site, wrong: str, level: str, text: str)
     site.cluster.add_storage("bare", ("pve1", "pve2"), "iso", shared=True)
     site.drivers["pve1"].settings["iso_storage"] = wrong or "local"  # type: ignore[index]
     found = [f for f in doctor.check(site.context) if f.subject == "server pve1 ISOs"]
-    assert [(f.level, f.text) for f in found] == [(level, text)] and bool(found[0].fix) == (level != "ok")
+    assert [(f.level, f.text) for f in found] == [(level, text)]
+    assert bool(found[0].fix) == (level != "ok")
 
 
 def test_the_check_of_what_plans_offer(tmp_path: Path) -> None:
@@ -257,7 +278,8 @@ def test_drivers_for_windows_are_said_to_be_that(site: Site) -> None:
     assert (
         "virtio 1 virtio-win-0.1.271.iso Drivers for Windows: its setup finds disk and network with them" in site.see()
     )
-    assert site.submit("mount", iso="local:iso/virtio-win-0.1.271.iso") == "" and not site.vm.pending
+    assert site.submit("mount", iso="local:iso/virtio-win-0.1.271.iso") == ""
+    assert not site.vm.pending
 
 
 @pytest.mark.parametrize("storage", ["", "nowhere", "nfs-backup", "off"])
@@ -274,10 +296,13 @@ def test_what_staff_mounted_from_elsewhere_is_shown_and_can_be_unmounted(site: S
     site.cluster.add_storage("own", ("pve1", "pve2"), "iso", shared=True)
     site.vm.config["ide0"] = f"{site.cluster.add_iso('ours-1.iso', storage='own')},media=cdrom,size=1M"
     page = site.see()
-    assert "Mounted ours-1.iso" in page and "cannot be read" not in page
+    assert "Mounted ours-1.iso" in page
+    assert "cannot be read" not in page
     site.cluster.privileges["/storage/own"] = set()  # what we may not see counts as there
     site.clock.time += 30
-    assert "cannot be read" not in site.see() and site.submit("unmount") == "" and site.disc() == "none"
+    assert "cannot be read" not in site.see()
+    assert site.submit("unmount") == ""
+    assert site.disc() == "none"
 
 
 def test_a_new_drive_is_seen_after_a_restart_and_that_is_said(tmp_path: Path) -> None:
@@ -286,24 +311,29 @@ def test_a_new_drive_is_seen_after_a_restart_and_that_is_said(tmp_path: Path) ->
     del site.vm.config["ide0"]
     site.vm.config["boot"] = "order=scsi0"
     site.mount()
-    assert site.vm.pending["ide0"].startswith(DEBIAN) and "ide0" not in site.vm.config
+    assert site.vm.pending["ide0"].startswith(DEBIAN)
+    assert "ide0" not in site.vm.config
     page = site.see()
-    assert "Your server gets its CD drive at its next restart." in page and "Restart now" in page
-    assert site.submit("unmount") == "" and site.vm.pending["ide0"] == "none,media=cdrom"
+    assert "Your server gets its CD drive at its next restart." in page
+    assert "Restart now" in page
+    assert site.submit("unmount") == ""
+    assert site.vm.pending["ide0"] == "none,media=cdrom"
     site.mount()
     site.order("reboot")
     site.run()
-    assert site.disc() == DEBIAN and site.vm.ran["from"] == DISK and "as a disc in its drive" in site.see()
+    assert site.disc() == DEBIAN
+    assert site.vm.ran["from"] == DISK
+    assert "as a disc in its drive" in site.see()
     site.submit("unmount")
     site.vm.config |= {"sata3": "none,media=cdrom"}
     site.vm.config.pop("ide0")
     site.mount()
-    assert site.vm.config["sata3"].startswith(DEBIAN) and "ide0" not in site.vm.config  # the one that is there
+    assert site.vm.config["sata3"].startswith(DEBIAN)
+    assert "ide0" not in site.vm.config
     site.order("converge")
     site.run()
-    assert (
-        set(site.vm.pending) == {"boot"} and site.store.service(1).pending == ()
-    )  # PVE adds it to the order, as the last
+    assert set(site.vm.pending) == {"boot"}
+    assert site.store.service(1).pending == ()
     site.close()
 
 
@@ -338,7 +368,8 @@ def test_a_mount_or_unmount_that_fails_says_what_is_true_and_works_again(
     site.mount()
     site.cluster.faults = [Fault(method="PUT", path="/config", **fault)]
     assert site.submit("unmount") == (told if told != isos.GONE else direct.NOT_TAKEN)
-    assert site.submit("unmount") == "" and site.disc() == "none"
+    assert site.submit("unmount") == ""
+    assert site.disc() == "none"
 
 
 # -- what is not there any more -------------------------------------------------------------------
@@ -367,8 +398,10 @@ def test_a_missing_iso_is_said_and_unmounted_by_hand(site: Site, how: str) -> No
     site.clock.time += isos.LISTED + 1
     if how != "storage down":  # then the list cannot be read either
         page = site.see()
-        assert "This ISO cannot be read any more where your server is" in page and "Boot from the ISO" not in page
-    assert site.submit("unmount") == "" and site.disc() == "none"
+        assert "This ISO cannot be read any more where your server is" in page
+        assert "Boot from the ISO" not in page
+    assert site.submit("unmount") == ""
+    assert site.disc() == "none"
 
 
 @pytest.mark.parametrize("how", LOST)
@@ -385,11 +418,14 @@ def test_a_missing_iso_keeps_nothing_from_starting(site: Site, how: str, verb: s
         site.order(verb)
     site.settle()
     last = site.store.operations_of(1, 1)[0]
-    assert site.vm.status == "running" and site.vm.ran["from"] == DISK, last
+    assert site.vm.status == "running", last
+    assert site.vm.ran["from"] == DISK, last
     if verb == "iso boot":
-        assert (last.state, last.error_code) == (State.FAILED, "no_iso") and site.order_to_come()[0] == DISK
+        assert (last.state, last.error_code) == (State.FAILED, "no_iso")
+        assert site.order_to_come()[0] == DISK
     else:
-        assert last.state is State.DONE and site.disc() == "none", last
+        assert last.state is State.DONE, last
+        assert site.disc() == "none", last
         notes = [s["message"] for s in site.store.steps(last.id)]
         assert any("Debian-12.5.0-amd64-netinst.iso cannot be read any more and was unmounted" in n for n in notes), (
             notes
@@ -404,9 +440,9 @@ def test_an_archive_that_names_a_deleted_iso_can_be_restored(site: Site) -> None
     del site.cluster.isos[DEBIAN]
     site.page("backups", "restore", backup=site.store.backups_of(1)[0]["id"], confirm="RESTORE")
     site.run()
-    assert (
-        site.store.operations_of(1, 1)[0].state is State.DONE and site.disc() == "none" and site.vm.status == "running"
-    )
+    assert site.store.operations_of(1, 1)[0].state is State.DONE
+    assert site.disc() == "none"
+    assert site.vm.status == "running"
 
 
 @pytest.mark.parametrize("running", [True, False])
@@ -422,13 +458,17 @@ def test_a_snapshot_with_memory_needs_its_iso_before_anything_is_written_over(tm
     site.run()
     last = site.last("rollback")
     if running:
-        assert (last.state, last.error_code) == (State.FAILED, "iso_gone") and site.vm.rolled_back == []
-        assert "Debian-12.5.0-amd64-netinst.iso in the drive" in last.error_text and site.vm.status == "running"
+        assert (last.state, last.error_code) == (State.FAILED, "iso_gone")
+        assert site.vm.rolled_back == []
+        assert "Debian-12.5.0-amd64-netinst.iso in the drive" in last.error_text
+        assert site.vm.status == "running"
     else:
-        assert last.state is State.DONE and site.vm.rolled_back == [name]
+        assert last.state is State.DONE
+        assert site.vm.rolled_back == [name]
         site.order("start")
         site.run()
-        assert site.vm.status == "running" and site.disc() == "none"
+        assert site.vm.status == "running"
+        assert site.disc() == "none"
     site.close()
 
 
@@ -438,11 +478,14 @@ def test_it_starts_from_the_disc_once_and_then_from_its_disk(site: Site) -> None
     assert site.boot() == ""
     site.run()
     assert site.last().state is State.DONE, site.last()
-    assert site.vm.ran["from"] == DEBIAN and site.vm.status == "running"
-    assert site.order_to_come()[0] == DISK and not site.store.disc_order(1)
+    assert site.vm.ran["from"] == DEBIAN
+    assert site.vm.status == "running"
+    assert site.order_to_come()[0] == DISK
+    assert not site.store.disc_order(1)
     site.order("reboot")
     site.run()
-    assert site.vm.ran["from"] == DISK and site.disc() == DEBIAN
+    assert site.vm.ran["from"] == DISK
+    assert site.disc() == DEBIAN
     assert "Your server goes on starting from its own disk." in site.see()
 
 
@@ -455,19 +498,21 @@ def test_while_it_runs_from_the_iso_the_page_says_so_and_nothing_asks_for_a_rest
     assert "Your server was started from it. A restart by the button starts it from its own disk again." in page
     site.order("converge")
     site.run()
-    assert site.store.service(1).pending == () and site.order_to_come()[0] == DISK
+    assert site.store.service(1).pending == ()
+    assert site.order_to_come()[0] == DISK
 
 
 def test_it_asks_first_and_needs_a_disc(site: Site) -> None:
     reply = site.send("boot")
-    assert (
-        "Restarts your server once from the mounted ISO" in words(reply.json["html"]) and site.cluster.mutations() == []
-    )
+    assert "Restarts your server once from the mounted ISO" in words(reply.json["html"])
+    assert site.cluster.mutations() == []
     assert site.boot() == ""
     site.run()
     last = site.last()
-    assert (last.state, last.error_code) == (State.FAILED, "no_iso") and site.cluster.mutations() == []
-    assert site.vm.status == "running" and not site.store.disc_order(1)
+    assert (last.state, last.error_code) == (State.FAILED, "no_iso")
+    assert site.cluster.mutations() == []
+    assert site.vm.status == "running"
+    assert not site.store.disc_order(1)
 
 
 def test_one_that_is_off_is_started_and_a_guest_that_does_not_listen_is_switched_off(tmp_path: Path) -> None:
@@ -475,18 +520,22 @@ def test_one_that_is_off_is_started_and_a_guest_that_does_not_listen_is_switched
     site.mount()
     site.boot()
     site.run()
-    assert site.vm.ran["from"] == DEBIAN and site.order_to_come()[0] == DISK
+    assert site.vm.ran["from"] == DEBIAN
+    assert site.order_to_come()[0] == DISK
     site.vm.acpi = False
     site.boot()
     site.run()
-    assert site.last().state is State.DONE and site.vm.ran["from"] == DEBIAN and site.order_to_come()[0] == DISK
+    assert site.last().state is State.DONE
+    assert site.vm.ran["from"] == DEBIAN
+    assert site.order_to_come()[0] == DISK
     site.close()
 
 
 def test_where_a_provider_starts_from_what_is_mounted_there_is_nothing_to_do_once(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path)
     cloud.submit("iso", action="mount", iso=FREEBSD)
-    assert "Boot from the ISO once" not in cloud.see("iso") and "Restart now" in cloud.see("iso")
+    assert "Boot from the ISO once" not in cloud.see("iso")
+    assert "Restart now" in cloud.see("iso")
     assert cloud.submit("iso", action="boot", confirmed="1") == SERVES
     assert len(cloud.store.operations_of(1, 9)) == 1
     cloud.close()
@@ -525,7 +574,9 @@ def test_killed_anywhere_it_is_started_from_the_disc_and_the_disk_comes_first_ag
     counted.start()
     counted.settle()
     wanted, changes = ended_well(counted), len(counted.cluster.mutations())
-    assert wanted == ("running", DEBIAN, [DISK, "ide0"], False, None) and len(borders) == 9 and changes == 4
+    assert wanted == ("running", DEBIAN, [DISK, "ide0"], False, None)
+    assert len(borders) == 9
+    assert changes == 4
     counted.close()
     for phase, number in [(p, n) for p in ("before", "after") for n in range(1, changes + 1)] + [
         ("border", n) for n in range(1, len(borders) + 1)
@@ -552,8 +603,10 @@ def test_killed_anywhere_it_is_started_from_the_disc_and_the_disk_comes_first_ag
                 break
             except Killed:
                 site.restart()
-        assert count["dead"] and ended_well(site) == wanted, (phase, number)
-        assert site.vm.ran["from"] == DEBIAN and site.last().state is State.DONE, (phase, number)
+        assert count["dead"], (phase, number)
+        assert ended_well(site) == wanted, (phase, number)
+        assert site.vm.ran["from"] == DEBIAN, (phase, number)
+        assert site.last().state is State.DONE, (phase, number)
         site.close()
 
 
@@ -590,11 +643,13 @@ def test_a_fault_on_any_change_never_leaves_the_disc_first(tmp_path_factory: pyt
         site.run(5000)
         site.cluster.faults = []
         site.settle(30_000)
-        assert site.store.current_operation(1) is None and not site.store.disc_order(1), (name, number)
+        assert site.store.current_operation(1) is None, (name, number)
+        assert not site.store.disc_order(1), (name, number)
         assert site.order_to_come()[0] == DISK, (name, number, site.vm.config, site.vm.pending)
         assert site.last().state is State.DONE or site.vm.status in ("running", "stopped"), (name, number)
         if name in ("locked", "lost before", "lost after", "failed task"):
-            assert site.last().state is State.DONE and site.vm.ran["from"] == DEBIAN, (name, number, site.last())
+            assert site.last().state is State.DONE, (name, number, site.last())
+            assert site.vm.ran["from"] == DEBIAN, (name, number, site.last())
         site.close()
 
 
@@ -618,14 +673,16 @@ def test_an_order_in_between_does_right(tmp_path: Path, verb: str, border: int) 
     site.start()
     site.settle()
     if verb == "terminate":
-        assert 20000 not in site.cluster.vms and not site.store.disc_order(1)
+        assert 20000 not in site.cluster.vms
+        assert not site.store.disc_order(1)
     else:
         assert ended_well(site)[2:] == ([DISK, "ide0"], False, None), ended_well(site)
         assert site.vm.status == ("stopped" if verb == "suspend" else "running")
     if verb == "suspend":
         site.order("unsuspend")
         site.settle()
-        assert site.vm.ran["from"] == DISK and site.vm.status == "running"
+        assert site.vm.ran["from"] == DISK
+        assert site.vm.status == "running"
     site.close()
 
 
@@ -642,16 +699,20 @@ def test_the_row_outlives_an_operation_that_could_not_put_it_back(site: Site) ->
 
     site.start()
     site.run()
-    assert site.last().state is State.FAILED and site.store.disc_order(1) and site.order_to_come()[0] == "ide0"
+    assert site.last().state is State.FAILED
+    assert site.store.disc_order(1)
+    assert site.order_to_come()[0] == "ide0"
     site.restart()
     for _ in range(3):
         worker.disks_first(site.context, "pve1")
         site.run()
         site.clock.time += 901
-    assert site.order_to_come()[0] == "ide0" and site.store.disc_order(1)
+    assert site.order_to_come()[0] == "ide0"
+    assert site.store.disc_order(1)
     site.cluster.faults = []
     site.settle()
-    assert site.order_to_come()[0] == DISK and not site.store.disc_order(1)
+    assert site.order_to_come()[0] == DISK
+    assert not site.store.disc_order(1)
 
 
 def test_what_fails_for_days_is_begun_ever_more_seldom(site: Site) -> None:
@@ -697,7 +758,8 @@ def test_what_brings_the_order_back_from_before_is_put_right(site: Site, what: s
     assert site.store.operations_of(1, 1)[0].state is State.DONE
     vm = next(v for v in site.cluster.vms.values() if not v.template)
     order = str(vm.pending.get("boot") or vm.config["boot"])
-    assert order.startswith(f"order={DISK}") and vm.status == "running", vm.config
+    assert order.startswith(f"order={DISK}"), vm.config
+    assert vm.status == "running", vm.config
 
 
 def test_an_adopted_machines_own_order_is_its_owners(site: Site) -> None:
@@ -710,7 +772,8 @@ def test_an_adopted_machines_own_order_is_its_owners(site: Site) -> None:
     site.mount()
     site.boot()
     site.settle()
-    assert site.vm.ran["from"] == DEBIAN and site.order_to_come() == ["net0", "scsi0", "ide0"]
+    assert site.vm.ran["from"] == DEBIAN
+    assert site.order_to_come() == ["net0", "scsi0", "ide0"]
     site.vm.pending.clear()
     site.vm.config["boot"] = "order=ide0;net0;scsi0"  # as a rollback brings it back
     site.order("converge")
@@ -727,7 +790,8 @@ def test_a_disc_that_comes_first_by_its_owners_own_order_needs_nothing(site: Sit
     assert "Your server starts from it at its next restart" in site.see()
     site.boot()
     site.settle()
-    assert site.vm.ran["from"] == DEBIAN and site.order_to_come() == ["ide0", "scsi0"]
+    assert site.vm.ran["from"] == DEBIAN
+    assert site.order_to_come() == ["ide0", "scsi0"]
 
 
 def test_a_page_costs_few_calls_and_an_edit_is_seen_at_once(site: Site) -> None:

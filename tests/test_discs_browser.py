@@ -50,17 +50,20 @@ def test_an_iso_is_mounted_started_from_once_and_unmounted(system: System, brows
     one(browser, "[name='vmb[find]']").send_keys("debian-13")
     next(e for e in browser.find_elements(By.CSS_SELECTOR, ".vmb-folder li button") if e.is_displayed()).click()
     until(browser, lambda b: DEBIAN in one(b, ".vmb-strong").text)
-    assert "It is mounted." in texts(browser, ".vmb-done") and DEBIAN in vm(system).config["ide0"]
+    assert "It is mounted." in texts(browser, ".vmb-done")
+    assert DEBIAN in vm(system).config["ide0"]
     action(browser, "iso", "boot").send_keys(Keys.ENTER)  # asks first
     assert "Restarts your server once from the mounted ISO" in one(browser, "dialog[open]").text
     one(browser, "dialog[open] .vmb-red").click()
     until(browser, lambda b: system.operation(SHOP)["kind"] == "boot_iso" and idle(b) and word(b) == "Running")
     until(browser, lambda b: "Your server was started from it." in texts(b, ".vmb-content"))
-    assert system.operation(SHOP)["state"] == "done" and vm(system).ran["from"].endswith(DEBIAN)
+    assert system.operation(SHOP)["state"] == "done"
+    assert vm(system).ran["from"].endswith(DEBIAN)
     assert vm(system).pending["boot"].startswith("order=scsi0")
     action(browser, "iso", "unmount").click()
     until(browser, lambda b: "No ISO is mounted." in texts(b, ".vmb-content"))
-    assert vm(system).config["ide0"] == "none,media=cdrom" and "It is unmounted." in texts(browser, ".vmb-done")
+    assert vm(system).config["ide0"] == "none,media=cdrom"
+    assert "It is unmounted." in texts(browser, ".vmb-done")
 
 
 def test_one_that_is_gone_is_said_and_leaves_by_itself(system: System, browser: Chrome) -> None:
@@ -72,7 +75,9 @@ def test_one_that_is_gone_is_said_and_leaves_by_itself(system: System, browser: 
     assert not browser.find_elements(By.XPATH, "//button[contains(., 'Boot from the ISO once')]")
     system.submit(SHOP, "power", action="reboot", confirmed="1")
     until(browser, lambda b: system.operation(SHOP)["state"] == "done" and idle(b))
-    assert vm(system).status == "running" and vm(system).config["ide0"] == "none,media=cdrom" and untouched(browser)
+    assert vm(system).status == "running"
+    assert vm(system).config["ide0"] == "none,media=cdrom"
+    assert untouched(browser)
 
 
 @pytest.mark.parametrize("theme", THEMES)

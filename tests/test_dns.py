@@ -54,7 +54,8 @@ def test_from_the_order_to_the_answer(world: Zoned, pdns: PowerDns) -> None:
     world.order("create")
     world.run()
     own = world.addresses()
-    assert len(own) == 3 and world.write() > 0
+    assert len(own) == 3
+    assert world.write() > 0
     for address in own:
         assert pdns.dig(address) == [default(address)]
         assert pdns.dig(default(address), "AAAA" if ":" in address else "A") == [address]
@@ -71,17 +72,22 @@ def test_from_the_page_to_the_answer_and_to_nothing(world: Zoned, pdns: PowerDns
     own = world.addresses()
     for n, address in enumerate(own):
         assert world.save(address, f"{n}.{NAME}") == ""
-    assert world.words().count(WAITING) == 3 and pdns.dig(own[0]) == [default(own[0])]
+    assert world.words().count(WAITING) == 3
+    assert pdns.dig(own[0]) == [default(own[0])]
     world.write()
     assert WAITING not in world.words()
     for n, address in enumerate(own):
-        assert pdns.dig(address) == [f"{n}.{NAME}"] and world.fields()[address] == f"{n}.{NAME}"
-    assert world.save(own[0], "") == "" and world.write() == 1
-    assert pdns.dig(own[0]) == [default(own[0])] and world.fields()[own[0]] == default(own[0])
+        assert pdns.dig(address) == [f"{n}.{NAME}"]
+        assert world.fields()[address] == f"{n}.{NAME}"
+    assert world.save(own[0], "") == ""
+    assert world.write() == 1
+    assert pdns.dig(own[0]) == [default(own[0])]
+    assert world.fields()[own[0]] == default(own[0])
     world.order("terminate")
     world.run()
     world.write()
     for address in own:
-        assert pdns.dig(address) == [] and pdns.dig(default(address), "ANY") == []
+        assert pdns.dig(address) == []
+        assert pdns.dig(default(address), "ANY") == []
     assert pdns.dig("vm-1042.vps.example.com", "A") == []
     assert world.store.rows("SELECT * FROM dns_records") == []

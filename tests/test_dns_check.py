@@ -49,8 +49,10 @@ def made(path: Path, sim: Any, *zones: str, **plan: Any) -> Zoned:
 
 def test_all_is_well_and_only_a_write_test_writes(tmp_path: Path, sim: sims.PowerDns) -> None:
     site = made(tmp_path, sim)
-    assert wrong(looked(site)) == [] and sim.changes() == []
-    assert wrong(looked(site, write_test=True)) == [] and len(sim.changes()) == 4
+    assert wrong(looked(site)) == []
+    assert sim.changes() == []
+    assert wrong(looked(site, write_test=True)) == []
+    assert len(sim.changes()) == 4
     assert sim.values(f"_vmbridge-check.{REVERSE}", "TXT") == []
     site.close()
 
@@ -66,7 +68,8 @@ def test_a_key_that_does_not_hold_and_a_zone_that_is_not_there(tmp_path: Path, s
     sim.key = "pdns-key"
     del sim.zones[REVERSE6]
     [(level, subject, text)] = wrong(looked(site))
-    assert (level, subject) == ("fault", f"dns {REVERSE6}") and "no zone" in text
+    assert (level, subject) == ("fault", f"dns {REVERSE6}")
+    assert "no zone" in text
     site.close()
 
 
@@ -74,11 +77,15 @@ def test_who_is_asked_by_the_world(tmp_path: Path, sim: sims.PowerDns) -> None:
     site = made(tmp_path, sim, REVERSE, pools=["public-v4"])
     assert wrong(looked(site, servers=[f"NS1.{REVERSE}", "ns2.example.net"])) == []
     [(level, _, text)] = wrong(looked(site, servers=[]))
-    assert level == "warning" and f"nobody asks ns1.{REVERSE}" in text
+    assert level == "warning"
+    assert f"nobody asks ns1.{REVERSE}" in text
     [(level, _, text)] = wrong(looked(site, servers=["ns1.provider.example"]))
-    assert level == "warning" and "ns1.provider.example" in text and f"ns1.{REVERSE}" in text
+    assert level == "warning"
+    assert "ns1.provider.example" in text
+    assert f"ns1.{REVERSE}" in text
     [(level, _, text)] = wrong(looked(site, servers=LookupError("LifetimeTimeout")))
-    assert level == "warning" and "could not be looked up" in text
+    assert level == "warning"
+    assert "could not be looked up" in text
     site.close()
 
 
@@ -140,17 +147,17 @@ def test_the_page_of_zones_and_its_retry(tmp_path: Path, sim: sims.PowerDns) -> 
     site.save(v4, "mail.customer.example")
     site.write(turns=3)
     told = words(page.html("dns"))
-    assert (
-        "fails PowerDNS" not in told
-        and "refuses connections" in told
-        and "waiting" in told
-        and "mail.customer.example" in told
-    )
-    assert "pdns-key" not in told and page.html("dns").count("Retry") == 1
+    assert "fails PowerDNS" not in told
+    assert "refuses connections" in told
+    assert "waiting" in told
+    assert "mail.customer.example" in told
+    assert "pdns-key" not in told
+    assert page.html("dns").count("Retry") == 1
     sim.down = False
     record = {"name": f"10.{REVERSE}", "type": "PTR"}
     assert page.form("dns", action="dns_retry", **record).get_json()["redirect"] == "page=dns&said=dns_retry"
-    assert site.write(turns=1) == 1 and sim.values(f"10.{REVERSE}", "PTR") == ["mail.customer.example"]
+    assert site.write(turns=1) == 1
+    assert sim.values(f"10.{REVERSE}", "PTR") == ["mail.customer.example"]
     assert "Everything is written as wanted." in words(page.html("dns", said="dns_retry"))
     site.order("terminate")
     site.run()
@@ -172,7 +179,8 @@ def test_what_is_not_ours_is_shown_and_replaced_by_staff(tmp_path: Path, sim: si
     page.form("dns", action="dns_replace", name=f"10.{REVERSE}", type="PTR")
     site.write(turns=1)
     assert sim.values(f"10.{REVERSE}", "PTR") == [f"203-0-113-10.{STATIC}"]
-    assert f"203-0-113-10.{STATIC}" in words(page.tab()) and "not ours" not in words(page.tab())
+    assert f"203-0-113-10.{STATIC}" in words(page.tab())
+    assert "not ours" not in words(page.tab())
     site.close()
 
 
@@ -184,7 +192,9 @@ def test_the_service_tab_has_names_and_says_what_waits_or_was_refused(tmp_path: 
     site.write()
     site.store.change("UPDATE dns_records SET refused = 'upstream_parameter' WHERE type = 'PTR' AND address LIKE '%:%'")
     told = words(staff(site).tab())
-    assert f"203-0-113-10.{STATIC}" in told and "refused" in told and "refused" in words(staff(site).html("dns"))
+    assert f"203-0-113-10.{STATIC}" in told
+    assert "refused" in told
+    assert "refused" in words(staff(site).html("dns"))
     site.close()
 
 

@@ -80,24 +80,28 @@ def test_an_address_of_somebody_else_and_names_that_are_none(site: Site) -> None
         assert site.save(address, "") == f"{address} is not an address of your server."
     for name in ("localhost", "ma_il.example.com", "-a.example.com", "192.0.2.1", f"{'a' * 64}.example.com"):
         assert site.save(v4, name).startswith(f"Host name of {v4}: ")
-    assert site.save(v6.upper(), f"{NAME}.") == "" and site.write() == 1
-    assert (
-        site.ptr(v6) == [NAME] and site.ptr(v4) == [site.default(v4)] and site.ptr(other[0]) == [site.default(other[0])]
-    )
+    assert site.save(v6.upper(), f"{NAME}.") == ""
+    assert site.write() == 1
+    assert site.ptr(v6) == [NAME]
+    assert site.ptr(v4) == [site.default(v4)]
+    assert site.ptr(other[0]) == [site.default(other[0])]
 
 
 def test_a_save_asks_nobody(site: Site) -> None:
     [v4, _] = site.born()
     site.sim.down = True
     before = len(site.sim.calls)
-    assert site.save(v4, NAME) == "" and WAITING in site.words() and site.fields()[v4] == NAME
+    assert site.save(v4, NAME) == ""
+    assert WAITING in site.words()
+    assert site.fields()[v4] == NAME
     assert len(site.sim.calls) == before
 
 
 def test_without_a_zone_the_field_says_so(tmp_path: Path) -> None:
     site = Site(tmp_path, zones=(REVERSE,), forward_zone="")
     [v4, v6] = site.born()
-    assert site.save(v6, NAME) == records.NOT_HERE and site.words().count(records.NOT_HERE) >= 1
+    assert site.save(v6, NAME) == records.NOT_HERE
+    assert site.words().count(records.NOT_HERE) >= 1
     assert site.save(v4, NAME) == ""
     site.close()
 
@@ -106,7 +110,8 @@ def test_without_zones_there_is_no_such_page(tmp_path: Path) -> None:
     site = Site(tmp_path, zones=(), forward_zone="")
     site.order("create")
     site.run()
-    assert "not part of your plan" in site.words() and site.write() == 0
+    assert "not part of your plan" in site.words()
+    assert site.write() == 0
     site.close()
 
 
@@ -140,9 +145,11 @@ def test_a_zone_that_comes_later_takes_its_names_along(site: Site) -> None:
         part, "powerdns", 300, zone_names.network_of(part, ""), dict(site.config.dns[REVERSE].settings)
     )
     site.providers.update(writer.providers_of(site.config, site.clock, site.sim.mount))
-    assert site.sweep() == 2 and site.write() >= 2
+    assert site.sweep() == 2
+    assert site.write() >= 2
     assert site.sim.values(f"10.{REVERSE}", "PTR") == []
-    assert site.sim.values(f"10.{part}", "PTR") == [NAME] and site.fields()[v4] == NAME
+    assert site.sim.values(f"10.{part}", "PTR") == [NAME]
+    assert site.fields()[v4] == NAME
     assert site.sweep() == 0
 
 
@@ -156,20 +163,24 @@ def test_reinstall_and_suspension_keep_them_and_a_change_of_package_moves_them(s
     for verb in ("suspend", "unsuspend", "converge"):
         site.order(verb)
         site.run()
-        assert site.write() == 0 and {a: site.ptr(a) for a in first} == before, verb
+        assert site.write() == 0, verb
+        assert {a: site.ptr(a) for a in first} == before, verb
     site.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL")
     site.run()
-    assert site.write() == 0 and {a: site.ptr(a) for a in first} == before
+    assert site.write() == 0
+    assert {a: site.ptr(a) for a in first} == before
     site.order("change_package", configoption9="0")
     site.run()
     site.write()
     [gone] = set(first) - set(site.addresses())
-    assert site.ptr(gone) == [] and all(site.ptr(a) == before[a] for a in site.addresses())
+    assert site.ptr(gone) == []
+    assert all(site.ptr(a) == before[a] for a in site.addresses())
     site.order("change_package", configoption9="2")
     site.run()
     site.write()
     new = set(site.addresses()) - set(first)
-    assert len(new) == 2 and all(site.ptr(a) == [site.default(a)] for a in new)
+    assert len(new) == 2
+    assert all(site.ptr(a) == [site.default(a)] for a in new)
 
 
 def test_the_next_customer_finds_no_name_of_the_last(site: Site) -> None:
@@ -198,7 +209,8 @@ def test_a_service_that_ends_before_its_names_are_written_leaves_none(site: Site
     site.ended()
     site.sim.down = False
     site.write()
-    assert site.sim.changes() == [] and all(site.ptr(a) == [] for a in own)
+    assert site.sim.changes() == []
+    assert all(site.ptr(a) == [] for a in own)
     assert site.store.rows("SELECT * FROM dns_records") == []
 
 
@@ -206,10 +218,14 @@ def test_what_somebody_else_wrote_stays_until_the_customer_acts(site: Site) -> N
     site.sim.put(f"10.{REVERSE}", "PTR", "old.operator.example")
     site.sim.put(f"vm-1042.{FORWARD}", "A", "192.0.2.99")
     [v4, _] = site.born()
-    assert v4 == "203.0.113.10" and site.ptr(v4) == ["old.operator.example"]
+    assert v4 == "203.0.113.10"
+    assert site.ptr(v4) == ["old.operator.example"]
     assert site.sim.values(f"vm-1042.{FORWARD}", "A") == ["192.0.2.99"]
-    assert site.fields()[v4] == "old.operator.example" and WAITING not in site.words()
-    assert site.save(v4, NAME) == "" and site.write() == 1 and site.ptr(v4) == [NAME]
+    assert site.fields()[v4] == "old.operator.example"
+    assert WAITING not in site.words()
+    assert site.save(v4, NAME) == ""
+    assert site.write() == 1
+    assert site.ptr(v4) == [NAME]
     site.sim.put(f"10.{REVERSE}", "PTR", "by-hand.operator.example")  # staff changed it meanwhile
     site.ended()
     assert site.ptr(v4) == ["by-hand.operator.example"]
@@ -250,7 +266,8 @@ def test_a_domain_that_is_not_for_customers(tmp_path: Path, domain: str, given: 
     used."""
     site = Site(tmp_path, forward_zone="")
     [v4, v6] = site.born(domain=domain)
-    assert site.sim.values(FORWARD, "A") == [] and site.sim.values(f"203-0-113-99.{STATIC}", "A") == []
+    assert site.sim.values(FORWARD, "A") == []
+    assert site.sim.values(f"203-0-113-99.{STATIC}", "A") == []
     if given:
         assert (site.sim.values(given, "A"), site.sim.values(given, "AAAA")) == ([v4], [v6])
     site.close()
@@ -284,14 +301,19 @@ def test_dhcp_gives_a_name_only_to_what_nobody_else_has(tmp_path: Path) -> None:
 
     assert lease(1042, "203.0.113.252") == ["203.0.113.252"]
     assert site.ptr("203.0.113.252") == [site.default("203.0.113.252")]
-    assert site.save("203.0.113.252", NAME) == "" and site.write() == 1 and site.ptr("203.0.113.252") == [NAME]
+    assert site.save("203.0.113.252", NAME) == ""
+    assert site.write() == 1
+    assert site.ptr("203.0.113.252") == [NAME]
     site.born(2042, domain="other.example.org")
     assert lease(2042, "203.0.113.252", "203.0.113.1", "203.0.113.20", "9.9.9.9") == []
     assert lease(2042, "203.0.113.5") == ["203.0.113.5"]
-    assert site.save("203.0.113.5", "stolen.example.com", 2042) == "" and site.write() >= 1
-    assert site.ptr("203.0.113.5") == ["mail.operator.example"] and site.ptr("203.0.113.252") == [NAME]
+    assert site.save("203.0.113.5", "stolen.example.com", 2042) == ""
+    assert site.write() >= 1
+    assert site.ptr("203.0.113.5") == ["mail.operator.example"]
+    assert site.ptr("203.0.113.252") == [NAME]
     assert lease(1042, "203.0.113.253") == ["203.0.113.253"]
-    assert site.ptr("203.0.113.252") == [] and site.ptr("203.0.113.253") == [site.default("203.0.113.253")]
+    assert site.ptr("203.0.113.252") == []
+    assert site.ptr("203.0.113.253") == [site.default("203.0.113.253")]
     site.close()
 
 
@@ -333,15 +355,19 @@ def test_a_worker_that_dies_after_its_call_leaves_nothing_that_is_not_known_as_o
 def test_a_rename_moves_the_names(site: Site) -> None:
     [v4, v6] = site.born()
     site.store.change("UPDATE services SET hostname = 'shop.example.com'")
-    assert site.sweep() == 4 and site.write() == 4  # two come, two go
+    assert site.sweep() == 4
+    assert site.write() == 4
     assert site.sim.values(f"vm-1042.{FORWARD}", "A") == site.sim.values(f"vm-1042.{FORWARD}", "AAAA") == []
     assert (site.sim.values(f"shop.{FORWARD}", "A"), site.sim.values(f"shop.{FORWARD}", "AAAA")) == ([v4], [v6])
 
 
 def test_capital_letters_are_the_same_name(site: Site) -> None:
     [v4, _] = site.born()
-    assert site.save(v4, "Mail.Customer.EXAMPLE") == "" and site.write() == 1
-    assert site.ptr(v4) == [NAME] and site.fields()[v4] == NAME and site.words().count(WAITING) == 0
+    assert site.save(v4, "Mail.Customer.EXAMPLE") == ""
+    assert site.write() == 1
+    assert site.ptr(v4) == [NAME]
+    assert site.fields()[v4] == NAME
+    assert site.words().count(WAITING) == 0
 
 
 def test_an_answer_that_nobody_thought_of_holds_up_its_record_alone(
@@ -353,7 +379,8 @@ def test_an_answer_that_nobody_thought_of_holds_up_its_record_alone(
     site.save(v4, NAME)
     site.save(v6, NAME)
     site.write(turns=2)
-    assert site.ptr(v6) == [NAME] and WAITING in site.words()
+    assert site.ptr(v6) == [NAME]
+    assert WAITING in site.words()
     monkeypatch.setattr(site.providers[REVERSE], "get", real)
     site.write(wait=900)
     assert site.ptr(v4) == [NAME]
@@ -476,7 +503,8 @@ def test_a_fault_or_crash_on_any_call_of_set_and_remove(provider: str, kind: str
         site.write(turns=40, wait=300)
         assert site.ptr(v4) == ([name] if name else []), (n, name)
         assert site.sim.values(f"99.{REVERSE}", "PTR") == ["other.example.com"]
-        assert site.open() == [] and REFUSED not in site.words()
+        assert site.open() == []
+        assert REFUSED not in site.words()
         assert len(site.sim.changes()) <= 4
     assert {n for n, _ in reached} >= {1, 2}  # the faults did happen
     site.close()
@@ -502,7 +530,8 @@ def test_the_newest_wish_is_written_whatever_came_between(site: Site) -> None:
     site.save(v4, "one.example.com")
     site.sim.faults = [sims.Fault(lambda: site.save(v4, "two.example.com") and None, 1, changes=True)]
     site.write()
-    assert site.ptr(v4) == ["two.example.com"] and site.fields()[v4] == "two.example.com"
+    assert site.ptr(v4) == ["two.example.com"]
+    assert site.fields()[v4] == "two.example.com"
     site.sim.down = True
     for n in range(5):
         site.save(v4, f"n{n}.example.com")
@@ -521,7 +550,8 @@ def test_after_a_lost_answer_nothing_is_done_before_it_must_have_ended(site: Sit
     site.save(v4, "two.example.com")
     before = len(site.sim.calls)
     site.clock.time += writer.LOST - 1
-    assert site.write(turns=1) == 0 and len(site.sim.calls) == before
+    assert site.write(turns=1) == 0
+    assert len(site.sim.calls) == before
     site.write()
     assert site.ptr(v4) == ["two.example.com"]
 
@@ -548,11 +578,14 @@ def test_one_provider_that_is_down_holds_up_nobody_else(tmp_path: Path) -> None:
         [_, v6] = site.addresses(service)
         assert good.values(site.config.dns[REVERSE6].record(v6), "PTR")
     state = site.store.zone_state(REVERSE)
-    assert state["failures"] < 8 and "refuses connections" in state["error"] and state["next_action"]
+    assert state["failures"] < 8
+    assert "refuses connections" in state["error"]
+    assert state["next_action"]
     bad.down = False
     site.clock.time += 1000
     site.write()
-    assert bad.values(f"10.{REVERSE}", "PTR") and site.store.zone_state(REVERSE)["failures"] == 0
+    assert bad.values(f"10.{REVERSE}", "PTR")
+    assert site.store.zone_state(REVERSE)["failures"] == 0
     site.close()
 
 
@@ -567,7 +600,9 @@ def test_tries_become_rare_but_go_on(site: Site) -> None:
             at.append(site.clock.time)
             writer.write_due(REVERSE, site.config, site.store, site.providers, {})
     gaps = [b - a for a, b in itertools.pairwise(at)]
-    assert len(at) > 20 and max(gaps) <= writer.LONGEST + 5 and gaps == sorted(gaps)
+    assert len(at) > 20
+    assert max(gaps) <= writer.LONGEST + 5
+    assert gaps == sorted(gaps)
     site.sim.down = False
     site.write(wait=900)
     assert site.ptr(v4) == [NAME]
@@ -586,9 +621,13 @@ def test_what_the_provider_refuses_is_shown_and_others_go_on(site: Site, monkeyp
     site.save(v4, "bad.example.com")
     site.save(v6, NAME)
     site.write()
-    assert site.ptr(v6) == [NAME] and site.words().count(REFUSED) == 1 and site.ptr(v4) == [site.default(v4)]
+    assert site.ptr(v6) == [NAME]
+    assert site.words().count(REFUSED) == 1
+    assert site.ptr(v4) == [site.default(v4)]
     assert site.write() == 0
-    assert site.save(v4, "good.example.com") == "" and site.write() == 1 and site.ptr(v4) == ["good.example.com"]
+    assert site.save(v4, "good.example.com") == ""
+    assert site.write() == 1
+    assert site.ptr(v4) == ["good.example.com"]
     assert REFUSED not in site.words()
 
 
@@ -598,7 +637,9 @@ def test_a_key_that_does_not_hold_keeps_every_wish(site: Site) -> None:
     site.save(v4, NAME)
     site.write(turns=3)
     state = site.store.zone_state(REVERSE)
-    assert "key" in state["error"] and "pdns-key" not in state["error"] and WAITING in site.words()
+    assert "key" in state["error"]
+    assert "pdns-key" not in state["error"]
+    assert WAITING in site.words()
     site.sim.key = "pdns-key"
     site.write(wait=900)
     assert site.ptr(v4) == [NAME]
@@ -611,7 +652,9 @@ def test_secrets_stand_in_no_table_and_no_page(site: Site) -> None:
     site.save(site.addresses()[0], NAME)
     site.write(turns=3)
     dump = "\n".join(site.store.db.conn.iterdump())
-    assert "pdns-key" not in dump and "pdns-key" not in site.page_html() and "pdns-key" not in repr(site.config.dns)
+    assert "pdns-key" not in dump
+    assert "pdns-key" not in site.page_html()
+    assert "pdns-key" not in repr(site.config.dns)
 
 
 def test_an_unknown_zone_keeps_its_records_until_it_is_back(site: Site) -> None:
@@ -642,9 +685,12 @@ def test_a_restored_store_writes_no_old_wish_and_still_knows_what_is_ours(site: 
     site.store.close()
     archive.put_back(tmp_path / "copy.db", str(site.path), KEY, {}, site.clock.now(), "aside")
     site.store.migrate()
-    assert site.write() == 0 and site.ptr(v4) == ["newer.example.com"] and REFUSED in site.words()
+    assert site.write() == 0
+    assert site.ptr(v4) == ["newer.example.com"]
+    assert REFUSED in site.words()
     site.ended()
-    assert site.ptr(v4) == [] and site.ptr(v6) == []
+    assert site.ptr(v4) == []
+    assert site.ptr(v6) == []
 
 
 # -- do names lead back ---------------------------------------------------------------------------
@@ -661,7 +707,8 @@ def test_a_name_that_does_not_lead_back_is_hinted_at(site: Site) -> None:
 
     hint = f"{NAME} does not point to {v4} yet."
     site.save(v4, NAME)
-    assert "does not point" not in site.words() and asked == []  # never in the request
+    assert "does not point" not in site.words()
+    assert asked == []
     site.write()
     assert "does not point" not in site.words()
     lookup.look_due(site.store, find)
@@ -671,7 +718,8 @@ def test_a_name_that_does_not_lead_back_is_hinted_at(site: Site) -> None:
     lookup.look_due(site.store, find)
     assert hint in site.words()
     asked.clear()
-    assert lookup.look_due(site.store, find) == 0 and asked == []  # kept
+    assert lookup.look_due(site.store, find) == 0
+    assert asked == []
     answers[NAME, "A"] = ["192.0.2.7", v4]
     site.clock.time += lookup.NO
     lookup.look_due(site.store, find)

@@ -88,10 +88,12 @@ class Contract:
         for values in (("192.0.2.1", "192.0.2.2"), ("192.0.2.2", "192.0.2.3"), ("192.0.2.3",)):
             provider.set(RecordSet(name, "A", values, 300))
             there = provider.get(name, "A")
-            assert there and sorted(there.values) == sorted(values)
+            assert there
+            assert sorted(there.values) == sorted(values)
         provider.set(RecordSet(name, "AAAA", ("2001:db8::1",), 300))
         there = provider.get(name, "AAAA")
-        assert there and there.values == ("2001:db8::1",)
+        assert there
+        assert there.values == ("2001:db8::1",)
         for kind in ("A", "AAAA"):
             provider.remove(name, kind)
 
@@ -108,9 +110,12 @@ class Contract:
         ):
             with pytest.raises(Permanent) as caught:
                 act()
-            assert caught.value.code in (contract.NO_ZONE, contract.NO_RIGHT) and caught.value.next_action
+            assert caught.value.code in (contract.NO_ZONE, contract.NO_RIGHT)
+            assert caught.value.next_action
         [fault] = other.check(write_test=True)
-        assert fault.level == "fault" and fault.subject == "dns other.example" and fault.fix
+        assert fault.level == "fault"
+        assert fault.subject == "dns other.example"
+        assert fault.fix
 
 
 @pytest.mark.parametrize("name", SIMS)
@@ -152,7 +157,8 @@ class TestRealPowerDns(Contract):
         wrong = made(ZONE, pdns.settings(api_key="wrong"))
         with pytest.raises(Permanent) as caught:
             wrong.get(NAME, "PTR")
-        assert caught.value.code == contract.NO_KEY and "wrong" not in str(caught.value)
+        assert caught.value.code == contract.NO_KEY
+        assert "wrong" not in str(caught.value)
 
 
 @servers.needs_named
@@ -179,20 +185,23 @@ class TestRealBind(Contract):
         provider = made(ZONE, bind.settings(**more))
         with pytest.raises(Permanent) as caught:
             provider.set(RecordSet(NAME, "PTR", ("a.example.com",), 300))
-        assert caught.value.code in codes and caught.value.next_action
+        assert caught.value.code in codes
+        assert caught.value.next_action
         assert not any(str(v) in str(caught.value) for k, v in provider.settings.items() if k == "key_secret")
 
     def test_a_name_that_is_kept_in_another_zone(self, bind: servers.Bind, provider: Provider) -> None:
         provider.set(RecordSet(f"77.{ZONE}", "CNAME", (f"77.0/26.{ZONE}",), 300))
         with pytest.raises(Permanent, match="CNAME") as caught:
             provider.get(f"77.{ZONE}", "PTR")
-        assert caught.value.code == contract.BAD_VALUE and "range" in caught.value.next_action
+        assert caught.value.code == contract.BAD_VALUE
+        assert "range" in caught.value.next_action
 
     def test_nobody_listens(self, bind: servers.Bind) -> None:
         provider = made(ZONE, bind.settings(port=servers.free_port()))
         with pytest.raises(UpstreamError) as caught:
             provider.set(RecordSet(NAME, "PTR", ("a.example.com",), 300))
-        assert caught.value.code == "connection_refused" and caught.value.retryable
+        assert caught.value.code == "connection_refused"
+        assert caught.value.retryable
 
 
 # -- faults ---------------------------------------------------------------------------------------
@@ -204,7 +213,8 @@ def test_what_a_fault_means(name: str, kind: str) -> None:
     sim.faults = [sims.Fault(kind, 1)]
     with pytest.raises(UpstreamError) as caught:
         provider.get(NAME, "PTR")
-    assert caught.value.executed == "no" and (caught.value.retryable or (name, kind) == ("rfc2136", "many"))
+    assert caught.value.executed == "no"
+    assert caught.value.retryable or (name, kind) == ("rfc2136", "many")
     sim.faults = [sims.Fault(kind, 1, changes=True)]
     with pytest.raises(UpstreamError) as caught:
         provider.set(RecordSet(NAME, "PTR", ("a.example.com",), 300))
@@ -217,7 +227,8 @@ def test_what_a_fault_means(name: str, kind: str) -> None:
 def test_no_secret_is_ever_said(name: str) -> None:
     provider, sim = simulated(name)
     secrets = [str(provider.settings[k]) for k in provider.secrets]
-    assert secrets and all(s not in repr(provider) for s in secrets)
+    assert secrets
+    assert all(s not in repr(provider) for s in secrets)
     said = []
     for kind in ("refused", "lost", "broken", "half", "many", "rubbish"):
         sim.faults = [sims.Fault(kind, 1)]
@@ -236,7 +247,8 @@ def test_hestia_adds_once_though_a_repeat_would_add_twice() -> None:
     with pytest.raises(Unknown):
         provider.set(wanted)
     provider.set(wanted)
-    assert sim.values(NAME, "PTR") == ["a.example.com"] and len(sim.changes()) == 1
+    assert sim.values(NAME, "PTR") == ["a.example.com"]
+    assert len(sim.changes()) == 1
     sim.put(NAME, "PTR", "a.example.com", "a.example.com", "old.example.com")  # as somebody's repeats have left it
     provider.set(RecordSet(NAME, "PTR", ("new.example.com",), 300))
     assert sim.values(NAME, "PTR") == ["new.example.com"]
@@ -246,7 +258,8 @@ def test_hestia_restarts_named_once_for_several_commands() -> None:
     provider, sim = simulated("hestiacp")
     sim.put(NAME, "PTR", "one.example.com", "two.example.com", "three.example.com")
     provider.set(RecordSet(NAME, "PTR", ("new.example.com",), 300))
-    assert len(sim.changes()) == 3 and sim.restarts == 1
+    assert len(sim.changes()) == 3
+    assert sim.restarts == 1
 
 
 def test_hestias_shipped_role_changes_and_neither_adds_nor_deletes() -> None:
@@ -261,10 +274,12 @@ def test_hestias_shipped_role_changes_and_neither_adds_nor_deletes() -> None:
     ):
         with pytest.raises(Permanent, match="role") as caught:
             act()
-        assert caught.value.code == contract.NO_RIGHT and "v-add-dns-record" in caught.value.next_action
+        assert caught.value.code == contract.NO_RIGHT
+        assert "v-add-dns-record" in caught.value.next_action
     [ok, role] = provider.check()
     assert (ok.level, role.level) == ("ok", "fault")
-    assert "v-add-dns-record, v-delete-dns-record" in role.text and "update-dns-records" in role.fix
+    assert "v-add-dns-record, v-delete-dns-record" in role.text
+    assert "update-dns-records" in role.fix
     sim.role = sim.COMMANDS
     assert [f.level for f in provider.check()] == ["ok"]
 
@@ -291,7 +306,8 @@ def test_hestias_exit_codes(code: int, expected: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sim, "_command", lambda c, v: code if c == "v-add-dns-record" else real(c, v))
     with pytest.raises(UpstreamError) as caught:
         provider.set(RecordSet(NAME, "PTR", ("a.example.com",), 300))
-    assert caught.value.code == expected and str(code) in caught.value.detail
+    assert caught.value.code == expected
+    assert str(code) in caught.value.detail
 
 
 def test_a_record_of_hestias_that_vanishes_before_its_change() -> None:
@@ -309,7 +325,8 @@ def test_cloudflare_finds_what_a_lost_reply_has_made() -> None:
     with pytest.raises(Unknown):
         provider.set(wanted)
     provider.set(wanted)
-    assert sim.values(NAME, "PTR") == ["a.example.com"] and len(sim.changes()) == 1
+    assert sim.values(NAME, "PTR") == ["a.example.com"]
+    assert len(sim.changes()) == 1
     # somebody adds it between our look and our change: identical is done
     provider.remove(NAME, "PTR")
     sim.faults = [sims.Fault(lambda: sim.put(NAME, "PTR", "a.example.com"), 1, changes=True)]
@@ -365,7 +382,8 @@ def test_one_that_asks_us_to_wait_says_how_long() -> None:
 
 def test_providers_are_found_by_name_and_are_no_machines() -> None:
     assert contract.names() == ["cloudflare", "hestiacp", "powerdns", "rfc2136"]
-    assert "dns" not in folder.names() and folder.names() == ["hetzner", "proxmox"]
+    assert "dns" not in folder.names()
+    assert folder.names() == ["hetzner", "proxmox"]
     with pytest.raises(Refused, match="found: cloudflare, hestiacp, powerdns, rfc2136"):
         contract.load("bind")
 
@@ -382,7 +400,9 @@ def test_names_of_addresses_are_those_of_the_standard_library(address: Any, labe
     size = len(parts) - 2
     own = ".".join(parts[min(labels, size - 1) :])
     made = zone(own)
-    assert made.network and address in made.network and made.record(str(address)) == whole
+    assert made.network
+    assert address in made.network
+    assert made.record(str(address)) == whole
     assert made.network.prefixlen == (size - min(labels, size - 1)) * (8 if address.version == 4 else 4)
     assert zones.zone_of(str(address), [zone(".".join(parts[size - 1 :])), made]) in (
         made,
@@ -443,6 +463,7 @@ def test_what_of_a_span_no_zone_holds() -> None:
     parts = [zone("0/26.113.0.203.in-addr.arpa"), zone("128/25.113.0.203.in-addr.arpa")]
     first, last = int(ip_address("203.0.113.10")), int(ip_address("203.0.113.250"))
     hole = zones.uncovered(first, last, 4, parts)
-    assert hole and tuple(str(ip_address(n)) for n in hole) == ("203.0.113.64", "203.0.113.127")
+    assert hole
+    assert tuple(str(ip_address(n)) for n in hole) == ("203.0.113.64", "203.0.113.127")
     assert zones.uncovered(first, last, 4, [*parts, zone(ZONE)]) is None
     assert zones.uncovered(first, last, 4, []) == (first, last)

@@ -50,7 +50,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def test_one_ticket_for_an_address_and_the_page_says_when(site: Site) -> None:
     [v4, v6] = site.born()
     assert site.desk.tickets == []  # nothing is asked for that nobody wants
-    assert site.save(v4, NAME) == "" and site.desk.calls == []  # not in the request
+    assert site.save(v4, NAME) == ""
+    assert site.desk.calls == []
     site.write(turns=2)
     [ticket] = site.desk.tickets
     assert (ticket["deptid"], ticket["userid"], ticket["serviceid"], ticket["subject"]) == (
@@ -59,12 +60,14 @@ def test_one_ticket_for_an_address_and_the_page_says_when(site: Site) -> None:
         1042,
         f"Reverse DNS of {v4}",
     )
-    assert "Requested on 20" in site.words() and site.fields()[v4] == NAME
+    assert "Requested on 20" in site.words()
+    assert site.fields()[v4] == NAME
     for _ in range(3):
         assert site.save(v4, NAME) == ""
         site.write(turns=3)
         site.pause()
-    assert len(site.desk.tickets) == 1 and site.told() == [(f"Reverse DNS of {v4}", [f"{v4} to {NAME}."])]
+    assert len(site.desk.tickets) == 1
+    assert site.told() == [(f"Reverse DNS of {v4}", [f"{v4} to {NAME}."])]
     assert "Requested on" not in site.words().partition(v6)[2]
 
 
@@ -76,7 +79,8 @@ def test_another_name_is_a_reply_and_a_closed_ticket_ends_it(site: Site) -> None
     assert site.told() == [(f"Reverse DNS of {v4}", [f"{v4} to one.example.com.", f"{v4} to two.example.com."])]
     site.desk.tickets[0]["status"] = "Closed"
     site.pause()
-    assert "Requested on" not in site.words() and site.fields()[v4] == "two.example.com"
+    assert "Requested on" not in site.words()
+    assert site.fields()[v4] == "two.example.com"
     site.save(v4, "three.example.com")
     site.write(turns=2)
     assert [t["status"] for t in site.desk.tickets] == ["Closed", "Open"]
@@ -115,7 +119,9 @@ def test_a_server_that_ends_has_its_name_taken_away(site: Site) -> None:
     site.clock.time += 25 * 3600
     [again, _] = site.born(2042, userid=9, domain="next.example.org")
     site.pause()
-    assert again == v4 and len(site.desk.tickets) == 2 and site.fields(2042, 9)[v4] == ""
+    assert again == v4
+    assert len(site.desk.tickets) == 2
+    assert site.fields(2042, 9)[v4] == ""
 
 
 def test_a_department_that_is_not_there_is_told_to_staff(tmp_path: Path) -> None:
@@ -124,7 +130,9 @@ def test_a_department_that_is_not_there_is_told_to_staff(tmp_path: Path) -> None
     site.save(v4, NAME)
     site.write(turns=3)
     state = site.store.zone_state(REVERSE)
-    assert "Nobody" in state["error"] and "Technical support" in state["error"] and site.desk.tickets == []
+    assert "Nobody" in state["error"]
+    assert "Technical support" in state["error"]
+    assert site.desk.tickets == []
     site.close()
 
 
@@ -137,13 +145,15 @@ def test_the_products_department_takes_the_customers_wishes(zone: bool, tmp_path
     site = Site(tmp_path, tables, sim.mount, ptr_name="{ip_dashed}.static.example.com")
     [v4, v6] = site.born(configoption14="3")
     assert sim.values(f"10.{REVERSE}", "PTR") == (["203-0-113-10.static.example.com"] if zone else [])
-    assert site.save(v4, NAME) == "" and site.save(v6, NAME) == ""
+    assert site.save(v4, NAME) == ""
+    assert site.save(v6, NAME) == ""
     before = list(sim.calls)
     site.write(turns=4)
     site.sweep()
     site.pause()
     assert sorted(t["subject"] for t in site.desk.tickets) == sorted(f"Reverse DNS of {a}" for a in (v4, v6))
-    assert sim.calls == before and site.words().count("Requested on") == 2
+    assert sim.calls == before
+    assert site.words().count("Requested on") == 2
     sim.put(f"10.{REVERSE}", "PTR", NAME)  # staff does it
     for ticket in site.desk.tickets:
         ticket["status"] = "Closed"
@@ -154,7 +164,8 @@ def test_the_products_department_takes_the_customers_wishes(zone: bool, tmp_path
     site.write(turns=5)
     open_now = [t["subject"] for t in site.desk.tickets if t["status"] != "Closed"]
     if zone:
-        assert sim.values(f"10.{REVERSE}", "PTR") == [] and open_now == [f"Reverse DNS of {v6}"]
+        assert sim.values(f"10.{REVERSE}", "PTR") == []
+        assert open_now == [f"Reverse DNS of {v6}"]
     else:
         assert sorted(open_now) == sorted(f"Reverse DNS of {a}" for a in (v4, v6))
     site.close()

@@ -83,7 +83,8 @@ def test_the_project_speaks_of_itself_alone() -> None:
 
 
 def test_sql_is_plain_enough_to_read() -> None:
-    assert "operations_running" in tables.FIRST and "operations_waiting" in tables.FIRST
+    assert "operations_running" in tables.FIRST
+    assert "operations_waiting" in tables.FIRST
 
 
 def test_the_blocks_for_nginx_are_whole(tmp_path: Path) -> None:
@@ -106,4 +107,5 @@ def test_the_blocks_for_nginx_are_whole(tmp_path: Path) -> None:
         [nginx, "-t", "-e", "stderr", "-p", tmp_path, "-c", tmp_path / "nginx.conf"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert str(certificate) in whole and str(key) in whole
+    assert str(certificate) in whole
+    assert str(key) in whole

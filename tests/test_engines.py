@@ -57,7 +57,8 @@ def test_a_change_is_all_or_nothing_and_nobody_sees_half_of_it(store: Store, tmp
     other = stores.opened(tmp_path / "s.db", HeldClock())
     with pytest.raises(KeyError), store.write():
         add(store)
-        assert fact(store) == "1" and fact(other) is None
+        assert fact(store) == "1"
+        assert fact(other) is None
         raise KeyError("x")
     assert fact(store) is None
     add(store)
@@ -98,7 +99,8 @@ def test_values_come_back_as_they_were(store: Store) -> None:
     ) == [(4.0, 5, 4)]
     store.change("INSERT INTO vm_ids (server, next) VALUES ('a', ?), ('b', ?)", 2**61, 5)
     total = store.column("SELECT sum(next) FROM vm_ids")[0]
-    assert type(total) is int and total == 2**61 + 5
+    assert type(total) is int
+    assert total == 2**61 + 5
 
 
 def test_a_store_of_a_newer_release_or_another_key_is_refused(store: Store) -> None:
@@ -145,7 +147,8 @@ def test_a_database_that_takes_no_changes_is_read(store: Store) -> None:
     name = store.column("SELECT current_database()")[0]
     postgres.server().command(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     store.close()
-    assert fact(store) == "1" and not store.writable()
+    assert fact(store) == "1"
+    assert not store.writable()
     with pytest.raises(StoreUnavailable):
         add(store)
 
@@ -156,5 +159,6 @@ def test_a_server_that_is_not_there_is_told_without_its_password(engine: str, tm
     store.patience = 0.2
     with pytest.raises(StoreUnavailable) as told:
         store.migrate()
-    assert "hush" not in f"{told.value} {told.value.detail}" and "hush" not in store.database.place
+    assert "hush" not in f"{told.value} {told.value.detail}"
+    assert "hush" not in store.database.place
     store.close()

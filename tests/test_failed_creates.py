@@ -27,12 +27,14 @@ def test_an_order_that_is_given_up_leaves_nothing_paid(tmp_path: Path, code: str
     world.order("create")
     world.run(3 * 3600)
     op = world.store.operations_of(1)[0]
-    assert op.state is State.FAILED and world.paid() == [], (op, world.paid())
+    assert op.state is State.FAILED, (op, world.paid())
+    assert world.paid() == [], (op, world.paid())
     assert [e["event"] for e in world.store.events()] == ["staff_notice"]
     world.cloud.faults = []
     assert world.store.retry(op.id) == ""
     world.run()
-    assert world.store.operations_of(1)[0].state is State.DONE and len(world.cloud.servers) == 1
+    assert world.store.operations_of(1)[0].state is State.DONE
+    assert len(world.cloud.servers) == 1
     world.close()
 
 
@@ -43,7 +45,8 @@ def test_an_order_given_up_while_the_provider_holds_the_failed_server(tmp_path: 
     world.order("create")
     world.run(6 * 3600)
     op = world.store.operations_of(1)[0]
-    assert op.state is State.FAILED and world.paid() == [], (op, world.paid())
+    assert op.state is State.FAILED, (op, world.paid())
+    assert world.paid() == [], (op, world.paid())
     world.close()
 
 
@@ -52,7 +55,9 @@ def test_the_wait_for_room_is_not_cut_short_by_what_has_to_be_removed_on_the_way
     world.order("create")
     world.run(5 * 3600)
     op = world.store.operations_of(1)[0]
-    assert op.state is State.RUNNING and op.waits_for_room and world.paid() == [], op
+    assert op.state is State.RUNNING, op
+    assert op.waits_for_room, op
+    assert world.paid() == [], op
     world.cloud.faults = []
     world.run(3600)
     assert world.store.operations_of(1)[0].state is State.DONE

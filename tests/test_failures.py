@@ -57,7 +57,8 @@ def test_every_code_has_a_cause_in_customers_words() -> None:
     missing = sorted(c for c in codes() if c not in causes.CAUSES and not NEVER.match(c))
     assert missing == []
     for code, said in causes.CAUSES.items():
-        assert said.endswith(".") and not STAFFS.search(said), code
+        assert said.endswith("."), code
+        assert not STAFFS.search(said), code
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +111,10 @@ def test_every_class_of_error_with_every_kind(born: World, kind: str) -> None:
         text = banner(look.page()).text
         op = born.store.operation(key)
         for part in (causes.failed(op), causes.cause(op), causes.kept(op), f"Reference {key}."):
-            assert part and part in text, (error, part, text)
-        assert "This did not work" not in text and not STAFFS.search(text.replace(key, "")), text
+            assert part, (error, part, text)
+            assert part in text, (error, part, text)
+        assert "This did not work" not in text, text
+        assert not STAFFS.search(text.replace(key, "")), text
         assert "Open a ticket" in text
         assert ("Try again" in text) == (Orderer.CLIENT in KINDS[kind].by and kind != "change_password"), kind
 
@@ -119,7 +122,8 @@ def test_every_class_of_error_with_every_kind(born: World, kind: str) -> None:
 def test_what_failed_and_left_all_as_it_was_says_that(born: World) -> None:
     fail(born, "reinstall", errors.Capacity(), unchanged=True, template="debian-12")
     text = banner(Look(born).page()).text
-    assert "Nothing was changed: the server is as it was before." in text and "may not start" not in text
+    assert "Nothing was changed: the server is as it was before." in text
+    assert "may not start" not in text
     assert "There was no free place for it." in text
 
 
@@ -205,14 +209,19 @@ def test_once_more_with_the_same_input(fresh: World, kind: str) -> None:
     reply = look.send(page, do, **sent)
     if kind in ASKING:
         asked = looks.read(reply["html"])
-        assert "Please confirm" in asked.text and not reply["redirect"] and fresh.store.newest(1).id == key  # type: ignore[union-attr]
+        assert "Please confirm" in asked.text
+        assert not reply["redirect"]
+        assert fresh.store.newest(1).id == key
         assert button.at["data-confirm"] in asked.text
         [question] = [f for f in asked.find("form") if "confirmed" in f.hidden()]
         sent = question.hidden()
         reply = look.send(sent.pop("capability"), sent.pop("do"), **sent)
     assert reply["redirect"], reply["html"]
     new = fresh.store.newest(1)
-    assert new and new.id != key and new.kind == kind and new.actor.startswith("client")
+    assert new
+    assert new.id != key
+    assert new.kind == kind
+    assert new.actor.startswith("client")
     kept = {k: v for k, v in data.items() if not (kind == "take_snapshot" and k == "name")}
     assert {k: getattr(new.memory, k) for k in kept} == kept
 
@@ -225,7 +234,8 @@ def test_once_more_has_the_guards_of_a_new_order(fresh: World) -> None:
         fresh.run()
     other = fail(fresh, "take_snapshot", errors.Unlisted(), description="x")
     reply = look.send("snapshots", "again", operation=key)  # the quota is full
-    assert "3 of 3 in use: remove one first." in looks.read(reply["html"]).text and not reply["redirect"]
+    assert "3 of 3 in use: remove one first." in looks.read(reply["html"]).text
+    assert not reply["redirect"]
     fresh.order("reboot")
     reply = look.send("snapshots", "again", operation=other)
     assert "try again when this is done" in looks.read(reply["html"]).text
@@ -258,8 +268,10 @@ def test_a_ticket_has_subject_service_and_reference_filled_in(tmp_path: Path, de
     address = urlsplit(link.at["href"])
     values = {k: v[0] for k, v in parse_qs(address.query).items()}
     op = world.store.newest(1)
-    assert op and address.path == "submitticket.php"
+    assert op
+    assert address.path == "submitticket.php"
     assert values["subject"] == "The snapshot did not work. (vm-1042.example.com)"
-    assert values["relatedservice"] == "S1042" and values["message"].startswith(f"Service 1042, reference {op.id}.")
+    assert values["relatedservice"] == "S1042"
+    assert values["message"].startswith(f"Service 1042, reference {op.id}.")
     assert (values.get("step"), values.get("deptid")) == (("2", "4") if department else (None, None))
     world.close()

@@ -57,7 +57,8 @@ def test_a_fault_on_any_call(verb: str, name: str, tmp_path: Path) -> None:
         world.run(4000)
         stopped = world.store.operations_of(None, 5, ("failed", "waiting_for_staff"))
         for op in stopped:
-            assert op.error_code and op.next_action, op
+            assert op.error_code, op
+            assert op.next_action, op
             assert [e for e in world.store.events() if e["event"] in ("staff_notice", "backup_failed")]
             if "qm unlock" in op.next_action:  # staff does as it is told
                 world.cluster.let_go(20000)
@@ -67,7 +68,8 @@ def test_a_fault_on_any_call(verb: str, name: str, tmp_path: Path) -> None:
 
     world.cluster.on_call = on_call
     wanted, stopped = branches.grow(play)
-    assert stopped == 0 and branches.ends
+    assert stopped == 0
+    assert branches.ends
     for call, (found, _) in branches.ends.items():
         assert found == wanted, f"{name} on call {call}"
     world.close()
@@ -81,7 +83,9 @@ def test_suspend_and_terminate_never_give_up(verb: str, tmp_path_factory: pytest
     ]
     world.run(6 * 3600)
     current = world.store.current_operation(1)
-    assert current and current.kind == verb and current.error_code == "upstream_privilege"
+    assert current
+    assert current.kind == verb
+    assert current.error_code == "upstream_privilege"
     assert len([e for e in world.store.events() if e["event"] == "staff_notice"]) == 1
     assert current.due_at - world.clock.time <= 1200
     world.cluster.faults = []

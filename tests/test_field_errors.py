@@ -27,7 +27,8 @@ def invalid(page: Node) -> Node:
 
 def said(page: Node) -> str:
     [told] = page.find(id=invalid(page).at["aria-describedby"])
-    assert told.at["role"] == "alert" and page.text.count(told.text) == 1
+    assert told.at["role"] == "alert"
+    assert page.text.count(told.text) == 1
     return told.text
 
 
@@ -77,7 +78,8 @@ WRONG: list[tuple[str, str, dict[str, str], str, str]] = [  # page, what it does
 @pytest.mark.parametrize(("page", "do", "form", "field", "text"), WRONG)
 def test_of_the_machines_pages(born: World, page: str, do: str, form: dict[str, str], field: str, text: str) -> None:
     shown = looks.read(Look(born).send(page, do, **form)["html"])
-    assert invalid(shown).at["name"] == f"vmb[{field}]" and said(shown) == text
+    assert invalid(shown).at["name"] == f"vmb[{field}]"
+    assert said(shown) == text
     values = {n.at["name"][4:-1]: n.at.get("value", "") for n in shown.find("input") if n.at.get("type") != "hidden"}
     values |= {
         s.at["name"][4:-1]: next(o.at["value"] for o in s.find("option") if "selected" in o.at or s is invalid(shown))
@@ -86,7 +88,8 @@ def test_of_the_machines_pages(born: World, page: str, do: str, form: dict[str, 
     typed = {k: v for k, v in form.items() if k != "template" or v != "windows"}
     assert {k: values.get(k) for k in typed} == typed
     fresh = Look(born).page(page)
-    assert not [n for n in fresh.all() if "aria-invalid" in n.at] and not fresh.find(id="vmb-wrong")
+    assert not [n for n in fresh.all() if "aria-invalid" in n.at]
+    assert not fresh.find(id="vmb-wrong")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,8 @@ def test_of_reverse_records(tmp_path: Path, form: dict[str, str], field: str, te
     known = {"v4": v4, "cidr": cidr, "net": cidr.partition("/")[0]}
     sent = {k: v.format(**known) for k, v in form.items()}
     shown = looks.read(look.send("rdns", "save", **sent)["html"])
-    assert invalid(shown).at["name"] == f"vmb[{field}]" and said(shown).startswith(text.format(**known))
+    assert invalid(shown).at["name"] == f"vmb[{field}]"
+    assert said(shown).startswith(text.format(**known))
     assert invalid(shown).at["value"] == sent[field]
     site.close()
 
@@ -133,10 +137,12 @@ def test_of_the_firewall(tmp_path: Path, do: str, form: dict[str, str], field: s
     rule = {"way": "in", "action": "accept", "comment": "mine"} if do != "policy" else {}
     shown = looks.read(Look(site).send("firewall", do, version=site.version(), **{**rule, **form})["html"])
     wrong = invalid(shown)
-    assert wrong.at["name"] == f"vmb[{field}]" and said(shown).startswith(text)
+    assert wrong.at["name"] == f"vmb[{field}]"
+    assert said(shown).startswith(text)
     if do != "policy":  # nothing of it is lost
         [typed] = [n for n in shown.find("input", name="vmb[comment]") if n.at["value"] == "mine"]
-        assert typed and site.lines() == ["in accept SSH"]
+        assert typed
+        assert site.lines() == ["in accept SSH"]
     site.close()
 
 
@@ -153,7 +159,9 @@ def test_of_the_staffs_pages(world: World) -> None:
     world.run()
     staff = Staff(create_app(world.context).test_client(), world.clock)
     shown = looks.read(staff.form("service", "id=1042", action="redeploy", service="1042", typed="1043").json["html"])
-    assert said(shown).startswith("Nothing was done: to redeploy") and invalid(shown).at["value"] == "1043"
+    assert said(shown).startswith("Nothing was done: to redeploy")
+    assert invalid(shown).at["value"] == "1043"
     reply = staff.form("servers", action="maintenance", server="pve1", switch="on", text=LONG * 3)
     shown = looks.read(reply.json["html"])
-    assert said(shown).startswith("text: must be at most") and invalid(shown).at["value"] == LONG * 3
+    assert said(shown).startswith("text: must be at most")
+    assert invalid(shown).at["value"] == LONG * 3

@@ -83,7 +83,8 @@ def ended(tmp_path: Path) -> Iterator[Swept]:
 # -- machines -------------------------------------------------------------------------------------
 def test_a_sound_service_has_no_findings_and_nothing_is_written(live: Swept) -> None:
     live.contents()
-    assert live.open() == [] and live.changes() == []
+    assert live.open() == []
+    assert live.changes() == []
 
 
 def test_suspended_but_running(live: Swept) -> None:
@@ -123,7 +124,8 @@ def test_it_was_switched_off_meanwhile(live: Swept) -> None:
     vm.status = "stopped"
     with pytest.raises(Refused, match="over"):
         mending.fix(key, "test", live.store, live.config, live.drivers)
-    assert live.open() == [] and live.store.current_operation(1) is None
+    assert live.open() == []
+    assert live.store.current_operation(1) is None
 
 
 def test_a_machine_left_after_terminate(live: Swept) -> None:
@@ -136,7 +138,8 @@ def test_a_machine_left_after_terminate(live: Swept) -> None:
     live.state()
     assert live.open() == ["leftover_vm"]
     live.fix("leftover_vm")
-    assert live.vms() == [] and live.store.operations_of(1)[0].state is State.DONE
+    assert live.vms() == []
+    assert live.store.operations_of(1)[0].state is State.DONE
     live.state()
     assert live.open() == []
 
@@ -149,7 +152,9 @@ def test_a_foreign_machine_under_the_id_of_a_terminated_service_is_not_touched(e
     with pytest.raises(NotOurs):
         ended.fix("leftover_vm")
     ended.run()
-    assert ended.changes() == [] and ended.vms() == [20000] and ended.open() == ["leftover_vm"]
+    assert ended.changes() == []
+    assert ended.vms() == [20000]
+    assert ended.open() == ["leftover_vm"]
 
 
 def test_missing(live: Swept) -> None:
@@ -189,9 +194,11 @@ def test_differs_from_package(live: Swept) -> None:
     vm.config["net0"] = vm.config["net0"].replace("rate=23.84", "rate=119.21")
     live.contents()
     text = live.one("differs_from_package")["text"]
-    assert "CPU cores is 16, sold 2." in text and "Network is 1000 Mbit/s, sold 200 Mbit/s." in text
+    assert "CPU cores is 16, sold 2." in text
+    assert "Network is 1000 Mbit/s, sold 200 Mbit/s." in text
     live.fix("differs_from_package")
-    assert vm.pending["cores"] == "2" and "rate=23.84" in vm.config["net0"]
+    assert vm.pending["cores"] == "2"
+    assert "rate=23.84" in vm.config["net0"]
     live.contents()
     assert live.open() == []
 
@@ -206,7 +213,8 @@ def test_disk_bigger_than_sold(live: Swept) -> None:
         mending.fix(finding["id"], "test", live.store, live.config, live.drivers)
     vm.config["scsi0"] = vm.config["scsi0"].replace("50G", "20G")
     live.contents()
-    assert live.open() == [] and live.changes() == []
+    assert live.open() == []
+    assert live.changes() == []
 
 
 def test_the_finding_about_a_refused_order_lasts_until_an_order_fits(live: Swept) -> None:
@@ -222,7 +230,8 @@ def test_the_finding_about_a_refused_order_lasts_until_an_order_fits(live: Swept
 def test_another_machine_under_a_live_service(live: Swept) -> None:
     live.cluster.vms[20000].config["smbios1"] = "uuid=11111111-2222-3333-4444-555555555555"
     live.contents()
-    assert live.open() == ["not_ours"] and live.changes() == []
+    assert live.open() == ["not_ours"]
+    assert live.changes() == []
 
 
 def test_findings_about_a_live_service_end_with_it(live: Swept) -> None:
@@ -245,10 +254,13 @@ def test_duplicate_address(live: Swept, where: str) -> None:
         foreign.config[where] = "ip=203.0.113.10/24,gw=203.0.113.1"
     live.contents()
     text = live.one("duplicate_address")["text"]
-    assert "VM 20000 of service 1042 (main)" in text and "VM 150 (vm150)" in text and "203.0.113.10" in text
+    assert "VM 20000 of service 1042 (main)" in text
+    assert "VM 150 (vm150)" in text
+    assert "203.0.113.10" in text
     del live.cluster.vms[150]
     live.state()
-    assert live.open() == [] and live.changes() == []
+    assert live.open() == []
+    assert live.changes() == []
 
 
 def test_an_address_handed_out_later_is_seen_without_another_reading(live: Swept) -> None:
@@ -267,7 +279,8 @@ def test_leftover_disk(ended: Swept) -> None:
     ended.contents()
     assert f"Disk {DISK} (10.0 GiB) on pve1/local-lvm is left of VM 20000" in ended.one("leftover_disk")["text"]
     ended.fix("leftover_disk")
-    assert DISK not in ended.cluster.volumes and ended.open() == []
+    assert DISK not in ended.cluster.volumes
+    assert ended.open() == []
     op = ended.store.operations_of(1)[0]
     assert (op.kind, op.state) == ("clean_up", State.DONE)
     assert ended.order("terminate").operation == ""  # a clean-up does not change what WHMCS is told
@@ -279,11 +292,13 @@ def test_a_key_that_may_not_remove_disks_says_what_to_do(ended: Swept) -> None:
     ended.contents()
     ended.fix("leftover_disk")
     op = ended.store.operations_of(1)[0]
-    assert op.state is State.STAFF and f"pvesm free {DISK}` on pve1" in op.next_action
+    assert op.state is State.STAFF
+    assert f"pvesm free {DISK}` on pve1" in op.next_action
     del ended.cluster.volumes[DISK]
     ended.store.retry(op.id)
     ended.run()
-    assert ended.store.operations_of(1)[0].state is State.DONE and ended.open() == []
+    assert ended.store.operations_of(1)[0].state is State.DONE
+    assert ended.open() == []
 
 
 @pytest.mark.parametrize("user", ["foreign", "ours"])
@@ -299,7 +314,8 @@ def test_a_disk_that_a_live_machine_uses_is_not_removed(ended: Swept, user: str)
     ended.cluster.calls.clear()
     with pytest.raises(Refused, match="uses this disk"):
         ended.fix("leftover_disk")
-    assert DISK in ended.cluster.volumes and ended.changes() == []
+    assert DISK in ended.cluster.volumes
+    assert ended.changes() == []
 
 
 def test_nobody_removes_a_disk_before_all_foreign_machines_are_read(ended: Swept) -> None:
@@ -309,7 +325,8 @@ def test_nobody_removes_a_disk_before_all_foreign_machines_are_read(ended: Swept
     ended.state()
     with pytest.raises(Refused, match="has been read yet"):
         ended.fix("leftover_disk")
-    assert DISK in ended.cluster.volumes and ended.changes() == []
+    assert DISK in ended.cluster.volumes
+    assert ended.changes() == []
 
 
 def test_disks_of_others_are_no_leftovers(ended: Swept) -> None:
@@ -327,7 +344,8 @@ def test_leftover_backup(ended: Swept) -> None:
     ended.cluster.add_volume(ARCHIVE)
     ended.contents()
     ended.fix("leftover_backup")
-    assert ARCHIVE not in ended.cluster.volumes and ended.open() == []
+    assert ARCHIVE not in ended.cluster.volumes
+    assert ended.open() == []
 
 
 @pytest.mark.parametrize("case", ["older", "younger", "unknown age", "plan keeps", "plan gone", "protected"])
@@ -350,7 +368,8 @@ def test_backups_that_are_not_left_over(tmp_path: Path, case: str) -> None:
             world.fix("leftover_backup")
     else:
         assert world.open() == []
-    assert ARCHIVE in world.cluster.volumes and world.changes() == []
+    assert ARCHIVE in world.cluster.volumes
+    assert world.changes() == []
     world.close()
 
 
@@ -366,14 +385,16 @@ def test_leftover_firewall_file(ended: Swept) -> None:
     )
     ended.contents()
     ended.fix("leftover_firewall")
-    assert ended.cluster.old_firewalls == {} and ended.open() == []
+    assert ended.cluster.old_firewalls == {}
+    assert ended.open() == []
 
 
 def test_leftover_address(ended: Swept) -> None:
     ended.store.claim_address("203.0.113.99", "public-v4", 1, "extra")
     ended.state()
     assert "1 address(es) given back" in ended.fix("leftover_address")
-    assert ended.open() == [] and ended.store.addresses_of(1) == []
+    assert ended.open() == []
+    assert ended.store.addresses_of(1) == []
     assert (
         next(a["free_at"] for a in ended.store.taken_addresses() if a["address"] == "203.0.113.99")
         > ended.clock.now() + 80000
@@ -391,7 +412,8 @@ def test_an_address_is_not_given_back_while_its_machine_is_there(live: Swept) ->
         live.fix("leftover_address")
     live.fix("leftover_vm")
     live.state()
-    assert live.open() == [] and live.vms() == []
+    assert live.open() == []
+    assert live.vms() == []
 
 
 def test_a_disk_is_not_removed_when_a_machine_takes_the_id_meanwhile(ended: Swept) -> None:
@@ -400,9 +422,9 @@ def test_a_disk_is_not_removed_when_a_machine_takes_the_id_meanwhile(ended: Swep
     mending.fix(ended.one("leftover_disk")["id"], "test", ended.store, ended.config, ended.drivers)
     ended.cluster.add_vm(20000, "pve2")
     ended.run(60)
-    assert (
-        ended.store.operations_of(1)[0].state is State.STAFF and DISK in ended.cluster.volumes and ended.changes() == []
-    )
+    assert ended.store.operations_of(1)[0].state is State.STAFF
+    assert DISK in ended.cluster.volumes
+    assert ended.changes() == []
 
 
 def test_an_absence_without_quorum_proves_nothing(ended: Swept) -> None:
@@ -411,7 +433,8 @@ def test_an_absence_without_quorum_proves_nothing(ended: Swept) -> None:
     mending.fix(ended.one("leftover_disk")["id"], "test", ended.store, ended.config, ended.drivers)
     ended.cluster.quorate = False
     ended.run(60)
-    assert DISK in ended.cluster.volumes and ended.changes() == []
+    assert DISK in ended.cluster.volumes
+    assert ended.changes() == []
     ended.cluster.quorate = True
     ended.run()
     assert DISK not in ended.cluster.volumes
@@ -437,7 +460,9 @@ def test_a_clean_up_killed_anywhere_ends_the_same(what: str, tmp_path: Path) -> 
         return sorted(world.cluster.volumes), len(world.cluster.old_firewalls), world.open(), states
 
     wanted, ends = killed_anywhere(world, tmp_path, world.run, outcome)
-    assert wanted[1:3] == (0, []) and "local-lvm:vm-150-disk-0" in wanted[0] and wanted[3][0] is State.DONE
+    assert wanted[1:3] == (0, [])
+    assert "local-lvm:vm-150-disk-0" in wanted[0]
+    assert wanted[3][0] is State.DONE
     for place, found in ends.items():
         assert found == wanted, place
     world.close()
@@ -451,9 +476,9 @@ def test_a_removal_whose_reply_is_lost_or_whose_task_fails(ended: Swept, kind: s
         Fault(kind, method="DELETE", reason="cfs-lock 'storage-lvm' error: got lock request timeout")
     )
     ended.fix("leftover_disk")
-    assert (
-        DISK not in ended.cluster.volumes and ended.open() == [] and ended.store.operations_of(1)[0].state is State.DONE
-    )
+    assert DISK not in ended.cluster.volumes
+    assert ended.open() == []
+    assert ended.store.operations_of(1)[0].state is State.DONE
 
 
 # -- sweeps -----------------------------------------------------------------------------------------
@@ -461,7 +486,8 @@ def test_a_restart_neither_doubles_nor_drops(live: Swept) -> None:
     live.state()
     live.restart()
     live.cluster.calls.clear()
-    assert not findings.sweep_state("pve1", live.drivers["pve1"], live.store) and live.cluster.calls == []
+    assert not findings.sweep_state("pve1", live.drivers["pve1"], live.store)
+    assert live.cluster.calls == []
     live.clock.time += 3600
     assert live.store.claim_sweep("pve1", "state", 600)  # a worker that dies here
     live.restart()
@@ -475,7 +501,8 @@ def test_a_machine_just_removed_is_nobodys(live: Swept) -> None:
     live.order("terminate")
     live.run()
     findings.sweep_state("pve1", live.drivers["pve1"], live.store, now=True)
-    assert live.open() == [] and live.store.count_in_turn("pve1") == (0, 0)
+    assert live.open() == []
+    assert live.store.count_in_turn("pve1") == (0, 0)
 
 
 def test_one_bulk_read_at_most(live: Swept) -> None:
@@ -517,7 +544,8 @@ def test_everything_has_its_turn_once_a_day(tmp_path: Path) -> None:
             contents.sweep_contents("pve1", world.drivers["pve1"], world.store, world.config)
         reads.append([p for _, _, p, _ in world.cluster.calls])
     visits = [p for p in reads[1] if p.endswith(("/pending", "qemu/500/config", "qemu/519/config"))]
-    assert len(set(visits)) == 41 and 41 <= len(visits) <= 45
+    assert len(set(visits)) == 41
+    assert 41 <= len(visits) <= 45
     assert all(reads[0].count(p) >= 1 for p in visits)
     world.close()
 
@@ -537,7 +565,8 @@ def test_dismissed_ones_stay_out_of_sight_until_they_end(ended: Swept) -> None:
     ended.state()
     assert ended.store.dismiss_finding(ended.one("leftover_address")["id"])
     ended.state()
-    assert ended.open(everything=False) == [] and ended.open() == ["leftover_address"]
+    assert ended.open(everything=False) == []
+    assert ended.open() == ["leftover_address"]
 
 
 def test_the_service_tab_shows_those_of_every_generation(ended: Swept) -> None:
@@ -547,7 +576,8 @@ def test_the_service_tab_shows_those_of_every_generation(ended: Swept) -> None:
     ended.run()
     shim = Shim(create_app(ended.context).test_client(), ended.clock)
     html = shim.send("GET", "/v1/services/1042/pages/admin?admin=1", secret="shim-secret-0123456789").get_json()["html"]
-    assert f"Disk {DISK}" in html and "<code>vmbridge findings fix 1</code>" in html
+    assert f"Disk {DISK}" in html
+    assert "<code>vmbridge findings fix 1</code>" in html
 
 
 def test_the_worker_sweeps_when_it_is_due(live: Swept) -> None:
@@ -568,7 +598,8 @@ def test_the_command_line(ended: Swept, monkeypatch: pytest.MonkeyPatch) -> None
     run = CliRunner().invoke
     ended.clock.time += 3700
     swept = run(cli.main, ["findings", "sweep"])
-    assert swept.exit_code == 0 and "1 open findings" in swept.output
+    assert swept.exit_code == 0
+    assert "1 open findings" in swept.output
     assert "`vmbridge findings fix 1`" in run(cli.main, ["findings", "list", "--server", "pve1"]).output
     assert "has begun" in run(cli.main, ["findings", "fix", "1"]).output
     assert run(cli.main, ["findings", "dismiss", "1"]).exit_code == 0
@@ -590,7 +621,8 @@ def test_a_sweep_by_hand_looks_at_snapshots_too(live: Swept, monkeypatch: pytest
         "running": True,
     }
     swept = CliRunner().invoke(cli.main, ["findings", "sweep", "pve1"])
-    assert "1 open findings" in swept.output and live.open() == ["unfinished_snapshot"]
+    assert "1 open findings" in swept.output
+    assert live.open() == ["unfinished_snapshot"]
 
 
 def test_a_sweep_by_hand_reads_anew(live: Swept) -> None:
@@ -598,4 +630,5 @@ def test_a_sweep_by_hand_reads_anew(live: Swept) -> None:
     assert findings.sweep_state("pve1", live.drivers["pve1"], live.store, now=True)
     live.cluster.add_vm(20007, "pve1", tags="vmbridge")
     live.clock.time += 1
-    assert findings.sweep_state("pve1", live.drivers["pve1"], live.store, now=True) and live.open() == ["unknown_vm"]
+    assert findings.sweep_state("pve1", live.drivers["pve1"], live.store, now=True)
+    assert live.open() == ["unknown_vm"]

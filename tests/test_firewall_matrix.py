@@ -126,7 +126,9 @@ def test_one_fault_at_every_call(what: str, kind: str, site: Site) -> None:
         if said == firewalls.GOING_ON:
             assert made == after, nth
         if not hit:
-            assert nth > 3 and made == after and not said
+            assert nth > 3
+            assert made == after
+            assert not said
             return
     raise AssertionError("there was always one more call")
 
@@ -165,9 +167,11 @@ def test_killed_at_every_call(what: str, when: str, site: Site) -> None:
         died = killed_at(site, number, when, lambda: act(site, make, version))  # noqa: B023
         site.clock.time += 100
         settled(site)
-        assert site.lines() in (FIRST, after) and site.phase() in ("", "failed"), number
+        assert site.lines() in (FIRST, after), number
+        assert site.phase() in ("", "failed"), number
         if not died:
-            assert number > 5 and site.lines() == after
+            assert number > 5
+            assert site.lines() == after
             return
     raise AssertionError("there was always one more call")
 
@@ -190,20 +194,25 @@ def test_a_trial_takes_itself_back_once(what: str, site: Site) -> None:
     elif what != "policy":
         site.vm.firewall["policy_in"] = "DROP"
     before, policy = site.lines(), site.vm.firewall["policy_in"]
-    assert act(site, WAYS_TO_CLOSE[what]) == "" and site.phase() == "trial"
+    assert act(site, WAYS_TO_CLOSE[what]) == ""
+    assert site.phase() == "trial"
     during, until = site.lines(), ends(site)
     assert (during, site.vm.firewall["policy_in"]) != (before, policy)
     assert "on trial" in act(site, EDITS["add"][0])
     site.work(55)
-    assert site.lines() == during and site.phase() == "trial"
+    assert site.lines() == during
+    assert site.phase() == "trial"
     site.work(6)
-    assert (site.lines(), site.vm.firewall["policy_in"]) == (before, policy) and site.phase() == "undone"
+    assert (site.lines(), site.vm.firewall["policy_in"]) == (before, policy)
+    assert site.phase() == "undone"
     writes = len(site.cluster.mutations())
     settled(site)
     assert len(site.cluster.mutations()) == writes
     with pytest.raises(Refused, match="taken back"):
         firewalls.keep(site.store.service(1), until, site.store)
-    assert site.lines() == before and act(site, EDITS["add"][0]) == "" and site.phase() == ""
+    assert site.lines() == before
+    assert act(site, EDITS["add"][0]) == ""
+    assert site.phase() == ""
 
 
 @pytest.mark.parametrize(
@@ -219,13 +228,15 @@ def test_a_trial_takes_itself_back_once(what: str, site: Site) -> None:
 )
 def test_what_closes_no_way_in_is_no_trial(make: firewalls.Make, site: Site) -> None:
     site.vm.firewall["policy_in"] = "DROP"
-    assert act(site, make) == "" and site.phase() == ""
+    assert act(site, make) == ""
+    assert site.phase() == ""
 
 
 def ends(site: Site) -> float:
     """When the trial ends, as the page that shows it says."""
     row = site.store.firewall_change(1)
-    assert row is not None and row["phase"] == "trial"
+    assert row is not None
+    assert row["phase"] == "trial"
     return row["due_at"]
 
 
@@ -236,18 +247,22 @@ def test_a_page_of_an_earlier_trial_says_nothing_about_the_next(first: str, site
     site.see()
     old = site.until()
     if first == "kept":
-        assert site.submit("keep") == "" and site.phase() == ""
+        assert site.submit("keep") == ""
+        assert site.phase() == ""
         site.vm.firewall["policy_in"] = "ACCEPT"
     else:
         site.work(61)
         assert site.phase() == "undone"
     site.clock.time += 7
-    assert act(site, CLOSED) == "" and site.phase() == "trial"
+    assert act(site, CLOSED) == ""
+    assert site.phase() == "trial"
     for do in ("keep", "back"):
         for until in (old, "", "nan", "x"):
             assert "Another one is on trial now" in site.submit(do, until=until, version="")
-            assert site.phase() == "trial" and site.vm.firewall["policy_in"] == "DROP"
-    assert site.submit("keep") == "" and site.phase() == ""
+            assert site.phase() == "trial"
+            assert site.vm.firewall["policy_in"] == "DROP"
+    assert site.submit("keep") == ""
+    assert site.phase() == ""
     site.work(61)
     assert site.vm.firewall["policy_in"] == "DROP"
     for until in (old, "", "0"):  # nobody knows any more how that one ended
@@ -256,14 +271,17 @@ def test_a_page_of_an_earlier_trial_says_nothing_about_the_next(first: str, site
 
 @pytest.mark.parametrize("back", [30.0, 3600.0, 86400.0 * 400])
 def test_a_clock_that_is_put_back_makes_no_trial_longer(back: float, site: Site) -> None:
-    assert act(site, CLOSED) == "" and site.phase() == "trial"
+    assert act(site, CLOSED) == ""
+    assert site.phase() == "trial"
     site.clock.time -= back
     for _ in range(3):
         site.work(61)
-    assert site.vm.firewall["policy_in"] == "ACCEPT" and site.phase() == "undone"
+    assert site.vm.firewall["policy_in"] == "ACCEPT"
+    assert site.phase() == "undone"
     writes = len(site.cluster.mutations())
     site.work(back)
-    assert len(site.cluster.mutations()) == writes and site.vm.firewall["policy_in"] == "ACCEPT"
+    assert len(site.cluster.mutations()) == writes
+    assert site.vm.firewall["policy_in"] == "ACCEPT"
 
 
 def test_a_clock_that_is_put_back_under_a_lease_leaves_nobody_waiting(site: Site) -> None:
@@ -274,7 +292,8 @@ def test_a_clock_that_is_put_back_under_a_lease_leaves_nobody_waiting(site: Site
     site.clock.time -= 3600
     site.work(1)
     site.work(100)
-    assert site.vm.firewall["policy_in"] == "ACCEPT" and site.phase() in ("", "undone")
+    assert site.vm.firewall["policy_in"] == "ACCEPT"
+    assert site.phase() in ("", "undone")
 
 
 @pytest.mark.parametrize("what", ["add", "policy"])
@@ -341,17 +360,21 @@ def test_a_store_that_is_locked_when_the_worker_has_written(
     monkeypatch.undo()
     site.clock.time += writing.LEASE
     settled(site)
-    assert site.vm.firewall["policy_in"] == "ACCEPT" and "was not made" not in site.see()
+    assert site.vm.firewall["policy_in"] == "ACCEPT"
+    assert "was not made" not in site.see()
     assert site.lines() == (EDITS["add"][1] if who == "worker after a crash" else FIRST)
 
 
 @pytest.mark.parametrize("phase", ["undone", "failed"])
 def test_an_operation_takes_over_nothing_that_has_ended(phase: str, site: Site) -> None:
-    assert act(site, CLOSED) == "" and site.phase() == "trial"
+    assert act(site, CLOSED) == ""
+    assert site.phase() == "trial"
     row = site.store.take_back_firewall(1, ends(site), 90)
-    assert row is not None and site.store.take_over_firewall(1, 90) == 0  # somebody is at it
+    assert row is not None
+    assert site.store.take_over_firewall(1, 90) == 0
     site.store.firewall_ended(1, row["number"], phase)
-    assert site.store.take_over_firewall(1, 90) == 0 and site.phase() == phase
+    assert site.store.take_over_firewall(1, 90) == 0
+    assert site.phase() == phase
 
 
 def test_a_trial_that_is_kept_stays(site: Site) -> None:
@@ -360,29 +383,34 @@ def test_a_trial_that_is_kept_stays(site: Site) -> None:
     for _ in range(2):  # a double click says it twice
         firewalls.keep(site.store.service(1), until, site.store)
     settled(site)
-    assert site.vm.firewall["policy_in"] == "DROP" and site.phase() == ""
+    assert site.vm.firewall["policy_in"] == "DROP"
+    assert site.phase() == ""
 
 
 def test_a_trial_is_taken_back_at_once(site: Site) -> None:
     assert act(site, CLOSED) == ""
     until = ends(site)
     firewalls.take_back(site.store.service(1), until, Reads(site.clock), site.store, site.drivers["pve1"])
-    assert site.vm.firewall["policy_in"] == "ACCEPT" and "taken back" not in site.see()
+    assert site.vm.firewall["policy_in"] == "ACCEPT"
+    assert "taken back" not in site.see()
     with pytest.raises(Refused, match="taken back"):  # in another tab
         firewalls.keep(site.store.service(1), until, site.store)
-    assert act(site, EDITS["add"][0]) == "" and site.phase() == ""
+    assert act(site, EDITS["add"][0]) == ""
+    assert site.phase() == ""
 
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_revert_goes_on_until_it_is_done(kind: str, site: Site) -> None:
     for nth in range(1, 9):
         anew(site)
-        assert act(site, CLOSED) == "" and site.phase() == "trial"
+        assert act(site, CLOSED) == ""
+        assert site.phase() == "trial"
         site.cluster.faults = [fault(kind, nth)]
         site.work(61)
         site.cluster.faults = []
         site.work(400)
-        assert site.vm.firewall["policy_in"] == "ACCEPT" and site.phase() == "undone", nth
+        assert site.vm.firewall["policy_in"] == "ACCEPT", nth
+        assert site.phase() == "undone", nth
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -393,7 +421,8 @@ def test_a_trial_whose_maker_or_reverter_is_killed(when: str, site: Site) -> Non
         died = killed_at(site, number, when, lambda: act(site, CLOSED, version))  # noqa: B023
         again = killed_at(site, number, when, lambda: site.work(100))
         site.work(100)
-        assert site.vm.firewall["policy_in"] == "ACCEPT" and site.phase() in ("", "undone"), number
+        assert site.vm.firewall["policy_in"] == "ACCEPT", number
+        assert site.phase() in ("", "undone"), number
         if not died and not again:
             return
     raise AssertionError("there was always one more call")
@@ -403,12 +432,14 @@ def test_a_host_that_is_down_when_the_trial_ends(site: Site) -> None:
     assert act(site, CLOSED) == ""
     site.down(0)
     site.work(300)
-    assert site.vm.firewall["policy_in"] == "DROP" and site.phase() == "trial"
+    assert site.vm.firewall["policy_in"] == "DROP"
+    assert site.phase() == "trial"
     with pytest.raises(Refused, match="taken back"):  # its time is over, whatever the host does
         firewalls.keep(site.store.service(1), ends(site), site.store)
     site.down(1)
     site.work(1)
-    assert site.vm.firewall["policy_in"] == "ACCEPT" and site.phase() == "undone"
+    assert site.vm.firewall["policy_in"] == "ACCEPT"
+    assert site.phase() == "undone"
 
 
 def test_what_staff_does_during_a_trial_stays(site: Site) -> None:
@@ -416,7 +447,8 @@ def test_what_staff_does_during_a_trial_stays(site: Site) -> None:
     site.as_staff("POST", "rules", type="in", action="ACCEPT", macro="RDP", enable="1")
     site.as_staff("PUT", "options", policy_in="REJECT")
     site.work(61)
-    assert site.vm.firewall["policy_in"] == "REJECT" and site.lines()[0] == "in accept RDP"
+    assert site.vm.firewall["policy_in"] == "REJECT"
+    assert site.lines()[0] == "in accept RDP"
     assert "somebody else has changed" in site.see()
 
 
@@ -426,7 +458,8 @@ def test_a_change_of_somebody_else_is_shown_and_never_overwritten(site: Site) ->
     site.as_staff("POST", "rules", type="in", action="DROP", macro="RDP", enable="1")
     for make, _ in EDITS.values():
         assert "Somebody else" in act(site, make, old)
-        assert site.lines() == ["in drop RDP", *FIRST] and site.phase() == ""
+        assert site.lines() == ["in drop RDP", *FIRST]
+        assert site.phase() == ""
 
 
 @pytest.mark.parametrize("what", EDITS)

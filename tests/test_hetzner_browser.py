@@ -87,11 +87,9 @@ def test_the_overview_shows_what_there_is(system: System, browser: Chrome, theme
         "ssh root@192.0.2.",
     ):
         assert text in content(browser).replace("\n", " "), text
-    assert (
-        word(browser) == "Running"
-        and "as of" in one(browser, "[data-field=age]").text
-        and one(browser, ".vmb-place").text == "Debian 12 · Nuremberg (nbg1)"
-    )
+    assert word(browser) == "Running"
+    assert "as of" in one(browser, "[data-field=age]").text
+    assert one(browser, ".vmb-place").text == "Debian 12 · Nuremberg (nbg1)"
     for absent in ("Disk activity", "Network adapter", "MAC", "% of", "Gateway"):
         assert absent not in content(browser)
     assert one(browser, "[data-field=uptime]").text == ""
@@ -121,9 +119,8 @@ def test_values_follow_by_themselves(system: System, browser: Chrome) -> None:
 def test_the_manual_opens_in_a_tab_of_its_own(system: System, browser: Chrome) -> None:
     see(browser, system)
     links = browser.find_elements(By.CSS_SELECTOR, "a[href='https://docs.example.com/cloud']")
-    assert len(links) == 2 and all(
-        a.text.startswith("User manual") for a in links
-    )  # in the menu, and among the actions
+    assert len(links) == 2
+    assert all(a.text.startswith("User manual") for a in links)
     assert all((a.get_attribute("target"), a.get_attribute("rel")) == ("_blank", "noopener") for a in links)
     see(browser, system, "charts")
     assert len(browser.find_elements(By.CSS_SELECTOR, "a[href='https://docs.example.com/cloud']")) == 1
@@ -153,21 +150,19 @@ def test_stop_and_start_by_click(system: System, browser: Chrome) -> None:
 def test_the_tabs_of_whmcs_stay(system: System) -> None:
     """The overview stands inside WHMCS's own page and never takes its place."""
     found = system.post("/test/call", {"function": "ClientArea", "serviceid": SHOP})["result"]
-    assert sorted(found) == ["tabOverviewModuleOutputTemplate", "templateVariables"] and "Nuremberg" in json.dumps(
-        found
-    )
+    assert sorted(found) == ["tabOverviewModuleOutputTemplate", "templateVariables"]
+    assert "Nuremberg" in json.dumps(found)
 
 
 # -- charts ---------------------------------------------------------------------------------------
 def test_values_as_json_through_php(system: System) -> None:
     found = requests.get(f"{system.page(SHOP)}&vmb[page]=charts&vmb[data]=month", timeout=20).json()
-    assert (
-        300 <= len(found["times"]) <= 360
-        and found["step"] == 7200
-        and set(found["series"]) == {"cpu", "diskread", "diskwrite", "netin", "netout"}
-    )
+    assert 300 <= len(found["times"]) <= 360
+    assert found["step"] == 7200
+    assert set(found["series"]) == {"cpu", "diskread", "diskwrite", "netin", "netout"}
     year = requests.get(f"{system.page(SHOP)}&vmb[page]=charts&vmb[data]=year", timeout=20).json()
-    assert year["times"] == [] and year["message"] == "Only the last 30 days are kept."
+    assert year["times"] == []
+    assert year["message"] == "Only the last 30 days are kept."
 
 
 @drawn
@@ -181,7 +176,8 @@ def test_three_charts_with_a_gap_and_what_is_missing_is_said(system: System, bro
     ]
     assert "RAM: this cannot be measured from outside the server." in content(browser)
     found = columns(browser, LIGHT)
-    assert len(found) > 100 and 0.06 < max(b - a for a, b in pairwise(found)) < 0.2  # seven of sixty minutes
+    assert len(found) > 100
+    assert 0.06 < max(b - a for a, b in pairwise(found)) < 0.2
     assert one(browser, "[data-chart=cpu] [data-value=cpu]").text.endswith("%")
     assert one(browser, "[data-chart=network] [data-value=netout]").text.endswith("MB/s")
 
@@ -192,14 +188,16 @@ def test_a_year_is_dimmed_and_its_reason_comes_on_hover_and_focus(system: System
     shown(browser, "hour")
     year = next(a for a in browser.find_elements(By.CSS_SELECTOR, ".vmb-tabs a") if a.text == "Year")
     reason = one(browser, f"#{year.get_attribute('aria-describedby')}")
-    assert (
-        year.get_attribute("aria-disabled") == "true" and not year.get_attribute("href") and not reason.is_displayed()
-    )
+    assert year.get_attribute("aria-disabled") == "true"
+    assert not year.get_attribute("href")
+    assert not reason.is_displayed()
     ActionChains(browser).move_to_element(year).perform()
-    assert reason.is_displayed() and reason.text == "Only the last 30 days are kept."
+    assert reason.is_displayed()
+    assert reason.text == "Only the last 30 days are kept."
     ActionChains(browser).move_to_element(one(browser, ".vmb-head")).perform()
     one(browser, "[data-to=month]").send_keys(Keys.TAB)
-    assert browser.switch_to.active_element == year and reason.is_displayed()
+    assert browser.switch_to.active_element == year
+    assert reason.is_displayed()
     year.send_keys(Keys.ENTER)
     year.click()
     assert one(browser, "[data-charts]").get_attribute("data-shown") == "hour"
@@ -223,7 +221,8 @@ def test_without_script_links_fill_the_tables(system: System, browser: Chrome) -
 # -- console --------------------------------------------------------------------------------------
 @pytest.mark.skipif(not assets.built("novnc/core/rfb.js"), reason="the console's files are not built (make assets)")
 def test_the_console_shows_the_screen_and_nothing_of_the_provider(system: System, browser: Chrome) -> None:
-    assert system.hcloud and system.cloud
+    assert system.hcloud
+    assert system.cloud
     see(browser, system, "console")
     browser.get_log("performance")  # type: ignore[no-untyped-call]
     browser.execute_script("document.querySelector('[data-verb=connect]').form.target = ''")  # type: ignore[no-untyped-call]
@@ -283,7 +282,8 @@ def test_charts_follow_the_dark_side(system: System, browser: Chrome) -> None:
     browser.execute_script("sessionStorage.clear()")  # type: ignore[no-untyped-call]
     see(browser, system, "charts")
     shown(browser, "hour")
-    assert len(columns(browser, DARK)) > 100 and not columns(browser, LIGHT)
+    assert len(columns(browser, DARK)) > 100
+    assert not columns(browser, LIGHT)
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm ci")

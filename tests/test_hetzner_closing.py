@@ -78,20 +78,23 @@ def test_what_cannot_be_closed_is_switched_off_and_comes_back_as_it_was(tmp_path
     before = list(one(world).firewalls)
     world.order("suspend")
     world.run()
-    assert last(world).state is State.DONE and one(world).status == "off" and world.cloud.closed(one(world))
-    assert why in log(world) and "switched off instead" in log(world) and "by switching it off" in tab(world)
+    assert last(world).state is State.DONE
+    assert one(world).status == "off"
+    assert world.cloud.closed(one(world))
+    assert why in log(world)
+    assert "switched off instead" in log(world)
+    assert "by switching it off" in tab(world)
     world.order("suspend")  # again
     world.run()
     assert one(world).status == "off"
     world.order("unsuspend")
     world.run()
-    assert last(world).state is State.DONE and one(world).status == "running"
+    assert last(world).state is State.DONE
+    assert one(world).status == "running"
     assert sorted(one(world).firewalls) == sorted(before)
-    assert (
-        world.store.service(1).birth.closed is None
-        and not world.store.service(1).birth.off_instead
-        and "by switching it off" not in tab(world)
-    )
+    assert world.store.service(1).birth.closed is None
+    assert not world.store.service(1).birth.off_instead
+    assert "by switching it off" not in tab(world)
     world.close()
 
 
@@ -105,8 +108,11 @@ def test_closed_only_when_the_firewall_holds(tmp_path: Path) -> None:
         world.engine.tick() or setattr(world.clock, "time", world.clock.time + 1)
         world.cloud.settle()
         assert one(world).firewalls  # there is no moment without one
-    assert last(world).state is State.DONE and one(world).status == "running" and world.cloud.closed(one(world))
-    assert "private networks are not covered (internal)" in log(world) and "do not cover them" in tab(world)
+    assert last(world).state is State.DONE
+    assert one(world).status == "running"
+    assert world.cloud.closed(one(world))
+    assert "private networks are not covered (internal)" in log(world)
+    assert "do not cover them" in tab(world)
     world.order("unsuspend")
     world.run()
     assert sorted(one(world).firewalls) == [31, 32]
@@ -121,7 +127,9 @@ def test_a_firewall_that_is_gone_meanwhile_does_not_hold_up_the_unsuspend(tmp_pa
     del world.cloud.firewalls[33]
     world.order("unsuspend")
     world.run()
-    assert last(world).state is State.DONE and one(world).firewalls == [31] and one(world).status == "running"
+    assert last(world).state is State.DONE
+    assert one(world).firewalls == [31]
+    assert one(world).status == "running"
     world.close()
 
 
@@ -148,7 +156,8 @@ def test_check_foretells_it(tmp_path: Path) -> None:
 
     assert "switched off instead" in told(suspend="firewall", firewalls=["web", "ssh", "a", "b", "c"])
     assert "'team in (x,y),!old'" in told(suspend="firewall", labels={"team": "y"})
-    assert told(suspend="firewall", labels={"team": "z"}) == "" and told(labels={"team": "y"}) == ""
+    assert told(suspend="firewall", labels={"team": "z"}) == ""
+    assert told(labels={"team": "y"}) == ""
     assert told(networks=["internal"]) == ""  # said, and no fault of the plan
     assert "still reached there" in told(networks=["internal"], suspend="firewall")
 

@@ -83,14 +83,14 @@ def test_pixels_come_and_keys_go(rig: CloudRig) -> None:
     nonce = rig.nonce()
     assert rig.calls("request_console") == 0  # the page alone asks nothing of the provider: the address lives a minute
     screen = Stream(rig.socket(nonce))
-    assert screen.size == (64, 48) and screen.picture() == (55, 127, 26)
+    assert screen.size == (64, 48)
+    assert screen.picture() == (55, 127, 26)
     screen.ws.send(KEY)
-    assert screen.picture() != (55, 127, 26) and rig.screen.keys == [(ord("a"), True)]
-    assert (
-        rig.calls("request_console") == 1
-        and [c.used for c in rig.project.consoles.values()] == [True]
-        and rig.project.offered == [""]
-    )
+    assert screen.picture() != (55, 127, 26)
+    assert rig.screen.keys == [(ord("a"), True)]
+    assert rig.calls("request_console") == 1
+    assert [c.used for c in rig.project.consoles.values()] == [True]
+    assert rig.project.offered == [""]
     assert all(len(c.password) == 32 for c in rig.project.consoles.values())  # of which VNC takes eight
 
 
@@ -119,7 +119,9 @@ def test_a_fault_ends_in_a_sentence_and_the_next_try_works(rig: CloudRig, kind: 
     rig.project.faults = [Fault("POST .*request_console", kind)]
     with structlog.testing.capture_logs() as lines:
         code, reason = Stream(rig.socket(rig.nonce()), greet=False).closed()
-    assert code == 1011 and reason.startswith(REFERENCE) and "wss:" not in str(lines)
+    assert code == 1011
+    assert reason.startswith(REFERENCE)
+    assert "wss:" not in str(lines)
     assert rig.opened().picture() == (55, 127, 26)
     assert rig.calls("request_console") == 2  # nothing is repeated by itself
 
@@ -136,7 +138,8 @@ def test_an_address_that_was_used_or_is_too_old(rig: CloudRig, monkeypatch: pyte
     monkeypatch.setattr(rig.driver, "console", late)
     with structlog.testing.capture_logs() as lines:
         code, reason = Stream(rig.socket(rig.nonce()), greet=False).closed()
-    assert code == 1011 and reason.startswith(REFERENCE)
+    assert code == 1011
+    assert reason.startswith(REFERENCE)
     assert not [t for t in rig.project.consoles if t in str(lines)]
 
 
@@ -145,7 +148,9 @@ def test_a_wrong_password_is_told_without_it(rig: CloudRig) -> None:
     rig.project._post_servers_one_actions_request_console = lambda v, s: {**ask(v, s), "password": "another-password"}  # type: ignore[method-assign]
     with structlog.testing.capture_logs() as lines:
         code, reason = Stream(rig.socket(rig.nonce()), greet=False).closed()
-    assert code == 1011 and reason.startswith(REFERENCE) and "another-" not in str(lines)
+    assert code == 1011
+    assert reason.startswith(REFERENCE)
+    assert "another-" not in str(lines)
 
 
 def test_an_authority_that_is_not_trusted(tmp_path: Path) -> None:
@@ -155,7 +160,9 @@ def test_an_authority_that_is_not_trusted(tmp_path: Path) -> None:
         ask = rig.driver.console
         rig.driver.console = lambda ref: replace(ask(ref), ca_file=str(other))  # type: ignore[method-assign]
         code, reason = Stream(rig.socket(rig.nonce()), greet=False).closed()
-        assert code == 1011 and reason.startswith(REFERENCE) and not any(c.used for c in rig.project.consoles.values())
+        assert code == 1011
+        assert reason.startswith(REFERENCE)
+        assert not any(c.used for c in rig.project.consoles.values())
 
 
 def test_without_a_file_the_usual_authorities_count(rig: CloudRig) -> None:
@@ -164,14 +171,17 @@ def test_without_a_file_the_usual_authorities_count(rig: CloudRig) -> None:
     assert ticket.console(rig.service.ref).ca_file == ""
     rig.driver.console = ticket.console  # type: ignore[method-assign]
     code, reason = Stream(rig.socket(rig.nonce()), greet=False).closed()  # the simulated provider's own is none of them
-    assert code == 1011 and reason.startswith(REFERENCE)
+    assert code == 1011
+    assert reason.startswith(REFERENCE)
 
 
 def test_a_server_that_is_off(rig: CloudRig) -> None:
     [server] = rig.project.servers.values()
     server.status = "off"
     code, reason = Stream(rig.socket(rig.nonce()), greet=False).closed()
-    assert code == 1011 and reason == "Start the server first." and rig.calls("request_console") == 0
+    assert code == 1011
+    assert reason == "Start the server first."
+    assert rig.calls("request_console") == 0
 
 
 def test_suspension_ends_it(rig: CloudRig) -> None:
@@ -181,7 +191,8 @@ def test_suspension_ends_it(rig: CloudRig) -> None:
         rig.code()
     rig.wait(rig.relay.sweep())
     assert screen.closed() == (1008, "The service is suspended.")
-    assert Stream(rig.socket(nonce), greet=False).closed()[0] == 1008 and rig.calls("request_console") == 1
+    assert Stream(rig.socket(nonce), greet=False).closed()[0] == 1008
+    assert rig.calls("request_console") == 1
 
 
 def test_not_part_of_the_plan(tmp_path: Path) -> None:
@@ -196,4 +207,6 @@ def test_without_allowed_calls_it_says_so(rig: CloudRig) -> None:
     budget.give({"pve1": rig.driver}, rig.store)
     rig.store.budget_at_most(rig.driver.account, 3600, 0)
     code, reason = Stream(rig.socket(rig.nonce()), greet=False).closed()
-    assert code == 1011 and reason.startswith(REFERENCE) and rig.calls("request_console") == 0
+    assert code == 1011
+    assert reason.startswith(REFERENCE)
+    assert rig.calls("request_console") == 0

@@ -62,13 +62,10 @@ def test_a_snapshot_is_a_labelled_image_with_a_size(world: Cloud) -> None:
     act(world, "snapshots", "take", description="before upgrade")
     done(world)
     [image], [row] = kept(world, "snapshot"), world.store.snapshots_of(1)
-    assert (
-        image.labels == {"vmbridge": world.store.service(1).uuids[0], "vmbridge-snapshot": row["name"]}
-        and image.description == "before upgrade"
-    )
-    assert (row["state"], row["size"]) == ("ready", 1_250_000_000) and row["expires_at"] == pytest.approx(
-        image.created + 24 * 3600, abs=1
-    )
+    assert image.labels == {"vmbridge": world.store.service(1).uuids[0], "vmbridge-snapshot": row["name"]}
+    assert image.description == "before upgrade"
+    assert (row["state"], row["size"]) == ("ready", 1_250_000_000)
+    assert row["expires_at"] == pytest.approx(image.created + 24 * 3600, abs=1)
     act(world, "snapshots", "take")
     with pytest.raises(Refused, match="2 of 2 in use"):
         world.page("snapshots", "take")
@@ -84,7 +81,8 @@ def test_a_rollback_brings_the_disk_and_the_power_state_back(world: Cloud, befor
     one(world).content, one(world).status = "second", before
     act(world, "snapshots", "rollback", name=names(world)[0])
     done(world)
-    assert (one(world).content, one(world).status) == ("first", before) and len(names(world)) == 1
+    assert (one(world).content, one(world).status) == ("first", before)
+    assert len(names(world)) == 1
 
 
 def test_a_rollback_to_what_was_removed_by_hand_changes_nothing(world: Cloud) -> None:
@@ -92,15 +90,14 @@ def test_a_rollback_to_what_was_removed_by_hand_changes_nothing(world: Cloud) ->
     world.cloud.images.clear()
     world.cloud.calls.clear()
     act(world, "snapshots", "rollback", name=names(world)[0])
-    assert (
-        last(world).state is State.FAILED
-        and last(world).error_code == "snapshot_gone"
-        and world.cloud.mutations() == []
-    )
+    assert last(world).state is State.FAILED
+    assert last(world).error_code == "snapshot_gone"
+    assert world.cloud.mutations() == []
 
 
 def test_backups_are_on_from_the_start_and_off_without_a_quota(world: Cloud, tmp_path: Path) -> None:
-    assert one(world).window == "22-02" and world.store.seen(1)[0]["backups"] == "22-02"
+    assert one(world).window == "22-02"
+    assert world.store.seen(1)[0]["backups"] == "22-02"
     plain = Cloud(tmp_path / "plain", **{**SOLD, "backups": 0})
     plain.order("create")
     plain.run()
@@ -125,9 +122,8 @@ def test_a_backup_now_its_restore_and_its_removal(world: Cloud) -> None:
     one(world).content = "second"
     act(world, "backups", "restore", backup=row["id"])
     done(world)
-    assert (one(world).content, one(world).status) == ("first", "running") and len(
-        names(world)
-    ) == 1  # snapshots survive here
+    assert (one(world).content, one(world).status) == ("first", "running")
+    assert len(names(world)) == 1
     assert any("restored" in str(m) or "Restored" in str(m) for m in world.whmcs.mails())
     act(world, "backups", "delete", backup=row["id"])
     done(world)
@@ -142,7 +138,9 @@ def test_the_providers_own_backups_are_the_customers(world: Cloud) -> None:
     world.cloud.calls.clear()
     assert customer.renew_mirror("pve1", world.drivers["pve1"], world.store) == 1
     rows = world.store.backups_of(1)
-    assert len(rows) == 7 and all(r["state"] == "ready" and not r["foreign_one"] for r in rows) and other
+    assert len(rows) == 7
+    assert all(r["state"] == "ready" and not r["foreign_one"] for r in rows)
+    assert other
     assert [p for _, p, _ in world.cloud.calls] == [
         "/images",
         "/images",
@@ -180,19 +178,17 @@ def test_reinstall_keeps_server_addresses_snapshots_and_backups(world: Cloud) ->
         world.page("reinstall", "reinstall", template="plan9", confirm="REINSTALL")
     act(world, "reinstall", "reinstall", template="ubuntu-24.04", confirm="REINSTALL")
     done(world)
-    assert one(world).id == before.id and (one(world).content, one(world).status) == ("fresh ubuntu-24.04", "running")
-    assert one(world).user_data != data and "$6$" in one(world).user_data
-    assert (
-        len(names(world)) == 1
-        and len(world.store.backups_of(1)) == 1
-        and world.store.service(1).package.template == "ubuntu-24.04"
-    )
+    assert one(world).id == before.id
+    assert (one(world).content, one(world).status) == ("fresh ubuntu-24.04", "running")
+    assert one(world).user_data != data
+    assert "$6$" in one(world).user_data
+    assert len(names(world)) == 1
+    assert len(world.store.backups_of(1)) == 1
+    assert world.store.service(1).package.template == "ubuntu-24.04"
     [password] = world.whmcs.passwords
-    assert (
-        world.store.password(1) == ""
-        and password not in one(world).user_data
-        and "install" in str(world.whmcs.mails()[-1])
-    )
+    assert world.store.password(1) == ""
+    assert password not in one(world).user_data
+    assert "install" in str(world.whmcs.mails()[-1])
 
 
 def test_reinstall_takes_a_mounted_iso_out(world: Cloud) -> None:
@@ -201,17 +197,16 @@ def test_reinstall_takes_a_mounted_iso_out(world: Cloud) -> None:
     assert world.cloud.mounted[one(world).id]
     act(world, "reinstall", "reinstall", template="debian-12", confirm="REINSTALL")
     done(world)
-    assert not world.cloud.mounted.get(one(world).id) and one(world).content == "fresh debian-12"
+    assert not world.cloud.mounted.get(one(world).id)
+    assert one(world).content == "fresh debian-12"
 
 
 def test_a_snapshot_that_failed_for_good_costs_nothing(world: Cloud) -> None:
     world.cloud.faults = [Fault("POST .*create_image", "failing action") for _ in range(QUICK_TRIES + 1)]
     act(world, "snapshots", "take")
-    assert (
-        last(world).state is State.FAILED
-        and "failed there" in last(world).error_text
-        and kept(world, "snapshot") == [] == names(world)
-    )
+    assert last(world).state is State.FAILED
+    assert "failed there" in last(world).error_text
+    assert kept(world, "snapshot") == [] == names(world)
 
 
 def test_a_system_that_the_provider_has_not_is_told_before_anything_stops(tmp_path: Path) -> None:
@@ -220,7 +215,9 @@ def test_a_system_that_the_provider_has_not_is_told_before_anything_stops(tmp_pa
     world.run()
     world.cloud.calls.clear()
     act(world, "reinstall", "reinstall", template="plan9", confirm="REINSTALL")
-    assert last(world).state is State.FAILED and world.cloud.mutations() == [] and one(world).status == "running"
+    assert last(world).state is State.FAILED
+    assert world.cloud.mutations() == []
+    assert one(world).status == "running"
     world.close()
 
 
@@ -233,18 +230,17 @@ def test_an_image_of_the_operators_own_stands_behind_a_template(tmp_path: Path) 
     other.cloud.images[777] = golden
     other.order("create")
     other.run()
-    assert one(other).content == "golden" and last(other).state is State.DONE
+    assert one(other).content == "golden"
+    assert last(other).state is State.DONE
     other.close()
 
 
 def test_reset_password_is_the_providers(world: Cloud) -> None:
     act(world, "reset_password", "reset")
     done(world)
-    assert (
-        one(world).password.startswith("Reset-")
-        and world.whmcs.passwords == [one(world).password]
-        and world.store.password(1) == ""
-    )
+    assert one(world).password.startswith("Reset-")
+    assert world.whmcs.passwords == [one(world).password]
+    assert world.store.password(1) == ""
     with pytest.raises(NotBuilt, match="cannot be set from outside"):
         world.order("change_password", password="Another-pass-2")
 
@@ -257,18 +253,18 @@ def test_a_guest_agent_that_starts_late_or_never(world: Cloud) -> None:
     count = len(world.whmcs.mails())
     one(world).agent_after = world.clock.time + 10**9
     act(world, "reset_password", "reset")
-    assert (
-        last(world).state is State.FAILED
-        and last(world).error_code == "no_agent"
-        and "qemu-guest-agent" in str(CAUSES["no_agent"])
-    )
-    assert len(world.whmcs.mails()) == count and world.store.password(1) == ""
+    assert last(world).state is State.FAILED
+    assert last(world).error_code == "no_agent"
+    assert "qemu-guest-agent" in str(CAUSES["no_agent"])
+    assert len(world.whmcs.mails()) == count
+    assert world.store.password(1) == ""
 
 
 def test_reset_password_needs_a_running_server(world: Cloud) -> None:
     one(world).status = "off"  # by somebody else: not known here yet
     act(world, "reset_password", "reset")
-    assert last(world).state is State.FAILED and last(world).error_code == "server_off"
+    assert last(world).state is State.FAILED
+    assert last(world).error_code == "server_off"
     with pytest.raises(Refused, match="Start the server first"):  # now it is
         world.page("reset_password", "reset")
 
@@ -359,12 +355,13 @@ def test_killed_at_every_border(born: Cloud, tmp_path: Path, deed: str) -> None:
 def test_a_redeploy_leaves_nothing_listed_that_went_with_the_machine(world: Cloud) -> None:
     act(world, "backups", "take", note="a")
     act(world, "snapshots", "take", description="x")
-    assert len(world.store.backups_of(1)) == 1 and len(names(world)) == 1
+    assert len(world.store.backups_of(1)) == 1
+    assert len(names(world)) == 1
     world.order("redeploy")
     world.run(4000)
-    assert (
-        world.store.operations_of(1)[0].state is State.DONE and world.store.backups_of(1) == [] and names(world) == []
-    )
+    assert world.store.operations_of(1)[0].state is State.DONE
+    assert world.store.backups_of(1) == []
+    assert names(world) == []
     assert [i.labels.get("vmbridge-kept") is not None for i in world.cloud.images.values() if i.type != "system"] == [
         True
     ]

@@ -88,14 +88,18 @@ def test_the_plan_says_what_a_server_is_put_into(make: Callable[..., Shop]) -> N
     assert (server.networks, server.firewalls, server.placement_group, server.status) == ([41], [31, 32], 51, "running")
     assert server.labels == {"team": "hosting", "vmbridge": world.store.service(1).uuids[0]}
     ours, theirs = email.message_from_string(server.user_data).get_payload()  # type: ignore[misc]
-    assert ours.get_content_type() == "text/cloud-config" and "chpasswd" in ours.get_payload()  # type: ignore[union-attr,operator]
-    assert theirs.get_content_type() == "text/x-shellscript" and theirs.get_payload() == script  # type: ignore[union-attr]
+    assert ours.get_content_type() == "text/cloud-config"
+    assert "chpasswd" in ours.get_payload()
+    assert theirs.get_content_type() == "text/x-shellscript"
+    assert theirs.get_payload() == script
 
 
 @pytest.mark.parametrize("plan", [{"networks": ["nowhere"]}, {"firewalls": ["none"]}, {"placement_group": "gone"}])
 def test_what_the_project_does_not_have_is_named(make: Callable[..., Shop], plan: dict[str, Any]) -> None:
     world = make(**plan)
-    assert last(world).state is State.FAILED and last(world).error_code == "plan_impossible" and world.paid() == []
+    assert last(world).state is State.FAILED
+    assert last(world).error_code == "plan_impossible"
+    assert world.paid() == []
     assert str(next(iter(plan.values()))).strip("[]'") in last(world).error_text
 
 
@@ -113,7 +117,8 @@ def test_what_the_project_does_not_have_is_named(make: Callable[..., Shop], plan
 def test_a_wrong_plan_is_told_with_its_key(tmp_path: Path, plan: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError) as e:
         Shop(tmp_path, **plan)
-    assert f"plans.kvm-s.{next(iter(plan))}" in str(e.value) and text.lower() in str(e.value).lower()
+    assert f"plans.kvm-s.{next(iter(plan))}" in str(e.value)
+    assert text.lower() in str(e.value).lower()
 
 
 # -- further addresses --------------------------------------------------------------------------------
@@ -121,15 +126,12 @@ def test_extra_addresses_are_floating_ones_with_names_that_collide(make: Callabl
     world = make(extra_ipv4=2, extra_ipv6=1)
     done(world)
     floating, name = list(world.cloud.floating_ips.values()), one(world).name
-    assert sorted(f.name for f in floating) == [f"{name}-f4-1", f"{name}-f4-2", f"{name}-f6-1"] and {
-        f.owner for f in floating
-    } == {one(world).id}
+    assert sorted(f.name for f in floating) == [f"{name}-f4-1", f"{name}-f4-2", f"{name}-f6-1"]
+    assert {f.owner for f in floating} == {one(world).id}
     birth = world.store.service(1).birth
-    assert (
-        sorted(birth.floating) == sorted(f.ip for f in floating)
-        and birth.addresses[2:] == birth.floating
-        and len(birth.addresses) == 5
-    )
+    assert sorted(birth.floating) == sorted(f.ip for f in floating)
+    assert birth.addresses[2:] == birth.floating
+    assert len(birth.addresses) == 5
     assert [e["event"] for e in world.store.events()].count("addresses") == 1
 
 
@@ -139,12 +141,14 @@ def test_more_and_fewer_addresses_and_one_that_was_unassigned_by_hand(make: Call
     world.change(extra_ipv4=3)
     world.run()
     done(world)
-    assert len(world.cloud.floating_ips) == 3 and len(world.store.service(1).birth.addresses) == 5
+    assert len(world.cloud.floating_ips) == 3
+    assert len(world.store.service(1).birth.addresses) == 5
     first.owner = None
     world.change(extra_ipv4=1)
     world.run()
     done(world)
-    assert list(world.cloud.floating_ips.values()) == [first] and first.owner == one(world).id
+    assert list(world.cloud.floating_ips.values()) == [first]
+    assert first.owner == one(world).id
     assert list(world.store.service(1).birth.floating) == [first.ip]
     assert [e["event"] for e in world.store.events()].count("addresses") == 3
 
@@ -155,11 +159,9 @@ def test_a_foreign_address_with_the_name_is_left_alone(make: Callable[..., Shop]
     world.cloud.floating_ips[theirs.id] = theirs
     world.change(extra_ipv4=1)
     world.run()
-    assert (
-        last(world).state is State.FAILED
-        and last(world).error_code == "name_taken"
-        and list(world.cloud.floating_ips.values()) == [theirs]
-    )
+    assert last(world).state is State.FAILED
+    assert last(world).error_code == "name_taken"
+    assert list(world.cloud.floating_ips.values()) == [theirs]
     world.order("terminate")
     world.run()
     assert world.paid() == [theirs]
@@ -174,11 +176,9 @@ def test_a_bigger_type_with_its_disk_is_told_beforehand_and_then_done(make: Call
     told = upgrades.preview(
         world.store.service(1), {"configoption1": "kvm-s"}, world.drivers["pve1"], world.store, world.config
     )
-    assert (
-        told.restart is Restart.NOW
-        and told.refused == ()
-        and {c.word for c in told.changes} == {"server_type", "disk_gib"}
-    )
+    assert told.restart is Restart.NOW
+    assert told.refused == ()
+    assert {c.word for c in told.changes} == {"server_type", "disk_gib"}
     assert told.notices == (
         (
             "When the order is carried out, your server is switched off and on again. It cannot be reached for some"
@@ -190,7 +190,8 @@ def test_a_bigger_type_with_its_disk_is_told_beforehand_and_then_done(make: Call
     world.run()
     done(world)
     assert (one(world).kind, one(world).disk, one(world).status) == ("cx33", 80, "running")
-    assert sent(world)[-2:] == ["shutdown", "change_type"] and world.store.seen(1)[0]["server_type"] == "cx33"
+    assert sent(world)[-2:] == ["shutdown", "change_type"]
+    assert world.store.seen(1)[0]["server_type"] == "cx33"
     world.config.plans["kvm-s"].values.update({k: v for k, v in SMALL.items() if k in ("cores", "ram_mib", "disk_gib")})
     world.config.plans["kvm-s"].driver_values["server_type"] = "cx23"
     with pytest.raises(Refused, match="has 80 GB and cannot shrink to 40 GB"):
@@ -209,9 +210,8 @@ def test_nothing_is_told_of_a_restart_that_is_none(make: Callable[..., Shop], ve
     told = upgrades.preview(
         world.store.service(1), {"configoption1": "kvm-s"}, world.drivers["pve1"], world.store, world.config
     )
-    assert told.restart is Restart.NONE and told.notices == (
-        "The system disk grows to 80 GB for good: no smaller server is possible after that.",
-    )
+    assert told.restart is Restart.NONE
+    assert told.notices == ("The system disk grows to 80 GB for good: no smaller server is possible after that.",)
 
 
 def test_a_bigger_type_on_the_old_disk_can_go_back(make: Callable[..., Shop]) -> None:
@@ -239,11 +239,9 @@ def test_no_room_is_known_before_anything_stops_or_is_bought(make: Callable[...,
     world.cloud.calls.clear()
     world.change(server_type="cx33", extra_ipv4=2)
     world.run()
-    assert (
-        last(world).waits_for_room
-        and "no room for the new type" in last(world).error_text
-        and world.cloud.mutations() == []
-    )
+    assert last(world).waits_for_room
+    assert "no room for the new type" in last(world).error_text
+    assert world.cloud.mutations() == []
 
 
 @pytest.mark.parametrize("kind", ["failing action", "invalid_input"])
@@ -252,8 +250,10 @@ def test_when_the_change_cannot_be_the_old_server_runs_again(make: Callable[...,
     world.cloud.faults = [Fault("POST .*/change_type", kind) for _ in range(4 if kind == "failing action" else 1)]
     world.change(server_type="cx33")
     world.run()
-    assert last(world).state is State.FAILED and last(world).next_action
-    assert (one(world).kind, one(world).status) == ("cx23", "running") and world.store.service(1).birth.offline is None
+    assert last(world).state is State.FAILED
+    assert last(world).next_action
+    assert (one(world).kind, one(world).status) == ("cx23", "running")
+    assert world.store.service(1).birth.offline is None
     assert len([e for e in world.store.events() if e["event"] == "staff_notice"]) == 1
     world.store.retry(last(world).id)
     world.run()
@@ -268,7 +268,8 @@ def test_a_change_that_takes_long_and_whose_reply_was_lost(make: Callable[..., S
     world.change(server_type="cx33")
     world.run(2000)
     done(world)
-    assert (one(world).kind, one(world).status) == ("cx33", "running") and sent(world).count("change_type") <= 40
+    assert (one(world).kind, one(world).status) == ("cx33", "running")
+    assert sent(world).count("change_type") <= 40
 
 
 @pytest.mark.parametrize("after", range(2, 60, 3))
@@ -279,11 +280,14 @@ def test_suspended_in_the_middle_of_a_change(make: Callable[..., Shop], after: i
     world.run(after)
     world.order("suspend")
     world.run()
-    assert one(world).status == "off" and world.store.service(1).ran_when_suspended
+    assert one(world).status == "off"
+    assert world.store.service(1).ran_when_suspended
     world.order("unsuspend")
     world.run()
     done(world)
-    assert one(world).status == "running" and world.store.service(1).birth.offline is None and one(world).kind == "cx33"
+    assert one(world).status == "running"
+    assert world.store.service(1).birth.offline is None
+    assert one(world).kind == "cx33"
 
 
 def test_staffs_converge_restarts_nothing(make: Callable[..., Shop]) -> None:
@@ -296,7 +300,8 @@ def test_staffs_converge_restarts_nothing(make: Callable[..., Shop]) -> None:
     world.order("converge")
     world.run()
     done(world)
-    assert world.cloud.mutations() == [] and "has to be off" in str(world.store.steps(last(world).id))
+    assert world.cloud.mutations() == []
+    assert "has to be off" in str(world.store.steps(last(world).id))
     world.order("stop")
     world.run()
     world.order("converge")
@@ -310,11 +315,14 @@ def test_a_package_without_backups_leaves_them_on_and_the_rest_is_done(make: Cal
     told = upgrades.preview(
         world.store.service(1), {"configoption1": "kvm-s"}, world.drivers["pve1"], world.store, world.config
     )
-    assert told.refused == () and any("Backups stay on" in n for n in told.notes)
+    assert told.refused == ()
+    assert any("Backups stay on" in n for n in told.notes)
     world.order("change_package")
     world.run()
     done(world)
-    assert len(world.cloud.floating_ips) == 1 and one(world).window and "disable_backup" not in sent(world)
+    assert len(world.cloud.floating_ips) == 1
+    assert one(world).window
+    assert "disable_backup" not in sent(world)
 
 
 @pytest.mark.parametrize(("value", "sold"), [("7", True), ("0", True), ("30", False), ("3", False)])
@@ -337,11 +345,9 @@ def test_a_plan_may_suspend_by_firewall(make: Callable[..., Shop]) -> None:
     world.run()
     done(world)
     [wall] = [f for f in world.cloud.firewalls.values() if f.name == "vmbridge-suspended"]
-    assert (
-        one(world).status == "running"
-        and one(world).firewalls == [wall.id]
-        and [r["direction"] for r in wall.rules] == ["out"]
-    )
+    assert one(world).status == "running"
+    assert one(world).firewalls == [wall.id]
+    assert [r["direction"] for r in wall.rules] == ["out"]
     world.order("suspend")  # again: nothing to do
     world.run()
     world.order("converge")
@@ -350,11 +356,9 @@ def test_a_plan_may_suspend_by_firewall(make: Callable[..., Shop]) -> None:
     world.order("unsuspend")
     world.run()
     done(world)
-    assert (
-        sorted(one(world).firewalls) == [31, 32]
-        and one(world).status == "running"
-        and world.store.service(1).birth.closed is None
-    )
+    assert sorted(one(world).firewalls) == [31, 32]
+    assert one(world).status == "running"
+    assert world.store.service(1).birth.closed is None
     world.order("suspend")
     world.run()
     world.order("terminate")
@@ -380,7 +384,8 @@ def test_nothing_paid_is_left_after_terminate(make: Callable[..., Shop]) -> None
     world.order("terminate")
     world.run()
     done(world)
-    assert world.paid() == [] and world.store.backups_of(1) == []
+    assert world.paid() == []
+    assert world.store.backups_of(1) == []
 
 
 def test_nothing_paid_is_left_of_a_server_that_was_removed_by_hand(make: Callable[..., Shop]) -> None:
@@ -402,7 +407,9 @@ def test_kept_backups_are_the_newest_as_a_snapshot(make: Callable[..., Shop]) ->
     world.order("terminate")
     world.run()
     done(world)
-    assert world.paid() == [newest] and newest.type == "snapshot" and newest.labels["vmbridge-kept"] == "yes"
+    assert world.paid() == [newest]
+    assert newest.type == "snapshot"
+    assert newest.labels["vmbridge-kept"] == "yes"
     assert "costs" in str(world.store.steps(last(world).id))
 
 
@@ -420,7 +427,8 @@ def test_however_often_it_is_tried_one_backup_is_kept(make: Callable[..., Shop],
         one(world).protected = False
         world.run(4000)
     done(world)
-    assert world.paid() == [newest] and newest.type == "snapshot"
+    assert world.paid() == [newest]
+    assert newest.type == "snapshot"
 
 
 def test_redeploy_keeps_the_addresses(make: Callable[..., Shop]) -> None:
@@ -430,16 +438,12 @@ def test_redeploy_keeps_the_addresses(make: Callable[..., Shop]) -> None:
     world.order("redeploy")
     world.run()
     done(world)
-    assert (
-        one(world).id != before
-        and world.store.service(1).birth.addresses == addresses
-        and one(world).status == "running"
-    )
-    assert (
-        len(world.cloud.floating_ips) == 2
-        and len(world.cloud.primary_ips) == 2
-        and all(p.auto_delete for p in world.cloud.primary_ips.values())
-    )
+    assert one(world).id != before
+    assert world.store.service(1).birth.addresses == addresses
+    assert one(world).status == "running"
+    assert len(world.cloud.floating_ips) == 2
+    assert len(world.cloud.primary_ips) == 2
+    assert all(p.auto_delete for p in world.cloud.primary_ips.values())
     assert [i.labels.get("vmbridge-kept") for i in kept(world, "snapshot")] == ["yes"]
     world.order("terminate")
     world.run()
@@ -464,7 +468,8 @@ def test_what_came_back_after_the_end_is_found_and_removed(make: Callable[..., S
         mending.fix(row["id"], "admin Ada", world.store, world.config, world.drivers)
         world.run()
         done(world)
-    assert world.paid() == [] and world.store.findings(1) == []
+    assert world.paid() == []
+    assert world.store.findings(1) == []
 
 
 # -- every call lost, every border killed ---------------------------------------------------------------

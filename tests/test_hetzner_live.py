@@ -79,8 +79,12 @@ def test_watched_servers_come_first(world: Cloud) -> None:
     fleet(world)
     ages = looked_at(world, list(range(0, 400, 20)), 1200)
     oldest = world.store.row("SELECT ? - min(seen_at) AS age FROM vm_status WHERE server = 'pve1'", world.clock.time)
-    assert max(ages) <= 16 and len(ages) > 2000 and oldest and oldest["age"] <= 330
-    assert world.cloud.refused == 0 and len(world.cloud.calls) <= 0.55 * 1200 + 45
+    assert max(ages) <= 16
+    assert len(ages) > 2000
+    assert oldest
+    assert oldest["age"] <= 330
+    assert world.cloud.refused == 0
+    assert len(world.cloud.calls) <= 0.55 * 1200 + 45
 
 
 def test_two_thousand_servers_and_five_hundred_viewers_leave_room_for_customers(world: Cloud) -> None:
@@ -98,10 +102,15 @@ def test_two_thousand_servers_and_five_hundred_viewers_leave_room_for_customers(
             took.append(world.clock.time - begun)
 
     ages = sorted(looked_at(world, list(range(500)), 1200, order))
-    assert world.cloud.refused == 0 and len(took) >= 4 and max(took) < 40, took
-    assert ages[len(ages) * 95 // 100] <= 32 and ages[-1] <= 70, (ages[len(ages) * 95 // 100], ages[-1])
+    assert world.cloud.refused == 0, took
+    assert len(took) >= 4, took
+    assert max(took) < 40, took
+    assert ages[len(ages) * 95 // 100] <= 32, (ages[len(ages) * 95 // 100], ages[-1])
+    assert ages[-1] <= 70, (ages[len(ages) * 95 // 100], ages[-1])
     health = world.store.health("pve1")
-    assert health["ok"] and not health["error"] and world.cloud.left > 720
+    assert health["ok"]
+    assert not health["error"]
+    assert world.cloud.left > 720
 
 
 def test_fifty_watched_servers_are_one_call(world: Cloud) -> None:
@@ -109,7 +118,8 @@ def test_fifty_watched_servers_are_one_call(world: Cloud) -> None:
     refs = [world.store.service(10 + i).ref for i in range(60)]
     world.cloud.calls.clear()
     found = world.drivers["pve1"].statuses(refs)
-    assert len(world.cloud.calls) == 2 and {s.vm_id for s in found} == {str(i) for i in range(60)}
+    assert len(world.cloud.calls) == 2
+    assert {s.vm_id for s in found} == {str(i) for i in range(60)}
 
 
 def test_a_change_of_a_watched_server_is_seen_soon_and_the_others_stay_as_they_were(world: Cloud) -> None:
@@ -144,7 +154,8 @@ def test_a_service_that_ended_or_is_suspended_is_not_watched(world: Cloud) -> No
     world.store.watch("pve1", "3")
     world.store.update_service(13, desired=Desired.TERMINATED.value)  # between the count and the read
     world.cloud.calls.clear()
-    assert not status.refresh("pve1", world.drivers["pve1"], world.store) and world.cloud.calls == []
+    assert not status.refresh("pve1", world.drivers["pve1"], world.store)
+    assert world.cloud.calls == []
     assert world.store.health("pve1")["lease_until"] == 0
 
 
@@ -152,7 +163,8 @@ def test_nobody_reads_them_twice_at_once(world: Cloud) -> None:
     fleet(world, 10)
     looked_at(world, [3], 420)
     world.clock.time += 10
-    assert world.store.claim_watched("pve1", 7.0, 45.0) and not world.store.claim_watched("pve1", 7.0, 45.0)
+    assert world.store.claim_watched("pve1", 7.0, 45.0)
+    assert not world.store.claim_watched("pve1", 7.0, 45.0)
     assert not status.refresh("pve1", world.drivers["pve1"], world.store)
 
 
@@ -163,9 +175,11 @@ def test_a_read_of_watched_ones_that_fails_is_tried_again(world: Cloud, kind: st
     world.cloud.faults = [Fault("GET /servers", kind)]
     world.clock.time += 8
     assert status.refresh("pve1", world.drivers["pve1"], world.store)
-    assert world.store.health("pve1")["failures"] == 1 and world.store.health("pve1")["ok"]
+    assert world.store.health("pve1")["failures"] == 1
+    assert world.store.health("pve1")["ok"]
     looked_at(world, [3], 20)
-    assert world.store.health("pve1")["failures"] == 0 and not world.store.health("pve1")["error"]
+    assert world.store.health("pve1")["failures"] == 0
+    assert not world.store.health("pve1")["error"]
 
 
 def test_a_look_is_noted_only_where_it_is_worth_it(world: Cloud, tmp_path: Path) -> None:
@@ -182,10 +196,8 @@ def test_a_look_is_noted_only_where_it_is_worth_it(world: Cloud, tmp_path: Path)
             at.clock.time += 7
             status.refresh("pve1", at.drivers["pve1"], at.store)
             status.view(service, at.store)
-        assert (
-            at.store.watched_count("pve1", 1e9) == 0
-            and (at.store.status_row("pve1", service.vm_id) or {})["seen_at"] > at.clock.time - 20
-        )
+        assert at.store.watched_count("pve1", 1e9) == 0
+        assert (at.store.status_row("pve1", service.vm_id) or {})["seen_at"] > at.clock.time - 20
     other.close()
 
 
@@ -201,12 +213,16 @@ def test_how_often(world: Cloud) -> None:
     driver._pages = 7  # 350 servers
     assert driver.live_ages(20) == (14.0, 0.0)
     driver._pages = 40
-    assert driver.live_ages(20) == (320.0, pytest.approx(8 / 3)) and driver.live_ages(1500) == (80.0, 0.0)
-    assert Proxmox.live_ages(driver, 500) == (0.0, 0.0) and isinstance(driver, Hetzner)  # type: ignore[arg-type]
+    assert driver.live_ages(20) == (320.0, pytest.approx(8 / 3))
+    assert driver.live_ages(1500) == (80.0, 0.0)
+    assert Proxmox.live_ages(driver, 500) == (0.0, 0.0)
+    assert isinstance(driver, Hetzner)
 
 
 def test_staff_sees_when_it_was_looked_at_last(world: Cloud) -> None:
     fleet(world, 10)
     looked_at(world, [3], 700)
     [found] = servers.views(world.store, world.config)
-    assert found.state == "ok" and found.age is not None and found.age < 20
+    assert found.state == "ok"
+    assert found.age is not None
+    assert found.age < 20

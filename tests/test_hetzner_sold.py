@@ -40,17 +40,23 @@ def test_an_image_whose_end_is_announced_is_sold_until_then(tmp_path: Path) -> N
     image = next(i for i in world.cloud.images.values() if (i.name, i.architecture) == ("debian-12", "x86"))
     image.deprecation = SOON
     level, text = told(world)["plan kvm-s templates"]
-    assert level == "warning" and "2027-03-01" in text and "debian-12" in text
-    assert ordered(world).state is State.DONE and one(world).image == "debian-12"
+    assert level == "warning"
+    assert "2027-03-01" in text
+    assert "debian-12" in text
+    assert ordered(world).state is State.DONE
+    assert one(world).image == "debian-12"
     image.deprecation = PAST  # gone from the lists
     level, text = told(world)["plan kvm-s templates"]
-    assert level == "fault" and "debian-12" in text
+    assert level == "fault"
+    assert "debian-12" in text
     world.cloud.calls.clear()
     world.order("create", 1043)
     world.run()
     found = world.store.operations_of(2)[0]
-    assert (found.state, found.error_code) == (State.FAILED, "plan_impossible") and "debian-12" in found.error_text
-    assert made(world) == [] and len(world.cloud.servers) == 1
+    assert (found.state, found.error_code) == (State.FAILED, "plan_impossible")
+    assert "debian-12" in found.error_text
+    assert made(world) == []
+    assert len(world.cloud.servers) == 1
     world.close()
 
 
@@ -59,12 +65,14 @@ def test_a_type_that_ends_in_one_location(tmp_path: Path, end: dict[str, str]) -
     world = Cloud(tmp_path)
     world.cloud.retired["cx23", "nbg1"] = end
     level, text = told(world)["plan kvm-s server_type"]
-    assert level == ("warning" if end is SOON else "fault") and end["unavailable_after"][:10] in text
+    assert level == ("warning" if end is SOON else "fault")
+    assert end["unavailable_after"][:10] in text
     found = ordered(world)
     if end is SOON:
         assert found.state is State.DONE
     else:
-        assert (found.state, found.error_code) == (State.FAILED, "plan_impossible") and made(world) == []
+        assert (found.state, found.error_code) == (State.FAILED, "plan_impossible")
+        assert made(world) == []
         assert "cx23 in nbg1, since 2026-12-31" in found.error_text
     world.close()
 
@@ -78,8 +86,11 @@ def test_nothing_is_stopped_for_a_type_that_no_server_can_become_any_more(tmp_pa
     world.order("change_package")
     world.run()
     found = world.store.operations_of(1)[0]
-    assert found.state is State.FAILED and "cx33" in found.error_text and "2027-03-01" in found.error_text
-    assert made(world) == [] and one(world).status == "running"
+    assert found.state is State.FAILED
+    assert "cx33" in found.error_text
+    assert "2027-03-01" in found.error_text
+    assert made(world) == []
+    assert one(world).status == "running"
     world.close()
 
 
@@ -88,9 +99,12 @@ def test_a_network_without_a_subnet_where_the_server_would_be(tmp_path: Path, zo
     world = Cloud(tmp_path, networks=["internal"])
     world.cloud.networks[41] = Net("internal", zones)
     level, text = told(world)["plan kvm-s networks"]
-    assert level == "fault" and "'internal'" in text and "eu-central" in text
+    assert level == "fault"
+    assert "'internal'" in text
+    assert "eu-central" in text
     found = ordered(world)
-    assert (found.state, found.error_code) == (State.FAILED, "plan_impossible") and text in found.error_text
+    assert (found.state, found.error_code) == (State.FAILED, "plan_impossible")
+    assert text in found.error_text
     assert made(world) == []
     world.cloud.networks[41] = Net("internal", (*zones, "eu-central"))
     assert told(world)["plan kvm-s networks"] == ("ok", "the provider's firewalls do not cover private networks")
@@ -113,14 +127,19 @@ def test_a_token_that_may_only_read_fails_the_test_of_the_connection(tmp_path: P
 
     world.cloud.read_only = True
     code, text = tested()
-    assert code == 409 and "may only read" in text and "read and write" in text and world.cloud.servers == {}
+    assert code == 409
+    assert "may only read" in text
+    assert "read and write" in text
+    assert world.cloud.servers == {}
     assert servers.views(world.store, world.config)[0].state == "trouble"
     assert told(world)["server pve1"][0] == "fault"
     calls = len(world.cloud.calls)
     world.cloud.read_only = False
-    assert tested()[0] == 200 and told(world)["server pve1"][0] == "ok"
+    assert tested()[0] == 200
+    assert told(world)["server pve1"][0] == "ok"
     world.cloud.calls.clear()
     for _ in range(5):
         tested()
-    assert len([c for c in world.cloud.calls if c[0] == "POST"]) == 0 and calls  # once an hour while all is well
+    assert len([c for c in world.cloud.calls if c[0] == "POST"]) == 0
+    assert calls
     world.close()

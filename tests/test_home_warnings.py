@@ -76,41 +76,53 @@ def another_day(s: System) -> None:
 
 
 def test_from_the_form_to_the_mail_and_off_again(system: System) -> None:
-    assert cron(system) == [] and chosen(get(system, "addfunds")) == "0"
+    assert cron(system) == []
+    assert chosen(get(system, "addfunds")) == "0"
     reply = choose(system, "3")
-    assert reply.history[0].status_code == 303 and chosen(reply.text) == "3" and "Your choice is kept." in reply.text
-    assert kept(system) == {COMPANY: 3} and "Your choice is kept." not in get(system, "addfunds")
+    assert reply.history[0].status_code == 303
+    assert chosen(reply.text) == "3"
+    assert "Your choice is kept." in reply.text
+    assert kept(system) == {COMPANY: 3}
+    assert "Your choice is kept." not in get(system, "addfunds")
     [line] = cron(system)
     assert line.endswith(" 1 were looked at, 1 are written to now.")
     [mail] = system.wait_for(lambda: mails(system), 30, "the mail")
-    assert mail["service"] == COMPANY and f"{ADDON.replace('&', '&amp;')}&amp;vmb[page]=addfunds" in mail["text"]
-    assert "is missing in your credit" in mail["text"] and "switch it off on the same page" in mail["text"]
+    assert mail["service"] == COMPANY
+    assert f"{ADDON.replace('&', '&amp;')}&amp;vmb[page]=addfunds" in mail["text"]
+    assert "is missing in your credit" in mail["text"]
+    assert "switch it off on the same page" in mail["text"]
     assert cron(system) == []  # one call a day, however often the cron runs
     another_day(system)
     [line] = cron(system)
     assert line.endswith(" 1 were looked at, 0 are written to now.")
-    assert chosen(choose(system, "0").text) == "0" and kept(system) == {}
+    assert chosen(choose(system, "0").text) == "0"
+    assert kept(system) == {}
     another_day(system)
-    assert cron(system) == [] and len(mails(system)) == 1
+    assert cron(system) == []
+    assert len(mails(system)) == 1
 
 
 def test_who_may_not_see_invoices_chooses_nothing(system: System) -> None:
     token = read(get(system, "addfunds")).find("form", id="vmb-warn")[0].hidden()["token"]
     log_in(system, GUEST)
     assert "vmb[warn]" not in get(system, "addfunds")
-    assert "Your choice is kept." not in choose(system, "3", token=token).text and kept(system) == {}
+    assert "Your choice is kept." not in choose(system, "3", token=token).text
+    assert kept(system) == {}
 
 
 @pytest.mark.parametrize("days", ["", "2", "-1", "03", "x", "14.0", "3 "])
 def test_other_days_are_not_kept(system: System, days: str) -> None:
     choose(system, "7")
-    assert "Your choice is kept." not in choose(system, days).text and kept(system) == {COMPANY: 7}
+    assert "Your choice is kept." not in choose(system, days).text
+    assert kept(system) == {COMPANY: 7}
 
 
 def test_a_choice_needs_whmcs_token_and_is_of_the_account_that_is_open(system: System) -> None:
-    assert choose(system, "3", token="token-other").status_code == 403 and kept(system) == {}
+    assert choose(system, "3", token="token-other").status_code == 403
+    assert kept(system) == {}
     address = f"http://127.0.0.1:{system.host}/{ADDON}&vmb[page]=addfunds&vmb[warn]=3"
-    assert requests.get(address, timeout=20).status_code == 200 and kept(system) == {}  # an address changes nothing
+    assert requests.get(address, timeout=20).status_code == 200
+    assert kept(system) == {}
     log_in(system, USER, BRANCH)
     choose(system, "14", **{"vmb[client]": str(COMPANY), "vmb[id]": str(COMPANY)})
     assert kept(system) == {BRANCH: 14}
@@ -120,7 +132,8 @@ def test_a_bridge_that_is_down_is_said_and_asked_again(system: System) -> None:
     choose(system, "3")
     with other_bridge(system, port="1"):
         [line] = cron(system)
-    assert "were not looked at today" in line and "cannot be reached" in line
+    assert "were not looked at today" in line
+    assert "cannot be reached" in line
     [line] = cron(system)  # the day has had no call yet
     assert " 1 were looked at" in line
 
@@ -134,7 +147,8 @@ def test_tables_that_cannot_be_read_do_not_stop_the_cron(system: System) -> None
         [line] = cron(system)
     finally:
         host.write_text(good)
-    assert "were not looked at today" in line and "PDOException" in line
+    assert "were not looked at today" in line
+    assert "PDOException" in line
 
 
 def test_who_is_gone_closed_or_without_credit_is_not_sent(system: System) -> None:
@@ -145,7 +159,8 @@ def test_who_is_gone_closed_or_without_credit_is_not_sent(system: System) -> Non
         system.post("/test/tables", {"tblclients": [{**row, **change}]})
         another_day(system)
         [line] = cron(system)
-        assert " 1 were looked at" in line and kept(system) == {COMPANY: 3, BRANCH: 3}
+        assert " 1 were looked at" in line
+        assert kept(system) == {COMPANY: 3, BRANCH: 3}
     home_site.furnish(system)
 
 
@@ -176,20 +191,21 @@ def test_more_than_one_call_holds_is_taken_in_turn(system: System) -> None:
         choose(system, "3")
         sql(system, f"INSERT INTO {TABLE} (client_id, days, seen) VALUES ({BRANCH}, 3, ' ')")
         [line] = cron(system)
-        assert " 1 were looked at" in line and line.endswith(
-            " First in the next daily run: 1 who did not fit into the call."
-        )
+        assert " 1 were looked at" in line
+        assert line.endswith(" First in the next daily run: 1 who did not fit into the call.")
         assert sql(system, f"SELECT client_id FROM {TABLE} WHERE seen = ?", date.today().isoformat()) == [(COMPANY,)]
         sql(system, f"UPDATE {TABLE} SET seen = '2026-01-01' WHERE client_id = {COMPANY}")
         [line] = cron(system)
-        assert " 1 were looked at" in line and "Client" not in line
+        assert " 1 were looked at" in line
+        assert "Client" not in line
         assert sql(system, f"SELECT client_id FROM {TABLE} WHERE seen = ?", date.today().isoformat()) == [(BRANCH,)]
     finally:
         sql(system, "DELETE FROM tblhosting WHERE id >= 20000")
 
 
 def test_the_table_is_made_at_activation_and_with_a_newer_add_on(system: System) -> None:
-    assert system.post("/test/addon", {"what": "activate"})["answer"]["status"] == "success" and kept(system) == {}
+    assert system.post("/test/addon", {"what": "activate"})["answer"]["status"] == "success"
+    assert kept(system) == {}
     choose(system, "3")
     assert system.post("/test/addon", {"what": "upgrade"})["answer"] is None
     assert TABLE in system.post("/test/addon", {"what": "deactivate"})["answer"]["description"]
@@ -206,7 +222,8 @@ def test_prices_of_what_is_billed_by_use_reach_the_forecast(system: System) -> N
     [table] = [t for t in read(text).find("table") if "vmb-by-use" in t.at.get("class", "")]
     rows = {tr.find("td")[1].text: [c.text for c in tr.find("td")] for tr in table.find("tr") if tr.find("td")}
     assert set(rows) == {"Traffic in and out", "IPv4 addresses", "Backup storage (GB-months)"}
-    assert rows["IPv4 addresses"][2] == "2" and rows["IPv4 addresses"][4] == "2,50 EUR"  # one is included
+    assert rows["IPv4 addresses"][2] == "2"
+    assert rows["IPv4 addresses"][4] == "2,50 EUR"
     assert rows["Traffic in and out"][2].endswith(" GB")
     log_in(system, GUEST)
     assert "vmb-by-use" not in get(system)

@@ -38,9 +38,12 @@ def test_a_foreign_machine_under_our_id_is_not_touched(world: World, verb: str, 
     world.order(verb)
     world.run()
     assert world.cluster.mutations() == []
-    assert world.cluster.vms[20000].config == before and world.cluster.vms[20000].status == "running"
+    assert world.cluster.vms[20000].config == before
+    assert world.cluster.vms[20000].status == "running"
     current = world.store.current_operation(1)
-    assert current and current.state is State.STAFF and current.error_code == "not_ours"
+    assert current
+    assert current.state is State.STAFF
+    assert current.error_code == "not_ours"
     assert world.store.addresses_of(1)
 
 
@@ -52,14 +55,16 @@ def test_a_gui_clone_of_a_customers_machine_is_not_touched(world: World) -> None
     for verb in ("suspend", "unsuspend", "terminate"):
         world.order(verb)
         world.run()
-    assert world.vms() == [777] and not [p for _, p in world.cluster.mutations() if "/777" in p]
+    assert world.vms() == [777]
+    assert not [p for _, p in world.cluster.mutations() if "/777" in p]
 
 
 def test_a_foreign_id_in_our_range_is_left_alone(world: World) -> None:
     world.cluster.add_vm(20000, "pve1")
     world.order("create")
     world.run()
-    assert world.vms() == [20000, 20001] and world.store.service(1).vm_id == "20001"
+    assert world.vms() == [20000, 20001]
+    assert world.store.service(1).vm_id == "20001"
     assert world.cluster.vms[20000].config["name"] == "vm20000"
 
 
@@ -72,7 +77,8 @@ def test_gone_needs_quorum(world: World) -> None:
     assert world.store.current_operation(1)
     world.cluster.quorate = True
     world.run(3000)
-    assert world.store.current_operation(1) is None and not world.store.addresses_of(1)
+    assert world.store.current_operation(1) is None
+    assert not world.store.addresses_of(1)
 
 
 def test_a_moved_machine_is_found_again(world: World) -> None:
@@ -81,7 +87,8 @@ def test_a_moved_machine_is_found_again(world: World) -> None:
     vm.node = "pve1" if vm.node == "pve2" else "pve2"
     world.order("suspend")
     world.run()
-    assert vm.status == "stopped" and world.store.service(1).node == vm.node
+    assert vm.status == "stopped"
+    assert world.store.service(1).node == vm.node
 
 
 def test_a_stale_lock_waits_for_staff_with_the_command(world: World) -> None:
@@ -90,7 +97,9 @@ def test_a_stale_lock_waits_for_staff_with_the_command(world: World) -> None:
     world.order("suspend")
     world.run(7200)
     current = world.store.current_operation(1)
-    assert current and current.state is State.STAFF and "qm unlock 20000" in current.next_action
+    assert current
+    assert current.state is State.STAFF
+    assert "qm unlock 20000" in current.next_action
     del world.cluster.vms[20000].config["lock"]
     world.store.retry(current.id)
     world.run()
@@ -180,7 +189,8 @@ def test_limits_per_node_and_storage(world: World) -> None:
     for i in range(1, 11):
         world.order("create", i)
     world.run()
-    assert len(world.vms()) == 10 and max(running) == 2
+    assert len(world.vms()) == 10
+    assert max(running) == 2
     assert {v.status for v in world.cluster.vms.values() if not v.template} == {"running"}
 
 
@@ -199,7 +209,8 @@ def test_no_room_is_named_while_the_order_waits(world: World) -> None:
     world.order("create")
     world.run()
     op = world.store.operations_of(1)[0]
-    assert (op.waits_for_room, op.error_code) == (True, "no_capacity") and "0 GiB free, 20 needed" in op.error_text
+    assert (op.waits_for_room, op.error_code) == (True, "no_capacity")
+    assert "0 GiB free, 20 needed" in op.error_text
     world.cluster.storages["local-lvm"].used = 0
     world.order("create")  # WHMCS's Module Queue tries again
     world.run()
@@ -253,7 +264,8 @@ def test_cancel_keeps_everything_and_retry_goes_on(world: World) -> None:
     world.engine.tick()
     world.order("cancel")
     world.run()
-    assert world.store.operations_of(1)[0].state is State.CANCELLED and world.store.addresses_of(1)
+    assert world.store.operations_of(1)[0].state is State.CANCELLED
+    assert world.store.addresses_of(1)
     world.order("retry")
     world.run()
     assert world.cluster.vms[20000].status == "running"
@@ -284,13 +296,12 @@ def test_adopt_disturbed_anywhere_is_all_or_nothing(tmp_path: Path, kind: str, n
         done = CliRunner().invoke(cli.main, words)
     assert done.exit_code == 0, done.output
     service = world.store.find_service("main", 9)
-    assert (
-        service
-        and service.generation == 1
-        and service.uuids[0] in vm.config["smbios1"]
-        and service.mac == "BC:24:11:00:00:02"
-    )
-    assert world.cluster.mutations() == [] and vm.config == before
+    assert service
+    assert service.generation == 1
+    assert service.uuids[0] in vm.config["smbios1"]
+    assert service.mac == "BC:24:11:00:00:02"
+    assert world.cluster.mutations() == []
+    assert vm.config == before
     world.close()
 
 

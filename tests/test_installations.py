@@ -218,7 +218,8 @@ def test_what_is_another_installations_is_as_if_it_did_not_exist(pair: World, ot
     run("create", 500, "pve2", values, Caller("other"), pair.store, pair.config, pair.drivers)
     pair.run()
     mine = pair.store.find_service("other", 500)
-    assert mine and mine.provisioned
+    assert mine
+    assert mine.provisioned
     service = pair.store.find_service("main", THEIRS)
     assert service
     operation = pair.store.operations_of(service.id)[0].id
@@ -243,10 +244,13 @@ def test_what_is_another_installations_is_as_if_it_did_not_exist(pair: World, ot
 def test_an_access_hash_that_is_not_the_installations_is_named(other: Other, server: str) -> None:
     """With a plan of its own as what does not agree with it, else as a server that it does not know."""
     said = other.send("POST", "/v1/services/501/create", order(501, server, "kvm-s")).get_json()["error"]
-    assert said["code"] == "unknown_server" and said["message"].endswith("known: pve2.")
+    assert said["code"] == "unknown_server"
+    assert said["message"].endswith("known: pve2.")
     assert said["message"].startswith(f"The access hash '{server}' is not a server of the bridge")
     said = other.send("POST", "/v1/services/501/create", order(501, server, "kvm-b")).get_json()["error"]
-    assert said["code"] == "plan_server_mismatch" and "'pve2'" in said["message"] and f"'{server}'" in said["message"]
+    assert said["code"] == "plan_server_mismatch"
+    assert "'pve2'" in said["message"]
+    assert f"'{server}'" in said["message"]
 
 
 def test_each_sees_and_changes_its_own(pair: World, other: Other) -> None:
@@ -258,7 +262,8 @@ def test_each_sees_and_changes_its_own(pair: World, other: Other) -> None:
     who = urlencode({f"actor_{k}": v for k, v in ADMIN.items()})
     for key, has, has_not in (("other-1", "private-v4", "public-v4"), ("main-1", "public-v4", "private-v4")):
         html = other.send("GET", f"/v1/admin/pools?{who}", None, key).get_json()["html"]
-        assert has in html and has_not not in html
+        assert has in html
+        assert has_not not in html
 
 
 def test_a_shared_servers_totals_are_each_ones_own(tmp_path: Path) -> None:
@@ -275,8 +280,10 @@ def test_a_shared_servers_totals_are_each_ones_own(tmp_path: Path) -> None:
         world.config,
         world.drivers,
     )
-    assert world.store.service_counts("main") == {"pve1": 1} and world.store.service_counts() == {"pve1": 1, "pve2": 1}
-    assert set(world.store.loads("other")) == {"pve2"} and set(world.store.loads()) == {"pve1", "pve2"}
+    assert world.store.service_counts("main") == {"pve1": 1}
+    assert world.store.service_counts() == {"pve1": 1, "pve2": 1}
+    assert set(world.store.loads("other")) == {"pve2"}
+    assert set(world.store.loads()) == {"pve1", "pve2"}
     world.close()
 
 
@@ -290,7 +297,8 @@ def faults(raw: dict[str, Any]) -> list[tuple[str, str, str]]:
 def test_with_several_installations_each_says_its_servers() -> None:
     raw = two()
     del raw["whmcs"]["other"]["servers"]
-    assert [f[:2] for f in faults(raw)] == [("whmcs.other.servers", "missing")] and "pve1, pve2" in faults(raw)[0][2]
+    assert [f[:2] for f in faults(raw)] == [("whmcs.other.servers", "missing")]
+    assert "pve1, pve2" in faults(raw)[0][2]
     raw = two(servers=["pve1", "pve9"])
     assert [f[:2] for f in faults(raw)] == [("whmcs.main.servers[1]", "unknown_server")]
     assert [f[0] for f in faults(two(servers=[]))] == ["whmcs.main.servers"]
@@ -303,12 +311,14 @@ def test_an_installation_keeps_the_servers_that_its_services_are_on(pair: World)
     config = config_module.from_dict({**moved, "store": {"path": "vmbridge.db", "secret_key": KEY}})
     with pytest.raises(ConfigError) as e:
         against_store(config, pair.store)
-    assert e.value.faults[0][:2] == ("whmcs.main.servers", "server_in_use") and "'pve1'" in e.value.faults[0][2]
+    assert e.value.faults[0][:2] == ("whmcs.main.servers", "server_in_use")
+    assert "'pve1'" in e.value.faults[0][2]
 
 
 def test_the_store_is_one_for_both(pair: World) -> None:
     again = Store(pair.path, KEY, pair.clock)
-    assert again.find_service("main", THEIRS) and not again.find_service("other", THEIRS)
+    assert again.find_service("main", THEIRS)
+    assert not again.find_service("other", THEIRS)
     again.close()
 
 
@@ -335,4 +345,5 @@ def test_the_tab_tells_nothing_of_another_installations_server(pair: World, othe
     assert service
     pair.store.find("pve2", service.id, "duplicate_address", "x", "their machine on pve2 has it too", "", {})
     tab = other.send("GET", f"/v1/services/{THEIRS}/pages/admin?admin=1&client=7", None, "main-1").get_json()["html"]
-    assert "secret words" in tab and "has it too" not in tab
+    assert "secret words" in tab
+    assert "has it too" not in tab

@@ -125,18 +125,19 @@ def test_folders() -> None:
 
 def test_a_search_finds_all_words_in_name_or_description() -> None:
     rows = [Iso("1", "ubuntu-24.04-live.iso", "Ubuntu 24.04 LTS"), Iso("2", "debian-12.iso")]
-    assert (
-        [i.id for i in isos.matching(rows, "  LTS live ")] == ["1"]
-        and isos.matching(rows, "lts debian") == []
-        and len(isos.matching(rows, "")) == 2
-    )
+    assert [i.id for i in isos.matching(rows, "  LTS live ")] == ["1"]
+    assert isos.matching(rows, "lts debian") == []
+    assert len(isos.matching(rows, "")) == 2
 
 
 def test_what_fits_the_machine_is_offered_and_nobody_elses_own(site: Site) -> None:
     driver = site.drivers["pve1"]
     both = {"netboot.xyz.iso"}
     x86, arm = ({i.name for i in driver.isos(a)} for a in ("x86", "arm"))
-    assert len(x86) == 64 and x86 & arm == both and "debian-13.1.0-arm64-netinst.iso" in arm and len(arm) == 3
+    assert len(x86) == 64
+    assert x86 & arm == both
+    assert "debian-13.1.0-arm64-netinst.iso" in arm
+    assert len(arm) == 3
     assert not [i for i in driver.isos("x86") if i.id == PRIVATE]
     assert driver.drive(site.store.service(1).ref).fits == "x86"
     assert next(q for _, p, q in site.cloud.calls if p == "/isos") == {
@@ -149,47 +150,56 @@ def test_what_fits_the_machine_is_offered_and_nobody_elses_own(site: Site) -> No
 
 def test_the_page(site: Site) -> None:
     page = site.see("iso")
-    assert "No ISO is mounted." in page and "64 of 64" in page and "FreeBSD 3" in page and "debian 4" in page
+    assert "No ISO is mounted." in page
+    assert "64 of 64" in page
+    assert "FreeBSD 3" in page
+    assert "debian 4" in page
     assert page.index("AlmaLinux 3") < page.index("debian 4") < page.index("virtio 51") < page.index("OTHER 2")
     assert site.submit("iso", action="mount", iso=FREEBSD) == ""
     page = site.see("iso")
-    assert (
-        page.startswith(
-            "ISO Mounted FreeBSD-13.4-RELEASE-amd64-dvd1.iso Your server starts from it at its next restart"
-        )
-        and "Unmount" in page
+    assert page.startswith(
+        "ISO Mounted FreeBSD-13.4-RELEASE-amd64-dvd1.iso Your server starts from it at its next restart"
     )
-    assert "FreeBSD 13.4 mounted" in page and "Restart now" in page and "Mounting another one takes the place" in page
+    assert "Unmount" in page
+    assert "FreeBSD 13.4 mounted" in page
+    assert "Restart now" in page
+    assert "Mounting another one takes the place" in page
     assert site.mounted() == FREEBSD
 
 
 def test_a_search_without_script(site: Site) -> None:
     reply = site.send("iso", action="search", find=' LTS  "><b> ')
-    assert (
-        "<b>" not in reply.json["html"]
-        and 'value="LTS &#34;&gt;&lt;b&gt;"' in reply.json["html"]
-        and "No ISO has these words" in words(reply.json["html"])
-    )
+    assert "<b>" not in reply.json["html"]
+    assert 'value="LTS &#34;&gt;&lt;b&gt;"' in reply.json["html"]
+    assert "No ISO has these words" in words(reply.json["html"])
     reply = site.send("iso", action="search", find="lts")
     page = words(reply.json["html"])
-    assert "1 of 64" in page and "ubuntu-24.04.3-live-server-amd64.iso" in page and "FreeBSD" not in page
+    assert "1 of 64" in page
+    assert "ubuntu-24.04.3-live-server-amd64.iso" in page
+    assert "FreeBSD" not in page
     assert '<details class="vmb-folder" open>' in reply.json["html"]
     refused = site.send("iso", action="mount", iso="1", find="lts").json["html"]
-    assert 'value="lts"' in refused and "1 of 64" in words(refused) and site.cloud.mutations() == []
+    assert 'value="lts"' in refused
+    assert "1 of 64" in words(refused)
+    assert site.cloud.mutations() == []
 
 
 def test_a_name_is_only_text(site: Site) -> None:
     site.cloud.isos[0]["name"] = site.cloud.isos[0]["description"] = "<img src=x>-'\"%%VMBRIDGE_TOKEN%%"
     reply = site.shim.send("GET", "/v1/services/1042/pages/iso?client=7").json["html"]
-    assert "<img" not in reply and "&lt;img src=x&gt;-" in reply and "&#34;%%VMBRIDGE_TOKEN%%" not in reply
+    assert "<img" not in reply
+    assert "&lt;img src=x&gt;-" in reply
+    assert "&#34;%%VMBRIDGE_TOKEN%%" not in reply
 
 
 # -- mounting -------------------------------------------------------------------------------------
 def test_mounting_takes_the_place_of_what_is_mounted_and_a_repeat_is_nothing(site: Site) -> None:
     for iso in (FREEBSD, RESCUE, RESCUE):
-        assert site.submit("iso", action="mount", iso=iso) == "" and site.mounted() == iso
+        assert site.submit("iso", action="mount", iso=iso) == ""
+        assert site.mounted() == iso
     assert [p.rpartition("/")[2] for _, p in site.cloud.mutations()] == ["attach_iso", "attach_iso"]
-    assert site.submit("iso", action="unmount") == "" and site.mounted() == ""
+    assert site.submit("iso", action="unmount") == ""
+    assert site.mounted() == ""
     assert site.submit("iso", action="unmount") == ""
     assert [p.rpartition("/")[2] for _, p in site.cloud.mutations()] == ["attach_iso", "attach_iso", "detach_iso"]
     assert site.store.operations_of(1, 5)[0].kind == "create"  # no operation
@@ -207,7 +217,8 @@ def test_only_what_is_offered_is_mounted(site: Site, iso: str) -> None:
 def test_one_that_vanished_since_it_was_listed(site: Site) -> None:
     site.see("iso")
     site.cloud.isos = [i for i in site.cloud.isos if i["id"] != int(FREEBSD)]
-    assert site.submit("iso", action="mount", iso=FREEBSD) == isos.GONE and site.mounted() == ""
+    assert site.submit("iso", action="mount", iso=FREEBSD) == isos.GONE
+    assert site.mounted() == ""
 
 
 @pytest.mark.parametrize(
@@ -223,13 +234,15 @@ def test_one_that_vanished_since_it_was_listed(site: Site) -> None:
 def test_what_the_provider_refuses_is_told_in_our_words(site: Site, code: str, told: str) -> None:
     site.cloud.faults = [Fault(".*attach_iso", code)]
     reply = site.send("iso", action="mount", iso=FREEBSD).json["html"]
-    assert alert(reply) == told and code not in words(reply)
+    assert alert(reply) == told
+    assert code not in words(reply)
 
 
 def test_a_private_one_that_staff_mounted_is_shown_and_can_be_unmounted(site: Site) -> None:
     site.cloud.mounted[site.server()] = int(PRIVATE)
     assert "Mounted somebody's own" in site.see("iso")
-    assert site.submit("iso", action="unmount") == "" and site.mounted() == ""
+    assert site.submit("iso", action="unmount") == ""
+    assert site.mounted() == ""
 
 
 def test_a_task_that_fails_and_one_that_takes_long(site: Site) -> None:
@@ -237,11 +250,9 @@ def test_a_task_that_fails_and_one_that_takes_long(site: Site) -> None:
     assert site.submit("iso", action="mount", iso=FREEBSD) == direct.NOT_TAKEN
     site.cloud.durations["attach_iso"] = 60.0
     begun = site.clock.time
-    assert (
-        site.submit("iso", action="mount", iso=RESCUE) == ""
-        and site.clock.time - begun < 10
-        and site.mounted() == RESCUE
-    )
+    assert site.submit("iso", action="mount", iso=RESCUE) == ""
+    assert site.clock.time - begun < 10
+    assert site.mounted() == RESCUE
 
 
 # -- refusals -------------------------------------------------------------------------------------
@@ -250,8 +261,10 @@ def test_not_part_of_the_product(tmp_path: Path) -> None:
     assert "not part of your plan" in site.see("iso")
     for action in ("mount", "unmount"):
         reply = site.send("iso", action=action, iso=FREEBSD)
-        assert reply.status_code == 403 and reply.json["error"]["code"] == "access_denied"
-    assert "64" not in words(site.send("iso", action="search", find="a").json["html"]) and site.cloud.calls == []
+        assert reply.status_code == 403
+        assert reply.json["error"]["code"] == "access_denied"
+    assert "64" not in words(site.send("iso", action="search", find="a").json["html"])
+    assert site.cloud.calls == []
     site.close()
 
 
@@ -260,7 +273,8 @@ def test_an_action_that_there_is_not_and_another_clients_server(site: Site) -> N
     reply = site.shim.send(
         "POST", "/v1/services/1042/pages/iso", {"params": {"userid": 8}, "form": {"do": "mount", "iso": FREEBSD}}
     )
-    assert reply.status_code == 404 and site.cloud.calls == []
+    assert reply.status_code == 404
+    assert site.cloud.calls == []
 
 
 def test_while_an_operation_runs(site: Site) -> None:
@@ -268,7 +282,8 @@ def test_while_an_operation_runs(site: Site) -> None:
     busy = "The server is restarting, as our staff ordered; try again when this is done."
     for form in ({"action": "mount", "iso": FREEBSD}, {"action": "unmount"}):
         assert site.submit("iso", **form) == busy
-    assert busy in site.see("iso") and site.cloud.mutations() == []
+    assert busy in site.see("iso")
+    assert site.cloud.mutations() == []
     site.run()
     assert site.submit("iso", action="mount", iso=FREEBSD) == ""
 
@@ -283,9 +298,8 @@ def test_suspended_unfinished_and_ended(site: Site) -> None:
     site.cloud.calls.clear()
     assert site.submit("iso", action="unmount") == "The service has ended."
     site.order("create")
-    assert site.submit("iso", action="mount", iso=FREEBSD).endswith(
-        "try again when this is done."
-    ) and isos.NOT_BUILT in site.see("iso")
+    assert site.submit("iso", action="mount", iso=FREEBSD).endswith("try again when this is done.")
+    assert isos.NOT_BUILT in site.see("iso")
     assert site.cloud.calls == []
 
 
@@ -294,9 +308,11 @@ def test_too_often(site: Site) -> None:
     told = []
     for n in range(70):
         told.append(site.submit("iso", action="mount" if n % 2 else "unmount", iso=FREEBSD))
-    assert told[0] == "" and "Try again in 1 min" in told[-1]
+    assert told[0] == ""
+    assert "Try again in 1 min" in told[-1]
     before = len(site.cloud.mutations())
-    assert "often enough" in site.submit("iso", action="unmount") and len(site.cloud.mutations()) == before
+    assert "often enough" in site.submit("iso", action="unmount")
+    assert len(site.cloud.mutations()) == before
     assert site.send("iso", kind="admin", action="unmount").json["redirect"] == "iso"  # staff is not counted
     site.clock.time += 300
     assert site.submit("iso", action="mount", iso=RESCUE) == ""
@@ -316,7 +332,8 @@ def test_a_fault_on_any_call_of_a_mount(tmp_path: Path, kind: str) -> None:
         if told:
             site.clock.time += 60
             assert site.submit("iso", action="mount", iso=FREEBSD) == "", (kind, n)
-        assert site.mounted() == FREEBSD and len(site.cloud.mutations()) <= 2
+        assert site.mounted() == FREEBSD
+        assert len(site.cloud.mutations()) <= 2
         done = [c for c in site.cloud.mutations() if c[1].endswith("attach_iso")]
         assert len(done) == (2 if told and fault.seen and kind != "lost" and n == 5 else 1), (kind, n, told, done)
         site.close()
@@ -325,8 +342,10 @@ def test_a_fault_on_any_call_of_a_mount(tmp_path: Path, kind: str) -> None:
 def test_a_lost_reply_shows_how_it_is(site: Site) -> None:
     site.cloud.faults = [Fault(".*attach_iso", "lost")]
     reply = site.send("iso", action="mount", iso=FREEBSD).json["html"]
-    assert alert(reply) == direct.LOST and "Mounted FreeBSD-13.4-RELEASE-amd64-dvd1.iso" in words(reply)
-    assert site.submit("iso", action="mount", iso=FREEBSD) == "" and len(site.cloud.mutations()) == 1
+    assert alert(reply) == direct.LOST
+    assert "Mounted FreeBSD-13.4-RELEASE-amd64-dvd1.iso" in words(reply)
+    assert site.submit("iso", action="mount", iso=FREEBSD) == ""
+    assert len(site.cloud.mutations()) == 1
 
 
 @pytest.mark.parametrize("kind", [*FAULTS, "page", "list"])
@@ -335,11 +354,9 @@ def test_a_page_that_cannot_be_read_says_so_and_looks_again(tmp_path: Path, kind
     for n in (1, 2, 3):
         site.cloud.faults = [Fault(".*", kind, n)]
         text = site.shim.send("GET", "/v1/services/1042/pages/iso?client=7").json["html"]
-        assert (
-            "data-again" in text
-            and "tries again by itself" in words(text)
-            and "Mount" not in words(text).replace("Mounted", "")
-        ), (kind, n)
+        assert "data-again" in text, (kind, n)
+        assert "tries again by itself" in words(text), (kind, n)
+        assert "Mount" not in words(text).replace("Mounted", ""), (kind, n)
         site.cloud.faults = []
         assert "No ISO is mounted." in site.see("iso")  # a failure is not kept
         site = Site(tmp_path / f"{n}")
@@ -347,36 +364,36 @@ def test_a_page_that_cannot_be_read_says_so_and_looks_again(tmp_path: Path, kind
 
 def test_a_host_that_is_down_costs_no_call(site: Site) -> None:
     site.down()
-    assert direct.DOWN in site.see("iso") and site.submit("iso", action="unmount") == direct.HOST_DOWN
-    assert site.submit("iso", action="mount", iso=FREEBSD) == direct.HOST_DOWN and site.cloud.calls == []
+    assert direct.DOWN in site.see("iso")
+    assert site.submit("iso", action="unmount") == direct.HOST_DOWN
+    assert site.submit("iso", action="mount", iso=FREEBSD) == direct.HOST_DOWN
+    assert site.cloud.calls == []
     site.down(ok=1)
     assert site.submit("iso", action="mount", iso=FREEBSD) == ""
 
 
 def test_no_calls_left(site: Site) -> None:
     site.store.budget_at_most(site.drivers["pve1"].account, 3600, 0)
-    assert (
-        direct.NOT_READ in site.see("iso")
-        and site.submit("iso", action="mount", iso=FREEBSD) == direct.NOT_NOW
-        and site.cloud.calls == []
-    )
+    assert direct.NOT_READ in site.see("iso")
+    assert site.submit("iso", action="mount", iso=FREEBSD) == direct.NOT_NOW
+    assert site.cloud.calls == []
 
 
 def test_another_label_is_not_ours(site: Site) -> None:
     site.see("iso")
     site.cloud.servers[site.server()].labels = {"vmbridge": "somebody"}
-    assert (
-        site.submit("iso", action="mount", iso=FREEBSD) == direct.NOT_TAKEN
-        and site.submit("iso", action="unmount") == direct.NOT_TAKEN
-    )
-    assert direct.FOREIGN in site.see("iso") and site.cloud.mutations() == []
+    assert site.submit("iso", action="mount", iso=FREEBSD) == direct.NOT_TAKEN
+    assert site.submit("iso", action="unmount") == direct.NOT_TAKEN
+    assert direct.FOREIGN in site.see("iso")
+    assert site.cloud.mutations() == []
     with pytest.raises(NotOurs):
         site.drivers["pve1"].mount(site.store.service(1).ref, FREEBSD)
 
 
 def test_a_machine_that_is_gone(site: Site) -> None:
     site.cloud.servers.clear()
-    assert direct.FOREIGN in site.see("iso") and site.submit("iso", action="unmount") == direct.NOT_TAKEN
+    assert direct.FOREIGN in site.see("iso")
+    assert site.submit("iso", action="unmount") == direct.NOT_TAKEN
 
 
 def test_an_edit_and_the_page_that_answers_it_share_their_ten_seconds(site: Site) -> None:
@@ -407,7 +424,8 @@ def test_one_machine_is_asked_by_two_at_once_and_others_are_not_in_their_way(sit
     site.run()
     reads, vm_id = site.reads(), site.store.service(1).vm_id
     with reads.turn("pve1", f"machine {vm_id}", site.store), reads.turn("pve1", f"machine {vm_id}", site.store):
-        assert direct.CROWDED in site.see("iso") and direct.CROWDED in site.see("rdns")
+        assert direct.CROWDED in site.see("iso")
+        assert direct.CROWDED in site.see("rdns")
         assert site.submit("iso", action="unmount") == direct.NOT_NOW
         assert "No ISO is mounted." in site.see("iso", service=1043)
 
@@ -421,13 +439,13 @@ def test_one_list_serves_all_viewers_and_an_edit_is_seen_at_once_everywhere(site
     for _ in range(5):
         site.see("iso")
         site.see("iso", service=1043)
-    assert (
-        len([c for c in site.cloud.calls if c[1] == "/isos"]) == 2 and len(site.cloud.calls) == 4
-    )  # two pages of one list, two drives
+    assert len([c for c in site.cloud.calls if c[1] == "/isos"]) == 2
+    assert len(site.cloud.calls) == 4
     assert "No ISO is mounted." in site.see("iso", other)
     assert site.submit("iso", action="mount", iso=FREEBSD) == ""
     for shim in (site.shim, other):
-        assert "Unmount" in site.see("iso", shim) and "No ISO is mounted." in site.see("iso", shim, 1043)
+        assert "Unmount" in site.see("iso", shim)
+        assert "No ISO is mounted." in site.see("iso", shim, 1043)
     site.cloud.calls.clear()
     site.clock.time += isos.LISTED + 1
     site.see("iso")

@@ -239,7 +239,8 @@ def test_a_rule_is_there_once_or_not_at_all(cut: Cut, places: Any) -> None:
         cut.settled("firewall_changes", "phase NOT IN ('undone', 'failed')")
         rules = [r for r in cut.vm.rules if comment in str(r.get("comment", ""))]
         wrote = cut.commands("POST", "firewall/rules")
-        assert len(rules) == min(wrote, 1) and all(int(r["enable"]) for r in rules), (at, cut.killed, rules)
+        assert len(rules) == min(wrote, 1), (at, cut.killed, rules)
+        assert all(int(r["enable"]) for r in rules), (at, cut.killed, rules)
         assert wrote <= 1, (at, cut.killed, cut.calls)
         return was
 
@@ -292,9 +293,11 @@ def test_an_iso_is_started_from_once_and_let_go(cut: Cut, places: Any) -> None:
         ordered = last["kind"] == "boot_iso"
         cut.settled("disc_orders")
         starts = cut.commands("POST", "status/start")
-        assert starts == (1 if ordered else 0) and last["state"] == "done", (at, cut.killed, cut.calls)
+        assert starts == (1 if ordered else 0), (at, cut.killed, cut.calls)
+        assert last["state"] == "done", (at, cut.killed, cut.calls)
         boot = str(cut.vm.pending.get("boot") or cut.vm.config["boot"]).removeprefix("order=").split(";")
-        assert boot[0] != "ide0" and cut.vm.status == "running", (at, cut.killed)
+        assert boot[0] != "ide0", (at, cut.killed)
+        assert cut.vm.status == "running", (at, cut.killed)
         was = was or bool(cut.killed)
         cut.watched = lambda call: False
         cut.run(lambda: cut.s.submit(SERVICE, "iso", "unmount") and None, writes(), ("", 0))
@@ -324,7 +327,8 @@ def test_names_are_made_moved_and_removed_once(cut: Cut, places: Any) -> None:
             kept = cut.row(
                 f"SELECT wanted, written, ours FROM dns_records WHERE address = '{address}' AND type = 'PTR'"
             )
-            assert kept and there == [kept["written"]] == [kept["wanted"]], (at, cut.killed, there, kept)
+            assert kept, (at, cut.killed, there, kept)
+            assert there == [kept["written"]] == [kept["wanted"]], (at, cut.killed, there, kept)
             assert not name or there == [name], (at, cut.killed, there)
         return came or bool(cut.killed)
 

@@ -72,7 +72,8 @@ def test_the_worker_outlives_a_store_that_takes_no_changes(world: World, monkeyp
         thread.join(0.02)
     stop.set()
     thread.join()
-    assert ended == [] and world.store.operation(key).started_at is not None
+    assert ended == []
+    assert world.store.operation(key).started_at is not None
 
 
 def test_leases_are_renewed_again_after_a_store_that_took_no_changes(
@@ -81,7 +82,8 @@ def test_leases_are_renewed_again_after_a_store_that_took_no_changes(
     """The thread that holds them must not end unseen: every long step would lose its operation from then on."""
     key = world.order("stop").operation
     op = world.engine._claim()
-    assert op and op.id == key
+    assert op
+    assert op.id == key
     engine, stop, renewed = world.engine, threading.Event(), []
     engine.clock = Quick()
     engine._active[op.id] = op
@@ -122,10 +124,12 @@ def test_showing_that_it_lives_may_fail_and_a_damaged_store_ends_it(
     faults: list[StoreDamaged] = []
     with locked(world):
         worker.live(world.context, stop, faults)
-    assert not stop.is_set() and faults == []
+    assert not stop.is_set()
+    assert faults == []
     monkeypatch.setattr(world.store, "worker_lives", lambda: (_ for _ in ()).throw(StoreDamaged()))
     worker.live(world.context, stop, faults)
-    assert stop.is_set() and len(faults) == 1
+    assert stop.is_set()
+    assert len(faults) == 1
 
 
 @pytest.mark.parametrize("state", [locked, full, read_only])

@@ -37,9 +37,11 @@ def test_one_request_is_followed_from_whmcs_to_the_call_of_the_server(tmp_path: 
         text = (s.folder / "serve.log").read_text("utf-8")
     mine = [x for x in told if x.get("operation") == key]
     events = [x["event"] for x in mine]
-    assert events[0] == "operation_accepted" and {"operation_begun", "upstream_call", "operation_ended"} <= set(events)
+    assert events[0] == "operation_accepted"
+    assert {"operation_begun", "upstream_call", "operation_ended"} <= set(events)
     request = mine[0]["request"]
-    assert re.fullmatch("[0-9a-f]{12}", request) and {x["request"] for x in mine} == {request}
+    assert re.fullmatch("[0-9a-f]{12}", request)
+    assert {x["request"] for x in mine} == {request}
     clone = next(x for x in mine if x["event"] == "upstream_call" and x["path"].endswith("/clone"))
     assert {k: clone[k] for k in ("server", "service", "whmcs", "method", "outcome", "level")} == {
         "server": "pve1",
@@ -50,11 +52,14 @@ def test_one_request_is_followed_from_whmcs_to_the_call_of_the_server(tmp_path: 
         "level": "info",
     }
     last = next(x for x in mine if x["event"] == "operation_ended")
-    assert all(last.get(k) not in ("", None) for k in ABOUT) and last["state"] == "done"
+    assert all(last.get(k) not in ("", None) for k in ABOUT)
+    assert last["state"] == "done"
     assert {x["level"] for x in mine if x["event"] == "upstream_call" and x["method"] == "GET"} == {"debug"}
     mail = next(x for x in told if x["event"] == "mail_sent")
     assert {k: mail[k] for k in ABOUT} == {**{k: last[k] for k in ABOUT}}
-    assert SHIM_SECRET not in text and API_SECRET not in text and "sim-secret" not in text
+    assert SHIM_SECRET not in text
+    assert API_SECRET not in text
+    assert "sim-secret" not in text
     assert "nonce" not in text
     assert module_log
 
@@ -115,12 +120,15 @@ def test_lines_have_their_form_and_level(capsys: pytest.CaptureFixture[str]) -> 
         structlog.reset_defaults()
         logs.clear()
     first, second = capsys.readouterr().err.strip().splitlines()
-    assert json.loads(first)["service"] == 7 and json.loads(first)["text"] == "has *** in it"
-    assert "node" not in json.loads(first) and re.fullmatch(r"timestamp=\S+Z level=info event=heard .*", second)
+    assert json.loads(first)["service"] == 7
+    assert json.loads(first)["text"] == "has *** in it"
+    assert "node" not in json.loads(first)
+    assert re.fullmatch(r"timestamp=\S+Z level=info event=heard .*", second)
 
 
 @pytest.mark.parametrize(("key", "allowed"), [("level", "debug, info, warning, error"), ("format", "text, json")])
 def test_an_unknown_word_is_refused_with_those_there_are(key: str, allowed: str) -> None:
     with pytest.raises(ConfigError) as e:
         config_module.from_dict(raw_config(log={key: "loud"}))
-    assert f"log.{key}" in str(e.value) and allowed in str(e.value)
+    assert f"log.{key}" in str(e.value)
+    assert allowed in str(e.value)

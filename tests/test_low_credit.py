@@ -48,12 +48,14 @@ def mails(world: World) -> list[tuple[Any, ...]]:
 def test_a_client_is_told_once_however_often_the_cron_asks(world: World, shim: Shim) -> None:
     assert send(shim, client()).get_json() == {"result": "success", "told": 1, "not_read": {}}
     ((number, subject, html),) = mails(world)
-    assert number == 7 and subject == "Your credit will not cover everything"
+    assert number == 7
+    assert subject == "Your credit will not cover everything"
     sentence = (
         "Your credit covers everything until 30 Nov 2026. On 1 Dec 2026 3.00 EUR will be missing, first for"
         " vm-1.example.com."
     )
-    assert sentence in html and "index.php?m=vmbridgehome&amp;vmb[page]=addfunds" in html
+    assert sentence in html
+    assert "index.php?m=vmbridgehome&amp;vmb[page]=addfunds" in html
     for _ in range(3):
         world.clock.time += 86400
         assert send(shim, client("5.00"), today="2026-11-27").get_json()["told"] == 0
@@ -92,16 +94,17 @@ def test_what_was_told_is_forgotten_when_it_is_long_past(world: World, shim: Shi
 def test_a_client_whose_account_cannot_be_read_holds_up_nobody(world: World, shim: Shim) -> None:
     bad = client(days=5), client(client={"id": 0}), "x", {**client(), "token": "x"}, client(days=True)
     answer = send(shim, *bad, client(client={"id": 9})).get_json()
-    assert answer["told"] == 1 and sorted(answer["not_read"]) == ["0", "1", "2", "3", "4"]
-    assert answer["not_read"]["0"] == "days: must be one of 1, 3, 7, 14." and answer["not_read"]["1"].startswith(
-        "client.id"
-    )
+    assert answer["told"] == 1
+    assert sorted(answer["not_read"]) == ["0", "1", "2", "3", "4"]
+    assert answer["not_read"]["0"] == "days: must be one of 1, 3, 7, 14."
+    assert answer["not_read"]["1"].startswith("client.id")
 
 
 @pytest.mark.parametrize("body", [{"clients": {}}, {"clients": None}, {}, {"clients": [], "more": 1}])
 def test_a_call_that_is_none_is_refused(shim: Shim, body: dict[str, Any]) -> None:
     reply = shim.send("POST", "/v1/low-credit", body)
-    assert reply.status_code == 400 and reply.get_json()["error"]["code"] == "bad_dashboard"
+    assert reply.status_code == 400
+    assert reply.get_json()["error"]["code"] == "bad_dashboard"
 
 
 def test_it_is_for_whmcs_alone(shim: Shim) -> None:
@@ -133,13 +136,16 @@ def test_a_mail_that_whmcs_does_not_take_is_sent_again(world: World, shim: Shim)
 def test_the_mail_is_in_the_clients_language_and_direction(world: World, shim: Shim) -> None:
     send(shim, client(language="pseudo-rtl"))
     ((_, subject, html),) = mails(world)
-    assert subject.startswith("[") and 'dir="rtl"' in html and "3.00 EUR" in html
+    assert subject.startswith("[")
+    assert 'dir="rtl"' in html
+    assert "3.00 EUR" in html
 
 
 def test_names_are_text_in_html_and_for_smarty(world: World, shim: Shim) -> None:
     send(shim, client(services=[service(due="2026-12-15", name="<b>{$x}{literal}")]))
     ((_, _, html),) = mails(world)
-    assert "&lt;b&gt;$xliteral" in html and "{" not in html
+    assert "&lt;b&gt;$xliteral" in html
+    assert "{" not in html
 
 
 def test_what_is_missing_today_is_said_so(world: World, shim: Shim) -> None:

@@ -104,14 +104,13 @@ def test_an_iso_is_found_mounted_replaced_and_unmounted(system: System, browser:
     assert folders == ["AlmaLinux 3", "debian 4", "FreeBSD 3", "ubuntu 1", "virtio 51", "OTHER 2"]
     one(browser, "[name='vmb[find]']").send_keys("dvd1 14.1")
     rows = [e.text for e in browser.find_elements(By.CSS_SELECTOR, ".vmb-folder li") if e.is_displayed()]
-    assert (
-        len(rows) == 1
-        and "FreeBSD-14.1-RELEASE-amd64-dvd1.iso" in rows[0]
-        and "1 of 64" in one(browser, "[data-count]").text
-    )
+    assert len(rows) == 1
+    assert "FreeBSD-14.1-RELEASE-amd64-dvd1.iso" in rows[0]
+    assert "1 of 64" in one(browser, "[data-count]").text
     next(e for e in browser.find_elements(By.CSS_SELECTOR, ".vmb-folder li button") if e.is_displayed()).click()
     until(browser, lambda b: "FreeBSD-14.1-RELEASE-amd64-dvd1.iso" in one(b, ".vmb-strong").text)
-    assert "It is mounted. It takes effect after a restart." in texts(browser, ".vmb-done") and mounted(system) == 7006
+    assert "It is mounted. It takes effect after a restart." in texts(browser, ".vmb-done")
+    assert mounted(system) == 7006
     assert "vmb[page]=iso" in browser.current_url
     one(browser, "[name='vmb[find]']").send_keys("alma 9", Keys.ENTER)  # and by keyboard, as a form
     until(browser, lambda b: "1 of 64" in one(b, "[data-count]").text and one(b, ".vmb-folder").get_attribute("open"))
@@ -120,7 +119,8 @@ def test_an_iso_is_found_mounted_replaced_and_unmounted(system: System, browser:
     assert mounted(system) == 7010
     action(browser, "iso", "unmount").send_keys(Keys.ENTER)
     until(browser, lambda b: "No ISO is mounted." in texts(b, ".vmb-content"))
-    assert mounted(system) is None and "It is unmounted." in texts(browser, ".vmb-done")
+    assert mounted(system) is None
+    assert "It is unmounted." in texts(browser, ".vmb-done")
 
 
 def test_sifting_opens_counts_and_puts_back(system: System, browser: Chrome) -> None:
@@ -133,15 +133,15 @@ def test_sifting_opens_counts_and_puts_back(system: System, browser: Chrome) -> 
     folder.click()
     assert browser.execute_script(open_ones) == 1
     box.send_keys("iso")
-    assert browser.execute_script(open_ones) == 6 and "64 of 64" in one(browser, "[data-count]").text
+    assert browser.execute_script(open_ones) == 6
+    assert "64 of 64" in one(browser, "[data-count]").text
     box.send_keys(" nothing of this kind")
-    assert (
-        browser.execute_script(open_ones) == 0
-        and one(browser, "[data-none]").is_displayed()
-        and "0 of 64" in one(browser, "[data-count]").text
-    )
+    assert browser.execute_script(open_ones) == 0
+    assert one(browser, "[data-none]").is_displayed()
+    assert "0 of 64" in one(browser, "[data-count]").text
     write(box, "")
-    assert browser.execute_script(open_ones) == 1 and not one(browser, "[data-none]").is_displayed()
+    assert browser.execute_script(open_ones) == 1
+    assert not one(browser, "[data-none]").is_displayed()
 
 
 def test_restart_beside_the_mounted_one(system: System, browser: Chrome) -> None:
@@ -164,8 +164,10 @@ def test_busy_dims_the_isos_with_the_reason(system: System, browser: Chrome) -> 
         button = one(browser, ".vmb-folder li button")
         assert reason(browser, button) == busy
         button.click()
-        assert untouched(browser) and mounted(system) is None
-        assert busy in system.submit(SHOP, "iso", action="mount", iso="7005").text and mounted(system) is None
+        assert untouched(browser)
+        assert mounted(system) is None
+        assert busy in system.submit(SHOP, "iso", action="mount", iso="7005").text
+        assert mounted(system) is None
         see(browser, system, SHOP, "rdns")
         assert reason(browser, one(browser, "[data-verb=save]")) == ""
         see(browser, system, SHOP, "iso")
@@ -174,7 +176,8 @@ def test_busy_dims_the_isos_with_the_reason(system: System, browser: Chrome) -> 
         for running in system.hcloud.actions.values():
             running.ends = min(running.ends, system.clock.now())
     until(browser, lambda b: idle(b) and not b.find_elements(By.CSS_SELECTOR, "#vmb-iso-why"))
-    assert untouched(browser) and reason(browser, one(browser, ".vmb-folder li button")) == ""
+    assert untouched(browser)
+    assert reason(browser, one(browser, ".vmb-folder li button")) == ""
 
 
 # -- reverse DNS ----------------------------------------------------------------------------------
@@ -186,9 +189,8 @@ def test_records_are_written_added_changed_and_removed(system: System, browser: 
     write(field(browser, v4(system)), "mail.example.com.")
     press(browser, v4(system), "save")
     until(browser, lambda b: "Your change is saved." in texts(b, ".vmb-done"))
-    assert field(browser, v4(system)).get_attribute("value") == "mail.example.com" and records(system) == {
-        v4(system): "mail.example.com"
-    }
+    assert field(browser, v4(system)).get_attribute("value") == "mail.example.com"
+    assert records(system) == {v4(system): "mail.example.com"}
     for last in ("25", "a"):
         box = one(browser, ".vmb-add [name='vmb[address]']")
         assert str(box.get_attribute("value")).endswith("::")
@@ -226,7 +228,8 @@ def test_what_was_wrong_is_named_and_stays_in_its_field(system: System, browser:
     assert one(browser, ".vmb-add [name='vmb[address]']").get_attribute("value") == "2001:db8:ffff::1"
     assert one(browser, ".vmb-add [name='vmb[name]']").get_attribute("value") == "far.example.com"
     browser.refresh()  # sends nothing again
-    assert not browser.find_elements(By.CSS_SELECTOR, "[role=alert]") and "far.example.com" not in browser.page_source
+    assert not browser.find_elements(By.CSS_SELECTOR, "[role=alert]")
+    assert "far.example.com" not in browser.page_source
 
 
 def test_what_waits_is_shown_and_the_page_follows_when_it_is_written(system: System, browser: Chrome) -> None:
@@ -236,13 +239,12 @@ def test_what_waits_is_shown_and_the_page_follows_when_it_is_written(system: Sys
     write(field(browser, v4(system)), "later.example.com")
     press(browser, v4(system), "save")
     until(browser, lambda b: "Waiting to be written. This goes on by itself." in texts(b, ".vmb-record"))
-    assert (
-        field(browser, v4(system)).get_attribute("value") == "later.example.com"
-        and records(system)[v4(system)] == "mail.example.com"
-    )
+    assert field(browser, v4(system)).get_attribute("value") == "later.example.com"
+    assert records(system)[v4(system)] == "mail.example.com"
     browser.execute_script("window.sameDocument = true")
     until(browser, lambda b: "Waiting" not in texts(b, ".vmb-record"), 60)  # by the worker
-    assert untouched(browser) and records(system)[v4(system)] == "later.example.com"
+    assert untouched(browser)
+    assert records(system)[v4(system)] == "later.example.com"
     assert field(browser, v4(system)).get_attribute("value") == "later.example.com"
 
 
@@ -256,15 +258,15 @@ def test_rows_that_come_and_go_elsewhere_never_mix_their_names(system: System, b
     until(
         browser, lambda b: word(b) == "Stopped" and idle(b) and reason(b, action(b, "power", "start")) == ""
     )  # the page was made true again
-    assert (
-        untouched(browser) and field(browser, v6(system, "25")).get_attribute("value") == "half"
-    )  # as it was, with nothing taken over
+    assert untouched(browser)
+    assert field(browser, v6(system, "25")).get_attribute("value") == "half"
     assert not browser.find_elements(By.CSS_SELECTOR, f"input[value='{v6(system, '1')}']")
     write(field(browser, v6(system, "25")), "h25.example.com")
     browser.execute_script("document.activeElement.blur()")
     system.submit(SHOP, "power", action="start")
     until(browser, lambda b: field(b, v6(system, "1")).get_attribute("value") == "first.example.com")
-    assert field(browser, v6(system, "25")).get_attribute("value") == "h25.example.com" and untouched(browser)
+    assert field(browser, v6(system, "25")).get_attribute("value") == "h25.example.com"
+    assert untouched(browser)
     system.submit(SHOP, "rdns", action="save", address=v6(system, "1"), remove="1")
     until(browser, lambda b: word(b) == "Running" and idle(b))
 
@@ -274,9 +276,8 @@ def test_rows_that_come_and_go_elsewhere_never_mix_their_names(system: System, b
 def test_what_the_product_does_not_have_is_access_denied(system: System, browser: Chrome, page: str) -> None:
     assert system.hcloud
     see(browser, system, DENIED, page)
-    assert "Access Denied" in one(browser, "[role=alert]").text and not browser.find_elements(
-        By.CSS_SELECTOR, ".vmb-content form"
-    )
+    assert "Access Denied" in one(browser, "[role=alert]").text
+    assert not browser.find_elements(By.CSS_SELECTOR, ".vmb-content form")
     assert reason(browser, one(browser, f"[aria-describedby^=vmb-nav-{page}-]")) == "Not part of your plan."
     before = len(system.hcloud.mutations())
     for form in (
@@ -317,7 +318,8 @@ def test_a_page_that_cannot_be_read_tries_again_by_itself(system: System, browse
         system.hcloud.faults = [Fault(f"GET /servers/{server(system, SHOP).id}", "unavailable") for _ in range(2)]
         see(browser, system, SHOP, page)
         told = texts(browser, ".vmb-content")
-        assert "This could not be read just now. This page tries again by itself." in told and there not in told
+        assert "This could not be read just now. This page tries again by itself." in told
+        assert there not in told
         until(browser, lambda b, there=there: there in texts(b, ".vmb-content"), 60)
         assert untouched(browser)
 
@@ -372,7 +374,8 @@ def test_every_sentence_is_in_the_clients_language(system: System, browser: Chro
             system.submit(PSEUDO, "iso" if form["action"] == "mount" else "rdns", **form).text,
             re.S,
         )
-        assert told and all(t.startswith("[") and t.endswith("]") for t in told), told
+        assert told, told
+        assert all(t.startswith("[") and t.endswith("]") for t in told), told
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -392,7 +395,8 @@ def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, ser
                 " (e.getBoundingClientRect().right > w + 1 || e.getBoundingClientRect().left < -1)).map(e =>"
                 " e.outerHTML.slice(0, 120)).slice(0, 3)]"
             )
-            assert wide[0] <= 0 and wide[1] == [], (page, width, wide)
+            assert wide[0] <= 0, (page, width, wide)
+            assert wide[1] == [], (page, width, wide)
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm ci")

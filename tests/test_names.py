@@ -29,8 +29,11 @@ TEXTS = st.one_of(st.text(max_size=300), st.lists(LABELS, max_size=6).map(".".jo
 def test_any_text_becomes_a_name(text: str) -> None:
     name = names.host_name(text)
     labels = name.split(".")
-    assert 0 < len(name) <= 63 and all(0 < len(label) <= 63 for label in labels)
-    assert DNS_NAME.fullmatch(name) and names.is_host_name(name) and name == name.lower()
+    assert 0 < len(name) <= 63
+    assert all(0 < len(label) <= 63 for label in labels)
+    assert DNS_NAME.fullmatch(name)
+    assert names.is_host_name(name)
+    assert name == name.lower()
     assert names.host_name(name) == name == names.host_name(text)
     assert isinstance(
         yaml.safe_load(f"hostname: {labels[0]}")["hostname"], str

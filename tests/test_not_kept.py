@@ -28,8 +28,10 @@ def test_a_mark_that_was_answered_and_not_made_is_given_again(world: World) -> N
     world.run()
     [op] = world.store.operations_of(1)
     config = next(v for v in world.cluster.vms.values() if not v.template).config
-    assert op.state is State.DONE and world.store.service(1).uuids[0] in config["smbios1"], op.error_text
-    assert (config["cores"], config["memory"], config["onboot"]) == ("2", "2048", "1") and "size=20G" in config["scsi0"]
+    assert op.state is State.DONE, op.error_text
+    assert world.store.service(1).uuids[0] in config["smbios1"], op.error_text
+    assert (config["cores"], config["memory"], config["onboot"]) == ("2", "2048", "1")
+    assert "size=20G" in config["scsi0"]
 
 
 def test_a_mark_that_is_never_kept_ends_with_its_name(world: World) -> None:
@@ -37,7 +39,9 @@ def test_a_mark_that_is_never_kept_ends_with_its_name(world: World) -> None:
     world.order("create")
     world.run(3 * 3600)
     [op] = world.store.operations_of(1)
-    assert op.state is State.FAILED and op.error_code == "transient" and "uuid" in op.error_text
+    assert op.state is State.FAILED
+    assert op.error_code == "transient"
+    assert "uuid" in op.error_text
 
 
 def test_a_machine_that_somebody_else_put_there_is_for_a_person(world: World) -> None:
@@ -52,7 +56,8 @@ def test_a_machine_that_somebody_else_put_there_is_for_a_person(world: World) ->
     world.order("create")
     world.run(600)
     [op] = world.store.operations_of(1)
-    assert op.state is State.STAFF and op.error_code == "not_ours"
+    assert op.state is State.STAFF
+    assert op.error_code == "not_ours"
 
 
 WRITES = ("PUT .*/config$", "PUT .*/resize$", "POST .*/ipset$", "POST .*/ipfilter-net0$", "PUT .*/firewall/options$")
@@ -67,10 +72,13 @@ def test_what_was_sold_is_there_when_ready_is_said(world: World, write: str, tim
     world.run()
     [op] = world.store.operations_of(1)
     vm = next(v for v in world.cluster.vms.values() if not v.template)
-    assert op.state is State.DONE and vm.status == "running", op.error_text
+    assert op.state is State.DONE, op.error_text
+    assert vm.status == "running", op.error_text
     assert (vm.config["cores"], vm.config["memory"], vm.config["onboot"]) == ("2", "2048", "1")
-    assert "size=20G" in vm.config["scsi0"] and vm.config["cipassword"].startswith("$6$")
-    assert vm.ipsets == {"ipfilter-net0": ["203.0.113.10"]} and vm.firewall["enable"] == "1"
+    assert "size=20G" in vm.config["scsi0"]
+    assert vm.config["cipassword"].startswith("$6$")
+    assert vm.ipsets == {"ipfilter-net0": ["203.0.113.10"]}
+    assert vm.firewall["enable"] == "1"
 
 
 @pytest.mark.parametrize("write", ["PUT .*/config$", "PUT .*/resize$"])
@@ -83,7 +91,8 @@ def test_what_was_ordered_more_is_there_when_it_is_said(world: World, write: str
     world.run()
     vm = next(v for v in world.cluster.vms.values() if not v.template)
     assert world.store.operations_of(1)[0].state is State.DONE
-    assert {**vm.config, **vm.pending}["cores"] == "4" and "size=40G" in vm.config["scsi0"]
+    assert {**vm.config, **vm.pending}["cores"] == "4"
+    assert "size=40G" in vm.config["scsi0"]
 
 
 def test_what_is_never_kept_is_named_and_never_said_to_be_ready(world: World) -> None:
@@ -91,6 +100,6 @@ def test_what_is_never_kept_is_named_and_never_said_to_be_ready(world: World) ->
     world.order("create")
     world.run(3 * 3600)
     [op] = world.store.operations_of(1)
-    assert op.state is State.FAILED and "cores is 1 instead of 2" in op.error_text and not world.whmcs.mails(), (
-        op.error_text
-    )
+    assert op.state is State.FAILED, op.error_text
+    assert "cores is 1 instead of 2" in op.error_text, op.error_text
+    assert not world.whmcs.mails(), op.error_text

@@ -56,11 +56,14 @@ def test_nothing_is_lost_for_one_that_was_refused_and_it_is_mailed_once(full: Wo
     full.cluster.faults = [REFUSED[how]]
     full.cluster.durations["vzdump"] = 0.0 if how == "at once" else 5.0
     pass_time(full, full.clock.time + DAY, 3600)
-    assert newest(full).kind == "scheduled_backup" and newest(full).state is State.FAILED
+    assert newest(full).kind == "scheduled_backup"
+    assert newest(full).state is State.FAILED
     full.cluster.faults = []
-    assert ready(full) == before and set(before) <= set(full.cluster.volumes)
+    assert ready(full) == before
+    assert set(before) <= set(full.cluster.volumes)
     told = [m[1][1] for m in full.whmcs.mails()][mails:]
-    assert len(told) == 1 and "backup" in told[0].lower()
+    assert len(told) == 1
+    assert "backup" in told[0].lower()
 
 
 def test_one_that_a_person_cancels_is_not_mailed(full: World) -> None:
@@ -71,7 +74,8 @@ def test_one_that_a_person_cancels_is_not_mailed(full: World) -> None:
     full.order("cancel")
     full.cluster.let_go(20000)
     full.run()
-    assert newest(full).state is State.CANCELLED and len(full.whmcs.mails()) == mails
+    assert newest(full).state is State.CANCELLED
+    assert len(full.whmcs.mails()) == mails
 
 
 def test_by_plan_the_oldest_goes_while_the_new_one_is_written(tmp_path: Path) -> None:
@@ -84,7 +88,9 @@ def test_by_plan_the_oldest_goes_while_the_new_one_is_written(tmp_path: Path) ->
         next(t for t in world.cluster.tasks.values() if t.kind == kind and t.start > world.clock.time - DAY)
         for kind in ("imgdel", "vzdump")
     )
-    assert gone.start < task.end and oldest not in ready(world) and len(ready(world)) == 2
+    assert gone.start < task.end
+    assert oldest not in ready(world)
+    assert len(ready(world)) == 2
     world.close()
 
 
@@ -92,5 +98,6 @@ def test_an_oldest_that_cannot_be_removed_stops_no_backup(tmp_path: Path) -> Non
     world = installation(tmp_path, "oldest_first")
     world.cluster.faults = [Fault("status", "DELETE", "content", reason="unable to acquire lock: possibly in use")]
     pass_time(world, world.clock.time + DAY, 3600)
-    assert newest(world).state is State.DONE and len(ready(world)) == 2
+    assert newest(world).state is State.DONE
+    assert len(ready(world)) == 2
     world.close()

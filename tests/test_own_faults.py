@@ -130,7 +130,8 @@ def test_a_store_that_cannot_be_written_after_the_providers_write_is_no_fault_of
     assert zoned.store.zone_state(REVERSE)["failures"] == 0
     zoned.clock.time += writer.LEASE + 1
     zoned.write()
-    assert zoned.fields()[v4] == "mail.example.com" and not zoned.open()
+    assert zoned.fields()[v4] == "mail.example.com"
+    assert not zoned.open()
 
 
 def test_a_store_that_cannot_be_written_is_no_fault_of_the_server(
@@ -162,7 +163,8 @@ def test_a_trial_on_a_machine_that_is_gone_ends_and_is_told(site: Site) -> None:
     service = site.store.find_service("main", 1042)
     assert service
     row = site.store.firewall_change(service.id)
-    assert row and (row["phase"], row["error"]) == ("undone", "vm_absent")
+    assert row
+    assert (row["phase"], row["error"]) == ("undone", "vm_absent")
     assert [n for n in notices(site) if n.startswith("firewall:")] == [f"firewall:{service.id}:{row['made_at']}"]
     site.cluster.calls.clear()
     site.work(10000.0)
@@ -178,7 +180,8 @@ def test_a_trial_that_cannot_be_taken_back_for_long_is_told_once_and_goes_on(sit
     for _ in range(4):
         site.work(400.0)
     assert len([n for n in notices(site) if n.startswith("firewall:")]) == 1
-    assert site.see() and site.cluster.vms[20000].firewall["policy_in"] == "ACCEPT"
+    assert site.see()
+    assert site.cluster.vms[20000].firewall["policy_in"] == "ACCEPT"
 
 
 firewall_trial_over = 61.0

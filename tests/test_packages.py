@@ -97,7 +97,8 @@ def test_every_configurable_word(word: str, name: str, value: str, want: Any, st
         "number": int(value) if value.isdigit() else value,
     }[style]
     found = resolve(NAMED, configoptions={name: given})
-    assert has(found.package, word) == want and found.warnings == ()
+    assert has(found.package, word) == want
+    assert found.warnings == ()
     assert dataclasses.replace(found.package, **_set(found.package, word)) == package()
 
 
@@ -127,8 +128,11 @@ def test_blank_inherits(blank: Any, how: str) -> None:
 def test_the_plan_alone() -> None:
     found = package()
     assert {w: has(found, w) for w in PLAN if w not in LIMITS} == {k: v for k, v in PLAN.items() if k not in LIMITS}
-    assert found.limits == {w: 50 for w in LIMITS} and found.template == "debian-12" and found.location == ""
-    assert found.templates == ("debian-12", "ubuntu-24.04") and set(found.permissions.values()) == {"plan"}
+    assert found.limits == {w: 50 for w in LIMITS}
+    assert found.template == "debian-12"
+    assert found.location == ""
+    assert found.templates == ("debian-12", "ubuntu-24.04")
+    assert set(found.permissions.values()) == {"plan"}
 
 
 @pytest.mark.parametrize("zero", ["0", 0, "0|None", "0.0"])
@@ -182,13 +186,13 @@ def test_a_wrong_option_is_named_with_what_is_allowed(name: str, first: str, sec
     with pytest.raises(BadRequest) as caught:
         resolve(NAMED, configoptions={name: value})
     sentence = caught.value.sentence
-    assert (
-        f"configurable option {name!r}: " in sentence
-        and first in sentence
-        and second in sentence
-        and caught.value.code == "bad_option"
-    )
-    assert value[:50] in sentence and len(sentence) < 250 and sentence.endswith(".")
+    assert f"configurable option {name!r}: " in sentence
+    assert first in sentence
+    assert second in sentence
+    assert caught.value.code == "bad_option"
+    assert value[:50] in sentence
+    assert len(sentence) < 250
+    assert sentence.endswith(".")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +227,8 @@ def test_what_is_not_built_is_refused_by_name(position: int, name: str) -> None:
 def test_everything_that_is_not_built_is_named_at_once() -> None:
     with pytest.raises(NotBuilt) as caught:
         package(configoption14="3", configoption24="7")
-    assert "ticket department" not in caught.value.sentence and "option 24" in caught.value.sentence
+    assert "ticket department" not in caught.value.sentence
+    assert "option 24" in caught.value.sentence
 
 
 def test_a_department_for_reverse_dns_is_a_name_or_a_number() -> None:
@@ -278,8 +283,11 @@ def test_names_are_compared_without_case_blanks_and_label(name: str) -> None:
 @pytest.mark.parametrize("value", ["3", "0", "", "x" * 500])
 def test_an_unknown_name_gives_a_warning(value: str) -> None:
     found = resolve(configoptions={"Support level": value})
-    assert found.package == package() and len(found.warnings) == 1 and len(found.warnings[0]) < 200
-    assert "'Support level'" in found.warnings[0] and "[options]" in found.warnings[0]
+    assert found.package == package()
+    assert len(found.warnings) == 1
+    assert len(found.warnings[0]) < 200
+    assert "'Support level'" in found.warnings[0]
+    assert "[options]" in found.warnings[0]
 
 
 def test_the_table_maps_renames_and_ignores() -> None:
@@ -302,7 +310,9 @@ def test_words_that_the_plans_server_does_not_deliver(word: str) -> None:
     with pytest.raises(NotBuilt) as caught:
         resolve(config, configoptions={word: "10", "CPU": "2"})
     sentence = caught.value.sentence
-    assert "plan 'kvm-s'" in sentence and f"{word!r}" in sentence and "'CPU'" not in sentence
+    assert "plan 'kvm-s'" in sentence
+    assert f"{word!r}" in sentence
+    assert "'CPU'" not in sentence
     assert "It can have: backups, cores, disk_gib, extra_ipv4, extra_ipv6, ram_gib" in sentence
     assert not has(resolve(config, configoptions={word: "0"}).package, word)
 
@@ -319,7 +329,8 @@ def test_words_that_the_plans_server_does_not_deliver(word: str) -> None:
 )
 def test_the_products_templates(given: str, want: tuple[str, ...], default: str) -> None:
     found = package(configoption3=given)
-    assert found.templates == want and found.template == default
+    assert found.templates == want
+    assert found.template == default
 
 
 def test_a_template_that_the_product_does_not_offer() -> None:
@@ -363,10 +374,8 @@ def test_keys_of_the_custom_field(given: Any, want: str, field: str) -> None:
 def test_bad_keys_are_named_by_line_and_never_shown(bad: str, line: int) -> None:
     with pytest.raises(BadRequest) as caught:
         package(customfields={"SSH key": bad})
-    assert (
-        caught.value.sentence.startswith(f"SSH key: line {line} is not a public SSH key")
-        and "PRIVATE" not in caught.value.sentence
-    )
+    assert caught.value.sentence.startswith(f"SSH key: line {line} is not a public SSH key")
+    assert "PRIVATE" not in caught.value.sentence
 
 
 def test_a_change_keeps_the_birth_values() -> None:

@@ -53,7 +53,8 @@ def create(world: World, service: int = 1, **values: Any) -> Operation:
 
 def refused(op: Operation, *why: str, code: str = "no_capacity") -> bool:
     waits = code == "no_capacity"
-    assert (op.state, op.error_code) == (State.RUNNING if waits else State.FAILED, code) and op.waits_for_room == waits
+    assert (op.state, op.error_code) == (State.RUNNING if waits else State.FAILED, code)
+    assert op.waits_for_room == waits
     assert {"no_capacity": "waits for room", "plan_impossible": "Mend"}[code] in op.next_action
     assert all(w in op.error_text for w in why), op.error_text
     return True
@@ -68,7 +69,8 @@ def fill(cluster: Cluster, node: str, gib: int, vmid: int = 500, status: str = "
 def test_the_node_with_most_memory_left(two: World, status: str, tags: str) -> None:
     fill(two.cluster, "pve2", 8, status=status)
     two.cluster.vms[500].config |= {"tags": tags} if tags else {}  # one of ours, also if another store knows it
-    assert create(two).state is State.DONE and nodes(two)[-1] == "pve1"
+    assert create(two).state is State.DONE
+    assert nodes(two)[-1] == "pve1"
 
 
 def test_a_foreign_machine_that_is_off_takes_no_memory(two: World) -> None:
@@ -87,7 +89,8 @@ def test_containers_use_memory_too(two: World, monkeypatch: pytest.MonkeyPatch) 
             {"type": "lxc", "vmid": 700, "node": "pve2", "status": "running", "maxmem": 60 * GIB, "template": 0},
         ],
     )
-    assert create(two).state is State.DONE and nodes(two) == ["pve1"]
+    assert create(two).state is State.DONE
+    assert nodes(two) == ["pve1"]
 
 
 def test_four_nodes_are_filled_evenly(tmp_path: Path) -> None:
@@ -106,7 +109,8 @@ def test_running_creates_count_before_their_machines_show(tmp_path: Path) -> Non
         world.order("create", service)
     world.run()
     states = [world.store.operations_of(s)[0].state for s in range(1, 6)]
-    assert states == [State.DONE] * 4 + [State.RUNNING] and sorted(nodes(world)) == ["pve1", "pve1", "pve2", "pve2"]
+    assert states == [State.DONE] * 4 + [State.RUNNING]
+    assert sorted(nodes(world)) == ["pve1", "pve1", "pve2", "pve2"]
     assert refused(
         world.store.operations_of(5)[0],
         "pve1: 0 MiB of memory free, 2048 needed",
@@ -124,7 +128,8 @@ def test_a_machine_that_is_being_made_counts_once(tmp_path: Path) -> None:
     for _ in range(40):
         world.engine.tick()
         world.clock.time += 1
-    assert world.cluster.vms[20000].status == "running" and world.store.current_operation(1) is not None
+    assert world.cluster.vms[20000].status == "running"
+    assert world.store.current_operation(1) is not None
     world.order("create", 2)
     world.run()
     assert [world.store.operations_of(s)[0].state for s in (1, 2)] == [State.DONE, State.DONE]
@@ -161,7 +166,9 @@ def test_promised_disks_on_shared_storage_count_for_every_node(tmp_path: Path, s
 def test_a_node_without_the_template_is_left_out(two: World) -> None:
     del two.cluster.vms[9000]
     fill(two.cluster, "pve2", 30)
-    assert create(two).state is State.DONE and 20000 in two.vms() and two.cluster.vms[20000].node == "pve2"
+    assert create(two).state is State.DONE
+    assert 20000 in two.vms()
+    assert two.cluster.vms[20000].node == "pve2"
     del two.cluster.vms[9001]
     assert refused(
         create(two, 2),
@@ -176,7 +183,8 @@ def test_the_template_of_the_chosen_node_is_copied(tmp_path: Path) -> None:
     for service, node in enumerate(("pve3", "pve1", "pve4", "pve2"), 1):
         create(world, service, configoption2=node)
     sources = [p.split("/")[2:5:2] for m, p in world.cluster.mutations() if p.endswith("/clone")]
-    assert sources == [["pve3", "9002"], ["pve1", "9000"], ["pve4", "9003"], ["pve2", "9001"]] and nodes(world) == [
+    assert sources == [["pve3", "9002"], ["pve1", "9000"], ["pve4", "9003"], ["pve2", "9001"]]
+    assert nodes(world) == [
         "pve3",
         "pve1",
         "pve4",
@@ -208,7 +216,8 @@ def test_the_template_of_the_chosen_node_is_copied(tmp_path: Path) -> None:
 )
 def test_each_node_is_named_with_its_reason(two: World, change: Any, why: str, code: str) -> None:
     change(two.cluster)
-    assert refused(create(two), f"pve1: {why}", f"pve2: {why}", code=code) and 20000 not in two.vms()
+    assert refused(create(two), f"pve1: {why}", f"pve2: {why}", code=code)
+    assert 20000 not in two.vms()
     assert [e["event"] for e in two.store.events() if e["event"] == "staff_notice"] == ["staff_notice"]
 
 
@@ -221,7 +230,8 @@ def test_the_additional_disks_storage(tmp_path: Path, how: str) -> None:
     world.cluster.storages["big"].online = how != "offline"
     op = create(world)
     if how == "elsewhere":
-        assert op.state is State.DONE and nodes(world) == ["pve2"]
+        assert op.state is State.DONE
+        assert nodes(world) == ["pve2"]
     else:
         why = "storage 'big' has 40 GiB free, 50 needed" if how == "full" else "storage 'big' is not available"
         assert refused(op, f"pve1: {why}", f"pve2: {why}")
@@ -237,7 +247,8 @@ def test_both_disks_on_one_storage_need_room_together(tmp_path: Path) -> None:
 
 def test_a_node_that_is_down_is_left_out(two: World) -> None:
     two.cluster.nodes["pve1"] = False
-    assert create(two).state is State.DONE and nodes(two) == ["pve2"]
+    assert create(two).state is State.DONE
+    assert nodes(two) == ["pve2"]
     two.cluster.nodes["pve2"] = False
     assert refused(create(two, 2), "pve1: node is offline", "pve2: node is offline")
 
@@ -251,7 +262,8 @@ def test_a_named_node_is_taken_though_another_has_more_room(tmp_path: Path, by: 
         "location": {"configoption2": "pve3"},
         "configurable option": {"configoptions": {"Location": "pve3"}},
     }.get(by, {})
-    assert create(world, **values).state is State.DONE and world.cluster.vms[20000].node == "pve3"
+    assert create(world, **values).state is State.DONE
+    assert world.cluster.vms[20000].node == "pve3"
     world.close()
 
 
@@ -271,7 +283,8 @@ def test_a_named_node_that_cannot_is_a_named_failure(tmp_path: Path, change: Any
     world = made(tmp_path, FOUR)
     change(world.cluster)
     op = create(world, configoption2="pve3")
-    assert refused(op, why, code=code) and "pve1" not in op.error_text
+    assert refused(op, why, code=code)
+    assert "pve1" not in op.error_text
     world.close()
 
 
@@ -283,7 +296,8 @@ def test_a_failure_is_taken_up_again_when_there_is_room(two: World) -> None:
     two.cluster.storages["local-lvm"].used = 495 * GIB
     assert refused(create(two), "5 GiB free")
     two.cluster.storages["local-lvm"].used = 0
-    assert create(two).state is State.DONE and two.vms() == [20000]
+    assert create(two).state is State.DONE
+    assert two.vms() == [20000]
 
 
 # -- linked clones, quorum --------------------------------------------------------------------------
@@ -291,16 +305,20 @@ def test_linked_clones(tmp_path: Path) -> None:
     world = made(tmp_path, plan={"clone": "linked"})
     assert create(world).state is State.DONE
     call = next(p for _, m, path, p in world.cluster.calls if path.endswith("/clone"))
-    assert call["full"] == "0" and "storage" not in call and "size=20G" in world.cluster.vms[20000].config["scsi0"]
+    assert call["full"] == "0"
+    assert "storage" not in call
+    assert "size=20G" in world.cluster.vms[20000].config["scsi0"]
     world.close()
 
 
 def test_full_clones_name_the_plans_storage(tmp_path: Path) -> None:
     world = made(tmp_path, plan={"storage": "fast"})
     world.cluster.add_storage("fast", ("pve2",))
-    assert create(world).state is State.DONE and nodes(world) == ["pve2"]
+    assert create(world).state is State.DONE
+    assert nodes(world) == ["pve2"]
     call = next(p for _, m, path, p in world.cluster.calls if path.endswith("/clone"))
-    assert call["full"] == "1" and call["storage"] == "fast"
+    assert call["full"] == "1"
+    assert call["storage"] == "fast"
     world.close()
 
 
@@ -309,10 +327,14 @@ def test_without_quorum_it_waits_and_goes_on(two: World) -> None:
     two.order("create")
     two.run(120)
     op = two.store.current_operation(1)
-    assert op is not None and op.state is State.RUNNING and "quorum" in op.error_text and two.vms() == []
+    assert op is not None
+    assert op.state is State.RUNNING
+    assert "quorum" in op.error_text
+    assert two.vms() == []
     two.cluster.quorate = True
     two.run()
-    assert two.store.operations_of(1)[0].state is State.DONE and two.vms() == [20000]
+    assert two.store.operations_of(1)[0].state is State.DONE
+    assert two.vms() == [20000]
 
 
 @pytest.mark.parametrize(("times", "state"), [(2, State.DONE), (99, State.FAILED)])
@@ -320,4 +342,5 @@ def test_a_list_without_any_node_says_nothing_of_the_plan(two: World, times: int
     """As a cluster that is only starting answers, or one that our token may not see."""
     two.cluster.faults = [Fault("body_before", "GET", "/cluster/resources$", times=times, body=b'{"data": []}')]
     op = create(two)
-    assert op.state is state and (state is State.DONE or "Sys.Audit" in op.error_text), op
+    assert op.state is state, op
+    assert state is State.DONE or "Sys.Audit" in op.error_text, op

@@ -175,7 +175,8 @@ def test_a_privilege_that_is_missing_is_named(tmp_path: Path, where: str, privil
     for held in world.cluster.privileges.values():
         held.discard(privilege)
     found = faults(world)
-    assert found and all(privilege in f.text and privilege in f.fix for f in found), found
+    assert found, found
+    assert all(privilege in f.text and privilege in f.fix for f in found), found
     assert not any("there is no" in f.text or "no template" in f.text for f in found)
     world.close()
 
@@ -220,9 +221,8 @@ def test_without_propagation_it_reaches_nothing(tmp_path: Path, path: str) -> No
     world = made(tmp_path)
     world.cluster.unpropagated.add(path)
     found = faults(world)
-    assert found and all(f"given on {path} without propagation" in f.text and "Propagate" in f.fix for f in found), (
-        found
-    )
+    assert found, found
+    assert all(f"given on {path} without propagation" in f.text and "Propagate" in f.fix for f in found), found
     world.close()
 
 
@@ -230,7 +230,8 @@ def test_without_any_permission_that_is_said_and_nothing_else(tmp_path: Path) ->
     world = made(tmp_path)
     world.cluster.privileges = {}
     [found] = faults(world)
-    assert "no privileges at all" in found.text and "both the user and the token" in found.fix
+    assert "no privileges at all" in found.text
+    assert "both the user and the token" in found.fix
     world.close()
 
 
@@ -249,7 +250,8 @@ def test_a_node_that_does_not_report_is_said_first_and_nothing_is_made_of_it(
     world.run(60)
     op = world.store.operations_of(1, 1)[0]
     if len(nodes) == 2:
-        assert op.state is not State.FAILED and "pvestatd" in op.error_text, op
+        assert op.state is not State.FAILED, op
+        assert "pvestatd" in op.error_text, op
         world.cluster.unseen = set()
         world.run()
     assert world.store.operations_of(1, 1)[0].state is State.DONE
@@ -260,7 +262,8 @@ def test_a_storage_that_does_not_answer_is_not_full(tmp_path: Path) -> None:
     world = made(tmp_path)
     world.cluster.storages["local-lvm"].online = False
     [found] = [f for f in faults(world) if "local-lvm" in f.text]
-    assert "does not answer" in found.text and "no room" not in found.text
+    assert "does not answer" in found.text
+    assert "no room" not in found.text
     world.close()
 
 
@@ -275,7 +278,8 @@ def test_templates_of_nodes_that_are_down_are_not_missed(tmp_path: Path) -> None
 
 def test_the_table_names_only_privileges_of_proxmox() -> None:
     assert {n.privilege.split(".")[0] for n in NEEDS} == {"VM", "Datastore", "SDN", "Sys", "Pool"}
-    assert len(set(NEEDS)) == len(NEEDS) and privileges.NEEDS
+    assert len(set(NEEDS)) == len(NEEDS)
+    assert privileges.NEEDS
 
 
 @pytest.mark.parametrize("major", [8, 9])

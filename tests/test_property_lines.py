@@ -108,8 +108,10 @@ def test_a_template_written_by_hand_sells_the_same(world: World) -> None:
     world.run()
     assert [op.state for op in world.store.operations_of(1)] == [State.DONE]
     found = machine(world).config
-    assert found["scsi0"].startswith("local-lvm:vm-") and "size=20G" in found["scsi0"]
-    assert found["net0"].startswith(f"virtio={service(world).mac}") and found["memory"] == "2048"
+    assert found["scsi0"].startswith("local-lvm:vm-")
+    assert "size=20G" in found["scsi0"]
+    assert found["net0"].startswith(f"virtio={service(world).mac}")
+    assert found["memory"] == "2048"
     assert lines.line("agent", found["agent"]).startswith("1,")  # as the image has it
 
 
@@ -130,10 +132,12 @@ def test_a_machine_edited_by_hand_is_the_same_machine(world: World, key: str) ->
     ended = {op.kind: op.state.value for op in world.store.operations_of(service(world).id)}
     assert set(ended.values()) == {"done"}, {op.kind: op.error for op in world.store.operations_of(1)}
     assert machine(world).config["net0"].partition(",")[0] == before["net0"].partition(",")[0]
-    assert "size=20G" in machine(world).config["scsi0"] and machine(world).config["ide2"] == before["ide2"]
+    assert "size=20G" in machine(world).config["scsi0"]
+    assert machine(world).config["ide2"] == before["ide2"]
     world.order("terminate")
     world.run()
-    assert world.vms() == [] and not [v for v in world.cluster.volumes if "vm-2" in v]
+    assert world.vms() == []
+    assert not [v for v in world.cluster.volumes if "vm-2" in v]
 
 
 # -- a name of before ----------------------------------------------------------------------------------
@@ -148,7 +152,8 @@ def test_a_machine_keeps_the_name_that_another_rule_made_of_the_same_text(world:
     world.run()
     world.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL")
     world.run()
-    assert machine(world).config["name"] == typed[:cut] and machine(world).config["memory"] == "4096"
+    assert machine(world).config["name"] == typed[:cut]
+    assert machine(world).config["memory"] == "4096"
     machine(world).config["name"] = "renamed-by-hand"
     world.order("converge", domain=typed)
     world.run()

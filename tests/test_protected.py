@@ -76,17 +76,23 @@ def test_terminate_names_it_waits_and_goes_on_when_it_is_lifted(rich: Shop, what
     protect(rich, True)
     rich.order("terminate")
     rich.run(2 * HOUR)
-    assert last(rich).state is State.RUNNING and last(rich).error_code == "protected"
-    assert words in last(rich).error_text and "protection off" in last(rich).next_action
+    assert last(rich).state is State.RUNNING
+    assert last(rich).error_code == "protected"
+    assert words in last(rich).error_text
+    assert "protection off" in last(rich).next_action
     said = "nothing of it was removed" if what == "server" else "The server is removed, and what went with it"
     assert said in last(rich).error_text
-    assert len(notices(rich)) == 1 and words in notices(rich)[0] and "provider" in notices(rich)[0]
+    assert len(notices(rich)) == 1
+    assert words in notices(rich)[0]
+    assert "provider" in notices(rich)[0]
     left = rich.paid()
     assert len(left) == 1 or (what == "server" and one(rich).status == "off")
     rich.restart()
     protect(rich, False)
     rich.run(HOUR)
-    assert last(rich).state is State.DONE and rich.paid() == [] and len(notices(rich)) == 1
+    assert last(rich).state is State.DONE
+    assert rich.paid() == []
+    assert len(notices(rich)) == 1
 
 
 def test_a_redeploy_touches_nothing_while_the_server_is_protected(rich: Shop) -> None:
@@ -95,19 +101,24 @@ def test_a_redeploy_touches_nothing_while_the_server_is_protected(rich: Shop) ->
     rich.cloud.calls.clear()
     rich.order("redeploy")
     rich.run(2 * HOUR)
-    assert last(rich).error_code == "protected" and last(rich).state is State.RUNNING and len(notices(rich)) == 1
-    assert rich.cloud.mutations() == [] and before.status == "running"
+    assert last(rich).error_code == "protected"
+    assert last(rich).state is State.RUNNING
+    assert len(notices(rich)) == 1
+    assert rich.cloud.mutations() == []
+    assert before.status == "running"
     assert services.busy_reason(rich.store.service(1), rich.store) == ""
     rich.page("power", "stop")  # what the customer does meanwhile comes first
     rich.run(120)
-    assert before.status == "off" and last(rich).kind == "stop" and last(rich).state is State.DONE
+    assert before.status == "off"
+    assert last(rich).kind == "stop"
+    assert last(rich).state is State.DONE
     rich.page("power", "start")
     rich.run(120)
     before.protected = False
     rich.run(2 * HOUR)
-    assert (
-        newest_of(rich, "redeploy").state is State.DONE and one(rich).id != before.id and one(rich).status == "running"
-    )
+    assert newest_of(rich, "redeploy").state is State.DONE
+    assert one(rich).id != before.id
+    assert one(rich).status == "running"
 
 
 def test_a_snapshot_that_is_protected(rich: Shop) -> None:
@@ -116,22 +127,25 @@ def test_a_snapshot_that_is_protected(rich: Shop) -> None:
     [row] = rich.store.snapshots_of(1)
     rich.page("snapshots", "delete", name=row["name"], confirmed="1")
     rich.run(600)
-    assert last(rich).state is State.FAILED and last(rich).error_code == "protected" and len(notices(rich)) == 1
-    assert (
-        "ask our staff to take the protection off" in page(rich) and rich.store.snapshots_of(1)[0]["state"] == "ready"
-    )
+    assert last(rich).state is State.FAILED
+    assert last(rich).error_code == "protected"
+    assert len(notices(rich)) == 1
+    assert "ask our staff to take the protection off" in page(rich)
+    assert rich.store.snapshots_of(1)[0]["state"] == "ready"
     rich.store.change("UPDATE snapshots SET expires_at = ?", rich.clock.now())
     begun = 0
     for _ in range(120):  # its lifetime is over: not once a minute
         rich.clock.time += 60
         begun += expire_snapshots(rich.store)
         rich.run(60)
-    assert begun == 0 and kept(rich, "snapshot") == [image]
+    assert begun == 0
+    assert kept(rich, "snapshot") == [image]
     image.protected = False
     rich.clock.time += 86400
     expire_snapshots(rich.store)
     rich.run(600)
-    assert kept(rich, "snapshot") == [] and rich.store.snapshots_of(1) == []
+    assert kept(rich, "snapshot") == []
+    assert rich.store.snapshots_of(1) == []
 
 
 # -- a machine that is gone ---------------------------------------------------------------------------
@@ -160,7 +174,8 @@ def test_a_machine_that_vanished_is_told_to_everybody(tmp_path: Path, build: Cal
     vanish(world)
     assert [f["kind"] for f in world.store.findings(1)] == ["vm_missing"]
     html = page(world)
-    assert "Your server is not found on its host" in html and html.count('aria-disabled="true"') >= 4
+    assert "Your server is not found on its host" in html
+    assert html.count('aria-disabled="true"') >= 4
     with pytest.raises(Refused, match="not found on its host"):
         world.page("power", "start")
     for verb, state in (("suspend", State.DONE), ("unsuspend", State.FAILED), ("change_package", State.FAILED)):
@@ -168,11 +183,13 @@ def test_a_machine_that_vanished_is_told_to_everybody(tmp_path: Path, build: Cal
         world.run(2 * HOUR)
         assert last(world).state is state, verb
         if state is State.FAILED:
-            assert last(world).error_code == "vm_absent" and last(world).next_action
+            assert last(world).error_code == "vm_absent"
+            assert last(world).next_action
     assert len(notices(world)) == 2
     world.order("terminate")
     world.run()
-    assert last(world).state is State.DONE and (not isinstance(world, Shop) or world.paid() == [])
+    assert last(world).state is State.DONE
+    assert not isinstance(world, Shop) or world.paid() == []
     world.close()
 
 
@@ -197,15 +214,14 @@ def test_an_action_of_a_birth_that_fails_is_tried_again(tmp_path: Path, command:
     world.run(2 * HOUR)
     assert last(world).state is State.DONE, last(world).error_text
     server = one(world)
-    assert server.status == "running" and (server.window is not None) == ("backups" in plan)
-    assert server.firewalls == ([31] if "firewalls" in plan else []) and server.networks == (
-        [41] if "networks" in plan else []
-    )
+    assert server.status == "running"
+    assert (server.window is not None) == ("backups" in plan)
+    assert server.firewalls == ([31] if "firewalls" in plan else [])
+    assert server.networks == ([41] if "networks" in plan else [])
     if command != "create_server":  # what follows a server that is there is tried again beside it
         assert world.cloud.mutations().count(("POST", "/servers")) == 1
-    assert len(world.paid()) == 3 + plan.get("extra_ipv4", 0) and all(
-        f.owner == server.id for f in world.cloud.floating_ips.values()
-    )
+    assert len(world.paid()) == 3 + plan.get("extra_ipv4", 0)
+    assert all(f.owner == server.id for f in world.cloud.floating_ips.values())
     world.close()
 
 
@@ -217,7 +233,9 @@ def test_a_create_whose_reply_was_lost_and_that_failed_is_made_again(tmp_path: P
     action = next(iter(world.cloud.actions.values()))
     action.error, action.then = "Action failed", ""
     world.run(2 * HOUR)
-    assert last(world).state is State.DONE and one(world).status == "running" and len(world.paid()) == 3
+    assert last(world).state is State.DONE
+    assert one(world).status == "running"
+    assert len(world.paid()) == 3
     assert world.cloud.mutations().count(("POST", "/servers")) == 2
     world.close()
 
@@ -245,8 +263,10 @@ def test_an_action_that_fails_once_is_no_end(tmp_path: Path, verb: str) -> None:
     world.cloud.faults = [Fault("(POST /servers/.*|DELETE /servers/.*)", "failing action")]
     VERBS[verb](world)
     world.run(2 * HOUR)
-    assert world.cloud.faults[0].seen and last(world).state is State.DONE, (last(world).kind, last(world).error_text)
-    assert notices(world) == [] and (verb != "terminate" or world.paid() == [])
+    assert world.cloud.faults[0].seen, (last(world).kind, last(world).error_text)
+    assert last(world).state is State.DONE, (last(world).kind, last(world).error_text)
+    assert notices(world) == []
+    assert verb != "terminate" or world.paid() == []
     world.close()
 
 
@@ -255,13 +275,16 @@ def test_a_redeploy_keeps_a_protected_address(rich: Shop) -> None:
     before = rich.store.service(1).birth.addresses
     rich.order("redeploy")
     rich.run(2 * HOUR)
-    assert last(rich).state is State.DONE and rich.store.service(1).birth.addresses == before
+    assert last(rich).state is State.DONE
+    assert rich.store.service(1).birth.addresses == before
     rich.order("terminate")
     rich.run(HOUR)
-    assert last(rich).error_code == "protected" and "primary IP 192.0.2." in last(rich).error_text
+    assert last(rich).error_code == "protected"
+    assert "primary IP 192.0.2." in last(rich).error_text
     primary(rich, False)
     rich.run(HOUR)
-    assert last(rich).state is State.DONE and [p for p in rich.paid() if p not in kept(rich, "snapshot")] == []
+    assert last(rich).state is State.DONE
+    assert [p for p in rich.paid() if p not in kept(rich, "snapshot")] == []
 
 
 # -- what is on a server ----------------------------------------------------------------------------------
@@ -275,8 +298,11 @@ def test_protected_content_is_told_as_what_it_is(tmp_path: Path, verb: str) -> N
     VERBS[verb](world)
     world.run(2 * HOUR)
     op = last(world)
-    assert op.state is State.FAILED and op.error_code == "rebuild_protected" and one(world).status == "running"
-    assert "rebuild protection" in op.next_action and "by itself" not in op.next_action
+    assert op.state is State.FAILED
+    assert op.error_code == "rebuild_protected"
+    assert one(world).status == "running"
+    assert "rebuild protection" in op.next_action
+    assert "by itself" not in op.next_action
     world.close()
 
 
@@ -291,7 +317,8 @@ def test_what_was_attached_by_hand_is_named_and_stays(tmp_path: Path, verb: str)
     world.run(2 * HOUR)
     assert last(world).state is State.DONE
     [said] = notices(world)[before:]
-    assert "volume 4711 stays" in str(said) and ("new server" in str(said)) == (verb == "redeploy")
+    assert "volume 4711 stays" in str(said)
+    assert ("new server" in str(said)) == (verb == "redeploy")
     world.close()
 
 
@@ -301,6 +328,7 @@ def test_a_create_that_fails_for_long_does_not_make_a_server_a_minute(tmp_path: 
     world.cloud.faults = [Fault("POST /servers", f"failing create_server {code}", times=999)]
     world.order("create")
     world.run(3 * HOUR)
-    assert last(world).state is State.FAILED and world.paid() == []
+    assert last(world).state is State.FAILED
+    assert world.paid() == []
     assert 3 <= world.cloud.mutations().count(("POST", "/servers")) <= 8
     world.close()

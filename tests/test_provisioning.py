@@ -33,9 +33,8 @@ def born(world: World, service: int = 1042, **values: Any) -> Any:
     world.order("create", service, **values)
     world.run()
     found = world.store.find_service("main", service)
-    assert found is not None and world.store.operations_of(found.id)[0].state is State.DONE, world.store.operations_of(
-        found.id
-    )[0]
+    assert found is not None, world.store.operations_of(found.id)[0]
+    assert world.store.operations_of(found.id)[0].state is State.DONE, world.store.operations_of(found.id)[0]
     return world.cluster.vms[int(found.vm_id)]
 
 
@@ -79,7 +78,8 @@ def test_unknown_macros_are_named_when_the_configuration_is_read(tmp_path: Path,
     assert names.unknown_macros(rule) == unknown
     with pytest.raises(ConfigError) as caught:
         made(tmp_path, {"vm_name": rule})
-    assert caught.value.faults[0][0] == "plans.kvm-s.vm_name" and "client_id" in caught.value.faults[0][2]
+    assert caught.value.faults[0][0] == "plans.kvm-s.vm_name"
+    assert "client_id" in caught.value.faults[0][2]
 
 
 def test_random_parts_differ() -> None:
@@ -110,7 +110,8 @@ def test_a_rule_never_makes_an_order_fail(tmp_path: Path, rule: str, domain: str
     world = made(tmp_path, {"vm_name": rule})
     answer = world.order("create", domain=domain)
     world.run()
-    assert world.cluster.vms[20000].config["name"] == name and world.store.service(1).provisioned
+    assert world.cluster.vms[20000].config["name"] == name
+    assert world.store.service(1).provisioned
     assert answer.properties.get("Domain", domain) == name
     world.close()
 
@@ -143,9 +144,13 @@ def test_dhcp_has_no_set_of_addresses_and_whmcs_learns_what_was_given(tmp_path: 
     assert "Dedicated IP" not in answer.properties
     world.run()
     vm = world.cluster.vms[20000]
-    assert vm.config["ipconfig0"] == "ip=dhcp" and ",tag=77" in vm.config["net0"] and vm.ipsets == {}
-    assert vm.firewall["enable"] == "1" and "nameserver" not in vm.config
-    assert ("update_service", (1042,)) in world.whmcs.sent and list(world.store.service(1).birth.addresses) == [
+    assert vm.config["ipconfig0"] == "ip=dhcp"
+    assert ",tag=77" in vm.config["net0"]
+    assert vm.ipsets == {}
+    assert vm.firewall["enable"] == "1"
+    assert "nameserver" not in vm.config
+    assert ("update_service", (1042,)) in world.whmcs.sent
+    assert list(world.store.service(1).birth.addresses) == [
         "192.0.2.77",
         "2001:db8::77",
     ]
@@ -174,7 +179,8 @@ def test_dhcp_beside_a_pool_of_the_same_family_is_a_fault(tmp_path: Path) -> Non
 def test_a_fixed_ipv4_beside_dhcp_for_ipv6(tmp_path: Path) -> None:
     world = made(tmp_path, {"dhcp6": True})
     vm = born(world)
-    assert vm.config["ipconfig0"] == "ip=203.0.113.10/24,gw=203.0.113.1,ip6=dhcp" and vm.ipsets == {}
+    assert vm.config["ipconfig0"] == "ip=203.0.113.10/24,gw=203.0.113.1,ip6=dhcp"
+    assert vm.ipsets == {}
     world.close()
 
 
@@ -185,7 +191,8 @@ def test_windows_gets_the_plain_password_at_birth_alone(tmp_path: Path, ostype: 
     for template in world.cluster.vms.values():
         template.config["ostype"] = ostype
     vm = born(world, password="Secret-pass-1")
-    assert puts(world, "cipassword") == ["Secret-pass-1"] and vm.config["ciuser"] == "Administrator"
+    assert puts(world, "cipassword") == ["Secret-pass-1"]
+    assert vm.config["ciuser"] == "Administrator"
     world.cluster.calls.clear()
     for verb in ("suspend", "unsuspend", "converge", "reboot"):
         world.order(verb)
@@ -202,7 +209,8 @@ def test_windows_gets_the_plain_password_at_birth_alone(tmp_path: Path, ostype: 
 def test_linux_gets_the_hash(world: World) -> None:
     born(world, password="Secret-pass-1")
     [sent] = puts(world, "cipassword")
-    assert sent.startswith("$6$") and "Secret-pass-1" not in str(world.cluster.calls)
+    assert sent.startswith("$6$")
+    assert "Secret-pass-1" not in str(world.cluster.calls)
 
 
 # -- IPv6 -------------------------------------------------------------------------------------------
@@ -256,7 +264,8 @@ def test_start_order_without_its_privilege_is_a_named_failure(tmp_path: Path) ->
     world.order("create")
     world.run()
     op = world.store.operations_of(1)[0]
-    assert (op.state, op.error_code) == (State.FAILED, "upstream_privilege") and "Sys.Modify" in op.error_text
+    assert (op.state, op.error_code) == (State.FAILED, "upstream_privilege")
+    assert "Sys.Modify" in op.error_text
     world.close()
 
 
@@ -266,9 +275,9 @@ def test_keys_of_operator_and_customer_replace_the_templates(tmp_path: Path) -> 
     vm = born(world, customfields={"SSH key": own})
     assert vm.config["sshkeys"] == f"{ONE} operator\n{own}"
     [sent] = puts(world, "sshkeys")
-    assert (
-        unquote(sent) == vm.config["sshkeys"] and "+" not in sent and " " not in sent
-    )  # PVE wants every such character as %XX
+    assert unquote(sent) == vm.config["sshkeys"]
+    assert "+" not in sent
+    assert " " not in sent
     world.cluster.calls.clear()
     world.order("converge")
     world.run()
@@ -346,7 +355,8 @@ def test_a_lease_after_the_agents_first_answer_is_learned(tmp_path: Path, after:
         world.clock.time += 61
         waited += 1
         addresses.learn("pve1", world.drivers["pve1"], world.store)
-    assert told(world) == [["192.0.2.77"]] and waited < 8
+    assert told(world) == [["192.0.2.77"]]
+    assert waited < 8
     world.run(30)
     assert ("update_service", (1042,)) in world.whmcs.sent
     world.close()
@@ -356,13 +366,17 @@ def test_another_lease_is_told_and_silence_forgets_none(tmp_path: Path) -> None:
     world = leasing(tmp_path, ("192.0.2.77", "2001:db8::77"))
     vm = born(world)
     first = ["192.0.2.77", "2001:db8::77"]
-    assert look(world) == first and len(told(world)) == 1  # asked again: nothing new, nothing told
+    assert look(world) == first
+    assert len(told(world)) == 1
     vm.leases = ("192.0.2.77", "2001:db8::99", "2001:db8::77")  # a temporary address of its own
-    assert look(world) == first and len(told(world)) == 1
+    assert look(world) == first
+    assert len(told(world)) == 1
     vm.leases = ("192.0.2.78", "2001:db8::99")
-    assert look(world) == ["192.0.2.78", "2001:db8::99"] and told(world)[-1] == ["192.0.2.78", "2001:db8::99"]
+    assert look(world) == ["192.0.2.78", "2001:db8::99"]
+    assert told(world)[-1] == ["192.0.2.78", "2001:db8::99"]
     vm.leases = ()
-    assert look(world) == ["192.0.2.78", "2001:db8::99"] and len(told(world)) == 2
+    assert look(world) == ["192.0.2.78", "2001:db8::99"]
+    assert len(told(world)) == 2
     vm.status = "stopped"
     world.cluster.calls.clear()
     assert look(world) == ["192.0.2.78", "2001:db8::99"]
@@ -417,4 +431,5 @@ def test_nothing_is_written_beside_an_operation(tmp_path: Path) -> None:
     ],
 )
 def test_answers_of_agents(rows: Any, want: tuple[str, ...]) -> None:
-    assert guest.leased(rows, "AA:BB:CC:00:00:01") == want and guest.leased(rows, "") == ()
+    assert guest.leased(rows, "AA:BB:CC:00:00:01") == want
+    assert guest.leased(rows, "") == ()

@@ -90,7 +90,8 @@ def test_what_the_driver_reads(site: Site) -> None:
         3: floating(3, "198.51.100.9", "somebody", site.server()),
     }
     found = site.drivers["pve1"].pointers(refs(site))
-    assert found.networks == ("2001:db8:1::/64", "2001:db8:f::/64") and found.takes == (60.0, 600.0)
+    assert found.networks == ("2001:db8:1::/64", "2001:db8:f::/64")
+    assert found.takes == (60.0, 600.0)
     assert [(p.address, p.name) for p in found.records] == [
         (V4, NAME),
         ("2001:db8:1::9", "b.example.com"),
@@ -121,7 +122,8 @@ def test_an_address_of_somebody_else(site: Site, address: str) -> None:
     site.cloud.floating_ips = {3: floating(3, "198.51.100.9", "somebody", site.server())}
     for form in ({}, {"remove": "1"}):
         assert save(site, address, **form) == f"{dns.address_of(address)} is not an address of your server."
-    assert changes(site) == [] and wishes(site) == {}
+    assert changes(site) == []
+    assert wishes(site) == {}
     with pytest.raises(Refused, match="not an address"):
         site.drivers["pve1"].set_pointer(refs(site), address, NAME)
 
@@ -142,24 +144,25 @@ def test_an_address_of_somebody_else(site: Site, address: str) -> None:
 def test_what_is_no_address_costs_no_call(site: Site, text: str) -> None:
     site.see("rdns")
     site.cloud.calls.clear()
-    assert save(site, text).startswith("Address: “") and site.cloud.calls == [] and wishes(site) == {}
+    assert save(site, text).startswith("Address: “")
+    assert site.cloud.calls == []
+    assert wishes(site) == {}
     assert "Address: at most 64 characters." in save(site, "1" * 65)
 
 
 def test_any_spelling_is_the_same_address(site: Site) -> None:
     for address in ("2001:0DB8:0001::25", "2001:db8:1:0:0:0:0:25", V6):
         assert save(site, address) == ""
-    assert changes(site) == [{"ip": V6, "dns_ptr": NAME}] and records(site) == {V6: NAME}
+    assert changes(site) == [{"ip": V6, "dns_ptr": NAME}]
+    assert records(site) == {V6: NAME}
 
 
 def test_another_label_is_not_ours(site: Site) -> None:
     site.cloud.servers[site.server()].labels = {"vmbridge": "somebody"}
-    assert (
-        save(site) == direct.NOT_TAKEN
-        and direct.FOREIGN in site.see("rdns")
-        and changes(site) == []
-        and wishes(site) == {}
-    )
+    assert save(site) == direct.NOT_TAKEN
+    assert direct.FOREIGN in site.see("rdns")
+    assert changes(site) == []
+    assert wishes(site) == {}
     with pytest.raises(NotOurs):
         site.drivers["pve1"].set_pointer(refs(site), V4, NAME)
 
@@ -211,28 +214,29 @@ def test_what_is_no_host_name_is_named_and_kept(site: Site, text: str) -> None:
     ):
         dns.name_of(V4, text)
     told = save(site, name=text)
-    assert told.startswith("Host name of 192.0.2.1: ") and changes(site) == [] and wishes(site) == {}
+    assert told.startswith("Host name of 192.0.2.1: ")
+    assert changes(site) == []
+    assert wishes(site) == {}
     page = site.send("rdns", action="save", address=V4, name=text).json["html"]
     assert fields(page)[V4] == text
 
 
 def test_too_long_a_name_and_an_added_record_without_one(site: Site) -> None:
     assert save(site, name="a" * 255) == "Host name of 192.0.2.1: at most 254 characters."
-    assert (
-        save(site, V6, "", network="2001:db8:1::/64").startswith("Host name: please write one") and changes(site) == []
-    )
+    assert save(site, V6, "", network="2001:db8:1::/64").startswith("Host name: please write one")
+    assert changes(site) == []
     page = site.send("rdns", action="save", address=f"{V6}x", name=NAME, network="2001:db8:1::/64").json["html"]
-    assert f'value="{V6}x"' in page and f'value="{NAME}"' in page and changes(site) == []
+    assert f'value="{V6}x"' in page
+    assert f'value="{NAME}"' in page
+    assert changes(site) == []
 
 
 def test_a_name_that_the_provider_does_not_take_stays_in_its_field(site: Site) -> None:
     site.cloud.refuses_names = "example"
     page = site.send("rdns", action="save", address=V4, name=NAME).json["html"]
-    assert (
-        alert(page) == f"{V4}: this name is not accepted. Please choose another one."
-        and fields(page)[V4] == NAME
-        and wishes(site) == {}
-    )
+    assert alert(page) == f"{V4}: this name is not accepted. Please choose another one."
+    assert fields(page)[V4] == NAME
+    assert wishes(site) == {}
     assert work(site, 1000) == 0
 
 
@@ -240,32 +244,26 @@ def test_a_name_that_the_provider_does_not_take_stays_in_its_field(site: Site) -
 def test_what_the_provider_refuses_is_told_in_our_words(site: Site, code: str) -> None:
     site.cloud.faults = [Fault("POST .*", code)]
     page = site.send("rdns", action="save", address=V4, name=NAME).json["html"]
-    assert (
-        alert(page) == direct.NOT_TAKEN and fields(page)[V4] == NAME and code not in words(page) and wishes(site) == {}
-    )
+    assert alert(page) == direct.NOT_TAKEN
+    assert fields(page)[V4] == NAME
+    assert code not in words(page)
+    assert wishes(site) == {}
 
 
 # -- the page -------------------------------------------------------------------------------------
 def test_add_change_and_remove(site: Site) -> None:
     page = site.see("rdns")
-    assert (
-        "2001:db8:1::/64 No record is set in this network." in page
-        and "Others see a change after 1 min to 10 min." in page
-    )
-    assert (
-        save(site) == ""
-        and save(site, V6, "six.example.com", network="2001:db8:1::/64") == ""
-        and save(site, "2001:db8:1::3", "three.example.com.") == ""
-    )
+    assert "2001:db8:1::/64 No record is set in this network." in page
+    assert "Others see a change after 1 min to 10 min." in page
+    assert save(site) == ""
+    assert save(site, V6, "six.example.com", network="2001:db8:1::/64") == ""
+    assert save(site, "2001:db8:1::3", "three.example.com.") == ""
     raw = site.shim.send("GET", "/v1/services/1042/pages/rdns?client=7").json["html"]
-    assert fields(raw) == {V4: NAME, "2001:db8:1::3": "three.example.com", V6: "six.example.com"} and raw.index(
-        "::3"
-    ) < raw.index("::25")
-    assert (
-        save(site, V6, "changed.example.com") == ""
-        and save(site, "2001:db8:1::3", remove="1") == ""
-        and save(site, V4, "") == ""
-    )
+    assert fields(raw) == {V4: NAME, "2001:db8:1::3": "three.example.com", V6: "six.example.com"}
+    assert raw.index("::3") < raw.index("::25")
+    assert save(site, V6, "changed.example.com") == ""
+    assert save(site, "2001:db8:1::3", remove="1") == ""
+    assert save(site, V4, "") == ""
     assert records(site) == {V6: "changed.example.com"}
     assert changes(site)[-3:] == [
         {"ip": V6, "dns_ptr": "changed.example.com"},
@@ -275,17 +273,21 @@ def test_add_change_and_remove(site: Site) -> None:
     raw = site.shim.send("GET", "/v1/services/1042/pages/rdns?client=7").json["html"]
     assert fields(raw) == {V4: "static.example", V6: "changed.example.com"}
     before = len(changes(site))
-    assert save(site, "2001:db8:1::3", remove="1") == "" and len(changes(site)) == before  # gone already
-    assert site.store.operations_of(1, 5)[0].kind == "create" and wishes(site) == {}
+    assert save(site, "2001:db8:1::3", remove="1") == ""
+    assert len(changes(site)) == before
+    assert site.store.operations_of(1, 5)[0].kind == "create"
+    assert wishes(site) == {}
 
 
 def test_a_floating_address(site: Site) -> None:
     site.cloud.floating_ips = {5: floating(5, "2001:db8:f::/64", site.store.service(1).uuids[0], site.server())}
-    assert save(site, "2001:db8:f::1") == "" and list(site.cloud.floating_ips[5].ptr.values()) == [NAME]
+    assert save(site, "2001:db8:f::1") == ""
+    assert list(site.cloud.floating_ips[5].ptr.values()) == [NAME]
     assert (
         "POST",
         "/floating_ips/5/actions/change_dns_ptr",
-    ) in site.cloud.mutations() and "2001:db8:f::/64" in site.see("rdns")
+    ) in site.cloud.mutations()
+    assert "2001:db8:f::/64" in site.see("rdns")
 
 
 def test_a_look_is_shared_and_an_edit_is_seen_at_once_everywhere(site: Site) -> None:
@@ -308,18 +310,19 @@ def test_not_part_of_the_product_suspended_busy_and_ended(tmp_path: Path) -> Non
     site.close()
     site = Site(tmp_path / "sold")
     site.order("reboot")
-    assert "try again" not in site.see("rdns") and save(site) == ""  # what runs on the machine is not in its way
+    assert "try again" not in site.see("rdns")
+    assert save(site) == ""
     site.run()
     site.order("suspend")
-    assert save(site, name="no.example.com") == "The service is suspended." and "The service is suspended." in site.see(
-        "rdns"
-    )
+    assert save(site, name="no.example.com") == "The service is suspended."
+    assert "The service is suspended." in site.see("rdns")
     site.run()
     site.order("terminate")
     site.run()
     assert save(site, name="no.example.com") == "The service has ended."
     site.order("create")
-    assert save(site) == dns.NOT_BUILT and dns.NOT_BUILT in site.see("rdns")
+    assert save(site) == dns.NOT_BUILT
+    assert dns.NOT_BUILT in site.see("rdns")
     site.close()
 
 
@@ -336,7 +339,9 @@ def test_a_fault_on_any_call(tmp_path: Path, kind: str) -> None:
         assert (WAITING in page) == bool(wishes(site)) or "tries again by itself" in page, (kind, n)
         for _ in range(5):
             work(site, 20)
-        assert records(site) == {V4: NAME} and wishes(site) == {} and len(changes(site)) <= 2, (kind, n)
+        assert records(site) == {V4: NAME}, (kind, n)
+        assert wishes(site) == {}, (kind, n)
+        assert len(changes(site)) <= 2, (kind, n)
         assert WAITING not in site.see("rdns")
         site.close()
 
@@ -363,16 +368,23 @@ def test_a_name_that_is_written_and_cannot_be_noted_is_no_refusal(
         work(site, 1)
         with pytest.raises(StoreUnavailable):
             work(site, dns.ASK_AGAIN)
-    assert failed and wishes(site) == {V4: NAME} and not site.store.pointer_wishes(1)[0]["refused"]
+    assert failed
+    assert wishes(site) == {V4: NAME}
+    assert not site.store.pointer_wishes(1)[0]["refused"]
     work(site, dns.LEASE)
     work(site, dns.ASK_AGAIN)
-    assert records(site)[V4] == NAME and wishes(site) == {}
+    assert records(site)[V4] == NAME
+    assert wishes(site) == {}
 
 
 def test_a_lost_reply_is_looked_up_and_not_written_again(site: Site) -> None:
     site.cloud.faults = [Fault("POST .*", "lost")]
-    assert save(site) == "" and wishes(site) == {V4: NAME}
-    assert work(site) == 0 and work(site, 20) == 1 and len(changes(site)) == 1 and wishes(site) == {}
+    assert save(site) == ""
+    assert wishes(site) == {V4: NAME}
+    assert work(site) == 0
+    assert work(site, 20) == 1
+    assert len(changes(site)) == 1
+    assert wishes(site) == {}
 
 
 @pytest.mark.parametrize("where", ["before the call", "after the call", "after its end"])
@@ -393,10 +405,13 @@ def test_a_web_process_that_dies(site: Site, where: str) -> None:
     with pytest.raises(Killed):
         save(site)
     driver.set_pointer = real
-    assert wishes(site) == {V4: NAME} and work(site, 30) == 0  # it may still be at work
+    assert wishes(site) == {V4: NAME}
+    assert work(site, 30) == 0
     assert work(site, dns.LEASE) == 1
     work(site, 5)
-    assert records(site) == {V4: NAME} and wishes(site) == {} and len(changes(site)) == 1
+    assert records(site) == {V4: NAME}
+    assert wishes(site) == {}
+    assert len(changes(site)) == 1
 
 
 def test_a_worker_that_dies(site: Site) -> None:
@@ -411,35 +426,43 @@ def test_a_worker_that_dies(site: Site) -> None:
     with pytest.raises(Killed):
         work(site, 20)
     site.drivers["pve1"].set_pointer = real
-    assert (
-        work(site, 10) == 0
-        and work(site, dns.LEASE) == 1
-        and records(site) == {V4: NAME}
-        and wishes(site) == {}
-        and len(changes(site)) == 1
-    )
+    assert work(site, 10) == 0
+    assert work(site, dns.LEASE) == 1
+    assert records(site) == {V4: NAME}
+    assert wishes(site) == {}
+    assert len(changes(site)) == 1
 
 
 def test_a_host_that_is_down_keeps_the_wish_and_costs_no_call(site: Site) -> None:
     site.down()
-    assert save(site) == "" and save(site, V6, "six.example.com") == "" and site.cloud.calls == []
+    assert save(site) == ""
+    assert save(site, V6, "six.example.com") == ""
+    assert site.cloud.calls == []
     page = site.see("rdns")
-    assert direct.DOWN in page and page.count(WAITING) == 2 and V4 in page and V6 in page
+    assert direct.DOWN in page
+    assert page.count(WAITING) == 2
+    assert V4 in page
+    assert V6 in page
     site.down(ok=1)
     assert work(site, 20) == 2
     for _ in range(4):
         work(site, 20)
-    assert wishes(site) == {} and records(site) == {V4: NAME, V6: "six.example.com"}
+    assert wishes(site) == {}
+    assert records(site) == {V4: NAME, V6: "six.example.com"}
 
 
 def test_no_calls_left(site: Site) -> None:
     site.store.budget_at_most(site.drivers["pve1"].account, 3600, 0)
-    assert save(site) == "" and wishes(site) == {V4: NAME} and site.cloud.calls == []
+    assert save(site) == ""
+    assert wishes(site) == {V4: NAME}
+    assert site.cloud.calls == []
     [row] = site.store.pointer_wishes(1)
     assert row["due_at"] >= site.clock.time + 10
     work(site, 30)
     work(site, 30)
-    assert records(site) == {V4: NAME} and wishes(site) == {} and site.cloud.refused == 0
+    assert records(site) == {V4: NAME}
+    assert wishes(site) == {}
+    assert site.cloud.refused == 0
 
 
 def test_the_newest_wish_is_written(site: Site) -> None:
@@ -453,14 +476,17 @@ def test_the_newest_wish_is_written(site: Site) -> None:
         return real(*args)
 
     site.drivers["pve1"].set_pointer = slow
-    assert save(site, name="older.example.com") == "" and told == [""]
-    assert records(site) == {V4: "older.example.com"} and wishes(site) == {V4: "newer.example.com"}
+    assert save(site, name="older.example.com") == ""
+    assert told == [""]
+    assert records(site) == {V4: "older.example.com"}
+    assert wishes(site) == {V4: "newer.example.com"}
     assert (
         fields(site.shim.send("GET", "/v1/services/1042/pages/rdns?client=7").json["html"])[V4] == "newer.example.com"
     )
     work(site, 1)
     work(site, 5)
-    assert records(site) == {V4: "newer.example.com"} and wishes(site) == {}
+    assert records(site) == {V4: "newer.example.com"}
+    assert wishes(site) == {}
 
 
 def test_a_kept_wish_is_replaced_and_others_are_not_touched(site: Site) -> None:
@@ -468,28 +494,31 @@ def test_a_kept_wish_is_replaced_and_others_are_not_touched(site: Site) -> None:
     for name in ("one.example.com", "two.example.com", ""):
         save(site, name=name)
     save(site, V6)
-    assert wishes(site) == {V4: "", V6: NAME} and "Waiting to be removed." in site.see("rdns")
+    assert wishes(site) == {V4: "", V6: NAME}
+    assert "Waiting to be removed." in site.see("rdns")
     save(site, name="three.example.com")
     site.down(ok=1)
     for _ in range(4):
         work(site, 20)
-    assert records(site) == {V4: "three.example.com", V6: NAME} and wishes(site) == {}
+    assert records(site) == {V4: "three.example.com", V6: NAME}
+    assert wishes(site) == {}
     assert {c["dns_ptr"] for c in changes(site)} == {"three.example.com", NAME}
 
 
 def test_a_task_that_fails_and_one_that_takes_long(site: Site) -> None:
     site.cloud.faults = [Fault("POST .*", "failing action")]
-    assert save(site) == direct.NOT_TAKEN and wishes(site) == {}
+    assert save(site) == direct.NOT_TAKEN
+    assert wishes(site) == {}
     site.cloud.durations["change_dns_ptr"] = 60.0
     begun = site.clock.time
-    assert (
-        save(site, name="slow.example.com") == ""
-        and site.clock.time - begun < 10
-        and wishes(site) == {V4: "slow.example.com"}
-    )
+    assert save(site, name="slow.example.com") == ""
+    assert site.clock.time - begun < 10
+    assert wishes(site) == {V4: "slow.example.com"}
     for _ in range(15):
         work(site, 5)
-    assert wishes(site) == {} and records(site) == {V4: "slow.example.com"} and len(changes(site)) == 2
+    assert wishes(site) == {}
+    assert records(site) == {V4: "slow.example.com"}
+    assert len(changes(site)) == 2
 
 
 def test_what_the_worker_is_refused_is_shown_and_not_tried_again(site: Site) -> None:
@@ -498,15 +527,15 @@ def test_what_the_worker_is_refused_is_shown_and_not_tried_again(site: Site) -> 
     save(site, "192.0.2.99")
     site.down(ok=1)
     site.cloud.refuses_names = "example"
-    assert work(site, 20) == 2 and work(site, 5000) == 0
+    assert work(site, 20) == 2
+    assert work(site, 5000) == 0
     page = site.see("rdns")
-    assert page.count(NOT_WRITTEN) == 2 and len(changes(site)) == 1
+    assert page.count(NOT_WRITTEN) == 2
+    assert len(changes(site)) == 1
     site.cloud.refuses_names = ""
-    assert (
-        save(site, name="good.example.org") == ""
-        and records(site) == {V4: "good.example.org"}
-        and list(wishes(site)) == ["192.0.2.99"]
-    )
+    assert save(site, name="good.example.org") == ""
+    assert records(site) == {V4: "good.example.org"}
+    assert list(wishes(site)) == ["192.0.2.99"]
 
 
 def test_tries_become_rare_but_go_on(site: Site) -> None:
@@ -517,13 +546,11 @@ def test_tries_become_rare_but_go_on(site: Site) -> None:
         if work(site, 5):
             at.append(site.clock.time)
     gaps = [b - a for a, b in itertools.pairwise(at)]
-    assert (
-        len(at) > 20
-        and min(gaps) >= 15
-        and max(gaps) <= dns.LONGEST + 5
-        and gaps == sorted(gaps)
-        and wishes(site) == {V4: NAME}
-    )
+    assert len(at) > 20
+    assert min(gaps) >= 15
+    assert max(gaps) <= dns.LONGEST + 5
+    assert gaps == sorted(gaps)
+    assert wishes(site) == {V4: NAME}
 
 
 def test_while_suspended_nothing_is_written_and_afterwards_it_is(site: Site) -> None:
@@ -532,12 +559,14 @@ def test_while_suspended_nothing_is_written_and_afterwards_it_is(site: Site) -> 
     site.down(ok=1)
     site.order("suspend")
     site.run()
-    assert work(site, 5000) == 0 and wishes(site) == {V4: NAME}
+    assert work(site, 5000) == 0
+    assert wishes(site) == {V4: NAME}
     site.order("unsuspend")
     site.run()
     work(site, 20)
     work(site, 20)
-    assert records(site) == {V4: NAME} and wishes(site) == {}
+    assert records(site) == {V4: NAME}
+    assert wishes(site) == {}
 
 
 def test_a_reinstall_keeps_what_waits_and_what_is_written(tmp_path: Path) -> None:
@@ -548,10 +577,12 @@ def test_a_reinstall_keeps_what_waits_and_what_is_written(tmp_path: Path) -> Non
     site.down(ok=1)
     site.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL")
     site.run()
-    assert site.store.operations_of(1)[0].kind == "reinstall" and wishes(site) == {V4: NAME}
+    assert site.store.operations_of(1)[0].kind == "reinstall"
+    assert wishes(site) == {V4: NAME}
     for _ in range(3):
         work(site, 20)
-    assert records(site) == {V4: NAME, V6: "six.example.com"} and wishes(site) == {}
+    assert records(site) == {V4: NAME, V6: "six.example.com"}
+    assert wishes(site) == {}
     site.close()
 
 
@@ -561,10 +592,12 @@ def test_terminate_forgets_what_was_waiting(site: Site) -> None:
     site.down(ok=1)
     site.order("terminate")
     site.run()
-    assert wishes(site) == {} and changes(site) == []
+    assert wishes(site) == {}
+    assert changes(site) == []
     site.order("create")
     site.run()
-    assert work(site, 5000) == 0 and changes(site) == []
+    assert work(site, 5000) == 0
+    assert changes(site) == []
 
 
 def test_what_waited_in_a_copy_is_not_written_after_a_restore(site: Site, tmp_path: Path) -> None:
@@ -579,15 +612,20 @@ def test_what_waited_in_a_copy_is_not_written_after_a_restore(site: Site, tmp_pa
     archive.put_back(tmp_path / "copy.db", str(site.path), KEY, {}, site.clock.now(), "aside")
     site.store.migrate()
     site.down(ok=1)
-    assert work(site, 5000) == 0 and NOT_WRITTEN in site.see("rdns") and records(site) == {V4: "newer.example.com"}
-    assert save(site) == "" and records(site) == {V4: NAME} and wishes(site) == {}
+    assert work(site, 5000) == 0
+    assert NOT_WRITTEN in site.see("rdns")
+    assert records(site) == {V4: "newer.example.com"}
+    assert save(site) == ""
+    assert records(site) == {V4: NAME}
+    assert wishes(site) == {}
 
 
 def test_so_many_wishes_and_not_more(site: Site) -> None:
     site.down()
     for n in range(dns.MOST):
         site.store.wish_pointer(1, f"2001:db8:1::{n + 1:x}", NAME, 1.0)
-    assert save(site, "2001:db8:1::fff").startswith("Many changes wait already.") and len(wishes(site)) == dns.MOST
+    assert save(site, "2001:db8:1::fff").startswith("Many changes wait already.")
+    assert len(wishes(site)) == dns.MOST
     site.clock.time += 5
     assert save(site, "2001:db8:1::1", "again.example.com") == ""
 
@@ -595,16 +633,21 @@ def test_so_many_wishes_and_not_more(site: Site) -> None:
 def test_a_mount_and_a_record_at_once(site: Site) -> None:
     """The provider holds the server while the ISO is put in: the record waits for that."""
     site.cloud.durations["attach_iso"] = 30.0
-    assert site.submit("iso", action="mount", iso=FREEBSD) == "" and save(site) == "" and wishes(site) == {V4: NAME}
+    assert site.submit("iso", action="mount", iso=FREEBSD) == ""
+    assert save(site) == ""
+    assert wishes(site) == {V4: NAME}
     for _ in range(6):
         work(site, 20)
-    assert records(site) == {V4: NAME} and site.mounted() == FREEBSD and wishes(site) == {}
+    assert records(site) == {V4: NAME}
+    assert site.mounted() == FREEBSD
+    assert wishes(site) == {}
 
 
 def test_the_button_says_what_the_provider_does(site: Site) -> None:
     page = site.shim.send("GET", "/v1/services/1042/pages/overview?client=7").json["html"]
     menu = page.partition('<nav class="vmb-nav"')[2].partition("</nav>")[0]
-    assert "Open PTR record" in menu and "revDNS" not in menu
+    assert "Open PTR record" in menu
+    assert "revDNS" not in menu
     assert "Reverse DNS" in words(site.shim.send("GET", "/v1/services/1042/pages/rdns?client=7").json["html"])
 
 

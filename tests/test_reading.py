@@ -44,12 +44,14 @@ def test_what_there_is_is_read(world: World) -> None:
     world.run()
     world.store.find("pve1", 1, "differs_from_package", "cores", "4 cores, sold 2", "fix it", {})
     services = script.get("services?limit=1").get_json()
-    assert [s["service"] for s in services["services"]] == [1042] and services["next"] == 1
+    assert [s["service"] for s in services["services"]] == [1042]
+    assert services["next"] == 1
     rest = script.get(f"services?limit=1&after={services['next']}").get_json()
     assert [s["service"] for s in rest["services"]] == [1043]
     one = services["services"][0]
     assert (one["plan"], one["server"], one["desired"], one["provisioned"]) == ("kvm-s", "pve1", "active", True)
-    assert "password" not in json.dumps(services) and "Secret-pass" not in json.dumps(services)
+    assert "password" not in json.dumps(services)
+    assert "Secret-pass" not in json.dumps(services)
     operations = script.get("operations?state=done&service=1043").get_json()["operations"]
     assert [(o["kind"], o["service"]) for o in operations] == [("create", 1043)]
     assert script.get("findings").get_json()["findings"][0]["kind"] == "differs_from_package"
@@ -71,7 +73,8 @@ def test_a_token_reads_its_scopes_and_nothing_when_revoked(world: World) -> None
     script = Script(world, ["pools"])
     assert script.get("pools").status_code == 200
     refused = script.get("services")
-    assert refused.status_code == 403 and "'services'" in refused.get_json()["error"]["message"]
+    assert refused.status_code == 403
+    assert "'services'" in refused.get_json()["error"]["message"]
     for wrong in ("", "x", f"{PREFIX}unknown"):
         assert script.get("pools", wrong).status_code == 401
     assert script.client.get("/v1/read/pools").status_code == 401
@@ -79,10 +82,10 @@ def test_a_token_reads_its_scopes_and_nothing_when_revoked(world: World) -> None
     lines = [(r["kind"], r["who"], r["deed"]) for r in world.store.audited()]
     assert ("token", "report", "read pools") in lines
     row = world.store.tokens()[0]
-    assert row["used_at"] == world.clock.time and script.token not in json.dumps(
-        world.store.rows("SELECT * FROM tokens")
-    )
-    assert world.store.revoke_token("report") and not world.store.revoke_token("report")
+    assert row["used_at"] == world.clock.time
+    assert script.token not in json.dumps(world.store.rows("SELECT * FROM tokens"))
+    assert world.store.revoke_token("report")
+    assert not world.store.revoke_token("report")
     assert script.get("pools").status_code == 401
     assert (
         script.client.get("/v1/services/1042/charts", headers={"Authorization": f"Bearer {script.token}"}).status_code
@@ -128,7 +131,9 @@ def test_a_token_of_one_installation_sees_no_other(tmp_path: Path) -> None:
 def test_a_wrong_query_is_named_with_what_it_may_be(world: World, path: str, field: str, allowed: str) -> None:
     reply = Script(world, ALL).get(path)
     told = reply.get_json()["error"]
-    assert reply.status_code == 400 and told["message"].startswith(f"{field}: ") and allowed in told["message"]
+    assert reply.status_code == 400
+    assert told["message"].startswith(f"{field}: ")
+    assert allowed in told["message"]
 
 
 # -- the document -----------------------------------------------------------------------------------
@@ -138,7 +143,8 @@ def test_the_document_has_every_path_and_is_for_who_has_a_key(world: World) -> N
     have = {(path, method) for path, item in made["paths"].items() for method in item}
     assert len(have) == len(list(calls(app)))
     act = made["paths"]["/v1/services/{service_id}/{verb}"]["post"]
-    assert act["security"] == [{"signature": []}] and act["summary"]
+    assert act["security"] == [{"signature": []}]
+    assert act["summary"]
     body = act["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     assert {"params", "actor", "server"} <= set(made["components"]["schemas"][body]["properties"])
     read = made["paths"]["/v1/read/services"]["get"]
@@ -257,13 +263,17 @@ def test_tokens_from_the_command_line(tmp_path: Path) -> None:
 
     made = run("token", "add", "report", "--scope", "pools", "--scope", "findings")
     token = made.stdout.split()[0]
-    assert made.exit_code == 0 and token.startswith(PREFIX) and len(token) > 40
+    assert made.exit_code == 0
+    assert token.startswith(PREFIX)
+    assert len(token) > 40
     assert "already" in run("token", "add", "report", "--scope", "pools").output
     assert "services, operations" in run("token", "add", "other").output
     assert "'nobody'" in run("token", "add", "other", "--scope", "pools", "--whmcs", "nobody").output
     assert "letters" in run("token", "add", "a b", "--scope", "pools").output
     listed = run("token", "list").output
-    assert "findings,pools" in listed and "never used" in listed and token not in listed
+    assert "findings,pools" in listed
+    assert "never used" in listed
+    assert token not in listed
     assert run("token", "revoke", "report").output == "revoked\n"
     assert run("token", "revoke", "report").exit_code == 1
     audit = [json.loads(x)["deed"] for x in run("audit").output.splitlines()]

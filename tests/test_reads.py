@@ -98,7 +98,8 @@ def test_every_page_and_poll_answers_from_what_is_stored(busy: World, state: Any
         for target in gets():
             assert shim.send("GET", target).status_code == 200, target
         reply = shim.client.get("/status/v1/services/1042", headers=token)
-        assert reply.status_code == 200 and reply.get_json()["status"] == "running"
+        assert reply.status_code == 200
+        assert reply.get_json()["status"] == "running"
         assert shim.client.get("/health").get_json() == {"status": "ok"}
 
 
@@ -109,7 +110,8 @@ def test_a_server_that_nobody_has_looked_at_needs_no_row(tmp_path: Path, server:
     both = raw_config()["servers"]
     world = World(tmp_path, servers={**both, "pve2": {**both["pve1"], "vm_ids": "30000-30009"}})
     world.store.db.conn.execute("PRAGMA query_only = ON")
-    assert world.store.health(server)["ok"] and world.store.polled(1, server, "1")["wanted_at"] == 0
+    assert world.store.health(server)["ok"]
+    assert world.store.polled(1, server, "1")["wanted_at"] == 0
     world.close()
 
 
@@ -144,10 +146,13 @@ def test_what_cannot_be_saved_is_refused_with_a_sentence(busy: World, state: Any
             shim.form("servers", do="maintenance", server="pve1", switch="on"),
         ]
     for reply in replies:
-        assert code(reply) == (503, "store_unavailable") and reply.headers["Retry-After"] == "10"
+        assert code(reply) == (503, "store_unavailable")
+        assert reply.headers["Retry-After"] == "10"
         assert "Nothing was changed" in reply.get_json()["error"]["message"]
     service = busy.store.find_service("main", 1042)
-    assert service and service.desired.value == "active" and busy.store.newest(service.id).kind == "create"  # type: ignore[union-attr]
+    assert service
+    assert service.desired.value == "active"
+    assert busy.store.newest(service.id).kind == "create"
     assert shim.order("suspend", 1042).status_code == 202  # and works when there is room again
 
 
@@ -165,7 +170,8 @@ def test_a_step_that_could_not_be_saved_is_taken_up_again(busy: World) -> None:
     """As after a crash: nothing is called failed because another process held the lock."""
     key = busy.order("stop").operation
     op = busy.engine._claim()
-    assert op and op.id == key
+    assert op
+    assert op.id == key
     with locked(busy), pytest.raises(StoreUnavailable):
         busy.engine._steps(op)
     assert busy.store.operation(key).state is State.RUNNING
@@ -178,7 +184,8 @@ def test_a_step_that_could_not_be_saved_is_taken_up_again(busy: World) -> None:
 def test_ready_names_what_is_lacking(busy: World) -> None:
     client = create_app(busy.context).test_client()
     reply = client.get("/ready")
-    assert reply.status_code == 503 and "worker" in reply.get_json()["lacks"][0]
+    assert reply.status_code == 503
+    assert "worker" in reply.get_json()["lacks"][0]
     busy.store.worker_lives()
     busy.clock.time += 5
     reply = client.get("/ready")
@@ -195,7 +202,8 @@ def test_ready_names_what_is_lacking(busy: World) -> None:
     for state in (locked, full, read_only):
         with state(busy):
             reply = client.get("/ready")
-            assert reply.status_code == 503 and reply.get_json()["store"] == "not_writable"
+            assert reply.status_code == 503
+            assert reply.get_json()["store"] == "not_writable"
             assert client.get("/health").status_code == 200
     assert client.get("/ready").status_code == 200
     busy.clock.time += 120
@@ -205,10 +213,12 @@ def test_ready_names_what_is_lacking(busy: World) -> None:
     busy.store.refresh_failed("pve1", "no route", True)
     busy.store.refresh_failed("pve1", "no route", True)
     reply = client.get("/ready")  # one that is down is told, and is no reason: its orders wait
-    assert reply.status_code == 200 and reply.get_json()["servers"] == {"pve1": "down"}
+    assert reply.status_code == 200
+    assert reply.get_json()["servers"] == {"pve1": "down"}
     assert "no route" not in reply.get_data(as_text=True)
     busy.store.change("DELETE FROM _sqlite_migrations WHERE name = 'sixth'")
-    assert client.get("/ready").get_json()["store"] == "migrate" and client.get("/health").status_code == 200
+    assert client.get("/ready").get_json()["store"] == "migrate"
+    assert client.get("/health").status_code == 200
 
 
 def test_what_sqlite_means() -> None:
@@ -217,7 +227,8 @@ def test_what_sqlite_means() -> None:
         e.sqlite_errorcode = number  # type: ignore[misc]
         return faults.meaning(e)
 
-    assert type(error(sqlite3.SQLITE_CORRUPT)) is StoreDamaged and type(error(sqlite3.SQLITE_NOTADB)) is StoreDamaged
+    assert type(error(sqlite3.SQLITE_CORRUPT)) is StoreDamaged
+    assert type(error(sqlite3.SQLITE_NOTADB)) is StoreDamaged
     assert type(error(sqlite3.SQLITE_IOERR | 10 << 8)) is StoreUnavailable
     assert isinstance(error(sqlite3.SQLITE_ERROR), sqlite3.OperationalError)
 
@@ -246,9 +257,11 @@ def test_a_store_that_breaks_while_it_is_served_is_told_calmly(busy: World) -> N
         Path(f"{busy.path}{end}").unlink(missing_ok=True)
     for target in gets():
         reply = Staff(app.test_client(), busy.clock).send("GET", target)
-        assert code(reply) == (503, "store_damaged") and "cannot be read just now" in reply.get_data(as_text=True)
+        assert code(reply) == (503, "store_damaged")
+        assert "cannot be read just now" in reply.get_data(as_text=True)
     ready = app.test_client().get("/ready")
-    assert ready.status_code == 503 and ready.get_json()["store"] == "store_damaged"
+    assert ready.status_code == 503
+    assert ready.get_json()["store"] == "store_damaged"
     assert app.test_client().get("/health").status_code == 200
 
 
@@ -260,10 +273,12 @@ def test_nobody_but_sqlite_opens_the_file_of_a_store_in_use(busy: World, monkeyp
     monkeypatch.setattr("builtins.open", lambda f, *a, **k: opened.append(str(f)) or real(f, *a, **k))
     monkeypatch.setattr("os.open", lambda f, *a, **k: opened.append(str(f)) or low(f, *a, **k))
     again = Store(busy.path, KEY, busy.clock)
-    assert again.find_service("main", 1042) and again.migrate() == []
+    assert again.find_service("main", 1042)
+    assert again.migrate() == []
     again.close()
     condition.stands(str(busy.path), to_begin=True)
     condition.whole(str(busy.path))
     archive.take(str(busy.path), busy.path.parent / "copy.db")
     condition.newest_backup(str(busy.path), KEY)
-    assert opened and str(busy.path) not in opened
+    assert opened
+    assert str(busy.path) not in opened

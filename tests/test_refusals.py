@@ -153,12 +153,15 @@ def test_refused_before_it_began(deed: Deed, power: str, tmp_path_factory: pytes
 def left_nothing(world: World, where: object) -> None:
     """It is told, and neither a new password nor anything that is in the way of the next order has stayed."""
     last, s = world.store.operations_of(1)[0], world.store.service(1)
-    assert last.state is State.FAILED and last.error_code and last.next_action, (where, last)
+    assert last.state is State.FAILED, (where, last)
+    assert last.error_code, (where, last)
+    assert last.next_action, (where, last)
     assert world.store.password(1) == "" or last.kind == "change_password", where
     why = customer.reason(
         s, Capability.POWER, world.drivers, world.store.current_operation(1), world.store, world.config
     )
-    assert why == "" and [e for e in world.store.events() if e["event"] in ("staff_notice", "backup_failed")], where
+    assert why == "", where
+    assert [e for e in world.store.events() if e["event"] in ("staff_notice", "backup_failed")], where
 
 
 def goes_on(world: World, power: Callable[[Any], str], on: str) -> None:
@@ -167,7 +170,8 @@ def goes_on(world: World, power: Callable[[Any], str], on: str) -> None:
         world.order(verb)
         world.run()
         last = world.store.operations_of(1)[0]
-        assert last.kind == verb and last.state is State.DONE, (verb, last.error_text)
+        assert last.kind == verb, (verb, last.error_text)
+        assert last.state is State.DONE, (verb, last.error_text)
     assert power(world) == on
 
 

@@ -50,15 +50,19 @@ def test_the_machine_and_its_names_follow(world: Zoned) -> None:
     assert len(world.cluster.calls) == calls  # nothing is asked while WHMCS waits
     world.run()
     world.write()
-    assert world.store.operation(key).state is State.DONE and world.store.operation(key).kind == "rename"
-    assert world.cluster.vms[20000].config["name"] == "new.example.com" and world.cluster.vms[20000].status == "running"
+    assert world.store.operation(key).state is State.DONE
+    assert world.store.operation(key).kind == "rename"
+    assert world.cluster.vms[20000].config["name"] == "new.example.com"
+    assert world.cluster.vms[20000].status == "running"
     after = names_of(world)
     assert {n.replace("old.", "new.") for n, _ in before} == {n for n, _ in after}
     assert {v.replace("old.", "new.") for _, v in before} == {v for _, v in after}
     writes = [c for c in world.cluster.calls[calls:] if c[1] != "GET"]
-    assert len(writes) == 1 and set(writes[0][3]) <= {"name", "digest"}
+    assert len(writes) == 1
+    assert set(writes[0][3]) <= {"name", "digest"}
     calls = len(world.cluster.calls)
-    assert rename(world, "new.example.com") == "" and len(world.cluster.calls) == calls
+    assert rename(world, "new.example.com") == ""
+    assert len(world.cluster.calls) == calls
 
 
 def test_what_is_no_name_changes_nothing(world: Zoned) -> None:
@@ -101,11 +105,11 @@ def test_busy_never_refuses_and_nothing_else_is_lost(world: Zoned, when: str) ->
     assert vm.config["name"] == "new.example.com"
     assert vm.status == ("stopped" if when.startswith("suspend") else "running")
     service = world.store.find_service("main", 1042)
-    assert service and service.provisioned
+    assert service
+    assert service.provisioned
     assert service.desired is (Desired.SUSPENDED if when.startswith("suspend") else Desired.ACTIVE)
-    assert len(world.cluster.vms) == len({*world.cluster.vms}) and not world.store.operations_of(
-        service.id, 9, ("failed",)
-    )
+    assert len(world.cluster.vms) == len({*world.cluster.vms})
+    assert not world.store.operations_of(service.id, 9, ("failed",))
     if when == "snapshot":
         assert [o.kind for o in world.store.operations_of(service.id, 9, ("done",))].count("reset_password") == 1
 

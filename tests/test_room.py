@@ -80,7 +80,8 @@ def test_as_many_as_may_be_sold(tmp_path: Path, overcommit: dict[str, float], fi
             world.run(200)
     states = [world.store.operations_of(s)[-1].state for s in range(1, fit + 2)]
     assert states[:-1] == [State.DONE] * fit
-    assert why in world.store.operations_of(fit + 1)[-1].error_text and len(world.vms()) == fit
+    assert why in world.store.operations_of(fit + 1)[-1].error_text
+    assert len(world.vms()) == fit
     world.close()
 
 
@@ -106,7 +107,8 @@ def test_more_processors_than_a_node_has(tmp_path: Path) -> None:
     world = made(tmp_path, memory=64)
     world.order("create", 1, configoption4="64")
     world.run(120)
-    assert "pve1: it has 32 processors, 64 needed by one machine" in last(world, 1).error_text and world.vms() == []
+    assert "pve1: it has 32 processors, 64 needed by one machine" in last(world, 1).error_text
+    assert world.vms() == []
     world.close()
 
 
@@ -129,24 +131,28 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     params = {"configoption1": "kvm-s", **wish}
     shown = upgrades.preview(service, params, world.drivers["pve1"], world.store, world.config)
     sentence = f"There is not enough room for this where your server is now: {what}."
-    assert (
-        shown.refused == (sentence,)
-        and why in shown.details[0]
-        and "It would fit on no other node." in shown.details[0]
-    )
+    assert shown.refused == (sentence,)
+    assert why in shown.details[0]
+    assert "It would fit on no other node." in shown.details[0]
     with pytest.raises(Refused, match="Nothing was changed") as caught:
         world.order("change_package", 1, **wish)
-    assert sentence in caught.value.sentence and why in caught.value.sentence
-    assert world.store.service(1).package == service.package and last(world, 1).kind == "create" and writes(world) == []
+    assert sentence in caught.value.sentence
+    assert why in caught.value.sentence
+    assert world.store.service(1).package == service.package
+    assert last(world, 1).kind == "create"
+    assert writes(world) == []
     (found,) = world.store.findings(1)
-    assert found["kind"] == "no_room" and why in found["text"] and "Change Package" in found["fix"]
+    assert found["kind"] == "no_room"
+    assert why in found["text"]
+    assert "Change Package" in found["fix"]
     assert [e["event"] for e in world.store.events() if e["event"] == "staff_notice"] == ["staff_notice"]
     world.cluster.memory, world.cluster.processors = 4096 * GIB, 64
     world.cluster.storages["local-lvm"].total = 5000 * GIB
     read(world)
     world.order("change_package", 1, **wish)
     world.run()
-    assert last(world, 1).state is State.DONE and world.store.findings(1) == []
+    assert last(world, 1).state is State.DONE
+    assert world.store.findings(1) == []
     world.close()
 
 
@@ -179,7 +185,8 @@ def test_the_node_that_has_room_is_named(tmp_path: Path) -> None:
     read(world)
     world.order("change_package", 1, configoption5="4")
     world.run()
-    assert last(world, 1).state is State.DONE and world.cluster.vms[20000].pending["memory"] == "4096"
+    assert last(world, 1).state is State.DONE
+    assert world.cluster.vms[20000].pending["memory"] == "4096"
     world.close()
 
 
@@ -202,14 +209,17 @@ def test_the_operation_looks_again_before_it_writes(tmp_path: Path, verb: str) -
         world.order("change_package", 1, configoption5="4")
     world.run(300)
     op = last(world, 1)
-    assert op.error_code == "no_capacity" and "pve1: 0 MiB of memory free, 2048 needed" in op.error_text
-    assert "/nodes/pve1/qemu/20000/config" not in writes(world) and world.cluster.vms[20000].pending == {}
+    assert op.error_code == "no_capacity"
+    assert "pve1: 0 MiB of memory free, 2048 needed" in op.error_text
+    assert "/nodes/pve1/qemu/20000/config" not in writes(world)
+    assert world.cluster.vms[20000].pending == {}
     world.cluster.vms[500].status = "stopped"
     if op.state is State.FAILED:
         world.store.retry(op.id)
     world.run(3 * 3600)
     vm = world.cluster.vms[20000]
-    assert last(world, 1).state is State.DONE and "4096" in (vm.config["memory"], vm.pending.get("memory"))
+    assert last(world, 1).state is State.DONE
+    assert "4096" in (vm.config["memory"], vm.pending.get("memory"))
     world.close()
 
 
@@ -242,7 +252,8 @@ def test_a_customer_who_pays_gets_the_server_back_though_a_growth_waits(tmp_path
     world.store.update_service(1, package=upgraded(world))
     world.order("unsuspend", 1)
     world.run(120)
-    assert world.cluster.vms[20000].status == "running" and world.cluster.vms[20000].config["memory"] == "2048"
+    assert world.cluster.vms[20000].status == "running"
+    assert world.cluster.vms[20000].config["memory"] == "2048"
     assert last(world, 1).error_code == "no_capacity"
     world.close()
 
@@ -257,7 +268,8 @@ def test_a_machine_that_cannot_be_made_anew_stays(tmp_path: Path, how: str) -> N
     world.order("redeploy", 1, confirm="1")
     world.run(300)
     assert last(world, 1).error_code in ("plan_impossible", "no_capacity")
-    assert world.cluster.vms[20000].status == "running" and writes(world) == []
+    assert world.cluster.vms[20000].status == "running"
+    assert writes(world) == []
     world.close()
 
 
@@ -265,7 +277,8 @@ def test_its_own_room_is_enough_for_a_new_one(tmp_path: Path) -> None:
     world = born(made(tmp_path, memory=2), 1)
     world.order("redeploy", 1, confirm="1")
     world.run()
-    assert last(world, 1).state is State.DONE and world.vms() == [20001]
+    assert last(world, 1).state is State.DONE
+    assert world.vms() == [20001]
     world.close()
 
 
@@ -278,7 +291,8 @@ def test_the_old_disks_size_is_no_promise_for_the_new_one(tmp_path: Path) -> Non
     world.cluster.calls.clear()
     world.order("redeploy", 1, confirm="1")
     world.run(60)
-    assert last(world, 1).error_code == "no_capacity" and writes(world) == []
+    assert last(world, 1).error_code == "no_capacity"
+    assert writes(world) == []
     assert world.cluster.vms[20000].status == "running"
     world.page("power", "stop", 1)  # and its customer goes on meanwhile
     world.run(60)
@@ -294,10 +308,11 @@ def test_a_reinstall_that_finds_no_room_beside_the_old_disk_stops_nothing(tmp_pa
     world.page("reinstall", "reinstall", 1, template="debian-12", confirm="REINSTALL")
     world.run()
     op = last(world, 1)
-    assert (
-        op.state is State.FAILED and op.error_code == "no_capacity" and "3 needed beside the old disk" in op.error_text
-    )
-    assert writes(world) == [] and world.cluster.vms[20000].status == "running"
+    assert op.state is State.FAILED
+    assert op.error_code == "no_capacity"
+    assert "3 needed beside the old disk" in op.error_text
+    assert writes(world) == []
+    assert world.cluster.vms[20000].status == "running"
     store.used = free
     world.page("reinstall", "reinstall", 1, template="debian-12", confirm="REINSTALL")
     world.run()

@@ -40,7 +40,9 @@ def test_a_broken_configuration_ends_with_all_faults(tmp_path: Path) -> None:
     path.write_text("[web]\nlisten = 'x'\n[nonsense]\n")
     found = run("serve", "--config", str(path))
     assert found.returncode == 2
-    assert "web.listen" in found.stderr and "nonsense" in found.stderr and "Traceback" not in found.stderr
+    assert "web.listen" in found.stderr
+    assert "nonsense" in found.stderr
+    assert "Traceback" not in found.stderr
 
 
 def test_the_operations_commands(tmp_path: Path) -> None:
@@ -52,7 +54,8 @@ def test_the_operations_commands(tmp_path: Path) -> None:
         assert key in run("operations", "list", "--all", *config).stdout
         assert '"state": "done"' in run("operations", "show", key, *config).stdout
         refused = run("operations", "retry", key, *config)
-        assert refused.returncode == 1 and "it is done" in refused.stderr
+        assert refused.returncode == 1
+        assert "it is done" in refused.stderr
         assert "there is no operation" in run("operations", "show", "nope", *config).stderr
         assert "proven" not in run("adopt", "9", "4711", "--plan", "kvm-s", "--client", "7", *config).stdout
         checked = run("check", *config)

@@ -120,7 +120,8 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
 
 
 def says(result: Result) -> str:
-    assert result.exit_code in (1, 2) and (result.exception is None or isinstance(result.exception, SystemExit)), result
+    assert result.exit_code in (1, 2), result
+    assert result.exception is None or isinstance(result.exception, SystemExit), result
     assert "Traceback" not in result.output
     return result.output
 
@@ -135,11 +136,13 @@ def test_a_name_that_services_need_is_asked_for_and_can_be_changed(house: House,
         assert f"vmbridge rename {kind} {old} NEW" in says(house.run(command))
     assert f"vmbridge rename {kind} {old} NEW" in says(house.run("check"))
     result = house.run("rename", kind, old, new)
-    assert result.exit_code == 0 and "still to do" not in result.output, result.output
+    assert result.exit_code == 0, result.output
+    assert "still to do" not in result.output, result.output
     assert isinstance(house.run("worker").exception, AssertionError)
     store = Store(house.path, KEY, threading.local())  # type: ignore[arg-type]
     service = store.find_service(new if kind == "whmcs" else "main", 1042)
-    assert service and service.package.plan == (new if kind == "plan" else "kvm-s")
+    assert service
+    assert service.package.plan == (new if kind == "plan" else "kvm-s")
     assert service.server == service.package.server == (new if kind == "server" else "pve1")
     assert {a["pool"] for a in store.addresses_of(service.id)} == {new if kind == "pool" else "public-v4"}
     store.close()
@@ -163,7 +166,8 @@ def test_no_table_keeps_the_old_name(house: House, kind: str, column: str) -> No
         found = {r[0] for r in house.rows(f"SELECT {column} FROM {table}")}
         assert NAMES[kind] not in found, table
     dump = " ".join(str(r) for t in tables for r in house.rows(f"SELECT * FROM {t}"))
-    assert f"'{NAMES[kind]}'" not in dump and f'"{NAMES[kind]}"' not in dump
+    assert f"'{NAMES[kind]}'" not in dump
+    assert f'"{NAMES[kind]}"' not in dump
 
 
 def test_rename_refuses_what_would_be_lost_or_mixed(house: House) -> None:
@@ -201,7 +205,8 @@ def test_rename_refuses_a_name_that_is_something_else(
     own = house.file.read_text().replace("system_url", 'servers = ["pve1"]\nsystem_url')
     house.file.write_text(own + more)
     found = says(house.run("rename", kind, taken_out, new))
-    assert said in found and "Nothing was changed" in found
+    assert said in found
+    assert "Nothing was changed" in found
     assert before == [house.rows(f"SELECT * FROM {t} ORDER BY 1, 2") for t in ("services", "addresses", "outbox")]
     assert house.run("rename", kind, taken_out, "brand-new").exit_code == 0
 
@@ -222,7 +227,8 @@ def test_a_retired_plan_leaves_the_choice_and_keeps_its_services(tmp_path: Path)
     world.order("create")
     world.run()
     against_store(world.config, world.store)
-    assert world.order("suspend").operation and world.order("unsuspend").operation
+    assert world.order("suspend").operation
+    assert world.order("unsuspend").operation
     world.close()
 
 
@@ -235,7 +241,9 @@ def test_an_older_release_does_not_start_on_a_newer_store(house: House, command:
         )
         conn.commit()
     said = says(house.run(*command.split()))
-    assert "ninetieth" in said and migrations._migrations[-1].name in said and "newer release" in said
+    assert "ninetieth" in said
+    assert migrations._migrations[-1].name in said
+    assert "newer release" in said
     assert "ninetieth" in says(house.run("check"))
     assert house.run("backup", str(house.folder / "copy.db")).exit_code == 0
 
@@ -298,12 +306,11 @@ def test_a_damaged_store_ends_every_command_with_one_line(house: House, damage: 
     for command in commands:
         said = says(house.run(*command.split()))
         assert said.count("\n") == 1, (command, said)
-        assert "damaged" in said and f"vmbridge restore {elsewhere / 'newer.db'} --config {house.file}" in said, said
+        assert "damaged" in said, said
+        assert f"vmbridge restore {elsewhere / 'newer.db'} --config {house.file}" in said, said
         assert "last written 20" in said or damage == "gone"
-    assert (
-        "restore" in says(house.run("backup", str(house.folder / "third.db")))
-        and not (house.folder / "third.db").exists()
-    )
+    assert "restore" in says(house.run("backup", str(house.folder / "third.db")))
+    assert not (house.folder / "third.db").exists()
     result = house.run("restore", str(elsewhere / "newer.db"))
     assert result.exit_code == 0, result.output
     assert isinstance(house.run("worker").exception, AssertionError)
@@ -312,10 +319,13 @@ def test_a_damaged_store_ends_every_command_with_one_line(house: House, damage: 
 def test_a_store_that_is_gone_is_not_begun_anew_but_a_first_one_is(house: House, tmp_path: Path) -> None:
     house.path.unlink()
     said = says(house.run("migrate"))
-    assert "it is gone" in said and f"remove {house.path}.lock" in said and not house.path.exists()
+    assert "it is gone" in said
+    assert f"remove {house.path}.lock" in said
+    assert not house.path.exists()
     assert "No backup was found" in said
     Path(f"{house.path}.lock").unlink()
-    assert house.run("migrate").exit_code == 0 and house.path.stat().st_mode & 0o777 == 0o600
+    assert house.run("migrate").exit_code == 0
+    assert house.path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
@@ -337,7 +347,8 @@ def test_a_store_that_cannot_be_opened_says_why(
         monkeypatch.setattr("os.statvfs", lambda p: flags)
     for command in ("serve", "check", "worker", "findings list"):
         said = says(house.run(*command.split()))
-        assert words in said and said.count("\n") == 1, said
+        assert words in said, said
+        assert said.count("\n") == 1, said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
@@ -349,9 +360,12 @@ def test_what_root_does_leaves_the_store_to_its_owner(house: House) -> None:
         Path(f"{house.path}{end}").unlink(missing_ok=True)
     house.path.chmod(0o640)
     copy = house.folder / "copy.db"
-    assert house.run("backup", str(copy)).exit_code == 0 and copy.stat().st_mode & 0o777 == 0o600
-    assert house.run("restore", str(copy)).exit_code == 0 and house.path.stat().st_mode & 0o777 == 0o640
-    assert house.run("findings", "list").exit_code == 0 and house.run("migrate").exit_code == 0
+    assert house.run("backup", str(copy)).exit_code == 0
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert house.run("restore", str(copy)).exit_code == 0
+    assert house.path.stat().st_mode & 0o777 == 0o640
+    assert house.run("findings", "list").exit_code == 0
+    assert house.run("migrate").exit_code == 0
     mine = {
         f.name: (f.stat().st_uid, f.stat().st_gid) for f in house.folder.iterdir() if f.name.startswith(("vmb", "copy"))
     }
@@ -367,13 +381,15 @@ def test_a_worker_whose_store_breaks_ends_and_says_so(tmp_path: Path) -> None:
     world = World(tmp_path)
     stop, faults = threading.Event(), []  # type: ignore[var-annotated]
     worker.live(world.context, stop, faults)
-    assert not stop.is_set() and world.store.worker_seen() == world.clock.time
+    assert not stop.is_set()
+    assert world.store.worker_seen() == world.clock.time
     world.store.close()
     Path(world.path).write_bytes(b"rubbish" * 1000)
     for end in ("-wal", "-shm"):
         Path(f"{world.path}{end}").unlink(missing_ok=True)
     worker.live(world.context, stop, faults)
-    assert stop.is_set() and "vmbridge restore" in condition.told(str(world.path), faults[0], KEY, "config.toml")
+    assert stop.is_set()
+    assert "vmbridge restore" in condition.told(str(world.path), faults[0], KEY, "config.toml")
     world.close()
 
 
@@ -386,7 +402,8 @@ def test_backups_that_another_key_made_are_not_named(house: House) -> None:
 
 def test_a_store_that_was_moved_aside_is_named_only_without_a_backup(house: House) -> None:
     copy = house.folder / "copy.db"
-    assert house.run("backup", str(copy)).exit_code == 0 and house.run("restore", str(copy)).exit_code == 0
+    assert house.run("backup", str(copy)).exit_code == 0
+    assert house.run("restore", str(copy)).exit_code == 0
     assert condition.newest_backup(str(house.path), KEY)[0] == copy  # type: ignore[index]
     copy.unlink()
     assert condition.newest_backup(str(house.path), KEY)[0].name.startswith("vmbridge.db.2")  # type: ignore[index]

@@ -47,7 +47,8 @@ def test_the_table_names_nothing_that_is_in_neither_major() -> None:
 
 def test_what_is_taken_off_can_be_taken_off_by_a_token_and_says_so_in_words() -> None:
     for name, key in {**keys.KEYS, **keys.DRIVE, **keys.NIC}.items():
-        assert key.why and not (key.root and key.use in (Use.SOLD, Use.CLEARED, Use.BIRTH)), name
+        assert key.why, name
+        assert not (key.root and key.use in (Use.SOLD, Use.CLEARED, Use.BIRTH)), name
         assert key.label or key.use is not Use.CLEARED, name
         assert not key.label or key.use in (Use.CLEARED, Use.REFUSED), name
         assert key.never or key.use is not Use.REFUSED, name
@@ -139,11 +140,14 @@ def test_what_check_calls_a_fault_an_order_refuses_by_name_before_the_clone(
     world.run()
     [op] = world.store.operations_of(1)
     if not text:  # whole pages: nothing is wrong
-        assert op.state is State.DONE and faults == []
+        assert op.state is State.DONE
+        assert faults == []
         return
     assert any(text in f for f in faults), faults
-    assert (op.error_code, op.state) == ("template_unfit", State.FAILED) and text in op.error_text, op
-    assert world.vms() == [] and world.cluster.mutations() == []
+    assert (op.error_code, op.state) == ("template_unfit", State.FAILED), op
+    assert text in op.error_text, op
+    assert world.vms() == []
+    assert world.cluster.mutations() == []
     assert any(f in op.error_text for f in faults), (faults, op.error_text)  # the same sentence
 
 

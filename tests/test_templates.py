@@ -89,7 +89,8 @@ def test_an_id_or_a_pool_says_which_one(tmp_path: Path, plan: dict[str, Any], po
         world.cluster.pools[vmid] = "golden"
     world.cluster.pools[9900] = "tenant"
     world.cluster.privileges["/pool"] = {"Pool.Audit"}
-    assert faults(world) == [] and create(world, configoption2="pve1").state is State.DONE
+    assert faults(world) == []
+    assert create(world, configoption2="pve1").state is State.DONE
     assert [path.split("/")[4] for path, _ in clones(world)] == ["9000"]
     assert world.store.service(1).package.template == "debian-12"
     assert world.store.service(1).package.templates == ("debian-12", "ubuntu-24.04")
@@ -101,8 +102,10 @@ def test_an_id_or_a_pool_says_which_one(tmp_path: Path, plan: dict[str, Any], po
 
 def test_an_id_that_has_another_name_is_no_template(tmp_path: Path) -> None:
     world = made(tmp_path, templates=["debian-12@9100"])
-    assert "debian-12" in faults(world)[0] and "9100" in faults(world)[0]
-    assert create(world).error_code == "plan_impossible" and clones(world) == []
+    assert "debian-12" in faults(world)[0]
+    assert "9100" in faults(world)[0]
+    assert create(world).error_code == "plan_impossible"
+    assert clones(world) == []
     world.close()
 
 
@@ -127,7 +130,9 @@ def test_the_configuration_of_a_template_is_believed_before_the_bulk_read(tmp_pa
     ]
     assert "is no template named 'debian-12' any more" in create(world, 2).error_text
     op = reinstall(world)
-    assert op.state is State.FAILED and "any more" in op.error_text and world.cluster.vms[20000].status == "running"
+    assert op.state is State.FAILED
+    assert "any more" in op.error_text
+    assert world.cluster.vms[20000].status == "running"
     world.close()
 
 
@@ -177,7 +182,8 @@ def test_reinstall_from_a_name_that_means_two_is_refused_with_the_machine_on(tmp
     assert create(world, configoption2="pve1").state is State.DONE
     world.cluster.add_template(9901, "ubuntu-24.04", "pve1")
     op = reinstall(world, "ubuntu-24.04")
-    assert (op.state, op.error_code) == (State.FAILED, "no_template") and "ubuntu-24.04@9100" in op.error_text
+    assert (op.state, op.error_code) == (State.FAILED, "no_template")
+    assert "ubuntu-24.04@9100" in op.error_text
     assert world.cluster.vms[20000].status == "running"
     world.close()
 
@@ -225,7 +231,9 @@ def test_a_lost_reply_of_a_copy_to_another_node_makes_no_second_one(tmp_path: Pa
     world = shared(tmp_path)
     world.cluster.faults.append(Fault("reset_after", "POST", "/clone$"))
     assert create(world, configoption2="pve2").state is State.DONE
-    assert world.vms() == [20000] and len(clones(world)) == 1 and world.cluster.vms[20000].node == "pve2"
+    assert world.vms() == [20000]
+    assert len(clones(world)) == 1
+    assert world.cluster.vms[20000].node == "pve2"
     world.close()
 
 
@@ -249,19 +257,23 @@ def test_what_is_not_shared_stays_on_its_node(tmp_path: Path, why: str) -> None:
         world.cluster.storages["ceph"].nodes = ("pve1",)
     op = create(world, configoption2="pve2")
     assert (op.state, op.error_code) == (State.FAILED, "plan_impossible"), op  # nothing that waiting would mend
-    assert "pve2: no template named 'debian-12'" in op.error_text and clones(world) == []
+    assert "pve2: no template named 'debian-12'" in op.error_text
+    assert clones(world) == []
     world.close()
 
 
 def test_two_on_shared_storage_mean_none_until_one_is_named(tmp_path: Path) -> None:
     world = shared(tmp_path)
     evil(world.cluster, 9900, "pve2", "ceph")
-    assert "debian-12@9500" in create(world).error_text and clones(world) == [] and faults(world)
+    assert "debian-12@9500" in create(world).error_text
+    assert clones(world) == []
+    assert faults(world)
     world.close()
     (tmp_path / "pinned").mkdir()
     world = shared(tmp_path / "pinned", templates=["debian-12@9500"])
     evil(world.cluster, 9900, "pve2", "ceph")
-    assert faults(world) == [] and create(world, configoption2="pve2").state is State.DONE
+    assert faults(world) == []
+    assert create(world, configoption2="pve2").state is State.DONE
     world.close()
 
 
@@ -287,7 +299,8 @@ def test_a_fault_of_check_is_what_the_order_refuses(tmp_path: Path, kind: str, c
     told, op = faults(world), create(world)
     assert bool(told) == (op.state is State.FAILED) == (world.vms() == []), (told, op)
     if told:
-        assert op.error_code in ("plan_impossible", "template_unfit") and clones(world) == []
+        assert op.error_code in ("plan_impossible", "template_unfit")
+        assert clones(world) == []
         assert "'here'" in op.error_text
         assert kind in ("lvm", "iscsi")
     elif snapshots:
@@ -302,14 +315,16 @@ def test_disks_of_ours_can_take_the_snapshots_that_are_sold(tmp_path: Path, kind
     world = on(tmp_path, kind, chain=kind == "lvm", additional_disk_gib=5)
     raw = world.cluster.vms[9000].config  # a template that was made as raw
     raw["scsi0"] = raw["scsi0"].replace(".qcow2", ".raw" if kind != "lvm" else "")
-    assert faults(world) == [] and create(world, configoption2="pve1").state is State.DONE
+    assert faults(world) == []
+    assert create(world, configoption2="pve1").state is State.DONE
 
     def disks() -> list[str]:
         vm = world.cluster.vms[20000]
         return [vm.config[k].split(",")[0] for k in ("scsi0", "scsi1")]
 
     assert all(d.endswith(".qcow2") for d in disks()), disks()
-    assert reinstall(world).state is State.DONE and all(d.endswith(".qcow2") for d in disks()), disks()
+    assert reinstall(world).state is State.DONE, disks()
+    assert all(d.endswith(".qcow2") for d in disks()), disks()
     world.page("snapshots", "take", 1, note="before")
     world.run()
     assert world.cluster.vms[20000].snapshots
@@ -324,13 +339,15 @@ def test_a_raw_disk_of_before_fails_with_the_remedy(tmp_path: Path) -> None:
     world.page("snapshots", "take", 1, note="before")
     world.run()
     op = world.store.operations_of(1, 1)[0]
-    assert (op.state, op.error_code) == (State.FAILED, "no_snapshots") and "qcow2" in op.next_action
+    assert (op.state, op.error_code) == (State.FAILED, "no_snapshots")
+    assert "qcow2" in op.next_action
     world.close()
 
 
 def test_without_snapshots_the_storages_own_format_is_right(tmp_path: Path) -> None:
     world = on(tmp_path, "dir", snapshots=0, additional_disk_gib=5)
-    assert create(world).state is State.DONE and "format" not in clones(world)[0][1]
+    assert create(world).state is State.DONE
+    assert "format" not in clones(world)[0][1]
     assert world.cluster.vms[20000].config["scsi1"].split(",")[0].endswith(".raw")
     world.close()
 
@@ -351,7 +368,8 @@ def test_a_linked_clone_never_lands_silently_elsewhere(
     world = made(tmp_path, storage="fast", clone="linked")
     change(world.cluster)
     op = create(world)
-    assert (op.state, clones(world)) == (State.FAILED, []) and all(w in op.error_text for w in words), op.error_text
+    assert (op.state, clones(world)) == (State.FAILED, []), op.error_text
+    assert all(w in op.error_text for w in words), op.error_text
     assert all(any(w in text for text in faults(world)) for w in words)
     world.close()
 
@@ -360,7 +378,8 @@ def test_an_additional_disk_where_snapshots_cannot_be_taken_is_refused(tmp_path:
     world = made(tmp_path, additional_disk_gib=5, additional_storage="slow")
     world.cluster.add_storage("slow", ("pve1", "pve2"), kind="lvm")
     op = create(world)
-    assert "'slow' (lvm) cannot take snapshots" in op.error_text and clones(world) == []
+    assert "'slow' (lvm) cannot take snapshots" in op.error_text
+    assert clones(world) == []
     assert any("'slow' (lvm) cannot take snapshots" in f for f in faults(world))
     world.close()
 
@@ -372,9 +391,11 @@ def test_a_node_whose_template_cannot_be_sold_is_left_out(tmp_path: Path) -> Non
     assert [(f.level, "template 9000 on pve1" in f.text, "new servers go to pve2" in f.text) for f in found] == [
         ("warning", True, True)
     ]
-    assert create(world).state is State.DONE and world.cluster.vms[20000].node == "pve2"
+    assert create(world).state is State.DONE
+    assert world.cluster.vms[20000].node == "pve2"
     del world.cluster.vms[9001].config["ide2"]
-    assert "no cloud-init drive" in create(world, 2).error_text and len(faults(world)) == 2
+    assert "no cloud-init drive" in create(world, 2).error_text
+    assert len(faults(world)) == 2
     world.close()
 
 
@@ -387,18 +408,22 @@ def test_an_order_waits_for_a_template_that_is_being_backed_up(tmp_path: Path) -
     world.order("create")
     world.run(1800)
     [op] = world.store.operations_of(1)
-    assert op.state is State.RUNNING and clones(world) == [] and "template 900" in op.error_text, op
+    assert op.state is State.RUNNING, op
+    assert clones(world) == [], op
+    assert "template 900" in op.error_text, op
     assert "template of this system is being worked on" in op.error_text
     world.cluster.let_go(9001)
     world.run()
-    assert world.store.operations_of(1)[0].state is State.DONE and world.cluster.vms[20000].node == "pve2"
+    assert world.store.operations_of(1)[0].state is State.DONE
+    assert world.cluster.vms[20000].node == "pve2"
     world.close()
 
 
 def test_another_nodes_template_is_taken_while_one_is_being_backed_up(tmp_path: Path) -> None:
     world = made(tmp_path)
     world.cluster.hold(9001)
-    assert create(world).state is State.DONE and world.cluster.vms[20000].node == "pve1"
+    assert create(world).state is State.DONE
+    assert world.cluster.vms[20000].node == "pve1"
     world.close()
 
 
@@ -408,12 +433,14 @@ def test_a_template_locked_between_the_choice_and_the_copy_is_waited_for_by_its_
     world.order("create")
     world.run(1200)
     [op] = world.store.operations_of(1)
-    assert op.state is State.RUNNING and "template 9001 on pve2" in op.error_text, op
+    assert op.state is State.RUNNING, op
+    assert "template 9001 on pve2" in op.error_text, op
     world.cluster.vms[9001].config["lock"] = "backup"
     world.cluster.holding[9001].end = world.clock.time  # it was killed: nothing frees the lock any more
     world.run(1200)
     [op] = world.store.operations_of(1)
-    assert op.state is State.STAFF and "qm unlock 9001" in op.next_action, op
+    assert op.state is State.STAFF, op
+    assert "qm unlock 9001" in op.next_action, op
     assert any("qm unlock 9001" in f for f in (f"{f.text} {f.fix}" for f in doctor.check(world.context)))
     world.cluster.let_go(9001)
     world.close()
@@ -425,5 +452,6 @@ def test_a_reinstall_from_a_locked_template(tmp_path: Path, lock: str, state: St
     world = made(tmp_path)
     assert create(world, configoption2="pve1").state is State.DONE
     world.cluster.vms[9000].config["lock"] = lock
-    assert reinstall(world).state is state and world.cluster.vms[20000].status == "running"
+    assert reinstall(world).state is state
+    assert world.cluster.vms[20000].status == "running"
     world.close()

@@ -65,17 +65,21 @@ def test_an_order_from_the_signed_call_to_the_end(world: Trial) -> None:
     world.clock.time += 60
     assert status.refresh("pve1", world.drivers["pve1"], world.store)
     shown = page(world).get_data(as_text=True)
-    assert "203.0.113.10" in shown and "Debian 12" in shown and "Access Denied" not in shown
+    assert "203.0.113.10" in shown
+    assert "Debian 12" in shown
+    assert "Access Denied" not in shown
     for verb, then in (("stop", "stopped"), ("start", "running"), ("reboot", "running"), ("hard_stop", "stopped")):
         ordered(world, verb)
         assert machine["status"] == then, verb
     ordered(world, "suspend")
-    assert machine["status"] == "stopped" and not machine["autostart"]
+    assert machine["status"] == "stopped"
+    assert not machine["autostart"]
     ordered(world, "unsuspend")
     ordered(world, "change_package", configoptions={"CPU": "4", "Network": "500", "Disk": "40"})
     assert (machine["cores"], machine["rate_mbit"], machine["disk_gib"]) == (4, 500, 40)
     ordered(world, "terminate")
-    assert world.machines == {} and world.store.addresses_of(1) == []
+    assert world.machines == {}
+    assert world.store.addresses_of(1) == []
 
 
 def test_what_it_cannot_has_no_page(world: Trial) -> None:
@@ -112,7 +116,8 @@ def test_a_plan_cannot_sell_what_its_driver_does_not_deliver(tmp_path: Path, wor
     with pytest.raises(ConfigError) as caught:
         Trial(tmp_path, "sloppy", **{word: value})
     [fault] = [f for f in caught.value.faults if f[1] == "not_delivered"]
-    assert fault[0] == f"plans.kvm-s.{word}" and "driver 'sloppy' does not deliver this" in fault[2]
+    assert fault[0] == f"plans.kvm-s.{word}"
+    assert "driver 'sloppy' does not deliver this" in fault[2]
     with pytest.raises(ConfigError) as caught:
         Trial(tmp_path, "trial", **{word: value}, most="many")
     named = [f for f in caught.value.faults if f[1] == "not_delivered"]
@@ -150,11 +155,14 @@ ORDERS = [
 def test_an_order_cannot_have_what_the_driver_does_not_deliver(tmp_path: Path, params: Any, name: str) -> None:
     world = Trial(tmp_path, "sloppy")
     reply = shim(world).order("create", **params)
-    assert reply.status_code in (400, 422) and name in reply.get_json()["error"]["message"], reply.get_json()
-    assert world.store.rows("SELECT id FROM services") == [] and world.machines == {}
+    assert reply.status_code in (400, 422), reply.get_json()
+    assert name in reply.get_json()["error"]["message"], reply.get_json()
+    assert world.store.rows("SELECT id FROM services") == []
+    assert world.machines == {}
     ordered(world, "create")
     refused = shim(world).order("change_package", **params)
-    assert refused.status_code in (400, 422) and name in refused.get_json()["error"]["message"]
+    assert refused.status_code in (400, 422)
+    assert name in refused.get_json()["error"]["message"]
     world.close()
 
 
@@ -196,11 +204,15 @@ def test_a_folder_of_drivers_is_read_once_and_another_path_anew(monkeypatch: pyt
     monkeypatch.setattr(folder.pkgutil, "iter_modules", lambda path: listed.append(list(path)) or real(path))
     folder._modules.cache_clear()
     for _ in range(3):
-        assert folder.load("trial") and folder.load("proxmox") and "trial" in folder.names()
+        assert folder.load("trial")
+        assert folder.load("proxmox")
+        assert "trial" in folder.names()
     assert len(listed) == 1
-    assert contract.load("powerdns") is contract.load("powerdns") and "web" not in contract.names()
+    assert contract.load("powerdns") is contract.load("powerdns")
+    assert "web" not in contract.names()
     assert len(listed) == 2
     monkeypatch.setattr(drivers, "__path__", [p for p in drivers.__path__ if p != str(FOLDER)])
     with pytest.raises(Refused, match="no driver 'trial'"):
         folder.load("trial")
-    assert len(listed) == 3 and "proxmox" in folder.names()
+    assert len(listed) == 3
+    assert "proxmox" in folder.names()

@@ -48,13 +48,17 @@ def half_made(world: World, locked: bool = False) -> str:
 def test_a_half_made_snapshot_stays_in_the_list_counts_and_can_be_removed(born: World) -> None:
     name = half_made(born)
     vm = born.cluster.vms[20000]
-    assert vm.snapshots[name]["snapstate"] == "prepare" and newest(born).state is State.CANCELLED
+    assert vm.snapshots[name]["snapstate"] == "prepare"
+    assert newest(born).state is State.CANCELLED
     assert [(r["name"], r["state"]) for r in born.store.snapshots_of(1)] == [(name, "unfinished")]
     with pytest.raises(Exception, match="not there any more"):
         born.page("snapshots", "rollback", name=name)
     born.page("snapshots", "delete", name=name)
     born.run()
-    assert newest(born).state is State.DONE and vm.snapshots == {} and not vm.lock and born.store.snapshots_of(1) == []
+    assert newest(born).state is State.DONE
+    assert vm.snapshots == {}
+    assert not vm.lock
+    assert born.store.snapshots_of(1) == []
 
 
 def test_one_that_lost_its_record_is_known_again_and_found_by_the_sweep(born: World) -> None:
@@ -64,11 +68,14 @@ def test_one_that_lost_its_record_is_known_again_and_found_by_the_sweep(born: Wo
     assert [(r["name"], r["state"]) for r in born.store.snapshots_of(1)] == [(name, "unfinished")]
     findings.sweep_state("pve1", born.drivers["pve1"], born.store, now=True)
     [found] = born.store.findings(1)
-    assert found["kind"] == "unfinished_snapshot" and name in found["text"] and findings.fixable(found)
+    assert found["kind"] == "unfinished_snapshot"
+    assert name in found["text"]
+    assert findings.fixable(found)
     mending.fix(found["id"], "staff", born.store, born.config, born.drivers)
     born.run()
     findings.sweep_state("pve1", born.drivers["pve1"], born.store, now=True)
-    assert born.cluster.vms[20000].snapshots == {} and born.store.findings(1) == [] == born.store.snapshots_of(1)
+    assert born.cluster.vms[20000].snapshots == {}
+    assert born.store.findings(1) == [] == born.store.snapshots_of(1)
 
 
 def test_without_force_it_would_fail_and_leave_its_lock(born: World) -> None:
@@ -78,7 +85,8 @@ def test_without_force_it_would_fail_and_leave_its_lock(born: World) -> None:
     born.drivers["pve1"].api.delete(f"{base}/snapshot/{name}")
     born.clock.time += 10
     born.cluster.settle()
-    assert born.cluster.vms[20000].lock == "snapshot-delete" and name in born.cluster.vms[20000].snapshots
+    assert born.cluster.vms[20000].lock == "snapshot-delete"
+    assert name in born.cluster.vms[20000].snapshots
 
 
 def test_a_reinstall_clears_it_before_anything_stops(born: World) -> None:
@@ -87,8 +95,11 @@ def test_a_reinstall_clears_it_before_anything_stops(born: World) -> None:
     born.page("reinstall", "reinstall", template="ubuntu-24.04", confirm="REINSTALL")
     born.run()
     sent = [p.rpartition("/20000")[2] for m, p in born.cluster.mutations()]
-    assert newest(born).state is State.DONE and sent[0].startswith("/snapshot/") and sent[1] == "/status/shutdown"
-    assert born.cluster.vms[20000].snapshots == {} and born.store.snapshots_of(1) == []
+    assert newest(born).state is State.DONE
+    assert sent[0].startswith("/snapshot/")
+    assert sent[1] == "/status/shutdown"
+    assert born.cluster.vms[20000].snapshots == {}
+    assert born.store.snapshots_of(1) == []
 
 
 @pytest.mark.parametrize(
@@ -107,7 +118,9 @@ def test_a_lock_that_no_task_holds_is_named_at_once(born: World, lock: str, ask:
     born.page(*ask)
     born.run(30)
     op = newest(born)
-    assert op.state is State.STAFF and "`qm unlock 20000` on pve" in op.next_action and lock in op.error_text
+    assert op.state is State.STAFF
+    assert "`qm unlock 20000` on pve" in op.next_action
+    assert lock in op.error_text
     assert born.cluster.mutations() == []
     with pytest.raises(Refused, match="Our staff has to look at this server first"):
         born.page("power", "reboot")
@@ -124,7 +137,8 @@ def test_a_lock_that_a_task_holds_is_waited_for_however_long(born: World) -> Non
     born.cluster.holding[20000].target = ""  # of a job for many machines the task names none
     born.page("power", "reboot")
     born.run(3000)
-    assert newest(born).state is State.RUNNING and "vzdump" in newest(born).error_text
+    assert newest(born).state is State.RUNNING
+    assert "vzdump" in newest(born).error_text
     born.cluster.let_go(20000)
     born.run()
     assert newest(born).state is State.DONE
@@ -135,7 +149,8 @@ def test_the_sweep_names_a_locked_machine_and_forgets_it_when_it_is_free(born: W
     findings.sweep_state("pve1", born.drivers["pve1"], born.store, now=True)
     contents.sweep_contents("pve1", born.drivers["pve1"], born.store, born.config, everything=True)
     [found] = born.store.findings(1)
-    assert found["kind"] == "machine_locked" and "qm unlock 20000" in found["fix"]
+    assert found["kind"] == "machine_locked"
+    assert "qm unlock 20000" in found["fix"]
     del born.cluster.vms[20000].config["lock"]
     findings.sweep_state("pve1", born.drivers["pve1"], born.store, now=True)
     contents.sweep_contents("pve1", born.drivers["pve1"], born.store, born.config, everything=True)
@@ -177,7 +192,8 @@ def test_a_second_try_knows_the_power_state_of_before_the_first(born: World, ver
         born.order("stop")
         born.run()
     fail(born, verb)
-    assert vm.status == "stopped" and newest(born).state in (State.STAFF, State.FAILED)
+    assert vm.status == "stopped"
+    assert newest(born).state in (State.STAFF, State.FAILED)
     vm.config.pop("lock", None)
     if way == "staff":
         born.order("retry")
@@ -191,7 +207,8 @@ def test_a_second_try_knows_the_power_state_of_before_the_first(born: World, ver
                 born.order(order)
                 born.run()
         again(born, verb)
-    assert newest(born).state is State.DONE and vm.status == power, newest(born).error_text
+    assert newest(born).state is State.DONE, newest(born).error_text
+    assert vm.status == power, newest(born).error_text
     assert born.store.service(1).birth.ran_before is None
 
 
@@ -208,7 +225,8 @@ def test_what_the_customer_switches_himself_counts_from_then_on(born: World) -> 
     born.page("power", "stop")
     born.run()
     again(born, "rollback")
-    assert newest(born).state is State.DONE and vm.status == "stopped"
+    assert newest(born).state is State.DONE
+    assert vm.status == "stopped"
 
 
 @pytest.mark.parametrize("how", ["cancel", "change_package"])
@@ -220,11 +238,13 @@ def test_an_operation_that_is_stopped_half_way_leaves_the_machine_on(born: World
     ]
     born.page("backups", "restore", backup=born.store.backups_of(1)[0]["id"])
     born.run(60)
-    assert born.cluster.vms[20000].status == "stopped" and newest(born).state is State.RUNNING
+    assert born.cluster.vms[20000].status == "stopped"
+    assert newest(born).state is State.RUNNING
     born.order(how, **({"configoption1": "kvm-l"} if how != "cancel" else {}))
     born.run()
     service = born.store.service(1)
-    assert born.cluster.vms[20000].status == "running" and (service.birth.restoring, service.birth.ran_before) == (
+    assert born.cluster.vms[20000].status == "running"
+    assert (service.birth.restoring, service.birth.ran_before) == (
         "",
         None,
     )
@@ -252,7 +272,8 @@ def test_killed_between_a_refusal_and_the_start(born: World) -> None:
             born.border = lambda name: None
             born.restart()
             born.run()
-        assert newest(born).state is State.FAILED and born.cluster.vms[20000].status == "running", nth
+        assert newest(born).state is State.FAILED, nth
+        assert born.cluster.vms[20000].status == "running", nth
         assert (born.store.service(1).birth.restoring, born.store.service(1).birth.ran_before) == ("", None), nth
         if seen < nth:
             return
@@ -267,7 +288,9 @@ def test_a_guest_that_ignores_its_button_is_told_as_that(born: World, verb: str)
     born.page("power", verb)
     born.run()
     op = newest(born)
-    assert op.state is State.FAILED and op.error_code == "no_reaction" and born.cluster.vms[20000].status == "running"
+    assert op.state is State.FAILED
+    assert op.error_code == "no_reaction"
+    assert born.cluster.vms[20000].status == "running"
     assert op.error_text.startswith("The system inside did not react; a hard stop turns it off.")
     assert not [e for e in born.store.events() if e["event"] == "staff_notice"]
 
@@ -277,7 +300,8 @@ def test_another_failure_of_the_same_task_is_not_taken_for_that(born: World, ver
     born.cluster.faults = [Fault("fail_task", "POST", "status/(shutdown|reboot)$", reason="no such device", times=99)]
     born.page("power", verb)
     born.run()
-    assert newest(born).error_code == "upstream_error" and "no such device" in newest(born).error_text
+    assert newest(born).error_code == "upstream_error"
+    assert "no such device" in newest(born).error_text
 
 
 @pytest.mark.parametrize("reason", ["unable to find command 'zstd'", "job errors"])
@@ -288,7 +312,8 @@ def test_a_backup_that_never_succeeds_is_never_called_busy(born: World, reason: 
     for _ in range(400):
         born.run(1)
         said.add(newest(born).error_text)
-    assert newest(born).error_code == "backup_failed" and reason in newest(born).error_text
+    assert newest(born).error_code == "backup_failed"
+    assert reason in newest(born).error_text
     assert not [s for s in said if "busy" in s or "by itself" in s]
 
 
@@ -306,7 +331,9 @@ def test_what_was_tried_for_an_hour_does_not_go_on_by_itself(born: World) -> Non
     born.page("power", "reboot")
     born.run(7200)
     op = newest(born)
-    assert op.state is State.FAILED and "by itself" not in op.error_text + op.next_action and "quorum" in op.error_text
+    assert op.state is State.FAILED
+    assert "by itself" not in op.error_text + op.next_action
+    assert "quorum" in op.error_text
 
 
 def test_a_retry_of_what_was_done_goes_on_behind_it(born: World) -> None:
@@ -318,8 +345,12 @@ def test_a_retry_of_what_was_done_goes_on_behind_it(born: World) -> None:
     born.run(10)
     born.cluster.faults = [Fault("status", "GET", "/config$", status=403, reason="Permission check failed", times=99)]
     born.run(600)
-    assert newest(born).state is State.FAILED and vm.rolled_back and vm.lock == ""
+    assert newest(born).state is State.FAILED
+    assert vm.rolled_back
+    assert vm.lock == ""
     born.cluster.faults = []
     born.order("retry")
     born.run()
-    assert newest(born).state is State.DONE and len(vm.rolled_back) == 1 and vm.status == "running"
+    assert newest(born).state is State.DONE
+    assert len(vm.rolled_back) == 1
+    assert vm.status == "running"

@@ -50,12 +50,15 @@ def test_a_machine_made_after_the_copy_is_told_and_never_touched(swept: Swept, t
     before = len(swept.cluster.mutations())
     assert look(swept) == look(swept) == [("unknown_vm", "20001")]
     [found] = swept.store.findings()
-    assert found["service"] is None and "VM 20001 (vm-1043.example.com)" in found["text"]
-    assert "vmbridge adopt SERVICE VM" in found["fix"] and "never removes" in found["fix"]
+    assert found["service"] is None
+    assert "VM 20001 (vm-1043.example.com)" in found["text"]
+    assert "vmbridge adopt SERVICE VM" in found["fix"]
+    assert "never removes" in found["fix"]
     assert not findings.fixable(found)
     with pytest.raises(Refused):
         mending.fix(found["id"], "test", swept.store, swept.config, swept.drivers)
-    assert swept.vms() == [20000, 20001] and len(swept.cluster.mutations()) == before
+    assert swept.vms() == [20000, 20001]
+    assert len(swept.cluster.mutations()) == before
     machine = swept.drivers["pve1"].inspect("20001")
     from bridge import services
     from bridge.orders import packages
@@ -93,7 +96,8 @@ def test_ours_that_are_known_are_none(swept: Swept) -> None:
     swept.order("create", 1044)
     swept.run()
     swept.store.change("UPDATE services SET desired = 'terminated' WHERE service_id = 1044")
-    assert "leftover_vm" in [kind for kind, _ in look(swept)] and not [k for k, _ in look(swept) if k == "unknown_vm"]
+    assert "leftover_vm" in [kind for kind, _ in look(swept)]
+    assert not [k for k, _ in look(swept) if k == "unknown_vm"]
 
 
 def test_what_cannot_be_read_ends_nothing(swept: Swept) -> None:
@@ -129,7 +133,11 @@ def test_a_cloud_server_with_our_label(tmp_path: Path) -> None:
     assert len(world.cloud.servers) == 2
     [(kind, subject)] = look(world)
     service = world.store.find_service("main", 1042)
-    assert service and kind == "unknown_vm" and subject != service.vm_id and str(theirs.id) == service.vm_id
+    assert service
+    assert kind == "unknown_vm"
+    assert subject != service.vm_id
+    assert str(theirs.id) == service.vm_id
     world.cloud.servers[int(subject)].labels.pop("vmbridge")  # somebody's own server in the project
-    assert look(world) == [] and len(world.cloud.servers) == 2
+    assert look(world) == []
+    assert len(world.cloud.servers) == 2
     world.close()

@@ -57,6 +57,7 @@ def test_an_operation_whose_memory_cannot_be_read_waits_for_staff_and_the_next_o
     world.store.change("UPDATE operations SET data = ?, due_at = 0 WHERE kind = 'suspend'", '{"warnings": 5}')
     world.run()
     states = {op.kind: (op.state.value, op.error_code) for op, _ in world.store.operations_listed("main")}
-    assert states["suspend"] == ("waiting_for_staff", "unreadable") and states["create"] == ("done", "")
+    assert states["suspend"] == ("waiting_for_staff", "unreadable")
+    assert states["create"] == ("done", "")
     assert world.store.rows("SELECT data FROM operations WHERE kind = 'suspend'")[0]["data"] == '{"warnings": 5}'
     world.close()

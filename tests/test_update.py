@@ -93,7 +93,8 @@ def test_a_step_that_a_release_does_not_know_waits_for_staff(scenario: str, tmp_
     world.run(4000)
     now = world.store.operation(op.id)
     assert (now.state, now.error_code, now.step) == (State.STAFF, "unknown_step", at)
-    assert at in now.error_text and now.next_action
+    assert at in now.error_text
+    assert now.next_action
     assert len([e for e in world.store.events() if e["event"] == "staff_notice"]) == 1
     assert len(world.cluster.calls) == calls
     world.book = recipes.BOOK  # the release that began it is back
@@ -110,7 +111,10 @@ def test_a_kind_that_a_release_does_not_know_is_left_alone(tmp_path: Path) -> No
     world.start()
     world.run(60)
     op = world.store.current_operation(1)
-    assert op and op.state is State.RUNNING and not world.cluster.calls and not op.started_at
+    assert op
+    assert op.state is State.RUNNING
+    assert not world.cluster.calls
+    assert not op.started_at
     world.book = recipes.BOOK
     world.start()
     world.run()

@@ -72,11 +72,14 @@ def test_the_next_serve_goes_on_with_a_clone_under_way(tmp_path: Path) -> None:
         store = Store(tmp_path / "vmbridge.db", s.key, s.clock)
         [left] = store.rows("SELECT state, task, lease_until FROM operations")
         store.close()
-        assert left["state"] == "running" and left["task"].startswith("UPID") and left["lease_until"] == 0
+        assert left["state"] == "running"
+        assert left["task"].startswith("UPID")
+        assert left["lease_until"] == 0
         assert s.cluster.vms[20000].temporary  # the clone still runs
         s.start("serve", [*SERVE, str(s.config)])
         s.wait_for(lambda: s.operation(1).get("state") == "done", 60)
-        assert len(clones(s.cluster)) == 1 and [v.vmid for v in s.cluster.vms.values() if not v.template] == [20000]
+        assert len(clones(s.cluster)) == 1
+        assert [v.vmid for v in s.cluster.vms.values() if not v.template] == [20000]
         assert s.cluster.vms[20000].status == "running"
 
 
@@ -94,7 +97,8 @@ def test_a_worker_that_stops_between_two_steps_is_followed_at_once(tmp_path: Pat
 
         rig.cluster.on_call = hold
         rig.start()
-        assert rig.worker and reached.wait(30)
+        assert rig.worker
+        assert reached.wait(30)
         rig.worker.send_signal(signal.SIGTERM)
         while "stopping" not in (tmp_path / "borders.log").read_text():  # the call ends after the signal has come
             assert rig.worker.poll() is None
@@ -108,7 +112,8 @@ def test_a_worker_that_stops_between_two_steps_is_followed_at_once(tmp_path: Pat
         }  # identify has ended, configure has not begun
         begun = rig.clock.monotonic()
         rig.run()
-        assert rig.context.store.operations_of(1)[0].state is State.DONE and rig.clock.monotonic() - begun < 25
+        assert rig.context.store.operations_of(1)[0].state is State.DONE
+        assert rig.clock.monotonic() - begun < 25
         assert len(clones(rig.cluster)) == 1
     finally:
         rig.close()
@@ -187,8 +192,11 @@ def test_a_store_of_the_first_release_is_migrated_and_its_operation_goes_on(tmp_
     op = world.store.operation("0123456789ab")
     assert op.state is State.DONE, op
     vm = world.cluster.vms[20000]
-    assert world.vms() == [20000] and vm.status == "running" and len(clones(world.cluster)) == 1
-    assert vm.config["ipconfig0"] == "ip=203.0.113.10/24,gw=203.0.113.1" and vm.config["memory"] == "2048"
+    assert world.vms() == [20000]
+    assert vm.status == "running"
+    assert len(clones(world.cluster)) == 1
+    assert vm.config["ipconfig0"] == "ip=203.0.113.10/24,gw=203.0.113.1"
+    assert vm.config["memory"] == "2048"
     for verb in ("suspend", "unsuspend", "change_package", "terminate"):
         world.order(verb, 1)
         world.run()
@@ -270,7 +278,8 @@ def test_serve_takes_over_a_store_of_the_first_release_with_a_clone_under_way(tm
         s.start("serve", [*SERVE, str(s.config)])
         s.wait_for(lambda: requests.get(f"http://127.0.0.1:{s.web}/health", timeout=5).status_code == 200, 30)
         s.wait_for(lambda: s.operation(1).get("state") == "done", 60)
-        assert len(clones(s.cluster)) == 1 and s.cluster.vms[20000].status == "running"
+        assert len(clones(s.cluster)) == 1
+        assert s.cluster.vms[20000].status == "running"
 
 
 def test_a_later_release_that_adds_columns_does_not_disturb_processes_that_still_run(world: World) -> None:
@@ -336,29 +345,25 @@ def test_backup_beside_serve_and_restore_after_it(tmp_path: Path) -> None:
         s.order(1)
         s.wait_for(lambda: s.operation(1).get("state") == "done", 60)
         taken = run("backup", copy, *config)
-        assert (
-            taken.returncode == 0
-            and "services: 1 active" in taken.stdout
-            and "The secret key is not in it" in taken.stdout
-        ), taken.stderr
+        assert taken.returncode == 0, taken.stderr
+        assert "services: 1 active" in taken.stdout, taken.stderr
+        assert "The secret key is not in it" in taken.stdout, taken.stderr
         again = run("backup", copy, *config)
-        assert (
-            again.returncode == 1
-            and "exists already" in again.stderr
-            and run("backup", copy, "--force", *config).returncode == 0
-        )
+        assert again.returncode == 1
+        assert "exists already" in again.stderr
+        assert run("backup", copy, "--force", *config).returncode == 0
         refused = run("restore", copy, *config)
-        assert refused.returncode == 1 and "The store is in use" in refused.stderr
+        assert refused.returncode == 1
+        assert "The store is in use" in refused.stderr
         s.order(2)
         s.wait_for(lambda: s.operation(2).get("state") == "done", 60)
         stop(s.processes.pop("serve"))
         done = run("restore", copy, *config)
         assert done.returncode == 0, done.stderr
-        assert (
-            "VM ids of pve1 go on at 20002" in done.stdout
-            and "vmbridge adopt 2 20001 --whmcs main --plan kvm-s" in done.stdout
-        )
-        assert "203.0.113.12" in done.stdout and "Next: `vmbridge check`" in done.stdout
+        assert "VM ids of pve1 go on at 20002" in done.stdout
+        assert "vmbridge adopt 2 20001 --whmcs main --plan kvm-s" in done.stdout
+        assert "203.0.113.12" in done.stdout
+        assert "Next: `vmbridge check`" in done.stdout
         s.start("serve", [*SERVE, str(s.config)])
         s.wait_for(lambda: s.order(3) == "success", 30)
         s.wait_for(lambda: s.operation(3).get("state") == "done", 60)

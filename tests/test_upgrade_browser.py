@@ -49,13 +49,13 @@ def test_the_notice_stands_above_the_orders_button(system: System, browser: Chro
     assert [li.text for li in notice.find_elements(By.CSS_SELECTOR, "li")] == [
         OFF_AND_ON,
         FOR_GOOD,
-    ] and notice.text.startswith("Before you order")
+    ]
+    assert notice.text.startswith("Before you order")
     assert browser.execute_script(FOLLOWS, notice, button)  # type: ignore[no-untyped-call]
-    assert (
-        notice.rect["y"] + notice.rect["height"] <= button.rect["y"]
-        and notice.rect["y"] > one(browser, "#inputPaymentMethod").rect["y"]
-    )
-    assert button.is_enabled() and button.get_attribute("aria-describedby") == "vmbridge-upgrade"
+    assert notice.rect["y"] + notice.rect["height"] <= button.rect["y"]
+    assert notice.rect["y"] > one(browser, "#inputPaymentMethod").rect["y"]
+    assert button.is_enabled()
+    assert button.get_attribute("aria-describedby") == "vmbridge-upgrade"
     # as in WHMCS's themes: the button is the form's without standing in it
     assert browser.execute_script("return [!!arguments[0].form, arguments[0].form.contains(arguments[0])]", button) == [
         True,
@@ -73,26 +73,24 @@ def test_the_notice_stands_above_the_orders_button(system: System, browser: Chro
 def test_what_cannot_be_cannot_be_ordered(system: System, browser: Chrome, theme: str) -> None:
     for to_summary in (lambda: product(browser, system, KVM, 11, theme), lambda: option(browser, system, 52, theme)):
         notice = to_summary()
-        assert [li.text for li in notice.find_elements(By.CSS_SELECTOR, "li")] == [SHRINKS] and notice.text.startswith(
-            "This change is not possible"
-        )
+        assert [li.text for li in notice.find_elements(By.CSS_SELECTOR, "li")] == [SHRINKS]
+        assert notice.text.startswith("This change is not possible")
         button = one(browser, BUTTON[theme])
-        assert browser.execute_script(FOLLOWS, notice, button) and not button.is_enabled()  # type: ignore[no-untyped-call]
+        assert browser.execute_script(FOLLOWS, notice, button)
+        assert not button.is_enabled()
         assert one(browser, ".btn-success").is_enabled()  # the other form's
         button.click()
-        assert (
-            one(browser, "#vmbridge-upgrade") == notice
-            and system.operation(KVM)["kind"] == system.operation(OPTIONS)["kind"] == "create"
-        )
+        assert one(browser, "#vmbridge-upgrade") == notice
+        assert system.operation(KVM)["kind"] == system.operation(OPTIONS)["kind"] == "create"
 
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_without_script_it_is_read_at_the_pages_end(system: System, browser: Chrome, theme: str) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     notice = product(browser, system, HZ, 21, theme)
-    assert (
-        notice.is_displayed() and OFF_AND_ON in notice.text and notice.rect["y"] > one(browser, BUTTON[theme]).rect["y"]
-    )
+    assert notice.is_displayed()
+    assert OFF_AND_ON in notice.text
+    assert notice.rect["y"] > one(browser, BUTTON[theme]).rect["y"]
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -104,7 +102,8 @@ def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, the
         for service, pid in ((HZ, 20), (KVM, 11), (KVM, 13)):
             notice = product(browser, system, service, pid, theme + language)
             assert browser.execute_script("return document.documentElement.scrollWidth") <= 360, language  # type: ignore[no-untyped-call]
-            assert notice.rect["x"] >= 0 and notice.rect["x"] + notice.rect["width"] <= 360
+            assert notice.rect["x"] >= 0
+            assert notice.rect["x"] + notice.rect["width"] <= 360
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm ci")
@@ -124,10 +123,8 @@ def test_the_order_goes_on_from_there(system: System, browser: Chrome, theme: st
     product(browser, system, KVM, 10 if not theme else 14, theme)
     one(browser, BUTTON[theme]).click()
     until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, ".alert-success"))
-    assert (
-        "Ordered." in one(browser, ".alert-success").text
-        and browser.find_elements(By.CSS_SELECTOR, "#vmbridge-upgrade") == []
-    )
+    assert "Ordered." in one(browser, ".alert-success").text
+    assert browser.find_elements(By.CSS_SELECTOR, "#vmbridge-upgrade") == []
     system.wait_for(
         lambda: (system.operation(KVM)["kind"], system.operation(KVM)["state"]) == ("change_package", "done"), 60
     )

@@ -107,7 +107,8 @@ def options(s: System, step: int, query: str = "", **chosen: int) -> str:
 def notice(page: str) -> tuple[str, list[str]]:
     """(the opening tag, its sentences); both empty where there is none."""
     found = re.findall(r'(<div id="vmbridge-upgrade"[^>]*>)(.*?)</div>', page, re.S)
-    assert len(found) <= 1 and 'id="inputPaymentMethod"' in page
+    assert len(found) <= 1
+    assert 'id="inputPaymentMethod"' in page
     return (found[0][0], re.findall(r"<li>(.*?)</li>", found[0][1])) if found else ("", [])
 
 
@@ -129,17 +130,16 @@ def other_bridge(s: System, port: int) -> Iterator[None]:
 # -- products -------------------------------------------------------------------------------------
 def test_what_waits_for_the_customers_own_restart_is_told(system: System) -> None:
     tag, said = notice(post(system, 2, KVM, pid=10))
-    assert (
-        said == [AT_RESTART]
-        and 'class="alert alert-warning" role="status"' in tag
-        and 'dir="ltr"' in tag
-        and "data-refused" not in tag
-    )
+    assert said == [AT_RESTART]
+    assert 'class="alert alert-warning" role="status"' in tag
+    assert 'dir="ltr"' in tag
+    assert "data-refused" not in tag
 
 
 def test_a_bigger_type_with_its_disk(system: System) -> None:
     tag, said = notice(post(system, 2, HZ, pid=20))
-    assert said == [OFF_AND_ON, FOR_GOOD] and "alert-warning" in tag
+    assert said == [OFF_AND_ON, FOR_GOOD]
+    assert "alert-warning" in tag
 
 
 def test_a_bigger_type_on_the_old_disk(system: System) -> None:
@@ -148,27 +148,35 @@ def test_a_bigger_type_on_the_old_disk(system: System) -> None:
 
 def test_nothing_to_say_is_nothing_printed(system: System) -> None:
     page = post(system, 2, KVM, pid=12)
-    assert notice(page) == ("", []) and "<script>" not in page
+    assert notice(page) == ("", [])
+    assert "<script>" not in page
 
 
 @pytest.mark.parametrize(("pid", "why"), [(11, SHRINKS), (13, "must be a whole number from 1 to 512.")])
 def test_a_product_that_cannot_be(system: System, pid: int, why: str) -> None:
     tag, said = notice(post(system, 2, KVM, pid=pid))
-    assert len(said) == 1 and said[0].endswith(why) and 'class="alert alert-danger" role="alert" data-refused' in tag
-    assert why in post(system, 3, KVM, pid=pid) and system.operation(KVM)["kind"] == "create"  # nor without the script
+    assert len(said) == 1
+    assert said[0].endswith(why)
+    assert 'class="alert alert-danger" role="alert" data-refused' in tag
+    assert why in post(system, 3, KVM, pid=pid)
+    assert system.operation(KVM)["kind"] == "create"
 
 
 def test_the_sentences_speak_the_clients_language(system: System) -> None:
     tag, said = notice(post(system, 2, HZ, "?language=pseudo-rtl", pid=20))
-    assert 'dir="rtl"' in tag and said == [languages.in_language("ar_XB", s) for s in (OFF_AND_ON, FOR_GOOD)]
+    assert 'dir="rtl"' in tag
+    assert said == [languages.in_language("ar_XB", s) for s in (OFF_AND_ON, FOR_GOOD)]
     tag, said = notice(post(system, 2, KVM, "?language=pseudo", pid=11))
-    assert 'dir="ltr"' in tag and said == [languages.in_language("en_XA", SHRINKS)] and said != [SHRINKS]
+    assert 'dir="ltr"' in tag
+    assert said == [languages.in_language("en_XA", SHRINKS)]
+    assert said != [SHRINKS]
 
 
 # -- configurable options -------------------------------------------------------------------------
 def test_an_option_that_cannot_be_is_told_before_it_is_paid(system: System) -> None:
     tag, said = notice(options(system, 2, c5=52, c6=2))
-    assert said == [SHRINKS] and "data-refused" in tag
+    assert said == [SHRINKS]
+    assert "data-refused" in tag
 
 
 def test_what_is_chosen_counts_and_the_rest_stays(system: System) -> None:
@@ -250,7 +258,9 @@ def test_without_the_bridge_the_page_is_as_it_is(system: System, answer: bytes) 
         bridge.close()
     with other_bridge(system, bridge.port):
         page = post(system, 2, KVM, pid=11)
-    assert notice(page) == ("", []) and SHIM_SECRET not in page and (bridge.asked == 1 or not answer)
+    assert notice(page) == ("", [])
+    assert SHIM_SECRET not in page
+    assert bridge.asked == 1 or not answer
     bridge.close()
 
 
@@ -282,12 +292,10 @@ def test_everything_printed_is_escaped(system: System) -> None:
         page = post(system, 2, KVM, pid=11)
     bridge.close()
     tag, said = notice(page)
-    assert (
-        said == ["&lt;b&gt;1&lt;/b&gt;", "a&quot;b&#039;c"]
-        and "&lt;i&gt;2&lt;/i&gt;" in page
-        and "<i>2" not in page
-        and 'dir="ltr"' in tag
-    )
+    assert said == ["&lt;b&gt;1&lt;/b&gt;", "a&quot;b&#039;c"]
+    assert "&lt;i&gt;2&lt;/i&gt;" in page
+    assert "<i>2" not in page
+    assert 'dir="ltr"' in tag
     assert SHIM_SECRET not in page
 
 
@@ -306,7 +314,8 @@ def test_what_was_told_is_what_happens(system: System) -> None:
             60,
             f"service {service}",
         )
-    assert vm.pending == {"cores": "4"} and vm.started == kept
+    assert vm.pending == {"cores": "4"}
+    assert vm.started == kept
     assert [path.rpartition("/")[2] for _, path in system.hcloud.mutations()][-2:] == ["shutdown", "change_type"]
     assert (server.kind, server.disk, server.status) == ("cx33", 80, "running")
     disk = next(v for v in system.cluster.vms.values() if v.config["name"].startswith(f"vm-{OPTIONS}.")).config["scsi0"]

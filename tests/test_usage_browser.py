@@ -32,23 +32,20 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def test_the_tabs_are_there_and_show_our_numbers(system: System, browser: Chrome, theme: str) -> None:
     browser.get(system.page(1) + f"&theme={theme}")
     tabs = browser.find_elements(By.CSS_SELECTOR, ".nav-tabs a")
-    assert [t.text for t in tabs] == TABS and all(t.is_displayed() for t in tabs)
+    assert [t.text for t in tabs] == TABS
+    assert all(t.is_displayed() for t in tabs)
     assert browser.find_element(By.CSS_SELECTOR, ".vmbridge").is_displayed()
     shown = {}
     for name, tab in zip(TABS, tabs, strict=True):
         tab.click()
         [pane] = [p for p in browser.find_elements(By.CSS_SELECTOR, ".tab-pane") if p.is_displayed()]
         shown[name] = pane.text
-    assert (
-        "vm-1.example.com" in browser.find_element(By.CSS_SELECTOR, ".vmbridge").text
-        and "2|2 GiB" in shown["Configurable Options"]
-        and "ssh-ed25519" in shown["Additional Information"]
-    )
+    assert "vm-1.example.com" in browser.find_element(By.CSS_SELECTOR, ".vmbridge").text
+    assert "2|2 GiB" in shown["Configurable Options"]
+    assert "ssh-ed25519" in shown["Additional Information"]
     state = system.state()["services"]["1"]
     for metric in state["metrics"].values():
         assert f"{metric['title']} {metric['shown']}" in shown["Metrics"], metric
-    assert (
-        f"{state['columns']['bwusage']} MB / Unlimited" in shown["Resource Usage"]
-        and "64425 MB / 64425 MB" in shown["Resource Usage"]
-    )
+    assert f"{state['columns']['bwusage']} MB / Unlimited" in shown["Resource Usage"]
+    assert "64425 MB / 64425 MB" in shown["Resource Usage"]
     assert int(state["columns"]["bwusage"]) > 10

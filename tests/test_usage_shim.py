@@ -103,7 +103,8 @@ def test_the_list_of_metrics_is_for_ever_and_asks_nobody(system: System) -> None
         **{name: (snapshot, unit + "WholeNumber", None) for name in COUNTS},
         **{name: (month, unit + "GigaBytes", None) for name in SUMS},
     }
-    assert sorted(found) == sorted(usage.METRICS) and all(of[0] for of in found.values())
+    assert sorted(found) == sorted(usage.METRICS)
+    assert all(of[0] for of in found.values())
 
 
 def test_there_is_no_provider_where_whmcs_has_no_usage_billing() -> None:
@@ -121,13 +122,12 @@ def test_cron_collects_every_metric_of_every_service_in_one_call(system: System)
     for service in (1, 2):
         found = metrics(s, service)
         assert sorted(found) == sorted(usage.METRICS)
-        assert (
-            found["ipv4"]["records"] == {"now": 2.0}
-            and found["ipv6"]["records"] == {"now": 1.0}
-            and found["snapshots"]["records"] == {"now": 0.0}
-        )
+        assert found["ipv4"]["records"] == {"now": 2.0}
+        assert found["ipv6"]["records"] == {"now": 1.0}
+        assert found["snapshots"]["records"] == {"now": 0.0}
         [(month, total)] = found["bandwidth_total"]["records"].items()
-        assert re.fullmatch(r"\d{4}-\d\d", month) and total > 0.01
+        assert re.fullmatch(r"\d{4}-\d\d", month)
+        assert total > 0.01
         assert total == pytest.approx(
             found["bandwidth_in"]["records"][month] + found["bandwidth_out"]["records"][month]
         )
@@ -154,7 +154,8 @@ def test_one_service_is_refreshed_alone(system: System) -> None:
     s = system
     s.wait_for(lambda: watched(s, 1), 60)
     before = metrics(s, 2)
-    assert s.post("/test/metrics", {"serviceid": 1})["kept"] == 10 and metrics(s, 2) == before
+    assert s.post("/test/metrics", {"serviceid": 1})["kept"] == 10
+    assert metrics(s, 2) == before
 
 
 def test_disk_and_bandwidth_are_written_for_all_in_one_statement(system: System) -> None:
@@ -164,7 +165,8 @@ def test_disk_and_bandwidth_are_written_for_all_in_one_statement(system: System)
     for service in ("1", "2"):
         row = s.state()["services"][service]["columns"]
         assert (row["diskusage"], row["disklimit"], row["bwlimit"]) == (64425, 64425, 0)  # 20 and 40 GiB
-        assert row["bwusage"] > 10 and re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", row["lastupdate"])
+        assert row["bwusage"] > 10
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", row["lastupdate"])
     assert s.state()["statements"] == 1
 
 
@@ -190,12 +192,14 @@ def test_old_numbers_are_not_billed_as_new(system: System) -> None:
         s.post("/test/metrics", {})
         call(s, "UsageUpdate")
     first, columns = metrics(s, 60), s.state()["services"]["60"]["columns"]
-    assert first["bandwidth_in"]["records"] == {"2027-01": 3.0} and columns["bwusage"] == 50
+    assert first["bandwidth_in"]["records"] == {"2027-01": 3.0}
+    assert columns["bwusage"] == 50
     logged = len(s.state()["activity"])
     with answered(s, reply(**{"60": used(bandwidth_in=9, bandwidth_mb=99, ipv4=5, stale=True)})):
         s.post("/test/metrics", {})
     found = metrics(s, 60)
-    assert {n: found[n] for n in SUMS} == {n: first[n] for n in SUMS} and found["ipv4"]["records"] == {"now": 5.0}
+    assert {n: found[n] for n in SUMS} == {n: first[n] for n in SUMS}
+    assert found["ipv4"]["records"] == {"now": 5.0}
     assert [
         line
         for line in s.state()["activity"][logged:]
@@ -204,7 +208,8 @@ def test_old_numbers_are_not_billed_as_new(system: System) -> None:
     assert len(s.state()["activity"]) == logged + 1
     with answered(s, reply(**{"60": used(bandwidth_in=9, collected_at=0, stale=True, new=True)})):
         s.post("/test/metrics", {})
-    assert len(s.state()["activity"]) == logged + 1 and metrics(s, 60)["bandwidth_in"] == first["bandwidth_in"]
+    assert len(s.state()["activity"]) == logged + 1
+    assert metrics(s, 60)["bandwidth_in"] == first["bandwidth_in"]
     with answered(s, reply(**{"60": used(bandwidth_mb=99, stale=True)})):
         call(s, "UsageUpdate")
     assert s.state()["services"]["60"]["columns"] == columns
@@ -231,7 +236,8 @@ def test_a_bridge_that_misbehaves_changes_nothing_and_is_told(system: System, an
         s.post("/test/metrics", {"serviceid": 1})
         call(s, "UsageUpdate")
     after = s.state()
-    assert after["services"]["1"] == before and SHIM_SECRET not in json.dumps(after["activity"])
+    assert after["services"]["1"] == before
+    assert SHIM_SECRET not in json.dumps(after["activity"])
     told = [line for line in after["activity"][logged:] if line.startswith("vmbridge: Usage of server pve1")]
     assert len(told) == 3
 
@@ -277,8 +283,8 @@ def test_the_tabs_show_our_numbers_and_the_others_stay(system: System) -> None:
             "additionalinfo",
             "resourceusage",
         ]
-        assert "vm-3.example.com" in text and "ssh-ed25519 AAAA" in text and "2|2 GiB" in text
-        assert (
-            re.search(r'data-metric="ipv4"><th scope="row">IPv4 addresses</th><td>2 Addresses</td>', text)
-            and "64425 MB / 64425 MB" in text
-        )
+        assert "vm-3.example.com" in text
+        assert "ssh-ed25519 AAAA" in text
+        assert "2|2 GiB" in text
+        assert re.search(r'data-metric="ipv4"><th scope="row">IPv4 addresses</th><td>2 Addresses</td>', text)
+        assert "64425 MB / 64425 MB" in text

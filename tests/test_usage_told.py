@@ -82,7 +82,8 @@ def test_what_the_last_collection_of_a_month_missed_is_in_the_next_months_record
     sample(world, 9, out=3)
     whmcs.collect()
     whmcs.collect()
-    assert whmcs.of() == {"2027-03": 5.0, "2027-04": 4.0} and whmcs.of("bandwidth_out") == {
+    assert whmcs.of() == {"2027-03": 5.0, "2027-04": 4.0}
+    assert whmcs.of("bandwidth_out") == {
         "2027-03": 2.0,
         "2027-04": 1.0,
     }
@@ -153,7 +154,8 @@ def test_only_what_goes_into_the_records_counts_as_told(world: World) -> None:
     assert whmcs.of() == {"2027-04": 2.0}
     assert post(world, body={"billed": True}).json["services"]["1042"]["bandwidth_in"] == 2.0
     refused = post(world, body={"billed": "yes"})
-    assert refused.status_code == 400 and "billed: must be true or false" in refused.json["error"]["message"]
+    assert refused.status_code == 400
+    assert "billed: must be true or false" in refused.json["error"]["message"]
 
 
 def test_a_refresh_of_one_service_counts_as_told(world: World) -> None:
@@ -173,7 +175,9 @@ def test_old_numbers_are_not_told_and_so_not_lost(world: World) -> None:
     sample(world, 3)
     at(world, "2027-03-31T22:00:00")  # nothing was read for four hours
     used = whmcs.collect()
-    assert used and used["stale"] and used["collected_at"] == moment("2027-03-31T18:00:00")
+    assert used
+    assert used["stale"]
+    assert used["collected_at"] == moment("2027-03-31T18:00:00")
     at(world, "2027-04-01T01:00:00")
     whmcs.collect()
     assert whmcs.months == {}
@@ -187,7 +191,9 @@ def test_a_number_of_a_new_month_never_bears_a_time_of_the_old_one(world: World)
     sample(world, 3)
     at(world, "2027-04-01T00:20:00")
     used = Records(world).collect()
-    assert used and not used["stale"] and used["collected_at"] == moment("2027-04-01T00:00:00")
+    assert used
+    assert not used["stale"]
+    assert used["collected_at"] == moment("2027-04-01T00:00:00")
 
 
 def test_what_a_terminated_server_used_last_is_told_once_more(world: World) -> None:
@@ -200,7 +206,9 @@ def test_what_a_terminated_server_used_last_is_told_once_more(world: World) -> N
     world.run()
     at(world, "2027-04-01T01:00:00")
     used = whmcs.collect()
-    assert used and used["collected_at"] == moment("2027-04-01T00:00:00") and used["ipv4"] == 0
+    assert used
+    assert used["collected_at"] == moment("2027-04-01T00:00:00")
+    assert used["ipv4"] == 0
     assert whmcs.of() == {"2027-03": 3.0, "2027-04": pytest.approx(5.0, abs=0.001)}
     at(world, "2027-05-01T01:00:00")
     assert whmcs.collect() is None
@@ -252,7 +260,8 @@ def test_a_service_that_moves_to_another_server_takes_along_what_is_left(tmp_pat
     services.run("create", 1042, "pve2", params, Caller("main"), world.store, world.config, world.drivers)
     world.run()
     world.store.save_statuses("pve2", [VmStatus("40000", "running", "pve1", uptime=9, net_in=GB, net_out=0)])
-    assert whmcs.collect() is None and whmcs.collect("pve2")
+    assert whmcs.collect() is None
+    assert whmcs.collect("pve2")
     assert whmcs.of() == {"2027-03": 2.0, "2027-04": pytest.approx(5.0, abs=0.001)}
     world.close()
 
@@ -344,7 +353,8 @@ def test_two_collections_that_meet_at_midnight(world: World, monkeypatch: pytest
 
     monkeypatch.setattr(world.store, "note_told", late)
     first.collect()
-    assert first.of() == {"2027-03": 5.0, "2027-04": 4.0} and second.of() == {"2027-04": 4.0}
+    assert first.of() == {"2027-03": 5.0, "2027-04": 4.0}
+    assert second.of() == {"2027-04": 4.0}
     monkeypatch.setattr(world.store, "note_told", lambda *args: False)
     with pytest.raises(Refused, match="being settled"):
         first.collect()
@@ -369,7 +379,8 @@ def test_an_installation_that_had_no_servers_when_it_first_collected(tmp_path: P
     world.store.unsettled = lambda *a: calls.append("asked") or []  # type: ignore[method-assign, func-returns-value]
     sample(world, 7)
     whmcs.collect()
-    assert whmcs.of() == {"2027-04": 7.0} and calls == []
+    assert whmcs.of() == {"2027-04": 7.0}
+    assert calls == []
     world.close()
 
 

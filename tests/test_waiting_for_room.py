@@ -69,14 +69,20 @@ def test_a_create_waits_and_ends_when_there_is_room(make: Callable[..., Shop], h
     world.cloud.faults = [Fault(fault.match, fault.kind, 1, 0, fault.times, fault.message, fault.limits)]
     world.order("create")
     world.run(30)
-    assert last(world).waits_for_room and len(notices(world)) == 1  # told at once
-    assert fault.kind.rpartition(" ")[2] in notices(world)[0] and "goes on by itself" in notices(world)[0]
+    assert last(world).waits_for_room
+    assert len(notices(world)) == 1
+    assert fault.kind.rpartition(" ")[2] in notices(world)[0]
+    assert "goes on by itself" in notices(world)[0]
     assert all(limit in notices(world)[0] for limit in fault.limits)
-    assert "aiting for room" in shown(world) and "node" not in last(world).next_action
+    assert "aiting for room" in shown(world)
+    assert "node" not in last(world).next_action
     world.restart()
     world.run(2 * HOUR)
-    assert last(world).state is State.DONE and one(world).status == "running" and len(notices(world)) == 1
-    assert len(world.paid()) == 4 and "aiting for room" not in shown(world)
+    assert last(world).state is State.DONE
+    assert one(world).status == "running"
+    assert len(notices(world)) == 1
+    assert len(world.paid()) == 4
+    assert "aiting for room" not in shown(world)
 
 
 def test_no_room_on_a_cluster_waits_too(tmp_path: Path) -> None:
@@ -84,11 +90,15 @@ def test_no_room_on_a_cluster_waits_too(tmp_path: Path) -> None:
     world.cluster.storages["local-lvm"].used = world.cluster.storages["local-lvm"].total
     world.order("create")
     world.run(HOUR)
-    assert last(world).waits_for_room and len(notices(world)) == 1 and world.vms() == []
-    assert "0 GiB free, 20 needed" in notices(world)[0] and "aiting for room" in shown(world)
+    assert last(world).waits_for_room
+    assert len(notices(world)) == 1
+    assert world.vms() == []
+    assert "0 GiB free, 20 needed" in notices(world)[0]
+    assert "aiting for room" in shown(world)
     world.cluster.storages["local-lvm"].used = 0
     world.run(HOUR)
-    assert last(world).state is State.DONE and world.vms() == [20000]
+    assert last(world).state is State.DONE
+    assert world.vms() == [20000]
     world.close()
 
 
@@ -98,15 +108,20 @@ def test_it_is_given_up_after_the_operators_time_and_retried_with_a_new_one(make
     world.cloud.sold["cx23"]["nbg1"] = False
     world.order("create")
     world.run(2 * HOUR + 1200)
-    assert last(world).state is State.FAILED and last(world).error_code == "no_capacity" and last(world).next_action
-    assert len(notices(world)) == 2 and "within 2 h" in notices(world)[1] and world.paid() == []
+    assert last(world).state is State.FAILED
+    assert last(world).error_code == "no_capacity"
+    assert last(world).next_action
+    assert len(notices(world)) == 2
+    assert "within 2 h" in notices(world)[1]
+    assert world.paid() == []
     assert len(world.cloud.calls) < 60
     world.order("retry")
     world.run(HOUR)
     assert last(world).waits_for_room
     world.cloud.sold["cx23"]["nbg1"] = True
     world.run(HOUR)
-    assert last(world).state is State.DONE and len(world.paid()) == 3
+    assert last(world).state is State.DONE
+    assert len(world.paid()) == 3
 
 
 def test_nothing_waits_where_the_operator_does_not_want_it(make: Callable[..., Shop]) -> None:
@@ -115,7 +130,8 @@ def test_nothing_waits_where_the_operator_does_not_want_it(make: Callable[..., S
     world.cloud.sold["cx23"]["nbg1"] = False
     world.order("create")
     world.run(60)
-    assert last(world).state is State.FAILED and len(notices(world)) == 1
+    assert last(world).state is State.FAILED
+    assert len(notices(world)) == 1
 
 
 @pytest.mark.parametrize("verb", ["suspend", "terminate", "cancel"])
@@ -137,7 +153,8 @@ def test_another_order_ends_the_wait_at_once(make: Callable[..., Shop], verb: st
     if verb == "suspend":  # what makes it active finishes it
         world.order("unsuspend")
         world.run()
-        assert one(world).status == "running" and world.store.service(1).provisioned
+        assert one(world).status == "running"
+        assert world.store.service(1).provisioned
 
 
 def test_a_corrected_order_takes_the_place_of_the_one_that_waits(make: Callable[..., Shop]) -> None:
@@ -147,7 +164,9 @@ def test_a_corrected_order_takes_the_place_of_the_one_that_waits(make: Callable[
     world.run(HOUR)
     world.order("create", configoption2="fsn1", status="Active")
     world.run(60)
-    assert last(world).state is State.DONE and one(world).location == "fsn1" and len(world.paid()) == 3
+    assert last(world).state is State.DONE
+    assert one(world).location == "fsn1"
+    assert len(world.paid()) == 3
 
 
 # -- other places -------------------------------------------------------------------------------------
@@ -161,7 +180,9 @@ def test_another_location_where_the_plan_allows_it(make: Callable[..., Shop], ho
         world.cloud.faults = [Fault("POST /servers", kind)]
     world.order("create")
     world.run(120)
-    assert last(world).state is State.DONE and one(world).location == "fsn1" and len(world.paid()) == 3
+    assert last(world).state is State.DONE
+    assert one(world).location == "fsn1"
+    assert len(world.paid()) == 3
     assert notices(world) == []
 
 
@@ -170,7 +191,8 @@ def test_a_location_that_the_order_names_is_kept(make: Callable[..., Shop]) -> N
     world.cloud.sold["cx23"]["nbg1"] = False
     world.order("create", configoption2="nbg1")
     world.run(HOUR)
-    assert last(world).waits_for_room and world.paid() == []
+    assert last(world).waits_for_room
+    assert world.paid() == []
 
 
 def test_a_redeploy_stays_where_its_addresses_are(make: Callable[..., Shop]) -> None:
@@ -182,8 +204,11 @@ def test_a_redeploy_stays_where_its_addresses_are(make: Callable[..., Shop]) -> 
     ]
     world.order("redeploy")
     world.run(HOUR)
-    assert last(world).state is State.DONE and one(world).location == "nbg1" and one(world).status == "running"
-    assert world.store.service(1).birth.addresses == before and len(world.paid()) == 4
+    assert last(world).state is State.DONE
+    assert one(world).location == "nbg1"
+    assert one(world).status == "running"
+    assert world.store.service(1).birth.addresses == before
+    assert len(world.paid()) == 4
 
 
 # -- changes of a machine that is there ---------------------------------------------------------------
@@ -193,13 +218,16 @@ def test_a_change_of_type_waits_while_the_server_stays_as_it_is(make: Callable[.
     world.cloud.calls.clear()
     world.change(server_type="cx33")
     world.run(3 * HOUR)
-    assert last(world).waits_for_room and world.cloud.mutations() == [] and one(world).status == "running"
-    assert (
-        "aiting for room" in shown(world) and "Your server stays as it is" in shown(world) and len(notices(world)) == 1
-    )
+    assert last(world).waits_for_room
+    assert world.cloud.mutations() == []
+    assert one(world).status == "running"
+    assert "aiting for room" in shown(world)
+    assert "Your server stays as it is" in shown(world)
+    assert len(notices(world)) == 1
     world.cloud.sold["cx33"]["nbg1"] = True
     world.run(HOUR)
-    assert last(world).state is State.DONE and (one(world).kind, one(world).status) == ("cx33", "running")
+    assert last(world).state is State.DONE
+    assert (one(world).kind, one(world).status) == ("cx33", "running")
 
 
 def test_the_server_is_not_switched_off_again_and_again_to_find_out(make: Callable[..., Shop]) -> None:
@@ -208,10 +236,12 @@ def test_the_server_is_not_switched_off_again_and_again_to_find_out(make: Callab
     world.cloud.calls.clear()
     world.change(server_type="cx33")
     world.run(3 * HOUR)
-    assert last(world).waits_for_room and (one(world).kind, one(world).status) == ("cx23", "running")
+    assert last(world).waits_for_room
+    assert (one(world).kind, one(world).status) == ("cx23", "running")
     assert [p.rpartition("/")[2] for _, p in world.cloud.mutations()] == ["shutdown", "change_type", "poweron"]
     world.run(8 * HOUR)
-    assert last(world).state is State.DONE and (one(world).kind, one(world).status) == ("cx33", "running")
+    assert last(world).state is State.DONE
+    assert (one(world).kind, one(world).status) == ("cx33", "running")
 
 
 def test_the_customer_goes_on_while_a_change_waits(make: Callable[..., Shop]) -> None:
@@ -227,7 +257,10 @@ def test_the_customer_goes_on_while_a_change_waits(make: Callable[..., Shop]) ->
     world.run(300)
     assert len([i for i in world.cloud.images.values() if i.type == "snapshot"]) == 1
     waiting = world.store.current_operation(1)
-    assert waiting and waiting.kind == "change_package" and waiting.waits_for_room and len(notices(world)) == 1
+    assert waiting
+    assert waiting.kind == "change_package"
+    assert waiting.waits_for_room
+    assert len(notices(world)) == 1
     world.cloud.sold["cx33"]["nbg1"] = True
     world.run(HOUR)
     assert (one(world).kind, one(world).status) == ("cx33", "off")
@@ -249,12 +282,15 @@ def test_a_suspension_in_between_and_the_change_goes_on_afterwards(make: Callabl
     world.run(600)
     world.order("suspend")
     world.run(300)
-    assert one(world).status == "off" and world.store.service(1).desired is Desired.SUSPENDED
+    assert one(world).status == "off"
+    assert world.store.service(1).desired is Desired.SUSPENDED
     world.order("unsuspend")
     world.run(600)
-    assert one(world).status == "running" and last(world).waits_for_room
+    assert one(world).status == "running"
+    assert last(world).waits_for_room
     world.run(9 * HOUR)
-    assert last(world).state is State.DONE and (one(world).kind, one(world).status) == ("cx33", "running")
+    assert last(world).state is State.DONE
+    assert (one(world).kind, one(world).status) == ("cx33", "running")
 
 
 def test_a_limit_of_addresses_waits_with_the_server_made_once(make: Callable[..., Shop]) -> None:
@@ -262,10 +298,14 @@ def test_a_limit_of_addresses_waits_with_the_server_made_once(make: Callable[...
     world.cloud.limits["floating_ip_limit"] = 1
     world.order("create")
     world.run(HOUR)
-    assert last(world).waits_for_room and "floating_ip_limit" in last(world).error_text and len(world.paid()) == 4
+    assert last(world).waits_for_room
+    assert "floating_ip_limit" in last(world).error_text
+    assert len(world.paid()) == 4
     world.cloud.limits.clear()
     world.run(HOUR)
-    assert last(world).state is State.DONE and len(world.paid()) == 5 and one(world).status == "running"
+    assert last(world).state is State.DONE
+    assert len(world.paid()) == 5
+    assert one(world).status == "running"
 
 
 def test_what_a_customer_does_by_hand_does_not_wait(make: Callable[..., Shop]) -> None:
@@ -273,5 +313,7 @@ def test_what_a_customer_does_by_hand_does_not_wait(make: Callable[..., Shop]) -
     world.cloud.limits["snapshot_limit"] = 0
     world.page("snapshots", "take")
     world.run(300)
-    assert last(world).state is State.FAILED and "snapshot_limit" in last(world).error_text
-    assert world.store.snapshots_of(1) == [] and len(notices(world)) == 1
+    assert last(world).state is State.FAILED
+    assert "snapshot_limit" in last(world).error_text
+    assert world.store.snapshots_of(1) == []
+    assert len(notices(world)) == 1

@@ -81,8 +81,10 @@ def test_the_life_of_a_server_is_told_and_signed(world: World, ear: Ear) -> None
     for headers, body in ear.heard:
         text = headers["Vmbridge-Timestamp"].encode() + b"." + body
         expected = hmac.new(SECRET.encode(), text, "sha256").hexdigest()
-        assert headers["Vmbridge-Signature"] == f"v1={expected}" and SECRET.encode() not in body
-        assert headers["Vmbridge-Event-Id"] == json.loads(body)["id"] and b"Secret-pass" not in body
+        assert headers["Vmbridge-Signature"] == f"v1={expected}"
+        assert SECRET.encode() not in body
+        assert headers["Vmbridge-Event-Id"] == json.loads(body)["id"]
+        assert b"Secret-pass" not in body
 
 
 @pytest.mark.parametrize("bad", [500, 302, 404])
@@ -123,7 +125,8 @@ def test_failures_backups_and_findings(world: World, ear: Ear) -> None:
         ("finding_closed", "unknown_vm", None),
         ("finding_closed", "differs_from_package", 1042),
     ]
-    assert ear.told()[1]["code"] == "no_space" and not [b for _, b in ear.heard if b"/secret/path" in b]
+    assert ear.told()[1]["code"] == "no_space"
+    assert not [b for _, b in ear.heard if b"/secret/path" in b]
 
 
 def test_only_what_is_wanted_of_whom_it_is_wanted(world: World, ear: Ear) -> None:
@@ -177,6 +180,7 @@ def test_a_real_context_tells_of_it(tmp_path: Path, ear: Ear) -> None:
     place(tmp_path / "vmbridge.db")
     hook = {"url": f"http://127.0.0.1:{ear.port}/", "secret": SECRET}
     context = open_context(from_dict(raw_config(webhooks={"chat": hook}), str(tmp_path / "config.toml")))
-    assert context.store.webhooks[0].name == "chat" and context.whmcs["main"].webhooks["chat"][1] == SECRET
+    assert context.store.webhooks[0].name == "chat"
+    assert context.whmcs["main"].webhooks["chat"][1] == SECRET
     assert SECRET in context.config.secrets()
     context.store.close()

@@ -85,7 +85,8 @@ def test_a_new_server_is_what_was_sold_whatever_the_template_brought(
         "online": True,
         "writes": True,
     }
-    assert vm.ran["password"].startswith("$6$") and vm.ran["address"].startswith("ip=203.0.113.")
+    assert vm.ran["password"].startswith("$6$")
+    assert vm.ran["address"].startswith("ip=203.0.113.")
     gone = (
         "vcpus",
         "cpulimit",
@@ -101,13 +102,18 @@ def test_a_new_server_is_what_was_sold_whatever_the_template_brought(
     )
     assert not [k for k in (*gone, "bootdisk", "net1", "ipconfig1") if k in vm.config]
     parts = dict(p.partition("=")[::2] for p in vm.config[disk].split(",")[1:])
-    assert set(parts) <= {"size", "format"} and parts["size"] == "20G"  # this plan sells no limits
-    assert vm.config["net0"].startswith("virtio=") and "trunks" not in vm.config["net0"]
-    assert ",tag=40" in vm.config["net0"] and "firewall=1" in vm.config["net0"]
+    assert set(parts) <= {"size", "format"}
+    assert parts["size"] == "20G"
+    assert vm.config["net0"].startswith("virtio=")
+    assert "trunks" not in vm.config["net0"]
+    assert ",tag=40" in vm.config["net0"]
+    assert "firewall=1" in vm.config["net0"]
     assert vm.config["boot"].startswith(("order=scsi0", "order=scsi30", "order=virtio0", "order=ide2;scsi0"))
     assert vm.config["vga"] == "std"
-    assert vm.config["ide0"] == "none,media=cdrom" and vm.config["balloon"] == vm.config["memory"]
-    assert differing(world) == {} and sweep(world) == []
+    assert vm.config["ide0"] == "none,media=cdrom"
+    assert vm.config["balloon"] == vm.config["memory"]
+    assert differing(world) == {}
+    assert sweep(world) == []
 
 
 def test_the_cause_of_each_key_is_told_by_check_and_cleared(world: World) -> None:
@@ -115,7 +121,8 @@ def test_the_cause_of_each_key_is_told_by_check_and_cleared(world: World) -> Non
 
     templates_with(world, {"cicustom": "user=local:snippets/base.yaml", "scsi0": f"{BASE},backup=0", "vcpus": "1"})
     said = [f.text for f in doctor.check(world.context) if "every order takes off" in f.text]
-    assert said and all(w in said[0] for w in ("cicustom", "vcpus", "scsi0 backup=0"))
+    assert said
+    assert all(w in said[0] for w in ("cicustom", "vcpus", "scsi0 backup=0"))
 
 
 # -- later: compared, told in words, written by converge ----------------------------------------------
@@ -152,7 +159,8 @@ def test_what_takes_from_the_sold_is_told_in_words_and_mended(world: World, conf
     world.order("reboot")
     world.run()
     assert {k: v for k, v in vm.config.items() if k != "boot"} == {k: v for k, v in before.items() if k != "boot"}
-    assert vm.config["boot"].startswith("order=scsi0") and sweep(world) == []
+    assert vm.config["boot"].startswith("order=scsi0")
+    assert sweep(world) == []
 
 
 def test_what_only_root_can_change_is_told_and_left(world: World) -> None:
@@ -160,11 +168,13 @@ def test_what_only_root_can_change_is_told_and_left(world: World) -> None:
     vm.config["affinity"] = "0-1"
     [told] = sweep(world)
     row = next(f for f in world.store.findings(1) if f["kind"] == "differs_from_package")
-    assert "Cores of the host it is tied to is 0-1, sold all." in told and not findings.fixable(row)
+    assert "Cores of the host it is tied to is 0-1, sold all." in told
+    assert not findings.fixable(row)
     assert "by hand" in row["fix"]
     world.order("change_package", configoptions={"CPU Cores": "4"})
     world.run()
-    assert newest(world).state is State.DONE and vm.config["affinity"] == "0-1"
+    assert newest(world).state is State.DONE
+    assert vm.config["affinity"] == "0-1"
 
 
 def test_an_adopted_machine_is_compared_and_never_cleaned(world: World) -> None:
@@ -173,7 +183,8 @@ def test_an_adopted_machine_is_compared_and_never_cleaned(world: World) -> None:
     world.store.update_service(1, birth=replace(world.store.service(1).birth, adopted=True))
     kept = {k: vm.config[k] for k in ("cpulimit", "scsi0", "boot")}
     [told] = sweep(world)
-    assert "Limit of processor time is 1" in told and "In backups is off" in told
+    assert "Limit of processor time is 1" in told
+    assert "In backups is off" in told
     assert not findings.fixable(next(f for f in world.store.findings(1) if f["kind"] == "differs_from_package"))
     world.order("converge")
     world.run()
@@ -209,8 +220,10 @@ def test_a_backup_without_a_disk_that_is_sold_is_refused_before_anything_is_made
     world.page("backups", "take")
     world.run()
     op = newest(world)
-    assert (op.error_code, op.state) == ("backup_failed", State.FAILED) and "system disk (scsi0)" in op.error_text
-    assert world.store.backups_of(1) == [] and not [p for _, p in world.cluster.mutations() if p.endswith("vzdump")]
+    assert (op.error_code, op.state) == ("backup_failed", State.FAILED)
+    assert "system disk (scsi0)" in op.error_text
+    assert world.store.backups_of(1) == []
+    assert not [p for _, p in world.cluster.mutations() if p.endswith("vzdump")]
 
 
 def test_an_archive_that_lacks_a_disk_is_no_backup_and_does_not_stay(world: World) -> None:
@@ -225,10 +238,12 @@ def test_an_archive_that_lacks_a_disk_is_no_backup_and_does_not_stay(world: Worl
     world.page("backups", "take")
     world.run()
     op = newest(world)
-    assert op.error_code == "backup_failed" and "without the system disk (scsi0)" in op.error_text
+    assert op.error_code == "backup_failed"
+    assert "without the system disk (scsi0)" in op.error_text
     world.clock.time += 5
     world.cluster.settle()
-    assert world.store.backups_of(1) == [] and not [v for v in world.cluster.volumes if ":backup/" in v]
+    assert world.store.backups_of(1) == []
+    assert not [v for v in world.cluster.volumes if ":backup/" in v]
 
 
 def test_an_old_archive_without_the_system_disk_stops_nothing(world: World) -> None:
@@ -242,7 +257,8 @@ def test_an_old_archive_without_the_system_disk_stops_nothing(world: World) -> N
     world.page("backups", "restore", backup=row["id"])
     world.run()
     op = newest(world)
-    assert op.error_code == "backup_incomplete" and "system disk (scsi0)" in op.error_text
+    assert op.error_code == "backup_incomplete"
+    assert "system disk (scsi0)" in op.error_text
     assert (vm.status, vm.config, world.cluster.mutations()) == ("running", before, [])
     assert not world.store.service(1).birth.restoring
 
@@ -261,7 +277,8 @@ def test_a_sold_additional_disk_has_to_be_in_it(world: World) -> None:
     vm.config["scsi1"] += ",backup=0"
     world.page("backups", "take")
     world.run()
-    assert newest(world).error_code == "backup_failed" and "additional disk (scsi1)" in newest(world).error_text
+    assert newest(world).error_code == "backup_failed"
+    assert "additional disk (scsi1)" in newest(world).error_text
 
 
 # -- reinstall ---------------------------------------------------------------------------------------
@@ -291,9 +308,11 @@ def test_a_reinstall_takes_the_firmware_and_the_hardware_of_the_image(world: Wor
     assert {k: vm.config[k] for k in ("bios", "machine", "citype", "tablet")} == {
         k: UEFI[k] for k in ("bios", "machine", "citype", "tablet")
     }
-    assert "pre-enrolled-keys=1" in vm.config["efidisk0"] and "version=v2.0" in vm.config["tpmstate0"]
+    assert "pre-enrolled-keys=1" in vm.config["efidisk0"]
+    assert "version=v2.0" in vm.config["tpmstate0"]
     for slot, volume in old.items():
-        assert vm.config[slot].split(",")[0] != volume and vm.config[slot].startswith("local-lvm:vm-20000-")
+        assert vm.config[slot].split(",")[0] != volume
+        assert vm.config[slot].startswith("local-lvm:vm-20000-")
     assert not [k for k in vm.config if k.startswith("unused")]
     assert not [v for v in old.values() if v and v in world.cluster.volumes]
 
@@ -313,7 +332,9 @@ def test_a_fresh_system_gets_its_password_in_a_machine_without_a_cloud_init_driv
     if adopted:
         world.store.update_service(1, birth=replace(world.store.service(1).birth, adopted=True))
     reinstalled(world)
-    assert "cloudinit" in vm.config["ide2"] and vm.ran["password"].startswith("$6$") and vm.ran["user"] == "root"
+    assert "cloudinit" in vm.config["ide2"]
+    assert vm.ran["password"].startswith("$6$")
+    assert vm.ran["user"] == "root"
 
 
 def test_a_missing_cloud_init_drive_is_told(world: World) -> None:
@@ -328,7 +349,8 @@ def test_a_system_for_another_kind_of_machine_is_refused_before_anything_is_stop
     templates_with(world, {"arch": "aarch64"})
     world.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL")
     world.run()
-    assert (newest(world).error_code, vm.status) == ("template_unfit", "running") and "arch" in newest(world).error_text
+    assert (newest(world).error_code, vm.status) == ("template_unfit", "running")
+    assert "arch" in newest(world).error_text
 
 
 def test_an_interruption_at_birth_does_not_change_which_disk_is_the_systems() -> None:
@@ -340,7 +362,9 @@ def test_an_interruption_at_birth_does_not_change_which_disk_is_the_systems() ->
     order = Order("1", "u", "h", "02:00:00:00:00:01", package, (), birth=True)
     config = {"boot": "c", "bootdisk": "virtio0", "scsi0": "l:vm-1-disk-1,size=10G", "virtio0": "l:vm-1-disk-0,size=8G"}
     todo = goal.changes(order, {**config, "ide2": "l:vm-1-cloudinit,media=cdrom"})
-    assert todo.boot == "order=virtio0" and "bootdisk" in todo.drop and todo.grow == [("virtio0", 10)]
+    assert todo.boot == "order=virtio0"
+    assert "bootdisk" in todo.drop
+    assert todo.grow == [("virtio0", 10)]
 
 
 def test_a_reinstall_keeps_how_the_templates_disk_is_driven(world: World) -> None:
@@ -361,4 +385,5 @@ def test_another_bus_does_not_get_what_only_the_templates_can_do(world: World) -
     templates_with(world, {"scsi0": f"{BASE},discard=on,iothread=1"})
     world.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL")
     world.run()
-    assert newest(world).state is State.DONE and "iothread" not in vm.config["sata0"], newest(world).error_text
+    assert newest(world).state is State.DONE, newest(world).error_text
+    assert "iothread" not in vm.config["sata0"], newest(world).error_text

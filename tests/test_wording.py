@@ -62,7 +62,10 @@ def test_no_message_is_the_librarys_own() -> None:
                 r = Reader()
                 r.load(schema, {key: copy.deepcopy(value)}, "table")
                 for path, code, text in r.faults:
-                    assert path.startswith("table") and code and text and not LIBRARYS.search(text), (key, value, text)
+                    assert path.startswith("table"), (key, value, text)
+                    assert code, (key, value, text)
+                    assert text, (key, value, text)
+                    assert not LIBRARYS.search(text), (key, value, text)
                     told += path == f"table.{key}"
     assert told > 400
 

@@ -42,7 +42,8 @@ class Desk:
         return {"result": "success", **found}
 
     def _open(self, v: dict[str, Any]) -> dict[str, Any]:
-        assert {"deptid", "subject", "message", "clientid"} <= v.keys() and str(v["deptid"]).isdigit()
+        assert {"deptid", "subject", "message", "clientid"} <= v.keys()
+        assert str(v["deptid"]).isdigit()
         number = len(self.tickets) + 1
         ticket = {
             **{"id": number, "tid": f"ABC-{number}", "deptid": str(v["deptid"]), "userid": v["clientid"]},

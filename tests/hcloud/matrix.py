@@ -66,7 +66,8 @@ def each_fault(start: Callable[[int], Any], do: Deed, right: Truth, match: str, 
         failed = last.state is State.FAILED
         if failed:
             assert kind not in BY_THEMSELVES, (kind, last.kind, last.error_text)
-            assert last.error_text and last.next_action, kind
+            assert last.error_text, kind
+            assert last.next_action, kind
             world.store.retry(last.id)
             world.run(4000)
         ended_well(world, kind)
@@ -74,7 +75,8 @@ def each_fault(start: Callable[[int], Any], do: Deed, right: Truth, match: str, 
         return failed
 
     world.cloud.on_call = on_call
-    assert not branches.grow(play) and branches.ends
+    assert not branches.grow(play)
+    assert branches.ends
     world.close()
 
 
