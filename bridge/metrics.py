@@ -69,7 +69,7 @@ class Installation(Collector):
         try:
             with suppress(StoreUnavailable):  # what was counted here since the last time
                 save(self.context.store)
-            found = [
+            families = [
                 *self._store(),
                 *self._operations(),
                 *self._servers(),
@@ -83,7 +83,7 @@ class Installation(Collector):
             return
         readable.add_metric([], 1.0)
         yield readable
-        yield from found
+        yield from families
 
     # -- families ---------------------------------------------------------------------------------
     def _store(self) -> Iterator[Metric]:
@@ -174,25 +174,25 @@ class Installation(Collector):
             "vmbridge_budget_calls": "Calls an hour that the provider allows.",
             "vmbridge_budget_calls_left": "Calls that are left of it now.",
         }
-        found = {n: GaugeMetricFamily(n, t, labels=["server"]) for n, t in texts.items()}
+        families = {n: GaugeMetricFamily(n, t, labels=["server"]) for n, t in texts.items()}
         for view in servers.views(at.store, at.config):
             row, label = at.store.health(view.name), [view.name]
-            found["vmbridge_server_up"].add_metric(label, float(bool(row["ok"])))
-            found["vmbridge_server_key_good"].add_metric(label, float(not row["key_fault"]))
-            found["vmbridge_server_maintenance"].add_metric(label, float(bool(row["maintenance"])))
-            found["vmbridge_server_failures"].add_metric(label, float(row["failures"]))
-            found["vmbridge_server_services"].add_metric(label, float(view.services))
+            families["vmbridge_server_up"].add_metric(label, float(bool(row["ok"])))
+            families["vmbridge_server_key_good"].add_metric(label, float(not row["key_fault"]))
+            families["vmbridge_server_maintenance"].add_metric(label, float(bool(row["maintenance"])))
+            families["vmbridge_server_failures"].add_metric(label, float(row["failures"]))
+            families["vmbridge_server_services"].add_metric(label, float(view.services))
             if row["refreshed_at"]:
-                found["vmbridge_server_read_age_seconds"].add_metric(label, max(0.0, now - row["refreshed_at"]))
+                families["vmbridge_server_read_age_seconds"].add_metric(label, max(0.0, now - row["refreshed_at"]))
             if view.ids_total:
-                found["vmbridge_server_ids"].add_metric(label, float(view.ids_total))
-                found["vmbridge_server_ids_left"].add_metric(label, float(view.ids_total - view.ids_used))
+                families["vmbridge_server_ids"].add_metric(label, float(view.ids_total))
+                families["vmbridge_server_ids_left"].add_metric(label, float(view.ids_total - view.ids_used))
             driver = at.drivers.get(view.name)
             if driver and driver.calls_per_hour:
                 left = at.store.calls_left(driver.account, driver.calls_per_hour)
-                found["vmbridge_budget_calls"].add_metric(label, float(driver.calls_per_hour))
-                found["vmbridge_budget_calls_left"].add_metric(label, left)
-        yield from found.values()
+                families["vmbridge_budget_calls"].add_metric(label, float(driver.calls_per_hour))
+                families["vmbridge_budget_calls_left"].add_metric(label, left)
+        yield from families.values()
 
     def _rooms(self) -> Iterator[Metric]:
         """Pools."""
@@ -230,9 +230,9 @@ def _histogram(
     """The store has what fell into each bucket; Prometheus wants how many were at most so long."""
     family = HistogramMetricFamily(name, text, labels=labels)
     hits: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
-    sums = {tuple(t.get(n, "") for n in labels): v for found, t, v in rows if found == f"{name}_sum"}
-    for found, told, value in rows:
-        if found == f"{name}_bucket":
+    sums = {tuple(t.get(n, "") for n in labels): v for series, t, v in rows if series == f"{name}_sum"}
+    for series, told, value in rows:
+        if series == f"{name}_bucket":
             hits[tuple(told.get(n, "") for n in labels)][told["le"]] = value
     for key, by_bound in sorted(hits.items()):
         total, buckets = 0.0, []

@@ -19,13 +19,13 @@ PATIENCE = 5.0
 def peers(config: Config) -> dict[str, tuple[str, str, int]]:
     """Who is called by TLS, and ourselves as browsers reach us: name -> (address, file of its authority, port where
     the address names none)."""
-    found = {
+    addresses = {
         name: (s.get("endpoint", ""), s.get("ca_file", ""), config.driver(name).default_port)
         for name, s in config.servers.items()
     }
-    found |= {f"whmcs:{name}": (w["system_url"], "", 443) for name, w in config.whmcs.items()}
-    found["public_url"] = (config.web["public_url"], "", 443)
-    return {name: at for name, at in found.items() if urlsplit(at[0]).scheme == "https"}
+    addresses |= {f"whmcs:{name}": (w["system_url"], "", 443) for name, w in config.whmcs.items()}
+    addresses["public_url"] = (config.web["public_url"], "", 443)
+    return {name: at for name, at in addresses.items() if urlsplit(at[0]).scheme == "https"}
 
 
 def ends(url: str, ca_file: str = "", port: int = 443) -> float:

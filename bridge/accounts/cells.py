@@ -48,17 +48,17 @@ def _decimal(value: str) -> Decimal | None:
 
 def amount(value: Any) -> Decimal:
     """Of the database, as text; it may be below 0."""
-    found = _decimal(value) if type(value) is str else None
-    if found is None:
+    number = _decimal(value) if type(value) is str else None
+    if number is None:
         raise Unreadable("bad_amount", value)
-    return found
+    return number
 
 
 def price(value: Any) -> Decimal:
-    found = amount(value)
-    if found < 0:
+    number = amount(value)
+    if number < 0:
         raise Unreadable("negative_amount", value)
-    return found
+    return number
 
 
 @lru_cache(maxsize=4096)
@@ -66,10 +66,10 @@ def _date(value: str) -> date | None:
     if not DAY.fullmatch(value):
         return None
     try:
-        found = date.fromisoformat(value)
+        parsed = date.fromisoformat(value)
     except ValueError:
         return None
-    return found if 1990 <= found.year <= 2199 else None
+    return parsed if 1990 <= parsed.year <= 2199 else None
 
 
 def day(value: Any) -> date | None:
@@ -78,17 +78,17 @@ def day(value: Any) -> date | None:
         raise Unreadable("bad_date", value)
     if value in NO_DAY:
         return None
-    found = _date(value)
-    if found is None:
+    parsed = _date(value)
+    if parsed is None:
         raise Unreadable("bad_date", value)
-    return found
+    return parsed
 
 
 def some_day(value: Any) -> date:
-    found = day(value)
-    if found is None:
+    parsed = day(value)
+    if parsed is None:
         raise Unreadable("bad_date", value)
-    return found
+    return parsed
 
 
 @lru_cache(maxsize=256)

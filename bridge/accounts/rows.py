@@ -66,7 +66,7 @@ class Rows:
 
     def each(self, name: str, read: Callable[..., Any]) -> list[Any]:
         """What `read` makes of each row; rows that it cannot read, or has not a value for, are left out."""
-        found = []
+        values = []
         for row in self.sent.get(name, ()):
             try:
                 made = read(*row) if isinstance(row, list) else read()
@@ -76,8 +76,8 @@ class Rows:
                 self._miss(name, row, "bad_row", "")
             else:
                 if made is not None:
-                    found.append(made)
-        return found
+                    values.append(made)
+        return values
 
     def _miss(self, name: str, row: Any, reason: str, value: str) -> None:
         cells = row if isinstance(row, list) else []
@@ -330,10 +330,10 @@ class Rows:
         items: dict[int, list[Item]] = {}
         for item in self.each("open_items", _open_item):
             items.setdefault(item.invoice, []).append(item)
-        found = {invoice.id: invoice for invoice in self.each("open", _open_invoice)}
-        for number in items.keys() - found.keys():
+        invoices = {invoice.id: invoice for invoice in self.each("open", _open_invoice)}
+        for number in items.keys() - invoices.keys():
             self.missed.append(NotCounted("open_items", number, "", "unknown_parent", str(number)))
-        for number, invoice in found.items():
+        for number, invoice in invoices.items():
             own = items.get(number, ())
             yield replace(invoice, items=tuple(item._replace(at=invoice.at, status=invoice.status) for item in own))
 

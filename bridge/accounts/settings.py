@@ -39,11 +39,11 @@ class _Texts:
         """In the client's currency, to the cent. None where there is no limit or none is known."""
         said = self.texts.get(name, "?").strip()
         try:
-            found = cells.price(said) if said else Decimal(0)
+            limit = cells.price(said) if said else Decimal(0)
         except cells.Unreadable:
             self.unknown.add(name)
             return None
-        return (found * currency.rate).quantize(CENT, ROUND_HALF_UP) if found else None
+        return (limit * currency.rate).quantize(CENT, ROUND_HALF_UP) if limit else None
 
 
 def settings_of(texts: Mapping[str, str], currency: Currency) -> Settings:

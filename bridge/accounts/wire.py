@@ -29,14 +29,14 @@ class Amount(fields.Field[Decimal]):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Decimal:
         try:
-            found = cells.amount(value)
+            number = cells.amount(value)
         except cells.Unreadable:
             raise ValidationError('Must be a decimal number as text, e.g. "10.00".') from None
-        if self.least is not None and found < self.least:
+        if self.least is not None and number < self.least:
             raise ValidationError(f"Must be {self.least} or more.")
-        if self.most is not None and found > self.most:
+        if self.most is not None and number > self.most:
             raise ValidationError(f"Must be {self.most} or less.")
-        return found
+        return number
 
 
 class Day(fields.Field[date]):
@@ -162,14 +162,14 @@ def read(body: Any) -> Account:
 
 def _rates(sent: list[Any]) -> tuple[Rate, ...]:
     """A rate that cannot be read would make every price wrong: it is no row, it is a fault."""
-    found: dict[int, Rate] = {}
+    by_level: dict[int, Rate] = {}
     for n, row in enumerate(sent):
         try:
             level, name, percent = row
             rate = Rate(cells.whole(level), cells.text(name), cells.price(percent))
         except (ValueError, TypeError):
             raise BadRequest(f"rates[{n}]: must be [level, name, rate as text].", code="bad_dashboard") from None
-        if rate.level not in (1, 2) or rate.level in found:
+        if rate.level not in (1, 2) or rate.level in by_level:
             raise BadRequest(f"rates[{n}]: its level must be 1 or 2, each once.", code="bad_dashboard")
-        found[rate.level] = rate
-    return tuple(found[level] for level in sorted(found))
+        by_level[rate.level] = rate
+    return tuple(by_level[level] for level in sorted(by_level))

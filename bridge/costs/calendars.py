@@ -30,13 +30,13 @@ def folded(line: str) -> str:
     return "\r\n".join([*lines, own])
 
 
-def calendar(account: Account, found: Sequence[Event], host: str, name: str, say: Callable[[Event], str]) -> str:
+def calendar(account: Account, events: Sequence[Event], host: str, name: str, say: Callable[[Event], str]) -> str:
     """One entry for each charge on the day on which credit is taken. `host` of the installation makes the UIDs its own,
     `name` is the calendar's, `say` one charge's sentence."""
     stamp = f"{account.today:%Y%m%d}T000000Z"
     lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//vmbridge//dashboard//EN", "CALSCALE:GREGORIAN"]
     lines += ["METHOD:PUBLISH", f"X-WR-CALNAME:{escaped(name)}"]
-    for event in found:
+    for event in events:
         kind = f"{event.kind}-{event.line.kind}" if event.kind != event.line.kind else event.kind
         lines += [
             "BEGIN:VEVENT",

@@ -158,10 +158,10 @@ def _lasts(account: Account, used: Usage | None) -> Lasts:
     )
     if not used and left >= _most(account):
         return Lasts("long" if comes else "nothing", manual=manual)
-    found: list[Event] = []
+    ahead: list[Event] = []
     for days in STEPS:
-        found = events(account, days, used)
-        if short := _short(found, left):
+        ahead = events(account, days, used)
+        if short := _short(ahead, left):
             event, missing = short
             return Lasts(
                 "until",
@@ -173,12 +173,12 @@ def _lasts(account: Account, used: Usage | None) -> Lasts:
                 suspension(account, event),
                 manual,
             )
-    return Lasts("long" if comes or found else "nothing", manual=manual)
+    return Lasts("long" if comes or ahead else "nothing", manual=manual)
 
 
-def _short(found: list[Event], left: Decimal) -> tuple[Event, Decimal] | None:
+def _short(ahead: list[Event], left: Decimal) -> tuple[Event, Decimal] | None:
     """The first event that is not covered, and what is missing on its day."""
-    for _, day in groupby(found, key=lambda e: e.taken):
+    for _, day in groupby(ahead, key=lambda e: e.taken):
         first = None
         for event in day:
             left -= event.gross
@@ -223,9 +223,9 @@ class Coming:
 
 def coming(account: Account, days: int = 0, used: Usage | None = None) -> list[Coming]:
     """The list "Coming up" of the asked horizon, from the balance on."""
-    left, found, run_out = balance(account), list[Coming](), balance(account) < 0
+    left, rows, run_out = balance(account), list[Coming](), balance(account) < 0
     for event in events(account, days or account.ask.horizon, used):
         left -= event.gross
-        found.append(Coming(event, left, left < 0, left < 0 and not run_out))
+        rows.append(Coming(event, left, left < 0, left < 0 and not run_out))
         run_out = run_out or left < 0
-    return found
+    return rows

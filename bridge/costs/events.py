@@ -88,15 +88,15 @@ def events(account: Account, days: int, used: Mapping[tuple[int, str], Used] | N
     known = account.memo.get("events")
     if known is None or known[0] < days or known[1] is not used:
         last = account.today + timedelta(days)
-        found = sorted(_bare(account, last, used or {}), key=lambda b: b[:4])
-        known = account.memo["events"] = days, used, list(_charged(found, taxes_of(account)))
-    found_, last = known[2], account.today + timedelta(days)
-    return list(found_[: bisect_right(found_, last, key=lambda e: e.taken)])
+        bare = sorted(_bare(account, last, used or {}), key=lambda b: b[:4])
+        known = account.memo["events"] = days, used, list(_charged(bare, taxes_of(account)))
+    all_events, last = known[2], account.today + timedelta(days)
+    return list(all_events[: bisect_right(all_events, last, key=lambda e: e.taken)])
 
 
-def _charged(found: list[Bare], taxes: Taxes) -> Iterator[Event]:
+def _charged(bare: list[Bare], taxes: Taxes) -> Iterator[Event]:
     """What is due on one day and invoiced on one day stands on one invoice."""
-    for (taken, due), group in groupby(found, key=lambda b: b[:2]):
+    for (taken, due), group in groupby(bare, key=lambda b: b[:2]):
         own = list(group)
         charges = taxes.invoice([(line, amount) for _, _, _, _, line, amount, _ in own])
         for (_, _, kind, _, line, _, after), charge in zip(own, charges, strict=True):
@@ -126,9 +126,9 @@ def _bare(account: Account, last: date, used: Mapping[tuple[int, str], Used]) ->
             due = later(line.due, step * line.months)
 
 
-def _usage(found: Mapping[int, list[Forecast]], line: Line) -> Decimal:
+def _usage(forecast_of: Mapping[int, list[Forecast]], line: Line) -> Decimal:
     """What a service's use may cost at most, by the forecast."""
-    own = found.get(line.id, []) if line.kind == HOSTING else []
+    own = forecast_of.get(line.id, []) if line.kind == HOSTING else []
     return sum((f.high for f in own if f.high is not None), ZERO)
 
 

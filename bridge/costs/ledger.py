@@ -50,19 +50,19 @@ def ledger(account: Account) -> Ledger:
     closing = account.client.credit - account.credit_after
     opening = credit = closing - sum((c.amount for c in account.credits), ZERO)
     numbers = {i.id: i.number for i in account.open} | {i.id: i.number for i in account.invoices}
-    found: list[tuple[date, str, int, Decimal, Decimal, int, str, str]] = []
+    events: list[tuple[date, str, int, Decimal, Decimal, int, str, str]] = []
     for i in account.invoices:  # its total is after credit: what it asked for is both
-        found.append((i.at, INVOICE, i.id, i.total + i.credit, ZERO, i.id, "", i.status))
+        events.append((i.at, INVOICE, i.id, i.total + i.credit, ZERO, i.id, "", i.status))
     for t in account.transactions:
         if t.incoming:
-            found.append((t.at, PAYMENT, t.id, t.incoming, ZERO, t.invoice, t.gateway, ""))
+            events.append((t.at, PAYMENT, t.id, t.incoming, ZERO, t.invoice, t.gateway, ""))
         if t.outgoing:
-            found.append((t.at, REFUND, t.id, t.outgoing, ZERO, t.invoice, t.gateway, ""))
+            events.append((t.at, REFUND, t.id, t.outgoing, ZERO, t.invoice, t.gateway, ""))
     for c in account.credits:
-        found.append((c.at, ADDED if c.amount >= 0 else TAKEN, c.id, abs(c.amount), c.amount, c.invoice, "", ""))
+        events.append((c.at, ADDED if c.amount >= 0 else TAKEN, c.id, abs(c.amount), c.amount, c.invoice, "", ""))
     entries = []
     for at, kind, i_, amount, change, invoice, gateway, status in sorted(
-        found, key=lambda f: (f[0], ORDER.index(f[1]), f[2])
+        events, key=lambda f: (f[0], ORDER.index(f[1]), f[2])
     ):
         credit += change
         number = numbers.get(invoice, "") or (str(invoice) if invoice else "")

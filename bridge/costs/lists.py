@@ -62,9 +62,9 @@ class Listed:
 
 def attention(account: Account, ours: Iterable[Attention] = ()) -> list[Attention]:
     """Suspended first, then what is late, domains, cards, and what the bridge knows of services of ours."""
-    found = [*_suspended(account), *_overdue(account), *_domains(account), *_cards(account)]
+    noticed = [*_suspended(account), *_overdue(account), *_domains(account), *_cards(account)]
     known = {o.key for o in map(_named, account.owned)}
-    return found + [a for a in ours if a.key in known]
+    return noticed + [a for a in ours if a.key in known]
 
 
 def _named(owned: Owned) -> Attention:
@@ -73,12 +73,12 @@ def _named(owned: Owned) -> Attention:
 
 def _invoice_of(account: Account) -> dict[tuple[str, int], int]:
     """The oldest open invoice of each line."""
-    found: dict[tuple[str, int], int] = {}
+    oldest: dict[tuple[str, int], int] = {}
     for invoice in sorted(open_invoices(account), key=lambda i: (i.due or date.max, i.id)):
         for item in invoice.items:
             if item.kind in KINDS and invoice.balance > 0:
-                found.setdefault((KINDS[item.kind], item.of), invoice.id)
-    return found
+                oldest.setdefault((KINDS[item.kind], item.of), invoice.id)
+    return oldest
 
 
 def _suspended(account: Account) -> Iterable[Attention]:
@@ -161,15 +161,15 @@ def listed(account: Account, ours: Iterable[Attention] = ()) -> list[Listed]:
     for each in account.lines:
         if each.parent:
             of_services.setdefault(each.parent, []).append(each)
-    found = []
+    rows = []
     for o in account.owned:
         own = tuple(noticed.get((o.kind, o.id), ()))
         if _fits(account.ask.show, o, own) and account.ask.family in ("", o.family):
             line = lines.get((o.kind, o.id))
             addons = of_services.get(o.id, []) if o.kind == HOSTING else []
             missing = missed.get((o.kind, o.id))
-            found.append(_listed(account, o, line, addons, missing, own))
-    return sorted(found, key=_ORDERS[account.ask.by])
+            rows.append(_listed(account, o, line, addons, missing, own))
+    return sorted(rows, key=_ORDERS[account.ask.by])
 
 
 _KIND = {"services": HOSTING, "domains": DOMAIN}

@@ -73,8 +73,8 @@ def forecasts(
     metrics: Sequence[Metered], used: Mapping[tuple[int, str], Used], today: date
 ) -> dict[int, list[Forecast]]:
     """By service. What the bridge has not counted is not there."""
-    found: dict[int, list[Forecast]] = {}
+    by_service: dict[int, list[Forecast]] = {}
     for metric in metrics:
         if known := used.get((metric.service, metric.metric)):
-            found.setdefault(metric.service, []).append(forecast(metric, known, today))
-    return found
+            by_service.setdefault(metric.service, []).append(forecast(metric, known, today))
+    return by_service

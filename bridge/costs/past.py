@@ -28,28 +28,28 @@ def months(account: Account, count: int = 12) -> list[tuple[str, dict[str, Decim
     """("2026-11", family -> what was invoiced), oldest first, this month last, without tax where prices are. What was
     refunded is not in it."""
     first = account.today.replace(day=1)
-    found: dict[tuple[int, int], dict[str, Decimal]] = {}
+    by_month: dict[tuple[int, int], dict[str, Decimal]] = {}
     for n in reversed(range(count)):
-        found[(day := later(first, -n)).year, day.month] = {}
+        by_month[(day := later(first, -n)).year, day.month] = {}
     families = {line.key: line.family for line in account.lines}
     families |= {(o.kind, o.id): o.family for o in account.owned}
     for item in _items(account):
-        of_month = found.get((item.at.year, item.at.month)) if item.at else None
+        of_month = by_month.get((item.at.year, item.at.month)) if item.at else None
         if of_month is not None:
             family = families.get((KINDS[item.kind], item.of), GONE)
             of_month[family] = of_month.get(family, ZERO) + item.amount
-    return [(f"{year}-{month:02}", sums) for (year, month), sums in found.items()]
+    return [(f"{year}-{month:02}", sums) for (year, month), sums in by_month.items()]
 
 
 def _items(account: Account) -> list[Item]:
     """Each once, though an open invoice may have been read as past too."""
-    seen, found = set[tuple[int, str, int, date | None, Decimal]](), list[Item]()
+    seen, items = set[tuple[int, str, int, date | None, Decimal]](), list[Item]()
     for item in (*account.past, *(i for invoice in account.open for i in invoice.items)):
         key = (item.invoice, item.kind, item.of, item.due, item.amount)
         if item.kind in KINDS and item.status in SETTLED and key not in seen:
             seen.add(key)
-            found.append(item)
-    return found
+            items.append(item)
+    return items
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,14 @@ def anomalies(account: Account, used: Mapping[tuple[int, str], Used] | None = No
     for item in _items(account):
         by_line.setdefault((KINDS[item.kind], item.of), []).append(item)
     usage = forecasts(account.metered, used or {}, account.today)
-    found = []
+    unusual = []
     for line in filter(is_running, account.lines):
         extra = [f.cost for f in usage.get(line.id, ()) if f.cost is not None] if line.kind == HOSTING else []
         price = taxes.price(line.amount, taxes.applies(line)) + sum(extra, ZERO)
         amounts = {price, line.amount + sum(extra, ZERO)} if account.client.discount else {price}
         if odd := _odd(account, line, by_line.get(line.key, []), price, amounts):
-            found.append(odd)
-    return sorted(found, key=lambda a: (-abs(a.year), a.line.key))[:SHOWN]
+            unusual.append(odd)
+    return sorted(unusual, key=lambda a: (-abs(a.year), a.line.key))[:SHOWN]
 
 
 def _odd(account: Account, line: Line, items: list[Item], price: Decimal, alike: set[Decimal]) -> Anomaly | None:

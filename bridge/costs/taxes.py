@@ -28,10 +28,10 @@ class Charge(NamedTuple):
 
 
 def taxes_of(account: Account) -> Taxes:
-    found = account.memo.get("taxes")
-    if found is None:
-        found = account.memo["taxes"] = Taxes(account)
-    return cast(Taxes, found)
+    taxes = account.memo.get("taxes")
+    if taxes is None:
+        taxes = account.memo["taxes"] = Taxes(account)
+    return cast(Taxes, taxes)
 
 
 class Taxes:
@@ -81,26 +81,26 @@ class Taxes:
     def charge(self, line: Line, amount: Decimal) -> Charge:
         """What it is charged on an invoice of its own."""
         key = amount, self.applies(line)
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = self.of(self.price(*key), key[1])
-        return found
+        charge = self._known.get(key)
+        if charge is None:
+            charge = self._known[key] = self.of(self.price(*key), key[1])
+        return charge
 
     def invoice(self, items: Sequence[tuple[Line, Decimal]]) -> list[Charge]:
         """The items of one invoice, whose taxes add up to the invoice's: where it is rounded once, each item has the
         share by which it raises the sum."""
         if self.each_line or len(items) == 1:
             return [self.charge(line, amount) for line, amount in items]
-        found, so_far, before = [], ZERO, Charge(ZERO, (ZERO, ZERO))
+        charges, so_far, before = [], ZERO, Charge(ZERO, (ZERO, ZERO))
         for line, amount in items:
             taxed = self.applies(line)
             price = self.price(amount, taxed)
             if not taxed:
-                found.append(Charge(price, (ZERO, ZERO)))
+                charges.append(Charge(price, (ZERO, ZERO)))
                 continue
             so_far += price
             now = self.of(so_far, True)
             first, second = now.taxes[0] - before.taxes[0], now.taxes[1] - before.taxes[1]
-            found.append(Charge(now.net - before.net, (first, second)))
+            charges.append(Charge(now.net - before.net, (first, second)))
             before = now
-        return found
+        return charges

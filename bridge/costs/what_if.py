@@ -42,16 +42,16 @@ def choices(account: Account, line: Line) -> list[tuple[str, int, str]]:
     """(cancel, cycle or product; the product; the cycle) that can be computed, in this order."""
     if line.kind != HOSTING or line.status not in (ACTIVE, SUSPENDED) or line.ending or not line.months:
         return []
-    found = [(CANCEL, line.product, "")]
+    offered = [(CANCEL, line.product, "")]
     own = account.products.get(line.product)
     if own is None or not _listed(account, line):
-        return found
-    found += [("cycle", own.id, c) for c in MONTHS if c in own.cycles and c != line.cycle]
+        return offered
+    offered += [("cycle", own.id, c) for c in MONTHS if c in own.cycles and c != line.cycle]
     for to in own.upgrades:
         other = account.products.get(to)
         if other is not None and to != own.id:
-            found += [("product", to, c) for c in MONTHS if c in other.cycles and c == line.cycle]
-    return found
+            offered += [("product", to, c) for c in MONTHS if c in other.cycles and c == line.cycle]
+    return offered
 
 
 def _listed(account: Account, line: Line) -> bool:

@@ -219,7 +219,7 @@ class SoFar(NamedTuple):
 def so_far(whmcs: str, services: Iterable[int], store: Store, zone: str) -> dict[int, SoFar]:
     """Of the installation's services with these ids; what the bridge does not meter is not there. A month of which a
     service has had less than a day says nothing of its days."""
-    now, found = store.clock.now(), dict[int, SoFar]()
+    now, counted = store.clock.now(), dict[int, SoFar]()
     month = month_at(now, zone)
     before = month_at(month.begin - 1, zone)
     ids = list(services)
@@ -236,8 +236,8 @@ def so_far(whmcs: str, services: Iterable[int], store: Store, zone: str) -> dict
             length = (end - max(begin, began)) / DAY
             for metric, amount in amounts.items() if length >= 1 else ():
                 days.setdefault(metric, []).append(amount / length)
-        found[service] = SoFar({metric: float(answer[metric]) for metric in METRICS}, days)
-    return found
+        counted[service] = SoFar({metric: float(answer[metric]) for metric in METRICS}, days)
+    return counted
 
 
 def _by_service(rows: Iterable[Used]) -> dict[int, list[Used]]:

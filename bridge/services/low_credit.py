@@ -56,8 +56,8 @@ def tell(sent: Mapping[str, Any], whmcs: str, system_url: str, store: Store, zon
             not_read[str(n)] = e.sentence
             continue
         used = account_usage.used_of(account, whmcs, store, zone) if account.metered else None
-        found = warnings.warning(account, days, used)
-        if found and store.tell(whmcs, found.key, EVENT, **_mail(account, found, language, system_url)):
+        notice = warnings.warning(account, days, used)
+        if notice and store.tell(whmcs, notice.key, EVENT, **_mail(account, notice, language, system_url)):
             told += 1
     return Answer(told, not_read)
 
@@ -70,16 +70,16 @@ def _read(client: Any, shared: Mapping[str, Any]) -> tuple[Account, int, str]:
     return account, client["days"], code_of(language) if isinstance(language, str) else "en"
 
 
-def _mail(account: Account, found: Notice, language: str, system_url: str) -> dict[str, Any]:
+def _mail(account: Account, notice: Notice, language: str, system_url: str) -> dict[str, Any]:
     """Whole sentences in the client's language; the hook makes HTML of them."""
-    values = {"missing": found.money, "name": found.name}
-    if found.on > account.today:
-        days = {"through": day_in(language, found.through, year=True), "on": day_in(language, found.on, year=True)}
+    values = {"missing": notice.money, "name": notice.name}
+    if notice.on > account.today:
+        days = {"through": day_in(language, notice.through, year=True), "on": day_in(language, notice.on, year=True)}
         text = in_language(language, LATER, **values, **days)
     else:
         text = in_language(language, TODAY, **values)
     return {
-        "client_id": found.client,
+        "client_id": notice.client,
         "subject": in_language(language, SUBJECT),
         "text": [text, in_language(language, LINK)],
         "link": f"{system_url.rstrip('/')}/{PAGE}",

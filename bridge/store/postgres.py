@@ -40,13 +40,13 @@ def numbered(sql: str) -> bytes:
     """A query's `?` and `?1` as PostgreSQL's `$1`; what stands in quotes is left alone."""
     count = 0
 
-    def mark(found: re.Match[str]) -> str:
+    def mark(match: re.Match[str]) -> str:
         nonlocal count
-        if found[0][0] == "'":
-            return found[0]
-        if not found[1]:
+        if match[0][0] == "'":
+            return match[0]
+        if not match[1]:
             count += 1
-        return f"${found[1] or count}"
+        return f"${match[1] or count}"
 
     return re.sub(r"'[^']*'|\?(\d*)", mark, sql).encode()
 

@@ -58,15 +58,15 @@ def name_of(line: Line) -> str:
 
 def anomalies(account: Account, words: Writes) -> list[tuple[Line, Sentence]]:
     """The lines whose next charge is not as ever, each with its sentence."""
-    found = []
+    odd = []
     for a in past.anomalies(account, words.used):
         old, new = words.money(a.old), words.money(a.new_amount)
         if a.new:
             said = Sentence("new since %(day)s: %(amount)s", day=words.day(a.since), amount=new)
         else:
             said = Sentence("%(old)s before, %(new)s now", old=old, new=new)
-        found.append((a.line, said))
-    return found
+        odd.append((a.line, said))
+    return odd
 
 
 def ledger_page(account: Account, words: Writes) -> dict[str, Any]:
@@ -95,19 +95,19 @@ def what_if_page(account: Account, words: Writes) -> dict[str, Any]:
     """Services to choose from, what can be asked of the chosen one, and the answer."""
     services = [line for line in account.lines if line.kind == HOSTING and what_if.choices(account, line)]
     line, ask = what_if.line_of(account, account.ask.service), account.ask
-    found: dict[str, Any] = {"services": services[:MOST], "line": line, "choices": [], "answer": None, "why": ""}
+    values: dict[str, Any] = {"services": services[:MOST], "line": line, "choices": [], "answer": None, "why": ""}
     if ask.service and line is None:
-        return found | {"why": WHY_NOT["no_service"]}
+        return values | {"why": WHY_NOT["no_service"]}
     if line is None:
-        return found
-    found["choices"] = [
+        return values
+    values["choices"] = [
         _choice(account, line, kind, product, cycle, ask.product, ask.cycle)
         for kind, product, cycle in what_if.choices(account, line)
     ]
     answer = what_if.what_if(account, line.id, ask.cycle, ask.product, words.used)
     if isinstance(answer, str):
-        return found | {"why": WHY_NOT[answer]}
-    return found | {"answer": answer, "more": answer.saves < 0, "differs": abs(answer.saves) > Fraction(1, 200)}
+        return values | {"why": WHY_NOT[answer]}
+    return values | {"answer": answer, "more": answer.saves < 0, "differs": abs(answer.saves) > Fraction(1, 200)}
 
 
 def _choice(

@@ -106,17 +106,17 @@ def told(a: Attention, words: Writes) -> Sentence:
 
 def lasts(account: Account, words: Writes) -> tuple[str, Sentence]:
     """(tone, the sentence) about how long the credit lasts."""
-    found = credit.lasts(account, words.used)
-    missing = words.money(found.missing)
-    if found.how == "owed":
+    covered = credit.lasts(account, words.used)
+    missing = words.money(covered.missing)
+    if covered.how == "owed":
         return "bad", Sentence("%(missing)s are due now.", missing=missing)
-    if found.how == "long":
+    if covered.how == "long":
         return "good", Sentence("Your credit covers more than three years.")
-    if found.how == "nothing":
+    if covered.how == "nothing":
         return "good", Sentence("Nothing is to be charged.")
-    if found.on == account.today:
+    if covered.on == account.today:
         return "bad", Sentence("%(missing)s are missing today.", missing=missing)
-    through, on = words.day(found.through), words.day(found.on)
+    through, on = words.day(covered.through), words.day(covered.on)
     return "warn", Sentence(
         "Covered until %(through)s; on %(on)s %(missing)s are missing.", through=through, on=on, missing=missing
     )
@@ -124,18 +124,18 @@ def lasts(account: Account, words: Writes) -> tuple[str, Sentence]:
 
 def warning(account: Account, words: Writes) -> Sentence | str:
     """The one thing that stands above all: what could be suspended first."""
-    found = credit.lasts(account, words.used)
-    if found.how != "until" or not found.suspends or not found.line:
+    covered = credit.lasts(account, words.used)
+    if covered.how != "until" or not covered.suspends or not covered.line:
         return ""
-    if (found.suspends - account.today).days > lists.SOON:
+    if (covered.suspends - account.today).days > lists.SOON:
         return ""
-    name = found.line.name or found.line.product_name
-    return Sentence("%(name)s could be suspended from %(day)s.", name=name, day=words.day(found.suspends))
+    name = covered.line.name or covered.line.product_name
+    return Sentence("%(name)s could be suspended from %(day)s.", name=name, day=words.day(covered.suspends))
 
 
 def common(account: Account, words: Writes) -> dict[str, Any]:
     count = lists.counters(account, words.ours)
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "counts": {
             "all": count.total,
             **{n: getattr(count, n) for n in ("active", "suspended", "ending", "attention")},
@@ -144,14 +144,14 @@ def common(account: Account, words: Writes) -> dict[str, Any]:
         "families": [(f, c.total) for f, c in lists.families(account, words.ours) if c.total],
     }
     if "invoices" in account.may:
-        found |= {
+        values |= {
             "costs": rates.costs(account),
             "lasts": lasts(account, words),
             "warning": warning(account, words),
             "top_up": credit.top_up(account, 0, words.used),
             "owed": credit.owed(account),
         }
-    return found
+    return values
 
 
 def home(account: Account, words: Writes) -> dict[str, Any]:
@@ -159,16 +159,16 @@ def home(account: Account, words: Writes) -> dict[str, Any]:
 
 
 def dashboard(account: Account, words: Writes) -> dict[str, Any]:
-    found = common(account, words)
+    values = common(account, words)
     if "invoices" not in account.may:
-        return found
+        return values
     noticed = [a for a in lists.attention(account) if a.code in ("overdue", "card_expired")]
-    return found | {
+    return values | {
         "coming": credit.coming(account, 0, words.used)[:ROWS],
         "horizons": HORIZONS,
         "not_counted": [(n, REASONS[n.reason]) for n in account.not_counted],
         "chart": chart(account),
-        "checks": checks(account, found, words),
+        "checks": checks(account, values, words),
         "by_use": by_use(account, words),
         "noticed": [(a, told(a, words)) for a in noticed],
     }
@@ -177,15 +177,15 @@ def dashboard(account: Account, words: Writes) -> dict[str, Any]:
 def by_use(account: Account, words: Writes) -> list[tuple[Line, Sentence | str, Decimal, metered.Forecast]]:
     """(the service, what is billed of it, so much so far, the forecast of this month)."""
     lines = {line.id: line for line in account.lines if line.kind == HOSTING}
-    found = []
+    rows = []
     for service, of_service in metered.forecasts(account.metered, words.used, account.today).items():
         for f in of_service:
             title = METRICS.get(f.metric.metric, f.metric.name)
-            found.append((lines[service], title, words.used[service, f.metric.metric].month, f))
-    return found[:ROWS]
+            rows.append((lines[service], title, words.used[service, f.metric.metric].month, f))
+    return rows[:ROWS]
 
 
-def checks(account: Account, found: dict[str, Any], words: Writes) -> list[tuple[bool, Sentence, str]]:
+def checks(account: Account, values: dict[str, Any], words: Writes) -> list[tuple[bool, Sentence, str]]:
     """The daily list: (done, what, where to do it); each ticks itself."""
     own = [u for u in account.users if u.self or "owner" in account.may]
     late = [i for i in events.open_invoices(account) if i.balance > 0]
@@ -193,10 +193,10 @@ def checks(account: Account, found: dict[str, Any], words: Writes) -> list[tuple
     refunded = {t.refund_of for t in account.transactions}
     twice = [k for k, n in paid.items() if n > 1] if not refunded - {0} else []
     return [
-        (not found["counts"]["suspended"], Sentence("No service is suspended"), "list&vmb[show]=suspended"),
-        (not found["counts"]["attention"], Sentence("Nothing needs attention"), "list&vmb[show]=attention"),
+        (not values["counts"]["suspended"], Sentence("No service is suspended"), "list&vmb[show]=suspended"),
+        (not values["counts"]["attention"], Sentence("Nothing needs attention"), "list&vmb[show]=attention"),
         (not past.anomalies(account, words.used), Sentence("Costs are as they were"), "list&vmb[by]=cost"),
-        (found["top_up"].recommended <= 0, Sentence("The credit covers what is coming"), "addfunds"),
+        (values["top_up"].recommended <= 0, Sentence("The credit covers what is coming"), "addfunds"),
         (not late, Sentence("No invoice is open"), "ledger"),
         (not twice, Sentence("No invoice was paid twice this month"), "ledger"),
         (all(u.two_factor for u in own), Sentence("Two-factor authentication is on"), "verification"),
@@ -237,13 +237,13 @@ def listed(account: Account, words: Writes) -> dict[str, Any]:
 
 
 def add_funds(account: Account, words: Writes) -> dict[str, Any]:
-    found, typed = common(account, words) | {"warn_days": (0, *DAYS)}, account.ask.amount.replace(",", ".")
-    top = found.get("top_up")
+    values, typed = common(account, words) | {"warn_days": (0, *DAYS)}, account.ask.amount.replace(",", ".")
+    top = values.get("top_up")
     if not top:
-        return found
+        return values
     amount = typed or (str(top.amount) if top.amount else "")
     sums = credit.added(account, amount) if amount else ""
-    return found | {
+    return values | {
         "amount": amount,
         "told": sums if isinstance(sums, tuple) else None,
         "wrong": REFUSED.get(sums) if isinstance(sums, str) and typed else None,

@@ -65,9 +65,9 @@ class Words:
 
     def machine(self, service: int) -> Sentence | None:
         """The machine's state, where it is known and no older than some minutes."""
-        found = self.machines.get(service)
-        fresh = found is not None and found.seen_at > context().clock.now() - FRESH
-        return frame.STATES.get(found.status) if found and fresh else None
+        seen = self.machines.get(service)
+        fresh = seen is not None and seen.seen_at > context().clock.now() - FRESH
+        return frame.STATES.get(seen.status) if seen and fresh else None
 
     def hourly(self, value: Fraction) -> str:
         return _isolated(money.hourly(value, self.account.currency))

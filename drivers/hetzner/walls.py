@@ -44,7 +44,7 @@ SERVICES = {
 }
 
 
-def found(api: Api, uuids: Collection[str]) -> Row | None:
+def ours(api: Api, uuids: Collection[str]) -> Row | None:
     """Ours, by any of the uuids that the service's servers ever had."""
     rows = list(api.pages("/firewalls", "firewalls", label_selector=f"{ROLE},{LABEL} in ({','.join(uuids)})"))
     return rows[0] if rows else None
@@ -52,7 +52,7 @@ def found(api: Api, uuids: Collection[str]) -> Row | None:
 
 def missing(api: Api, uuid: str, uuids: Collection[str], server: Mapping[str, Any]) -> list[Row]:
     """The actions that put it on the server, made open where there is none; none when it holds."""
-    wall = found(api, uuids)
+    wall = ours(api, uuids)
     if wall is None:
         name = f"vmbridge-{uuid}"
         made = api.post("/firewalls", name=name, rules=OPEN, labels={LABEL: uuid, ROLE: "own"})
@@ -64,7 +64,7 @@ def missing(api: Api, uuid: str, uuids: Collection[str], server: Mapping[str, An
 
 def remove(api: Api, uuids: Collection[str]) -> None:
     """Once its server is gone. Raises Transient while the provider still counts it as applied."""
-    while (wall := found(api, uuids)) is not None:
+    while (wall := ours(api, uuids)) is not None:
         try:
             api.delete(f"/firewalls/{wall['id']}")
         except NotFound:
@@ -78,7 +78,7 @@ def remove(api: Api, uuids: Collection[str]) -> None:
 # -- as the page has it -----------------------------------------------------------------------------
 def read(api: Api, ref: VmRef) -> Firewall:
     server = proof.present(api, ref)
-    wall = found(api, ref.uuids)
+    wall = ours(api, ref.uuids)
     if wall is None or int(wall["id"]) not in isolation.applied(server):
         return Firewall(policy_in="accept", off="machine", version="none")
     rules = tuple(rule_of(r) for r in wall["rules"] or ())
@@ -90,7 +90,7 @@ def read(api: Api, ref: VmRef) -> Firewall:
 def change(api: Api, ref: VmRef, now: Firewall, wanted: Firewall) -> bool:
     if read(api, ref).version != now.version:
         raise Transient(code="firewall_changed", detail="the rules are not as they were read")
-    wall = found(api, ref.uuids)
+    wall = ours(api, ref.uuids)
     if wall is None:
         raise Transient(code="firewall_changed", detail="the firewall is gone")
     api.post(f"/firewalls/{wall['id']}/actions/set_rules", rules=[row_of(r) for r in wanted.rules])
@@ -119,14 +119,14 @@ def row_of(rule: Rule) -> Row:
     where = rule.source if rule.way == "in" else rule.dest
     ips = [str(ip_network(i)) for i in where.split(",")] if where else ANY
     comment = f"{rule.comment} [vmb-{rule.mark}]".strip() if rule.mark else rule.comment
-    found: Row = {
+    row: Row = {
         "direction": rule.way,
         "protocol": rule.proto,
         "source_ips" if rule.way == "in" else "destination_ips": ips,
         **({"port": rule.dport.replace(":", "-") or PORTS} if rule.proto in ("tcp", "udp") else {}),
         **({"description": comment} if comment else {}),
     }
-    return found
+    return row
 
 
 def _short(cidr: str) -> str:

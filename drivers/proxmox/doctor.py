@@ -282,12 +282,12 @@ def _firewall(look: Look) -> list[Finding]:
             "NODE > Firewall > Options > nftables (tech preview) = No",
         ),
     }
-    found = []
+    findings = []
     for node, word in sorted(switches.items()):
         if word in words:
             text, fix = words[word]
-            found.append(Finding("warning", f"node {node}", text, fix.replace("NODE", node)))
-    return found
+            findings.append(Finding("warning", f"node {node}", text, fix.replace("NODE", node)))
+    return findings
 
 
 def _backups(look: Look) -> list[Finding]:
