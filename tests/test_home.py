@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 from zipfile import ZipFile
 
@@ -181,27 +182,6 @@ def test_staff_who_look_as_the_client_see_what_the_owner_sees(system: System) ->
     assert "Ask the account's owner" in get(system)
 
 
-def test_the_number_of_queries_is_that_of_one_service(system: System) -> None:
-    asked(system)
-    get(system)
-    [(_, few)] = asked(system)
-    today = date.today()
-    rows = [
-        {"id": 10000 + n, "userid": BRANCH, "packageid": 54, "domain": f"vm-{n}.example.com", "domainstatus": "Active",
-         "billingcycle": "Monthly", "qty": 1, "amount": "5.00", "firstpaymentamount": "5.00", "regdate": "2025-01-01",
-         "nextduedate": (today + timedelta(20 + n % 9)).isoformat()}
-        for n in range(2000)
-    ]  # fmt: skip
-    system.post("/test/tables", {"tblhosting": rows})
-    log_in(system, USER, BRANCH)
-    asked(system)
-    text = get(system)
-    [(_, many)] = asked(system)
-    assert len(many) == len(few) <= 17
-    assert ">2001</span>" in text
-    assert not [sql for sql in many if "password" in sql or "notes" in sql or "username" in sql or "description" in sql]
-
-
 def test_every_form_that_posts_has_the_token(system: System) -> None:
     for page in (*PAGES, "home"):
         for form in read(get(system, page)).find("form", method="post"):
@@ -295,12 +275,101 @@ def test_the_home_block_is_asked_for_once_in_a_minute(system: System) -> None:
     asked(system)
     get(system, "home")
     [(_, again)] = asked(system)
-    assert len(again) == 2  # settings and who looks: the block came from the session
-    system.post(
-        "/test/tables", {"tblclients": [{**home_site.rows_of(date.today())["tblclients"][0], "credit": "50.00"}]}
-    )
-    assert strip(get(system, "home"))["Credit"] == "50,00 EUR"  # other credit is another block
-    home_site.furnish(system)
+    assert len(again) == 3  # settings, who looks, and what a client can have changed: the block came from the session
+
+
+ACTS: dict[
+    str, tuple[str, dict[str, Any], str]
+] = {  # what a client does -> the table, the row, what the block says then
+    "adds funds": ("tblclients", {"id": COMPANY, "credit": "50.00"}, "Balance40,40 EUR"),
+    "pays the invoice": ("tblinvoices", {"id": 130, "status": "Paid"}, "Balance45,00 EUR"),
+    "pays a part of it": (
+        "tblaccounts",
+        {"id": 90, "userid": 0, "invoiceid": 130, "amountin": "4.60", "amountout": "0.00"},
+        "Open invoices5,00 EUR",
+    ),
+    "orders": (
+        "tblhosting",
+        {"id": 590, "userid": COMPANY, "packageid": 55, "domainstatus": "Pending", "billingcycle": "Monthly"},
+        "9 Total services",
+    ),
+    "upgrades": ("tblhosting", {"id": 501, "amount": "24.00"}, "Cost per month62,75 EUR"),
+    "asks for an end": (
+        "tblcancelrequests",
+        {"id": 90, "relid": 505, "type": "End of Billing Period"},
+        "3 Termination requested",
+    ),
+    "ends an add-on": ("tblhostingaddons", {"id": 1, "status": "Cancelled"}, "Cost per month47,75 EUR"),
+    "switches a renewal off": ("tbldomains", {"id": 1, "donotrenew": 1}, "3 Termination requested"),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_what_the_client_does_is_in_the_home_block_at_once(system: System, act: str) -> None:
+    table, row, then = ACTS[act]
+
+    def said() -> str:
+        return re.sub(r"\s+", " ", read(get(system, "home")).find("div", class_="vmb-home")[0].text)
+
+    assert then not in said()
+    old = next((r for r in home_site.rows_of(date.today()).get(table, []) if r["id"] == row["id"]), {})
+    system.post("/test/tables", {table: [old | row]})
+    try:
+        assert then in said()
+    finally:
+        system.post("/test/tables", {"clear": [table]})
+        home_site.furnish(system)
+
+
+def test_two_clients_wait_for_a_silent_bridge_and_nobody_else_for_a_while(system: System) -> None:
+    system.post("/test/addon", {"what": "activate"})
+    silent = Rubbish(None)
+
+    def waits(page: str = "home", query: str = "", fresh: bool = True) -> bool:
+        if fresh:
+            log_in(system, USER, client)
+        before = len(silent.kept)
+        assert "cannot be shown just now" in get(system, page, query)
+        return len(silent.kept) > before
+
+    with other_bridge(system, port=str(silent.port)):
+        client = COMPANY
+        assert waits()
+        assert not waits(fresh=False)  # the same visitor's next views of the home page
+        assert waits("list", fresh=False)  # a page has more time, and the account may be a large one
+        assert waits()
+        client = BRANCH
+        assert waits()  # others are not kept from theirs by one client's calls
+        client = COMPANY
+        assert not any(waits(page) for page in ("home", "dashboard", "csv"))
+        assert "vmb[again]=1" in get(system, "list")
+        assert waits("list", "&vmb[again]=1")  # who asks expressly
+        calls = sqlite3.connect(system.folder / "host/whmcs.sqlite", timeout=20, isolation_level=None)
+        assert [c[1] for c in calls.execute("PRAGMA table_info(mod_vmbridgehome_calls)")] == [
+            "server_id",
+            "client_id",
+            "paused_until",
+        ]
+        calls.execute("UPDATE mod_vmbridgehome_calls SET paused_until = 1")
+        assert [waits(), waits()] == [True, False]  # one visitor tries when the time is over
+        calls.execute("UPDATE mod_vmbridgehome_calls SET paused_until = 1")
+    silent.close()
+    log_in(system)
+    assert strip(get(system, "home"))["Credit"] == "45,00 EUR"
+    assert calls.execute("SELECT * FROM mod_vmbridgehome_calls").fetchall() == []
+    calls.close()
+
+
+def test_what_the_bridge_refuses_keeps_nobody_from_it(system: System) -> None:
+    text = b'{"error": {"code": "bad_dashboard", "message": "client.credit: no.", "reference": "0123456789ab"}}'
+    head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+    refusing = Rubbish(head % (len(text), text))
+    with other_bridge(system, port=str(refusing.port)):
+        for client in (COMPANY, BRANCH, COMPANY):
+            log_in(system, USER, client)
+            assert "0123456789ab" in get(system)
+    refusing.close()
+    assert "vmb-strip" in get(system)
 
 
 def settings(s: System, **values: str) -> None:

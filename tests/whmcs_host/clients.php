@@ -233,6 +233,32 @@ namespace {
         frame('Invoice', $row ? 'Invoice ' . $row->id . ' (' . htmlspecialchars($row->status) . '): ' . $row->total . ' by ' . htmlspecialchars($row->paymentmethod) : 'There is no such invoice.');
     }
 
+    /** WHMCS's configuration as its pages have it at hand. */
+    function load_config()
+    {
+        $GLOBALS['CONFIG'] = ($GLOBALS['CONFIG'] ?? []) + database()->query("SELECT setting, value FROM tblconfiguration WHERE setting = 'Version'")->fetchAll(PDO::FETCH_KEY_PAIR);
+    }
+
+    /**
+     * GetInvoice as modules may ask it from within. Until 8 the balance is the total less the payments; from 9.0 on credit and debit
+     * notes count too, which stand in no table that modules know: `notes` of host.json by invoice, credit notes below zero.
+     */
+    function localAPI($command, array $values = [])
+    {
+        change_state(function (&$state) use ($command, $values) {
+            $state['local_api'][] = [$command, $values];
+        });
+        $id = (int) ($values['invoiceid'] ?? 0);
+        $row = $command === 'GetInvoice' ? database()->query('SELECT total, status FROM tblinvoices WHERE id = ' . $id)->fetch(PDO::FETCH_OBJ) : null;
+        if (!$row) {
+            return ['result' => 'error', 'message' => $command === 'GetInvoice' ? 'Invoice ID Not Found' : 'Command Not Found'];
+        }
+        $paid = (float) database()->query('SELECT SUM(amountin - amountout) FROM tblaccounts WHERE invoiceid = ' . $id)->fetchColumn();
+        $version = (int) ($GLOBALS['CONFIG']['Version'] ?? 8);
+        $notes = $version >= 9 ? (float) (host()['notes'][$id] ?? 0) : 0.0;
+        return ['result' => 'success', 'invoiceid' => (string) $id, 'status' => $row->status, 'total' => $row->total, 'balance' => number_format($row->total - $paid + $notes, 2, '.', '')];
+    }
+
     /** routePath('user-accounts'): another account of the same user, only by POST. */
     function switch_account()
     {

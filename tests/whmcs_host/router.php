@@ -28,6 +28,7 @@ ini_set('session.use_cookies', '0');
 session_id('demo');
 session_start();
 $_SESSION['uid'] = login()['client'];
+load_config();
 if (isset($_GET['language']) && is_string($_GET['language'])) {
     $_SESSION['Language'] = $_GET['language']; // the visitor's choice for this visit
 }

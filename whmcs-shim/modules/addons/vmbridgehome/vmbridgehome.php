@@ -1,8 +1,8 @@
 <?php
 
 /**
- * vmbridge's dashboard for WHMCS's clients: one read of WHMCS's tables, one signed call, one page. It keeps one table: which
- * clients want a mail before their credit runs out. It has a folder of its own since `vmbridge_clientarea` and the server module's `vmbridge_ClientArea` are one name for PHP.
+ * vmbridge's dashboard for WHMCS's clients: one read of WHMCS's tables, one signed call, one page. It keeps two tables: which
+ * clients want a mail before their credit runs out, and a bridge that does not answer. It has a folder of its own since `vmbridge_clientarea` and the server module's `vmbridge_ClientArea` are one name for PHP.
  */
 
 if (!defined('WHMCS')) {
@@ -11,6 +11,7 @@ if (!defined('WHMCS')) {
 
 require_once __DIR__ . '/lib/Home.php';
 
+use WHMCS\Module\Addon\Vmbridgehome\Calls;
 use WHMCS\Module\Addon\Vmbridgehome\Home;
 use WHMCS\Module\Addon\Vmbridgehome\Warnings;
 
@@ -46,8 +47,9 @@ function vmbridgehome_activate()
 {
     try {
         Warnings::make();
+        Calls::make();
     } catch (\Throwable $e) {
-        return ['status' => 'error', 'description' => 'The table ' . Warnings::TABLE . ' could not be made: WHMCS\'s database user needs the right to create tables.'];
+        return ['status' => 'error', 'description' => 'The tables ' . Warnings::TABLE . ' and ' . Calls::TABLE . ' could not be made: WHMCS\'s database user needs the right to create tables.'];
     }
     return ['status' => 'success', 'description' => 'Clients see the dashboard from now on. Its settings say where.'];
 }
@@ -56,14 +58,15 @@ function vmbridgehome_upgrade($vars)
 {
     try {
         Warnings::make();
+        Calls::make();
     } catch (\Throwable $e) {
-        return; // the first client who wants a mail makes it
+        return; // they are made by the first client who wants a mail, and by the first call that fails
     }
 }
 
 function vmbridgehome_deactivate()
 {
-    return ['status' => 'success', 'description' => 'Which clients want a mail before their credit runs out stays in the table ' . Warnings::TABLE . '. Drop it where you do not come back.'];
+    return ['status' => 'success', 'description' => 'Which clients want a mail before their credit runs out stays in the table ' . Warnings::TABLE . '. Drop it, and ' . Calls::TABLE . ', where you do not come back.'];
 }
 
 function vmbridgehome_clientarea($vars)

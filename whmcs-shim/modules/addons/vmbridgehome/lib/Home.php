@@ -12,6 +12,7 @@ foreach (['BridgeException', 'Bridge', 'Fields', 'Files', 'Records'] as $vmbridg
 }
 unset($vmbridgehomePath, $vmbridgehomeFile);
 require_once __DIR__ . '/Access.php';
+require_once __DIR__ . '/Calls.php';
 require_once __DIR__ . '/Reader.php';
 require_once __DIR__ . '/Warnings.php';
 
@@ -20,7 +21,6 @@ use WHMCS\Module\Server\Vmbridge\Bridge;
 use WHMCS\Module\Server\Vmbridge\BridgeException;
 use WHMCS\Module\Server\Vmbridge\Fields;
 use WHMCS\Module\Server\Vmbridge\Files;
-use WHMCS\Module\Server\Vmbridge\Records;
 
 /**
  * The dashboard in WHMCS's pages: the block of the home page, the pages of our own, what is downloaded. When the bridge does not answer,
@@ -46,7 +46,7 @@ class Home
         'vmbridgehome_dashboard' => 'Dashboard', 'vmbridgehome_ledger' => 'Ledger',
         'vmbridgehome_down' => 'Your costs cannot be shown just now. Your services are not affected by this.',
         'vmbridgehome_credit' => 'Credit', 'vmbridgehome_services' => 'My services', 'vmbridgehome_invoices' => 'My invoices',
-        'vmbridgehome_addfunds' => 'Add funds', 'vmbridgehome_details' => 'My details', 'vmbridgehome_again' => 'Try again',
+        'vmbridgehome_addfunds' => 'Add funds', 'vmbridgehome_details' => 'My details', 'vmbridgehome_again' => 'Try again', 'vmbridgehome_reference' => 'reference',
         'vmbridgehome_not_kept' => 'Your choice could not be kept. Please try again later.',
         'vmbridgehome_none' => 'You have no access to this account. Ask its owner.',
     ];
@@ -63,11 +63,16 @@ class Home
             if ($access === null) {
                 return '';
             }
-            $key = hash('sha256', json_encode([$access->user ? (int) $access->user->id : 0, (array) $access->client, $access->may, self::language($access), self::theme(), Fields::had()]));
-            $kept = isset($_SESSION['vmbridgehome']) ? $_SESSION['vmbridgehome'] : [];
-            if (is_array($kept) && isset($kept['key'], $kept['until'], $kept['html']) && $kept['key'] === $key && $kept['until'] > time()) {
+            $kept = isset($_SESSION['vmbridgehome']) && is_array($_SESSION['vmbridgehome']) ? $_SESSION['vmbridgehome'] : [];
+            if (isset($kept['failed']) && $kept['failed'] + Calls::PAUSE > time()) {
+                throw new BridgeException('This visitor has just waited for it in vain.');
+            }
+            $marks = (new Reader($access))->marks(); // what the client does by himself is seen at once
+            $key = hash('sha256', json_encode([$access->user ? (int) $access->user->id : 0, (array) $access->client, $marks, $access->may, self::language($access), self::theme(), Fields::had()]));
+            if (isset($kept['key'], $kept['until'], $kept['html']) && $kept['key'] === $key && $kept['until'] > time()) {
                 return self::filled($kept['html']);
             }
+            $_SESSION['vmbridgehome'] = ['failed' => time()]; // also where PHP's own limit ends the request
             $reply = self::ask($access, 'home', [], self::HOME_SECONDS);
             $_SESSION['vmbridgehome'] = ['key' => $key, 'until' => time() + self::KEPT, 'html' => $reply['html']];
             return self::filled($reply['html']);
@@ -96,7 +101,7 @@ class Home
             if (isset($_SERVER['REQUEST_METHOD']) && $_SERVER['REQUEST_METHOD'] === 'POST' && !self::choose($access)) {
                 return self::page($title, '<div class="alert alert-danger">' . self::escape(self::said('vmbridgehome_not_kept')) . '</div>');
             }
-            $reply = self::ask($access, $page, self::asked($fields), self::SECONDS);
+            $reply = self::ask($access, $page, self::asked($fields), self::SECONDS, Fields::word($fields, 'again', '/\A1\z/') !== '');
             if (in_array($page, ['csv', 'calendar'], true)) {
                 self::download($reply);
             }
@@ -161,15 +166,25 @@ class Home
     }
 
     /** One signed call: {html, title} or {text, name, type}. Throws BridgeException. */
-    private static function ask(Access $access, $page, array $ask, $seconds)
+    private static function ask(Access $access, $page, array $ask, $seconds, $again = false)
     {
         if (!isset($ask['horizon'])) {
             $horizon = (int) self::setting('horizon', '30');
             $ask['horizon'] = in_array($horizon, [30, 90, 365], true) ? $horizon : 30;
         }
+        $calls = Calls::of((int) self::setting('server'));
+        if (!$calls->open($again)) {
+            throw new BridgeException('The bridge has not answered others just now.');
+        }
         $body = (new Reader($access))->body($page, $ask, self::urls());
         $query = http_build_query(['language' => self::language($access), 'theme' => self::theme(), 'have' => Fields::had()]);
-        list(, $reply) = (new Bridge(self::server()))->call('POST', '/v1/dashboard/' . $page . '?' . $query, $body, $seconds);
+        try {
+            list(, $reply) = (new Bridge($calls->params()))->call('POST', '/v1/dashboard/' . $page . '?' . $query, $body, $seconds);
+        } catch (BridgeException $e) {
+            $calls->failed($e, (int) $access->client->id);
+            throw $e;
+        }
+        $calls->answered();
         $wanted = in_array($page, ['csv', 'calendar'], true) ? 'text' : 'html';
         if (!isset($reply[$wanted]) || !is_string($reply[$wanted]) || $reply[$wanted] === '') {
             throw Bridge::unexpected();
@@ -192,14 +207,7 @@ class Home
     /** WHMCS's server keys of the bridge that is asked. */
     public static function server()
     {
-        $wanted = (int) self::setting('server');
-        $query = Capsule::table('tblservers')->where('type', 'vmbridge')->where('disabled', 0)->orderBy('id');
-        foreach ($query->get() as $row) {
-            if ($wanted === 0 || $wanted === (int) $row->id) {
-                return Records::server($row);
-            }
-        }
-        throw new BridgeException('There is no active server of type vmbridge in WHMCS.');
+        return Calls::of((int) self::setting('server'))->params();
     }
 
     /** Settings as WHMCS keeps them; the same for hooks, which get none. */
@@ -277,9 +285,9 @@ class Home
             $html .= '<a class="btn btn-default btn-light" href="clientarea.php?action=' . $name . '">' . self::escape(self::said('vmbridgehome_' . $name)) . '</a> ';
         }
         if ($page !== 'home') {
-            $html .= '<a class="btn btn-default btn-light" href="' . self::ADDRESS . Fields::query(['page' => $page === 'dashboard' ? '' : $page]) . '">' . self::escape(self::said('vmbridgehome_again')) . '</a>';
+            $html .= '<a class="btn btn-default btn-light" href="' . self::ADDRESS . Fields::query(['page' => $page === 'dashboard' ? '' : $page, 'again' => '1']) . '">' . self::escape(self::said('vmbridgehome_again')) . '</a>';
         }
-        $reference = $e instanceof BridgeException && $e->reference() !== '' ? ' (reference ' . $e->reference() . ')' : '';
+        $reference = $e instanceof BridgeException && $e->reference() !== '' ? ' (' . self::said('vmbridgehome_reference') . ' ' . $e->reference() . ')' : '';
         $credit = $money ? '<p>' . self::escape(self::said('vmbridgehome_credit')) . ': <strong>' . self::escape(self::money($access->client)) . '</strong></p>' : '';
         return '<div class="card panel panel-default vmbridgehome-fallback"><div class="card-body panel-body"><p>' . self::escape(self::said('vmbridgehome_down') . $reference) . '</p>'
             . $credit . '<p>' . $html . '</p></div></div>';

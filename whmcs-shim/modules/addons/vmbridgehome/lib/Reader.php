@@ -47,7 +47,6 @@ class Reader
         if ($this->access->may('products')) {
             $this->services();
             $this->addons();
-            $this->cancels();
             $this->metered();
         }
         if ($this->access->may('domains')) {
@@ -56,9 +55,13 @@ class Reader
         if ($this->access->may('invoices')) {
             $this->open();
             $this->past('i.date', date('Y-m-01', strtotime(date('Y-m-01') . ' -12 months')));
-            $this->paymethods();
         }
-        $this->users();
+        if (in_array($page, ['dashboard', 'verification'], true)) {
+            $this->users();
+            if ($this->access->may('invoices')) {
+                $this->paymethods();
+            }
+        }
         if ($page === 'whatif' && $this->access->may('products')) {
             try {
                 $this->prices();
@@ -82,6 +85,39 @@ class Reader
         return $this->fitted($body);
     }
 
+    /**
+     * What of an account changes when its client pays, orders, cancels or switches a renewal: numbers, in one query. Credit is in
+     * the client's row already.
+     */
+    public function marks()
+    {
+        $live = " IN ('" . implode("', '", self::LIVE) . "')";
+        $open = "i.userid = c.id AND i.status IN ('" . implode("', '", self::OPEN) . "')";
+        $wanted = [
+            'products' => [
+                "COUNT(*) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus = 'Pending'", "COUNT(*) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus = 'Active'",
+                "COUNT(*) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus = 'Suspended'", 'SUM(h.amount) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus' . $live,
+                'COUNT(*) FROM tblcancelrequests r JOIN tblhosting h ON h.id = r.relid WHERE h.userid = c.id',
+                'COUNT(*) FROM tblhostingaddons a WHERE a.userid = c.id AND a.status' . $live, 'SUM(a.recurring) FROM tblhostingaddons a WHERE a.userid = c.id AND a.status' . $live,
+            ],
+            'domains' => [
+                'COUNT(*) FROM tbldomains d WHERE d.userid = c.id', "COUNT(*) FROM tbldomains d WHERE d.userid = c.id AND d.status = 'Active'",
+                'SUM(d.recurringamount) FROM tbldomains d WHERE d.userid = c.id', 'SUM(d.donotrenew) FROM tbldomains d WHERE d.userid = c.id',
+            ],
+            'invoices' => [
+                'COUNT(*) FROM tblinvoices i WHERE ' . $open, 'SUM(i.total) FROM tblinvoices i WHERE ' . $open,
+                'SUM(a.amountin - a.amountout) FROM tblaccounts a JOIN tblinvoices i ON i.id = a.invoiceid WHERE ' . $open,
+            ],
+        ];
+        $columns = [];
+        foreach ($wanted as $permission => $marks) {
+            foreach ($this->access->may($permission) ? $marks : [] as $n => $mark) {
+                $columns[] = Capsule::raw('(SELECT ' . $mark . ') AS ' . $permission . '_' . $n);
+            }
+        }
+        return $columns === [] ? [] : (array) Capsule::table('tblclients as c')->where('c.id', $this->id)->get($columns)[0];
+    }
+
     /** What is the same for all clients. */
     public function shared()
     {
@@ -93,7 +129,6 @@ class Reader
     {
         $this->services();
         $this->addons();
-        $this->cancels();
         $this->metered();
         $this->domains();
         $this->open();
@@ -145,10 +180,19 @@ class Reader
     {
         $groups = $products = [];
         $query = Capsule::table('tblhosting as h')->leftJoin('tblproducts as p', 'p.id', '=', 'h.packageid')
-            ->leftJoin('tblproductgroups as g', 'g.id', '=', 'p.gid')->where('h.userid', $this->id)->whereNotIn('h.domainstatus', self::GONE)->orderBy('h.id');
+            ->leftJoin('tblproductgroups as g', 'g.id', '=', 'p.gid')->leftJoin('tblcancelrequests as r', 'r.relid', '=', 'h.id')->where('h.userid', $this->id)
+            ->whereNotIn('h.domainstatus', self::GONE)->orderBy('h.id')->orderBy('r.id');
+        $last = 0;
         foreach ($query->get(['h.id', 'h.packageid', 'h.domain', 'h.domainstatus', 'h.billingcycle', 'h.qty', 'h.amount', 'h.firstpaymentamount', 'h.regdate',
             'h.nextduedate', 'h.suspendreason', 'h.overideautosuspend', 'h.overidesuspenduntil', 'p.name as product', 'p.gid', 'p.tax', 'p.servertype',
-            'g.name as family', 'g.order as place']) as $row) {
+            'g.name as family', 'g.order as place', 'r.type as cancel', 'r.date as cancelled_at']) as $row) {
+            if ((string) $row->cancel !== '' && in_array((string) $row->domainstatus, self::LIVE, true)) { // rows of requests stay when they are done
+                $this->rows['cancels'][] = [(int) $row->id, (string) $row->cancel, self::day($row->cancelled_at)];
+            }
+            if ((int) $row->id === $last) {
+                continue; // asked for more than once
+            }
+            $last = (int) $row->id;
             $groups[(int) $row->gid] = [(int) $row->gid, self::text($row->family), (int) $row->place];
             $products[(int) $row->packageid] = [(int) $row->packageid, self::text($row->product), (int) $row->gid, self::on($row->tax), (string) $row->servertype === 'vmbridge'];
             $this->rows['services'][] = [(int) $row->id, (int) $row->packageid, self::text($row->domain), (string) $row->domainstatus, (string) $row->billingcycle,
@@ -183,31 +227,24 @@ class Reader
         }
     }
 
-    private function cancels()
-    {
-        $query = Capsule::table('tblcancelrequests as r')->join('tblhosting as h', 'h.id', '=', 'r.relid')->where('h.userid', $this->id)
-            ->whereIn('h.domainstatus', self::LIVE)->orderBy('r.id');
-        foreach ($query->get(['r.relid', 'r.type as kind', 'r.date as at']) as $row) {
-            $this->rows['cancels'][] = [(int) $row->relid, (string) $row->kind, self::day($row->at)];
-        }
-    }
-
     /** Open invoices with what is paid of them, and their items; both whole: mass payments and top-ups are told apart by the items. */
     private function open()
     {
-        $columns = ['i.id', 'i.invoicenum', 'i.status', 'i.date', 'i.duedate', 'i.total'];
-        $query = Capsule::table('tblinvoices as i')->leftJoin('tblaccounts as a', 'a.invoiceid', '=', 'i.id')->where('i.userid', $this->id)
-            ->whereIn('i.status', self::OPEN)->groupBy(...$columns)->orderBy('i.id');
-        foreach ($query->get(array_merge($columns, [Capsule::raw('SUM(a.amountin - a.amountout) AS paid')])) as $row) {
-            $this->rows['open'][] = [(int) $row->id, self::text($row->invoicenum), (string) $row->status, self::day($row->date), self::day($row->duedate),
-                self::amount($row->total), sprintf('%.2F', (float) $row->paid), ''];
+        $query = Capsule::table('tblinvoices as i')->leftJoin('tblinvoiceitems as t', 't.invoiceid', '=', 'i.id')->where('i.userid', $this->id)
+            ->whereIn('i.status', self::OPEN)->orderBy('i.id')->orderBy('t.id');
+        $last = 0;
+        foreach ($query->get(['i.id', 'i.invoicenum', 'i.status', 'i.date', 'i.duedate', 'i.total', 't.id as item', 't.type as kind', 't.relid', 't.amount', 't.duedate as period',
+            Capsule::raw('(SELECT SUM(a.amountin - a.amountout) FROM tblaccounts a WHERE a.invoiceid = i.id) AS paid')]) as $row) {
+            if ((int) $row->id !== $last) {
+                $last = (int) $row->id;
+                $this->rows['open'][] = [$last, self::text($row->invoicenum), (string) $row->status, self::day($row->date), self::day($row->duedate),
+                    self::amount($row->total), sprintf('%.2F', (float) $row->paid), ''];
+            }
+            if ($row->item !== null) {
+                $this->rows['open_items'][] = [$last, (string) $row->kind, (int) $row->relid, self::amount($row->amount), self::day($row->period)];
+            }
         }
         $this->balances();
-        $query = Capsule::table('tblinvoiceitems as t')->join('tblinvoices as i', 'i.id', '=', 't.invoiceid')->where('i.userid', $this->id)
-            ->whereIn('i.status', self::OPEN)->orderBy('t.id');
-        foreach ($query->get(['t.invoiceid', 't.type as kind', 't.relid', 't.amount', 't.duedate']) as $row) {
-            $this->rows['open_items'][] = [(int) $row->invoiceid, (string) $row->kind, (int) $row->relid, self::amount($row->amount), self::day($row->duedate)];
-        }
     }
 
     /** From 9.0 on credit and debit notes count too, and only WHMCS knows them: its own balance of the 20 oldest wins. */
