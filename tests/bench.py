@@ -46,11 +46,11 @@ def show(figure: str, value: float, goal: str, **more: Any) -> None:
 
 
 def children(pid: int) -> list[int]:
-    found = [pid]
+    pids = [pid]
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in task.read_text().split():
-            found += children(int(child))
-    return found
+            pids += children(int(child))
+    return pids
 
 
 def cpu(pid: int) -> float:
@@ -334,7 +334,7 @@ def sweep() -> None:
         "<= 4",
         from_the_table_alone=round(statistics.median(bare), 2),
         upstream_calls=len(calls),
-        found=len(world.store.findings()),
+        findings=len(world.store.findings()),
     )
     world.close()
 

@@ -48,9 +48,9 @@ def large(services: int, charges: int) -> dict[str, Any]:
 
 def wire_size(show: Show) -> None:
     for services, charges in ((1000, 2), (600, 4)):
-        found = large(services, charges)
-        count = sum(len(rows) for rows in found["rows"].values())
-        size = len(json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode())
+        call = large(services, charges)
+        count = sum(len(rows) for rows in call["rows"].values())
+        size = len(json.dumps(call, separators=(",", ":"), ensure_ascii=False).encode())
         show(f"bytes of a dashboard's call: {services} services, {count} rows", size, f"<= {LIMIT}", rows=count)
 
 

@@ -167,11 +167,11 @@ def browsers(show: Show, cpu: Callable[[int], float], count: int = 5000) -> None
                 check=True,
                 timeout=120,
             )
-            found = json.loads(done.stdout)
+            measured = json.loads(done.stdout)
             bulk = [c for c in s.cluster.calls[calls:] if c[2] == "/cluster/resources"]
             figures[name] = {
-                **found,
-                "cpu": (cpu(pid) - begin) / found["answers"],
+                **measured,
+                "cpu": (cpu(pid) - begin) / measured["answers"],
                 "bulk": len(bulk) / (s.clock.monotonic() - started) * 7,
             }
         show(

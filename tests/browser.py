@@ -137,9 +137,9 @@ def findings(browser: Chrome, inside: str = ".vmbridge") -> list[str]:
     """What axe has to say, of whatever impact; `inside` empty: of the whole page."""
     if not browser.execute_script("return !!window.axe"):  # type: ignore[no-untyped-call]
         browser.execute_script(AXE.read_text("utf-8"))  # type: ignore[no-untyped-call]
-    found = browser.execute_async_script(  # type: ignore[no-untyped-call]
+    violations = browser.execute_async_script(  # type: ignore[no-untyped-call]
         "const [inside, done] = arguments;"
         "axe.run(inside || document, {preload: false, resultTypes: ['violations']}).then(r => done(r.violations))",
         inside,
     )
-    return [f"{v['id']}: {n['html'][:150]} {n['failureSummary'][:200]}" for v in found for n in v["nodes"]]
+    return [f"{v['id']}: {n['html'][:150]} {n['failureSummary'][:200]}" for v in violations for n in v["nodes"]]

@@ -200,9 +200,9 @@ def play(once: bool) -> None:
 def addresses(s: System) -> list[str]:
     """Where to look, as a customer and as staff."""
     host = f"http://127.0.0.1:{s.host}"
-    found = []
+    lines = []
     for what, service in (("A KVM server", SERVICE), ("A cloud server", CLOUD_SERVICE)):
-        found += [
+        lines += [
             f"\n{what}",
             f"  What its customer sees:          {s.page(service)}",
             f"    in WHMCS's older theme, Six:   {s.page(service)}&theme=six",
@@ -210,7 +210,7 @@ def addresses(s: System) -> list[str]:
             f"  What staff sees of it in WHMCS:  {host}/admin/service.php?id={service}",
         ]
     home = f"{host}/{home_site.ADDON}"
-    found += [
+    lines += [
         "\nThe client's dashboard (two accounts of one user: switch on its page Account)",
         f"  On WHMCS's home page:            {host}/clientarea.php",
         f"  The dashboard:                   {home}",
@@ -226,9 +226,9 @@ def addresses(s: System) -> list[str]:
         "DNS": "dns",
         "Findings": "findings",
     }
-    found.append("\nStaff's own pages (WHMCS's addon)")
-    found += [f"  {title + ':':<33}{addon}{f'&vmb[page]={page}' if page else ''}" for title, page in pages.items()]
-    return found
+    lines.append("\nStaff's own pages (WHMCS's addon)")
+    lines += [f"  {title + ':':<33}{addon}{f'&vmb[page]={page}' if page else ''}" for title, page in pages.items()]
+    return lines
 
 
 def collect(s: System) -> None:

@@ -114,11 +114,11 @@ class DriverContract:
         made.world.close()
 
     def test_the_folder_has_a_driver_that_says_what_it_can(self) -> None:
-        found = folder.load(self.driver)
-        assert found.name == self.driver
-        assert found.server_schema
-        assert found.plan_schema
-        assert {Capability.OVERVIEW, Capability.POWER} <= found.capabilities
+        driver = folder.load(self.driver)
+        assert driver.name == self.driver
+        assert driver.server_schema
+        assert driver.plan_schema
+        assert {Capability.OVERVIEW, Capability.POWER} <= driver.capabilities
 
     @pytest.mark.parametrize("word", [*SELLABLE, *BY_CAPABILITY])
     def test_what_it_delivers_is_set_and_what_it_does_not_no_plan_can_sell(self, word: str, tmp_path: Path) -> None:
@@ -171,11 +171,17 @@ class DriverContract:
 
     def test_converge_of_what_is_right_writes_nothing(self, rig: Rig) -> None:
         before = len(rig.mutations())
-        found = rig.driver.converge(rig.order, rig.ref)
-        assert (found.task, found.changed, found.refused, found.more, found.offline) == ("", (), (), False, "")
+        converged = rig.driver.converge(rig.order, rig.ref)
+        assert (converged.task, converged.changed, converged.refused, converged.more, converged.offline) == (
+            "",
+            (),
+            (),
+            False,
+            "",
+        )
         assert len(rig.mutations()) == before
-        assert all(d.same for d in rig.driver.compare(rig.order, found.seen.config, True))
-        assert rig.driver.read(rig.ref).config == found.seen.config
+        assert all(d.same for d in rig.driver.compare(rig.order, converged.seen.config, True))
+        assert rig.driver.read(rig.ref).config == converged.seen.config
 
     def test_the_bulk_read_has_the_machine(self, rig: Rig) -> None:
         [line] = [s for s in rig.driver.statuses() if s.vm_id == rig.ref.vm_id]
@@ -205,13 +211,13 @@ class DriverContract:
         rig.needs(Capability.CHARTS)
         rig.world.clock.time += 3 * 86400
         for period in rig.driver.periods:
-            found = rig.driver.charts(rig.ref, period)
-            assert set(found.series) == rig.driver.series, period
-            assert 0 < len(found.times) <= 361, period
-            assert found.step > 0, period
-            assert all(len(v) == len(found.times) for v in found.series.values())
-            assert list(found.times) == sorted(set(found.times))
-            assert all(0 <= v <= 100 for v in found.series["cpu"] if v is not None)
+            series = rig.driver.charts(rig.ref, period)
+            assert set(series.series) == rig.driver.series, period
+            assert 0 < len(series.times) <= 361, period
+            assert series.step > 0, period
+            assert all(len(v) == len(series.times) for v in series.series.values())
+            assert list(series.times) == sorted(set(series.times))
+            assert all(0 <= v <= 100 for v in series.series["cpu"] if v is not None)
         rig.steal()
         with pytest.raises(NotOurs):
             rig.driver.charts(rig.ref, "hour")
@@ -256,9 +262,9 @@ class DriverContract:
         name = "snap-20261125-120000-abcd"
         assert rig.driver.snapshots(rig.ref) == []
         assert rig.ended(rig.driver.snapshot(rig.ref, "take", name, "before")) == "done"
-        [found] = rig.driver.snapshots(rig.ref)
-        assert (found.name, found.complete) == (name, True)
-        assert abs(found.taken_at - rig.world.clock.time) < 120
+        [snapshot] = rig.driver.snapshots(rig.ref)
+        assert (snapshot.name, snapshot.complete) == (name, True)
+        assert abs(snapshot.taken_at - rig.world.clock.time) < 120
         rig.ended(rig.driver.snapshot(rig.ref, "take", name))  # a repeat makes no second one
         assert [s.name for s in rig.driver.snapshots(rig.ref)] == [name]
         assert rig.ended(rig.driver.snapshot(rig.ref, "rollback", name)) == "done"
@@ -273,16 +279,16 @@ class DriverContract:
         rig.needs(Capability.BACKUPS)
         assert rig.driver.backups(rig.ref) == []
         assert rig.ended(rig.driver.backup(rig.ref, "take", mark="op-1")) == "done"
-        [found] = rig.driver.backups(rig.ref)
-        assert "op-1" in found.mark
-        assert found.size > 0
-        assert found.archive
+        [backup] = rig.driver.backups(rig.ref)
+        assert "op-1" in backup.mark
+        assert backup.size > 0
+        assert backup.archive
         rig.world.clock.time += 5
         rig.ended(rig.driver.power(rig.ref, "hard_stop"))
-        assert rig.ended(rig.driver.backup(rig.ref, "restore", found.archive)) == "done"
-        assert rig.ended(rig.driver.backup(rig.ref, "delete", found.archive)) == "done"
+        assert rig.ended(rig.driver.backup(rig.ref, "restore", backup.archive)) == "done"
+        assert rig.ended(rig.driver.backup(rig.ref, "delete", backup.archive)) == "done"
         assert rig.driver.backups(rig.ref) == []
-        assert rig.ended(rig.driver.backup(rig.ref, "delete", found.archive)) == "done"
+        assert rig.ended(rig.driver.backup(rig.ref, "delete", backup.archive)) == "done"
 
     def test_one_listing_says_the_same_as_each_machine(self, rig: Rig) -> None:
         rig.needs(Capability.BACKUPS)

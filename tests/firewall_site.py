@@ -58,13 +58,13 @@ class Site(World):
         """Of the page that was seen last; one is looked at when none was."""
         if 'name="vmb[version]"' not in re.sub(r"\s+", " ", self.html):
             self.see()
-        found = re.search(r'name="vmb\[version\]"\s+value="([^"]+)"', self.html)
-        return found.group(1) if found else ""
+        field = re.search(r'name="vmb\[version\]"\s+value="([^"]+)"', self.html)
+        return field.group(1) if field else ""
 
     def until(self) -> str:
         """Which trial the page that was seen last shows; empty when it shows none."""
-        found = re.search(r'name="vmb\[until\]" value="([^"]+)"', self.html)
-        return found.group(1) if found else ""
+        field = re.search(r'name="vmb\[until\]" value="([^"]+)"', self.html)
+        return field.group(1) if field else ""
 
     def form(self, do: str, shim: Shim | None = None, kind: str = "client", **form: str) -> Any:
         self.shim.count += 1
@@ -87,8 +87,8 @@ class Site(World):
             assert reply.json["redirect"] == "firewall"
             return ""
         self.html = reply.json["html"]
-        found = re.search(r'role="alert">([^<]*)<', self.html)
-        return html.unescape(found.group(1)) if found else words(self.html)
+        alert = re.search(r'role="alert">([^<]*)<', self.html)
+        return html.unescape(alert.group(1)) if alert else words(self.html)
 
     def add(self, **fields: str) -> str:
         return self.submit("add", **{"way": "in", "action": "accept", **fields})

@@ -84,23 +84,23 @@ def reason(page: Node, of: Node) -> str:
 
 def buttons(page: Node) -> dict[tuple[str, str], str]:
     """(capability, what it does) -> why it is dimmed."""
-    found = {}
+    by_name = {}
     for form in page.find("form", method="post"):
         sent = form.hidden()
         for button in form.find("button", type="submit"):
-            found[sent["capability"], sent["do"]] = reason(page, button)
-    return found
+            by_name[sent["capability"], sent["do"]] = reason(page, button)
+    return by_name
 
 
 def menu(page: Node) -> dict[str, tuple[str, bool]]:
     """Page -> (why it is dimmed, whether its link leads there)."""
     [nav] = page.find("nav")
-    found = {}
+    by_page = {}
     for link in nav.find("a"):
         key = link.at.get("aria-describedby", "")
         name = key.split("-")[2] if key else link.at["href"].rpartition("vmb[page]=")[2]
-        found["overview" if name.endswith("URL%%") else name] = (reason(page, link), "href" in link.at)
-    return found
+        by_page["overview" if name.endswith("URL%%") else name] = (reason(page, link), "href" in link.at)
+    return by_page
 
 
 class Look:

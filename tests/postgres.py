@@ -23,8 +23,8 @@ FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_a
 
 def programs() -> Path | None:
     """Where Debian keeps the newest server's."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
-    return found[-1].parent if found else None
+    paths = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
+    return paths[-1].parent if paths else None
 
 
 def missing() -> str:

@@ -136,9 +136,9 @@ RULES = (
 def value_on(s: System, service: int, page: str, name: str) -> str:
     """What a field of a page has, the first of that name."""
     text = requests.get(f"{s.page(service)}&vmb[page]={page}", timeout=30).text
-    found = re.search(rf'name="vmb\[{name}\]"\s+value="([^"]+)"', text)
-    assert found, f"{page} has no {name}"
-    return html.unescape(found.group(1))
+    field = re.search(rf'name="vmb\[{name}\]"\s+value="([^"]+)"', text)
+    assert field, f"{page} has no {name}"
+    return html.unescape(field.group(1))
 
 
 def wall(s: System, service: int, rules: Iterable[dict[str, str]] = RULES[1:3]) -> None:
@@ -157,8 +157,8 @@ def protect(s: System, service: int) -> None:
 def aged(s: System, service: int) -> None:
     """A year of history, with an hour that nobody measured and a night switched off."""
     now = s.clock.now()
-    found = born(s, service, now - 400 * 86400)
-    history = s.cluster.histories[int(found.vm_id)]
+    record = born(s, service, now - 400 * 86400)
+    history = s.cluster.histories[int(record.vm_id)]
     history.since, history.holes = (
         now - 400 * 86400,
         [(now - 1500, now - 1080), (now - 9 * 3600, now - 7 * 3600), (now - 90 * 86400, now - 70 * 86400)],
@@ -181,13 +181,13 @@ def usage_tabs(s: System, browser: Chrome, service: int, folder: Path) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), "prices": PRICES}))
     store = Store(s.folder / "vmbridge.db", s.key, s.clock)
     try:  # as after some weeks of the month
-        found = store.find_service("main", service)
-        assert found
+        record = store.find_service("main", service)
+        assert record
         store.change(
             "INSERT INTO usage (service, month, net_in, net_out, backup_byte_s, booked_at) VALUES (?, ?, 84213000000,"
             " 412704000000, 4.1e16, ?) ON CONFLICT DO UPDATE SET net_in = excluded.net_in, net_out = excluded.net_out,"
             " backup_byte_s = excluded.backup_byte_s",
-            found.id,
+            record.id,
             usage.month_at(s.clock.now(), "UTC").name,
             s.clock.now(),
         )
@@ -234,10 +234,10 @@ def born(s: System, service: int, at: float) -> model.Service:
     """The service as if it had been ordered then."""
     store = Store(s.folder / "vmbridge.db", s.key, s.clock)
     try:
-        found = store.find_service("main", service)
-        assert found
-        store.change("UPDATE services SET created_at = ? WHERE id = ?", at, found.id)
-        return found
+        record = store.find_service("main", service)
+        assert record
+        store.change("UPDATE services SET created_at = ? WHERE id = ?", at, record.id)
+        return record
     finally:
         store.close()
 
@@ -283,9 +283,9 @@ def index(folder: Path, everything: tuple[str, ...]) -> None:
         "",
     ]
     for name in everything:
-        found = [t for t in LOOKS if (folder / f"{name}-{t}.png").exists()]
-        if found:
-            lines += [f"## {name}", "", *(f"![{name}, {t}]({name}-{t}.png)" for t in found), ""]
+        themes = [t for t in LOOKS if (folder / f"{name}-{t}.png").exists()]
+        if themes:
+            lines += [f"## {name}", "", *(f"![{name}, {t}]({name}-{t}.png)" for t in themes), ""]
     (folder / "README.md").write_text("\n".join(lines).rstrip() + "\n", "utf-8")
 
 

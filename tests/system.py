@@ -325,11 +325,11 @@ class System:
                 if process.poll() is not None:
                     raise RuntimeError(f"{name} ended with {process.returncode}:\n{self.log(name)}")
             try:
-                found = condition()
+                value = condition()
             except requests.exceptions.ConnectionError:
-                found = None
-            if found:
-                return found
+                value = None
+            if value:
+                return value
             if self.clock.monotonic() > end:
                 raise TimeoutError(
                     f"{what or 'the condition'} did not come true in {seconds:.0f} s\n{self.log('serve')}"
@@ -375,10 +375,10 @@ class System:
 
         store = Store(self.folder / "vmbridge.db", self.key, self.clock)
         try:
-            found = store.find_service("main", service)
-            if found is None:
+            record = store.find_service("main", service)
+            if record is None:
                 return {}
-            newest = store.operations_of(found.id, 1)
-            return services.operation_view(newest[0], found, store) if newest else {}
+            newest = store.operations_of(record.id, 1)
+            return services.operation_view(newest[0], record, store) if newest else {}
         finally:
             store.close()

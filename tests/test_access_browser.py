@@ -101,11 +101,11 @@ def test_pages(system: System, browser: Chrome, service: int, wish: str, languag
         page = str(one(browser, "[data-vmbridge]").get_attribute("data-here"))
         if page == "charts":
             until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "[data-charts][data-shown]"))
-        if found := walk(browser):
-            wrong[page] = found
+        if faults := walk(browser):
+            wrong[page] = faults
         browser.execute_script("document.querySelectorAll('.vmbridge details').forEach(d => { d.open = true })")  # type: ignore[no-untyped-call]
-        if found := findings(browser):
-            wrong[f"{page}, axe"] = found
+        if faults := findings(browser):
+            wrong[f"{page}, axe"] = faults
     assert wrong == {}
 
 

@@ -53,31 +53,31 @@ def body(*metered: list[Any], **more: Any) -> dict[str, Any]:
 
 
 def test_a_month_so_far_and_what_a_day_has_come_to(world: World) -> None:
-    (found,) = usage.so_far("main", [1042, 7], world.store, "UTC").values()
-    assert found.now["bandwidth_total"] == 20.0
-    assert found.now["bandwidth_in"] == 10.0
-    assert found.now["ipv4"] == 1.0
-    assert found.days["bandwidth_total"] == [pytest.approx(2.0), pytest.approx(2.0, rel=0.01)]
-    assert set(found.days) == {"bandwidth_in", "bandwidth_out", "bandwidth_total", "snapshot_gb", "backup_gb"}
+    (counted,) = usage.so_far("main", [1042, 7], world.store, "UTC").values()
+    assert counted.now["bandwidth_total"] == 20.0
+    assert counted.now["bandwidth_in"] == 10.0
+    assert counted.now["ipv4"] == 1.0
+    assert counted.days["bandwidth_total"] == [pytest.approx(2.0), pytest.approx(2.0, rel=0.01)]
+    assert set(counted.days) == {"bandwidth_in", "bandwidth_out", "bandwidth_total", "snapshot_gb", "backup_gb"}
     assert usage.so_far("other", [1042], world.store, "UTC") == {} == usage.so_far("main", [], world.store, "UTC")
 
 
 def test_a_month_of_a_few_hours_says_nothing_of_its_days(world: World) -> None:
     world.clock.time = moment("2027-05-01T06:00:00")
     book(world)
-    (found,) = usage.so_far("main", [1042], world.store, "UTC").values()
-    assert found.now["bandwidth_total"] == 0
-    assert len(found.days["bandwidth_total"]) == 1
+    (counted,) = usage.so_far("main", [1042], world.store, "UTC").values()
+    assert counted.now["bandwidth_total"] == 0
+    assert len(counted.days["bandwidth_total"]) == 1
 
 
 def test_only_what_is_billed_of_services_of_ours(world: World) -> None:
-    found = wire.read(body(meter(), meter("ipv4"), meter("unheard_of"), meter(of=7)))
-    used = used_of(found, "main", world.store, "UTC")
+    account = wire.read(body(meter(), meter("ipv4"), meter("unheard_of"), meter(of=7)))
+    used = used_of(account, "main", world.store, "UTC")
     assert set(used) == {(1042, "bandwidth_total"), (1042, "ipv4")}
     assert used[1042, "ipv4"] == Used(D("1.0"), [])
     theirs = wire.read(body(meter(), products=[[1, "VPS S", 3, True, False]]))
     assert used_of(theirs, "main", world.store, "UTC") == {}
-    assert used_of(found, "other", world.store, "UTC") == {}
+    assert used_of(account, "other", world.store, "UTC") == {}
 
 
 def test_the_dashboard_shows_it_and_the_next_renewal_has_it(world: World) -> None:

@@ -34,15 +34,15 @@ def test_what_who_when_how_long_and_how_it_ended(world: World) -> None:
     world.store.submit(1, "converge", "admin grace")
     world.run()
     world.page("power", "stop")
-    found = rows(Look(world).page("activity"))
-    assert [(r[0], r[1]) for r in found] == [
+    lines = rows(Look(world).page("activity"))
+    assert [(r[0], r[1]) for r in lines] == [
         ("Stop", "You"),
         ("Check of the configuration", "Our staff"),
         ("Scheduled backup", "Schedule"),
         ("Snapshot before <b>nginx</b>", "You"),
         ("Set-up", "Billing"),
     ]
-    assert [r[4].partition(" Reference")[0] for r in found] == [
+    assert [r[4].partition(" Reference")[0] for r in lines] == [
         "Running",
         "Done",
         "Did not work The storage has not enough free space. Your server and your earlier backups are as they were."
@@ -50,10 +50,10 @@ def test_what_who_when_how_long_and_how_it_ended(world: World) -> None:
         "Done",
         "Done",
     ]
-    assert found[0][3] == "–"
-    assert found[4][3].endswith("s")
-    assert all(len(r[2]) == 16 for r in found)
-    text = " ".join(map(" ".join, found))
+    assert lines[0][3] == "–"
+    assert lines[4][3].endswith("s")
+    assert all(len(r[2]) == 16 for r in lines)
+    text = " ".join(map(" ".join, lines))
     assert "grace" not in text
     assert "nfs-backup" not in text
 

@@ -59,12 +59,12 @@ def host(s: System, servers: list[dict[str, Any]] | None = None, **server: Any) 
 
 
 def test_the_two_modules_share_no_function() -> None:
-    found = [
+    shared = [
         {n.lower() for p in folder.glob("*.php") for n in re.findall(r"^\s*function (\w+)", p.read_text(), re.M)}
         for folder in (ADDON, SERVER)
     ]
-    assert found[0] == {"vmbridge_config", "vmbridge_activate", "vmbridge_deactivate", "vmbridge_output"}
-    assert not found[0] & found[1]
+    assert shared[0] == {"vmbridge_config", "vmbridge_activate", "vmbridge_deactivate", "vmbridge_output"}
+    assert not shared[0] & shared[1]
 
 
 def test_every_file_is_clean_php() -> None:

@@ -67,8 +67,8 @@ def test_nothing_scrolls_sideways(system: System, browser: Chrome, width: int) -
         browser.get(page)
         for details in browser.find_elements(By.CSS_SELECTOR, "details summary"):
             details.click()
-        found = [f for f in browser.execute_script(MEASURE) if "department" not in f]  # a name that breaks anywhere
-        assert found == [], (page, found)
+        wide = [f for f in browser.execute_script(MEASURE) if "department" not in f]  # a name that breaks anywhere
+        assert wide == [], (page, wide)
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
@@ -77,12 +77,12 @@ def test_colours_follow_the_theme_not_the_system(system: System, browser: Chrome
     browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
     )
-    found = {}
+    colours = {}
     for dark in ("", "&dark=1"):
         browser.get(url(system, "operations", dark))
-        found[dark] = browser.find_element(By.CSS_SELECTOR, ".vmb-op-done").value_of_css_property("color")
+        colours[dark] = browser.find_element(By.CSS_SELECTOR, ".vmb-op-done").value_of_css_property("color")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    assert found == {"": "rgba(17, 107, 44, 1)", "&dark=1": "rgba(63, 185, 80, 1)"}
+    assert colours == {"": "rgba(17, 107, 44, 1)", "&dark=1": "rgba(63, 185, 80, 1)"}
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm ci")
@@ -98,6 +98,6 @@ def test_accessibility(system: System, browser: Chrome, dark: str) -> None:
     for page in pages:
         browser.get(page)
         browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
-        if found := findings(browser, ""):
-            wrong[page.partition("/admin/")[2]] = found
+        if violations := findings(browser, ""):
+            wrong[page.partition("/admin/")[2]] = violations
     assert wrong == {}

@@ -101,9 +101,9 @@ def failed(world: World, service: int = 1050) -> str:
     world.order("create", service)
     world.run(30)
     world.cluster.faults = []
-    found = world.store.find_service("main", service)
-    assert found
-    op = world.store.operations_of(found.id)[0]
+    record = world.store.find_service("main", service)
+    assert record
+    op = world.store.operations_of(record.id)[0]
     assert op.state is State.FAILED
     return op.id
 

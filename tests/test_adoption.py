@@ -44,8 +44,8 @@ def adopted(path: Path) -> tuple[World, Vm]:
     for key in ("virtio0", "virtio1"):
         world.cluster.volumes[vm.config[key].split(",")[0]] = 10 * 1024**3
     package = packages.of_plan(world.config.plans["kvm-s"])
-    found = world.drivers["pve1"].inspect("555")
-    services.adopt("main", 9, 7, "", package, found, world.store, world.config)
+    machine = world.drivers["pve1"].inspect("555")
+    services.adopt("main", 9, 7, "", package, machine, world.store, world.config)
     assert world.cluster.mutations() == []
     seen = world.drivers["pve1"].read(world.store.service(1).ref)
     world.store.save_seen(1, seen.config, seen.pending)
@@ -220,8 +220,8 @@ def test_a_cloud_server_keeps_its_type(tmp_path: Path) -> None:
     world.cloud.servers[77] = server
     driver = world.drivers["pve1"]
     services.adopt("main", 9, 7, "", package, driver.inspect("77"), world.store, world.config)
-    found = world.store.service(1).package
-    assert (found.cores, found.ram_mib, found.options["server_type"]) == (4, 8192, "cx33")
+    adopted_package = world.store.service(1).package
+    assert (adopted_package.cores, adopted_package.ram_mib, adopted_package.options["server_type"]) == (4, 8192, "cx33")
     for verb in ("suspend", "unsuspend", "converge"):
         world.order(verb, 9)
         world.run()

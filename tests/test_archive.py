@@ -29,10 +29,12 @@ RANGES = {"pve1": [(20000, 29999)]}
 def back(world: World, copy: Path, **options: Any) -> Restored:
     """Everything is stopped, the copy is put back, everything is started again."""
     world.store.close()
-    found = archive.put_back(copy, str(world.path), KEY, {**RANGES, "cloud": []}, world.clock.now(), "aside", **options)
+    put_back = archive.put_back(
+        copy, str(world.path), KEY, {**RANGES, "cloud": []}, world.clock.now(), "aside", **options
+    )
     world.store.migrate()
     world.restart()
-    return found
+    return put_back
 
 
 def test_a_copy_holds_all_and_is_private(world: World, tmp_path: Path) -> None:
@@ -103,15 +105,15 @@ def test_restore_goes_back_and_moves_the_present_store_aside(world: World, tmp_p
     archive.take(str(world.path), tmp_path / "copy.db")
     world.order("suspend")
     world.run()
-    found = back(world, tmp_path / "copy.db")
-    assert found.moved_to == f"{world.path}.aside"
-    assert found.replaced_readable
-    assert found.skipped == 0
+    put_back = back(world, tmp_path / "copy.db")
+    assert put_back.moved_to == f"{world.path}.aside"
+    assert put_back.replaced_readable
+    assert put_back.skipped == 0
     assert world.store.service(1).desired == "active"
-    aside = Store(found.moved_to, KEY, world.clock)
+    aside = Store(put_back.moved_to, KEY, world.clock)
     assert aside.service(1).desired == "suspended"
     aside.close()
-    assert [(s["desired"], s["here"]) for s in found.changed_services] == [("suspended", "active")]
+    assert [(s["desired"], s["here"]) for s in put_back.changed_services] == [("suspended", "active")]
     assert stat.S_IMODE(world.path.stat().st_mode) == 0o600
 
 
@@ -224,8 +226,8 @@ def test_vm_ids_given_since_the_copy_are_not_given_again(world: World, tmp_path:
     for service in (2, 3):
         world.order("create", service)
     world.run()
-    found = back(world, tmp_path / "copy.db")
-    assert found.vm_ids == {"pve1": (20001, 20003)}
+    put_back = back(world, tmp_path / "copy.db")
+    assert put_back.vm_ids == {"pve1": (20001, 20003)}
     world.order("create", 4)
     assert world.store.find_service("main", 4).vm_id == "20003"  # type: ignore[union-attr]
 
@@ -236,9 +238,9 @@ def test_addresses_given_since_the_copy_stay_out_of_use_until_adopted(world: Wor
     archive.take(str(world.path), tmp_path / "copy.db")
     world.order("create", 2)
     world.run()
-    found = back(world, tmp_path / "copy.db")
-    assert found.kept_addresses == ["203.0.113.11"]
-    assert [(s["service_id"], s["vm_id"], s["plan"]) for s in found.unknown_services] == [(2, "20001", "kvm-s")]
+    put_back = back(world, tmp_path / "copy.db")
+    assert put_back.kept_addresses == ["203.0.113.11"]
+    assert [(s["service_id"], s["vm_id"], s["plan"]) for s in put_back.unknown_services] == [(2, "20001", "kvm-s")]
     assert world.order("create", 3).properties["Dedicated IP"] == "203.0.113.12"
     assert world.store.claim_address("203.0.113.11", "public-v4", 1, "extra")
 
@@ -250,13 +252,13 @@ def test_without_a_readable_store_ids_are_left_out(world: World, tmp_path: Path,
     archive.take(str(world.path), tmp_path / "copy.db")
     world.store.close()
     world.path.unlink() if replaced == "absent" else world.path.write_bytes(b"rubbish" * 1000)
-    found = back(world, tmp_path / "copy.db")
-    assert not found.replaced_readable
-    assert found.skipped == 1000
-    assert found.vm_ids == {"pve1": (20001, 21001)}
-    assert bool(found.moved_to) == (replaced == "broken")
-    if found.moved_to:
-        assert Path(found.moved_to).read_bytes().startswith(b"rubbish")
+    put_back = back(world, tmp_path / "copy.db")
+    assert not put_back.replaced_readable
+    assert put_back.skipped == 1000
+    assert put_back.vm_ids == {"pve1": (20001, 21001)}
+    assert bool(put_back.moved_to) == (replaced == "broken")
+    if put_back.moved_to:
+        assert Path(put_back.moved_to).read_bytes().startswith(b"rubbish")
     assert world.store.service(1).vm_id == "20000"
 
 
@@ -274,8 +276,8 @@ def test_adopted_machines_elsewhere_do_not_use_up_the_range(world: World, tmp_pa
     world.store.update_service(1, vm_id="25000")
     archive.take(str(world.path), tmp_path / "copy2.db")
     world.store.close()
-    found = archive.put_back(tmp_path / "copy2.db", str(world.path), KEY, RANGES, 0, "aside2", 7)
-    assert found.vm_ids == {"pve1": (20001, 25008)}
+    put_back = archive.put_back(tmp_path / "copy2.db", str(world.path), KEY, RANGES, 0, "aside2", 7)
+    assert put_back.vm_ids == {"pve1": (20001, 25008)}
 
 
 # -- nothing runs by itself -------------------------------------------------------------------------
@@ -288,8 +290,8 @@ def test_open_operations_wait_for_a_person_and_then_go_on(world: World, tmp_path
         world.order("change_package", configoption4="4")
     archive.take(str(world.path), tmp_path / "copy.db")
     calls = len(world.cluster.mutations())
-    found = back(world, tmp_path / "copy.db")
-    assert [(o["kind"], o["state"], o["later"]) for o in found.held_operations] == [
+    put_back = back(world, tmp_path / "copy.db")
+    assert [(o["kind"], o["state"], o["later"]) for o in put_back.held_operations] == [
         ("create", "running", "running"),
         ("change_package", "waiting", "waiting"),
     ][: 1 + newer]
@@ -328,9 +330,9 @@ def test_mails_are_not_sent_twice(world: World, tmp_path: Path) -> None:
         world.store.emit("staff_notice", "main", None, key, subject=key, text="t", reference="r")
     archive.take(str(world.path), tmp_path / "copy.db")
     world.delivery.deliver_one()
-    found = back(world, tmp_path / "copy.db")
-    assert found.sent_since == 1
-    assert [e["event"] for e in found.held_events] == ["staff_notice"]
+    put_back = back(world, tmp_path / "copy.db")
+    assert put_back.sent_since == 1
+    assert [e["event"] for e in put_back.held_events] == ["staff_notice"]
     world.whmcs.sent.clear()
     assert not world.delivery.deliver_one()
     [held] = world.store.held_events()
@@ -367,8 +369,8 @@ class Collected:
         store.save_statuses(
             "pve1", [VmStatus("20000", "running", "pve1", uptime=10_000, net_in=gigabytes * 10**9, net_out=0)]
         )
-        if collect and (found := usage.report("pve1", "main", store, "UTC", billed=True))["services"]:
-            self.months[found["month"]["name"]] = round(found["services"]["1042"]["bandwidth_in"], 3)
+        if collect and (report := usage.report("pve1", "main", store, "UTC", billed=True))["services"]:
+            self.months[report["month"]["name"]] = round(report["services"]["1042"]["bandwidth_in"], 3)
 
 
 @pytest.mark.parametrize(
@@ -439,8 +441,8 @@ def test_the_same_copy_twice_still_gives_no_address_twice(world: World, tmp_path
     given = world.order("create", 40).properties["Dedicated IP"]
     world.run()
     for _ in range(2):
-        found = back(world, copy)
-        assert given in found.kept_addresses
+        put_back = back(world, copy)
+        assert given in put_back.kept_addresses
         Path(f"{world.path}.aside").unlink()
     assert world.order("create", 41).properties["Dedicated IP"] != given
 

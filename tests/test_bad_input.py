@@ -245,10 +245,10 @@ def test_records_that_are_rubbish_are_a_calm_page(tmp_path: Path, rows: Any) -> 
 @example(rows=[{"time": 1000, "cpu": "0.5", "mem": "x"}, {"time": 1060, "cpu": float("nan"), "mem": {}}])
 def test_every_record_becomes_numbers_or_a_fault(rows: Any) -> None:
     try:
-        found = series_of(rows)
+        series = series_of(rows)
     except Transient:
         return
-    json.dumps([found.times, found.series], allow_nan=False)
+    json.dumps([series.times, series.series], allow_nan=False)
 
 
 @MANY
@@ -264,10 +264,10 @@ def test_every_metric_becomes_numbers_or_a_fault(metrics: Any) -> None:
             return {"metrics": metrics}
 
     try:
-        found = screen.charts(Api(), {"id": 1, "server_type": {"cores": 2}}, "hour", 1e9)  # type: ignore[arg-type]
+        series = screen.charts(Api(), {"id": 1, "server_type": {"cores": 2}}, "hour", 1e9)  # type: ignore[arg-type]
     except Transient:
         return
-    json.dumps([found.times, found.series], allow_nan=False)
+    json.dumps([series.times, series.series], allow_nan=False)
 
 
 # -- the console's process ----------------------------------------------------------------------------
@@ -290,9 +290,9 @@ def test_the_console_answers_everything(born: World) -> None:
     async def ask(port: int, data: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(data)
-        found = await asyncio.wait_for(reader.read(), 20)
+        answer = await asyncio.wait_for(reader.read(), 20)
         writer.close()
-        return found
+        return answer
 
     async def run() -> list[bytes]:
         relay, port = Relay(born.context), free_port()

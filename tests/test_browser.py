@@ -28,10 +28,10 @@ def button(browser: Chrome, verb: str) -> Any:
 
 def why(browser: Chrome, verb: str) -> str:
     """The reason of a dimmed button; empty when it is not dimmed."""
-    found = button(browser, verb)
-    if found.get_attribute("aria-disabled") != "true":
+    shown = button(browser, verb)
+    if shown.get_attribute("aria-disabled") != "true":
         return ""
-    return str(browser.find_element(By.ID, found.get_attribute("aria-describedby")).get_attribute("textContent"))
+    return str(browser.find_element(By.ID, shown.get_attribute("aria-describedby")).get_attribute("textContent"))
 
 
 def test_the_page_follows_the_order_by_itself(system: System, browser: Chrome) -> None:

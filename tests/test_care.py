@@ -580,11 +580,11 @@ def test_a_list_without_anything_is_not_believed_and_our_own_come_back(born: Wor
     born.page("backups", "take", note="mine")
     born.run()
     row = born.store.backups_of(1)[0]
-    found = born.drivers["pve1"].backups(born.store.service(1).ref)
+    backups = born.drivers["pve1"].backups(born.store.service(1).ref)
     born.store.mirror_backups(1, [], 0)
     assert born.store.backups_of(1) == [row]
     born.store.forget_backup(row["id"])
-    born.store.mirror_backups(1, found, 0)
+    born.store.mirror_backups(1, backups, 0)
     assert [(r["note"], r["operation"], r["foreign_one"]) for r in born.store.backups_of(1)] == [
         ("mine", row["operation"], 0)
     ]

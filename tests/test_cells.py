@@ -37,9 +37,9 @@ class Cell:
 def reference(folder: Path, scenario: str) -> tuple[dict[str, Any], list[str]]:
     world = prepared(folder, scenario)
     world.run()
-    found = outcome(world), [m for _, m, _, _ in world.cluster.calls]
+    end = outcome(world), [m for _, m, _, _ in world.cluster.calls]
     world.close()
-    return found
+    return end
 
 
 def places(methods: list[str], column: str) -> list[int]:
@@ -75,10 +75,10 @@ def cell(folder: Path, scenario: str, column: str, nth: int, wanted: dict[str, A
             assert status in (was[0], wanted["vms"].get(vmid, {}).get("status")), (where, "power", was, status, op)
         assert world.store.retry(op.id) == ""
     world.run(4000)
-    found = without_failures(outcome(world), len(stopped))
+    end = without_failures(outcome(world), len(stopped))
     if stopped:  # a retry goes back once more: the machine was not started in between
-        found["rolled back"] = min(found["rolled back"], wanted["rolled back"])
-    assert found == wanted, where
+        end["rolled back"] = min(end["rolled back"], wanted["rolled back"])
+    assert end == wanted, where
     world.close()
     return Cell(not stopped, stopped[0].error_code if stopped else "")
 
@@ -88,8 +88,8 @@ def test_a_sample_of_cells(scenario: str, tmp_path_factory: pytest.TempPathFacto
     wanted, methods = reference(tmp_path_factory.mktemp("ref"), scenario)
     for column in list(FAULTS)[hash_of(scenario) % 2 :: 2]:
         for nth in places(methods, column)[:2]:
-            found = cell(tmp_path_factory.mktemp("cell"), scenario, column, nth, wanted)
-            assert found.ended_by_itself or column not in BY_THEMSELVES, (column, nth, found)
+            end = cell(tmp_path_factory.mktemp("cell"), scenario, column, nth, wanted)
+            assert end.ended_by_itself or column not in BY_THEMSELVES, (column, nth, end)
 
 
 def hash_of(scenario: str) -> int:
@@ -102,5 +102,5 @@ def hash_of(scenario: str) -> int:
 def test_every_cell(scenario: str, column: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     wanted, methods = reference(tmp_path_factory.mktemp("ref"), scenario)
     for nth in range(1, len(methods) + 1):
-        found = cell(tmp_path_factory.mktemp("cell"), scenario, column, nth, wanted)
-        assert found.ended_by_itself or column not in BY_THEMSELVES, (column, nth, found)
+        end = cell(tmp_path_factory.mktemp("cell"), scenario, column, nth, wanted)
+        assert end.ended_by_itself or column not in BY_THEMSELVES, (column, nth, end)

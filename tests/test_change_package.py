@@ -205,8 +205,8 @@ def test_the_preview_says_what_the_operation_then_does(wide: World) -> None:
         "configoptions": {"System Disk Write IOPS": "500"},
         "userid": 7,
     }
-    found = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
-    assert {c.word for c in found.changes} == {
+    preview = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
+    assert {c.word for c in preview.changes} == {
         "cores",
         "ram_mib",
         "disk_gib",
@@ -214,12 +214,12 @@ def test_the_preview_says_what_the_operation_then_does(wide: World) -> None:
         "rate_mbit",
         "disk_write_iops",
     }
-    assert {c.word: c.restart for c in found.changes if c.restart} == {
+    assert {c.word: c.restart for c in preview.changes if c.restart} == {
         "cores": Restart.LATER,
         "ram_mib": Restart.LATER,
     }
-    assert found.restart is Restart.LATER
-    assert found.notices == (
+    assert preview.restart is Restart.LATER
+    assert preview.notices == (
         GROWS,
         (
             "Your server is not restarted for this. These changes take effect when you restart it from its page: CPU"
@@ -255,16 +255,16 @@ def test_a_machine_that_is_off_or_suspended_needs_no_restart(wide: World) -> Non
     for verb in ("stop", "suspend"):
         wide.order(verb)
         wide.run()
-        found = upgrades.preview(
+        preview = upgrades.preview(
             wide.store.service(1),
             {"configoption1": "kvm-l", "userid": 7},
             wide.drivers["pve1"],
             wide.store,
             wide.config,
         )
-        assert found.changes
-        assert found.restart is Restart.NONE
-        assert found.notices == (GROWS,)
+        assert preview.changes
+        assert preview.restart is Restart.NONE
+        assert preview.notices == (GROWS,)
 
 
 def test_what_cannot_be_taken_back_is_said_before_it_is_ordered(wide: World) -> None:
@@ -287,9 +287,9 @@ def test_what_cannot_be_taken_back_is_said_before_it_is_ordered(wide: World) -> 
 
 def test_a_refused_change_has_no_notices(wide: World) -> None:
     values = {"configoption1": "kvm-s", "configoption4": "8", "configoption6": "10", "userid": 7}
-    found = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
-    assert found.refused == ("The system disk has 20 GiB and cannot shrink to 10 GiB.",)
-    assert found.notices == ()
+    preview = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
+    assert preview.refused == ("The system disk has 20 GiB and cannot shrink to 10 GiB.",)
+    assert preview.notices == ()
 
 
 def test_a_change_while_suspended_leaves_it_off(wide: World) -> None:
@@ -399,8 +399,8 @@ def test_a_network_that_staff_lets_through_is_left_alone(wide: World) -> None:
 
 def test_the_preview_counts_free_addresses(wide: World) -> None:
     values = {"configoption1": "kvm-s", "configoption9": "256", "userid": 7}
-    found = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
-    assert found.refused == ("No free IPv4 address in pool 'public-v4'.",)
+    preview = upgrades.preview(wide.store.service(1), values, wide.drivers["pve1"], wide.store, wide.config)
+    assert preview.refused == ("No free IPv4 address in pool 'public-v4'.",)
     with pytest.raises(Refused, match="No free IPv4 address"):
         wide.order("change_package", **values)
     assert [e["event"] for e in wide.store.events()].count("staff_notice") == 1

@@ -77,16 +77,16 @@ def reads(world: World) -> int:
 # -- the driver -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("period", PERIODS)
 def test_both_releases_over_every_period(old: World, period: str) -> None:
-    found = read(old, period)
+    series = read(old, period)
     points, step = SHAPES[old.cluster.major][period]
-    assert len(found.times) <= proxmox.MOST_POINTS + 1
-    assert len(found.times) >= min(points, 100) // 2
-    assert found.step == step * max(1, -(-points // proxmox.MOST_POINTS))
-    assert {b - a for a, b in zip(found.times, found.times[1:], strict=False)} == {found.step}
-    assert set(found.series) == {"cpu", "mem", "maxmem", "diskread", "diskwrite", "netin", "netout"}
-    assert all(len(v) == len(found.times) for v in found.series.values())
-    assert all(0 <= v <= 100 for v in found.series["cpu"] if v is not None)
-    assert set(found.series["maxmem"]) - {None} == {2048 * 1024**2}
+    assert len(series.times) <= proxmox.MOST_POINTS + 1
+    assert len(series.times) >= min(points, 100) // 2
+    assert series.step == step * max(1, -(-points // proxmox.MOST_POINTS))
+    assert {b - a for a, b in zip(series.times, series.times[1:], strict=False)} == {series.step}
+    assert set(series.series) == {"cpu", "mem", "maxmem", "diskread", "diskwrite", "netin", "netout"}
+    assert all(len(v) == len(series.times) for v in series.series.values())
+    assert all(0 <= v <= 100 for v in series.series["cpu"] if v is not None)
+    assert set(series.series["maxmem"]) - {None} == {2048 * 1024**2}
 
 
 def test_units_are_ours(lived: World) -> None:
@@ -100,12 +100,12 @@ def test_what_was_not_measured_is_a_gap(old: World, how: str, period: str) -> No
     now, length = old.clock.now(), PERIODS[period]
     a, b = now - 0.6 * length, now - 0.4 * length
     setattr(history(old), how, [(a, b)])
-    found = read(old, period)
-    inside = [v for t, v in zip(found.times, found.series["netin"], strict=True) if a <= t and t + found.step <= b]
+    series = read(old, period)
+    inside = [v for t, v in zip(series.times, series.series["netin"], strict=True) if a <= t and t + series.step <= b]
     outside = [
         v
-        for t, v in zip(found.times, found.series["netin"], strict=True)
-        if t + found.step <= a - found.step or t >= b + found.step
+        for t, v in zip(series.times, series.series["netin"], strict=True)
+        if t + series.step <= a - series.step or t >= b + series.step
     ]
     assert len(inside) >= 5
     assert set(inside) == {None}
@@ -117,9 +117,9 @@ def test_half_a_group_of_points_is_a_gap_and_less_is_not() -> None:
     rows = [{"time": 60 * n, "cpu": 0.5} for n in range(4, 1444)]
     for n in (400, 401, 802):
         del rows[n - 4]["cpu"]
-    found = proxmox.series_of(rows)
-    assert found.step == 240
-    assert [t for t, v in zip(found.times, found.series["cpu"], strict=True) if v is None] == [24000]
+    series = proxmox.series_of(rows)
+    assert series.step == 240
+    assert [t for t, v in zip(series.times, series.series["cpu"], strict=True) if v is None] == [24000]
 
 
 def test_old_rows_far_apart_beside_new_ones_are_no_gaps() -> None:
@@ -132,8 +132,8 @@ def test_old_rows_far_apart_beside_new_ones_are_no_gaps() -> None:
 
 def test_absurd_replies_stay_small() -> None:
     rows = [{"time": t, "cpu": 0.1} for t in (0, 60, 120, 10**15)]
-    found = proxmox.series_of([*rows, {"time": None}, {}])
-    assert len(found.times) <= proxmox.MOST_POINTS + 1
+    series = proxmox.series_of([*rows, {"time": None}, {}])
+    assert len(series.times) <= proxmox.MOST_POINTS + 1
     assert proxmox.series_of([]).times == ()
     assert proxmox.series_of([{"time": 60}]).times == ()
 
@@ -142,11 +142,11 @@ def test_a_stopped_machine_has_its_history(lived: World) -> None:
     lived.order("stop")
     lived.run()
     lived.clock.time += 1800
-    found = read(lived)
-    cpu = found.series["cpu"]
+    series = read(lived)
+    cpu = series.series["cpu"]
     assert cpu[0] is not None
     assert set(cpu[-20:]) == {None}
-    assert found.series["maxmem"][-1] is not None
+    assert series.series["maxmem"][-1] is not None
 
 
 def test_no_rrd_file_yet_is_no_error(old: World) -> None:
@@ -199,37 +199,37 @@ def test_the_privilege_is_needed(lived: World) -> None:
 
 # -- the route ------------------------------------------------------------------------------------
 def test_the_values_for_the_script(lived: World) -> None:
-    found = get(shim_of(lived)).get_json()
-    assert found["period"] == "hour"
-    assert found["until"] - found["from"] == 3600
-    assert found["step"] == 60
-    assert found["message"] == ""
-    assert len(found["times"]) == 60 == len(found["series"]["cpu"])
+    values = get(shim_of(lived)).get_json()
+    assert values["period"] == "hour"
+    assert values["until"] - values["from"] == 3600
+    assert values["step"] == 60
+    assert values["message"] == ""
+    assert len(values["times"]) == 60 == len(values["series"]["cpu"])
 
 
 def test_nothing_from_before_the_service(lived: World) -> None:
     """The same VM id may have belonged to somebody in the file's first half."""
     birth = lived.clock.now() - 1800
     lived.store.change("UPDATE services SET created_at = ?", birth)
-    found = get(shim_of(lived)).get_json()
-    assert len(found["times"]) == 30
-    assert found["times"][0] >= birth
+    values = get(shim_of(lived)).get_json()
+    assert len(values["times"]) == 30
+    assert values["times"][0] >= birth
     year = get(shim_of(lived), "year").get_json()
     assert all(t >= birth for t in year["times"])
 
 
 def test_empty_is_told_calmly(lived: World) -> None:
     del lived.cluster.histories[20000]
-    found = get(shim_of(lived)).get_json()
-    assert found["times"] == []
-    assert "some minutes" in found["message"]
-    assert "failed" not in found
+    values = get(shim_of(lived)).get_json()
+    assert values["times"] == []
+    assert "some minutes" in values["message"]
+    assert "failed" not in values
 
 
 def test_not_set_up_yet_asks_nobody(world: World) -> None:
     world.order("create")
-    found = get(shim_of(world)).get_json()
-    assert "not set up" in found["message"]
+    values = get(shim_of(world)).get_json()
+    assert "not set up" in values["message"]
     assert reads(world) == 0
 
 
@@ -297,9 +297,9 @@ def test_a_server_that_is_down_is_not_asked(lived: World) -> None:
     lived.store.health("pve1")
     lived.store.set_maintenance("pve1", "")
     lived.store.change("UPDATE server_health SET ok = 0 WHERE server = 'pve1'")
-    found = get(shim_of(lived)).get_json()
-    assert "does not answer" in found["message"]
-    assert found["failed"]
+    values = get(shim_of(lived)).get_json()
+    assert "does not answer" in values["message"]
+    assert values["failed"]
     assert lived.cluster.calls == []
 
 

@@ -24,11 +24,11 @@ LIGHT, DARK = (11, 92, 173), (88, 166, 255)
 COLUMNS = """
 const c = document.querySelector('[data-chart=cpu] canvas'), d = c.getContext('2d').getImageData(0, 0, c.width,
   c.height).data, [r, g, b] = arguments[0];
-const found = [];
+const starts = [];
 for (let x = 0; x < c.width; x++) for (let y = 0; y < c.height; y++) { const i = 4 * (y * c.width + x);
   if (d[i + 3] > 200 && Math.abs(d[i] - r) + Math.abs(d[i + 1] - g) + Math.abs(d[i + 2] - b) < 40) {
-    found.push(x / c.width); break; } }
-return found;"""
+    starts.push(x / c.width); break; } }
+return starts;"""
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +76,12 @@ def columns(browser: Chrome, color: tuple[int, int, int]) -> list[float]:
 # -- through PHP ----------------------------------------------------------------------------------
 def test_values_as_json(system: System) -> None:
     reply = fetch(system, "charts&vmb[data]=hour")
-    found = reply.json()
+    values = reply.json()
     assert reply.headers["Content-Type"].startswith("application/json")
     assert reply.headers["Cache-Control"] == "no-store"
-    assert len(found["times"]) == 60
-    assert None in found["series"]["cpu"]
-    assert found["period"] == "hour"
+    assert len(values["times"]) == 60
+    assert None in values["series"]["cpu"]
+    assert values["period"] == "hour"
 
 
 @pytest.mark.parametrize("period", ["decade", "", "hour%26client%3D8", "x" * 500])
@@ -163,9 +163,9 @@ def test_keys_walk_through_the_values(system: System, browser: Chrome) -> None:
 @built
 def test_a_gap_is_drawn_as_a_gap(system: System, browser: Chrome) -> None:
     opened(system, browser)
-    found = columns(browser, LIGHT)
-    widest = max(b - a for a, b in pairwise(found))
-    assert len(found) > 100
+    drawn = columns(browser, LIGHT)
+    widest = max(b - a for a, b in pairwise(drawn))
+    assert len(drawn) > 100
     assert 0.06 < widest < 0.2
 
 

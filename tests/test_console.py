@@ -109,9 +109,9 @@ class Rig:
         return requests.post(f"http://127.0.0.1:{self.port}/console", data={"code": code}, timeout=10)
 
     def nonce(self) -> str:
-        found = re.search('data-nonce="([^"]+)"', self.post(self.code()).text)
-        assert found
-        return found.group(1)
+        attribute = re.search('data-nonce="([^"]+)"', self.post(self.code()).text)
+        assert attribute
+        return attribute.group(1)
 
     def socket(self, nonce: str, origin: str | None = ORIGIN, **more: Any) -> ClientConnection:
         more = {"subprotocols": ["binary", f"vmbridge.{nonce}"], **more}
@@ -145,8 +145,8 @@ class Stream:
     def read(self, count: int) -> bytes:
         while len(self.rest) < count:
             self.rest += self.ws.recv(timeout=20)  # type: ignore[operator]
-        found, self.rest = self.rest[:count], self.rest[count:]
-        return found
+        taken, self.rest = self.rest[:count], self.rest[count:]
+        return taken
 
     def picture(self) -> tuple[int, ...]:
         """Ask for the whole screen; the first pixel's blue, green, red."""
@@ -281,13 +281,13 @@ def test_a_nonce_is_good_for_thirty_seconds(rig: Rig, seconds: float, good: bool
 
 
 def test_two_who_show_the_same_code_at_once(rig: Rig) -> None:
-    code, found = rig.code(), []
-    threads = [threading.Thread(target=lambda: found.append(rig.post(code).status_code)) for _ in range(8)]
+    code, answers = rig.code(), []
+    threads = [threading.Thread(target=lambda: answers.append(rig.post(code).status_code)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(found) == [200] + [403] * 7
+    assert sorted(answers) == [200] + [403] * 7
 
 
 @pytest.mark.parametrize(
@@ -409,10 +409,10 @@ def test_idle_and_absolute_limits(rig: Rig) -> None:
 
 
 def test_so_many_for_a_service(rig: Rig) -> None:
-    found = [rig.opened() for _ in range(3)]
+    opened = [rig.opened() for _ in range(3)]
     fourth = Stream(rig.socket(rig.nonce()), greet=False)
     assert fourth.closed() == (1008, "Too many consoles of this server are open: close one first.")
-    found[0].ws.close()
+    opened[0].ws.close()
     while len(rig.relay.live) == 3:
         rig.wait(rig.relay.sweep())
     rig.opened()

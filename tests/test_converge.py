@@ -172,12 +172,12 @@ def ordered(package: Package, birth: bool) -> Order:
 def converge(cluster: Cluster, driver: Proxmox, order: Order) -> list[str]:
     """To the end, as the recipe does it; the sentences of what was refused."""
     for _ in range(10):
-        found = driver.converge(order, VmRef("20000", (UUID,), "pve1"), allocate=True)
+        converged = driver.converge(order, VmRef("20000", (UUID,), "pve1"), allocate=True)
         cluster.clock.sleep(60)
-        if not found.task and not found.more:
-            return list(found.refused)
-        if not found.more:
-            return list(found.refused)
+        if not converged.task and not converged.more:
+            return list(converged.refused)
+        if not converged.more:
+            return list(converged.refused)
     raise AssertionError("it never ends")
 
 

@@ -32,8 +32,8 @@ def dates(account: Account, days: int = 30) -> list[tuple[str, str, str]]:
 def charge(net: str, rates: list[list[Any]], taxed: bool = True, **more: Any) -> list[str]:
     """net, taxes, gross of a service."""
     made = account(services=[service(amount=net)], rates=rates, products=[[1, "VPS", 3, taxed, True]], **more)
-    found = events.events(made, 30)[0].charge
-    return [str(found.net), *(str(t) for t in found.taxes), str(found.gross)]
+    charged = events.events(made, 30)[0].charge
+    return [str(charged.net), *(str(t) for t in charged.taxes), str(charged.gross)]
 
 
 ANNUAL = service(2, "120.00", "Annually", "2027-01-08")
@@ -51,9 +51,9 @@ def test_a_monthly_service() -> None:  # 1
 
 def test_what_does_not_recur_stands_apart() -> None:  # 2
     more = [service(3, "50.00", "One Time", "0000-00-00"), service(4, "0.00", "Free Account", "")]
-    found = rates.costs(account(services=[service(), ANNUAL, *more]))
-    assert five(found.running) == ["0.0274", "0.66", "4.60", "20.00", "240.00"]
-    assert [line.id for line in found.apart] == [3, 4]
+    costs = rates.costs(account(services=[service(), ANNUAL, *more]))
+    assert five(costs.running) == ["0.0274", "0.66", "4.60", "20.00", "240.00"]
+    assert [line.id for line in costs.apart] == [3, 4]
 
 
 def test_three_years() -> None:  # 3
@@ -73,18 +73,18 @@ def test_a_domain() -> None:  # 5
 
 
 def test_suspended_is_no_running_cost_and_is_charged_all_the_same() -> None:  # 6
-    found = account(services=[service(), service(2, "8.00", status="Suspended")])
-    assert months_and_years(found)[0] == "10.00"
-    assert months_and_years(found, "suspended")[0] == "8.00"
-    assert [g for _, _, g in dates(found)] == ["10.00", "8.00", "10.00", "8.00"]
+    made = account(services=[service(), service(2, "8.00", status="Suspended")])
+    assert months_and_years(made)[0] == "10.00"
+    assert months_and_years(made, "suspended")[0] == "8.00"
+    assert [g for _, _, g in dates(made)] == ["10.00", "8.00", "10.00", "8.00"]
 
 
 def test_what_ends_is_not_charged() -> None:  # 7
-    found = account(services=[service(amount="20.00")], cancels=[[1, "End of Billing Period", "2026-11-20"]])
-    assert months_and_years(found) == ["0.00", "0.00"]
-    assert dates(found, 365) == []
-    assert str(found.lines[0].ends) == "2026-12-05"
-    assert months_and_years(found, "ending")[0] == "20.00"
+    made = account(services=[service(amount="20.00")], cancels=[[1, "End of Billing Period", "2026-11-20"]])
+    assert months_and_years(made) == ["0.00", "0.00"]
+    assert dates(made, 365) == []
+    assert str(made.lines[0].ends) == "2026-12-05"
+    assert months_and_years(made, "ending")[0] == "20.00"
     now = account(services=[service(amount="20.00")], cancels=[[1, "Immediate", "2026-11-20"]])
     assert now.lines[0].ends is None
     assert dates(now, 365) == []
@@ -113,8 +113,8 @@ QUEBEC = [[1, "GST", "5.000"], [2, "QST", "9.975"]]
     ],
 )  # fmt: skip
 def test_taxes(net: str, rates: list[list[Any]], more: dict[str, Any], said: list[str]) -> None:
-    found = [str(D(v).normalize()) for v in charge(net, rates, **more)]
-    assert found == [str(D(v).normalize()) for v in said]
+    texts = [str(D(v).normalize()) for v in charge(net, rates, **more)]
+    assert texts == [str(D(v).normalize()) for v in said]
 
 
 def test_domains_and_addons_have_taxes_of_their_own() -> None:
@@ -141,21 +141,21 @@ def test_currencies_never_meet() -> None:  # 12
 
 
 def test_what_is_to_be_added() -> None:  # 13
-    found = account("15.00", **THIRTEEN)
-    assert dates(found) == [
+    made = account("15.00", **THIRTEEN)
+    assert dates(made) == [
         ("2026-11-26", "2026-12-05", "12.00"),
         ("2026-12-09", "2027-01-08", "144.00"),
         ("2026-12-22", "2027-01-05", "12.00"),
     ]
-    advice = credit.top_up(found)
+    advice = credit.top_up(made)
     assert (advice.need, advice.recommended, advice.pay_now, advice.amount) == (
         D("159.00"),
         D("159.00"),
         0,
         D("159.00"),
     )
-    assert credit.balance(found) == D("9.00")
-    until = credit.lasts(found)
+    assert credit.balance(made) == D("9.00")
+    until = credit.lasts(made)
     assert (until.how, str(until.on), until.missing) == ("until", "2026-11-26", D("3.00"))
 
 
@@ -197,19 +197,19 @@ def test_the_total_of_an_invoice_is_after_credit() -> None:  # 17
 
 
 def test_the_end_of_the_month() -> None:  # 18
-    found = account(today="2027-01-01", services=[service(due="2027-01-31")])
-    assert [due for _, due, _ in dates(found, 115)] == ["2027-01-31", "2027-02-28", "2027-03-31", "2027-04-30"]
+    made = account(today="2027-01-01", services=[service(due="2027-01-31")])
+    assert [due for _, due, _ in dates(made, 115)] == ["2027-01-31", "2027-02-28", "2027-03-31", "2027-04-30"]
 
 
 def test_an_order_that_is_not_paid() -> None:  # 19
-    found = account(
+    made = account(
         services=[service(first="25.00", status="Pending", registered="2026-11-26", due="2026-11-26")],
         open=[invoice(1, "25.00")],
         open_items=[item(1, "25.00", of=1, due="2026-11-26")],
     )
-    assert credit.owed(found) == D("25.00")
-    assert dates(found, 365) == []
-    assert months_and_years(found)[1] == "0.00"
+    assert credit.owed(made) == D("25.00")
+    assert dates(made, 365) == []
+    assert months_and_years(made)[1] == "0.00"
 
 
 METER = [1, "traffic", "Traffic", "GB", "1000", "simple", [["0", "0.02"]]]
@@ -217,11 +217,11 @@ DAYS = [D(n) for n in (50, 55, 60, 70, 72, 75, 90)]
 
 
 def test_what_is_billed_by_use() -> None:  # 20
-    found = account(today="2026-11-10", services=[service()], metered=[METER])
+    made = account(today="2026-11-10", services=[service()], metered=[METER])
     used = {(1, "traffic"): Used(D(600), DAYS)}
-    said = metered.forecasts(found.metered, used, found.today)[1][0]
+    said = metered.forecasts(made.metered, used, made.today)[1][0]
     assert (said.units, said.cost, said.low, said.high) == (2000, D("20.00"), D("14.00"), D("22.00"))
-    assert [(e.kind, e.gross) for e in events.events(found, 15, used)] == [
+    assert [(e.kind, e.gross) for e in events.events(made, 15, used)] == [
         ("Hosting", D("10.00")),
         ("Usage", D("22.00")),
     ]
@@ -244,8 +244,8 @@ def test_a_period_that_has_an_invoice_is_not_charged_again(where: str) -> None:
 
 def test_where_invoices_wait_for_the_one_before_it_is_named() -> None:
     rows = {"open": [invoice(5, "10.00")], "open_items": [item(5, "10.00", of=1, due="2026-12-05")]}
-    found = account(services=[service(), service(2)], settings={"ContinuousInvoiceGeneration": ""}, **rows)
-    assert {(e.line.id, e.after) for e in events.events(found, 30)} == {(1, 5), (2, 0)}
+    made = account(services=[service(), service(2)], settings={"ContinuousInvoiceGeneration": ""}, **rows)
+    assert {(e.line.id, e.after) for e in events.events(made, 30)} == {(1, 5), (2, 0)}
 
 
 def test_what_cannot_be_added_has_its_reason() -> None:
@@ -263,10 +263,10 @@ def test_what_cannot_be_added_has_its_reason() -> None:
 
 
 def test_a_full_credit_leaves_room_for_a_part() -> None:
-    found = credit.top_up(
+    top_up = credit.top_up(
         account("5.00", settings={"AddFundsMaximumBalance": "12.00"}, services=[service(amount="50.00")])
     )
-    assert (found.amount, found.notes) == (D("7.00"), (("maximum_balance", D("7.00")),))
+    assert (top_up.amount, top_up.notes) == (D("7.00"), (("maximum_balance", D("7.00")),))
 
 
 def test_what_is_owed_beyond_the_credit_is_paid_by_its_invoice() -> None:
@@ -304,8 +304,8 @@ def test_what_is_missing_is_of_the_whole_day() -> None:
 
 
 def test_the_line_where_credit_runs_out() -> None:
-    found = credit.coming(account("15.00", services=[service(1), ANNUAL], rates=VAT))
-    assert [(str(c.left), c.short, c.first_short) for c in found] == [
+    lines = credit.coming(account("15.00", services=[service(1), ANNUAL], rates=VAT))
+    assert [(str(c.left), c.short, c.first_short) for c in lines] == [
         ("3.00", False, False),
         ("-141.00", True, True),
         ("-153.00", True, False),

@@ -46,8 +46,8 @@ def asked(account: Account, **more: Any) -> Account:
 
 def test_families_in_the_hosts_order_with_counters_that_add_up() -> None:
     made = account(**MANY)
-    found = [(f.key, f.name, c) for f, c in lists.families(made)]
-    assert found == [
+    families = [(f.key, f.name, c) for f, c in lists.families(made)]
+    assert families == [
         ("g4", "Storage", Counters(2, 1, 1, 0, 1)),
         ("g3", "VPS", Counters(3, 1, 0, 1, 0)),
         ("domains", "", Counters(3, 1, 0, 1, 2)),
@@ -56,7 +56,7 @@ def test_families_in_the_hosts_order_with_counters_that_add_up() -> None:
     assert (
         whole
         == Counters(8, 3, 1, 2, 3)
-        == Counters(*map(sum, zip(*(vars(c).values() for _, _, c in found), strict=True)))
+        == Counters(*map(sum, zip(*(vars(c).values() for _, _, c in families), strict=True)))
     )
     assert lists.counters(made, family="g4") == Counters(2, 1, 1, 0, 1)
 
@@ -74,10 +74,10 @@ def test_families_in_the_hosts_order_with_counters_that_add_up() -> None:
     ],
 )
 def test_the_list_shows_what_its_counter_counts(show: str, family: str, ids: list[int]) -> None:
-    found = lists.listed(asked(account(**MANY), show=show, family=family))
-    assert sorted(r.owned.id for r in found) == sorted(ids)
+    rows = lists.listed(asked(account(**MANY), show=show, family=family))
+    assert sorted(r.owned.id for r in rows) == sorted(ids)
     every = lists.counters(account(**MANY), family=family)
-    assert len(found) == getattr(every, "total" if show == "all" else show)
+    assert len(rows) == getattr(every, "total" if show == "all" else show)
 
 
 def test_a_row_has_price_next_day_and_reason() -> None:
@@ -92,8 +92,8 @@ def test_a_row_has_price_next_day_and_reason() -> None:
 
 
 def test_what_needs_attention() -> None:
-    found = [(a.code, a.kind, a.id) for a in lists.attention(account(**MANY))]
-    assert found == [
+    noticed = [(a.code, a.kind, a.id) for a in lists.attention(account(**MANY))]
+    assert noticed == [
         ("suspended", "Hosting", 2),
         ("overdue", "Hosting", 2),
         ("domain_late", "Domain", 2),
@@ -117,8 +117,8 @@ def test_what_needs_attention() -> None:
     ],
 )
 def test_a_card_that_ends_before_the_next_charge(methods: list[list[str]], said: bool) -> None:
-    found = lists.attention(account(services=[service()], paymethods=methods))
-    assert [a.code for a in found] == (["card_expired"] if said else [])
+    noticed = lists.attention(account(services=[service()], paymethods=methods))
+    assert [a.code for a in noticed] == (["card_expired"] if said else [])
 
 
 def charges(*amounts: str, of: int = 1, cycle: int = 1, due: str = "2026-12-05") -> list[list[Any]]:
@@ -132,8 +132,8 @@ def charges(*amounts: str, of: int = 1, cycle: int = 1, due: str = "2026-12-05")
 
 def test_what_costs_more_than_it_did() -> None:
     made = account(services=[service(amount="15.00")], past_items=charges("10.00", "10.00", "10.00", "12.00"))
-    found = past.anomalies(made)
-    assert [(a.line.id, a.old, a.new_amount, a.year) for a in found] == [(1, D("10.00"), D("15.00"), 60)]
+    odd = past.anomalies(made)
+    assert [(a.line.id, a.old, a.new_amount, a.year) for a in odd] == [(1, D("10.00"), D("15.00"), 60)]
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_a_year_is_not_compared_with_months_nor_a_long_month_with_a_short_one() 
 
 def test_what_is_new_is_said_for_thirty_days_and_three_at_most_the_largest_first() -> None:
     rows = [service(n, f"{n}.00", registered="2026-11-20") for n in range(1, 6)]
-    found = past.anomalies(account(services=rows))
-    assert [(a.line.id, a.new, str(a.since)) for a in found] == [(n, True, "2026-11-20") for n in (5, 4, 3)]
+    odd = past.anomalies(account(services=rows))
+    assert [(a.line.id, a.new, str(a.since)) for a in odd] == [(n, True, "2026-11-20") for n in (5, 4, 3)]
     assert past.anomalies(account(services=[service(registered="2026-10-20")])) == []
 
 
@@ -181,10 +181,10 @@ def test_twelve_months_by_family() -> None:
         accounts.past(1, "7.00", "2026-10-05", status="Refunded"),
         accounts.past(1, "30.00", "2026-10-05", kind="Domain"),
     ]
-    found = past.months(account(**{**MANY, "past_items": rows, "open": [], "open_items": []}))
-    assert (found[0][0], found[-1][0]) == ("2025-12", "2026-11")
-    assert len(found) == 12
-    sums = {m: {k: str(v) for k, v in f.items()} for m, f in found if f}
+    months = past.months(account(**{**MANY, "past_items": rows, "open": [], "open_items": []}))
+    assert (months[0][0], months[-1][0]) == ("2025-12", "2026-11")
+    assert len(months) == 12
+    sums = {m: {k: str(v) for k, v in f.items()} for m, f in months if f}
     assert sums == {
         "2025-12": {"gone": "5.00"},
         "2026-10": {"domains": "30.00"},
@@ -206,9 +206,9 @@ LEDGER = {
 
 
 def test_the_ledger_is_one_dated_list_with_running_credit() -> None:
-    found = ledger.ledger(account("18.00", **LEDGER))
-    assert (found.opening, found.closing) == (D("5.00"), D("15.00"))
-    assert [(str(e.at)[8:], e.kind, str(e.amount), str(e.credit), e.number) for e in found.entries] == [
+    book = ledger.ledger(account("18.00", **LEDGER))
+    assert (book.opening, book.closing) == (D("5.00"), D("15.00"))
+    assert [(str(e.at)[8:], e.kind, str(e.amount), str(e.credit), e.number) for e in book.entries] == [
         ("01", "payment", "20.00", "5.00", "5"),
         ("01", "credit_added", "20.00", "25.00", "5"),
         ("03", "invoice", "12.00", "25.00", "A-7"),
@@ -240,9 +240,9 @@ def test_no_cell_is_a_formula(text: str) -> None:
 
 def test_charges_to_come_as_a_calendar() -> None:
     made = account("15.00", services=[service(1, name="föö; a,b\\c\r\nEND:VCALENDAR" + "ü" * 80)], rates=VAT)
-    found = events.events(made, 30)
+    charges = events.events(made, 30)
     text = calendars.calendar(
-        made, found, "bridge.example.com", "Charges, to come", lambda e: f"{e.line.name}: {e.gross}"
+        made, charges, "bridge.example.com", "Charges, to come", lambda e: f"{e.line.name}: {e.gross}"
     )
     lines = text.split("\r\n")
     assert max(len(line.encode()) for line in lines) <= 75
@@ -282,16 +282,16 @@ SOLD = {
 
 
 def computed(account: Account, **more: Any) -> what_if.WhatIf:
-    found = what_if.what_if(account, 1, **more)
-    assert isinstance(found, what_if.WhatIf), found
-    return found
+    answer = what_if.what_if(account, 1, **more)
+    assert isinstance(answer, what_if.WhatIf), answer
+    return answer
 
 
 def test_what_if_it_is_cancelled() -> None:
     made = account("15.00", services=[service(), service(2, "5.00")], addons=[addon()], **SOLD)
-    found = computed(made)
-    assert (found.now.year, found.then.year, found.saves) == (156, 0, 156)
-    assert found.need_now - found.need_then == sum(e.gross for e in events.events(made, 365) if e.line.id != 2)
+    answer = computed(made)
+    assert (answer.now.year, answer.then.year, answer.saves) == (156, 0, 156)
+    assert answer.need_now - answer.need_then == sum(e.gross for e in events.events(made, 365) if e.line.id != 2)
 
 
 def test_what_if_it_is_paid_yearly_or_upgraded() -> None:
@@ -331,9 +331,9 @@ def told(credit_: str, days: int = 14, **more: Any) -> warnings.Notice | None:
 
 
 def test_a_warning_comes_so_many_days_before_and_names_what_is_missing() -> None:
-    found = told("7.00")
-    assert found
-    assert (str(found.through), str(found.on), found.money) == ("2026-11-30", "2026-12-01", "3.00 EUR")
+    notice = told("7.00")
+    assert notice
+    assert (str(notice.through), str(notice.on), notice.money) == ("2026-11-30", "2026-12-01", "3.00 EUR")
     assert told("7.00", 5)
     assert not told("7.00", 4)
 
@@ -365,7 +365,7 @@ def test_nobody_is_warned_without_need(credit_: str, more: dict[str, Any]) -> No
 
 
 def test_a_warned_client_who_adds_what_is_missing_is_covered() -> None:
-    found = told("7.00")
-    assert found
-    assert told(str(D("7.00") + found.missing), 14) is None
+    notice = told("7.00")
+    assert notice
+    assert told(str(D("7.00") + notice.missing), 14) is None
     assert credit.lasts(account("10.00", services=[service(due="2026-12-15")])).on == date(2027, 1, 1)

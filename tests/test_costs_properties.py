@@ -107,9 +107,9 @@ def test_net_and_tax_are_the_price_and_shares_of_an_invoice_add_up(seed: int) ->
 @given(SEEDS)
 def test_no_charge_twice_and_none_after_an_end(seed: int) -> None:
     account = wire.read(made_up(Random(seed)))
-    found = events.events(account, 1000)
-    assert max(Counter(e.key for e in found).values(), default=1) == 1
-    for e in found:
+    charges = events.events(account, 1000)
+    assert max(Counter(e.key for e in charges).values(), default=1) == 1
+    for e in charges:
         assert not e.line.ending
         assert e.gross > 0
         assert account.today <= e.taken

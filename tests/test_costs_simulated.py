@@ -172,11 +172,11 @@ def compare(number: int) -> None:
     assert credit.owed(account) * 100 == open_
     for days in (0, 30, 90, 365):
         last = account.today + timedelta(days)
-        found = defaultdict[tuple[date, date], Decimal](Decimal)
+        ours = defaultdict[tuple[date, date], Decimal](Decimal)
         for e in events.events(account, days):
-            found[e.taken, e.due] += e.gross * 100
+            ours[e.taken, e.due] += e.gross * 100
         made = [i for i in life.invoices if i[0] <= last and i[2]]
-        assert sorted((*k, int(v)) for k, v in found.items()) == sorted(made)
+        assert sorted((*k, int(v)) for k, v in ours.items()) == sorted(made)
         needed = open_ + sum(i[2] for i in made) - cents(body["client"]["credit"])
         assert credit.need(account, days) * 100 == needed
     until = credit.lasts(account)

@@ -120,12 +120,12 @@ def ask(world: World, verb: str, values: dict[str, Any]) -> None:
         world.page(capability, action, **({field: have[0]} if have and action != "take" else {}), **values)
 
 
-def without_failures(found: dict[str, Any], failed: int) -> dict[str, Any]:
+def without_failures(end: dict[str, Any], failed: int) -> dict[str, Any]:
     """The outcome without the mails of backups that failed before they were tried again: one for each of them at
     most."""
-    told = [m for m in found["mails"] if "A backup could not be made" in str(m)]
+    told = [m for m in end["mails"] if "A backup could not be made" in str(m)]
     assert len(told) <= failed
-    return {**found, "mails": [m for m in found["mails"] if m not in told]}
+    return {**end, "mails": [m for m in end["mails"] if m not in told]}
 
 
 def outcome(world: World) -> dict[str, Any]:
@@ -190,11 +190,11 @@ def test_killed_anywhere_ends_the_same(verb: str, engine: str, tmp_path: Path) -
     assert wanted["states"][0] == "done"
     assert clones <= 1
     assert unused == []
-    for (_, where), (found, clones, unused) in ends.items():
+    for (_, where), (ended, clones, unused) in ends.items():
         if where in REPEATED_MAIL:
-            assert found["mails"] == wanted["mails"] * 2
-            found["mails"] = wanted["mails"]
-        assert found == wanted, f"killed at {where}"
+            assert ended["mails"] == wanted["mails"] * 2
+            ended["mails"] = wanted["mails"]
+        assert ended == wanted, f"killed at {where}"
         assert clones <= (2 if "before" in where else 1), where
         assert unused == [], where
     world.close()

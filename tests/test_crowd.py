@@ -75,10 +75,10 @@ def test_the_sentence_is_in_the_clients_language(tmp_path: Path) -> None:
     app, reads = create_app(world.context), direct.Reads(Clock())
     app.extensions["vmbridge_reads"] = reads
     reads._seats["main 7"] = direct.PER_CLIENT
-    found = get(world, app, "/v1/services/1042/charts?client=7&period=hour&language=pseudo")
-    assert found["failed"]
-    assert found["message"].startswith("[")
-    assert found["message"] != direct.SEVERAL
+    reply = get(world, app, "/v1/services/1042/charts?client=7&period=hour&language=pseudo")
+    assert reply["failed"]
+    assert reply["message"].startswith("[")
+    assert reply["message"] != direct.SEVERAL
     world.close()
 
 

@@ -44,21 +44,21 @@ def test_the_ledger_of_a_month(shim: Shim) -> None:
 
 
 def test_the_ledger_as_a_file(shim: Shim) -> None:
-    found = ask(shim, "csv", "18.00", ask={"month": "2026-11"}, **LEDGER)
-    assert (found["name"], found["type"]) == ("ledger-2026-11.csv", "text/csv")
-    rows = list(csv.reader(io.StringIO(found["text"], newline="")))
+    reply = ask(shim, "csv", "18.00", ask={"month": "2026-11"}, **LEDGER)
+    assert (reply["name"], reply["type"]) == ("ledger-2026-11.csv", "text/csv")
+    rows = list(csv.reader(io.StringIO(reply["text"], newline="")))
     assert rows[0] == ["Date", "What", "Invoice", "Payment method", "Amount", "Currency", "Credit after"]
     assert rows[6] == ["2026-11-09", "Refund", "A-7", "paypal", "-1.50", "EUR", "15.00"]
     assert rows[5][3] == "'=cmd()"
 
 
 def test_charges_to_come_as_a_file(shim: Shim) -> None:
-    found = ask(shim, "calendar", services=[service(cycle="Annually")], rates=VAT)
-    assert (found["name"], found["type"]) == ("charges.ics", "text/calendar")
-    assert "SUMMARY:vm-1.example.com: 12.00 EUR\r\n" in found["text"]
-    assert found["text"].count("BEGIN:VEVENT") == 2
+    reply = ask(shim, "calendar", services=[service(cycle="Annually")], rates=VAT)
+    assert (reply["name"], reply["type"]) == ("charges.ics", "text/calendar")
+    assert "SUMMARY:vm-1.example.com: 12.00 EUR\r\n" in reply["text"]
+    assert reply["text"].count("BEGIN:VEVENT") == 2
     for due in ("20261205", "20271205"):  # of the second the invoice is made within the year
-        assert f"UID:7-hosting-1-{due}@" in found["text"]
+        assert f"UID:7-hosting-1-{due}@" in reply["text"]
 
 
 @pytest.mark.parametrize("page", ["csv", "calendar"])

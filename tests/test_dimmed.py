@@ -76,11 +76,11 @@ def refresh(world: World) -> None:
 
 def seen(world: World) -> tuple[dict[tuple[str, str], str], dict[str, tuple[str, bool]]]:
     """All buttons of all pages, and the menu."""
-    look, found = Look(world), {}
+    look, buttons = Look(world), {}
     for name in PAGES:
         page = look.page(name)
-        found |= looks.buttons(page)
-    return found, looks.menu(look.page())
+        buttons |= looks.buttons(page)
+    return buttons, looks.menu(look.page())
 
 
 def suspended(world: World) -> None:
@@ -150,13 +150,13 @@ def test_every_button_in_every_state(tmp_path: Path, build: Callable[[Path], Wor
         world = build(tmp_path / str(n))
         make(world)
         own = build is provider
-        found, menu = seen(world)
+        buttons, menu = seen(world)
         expected = dict.fromkeys(COSTLY | POWER | ROWS, acts) | {CONNECT: screen, SCHEDULE: schedule}
         if not acts:
             expected[("power", "start")] = RUNS
         if own:  # the provider's own hour
             expected.pop(SCHEDULE)
-        assert {k: v for k, v in found.items() if k in expected} == expected, name
+        assert {k: v for k, v in buttons.items() if k in expected} == expected, name
         lasting = name == "suspended"
         for page in ("reinstall", "reset_password"):
             assert menu[page] == (acts, not acts), (name, page)
@@ -199,9 +199,9 @@ def test_reverse_records_and_isos_too(tmp_path: Path) -> None:
         assert (menu["iso"][0], menu["rdns"][0]) == (iso, rdns), name
         for page, said in (("iso", iso), ("rdns", rdns)):
             shown = look.page(page)
-            found = {k: v for k, v in looks.buttons(shown).items() if k[0] == page and k[1] != "search"}
-            assert all(v == said for v in found.values()), (name, found)
-            assert found or name in ("down", "missing"), name  # what could not be read has no buttons
+            buttons = {k: v for k, v in looks.buttons(shown).items() if k[0] == page and k[1] != "search"}
+            assert all(v == said for v in buttons.values()), (name, buttons)
+            assert buttons or name in ("down", "missing"), name  # what could not be read has no buttons
         world.close()
 
 
@@ -234,10 +234,10 @@ def test_a_reached_limit_dims_until_the_hour_is_over(tmp_path: Path) -> None:
     refresh(world)
     world.clock.time += 1
     look = Look(world)
-    found, _ = seen(world)
-    often = found["snapshots", "take"]
+    buttons, _ = seen(world)
+    often = buttons["snapshots", "take"]
     assert often.startswith("That was often enough for this hour. Try again in ")
-    assert found["snapshots", "delete"] == ""
+    assert buttons["snapshots", "delete"] == ""
     page = look.page("snapshots")
     [mark] = [n for n in page.all() if "data-until" in n.at]
     world.clock.time = float(mark.at["data-until"]) + 1
@@ -251,9 +251,9 @@ def test_a_reached_limit_dims_until_the_hour_is_over(tmp_path: Path) -> None:
 def test_a_hard_stop_may_follow_a_stop_that_does_not_end(tmp_path: Path) -> None:
     world = host(tmp_path)
     world.page("power", "stop")
-    found = looks.buttons(Look(world).page())
-    assert found["power", "hard_stop"] == ""
-    assert found["power", "reboot"].startswith("The server is stopping, as you")
+    buttons = looks.buttons(Look(world).page())
+    assert buttons["power", "hard_stop"] == ""
+    assert buttons["power", "reboot"].startswith("The server is stopping, as you")
     world.page("power", "hard_stop")
     world.run()
     assert world.store.operations_of(1)[0].state is State.DONE

@@ -258,9 +258,9 @@ def test_the_check_of_the_storage(site: Site, wrong: str, level: str, text: str)
     site.cluster.add_storage("half", ("pve1",), "iso")
     site.cluster.add_storage("bare", ("pve1", "pve2"), "iso", shared=True)
     site.drivers["pve1"].settings["iso_storage"] = wrong or "local"  # type: ignore[index]
-    found = [f for f in doctor.check(site.context) if f.subject == "server pve1 ISOs"]
-    assert [(f.level, f.text) for f in found] == [(level, text)]
-    assert bool(found[0].fix) == (level != "ok")
+    findings = [f for f in doctor.check(site.context) if f.subject == "server pve1 ISOs"]
+    assert [(f.level, f.text) for f in findings] == [(level, text)]
+    assert bool(findings[0].fix) == (level != "ok")
 
 
 def test_the_check_of_what_plans_offer(tmp_path: Path) -> None:

@@ -60,11 +60,11 @@ def test_all_is_well_and_only_a_write_test_writes(tmp_path: Path, sim: sims.Powe
 def test_a_key_that_does_not_hold_and_a_zone_that_is_not_there(tmp_path: Path, sim: sims.PowerDns) -> None:
     site = made(tmp_path, sim)
     sim.key = "another"
-    found = looked(site)
-    assert [(f.level, f.subject) for f in found if f.level != "ok"] == [
+    findings = looked(site)
+    assert [(f.level, f.subject) for f in findings if f.level != "ok"] == [
         ("fault", f"dns {z}") for z in (REVERSE, REVERSE6)
     ]
-    assert all("pdns-key" not in f"{f.text}{f.fix}" and f.fix for f in found if f.level != "ok")
+    assert all("pdns-key" not in f"{f.text}{f.fix}" and f.fix for f in findings if f.level != "ok")
     sim.key = "pdns-key"
     del sim.zones[REVERSE6]
     [(level, subject, text)] = wrong(looked(site))

@@ -70,16 +70,16 @@ def test_the_project_speaks_of_itself_alone() -> None:
             )
         )
     )
-    found = []
+    lines = []
     for path in ROOT.rglob("*"):
         parts = path.relative_to(ROOT).parts
         if path.suffix in {".py", ".php", ".md", ".toml", ".cfg", ".json", ".lock", ".tpl", ".html", ".js"} and not any(
             p.startswith(".") or p in ("node_modules", "build", "dist") for p in parts
         ):
-            found += [
+            lines += [
                 str(path.relative_to(ROOT)) for line in path.read_text("utf-8").splitlines() if words.search(line)
             ]
-    assert not found
+    assert not lines
 
 
 def test_sql_is_plain_enough_to_read() -> None:

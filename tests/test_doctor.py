@@ -121,8 +121,8 @@ def test_a_planted_fault_is_named_with_its_fix(
     world: World, plant: Callable[[World], Any], text: str, fix: str
 ) -> None:
     plant(world)
-    found = [f for f in doctor.check(world.context) if f.level != "ok"]
-    assert [f for f in found if text in f.text and fix in f.fix], found
+    findings = [f for f in doctor.check(world.context) if f.level != "ok"]
+    assert [f for f in findings if text in f.text and fix in f.fix], findings
 
 
 def test_a_healthy_installation_has_no_finding(world: World) -> None:
@@ -151,8 +151,8 @@ def test_vm_ids_running_out_are_told(tmp_path: Any) -> None:
     world = World(tmp_path, servers=servers)
     world.order("create", 1)
     world.order("create", 2)
-    found: list[Finding] = doctor.check(world.context)
-    assert [f for f in found if "all ids are used" in f.text]
+    findings: list[Finding] = doctor.check(world.context)
+    assert [f for f in findings if "all ids are used" in f.text]
     world.close()
 
 
@@ -183,7 +183,7 @@ def test_the_console_needs_an_address_and_its_files(tmp_path: Path, monkeypatch:
 def test_a_gateway_in_another_network_is_explained(tmp_path: Path, pool: dict[str, Any], level: str, text: str) -> None:
     pools = {"public-v4": {**raw_config()["pools"]["public-v4"], **pool}}
     world = World(tmp_path, pools=pools)
-    found = [f for f in doctor.check(world.context) if "its gateway" in f.text]
-    assert [f.level for f in found] == ([level] if level else []), found
-    assert all(text in f.text for f in found)
+    findings = [f for f in doctor.check(world.context) if "its gateway" in f.text]
+    assert [f.level for f in findings] == ([level] if level else []), findings
+    assert all(text in f.text for f in findings)
     world.close()

@@ -140,7 +140,7 @@ class TestTrial(DriverContract):
     driver = "trial"
 
     @pytest.fixture(autouse=True)
-    def found(self) -> Iterator[None]:
+    def trial_driver(self) -> Iterator[None]:
         with trial_drivers():
             yield
 

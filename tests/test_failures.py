@@ -84,8 +84,8 @@ def fail(world: World, kind: str, error: VmbridgeError, **data: Any) -> str:
 
 
 def banner(page: Node) -> Node:
-    [found] = [n for n in page.find("section") if "data-operation" in n.at]
-    return found
+    [section] = [n for n in page.find("section") if "data-operation" in n.at]
+    return section
 
 
 @pytest.mark.parametrize("kind", [k.name for k in ALL])

@@ -70,8 +70,8 @@ def test_a_fault_on_any_call(verb: str, name: str, tmp_path: Path) -> None:
     wanted, stopped = branches.grow(play)
     assert stopped == 0
     assert branches.ends
-    for call, (found, _) in branches.ends.items():
-        assert found == wanted, f"{name} on call {call}"
+    for call, (end, _) in branches.ends.items():
+        assert end == wanted, f"{name} on call {call}"
     world.close()
 
 

@@ -42,9 +42,9 @@ class Swept(World):
         return sorted(f["kind"] for f in self.store.findings(dismissed=everything))
 
     def one(self, kind: str) -> dict[str, Any]:
-        found = [f for f in self.store.findings(dismissed=True) if f["kind"] == kind]
-        assert len(found) == 1, self.open()
-        return found[0]
+        findings = [f for f in self.store.findings(dismissed=True) if f["kind"] == kind]
+        assert len(findings) == 1, self.open()
+        return findings[0]
 
     def fix(self, kind: str) -> str:
         text = mending.fix(self.one(kind)["id"], "test", self.store, self.config, self.drivers)
@@ -463,8 +463,8 @@ def test_a_clean_up_killed_anywhere_ends_the_same(what: str, tmp_path: Path) -> 
     assert wanted[1:3] == (0, [])
     assert "local-lvm:vm-150-disk-0" in wanted[0]
     assert wanted[3][0] is State.DONE
-    for place, found in ends.items():
-        assert found == wanted, place
+    for place, end in ends.items():
+        assert end == wanted, place
     world.close()
 
 

@@ -45,9 +45,9 @@ BEGIN: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    found = Site(tmp_path_factory.mktemp("site"))
-    yield found
-    found.close()
+    site = Site(tmp_path_factory.mktemp("site"))
+    yield site
+    site.close()
 
 
 @pytest.fixture
@@ -531,12 +531,12 @@ def make_of(what: str, first: Any, other: int) -> firewalls.Make:
 
 def applied(lines: list[str], what: str, first: Any, other: int) -> list[str]:
     """The edit on a plain list."""
-    found = list(lines)
+    rules = list(lines)
     if what == "add":
-        return [*found, f"out drop tcp {first}"]
-    line = found.pop(first)
+        return [*rules, f"out drop tcp {first}"]
+    line = rules.pop(first)
     if what == "move":
-        found.insert(min(other, len(found)), line)
+        rules.insert(min(other, len(rules)), line)
     if what == "switch":
-        found.insert(first, line.removesuffix(" off") + ("" if other else " off"))
-    return found
+        rules.insert(first, line.removesuffix(" off") + ("" if other else " off"))
+    return rules

@@ -388,8 +388,11 @@ def test_the_doctor_names_each_fault_with_its_fix(tmp_path: Path) -> None:
     ]
     for plan, subject, text in cases:
         world = Cloud(tmp_path / str(plan), **plan)
-        found = world.drivers["pve1"].check({"kvm-s": packages.of_plan(world.config.plans["kvm-s"])}, [])
-        assert any(f.subject == subject and text in f.text and (f.fix or f.level == "ok") for f in found), (plan, found)
+        findings = world.drivers["pve1"].check({"kvm-s": packages.of_plan(world.config.plans["kvm-s"])}, [])
+        assert any(f.subject == subject and text in f.text and (f.fix or f.level == "ok") for f in findings), (
+            plan,
+            findings,
+        )
         world.close()
 
 
@@ -399,9 +402,9 @@ def test_the_doctor_tells_of_a_key_that_may_only_read_and_of_a_retired_type(worl
         "announced": "2026-10-01T00:00:00Z",
         "unavailable_after": "2027-01-01T00:00:00Z",
     }
-    found = {f.subject: f for f in world.drivers["pve1"].check(plans, [])}
-    assert found["server pve1"].level == "ok"
-    assert "retired in nbg1 after 2027-01-01" in found["plan kvm-s server_type"].text
+    findings = {f.subject: f for f in world.drivers["pve1"].check(plans, [])}
+    assert findings["server pve1"].level == "ok"
+    assert "retired in nbg1 after 2027-01-01" in findings["plan kvm-s server_type"].text
     world.cloud.read_only = True
     assert "may only read" in world.drivers["pve1"].check(plans, [])[0].text
 

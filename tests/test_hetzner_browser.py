@@ -26,11 +26,11 @@ GREEN = (26, 127, 55)  # of the simulated screen
 COLUMNS = """
 const c = document.querySelector('[data-chart=cpu] canvas'), d = c.getContext('2d').getImageData(0, 0, c.width,
   c.height).data, [r, g, b] = arguments[0];
-const found = [];
+const starts = [];
 for (let x = 0; x < c.width; x++) for (let y = 0; y < c.height; y++) { const i = 4 * (y * c.width + x);
   if (d[i + 3] > 200 && Math.abs(d[i] - r) + Math.abs(d[i + 1] - g) + Math.abs(d[i + 2] - b) < 40) {
-    found.push(x / c.width); break; } }
-return found;"""
+    starts.push(x / c.width); break; } }
+return starts;"""
 LIGHT, DARK = (11, 92, 173), (88, 166, 255)
 drawn = pytest.mark.skipif(not assets.built("uplot/uPlot.iife.min.js"), reason="uPlot is not built (make assets)")
 
@@ -53,8 +53,8 @@ def content(browser: Chrome) -> str:
 
 def server(s: System) -> Any:
     assert s.hcloud
-    [found] = s.hcloud.servers.values()
-    return found
+    [server_] = s.hcloud.servers.values()
+    return server_
 
 
 def columns(browser: Chrome, color: tuple[int, int, int]) -> list[float]:
@@ -149,17 +149,17 @@ def test_stop_and_start_by_click(system: System, browser: Chrome) -> None:
 
 def test_the_tabs_of_whmcs_stay(system: System) -> None:
     """The overview stands inside WHMCS's own page and never takes its place."""
-    found = system.post("/test/call", {"function": "ClientArea", "serviceid": SHOP})["result"]
-    assert sorted(found) == ["tabOverviewModuleOutputTemplate", "templateVariables"]
-    assert "Nuremberg" in json.dumps(found)
+    area = system.post("/test/call", {"function": "ClientArea", "serviceid": SHOP})["result"]
+    assert sorted(area) == ["tabOverviewModuleOutputTemplate", "templateVariables"]
+    assert "Nuremberg" in json.dumps(area)
 
 
 # -- charts ---------------------------------------------------------------------------------------
 def test_values_as_json_through_php(system: System) -> None:
-    found = requests.get(f"{system.page(SHOP)}&vmb[page]=charts&vmb[data]=month", timeout=20).json()
-    assert 300 <= len(found["times"]) <= 360
-    assert found["step"] == 7200
-    assert set(found["series"]) == {"cpu", "diskread", "diskwrite", "netin", "netout"}
+    values = requests.get(f"{system.page(SHOP)}&vmb[page]=charts&vmb[data]=month", timeout=20).json()
+    assert 300 <= len(values["times"]) <= 360
+    assert values["step"] == 7200
+    assert set(values["series"]) == {"cpu", "diskread", "diskwrite", "netin", "netout"}
     year = requests.get(f"{system.page(SHOP)}&vmb[page]=charts&vmb[data]=year", timeout=20).json()
     assert year["times"] == []
     assert year["message"] == "Only the last 30 days are kept."
@@ -175,9 +175,9 @@ def test_three_charts_with_a_gap_and_what_is_missing_is_said(system: System, bro
         "network",
     ]
     assert "RAM: this cannot be measured from outside the server." in content(browser)
-    found = columns(browser, LIGHT)
-    assert len(found) > 100
-    assert 0.06 < max(b - a for a, b in pairwise(found)) < 0.2
+    painted = columns(browser, LIGHT)
+    assert len(painted) > 100
+    assert 0.06 < max(b - a for a, b in pairwise(painted)) < 0.2
     assert one(browser, "[data-chart=cpu] [data-value=cpu]").text.endswith("%")
     assert one(browser, "[data-chart=network] [data-value=netout]").text.endswith("MB/s")
 

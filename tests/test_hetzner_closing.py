@@ -150,9 +150,9 @@ def test_check_foretells_it(tmp_path: Path) -> None:
         world = Shop(tmp_path / str(len(list(tmp_path.iterdir()))), **plan)
         world.cloud.firewalls = {i: Firewall(i, n) for i, n in enumerate(("web", "ssh", "a", "b", "c"), 31)}
         world.cloud.firewalls[35].selector = "team in (x,y),!old"
-        found = [f"{f.subject}: {f.text} {f.fix}" for f in doctor.check(world.context) if f.level == "warning"]
+        warnings = [f"{f.subject}: {f.text} {f.fix}" for f in doctor.check(world.context) if f.level == "warning"]
         world.close()
-        return "\n".join(found)
+        return "\n".join(warnings)
 
     assert "switched off instead" in told(suspend="firewall", firewalls=["web", "ssh", "a", "b", "c"])
     assert "'team in (x,y),!old'" in told(suspend="firewall", labels={"team": "y"})

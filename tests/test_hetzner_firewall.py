@@ -30,8 +30,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def wall(site: Site) -> Firewall:
-    [found] = [w for w in site.cloud.firewalls.values() if w.labels]
-    return found
+    [own] = [w for w in site.cloud.firewalls.values() if w.labels]
+    return own
 
 
 def submit(site: Site, do: str, **form: str) -> str:
@@ -44,8 +44,8 @@ def submit(site: Site, do: str, **form: str) -> str:
     reply = site.shim.send("POST", "/v1/services/1042/pages/firewall", body)
     if reply.json["redirect"]:
         return ""
-    found = re.search(r'role="alert">([^<]*)<', reply.json["html"])
-    return (found and found.group(1)) or str(reply.json["html"])
+    alert = re.search(r'role="alert">([^<]*)<', reply.json["html"])
+    return (alert and alert.group(1)) or str(reply.json["html"])
 
 
 def short(site: Site) -> list[str]:
@@ -200,12 +200,12 @@ def test_a_change_between_the_look_and_the_write_of_ours_is_kept_too(
     real, done = walls.read, []
 
     def read(*args: Any) -> Any:
-        found = real(*args)
+        seen = real(*args)
         if len(done) < 2:
             done.append(1)
             if len(done) == 1:  # behind the page's own look, before the look of the write
                 wall(site).rules.append({**SSH, "port": "9"})
-        return found
+        return seen
 
     version = site.drivers["pve1"].firewall(site.store.service(1).ref).version
     monkeypatch.setattr(walls, "read", read)

@@ -160,10 +160,10 @@ def test_the_listing_does_not_forget_what_is_made_meanwhile(world: Cloud) -> Non
     began = world.drivers["pve1"].kept
 
     def slow() -> Any:
-        found = began()
-        found.snapshots.clear()  # read before the snapshot was there
+        listing = began()
+        listing.snapshots.clear()  # read before the snapshot was there
         act(world, "backups", "take")
-        return found
+        return listing
 
     world.drivers["pve1"].kept = slow  # type: ignore[method-assign]
     customer.renew_mirror("pve1", world.drivers["pve1"], world.store)

@@ -44,12 +44,12 @@ class Shop(Cloud):
 
     def paid(self) -> list[Any]:
         """Everything in the project that costs money."""
-        found: list[Any] = [
+        paid: list[Any] = [
             *self.cloud.servers.values(),
             *self.cloud.floating_ips.values(),
             *self.cloud.primary_ips.values(),
         ]
-        return found + [i for i in self.cloud.images.values() if i.type != "system"]
+        return paid + [i for i in self.cloud.images.values() if i.type != "system"]
 
 
 @pytest.fixture

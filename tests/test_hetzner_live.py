@@ -63,9 +63,9 @@ def looked_at(world: Cloud, ids: list[int], seconds: float, work: Any = None) ->
         status.refresh("pve1", driver, world.store)
         for i, due in viewers.items():
             if due <= world.clock.time:
-                found = status.view(services[i], world.store)
-                if world.clock.time - begun > 400 and "as_of" in found:
-                    ages.append(world.clock.time - found["as_of"])
+                state = status.view(services[i], world.store)
+                if world.clock.time - begun > 400 and "as_of" in state:
+                    ages.append(world.clock.time - state["as_of"])
                 viewers[i] = world.clock.time + 7 * rng.uniform(0.9, 1.1)
         if work:
             work()
@@ -117,9 +117,9 @@ def test_fifty_watched_servers_are_one_call(world: Cloud) -> None:
     fleet(world, 60)
     refs = [world.store.service(10 + i).ref for i in range(60)]
     world.cloud.calls.clear()
-    found = world.drivers["pve1"].statuses(refs)
+    statuses = world.drivers["pve1"].statuses(refs)
     assert len(world.cloud.calls) == 2
-    assert {s.vm_id for s in found} == {str(i) for i in range(60)}
+    assert {s.vm_id for s in statuses} == {str(i) for i in range(60)}
 
 
 def test_a_change_of_a_watched_server_is_seen_soon_and_the_others_stay_as_they_were(world: Cloud) -> None:
@@ -222,7 +222,7 @@ def test_how_often(world: Cloud) -> None:
 def test_staff_sees_when_it_was_looked_at_last(world: Cloud) -> None:
     fleet(world, 10)
     looked_at(world, [3], 700)
-    [found] = servers.views(world.store, world.config)
-    assert found.state == "ok"
-    assert found.age is not None
-    assert found.age < 20
+    [view] = servers.views(world.store, world.config)
+    assert view.state == "ok"
+    assert view.age is not None
+    assert view.age < 20

@@ -45,8 +45,8 @@ def sold(path: Path, **plan: Any) -> Cloud:
 
 
 def server(world: Cloud) -> Any:
-    [found] = world.cloud.servers.values()
-    return found
+    [own] = world.cloud.servers.values()
+    return own
 
 
 def driver(world: Cloud) -> Hetzner:
@@ -210,13 +210,13 @@ def test_another_kind_of_address_is_refused(tmp_path: Path, address: str) -> Non
 # -- charts ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("period", screen.STEPS)
 def test_every_period(world: Cloud, period: str) -> None:
-    found = read(world, period)
-    assert 100 <= len(found.times) <= 360
-    assert found.step == screen.STEPS[period]
-    assert found.times[0] > world.clock.now() - PERIODS[period] - found.step
-    assert found.times[-1] > world.clock.now() - 2 * found.step
-    assert set(found.series) == {"cpu", "diskread", "diskwrite", "netin", "netout"} == Hetzner.series
-    assert all(len(v) == len(found.times) and None not in v for v in found.series.values())
+    series = read(world, period)
+    assert 100 <= len(series.times) <= 360
+    assert series.step == screen.STEPS[period]
+    assert series.times[0] > world.clock.now() - PERIODS[period] - series.step
+    assert series.times[-1] > world.clock.now() - 2 * series.step
+    assert set(series.series) == {"cpu", "diskread", "diskwrite", "netin", "netout"} == Hetzner.series
+    assert all(len(v) == len(series.times) and None not in v for v in series.series.values())
     assert [m for m, _, _ in world.cloud.calls] == ["GET", "GET"]  # the proof, and the numbers
     asked = world.cloud.calls[1][2]
     assert datetime.fromisoformat(asked["start"]).tzinfo is not None
@@ -232,23 +232,23 @@ def test_cpu_is_percent_of_all_cores(world: Cloud) -> None:
 def test_what_was_not_measured_is_a_gap(world: Cloud, how: str) -> None:
     now = world.clock.now()
     setattr(world.cloud.histories[server(world).id], how, [(now - 2000, now - 1000)])
-    found = read(world)
-    inside = [v for t, v in zip(found.times, found.series["netin"], strict=True) if now - 1970 <= t < now - 1030]
+    series = read(world)
+    inside = [v for t, v in zip(series.times, series.series["netin"], strict=True) if now - 1970 <= t < now - 1030]
     assert len(inside) > 25
     assert set(inside) == {None}
-    assert sum(v is None for v in found.series["cpu"]) <= len(inside) + 2
+    assert sum(v is None for v in series.series["cpu"]) <= len(inside) + 2
 
 
 def test_the_steps_that_were_given_count(world: Cloud) -> None:
     """The provider lengthens them as it likes; absurd times must not fill the memory."""
     values = [[1_700_000_000 + 120 * n + 0.3, str(n)] for n in range(5)]
-    found = screen.series_of(
+    series = screen.series_of(
         {"step": 120, "time_series": {"cpu": {"values": values}, "disk.0.bandwidth.read": {"values": values[:2]}}}, 1.0
     )
-    assert found.step == 120
-    assert len(found.times) == 5
-    assert found.series["diskread"] == (0.0, 1.0, None, None, None)
-    assert found.series["netin"] == (None,) * 5
+    assert series.step == 120
+    assert len(series.times) == 5
+    assert series.series["diskread"] == (0.0, 1.0, None, None, None)
+    assert series.series["netin"] == (None,) * 5
     odd = screen.series_of(
         {
             "step": 1,

@@ -52,9 +52,9 @@ def test_an_image_whose_end_is_announced_is_sold_until_then(tmp_path: Path) -> N
     world.cloud.calls.clear()
     world.order("create", 1043)
     world.run()
-    found = world.store.operations_of(2)[0]
-    assert (found.state, found.error_code) == (State.FAILED, "plan_impossible")
-    assert "debian-12" in found.error_text
+    operation = world.store.operations_of(2)[0]
+    assert (operation.state, operation.error_code) == (State.FAILED, "plan_impossible")
+    assert "debian-12" in operation.error_text
     assert made(world) == []
     assert len(world.cloud.servers) == 1
     world.close()
@@ -67,13 +67,13 @@ def test_a_type_that_ends_in_one_location(tmp_path: Path, end: dict[str, str]) -
     level, text = told(world)["plan kvm-s server_type"]
     assert level == ("warning" if end is SOON else "fault")
     assert end["unavailable_after"][:10] in text
-    found = ordered(world)
+    operation = ordered(world)
     if end is SOON:
-        assert found.state is State.DONE
+        assert operation.state is State.DONE
     else:
-        assert (found.state, found.error_code) == (State.FAILED, "plan_impossible")
+        assert (operation.state, operation.error_code) == (State.FAILED, "plan_impossible")
         assert made(world) == []
-        assert "cx23 in nbg1, since 2026-12-31" in found.error_text
+        assert "cx23 in nbg1, since 2026-12-31" in operation.error_text
     world.close()
 
 
@@ -85,10 +85,10 @@ def test_nothing_is_stopped_for_a_type_that_no_server_can_become_any_more(tmp_pa
     world.cloud.calls.clear()
     world.order("change_package")
     world.run()
-    found = world.store.operations_of(1)[0]
-    assert found.state is State.FAILED
-    assert "cx33" in found.error_text
-    assert "2027-03-01" in found.error_text
+    operation = world.store.operations_of(1)[0]
+    assert operation.state is State.FAILED
+    assert "cx33" in operation.error_text
+    assert "2027-03-01" in operation.error_text
     assert made(world) == []
     assert one(world).status == "running"
     world.close()
@@ -102,13 +102,13 @@ def test_a_network_without_a_subnet_where_the_server_would_be(tmp_path: Path, zo
     assert level == "fault"
     assert "'internal'" in text
     assert "eu-central" in text
-    found = ordered(world)
-    assert (found.state, found.error_code) == (State.FAILED, "plan_impossible")
-    assert text in found.error_text
+    operation = ordered(world)
+    assert (operation.state, operation.error_code) == (State.FAILED, "plan_impossible")
+    assert text in operation.error_text
     assert made(world) == []
     world.cloud.networks[41] = Net("internal", (*zones, "eu-central"))
     assert told(world)["plan kvm-s networks"] == ("ok", "the provider's firewalls do not cover private networks")
-    world.store.retry(found.id)
+    world.store.retry(operation.id)
     world.run()
     assert one(world).networks == [41]
     world.close()

@@ -55,9 +55,9 @@ def get(s: System, page: str = "dashboard", query: str = "") -> str:
 def asked(s: System) -> list[tuple[str, list[str]]]:
     """Every request that asked WHMCS's tables something since the last look, with its statements."""
     file = s.folder / "host/queries.jsonl"
-    found = [tuple(json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+    calls = [tuple(json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
     file.unlink(missing_ok=True)
-    return found  # type: ignore[return-value]
+    return calls  # type: ignore[return-value]
 
 
 @contextmanager

@@ -111,8 +111,8 @@ def test_adopt_records_and_writes_nothing(world: World) -> None:
     from bridge.orders import packages
 
     vm = world.cluster.add_vm(555, "pve1")
-    found = world.drivers["pve1"].inspect("555")
-    services.adopt("main", 9, 7, "", packages.of_plan(world.config.plans["kvm-s"]), found, world.store, world.config)
+    machine = world.drivers["pve1"].inspect("555")
+    services.adopt("main", 9, 7, "", packages.of_plan(world.config.plans["kvm-s"]), machine, world.store, world.config)
     assert world.cluster.mutations() == []
     world.order("suspend", 9)
     world.run()
@@ -288,9 +288,9 @@ def test_adopt_disturbed_anywhere_is_all_or_nothing(tmp_path: Path, kind: str, n
         patch.setattr(cli.adopt, "opened", lambda path, migrated=True: world.context)
         world.cluster.faults = [Fault(kind, nth=nth, reason="got lock request timeout")]
         CliRunner().invoke(cli.main, words)
-        found = world.store.find_service("main", 9)
-        assert found is None or (
-            found.vm_id == "555" and [a["address"] for a in world.store.addresses_of(found.id)] == ["203.0.113.77"]
+        record = world.store.find_service("main", 9)
+        assert record is None or (
+            record.vm_id == "555" and [a["address"] for a in world.store.addresses_of(record.id)] == ["203.0.113.77"]
         )
         world.cluster.faults = []
         done = CliRunner().invoke(cli.main, words)

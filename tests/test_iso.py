@@ -40,8 +40,8 @@ class Site(Cloud):
         return Shim(create_app(self.context).test_client(), self.clock)
 
     def reads(self) -> direct.Reads:
-        found: direct.Reads = self.shim.client.application.extensions["vmbridge_reads"]
-        return found
+        reads: direct.Reads = self.shim.client.application.extensions["vmbridge_reads"]
+        return reads
 
     def see(self, page: str, shim: Shim | None = None, service: int = 1042) -> str:
         reply = (shim or self.shim).send("GET", f"/v1/services/{service}/pages/{page}?client=7")
@@ -63,9 +63,9 @@ class Site(Cloud):
         if reply.json["redirect"]:
             assert reply.json["redirect"] == page
             return ""
-        found = re.search(r'role="alert">([^<]*)<', reply.json["html"])
-        assert found
-        return html.unescape(found.group(1))
+        alert = re.search(r'role="alert">([^<]*)<', reply.json["html"])
+        assert alert
+        return html.unescape(alert.group(1))
 
     def server(self) -> int:
         return int(self.store.service(1).vm_id)
@@ -100,7 +100,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 # -- what is offered ------------------------------------------------------------------------------
 def test_folders() -> None:
-    found = isos.folders(
+    folders = isos.folders(
         [
             Iso(str(n), name)
             for n, name in enumerate(
@@ -116,7 +116,7 @@ def test_folders() -> None:
             )
         ]
     )
-    assert [(f.name, [i.name for i in f.isos]) for f in found] == [
+    assert [(f.name, [i.name for i in f.isos]) for f in folders] == [
         ("AlmaLinux", ["ALMALINUX-8.iso", "AlmaLinux-9.iso"]),
         ("debian", ["debian-11.iso", "debian-12.iso", "Debian-live.iso"]),
         ("OTHER", ["-odd.iso", "netboot.iso"]),

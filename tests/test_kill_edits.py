@@ -174,12 +174,12 @@ class Cut:
     def version(self) -> str:
         self.watched = lambda call: False
 
-        def found() -> str:
+        def on_page() -> str:
             page = requests.get(f"{self.s.page(SERVICE)}&vmb[page]=firewall", timeout=30).text
             match = re.search(r'name="vmb\[version\]"\s+value="([^"]+)"', page)
             return match.group(1) if match else ""  # a machine under load answers late
 
-        return str(self.s.wait_for(found, 60, "the page of the firewall"))
+        return str(self.s.wait_for(on_page, 60, "the page of the firewall"))
 
     def settled(self, table: str, where: str = "1") -> None:
         self.until(lambda: self.row(f"SELECT 1 FROM {table} WHERE {where}") is None, f"{table} to be empty")

@@ -113,14 +113,14 @@ ONLY = {
 
 
 def imports(path: Path) -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {a.name for a in node.names}
+            names |= {a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found |= {f"{node.module}.{a.name}" for a in node.names}
-    return found
+            names.add(node.module)
+            names |= {f"{node.module}.{a.name}" for a in node.names}
+    return names
 
 
 def module(path: Path) -> str:
@@ -133,10 +133,10 @@ def sources() -> list[Path]:
 
 def room_of(name: str) -> tuple[int, str] | None:
     """(layer, entry) by the longest entry that names the module; None for drivers' and hooks' own modules."""
-    found = [
+    rooms = [
         (len(e), n, e) for n, (_, group) in enumerate(LAYERS) for e in group if name == e or name.startswith(e + ".")
     ]
-    return max(found)[1:] if found else None
+    return max(rooms)[1:] if rooms else None
 
 
 def test_every_module_has_its_layer_and_imports_only_what_is_below() -> None:

@@ -28,12 +28,12 @@ FOLD = {
     1440: 300,
 }  # where state, name, address with Copy and the buttons have to end
 MEASURE = """
-const box = document.querySelector('.vmbridge'), found = [], wide = document.documentElement;
+const box = document.querySelector('.vmbridge'), faults = [], wide = document.documentElement;
 const seen = e => e.checkVisibility({visibilityProperty: true}) &&
   !e.closest('.vmb-sr, option, datalist, script, style, noscript');
 const name = e => (e.className && e.className.baseVal === undefined &&
   e.className || e.tagName) + ': ' + e.textContent.trim().slice(0, 40);
-if (wide.scrollWidth > wide.clientWidth) found.push('scrolls sideways by ' + (wide.scrollWidth - wide.clientWidth));
+if (wide.scrollWidth > wide.clientWidth) faults.push('scrolls sideways by ' + (wide.scrollWidth - wide.clientWidth));
 const walk = document.createTreeWalker(box, NodeFilter.SHOW_TEXT), range = document.createRange(), leaves = new Set();
 while (walk.nextNode()) {
   const t = walk.currentNode, e = t.parentElement;
@@ -42,16 +42,16 @@ while (walk.nextNode()) {
   for (const m of t.data.matchAll(/[^\\s\\u00ad\\u200b/–-]+/g)) {
     range.setStart(t, m.index); range.setEnd(t, m.index + m[0].length);
     const rects = [...range.getClientRects()].filter(r => r.width > 0);
-    if (new Set(rects.map(r => Math.round(r.top))).size > 1) found.push('breaks inside "' + m[0] + '" of ' + name(e));
+    if (new Set(rects.map(r => Math.round(r.top))).size > 1) faults.push('breaks inside "' + m[0] + '" of ' + name(e));
     const cut = e.closest('.vmb-nav, .vmb-scroll') ? null :
       rects.find(r => r.right > wide.clientWidth + 1 || r.left < -1);
-    if (cut) found.push('is cut: ' + name(e));
+    if (cut) faults.push('is cut: ' + name(e));
     let p = e; // out of its own box
     while (p !== box && getComputedStyle(p).display.startsWith('inline')) p = p.parentElement;
     const room = p.getBoundingClientRect();
     if (p !== box && rects.some(r => r.right > room.right + 1.5 || r.left < room.left - 1.5) &&
       !e.closest('.vmb-scroll'))
-      found.push('is wider than its box: "' + m[0] + '" in ' + name(p));
+      faults.push('is wider than its box: "' + m[0] + '" in ' + name(p));
   }
 }
 box.querySelectorAll('button, input:not([type=hidden]), select, textarea, canvas, summary').forEach(e => {
@@ -62,12 +62,12 @@ rects.forEach(([a, r], i) => rects.slice(i + 1).forEach(([b, s]) => {
   if (a === b || a.contains(b) || b.contains(a)) return;
   const w = Math.min(r.right, s.right) - Math.max(r.left, s.left), h = Math.min(r.bottom, s.bottom) - Math.max(r.top,
     s.top);
-  if (w > 2 && h > 4) found.push('overlap: ' + name(a) + ' / ' + name(b));
+  if (w > 2 && h > 4) faults.push('overlap: ' + name(a) + ' / ' + name(b));
 }));
 box.querySelectorAll('input, select, .vmb-btn').forEach(e => {
-  if (seen(e) && e.scrollWidth > e.clientWidth + 1 && e.type !== 'text') found.push('clipped: ' + (e.name || name(e)));
+  if (seen(e) && e.scrollWidth > e.clientWidth + 1 && e.type !== 'text') faults.push('clipped: ' + (e.name || name(e)));
 });
-return [...new Set(found)].slice(0, 6)"""
+return [...new Set(faults)].slice(0, 6)"""
 HEAD = """
 return Object.fromEntries(Object.entries({
   state: '[data-field=state]', name: '.vmb-name', address: '.vmb-reach .vmb-mono', copy: '.vmb-reach .vmb-copy',
@@ -117,8 +117,8 @@ def test_pages_at_six_widths(system: System, browser: Chrome, service: int, them
         for width in WIDTHS:
             screen(browser, width, HEIGHT)
             settled(browser)
-            if found := browser.execute_script(MEASURE):  # type: ignore[no-untyped-call]
-                wrong[f"{page} {width}"] = found
+            if faults := browser.execute_script(MEASURE):  # type: ignore[no-untyped-call]
+                wrong[f"{page} {width}"] = faults
             ends = browser.execute_script(HEAD)  # type: ignore[no-untyped-call]
             if width in FOLD and (low := {k: round(y) for k, y in ends.items() if y >= FOLD[width]}):
                 wrong[f"{page} {width} fold"] = low
@@ -170,7 +170,7 @@ def test_steps_from_opening_the_page(system: System, browser: Chrome) -> None:
 
 # what a script finds of the smaller things: each is empty where all is well
 SMALL = """
-const box = document.querySelector('.vmbridge'), rtl = box.dir === 'rtl', found = [];
+const box = document.querySelector('.vmbridge'), rtl = box.dir === 'rtl', faults = [];
 const rects = e => { const r = document.createRange(), w = document.createTreeWalker(e, NodeFilter.SHOW_TEXT), all = [];
   while (w.nextNode()) if (!w.currentNode.parentElement.closest('.vmb-sr')) { r.selectNodeContents(w.currentNode);
     all.push(...r.getClientRects()) }
@@ -179,45 +179,45 @@ const lines = e => new Set(rects(e).map(b => Math.round(b.bottom / 6))).size;
 box.querySelectorAll('.vmb-list dd, .vmb-card > p:has(> .vmb-mac)').forEach(e => {
   const room = e.getBoundingClientRect(), text = rects(e).filter(b => b.top < rects(e)[0].bottom);
   const gap = rtl ? room.right - Math.max(...text.map(b => b.right)) : Math.min(...text.map(b => b.left)) - room.left;
-  if (gap > 2) found.push('stands ' + Math.round(gap) + ' px from its own side: ' + e.textContent.trim().slice(0, 40));
+  if (gap > 2) faults.push('stands ' + Math.round(gap) + ' px from its own side: ' + e.textContent.trim().slice(0, 40));
 });
 box.querySelectorAll('.vmb-nav-item').forEach(e => { if (!rtl &&
-  lines(e) > 1) found.push('wraps: ' + e.textContent.trim()) });
-box.querySelectorAll('.vmb-mac').forEach(e => { if (lines(e) > 1) found.push('breaks: ' + e.textContent) });
+  lines(e) > 1) faults.push('wraps: ' + e.textContent.trim()) });
+box.querySelectorAll('.vmb-mac').forEach(e => { if (lines(e) > 1) faults.push('breaks: ' + e.textContent) });
 const meters = [...box.querySelectorAll('.vmb-grid .vmb-meter')],
   tops = m => m.closest('.vmb-card').getBoundingClientRect().top;
 meters.forEach(m => { if (tops(m) === tops(meters[0]) &&
   Math.abs(m.getBoundingClientRect().top - meters[0].getBoundingClientRect().top) > 1)
-  found.push('meters of one row at two heights') });
+  faults.push('meters of one row at two heights') });
 const rows = {};
 box.querySelectorAll('.vmb-day').forEach(d => { const t = Math.round(d.getBoundingClientRect().top);
   rows[t] = (rows[t] || 0) + 1 });
 const counts = Object.values(rows);
-if (counts.length > 1 && counts[0] > 1 && counts.at(-1) === 1) found.push('one day alone in its row: ' + counts);
+if (counts.length > 1 && counts[0] > 1 && counts.at(-1) === 1) faults.push('one day alone in its row: ' + counts);
 box.querySelectorAll('input[type=time]').forEach(t => {
   const c = t.cloneNode(); c.style.cssText = 'width:max-content!important;position:absolute;visibility:hidden';
     t.after(c);
-  if (c.getBoundingClientRect().width > t.getBoundingClientRect().width + 1) found.push('a time is clipped: '
+  if (c.getBoundingClientRect().width > t.getBoundingClientRect().width + 1) faults.push('a time is clipped: '
     + Math.round(t.getBoundingClientRect().width) + ' of ' + Math.round(c.getBoundingClientRect().width));
   c.remove();
 });
 const onOneRow = (css, what) => box.querySelectorAll(css).forEach(e => {
   if (!rtl && new Set([...e.children].map(c => Math.round(c.getBoundingClientRect().top))).size > 1)
-    found.push(what + ' in two rows');
+    faults.push(what + ' in two rows');
 });
 onOneRow('.vmb-tabs', 'periods');
 onOneRow('.vmb-rowact', 'buttons of ' + box.dataset.here);
 box.querySelectorAll('.vmb-told time').forEach(e => { if (!rtl &&
-  lines(e) > 1) found.push('wraps: ' + e.textContent.trim()) });
+  lines(e) > 1) faults.push('wraps: ' + e.textContent.trim()) });
 box.querySelectorAll('.vmb-list .vmb-copy').forEach(e => {
   const room = e.parentElement.getBoundingClientRect(), own = e.getBoundingClientRect(),
     under = own.top > room.top + own.height;
   const gap = rtl ? room.right - own.right : own.left - room.left;
   if (under && gap > 2 &&
     e.previousElementSibling.getBoundingClientRect().bottom <= own.top + 4)
-    found.push('Copy stands ' + Math.round(gap) + ' px in');
+    faults.push('Copy stands ' + Math.round(gap) + ' px in');
 });
-return [...new Set(found)]"""
+return [...new Set(faults)]"""
 SMALL_PAGES = ("overview", "charts", "snapshots", "backups", "reset_password", "firewall", "activity")
 
 
@@ -230,8 +230,8 @@ def test_small_things(system: System, browser: Chrome, service: int) -> None:
         for width in WIDTHS:
             screen(browser, width, HEIGHT)
             settled(browser)
-            if found := browser.execute_script(SMALL):  # type: ignore[no-untyped-call]
-                wrong[f"{page} {width}"] = found
+            if faults := browser.execute_script(SMALL):  # type: ignore[no-untyped-call]
+                wrong[f"{page} {width}"] = faults
     assert wrong == {}
 
 

@@ -58,8 +58,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def server(s: System, service: int) -> Server:
     assert s.hcloud
     begin = "vm-" if service in (SHOP, DENIED) else "a" * 20
-    found = [x for x in s.hcloud.servers.values() if x.name.startswith(f"vm-{service}-" if begin == "vm-" else begin)]
-    return found[0] if service != RTL else found[-1]
+    servers = [x for x in s.hcloud.servers.values() if x.name.startswith(f"vm-{service}-" if begin == "vm-" else begin)]
+    return servers[0] if service != RTL else servers[-1]
 
 
 def mounted(s: System) -> int | None:

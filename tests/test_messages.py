@@ -21,19 +21,19 @@ from tests import messages
 
 
 def test_the_template_is_one_that_gettext_takes(tmp_path: Path) -> None:
-    found = messages.collect()
-    assert len(found) > 250
-    assert found.get("of %(n)d core").id == ("of %(n)d core", "of %(n)d cores")
+    catalog = messages.collect()
+    assert len(catalog) > 250
+    assert catalog.get("of %(n)d core").id == ("of %(n)d core", "of %(n)d cores")
     if shutil.which("msgfmt"):
         with (tmp_path / "x.pot").open("wb") as file:
-            write_po(file, found)
+            write_po(file, catalog)
         subprocess.run(
             ["msgfmt", "--check-format", "-o", "/dev/null", str(tmp_path / "x.pot")], check=True, capture_output=True
         )
 
 
 def test_it_has_what_is_said_in_python_templates_and_steps() -> None:
-    found = {m.id if isinstance(m.id, str) else m.id[0] for m in messages.collect()}
+    ids = {m.id if isinstance(m.id, str) else m.id[0] for m in messages.collect()}
     assert {
         "Take Snapshot",
         "Not part of your plan.",
@@ -43,9 +43,9 @@ def test_it_has_what_is_said_in_python_templates_and_steps() -> None:
         "%(what)s, as you ordered; try again when this is done.",
         "%(n)s %%",
         "Confirmation: type %(word)s in capital letters, exactly.",
-    } <= found
+    } <= ids
     assert not [
-        m for m in found if re.search(r"\{\w+\}", m)
+        m for m in ids if re.search(r"\{\w+\}", m)
     ]  # a value put in before the sentence is looked up would never be found
     words = [
         *frame.STATES.values(),
@@ -53,7 +53,7 @@ def test_it_has_what_is_said_in_python_templates_and_steps() -> None:
         *(s for k in kinds.ALL for s in (k.running, k.failed, k.succeeded)),
         *(s for k in kinds.ALL for s in (k.ask, k.ask_where_kept, k.ask_button) if s),
     ]
-    assert {w.template for w in words} <= found
+    assert {w.template for w in words} <= ids
 
 
 def test_a_catalogue_in_its_place_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

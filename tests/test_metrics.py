@@ -54,9 +54,9 @@ def scraped(world: World) -> Values:
 
 def of(values: Values, name: str, **labels: str) -> float:
     """The one sample of this name with these labels among its own."""
-    found = [v for (n, told), v in values.items() if n == name and labels.items() <= dict(told).items()]
-    assert len(found) == 1, (name, labels, found)
-    return found[0]
+    matching = [v for (n, told), v in values.items() if n == name and labels.items() <= dict(told).items()]
+    assert len(matching) == 1, (name, labels, matching)
+    return matching[0]
 
 
 def test_an_installation_at_work(world: World) -> None:

@@ -60,10 +60,10 @@ def package(**params: Any) -> Package:
     return resolve(**params).package
 
 
-def has(found: Package, word: str) -> Any:
+def has(package_: Package, word: str) -> Any:
     if word in LIMITS:
-        return found.limits.get(word, 0)
-    return getattr(found, {"ram_gib": "ram_mib"}.get(word, word))
+        return package_.limits.get(word, 0)
+    return getattr(package_, {"ram_gib": "ram_mib"}.get(word, word))
 
 
 # word, position (0 = configurable option only), a usual name, value, what the package has then
@@ -96,16 +96,16 @@ def test_every_configurable_word(word: str, name: str, value: str, want: Any, st
         "with a label": f" {value} |{value} of it",
         "number": int(value) if value.isdigit() else value,
     }[style]
-    found = resolve(NAMED, configoptions={name: given})
-    assert has(found.package, word) == want
-    assert found.warnings == ()
-    assert dataclasses.replace(found.package, **_set(found.package, word)) == package()
+    resolved = resolve(NAMED, configoptions={name: given})
+    assert has(resolved.package, word) == want
+    assert resolved.warnings == ()
+    assert dataclasses.replace(resolved.package, **_set(resolved.package, word)) == package()
 
 
-def _set(found: Package, word: str) -> dict[str, Any]:
+def _set(package_: Package, word: str) -> dict[str, Any]:
     """Undo one word: all the others must be the plan's."""
     if word in LIMITS:
-        return {"limits": {**found.limits, word: PLAN[word]}}
+        return {"limits": {**package_.limits, word: PLAN[word]}}
     field = {"ram_gib": "ram_mib"}.get(word, word)
     return {field: {"location": "", "template": "debian-12"}.get(field, PLAN.get(field))}
 
@@ -126,13 +126,13 @@ def test_blank_inherits(blank: Any, how: str) -> None:
 
 
 def test_the_plan_alone() -> None:
-    found = package()
-    assert {w: has(found, w) for w in PLAN if w not in LIMITS} == {k: v for k, v in PLAN.items() if k not in LIMITS}
-    assert found.limits == {w: 50 for w in LIMITS}
-    assert found.template == "debian-12"
-    assert found.location == ""
-    assert found.templates == ("debian-12", "ubuntu-24.04")
-    assert set(found.permissions.values()) == {"plan"}
+    of_plan = package()
+    assert {w: has(of_plan, w) for w in PLAN if w not in LIMITS} == {k: v for k, v in PLAN.items() if k not in LIMITS}
+    assert of_plan.limits == {w: 50 for w in LIMITS}
+    assert of_plan.template == "debian-12"
+    assert of_plan.location == ""
+    assert of_plan.templates == ("debian-12", "ubuntu-24.04")
+    assert set(of_plan.permissions.values()) == {"plan"}
 
 
 @pytest.mark.parametrize("zero", ["0", 0, "0|None", "0.0"])
@@ -282,18 +282,23 @@ def test_names_are_compared_without_case_blanks_and_label(name: str) -> None:
 
 @pytest.mark.parametrize("value", ["3", "0", "", "x" * 500])
 def test_an_unknown_name_gives_a_warning(value: str) -> None:
-    found = resolve(configoptions={"Support level": value})
-    assert found.package == package()
-    assert len(found.warnings) == 1
-    assert len(found.warnings[0]) < 200
-    assert "'Support level'" in found.warnings[0]
-    assert "[options]" in found.warnings[0]
+    resolved = resolve(configoptions={"Support level": value})
+    assert resolved.package == package()
+    assert len(resolved.warnings) == 1
+    assert len(resolved.warnings[0]) < 200
+    assert "'Support level'" in resolved.warnings[0]
+    assert "[options]" in resolved.warnings[0]
 
 
 def test_the_table_maps_renames_and_ignores() -> None:
     config = made(**{"Prozessoren": "cores", "CPU": "", "Support level": "", "Memory": "disk_gib"})
-    found = resolve(config, configoptions={"Prozessoren": "8", "CPU": "64", "Support level": "gold", "memory": "33"})
-    assert (found.package.cores, found.package.disk_gib, found.package.ram_mib, found.warnings) == (8, 33, 2048, ())
+    resolved = resolve(config, configoptions={"Prozessoren": "8", "CPU": "64", "Support level": "gold", "memory": "33"})
+    assert (resolved.package.cores, resolved.package.disk_gib, resolved.package.ram_mib, resolved.warnings) == (
+        8,
+        33,
+        2048,
+        (),
+    )
 
 
 def test_two_options_of_the_same_thing() -> None:
@@ -328,9 +333,9 @@ def test_words_that_the_plans_server_does_not_deliver(word: str) -> None:
     ],
 )
 def test_the_products_templates(given: str, want: tuple[str, ...], default: str) -> None:
-    found = package(configoption3=given)
-    assert found.templates == want
-    assert found.template == default
+    ordered = package(configoption3=given)
+    assert ordered.templates == want
+    assert ordered.template == default
 
 
 def test_a_template_that_the_product_does_not_offer() -> None:

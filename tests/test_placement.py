@@ -46,9 +46,9 @@ def nodes(world: World) -> list[str]:
 def create(world: World, service: int = 1, **values: Any) -> Operation:
     world.order("create", service, **values)
     world.run()
-    found = world.store.find_service("main", service)
-    assert found is not None
-    return world.store.operations_of(found.id, 1)[0]
+    record = world.store.find_service("main", service)
+    assert record is not None
+    return world.store.operations_of(record.id, 1)[0]
 
 
 def refused(op: Operation, *why: str, code: str = "no_capacity") -> bool:

@@ -102,17 +102,17 @@ def changed_firewall(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, set[tuple[str, str, str, tuple[str, ...]]]]]:
-    found = {}
+    needed = {}
     for major in (8, 9):
-        found[major] = set()
+        needed[major] = set()
         for shared in (False, True):
             world = made(tmp_path_factory.mktemp("own"), major, shared, startup_order=3)
             world.cluster.privileges["/"].add("Sys.Modify")
             lived(world)
             doctor.check(world.context)
-            found[major] |= world.cluster.asked
+            needed[major] |= world.cluster.asked
             world.close()
-    yield found
+    yield needed
 
 
 def means(need: Need, method: str, call: str, path: str) -> bool:
@@ -174,10 +174,10 @@ def test_a_privilege_that_is_missing_is_named(tmp_path: Path, where: str, privil
     world = made(tmp_path)
     for held in world.cluster.privileges.values():
         held.discard(privilege)
-    found = faults(world)
-    assert found, found
-    assert all(privilege in f.text and privilege in f.fix for f in found), found
-    assert not any("there is no" in f.text or "no template" in f.text for f in found)
+    findings = faults(world)
+    assert findings, findings
+    assert all(privilege in f.text and privilege in f.fix for f in findings), findings
+    assert not any("there is no" in f.text or "no template" in f.text for f in findings)
     world.close()
 
 
@@ -220,18 +220,18 @@ def test_one_path_of_many(tmp_path: Path, path: str, text: str) -> None:
 def test_without_propagation_it_reaches_nothing(tmp_path: Path, path: str) -> None:
     world = made(tmp_path)
     world.cluster.unpropagated.add(path)
-    found = faults(world)
-    assert found, found
-    assert all(f"given on {path} without propagation" in f.text and "Propagate" in f.fix for f in found), found
+    findings = faults(world)
+    assert findings, findings
+    assert all(f"given on {path} without propagation" in f.text and "Propagate" in f.fix for f in findings), findings
     world.close()
 
 
 def test_without_any_permission_that_is_said_and_nothing_else(tmp_path: Path) -> None:
     world = made(tmp_path)
     world.cluster.privileges = {}
-    [found] = faults(world)
-    assert "no privileges at all" in found.text
-    assert "both the user and the token" in found.fix
+    [finding] = faults(world)
+    assert "no privileges at all" in finding.text
+    assert "both the user and the token" in finding.fix
     world.close()
 
 
@@ -242,10 +242,10 @@ def test_a_node_that_does_not_report_is_said_first_and_nothing_is_made_of_it(
 ) -> None:
     world = made(tmp_path)
     world.cluster.unseen = set(nodes)
-    found = [f for f in doctor.check(world.context) if f.level != "ok"]
-    assert [f.subject for f in found[: len(nodes)]] == [f"node {n}" for n in nodes]
-    assert all("does not report" in f.text and "pvestatd" in f.fix for f in found[: len(nodes)])
-    assert not [f for f in found if re.search(r"no room|there is no|no template|no node", f.text)], found
+    findings = [f for f in doctor.check(world.context) if f.level != "ok"]
+    assert [f.subject for f in findings[: len(nodes)]] == [f"node {n}" for n in nodes]
+    assert all("does not report" in f.text and "pvestatd" in f.fix for f in findings[: len(nodes)])
+    assert not [f for f in findings if re.search(r"no room|there is no|no template|no node", f.text)], findings
     world.order("create")
     world.run(60)
     op = world.store.operations_of(1, 1)[0]
@@ -261,9 +261,9 @@ def test_a_node_that_does_not_report_is_said_first_and_nothing_is_made_of_it(
 def test_a_storage_that_does_not_answer_is_not_full(tmp_path: Path) -> None:
     world = made(tmp_path)
     world.cluster.storages["local-lvm"].online = False
-    [found] = [f for f in faults(world) if "local-lvm" in f.text]
-    assert "does not answer" in found.text
-    assert "no room" not in found.text
+    [finding] = [f for f in faults(world) if "local-lvm" in f.text]
+    assert "does not answer" in finding.text
+    assert "no room" not in finding.text
     world.close()
 
 
@@ -271,8 +271,8 @@ def test_templates_of_nodes_that_are_down_are_not_missed(tmp_path: Path) -> None
     world = made(tmp_path)
     del world.cluster.vms[9001]
     world.cluster.nodes["pve1"] = False
-    found = [f for f in doctor.check(world.context) if "debian-12" in f.text]
-    assert [(f.level, "not known now" in f.text) for f in found] == [("warning", True)]
+    findings = [f for f in doctor.check(world.context) if "debian-12" in f.text]
+    assert [(f.level, "not known now" in f.text) for f in findings] == [("warning", True)]
     world.close()
 
 

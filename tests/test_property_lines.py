@@ -107,12 +107,12 @@ def test_a_template_written_by_hand_sells_the_same(world: World) -> None:
     world.order("create")
     world.run()
     assert [op.state for op in world.store.operations_of(1)] == [State.DONE]
-    found = machine(world).config
-    assert found["scsi0"].startswith("local-lvm:vm-")
-    assert "size=20G" in found["scsi0"]
-    assert found["net0"].startswith(f"virtio={service(world).mac}")
-    assert found["memory"] == "2048"
-    assert lines.line("agent", found["agent"]).startswith("1,")  # as the image has it
+    config = machine(world).config
+    assert config["scsi0"].startswith("local-lvm:vm-")
+    assert "size=20G" in config["scsi0"]
+    assert config["net0"].startswith(f"virtio={service(world).mac}")
+    assert config["memory"] == "2048"
+    assert lines.line("agent", config["agent"]).startswith("1,")  # as the image has it
 
 
 @pytest.mark.parametrize("key", ["scsi0", "ide2", "net0", "memory"])

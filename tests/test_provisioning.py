@@ -32,10 +32,10 @@ def born(world: World, service: int = 1042, **values: Any) -> Any:
     """The machine of a create that ended well."""
     world.order("create", service, **values)
     world.run()
-    found = world.store.find_service("main", service)
-    assert found is not None, world.store.operations_of(found.id)[0]
-    assert world.store.operations_of(found.id)[0].state is State.DONE, world.store.operations_of(found.id)[0]
-    return world.cluster.vms[int(found.vm_id)]
+    record = world.store.find_service("main", service)
+    assert record is not None, world.store.operations_of(record.id)[0]
+    assert world.store.operations_of(record.id)[0].state is State.DONE, world.store.operations_of(record.id)[0]
+    return world.cluster.vms[int(record.vm_id)]
 
 
 def puts(world: World, word: str) -> list[str]:
@@ -58,8 +58,8 @@ def puts(world: World, word: str) -> list[str]:
     ],
 )
 def test_each_macro(rule: str, want: str) -> None:
-    found = names.from_rule(rule, 7, 1042, "a.example.com", AT, random.Random(1))
-    assert found == want or re.fullmatch(want, found), found
+    name = names.from_rule(rule, 7, 1042, "a.example.com", AT, random.Random(1))
+    assert name == want or re.fullmatch(want, name), name
     assert names.unknown_macros(rule) == []
 
 

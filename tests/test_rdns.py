@@ -89,10 +89,10 @@ def test_what_the_driver_reads(site: Site) -> None:
         2: floating(2, "2001:db8:f::/64", uuid, None, {"2001:db8:f::1": "f6.example.com"}),
         3: floating(3, "198.51.100.9", "somebody", site.server()),
     }
-    found = site.drivers["pve1"].pointers(refs(site))
-    assert found.networks == ("2001:db8:1::/64", "2001:db8:f::/64")
-    assert found.takes == (60.0, 600.0)
-    assert [(p.address, p.name) for p in found.records] == [
+    pointers = site.drivers["pve1"].pointers(refs(site))
+    assert pointers.networks == ("2001:db8:1::/64", "2001:db8:f::/64")
+    assert pointers.takes == (60.0, 600.0)
+    assert [(p.address, p.name) for p in pointers.records] == [
         (V4, NAME),
         ("2001:db8:1::9", "b.example.com"),
         ("2001:db8:1::a", "a.example.com"),

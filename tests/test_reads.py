@@ -238,15 +238,15 @@ def test_a_file_system_that_became_read_only_is_still_read_by_new_threads(
 ) -> None:
     allowed = os.access
     monkeypatch.setattr("os.access", lambda p, mode: allowed(p, mode) and not mode & os.W_OK)
-    found: list[int] = []
+    counts: list[int] = []
     target = gets()[0]
     app = create_app(busy.context)
     thread = threading.Thread(
-        target=lambda: found.append(Staff(app.test_client(), busy.clock).send("GET", target).status_code)
+        target=lambda: counts.append(Staff(app.test_client(), busy.clock).send("GET", target).status_code)
     )
     thread.start()
     thread.join()
-    assert found == [200]
+    assert counts == [200]
 
 
 def test_a_store_that_breaks_while_it_is_served_is_told_calmly(busy: World) -> None:

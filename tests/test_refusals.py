@@ -113,11 +113,11 @@ def refusable(world: World, deed: Deed, calls: Callable[[World], list[tuple[str,
     ask(world, deed.verb, deed.values)
     world.run()
     assert world.store.operations_of(1)[0].state is State.DONE
-    found = []
+    answerable = []
     for number, (method, path) in enumerate(calls(world), 1):
-        found.append((method, path, number))
+        answerable.append((method, path, number))
         if re.fullmatch(deed.until, f"{method} {path}"):
-            return found
+            return answerable
     raise AssertionError(f"{deed.verb}: no call {deed.until}")
 
 

@@ -108,9 +108,9 @@ def test_a_hundred_thousand_operations(tmp_path: Path, monkeypatch: pytest.Monke
     def watched(store: Store, *args: Any) -> Any:
         nonlocal most
         was = store.db.conn.total_changes
-        found = plain(store, *args)
+        rows = plain(store, *args)
         most = max(most, store.db.conn.total_changes - was)
-        return found
+        return rows
 
     monkeypatch.setattr(Store, "forget_operations", watched)
     worker.prune(world.context)

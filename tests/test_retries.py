@@ -147,13 +147,13 @@ def test_a_machine_that_moves_between_look_and_act_is_found_again(world: World) 
 def test_bridge_has_no_words_of_a_back_end() -> None:
     """What a person has to do at a back end is said by its driver."""
     words = re.compile(r"\b(qm|pvesm|pveum|pct) [a-z]|[Ff]ree room|add a node|hcloud|vzdump|\bUPID\b")
-    found = [
+    foreign = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in sorted([*(ROOT / "bridge").rglob("*.py"), *(ROOT / "bridge").rglob("*.html")])
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
         if words.search(line)
     ]
-    assert not found
+    assert not foreign
 
 
 def test_only_a_driver_knows_how_a_stale_lock_is_freed(world: World) -> None:

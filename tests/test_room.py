@@ -43,9 +43,9 @@ def read(world: World) -> None:
 
 
 def last(world: World, service: int) -> Operation:
-    found = world.store.find_service("main", service)
-    assert found is not None
-    return world.store.operations_of(found.id, 1)[0]
+    record = world.store.find_service("main", service)
+    assert record is not None
+    return world.store.operations_of(record.id, 1)[0]
 
 
 def writes(world: World) -> list[str]:
@@ -141,10 +141,10 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     assert world.store.service(1).package == service.package
     assert last(world, 1).kind == "create"
     assert writes(world) == []
-    (found,) = world.store.findings(1)
-    assert found["kind"] == "no_room"
-    assert why in found["text"]
-    assert "Change Package" in found["fix"]
+    (finding,) = world.store.findings(1)
+    assert finding["kind"] == "no_room"
+    assert why in finding["text"]
+    assert "Change Package" in finding["fix"]
     assert [e["event"] for e in world.store.events() if e["event"] == "staff_notice"] == ["staff_notice"]
     world.cluster.memory, world.cluster.processors = 4096 * GIB, 64
     world.cluster.storages["local-lvm"].total = 5000 * GIB

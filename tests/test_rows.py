@@ -66,8 +66,8 @@ def row_types() -> list[type]:
     import sys
 
     modules = [m for n, m in sys.modules.items() if n.startswith("bridge.store.")]
-    found = {k for m in modules for k in vars(m).values() if isinstance(k, type) and hasattr(k, "__total__")}
-    return sorted(found, key=lambda k: k.__name__)
+    types = {k for m in modules for k in vars(m).values() if isinstance(k, type) and hasattr(k, "__total__")}
+    return sorted(types, key=lambda k: k.__name__)
 
 
 def test_a_row_of_a_whole_table_has_its_columns_types(store: Store) -> None:

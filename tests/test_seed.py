@@ -13,13 +13,13 @@ ROOT = Path(__file__).parent.parent
 
 def rows_of(file: str) -> list[tuple[str, str]]:
     """(chapter, row) of every table."""
-    chapter, found = "", []
+    chapter, rows = "", []
     for line in (ROOT / "docs" / file).read_text("utf-8").splitlines():
         if line.startswith("## "):
             chapter = line[3:]
         if line.startswith("|") and not line.startswith(("| sentence", "| promised", "|--")):
-            found.append((chapter, line))
-    return found
+            rows.append((chapter, line))
+    return rows
 
 
 def named(row: str) -> list[tuple[str, str]]:

@@ -38,11 +38,11 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 def test_a_broken_configuration_ends_with_all_faults(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text("[web]\nlisten = 'x'\n[nonsense]\n")
-    found = run("serve", "--config", str(path))
-    assert found.returncode == 2
-    assert "web.listen" in found.stderr
-    assert "nonsense" in found.stderr
-    assert "Traceback" not in found.stderr
+    done = run("serve", "--config", str(path))
+    assert done.returncode == 2
+    assert "web.listen" in done.stderr
+    assert "nonsense" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_operations_commands(tmp_path: Path) -> None:

@@ -289,8 +289,8 @@ def test_values_with_signs_come_as_they_were_typed(system: System) -> None:
     key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMkNGyzHnPCzXbVPEpiNtkDGiWoYuFnMLLZUMbP0vbi1 "R&D" <ops>'
     options = {"Backups & more | x": "1", "Operating System": "ubuntu-24.04"}
     s.post("/test/order", {"serviceid": 12, "password": typed["password"], "customfields": {"SSH <key>": key}})
-    found = s.post("/test/call", {"function": "CreateAccount", "serviceid": 12})["result"]
-    assert found == "success"
+    result = s.post("/test/call", {"function": "CreateAccount", "serviceid": 12})["result"]
+    assert result == "success"
     settled(s, 12)
     vm = next(v for v in s.cluster.vms.values() if v.config.get("name", "").startswith("vm-12."))
     assert vm.config["cipassword"]
@@ -321,9 +321,9 @@ def test_server_sync_lists_what_is_there(system: System) -> None:
     s.order(9)
     settled(s, 9)
     s.module(9, "SuspendAccount")
-    found = call(s, "ListAccounts")
-    row = next(a for a in found["accounts"] if a["uniqueIdentifier"] == "9")
-    assert found["success"]
+    accounts = call(s, "ListAccounts")
+    row = next(a for a in accounts["accounts"] if a["uniqueIdentifier"] == "9")
+    assert accounts["success"]
     assert row["status"] == "Suspended"
     assert row["primaryip"].startswith("203.0.113.")
     assert row["product"] == "kvm-s"

@@ -163,8 +163,8 @@ def test_no_table_keeps_the_old_name(house: House, kind: str, column: str) -> No
     house.write(**{kind: "brand-new"})
     assert house.run("rename", kind, NAMES[kind], "brand-new").exit_code == 0
     for table in tables:
-        found = {r[0] for r in house.rows(f"SELECT {column} FROM {table}")}
-        assert NAMES[kind] not in found, table
+        names = {r[0] for r in house.rows(f"SELECT {column} FROM {table}")}
+        assert NAMES[kind] not in names, table
     dump = " ".join(str(r) for t in tables for r in house.rows(f"SELECT * FROM {t}"))
     assert f"'{NAMES[kind]}'" not in dump
     assert f'"{NAMES[kind]}"' not in dump
@@ -204,9 +204,9 @@ def test_rename_refuses_a_name_that_is_something_else(
     house.write(**{kind: "brand-new"})
     own = house.file.read_text().replace("system_url", 'servers = ["pve1"]\nsystem_url')
     house.file.write_text(own + more)
-    found = says(house.run("rename", kind, taken_out, new))
-    assert said in found
-    assert "Nothing was changed" in found
+    told = says(house.run("rename", kind, taken_out, new))
+    assert said in told
+    assert "Nothing was changed" in told
     assert before == [house.rows(f"SELECT * FROM {t} ORDER BY 1, 2") for t in ("services", "addresses", "outbox")]
     assert house.run("rename", kind, taken_out, "brand-new").exit_code == 0
 
@@ -339,8 +339,8 @@ def test_a_store_that_cannot_be_opened_says_why(
         house.file.write_text(house.file.read_text().replace('"vmbridge.db"', '"none/vmbridge.db"'))
     else:
         denied = state == "denied"
-        allowed, found = os.access, os.statvfs(house.folder)
-        flags = os.statvfs_result((*found[:8], found.f_flag | (0 if denied else os.ST_RDONLY), found[9]))
+        allowed, room = os.access, os.statvfs(house.folder)
+        flags = os.statvfs_result((*room[:8], room.f_flag | (0 if denied else os.ST_RDONLY), room[9]))
         monkeypatch.setattr(
             "os.access", lambda p, mode: allowed(p, mode) and not (denied and str(p) == str(house.path))
         )

@@ -23,8 +23,8 @@ def official(major: int) -> dict[str, Any]:
     if not path.exists():
         pytest.skip("the official API description is not beside this checkout")
     call = json.loads(path.read_text("utf-8"))["paths"]["/nodes/{node}/qemu/{vmid}/config"]["POST"]
-    found: dict[str, Any] = call["parameters"]["properties"]
-    return found
+    properties: dict[str, Any] = call["parameters"]["properties"]
+    return properties
 
 
 # -- the table ---------------------------------------------------------------------------------------

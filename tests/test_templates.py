@@ -31,9 +31,9 @@ def made(path: Path, nodes: tuple[str, ...] = ("pve1", "pve2"), **plan: Any) -> 
 def create(world: World, service: int = 1, **values: Any) -> Operation:
     world.order("create", service, **values)
     world.run()
-    found = world.store.find_service("main", service)
-    assert found is not None
-    return world.store.operations_of(found.id, 1)[0]
+    record = world.store.find_service("main", service)
+    assert record is not None
+    return world.store.operations_of(record.id, 1)[0]
 
 
 def faults(world: World) -> list[str]:
@@ -111,8 +111,8 @@ def test_an_id_that_has_another_name_is_no_template(tmp_path: Path) -> None:
 
 def test_an_id_that_is_gone_is_told(tmp_path: Path) -> None:
     world = made(tmp_path, templates=["debian-12@9000", "debian-12@9099"])
-    [found] = [f for f in doctor.check(world.context) if f.level != "ok"]
-    assert (found.level, found.text) == ("warning", "no template named 'debian-12' has the id 9099")
+    [finding] = [f for f in doctor.check(world.context) if f.level != "ok"]
+    assert (finding.level, finding.text) == ("warning", "no template named 'debian-12' has the id 9099")
     assert create(world).state is State.DONE
     world.close()
 
@@ -387,8 +387,8 @@ def test_an_additional_disk_where_snapshots_cannot_be_taken_is_refused(tmp_path:
 def test_a_node_whose_template_cannot_be_sold_is_left_out(tmp_path: Path) -> None:
     world = made(tmp_path)
     del world.cluster.vms[9000].config["ide2"]
-    found = [f for f in doctor.check(world.context) if f.level != "ok"]
-    assert [(f.level, "template 9000 on pve1" in f.text, "new servers go to pve2" in f.text) for f in found] == [
+    findings = [f for f in doctor.check(world.context) if f.level != "ok"]
+    assert [(f.level, "template 9000 on pve1" in f.text, "new servers go to pve2" in f.text) for f in findings] == [
         ("warning", True, True)
     ]
     assert create(world).state is State.DONE

@@ -51,12 +51,17 @@ class Answer(BaseAdapter):
         self.calls += 1
         if self.error:
             raise self.error
-        found = requests.Response()
-        found.status_code, found.reason, found.request, found.url = self.status, "OK", request, str(request.url)
-        found.headers.update(self.headers)
-        found.raw = HTTPResponse(preload_content=False)
-        found._content = self.body
-        return found
+        response = requests.Response()
+        response.status_code, response.reason, response.request, response.url = (
+            self.status,
+            "OK",
+            request,
+            str(request.url),
+        )
+        response.headers.update(self.headers)
+        response.raw = HTTPResponse(preload_content=False)
+        response._content = self.body
+        return response
 
     def close(self) -> None:
         pass

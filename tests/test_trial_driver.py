@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
-def found() -> Iterator[None]:
+def trial_driver() -> Iterator[None]:
     with trial_drivers():
         yield
 
@@ -40,8 +40,8 @@ def world(tmp_path: Path) -> Iterator[Trial]:
 
 def shim(world: Trial) -> Shim:
     """One for each installation: it counts its nonces."""
-    found: Shim = world.__dict__.setdefault("shim", Shim(create_app(world.context).test_client(), world.clock))
-    return found
+    known: Shim = world.__dict__.setdefault("shim", Shim(create_app(world.context).test_client(), world.clock))
+    return known
 
 
 def page(world: Trial, name: str = "overview") -> Any:

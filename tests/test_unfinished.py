@@ -67,11 +67,11 @@ def test_one_that_lost_its_record_is_known_again_and_found_by_the_sweep(born: Wo
     customer.renew_mirror("pve1", born.drivers["pve1"], born.store)
     assert [(r["name"], r["state"]) for r in born.store.snapshots_of(1)] == [(name, "unfinished")]
     findings.sweep_state("pve1", born.drivers["pve1"], born.store, now=True)
-    [found] = born.store.findings(1)
-    assert found["kind"] == "unfinished_snapshot"
-    assert name in found["text"]
-    assert findings.fixable(found)
-    mending.fix(found["id"], "staff", born.store, born.config, born.drivers)
+    [finding] = born.store.findings(1)
+    assert finding["kind"] == "unfinished_snapshot"
+    assert name in finding["text"]
+    assert findings.fixable(finding)
+    mending.fix(finding["id"], "staff", born.store, born.config, born.drivers)
     born.run()
     findings.sweep_state("pve1", born.drivers["pve1"], born.store, now=True)
     assert born.cluster.vms[20000].snapshots == {}
@@ -148,9 +148,9 @@ def test_the_sweep_names_a_locked_machine_and_forgets_it_when_it_is_free(born: W
     born.cluster.vms[20000].config["lock"] = "rollback"
     findings.sweep_state("pve1", born.drivers["pve1"], born.store, now=True)
     contents.sweep_contents("pve1", born.drivers["pve1"], born.store, born.config, everything=True)
-    [found] = born.store.findings(1)
-    assert found["kind"] == "machine_locked"
-    assert "qm unlock 20000" in found["fix"]
+    [finding] = born.store.findings(1)
+    assert finding["kind"] == "machine_locked"
+    assert "qm unlock 20000" in finding["fix"]
     del born.cluster.vms[20000].config["lock"]
     findings.sweep_state("pve1", born.drivers["pve1"], born.store, now=True)
     contents.sweep_contents("pve1", born.drivers["pve1"], born.store, born.config, everything=True)

@@ -49,14 +49,14 @@ def test_a_machine_made_after_the_copy_is_told_and_never_touched(swept: Swept, t
     restored(swept, tmp_path)
     before = len(swept.cluster.mutations())
     assert look(swept) == look(swept) == [("unknown_vm", "20001")]
-    [found] = swept.store.findings()
-    assert found["service"] is None
-    assert "VM 20001 (vm-1043.example.com)" in found["text"]
-    assert "vmbridge adopt SERVICE VM" in found["fix"]
-    assert "never removes" in found["fix"]
-    assert not findings.fixable(found)
+    [finding] = swept.store.findings()
+    assert finding["service"] is None
+    assert "VM 20001 (vm-1043.example.com)" in finding["text"]
+    assert "vmbridge adopt SERVICE VM" in finding["fix"]
+    assert "never removes" in finding["fix"]
+    assert not findings.fixable(finding)
     with pytest.raises(Refused):
-        mending.fix(found["id"], "test", swept.store, swept.config, swept.drivers)
+        mending.fix(finding["id"], "test", swept.store, swept.config, swept.drivers)
     assert swept.vms() == [20000, 20001]
     assert len(swept.cluster.mutations()) == before
     machine = swept.drivers["pve1"].inspect("20001")

@@ -221,9 +221,9 @@ def test_what_was_a_drivers_option_is_a_word_of_the_package(tmp_path: Path) -> N
     store = Store(path, KEY, world.clock)
     store.migrate()
     service = store.service(1)
-    for found in (service.package, thawed(service).package):
-        assert (found.dhcp4, found.dhcp6, found.os_user, found.options["vlan"]) == (True, False, "admin", 7)
-        assert not {"dhcp4", "dhcp6", "os_user", "additional_disk_gib", "disk_read_mib_s"} & set(found.options)
+    for resolved in (service.package, thawed(service).package):
+        assert (resolved.dhcp4, resolved.dhcp6, resolved.os_user, resolved.options["vlan"]) == (True, False, "admin", 7)
+        assert not {"dhcp4", "dhcp6", "os_user", "additional_disk_gib", "disk_read_mib_s"} & set(resolved.options)
     store.close()
     world.close()
 
@@ -405,6 +405,6 @@ def test_operations_that_stood_at_a_number_stand_at_that_step(tmp_path: Path) ->
     assert store.migrate()[0] == "fifth"
     for key, _, recipe, at in rows:
         names = [*FORMER[recipe].split(), END]
-        found = store.operation(key)
-        assert (found.recipe, found.step) == ((recipe, names[at]) if at else ("", "")), key
+        operation = store.operation(key)
+        assert (operation.recipe, operation.step) == ((recipe, names[at]) if at else ("", "")), key
     store.close()

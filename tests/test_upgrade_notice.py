@@ -106,10 +106,10 @@ def options(s: System, step: int, query: str = "", **chosen: int) -> str:
 
 def notice(page: str) -> tuple[str, list[str]]:
     """(the opening tag, its sentences); both empty where there is none."""
-    found = re.findall(r'(<div id="vmbridge-upgrade"[^>]*>)(.*?)</div>', page, re.S)
-    assert len(found) <= 1
+    blocks = re.findall(r'(<div id="vmbridge-upgrade"[^>]*>)(.*?)</div>', page, re.S)
+    assert len(blocks) <= 1
     assert 'id="inputPaymentMethod"' in page
-    return (found[0][0], re.findall(r"<li>(.*?)</li>", found[0][1])) if found else ("", [])
+    return (blocks[0][0], re.findall(r"<li>(.*?)</li>", blocks[0][1])) if blocks else ("", [])
 
 
 @contextmanager

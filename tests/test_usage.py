@@ -63,10 +63,10 @@ def book(world: World) -> int:
 
 
 def told(world: World, service: int = 1042, **more: Any) -> dict[str, Any]:
-    found: dict[str, Any] = usage.report("pve1", "main", world.store, world.config.worker["usage_time_zone"], **more)[
+    report: dict[str, Any] = usage.report("pve1", "main", world.store, world.config.worker["usage_time_zone"], **more)[
         "services"
     ][str(service)]
-    return found
+    return report
 
 
 def sums(world: World, service: int = 1) -> dict[str, tuple[int, int]]:
@@ -304,11 +304,11 @@ def test_the_last_traffic_is_read_before_the_machine_goes_and_told_until_the_mon
     assert born.vms() == []
     assert sums(born)["2027-03"] == (500_000, 1_500_000)
     assert born.store.usage_mark(1) is None
-    found = told(born)
-    assert found["bandwidth_total"] == 0.002
-    assert not found["stale"]
-    assert found["ipv4"] == 0
-    assert found["disk_mb"] == 0
+    report = told(born)
+    assert report["bandwidth_total"] == 0.002
+    assert not report["stale"]
+    assert report["ipv4"] == 0
+    assert report["disk_mb"] == 0
     steps = [s["name"] for s in born.store.steps(born.store.operations_of(1)[0].id)]
     assert steps.index("traffic") < steps.index("off") < steps.index("destroy")
     born.clock.time = moment("2027-04-01T00:00:05")
@@ -485,8 +485,8 @@ def test_one_answer_for_the_whole_server_with_zeros(born: World) -> None:
     reply = post(born)
     assert reply.status_code == 200
     assert len(born.cluster.calls) == calls
-    found = reply.json["services"]["1042"]
-    assert {k: found[k] for k in usage.METRICS} == {
+    tenant = reply.json["services"]["1042"]
+    assert {k: tenant[k] for k in usage.METRICS} == {
         "floating_ipv4": 0,
         "floating_ipv6": 0,
         "ipv4": 1,
@@ -498,17 +498,17 @@ def test_one_answer_for_the_whole_server_with_zeros(born: World) -> None:
         "snapshot_gb": 0.0,
         "backup_gb": 0.0,
     }
-    assert (found["disk_mb"], found["disk_limit_mb"], found["bandwidth_mb"], found["bandwidth_limit_mb"]) == (
+    assert (tenant["disk_mb"], tenant["disk_limit_mb"], tenant["bandwidth_mb"], tenant["bandwidth_limit_mb"]) == (
         21475,
         21475,
         2000,
         0,
     )
     born.store.change("UPDATE vm_status SET maxdisk = ?", 40 * 1024**3)  # bigger than sold
-    found = usage.report("pve1", "main", born.store, "UTC")["services"]["1042"]
-    assert (found["disk_mb"], found["disk_limit_mb"]) == (42950, 21475)
-    assert found["stale"] is False
-    assert found["collected_at"] == int(born.clock.time) - 1
+    tenant = usage.report("pve1", "main", born.store, "UTC")["services"]["1042"]
+    assert (tenant["disk_mb"], tenant["disk_limit_mb"]) == (42950, 21475)
+    assert tenant["stale"] is False
+    assert tenant["collected_at"] == int(born.clock.time) - 1
     assert reply.json["month"] == {
         "name": "2027-03",
         "start": int(moment("2027-03-01")),
@@ -522,8 +522,8 @@ def test_addresses_count_by_kind(born: World) -> None:
     floating = ("198.51.100.9", "2001:db8:9::/64")
     birth = replace(born.store.service(1).birth, addresses=tuple(given), floating=floating)
     born.store.update_service(1, birth=birth)
-    found = told(born)
-    assert (found["ipv4"], found["ipv6"], found["floating_ipv4"], found["floating_ipv6"]) == (
+    report = told(born)
+    assert (report["ipv4"], report["ipv6"], report["floating_ipv4"], report["floating_ipv6"]) == (
         2,
         1,
         1,
@@ -566,8 +566,8 @@ def test_old_numbers_are_told_as_old(born: World) -> None:
     born.clock.time += 3 * HOUR
     assert told(born)["stale"] is False
     born.clock.time += 1
-    found = told(born)
-    assert (found["stale"], found["bandwidth_in"], found["collected_at"]) == (True, 1.0, seen)
+    report = told(born)
+    assert (report["stale"], report["bandwidth_in"], report["collected_at"]) == (True, 1.0, seen)
 
 
 def test_a_machine_that_the_newest_read_does_not_show_is_told_as_old(born: World) -> None:

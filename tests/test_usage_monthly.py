@@ -53,8 +53,8 @@ def sums(world: Cloud) -> dict[str, float]:
 
 
 def told(world: Cloud) -> dict[str, float]:
-    found: dict[str, float] = usage.report("pve1", "main", world.store, "UTC")["services"]["1042"]
-    return found
+    tenant: dict[str, float] = usage.report("pve1", "main", world.store, "UTC")["services"]["1042"]
+    return tenant
 
 
 def test_null_is_not_zero_and_not_current(born: Cloud) -> None:
@@ -80,13 +80,13 @@ def test_null_is_not_zero_and_not_current(born: Cloud) -> None:
 
 def test_the_month_begins_anew_and_nothing_is_lost_but_the_last_hour(born: Cloud) -> None:
     until(born, "2027-02-03T12:00:00")
-    found = sums(born)
+    totals = sums(born)
     seconds = {
         "2027-01": moment("2027-02-01") - moment("2027-01-20T11:00:00"),
         "2027-02": moment("2027-02-03T11:00:00") - moment("2027-02-01"),
     }
     for month, expected in seconds.items():
-        assert expected / 1000 - 2 * 3.6 <= found[month] <= expected / 1000 + 3.6, (month, found)
+        assert expected / 1000 - 2 * 3.6 <= totals[month] <= expected / 1000 + 3.6, (month, totals)
     assert told(born)["bandwidth_out"] == pytest.approx(2 * told(born)["bandwidth_in"])
 
 
@@ -160,12 +160,12 @@ def test_floating_addresses_count_apart(tmp_path: Path) -> None:
     world = Cloud(tmp_path)
     world.order("create", configoption9="2", configoption10="1")
     world.run()
-    found = told(world)
-    assert (found["ipv4"], found["ipv6"], found["floating_ipv4"], found["floating_ipv6"]) == (1, 1, 2, 1)
+    tenant = told(world)
+    assert (tenant["ipv4"], tenant["ipv6"], tenant["floating_ipv4"], tenant["floating_ipv6"]) == (1, 1, 2, 1)
     world.order("change_package", configoption9="1")
     world.run()
-    found = told(world)
-    assert (found["ipv4"], found["ipv6"], found["floating_ipv4"], found["floating_ipv6"]) == (1, 1, 1, 0)
+    tenant = told(world)
+    assert (tenant["ipv4"], tenant["ipv6"], tenant["floating_ipv4"], tenant["floating_ipv6"]) == (1, 1, 1, 0)
     world.order("terminate")
     world.run()
     assert not any(told(world)[k] for k in ("ipv4", "ipv6", "floating_ipv4", "floating_ipv6"))

@@ -40,8 +40,8 @@ def rates(s: System) -> None:
 def counted(s: System, service: int) -> bool:
     store = Store(s.folder / "vmbridge.db", s.key, s.clock)
     try:
-        found = store.find_service("main", service)
-        row = store.status_row("pve1", found.vm_id) if found else None
+        record = store.find_service("main", service)
+        row = store.status_row("pve1", record.vm_id) if record else None
         return bool(row and row["total_out"] > 10_000_000)
     finally:
         store.close()
@@ -53,8 +53,8 @@ def watched(s: System, service: int) -> bool:
 
 
 def metrics(s: System, service: int) -> dict[str, Any]:
-    found: dict[str, Any] = s.state()["services"][str(service)].get("metrics", {})
-    return found
+    values: dict[str, Any] = s.state()["services"][str(service)].get("metrics", {})
+    return values
 
 
 @contextmanager
@@ -98,13 +98,13 @@ def reply(**services: dict[str, Any]) -> dict[str, Any]:
 def test_the_list_of_metrics_is_for_ever_and_asks_nobody(system: System) -> None:
     snapshot, month, unit = "snapshot", "period-month", "WHMCS\\UsageBilling\\Metrics\\Units\\"
     with answered(system, b""):
-        found = system.post("/test/metric_list", {})
-    assert {name: tuple(of[1:]) for name, of in found.items()} == {
+        listed = system.post("/test/metric_list", {})
+    assert {name: tuple(of[1:]) for name, of in listed.items()} == {
         **{name: (snapshot, unit + "WholeNumber", None) for name in COUNTS},
         **{name: (month, unit + "GigaBytes", None) for name in SUMS},
     }
-    assert sorted(found) == sorted(usage.METRICS)
-    assert all(of[0] for of in found.values())
+    assert sorted(listed) == sorted(usage.METRICS)
+    assert all(of[0] for of in listed.values())
 
 
 def test_there_is_no_provider_where_whmcs_has_no_usage_billing() -> None:
@@ -120,18 +120,18 @@ def test_cron_collects_every_metric_of_every_service_in_one_call(system: System)
     s.wait_for(lambda: watched(s, 1) and watched(s, 2), 60, "traffic of both")
     assert s.post("/test/metrics", {})["kept"] == 20
     for service in (1, 2):
-        found = metrics(s, service)
-        assert sorted(found) == sorted(usage.METRICS)
-        assert found["ipv4"]["records"] == {"now": 2.0}
-        assert found["ipv6"]["records"] == {"now": 1.0}
-        assert found["snapshots"]["records"] == {"now": 0.0}
-        [(month, total)] = found["bandwidth_total"]["records"].items()
+        values = metrics(s, service)
+        assert sorted(values) == sorted(usage.METRICS)
+        assert values["ipv4"]["records"] == {"now": 2.0}
+        assert values["ipv6"]["records"] == {"now": 1.0}
+        assert values["snapshots"]["records"] == {"now": 0.0}
+        [(month, total)] = values["bandwidth_total"]["records"].items()
         assert re.fullmatch(r"\d{4}-\d\d", month)
         assert total > 0.01
         assert total == pytest.approx(
-            found["bandwidth_in"]["records"][month] + found["bandwidth_out"]["records"][month]
+            values["bandwidth_in"]["records"][month] + values["bandwidth_out"]["records"][month]
         )
-        assert found["backup_gb"]["records"][month] == 0.0
+        assert values["backup_gb"]["records"][month] == 0.0
     before = metrics(s, 1)["bandwidth_out"]["records"]
     s.post("/test/metrics", {})  # a repeat overwrites
     assert metrics(s, 1)["bandwidth_out"]["records"].keys() == before.keys()
@@ -142,10 +142,10 @@ def test_the_worker_books_by_itself(system: System) -> None:
     s.wait_for(lambda: watched(s, 1), 60)
     store = Store(s.folder / "vmbridge.db", s.key, s.clock)
     try:
-        found = store.find_service("main", 1)
-        assert found
+        service = store.find_service("main", 1)
+        assert service
         store.change("UPDATE usage_marks SET booked_at = booked_at - 3700")
-        s.wait_for(lambda: sum(r["net_out"] for r in store.usage_sums(found.id)) > 10_000_000, 60, "the booking")
+        s.wait_for(lambda: sum(r["net_out"] for r in store.usage_sums(service.id)) > 10_000_000, 60, "the booking")
     finally:
         store.close()
 
@@ -197,9 +197,9 @@ def test_old_numbers_are_not_billed_as_new(system: System) -> None:
     logged = len(s.state()["activity"])
     with answered(s, reply(**{"60": used(bandwidth_in=9, bandwidth_mb=99, ipv4=5, stale=True)})):
         s.post("/test/metrics", {})
-    found = metrics(s, 60)
-    assert {n: found[n] for n in SUMS} == {n: first[n] for n in SUMS}
-    assert found["ipv4"]["records"] == {"now": 5.0}
+    values = metrics(s, 60)
+    assert {n: values[n] for n in SUMS} == {n: first[n] for n in SUMS}
+    assert values["ipv4"]["records"] == {"now": 5.0}
     assert [
         line
         for line in s.state()["activity"][logged:]

@@ -33,10 +33,10 @@ class Records:
         self.months: dict[str, dict[str, float]] = {}
 
     def collect(self, server: str = "pve1", **more: Any) -> dict[str, Any] | None:
-        found = usage.report(server, "main", self.world.store, "UTC", billed=True, **more)
-        used: dict[str, Any] | None = found["services"].get(str(self.service))
+        report = usage.report(server, "main", self.world.store, "UTC", billed=True, **more)
+        used: dict[str, Any] | None = report["services"].get(str(self.service))
         if used and not used["stale"]:
-            self.months[found["month"]["name"]] = {name: used[name] for name in SUMS}
+            self.months[report["month"]["name"]] = {name: used[name] for name in SUMS}
         return used
 
     def of(self, name: str = "bandwidth_in") -> dict[str, float]:
@@ -308,9 +308,9 @@ def test_a_zone_that_is_changed_at_the_border_bills_nothing_twice(world: World) 
         at(world, text)
         sample(world, count)
         usage.book(world.store, zone)
-        found = usage.report("pve1", "main", world.store, zone, billed=True)
-        if not found["services"]["1042"]["stale"]:
-            months[found["month"]["name"]] = found["services"]["1042"]["bandwidth_in"]
+        report = usage.report("pve1", "main", world.store, zone, billed=True)
+        if not report["services"]["1042"]["stale"]:
+            months[report["month"]["name"]] = report["services"]["1042"]["bandwidth_in"]
     assert months == pytest.approx({"2027-03": 5.0, "2027-04": 2.0, "2027-05": 1.0})
 
 
@@ -411,10 +411,10 @@ def test_all_records_together_are_all_that_was_used(events: list[tuple[str, floa
             elif kind == "book":
                 usage.book(books.store, ZONE)
             else:
-                found = usage.report("pve1", "main", books.store, ZONE, 1 if kind == "refresh" else None, billed=True)
-                first = first or found["month"]["name"]
-                if not found["services"]["1"]["stale"]:
-                    records[found["month"]["name"]] = found["services"]["1"]
+                report = usage.report("pve1", "main", books.store, ZONE, 1 if kind == "refresh" else None, billed=True)
+                first = first or report["month"]["name"]
+                if not report["services"]["1"]["stale"]:
+                    records[report["month"]["name"]] = report["services"]["1"]
         usage.book_one(books.service.id, books.store, ZONE)
         rows = [r for r in books.store.usage_sums(books.service.id) if r["month"] >= first]
         assert sum(r["bandwidth_in"] for r in records.values()) * GB == pytest.approx(

@@ -44,11 +44,13 @@ class Seen(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {k: v or "" for k, v in attrs}
-        if "name" in found and tag != "meta":
-            self.fields.append((found["name"], found.get("value", "")))
-        self.addresses += [found[a] for a in ("href", "action", "src", "formaction", "data-url") if a in found]
-        self.ids += [found[a] for a in ("id", "list", "for") if a in found]
+        attributes = {k: v or "" for k, v in attrs}
+        if "name" in attributes and tag != "meta":
+            self.fields.append((attributes["name"], attributes.get("value", "")))
+        self.addresses += [
+            attributes[a] for a in ("href", "action", "src", "formaction", "data-url") if a in attributes
+        ]
+        self.ids += [attributes[a] for a in ("id", "list", "for") if a in attributes]
 
 
 # What the theme itself offers beside our page: to upgrade and to cancel
@@ -58,8 +60,8 @@ WHMCS_OWN = r"upgrade\.php\?type=package&id=\d+|clientarea\.php\?action=cancel&i
 def wrong(text: str) -> list[str]:
     """What breaks the rule in a piece of a page; `text` has nothing of the host's own."""
     seen = Seen(text)
-    found = [f"field {n}" for n, v in seen.fields if not (OURS.fullmatch(n) or re.fullmatch(HIDDEN.get(n, "(?!)"), v))]
-    found += [f"id {i}" for i in seen.ids if not i.startswith("vmb")]
+    faults = [f"field {n}" for n, v in seen.fields if not (OURS.fullmatch(n) or re.fullmatch(HIDDEN.get(n, "(?!)"), v))]
+    faults += [f"id {i}" for i in seen.ids if not i.startswith("vmb")]
     for address in seen.addresses:
         if re.fullmatch(WHMCS_OWN, address):
             continue
@@ -69,10 +71,10 @@ def wrong(text: str) -> list[str]:
         names = {n for n, _ in parse_qsl(parts.query, keep_blank_values=True)}
         known = ADDRESSES.get(parts.path)
         if known is None or any(n not in known and not OURS.fullmatch(n) for n in names):
-            found.append(f"address {address}")
+            faults.append(f"address {address}")
         if parts.path == "clientarea.php" and dict(parse_qsl(parts.query)).get("action") != "productdetails":
-            found.append(f"action of {address}")
-    return found
+            faults.append(f"action of {address}")
+    return faults
 
 
 def ours_of(page: str) -> str:

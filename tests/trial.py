@@ -43,8 +43,8 @@ class Trial(World):
 
     @property
     def machines(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = self.drivers["pve1"].machines
-        return found
+        machines: dict[str, dict[str, Any]] = self.drivers["pve1"].machines
+        return machines
 
     def close(self) -> None:
         self.store.close()

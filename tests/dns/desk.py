@@ -29,7 +29,7 @@ class Desk:
                 "Our API credential's role in WHMCS lacks an action.", code="whmcs_role", next_action="Give it."
             )
         self.calls.append(action)
-        found = {
+        answer = {
             "OpenTicket": self._open,
             "AddTicketReply": self._reply,
             "GetTickets": self._list,
@@ -39,7 +39,7 @@ class Desk:
         if kind == "lost":
             self.faults = [f for f in self.faults if f[0] not in (action, "*")]
             raise Unknown(code="read_timeout")
-        return {"result": "success", **found}
+        return {"result": "success", **answer}
 
     def _open(self, v: dict[str, Any]) -> dict[str, Any]:
         assert {"deptid", "subject", "message", "clientid"} <= v.keys()

@@ -50,13 +50,13 @@ def free_port() -> int:
 def dig(port: int, name: str, kind: str) -> list[str]:
     """What the server itself answers, sorted, without last dots; an address's reverse name for PTR."""
     asked = ["-x", name] if kind == "PTR" and not name.endswith(".arpa") else [name, kind]
-    found = subprocess.run(
+    done = subprocess.run(
         [str(DIG), "@127.0.0.1", "-p", str(port), "+short", "+norecurse", "+tries=1", "+time=5", *asked],
         capture_output=True,
         text=True,
         check=True,
     )
-    return sorted(line.rstrip(".").strip('"') for line in found.stdout.split("\n") if line)
+    return sorted(line.rstrip(".").strip('"') for line in done.stdout.split("\n") if line)
 
 
 class Server:
@@ -233,7 +233,7 @@ key "stranger" {{ algorithm hmac-sha256; secret "{TSIG_SECRET}"; }};
 def until(truth: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """What `truth` returns once it is true."""
     for _ in range(int(seconds * 10)):
-        if found := truth():
-            return found
+        if value := truth():
+            return value
         threading.Event().wait(0.1)
     raise AssertionError(f"not within {seconds:.0f} s; pid {os.getpid()}")

@@ -42,9 +42,9 @@ class Zoned(World):
         """The worker writes until nothing is due, some time between its turns; how many records it looked at."""
         done = 0
         for _ in range(turns):
-            if found := self.store.zones_due():
+            if due := self.store.zones_due():
                 done += sum(
-                    writer.write_due(z, self.config, self.store, self.providers, self.context.whmcs) for z in found
+                    writer.write_due(z, self.config, self.store, self.providers, self.context.whmcs) for z in due
                 )
             elif not self.open():
                 return done
@@ -71,12 +71,12 @@ class Zoned(World):
 
     def fields(self, service: int = 1042, client: int = 7) -> dict[str, str]:
         """Address -> what stands in its field."""
-        found = re.findall(
+        inputs = re.findall(
             r'name="vmb\[address]" value="([^"]*)">\s*<label class="vmb-field"><span>[^<]*</span>\s*'
             r'<input type="text" name="vmb\[name]" \w+="254" value="([^"]*)"',
             self.page_html(service, client),
         )
-        return {html.unescape(a): html.unescape(n) for a, n in found}
+        return {html.unescape(a): html.unescape(n) for a, n in inputs}
 
     def save(self, address: str, name: str, service: int = 1042, client: int = 7, **form: str) -> str:
         """The page's message; empty when it went well."""
@@ -93,11 +93,11 @@ class Zoned(World):
         assert reply.status_code == 200, reply.text
         if reply.json["redirect"]:
             return ""
-        found = re.search(r'role="alert">([^<]*)<', reply.json["html"])
-        assert found
-        return html.unescape(found.group(1))
+        alert = re.search(r'role="alert">([^<]*)<', reply.json["html"])
+        assert alert
+        return html.unescape(alert.group(1))
 
     def addresses(self, service: int = 1042) -> list[str]:
-        found = self.store.find_service("main", service)
-        assert found
-        return [h.address for h in records.held(found, self.store, self.config)]
+        record = self.store.find_service("main", service)
+        assert record
+        return [h.address for h in records.held(record, self.store, self.config)]

@@ -85,12 +85,12 @@ class _Handler(BaseHTTPRequestHandler):
         """A screen's websocket: whoever has the address is let in, once."""
         self.close_connection = True
         with self.guard:
-            found = self.cluster.take_console(token)
+            screen = self.cluster.take_console(token)
             self.cluster.offered.append(self.headers.get("Sec-WebSocket-Protocol", ""))
-        if found is None:
+        if screen is None:
             self.connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
         elif vnc.accept(self.connection, self.headers):  # type: ignore[arg-type]
-            vnc.carry(self.connection, self.rfile, *found)  # type: ignore[arg-type]
+            vnc.carry(self.connection, self.rfile, *screen)  # type: ignore[arg-type]
 
     do_GET = do_POST = do_PUT = do_DELETE = _any
 

@@ -77,13 +77,13 @@ class Images:
         }
 
     def _find_image(self: Project, text: str, architecture: str) -> Image:  # type: ignore[misc]
-        found = [
+        images = [
             i for i in self.images.values() if (str(i.id) == text or i.name == text) and i.architecture == architecture
         ]
-        found = [i for i in found if not self.ended(i.deprecation)]
-        if not found or found[0].status != "available":
+        images = [i for i in images if not self.ended(i.deprecation)]
+        if not images or images[0].status != "available":
             raise Failure("invalid_input", "image not found")
-        return found[0]
+        return images[0]
 
     def _get_images(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
         if values.get("include_deprecated") not in (None, "true", "false"):

@@ -96,12 +96,12 @@ class Media:
 
     def _post_servers_one_actions_attach_iso(self, values: dict[str, Any], server: Server) -> dict[str, Any]:
         self._free(server)
-        found = next((i for i in self.isos if values["iso"] in (str(i["id"]), i["name"])), None)
-        if found is None:
+        iso = next((i for i in self.isos if values["iso"] in (str(i["id"]), i["name"])), None)
+        if iso is None:
             raise Failure("not_found", f"iso with ID '{values['iso']}' not found")
         action = self.act("attach_iso", server, "")
         action.undo = self._as_mounted(server)
-        self.mounted[server.id] = found["id"]
+        self.mounted[server.id] = iso["id"]
         return {"action": self.told(action)}
 
     def _post_servers_one_actions_detach_iso(self, values: dict[str, Any], server: Server) -> dict[str, Any]:

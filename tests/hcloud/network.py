@@ -256,11 +256,11 @@ class Network:
         return self._page("firewalls", rows, values)
 
     def _told_selector(self: Project, wall: Firewall) -> dict[str, Any]:  # type: ignore[misc]
-        found = [s for s in self.servers.values() if selected(s.labels, wall.selector)]
+        servers = [s for s in self.servers.values() if selected(s.labels, wall.selector)]
         return {
             "type": "label_selector",
             "label_selector": {"selector": wall.selector},
-            "applied_to_resources": [{"type": "server", "server": {"id": s.id}} for s in found],
+            "applied_to_resources": [{"type": "server", "server": {"id": s.id}} for s in servers],
         }
 
     def walls(self: Project, server: Server) -> list[int]:  # type: ignore[misc]
@@ -337,27 +337,27 @@ class Network:
     def _post_firewalls_one_actions_apply_to_resources(
         self: Project, values: dict[str, Any], wall: Firewall
     ) -> dict[str, Any]:  # type: ignore[misc]
-        found = self._resources(values["apply_to"])
-        for server in found:
+        resources = self._resources(values["apply_to"])
+        for server in resources:
             if wall.id in self.walls(server):
                 raise Failure("firewall_already_applied", "firewall is already applied to the resource")
             if len(self.walls(server)) >= WALLS:
                 raise Failure("resource_limit_exceeded", "firewall limit exceeded", ("firewall_limit",))
-        for server in found:
+        for server in resources:
             server.firewalls = [*server.firewalls, wall.id]
-        return {"actions": [self.told(self.applying(s, wall.id)) for s in found]}
+        return {"actions": [self.told(self.applying(s, wall.id)) for s in resources]}
 
     def _post_firewalls_one_actions_remove_from_resources(
         self: Project, values: dict[str, Any], wall: Firewall
     ) -> dict[str, Any]:  # type: ignore[misc]
-        found = self._resources(values["remove_from"])
-        for server in found:
+        resources = self._resources(values["remove_from"])
+        for server in resources:
             if wall.selector and wall.id not in server.firewalls and wall.id in self.walls(server):
                 raise Failure("firewall_managed_by_label_selector", "firewall is applied via a label selector")
             if wall.id not in server.firewalls:
                 raise Failure("firewall_resource_not_found", "firewall is not applied to the resource")
         actions = []
-        for server in found:
+        for server in resources:
             server.firewalls = [f for f in server.firewalls if f != wall.id]
             action = self.act("remove_firewall", server, "")
             action.undo = lambda server=server: server.firewalls.append(wall.id)

@@ -220,14 +220,14 @@ class Project(Images, Network, media.Media, screens.Screens):
                 raise Failure(kind, fault.message, fault.limits)
             if kind == "page before":
                 return 200, RUBBISH[kind], self._headers()
-            found = self._route(method, path, query, body, kind)
+            reply = self._route(method, path, query, body, kind)
             if kind == "lost":
                 raise Lost()
             if kind in RUBBISH:
                 return 200, RUBBISH[kind], self._headers()
             return (
-                (201 if method == "POST" else 200 if found else 204),
-                json.dumps(found).encode() if found else b"",
+                (201 if method == "POST" else 200 if reply else 204),
+                json.dumps(reply).encode() if reply else b"",
                 self._headers(),
             )
         except Failure as e:
@@ -280,14 +280,14 @@ class Project(Images, Network, media.Media, screens.Screens):
         if at and thing is None:
             raise Failure("not_found", f"{at.group(1)} with ID '{at.group(2)}' not found")
         handler = getattr(self, f"_{method}_{re.sub(r'/{id}', '_one', key).strip('/').replace('/', '_')}".lower())
-        found: dict[str, Any] = handler(values, thing)
+        reply: dict[str, Any] = handler(values, thing)
         if fault.startswith("failing "):
-            self._fail(found, *fault.removeprefix("failing ").split(" "))
-        return found
+            self._fail(reply, *fault.removeprefix("failing ").split(" "))
+        return reply
 
-    def _fail(self, found: dict[str, Any], command: str, code: str = "action_failed") -> None:
+    def _fail(self, reply: dict[str, Any], command: str, code: str = "action_failed") -> None:
         """What these actions were to change stays as it was."""
-        told = [found.get("action"), *found.get("next_actions", ()), *found.get("actions", ())]
+        told = [reply.get("action"), *reply.get("next_actions", ()), *reply.get("actions", ())]
         for made in (self.actions[a["id"]] for a in told if a):
             if command in ("action", made.command):
                 made.error, made.code, made.then, made.changes = "Action failed", code, "", None
@@ -619,7 +619,7 @@ class Project(Images, Network, media.Media, screens.Screens):
         }
 
     def _public_net(self, server: Server) -> dict[str, Any]:
-        found: dict[str, Any] = {
+        net: dict[str, Any] = {
             "ipv4": None,
             "ipv6": None,
             "floating_ips": [f.id for f in self.floating_ips.values() if f.owner == server.id],
@@ -634,5 +634,5 @@ class Project(Images, Network, media.Media, screens.Screens):
                 if ip.type == "ipv4"
                 else [{"ip": a, "dns_ptr": n} for a, n in ip.ptr.items()]
             )
-            found[ip.type] = {"id": ip.id, "ip": ip.ip, "blocked": False, "dns_ptr": pointers}
-        return found
+            net[ip.type] = {"id": ip.id, "ip": ip.ip, "blocked": False, "dns_ptr": pointers}
+        return net

@@ -147,13 +147,13 @@ class Screens:
 
     def take_console(self, token: str) -> tuple[Screen, str] | None:
         """(screen, password) for the first who comes within the minute, while the server runs."""
-        found = self.consoles.get(token)
+        screen = self.consoles.get(token)
         if (
-            found is None
-            or found.used
-            or self.clock.now() - found.at > GOOD_FOR
-            or self.servers[found.server].status != "running"
+            screen is None
+            or screen.used
+            or self.clock.now() - screen.at > GOOD_FOR
+            or self.servers[screen.server].status != "running"
         ):  # type: ignore[attr-defined]
             return None
-        found.used = True
-        return self.screen(found.server), found.password
+        screen.used = True
+        return self.screen(screen.server), screen.password

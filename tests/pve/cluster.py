@@ -436,14 +436,14 @@ class Cluster:
     def held(self, path: str) -> dict[str, int]:
         """The privileges on a path, each with whether it propagates. The deepest entry replaces those above it.
         Source: pve-access-control's AccessControl.pm, `roles`."""
-        found: dict[str, int] = {}
+        granted: dict[str, int] = {}
         parts = [p for p in path.split("/") if p]
         for i in range(len(parts) + 1):
             here = "/" + "/".join(parts[:i])
             ends = here in self.unpropagated
             if here in self.privileges and (i == len(parts) or not ends):
-                found = dict.fromkeys(self.privileges[here], int(not ends))
-        return found
+                granted = dict.fromkeys(self.privileges[here], int(not ends))
+        return granted
 
     def need(self, path: str, *privileges: str) -> None:
         """One of them is enough."""
@@ -504,7 +504,7 @@ class Cluster:
         if now - self._bulk_at >= self.bulk_age:
             self._bulk_at = now
             self._stats = {v.vmid: self._sample(v, now) for v in self.vms.values()}
-        found = []
+        rows = []
         for vm in self.vms.values():
             row: dict[str, Any] = {
                 "id": f"qemu/{vm.vmid}",
@@ -527,8 +527,8 @@ class Cluster:
                 row |= self._stats.get(vm.vmid, {"status": "stopped"})
                 if vm.template:
                     row["name"] = vm.config["name"]
-            found.append(row)
-        return found
+            rows.append(row)
+        return rows
 
     def _sample(self, vm: Vm, now: float) -> dict[str, Any]:
         from tests.pve.vms import cores_of

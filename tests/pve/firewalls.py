@@ -117,7 +117,7 @@ def ports(text: str, icmp: bool) -> None:
 
 def schema_faults(p: dict[str, str]) -> dict[str, str]:
     """What the parameters' own description refuses, before any code runs."""
-    found = {}
+    faults = {}
     rules: list[tuple[str, Any]] = [
         ("type", lambda v: v in ("in", "out", "forward", "group")),
         ("action", lambda v: re.fullmatch(GROUP, v) and 2 <= len(v) <= 20),
@@ -132,7 +132,7 @@ def schema_faults(p: dict[str, str]) -> dict[str, str]:
     ]
     for key, fits in rules:
         if key in p and not fits(p[key]):
-            found[key] = "value does not match its description"
+            faults[key] = "value does not match its description"
     forms: list[tuple[str, Any]] = [
         ("source", addresses),
         ("dest", addresses),
@@ -142,12 +142,12 @@ def schema_faults(p: dict[str, str]) -> dict[str, str]:
         ("icmp-type", _icmp),
     ]
     for key, check in forms:
-        if p.get(key) and key not in found:
+        if p.get(key) and key not in faults:
             try:
                 check(p[key])
             except ValueError as e:
-                found[key] = f"invalid format - {e}"
-    return found
+                faults[key] = f"invalid format - {e}"
+    return faults
 
 
 def _protocol(value: str) -> None:
@@ -298,14 +298,14 @@ class Firewalls:
 
     def loaded(self, vm: Vm) -> list[dict[str, Any]]:
         """The rules as the file has them; one that does not hold stays, with what is wrong with it."""
-        found = []
+        lines = []
         for line in "\n".join(written(r) for r in vm.rules).splitlines():
             rule = parsed(line)
             try:
-                found.append(verified(rule, vm, {}))
+                lines.append(verified(rule, vm, {}))
             except Wrong as e:
-                found.append({**rule, "errors": {e.key: e.text}})
-        return found
+                lines.append({**rule, "errors": {e.key: e.text}})
+        return lines
 
     def digest_of_rules(self, vm: Vm) -> str:
         sha = hashlib.sha1()
@@ -460,13 +460,13 @@ class Firewalls:
         return [{"cidr": c} for c in self._set_of(w)]
 
     def post_vm_firewall_ipset_name(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        found = self._set_of(w)
-        if p["cidr"] in found:
+        ipset = self._set_of(w)
+        if p["cidr"] in ipset:
             raise Error(400, "Parameter verification failed.", {"cidr": f"address '{p['cidr']}' already exists"})
-        found.append(p["cidr"])
+        ipset.append(p["cidr"])
 
     def delete_vm_firewall_ipset_name_cidr(self, w: dict[str, str], p: dict[str, str]) -> Any:
-        found = self._set_of(w)
-        if w["cidr"] not in found:
+        ipset = self._set_of(w)
+        if w["cidr"] not in ipset:
             raise Error(500, f"no such IP/Network {w['cidr']}")
-        found.remove(w["cidr"])
+        ipset.remove(w["cidr"])

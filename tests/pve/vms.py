@@ -155,10 +155,10 @@ class Handlers(Archives, Histories, Firewalls):
         """What pvestatd last said, and only to who may look at nodes."""
         if name in self.c.unseen:
             return {"status": "unknown" if on else "offline"}
-        found: dict[str, Any] = {"status": "online" if on else "offline"}
+        row: dict[str, Any] = {"status": "online" if on else "offline"}
         if "Sys.Audit" in self.c.held(f"/nodes/{name}"):
-            found |= {"maxmem": self.c.memory, "mem": self.c.memory // 4, "maxcpu": self.c.processors, "cpu": 0.1}
-        return found
+            row |= {"maxmem": self.c.memory, "mem": self.c.memory // 4, "maxcpu": self.c.processors, "cpu": 0.1}
+        return row
 
     def get_cluster_nextid(self, w: dict[str, str], p: dict[str, str]) -> Any:
         if "vmid" in p:
@@ -203,7 +203,7 @@ class Handlers(Archives, Histories, Firewalls):
 
     def get_nodes_node_storage_storage_content(self, w: dict[str, str], p: dict[str, str]) -> Any:
         storage = self._storage(w)
-        found = self._isos(storage, w["node"], p)
+        rows = self._isos(storage, w["node"], p)
         for name, size in self.c.volumes.items():
             vmid, node, made, notes, protected = self._about(name)
             backup = ":backup/" in name
@@ -226,8 +226,8 @@ class Handlers(Archives, Histories, Firewalls):
             }
             row |= {"ctime": int(made)} if made else {}
             row |= {"notes": notes} if notes else {}
-            found.append(row | ({"protected": 1} if protected else {}))
-        return found
+            rows.append(row | ({"protected": 1} if protected else {}))
+        return rows
 
     def _isos(self, storage: str, node: str, p: dict[str, str]) -> list[dict[str, Any]]:
         """As `volume_list` and `check_volume_access` have them: they are nobody's, and only of a storage with that
@@ -286,7 +286,7 @@ class Handlers(Archives, Histories, Firewalls):
         """A token's own, and with Sys.Audit everybody's."""
         source = p.get("source", "archive")
         everybody = "Sys.Audit" in self.c.held(f"/nodes/{w['node']}")
-        found = []
+        rows = []
         for t in reversed(self.c.tasks.values()):
             live = self.c.running(t)
             if (
@@ -302,8 +302,8 @@ class Handlers(Archives, Histories, Firewalls):
                 or t.start < float(p.get("since", 0))
             ):
                 continue
-            found.append(self._task(t))
-        return found[: int(p.get("limit", 50))]
+            rows.append(self._task(t))
+        return rows[: int(p.get("limit", 50))]
 
     def _find(self, w: dict[str, str]) -> Task:
         t = self.c.tasks.get(w["upid"])
@@ -380,7 +380,7 @@ class Handlers(Archives, Histories, Firewalls):
     def get_vm_status_current(self, w: dict[str, str], p: dict[str, str]) -> Any:
         vm = self.vm(w)
         on = vm.status == "running"
-        found: dict[str, Any] = {
+        status: dict[str, Any] = {
             "status": "running" if vm.status in ("running", "paused") else "stopped",
             "vmid": vm.vmid,
             "uptime": int(self.c.clock.now() - vm.started) if on else 0,
@@ -388,7 +388,7 @@ class Handlers(Archives, Histories, Firewalls):
             "ha": {"managed": 0},
             **self.c.traffic(vm),
         }
-        return {**found, "lock": vm.lock} if vm.lock else found
+        return {**status, "lock": vm.lock} if vm.lock else status
 
     # -- guest agent ------------------------------------------------------------------------------
     def _agent(self, w: dict[str, str]) -> Vm:
@@ -415,12 +415,14 @@ class Handlers(Archives, Histories, Firewalls):
         mac = MAC.search(vm.config.get("net0", ""))
         up = self.c.clock.now() - vm.started >= vm.lease_after
 
-        def rows(*found: str) -> list[dict[str, Any]]:
-            kinds = ["ipv6" if ":" in a else "ipv4" for a in found]
-            return [{"ip-address": a, "ip-address-type": k, "prefix": 24} for a, k in zip(found, kinds, strict=True)]
+        def rows(*addresses: str) -> list[dict[str, Any]]:
+            kinds = ["ipv6" if ":" in a else "ipv4" for a in addresses]
+            return [
+                {"ip-address": a, "ip-address-type": k, "prefix": 24} for a, k in zip(addresses, kinds, strict=True)
+            ]
 
         zero, docker = "00:00:00:00:00:00", "02:42:AC:11:00:01".lower()
-        found: list[dict[str, Any]] = [
+        interfaces: list[dict[str, Any]] = [
             {"name": "lo", "hardware-address": zero, "ip-addresses": rows("127.0.0.1", "::1")},
             {"name": "docker0", "hardware-address": docker, "ip-addresses": rows("172.17.0.1")},
             {"name": "wg0", "ip-addresses": rows("10.8.0.2", "fd00::2")},
@@ -429,7 +431,11 @@ class Handlers(Archives, Histories, Firewalls):
         leases = vm.leases if up else ()
         mine = {"name": "eth0", "hardware-address": mac.group(0).lower() if mac else zero}
         return {
-            "result": [*found, {**mine, "ip-addresses": rows("fe80::1", "169.254.7.7", *leases)}, {"name": "down0"}]
+            "result": [
+                *interfaces,
+                {**mine, "ip-addresses": rows("fe80::1", "169.254.7.7", *leases)},
+                {"name": "down0"},
+            ]
         }
 
     # -- console ----------------------------------------------------------------------------------
@@ -460,21 +466,21 @@ class Handlers(Archives, Histories, Firewalls):
     def get_vm_vncwebsocket(self, w: dict[str, str], p: dict[str, str]) -> Any:
         """Checks only; the HTTP server then speaks for the port."""
         vm = self.vm(w)
-        found = self.c.listeners.get(int(p["port"]))
+        listener = self.c.listeners.get(int(p["port"]))
         now = self.c.clock.now()
         if (
-            found is None
-            or not hmac.compare_digest(found.ticket, p["vncticket"])
-            or (found.vmid, found.node) != (vm.vmid, vm.node)
+            listener is None
+            or not hmac.compare_digest(listener.ticket, p["vncticket"])
+            or (listener.vmid, listener.node) != (vm.vmid, vm.node)
         ):
             raise Error(401, "permission denied - invalid PVEVNC ticket")
-        if now - found.at > TICKET:
+        if now - listener.at > TICKET:
             raise Error(401, "permission denied - invalid PVEVNC ticket")
-        if found.taken or now - found.at > LISTEN:
-            self.c.tasks[found.upid].status = "connection timed out"
+        if listener.taken or now - listener.at > LISTEN:
+            self.c.tasks[listener.upid].status = "connection timed out"
             raise Error(500, "connect to port failed: Connection refused")
-        found.taken = True
-        return {"port": str(found.port)}
+        listener.taken = True
+        return {"port": str(listener.port)}
 
     # -- changing a machine -----------------------------------------------------------------------
     def put_vm_config(self, w: dict[str, str], p: dict[str, str]) -> Any:

@@ -58,16 +58,16 @@ class Trial(Driver):
 
     def _proven(self, ref: VmRef) -> dict[str, Any] | None:
         """The machine when it is ours, None when there is none under the id. Every method begins here."""
-        found = self.machines.get(ref.vm_id)
-        if found is not None and found["uuid"] not in ref.uuids:
+        machine = self.machines.get(ref.vm_id)
+        if machine is not None and machine["uuid"] not in ref.uuids:
             raise NotOurs(detail=f"machine {ref.vm_id} has another uuid")
-        return found
+        return machine
 
     def _present(self, ref: VmRef) -> dict[str, Any]:
-        found = self._proven(ref)
-        if found is None:
+        machine = self._proven(ref)
+        if machine is None:
             raise NotFound("The machine is gone.", code="vm_absent")
-        return found
+        return machine
 
     # -- birth: each call may come a second time after a lost reply, and then makes nothing twice
     def place(
@@ -96,8 +96,8 @@ class Trial(Driver):
 
     # -- life
     def look(self, ref: VmRef) -> Vm | None:
-        found = self._proven(ref)
-        return Vm(ref.vm_id, self.settings["host"], found["status"]) if found else None
+        machine = self._proven(ref)
+        return Vm(ref.vm_id, self.settings["host"], machine["status"]) if machine else None
 
     def converge(self, order: Order, ref: VmRef, allocate: bool = False) -> Converged:
         machine = self._present(ref)
