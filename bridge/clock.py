@@ -18,6 +18,30 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
+    @property
+    def ahead(self) -> float:
+        """Seconds that this machine's own clock is before the time that is gone by."""
+        return 0.0
+
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """Wait for `event` for at most `seconds`; true when it was set."""
         return event.wait(seconds)
+
+
+class SharedClock(Clock):
+    """The clock of a database that several machines share. Between two looks at it this machine's monotonic clock
+    counts on, so that nobody who sets a machine's clock moves a lease."""
+
+    def __init__(self) -> None:
+        self._offset: float | None = None
+
+    def follow(self, theirs: float) -> None:
+        """It is `theirs` now, seconds since 1970."""
+        self._offset = theirs - self.monotonic()
+
+    def now(self) -> float:
+        return super().now() if self._offset is None else self.monotonic() + self._offset
+
+    @property
+    def ahead(self) -> float:
+        return 0.0 if self._offset is None else super().now() - self.now()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from bridge import budget
 from bridge import config as config_module
-from bridge.clock import Clock
+from bridge.clock import Clock, SharedClock
 from bridge.config import Config
 from bridge.dns import writer
-from bridge.store import Store
+from bridge.store import Store, opened
 from bridge.whmcs import Whmcs
 from drivers import folder
 from drivers.base import Driver
@@ -38,8 +38,10 @@ class Context:
 
 
 def open_context(config: Config, clock: Clock | None = None) -> Context:
-    clock = clock or Clock()
-    store = Store(Path(config.path).parent / config.store["path"], config.store["secret_key"], clock)
+    where = config.store["url"] or str(Path(config.path).parent / config.store["path"])
+    clock = clock or (SharedClock() if config.store["url"] else Clock())
+    database = opened(where, config.store["password"], config.store["connections"], clock)
+    store = Store(where, config.store["secret_key"], clock, database)
     whmcs = {
         n: Whmcs(w["system_url"], w["api_identifier"], w["api_secret"], w["mail_templates"], n)
         for n, w in config.whmcs.items()
@@ -54,7 +56,7 @@ def open_context(config: Config, clock: Clock | None = None) -> Context:
 
 def load_context(path: str) -> Context:
     """Raises Refused when the store is not for this release or this key."""
-    opened = open_context(config_module.load(path))
-    opened.store.fit()
-    opened.store.close()
-    return opened
+    context = open_context(config_module.load(path))
+    context.store.fit()
+    context.store.close()
+    return context

@@ -11,7 +11,8 @@ VmbridgeError
 ├── ConfigError               all faults of a configuration file together
 ├── LeaseLost                 another worker owns the operation now
 ├── StoreUnavailable          the store cannot be written just now (locked, full, read-only); nothing was changed
-│   └── StoreDamaged          its file is damaged, missing or not to be opened: a person has to act
+│   ├── StoreUnknown          nobody could say yet whether the change was saved
+│   └── StoreDamaged          it is damaged, missing or not to be opened: a person has to act
 └── UpstreamError             the back end did not do it; `executed` says whether it may have
     ├── Transient             try again soon: nothing is wrong with the order
     │   └── Waiting           the provider counts calls, and they are used up
@@ -113,6 +114,16 @@ class StoreUnavailable(VmbridgeError):
     code = "store_unavailable"
     http_status = 503
     sentence = "Nothing was changed: the bridge cannot save anything just now. Please try again in a minute."
+
+
+class StoreUnknown(StoreUnavailable):
+    """The connection broke while a change was saved, and the database could not be asked since whether it was."""
+
+    code = "store_unknown"
+    sentence = (
+        "The bridge lost the connection to its records while it saved this; it may have been saved. Please look in a"
+        " minute before you ask again."
+    )
 
 
 class StoreDamaged(StoreUnavailable):

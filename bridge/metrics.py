@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -88,8 +87,7 @@ class Installation(Collector):
     # -- families ---------------------------------------------------------------------------------
     def _store(self) -> Iterator[Metric]:
         store, now = self.context.store, self.context.clock.now()
-        size = sum(p.stat().st_size for end in ("", "-wal") if (p := Path(store.path + end)).exists())
-        yield _one("vmbridge_store_bytes", "Size of the store's files.", float(size))
+        yield _one("vmbridge_store_bytes", "Size of the store's files.", float(store.database.size()))
         seen = store.worker_seen()
         if seen is not None:
             yield _one("vmbridge_worker_seen_timestamp_seconds", "When a worker last said that it lives.", seen)

@@ -34,6 +34,12 @@ POLL_FAST, POLL_FAST_FOR, POLL_SLOW = 1.0, 60.0, 5.0
 IDLE = 0.5  # at most: another worker may have begun a task and died
 NOTHING = dict.fromkeys(("service", "whmcs", "server", "node", "vm", "step"), "")  # of a line that is about no machine
 LAST_LOOK = 5.0  # seconds that a stop waits for a poll under way
+OWNER = "VMBRIDGE_OWNER"  # the name under which a worker works, where its supervisor has given one
+
+
+def owner_name() -> str:
+    """Of one worker: no other one on any machine has it."""
+    return f"{os.getpid()}-{secrets.token_hex(4)}"
 
 
 @contextmanager
@@ -62,7 +68,7 @@ class Engine:
         self.store, self.config, self.clock, self.drivers, self.book = store, config, clock, drivers, book
         self.retries = Retries(store, config, clock, book)
         self.border = border or (lambda name: None)
-        self.owner = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self.owner = os.environ.get(OWNER) or owner_name()
         self._active: dict[str, Operation] = {}
         self._wake = threading.Event()  # a task has ended: look at once
         self._tasked = threading.Event()  # a step has ended, maybe with a task to ask for

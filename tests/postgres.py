@@ -59,6 +59,8 @@ class Server:
         self._run(
             bin_ / "initdb", "-D", data, "-U", "vmbridge", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"
         )
+        hba = data / "pg_hba.conf"
+        hba.write_text(f"local all locked scram-sha-256\n{hba.read_text()}")
         options = [w for setting in FAST for w in ("-c", setting)]
         command = [str(bin_ / "postgres"), "-D", str(data), "-k", str(self.folder), *options]
         # it ends with the tests' process, however that ends; whoever is still connected is cut off

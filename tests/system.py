@@ -34,7 +34,7 @@ SHIM_SECRET, API_SECRET = "shim-<secret>-'&amp;-&-0123", "api-secret-for-tests-4
 PATIENCE = 5  # a machine that does other work beside the tests
 CONFIG = """
 [store]
-path = "vmbridge.db"
+{store}
 secret_key = "{key}"
 [web]
 listen = "127.0.0.1:{web}"
@@ -182,6 +182,7 @@ class System:
         public: bool = False,
         hcloud: Project | None = None,
         more: str = "",
+        url: str = "",
     ) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="vmbridge-"))
         self.clock, self.processes, self.logs = (
@@ -203,11 +204,12 @@ class System:
         self.front = Front(self.web, self.console) if public else None
         self.key = Fernet.generate_key().decode()
         self.config = self.folder / "config.toml"
-        self.border_kill, self.more = border_kill, more
+        self.border_kill, self.more, self.url = border_kill, more, url
 
     def __enter__(self) -> System:
         self.config.write_text(
             CONFIG.format(
+                store=f'url = "{self.url}"' if self.url else 'path = "vmbridge.db"',
                 key=self.key,
                 web=self.web,
                 host=self.host,
@@ -373,7 +375,7 @@ class System:
         from bridge import services
         from bridge.store import Store
 
-        store = Store(self.folder / "vmbridge.db", self.key, self.clock)
+        store = Store(self.url or self.folder / "vmbridge.db", self.key, self.clock)
         try:
             record = store.find_service("main", service)
             if record is None:

@@ -21,6 +21,7 @@ from bridge import config as config_module
 from bridge import services
 from bridge.clock import Clock
 from bridge.context import open_context
+from bridge.operations import OWNER
 from bridge.services import Caller
 from tests.configs import raw_config
 from tests.pve.cluster import default_cluster
@@ -103,6 +104,7 @@ class Rig:
             self.worker = subprocess.Popen(
                 [sys.executable, "-m", "tests.killable", str(self.path), str(at)],
                 cwd=ROOT,
+                env={**os.environ, OWNER: "killed"},
                 stdout=out,
                 stderr=subprocess.DEVNULL,
             )
@@ -125,7 +127,7 @@ class Rig:
             assert self.worker
             if self.worker.poll() is not None:
                 killed = True
-                self.context.store.free_owner_of(self.worker.pid)
+                self.context.store.free_owner("killed")
                 self.context.store.change("UPDATE outbox SET lease_until = 0")
                 self.start()
             assert self.clock.monotonic() < end, self.context.store.operations_of(None, 3)

@@ -13,10 +13,9 @@ import click
 from bridge import config as config_module
 from bridge import logs
 from bridge.context import Context, open_context
-from bridge.errors import ConfigError, StoreDamaged, StoreUnavailable, VmbridgeError
+from bridge.errors import ConfigError, StoreUnavailable, VmbridgeError
 from bridge.origin import Origin, origin
 from bridge.staff import doctor
-from bridge.store import condition
 
 
 def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,13 +58,7 @@ OPENED = "vmbridge.context"
 def trouble(e: StoreUnavailable, context: Context | None) -> str:
     if context is None:
         return str(e)
-    store = context.store
-    if isinstance(e, StoreDamaged):
-        return condition.told(store.path, e, context.config.store["secret_key"], context.config.path)
-    return (
-        f"The database {store.path} takes no changes now ({e.detail}): another process holds it, its disk is full,"
-        " or it is read-only."
-    )
+    return context.store.database.told(e, context.config.store["secret_key"], context.config.path)
 
 
 def opened(path: str, migrated: bool = True, hold: bool = True, fit: bool = True) -> Context:
@@ -76,12 +69,15 @@ def opened(path: str, migrated: bool = True, hold: bool = True, fit: bool = True
     except ConfigError as e:
         _faults(e)
     logs.setup(config.secrets(), config.log["level"], config.log["format"])
-    context = open_context(config)
+    try:
+        context = open_context(config)
+    except VmbridgeError as e:
+        raise click.ClickException(str(e)) from None
     click.get_current_context().meta[OPENED] = context
     try:
         if hold:
             context.store.hold()
-            condition.stands(context.store.path, to_begin=True)
+            context.store.database.stands()
         if hold and fit:
             context.store.fit()
     except StoreUnavailable:
@@ -89,7 +85,7 @@ def opened(path: str, migrated: bool = True, hold: bool = True, fit: bool = True
     except VmbridgeError as e:
         raise click.ClickException(str(e)) from None
     if migrated and context.store.pending_migrations():
-        click.echo(f"{context.store.path}: the database is not of this release; run `vmbridge migrate`", err=True)
+        click.echo(f"{context.store.place}: the database is not of this release; run `vmbridge migrate`", err=True)
         sys.exit(2)
     try:
         if migrated:

@@ -11,7 +11,6 @@ from cryptography.fernet import Fernet
 
 from bridge.cli.base import main, opened, with_config
 from bridge.staff import doctor
-from bridge.store import condition
 
 
 @main.command()
@@ -21,7 +20,7 @@ from bridge.store import condition
 def check(path: str, as_json: bool, write_test: bool) -> None:
     """Look for faults in configuration, servers, pools, DNS zones and WHMCS; exit 1 when there is one."""
     context = opened(path, migrated=False, fit=False)
-    condition.whole(context.store.path)
+    context.store.database.whole()
     findings = doctor.check(context, write_test)
     if as_json:
         click.echo(json.dumps([asdict(f) for f in findings]))

@@ -19,7 +19,7 @@ from bridge.cli.base import main, opened, with_config
 from bridge.clock import Clock
 from bridge.context import Context
 from bridge.errors import StoreUnavailable
-from bridge.store import condition
+from bridge.operations import OWNER, owner_name
 
 
 def _die_with_parent() -> None:
@@ -59,16 +59,23 @@ def _lives(context: Context) -> bool:
 def serve(path: str) -> None:
     """Run web, worker and console here; ends when one of them dies."""
     context = opened(path, migrated=False)
+    if not context.store.database.begins_itself and not context.store.database.applied():
+        raise click.ClickException(
+            f"{context.store.place} is empty: `vmbridge migrate` begins there, without any services; where there were"
+            " some, put a backup back by `vmbridge restore FILE`."
+        )
     context.store.migrate()
-    condition.whole(context.store.path)
+    context.store.database.whole()
     context.store.close()
     opened(path).store.close()
     context.store.hold()
     # --config goes on by the environment too, so that each child reads the same file
+    owner = owner_name()
     children = {
         name: subprocess.Popen(
             [sys.executable, "-m", "bridge.cli", name, "--config", path],
-            env={k: v for k, v in os.environ.items() if k not in (alive.SOCKET, alive.WATCHDOG)},  # told by us alone
+            env={k: v for k, v in os.environ.items() if k not in (alive.SOCKET, alive.WATCHDOG)}  # told by us alone
+            | {OWNER: owner},
             preexec_fn=_die_with_parent,
         )
         for name in ("worker", "web", "console")
@@ -93,9 +100,8 @@ def serve(path: str) -> None:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-    worker_pid = children["worker"].pid
     with suppress(StoreUnavailable):  # then what it held waits for its lease
-        context.store.free_owner_of(worker_pid)
+        context.store.free_owner(owner)
     if died:
         click.echo(f"{died} has ended with {children[died].returncode}; stopped the others", err=True)
         sys.exit(1)

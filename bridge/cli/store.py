@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from bridge.cli.base import main, opened, with_config
+from bridge.context import Context
 from bridge.errors import StoreUnavailable, VmbridgeError
 from bridge.store import archive, condition
 from bridge.store.outbox import HeldEvent
@@ -30,7 +31,9 @@ def migrate(path: str) -> None:
 @click.option("--force", is_flag=True, help="Replace FILE when it exists.")
 def backup(path: str, file: Path, force: bool) -> None:
     """Copy the store into FILE, also while everything runs and before a migration."""
-    store = opened(path, migrated=False, fit=False).store
+    context = opened(path, migrated=False, fit=False)
+    _is_a_file(context)
+    store = context.store
     try:
         size = archive.take(store.path, file, force)
     except StoreUnavailable:
@@ -63,6 +66,7 @@ def backup(path: str, file: Path, force: bool) -> None:
 def restore(path: str, file: Path, skip: int | None, without_key: bool) -> None:
     """Put a copy in the place of the store; what stood there is moved aside."""
     context = opened(path, migrated=False, hold=False)
+    _is_a_file(context)
     now = context.clock.now()
     ranges = {name: list(context.config.id_ranges(name)) for name in context.config.servers}
     stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}"
@@ -74,6 +78,11 @@ def restore(path: str, file: Path, skip: int | None, without_key: bool) -> None:
         raise click.ClickException(str(e)) from None
     for line in _restored(restored):
         click.echo(line)
+
+
+def _is_a_file(context: Context) -> None:
+    if context.config.store["url"]:
+        raise click.ClickException(f"{context.store.place} is no file: take copies of it by pg_dump.")
 
 
 def _holdings(h: Holdings) -> list[str]:

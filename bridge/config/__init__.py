@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bridge.config import database
 from bridge.config import dns as dns_tables
 from bridge.config.options import fold, guessed, words_of
 from bridge.config.plans import Plan, PlanSchema, check_networks, check_zone, plan_of
@@ -98,7 +99,7 @@ class Config:
 
     def secrets(self) -> list[str]:
         """Every secret text of the file, for masking."""
-        secrets = [self.store["secret_key"]]
+        secrets = [self.store["secret_key"], *database.secrets_of(self.store)]
         for w in self.whmcs.values():
             secrets += [w["api_secret"], *(k["secret"] for k in w["keys"])]
         for s in self.servers.values():

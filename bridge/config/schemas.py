@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
-from cryptography.fernet import Fernet
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from typing import Any
 
+from cryptography.fernet import Fernet
+from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates_schema
+
+from bridge.config import database
 from bridge.kinds import MAILS
 from bridge.logs import FORMATS, LEVELS
 from bridge.schedules import is_zone
@@ -66,8 +69,25 @@ def _zone(value: str) -> None:
 
 
 class StoreSchema(Strict):
-    path = fields.Str(load_default="vmbridge.db")
+    """One of `path`, a file, and `url`, a database that several machines share."""
+
+    path = fields.Str(load_default="", validate=validate.Length(min=1))
+    url = fields.Str(load_default="", validate=database.fitting)
+    password = fields.Str(load_default="")  # counts before the one in `url`
+    connections = fields.Int(load_default=0, validate=validate.Range(2, 200))  # at most, of each process; 0: as it is
     secret_key = fields.Str(required=True, validate=_fernet_key)
+
+    @validates_schema
+    def _one(self, data: dict[str, Any], **_: Any) -> None:
+        if data["path"] and data["url"]:
+            raise ValidationError("Goes without path: the store is either a file or a database.", "url")
+        for name in ("password", "connections"):
+            if data[name] and not data["url"]:
+                raise ValidationError("Goes only with url.", name)
+
+    @post_load
+    def _file(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {**data, "path": data["path"] or ("" if data["url"] else "vmbridge.db")}
 
 
 class WebSchema(Strict):

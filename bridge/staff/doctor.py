@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 from bridge import assets, names
+from bridge.clock import SharedClock
 from bridge.config import Config, Pool
 from bridge.context import Context
 from bridge.customer import isos
@@ -18,6 +19,7 @@ from bridge.staff import servers
 from bridge.store import Store
 
 FULL_AT = 0.8
+CLOCKS_DIFFER = 5.0  # seconds
 
 
 def check(context: Context, write_test: bool = False) -> list[Finding]:
@@ -26,6 +28,7 @@ def check(context: Context, write_test: bool = False) -> list[Finding]:
     findings = _store(context)
     if findings[0].level == "fault":
         return findings
+    findings += _clock(context)
     for name, driver in context.drivers.items():
         wanted = {p: packages.of_plan(v) for p, v in config.plans.items() if v.server == name}
         places = (
@@ -162,7 +165,19 @@ def _store(context: Context) -> list[Finding]:
                 "put the key into [store] secret_key that this store was made with",
             )
         ]
-    return [Finding("ok", "store", context.store.path)]
+    return [Finding("ok", "store", context.store.place)]
+
+
+def _clock(context: Context) -> list[Finding]:
+    """Of a store that several machines share; all of them go by its time."""
+    if not isinstance(context.clock, SharedClock):
+        return []
+    wrong = context.clock.ahead
+    if abs(wrong) < CLOCKS_DIFFER:
+        return [Finding("ok", "clock", "goes with the database's")]
+    text = f"this machine's clock is {abs(wrong):.0f} s {'ahead of' if wrong > 0 else 'behind'} the database's"
+    fix = "let NTP set both; until then vmbridge goes by the database's, and only the times in its log are wrong"
+    return [Finding("warning", "clock", text, fix)]
 
 
 def _ids(context: Context, server: str) -> list[Finding]:

@@ -1,8 +1,8 @@
-"""The store: its queries by noun, on SQLite (one file, the default). The only place where SQL stands."""
+"""The store: its queries by noun, on SQLite (one file, the default) or PostgreSQL (shared by several machines). The
+only place where SQL stands."""
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlite_utils import Database as Utils
 
-from bridge.clock import Clock
+from bridge.clock import Clock, SharedClock
 from bridge.counts import counts
 from bridge.errors import Refused, StoreUnavailable
 from bridge.store.addresses import Addresses
@@ -46,13 +46,18 @@ from bridge.store.worklists import Worklists
 Row = dict[str, Any]
 
 
-def opened(where: str) -> Database:
-    """By the address of a database, else the path of a file."""
-    if where.startswith("postgresql://"):
-        from bridge.store.postgres import Postgres  # an extra: psycopg need not be installed
-
-        return Postgres(where)
-    return SQLite(where)
+def opened(where: str, password: str = "", connections: int = 0, clock: Clock | None = None) -> Database:
+    """By the address of a database, else the path of a file. Raises Refused where what PostgreSQL needs is not
+    installed."""
+    if not where.startswith("postgresql://"):
+        return SQLite(where)
+    try:  # an extra: psycopg need not be installed
+        from bridge.store.postgres import CONNECTIONS, Postgres
+    except ImportError:
+        text = "[store] url needs psycopg: install it by `pip install 'vmbridge[postgresql]'`."
+        raise Refused(text, code="no_psycopg") from None
+    shared = clock if isinstance(clock, SharedClock) else None
+    return Postgres(where, password, connections or CONNECTIONS, shared)
 
 
 class Store(
@@ -91,10 +96,10 @@ class Store(
         self._local = threading.local()
         self.seal_with(secret_key)
 
-    def as_seen_by(self, conn: sqlite3.Connection) -> Store:
-        """The same store as this connection sees it, with a change that it has begun; for this thread, to look at
-        only."""
-        return Store(self.path, self._key, self.clock, SQLite(self.path).seen_by(conn))
+    @property
+    def place(self) -> str:
+        """What people know it by; never with a password."""
+        return self.database.place
 
     @property
     def patience(self) -> float:

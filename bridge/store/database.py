@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from bridge.errors import StoreUnavailable
+
 Rows = list[tuple[Any, ...]]
 
 
@@ -39,6 +41,7 @@ class Database(Protocol):
     does not answer, StoreDamaged where it cannot be read. `patience`: seconds that a change waits for its turn."""
 
     patience: float
+    begins_itself: bool  # an empty one is a first start, since something beside it tells when there was one before
 
     @property
     def place(self) -> str:
@@ -47,6 +50,31 @@ class Database(Protocol):
 
     def hold(self) -> None:
         """Say that this process uses it, until `close`."""
+        ...
+
+    def stands(self) -> None:
+        """Raises StoreDamaged when it was here and is not any more, or may not be worked with; StoreUnavailable when it
+        does not answer."""
+        ...
+
+    def whole(self) -> None:
+        """Look at all of it, where nobody else does. Raises StoreDamaged."""
+        ...
+
+    def told(self, e: StoreUnavailable, key: str, config: str) -> str:
+        """One line for whoever sits at the command line: what is wrong with it, what to do."""
+        ...
+
+    def alone(self) -> AbstractContextManager[None]:
+        """While nobody else uses it, and nobody can begin to. Raises Refused when somebody does."""
+        ...
+
+    def tables(self) -> dict[str, list[str]]:
+        """Our tables, by name: their columns."""
+        ...
+
+    def size(self) -> int:
+        """Bytes."""
         ...
 
     def read(self, sql: str, args: tuple[Any, ...]) -> tuple[list[str], Rows]:

@@ -66,12 +66,8 @@ class Leases(Operations):
         if not done:
             raise LeaseLost()
 
-    def free_owner_of(self, pid: int) -> int:
-        """Free what a worker process of this machine held that was seen to exit."""
-        return self.change("UPDATE operations SET lease_until = 0 WHERE owner LIKE ? AND lease_until > 0", f"{pid}-%")
-
     def free_owner(self, owner: str) -> int:
-        """Free what a worker that stops still holds."""
+        """Free what a worker that stops, or was seen to exit, still holds."""
         return self.change("UPDATE operations SET lease_until = 0 WHERE owner = ? AND lease_until > 0", owner)
 
     def let_go(self, op: Operation) -> None:

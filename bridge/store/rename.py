@@ -6,16 +6,11 @@ Nobody may use the store meanwhile: whoever runs has read the configuration unde
 
 from __future__ import annotations
 
-import sqlite3
+import json
 from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
 
 from bridge.errors import Refused
 from bridge.store import Store
-from bridge.store.archive import Use
-from bridge.store.faults import read
-from bridge.store.restored import connect
 
 KINDS = {  # kind -> the column that any table keeps it in
     "whmcs": "whmcs",
@@ -34,44 +29,31 @@ def rename(store: Store, kind: str, old: str, new: str, judge: Callable[[Store],
     """{table: rows}. Raises Refused when nothing bears the old name or something bears the new one already, or the
     store is in use; nothing is changed then. `judge` looks at the store as it would be, and raises what stands against
     it."""
-    path = store.path
-    if not Path(path).exists():
-        raise Refused(f"There is no store at {path}.", code="no_store")
-    use = Use(path)
-    use.alone()
-    try:
-        with read(), closing(connect(path)) as conn:
-            conn.execute("BEGIN IMMEDIATE")
-            _free(conn, kind, new)
-            done = _all(conn, kind, old, new)
-            if not done:
-                raise Refused(f"The store knows no {kind} {old!r}.", code="unknown_name")
-            judge(store.as_seen_by(conn))
-            conn.execute("COMMIT")
-            return done
-    finally:
-        use.free()
+    with store.database.alone(), store.write():
+        _free(store, kind, new)
+        done = _all(store, kind, old, new)
+        if not done:
+            raise Refused(f"The store knows no {kind} {old!r}.", code="unknown_name")
+        judge(store)
+        return done
 
 
-def columns(conn: sqlite3.Connection, name: str) -> list[str]:
-    """The tables that have a column of this name."""
-    tables = [r[0] for r in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
-    return [t for t in tables if any(c[1] == name for c in conn.execute(f"PRAGMA table_info({t})"))]
-
-
-def _free(conn: sqlite3.Connection, kind: str, new: str) -> None:
+def _free(store: Store, kind: str, new: str) -> None:
     for table in OWNED.get(kind, ()):
-        if conn.execute(f"SELECT 1 FROM {table} WHERE {KINDS[kind]} = ? LIMIT 1", (new,)).fetchone():
+        if store.rows(f"SELECT 1 FROM {table} WHERE {KINDS[kind]} = ? LIMIT 1", new):
             raise Refused(f"The store has a {kind} {new!r} already: two cannot become one.", code="name_taken")
 
 
-def _all(conn: sqlite3.Connection, kind: str, old: str, new: str) -> dict[str, int]:
+def _all(store: Store, kind: str, old: str, new: str) -> dict[str, int]:
     counts, column = {}, KINDS[kind]
-    for table in columns(conn, column) if column else []:
+    for table in [t for t, columns in store.database.tables().items() if column in columns] if column else []:
         if kind == "server" and table not in OWNED["server"]:  # what is noted of a server without services gives way
-            conn.execute(f"DELETE FROM {table} WHERE server = ?", (new,))
-        counts[table] = conn.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old)).rowcount
+            store.change(f"DELETE FROM {table} WHERE server = ?", new)
+        counts[table] = store.change(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", new, old)
     if kind in IN_PACKAGE:
-        sold = "UPDATE services SET package = json_set(package, ?1, ?2) WHERE json_extract(package, ?1) = ?3"
-        counts["services"] = conn.execute(sold, (f"$.{kind}", new, old)).rowcount
+        rows = store.tuples(f"SELECT id, package FROM services WHERE package ->> '{kind}' = ?", old)
+        for key, package in rows:
+            text = json.dumps({**json.loads(package), kind: new})
+            store.change("UPDATE services SET package = ? WHERE id = ?", text, key)
+        counts["services"] = len(rows)
     return {table: count for table, count in counts.items() if count}

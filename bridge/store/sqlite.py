@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlite_utils import Database as Utils
 
+from bridge.errors import Refused, StoreDamaged, StoreUnavailable
 from bridge.store import archive, condition, ownership
 from bridge.store.archive import Use
 from bridge.store.database import Rows
@@ -29,6 +30,7 @@ class SQLite:
     """`patience`: seconds that a change waits for its turn."""
 
     patience = 10.0
+    begins_itself = True  # `<path>.lock` tells when there was one
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
@@ -41,16 +43,47 @@ class SQLite:
     def place(self) -> str:
         return self.path
 
-    def seen_by(self, conn: sqlite3.Connection) -> SQLite:
-        """As this connection sees it, with a change that it has begun; for this thread, to look at only."""
-        other = SQLite(self.path)
-        other._local.db = Utils(conn)
-        return other
-
     def hold(self) -> None:
         """Raises Refused while it is being replaced."""
         with self._lock, condition.files(self.path):
             self._use.share()
+
+    def stands(self) -> None:
+        condition.stands(self.path, to_begin=True)
+
+    def whole(self) -> None:
+        condition.whole(self.path)
+
+    def told(self, e: StoreUnavailable, key: str, config: str) -> str:
+        if isinstance(e, StoreDamaged):
+            return condition.told(self.path, e, key, config)
+        return (
+            f"The database {self.path} takes no changes now ({e.detail}): another process holds it, its disk is full,"
+            " or it is read-only."
+        )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        if not Path(self.path).exists():
+            raise Refused(f"There is no store at {self.path}.", code="no_store")
+        self.close()
+        self._use.alone()
+        try:
+            yield
+        finally:
+            self.close()
+
+    def tables(self) -> dict[str, list[str]]:
+        names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB '[_]*' ORDER BY name"
+        rows = self.read(names, ())[1]
+        return {
+            str(t): [str(c[1]) for c in self.read(f"PRAGMA table_info({t})", ())[1]]
+            for (t,) in rows
+            if not str(t).startswith("sqlite_")
+        }
+
+    def size(self) -> int:
+        return sum(p.stat().st_size for end in ("", "-wal") if (p := Path(self.path + end)).exists())
 
     @property
     def db(self) -> Utils:
