@@ -1,5 +1,5 @@
 """Benchmarks of the client dashboard: what a view of 500 services costs the bridge, and how large a call of 3,000 rows
-is. Parts of `make bench`."""
+is, and how much longer WHMCS's home page takes with it. Parts of `make bench`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import requests
 from flask import render_template, template_rendered
 
 from bridge.app import create_app
 from bridge.web.auth import sign
+from tests import home_site
 from tests.accounts import VAT, body, invoice, item, past, service
 from tests.configs import raw_config
 from tests.world import World
 
 Show = Callable[..., None]
 LIMIT = 256 * 1024  # bytes of a call
+VIEWS = 15
 
 
 def large(services: int, charges: int) -> dict[str, Any]:
@@ -91,8 +95,50 @@ def view(show: Show, page: str = "dashboard") -> None:
     world.close()
 
 
+class Spent(NamedTuple):
+    """Seconds: as a visitor waits, and of the processes of both sides. Only the latter two say something on a machine
+    that has other work."""
+
+    wall: float
+    php: float
+    bridge: float
+
+
+def home_page(show: Show) -> None:
+    """WHMCS's home page in real PHP with the dashboard's block and without, and the page of our own, in turns."""
+    from tests.bench import cpu
+
+    today = date.today()
+    tables = ("tblhosting", "tblinvoices", "tblinvoiceitems")
+    with home_site.furnished(Path(tempfile.mkdtemp())) as s:
+        rows, base, count = home_site.many(500, 2500, today), f"http://127.0.0.1:{s.host}/", 0
+        s.post("/test/tables", {"clear": tables, **dict(zip(tables, rows, strict=True))})
+        s.post("/test/addon", {"what": "activate"})
+        count = sum(map(len, rows))
+
+        def spent(address: str, where: str) -> Spent:
+            row = {"id": 1, "module": "vmbridgehome", "setting": "where", "value": where}
+            s.post("/test/tables", {"tbladdonmodules": [row]})
+            home_site.log_in(s, home_site.USER, home_site.BRANCH)  # nothing is kept in the session
+            before, begin = [cpu(s.processes[p].pid) for p in ("host", "serve")], time.perf_counter()
+            text = requests.get(base + address, timeout=20).text
+            took = time.perf_counter() - begin
+            assert ("vmb-strip" in text) == (where == "both"), text[:500]
+            return Spent(took, *(cpu(s.processes[p].pid) - b for p, b in zip(("host", "serve"), before, strict=True)))
+
+        views = [("clientarea.php", "own page"), ("clientarea.php", "both"), (home_site.ADDON, "both")]
+        times = [[spent(*view) for view in views] for _ in range(VIEWS)]
+    bare, home, page = (Spent(*map(sum, zip(*one, strict=True))) for one in zip(*times, strict=True))
+    shown = {"rows": count, "views": VIEWS}
+    for what, of in (("WHMCS's home page, with the dashboard's block", home), ("the dashboard's own page", page)):
+        more = Spent(*(1000 * (a - b) / VIEWS for a, b in zip(of, bare, strict=True)))
+        show(f"ms of PHP's CPU for {what}, over WHMCS's home page", more.php, "<= 150", **shown)
+        show(f"ms of the bridge's CPU for {what}", more.bridge, "", wall=round(more.wall, 1), **shown)
+
+
 def all_of_it(show: Show) -> None:
     wire_size(show)
+    home_page(show)
     for page in ("dashboard", "list"):
         view(show, page)
 

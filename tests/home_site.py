@@ -231,6 +231,27 @@ def rows_of(today: date) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def many(
+    services: int, charges: int, today: date, name: str = "vm.example.com"
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+    """So many services of the branch with so many past charges: tblhosting, tblinvoices, tblinvoiceitems."""
+    day = (today - timedelta(40)).isoformat()
+    hosting = [
+        {"id": 10000 + n, "userid": BRANCH, "packageid": 52 + n % 4, "domain": f"{n}.{name}",
+         "domainstatus": "Active", "billingcycle": "Monthly", "qty": 1, "amount": "123.45",
+         "firstpaymentamount": "123.45", "regdate": "2025-01-01",
+         "nextduedate": (today + timedelta(20 + n % 9)).isoformat()}
+        for n in range(services)
+    ]  # fmt: skip
+    invoice = {"id": 9000, "userid": BRANCH, "invoicenum": "2026-9000", "date": day, "duedate": day, "status": "Paid"}
+    items = [
+        {"id": 10000 + n, "invoiceid": 9000, "userid": BRANCH, "type": "Hosting", "relid": 10000 + n % max(1, services),
+         "amount": "123.45", "taxed": 1, "duedate": day}
+        for n in range(charges)
+    ]  # fmt: skip
+    return hosting, [invoice], items
+
+
 def furnish(s: System, today: date | None = None, **more: Any) -> None:
     s.post("/test/tables", {"clear": ["tblconfiguration", "tbladdonmodules"], **rows_of(today or date.today()), **more})
 

@@ -3,6 +3,8 @@ renewal."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal as D
 from pathlib import Path
@@ -11,9 +13,12 @@ from typing import Any
 import pytest
 
 from bridge.accounts import wire
+from bridge.app import create_app
 from bridge.costs.metered import Used
 from bridge.metering import usage
 from bridge.services.account_usage import used_of
+from bridge.store.status import Machine
+from bridge.web import dashboard
 from tests import accounts
 from tests.accounts import service
 from tests.looks import read
@@ -160,3 +165,62 @@ def test_a_schedule_without_a_backup_for_a_week_needs_attention(world: World) ->
     assert not told()
     world.clock.time += 2 * 86400
     assert told()
+
+
+def test_a_quota_that_is_nearly_full_needs_attention_where_nothing_goes_by_itself(world: World) -> None:
+    shim, number = shim_of(world), 0
+
+    def sell(**sold: int) -> None:
+        with world.store.write():
+            package = json.loads(next(iter(world.store.column("SELECT package FROM services WHERE id = 1")))) | sold
+            world.store.change("UPDATE services SET package = ? WHERE id = 1", json.dumps(package))
+
+    def add(snapshots: int = 0, backups: int = 0, goes: bool = False, theirs: bool = False) -> None:
+        nonlocal number
+        with world.store.write():
+            for _ in range(snapshots):
+                number += 1
+                world.store.change(
+                    "INSERT INTO snapshots (service, name, taken_at, expires_at, state, foreign_one)"
+                    " VALUES (1, ?, 1.0, ?, 'ready', ?)",
+                    *(f"s{number}", world.clock.time + 3600 if goes else None, int(theirs)),
+                )
+            for n in range(backups):
+                world.store.change(
+                    "INSERT INTO backups (service, made_at, state, foreign_one) VALUES (1, ?, 'ready', ?)",
+                    *(world.clock.time - n, int(theirs)),
+                )
+
+    def told() -> list[str]:
+        html = shim.send("POST", "/v1/dashboard/list", body(ask={"show": "attention"})).get_json()["html"]
+        return re.findall(r"\d+ of \d+ \w+", html)
+
+    sell(snapshots=5, backups=5)
+    add(snapshots=4, backups=4)
+    assert told() == []  # 80 % is not over it
+    add(snapshots=3, backups=3, theirs=True)
+    assert told() == []  # what is not the customer's is in no quota
+    add(snapshots=1)
+    assert told() == ["5 of 5 snapshots"]
+    add(backups=1)
+    assert told() == ["5 of 5 snapshots", "5 of 5 backups"]
+    with world.store.write():
+        world.store.change("INSERT INTO schedules (service, time_zone, days, next_due_at) VALUES (1, 'UTC', '[]', 9e9)")
+    assert told() == ["5 of 5 snapshots"]  # a schedule keeps them full: the oldest goes with each
+    with world.store.write():
+        world.store.change("UPDATE schedules SET next_due_at = NULL")
+    assert told() == ["5 of 5 snapshots", "5 of 5 backups"]
+    sell(snapshots=1, backups=0)
+    assert told() == []  # one that is used is what was bought; of none nothing can be full
+    sell(snapshots=6, backups=0)
+    assert told() == ["5 of 6 snapshots"]
+    add(snapshots=1, goes=True)
+    assert told() == []  # one goes by its lifetime
+
+
+def test_a_provider_that_keeps_the_newest_backups_makes_room_by_itself(world: World) -> None:
+    machine = Machine(1042, "pve1", "", 0.0, False, False, 0, 0, False, 7, 7, False)
+    with create_app(world.context).app_context():
+        assert [a.values["what"] for a in dashboard.Words(wire.read(body()), {}, {1042: machine}).ours] == ["backups"]
+        world.context.drivers["pve1"].own_backups = 7  # type: ignore[misc]
+        assert dashboard.Words(wire.read(body()), {}, {1042: machine}).ours == []

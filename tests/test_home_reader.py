@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, ClassVar
 
@@ -41,13 +41,7 @@ def test_the_number_of_queries_is_that_of_one_service(system: System) -> None:
     client = COMPANY
     few = counted()
     client = BRANCH
-    today = date.today()
-    rows = [
-        {"id": 10000 + n, "userid": BRANCH, "packageid": 54, "domain": f"vm-{n}.example.com", "domainstatus": "Active",
-         "billingcycle": "Monthly", "qty": 1, "amount": "5.00", "firstpaymentamount": "5.00", "regdate": "2025-01-01",
-         "nextduedate": (today + timedelta(20 + n % 9)).isoformat()}
-        for n in range(2000)
-    ]  # fmt: skip
+    rows, _, _ = home_site.many(2000, 0, date.today())
     system.post("/test/tables", {"tblhosting": rows})
     many = counted()
     assert {page: len(statements) for page, statements in few.items()} == MOST
@@ -143,23 +137,9 @@ def sent(system: System) -> Iterator[Any]:
 
 def large(s: System, services: int, charges: int, name: str = "vm.example.com") -> None:
     """An account of so many services with so many past charges."""
-    today = date.today()
     tables = ("tblhosting", "tblinvoices", "tblinvoiceitems")
-    hosting = [
-        {"id": 10000 + n, "userid": BRANCH, "packageid": 52 + n % 4, "domain": f"{n}.{name}",
-         "domainstatus": "Active", "billingcycle": "Monthly", "qty": 1, "amount": "123.45",
-         "firstpaymentamount": "123.45", "regdate": "2025-01-01",
-         "nextduedate": (today + timedelta(20 + n % 9)).isoformat()}
-        for n in range(services)
-    ]  # fmt: skip
-    day = (today - timedelta(40)).isoformat()
-    invoice = {"id": 9000, "userid": BRANCH, "invoicenum": "2026-9000", "date": day, "duedate": day, "status": "Paid"}
-    items = [
-        {"id": 10000 + n, "invoiceid": 9000, "userid": BRANCH, "type": "Hosting", "relid": 10000 + n % max(1, services),
-         "amount": "123.45", "taxed": 1, "duedate": day}
-        for n in range(charges)
-    ]  # fmt: skip
-    s.post("/test/tables", {"clear": tables, **dict(zip(tables, (hosting, [invoice], items), strict=True))})
+    rows = home_site.many(services, charges, date.today(), name)
+    s.post("/test/tables", {"clear": tables, **dict(zip(tables, rows, strict=True))})
 
 
 def test_three_thousand_rows_are_sent_whole(system: System, sent: Any) -> None:

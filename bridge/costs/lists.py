@@ -21,8 +21,8 @@ LATE = ("grace", "redemption")
 class Attention:
     """What somebody should look at. `code`: suspended (values reason, invoice), overdue (invoice, number, due,
     balance), domain_late (status), domain_ends (on), card_expired (expires, on); of services of ours, given by the
-    caller: failed, quota, no_backup and whatever it names. `kind`, `id`: of the line, "" and 0 where it is about the
-    account."""
+    caller: failed, quota (what, used, sold), no_backup and whatever it names. `kind`, `id`: of the line, "" and 0 where
+    it is about the account."""
 
     code: str
     kind: str = ""

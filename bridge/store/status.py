@@ -76,18 +76,27 @@ COUNT = ", ".join(
 )
 LOOK_HOLDS = 15.0  # seconds; PVE's own samples are up to 10 s old
 NO_BACKUP = 7.5 * 86400  # a schedule has a day a week at least; half a day for the backup itself
+SCHEDULED = "SELECT 1 FROM schedules p WHERE p.service = s.id AND p.next_due_at IS NOT NULL"
 COUNT_HOLDS = 300.0  # after this no bulk read shows an older counter than we saw ourselves
 
 
 class Machine(NamedTuple):
     """`status` as last seen at `seen_at`, empty where it never was; `failed`: what was ordered last did not succeed, or
-    waits for staff; `no_backup`: it has a schedule and no backup for 7 days."""
+    waits for staff; `no_backup`: it has a schedule and no backup for 7 days; then its snapshots and backups with how
+    many of each are sold, and whether they make room by themselves: by a lifetime, by a schedule."""
 
     service_id: int
+    server: str
     status: str
     seen_at: float
     failed: bool
     no_backup: bool
+    snapshots: int
+    snapshots_sold: int
+    snapshots_go: bool
+    backups: int
+    backups_sold: int
+    backups_go: bool
 
 
 class StatusRow(TypedDict):
@@ -257,12 +266,16 @@ class Statuses(Healths):
             Machine._make(row)
             for bunch in bunches(services)
             for row in self.tuples(
-                "SELECT s.service_id, coalesce(v.status, ''), coalesce(v.seen_at, 0.0), EXISTS (SELECT 1 FROM"
+                "SELECT s.service_id, s.server, coalesce(v.status, ''), coalesce(v.seen_at, 0.0), EXISTS (SELECT 1 FROM"
                 " operations o WHERE o.service = s.id AND (o.state = 'waiting_for_staff' OR (o.state = 'failed' AND NOT"
                 " EXISTS (SELECT 1 FROM operations n WHERE n.service = o.service AND n.number > o.number"
-                " AND n.state IN ('done', 'running', 'waiting'))))), s.created_at < ? AND EXISTS (SELECT 1 FROM"
-                " schedules p WHERE p.service = s.id AND p.next_due_at IS NOT NULL) AND NOT EXISTS (SELECT 1 FROM"
-                " backups b WHERE b.service = s.id AND b.state = 'ready' AND b.made_at > ?) FROM services s"
+                f" AND n.state IN ('done', 'running', 'waiting'))))), s.created_at < ? AND EXISTS ({SCHEDULED})"
+                " AND NOT EXISTS (SELECT 1 FROM backups b WHERE b.service = s.id AND b.state = 'ready'"
+                " AND b.made_at > ?), (SELECT COUNT(*) FROM snapshots n WHERE n.service = s.id AND n.foreign_one = 0),"
+                " coalesce(CAST(s.package ->> 'snapshots' AS INTEGER), 0), EXISTS (SELECT 1 FROM snapshots n"
+                " WHERE n.service = s.id AND n.foreign_one = 0 AND n.expires_at IS NOT NULL),"
+                " (SELECT COUNT(*) FROM backups b WHERE b.service = s.id AND b.foreign_one = 0),"
+                f" coalesce(CAST(s.package ->> 'backups' AS INTEGER), 0), EXISTS ({SCHEDULED}) FROM services s"
                 " LEFT JOIN vm_status v ON v.server = s.server AND v.vm_id = s.vm_id WHERE s.whmcs = ?"
                 f" AND s.desired <> 'terminated' AND s.service_id IN ({marks(bunch)})",
                 late,

@@ -97,11 +97,19 @@ def told(a: Attention, words: Writes) -> Sentence:
         return Sentence("What was ordered last did not succeed or waits for us: its page says more.")
     if a.code == "no_backup":
         return Sentence("It has a backup schedule, but no backup of the last 7 days.")
+    if a.code == "quota":
+        return _quota(known["what"], known["used"], known["sold"])
     if a.code == "domain_late":
         return Sentence("It has expired and can still be renewed.")
     if a.code == "domain_ends":
         return Sentence("It ends on %(day)s and is not renewed.", day=words.day(known["on"]))
     return Sentence("No stored card is good on %(day)s, when the next charge is due.", day=words.day(known["on"]))
+
+
+def _quota(what: str, used: int, sold: int) -> Sentence:
+    if what == "snapshots":
+        return Sentence("%(n)d of %(m)d snapshots are in use: remove one before the last is needed.", n=used, m=sold)
+    return Sentence("%(n)d of %(m)d backups are in use, and no schedule makes room.", n=used, m=sold)
 
 
 def lasts(account: Account, words: Writes) -> tuple[str, Sentence]:

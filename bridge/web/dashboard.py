@@ -3,7 +3,7 @@ nowhere; a page is a view of one Account (bridge/accounts) and its numbers (brid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -26,6 +26,7 @@ from bridge.web.replies import success
 
 routes = Blueprint("dashboard", __name__)
 FRESH = 900.0  # seconds; an idle server is read every minute
+NEARLY = Decimal("0.8")  # of a quota
 TITLES = {
     "home": Sentence("Dashboard"),
     "dashboard": Sentence("Dashboard"),
@@ -59,6 +60,7 @@ class Words:
         self.account, self.used, self.machines = account, used, machines
         self.ours = [Attention("failed", HOSTING, n) for n, machine in machines.items() if machine.failed]
         self.ours += [Attention("no_backup", HOSTING, n) for n, machine in machines.items() if machine.no_backup]
+        self.ours += [a for n, machine in machines.items() for a in _nearly_full(n, machine)]
 
     def money(self, value: Decimal | Fraction | int) -> str:
         return _isolated(money.shown(Fraction(value), self.account.currency))
@@ -78,6 +80,17 @@ class Words:
 
     def month(self, day: date) -> str:
         return languages.month_in(language.current(), day)
+
+
+def _nearly_full(service: int, machine: Machine) -> Iterator[Attention]:
+    """Quotas of which nothing goes by itself. Whoever was sold one alone and uses it has what he wanted."""
+    kept = context().drivers[machine.server].own_backups if machine.server in context().drivers else 0
+    for what, used, sold, goes in (
+        ("snapshots", machine.snapshots, machine.snapshots_sold, machine.snapshots_go),
+        ("backups", machine.backups, machine.backups_sold, machine.backups_go or bool(kept)),
+    ):
+        if sold > 1 and used > NEARLY * sold and not goes:
+            yield Attention("quota", HOSTING, service, values={"what": what, "used": used, "sold": sold})
 
 
 def seen(account: Account) -> dict[str, tuple[str, Sentence]]:
