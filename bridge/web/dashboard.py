@@ -20,7 +20,7 @@ from bridge.errors import NotFound
 from bridge.model import Sentence
 from bridge.services import account_usage
 from bridge.store.status import Machine
-from bridge.web import account_extras, account_views, frame, language
+from bridge.web import account_extras, account_views, filters, frame, language
 from bridge.web.auth import body, context, signed_look
 from bridge.web.replies import success
 
@@ -80,6 +80,12 @@ class Words:
 
     def month(self, day: date) -> str:
         return languages.month_in(language.current(), day)
+
+
+def units(value: Decimal, unit: str) -> str:
+    """So much of what is billed by use."""
+    text = filters.number(float(value), 2 if unit else 0)
+    return language.translate(filters.TRAFFIC[3], n=text) if unit == "GB" else f"{text} {unit}".rstrip()
 
 
 def _nearly_full(service: int, machine: Machine) -> Iterator[Attention]:
@@ -146,6 +152,7 @@ def render(page: str, account: Account, words: Words) -> str:
         hourly=words.hourly,
         day=words.day,
         month=words.month,
+        units=units,
         anomalies=account_extras.anomalies(account, words) if page == "dashboard" else [],
         **VIEWS[page](account, words),
     )
