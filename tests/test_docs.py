@@ -13,7 +13,7 @@ import pytest
 from marshmallow import Schema
 
 from bridge import cli, config
-from bridge.store import schema as tables
+from bridge.store import tables
 from drivers import folder
 from drivers.dns import contract
 

@@ -67,7 +67,7 @@ def test_no_sentence_has_a_back_ends_words() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{number}: {foreign(text)} in {text!r}"
         for path in sorted((ROOT / "bridge").rglob("*.py"))
-        if path.name != "schema.py" or path.parent.name != "store"
+        if path.name not in ("schema.py", "tables.py", "numbered.py") or path.parent.name != "store"
         for number, text in sentences(path)
         if foreign(text)
     ]

@@ -23,7 +23,8 @@ from bridge.metering import status
 from bridge.model import END, State
 from bridge.orders.wanted import thawed
 from bridge.store import Store
-from bridge.store.schema import FORMER, migrations
+from bridge.store.numbered import FORMER
+from bridge.store.schema import migrations
 from tests.configs import KEY
 from tests.held import HeldClock
 from tests.system import ROOT, System

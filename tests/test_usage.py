@@ -18,8 +18,8 @@ from bridge.metering import status, usage
 from bridge.model import Backup, Snapshot, State, VmStatus
 from bridge.orders.packages import of_plan
 from bridge.services import Caller
-from bridge.store.schema import FOURTH
 from bridge.store.status import COUNT_HOLDS
+from bridge.store.tables import FOURTH
 from bridge.web.auth import sign
 from drivers.calls import time_left
 from tests.branches import Branches, Killed

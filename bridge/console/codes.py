@@ -1,5 +1,5 @@
 """Console codes and sessions: who may see a machine's screen, once and for how long. The relay itself is in
-console_relay.py.
+console/relay.py.
 
 A code (10 s) is exchanged for a page with a nonce (30 s), the nonce for a session. Both are kept hashed and used up by
 the first who shows them. All three are for one client: when the service becomes another client's they end."""

@@ -16,24 +16,18 @@ from asyncio import sslproto
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
-from http import HTTPStatus
-from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import certifi
-import jinja2
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from bridge import alive, assets, metrics
+from bridge import alive, metrics
 from bridge.console import codes, rfb
 from bridge.console.front import (
     FAULT,
@@ -47,9 +41,10 @@ from bridge.console.front import (
     Live,
     Piece,
 )
+from bridge.console.page import Pages, guessed_language
 from bridge.context import Context
 from bridge.errors import StoreUnavailable, UpstreamError, VmbridgeError
-from bridge.languages import accepted, direction_of, in_language
+from bridge.languages import in_language
 from bridge.model import ConsoleTicket, Sentence
 from drivers.http import Peer, fault
 
@@ -59,10 +54,6 @@ T = TypeVar("T")
 QUEUE, WRITES = 2, 32 * 1024  # messages and bytes that wait in each direction before the sender is held back
 OPENING = 15.0  # seconds for each of the socket's, the screen's and the browser's handshakes
 SWEEP, SIGN_OF_LIFE = 1.0, 20.0
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src"
-    " {socket}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 RESTART = Sentence("The console service restarts: click CONNECT again.")
 
 
@@ -75,15 +66,10 @@ class Relay:
         self.live: dict[int, Live] = {}
         self.unnoted: dict[int, str] = {}  # sessions that have ended, and why, while the store has not heard of it
         self.opening, self.stopping = 0, False
-        public = context.config.web["public_url"]
-        self.origin = codes.origin(public)
-        self.base = urlsplit(public).path.rstrip("/")
         self._store = ThreadPoolExecutor(4, thread_name_prefix="store")
         self._drivers = ThreadPoolExecutor(16, thread_name_prefix="console")
         self._tls: dict[str, ssl.SSLContext] = {}
-        self._pages = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).parent.parent / "templates"), autoescape=True
-        )
+        self._pages = Pages(context, self._in_store)
         self._seen_at = context.clock.monotonic()
         sslproto.SSLProtocol.max_size = TLS_PIECE
 
@@ -94,7 +80,7 @@ class Relay:
             host.strip("[]"),
             int(port),
             create_connection=Front,
-            process_request=self._request,
+            process_request=self._pages.answer,
             select_subprotocol=lambda _c, offered: Subprotocol("binary") if "binary" in offered else None,
             compression=None,
             max_size=FRAME,
@@ -119,88 +105,13 @@ class Relay:
     def _in_store(self, call: Callable[..., T], *args: Any) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(self._store, call, *args)
 
-    # -- HTTP -------------------------------------------------------------------------------------
-    async def _request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """What is answered before the upgrade to a websocket: the page, or a refusal as a page; None goes on to the
-        socket."""
-        assert isinstance(connection, Front)
-        path = request.path.partition("?")[0]
-        if path == "/console/socket" and connection.form is None:
-            if not self.origin or request.headers.get_all("Origin") != [self.origin]:
-                return self._answer(
-                    HTTPStatus.FORBIDDEN,
-                    Sentence("This address is only for the console's own page."),
-                    _guessed(request),
-                )
-            return None
-        if path != "/console":
-            return self._answer(HTTPStatus.NOT_FOUND, Sentence("There is no such page."), _guessed(request))
-        if connection.form is None:
-            return self._answer(
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                Sentence("Open the console with CONNECT on your server's page."),
-                _guessed(request),
-            )
-        code = parse_qs(connection.form.decode("utf-8", "replace")).get("code", [""])[0]
-        try:
-            service, nonce, language = await self._in_store(
-                codes.exchange, code, self.context.store, self.context.config
-            )
-        except VmbridgeError as e:
-            log.info("console_refused", code=e.code)
-            return self._answer(HTTPStatus.FORBIDDEN, e.sentence, _guessed(request))
-        return self._answer(HTTPStatus.OK, "", language, nonce=nonce, vm=service.vm_id, name=service.hostname)
-
-    def _answer(self, status: HTTPStatus, sentence: str, language: str, **more: str) -> Response:
-        """The console's page with a sentence on it, or with the screen where there is none to say."""
-        said = partial(in_language, language)
-        built = assets.built("novnc/core/rfb.js")
-        html = (
-            self._pages.get_template("console_page.html")
-            .render(
-                sentence=said(
-                    sentence
-                    or (
-                        ""
-                        if built
-                        else Sentence("The console's files were not built on this installation: run `make assets`.")
-                    )
-                ),
-                _=said,
-                language=language.replace("_", "-"),
-                direction=direction_of(language),
-                assets=f"{self.base}/assets/{assets.version()}",
-                **(more if built else {}),
-            )
-            .encode()
-        )
-        socket = self.origin.replace("http", "ws", 1) or "'none'"
-        return Response(
-            status.value,
-            status.phrase,
-            Headers(
-                {
-                    "Content-Type": "text/html; charset=utf-8",
-                    "Content-Length": str(len(html)),
-                    "Connection": "close",
-                    "Cache-Control": "no-store",
-                    "Content-Security-Policy": POLICY.format(socket=socket),
-                    "Referrer-Policy": "no-referrer",
-                    "X-Content-Type-Options": "nosniff",
-                    "X-Frame-Options": "DENY",
-                    "Cross-Origin-Opener-Policy": "same-origin",
-                }
-            ),
-            html,
-        )
-
     # -- the socket -------------------------------------------------------------------------------
     async def _socket(self, browser: ServerConnection) -> None:
         """One screen from its handshake to its end: a place, the session of its code, then the relay. Refusals are
         close frames."""
         at = self.context
         assert browser.request is not None
-        guessed = _guessed(browser.request)
+        guessed = guessed_language(browser.request)
         offered = ",".join(browser.request.headers.get_all("Sec-WebSocket-Protocol")).split(",")
         nonce = next((p.strip()[9:] for p in offered if p.strip().startswith("vmbridge.")), "")
         if len(self.live) + self.opening >= at.config.console["sessions"]:
@@ -385,11 +296,6 @@ def why(error: Exception, host: str) -> dict[str, str]:
 def reference(live: Live) -> str:
     """What a customer can tell us of a connection: its lines in the log have the number."""
     return f"c{live.session.id}"
-
-
-def _guessed(request: Request) -> str:
-    """The browser's language, where no key tells the client's."""
-    return accepted(",".join(request.headers.get_all("Accept-Language")))
 
 
 def _short(sentence: str, language: str) -> str:

@@ -13,9 +13,9 @@ from typing import Any, TypedDict, cast
 from cryptography.fernet import Fernet
 from sqlite_utils import Database
 
-from bridge.store import usage
 from bridge.store.core import Kind
 from bridge.store.outbox import HeldEvent
+from bridge.store.retold import keep_told
 from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
 
 Ranges = dict[str, list[tuple[int, int]]]
@@ -135,7 +135,7 @@ def prepare(
         if old:
             _compare(conn, old, restored, now)
             _keep_ours(conn, old)
-        usage.keep_told(conn, old, now)
+        keep_told(conn, old, now)
         for sql in (
             "UPDATE server_health SET lease_until = 0, next_at = 0",
             "UPDATE sweeps SET due_at = 0",

@@ -59,6 +59,7 @@ from drivers.hetzner import (
     prices,
     proof,
     reinstall,
+    removal,
     schema,
     screen,
     tasks,
@@ -66,14 +67,10 @@ from drivers.hetzner import (
 )
 from drivers.hetzner.api import PER_PAGE, Api
 from drivers.hetzner.convert import LABEL
-from drivers.hetzner.errors import from_text, protected
+from drivers.hetzner.errors import from_text
 from drivers.hetzner.tasks import results
 
 SOON = 15.0  # seconds; a project that can be read as often as that is read as a whole
-
-REST_GONE = (
-    "The server is removed, and what went with it; what is named is protected against removal and goes on costing."
-)
 
 
 class Hetzner(Driver):
@@ -204,23 +201,7 @@ class Hetzner(Driver):
         return power.act(self.api, self.clock, proof.present(self.api, ref), verb)
 
     def destroy(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
-        """Floating IPs first, which a deleted server would leave behind unassigned; the newest backup becomes a
-        snapshot where backups are to stay, since all of them go with their server."""
-        server = proof.proven(self.api, ref)
-        if server is None:
-            return ""
-        sid = int(server["id"])
-        proof.unprotected(server)
-        if "addresses" in keep:
-            addresses.mark(self.api, server, ref.uuids[0], stay=True)
-        elif waiting := [a for ip in addresses.floating(self.api, ref.uuids) for a in addresses.take_off(self.api, ip)]:
-            return tasks.of(sid, waiting)
-        if "backups" in keep:
-            images.keep_newest(self.api, str(sid), ref.uuids[0])
-        try:
-            return tasks.of(sid, [self.api.delete(f"/servers/{sid}")["action"]])
-        except NotFound:
-            return ""
+        return removal.destroy(self.api, ref, keep)
 
     def removable(self, ref: VmRef) -> None:
         if server := proof.proven(self.api, ref):
@@ -231,20 +212,7 @@ class Hetzner(Driver):
         return tuple(f"volume {number}" for number in server.get("volumes") or ())
 
     def sweep(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
-        """What is protected is named last, when all else is gone."""
-        waiting: list[dict[str, Any]] = []
-        held: list[str] = []
-        if "addresses" not in keep:
-            floating = addresses.floating(self.api, ref.uuids)
-            waiting = [a for ip in floating for a in addresses.remove(self.api, ip, held)]
-            addresses.drop(self.api, ref.uuids, held)
-        for image in images.listed(self.api, ref.uuids):
-            images.remove(self.api, image, held)
-        if "addresses" not in keep:  # a redeploy goes on with it
-            walls.remove(self.api, ref.uuids)
-        if not waiting and held:
-            raise protected(", ".join(held), REST_GONE)
-        return tasks.of(0, waiting) if waiting else ""
+        return removal.sweep(self.api, ref, keep)
 
     def isolates(self, package: Package) -> bool:
         return bool(package.options["suspend"] == "firewall")

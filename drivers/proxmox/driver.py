@@ -9,10 +9,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 from bridge.clock import Clock
-from bridge.errors import NotFound, NotOurs, Permanent, Refused, VmbridgeError
+from bridge.errors import NotFound, NotOurs, Refused, VmbridgeError
 from bridge.model import (
     SELLABLE,
     Backup,
@@ -65,6 +64,7 @@ from drivers.proxmox import (
     room,
     rules,
     schema,
+    screen,
     snapshots,
     tasks,
 )
@@ -349,24 +349,7 @@ class Proxmox(Driver):
         return convert.traffic(self.api.get(f"nodes/{node}/qemu/{ref.vm_id}/status/current"), self.clock.now())
 
     def console(self, ref: VmRef) -> ConsoleTicket:
-        """The port is opened by the host that answers, and the ticket is bound to our token: both calls go to the
-        endpoint."""
-        vm = self.look(ref)
-        if vm is None:
-            raise Permanent(
-                "The machine is gone.", code="vm_absent", detail=f"VM {ref.vm_id} is nowhere in the cluster"
-            )
-        if vm.status == "stopped":
-            raise Refused("Start the server first.", code="not_running")
-        base = f"nodes/{vm.node}/qemu/{ref.vm_id}"
-        made = self.api.post(f"{base}/vncproxy", websocket=True, generate__password=True)
-        query = f"port={int(made['port'])}&vncticket={quote(str(made['ticket']), safe='')}"
-        return ConsoleTicket(
-            self.api.socket_url(f"{base}/vncwebsocket?{query}"),
-            str(made.get("password") or made["ticket"]),
-            self.api.authorization(),
-            ca_file=str(self.settings.get("ca_file") or ""),
-        )
+        return screen.ticket(self.api, ref, self.look(ref), str(self.settings.get("ca_file") or ""))
 
     def inspect(self, vm_id: str, node: str = "") -> Machine:
         node, config = proof.config_of(self.api, VmRef(vm_id, (), node))

@@ -1,0 +1,132 @@
+"""What WHMCS and staff order of a service as a whole: its birth, its package, its end."""
+
+from __future__ import annotations
+
+from bridge.kinds.record import CLIENT, STAFF, WHMCS, Kind, Mail
+from bridge.model import Desired, Sentence
+
+ORDERS = [
+    Kind(
+        "create",
+        Sentence("Set-up"),
+        Sentence("The server is being set up"),
+        Sentence("Setting up the server"),
+        Sentence("The server is ready"),
+        Sentence("Your order and your addresses are kept: nothing has to be ordered again."),
+        frozenset({WHMCS}),
+        wants=Desired.ACTIVE,
+        billing=True,
+        watched=True,
+        away=True,
+    ),
+    Kind(
+        "suspend",
+        Sentence("Suspension"),
+        Sentence("The server is being suspended"),
+        Sentence("The suspension"),
+        Sentence("The server is suspended"),
+        Sentence("Your data is kept."),
+        frozenset({WHMCS}),
+        wants=Desired.SUSPENDED,
+        billing=True,
+        endless=True,
+        away=True,
+    ),
+    Kind(
+        "unsuspend",
+        Sentence("Reactivation"),
+        Sentence("The server is being switched on again"),
+        Sentence("Switching the server on again"),
+        Sentence("The server is active again"),
+        Sentence("Your data and your addresses are kept."),
+        frozenset({WHMCS}),
+        wants=Desired.ACTIVE,
+        billing=True,
+        may_restart=True,
+    ),
+    Kind(
+        "terminate",
+        Sentence("Removal of the server"),
+        Sentence("The server is being removed"),
+        Sentence("Removing the server"),
+        Sentence("The server is removed"),
+        Sentence("Nothing has to be done by you."),
+        frozenset({WHMCS}),
+        wants=Desired.TERMINATED,
+        billing=True,
+        endless=True,
+        away=True,
+    ),
+    Kind(
+        "change_package",
+        Sentence("Change of package"),
+        Sentence("The package is being changed"),
+        Sentence("The change of the package"),
+        Sentence("The package is changed"),
+        Sentence("Your data and your addresses are kept."),
+        frozenset({WHMCS}),
+        billing=True,
+        may_restart=True,
+    ),
+    Kind(
+        "rename",
+        Sentence("Change of the name"),
+        Sentence("The server is getting its new name"),
+        Sentence("The change of the name"),
+        Sentence(
+            "The server has its new name. The system inside takes it at its next restart, or keeps its own until it is"
+            " changed there."
+        ),
+        Sentence("Your data and your addresses are kept."),
+        frozenset({WHMCS}),
+        recipe="change_package",
+        billing=True,
+    ),
+    Kind(
+        "change_password",
+        Sentence("Change of password"),
+        Sentence("The password is being changed"),
+        Sentence("The change of the password"),
+        Sentence("The password is changed"),
+        Sentence(
+            "Unless you can log in with the new password, the old one still works. Please choose it again under"
+            " Change Password."
+        ),
+        frozenset({WHMCS, CLIENT}),
+        wants=Desired.ACTIVE,
+        costly=True,
+    ),
+    Kind(
+        "converge",
+        Sentence("Check of the configuration"),
+        Sentence("The configuration is being checked"),
+        Sentence("The check"),
+        Sentence("The configuration is as ordered"),
+        Sentence("Your data is kept."),
+        frozenset({STAFF}),
+        staff="Converge",
+    ),
+    Kind(
+        "redeploy",
+        Sentence("New set-up"),
+        Sentence("The server is being set up anew"),
+        Sentence("Setting the server up anew"),
+        Sentence("The server is set up anew"),
+        Sentence("Your addresses and your backups are kept."),
+        frozenset({STAFF}),
+        wants=Desired.ACTIVE,
+        watched=True,
+        away=True,
+        staff="Redeploy",
+        mail=Mail("redeployed", "Your server was set up anew", "your server <strong>%s</strong> was set up anew."),
+    ),
+    Kind(
+        "clean_up",
+        Sentence("Removal of what was left"),
+        Sentence("What the server left is being removed"),
+        Sentence("Removing what the server left"),
+        Sentence("What the server left is removed"),
+        Sentence("Nothing has to be done by you."),
+        frozenset({STAFF}),
+    ),
+]

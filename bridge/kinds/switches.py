@@ -1,0 +1,97 @@
+"""What switches a machine on and off, or decides from what it starts."""
+
+from __future__ import annotations
+
+from bridge.kinds.record import CLIENT, SCHEDULE, STAFF, Kind
+from bridge.model import Desired, Sentence
+
+SWITCHES = [
+    Kind(
+        "start",
+        Sentence("Start"),
+        Sentence("The server is starting"),
+        Sentence("Starting the server"),
+        Sentence("The server is running"),
+        Sentence("What is stored on its disks is kept."),
+        frozenset({CLIENT, STAFF}),
+        recipe="power",
+        wants=Desired.ACTIVE,
+        power=True,
+        by_link=True,
+        ordered=Sentence("Start ordered; this takes a moment."),
+        ask=Sentence("Starts your server."),
+        ask_button=Sentence("Start"),
+    ),
+    Kind(
+        "stop",
+        Sentence("Stop"),
+        Sentence("The server is stopping"),
+        Sentence("Stopping the server"),
+        Sentence("The server is off"),
+        Sentence("What is stored on its disks is kept."),
+        frozenset({CLIENT, STAFF}),
+        recipe="power",
+        wants=Desired.ACTIVE,
+        power=True,
+        by_link=True,
+        ordered=Sentence("Stop ordered; the server runs until the system inside has shut down."),
+        ask=Sentence("Stops your server: the system inside is asked to shut down."),
+        ask_button=Sentence("Stop"),
+    ),
+    Kind(
+        "reboot",
+        Sentence("Restart"),
+        Sentence("The server is restarting"),
+        Sentence("Restarting the server"),
+        Sentence("The server has restarted"),
+        Sentence("What is stored on its disks is kept."),
+        frozenset({CLIENT, STAFF}),
+        recipe="power",
+        wants=Desired.ACTIVE,
+        power=True,
+        by_link=True,
+        ordered=Sentence("Restart ordered; the system inside shuts down first."),
+        ask=Sentence("Restarts your server: the system inside is asked to shut down first."),
+        ask_button=Sentence("Restart"),
+    ),
+    Kind(
+        "hard_stop",
+        Sentence("Hard stop"),
+        Sentence("The server is being switched off"),
+        Sentence("Switching the server off"),
+        Sentence("The server is off"),
+        Sentence("What is stored on its disks is kept."),
+        frozenset({CLIENT, STAFF}),
+        recipe="power",
+        wants=Desired.ACTIVE,
+        power=True,
+        ordered=Sentence("Hard stop ordered; this takes a moment."),
+        ask=Sentence("Turns your server off like pulling the plug: unsaved data is lost."),
+        ask_button=Sentence("Hard stop"),
+    ),
+    Kind(
+        "boot_iso",
+        Sentence("Start from the ISO"),
+        Sentence("The server is restarting from the ISO"),
+        Sentence("The start from the ISO"),
+        Sentence("The server has started from the ISO"),
+        Sentence("What is stored on its disks is kept."),
+        frozenset({CLIENT}),
+        wants=Desired.ACTIVE,
+        watched=True,
+        ask=Sentence(
+            "Restarts your server once from the mounted ISO: the system inside is asked to shut down first, and"
+            " switched off if it does not within a minute. The restart after that is from its own disk again."
+        ),
+        ask_button=Sentence("Boot from the ISO once"),
+    ),
+    Kind(
+        "boot_disk",
+        Sentence("Own disk first again"),
+        Sentence("The server's own disk is being put first again"),
+        Sentence("Putting the server's own disk first"),
+        Sentence("The server starts from its own disk again"),
+        Sentence("What is stored on its disks is kept."),
+        frozenset({SCHEDULE}),
+    ),
+]
