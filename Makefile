@@ -9,6 +9,9 @@ PAGES := bridge/static/*.css bridge/static/*.js
 BROWSER := chromium chromium-driver
 NAMESERVERS := pdns-server pdns-backend-sqlite3 bind9 bind9-dnsutils
 
+# What is compiled is kept: each process of the tests would compile all of it anew
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup system browser assets qemu nameservers promtool database demo test lint messages dist matrix bench screenshots clean
 
 setup: $(VENV)/.done

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from flask import Flask
 from jinja2.bccache import Bucket, BytecodeCache
+from passlib.hash import sha512_crypt
 
+from bridge import passwords
 from bridge.origin import origin
 from tests.browser import browser, window
 
@@ -35,6 +38,29 @@ class Compiled(BytecodeCache):
         self.codes[bucket.key] = bucket.bytecode_to_string()
 
 
+class FewRounds:
+    """Machines' passwords are hashed in the least rounds there are: nobody here guesses them."""
+
+    @staticmethod
+    def using(rounds: int) -> type[sha512_crypt]:
+        assert rounds >= 5000, "too weak for a machine's password"
+        return sha512_crypt.using(rounds=1000)
+
+
+def plain_lines() -> None:
+    """What is logged is shown of a test that fails: neither coloured nor in columns, which costs more than the call."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
+        ]
+    )
+
+
+plain_lines()
+passwords.sha512_crypt = FewRounds
 Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": Compiled()}
 
 

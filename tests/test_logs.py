@@ -16,6 +16,7 @@ from bridge.errors import ConfigError, Unreachable
 from bridge.metering import status
 from bridge.origin import Origin, asked_by
 from tests.configs import raw_config
+from tests.conftest import plain_lines
 from tests.system import API_SECRET, SHIM_SECRET, System
 from tests.world import World
 
@@ -117,7 +118,7 @@ def test_lines_have_their_form_and_level(capsys: pytest.CaptureFixture[str]) -> 
         with logs.bound(service=7):
             log.info("heard", code="x")
     finally:
-        structlog.reset_defaults()
+        plain_lines()
         logs.clear()
     first, second = capsys.readouterr().err.strip().splitlines()
     assert json.loads(first)["service"] == 7

@@ -401,9 +401,8 @@ class Cluster:
         wanted = f"PVEAPIToken={self.token}={self.secret}"
         if headers.get("Authorization") != wanted:
             raise Error(401, "Authentication failed!")
-        for verb, pattern, name in schema.ROUTES:  # noqa: B007 - used after the loop
-            match = pattern.match(path)
-            if verb == method and match:
+        for pattern, name in schema.ROUTES_OF.get(method, ()):  # noqa: B007 - used after the loop
+            if match := pattern.match(path):
                 break
         else:
             raise Error(501, f"Method '{method} {path}' not implemented")

@@ -229,6 +229,7 @@ ROUTES = [
     )
     for method, path in CALLS
 ]
+ROUTES_OF = {method: [r[1:] for r in ROUTES if r[0] == method] for method, _, _ in ROUTES}
 
 
 def fault(kind: str, value: str) -> str:

@@ -9,6 +9,7 @@ import random
 import re
 import secrets
 import uuid
+from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -70,15 +71,19 @@ def new_mac() -> str:
     return "BC:24:11:" + ":".join(f"{b:02X}" for b in secrets.token_bytes(3))
 
 
+@cache
+def handler_of(method: str, name: str) -> str:
+    short = name.replace(schema.VM, "vm").strip("/")
+    word = re.sub(r"\W+", "_", re.sub(r"/?\{\w+\}", lambda m: "_" + m.group(0).strip("/{}"), short)).strip("_")
+    return f"{method.lower()}_{word}"
+
+
 class Handlers(Archives, Histories, Firewalls):
     def __init__(self, cluster: Cluster) -> None:
         self.c = cluster
 
     def call(self, method: str, name: str, words: dict[str, str], p: dict[str, str]) -> Any:
-        short = name.replace(schema.VM, "vm").strip("/")
-        word = re.sub(r"\W+", "_", re.sub(r"/?\{\w+\}", lambda m: "_" + m.group(0).strip("/{}"), short)).strip("_")
-        handler = getattr(self, f"{method.lower()}_{word}")
-        return handler(words, p)
+        return getattr(self, handler_of(method, name))(words, p)
 
     def vm(self, words: dict[str, str]) -> Vm:
         vm = self.c.vms.get(int(words["vmid"]))
