@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,14 @@ from tests.held import HeldClock
 from tests.pve.cluster import Cluster, default_cluster
 from tests.pve.http import ClusterAdapter
 from tests.stores import opened
+
+OPEN = """SELECT 1 FROM operations WHERE state IN ('running', 'waiting')
+    UNION ALL SELECT 1 FROM outbox WHERE sent_at IS NULL LIMIT 1"""
+DUE = """SELECT min(at) FROM (
+    SELECT min(due_at) AS at FROM operations WHERE state = 'running' AND due_at > ?
+    UNION ALL SELECT min(lease_until) FROM operations WHERE state = 'running' AND lease_until > ?
+    UNION ALL SELECT min(due_at) FROM outbox WHERE sent_at IS NULL AND due_at > ?
+    UNION ALL SELECT min(lease_until) FROM outbox WHERE sent_at IS NULL AND lease_until > ?) AS moments"""
 
 
 class FakeWhmcs:
@@ -96,16 +105,18 @@ class World:
         return customer.act(capability, action, ask)
 
     def run(self, seconds: float = 900.0) -> None:
-        """Let time pass until nothing is open, for at most `seconds`."""
+        """Let time pass until nothing is open, for at most `seconds`. It goes from one second to the next; those before
+        something is due again, in which a worker would find nothing to do, are left out."""
         end = self.clock.time + seconds
         while self.clock.time < end:
             busy = self.engine.tick()
             busy = self.delivery.deliver_one() or busy
             if not busy:
-                waiting = [e for e in self.store.events() if e["sent_at"] is None]
-                if not waiting and not self.store.operations_of(None, 5, ("running", "waiting")):
+                if self.store.row(OPEN) is None:
                     return
-                self.clock.time += 1.0
+                [due] = self.store.column(DUE, *[self.clock.time] * 4)
+                until = end if due is None else min(due, end)
+                self.clock.time += float(max(1, math.ceil(until - self.clock.time)))
 
     def vms(self) -> list[int]:
         return sorted(v.vmid for v in self.cluster.vms.values() if not v.template)
