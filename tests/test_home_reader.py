@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ import pytest
 
 from tests import home_site
 from tests.home_site import BRANCH, COMPANY, USER, log_in
+from tests.looks import read
 from tests.system import System
 from tests.test_home import asked, furnished, get, other_bridge, strip, system
 
@@ -180,4 +181,116 @@ def test_the_bridge_takes_what_fits_and_says_what_is_missing(system: System) -> 
         assert "vm.example.com" in text
     finally:
         system.post("/test/tables", {"clear": ["tblhosting", "tblinvoices", "tblinvoiceitems"]})
+        home_site.furnish(system)
+
+
+def montreal(today: date) -> dict[str, Any]:
+    """An account with what there is to get wrong: two levels of tax of a province, a group's discount, credit that an
+    invoice has taken, a part of it paid, a top-up and a mass payment that nobody owes, what does not recur, what ends,
+    what has ended, what was never begun."""
+    c, day = 9, lambda n: (today + timedelta(n)).isoformat()
+
+    def service(i: int, amount: str, status: str = "Active", due: int = 20, **more: Any) -> dict[str, Any]:
+        own = {"id": i, "userid": c, "packageid": 54, "domain": f"{i}.example.com", "domainstatus": status, "qty": 1}
+        own |= {"billingcycle": "Monthly", "amount": amount, "firstpaymentamount": "77.00", "regdate": day(-400)}
+        return own | {"nextduedate": day(due), **more}
+
+    def invoice(i: int, total: str, status: str = "Unpaid", **more: Any) -> dict[str, Any]:
+        plain = {"userid": c, "invoicenum": "", "date": day(-5), "duedate": day(9), "credit": "0.00"}
+        return {**plain, "id": i, "total": total, "status": status, **more}
+
+    def item(i: int, invoice: int, kind: str, of: int, amount: str) -> dict[str, Any]:
+        period = {"userid": c, "taxed": 1, "duedate": day(-11)}
+        return {"id": i, "invoiceid": invoice, "type": kind, "relid": of, "amount": amount, **period}
+
+    client = {"id": c, "firstname": "Ann", "lastname": "Roy", "currency": 2, "credit": "12.34", "taxexempt": 0}
+    client |= {"address1": "x", "city": "Montreal", "country": "CA", "state": "QC", "groupid": 4, "status": "Active"}
+    taxes = ((1, "GST", "", "CA", "5.000"), (2, "PST", "BC", "CA", "7.000"), (2, "QST", "QC", "CA", "9.975"),
+             (2, "any", "", "", "50.000"), (1, "VAT", "", "AT", "20.000"))  # fmt: skip
+    return {
+        "tblclients": [{"companyname": "", "tax_id": "", "language": "", **client}],
+        "tblusers_clients": [{"id": 9, "auth_user_id": USER, "client_id": c, "owner": 1, "permissions": ""}],
+        "tblclientgroups": [{"id": 4, "groupname": "Partners", "discountpercent": "10.00"}],
+        "tbltax": [
+            {"id": 20 + n, "level": level, "name": name, "state": state, "country": country, "taxrate": rate}
+            for n, (level, name, state, country, rate) in enumerate(taxes)
+        ],
+        "tblproducts": [{"id": 57, "gid": 4, "name": "Untaxed", "tax": 0, "paytype": "recurring", "servertype": ""}],
+        "tblhosting": [
+            service(701, "100.00"),
+            service(702, "50.00", billingcycle="One Time", nextduedate="0000-00-00"),
+            service(703, "0.00", billingcycle="Free Account", nextduedate=None),
+            service(704, "900.00", "Terminated"),
+            service(705, "800.00", "Completed"),
+            service(706, "40.00"),
+            service(707, "10.00", "Pending", due=0, regdate=day(0), firstpaymentamount="25.00"),
+            service(708, "30.00", due=10, packageid=57, billingcycle="Quarterly"),
+        ],
+        "tblcancelrequests": [
+            {"id": 90, "relid": 706, "type": "Immediate", "date": day(-1)},
+            {"id": 91, "relid": 706, "type": "End of Billing Period", "date": day(0)},
+            {"id": 92, "relid": 704, "type": "Immediate", "date": day(-90)},
+        ],
+        "tblinvoices": [
+            invoice(800, "27.30", credit="2.70"),
+            invoice(801, "50.00"),
+            invoice(802, "27.30"),
+            invoice(803, "600.00", "Draft"),
+            invoice(804, "500.00", "Cancelled"),
+            invoice(805, "5.00", "Collections"),
+        ],
+        "tblinvoiceitems": [
+            item(8000, 800, "Hosting", 701, "30.00"),
+            item(8001, 801, "AddFunds", 0, "50.00"),
+            item(8002, 802, "Invoice", 800, "27.30"),
+            item(8005, 805, "LateFee", 800, "5.00"),
+        ],
+        "tblaccounts": [
+            {"id": 95, "userid": 0, "invoiceid": 800, "amountin": "8.30", "amountout": "0.00", "date": day(-1)},
+            {"id": 96, "userid": c, "invoiceid": 800, "amountin": "0.00", "amountout": "1.00", "date": day(-1)},
+        ],
+    }
+
+
+def test_an_account_is_what_it_comes_to_by_hand(system: System) -> None:
+    """Compound: 90.00 and 5 % = 94.50, and 9.975 % of that = 9.43, in all 103.93. Not compound: 90.00 + 4.50 + 8.98."""
+    settings = {**home_site.SETTINGS, "CreateInvoiceDaysBeforeAnnually": ""}
+
+    def figures(query: str = "", **changed: str) -> tuple[list[str], str]:
+        rows = [{"setting": k, "value": v} for k, v in {**settings, **changed}.items()]
+        system.post("/test/tables", {"clear": ["tblconfiguration"], "tblconfiguration": rows})
+        log_in(system, USER, 9)
+        page = read(get(system, "dashboard", query))
+        text = re.sub(r"\s+", " ", page.text)
+        return [dd.text for dd in page.find("dl", class_="vmb-periods")[0].find("dd")], text
+
+    system.post("/test/tables", montreal(date.today()))
+    try:
+        costs, text = figures(TaxL2Compound="on")
+        assert strip(get(system)) == {
+            "Balance": "-$12.66 USD due",  # 12.34 - (27.30 - 8.30 + 1.00) - 5.00
+            "Credit": "$12.34 USD",
+            "Open invoices": "$25.00 USD",
+        }
+        assert costs == ["$0.1356 USD", "$3.25 USD", "$22.78 USD", "$99.00 USD", "$1,188.00 USD"]
+        assert "Ending, not in it: $36.00 USD a month." in text
+        assert "2 services do not recur." in text
+        assert "$90.00 USD $13.93 USD $103.93 USD" in text.replace("USD$", "USD $")
+        assert "$27.00 USD $0.00 USD $27.00 USD" in text.replace("USD$", "USD $")
+        assert "Recommended top-up: $130.93 USD" in text  # 25.00 + 103.93 + 27.00 - 12.34, less 12.66 by the invoices
+        costs, _ = figures("&vmb[tax]=with", TaxL2Compound="on")
+        assert costs[3:] == ["$112.93 USD", "$1,355.16 USD"]
+        assert "$103.48 USD" in figures()[1]
+        _, text = figures(TaxType="Inclusive", TaxL2Compound="on")
+        assert "$90.00 USD" in text
+        assert "$103.93 USD" not in text
+        exempt = [{**montreal(date.today())["tblclients"][0], "taxexempt": 1}]
+        system.post("/test/tables", {"tblclients": exempt})
+        _, text = figures(TaxType="Inclusive", TaxL2Compound="on", TaxInclusiveDeduct="on")
+        assert "$77.94 USD $0.00 USD $77.94 USD" in text.replace("USD$", "USD $")  # 90 / (1.05 x 1.09975)
+        counts = {c.text for c in read(get(system)).find("a", class_="vmb-card vmb-counter vmb-counter-all")}
+        assert counts == {"7 Total services"}
+    finally:
+        tables = [t for t in montreal(date.today()) if t not in ("tblusers_clients", "tblproducts")]
+        system.post("/test/tables", {"clear": [*tables, "tblusers_clients"]})
         home_site.furnish(system)
