@@ -119,3 +119,25 @@ def test_an_amount_keeps_its_sides_in_a_language_from_right_to_left(shim: Shim) 
             accounts.body("9.00", urls=URLS, services=[service(cycle="Annually")], rates=VAT),
         )
         assert amount in [cell for row in cells(reply.get_json()["html"]) for cell in row]
+
+
+def test_what_is_suspended_leads_to_its_invoice_or_to_staff(shim: Shim) -> None:
+    late = {
+        "services": [service(1, status="Suspended")],
+        "open": [accounts.invoice(100), accounts.invoice(101, "0.00")],
+    }
+    items = [accounts.item(100, of=1), accounts.item(101, of=1, amount="0.00")]
+    rest = {"ask": {"show": "suspended"}, "urls": {**URLS, "ticket": "submitticket.php"}}
+
+    def links(page: str, **more: Any) -> list[str]:
+        reply = shim.send("POST", f"/v1/dashboard/{page}", accounts.body("0.00", **{**rest, **more}))
+        return [
+            a.at["href"]
+            for a in read(reply.get_json()["html"]).find("a")
+            if a.text in ("Open its invoice", "Write to us")
+        ]
+
+    assert links("list", **late, open_items=items) == ["viewinvoice.php?id=100"]
+    assert links("list", services=late["services"]) == ["submitticket.php"]
+    assert links("list", **late, open_items=items, may=["products"]) == ["submitticket.php"]
+    assert links("dashboard", **late, open_items=items) == ["submitticket.php"]

@@ -95,6 +95,21 @@ def test_every_page_is_there_with_its_own_title(system: System) -> None:
     assert len(titles) == len(PAGES)
 
 
+def test_every_address_leads_somewhere(system: System) -> None:
+    """Also WHMCS's own: what a block links to is there, and is the client's."""
+    addresses = {"clientarea.php", ADDON}
+    for page in (*PAGES, "home"):
+        [frame] = [n for n in read(get(system, page)).find("div") if "vmb-dash" in n.at.get("class", "")]
+        addresses |= {a.at["href"].split("#")[0].lstrip("/") for a in frame.find("a")}
+    kinds = {re.sub(r"\d+", "N", a) for a in addresses}
+    assert {"viewinvoice.php?id=N", "clientarea.php?action=domaindetails&id=N", "submitticket.php"} <= kinds
+    for address in sorted(addresses - {"logout.php"}):
+        reply = requests.get(f"http://127.0.0.1:{system.host}/{address}", timeout=20)
+        assert reply.status_code == 200, address
+        assert "Fatal" not in reply.text, address
+        assert "cannot be shown just now" not in reply.text, address
+
+
 def test_what_if_and_the_two_files_come_through_whmcs(system: System) -> None:
     assert "cancel it" in get(system, "whatif", "&vmb[service]=501")
     assert "You save" in get(system, "whatif", "&vmb[service]=501")

@@ -233,7 +233,10 @@ def chart(account: Account) -> dict[str, Any] | None:
 def listed(account: Account, words: Writes) -> dict[str, Any]:
     """The filter, the family and the order stand in the address."""
     chosen = lists.listed(account, words.ours)
-    rows = [(row, STATES.get(row.owned.status, UNKNOWN), [told(a, words) for a in row.attention]) for row in chosen]
+    rows = [
+        (row, STATES.get(row.owned.status, UNKNOWN), [told(a, words) for a in row.attention], _owed_by(row))
+        for row in chosen
+    ]
     return common(account, words) | {
         "chosen": rows[:ROWS],
         "left_out": max(0, len(rows) - ROWS),
@@ -242,6 +245,11 @@ def listed(account: Account, words: Writes) -> dict[str, Any]:
         "machine": words.machine,
         "reasons": REASONS,
     }
+
+
+def _owed_by(row: lists.Listed) -> int:
+    """The invoice that has to be paid first, 0 where there is none."""
+    return next((int(a.values["invoice"]) for a in row.attention if a.values.get("invoice")), 0)
 
 
 def add_funds(account: Account, words: Writes) -> dict[str, Any]:

@@ -230,7 +230,7 @@ namespace {
     {
         $row = database()->query('SELECT * FROM tblinvoices WHERE id = ' . (int) asked('id') . ' AND userid = ' . (int) login()['client'])->fetch(PDO::FETCH_OBJ);
         http_response_code($row ? 200 : 404);
-        frame('Invoice', $row ? 'Invoice ' . $row->id . ' (' . htmlspecialchars($row->status) . '): ' . $row->total . ' by ' . htmlspecialchars($row->paymentmethod) : 'There is no such invoice.');
+        frame('Invoice', $row ? 'Invoice ' . $row->id . ' (' . htmlspecialchars($row->status) . '): ' . $row->total . ' by ' . htmlspecialchars((string) $row->paymentmethod) : 'There is no such invoice.');
     }
 
     /** WHMCS's configuration as its pages have it at hand. */

@@ -56,8 +56,9 @@ function client_area()
         foreach (array_keys($state['services']) as $known) {
             $links .= '<li><a href="/clientarea.php?action=productdetails&amp;id=' . (int) $known . '">Service ' . (int) $known . '</a></li>';
         }
-        http_response_code($id ? 404 : 200);
-        frame('Services', '<ul>' . $links . '</ul>');
+        $name = $id ? other_page($id) : '';
+        http_response_code($id && $name === '' ? 404 : 200);
+        frame($name ?: 'Services', $name === '' ? '<ul>' . $links . '</ul>' : '<h1>' . $name . '</h1>');
         return;
     }
     if (isset($_GET['theme'])) {
@@ -86,6 +87,17 @@ function client_area()
     $html = isset($found['tabOverviewModuleOutputTemplate'])
         ? rendered($smarty, $found['tabOverviewModuleOutputTemplate'], $found['templateVariables'] + $vars) : '';
     frame($title, $message . product_card($vars) . with_tabs($id, '<div class="text-center module-client-area">' . $html . '</div>'));
+}
+
+/** The client's own service or domain that is no module's of ours: its name, printed as WHMCS keeps it. */
+function other_page($id)
+{
+    $kinds = ['productdetails' => ['tblhosting', "CASE WHEN domain = '' THEN 'Service ' || id ELSE domain END"], 'domaindetails' => ['tbldomains', 'domain']];
+    if (!isset($kinds[asked('action')])) {
+        return '';
+    }
+    list($table, $name) = $kinds[asked('action')];
+    return (string) database()->query("SELECT $name FROM $table WHERE id = " . (int) $id . ' AND userid = ' . (int) login()['client'])->fetchColumn();
 }
 
 /** The page's title as its template gets it: WHMCS's own, or what a hook says after the module was asked. */
