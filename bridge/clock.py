@@ -10,9 +10,11 @@ class Clock:
     """The machine's clock. `now()` is seconds since 1970 (UTC), `monotonic()` never goes back."""
 
     def now(self) -> float:
+        """Seconds since 1970, UTC."""
         return time.time()
 
     def monotonic(self) -> float:
+        """Seconds from some moment on; never goes back."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
@@ -40,8 +42,10 @@ class SharedClock(Clock):
         self._offset = theirs - self.monotonic()
 
     def now(self) -> float:
+        """Seconds since 1970 as the processes agree on them."""
         return super().now() if self._offset is None else self.monotonic() + self._offset
 
     @property
     def ahead(self) -> float:
+        """Seconds by which this machine's own clock is ahead of them."""
         return 0.0 if self._offset is None else super().now() - self.now()

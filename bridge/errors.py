@@ -52,6 +52,8 @@ class VmbridgeError(Exception):
 
 
 class RequestError(VmbridgeError):
+    """What was asked cannot be done as it was asked; nothing was changed."""
+
     code = "bad_request"
     http_status = 400
 
@@ -64,30 +66,40 @@ class BadRequest(RequestError):
 
 
 class Unauthorized(RequestError):
+    """No key of ours has signed it, or it was signed too long ago, or it came before."""
+
     code = "unauthorized"
     http_status = 401
     sentence = "The request is not signed with a valid key."
 
 
 class Forbidden(RequestError):
+    """Who asks may not, on this service or at all."""
+
     code = "forbidden"
     http_status = 403
     sentence = "Access Denied"
 
 
 class NotFound(RequestError):
+    """What the address, the id or the name says is not there."""
+
     code = "not_found"
     http_status = 404
     sentence = "There is no such thing here."
 
 
 class Refused(RequestError):
+    """It cannot be done now, or in this state; the sentence says why."""
+
     code = "refused"
     http_status = 409
     sentence = "This cannot be done now."
 
 
 class NotBuilt(RequestError):
+    """The back end cannot do this at all."""
+
     code = "not_built"
     http_status = 422
 
@@ -103,6 +115,8 @@ class ConfigError(VmbridgeError):
 
 
 class LeaseLost(VmbridgeError):
+    """Another worker has this operation: whoever meets this stops without a trace."""
+
     code = "lease_lost"
     sentence = "Another worker has taken this operation over."
 
@@ -153,6 +167,8 @@ class UpstreamError(VmbridgeError):
 
 
 class Transient(UpstreamError):
+    """It passes by itself, within seconds or minutes."""
+
     code = "transient"
     sentence = "The server is busy; this goes on by itself."
 
@@ -169,22 +185,30 @@ class Waiting(Transient):
 
 
 class Busy(UpstreamError):
+    """Somebody else's task or lock holds the machine."""
+
     code = "vm_locked"
     sentence = "Another task holds the server; this goes on when it ends."
 
 
 class Unknown(UpstreamError):
+    """Nobody can tell whether it was done: it is looked up before it is sent again."""
+
     code = "reply_lost"
     executed = "unknown"
     sentence = "The reply was lost; the result is looked up before anything is repeated."
 
 
 class Unreachable(UpstreamError):
+    """No connection, or none that can be trusted: nothing was done."""
+
     code = "server_unreachable"
     sentence = "The server does not answer; this goes on when it does."
 
 
 class Permanent(UpstreamError):
+    """It will not go better by itself: a person mends the cause."""
+
     code = "upstream_refused"
     retryable = False
     sentence = "The server refused the request."
@@ -207,6 +231,8 @@ class Unlisted(Permanent):
 
 
 class Capacity(UpstreamError):
+    """No node, storage, pool or project has room for it."""
+
     code = "no_capacity"
     retryable = False
     sentence = "There is no room for this order."
@@ -214,6 +240,8 @@ class Capacity(UpstreamError):
 
 
 class NotOurs(UpstreamError):
+    """What stands there is not proven to be the service's."""
+
     code = "not_ours"
     retryable = False
     sentence = "The machine under this id is not proven to belong to this service; nothing was touched."

@@ -86,6 +86,7 @@ class Installation(Collector):
 
     # -- families ---------------------------------------------------------------------------------
     def _store(self) -> Iterator[Metric]:
+        """The store's own files and ages, consoles, the outbox, findings."""
         store, now = self.context.store, self.context.clock.now()
         yield _one("vmbridge_store_bytes", "Size of the store's files.", float(store.database.size()))
         seen = store.worker_seen()
@@ -125,6 +126,7 @@ class Installation(Collector):
         yield _one("vmbridge_outbox_held", "Events that a restore has held for a person.", float(held))
 
     def _operations(self) -> Iterator[Metric]:
+        """Open operations by kind and state, and by server those that fail, wait for staff or are oldest."""
         store, now = self.context.store, self.context.clock.now()
         rows = store.open_operations()
         open_ones = GaugeMetricFamily("vmbridge_operations_open", "Open operations.", labels=["kind", "state"])
@@ -159,6 +161,7 @@ class Installation(Collector):
         )
 
     def _servers(self) -> Iterator[Metric]:
+        """One row for each configured server; a value that is not known is left out."""
         at, now = self.context, self.context.clock.now()
         texts = {
             "vmbridge_server_up": "1 while the server answers.",

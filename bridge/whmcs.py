@@ -116,6 +116,8 @@ class Whmcs:
             return self._ask(action, values)
 
     def _ask(self, action: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """WHMCS's answer to one action of its API. Raises UpstreamError; after a lost answer to one that changes
+        something nobody knows whether it did."""
         form = {k: v for k, v in values.items() if v is not None}
         form |= {"identifier": self._identifier, "secret": self._secret, "action": action, "responsetype": "json"}
         try:

@@ -100,6 +100,8 @@ class Driver(ByCapability, ABC):
     poll_every: ClassVar[float] = 1.0  # seconds between two questions after tasks or a machine's state, at least
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        """What a driver declares, it builds, and the other way round. Raises TypeError naming what is missing or
+        strange."""
         super().__init_subclass__(**kwargs)
         if strange := sorted(cls.delivers - set(SELLABLE)):
             raise TypeError(f"{cls.__name__} delivers {', '.join(strange)}, which no plan can sell")

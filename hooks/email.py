@@ -38,6 +38,7 @@ PASSWORD = """<!-- vmbridge:secret --><p>Hello {$client_first_name},</p>
 
 
 def deliver(event: str, payload: dict[str, Any], whmcs: Whmcs) -> None:
+    """Sends one mail through WHMCS: the admin's own template where there is one, else our text in English."""
     own = whmcs.templates.get(payload.get("reason", event))
     if own:  # the admin's own template; the values are merge fields of it
         whmcs.send_email(

@@ -120,6 +120,7 @@ class Line:
 
     @property
     def key(self) -> tuple[str, int]:
+        """(kind, id): ids of services, add-ons and domains are counted apart."""
         return self.kind, self.id
 
 

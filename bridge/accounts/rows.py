@@ -163,6 +163,8 @@ class Rows:
         at: Any,
         due: Any,
     ) -> None:
+        """A row of `services`: kept as owned whatever follows, so that its add-ons and the list know it; as a line
+        where its status and its product are known. Raises Unreadable for a cell that says nothing of the kind."""
         number, called, state = whole(i), text(name), letters(text(status))
         sold = self.products.get(whole(product))
         if state in GONE:
@@ -219,6 +221,8 @@ class Rows:
         due: Any,
         taxed: Any,
     ) -> None:
+        """A row of `addons`, a line in its service's family that ends with it. Raises Unreadable, also for one of no
+        service that is there."""
         number, called, state = whole(i), text(name), letters(text(status))
         if state in GONE:
             return
@@ -262,6 +266,8 @@ class Rows:
         expires: Any,
         kept: Any,
     ) -> None:
+        """A row of `domains`: owned, and a line of 12 months for each year it is registered for. `kept` is WHMCS's "do
+        not renew". Raises Unreadable."""
         number, called, state, not_renewed = whole(i), text(name), letters(text(status)), flag(kept)
         if state in GONE:
             return

@@ -19,6 +19,7 @@ from bridge.staff import doctor
 
 
 def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command `--config`, which comes to it as `path`."""
     return click.option(
         "--config",
         "path",
@@ -41,6 +42,7 @@ class Group(click.Group):
     """Ends each command that the store cannot serve with one line: what is wrong with it and what to do."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command as "command line"; a store that is not there ends it with a sentence and status 2."""
         origin.set(Origin("command line", _user()))
         try:
             return super().invoke(ctx)

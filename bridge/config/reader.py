@@ -25,6 +25,8 @@ class Reader:
         self.faults.append((path, code, text))
 
     def resolve(self, value: Any, path: str) -> Any:
+        """A value with `env:NAME` and `file:PATH` put in, at any depth; what is not there is a fault and an empty
+        text."""
         if isinstance(value, dict):
             return {k: self.resolve(v, f"{path}.{k}") for k, v in value.items()}
         if isinstance(value, list):

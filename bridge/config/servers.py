@@ -10,6 +10,7 @@ from drivers import folder
 
 
 def server_of(r: Reader, raw: Any, path: str) -> dict[str, Any] | None:
+    """`[servers.<name>]` as its driver's schema loads it, with `driver`; None where it has faults."""
     if not isinstance(raw, dict):
         r.fault(path, "not_a_table", "must be a table")
         return None

@@ -31,6 +31,7 @@ class Front(ServerConnection):
         self._head: bytearray | None = bytearray()
 
     def data_received(self, data: bytes) -> None:
+        """Bytes as asyncio hands them on. A form that is too long, or of no length, becomes a request for no page."""
         if self._head is None:
             super().data_received(data)
             return

@@ -74,6 +74,7 @@ class Relay:
         sslproto.SSLProtocol.max_size = TLS_PIECE
 
     async def start(self, listen: str) -> Any:
+        """`listen` is "host:port". The library's server, which tells on what it listens."""
         host, _, port = listen.rpartition(":")
         self._server = await serve(
             self._socket,
@@ -247,6 +248,8 @@ class Relay:
             await self._note_ends()
 
     async def _sweep(self) -> None:
+        """Ends consoles that are open for too long, idle, or no longer their customer's, and says to the store that
+        ours live."""
         limits, now = self.context.config.console, self.context.clock.monotonic()
         for live in list(self.live.values()):
             if now - live.since > limits["absolute_h"] * 3600:

@@ -150,6 +150,7 @@ def lasts(account: Account, used: Usage | None = None) -> Lasts:
 
 
 def _lasts(account: Account, used: Usage | None) -> Lasts:
+    """Looks ahead in ever longer steps and stops at the first charge that is not covered."""
     left, today, manual = balance(account), account.today, account.settings.no_auto_credit
     if left < 0:
         return Lasts("owed", on=today, missing=-left, manual=manual)

@@ -46,6 +46,7 @@ class Event(NamedTuple):
 
     @property
     def key(self) -> tuple[str, int, date]:
+        """(kind, line, day due): what stays the same when it is computed again."""
         return self.kind, self.line.id, self.due
 
 

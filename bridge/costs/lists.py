@@ -32,6 +32,7 @@ class Attention:
 
     @property
     def key(self) -> tuple[str, int]:
+        """(kind, id) of the line it is about."""
         return self.kind, self.id
 
 

@@ -104,6 +104,8 @@ def _sold(account: Account, line: Line, product: int, cycle: str) -> bool:
 
 
 def _compare(account: Account, line: Line, changed: Line, used: credit.Usage | None) -> WhatIf:
+    """The account as it is beside the one where `line` is `changed`; add-ons of a line that ends, end with it."""
+
     def swapped(other: Line) -> Line:
         if other.key == line.key:
             return changed

@@ -245,6 +245,8 @@ def _judged(make: Make, version: str, now: Firewall) -> Edit:
 def _begun(
     service: Service, edit: Edit, now: Firewall, sure: bool, by: str, store: Store, driver: Driver, entries: Entries
 ) -> bool:
+    """Whether it is on trial; False also where nothing changes. Raises Refused for a change that would shut somebody
+    out and is not said to be meant, and while another one is open."""
     wanted, own = edits.applied(edit, now), addresses_of(service, store)
     if same(now, wanted):
         return False

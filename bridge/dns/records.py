@@ -93,6 +93,8 @@ def _believed(address: str, service: Service, store: Store, config: Config) -> b
 
 # -- what it shall have ---------------------------------------------------------------------------
 def wants(service: Service, store: Store, config: Config) -> dict[Key, Want]:
+    """(name, type) -> what is to stand there for a service: PTR of each address that it holds, and the forward names
+    that lead back."""
     own, all_zones = held(service, store, config), tuple(config.dns.values())
     wanted: dict[Key, Want] = {}
     rule = _rule(service, config)

@@ -35,6 +35,7 @@ def new_mark() -> str:
 
 
 def packed(rule: Rule) -> dict[str, Any]:
+    """As JSON keeps it."""
     return asdict(rule)
 
 

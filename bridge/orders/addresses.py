@@ -140,6 +140,7 @@ class Use:
 
     @property
     def percent(self) -> float:
+        """0 to 100 of those that can be given; 100 of none."""
         return min(100.0, 100.0 * (self.taken + self.cooling) / self.total) if self.total > 0 else 100.0
 
     @property

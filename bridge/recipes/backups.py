@@ -229,6 +229,8 @@ def restore(job: Job) -> Outcome:
 
 
 def restored(job: Job) -> Outcome:
+    """The restore has ended. One that failed before it came to the disks is simply sent again; another one is tried
+    three times from the check of its archive on."""
     waiting = settle_task(job)
     if waiting:
         return waiting

@@ -142,6 +142,8 @@ def take_next_id(job: Job) -> Outcome:
 
 
 def copied(job: Job) -> Outcome:
+    """The clone's task has ended: a machine under our id counts as copied, none goes back to the copy, and what a
+    failed one left is removed first."""
     birth = job.birth
     if birth.copied:
         return Done()

@@ -41,6 +41,8 @@ def act(job: Job) -> Outcome:
 
 
 def settled(job: Job) -> Outcome:
+    """The machine is as it was ordered to be, whatever the task said; a minute after the task's end is waited for
+    it."""
     task, verb = job.memory.task, job.op.kind
     if job.result is None and task != "none":
         return Wait(task)

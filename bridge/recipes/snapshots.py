@@ -15,6 +15,8 @@ from bridge.store.snapshots import SnapshotRow
 
 
 def take(job: Job) -> Outcome:
+    """Takes it once: one of the name that is complete, or a call that is on its way, is not taken again. With the
+    memory where the plan says so and the machine runs."""
     name = job.memory.name
     row = claim_place(job)
     snapshot = next((s for s in job.driver.snapshots(ref(job)) if s.name == name), None)

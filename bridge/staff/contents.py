@@ -58,6 +58,7 @@ def per_minute(count: int) -> int:
 
 
 def _share(server: str, driver: Driver, store: Store, config: Config, least: int) -> int:
+    """What is due of a server now: its own machines, others, what ended ones left. How many were looked at."""
     now = store.clock.now()
     due, live, outside = now - TURN, *store.count_in_turn(server)
     with ThreadPoolExecutor(READS, thread_name_prefix=f"findings-{server}") as pool:

@@ -145,6 +145,7 @@ def against_store(config: Config, store: Store) -> None:
 
 
 def _store(context: Context) -> list[Finding]:
+    """Its schema, its key and what the configuration says of it; "ok" names its place."""
     newer = context.store.newer_migrations()
     if newer:
         text = f"it is of a newer release of vmbridge: its schema has {', '.join(newer)}"

@@ -46,6 +46,7 @@ class View:
 
     @property
     def ids_percent(self) -> float:
+        """0 to 100 of the configured ids; 0 where the back end chooses them."""
         return 100.0 * self.ids_used / self.ids_total if self.ids_total else 0.0
 
     @property

@@ -27,6 +27,7 @@ class Budgets(Core):
         return 0.0
 
     def calls_left(self, account: str, per_hour: int) -> float:
+        """How many calls may be made at once now, with a fraction."""
         return self._tokens(account, per_hour, self.clock.now())
 
     def full_in(self, account: str, per_hour: int) -> float:

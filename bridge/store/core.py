@@ -60,9 +60,11 @@ class Core:
         return rows[0] if rows else None
 
     def column(self, sql: str, *args: Any) -> list[Any]:
+        """The first value of each row."""
         raise NotImplementedError
 
     def tuples(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+        """Rows as the engine gives them, without names."""
         raise NotImplementedError
 
     def change(self, sql: str, *args: Any) -> int:

@@ -78,6 +78,7 @@ def shown(row: OperationRow) -> Operation:
 
 
 def operation_of(row: OperationRow, memory: Memory | None = None) -> Operation:
+    """A row as the engine has it. `memory`: what the caller has read of `data` already."""
     return Operation(
         id=row["id"],
         service=row["service"],

@@ -99,6 +99,7 @@ def package_of(text: str) -> Package:
 
 
 def service_of(row: ServiceRow) -> Service:
+    """A row as the program has it."""
     ran = row["ran_when_suspended"]
     return Service(
         id=row["id"],

@@ -74,6 +74,7 @@ class SQLite:
             self.close()
 
     def tables(self) -> dict[str, list[str]]:
+        """Table -> its columns in order, without those that begin with "_"."""
         names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB '[_]*' ORDER BY name"
         rows = self.read(names, ())[1]
         return {
@@ -137,6 +138,7 @@ class SQLite:
             conn.execute(f"PRAGMA busy_timeout = {int(self.patience * 1000)}")
 
     def read(self, sql: str, args: tuple[Any, ...]) -> tuple[list[str], Rows]:
+        """(names of the columns, rows)."""
         with read():
             cursor = self.db.conn.execute(sql, args)
             return [c[0] for c in cursor.description or ()], cursor.fetchall()

@@ -147,6 +147,7 @@ class Usages(Core):
                 self._book(some, months, now)
 
     def _book(self, services: tuple[int, ...], months: Months, now: float) -> None:
+        """`book_usage` of some services in two statements: the sums of each month, then the marks."""
         self.change(
             f"WITH month (name, begins, ends) AS (VALUES {', '.join(MONTH for _ in months)}), now (at) AS (SELECT"
             " CAST(? AS DOUBLE PRECISION)) INSERT INTO usage AS u (service, month, net_in, net_out, snapshot_byte_s,"
@@ -200,6 +201,7 @@ class Usages(Core):
         ]
 
     def _usage_rows(self, chosen: str, args: list[object], carried: bool) -> list[Used]:
+        """`chosen`: the service ids or a query of them; `args`: month, installation, and what `chosen` needs."""
         left, join, more = "NULL, 0, 0, 0.0, 0.0", "", ""
         if carried:
             left = "d.month, " + ", ".join(f"coalesce(d.carried_{w}, 0)" for w in ("in", "out", "snapshot", "backup"))

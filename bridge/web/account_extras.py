@@ -139,6 +139,7 @@ def csv_file(account: Account, words: Writes, host: str) -> dict[str, str]:
 
 
 def calendar_file(account: Account, words: Writes, host: str) -> dict[str, str]:
+    """`text`, `name`, `type`: the charges of the next AHEAD days as a file. Raises Forbidden without the permission."""
     _may(account, "invoices")
 
     def say(event: Event) -> str:

@@ -142,6 +142,7 @@ def warning(account: Account, words: Writes) -> Sentence | str:
 
 
 def common(account: Account, words: Writes) -> dict[str, Any]:
+    """What every page of the dashboard shows; sums only where invoices may be seen."""
     count = lists.counters(account, words.ours)
     values: dict[str, Any] = {
         "counts": {
@@ -163,10 +164,12 @@ def common(account: Account, words: Writes) -> dict[str, Any]:
 
 
 def home(account: Account, words: Writes) -> dict[str, Any]:
+    """The block on the client area's first page: nothing beside `common`."""
     return common(account, words)
 
 
 def dashboard(account: Account, words: Writes) -> dict[str, Any]:
+    """`common`, and with invoices what is coming, checks, the chart and what is billed by use."""
     values = common(account, words)
     if "invoices" not in account.may:
         return values
@@ -253,6 +256,8 @@ def _owed_by(row: lists.Listed) -> int:
 
 
 def add_funds(account: Account, words: Writes) -> dict[str, Any]:
+    """`common`, and what the typed amount comes to: `told` its sums, `wrong` why it is none, `refused` why no amount is
+    taken."""
     values, typed = common(account, words) | {"warn_days": (0, *DAYS)}, account.ask.amount.replace(",", ".")
     top = values.get("top_up")
     if not top:
@@ -290,4 +295,5 @@ def verification(account: Account, words: Writes) -> dict[str, Any]:
 
 
 def hub(account: Account, words: Writes) -> dict[str, Any]:
+    """A page of links alone."""
     return {}

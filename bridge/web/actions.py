@@ -81,6 +81,8 @@ def params(sent: dict[str, Any]) -> dict[str, Any]:
 @routes.post("/v1/services/<service:service_id>/<verb>")
 @signed_look
 def act(service_id: int, verb: str) -> tuple[Response, int]:
+    """Orders `verb` of WHMCS for a service: 202 with the operation, 200 where nothing has to be done. `preview` orders
+    nothing."""
     sent, at = body(), context()
     values = params(sent)
     who, details = caller(sent), values.get("clientsdetails")

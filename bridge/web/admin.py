@@ -138,6 +138,7 @@ def _listed(op: Operation, row: OrderedBy) -> dict[str, Any]:
 
 
 def _overview() -> dict[str, Any]:
+    """What needs a person, and what there is at all."""
     at = context()
     views, pools, findings = (
         servers.views(at.store, at.config, g.whmcs),
@@ -161,6 +162,7 @@ def _overview() -> dict[str, Any]:
 
 
 def _operations() -> dict[str, Any]:
+    """One page of operations, by state and server."""
     at = context()
     state, server, first = (
         asked("state", tuple(FILTERS)),
@@ -200,6 +202,7 @@ def _operation() -> dict[str, Any]:
 
 
 def _service() -> dict[str, Any]:
+    """One service with its operations, a page of them. Raises NotFound."""
     at, first = context(), number(asked("first"))
     service_id = number(asked("id"))
     service = at.store.find_service(g.whmcs, service_id)

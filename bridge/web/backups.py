@@ -14,6 +14,8 @@ from bridge.web.page import Page, ordered, register, why
 
 
 def content(service: Service) -> dict[str, Any]:
+    """`rows`, `week` (name, title, on, time of each day, Sunday first), `next_due` in seconds since 1970 or None, the
+    plan's `quota` and why anything is not offered just now."""
     at = context()
     rows, quota, schedule = at.store.backups_of(service.id), service.package.backups, at.store.schedule(service.id)
     days = schedule["days"] if schedule else {}

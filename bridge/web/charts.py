@@ -47,6 +47,7 @@ def refusal(service: Service) -> str:
 
 
 def history(service: Service, period: str) -> dict[str, Any]:
+    """`charts.view` with its message in the reader's language."""
     at = context()
     reads = cast(Reads, current_app.extensions["vmbridge_reads"])
     view = charts.view(service, period, reads, at.store, at.drivers[service.server])

@@ -135,6 +135,7 @@ def machines(account: Account) -> Mapping[int, Machine]:
 
 
 def render(page: str, account: Account, words: Words) -> str:
+    """The HTML of one page of the dashboard."""
     return render_template(
         f"dashboard/{page}.html",
         page=page,

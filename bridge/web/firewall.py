@@ -124,6 +124,7 @@ def port_words(ports: tuple[tuple[str, str], ...]) -> str:
 
 
 def dropped(service: Service, driver: Driver) -> dict[str, Any]:
+    """`rows` of the log, or none and a `problem` in the reader's language."""
     try:
         rows = firewalls.dropped(service, media.reads(), context().store, driver)
     except VmbridgeError:

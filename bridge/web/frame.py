@@ -128,6 +128,8 @@ def next_steps(op: Operation, service: Service) -> dict[str, Any]:
 
 
 def again(op: Operation, service: Service) -> dict[str, str]:
+    """The button of a failed operation: `capability` it is ordered under, `why` it cannot be pressed, `question` before
+    it."""
     at, kind = context(), KINDS[op.kind]
     capability, action = customer.ORDERED_BY[op.kind]
     current = at.store.current_operation(service.id)
@@ -243,6 +245,7 @@ class Often:
 def power_reasons(
     service: Service, now: dict[str, Any], current: Operation | None, often: Callable[[str], str]
 ) -> dict[str, str]:
+    """Verb -> why it cannot be ordered now, empty where it can."""
     at = context()
     common = customer.reason(service, Capability.POWER, at.drivers, current, at.store, at.config, told=True)
     lost = unreachable(service, at.store, told=True)

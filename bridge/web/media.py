@@ -50,6 +50,7 @@ def iso(service: Service) -> dict[str, Any]:
 
 
 def rdns(service: Service) -> dict[str, Any]:
+    """The records of a service's addresses; `records_state` changes with what is shown of them."""
     at = context()
     if records.keeps(service.server, at.config):
         view = dns.view_own(service, at.store, at.config)

@@ -92,6 +92,7 @@ def _path(rule: Rule) -> tuple[str, list[dict[str, Any]]]:
 
 
 def _operation(app: Flask, endpoint: str, method: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
+    """The description of one endpoint, from its docstring and the shapes that check it."""
     told = (app.view_functions[endpoint].__doc__ or "").strip()
     answer = {"application/json": {"schema": ANSWERS.get(endpoint, shapes.SuccessShape)}}
     operation: dict[str, Any] = {

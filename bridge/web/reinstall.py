@@ -15,6 +15,7 @@ TOLD_FOR = 24 * 3600.0  # what became of the last new password
 
 
 def content(service: Service) -> dict[str, Any]:
+    """`templates` to choose from, `why` none can be, how many `foreign` snapshots would be lost."""
     at = context()
     foreign = len([r for r in at.store.snapshots_of(service.id, foreign=True) if r["foreign_one"]])
     return {
@@ -26,6 +27,7 @@ def content(service: Service) -> dict[str, Any]:
 
 
 def reset_password(service: Service) -> dict[str, Any]:
+    """`notes` before it, `why` it is not offered, and after it how the new password comes into use."""
     at = context()
     last = at.store.newest(service.id)
     done = (

@@ -13,6 +13,7 @@ from bridge.web.page import Page, ordered, register, why
 
 
 def content(service: Service) -> dict[str, Any]:
+    """`rows` the newest first, `lifetime` in seconds (0: for ever), `quota`, and why none can be taken."""
     at = context()
     rows, quota = at.store.snapshots_of(service.id), service.package.snapshots
     return {

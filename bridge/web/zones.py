@@ -30,6 +30,8 @@ def _nothing(zone: str) -> ZoneCount:
 
 
 def page() -> dict[str, Any]:
+    """`zones` of the configuration with their counts, `others` that only the store knows, and the `records` that are
+    open."""
     at = context()
     counts = at.store.zone_counts(g.whmcs)
     mine = [z for z in at.config.dns.values() if at.config.own_pools is None or z.name in counts]

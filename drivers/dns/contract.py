@@ -31,6 +31,7 @@ BAD_VALUE = "upstream_parameter"
 
 
 def endpoint(text: str) -> None:
+    """Raises ValidationError for what is no address of an API."""
     if fault := url_fault(text, ("https", "http")):
         raise ValidationError(fault)
 
@@ -59,6 +60,7 @@ class Provider(ABC):
 
     @property
     def table(self) -> str:
+        """The zone's table in the configuration, as sentences name it."""
         return f'[dns."{self.zone}"]'
 
     @abstractmethod

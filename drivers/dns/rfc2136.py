@@ -117,6 +117,8 @@ class Rfc2136(Provider):
             return self._asked(message, change)
 
     def _asked(self, message: dns.message.Message, change: bool) -> dns.message.Message:
+        """The server's answer to a signed message. Raises UpstreamError; of a `change` without an answer nobody
+        knows."""
         message.use_tsig(self._keys, self._key_name, algorithm=self.settings["key_algorithm"])
         connect, answer, _ = time_outs(change)
         try:

@@ -62,6 +62,7 @@ class Api:
         return client
 
     def now(self) -> float:
+        """Seconds since 1970, UTC."""
         return self._clock.now()
 
     def _counted(self, response: requests.Response, **_: Any) -> None:
@@ -72,6 +73,7 @@ class Api:
             budget.told(int(left))
 
     def get(self, path: str, **params: Any) -> dict[str, Any]:
+        """The reply's JSON, its shape checked. Raises UpstreamError or NotFound."""
         return self._call("GET", path, params=params)
 
     def pages(self, path: str, key: str, **params: Any) -> Iterator[dict[str, Any]]:
@@ -86,12 +88,15 @@ class Api:
             page = following and int(following)
 
     def post(self, path: str, **values: Any) -> dict[str, Any]:
+        """As `get`; raises Unknown when nobody can tell whether it was done."""
         return self._call("POST", path, json=values)
 
     def put(self, path: str, **values: Any) -> dict[str, Any]:
+        """As `post`."""
         return self._call("PUT", path, json=values)
 
     def delete(self, path: str) -> dict[str, Any]:
+        """As `post`; empty where the provider has nothing to say."""
         return self._call("DELETE", path)
 
     def _call(self, method: str, path: str, **more: Any) -> dict[str, Any]:

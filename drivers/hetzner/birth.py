@@ -36,6 +36,7 @@ def wanted(package: Package) -> list[str]:
 
 
 def create(api: Api, order: Order, placement: Placement) -> str:
+    """The task of a server that is not started; one that has our name and label already is that task's."""
     options, more = order.package.options, named.surroundings(api, order)
     try:
         made = api.post(

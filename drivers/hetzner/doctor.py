@@ -16,6 +16,7 @@ SLOTS = 7
 
 
 def check(server: str, api: Api, plans: Mapping[str, Package]) -> list[Finding]:
+    """The key, and of each plan its type, image, place and networks; of what cannot be read, why."""
     try:
         types = {t["name"]: t for t in api.pages("/server_types", "server_types")}
     except VmbridgeError as e:

@@ -32,6 +32,7 @@ def listed(api: Api, uuids: Collection[str]) -> list[dict[str, Any]]:
 
 
 def made_at(image: Mapping[str, Any]) -> float:
+    """Seconds since 1970, from `created` (ISO 8601)."""
     return datetime.fromisoformat(image["created"]).timestamp()
 
 
@@ -81,6 +82,7 @@ def kept(api: Api) -> Kept:
 
 
 def named(api: Api, uuids: Collection[str], name: str) -> dict[str, Any] | None:
+    """The snapshot of a service that we called so, as the provider lists it."""
     return next((i for i in listed(api, uuids) if i["labels"][SNAPSHOT] == name), None)
 
 

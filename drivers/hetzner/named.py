@@ -20,6 +20,7 @@ def impossible(sentence: str, detail: str) -> Permanent:
 
 
 def kind_of(api: Api, name: str) -> dict[str, Any]:
+    """The server type as the provider lists it. Raises Permanent where it has none of the name."""
     rows = api.get("/server_types", name=name)["server_types"]
     if not rows:
         raise impossible("The plan names a type that the provider does not have.", f"server type {name!r}")
@@ -63,6 +64,7 @@ def joined(networks: Iterable[Row], location: str, zone: str) -> None:
 
 
 def named(api: Api, path: str, name: str) -> dict[str, Any]:
+    """What the project has of this name, as the provider lists it. Raises Permanent."""
     rows = api.get(path, name=name)[path.strip("/")]
     if not rows:
         kind = path.strip("/").rstrip("s").replace("_", " ")

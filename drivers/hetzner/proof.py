@@ -34,6 +34,7 @@ def present(api: Api, ref: VmRef) -> dict[str, Any]:
 
 
 def labelled(api: Api, uuids: Collection[str]) -> dict[str, Any] | None:
+    """The server that carries one of the uuids, as the provider lists it. Raises NotOurs when two do."""
     servers = list(labelled_any(api, uuids))
     if len(servers) > 1:
         raise NotOurs(detail=f"servers {', '.join(str(s['id']) for s in servers)} carry the same label")
@@ -41,6 +42,7 @@ def labelled(api: Api, uuids: Collection[str]) -> dict[str, Any] | None:
 
 
 def labelled_any(api: Api, uuids: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Servers that carry any of the uuids, as the provider lists them."""
     return api.pages("/servers", "servers", label_selector=f"{LABEL} in ({','.join(uuids)})")
 
 

@@ -133,6 +133,7 @@ DONE = {"action": ACTION}
 
 
 def listed(name: str, row: Any) -> dict[str, Any]:
+    """The shape of one page of a listing."""
     return {name: [row], **PAGED}
 
 

@@ -22,6 +22,7 @@ def act(api: Api, server: int, verb: str, **values: Any) -> str:
 
 
 def running(api: Api, server: int, command: str = "") -> list[dict[str, Any]]:
+    """Actions of a server that have not ended, as the provider lists them; of one command or all."""
     actions = api.pages(f"/servers/{server}/actions", "actions", status="running")
     return [a for a in actions if command in ("", a["command"])]
 
@@ -41,6 +42,7 @@ def find(api: Api, ref: VmRef, verb: str, since: float) -> str:
 
 
 def results(api: Api, tasks: Iterable[str]) -> dict[str, TaskResult]:
+    """Task -> its end. One call for many; what the provider does not know is "unknown"."""
     tasks = list(tasks)
     wanted = {t: [a for a in t.partition(":")[2].split(",") if a] for t in tasks if ":" in t}
     ids = sorted({a for actions in wanted.values() for a in actions})

@@ -47,6 +47,7 @@ class Strict(proxmoxer.backends.https.JsonSerializer):  # type: ignore[misc]
     """The library hands on what is no JSON as data, and fails on JSON of another shape."""
 
     def loads(self, response: requests.Response) -> Any:
+        """`data` of a good reply. Raises Rubbish for any other."""
         try:
             body = reading(json.loads(response.content), response.status_code)
         except ValueError:
@@ -56,6 +57,7 @@ class Strict(proxmoxer.backends.https.JsonSerializer):  # type: ignore[misc]
         return body["data"]
 
     def loads_errors(self, response: requests.Response) -> Any:
+        """`errors` of a bad reply: parameter -> what is wrong with it; None without."""
         try:
             body = json.loads(response.content)
         except ValueError:
@@ -126,6 +128,7 @@ class Api:
             places.release()
 
     def authorization(self) -> dict[str, str]:
+        """The header that carries the token."""
         return {"Authorization": f"PVEAPIToken={self._settings['token_id']}={self._settings['token_secret']}"}
 
     def _address(self) -> tuple[str, int, str]:
@@ -156,12 +159,16 @@ class Api:
         return [{k: lines.line(row["key"], v) if k in said else v for k, v in row.items()} for row in data]
 
     def post(self, path: str, **params: Any) -> Any:
+        """`data` of the reply, often a task's id. Two underscores in a parameter's name are one dash. Raises
+        UpstreamError; Unknown when nobody can tell whether it was done."""
         return self._call("post", path, params, change=True)
 
     def put(self, path: str, **params: Any) -> Any:
+        """As `post`."""
         return self._call("put", path, params, change=True)
 
     def delete(self, path: str, **params: Any) -> Any:
+        """As `post`."""
         return self._call("delete", path, params, change=True)
 
     def _call(self, method: str, path: str, params: dict[str, Any], change: bool) -> Any:

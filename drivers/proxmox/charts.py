@@ -71,6 +71,7 @@ def measured(row: Row) -> Row:
 
 
 def number(value: Any) -> float | None:
+    """None for what is no finite number of a believable size."""
     try:
         parsed = float(value) if not isinstance(value, bool) and value is not None else math.nan
     except (TypeError, ValueError, OverflowError):

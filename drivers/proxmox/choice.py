@@ -158,6 +158,7 @@ def of_plan(package: Package, stores: Mapping[str, Storage]) -> list[Fault]:
 
 
 def _linked(package: Package, template: Template, stores: Mapping[str, Storage]) -> list[Fault]:
+    """What keeps a linked clone from being made, or from standing on the plan's storage."""
     if package.options["clone"] != "linked":
         return []
     faults, wanted = [], package.options["storage"]

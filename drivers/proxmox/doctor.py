@@ -128,6 +128,7 @@ def _wires(config: Mapping[str, Any]) -> set[str]:
 
 
 def _nodes(look: Look) -> list[Finding]:
+    """Quorum, nodes that are off, clocks that differ by more than SKEW seconds."""
     findings = []
     cluster = next((r for r in look.api.get("cluster/status") if r.get("type") == "cluster"), None)
     if cluster and not int(cluster.get("quorate") or 0):

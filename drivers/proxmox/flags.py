@@ -103,6 +103,7 @@ def _worn(config: Mapping[str, Any]) -> Iterator[tuple[str, Sentence, Key, str]]
 
 
 def worn_parts(config: Mapping[str, Any], slot: str, table: Mapping[str, Key]) -> Iterator[tuple[str, Key, str]]:
+    """(part, what is known of it, its value) of a slot's line, of those that give or take away what was sold."""
     for part, value in parse_line(str(config.get(slot, ""))).items():
         if part in table and keys.takes(table[part], value):
             yield part, table[part], value

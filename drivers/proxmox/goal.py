@@ -261,6 +261,7 @@ def throttled(line: str, limits: Mapping[str, int]) -> str:
 
 
 def limits_of(line: str) -> dict[str, int]:
+    """A drive's limits, MiB/s and operations a second, 0 where it has none."""
     values = parse_line(line)
     return {word: int(float(values.get(key, 0) or 0)) for word, key in THROTTLES.items()}
 

@@ -42,6 +42,7 @@ class Look:
         }
 
     def storage(self, name: str) -> list[dict[str, Any]]:
+        """The rows of a storage in `cluster/resources`, one for each node."""
         return [r for r in self.rows if r.get("type") == "storage" and r.get("storage") == name]
 
     def hidden(self, name: str) -> bool:

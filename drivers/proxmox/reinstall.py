@@ -183,6 +183,8 @@ def _copy(
     allocate: bool,
     config: dict[str, Any],
 ) -> Converged:
+    """One disk of the template into the machine's slot: only with leave (`allocate`), since two calls make two
+    disks."""
     running = api.active_task(base.split("/")[1], order.vm_id, "qmconfig")
     if running:  # an earlier call whose reply was lost
         return Converged(running, more=True, memory=memory)

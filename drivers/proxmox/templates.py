@@ -77,6 +77,7 @@ def fatal(template: Template, package: Package) -> str:
 
 
 def _disks(template: Template, package: Package) -> list[Fault]:
+    """What a template's drives lack: cloud-init, one system disk no bigger than the plan's, on a storage."""
     config, faults = template.config, []
     disks, system = convert.disks(config), convert.system_disk(config)
     if not convert.cloud_init_slot(config):
@@ -121,6 +122,7 @@ def _second(template: Template, disks: list[str], system: str) -> Fault:
 
 
 def _keys(template: Template, package: Package) -> list[Fault]:
+    """Keys of a template that its machines must not inherit, or that its plan does not go with."""
     faults = []
     for name, value in template.config.items():
         key = keys.of(name)

@@ -76,6 +76,7 @@ class Postgres:
             self._opened()
 
     def parameters(self) -> dict[str, Any]:
+        """How psycopg connects, by the words of its `connect`."""
         return address.connecting(self.url, self._password, self.patience)
 
     def _opened(self) -> ConnectionPool[Any]:
@@ -162,6 +163,7 @@ class Postgres:
 
     # -- reads and changes ------------------------------------------------------------------------
     def read(self, sql: str, args: tuple[Any, ...]) -> tuple[list[str], Rows]:
+        """(names of the columns, rows). Once more on a new connection when an idle one has broken."""
         with told():
             mine: _Change | None = getattr(self._local, "change", None)
             if mine:
@@ -184,6 +186,8 @@ class Postgres:
 
     @contextmanager
     def write(self) -> Iterator[_Change]:
+        """One transaction; within one it is the same. Raises StoreUnavailable when nothing is saved, StoreUnknown when
+        nobody can tell."""
         mine: _Change | None = getattr(self._local, "change", None)
         if mine:
             yield mine
@@ -212,6 +216,8 @@ class Postgres:
 
     @contextmanager
     def _begun(self) -> Iterator[_Change]:
+        """A transaction that holds the writer's lock, on a second connection where the first has broken before it
+        began."""
         wait = BRIEF if hurried() else self.patience
         begin = BEGIN.format(wait=max(1, int(wait * 1000)), writer=WRITER).encode()
         for last in (False, True):
@@ -321,6 +327,7 @@ class Postgres:
         return self.read("SELECT to_regclass(?)", (table,))[1][0][0] is not None
 
     def tables(self) -> dict[str, list[str]]:
+        """Table -> its columns in order, without the record of migrations."""
         rows = self.read(
             "SELECT table_name::text, column_name::text FROM information_schema.columns"
             " WHERE table_schema = current_schema() AND table_name <> 'migrations'"

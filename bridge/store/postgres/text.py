@@ -117,9 +117,11 @@ class Defining:
         self._real, self._rows = Plain(conn), rows
 
     def execute(self, sql: str, args: Sequence[Any] = (), /) -> Any:
+        """A definition in this engine's types; rows only where they are wanted."""
         if re.match(r"\s*(CREATE|ALTER|DROP)\b", sql):
             return self._real.execute(typed(sql))
         return self._real.execute(sql, args) if self._rows else _Nothing()
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Any:
+        """Rows, where they are wanted."""
         return self._real.executemany(sql, rows) if self._rows else _Nothing()
