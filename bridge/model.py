@@ -708,12 +708,15 @@ class Pointers:
 class RecordSet:
     """All records of one name and type in a DNS zone. Names are full, in lower case and without the last dot; `values`
     as well where they are names (PTR, NS), else an address as the standard writes it, or a TXT's text; `ttl` in
-    seconds."""
+    seconds. `served`: the world sees these very values; false where the provider keeps them and answers otherwise.
+    `rows` are the provider's own, for its next change."""
 
     name: str
     type: str
     values: tuple[str, ...]
     ttl: int
+    served: bool = True
+    rows: tuple[Mapping[str, Any], ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from bridge.names import host_name
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TICKET = "ticket"  # the provider of a zone that a person keeps: what is wanted becomes a ticket
+LONGEST = 253  # characters of a name
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_/-]{0,61}[a-z0-9_])?")
 MACROS = ("ip_dashed", "domain", "service_id", "client_id")  # of a rule for default names
 MACRO = re.compile(r"\{([^{}]*)\}")
@@ -34,7 +35,7 @@ class Zone:
         """What the PTR record of an address of its network is called."""
         at = ipaddress.ip_address(address)
         whole = at.reverse_pointer
-        if whole.endswith(f".{self.name}") or self.network is None:
+        if f".{whole}".endswith(f".{self.name}") or self.network is None:
             return whole
         # RFC 2317: the labels below the last whole octet (nibble) of the network, under a name of its own
         size, per = (4, 8) if at.version == 4 else (32, 4)
@@ -43,7 +44,7 @@ class Zone:
 
 def name_fault(zone: str) -> str:
     """What is wrong with the name of a zone, as a sentence; empty when it is good."""
-    if zone != zone.lower() or zone.endswith(".") or len(zone) > 253:
+    if zone != zone.lower() or zone.endswith(".") or len(zone) > LONGEST:
         return "must be in lower case and without the last dot"
     if not all(LABEL.fullmatch(part) for part in zone.split(".")):
         return "is not the name of a zone, such as 113.0.203.in-addr.arpa or vps.example.com"
@@ -140,6 +141,16 @@ def uncovered(first: int, last: int, family: int, zones: Iterable[Zone]) -> tupl
     return (first, last)
 
 
+def is_default(rule: str, name: str) -> bool:
+    """Whether a rule may give some address this name."""
+    if "{ip_dashed}" not in rule:
+        return False
+    parts = {"ip_dashed": r"\d{1,3}(-\d{1,3}){3}|[0-9a-f]{4}(-[0-9a-f]{4}){7}", "domain": r".+"}
+    split = MACRO.split(rule.lower())  # text and names of macros in turn
+    made = [f"({parts.get(p, r'[0-9]+')})" if n % 2 else re.escape(p) for n, p in enumerate(split)]
+    return re.fullmatch("".join(made), name) is not None
+
+
 # -- default names --------------------------------------------------------------------------------
 def rule_fault(rule: str) -> str:
     """What is wrong with a plan's rule for default names, as a sentence; empty when it is good."""
@@ -157,7 +168,7 @@ def default_name(rule: str, address: str, hostname: str, service_id: int, client
     makes no name."""
     name = _raw(rule, address, host_name(hostname, f"vm-{service_id}"), service_id, client_id).lower()
     parts = name.split(".")
-    good = len(name) <= 253 and len(parts) > 1 and not parts[-1].isdigit()
+    good = len(name) <= LONGEST and len(parts) > 1 and not parts[-1].isdigit()
     return name if good and all(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", p) for p in parts) else ""
 
 

@@ -1,5 +1,4 @@
-"""Names of addresses over the life of services: whose they are, what was not ours, what fails, crashes, and what is
-left at the end."""
+"""Names of addresses over the life of services: whose they are, what was not ours, and what is left at the end."""
 
 from __future__ import annotations
 
@@ -11,57 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from bridge import zones as zone_names
 from bridge.dns import lookup, records, writer
 from bridge.errors import NotFound
-from bridge.store import archive
-from tests.configs import KEY
 from tests.dns import sims
+from tests.dns.site import FORWARD, NAME, RULE, WAITING, Killed, Site, dying_at_faults
 from tests.dns.world import REVERSE, REVERSE6, STATIC, Zoned
-
-FORWARD = "vps.example.com"
-RULE = f"{{ip_dashed}}.{STATIC}"
-NAME = "mail.customer.example"
-ALL = (REVERSE, REVERSE6, STATIC, FORWARD)
-WAITING = "Waiting to be written. This goes on by itself."
-REFUSED = "This was not written. Save it again, perhaps with another name, or write to us."
-
-
-class Site(Zoned):
-    """One provider for all zones, in process."""
-
-    def __init__(self, path: Path, provider: str = "powerdns", zones: tuple[str, ...] = ALL, **plan: Any) -> None:
-        kinds: dict[str, Any] = {
-            "powerdns": sims.PowerDns,
-            "cloudflare": sims.Cloudflare,
-            "hestiacp": sims.Hestia,
-            "rfc2136": lambda *z: sims.Nameserver(zones=z),
-        }
-        self.sim = kinds[provider](*zones)
-        tables = {z: self.sim.settings() for z in zones}
-        super().__init__(path, tables, self.sim.mount, **{"ptr_name": RULE, "forward_zone": FORWARD, **plan})
-
-    def ptr(self, address: str) -> list[str]:
-        zone = zone_names.zone_of(address, self.config.dns.values())
-        assert zone
-        return list(self.sim.values(zone.record(address), "PTR"))
-
-    def born(self, service: int = 1042, **params: Any) -> list[str]:
-        self.order("create", service, **params)
-        self.run()
-        self.write()
-        return self.addresses(service)
-
-    def ended(self, service: int = 1042) -> None:
-        self.order("terminate", service)
-        self.run()
-        self.write()
-
-    def default(self, address: str) -> str:
-        return zone_names.default_name(RULE, address, "", 1, 1)
 
 
 @pytest.fixture
@@ -75,10 +30,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def test_an_address_of_somebody_else_and_names_that_are_none(site: Site) -> None:
     [v4, v6] = site.born()
     other = site.born(2042, domain="other.example.org")
-    for address in (*other, "203.0.113.249", "192.0.2.1"):
+    for address in (*other, "203.0.113.249", "192.0.2.1", "::ffff:cb00:710a"):
         assert site.save(address, NAME) == f"{address} is not an address of your server."
         assert site.save(address, "") == f"{address} is not an address of your server."
-    for name in ("localhost", "ma_il.example.com", "-a.example.com", "192.0.2.1", f"{'a' * 64}.example.com"):
+    long = ".".join(["a" * 63] * 4)  # 255 characters
+    names = ("localhost", "ma_il.example.com", "-a.example.com", "192.0.2.1", f"{'a' * 64}.example.com", long)
+    for name in (*names, "mail..example.com", "mail.example.com..", "münchen.example", "a b.example", "*.example.com"):
         assert site.save(v4, name).startswith(f"Host name of {v4}: ")
     assert site.save(v6.upper(), f"{NAME}.") == ""
     assert site.write() == 1
@@ -273,6 +230,74 @@ def test_a_domain_that_is_not_for_customers(tmp_path: Path, domain: str, given: 
     site.close()
 
 
+def test_nobody_is_called_as_an_address_of_somebody_else(tmp_path: Path) -> None:
+    """Where servers and addresses have their names in the same zone, a server's name leads away from no address."""
+    site = Site(tmp_path, forward_zone=STATIC)
+    [first, _] = site.born()
+    squatted = site.default("203.0.113.11")
+    taken = site.born(2042, domain=f"{squatted.partition('.')[0]}.example.org")
+    assert taken[0] == "203.0.113.11"
+    assert site.sim.values(squatted, "A") == ["203.0.113.11"]
+    third = site.born(3042, domain=f"{site.default(first).partition('.')[0]}.example.org")
+    assert site.sim.values(site.default(first), "A") == [first]
+    assert site.sim.values(site.default(third[0]), "A") == [third[0]]
+    assert site.sim.values(f"vm-1042.{STATIC}", "A") == [first]
+    site.close()
+
+
+def test_a_name_that_is_too_long_for_dns_is_not_wanted(tmp_path: Path) -> None:
+    deep = ".".join(["z" * 60] * 4) + ".example"  # 251 characters
+    site = Site(tmp_path, zones=(REVERSE, REVERSE6, deep), forward_zone=deep, ptr_name="")
+    site.born()
+    assert site.store.rows("SELECT name FROM dns_records WHERE type <> 'PTR'") == []
+    site.close()
+
+
+def test_what_shall_be_gone_is_never_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that refuses to remove a record is asked again; others of the zone go on meanwhile."""
+    [v4, _] = site.born()
+    site.save(v4, NAME)
+    site.write()
+    real = site.sim.handle
+
+    def refusing(method: str, path: str, query: Any, body: bytes, headers: Any) -> Any:
+        if b'"DELETE"' in body and f"10.{REVERSE}".encode() in body:
+            return 422, {"error": "not now"}, {}
+        return real(method, path, query, body, headers)
+
+    monkeypatch.setattr(site.sim, "handle", refusing)
+    site.order("terminate")
+    site.run()
+    site.write(turns=5)
+    assert site.ptr(v4) == [NAME]
+    [left] = site.open()
+    assert "not now" in left["detail"]
+    assert site.store.zone_state(REVERSE)["failures"] == 0
+    other = site.born(2042, domain="other.example.org")
+    assert site.ptr(other[0]) == [site.default(other[0])]
+    monkeypatch.setattr(site.sim, "handle", real)
+    site.write(wait=900)
+    assert site.ptr(v4) == []
+
+
+def test_a_record_that_its_provider_answers_otherwise_is_put_right(tmp_path: Path) -> None:
+    """Proxied by Cloudflare: ours is served again by the next save or retry, somebody else's is left alone."""
+    site = Site(tmp_path, "cloudflare", (REVERSE, REVERSE6, FORWARD))
+    [v4, _] = site.born()
+    [row] = [r for r in site.sim.records.values() if (r.name, r.type) == (f"vm-1042.{FORWARD}", "A")]
+    row.proxied = True
+    site.store.want_record(row.name, "A", wanted=v4)
+    site.write()
+    assert [r.proxied for r in site.sim.records.values() if (r.name, r.type) == (row.name, "A")] == [False]
+    site.sim._add(sims.Record("", "A", f"vm-2042.{FORWARD}", "192.0.2.9", 1, proxied=True))
+    site.born(2042)
+    assert next((r.content, r.proxied) for r in site.sim.records.values() if r.name == f"vm-2042.{FORWARD}") == (
+        "192.0.2.9",
+        True,
+    )
+    site.close()
+
+
 def test_another_owner_gets_no_wish_of_the_former(site: Site) -> None:
     [v4, _] = site.born()
     site.sim.down = True
@@ -335,14 +360,14 @@ def test_a_cloud_server_has_its_name_in_our_zone_too(tmp_path: Path) -> None:
     world.close()
 
 
-def test_a_worker_that_dies_after_its_call_leaves_nothing_that_is_not_known_as_ours(site: Site) -> None:
+def test_a_worker_thatdies_after_its_call_leaves_nothing_that_is_not_known_as_ours(site: Site) -> None:
     """The name was written, that it was written was not recorded, and the service ends: the name goes all the same."""
     site.order("create")
     site.run()
     site.sim.faults = [sims.Fault("lost", n, changes=True) for n in (1, 2, 3, 4, 5, 6)]
     for _ in range(6):
         with suppress(Killed):
-            _dying_at_faults(site)
+            dying_at_faults(site)
     assert len(site.sim.changes()) == 6
     site.sim.faults = []
     site.order("terminate")
@@ -384,313 +409,6 @@ def test_an_answer_that_nobody_thought_of_holds_up_its_record_alone(
     monkeypatch.setattr(site.providers[REVERSE], "get", real)
     site.write(wait=900)
     assert site.ptr(v4) == [NAME]
-
-
-# -- any sequence of orders -----------------------------------------------------------------------
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["create", "terminate", "save", "clear", "extra", "down", "up", "write", "later", "hand", "crash"]
-        ),
-        st.integers(0, 2),
-        st.integers(0, 3),
-    ),
-    max_size=25,
-)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=STEPS)
-def test_no_address_keeps_a_name_of_a_former_customer(steps: list[tuple[str, int, int]], tmp_path_factory: Any) -> None:
-    """Three services and few addresses, in any order, with a provider that is down at times and a worker that is
-    killed: in the end each address has the name that its holder wants, or none of ours; and what was written by hand
-    is still there where nobody chose a name."""
-    site = Site(tmp_path_factory.mktemp("life"), pools=["public-v4"], forward_zone="")
-    site.config.worker["address_cool_down_h"] = 0
-    chosen: dict[str, str] = {}
-    numbers = (1042, 2042, 3042)
-    count = itertools.count()
-    for step, which, n in steps:
-        service = numbers[which]
-        row = site.store.find_service("main", service)
-        alive = row is not None and row.desired.value == "active"
-        own = site.addresses(service) if alive else []
-        if step == "create" and not alive:
-            site.order("create", service)
-            site.run()
-        elif step == "terminate" and alive:
-            site.order("terminate", service)
-            site.run()
-            for address in own:
-                chosen.pop(address, None)
-        elif step in ("save", "clear") and own:
-            address, name = own[n % len(own)], "" if step == "clear" else f"c{service}-{next(count)}.example.com"
-            assert site.save(address, name, service) == ""
-            chosen[address] = name
-            if not name:
-                del chosen[address]
-        elif step == "extra" and alive:
-            site.order("change_package", service, configoption9=str(n))
-            site.run()
-            for address in set(own) - set(site.addresses(service)):
-                chosen.pop(address, None)
-        elif step in ("down", "up"):
-            site.sim.down = step == "down"
-        elif step == "write":
-            site.write(turns=2, wait=0)
-        elif step == "later":
-            site.clock.time += 3600
-        elif step == "crash" and site.store.zones_due():
-            killed(site, n)
-    site.sim.down = False
-    site.clock.time += 3600
-    site.write(turns=200)
-    held = {a for s in numbers if site.store.find_service("main", s) for a in (site.addresses(s))}
-    for last in range(10, 30):
-        address = f"203.0.113.{last}"
-        wanted = [chosen.get(address) or site.default(address)] if address in held else []
-        assert site.ptr(address) == wanted, (address, site.ptr(address), wanted)
-        assert site.sim.values(site.default(address), "A") == ([address] if address in held else [])
-    assert {r["name"] for r in site.store.rows("SELECT name FROM dns_records WHERE held = 0")} == set()
-    site.close()
-
-
-class Killed(BaseException):
-    pass
-
-
-def killed(site: Site, nth: int) -> None:
-    """A worker that dies at one of its calls, before it or after it was carried out; its leases run out."""
-    site.sim.faults = [sims.Fault("lost" if nth % 2 else _die, 1 + nth // 2, changes=True)]
-    with suppress(Killed):
-        _dying_at_faults(site)
-    site.sim.faults = []
-    site.clock.time += writer.LEASE + 1
-
-
-# -- faults and crashes ---------------------------------------------------------------------------
-PROVIDERS = ["powerdns", "cloudflare", "hestiacp", "rfc2136"]
-KINDS = ["refused", "lost", "broken", "half", "many", "rubbish", "killed before", "killed after"]
-SMALL: dict[str, Any] = {"pools": ["public-v4"], "ptr_name": "", "forward_zone": ""}
-
-
-@pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_fault_or_crash_on_any_call_of_set_and_remove(provider: str, kind: str, tmp_path: Path) -> None:
-    """Each call once: in the end the record is as wanted, once, and what was there beside it is untouched."""
-    site = Site(tmp_path, provider, (REVERSE,), **SMALL)
-    [v4] = site.born()
-    site.sim.put(f"99.{REVERSE}", "PTR", "other.example.com")
-    reached = set()
-    for n, (name, before) in itertools.product(
-        range(1, 6), (("one.example.com", []), ("", ["one.example.com"]), ("two.example.com", ["x.example.com"]))
-    ):
-        site.sim.put(f"10.{REVERSE}", "PTR", *before)
-        site.sim.faults, site.sim.calls = [], []
-        assert site.save(v4, name or "", remove="" if name else "1") == ""
-        fault = sims.Fault(kind, n)
-        if kind.startswith("killed"):
-            fault.kind = _die if kind.endswith("before") else "lost"
-        site.sim.faults = [fault]
-        with suppress(Killed):
-            if kind == "killed after":
-                _dying_at_faults(site)
-            else:
-                site.write(turns=1)
-        reached |= {(n, name)} if not site.sim.faults else set()
-        site.sim.faults = []
-        site.clock.time += 1000
-        site.write(turns=40, wait=300)
-        assert site.ptr(v4) == ([name] if name else []), (n, name)
-        assert site.sim.values(f"99.{REVERSE}", "PTR") == ["other.example.com"]
-        assert site.open() == []
-        assert REFUSED not in site.words()
-        assert len(site.sim.changes()) <= 4
-    assert {n for n, _ in reached} >= {1, 2}  # the faults did happen
-    site.close()
-
-
-def _die() -> None:
-    raise Killed
-
-
-def _dying_at_faults(site: Site) -> None:
-    """One turn of a worker that dies when a call ends with an error, before anything of it is recorded."""
-    store, before = site.store, site.store.record_later
-    store.record_later = lambda *a, **k: _die()  # type: ignore[method-assign]
-    try:
-        for zone in store.zones_due():
-            writer.write_due(zone, site.config, store, site.providers, {})
-    finally:
-        store.record_later = before  # type: ignore[method-assign]
-
-
-def test_the_newest_wish_is_written_whatever_came_between(site: Site) -> None:
-    [v4, _] = site.born()
-    site.save(v4, "one.example.com")
-    site.sim.faults = [sims.Fault(lambda: site.save(v4, "two.example.com") and None, 1, changes=True)]
-    site.write()
-    assert site.ptr(v4) == ["two.example.com"]
-    assert site.fields()[v4] == "two.example.com"
-    site.sim.down = True
-    for n in range(5):
-        site.save(v4, f"n{n}.example.com")
-        site.write(turns=3)
-    site.sim.down = False
-    site.clock.time += 1000
-    site.write()
-    assert site.ptr(v4) == ["n4.example.com"]
-
-
-def test_after_a_lost_answer_nothing_is_done_before_it_must_have_ended(site: Site) -> None:
-    [v4, _] = site.born()
-    site.save(v4, "one.example.com")
-    site.sim.faults = [sims.Fault("lost", 1, changes=True)]
-    site.write(turns=1)
-    site.save(v4, "two.example.com")
-    before = len(site.sim.calls)
-    site.clock.time += writer.LOST - 1
-    assert site.write(turns=1) == 0
-    assert len(site.sim.calls) == before
-    site.write()
-    assert site.ptr(v4) == ["two.example.com"]
-
-
-def test_one_provider_that_is_down_holds_up_nobody_else(tmp_path: Path) -> None:
-    good, bad = sims.PowerDns(REVERSE6), sims.PowerDns(REVERSE)
-    bad.down = True
-    tables = {REVERSE: bad.settings(endpoint="https://bad.test"), REVERSE6: good.settings()}
-
-    def mount(session: Any) -> None:
-        good.mount(session)
-        session.mount("https://bad.test", bad)
-
-    site = Zoned(tmp_path, tables, mount, ptr_name=RULE)
-    for service in (1042, 2042, 3042):
-        site.order("create", service)
-        site.run()
-        assert site.store.operations_of(None)[0].state.value == "done"
-    asked = 0
-    for _ in range(200):
-        asked += sum(writer.write_due(z, site.config, site.store, site.providers, {}) for z in site.store.zones_due())
-        site.clock.time += 1
-    for service in (1042, 2042, 3042):
-        [_, v6] = site.addresses(service)
-        assert good.values(site.config.dns[REVERSE6].record(v6), "PTR")
-    state = site.store.zone_state(REVERSE)
-    assert state["failures"] < 8
-    assert "refuses connections" in state["error"]
-    assert state["next_action"]
-    bad.down = False
-    site.clock.time += 1000
-    site.write()
-    assert bad.values(f"10.{REVERSE}", "PTR")
-    assert site.store.zone_state(REVERSE)["failures"] == 0
-    site.close()
-
-
-def test_tries_become_rare_but_go_on(site: Site) -> None:
-    [v4, _] = site.born()
-    site.sim.down = True
-    site.save(v4, NAME)
-    at: list[float] = []
-    for _ in range(6 * 3600 // 5):
-        site.clock.time += 5
-        if site.store.zones_due():
-            at.append(site.clock.time)
-            writer.write_due(REVERSE, site.config, site.store, site.providers, {})
-    gaps = [b - a for a, b in itertools.pairwise(at)]
-    assert len(at) > 20
-    assert max(gaps) <= writer.LONGEST + 5
-    assert gaps == sorted(gaps)
-    site.sim.down = False
-    site.write(wait=900)
-    assert site.ptr(v4) == [NAME]
-
-
-def test_what_the_provider_refuses_is_shown_and_others_go_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    [v4, v6] = site.born()
-    real = site.sim.handle
-
-    def refusing(method: str, path: str, query: Any, body: bytes, headers: Any) -> Any:
-        if b"bad.example" in body:
-            return 422, {"error": "Not in expected format"}, {}
-        return real(method, path, query, body, headers)
-
-    monkeypatch.setattr(site.sim, "handle", refusing)
-    site.save(v4, "bad.example.com")
-    site.save(v6, NAME)
-    site.write()
-    assert site.ptr(v6) == [NAME]
-    assert site.words().count(REFUSED) == 1
-    assert site.ptr(v4) == [site.default(v4)]
-    assert site.write() == 0
-    assert site.save(v4, "good.example.com") == ""
-    assert site.write() == 1
-    assert site.ptr(v4) == ["good.example.com"]
-    assert REFUSED not in site.words()
-
-
-def test_a_key_that_does_not_hold_keeps_every_wish(site: Site) -> None:
-    [v4, _] = site.born()
-    site.sim.key = "another"
-    site.save(v4, NAME)
-    site.write(turns=3)
-    state = site.store.zone_state(REVERSE)
-    assert "key" in state["error"]
-    assert "pdns-key" not in state["error"]
-    assert WAITING in site.words()
-    site.sim.key = "pdns-key"
-    site.write(wait=900)
-    assert site.ptr(v4) == [NAME]
-
-
-def test_secrets_stand_in_no_table_and_no_page(site: Site) -> None:
-    site.born()
-    assert "pdns-key" in site.config.secrets()
-    site.sim.key = "another"
-    site.save(site.addresses()[0], NAME)
-    site.write(turns=3)
-    dump = "\n".join(site.store.db.conn.iterdump())
-    assert "pdns-key" not in dump
-    assert "pdns-key" not in site.page_html()
-    assert "pdns-key" not in repr(site.config.dns)
-
-
-def test_an_unknown_zone_keeps_its_records_until_it_is_back(site: Site) -> None:
-    [v4, _] = site.born()
-    zone = site.config.dns.pop(REVERSE)
-    site.providers.pop(REVERSE)
-    site.order("terminate")
-    site.run()
-    site.write(turns=3)
-    assert site.sim.values(f"10.{REVERSE}", "PTR") == [site.default(v4)]
-    site.config.dns[REVERSE] = zone
-    site.providers.update(writer.providers_of(site.config, site.clock, site.sim.mount))
-    site.clock.time += 3601
-    site.write()
-    assert site.ptr(v4) == []
-
-
-def test_a_restored_store_writes_no_old_wish_and_still_knows_what_is_ours(site: Site, tmp_path: Path) -> None:
-    [v4, v6] = site.born()
-    site.sim.down = True
-    site.save(v4, "old.example.com")
-    archive.take(str(site.path), tmp_path / "copy.db")
-    site.sim.down = False
-    site.save(v4, "newer.example.com")
-    site.save(v6, "newer6.example.com")
-    site.clock.time += 1000
-    site.write()
-    site.store.close()
-    archive.put_back(tmp_path / "copy.db", str(site.path), KEY, {}, site.clock.now(), "aside")
-    site.store.migrate()
-    assert site.write() == 0
-    assert site.ptr(v4) == ["newer.example.com"]
-    assert REFUSED in site.words()
-    site.ended()
-    assert site.ptr(v4) == []
-    assert site.ptr(v6) == []
 
 
 # -- do names lead back ---------------------------------------------------------------------------

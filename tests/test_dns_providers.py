@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import IPv6Network, ip_address
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from drivers import folder
 from drivers.dns import contract
 from drivers.dns.contract import Provider
 from tests.dns import servers, sims
+from tests.dns.nameserver import Nameserver
 from tests.held import HeldClock
 
 ZONE = "113.0.203.in-addr.arpa"
@@ -26,7 +27,7 @@ SIMS: dict[str, Any] = {
     "powerdns": sims.PowerDns,
     "cloudflare": sims.Cloudflare,
     "hestiacp": sims.Hestia,
-    "rfc2136": lambda *z: sims.Nameserver(zones=z),
+    "rfc2136": lambda *z: Nameserver(zones=z),
 }
 
 
@@ -398,12 +399,13 @@ def test_names_of_addresses_are_those_of_the_standard_library(address: Any, labe
     whole = address.reverse_pointer
     parts = whole.split(".")
     size = len(parts) - 2
-    own = ".".join(parts[min(labels, size - 1) :])
+    labels = min(labels, size) - 1  # none: a zone for the one address, which is its own record's name
+    own = ".".join(parts[labels:])
     made = zone(own)
     assert made.network
     assert address in made.network
     assert made.record(str(address)) == whole
-    assert made.network.prefixlen == (size - min(labels, size - 1)) * (8 if address.version == 4 else 4)
+    assert made.network.prefixlen == (size - labels) * (8 if address.version == 4 else 4)
     assert zones.zone_of(str(address), [zone(".".join(parts[size - 1 :])), made]) in (
         made,
         zone(".".join(parts[size - 1 :])),
@@ -430,6 +432,30 @@ def test_names_in_a_part_of_a_network(address: Any, prefix: int, spelling: str) 
     assert zones.zone_of(other, [around, part]) is around
     if spelling == "slash":
         assert zone(f"{label}.{above}").network == part.network
+
+
+@given(st.ip_addresses(v=6), st.integers(1, 128))
+def test_parts_of_ipv6_networks_at_any_bit(address: Any, prefix: int) -> None:
+    """A part that ends inside a nibble: the record has the labels from that nibble on, in a zone of any name."""
+    network = IPv6Network((int(address) >> 128 - prefix << 128 - prefix, prefix))
+    labels = str(address.reverse_pointer).split(".")
+    whole, kept = prefix // 4, max(1, 32 - prefix // 4)
+    above = ".".join(labels[32 - min(whole, 31) :])
+    part, around = zone(f"customers.{above}", str(network)), zone(above)
+    assert part.record(str(address)) == ".".join([*labels[:kept], "customers", above])
+    assert zones.zone_of(str(address), [around, part]) is part
+    assert around.record(str(address)) == address.reverse_pointer
+
+
+def test_names_that_a_rule_gives() -> None:
+    rule = "{ip_dashed}.static.example.com"
+    for address in ("203.0.113.9", "2001:db8::1"):
+        assert zones.is_default(rule, zones.default_name(rule, address, "", 1, 1))
+    for name in ("shop.static.example.com", "203-0-113.static.example.com", "203-0-113-9-7.static.example.com"):
+        assert not zones.is_default(rule, name)
+    assert not zones.is_default("", "a.example.com")
+    assert not zones.is_default("{domain}", "203-0-113-9.example.com")
+    assert zones.is_default("c{client_id}-{ip_dashed}.example.com", "c7-203-0-113-9.example.com")
 
 
 @pytest.mark.parametrize(

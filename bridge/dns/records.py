@@ -150,7 +150,9 @@ def _forward(service: Service, store: Store, config: Config) -> tuple[str, Zone 
         name = f"{first}.{said}"
         if any(_anothers(name, kind, service, store) for kind in ("A", "AAAA")):
             name = f"{first[:50]}-{service.service_id}.{said}"
-    return name, zone
+    if any(zones.is_default(str(p.values["ptr_name"]), name) for p in config.plans.values()):
+        return "", None  # it would lead away from the address that has this name
+    return (name, zone) if len(name) <= zones.LONGEST else ("", None)
 
 
 def _anothers(name: str, kind: str, service: Service, store: Store) -> bool:

@@ -16,6 +16,8 @@ from bridge.whmcs import Whmcs
 
 LOOK = 1800.0  # seconds between two looks whether the ticket is closed
 CLOSED = ("closed",)
+# WHMCS lists only departments of the API's own administrator otherwise (api-reference/gettickets)
+EVERYWHERE = {"ignore_dept_assignments": "true"}
 NO_TICKET = re.compile(r"ticket id not found|ticket not found", re.I)
 BEGIN = "Please set the reverse DNS"
 
@@ -65,7 +67,7 @@ def _ask(row: RecordRow, service: Service, department: str, whmcs: Whmcs) -> str
 
 
 def _open(row: RecordRow, service: Service, whmcs: Whmcs) -> Mapping[str, Any] | None:
-    listed = whmcs.call("GetTickets", clientid=service.client_id, subject=subject_of(row), limitnum=100)
+    listed = whmcs.call("GetTickets", clientid=service.client_id, subject=subject_of(row), limitnum=100, **EVERYWHERE)
     tickets = listed.get("tickets") or {}
     rows = tickets.get("ticket") if isinstance(tickets, dict) else ()
     for ticket in rows or ():
@@ -100,7 +102,7 @@ def _look(row: RecordRow, whmcs: Whmcs, store: Store) -> None:
 
 def number_of(department: str, whmcs: Whmcs) -> str:
     """Of a department by its name or number. Raises Permanent naming those found."""
-    listed = whmcs.call("GetSupportDepartments").get("departments") or {}
+    listed = whmcs.call("GetSupportDepartments", **EVERYWHERE).get("departments") or {}
     rows = (listed.get("department") if isinstance(listed, dict) else None) or []
     for row in rows:
         if department.strip().casefold() in (str(row.get("name", "")).strip().casefold(), str(row.get("id", ""))):

@@ -18,7 +18,7 @@ from bridge.store.records import RecordRow
 from bridge.whmcs import Whmcs
 from drivers.calls import within
 from drivers.dns import contract
-from drivers.dns.contract import BAD_VALUE, Provider, tidy
+from drivers.dns.contract import BAD_VALUE, NOT_YET, Provider, tidy
 
 log = structlog.get_logger()
 LEASE = 120.0  # longer than the calls of one record
@@ -88,36 +88,36 @@ def _settle(row: RecordRow, provider: Provider, ttl: int, store: Store) -> None:
     kind, wanted = row["type"], [row["wanted"]] if row["wanted"] else []
     seen = provider.get(row["name"], kind)
     there = list(seen.values) if seen else []
-    if there == wanted:
+    if there == wanted and (seen is None or seen.served):
         store.record_settled(row, row["wanted"], ours=True)
         return
     ours = {tidy(v, kind) for v in (*row["ours"], *wanted)}
     others = [v for v in there if v not in ours]
-    if others and not row["own"]:
-        _beside(row, others, there, provider, ttl, store)
+    seen = seen or RecordSet(row["name"], kind, (), ttl)
+    if others and not row["own"]:  # somebody else's records stay, ours beside them go
+        if len(others) < len(there):
+            _put(row, others, seen, provider, ttl, store)
+        store.record_settled(row, others[0], ours=False)
         return
-    _put(row, wanted, provider, ttl, store)
+    _put(row, wanted, seen, provider, ttl, store)
     store.record_settled(row, row["wanted"], ours=True)
 
 
-def _beside(row: RecordRow, others: list[str], there: list[str], provider: Provider, ttl: int, store: Store) -> None:
-    """Somebody else's records stay, ours beside them go."""
-    if len(others) < len(there):
-        _put(row, others, provider, ttl, store)
-    store.record_settled(row, others[0], ours=False)
-
-
-def _put(row: RecordRow, values: list[str], provider: Provider, ttl: int, store: Store) -> None:
+def _put(row: RecordRow, values: list[str], seen: RecordSet, provider: Provider, ttl: int, store: Store) -> None:
     store.record_trying(row)
     if values:
-        provider.set(RecordSet(row["name"], row["type"], tuple(values), ttl))
+        provider.set(RecordSet(row["name"], row["type"], tuple(values), ttl), seen)
     else:
-        provider.remove(row["name"], row["type"])
+        provider.remove(row["name"], row["type"], seen)
 
 
 def _failed(row: RecordRow, zone: str, e: VmbridgeError, store: Store) -> bool:
-    """Keep what is to be done; whether others of the zone can go on."""
+    """Keep what is to be done; whether others of the zone can go on. What shall be gone is never given up: the next
+    customer of the address would find it."""
     detail = f"{e.sentence} {e.detail}".strip()
+    if e.code == NOT_YET or (e.code == BAD_VALUE and not row["wanted"]):
+        store.record_later(row, LONGEST, detail=detail)
+        return True
     if e.code == BAD_VALUE:
         store.record_later(row, 0.0, detail=detail, refused=e.code)
         return True

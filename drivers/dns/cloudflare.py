@@ -20,7 +20,9 @@ GONE = (81044,)
 TOO_MANY = (971, 10429)
 KEY = (6003, 6111, 9106, 9109, 10000, 10001)
 NO_SUCH_ZONE = (1001, 7000, 7003)
+FULL = (81045,)
 LEAST_TTL, MOST_TTL = 120, 86400
+PAGE, PAGES = 100, 50  # records in one answer, and answers that are read at most
 EDIT = "#dns_records:edit"
 
 
@@ -43,13 +45,26 @@ class Cloudflare(Provider):
         self._id, self._known = str(settings["zone_id"]), ""
 
     def get(self, name: str, kind: str) -> RecordSet | None:
+        """Proxied records are there and not served: the world gets Cloudflare's own addresses."""
         rows = self._rows(name, kind)
-        values = tuple(tidy(r["content"], kind) for r in rows)
-        return RecordSet(name, kind, values, int(rows[0]["ttl"])) if rows else None
+        if not rows:
+            return None
+        plain = not any(r.get("proxied") for r in rows)
+        return RecordSet(name, kind, tuple(map(_value, rows)), int(rows[0]["ttl"]), plain, tuple(rows))
 
-    def set(self, wanted: RecordSet) -> None:
+    def set(self, wanted: RecordSet, seen: RecordSet | None = None) -> None:
+        try:
+            self._set(wanted, list(seen.rows) if seen else self._rows(wanted.name, wanted.type))
+        except _Said as e:  # what was seen is not so any more
+            if not e.code_of(EXISTS):
+                raise e.error from None
+            try:
+                self._set(wanted, self._rows(wanted.name, wanted.type))
+            except _Said as again:
+                raise again.error from None
+
+    def _set(self, wanted: RecordSet, spare: list[Mapping[str, Any]]) -> None:
         """What is there is changed before anything is added, so that a fault on the way leaves a name and not none."""
-        spare = self._rows(wanted.name, wanted.type)
         missing: list[tuple[str, str]] = []  # (value, the record that has it as it should not be)
         for value in wanted.values:
             same = next((r for r in spare if _value(r) == value), None)
@@ -60,13 +75,13 @@ class Cloudflare(Provider):
         for value, key in missing:
             old = key or (str(spare.pop()["id"]) if spare else "")
             if not old or not self._change(old, wanted, value):
-                self._add(wanted, value)
+                self._call("POST", f"/zones/{self._zone()}/dns_records", True, json=_body(wanted, value))
         for row in spare:
             self._delete(str(row["id"]))
 
-    def remove(self, name: str, kind: str) -> None:
-        for row in self._rows(name, kind):
-            self._delete(row["id"])
+    def remove(self, name: str, kind: str, seen: RecordSet | None = None) -> None:
+        for row in seen.rows if seen else self._rows(name, kind):
+            self._delete(str(row["id"]))
 
     def nameservers(self) -> tuple[str, ...]:
         return tuple(tidy(str(n), "NS") for n in self._about().get("name_servers") or ())
@@ -114,18 +129,15 @@ class Cloudflare(Provider):
             )
         return named[0]
 
-    def _rows(self, name: str, kind: str) -> list[dict[str, Any]]:
-        query = {"type": kind, "name": name, "per_page": "100"}
-        rows = self._call("GET", f"/zones/{self._zone()}/dns_records", False, params=query)
+    def _rows(self, name: str, kind: str) -> list[Mapping[str, Any]]:
+        rows: list[Mapping[str, Any]] = []
+        for page in range(1, PAGES + 1):
+            query = {"type": kind, "name": name, "per_page": str(PAGE), "page": str(page)}
+            found = self._call("GET", f"/zones/{self._zone()}/dns_records", False, params=query)
+            rows += found
+            if len(found) < PAGE:
+                break
         return [r for r in rows if tidy(str(r["name"]), "PTR") == name and r["type"] == kind]
-
-    def _add(self, wanted: RecordSet, value: str) -> None:
-        try:
-            self._call("POST", f"/zones/{self._zone()}/dns_records", True, json=_body(wanted, value))
-        except _Said as e:
-            there = self.get(wanted.name, wanted.type) if e.code_of(EXISTS) else None
-            if there is None or value not in there.values:
-                raise e.error from None
 
     def _change(self, key: str, wanted: RecordSet, value: str) -> bool:
         """False when it is gone meanwhile."""
@@ -134,7 +146,7 @@ class Cloudflare(Provider):
         except _Said as e:
             if e.code_of(GONE):
                 return False
-            raise e.error from None
+            raise
         return True
 
     def _delete(self, key: str) -> None:
@@ -174,7 +186,14 @@ class Cloudflare(Provider):
                 detail=said,
                 next_action=f"Give {self.table} a token with Zone, DNS, Edit for this zone.",
             )
-        if reply.status in (400, 404, 409, 422):
+        if _any(codes, FULL):
+            return Permanent(
+                "The zone takes no more records at Cloudflare.",
+                code="zone_full",
+                detail=said,
+                next_action="Remove records there, or raise the zone's plan.",
+            )
+        if change and reply.status in (200, 400, 404, 409, 422):
             return Permanent("Cloudflare refused the record.", code=BAD_VALUE, detail=said)
         return self._web.refused(reply, change, said)
 

@@ -28,6 +28,7 @@ READ_ONLY = "zone_secondary"
 NO_KEY = "upstream_credentials"
 NO_RIGHT = "upstream_privilege"
 BAD_VALUE = "upstream_parameter"
+NOT_YET = "record_not_yet"  # this record cannot be changed as things are; others of its zone can
 
 
 def endpoint(text: str) -> None:
@@ -48,8 +49,8 @@ class Strict(Schema):
 
 class Provider(ABC):
     """One zone at one provider. Methods look before they change, may be repeated after any fault, and end within some
-    seconds. They raise UpstreamError: Permanent with BAD_VALUE when one record is not taken, with another code when
-    nothing in this zone would be."""
+    seconds. They raise UpstreamError: Permanent with BAD_VALUE when one record is not taken, with NOT_YET when it may
+    be later, with another code when nothing in this zone would be."""
 
     schema: ClassVar[type[Strict]] = Strict
     secrets: ClassVar[frozenset[str]] = frozenset()  # keys of the schema that nobody may read
@@ -69,13 +70,14 @@ class Provider(ABC):
         raise NotImplementedError
 
     @abstractmethod
-    def set(self, wanted: RecordSet) -> None:
-        """These records, and no others, of this name and type. A repeat is harmless and makes nothing double."""
+    def set(self, wanted: RecordSet, seen: RecordSet | None = None) -> None:
+        """These records, and no others, of this name and type. A repeat is harmless and makes nothing double. `seen`:
+        what `get` has answered just now, one without values for nothing; it spares another look."""
         raise NotImplementedError
 
     @abstractmethod
-    def remove(self, name: str, kind: str) -> None:
-        """No record of this name and type; nothing to do is no error."""
+    def remove(self, name: str, kind: str, seen: RecordSet | None = None) -> None:
+        """No record of this name and type; nothing to do is no error. `seen` as with `set`."""
         raise NotImplementedError
 
     @abstractmethod

@@ -10,13 +10,12 @@ from marshmallow import fields, validate
 
 from bridge.clock import Clock
 from bridge.errors import Permanent, UpstreamError
-from bridge.model import RecordSet
+from bridge.model import Finding, RecordSet
 from drivers.dns.contract import BAD_VALUE, NO_ZONE, READ_ONLY, Provider, Strict, endpoint, tidy, written
 from drivers.dns.web import Reply, Web
 from drivers.http import Peer
 
 COPIES = ("slave", "secondary", "consumer")  # kinds of zones that are written elsewhere
-PRIMARY = ("master", "primary", "producer")
 
 
 class Settings(Strict):
@@ -38,19 +37,38 @@ class PowerDns(Provider):
 
     def get(self, name: str, kind: str) -> RecordSet | None:
         sets = [s for s in self._zone(name, kind)["rrsets"] if tidy(s["name"], "PTR") == name and s["type"] == kind]
-        records = [tidy(r["content"], kind) for s in sets for r in s["records"]]
+        records = [tidy(r["content"], kind) for s in sets for r in s["records"] if not r.get("disabled")]
         return RecordSet(name, kind, tuple(records), int(sets[0]["ttl"])) if records else None
 
-    def set(self, wanted: RecordSet) -> None:
+    def set(self, wanted: RecordSet, seen: RecordSet | None = None) -> None:
         records = [{"content": written(v, wanted.type), "disabled": False} for v in wanted.values]
         self._patch(wanted.name, wanted.type, ttl=wanted.ttl, changetype="REPLACE", records=records)
 
-    def remove(self, name: str, kind: str) -> None:
+    def remove(self, name: str, kind: str, seen: RecordSet | None = None) -> None:
         self._patch(name, kind, changetype="DELETE")
 
     def nameservers(self) -> tuple[str, ...]:
         own = self.get(self.zone, "NS")
         return own.values if own else ()
+
+    def roles(self) -> list[Finding]:
+        """What of the zone's settings keeps its changes from those who copy or prove it."""
+        about, subject, notes = self._zone(self.zone, "SOA"), f"dns {self.zone}", []
+        if about.get("soa_edit_api") == "":
+            said = "changes by the API do not raise its serial: servers that copy the zone never hear of them"
+            fix = f"run `pdnsutil set-meta {self.zone} SOA-EDIT-API DEFAULT`"
+            notes.append(Finding("warning", subject, said, fix))
+        if about.get("dnssec") is True and self._metadata("API-RECTIFY") == ["0"]:
+            said = "it is signed and API-RECTIFY is off: proofs (NSEC) of what is not there deny new records"
+            fix = f"run `pdnsutil set-meta {self.zone} API-RECTIFY 1` and `pdnsutil rectify-zone {self.zone}`"
+            notes.append(Finding("warning", subject, said, fix))
+        return notes
+
+    def _metadata(self, kind: str) -> list[str]:
+        """From the list of all: API-RECTIFY alone is not to be had (4.7), and the zone says `false` for unset too."""
+        reply = self._web.call("GET", f"{self._path}/metadata", False)
+        rows = reply.body if reply.status == 200 and isinstance(reply.body, list) else []
+        return [str(v) for r in rows if isinstance(r, dict) and r.get("kind") == kind for v in r.get("metadata") or ()]
 
     def _zone(self, name: str, kind: str) -> dict[str, Any]:
         """The zone with this one set; older releases know no filter and answer with all of it."""

@@ -21,14 +21,15 @@ from marshmallow import ValidationError, fields, validate
 
 from bridge.clock import Clock
 from bridge.errors import Permanent, Transient, Unknown, Unreachable, UpstreamError
-from bridge.model import RecordSet
+from bridge.model import Finding, RecordSet
 from drivers.calls import calling
-from drivers.dns.contract import BAD_VALUE, NO_KEY, NO_RIGHT, NO_ZONE, Provider, Strict, tidy, written
+from drivers.dns.contract import BAD_VALUE, NO_KEY, NO_RIGHT, NO_ZONE, READ_ONLY, Provider, Strict, tidy, written
 from drivers.dns.web import ANSWER
 from drivers.http import Peer, Rubbish, fault, time_outs
 
 ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1", "hmac-md5")
 R = dns.rcode
+NOT_TAKEN = "The name server refused the record."
 Ask = Callable[[dns.message.Message], dns.message.Message]
 
 
@@ -70,38 +71,68 @@ class Rfc2136(Provider):
         self._origin = dns.name.from_text(zone)
 
     def get(self, name: str, kind: str) -> RecordSet | None:
-        asked = dns.message.make_query(dns.name.from_text(name), kind, flags=0)
+        """A name in use by a wildcard alone is free."""
+        found = self._found(name, kind)
+        return found if found and self._stands(name, kind) else None
+
+    def _found(self, name: str, kind: str) -> RecordSet | None:
+        asked = dns.message.make_query(_name(name), kind, flags=0)
         reply = self._ask(asked, False)
         if reply.rcode() not in (R.NOERROR, R.NXDOMAIN):
             raise self._refused(reply.rcode(), False)
-        if not reply.flags & dns.flags.AA:
-            raise self._no_zone()
-        for row in reply.answer:
-            if row.name == asked.question[0].name and row.rdtype == dns.rdatatype.CNAME:
-                raise Permanent(
-                    "There is a CNAME at this record's name: it is kept in another zone.",
-                    code=BAD_VALUE,
-                    detail=f"{name} leads to {row[0].target}",
-                    next_action="Put the zone to which it leads into the configuration, with its `range`.",
-                )
-        sets = [s for s in reply.answer if s.rdtype == dns.rdatatype.from_text(kind)]
+        self._placed(reply)
+        own = [s for s in reply.answer if s.name == asked.question[0].name]
+        for found in own:
+            if found.rdtype == dns.rdatatype.CNAME and self._stands(name, "CNAME"):
+                raise _elsewhere("There is a CNAME at this record's name", f"{name} leads to {found[0].target}")
+        sets = [s for s in own if s.rdtype == dns.rdatatype.from_text(kind)]
         values = tuple(tidy(r.to_text(), kind) for s in sets for r in s)
         return RecordSet(name, kind, values, sets[0].ttl) if values else None
 
-    def set(self, wanted: RecordSet) -> None:
+    def _stands(self, name: str, kind: str) -> bool:
+        """Whether what was answered stands at this very name, and is not made from a wildcard: updates look at names as
+        they are (RFC 2136, 2.4.1). One that has a condition and no change changes nothing."""
+        look = self._update()
+        look.present(_name(name), kind)
+        code = self._ask(look, False).rcode()
+        if code in (R.NOERROR, R.NXRRSET, R.NXDOMAIN):
+            return bool(code == R.NOERROR)
+        raise self._refused(code, False)
+
+    def _placed(self, reply: dns.message.Message) -> None:
+        """Raises when the name is not answered from this zone."""
+        for found in reply.answer:
+            if found.rdtype == dns.rdatatype.DNAME:
+                raise _elsewhere("A DNAME leads all names here to another zone", f"{found.name} to {found[0].target}")
+        for found in reply.authority:
+            below = found.name.is_subdomain(self._origin) and found.name != self._origin
+            if found.rdtype == dns.rdatatype.NS and below:
+                raise _elsewhere("This record's name is given to other name servers", f"by NS of {found.name}")
+        if not reply.flags & dns.flags.AA:
+            raise self._no_zone()
+
+    def set(self, wanted: RecordSet, seen: RecordSet | None = None) -> None:
         values = [written(v, wanted.type) for v in wanted.values]
         change = self._update()
-        change.replace(dns.name.from_text(wanted.name), wanted.ttl, wanted.type, *values)
+        try:
+            change.replace(_name(wanted.name), wanted.ttl, wanted.type, *values)
+        except (dns.exception.DNSException, ValueError) as e:
+            raise _refused_value(e) from None
         self._send(change)
 
-    def remove(self, name: str, kind: str) -> None:
+    def remove(self, name: str, kind: str, seen: RecordSet | None = None) -> None:
         change = self._update()
-        change.delete(dns.name.from_text(name), kind)
+        change.delete(_name(name), kind)
         self._send(change)
 
     def nameservers(self) -> tuple[str, ...]:
-        servers = self.get(self.zone, "NS")
+        servers = self._found(self.zone, "NS")
         return servers.values if servers else ()
+
+    def roles(self) -> list[Finding]:
+        """A condition without a change is refused like a change. Raises what keeps our key from changes."""
+        self._stands(self.zone, "SOA")
+        return []
 
     def _update(self) -> dns.update.UpdateMessage:
         return dns.update.UpdateMessage(self._origin)
@@ -126,18 +157,21 @@ class Rfc2136(Provider):
                 reply: dns.message.Message = self._prepare(message)
                 return reply
             with self._connected(connect) as line:
-                return dns.query.tcp(message, "", timeout=min(answer, ANSWER), sock=line)
-        except dns.tsig.PeerBadTime:
+                reply = dns.query.tcp(message, "", timeout=min(answer, ANSWER), sock=line)
+            if not reply.had_tsig and reply.rcode() in (R.NOERROR, R.NXDOMAIN):
+                raise Rubbish("an answer without a signature")
+            return reply
+        except (dns.tsig.PeerBadTime, dns.tsig.BadTime):
             raise Permanent(
                 "The clocks of this machine and of the name server differ too much for signed updates.",
                 code="clocks_differ",
                 next_action="Set both clocks right, e.g. by NTP.",
             ) from None
-        except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.tsig.BadTime, dns.message.UnknownTSIGKey) as e:
+        except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.message.UnknownTSIGKey) as e:
             raise self._no_key(type(e).__name__) from None
         except dns.exception.Timeout:
             raise fault(TimeoutError(), self._peer, change) from None
-        except (dns.exception.DNSException, EOFError) as e:
+        except (dns.exception.DNSException, EOFError, Rubbish) as e:
             raise fault(Rubbish(type(e).__name__), self._peer, change) from None
         except (OSError, ValueError) as e:
             raise fault(e, self._peer, change) from None
@@ -170,11 +204,23 @@ class Rfc2136(Provider):
                 "The name server's policy refuses what our key asks.",
                 code=NO_RIGHT,
                 detail=said,
-                next_action=f"Let the key {self.settings['key_name']} query and update the zone (BIND: allow-update).",
+                next_action=f"Let the key {self.settings['key_name']} query and update the zone (BIND: allow-update on"
+                " the primary server, and no `rndc freeze`).",
             )
-        if code in (R.NOTZONE, R.NOTAUTH, R.NOTIMP):
+        if code == R.NOTIMP:
+            return Permanent(
+                "The name server takes no dynamic updates.",
+                code=READ_ONLY,
+                detail=said,
+                next_action=f"Switch them on there (RFC 2136), or name another provider in {self.table}.",
+            )
+        if code in (R.YXDOMAIN, R.YXRRSET, R.NXRRSET, R.NXDOMAIN):
+            return Transient(
+                "The record was changed by somebody else meanwhile.", code="changed_meanwhile", detail=said
+            )
+        if code == R.NOTAUTH:
             return self._no_zone(said)
-        return Permanent("The name server refused the record.", code=BAD_VALUE, detail=said)
+        return Permanent(NOT_TAKEN, code=BAD_VALUE, detail=said)
 
     def _no_zone(self, said: str = "") -> Permanent:
         return Permanent(
@@ -191,6 +237,26 @@ class Rfc2136(Provider):
             detail=said,
             next_action=f"Correct key_name, key_secret and key_algorithm of {self.table}.",
         )
+
+
+def _name(text: str) -> dns.name.Name:
+    try:
+        return dns.name.from_text(text)
+    except dns.exception.DNSException as e:
+        raise _refused_value(e) from None
+
+
+def _refused_value(e: Exception) -> Permanent:
+    return Permanent(NOT_TAKEN, code=BAD_VALUE, detail=type(e).__name__)
+
+
+def _elsewhere(what: str, detail: str) -> Permanent:
+    return Permanent(
+        f"{what}: it is kept in another zone.",
+        code=BAD_VALUE,
+        detail=detail,
+        next_action="Put the zone to which it leads into the configuration, with its `range`.",
+    )
 
 
 PROVIDER = Rfc2136

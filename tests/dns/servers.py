@@ -18,7 +18,8 @@ import requests
 
 KEY = "pdns-api-key-0123456789"
 TSIG_NAME, TSIG_SECRET = "vmbridge", base64.b64encode(b"a secret of thirty-two bytes ...").decode()
-PDNS, NAMED, DIG = (Path(p) for p in ("/usr/sbin/pdns_server", "/usr/sbin/named", "/usr/bin/dig"))
+PDNS, NAMED, RNDC = (Path(f"/usr/sbin/{p}") for p in ("pdns_server", "named", "rndc"))
+DIG = Path("/usr/bin/dig")
 SCHEMAS = (
     Path("/usr/share/doc/pdns-backend-sqlite3/schema.sqlite3.sql"),
     Path("/usr/share/dbconfig-common/data/pdns-backend-sqlite3/install/sqlite3"),
@@ -108,6 +109,11 @@ class Server:
     def dig(self, name: str, kind: str = "PTR") -> list[str]:
         return dig(self.port, name, kind)
 
+    def proofs(self, name: str) -> list[str]:
+        """What a signed zone says in proof that a name is not there, line by line."""
+        asked = [str(DIG), "@127.0.0.1", "-p", str(self.port), "+dnssec", "+noall", "+authority", name, "A"]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.replace("\t", " ").split("\n")
+
 
 class PowerDns(Server):
     """pdns_server with SQLite and its HTTP API."""
@@ -135,6 +141,7 @@ class PowerDns(Server):
 gsqlite3-database={database}
 gsqlite3-pragma-synchronous=0
 gsqlite3-pragma-foreign-keys=1
+gsqlite3-dnssec=yes
 local-address=127.0.0.1
 local-port={self.port}
 socket-dir={self.folder}
@@ -188,9 +195,10 @@ daemon=no
 class Bind(Server):
     """named, unprivileged, whose zones take updates signed with one key."""
 
-    def __init__(self, folder: Path, *zones: str) -> None:
+    def __init__(self, folder: Path, *zones: str, copies: tuple[str, ...] = ()) -> None:
+        """`copies`: zones that another server keeps, which is not there."""
         super().__init__(folder)
-        self._zones = zones
+        self._zones, self._copies, self._control = zones, copies, free_port()
 
     def settings(self, **more: Any) -> dict[str, Any]:
         return {
@@ -207,7 +215,7 @@ class Bind(Server):
   listen-on-v6 {{ none; }};
   pid-file "{self.folder}/pid"; session-keyfile "{self.folder}/session.key"; recursion no; dnssec-validation no;
   empty-zones-enable no; }};
-controls {{ }};
+controls {{ inet 127.0.0.1 port {self._control} allow {{ 127.0.0.1; }} keys {{ "{TSIG_NAME}"; }}; }};
 key "{TSIG_NAME}" {{ algorithm hmac-sha256; secret "{TSIG_SECRET}"; }};
 key "stranger" {{ algorithm hmac-sha256; secret "{TSIG_SECRET}"; }};
 """
@@ -218,8 +226,20 @@ key "stranger" {{ algorithm hmac-sha256; secret "{TSIG_SECRET}"; }};
                     "$TTL 60\n@ SOA ns1.example.net. host.example.net. 1 3600 600 86400 60\n@ NS ns1.example.net.\n"
                 )
             text += f'zone "{zone}" {{ type primary; file "{file}"; allow-update {{ key "{TSIG_NAME}"; }}; }};\n'
+        for zone in self._copies:
+            text += (
+                f'zone "{zone}" {{ type secondary; primaries {{ 127.0.0.1 port {free_port()}; }}; file "copy"; }};\n'
+            )
         (self.folder / "named.conf").write_text(text)
         return [str(NAMED), "-g", "-c", str(self.folder / "named.conf"), "-p", str(self.port), "-n", "1"]
+
+    def rndc(self, *words: str) -> None:
+        conf = self.folder / "rndc.conf"
+        conf.write_text(
+            f'''key "{TSIG_NAME}" {{ algorithm hmac-sha256; secret "{TSIG_SECRET}"; }};
+options {{ default-key "{TSIG_NAME}"; default-server 127.0.0.1; default-port {self._control}; }};'''
+        )
+        subprocess.run([str(RNDC), "-c", str(conf), *words], check=True, capture_output=True)
 
     def answers(self) -> bool:
         done = subprocess.run(

@@ -1,5 +1,5 @@
-"""Strict stand-ins for providers, in process: each as awkward as the real one, with every fault on any call. `Http`
-answers a session, the RFC 2136 one a message."""
+"""Strict stand-ins for providers with an HTTP API, in process: each as awkward as the real one, with every fault on any
+call."""
 
 from __future__ import annotations
 
@@ -7,23 +7,13 @@ import io
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import dns.exception
-import dns.flags
-import dns.message
-import dns.name
-import dns.rcode
-import dns.rdatatype
-import dns.rrset
-import dns.update
 import requests
 from requests.adapters import BaseAdapter
 from urllib3.response import HTTPResponse
-
-Rows = dict[tuple[str, str], list[str]]
 
 
 @dataclass
@@ -128,6 +118,9 @@ class PowerDns(Http):
         super().__init__()
         self.key, self.zones, self.kinds = key, {z: {} for z in zones}, dict.fromkeys(zones, "Native")
         self.zones: dict[str, dict[tuple[str, str], tuple[int, list[str]]]]
+        self.about: dict[str, Any] = {"dnssec": False, "api_rectify": False, "soa_edit_api": "DEFAULT"}
+        self.rectify: list[str] = []
+        self.disabled: set[tuple[str, str]] = set()
         for zone in zones:
             self.zones[zone][f"{zone}.", "NS"] = (3600, [f"ns1.{zone}."])
 
@@ -150,11 +143,15 @@ class PowerDns(Http):
         self, method: str, path: str, query: dict[str, str], body: bytes, headers: Any
     ) -> tuple[int, Any, dict[str, str]]:
         if headers.get("X-API-Key") != self.key:
-            return 401, "Unauthorized", {}
+            return 401, "Unauthorized", {}  # as text, whatever is accepted
         match = re.fullmatch(r"/api/v1/servers/localhost/zones/([A-Za-z0-9._=-]+)\.", path)
         zone = match[1].replace("=2F", "/") if match else ""
+        if path.endswith("/metadata"):
+            return 200, [{"kind": "API-RECTIFY", "metadata": self.rectify, "type": "Metadata"}], {}
+        if "/metadata/" in path:
+            return 422, {"error": f"Unsupported metadata kind '{path.rpartition('/')[2]}'"}, {}
         if zone not in self.zones:
-            return 404, {"error": "Not Found"}, {}
+            return 404, {"error": "Not Found"} if "json" in headers.get("Accept", "") else "Not Found", {}
         if method == "GET":
             sets = [
                 {
@@ -162,12 +159,13 @@ class PowerDns(Http):
                     "type": t,
                     "ttl": ttl,
                     "comments": [],
-                    "records": [{"content": c, "disabled": False} for c in rows],
+                    "records": [{"content": c, "disabled": (n, t) in self.disabled} for c in rows],
                 }
                 for (n, t), (ttl, rows) in self.zones[zone].items()
                 if query.get("rrset_name") in (None, n) and query.get("rrset_type") in (None, t)
             ]
-            return 200, {"id": f"{zone}.", "name": f"{zone}.", "kind": self.kinds[zone], "rrsets": sets}, {}
+            about = {"id": f"{zone}.", "name": f"{zone}.", "kind": self.kinds[zone], **self.about}
+            return 200, {**about, "rrsets": sets}, {}
         for change in json.loads(body)["rrsets"]:
             name, kind = change["name"], change["type"]
             if not name.endswith(f"{zone}.") or name != name.lower():
@@ -175,6 +173,8 @@ class PowerDns(Http):
             if change["changetype"] == "DELETE":
                 self.zones[zone].pop((name, kind), None)
                 continue
+            if any(len(label) > 63 for label in name.split(".")):
+                return 422, {"error": f"Unable to parse DNS Name '{name}'"}, {}
             rows = [r["content"] for r in change["records"]]
             if kind == "PTR" and any(not r.endswith(".") for r in rows):
                 return (
@@ -185,6 +185,7 @@ class PowerDns(Http):
             if len(set(rows)) < len(rows) or (name, "CNAME") in self.zones[zone]:
                 return 422, {"error": f"RRset {name} IN {kind}: Conflicts with pre-existing RRset"}, {}
             self.zones[zone][name, kind] = (change["ttl"], rows)
+            self.disabled.discard((name, kind))
         return 204, None, {}
 
 
@@ -201,7 +202,7 @@ class Record:
 
 
 class Cloudflare(Http):
-    """Records with ids; an identical one is refused as 81058, a second of a name that takes one as 81057."""
+    """Records with ids; an identical one is refused as 81058, or 81057 in `exists`. Lists come in pages."""
 
     def __init__(self, *zones: str, token: str = "cf-token") -> None:
         super().__init__()
@@ -210,6 +211,8 @@ class Cloudflare(Http):
         self.kind, self.rights = "full", ["#dns_records:edit", "#dns_records:read"]
         self.records: dict[str, Record] = {}
         self._next = 0
+        self.exists, self.quota = 81058, 1000
+        self.left: int | None = None  # calls until it is too many
 
     def settings(self, **more: Any) -> dict[str, Any]:
         return {"provider": "cloudflare", "api_token": self.token, **more}
@@ -247,6 +250,10 @@ class Cloudflare(Http):
     ) -> tuple[int, Any, dict[str, str]]:
         if headers.get("Authorization") != f"Bearer {self.token}":
             return self._error(403, 10000, "Authentication error")
+        if self.left is not None:
+            if self.left <= 0:
+                return self.many()
+            self.left -= 1
         if not (
             match := re.fullmatch(r"/client/v4/zones(?:/([0-9a-f]{32}))?(/dns_records)?(?:/([0-9a-f]{32}))?", path)
         ):
@@ -264,7 +271,11 @@ class Cloudflare(Http):
                 for r in self.records.values()
                 if query.get("type") in (None, r.type) and query.get("name") in (None, r.name)
             ]
-            return self._ok([vars(r) for r in rows if r.name.endswith(self.zones[zone])])
+            size, page = int(query.get("per_page", 100)), int(query.get("page", 1))
+            rows = [r for r in rows if r.name.endswith(self.zones[zone])]
+            info = {"page": page, "per_page": size, "total_count": len(rows)}
+            status, answer, head = self._ok([vars(r) for r in rows[(page - 1) * size : page * size]])
+            return status, {**answer, "result_info": info}, head
         if "#dns_records:edit" not in self.rights:
             return self._error(403, 10000, "Authentication error")
         if key and key not in self.records:
@@ -285,8 +296,10 @@ class Cloudflare(Http):
         }
 
     def _write(self, zone: str, key: str | None, v: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
-        if not v["name"].endswith(zone) or v["name"].endswith(".") or (v["ttl"] != 1 and not 60 <= v["ttl"] <= 86400):
+        if not v["name"].endswith(zone) or v["name"].endswith(".") or (v["ttl"] != 1 and not 120 <= v["ttl"] <= 86400):
             return self._error(400, 1004, "DNS Validation Error")
+        if len(v.get("comment", "")) > 100 or (v.get("proxied") and v["type"] not in ("A", "AAAA", "CNAME")):
+            return self._error(400, 9004, "This record type cannot be proxied.")
         if v["type"] == "A" and not re.fullmatch(r"[\d.]+", v["content"]):
             return self._error(400, 9005, "Content for A record must be a valid IPv4 address.")
         made = Record(
@@ -294,9 +307,12 @@ class Cloudflare(Http):
         )
         others = [r for r in self.records.values() if r.name == made.name and r.id != made.id]
         if any(r.type == "CNAME" for r in others):
-            return self._error(400, 81053, "An A, AAAA, or CNAME record with that host already exists.")
+            code = 81053 if made.type in ("A", "AAAA") else 81054
+            return self._error(400, code, "A CNAME record with that host already exists.")
         if any((r.type, r.content) == (made.type, made.content) for r in others):
-            return self._error(400, 81058, "An identical record already exists.")
+            return self._error(400, self.exists, "An identical record already exists.")
+        if not key and len(self.records) >= self.quota:
+            return self._error(400, 81045, "Record quota exceeded.")
         if key:
             self.records[key] = made
             return self._ok(vars(made))
@@ -304,9 +320,14 @@ class Cloudflare(Http):
 
 
 # -- HestiaCP -------------------------------------------------------------------------------------
+HESTIA_TYPES = ("A", "AAAA", "NS", "CNAME", "MX", "TXT", "SRV", "PTR", "CAA", "DS")
+HESTIA_STATUS = {0: 200, 2: 422, 5: 401, 6: 401, 9: 401, 10: 401}
+NOT_IN_NAMES = re.compile(r"[!|#$^&()+={}:<>?/\\\"';%` ]")  # func/main.sh, is_common_format_valid
+
+
 class Hestia(Http):
-    """Commands by number of argument. Adding twice makes two; what a role lacks ends with 10 before anything is
-    looked at."""
+    """Commands by number of argument, in the order of hestiacp's own tests. Adding twice makes two; what a role lacks
+    ends with 10 before anything is looked at. `user` is whose the key is; hosts' names are kept in Unicode."""
 
     COMMANDS = (
         "v-list-dns-domains",
@@ -318,9 +339,12 @@ class Hestia(Http):
 
     def __init__(self, *zones: str, owner: str = "hoster") -> None:
         super().__init__()
-        self.owner, self.role = owner, list(self.COMMANDS)
+        self.owner, self.role, self.user = owner, list(self.COMMANDS), "admin"
         self.zones: dict[str, dict[str, dict[str, str]]] = {z: {} for z in zones}
         self.limit, self.restarts, self._next = 0, 0, 1
+        self.api, self.let_in, self.suspended = 1, True, False
+        for zone in zones:  # of the template that a zone is made from
+            self._add(zone, "@", "A", "192.0.2.53", "14400")
 
     def settings(self, **more: Any) -> dict[str, Any]:
         keys = {"access_key": "hestia-access", "secret_key": "hestia-secret", "owner": self.owner}
@@ -331,7 +355,7 @@ class Hestia(Http):
             r["VALUE"].rstrip(".").strip('"')
             for z, rows in self.zones.items()
             for r in rows.values()
-            if r["TYPE"] == kind and (f"{r['RECORD']}.{z}" == name or (r["RECORD"] == "@" and z == name))
+            if r["TYPE"] == kind and (f"{_ascii(r['RECORD'])}.{z}" == name or (r["RECORD"] == "@" and z == name))
         ]
 
     def put(self, name: str, kind: str, *values: str) -> None:
@@ -349,10 +373,13 @@ class Hestia(Http):
         return [c for c in self.calls if "v-list" not in c]
 
     def _add(self, zone: str, record: str, kind: str, value: str, ttl: str) -> None:
-        dotted = f"{value.rstrip('.')}." if kind in ("NS", "CNAME", "MX", "PTR", "SRV") else value
         key, self._next = str(self._next), self._next + 1
-        self.zones[zone][key] = {
-            **{"RECORD": record.lower(), "TYPE": kind, "PRIORITY": "", "VALUE": dotted, "ID": key, "SUSPENDED": "no"},
+        self.zones[zone][key] = self._row(key, record.lower(), kind, value, ttl)
+
+    def _row(self, key: str, record: str, kind: str, value: str, ttl: str) -> dict[str, str]:
+        dotted = f"{value.rstrip('.')}." if kind in ("NS", "CNAME", "MX", "PTR", "SRV") else value
+        return {
+            **{"RECORD": record, "TYPE": kind, "PRIORITY": "", "VALUE": dotted, "ID": key, "SUSPENDED": "no"},
             **{"TIME": "10:00:00", "DATE": "2026-11-01", "TTL": ttl},
         }
 
@@ -361,147 +388,92 @@ class Hestia(Http):
     ) -> tuple[int, Any, dict[str, str]]:
         form = dict(parse_qsl(body.decode(), keep_blank_values=True))
         command, codes = form.get("cmd", ""), form.get("returncode") == "yes"
+        if self.api == 0:
+            return self._end(400, 11, codes, "API has been disabled")
+        if not self.let_in:
+            return self._end(401, 10, codes, "IP is not allowed to connect with API")
         if (form.get("access_key"), form.get("secret_key")) != ("hestia-access", "hestia-secret"):
-            return self._end(401, 9, codes)
+            return self._end(401, 9, codes, "invalid access key")
         if command not in self.role:
-            return self._end(401, 10, codes)
-        values = [form[f"arg{n}"] for n in range(1, 14) if f"arg{n}" in form]
-        outcome = self._command(command, values)
+            return self._end(401, 10, codes, f"Key hestia-access don't have permission to run the command {command}")
+        if self.user != "admin" and self.api < 2:
+            return 500, "", {}  # web/api/index.php names a constant there that it does not have
+        if self.user != "admin" and form.get("arg1") != self.user:
+            return self._end(401, 10, codes, "Key hestia-access - the \"user\" argument doesn't match the key's user")
+        outcome = self._command(command, [form[f"arg{n}"].strip() for n in range(1, 14) if f"arg{n}" in form])
         if isinstance(outcome, dict):
-            return (200, outcome, {}) if not codes else (200, "0", {})
-        return self._end(200 if outcome == 0 else 400, outcome, codes)
+            return 200, "0" if codes else outcome, {"Hestia-Exit-Code": "0"}
+        if codes:  # a command's own end is always a 200 then
+            return 200, str(outcome), {"Hestia-Exit-Code": str(outcome)}
+        return self._end(204 if outcome == 0 else HESTIA_STATUS.get(outcome, 400), outcome, codes, "it went wrong")
 
-    def _end(self, status: int, code: int, codes: bool) -> tuple[int, Any, dict[str, str]]:
-        head = {"Hestia-Exit-Code": str(code)}
-        if codes:
-            return 200, str(code), head
-        return status, "" if code == 0 else f"Error: code {code}", head
+    def _end(self, status: int, code: int, codes: bool, said: str) -> tuple[int, Any, dict[str, str]]:
+        return status, str(code) if codes else "" if code == 0 else f"Error: {said}", {"Hestia-Exit-Code": str(code)}
 
     def _command(self, command: str, v: list[str]) -> int | dict[str, Any]:
         least = {"v-list-dns-domains": 1, "v-list-dns-records": 2, "v-add-dns-record": 5, "v-change-dns-record": 6}
         if len(v) < least.get(command, 3):
             return 1
+        if len(v) > 1 and re.search(r"[/_]", v[1]):
+            return 2
         if v[0] != self.owner:
             return 3
         if command == "v-list-dns-domains":
             return {z: {"TTL": "14400"} for z in self.zones}
-        zone = v[1]
-        if zone not in self.zones:
+        if v[1] not in self.zones:
             return 3
-        rows, v = self.zones[zone], [*v, *[""] * 13]
+        rows, v = self.zones[v[1]], [*v, *[""] * 13]
         if command == "v-list-dns-records":
             return dict(rows) if v[2] == "json" else 2
+        if command == "v-delete-dns-record":
+            return self._delete(rows, v[2], v[3])
+        if self.suspended:
+            return 5
         if command == "v-add-dns-record":
-            if self.limit and len(rows) >= self.limit:
-                return 8
-            if not re.fullmatch(r"[a-zA-Z0-9_.*@-]+", v[2]) or v[3] not in ("PTR", "A", "AAAA", "TXT", "NS"):
-                return 2
-            self._add(zone, v[2], v[3], v[4], v[8] or "14400")
-            restart = v[7]
-        elif command == "v-change-dns-record":
-            if v[2] not in rows:
-                return 3
-            dotted = f"{v[5].rstrip('.')}." if v[4] == "PTR" else v[5]
-            rows[v[2]] |= {"RECORD": v[3], "TYPE": v[4], "VALUE": dotted, "TTL": v[8] or rows[v[2]]["TTL"]}
-            restart = v[7]
-        else:
-            if v[2] not in rows:
-                return 3
-            del rows[v[2]]
-            restart = v[3]
+            return self._added(v)
+        if v[2] not in rows:
+            return 3
+        if not self._good(v[3], v[4], v[5], v[8], v[7]):
+            return 2
+        rows[v[2]] = self._row(v[2], v[3], v[4], v[5], v[8] or rows[v[2]]["TTL"])
+        self.restarts += v[7] != "no"
+        return 0
+
+    def _added(self, v: list[str]) -> int:
+        if not self._good(v[2], v[3], v[4], v[8], v[7]):
+            return 2
+        if self.limit and len(self.zones[v[1]]) >= self.limit:
+            return 8
+        record = v[2] if v[3] in ("NS", "CNAME", "MX", "PTR", "SRV") else _unicode(v[2])
+        self._add(v[1], record, v[3], v[4], v[8] or "14400")
+        self.restarts += v[7] != "no"
+        return 0
+
+    def _delete(self, rows: dict[str, dict[str, str]], key: str, restart: str) -> int:
+        if key not in rows:
+            return 3
+        kind = rows[key]["TYPE"]
+        if kind in ("A", "NS") and sum(r["TYPE"] == kind for r in rows.values()) == 1:
+            return 2  # bin/v-delete-dns-record: is_dns_record_critical
+        del rows[key]
         self.restarts += restart != "no"
         return 0
 
-
-# -- RFC 2136 -------------------------------------------------------------------------------------
-@dataclass
-class Nameserver(Faulty):
-    """Takes messages as BIND would: answers from its own zones with AA, applies updates whole or not at all."""
-
-    zones: tuple[str, ...] = ()
-    rows: Rows = field(default_factory=dict)
-    ttl: int = 300
-
-    def __post_init__(self) -> None:
-        Faulty.__init__(self)
-        self.down = False
-
-    def settings(self, **more: Any) -> dict[str, Any]:
-        keys = {"key_name": "vmbridge", "key_secret": "c2VjcmV0IHNlY3JldCBzZWNyZXQ="}
-        return {"provider": "rfc2136", "server": "ns1.test", **keys, **more}
-
-    def values(self, name: str, kind: str) -> list[str]:
-        return [v.rstrip(".").strip('"') for v in self.rows.get((name, kind), [])]
-
-    def put(self, name: str, kind: str, *values: str) -> None:
-        self.rows[name, kind] = [f"{v}." if kind == "PTR" else v for v in values]
-
-    def changes(self) -> list[str]:
-        return [c for c in self.calls if c.startswith("UPDATE")]
-
-    def mount(self, message: dns.message.Message) -> dns.message.Message:
-        change = isinstance(message, dns.update.UpdateMessage)
-        fault = self.due(change)
-        kind = fault.kind if fault else ""
-        if self.down or kind == "refused":
-            raise ConnectionRefusedError(111, "Connection refused")
-        if callable(kind):
-            kind()
-        if kind == "rubbish":
-            raise dns.exception.FormError
-        made = dns.message.make_response(_unsigned(message))
-        if kind == "broken":
-            made.set_rcode(dns.rcode.SERVFAIL)
-            return made
-        if kind == "many":
-            made.set_rcode(dns.rcode.REFUSED)
-            return made
-        made.flags |= dns.flags.AA
-        self.calls.append("UPDATE" if change else "QUERY")
-        made.set_rcode(self._update(message) if change else self._query(message, made))
-        if kind == "lost":
-            raise dns.exception.Timeout
-        if kind == "half":
-            made.set_rcode(dns.rcode.SERVFAIL)
-        return made
-
-    def _zone(self, name: str) -> str:
-        return max((z for z in self.zones if name == z or name.endswith(f".{z}")), key=len, default="")
-
-    def _query(self, message: dns.message.Message, made: dns.message.Message) -> dns.rcode.Rcode:
-        question = message.question[0]
-        name, kind = question.name.to_text(omit_final_dot=True).lower(), dns.rdatatype.to_text(question.rdtype)
-        if not self._zone(name):
-            made.flags &= ~dns.flags.AA
-            return dns.rcode.REFUSED
-        values = self.rows.get((name, kind)) or []
-        if values:
-            made.answer.append(dns.rrset.from_text_list(question.name, self.ttl, "IN", kind, values))
-        there = any(n == name or n.endswith(f".{name}") for n, _ in self.rows)
-        return dns.rcode.NOERROR if there else dns.rcode.NXDOMAIN
-
-    def _update(self, message: dns.message.Message) -> dns.rcode.Rcode:
-        assert isinstance(message, dns.update.UpdateMessage)
-        if message.zone[0].name.to_text(omit_final_dot=True) not in self.zones:
-            return dns.rcode.NOTAUTH
-        for row in message.update:
-            name = row.name.derelativize(message.zone[0].name).to_text(omit_final_dot=True).lower()
-            kind = dns.rdatatype.to_text(row.rdtype)
-            if row.deleting is not None:
-                self.rows.pop((name, kind), None)
-            else:
-                origin = message.zone[0].name
-                values = [r.to_text(origin=origin, relativize=False) for r in row]
-                self.rows[name, kind] = [*dict.fromkeys([*self.rows.get((name, kind), []), *values])]
-        return dns.rcode.NOERROR
+    def _good(self, record: str, kind: str, value: str, ttl: str, restart: str) -> bool:
+        if NOT_IN_NAMES.search(record) or record.endswith("-") or kind not in HESTIA_TYPES:
+            return False
+        if kind == "PTR" and (f"{value.rstrip('.')}.".count(".") < 2 or not re.fullmatch(r"[a-z0-9.-]+", value)):
+            return False
+        if kind == "A" and not re.fullmatch(r"\d+(\.\d+){3}", value):
+            return False
+        return (not ttl or ttl.isdigit()) and restart in ("", "yes", "no", "scheduled")
 
 
-def _unsigned(message: dns.message.Message) -> dns.message.Message:
-    """The question without its signature: an answer in process has none."""
-    if isinstance(message, dns.update.UpdateMessage):
-        copy: dns.message.Message = dns.update.UpdateMessage(message.zone[0].name)
-    else:
-        copy = dns.message.Message()
-        copy.question = list(message.question)
-    copy.id, copy.flags = message.id, message.flags
-    return copy
+def _unicode(record: str) -> str:
+    labels = record.lower().split(".")
+    return ".".join(x[4:].encode().decode("punycode") if x.startswith("xn--") else x for x in labels)
+
+
+def _ascii(record: str) -> str:
+    labels = record.split(".")
+    return ".".join(x if x.isascii() else f"xn--{x.encode('punycode').decode()}" for x in labels)
