@@ -9,9 +9,7 @@ from pathlib import Path
 import click
 
 from bridge.cli.base import main, opened, with_config
-from bridge.context import Context
 from bridge.errors import StoreUnavailable, VmbridgeError
-from bridge.store import archive, condition
 from bridge.store.outbox import HeldEvent
 from bridge.store.restored import Holdings, Restored
 from bridge.web.filters import moment
@@ -31,20 +29,17 @@ def migrate(path: str) -> None:
 @click.option("--force", is_flag=True, help="Replace FILE when it exists.")
 def backup(path: str, file: Path, force: bool) -> None:
     """Copy the store into FILE, also while everything runs and before a migration."""
-    context = opened(path, migrated=False, fit=False)
-    _is_a_file(context)
-    store = context.store
+    store = opened(path, migrated=False, fit=False).store
     try:
-        size = archive.take(store.path, file, force)
+        size, held = store.database.take(file, force)
     except StoreUnavailable:
         raise
     except (VmbridgeError, OSError) as e:
         raise click.ClickException(str(e)) from None
-    condition.remember(store.path, file)
     with suppress(VmbridgeError):  # of another release, or locked: the copy is good all the same
         store.backed_up()
     click.echo(f"{file}: {size / 1024**2:.1f} MiB")
-    for line in _holdings(archive.holdings(file)):
+    for line in _holdings(held):
         click.echo(f"  {line}")
     click.echo(
         "The secret key is not in it. Keep [store] secret_key in another place: without it, passwords and unsent"
@@ -66,23 +61,17 @@ def backup(path: str, file: Path, force: bool) -> None:
 def restore(path: str, file: Path, skip: int | None, without_key: bool) -> None:
     """Put a copy in the place of the store; what stood there is moved aside."""
     context = opened(path, migrated=False, hold=False)
-    _is_a_file(context)
     now = context.clock.now()
     ranges = {name: list(context.config.id_ranges(name)) for name in context.config.servers}
     stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}"
     try:
-        restored = archive.put_back(
-            file, context.store.path, context.config.store["secret_key"], ranges, now, stamp, skip, without_key
+        restored = context.store.database.put_back(
+            file, context.config.store["secret_key"], ranges, now, stamp, skip, without_key
         )
     except (VmbridgeError, OSError) as e:
         raise click.ClickException(str(e)) from None
     for line in _restored(restored):
         click.echo(line)
-
-
-def _is_a_file(context: Context) -> None:
-    if context.config.store["url"]:
-        raise click.ClickException(f"{context.store.place} is no file: take copies of it by pg_dump.")
 
 
 def _holdings(h: Holdings) -> list[str]:

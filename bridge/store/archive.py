@@ -8,16 +8,17 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
-from cryptography.fernet import Fernet, InvalidToken
+from sqlite_utils import Database as Utils
 
 from bridge.errors import Refused
-from bridge.store import faults, ownership
-from bridge.store.restored import Holdings, Ranges, Restored, connect, prepare
-from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
+from bridge.store import faults, ownership, restored
+from bridge.store.restored import Holdings, Ranges, Restored
+from bridge.store.schema import migrations
+from bridge.store.sides import FileSide
 
 BESIDE = ("", "-wal", "-shm")  # the files that one store may consist of
 NO_ROOM = (
@@ -65,6 +66,13 @@ class Use:
             self._handle = -1
 
 
+def connect(path: str | Path, mode: str = "rw") -> sqlite3.Connection:
+    uri = f"{Path(path).resolve().as_uri()}?mode={mode}"
+    conn = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None)
+    conn.execute("PRAGMA busy_timeout = 10000")
+    return conn
+
+
 # -- take -----------------------------------------------------------------------------------------
 def take(path: str, target: Path, force: bool = False, mode: str = "rw") -> int:
     """Copy the store at `path`, which may be in use, into `target`; bytes written. Raises Refused when `target` exists
@@ -73,6 +81,17 @@ def take(path: str, target: Path, force: bool = False, mode: str = "rw") -> int:
         raise Refused(f"There is no store at {path}.", code="no_store")
     if any(_same(target, Path(path + end)) for end in (*BESIDE, ".use", ".lock")):
         raise Refused(f"{target} is the store itself.", code="same_file")
+    with placing(target, force) as part:
+        with faults.read(), closing(connect(path, mode)) as conn:
+            _copy(conn, part, target)
+        ownership.give(part, ownership.model(path))
+    return target.stat().st_size
+
+
+@contextmanager
+def placing(target: Path, force: bool = False) -> Iterator[Path]:
+    """An empty file that becomes `target` when all went well, else nothing does. Raises Refused when `target` exists
+    (without `force`) or cannot be written."""
     if target.exists() and (not force or target.is_dir()):
         raise Refused(f"{target} exists already; it is kept.", code="exists")
     part = target.with_name(f".{target.name}.part-{os.getpid()}")
@@ -81,10 +100,8 @@ def take(path: str, target: Path, force: bool = False, mode: str = "rw") -> int:
     except OSError as e:
         raise Refused(f"{target} cannot be written: {e.strerror}.", code="no_place") from e
     try:
-        with faults.read(), closing(connect(path, mode)) as conn:
-            _copy(conn, part, target)
+        yield part
         _sync(part)
-        ownership.give(part, ownership.model(path))
         if force:
             os.replace(part, target)
         else:
@@ -92,7 +109,6 @@ def take(path: str, target: Path, force: bool = False, mode: str = "rw") -> int:
     finally:
         part.unlink(missing_ok=True)
     _sync(target.parent)
-    return target.stat().st_size
 
 
 def _copy(conn: sqlite3.Connection, part: Path, target: Path) -> None:
@@ -136,42 +152,9 @@ def holdings(path: str | Path) -> Holdings:
     """What a store or a copy holds. Raises Refused when it is none."""
     try:
         with closing(connect(path, "ro")) as conn:
-            return _holdings(conn)
+            return restored.holdings(FileSide(conn))
     except sqlite3.DatabaseError as e:
         raise Refused(f"{path} is not a store of vmbridge.", code="not_a_store", detail=str(e)) from None
-
-
-def _holdings(conn: sqlite3.Connection) -> Holdings:
-    """What a store has in it, counted: for people to know it by before they put it back."""
-
-    def one(sql: str) -> Any:
-        return conn.execute(sql).fetchone()[0]
-
-    return Holdings(
-        at=float(
-            one(
-                "SELECT max(coalesce((SELECT max(updated_at) FROM services), 0), coalesce((SELECT max(created_at)"
-                " FROM operations), 0), coalesce((SELECT max(ended_at) FROM operations), 0))"
-            )
-        ),
-        services=dict(
-            conn.execute("SELECT desired, count(*) FROM services GROUP BY desired ORDER BY desired").fetchall()
-        ),
-        operations=one("SELECT count(*) FROM operations"),
-        open_operations=one(
-            "SELECT count(*) FROM operations WHERE state IN ('running', 'waiting', 'waiting_for_staff')"
-        ),
-        addresses=one("SELECT count(*) FROM addresses WHERE service IS NOT NULL"),
-        unsent_events=one("SELECT count(*) FROM outbox WHERE sent_at IS NULL"),
-        vm_ids=dict(conn.execute("SELECT server, next FROM vm_ids ORDER BY server").fetchall()),
-        migrations=tuple(
-            r[0]
-            for r in conn.execute(
-                f"SELECT name FROM {migrations.migrations_table} WHERE migration_set = ? ORDER BY id",
-                (migrations.name,),
-            )
-        ),
-    )
 
 
 def examine(copy: Path, key: str, without_key: bool = False) -> Holdings:
@@ -184,52 +167,12 @@ def examine(copy: Path, key: str, without_key: bool = False) -> Holdings:
             wrong = [r[0] for r in conn.execute("PRAGMA integrity_check(5)").fetchall()]
             if wrong != ["ok"]:
                 raise Refused(f"{copy} is damaged.", code="damaged", detail="; ".join(wrong))
-            holdings = _holdings(conn)
-            newer = [name for name in holdings.migrations if name not in {m.name for m in migrations._migrations}]
-            if newer:
-                raise Refused(
-                    f"{copy} is of a newer release of vmbridge; install that one first.",
-                    code="newer",
-                    detail=", ".join(newer),
-                )
-            if not holdings.migrations:
-                raise Refused(f"{copy} is not a store of vmbridge.", code="not_a_store")
-            if not without_key and not fits(conn, key):
-                raise Refused(
-                    "The configured secret_key is not the one this copy was sealed with.",
-                    code="wrong_key",
-                    detail="Put the right key into [store] secret_key; `--without-key` gives up what is sealed: first"
-                    " passwords and unsent events",
-                )
-            return holdings
+            side = FileSide(conn)
+            held = restored.holdings(side)
+            restored.may_be_put_back(str(copy), held.migrations, without_key or restored.fits(side, key))
+            return held
     except sqlite3.DatabaseError as e:
         raise Refused(f"{copy} is not a store of vmbridge, or damaged.", code="not_a_store", detail=str(e)) from None
-
-
-def fits(conn: sqlite3.Connection, key: str) -> bool:
-    """The canary decides; a copy from before there was one is judged by anything that is sealed in it."""
-    with suppress(sqlite3.OperationalError):  # a copy from before `facts`
-        row = conn.execute("SELECT value FROM facts WHERE name = ?", (KEY_FACT,)).fetchone()
-        if row:
-            return opens(row[0], key)
-    row = None
-    with suppress(sqlite3.OperationalError):  # nothing is in it yet
-        row = conn.execute(
-            "SELECT payload FROM outbox WHERE payload <> '' UNION ALL SELECT password FROM services"
-            " WHERE password IS NOT NULL LIMIT 1"
-        ).fetchone()
-    return row is None or _unsealed(row[0], key) is not None
-
-
-def opens(sealed: str, key: str) -> bool:
-    return _unsealed(sealed, key) == KEY_WORDS
-
-
-def _unsealed(sealed: str, key: str) -> str | None:
-    try:
-        return Fernet(key).decrypt(sealed.encode()).decode()
-    except InvalidToken:
-        return None
 
 
 # -- put back -------------------------------------------------------------------------------------
@@ -251,7 +194,7 @@ def put_back(
     use = Use(path)
     use.alone()
     try:
-        restored = Restored(examine(copy, key, without_key))
+        done = Restored(examine(copy, key, without_key))
         aside = Path(f"{path}.{stamp}")
         if any(Path(f"{aside}{end}").exists() for end in BESIDE):
             raise Refused(f"{aside} exists already; try again in a second.", code="exists")
@@ -260,10 +203,15 @@ def put_back(
             Path(f"{fresh}{end}").unlink(missing_ok=True)
         take(str(copy), fresh, mode="ro")
         old = _readable(path)
-        restored.replaced_readable = old is not None
-        restored.skipped = skip if skip is not None else 0 if old else 1000
+        done.replaced_readable = old is not None
+        done.skipped = skip if skip is not None else 0 if old else 1000
         try:
-            prepare(fresh, old, restored, key, ranges, now, without_key)
+            with closing(connect(fresh)) as conn:
+                migrations.apply(Utils(conn))
+                conn.execute("BEGIN IMMEDIATE")
+                replaced = FileSide(old) if old else None
+                restored.prepare(FileSide(conn), replaced, done, key, ranges, now, without_key)
+                conn.execute("COMMIT")
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
@@ -272,8 +220,8 @@ def put_back(
                 old.close()
         _sync(fresh)
         _belongs(fresh, Path(path))
-        restored.moved_to = _swap(Path(path), fresh, aside)
-        return restored
+        done.moved_to = _swap(Path(path), fresh, aside)
+        return done
     finally:
         use.free()
 
@@ -296,7 +244,7 @@ def _readable(path: str) -> sqlite3.Connection | None:
         conn = connect(path)
         conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         whole = [r[0] for r in conn.execute("PRAGMA integrity_check(1)").fetchall()] == ["ok"]
-        if whole and _holdings(conn).migrations:
+        if whole and FileSide(conn).migrated():
             return conn
         conn.close()
     except sqlite3.DatabaseError:

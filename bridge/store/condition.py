@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bridge.errors import Refused, StoreDamaged, VmbridgeError
-from bridge.store import archive, ownership, restored
+from bridge.store import archive, ownership
 
 MADE = "made\n"  # in `<path>.lock` once there was a store: an empty one must not take the place of one that is gone
 HEAD = b"SQLite format 3\x00"
@@ -90,7 +90,7 @@ def stands(path: str, to_begin: bool = False) -> None:
 def whole(path: str) -> None:
     """Every page is looked at. Raises StoreDamaged."""
     try:
-        with closing(restored.connect(path)) as conn:
+        with closing(archive.connect(path)) as conn:
             faults = [r[0] for r in conn.execute("PRAGMA quick_check(1)")]
     except sqlite3.DatabaseError as e:
         raise StoreDamaged(detail=str(e)) from e

@@ -5,9 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bridge.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from bridge.store.restored import Holdings, Ranges, Restored
 
 Rows = list[tuple[Any, ...]]
 
@@ -17,6 +21,9 @@ class Cursor(Protocol):
 
     @property
     def rowcount(self) -> int: ...
+
+    @property
+    def description(self) -> Sequence[Any] | None: ...  # of each column one whose first part is its name
 
     def fetchone(self) -> Any: ...
 
@@ -97,6 +104,26 @@ class Database(Protocol):
 
     def fits(self, key: str) -> bool:
         """Whether what is sealed here can be read with the key; an empty one fits any."""
+        ...
+
+    def take(self, target: Path, force: bool) -> tuple[int, Holdings]:
+        """Copy it, also while it is used, into a file that must not be there yet, unless `force`; bytes written and
+        what they hold. Raises Refused."""
+        ...
+
+    def put_back(
+        self,
+        copy: Path,
+        key: str,
+        ranges: Ranges,
+        now: float,
+        stamp: str,
+        skip: int | None,
+        without_key: bool,
+        /,
+    ) -> Restored:
+        """Replace it by a copy, alone. `ranges` are the configured VM ids per server, `stamp` ends the name that the
+        replaced one gets. Raises Refused, and has then changed nothing."""
         ...
 
     def close(self) -> None: ...

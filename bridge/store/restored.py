@@ -1,22 +1,21 @@
 """What putting a copy of the store back does to it before it takes the old store's place, and tells the person who did
-it."""
+it: the same rules for a file and for a database."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from cryptography.fernet import Fernet
-from sqlite_utils import Database
+from cryptography.fernet import Fernet, InvalidToken
 
+from bridge.errors import Refused
 from bridge.store.core import Kind
 from bridge.store.outbox import HeldEvent
 from bridge.store.retold import keep_told
 from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
+from bridge.store.sides import Side
 
 Ranges = dict[str, list[tuple[int, int]]]
 KEEP_FREE = 90 * 86400.0  # addresses that only the replaced store knows stay out of use this long
@@ -96,86 +95,152 @@ class Restored:
     kept_addresses: list[str] = field(default_factory=list)
 
 
-def connect(path: str | Path, mode: str = "rw") -> sqlite3.Connection:
-    uri = f"{Path(path).resolve().as_uri()}?mode={mode}"
-    conn = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None)
-    conn.execute("PRAGMA busy_timeout = 10000")
-    return conn
-
-
-def _rows(conn: sqlite3.Connection, kind: type[Kind], sql: str, *args: Any) -> list[Kind]:
-    cursor = conn.execute(sql, args)
-    names = [c[0] for c in cursor.description]
+def _rows(side: Side, kind: type[Kind], sql: str, *args: Any) -> list[Kind]:
+    cursor = side.execute(sql, args)
+    names = [c[0] for c in cursor.description or ()]
     return cast(list[Kind], [dict(zip(names, row, strict=True)) for row in cursor.fetchall()])
 
 
+def holdings(side: Side) -> Holdings:
+    """What a store has in it, counted: for people to know it by before they put it back."""
+
+    def one(sql: str) -> Any:
+        return side.execute(sql).fetchone()[0]
+
+    changed = (
+        "SELECT max(updated_at) FROM services",
+        "SELECT max(created_at) FROM operations",
+        "SELECT max(ended_at) FROM operations",
+    )
+    return Holdings(
+        at=max(float(one(sql) or 0.0) for sql in changed),
+        services=dict(
+            side.execute("SELECT desired, count(*) FROM services GROUP BY desired ORDER BY desired").fetchall()
+        ),
+        operations=one("SELECT count(*) FROM operations"),
+        open_operations=one(
+            "SELECT count(*) FROM operations WHERE state IN ('running', 'waiting', 'waiting_for_staff')"
+        ),
+        addresses=one("SELECT count(*) FROM addresses WHERE service IS NOT NULL"),
+        unsent_events=one("SELECT count(*) FROM outbox WHERE sent_at IS NULL"),
+        vm_ids=dict(side.execute("SELECT server, next FROM vm_ids ORDER BY server").fetchall()),
+        migrations=tuple(side.migrated()),
+    )
+
+
+# -- whose it is ------------------------------------------------------------------------------------
+def fits(side: Side, key: str) -> bool:
+    """The canary decides; a copy from before there was one is judged by anything that is sealed in it."""
+    if side.has("facts"):
+        row = side.execute("SELECT value FROM facts WHERE name = ?", (KEY_FACT,)).fetchone()
+        if row:
+            return opens(row[0], key)
+    row = None
+    if side.has("outbox") and side.has("services"):
+        row = side.execute(
+            "SELECT payload FROM outbox WHERE payload <> '' UNION ALL SELECT password FROM services"
+            " WHERE password IS NOT NULL LIMIT 1"
+        ).fetchone()
+    return row is None or _unsealed(row[0], key) is not None
+
+
+def opens(sealed: str, key: str) -> bool:
+    return _unsealed(sealed, key) == KEY_WORDS
+
+
+def _unsealed(sealed: str, key: str) -> str | None:
+    try:
+        return Fernet(key).decrypt(sealed.encode()).decode()
+    except InvalidToken:
+        return None
+
+
+def may_be_put_back(copy: str, held: Sequence[str], sealed_with_ours: bool) -> None:
+    """Raises Refused for a copy, named `copy`, that has seen migrations which this release does not know, or none, or
+    that is sealed with another key."""
+    newer = [name for name in held if name not in {m.name for m in migrations._migrations}]
+    if newer:
+        raise Refused(
+            f"{copy} is of a newer release of vmbridge; install that one first.", code="newer", detail=", ".join(newer)
+        )
+    if not held:
+        raise Refused(f"{copy} is not a store of vmbridge.", code="not_a_store")
+    if not sealed_with_ours:
+        raise Refused(
+            "The configured secret_key is not the one this copy was sealed with.",
+            code="wrong_key",
+            detail="Put the right key into [store] secret_key; `--without-key` gives up what is sealed: first"
+            " passwords and unsent events",
+        )
+
+
+# -- the rules --------------------------------------------------------------------------------------
+
+
 def prepare(
-    fresh: Path,
-    old: sqlite3.Connection | None,
+    fresh: Side,
+    old: Side | None,
     restored: Restored,
     key: str,
     ranges: Ranges,
     now: float,
     without_key: bool,
 ) -> None:
-    """Make the copy ready to take the old store's place: migrated, counters moved on, its operations and events
-    held."""
-    with closing(connect(fresh)) as conn:
-        migrations.apply(Database(conn))
-        conn.execute("BEGIN IMMEDIATE")
-        if without_key:
-            _forget_sealed(conn)
-        conn.execute(
-            "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)",
-            (KEY_FACT, Fernet(key).encrypt(KEY_WORDS.encode()).decode()),
-        )
-        _count_on(conn, old, restored, ranges)
-        _hold_operations(conn, old, restored, now)
-        _hold_events(conn, old, restored)
-        if old:
-            _compare(conn, old, restored, now)
-            _keep_ours(conn, old)
-        keep_told(conn, old, now)
-        for sql in (
-            "UPDATE server_health SET lease_until = 0, next_at = 0",
-            "UPDATE sweeps SET due_at = 0",
-            "UPDATE pointer_wishes SET refused = 'restored', task = '', lease_until = 0",
-            "UPDATE dns_records SET lease_until = 0, refused = CASE WHEN chosen = 1 AND asked_at IS NULL"
-            " AND due_at IS NOT NULL THEN 'restored' ELSE refused END",
-            "DELETE FROM firewall_changes",  # nobody knows what has become of them
-        ):  # others may have been written since
-            conn.execute(sql)
-        conn.execute("COMMIT")
+    """Make the copy, which is of this release by now, ready to take the old store's place: counters moved on, its
+    operations and events held. In the transaction of whoever calls."""
+    if without_key:
+        _forget_sealed(fresh)
+    fresh.execute(
+        "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (KEY_FACT, Fernet(key).encrypt(KEY_WORDS.encode()).decode()),
+    )
+    _count_on(fresh, old, restored, ranges)
+    _hold_operations(fresh, old, restored, now)
+    _hold_events(fresh, old, restored)
+    if old:
+        _compare(fresh, old, restored, now)
+        _keep_ours(fresh, old)
+    keep_told(fresh, old, now)
+    for sql in (
+        "UPDATE server_health SET lease_until = 0, next_at = 0",
+        "UPDATE sweeps SET due_at = 0",
+        "UPDATE pointer_wishes SET refused = 'restored', task = '', lease_until = 0",
+        "UPDATE dns_records SET lease_until = 0, refused = CASE WHEN chosen = 1 AND asked_at IS NULL"
+        " AND due_at IS NOT NULL THEN 'restored' ELSE refused END",
+        "DELETE FROM firewall_changes",  # nobody knows what has become of them
+    ):  # others may have been written since
+        fresh.execute(sql)
 
 
-def _keep_ours(conn: sqlite3.Connection, old: sqlite3.Connection) -> None:
+def _keep_ours(conn: Side, old: Side) -> None:
     """What was written into DNS since the copy is ours too, and goes when its address does."""
-    if not old.execute("SELECT 1 FROM sqlite_master WHERE name = 'dns_records'").fetchone():
+    if not old.has("dns_records"):
         return
-    for name, kind, text in old.execute("SELECT name, type, ours FROM dns_records WHERE ours <> '[]'"):
+    for name, kind, text in old.execute("SELECT name, type, ours FROM dns_records WHERE ours <> '[]'").fetchall():
         row = conn.execute("SELECT ours FROM dns_records WHERE name = ? AND type = ?", (name, kind)).fetchone()
         if row:
             ours = [*dict.fromkeys([*json.loads(row[0]), *json.loads(text)])]
             conn.execute("UPDATE dns_records SET ours = ? WHERE name = ? AND type = ?", (json.dumps(ours), name, kind))
 
 
-def _forget_sealed(conn: sqlite3.Connection) -> None:
+def _forget_sealed(conn: Side) -> None:
     conn.execute("UPDATE services SET password = NULL, password_hash = NULL")
     conn.execute("DELETE FROM outbox WHERE sent_at IS NULL")
 
 
-def _count_on(conn: sqlite3.Connection, old: sqlite3.Connection | None, restored: Restored, ranges: Ranges) -> None:
+def _count_on(conn: Side, old: Side | None, restored: Restored, ranges: Ranges) -> None:
     """No VM id may be given twice: the counters become the highest that anything tells, and some ids are left out."""
     seen = [conn, old] if old else [conn]
-    servers = {*ranges, *(s for c in seen for (s,) in c.execute("SELECT server FROM vm_ids"))}
+    servers = {*ranges, *(s for c in seen for (s,) in c.execute("SELECT server FROM vm_ids").fetchall())}
     for server in sorted(servers):
         spans = ranges.get(server, [])
-        counters = [int(r[0]) for c in seen for r in c.execute("SELECT next FROM vm_ids WHERE server = ?", (server,))]
+        at = "SELECT next FROM vm_ids WHERE server = ?"
+        counters = [int(r[0]) for c in seen for r in c.execute(at, (server,)).fetchall()]
         # machines that were adopted may have any id: only those of our own ranges count
         used = [
             int(r[0])
             for c in seen
-            for r in c.execute("SELECT vm_id FROM services WHERE server = ?", (server,))
+            for r in c.execute("SELECT vm_id FROM services WHERE server = ?", (server,)).fetchall()
             if str(r[0]).isdigit()
         ]
         counters += [n + 1 for n in used if any(a <= n <= b for a, b in spans)]
@@ -190,7 +255,7 @@ def _count_on(conn: sqlite3.Connection, old: sqlite3.Connection | None, restored
         restored.vm_ids[server] = (restored.holdings.vm_ids.get(server, 0), now)
 
 
-def _hold_operations(conn: sqlite3.Connection, old: sqlite3.Connection | None, restored: Restored, now: float) -> None:
+def _hold_operations(conn: Side, old: Side | None, restored: Restored, now: float) -> None:
     rows = _rows(
         conn,
         HeldOperation,
@@ -212,7 +277,7 @@ def _hold_operations(conn: sqlite3.Connection, old: sqlite3.Connection | None, r
     conn.execute("UPDATE operations SET owner = '', lease_until = 0, fence = fence + 1 WHERE ended_at IS NULL")
 
 
-def _hold_events(conn: sqlite3.Connection, old: sqlite3.Connection | None, restored: Restored) -> None:
+def _hold_events(conn: Side, old: Side | None, restored: Restored) -> None:
     """What was not delivered when the copy was taken may have been since: it is held, unless the replaced store
     knows."""
     for row in _rows(
@@ -236,11 +301,11 @@ def _hold_events(conn: sqlite3.Connection, old: sqlite3.Connection | None, resto
             restored.held_events.append(row)
 
 
-def _compare(conn: sqlite3.Connection, old: sqlite3.Connection, restored: Restored, now: float) -> None:
+def _compare(conn: Side, old: Side, restored: Restored, now: float) -> None:
     """What only the replaced store knows: services to adopt, and their addresses, which nobody else may get
     meanwhile."""
     sql = (
-        "SELECT whmcs, service_id, generation, desired, server, vm_id, json_extract(package, '$.plan') AS plan,"
+        "SELECT whmcs, service_id, generation, desired, server, vm_id, package ->> 'plan' AS plan,"
         " '' AS here, '' AS here_vm, package FROM services"
     )
     mine = {(r["whmcs"], r["service_id"], r["generation"]): r for r in _rows(conn, Compared, sql)}
@@ -261,15 +326,16 @@ def _compare(conn: sqlite3.Connection, old: sqlite3.Connection, restored: Restor
     for address, pool, role, service, free_at in old.execute(held, (now,)).fetchall():
         until = now + KEEP_FREE if service is not None else free_at
         done = conn.execute(
-            "INSERT OR IGNORE INTO addresses (address, pool, service, role, taken_at, free_at)"
-            " VALUES (?, ?, NULL, ?, ?, ?)",
+            "INSERT INTO addresses (address, pool, service, role, taken_at, free_at)"
+            " VALUES (?, ?, NULL, ?, ?, ?) ON CONFLICT (address) DO NOTHING",
             (address, pool, role, now, until),
         )
         freed = conn.execute(
-            "UPDATE addresses SET free_at = max(free_at, ?) WHERE address = ? AND service IS NULL",
+            "UPDATE addresses SET free_at = CASE WHEN free_at > ?1 THEN free_at ELSE ?1 END"
+            " WHERE address = ?2 AND service IS NULL",
             (until, address),
         )
         if done.rowcount or freed.rowcount:
             restored.kept_addresses.append(address)
-    nonces = old.execute("SELECT key_id, nonce, seen_at FROM nonces").fetchall()
-    conn.executemany("INSERT OR IGNORE INTO nonces (key_id, nonce, seen_at) VALUES (?, ?, ?)", nonces)
+    for nonce in old.execute("SELECT key_id, nonce, seen_at FROM nonces").fetchall():
+        conn.execute("INSERT INTO nonces (key_id, nonce, seen_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", nonce)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from calendar import monthrange
 from datetime import UTC, datetime
+
+from bridge.store.sides import Side
 
 COLUMNS = (
     "month",
@@ -19,26 +20,25 @@ COLUMNS = (
 )
 
 
-def keep_told(conn: sqlite3.Connection, old: sqlite3.Connection | None, now: float) -> None:
+def keep_told(conn: Side, old: Side | None, now: float) -> None:
     """WHMCS's records are newer than a copy that is put back: what the replaced store has told counts. Where the copy
     is of an earlier month, all that was told until then is as told of that month, so what is booked to it from here on
     is told and nothing twice. Without the replaced store the copy's own knowledge holds within its month; of a later
     month nothing before it is told."""
-    if old is None or not old.execute("SELECT 1 FROM sqlite_master WHERE name = 'usage_told'").fetchone():
+    if old is None or not old.has("usage_told"):
         month = datetime.fromtimestamp(now, UTC).strftime("%Y-%m")
         conn.execute(
             "DELETE FROM usage_told WHERE whmcs IN (SELECT whmcs FROM usage_told WHERE month <> ? AND service_id <> 0)",
             (month,),
         )
         return
-    had = {
-        (whmcs, service): month
-        for whmcs, service, month in conn.execute(
-            "SELECT s.whmcs, s.service_id, strftime('%Y-%m', min(m.booked_at), 'unixepoch')"
-            " FROM usage_marks m JOIN services s ON s.id = m.service GROUP BY 1, 2"
-            " UNION ALL SELECT whmcs, service_id, month FROM usage_told"
-        )
-    }  # of one that was never told the month it is booked up to
+    booked = conn.execute(
+        "SELECT s.whmcs, s.service_id, min(m.booked_at) FROM usage_marks m JOIN services s ON s.id = m.service"
+        " GROUP BY s.whmcs, s.service_id"
+    ).fetchall()
+    had = {(whmcs, service): f"{datetime.fromtimestamp(at, UTC):%Y-%m}" for whmcs, service, at in booked}
+    for whmcs, service, month in conn.execute("SELECT whmcs, service_id, month FROM usage_told").fetchall():
+        had[whmcs, service] = month  # else, of one that was never told, the month it is booked up to
     conn.execute("DELETE FROM usage_told")
     for whmcs, service, *told in old.execute(
         f"SELECT whmcs, service_id, {', '.join(COLUMNS)} FROM usage_told"
@@ -64,7 +64,7 @@ def keep_told(conn: sqlite3.Connection, old: sqlite3.Connection | None, now: flo
         )
 
 
-def _until(old: sqlite3.Connection, whmcs: str, service: int, first: str, month: str) -> list[float]:
+def _until(old: Side, whmcs: str, service: int, first: str, month: str) -> list[float]:
     """Bytes in and out and GB-months of snapshots and backups, from month `first` to before `month`."""
     sums = [0.0] * 4
     for name, *used in old.execute(
@@ -72,7 +72,7 @@ def _until(old: sqlite3.Connection, whmcs: str, service: int, first: str, month:
         " JOIN services s ON s.id = u.service WHERE s.whmcs = ? AND s.service_id = ? AND u.month >= ?"
         " AND u.month < ?",
         (whmcs, service, first, month),
-    ):
+    ).fetchall():
         length = _seconds(name) * 1e9
         sums = [f + u / share for f, u, share in zip(sums, used, (1, 1, length, length), strict=True)]
     return sums

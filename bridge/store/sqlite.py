@@ -17,11 +17,13 @@ from typing import Any
 from sqlite_utils import Database as Utils
 
 from bridge.errors import Refused, StoreDamaged, StoreUnavailable
-from bridge.store import archive, condition, ownership
+from bridge.store import archive, condition, ownership, restored
 from bridge.store.archive import Use
 from bridge.store.database import Rows
 from bridge.store.faults import hurried, meaning, read
+from bridge.store.restored import Holdings, Restored
 from bridge.store.schema import migrations
+from bridge.store.sides import FileSide
 
 BRIEF = 0.05  # seconds that who only looks waits for a place to write
 
@@ -178,7 +180,16 @@ class SQLite:
 
     def fits(self, key: str) -> bool:
         with read():
-            return archive.fits(self.db.conn, key)
+            return restored.fits(FileSide(self.db.conn), key)
+
+    def take(self, target: Path, force: bool) -> tuple[int, Holdings]:
+        size = archive.take(self.path, target, force)
+        condition.remember(self.path, target)
+        return size, archive.holdings(target)
+
+    def put_back(self, copy: Path, *rules: Any) -> Restored:
+        key, *others = rules
+        return archive.put_back(copy, self.path, key, *others)
 
     def close(self) -> None:
         with self._lock:

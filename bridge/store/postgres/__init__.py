@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -18,13 +19,13 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from bridge.clock import Clock, SharedClock
 from bridge.errors import Refused, StoreDamaged, StoreUnavailable, StoreUnknown
-from bridge.store.archive import opens
 from bridge.store.database import Rows
 from bridge.store.faults import hurried
-from bridge.store.postgres import address
+from bridge.store.postgres import address, tables
 from bridge.store.postgres.faults import line, meaning, told
-from bridge.store.postgres.text import Defining, Plain, adapt, numbered
-from bridge.store.schema import KEY_FACT, migrations
+from bridge.store.postgres.text import Plain, numbered
+from bridge.store.restored import Holdings, Restored, opens
+from bridge.store.schema import KEY_FACT
 
 OLDEST = 15
 # advisory locks: of each database, of nobody else's there
@@ -113,8 +114,7 @@ class Postgres:
 
     def _prepare(self, conn: psycopg.Connection[Any]) -> None:
         """Raises Refused while it is being replaced."""
-        conn.autocommit = True
-        adapt(conn)
+        tables.adapted(conn)
         if self._alone is None and not self._asked(conn, f"SELECT pg_try_advisory_lock_shared({USE})"):
             raise Refused("The store is being restored or copied; start again when this is done.", code="store_in_use")
         self._follow(conn)
@@ -298,25 +298,14 @@ class Postgres:
                 todo = self.pending()
                 for name in todo:
                     with conn.transaction():
-                        self._apply(conn, name)
+                        tables.apply(conn, name)
                 return todo
             finally:
                 if not conn.broken:
                     conn.execute(f"SELECT pg_advisory_unlock({MIGRATION})".encode())
 
-    def _apply(self, conn: psycopg.Connection[Any], name: str) -> None:
-        names = [m.name for m in migrations._migrations]
-        at = names.index(name)
-        migrations._migrations[at].fn(Defining(conn, rows=at > names.index("numbers")))  # type: ignore[arg-type]
-        conn.execute(
-            b"CREATE TABLE IF NOT EXISTS migrations (number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
-            b" name TEXT NOT NULL UNIQUE, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())"
-        )
-        conn.execute(b"INSERT INTO migrations (name) VALUES ($1)", (name,))
-
     def pending(self) -> list[str]:
-        done = set(self.applied())
-        return [m.name for m in migrations._migrations if m.name not in done]
+        return tables.missing(self.applied())
 
     def applied(self) -> list[str]:
         if not self._has("migrations"):
@@ -349,6 +338,17 @@ class Postgres:
     def fits(self, key: str) -> bool:
         rows = self.read("SELECT value FROM facts WHERE name = ?", (KEY_FACT,))[1] if self._has("facts") else []
         return not rows or opens(str(rows[0][0]), key)
+
+    # -- copies -----------------------------------------------------------------------------------
+    def take(self, target: Path, force: bool) -> tuple[int, Holdings]:
+        from bridge.store.postgres import dump
+
+        return dump.take(self, target, force)
+
+    def put_back(self, copy: Path, *rules: Any) -> Restored:
+        from bridge.store.postgres import dump
+
+        return dump.put_back(self, copy, *rules)
 
     # -- its condition ----------------------------------------------------------------------------
     def whole(self) -> None:
