@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -67,8 +68,8 @@ def fitting(url: str) -> None:
             raise ValidationError(f"Has sslmode {value[:20]!r}; it must be one of {', '.join(MODES)}.")
 
 
-def secrets_of(store: dict[str, Any]) -> list[str]:
+def secrets_of(store: dict[str, Any], environment: Mapping[str, str] = os.environ) -> list[str]:
     """What must not be shown: as it is written, and as it is sent."""
     parts = ADDRESS.fullmatch(store["url"])
     written = (parts["user"] or "").partition(":")[2] if parts else ""
-    return [s for s in (store["password"], written, unquote(written), os.environ.get("PGPASSWORD", "")) if s]
+    return [s for s in (store["password"], written, unquote(written), environment.get("PGPASSWORD", "")) if s]

@@ -18,6 +18,7 @@ from bridge.store.addresses import Addresses
 from bridge.store.backups import Backups
 from bridge.store.budgets import Budgets
 from bridge.store.console import Consoles
+from bridge.store.copying import MOVED
 from bridge.store.database import Database, Rows, Writing
 from bridge.store.discs import DiscOrders
 from bridge.store.faults import hurry
@@ -213,6 +214,23 @@ class Store(
                 " it is lost, `vmbridge backup FILE` and `vmbridge restore FILE --without-key` give up what is sealed.",
                 code="wrong_key",
             )
+        self._not_left()
+
+    def _not_left(self) -> None:
+        """Two stores of the same services, each worked with, would make every machine twice."""
+        row = None if self.database.pending() else self.row("SELECT value FROM facts WHERE name = ?", MOVED)
+        if row:
+            raise Refused(
+                f"{self.place} was copied to {row['value']}, where it goes on: name that one in [store]. To go on with"
+                " this one after all, while nothing works with the other, run `vmbridge store reopen`.",
+                code="moved",
+            )
+
+    def leave(self, place: str) -> None:
+        """It goes on there; an empty word: it goes on here after all."""
+        self.change("DELETE FROM facts WHERE name = ?", MOVED)
+        if place:
+            self.change("INSERT INTO facts (name, value) VALUES (?, ?)", MOVED, place)
 
     def key_fits(self) -> bool:
         """Whether what is sealed here can be read with the configured key; an empty store fits any."""

@@ -21,6 +21,7 @@ from bridge.store.schema import migrations
 from bridge.store.sides import FileSide
 
 BESIDE = ("", "-wal", "-shm")  # the files that one store may consist of
+DUMP = b"PGDMP"  # how pg_dump's own format begins
 NO_ROOM = (
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,  # without a further word: a write that was cut short; reads say which they are
@@ -101,14 +102,14 @@ def placing(target: Path, force: bool = False) -> Iterator[Path]:
         raise Refused(f"{target} cannot be written: {e.strerror}.", code="no_place") from e
     try:
         yield part
-        _sync(part)
+        sync(part)
         if force:
             os.replace(part, target)
         else:
             _place(part, target)
     finally:
         part.unlink(missing_ok=True)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def _copy(conn: sqlite3.Connection, part: Path, target: Path) -> None:
@@ -139,7 +140,7 @@ def _same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -162,6 +163,13 @@ def examine(copy: Path, key: str, without_key: bool = False) -> Holdings:
     another key."""
     if not copy.is_file():
         raise Refused(f"There is no file {copy}.", code="no_copy")
+    with copy.open("rb") as file:
+        if file.read(len(DUMP)) == DUMP:
+            raise Refused(
+                f"{copy} is a dump of PostgreSQL: put it back with [store] url, then bring that store over by `vmbridge"
+                " store copy`.",
+                code="of_a_database",
+            )
     try:
         with closing(connect(copy, "ro")) as conn:
             wrong = [r[0] for r in conn.execute("PRAGMA integrity_check(5)").fetchall()]
@@ -218,7 +226,7 @@ def put_back(
         finally:
             if old:
                 old.close()
-        _sync(fresh)
+        sync(fresh)
         _belongs(fresh, Path(path))
         done.moved_to = _swap(Path(path), fresh, aside)
         return done
@@ -265,5 +273,5 @@ def _swap(path: Path, fresh: Path, aside: Path) -> str:
         if Path(f"{path}{end}").exists():
             os.rename(f"{path}{end}", f"{aside}{end}")
     os.replace(fresh, path)
-    _sync(path.parent)
+    sync(path.parent)
     return moved

@@ -191,6 +191,19 @@ class SQLite:
         key, *others = rules
         return archive.put_back(copy, self.path, key, *others)
 
+    def there(self) -> bool:
+        return Path(self.path).exists() and Path(self.path).stat().st_size > 0
+
+    def reading(self) -> Any:
+        from bridge.store import sqlite_copies
+
+        return sqlite_copies.reading(self)
+
+    def filling(self) -> Any:
+        from bridge.store import sqlite_copies
+
+        return sqlite_copies.filling(self)
+
     def close(self) -> None:
         with self._lock:
             for conn in self._connections:

@@ -266,7 +266,8 @@ class Postgres:
     @contextmanager
     def alone(self) -> Iterator[None]:
         self.close()
-        with told(), psycopg.connect(**self.parameters(), autocommit=True) as conn:
+        with told(), psycopg.connect(**self.parameters()) as conn:
+            tables.adapted(conn)
             if not self._asked(conn, f"SELECT pg_try_advisory_lock({USE})"):
                 text = "The store is in use: stop serve, web, worker and every other vmbridge command first"
                 raise Refused(f"{text}{self._users(conn)}.", code="store_in_use")
@@ -349,6 +350,19 @@ class Postgres:
         from bridge.store.postgres import dump
 
         return dump.put_back(self, copy, *rules)
+
+    def there(self) -> bool:
+        return True
+
+    def reading(self) -> Any:
+        from bridge.store.postgres import copies
+
+        return copies.reading(self)
+
+    def filling(self) -> Any:
+        from bridge.store.postgres import copies
+
+        return copies.filling(self)
 
     # -- its condition ----------------------------------------------------------------------------
     def whole(self) -> None:

@@ -20,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from bridge.errors import Refused
 from bridge.store import restored, sides
-from bridge.store.archive import placing
+from bridge.store.archive import DUMP, placing
 from bridge.store.database import Cursor
 from bridge.store.postgres import address, tables
 from bridge.store.postgres.faults import told
@@ -30,7 +30,7 @@ from bridge.store.restored import Holdings, Ranges, Restored
 if TYPE_CHECKING:
     from bridge.store.postgres import Postgres
 
-HEAD, FILE_HEAD = b"PGDMP", b"SQLite format 3\x00"
+FILE_HEAD = b"SQLite format 3\x00"
 NO_ROOM = re.compile("No space left on device|Disk quota exceeded|File too large")
 DATA = re.compile(r"\d+; \d+ \d+ TABLE DATA \S+ (\S+) ")
 COPY = re.compile(r'COPY (?:"?\w+"?\.)?"?\w+"? (\(.*\)) FROM stdin;\n')
@@ -155,7 +155,7 @@ def contents(copy: Path) -> set[str]:
             " `vmbridge store copy`.",
             code="of_a_file",
         )
-    if not head.startswith(HEAD):
+    if not head.startswith(DUMP):
         raise Refused(f"{copy} is not a store of vmbridge.", code="not_a_store")
     return set(DATA.findall(_read(copy, "--list")))
 

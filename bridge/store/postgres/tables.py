@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 
+from bridge.store import sides
 from bridge.store.postgres.text import Defining, adapt
 from bridge.store.schema import migrations
 
@@ -61,6 +62,17 @@ def move(conn: psycopg.Connection[Any], schema: str, aside: str) -> list[str]:
     for name in names:
         conn.execute(f'ALTER TABLE "{schema}"."{name}" SET SCHEMA "{aside}"'.encode())
     return names
+
+
+def drop(conn: psycopg.Connection[Any]) -> None:
+    """Those of a store that has nothing in it."""
+    sql = (
+        b"SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace"
+        b" AND c.relkind = 'r'"
+    )
+    ours = {"migrations", *(t.name for t in sides.tables())}
+    if names := [str(r[0]) for r in conn.execute(sql).fetchall() if r[0] in ours]:
+        conn.execute(f"DROP TABLE {', '.join(names)}".encode())
 
 
 def count_on(conn: psycopg.Connection[Any]) -> None:
