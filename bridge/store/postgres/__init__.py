@@ -32,6 +32,7 @@ OLDEST = 15
 WRITER, MIGRATION, USE = 8_612_001, 8_612_002, 8_612_003
 BRIEF = 0.05  # seconds that who only looks waits for its turn to write
 CONNECTIONS = 8  # of one process, where nobody says otherwise
+LEAVING = 2.0  # seconds in which PostgreSQL has noticed that a connection was closed
 PIECE = 0.5  # seconds after which is looked why there is no connection
 CLOCK_EVERY = 30.0  # seconds until the database is asked for its time again
 BEGIN = (
@@ -268,7 +269,11 @@ class Postgres:
         self.close()
         with told(), psycopg.connect(**self.parameters()) as conn:
             tables.adapted(conn)
-            if not self._asked(conn, f"SELECT pg_try_advisory_lock({USE})"):
+            until = CLOCK.monotonic() + LEAVING
+            while not self._asked(conn, f"SELECT pg_try_advisory_lock({USE})"):
+                if CLOCK.monotonic() < until:
+                    CLOCK.sleep(0.05)
+                    continue
                 text = "The store is in use: stop serve, web, worker and every other vmbridge command first"
                 raise Refused(f"{text}{self._users(conn)}.", code="store_in_use")
             self._alone = conn
