@@ -22,6 +22,7 @@ from bridge import model
 from bridge.clock import Clock
 from bridge.metering import usage
 from bridge.store import Store
+from tests import home_site
 from tests.browser import chrome
 from tests.demo import ZONES
 from tests.dns.servers import PowerDns, has_pdns
@@ -230,6 +231,24 @@ def furnish_cloud(s: System, service: int, plan: str = "cloud-s") -> None:
     born(s, service, now - 40 * 86400)
 
 
+HOME = {  # of the client's dashboard, as its guide shows it
+    "dashboard": ("", 1100),
+    "dashboard-home": ("clientarea.php", 1100),
+    "dashboard-addfunds": ("addfunds", 1100),
+    "dashboard-list": ("list", 1100),
+    "dashboard-phone": ("", 360),
+}
+
+
+def dashboard(s: System, browser: Chrome, folder: Path) -> None:
+    home_site.furnish(s)
+    home_site.log_in(s)
+    for name, (page, width) in HOME.items():
+        address = page if page.endswith(".php") else home_site.ADDON + (f"&vmb[page]={page}" if page else "")
+        wide = look(browser, f"http://127.0.0.1:{s.host}/{address}", folder / f"{name}.png", width)
+        print(name + (f": scrolls sideways by {wide} px" if wide > 0 else ""), flush=True)
+
+
 def born(s: System, service: int, at: float) -> model.Service:
     """The service as if it had been ordered then."""
     store = Store(s.folder / "vmbridge.db", s.key, s.clock)
@@ -245,7 +264,7 @@ def born(s: System, service: int, at: float) -> model.Service:
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/pages"
     pages = (*PAGES, *(f"cloud-{name}" for name in PAGES))
-    only = sys.argv[2].split(",") if len(sys.argv) > 2 else (*pages, "usage")
+    only = sys.argv[2].split(",") if len(sys.argv) > 2 else (*pages, "usage", "dashboard")
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         zones = ""
@@ -254,7 +273,9 @@ def main() -> None:
             zones = pdns.tables(*ZONES)
         s = stack.enter_context(System(speed=0.2, public=True, hcloud=Project(Clock()), more=zones + CLOUD_WALL))
         browser = stack.enter_context(chrome("--hide-scrollbars"))
-        if any(not name.startswith("cloud-") for name in only):
+        if "dashboard" in only:  # before there are servers: a guide's figures are those of its accounts
+            dashboard(s, browser, folder.parent)
+        if any(name in PAGES or name == "usage" for name in only):
             furnish(s, SHOP)
             protect(s, SHOP)
             aged(s, SHOP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import threading
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -16,7 +17,7 @@ import pytest
 from tests import home_site
 from tests.home_site import BRANCH, COMPANY, USER, log_in
 from tests.looks import read
-from tests.system import System
+from tests.system import ROOT, System
 from tests.test_home import asked, furnished, get, other_bridge, strip, system
 
 __all__ = ["furnished", "system"]
@@ -24,6 +25,32 @@ LIMIT = 256 * 1024  # bytes that the bridge takes
 
 
 MOST = {"home": 11, "dashboard": 13, "list": 10, "addfunds": 12, "ledger": 14, "whatif": 13, "hub": 10}
+
+
+def checked() -> set[tuple[str, str]]:
+    """What docs/dashboard-check.sql looks for: (table, column)."""
+    text = (ROOT / "docs/dashboard-check.sql").read_text("utf-8")
+    return {(t, c) for t, found in re.findall(r"'(tbl\w+)'(?: AS name)?, '([\w,]+)'", text) for c in found.split(",")}
+
+
+def columns(sql: str) -> set[tuple[str, str]]:
+    """(table, column) of WHMCS's that a statement names."""
+    text = re.sub(r"'[^']*'", "", sql.replace('"', ""))
+    word = r"(?!WHERE|ORDER|LIMIT|LEFT|INNER|GROUP|ON)(\w+)"
+    names = {alias or table: table for table, alias in re.findall(rf"(?:FROM|JOIN) (tbl\w+)(?: (?:AS )?{word})?", text)}
+    found = {(names[a], c) for a, c in re.findall(r"\b(\w+)\.(\w+)", text) if a in names}
+    if len(names) == 1 and not found:
+        [table] = names.values()
+        chosen = re.findall(r"\w+", text[6 : text.index(" FROM")]) if "*" not in text else []
+        used = re.findall(r"(\w+) (?:=|>=|<|IN|NOT IN|IS) ", text) + re.findall(r"ORDER BY (\w+)", text)
+        found = {(table, c) for c in {*chosen, *used} - {"NOT"}}
+    return found
+
+
+def test_what_the_check_looks_for_is_what_whmcs_has(system: System) -> None:
+    with sqlite3.connect(system.folder / "host/whmcs.sqlite", timeout=20) as db:
+        has = {(t, row[1]) for t in {t for t, _ in checked()} for row in db.execute(f"PRAGMA table_info({t})")}
+    assert checked() - has == set()
 
 
 def test_the_number_of_queries_is_that_of_one_service(system: System) -> None:
@@ -48,6 +75,10 @@ def test_the_number_of_queries_is_that_of_one_service(system: System) -> None:
     assert {page: len(statements) for page, statements in few.items()} == MOST
     assert {page: len(statements) for page, statements in many.items()} == MOST
     assert ">2001</span>" in get(system)
+    known = checked()
+    asked_for = {pair for page in few.values() for sql in page for pair in columns(sql)}
+    assert len(asked_for) > 120
+    assert asked_for - known == set()
     secret = re.compile("password|notes|username|description")
     assert not [sql for statements in many.values() for sql in statements if secret.search(sql)]
     system.post("/test/tables", {"clear": ["tblhosting"]})

@@ -98,7 +98,7 @@ class Reader
                 "COUNT(*) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus = 'Pending'", "COUNT(*) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus = 'Active'",
                 "COUNT(*) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus = 'Suspended'", 'SUM(h.amount) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus' . $live,
                 'COUNT(*) FROM tblcancelrequests r JOIN tblhosting h ON h.id = r.relid WHERE h.userid = c.id',
-                'COUNT(*) FROM tblhostingaddons a WHERE a.userid = c.id AND a.status' . $live, 'SUM(a.recurring) FROM tblhostingaddons a WHERE a.userid = c.id AND a.status' . $live,
+                'COUNT(*) FROM tblhostingaddons n WHERE n.userid = c.id AND n.status' . $live, 'SUM(n.recurring) FROM tblhostingaddons n WHERE n.userid = c.id AND n.status' . $live,
             ],
             'domains' => [
                 'COUNT(*) FROM tbldomains d WHERE d.userid = c.id', "COUNT(*) FROM tbldomains d WHERE d.userid = c.id AND d.status = 'Active'",
