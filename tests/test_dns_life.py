@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 
+from bridge import services
 from bridge import zones as zone_names
 from bridge.dns import lookup, records, writer
 from bridge.errors import NotFound
+from bridge.orders import packages
 from tests.dns import sims
 from tests.dns.site import FORWARD, NAME, RULE, WAITING, Killed, Site, dying_at_faults
 from tests.dns.world import REVERSE, REVERSE6, STATIC, Zoned
+from tests.test_adoption import FOREIGN
+from tests.test_rename import rename
 
 
 @pytest.fixture
@@ -384,6 +388,35 @@ def test_a_rename_moves_the_names(site: Site) -> None:
     assert site.write() == 4
     assert site.sim.values(f"vm-1042.{FORWARD}", "A") == site.sim.values(f"vm-1042.{FORWARD}", "AAAA") == []
     assert (site.sim.values(f"shop.{FORWARD}", "A"), site.sim.values(f"shop.{FORWARD}", "AAAA")) == ([v4], [v6])
+
+
+def test_an_adopted_machine_brings_its_names_and_leaves_none(site: Site) -> None:
+    """What its addresses are called already is its customer's, goes on through a rename, and ends with it."""
+    vm = site.cluster.add_vm(555, "pve1", **{**FOREIGN, "ipconfig0": "ip=203.0.113.77/24,ip6=2001:db8:40::77/64"})
+    vm.config.pop("scsi0", None)
+    for key in ("virtio0", "virtio1"):
+        site.cluster.volumes[vm.config[key].split(",")[0]] = 10 * 1024**3
+    site.sim.put(f"77.{REVERSE}", "PTR", "db.customer.example")
+    package, machine = packages.of_plan(site.config.plans["kvm-s"]), site.drivers["pve1"].inspect("555")
+    services.adopt("main", 9, 7, "", package, machine, site.store, site.config)
+    site.write()
+    [v4, v6] = site.addresses(9)
+    assert (site.ptr(v4), site.ptr(v6)) == (["db.customer.example"], [site.default(v6)])
+    assert site.fields(9)[v4] == "db.customer.example"
+    assert site.sim.values(f"db.{FORWARD}", "A") == [v4]
+    rename(site, "shop.example.com", 9)
+    site.run()
+    site.write()
+    assert site.ptr(v4) == ["db.customer.example"]
+    assert site.sim.values(f"db.{FORWARD}", "A") == []
+    assert (site.sim.values(f"shop.{FORWARD}", "A"), site.sim.values(f"shop.{FORWARD}", "AAAA")) == ([v4], [v6])
+    assert site.save(v4, "", 9) == ""
+    site.write()
+    assert site.ptr(v4) == [site.default(v4)]
+    assert site.save(v4, NAME, 9) == ""
+    site.ended(9)
+    assert (site.ptr(v4), site.ptr(v6)) == ([], [])
+    assert site.store.rows("SELECT * FROM dns_records") == []
 
 
 def test_capital_letters_are_the_same_name(site: Site) -> None:

@@ -16,7 +16,7 @@ from bridge.errors import Refused
 from bridge.model import Capability, Desired, Sentence, Service
 from bridge.orders import addresses
 from bridge.store import Store
-from bridge.store.records import RecordChanges, RecordFirst, RecordRow
+from bridge.store.records import ADOPTED, RecordChanges, RecordFirst, RecordRow
 from bridge.zones import Zone
 from drivers import folder
 
@@ -160,19 +160,19 @@ def _anothers(name: str, kind: str, service: Service, store: Store) -> bool:
     return row is not None and bool(row["held"]) and row["service"] != service.id
 
 
-def adjust(service: Service, store: Store, config: Config) -> int:
+def adjust(service: Service, store: Store, config: Config, adopted: bool = False) -> int:
     """Write down what is to be changed for the service as it is now; how many records that is. A repeat changes
-    nothing, and is no write."""
+    nothing, and is no write. With `adopted` the names that its addresses have already are its customer's."""
     if not _todo(service, store, config):
         return 0
     with store.write():
-        todo = _todo(service, store, config)
+        todo = _todo(service, store, config, ADOPTED if adopted else 0)
         for act in todo:
             act()
     return len(todo)
 
 
-def _todo(service: Service, store: Store, config: Config) -> list[Callable[[], None]]:
+def _todo(service: Service, store: Store, config: Config, own: int = 0) -> list[Callable[[], None]]:
     wanted, rows = wants(service, store, config), {(r["name"], r["type"]): r for r in store.records_of(service.id)}
     todo: list[Callable[[], None]] = []
     for key, want in wanted.items():
@@ -188,6 +188,7 @@ def _todo(service: Service, store: Store, config: Config) -> list[Callable[[], N
                 "address": want.address,
                 "wanted": chosen or want.value,
                 "chosen": int(bool(chosen)),
+                "own": own if key[1] == PTR and want.firm else 0,
             }
             todo.append(partial(store.hold_record, *key, **holds))
     return todo + [partial(_drop, key, rows[key], store, config) for key in rows.keys() - wanted.keys()]

@@ -14,13 +14,14 @@ from bridge.dns import tickets
 from bridge.errors import StoreUnavailable, Unknown, UpstreamError, VmbridgeError
 from bridge.model import RecordSet
 from bridge.store import Store
-from bridge.store.records import RecordRow
+from bridge.store.records import ADOPTED, RecordRow
 from bridge.whmcs import Whmcs
 from drivers.calls import within
 from drivers.dns import contract
 from drivers.dns.contract import BAD_VALUE, NOT_YET, Provider, tidy
 
 log = structlog.get_logger()
+OWN = 1  # the customer's act
 LEASE = 120.0  # longer than the calls of one record
 SECONDS = 45.0  # for them
 LOST = 35.0  # longer than any time-out on the way: a call without an answer has ended by then
@@ -93,8 +94,11 @@ def _settle(row: RecordRow, provider: Provider, ttl: int, store: Store) -> None:
         return
     ours = {tidy(v, kind) for v in (*row["ours"], *wanted)}
     others = [v for v in there if v not in ours]
+    if row["own"] == ADOPTED and len(others) == len(there) == 1:
+        store.record_taken(row, others[0])
+        return
     seen = seen or RecordSet(row["name"], kind, (), ttl)
-    if others and not row["own"]:  # somebody else's records stay, ours beside them go
+    if others and row["own"] != OWN:  # somebody else's records stay, ours beside them go
         if len(others) < len(there):
             _put(row, others, seen, provider, ttl, store)
         store.record_settled(row, others[0], ours=False)

@@ -79,5 +79,5 @@ def adopt(
         six = sum(":" in address for address in extra)
         store.update_service(service.id, package=replace(frozen, extra_ipv4=len(extra) - six, extra_ipv6=six))
         adopted = store.service(service.id)
-        records.adjust(adopted, store, config)
+        records.adjust(adopted, store, config, adopted=True)
         return adopted, outside

@@ -13,12 +13,13 @@ from typing import NotRequired, TypedDict, TypeVar, Unpack
 
 from bridge.store.core import Core
 
+ADOPTED = 2
 OPEN = "r.due_at IS NOT NULL AND r.refused = ''"
 
 
 class RecordRow(TypedDict):
-    """`held`: its service wants it still; `own`: the customer's own act, which replaces what others wrote; `asked_at`:
-    a ticket asks for it since then."""
+    """`held`: its service wants it still; `own`: 1 is the customer's own act, which replaces what others wrote, ADOPTED
+    makes it the service's; `asked_at`: a ticket asks for it since then."""
 
     name: str
     type: str
@@ -69,6 +70,7 @@ class RecordFirst(TypedDict):
     address: str
     wanted: str
     chosen: NotRequired[int]
+    own: NotRequired[int]
 
 
 class ZoneRow(TypedDict):
@@ -229,6 +231,16 @@ class Records(Core):
             )
             if done and not now["held"] and not mine:
                 db.conn.execute("DELETE FROM dns_records WHERE name = ? AND type = ?", key)
+
+    def record_taken(self, row: RecordRow, seen: str) -> None:
+        """What stands there is the service's own name from now on, as if its customer had saved it."""
+        with self.write():
+            values = (json.dumps([seen]), seen, row["name"], row["type"], row["number"])
+            self.change(
+                "UPDATE dns_records SET ours = ?, wanted = ?, chosen = 1 WHERE name = ? AND type = ? AND number = ?",
+                *values,
+            )
+            self.record_settled({**row, "wanted": seen}, seen, ours=True)
 
     def record_later(
         self, row: RecordRow, seconds: float, doubt: float = 0.0, detail: str = "", refused: str = ""

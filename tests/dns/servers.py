@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -75,6 +76,9 @@ class Server:
         raise NotImplementedError
 
     def start(self) -> None:
+        """Also after `kill`."""
+        if self._process:
+            self._process.wait(10)
         log = (self.folder / "log").open("ab")
         self._process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.folder)
         log.close()
@@ -94,6 +98,18 @@ class Server:
                 self._process.kill()
                 self._process.wait(10)
             self._process = None
+
+    def kill(self, while_asked: float = 0.0) -> None:
+        """`kill -9`. With seconds it is halted at once and killed after them: what is asked meanwhile is taken by the
+        machine and never read."""
+        process = self._process
+        assert process
+        if while_asked:
+            process.send_signal(signal.SIGSTOP)
+            threading.Timer(while_asked, process.kill).start()
+        else:
+            process.kill()
+            process.wait(10)
 
     def __enter__(self) -> Any:
         try:
