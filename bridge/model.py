@@ -910,7 +910,8 @@ class Converged:
 
 class VmStatus(NamedTuple):
     """One line of the bulk read, in the order of the table's columns (a tuple: there are thousands each time). CPU is a
-    fraction of the assigned cores; memory and disk in bytes."""
+    fraction of the assigned cores; memory and disk in bytes. `status`: as a Machine's, or offline, when the host that
+    the machine stands on is down and nothing can be done with it or said of it."""
 
     vm_id: str
     status: str

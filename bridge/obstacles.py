@@ -48,8 +48,13 @@ def no_screen(current: Operation | None) -> str:
 
 def unreachable(service: Service, store: Store, told: bool = False) -> str:
     """Why nothing reaches the machine just now; empty when it does. A host counts as down when it was asked in vain
-    twice; with `told` from the first time on, when pages say so."""
+    twice, or when another one of its cluster says so; with `told` from the first time on, when pages say so."""
     health = store.health(service.server)
     if not health["ok"] or (told and health["error"]):
         return DOWN
-    return MISSING if service.provisioned and store.missing(service.server, service.vm_id) else ""
+    if not service.provisioned:
+        return ""
+    seen = store.status_row(service.server, service.vm_id)
+    if seen and seen["status"] == "offline":
+        return DOWN
+    return MISSING if store.missing(service.server, service.vm_id) else ""

@@ -31,6 +31,7 @@ class Front:
         self.web, self.console = web, console
         self.loop = asyncio.new_event_loop()
         self.lines: list[str] = []  # what an access log would hold
+        self.instead: dict[str, bytes] = {}  # part of an address -> what a wrong proxy answers there
         self.held = ""  # requests with this in their address are taken, and get no answer until it is empty again
         self._server = self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
         self.port = self._server.sockets[0].getsockname()[1]
@@ -62,6 +63,10 @@ class Front:
             self.lines.append(first.decode())
             while self.held and self.held in first.decode():
                 await asyncio.sleep(0.05)
+            if wrong := next((answer for part, answer in self.instead.items() if part in first.decode()), b""):
+                writer.write(wrong)
+                await writer.drain()
+                return
             match = PUBLIC.match(first)
             if not match:
                 writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

@@ -93,6 +93,15 @@ def down(world: World) -> None:
         world.store.refresh_failed("pve1", "no route", down=True)
 
 
+def node_down(world: World) -> None:
+    """One node of a cluster that answers all the same, as if nothing had happened to its machines."""
+    if isinstance(world, Site):
+        return down(world)
+    for node in {v.node for v in world.cluster.vms.values()}:
+        world.cluster.nodes[node] = False
+    refresh(world)
+
+
 def vanish(world: World) -> None:
     if isinstance(world, Site):
         world.cloud._delete_servers_one({}, world.cloud.servers[world.server()])
@@ -134,6 +143,7 @@ STATES: dict[
     "free": (rest, "", "", ""),
     "suspended": (suspended, *["The service is suspended."] * 3),
     "down": (down, DOWN, DOWN, ""),
+    "node down": (node_down, DOWN, DOWN, ""),
     "missing": (vanish, GONE, GONE, ""),
     "busy": (busy, f"A backup is being made, as you ordered{AGAIN}", "", ""),
     "busy by staff": (by_staff, f"The configuration is being checked, as our staff ordered{AGAIN}", "", ""),

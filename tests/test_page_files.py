@@ -23,7 +23,7 @@ from tests.screenshots import PAGES, aged, furnish_cloud, protect, wall
 from tests.system import CLOUD_WALL, System
 
 QUIET = ("overview", "snapshots", "backups", "reinstall", "reset_password", "activity", "console", "rdns")
-EXPECTED = "ERR_BLOCKED_BY_CLIENT"  # what a test blocks
+EXPECTED = "ERR_BLOCKED_BY_CLIENT|/status/v1/|ERR_FAILED"  # what a test blocks or breaks
 LIMIT = 30 * 1024
 CLOUD = 2
 LISTS = ("iso", "firewall")  # which grow with every image and rule: as a web server sends them
@@ -184,6 +184,40 @@ def test_a_blocked_public_path_leaves_a_page_that_lives(system: System, browser:
         assert re.search(r"\.vmbridge", one(browser, ".vmbridge style").get_attribute("textContent") or "")
     finally:
         browser.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": False})
+
+
+def reply(status: str, body: str, headers: str = "Access-Control-Allow-Origin: *\r\n") -> bytes:
+    return f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+
+
+ALLOWED = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Headers: Authorization, If-None-Match\r\n"
+WRONG = {  # what may stand where the status is asked for
+    "refused by CORS": reply("200 OK", '{"status": "paused"}', ""),
+    "a page of its own": reply("200 OK", "<html>Welcome to nginx!", ALLOWED),
+    "somebody else's JSON": reply("200 OK", "null", ALLOWED),
+    "no bridge behind it": reply("502 Bad Gateway", "<html>502", ALLOWED),
+    "not found": reply("404 Not Found", "", ALLOWED),
+    "never": b"",
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_values_come_through_whmcs_when_the_public_path_does_not_bring_them(
+    system: System, browser: Chrome, kind: str
+) -> None:
+    assert system.front
+    system.front.instead, system.front.held = {"/status/": WRONG[kind]}, "" if WRONG[kind] else "/status/"
+    soon = "document.dispatchEvent(new Event('visibilitychange'))"  # the next look comes within 2 s
+    lives = "return document.querySelector('.vmbridge').vmbridge === true"
+    through = "return performance.getEntriesByType('resource').filter(e => e.name.includes('vmb[page]=status')).length"
+    try:
+        browser.get(system.page(1))
+        until(browser, lambda b: b.execute_script(lives))
+        browser.execute_script("document.querySelector('[data-field=word]').textContent = 'of before';" + soon)  # type: ignore[no-untyped-call]
+        until(browser, lambda b: word(b) == "Running")
+        assert browser.execute_script(through) == 1  # type: ignore[no-untyped-call]
+    finally:
+        system.front.instead, system.front.held = {}, ""
 
 
 SHIFTS = (

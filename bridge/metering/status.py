@@ -118,11 +118,13 @@ def _view(
         "trouble": bool(row["error"]),
         "maintenance": row["maintenance"],
     }
+    if row["status"] == "offline" and service.provisioned:
+        view["trouble"] = True
     if service.desired is Desired.SUSPENDED:
         view["status"] = "suspended"
     elif service.desired is Desired.TERMINATED:
         view["status"] = "terminated"
-    elif row["status"] is not None and service.provisioned:
+    elif row["status"] not in (None, "offline") and service.provisioned:
         view |= {
             "status": row["status"],
             "uptime": row["uptime"],

@@ -254,24 +254,44 @@
     if (etag) {
       h["If-None-Match"] = etag;
     }
-    // Whatever is in the way of the public path (a blocker, a wrong proxy, no token): WHMCS's own way is there
-    return fetch(data.public + "/status/v1/services/" + data.service, { headers: h, credentials: "omit" }).then(
-      function (r) {
-        if (r.ok || r.status === 304) {
+    // Whatever is in the way of the public path (a blocker, a wrong proxy that answers with a page of its own or never):
+    // WHMCS's own way is there
+    var slow = new AbortController(),
+      end = setTimeout(function () {
+        slow.abort();
+      }, 5000),
+      passes = false; // it is the bridge that answers, though not now: next time it is asked again
+    return fetch(data.public + "/status/v1/services/" + data.service, {
+      headers: h,
+      credentials: "omit",
+      signal: slow.signal,
+    })
+      .then(function (r) {
+        if (r.status === 304) {
           return r;
         }
-        if (r.status === 401 || r.status === 403) {
-          token = "";
+        passes = r.status === 429 || r.status >= 500;
+        if (!r.ok) {
+          throw new Error(r.status);
         }
+        return r
+          .clone()
+          .json()
+          .then(function (v) {
+            if (!v.status) {
+              throw new Error("somebody else's");
+            }
+            return r;
+          });
+      })
+      .catch(function () {
+        token = passes ? token : "";
         etag = "";
         return viaShim();
-      },
-      function () {
-        token = "";
-        etag = "";
-        return viaShim();
-      },
-    );
+      })
+      .finally(function () {
+        clearTimeout(end);
+      });
   }
   function poll() {
     if (document.hidden) {

@@ -218,7 +218,7 @@ class Findings(Outbox):
             AboutMachine,
             f"SELECT {ABOUT}, v.status, v.node FROM services s JOIN vm_status v ON v.server = s.server"
             " AND v.vm_id = s.vm_id WHERE s.server = ? AND s.desired = 'suspended' AND v.seen_at >= ?"
-            " AND v.status NOT IN ('stopped', 'unknown') AND (s.build ->> 'closed' IS NULL"
+            " AND v.status NOT IN ('stopped', 'unknown', 'offline') AND (s.build ->> 'closed' IS NULL"
             f" OR s.build ->> 'off_instead' IS NOT NULL) AND NOT {BUSY}",
             server,
             read_at,

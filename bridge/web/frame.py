@@ -74,7 +74,8 @@ def timeline(op: Operation | None, service: Service) -> dict[str, Any] | None:
     running = op.state.value in ("running", "waiting")
     left = None
     if past and op.started_at and running:
-        left = max(0, statistics.median(past) - (store.clock.now() - op.started_at))
+        guess = statistics.median(past) - (store.clock.now() - op.started_at)
+        left = guess if guess >= 1 else None  # what is over already says nothing of its end
     no_room = room.sentence(op, service)
     return {
         "op": op,

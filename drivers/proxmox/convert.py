@@ -222,7 +222,7 @@ STALE = 300.0
 
 
 def status(row: dict[str, Any], now: float) -> VmStatus:
-    """One line of /cluster/resources?type=vm. Numbers go as they come, there are thousands: the table's columns make
+    """A machine's line of /cluster/resources. Numbers go as they come, there are thousands: the table's columns make
     them numbers."""
     get = row.get
     uptime = get("uptime") or 0
@@ -243,6 +243,11 @@ def status(row: dict[str, Any], now: float) -> VmStatus:
         get("netout"),
         now - uptime - STALE if uptime else 0.0,
     )
+
+
+def offline(line: VmStatus) -> VmStatus:
+    """Of a machine whose node is not in the cluster: what was told of it is from before that."""
+    return line._replace(status="offline", uptime=0, cpu=0.0, mem=0, net_in=None, net_out=None)
 
 
 FRESH = 5.0  # seconds: our clock and the node's, and the call's own time

@@ -338,9 +338,13 @@ class Proxmox(Driver):
         return from_text(text)
 
     def statuses(self, watched: Sequence[VmRef] = ()) -> list[VmStatus]:
-        rows = self.api.get("cluster/resources", type="vm")
+        """All kinds of rows in one call: PVE goes on telling for five minutes what a node said last, so whether it is
+        there is told by its own row alone."""
+        rows = self.api.get("cluster/resources")
         now = self.clock.now()
-        return [convert.status(r, now) for r in rows if r.get("type") == "qemu" and not int(r.get("template") or 0)]
+        found = [convert.status(r, now) for r in rows if r.get("type") == "qemu" and not int(r.get("template") or 0)]
+        down = {r["node"] for r in rows if r.get("type") == "node" and r.get("status") == "offline"}
+        return [convert.offline(s) if s.node in down else s for s in found] if down else found
 
     def traffic(self, ref: VmRef) -> tuple[int | None, int | None, float]:
         node, config = proof.proven(self.api, ref)

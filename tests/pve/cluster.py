@@ -118,6 +118,9 @@ class Vm:
         self.by_hand[self.config[key]] = text
 
 
+STATS_KEPT = 300.0  # seconds that the cluster's file system keeps what a node told (pmxcfs, status.c)
+
+
 @dataclass
 class Task:
     upid: str
@@ -252,6 +255,8 @@ class Cluster:
         self.on_call: Callable[[str, int, str, str], None] | None = None
         self._bulk: list[dict[str, Any]] = []
         self._bulk_at = -1e9
+        self._heard: dict[str, float] = {}  # node -> when pvestatd last told of its machines
+        self._stats: dict[int, dict[str, Any]] = {}
         self._serial = 0x1000
         self.guard = threading.RLock()
         from tests.pve.vms import Handlers
@@ -502,7 +507,15 @@ class Cluster:
         now = self.clock.now()
         if now - self._bulk_at >= self.bulk_age:
             self._bulk_at = now
-            self._stats = {v.vmid: self._sample(v, now) for v in self.vms.values()}
+            for node, on in self.nodes.items():
+                if on:
+                    self._heard[node] = now
+            self._stats = {
+                v.vmid: self._sample(v, now)
+                if self.nodes[v.node] or v.vmid not in self._stats
+                else self._stats[v.vmid]  # what is not told anew stays for five minutes
+                for v in self.vms.values()
+            }
         rows = []
         for vm in self.vms.values():
             row: dict[str, Any] = {
@@ -519,7 +532,7 @@ class Cluster:
             pool = self.pools.get(vm.vmid)
             if pool and "Pool.Audit" in self.held(f"/pool/{pool}"):
                 row["pool"] = pool
-            if not self.nodes[vm.node] or vm.node in self.unseen:
+            if now - self._heard.get(vm.node, now) > STATS_KEPT or vm.node in self.unseen:
                 row.pop("template")  # told by pvestatd too
                 row["status"] = "unknown"
             else:
