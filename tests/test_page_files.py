@@ -215,7 +215,7 @@ def test_values_come_through_whmcs_when_the_public_path_does_not_bring_them(
         until(browser, lambda b: b.execute_script(lives))
         browser.execute_script("document.querySelector('[data-field=word]').textContent = 'of before';" + soon)  # type: ignore[no-untyped-call]
         until(browser, lambda b: word(b) == "Running")
-        assert browser.execute_script(through) == 1  # type: ignore[no-untyped-call]
+        assert browser.execute_script(through) >= 1  # type: ignore[no-untyped-call]
     finally:
         system.front.instead, system.front.held = {}, ""
 
