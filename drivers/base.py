@@ -55,9 +55,8 @@ class Driver(ByCapability, ABC):
 
     name: ClassVar[str] = ""
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
-    delivers: ClassVar[frozenset[str]] = (
-        frozenset()
-    )  # words of SELLABLE; those of BY_CAPABILITY come with their capability
+    # words of SELLABLE; those of BY_CAPABILITY come with their capability
+    delivers: ClassVar[frozenset[str]] = frozenset()
     server_schema: ClassVar[Any] = None
     plan_schema: ClassVar[Any] = None
     pins_templates: ClassVar[bool] = (

@@ -1,4 +1,5 @@
-// The console's page: noVNC's client in an interface of ours. The nonce is good for one socket and stands in no address.
+// The console's page: noVNC's client in an interface of ours. The nonce is good for one socket and stands in no
+// address.
 import RFB from "./novnc/core/rfb.js";
 import KeyTable from "./novnc/core/input/keysym.js";
 import keysyms from "./novnc/core/input/keysymdef.js";

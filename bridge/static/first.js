@@ -1,5 +1,6 @@
-// Inside every page, before anything of it is seen. Colours as the page around has them; and the page's files by their address once this
-// browser has had them from the public path. Whoever cannot reach that path keeps them inside the page.
+// Inside every page, before anything of it is seen. Colours as the page around has them; and the page's files by their
+// address once this browser has had them from the public path. Whoever cannot reach that path keeps them inside the
+// page.
 (function () {
   var script = document.currentScript,
     root = script.closest(".vmbridge"),

@@ -109,7 +109,7 @@
           }
           return;
         } // signed out, or the bridge is down
-        // a page with a script of its own begins anew, unless it keeps itself; so does any page whose files were not built
+        // a page with a script of its own begins anew, unless it keeps itself; so does one whose files were not built
         if (
           !window.Idiomorph ||
           (fresh.querySelector(".vmb-content script") && !root.querySelector(".vmb-content [data-keep]"))
@@ -146,7 +146,8 @@
       )
     );
   }
-  // Rows with fields are not matched one by one: another row's text would stand in them. They are all taken anew when nobody writes there.
+  // Rows with fields are not matched one by one: another row's text would stand in them. They are all taken anew when
+  // nobody writes there.
   function replaceLists(fresh) {
     fresh.querySelectorAll("[data-keep][data-state]").forEach(function (w) {
       var h = root.querySelector('[data-keep="' + w.dataset.keep + '"]');

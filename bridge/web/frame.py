@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable
 from functools import lru_cache
@@ -11,16 +10,16 @@ from urllib.parse import urlencode
 
 from flask import render_template, request
 
-from bridge import causes, customer, kinds, languages, limits, names, recipes, room
+from bridge import causes, customer, kinds, languages, names, recipes, room
 from bridge.dns.records import offered
-from bridge.kinds import KINDS, POWER
+from bridge.kinds import KINDS
 from bridge.metering import status
 from bridge.model import Capability, Desired, Operation, Sentence, Service, State
-from bridge.obstacles import unreachable
 from bridge.orders.upgrades import LABELS
 from bridge.orders.wanted import networks_of
 from bridge.web import filters, language
 from bridge.web.auth import context, guard
+from bridge.web.dimmed import Often, power_reasons
 from bridge.web.page import PAGES
 
 SENTENCES = {
@@ -222,49 +221,6 @@ def shown_operation(service: Service, current: Operation | None, page: str) -> O
         return newest if newest and newest.ended_at is None else current
     lately = store.clock.now() - newest.ended_at < QUIET_FOR
     return newest if newest.state.value in ("failed", "cancelled") and lately else None
-
-
-class Often:
-    """Called with what a customer can do, it says why that is dimmed when it was done often enough for this hour;
-    `until` is when the first of what was asked for is free again, 0.0 when nothing is dimmed. Asks the store once for
-    each limit."""
-
-    def __init__(self, service: Service) -> None:
-        self._service, self._known, self.until = service, dict[str, float](), 0.0
-
-    def __call__(self, act: str) -> str:
-        at, key = context(), limits.HOURLY[act]
-        if key not in self._known:
-            self._known[key] = limits.wait(act, self._service.id, at.store, at.config)
-        seconds = self._known[key]
-        if not seconds:
-            return ""
-        self.until = min(self.until or math.inf, at.clock.now() + seconds)
-        return limits.sentence(seconds)
-
-
-def power_reasons(
-    service: Service, now: dict[str, Any], current: Operation | None, often: Callable[[str], str]
-) -> dict[str, str]:
-    """Verb -> why it cannot be ordered now, empty where it can."""
-    at = context()
-    common = customer.reason(service, Capability.POWER, at.drivers, current, at.store, at.config, told=True)
-    lost = unreachable(service, at.store, told=True)
-    reasons = {}
-    for verb in POWER:
-        why = common
-        if verb == "hard_stop" and current and current.kind in ("stop", "reboot") and service.desired is Desired.ACTIVE:
-            why = lost
-        reasons[verb] = why or _power_reason(verb, now["status"], bool(service.pending)) or often(verb)
-    return reasons
-
-
-def _power_reason(verb: str, state: str, pending: bool) -> str:
-    if verb == "start" and state == "running":
-        return Sentence("It is running already.")
-    if verb != "start" and state == "stopped" and not (verb == "reboot" and pending):
-        return Sentence("Start the server first.")
-    return ""
 
 
 def menu(service: Service, current: Operation | None) -> list[dict[str, Any]]:

@@ -1,8 +1,9 @@
 <?php
 
 /**
- * WHMCS's tables as far as modules read them, in real SQL (SQLite beside state.json), and Capsule over them. What the rest of this host
- * keeps in state.json (services, products, server records) is in these tables as soon as somebody asks.
+ * WHMCS's tables as far as modules read them, in real SQL (SQLite beside state.json), and Capsule over them. What the
+ * rest of this host keeps in state.json (services, products, server records) is in these tables as soon as somebody
+ * asks.
  */
 
 namespace WHMCS\Database {
@@ -67,7 +68,8 @@ namespace WHMCS\Database {
 
         public function join($table, $left, $operator, $right, $kind = 'INNER')
         {
-            $this->joins .= ' ' . $kind . ' JOIN ' . self::named($table) . ' ON ' . self::column($left) . ' ' . $operator . ' ' . self::column($right);
+            $this->joins .= ' ' . $kind . ' JOIN ' . self::named($table) . ' ON ' . self::column($left) . ' '
+                . $operator . ' ' . self::column($right);
             return $this;
         }
 
@@ -86,7 +88,8 @@ namespace WHMCS\Database {
 
         public function whereIn($column, array $values, $not = '')
         {
-            $this->wheres[] = $values === [] ? ($not ? '1 = 1' : '0 = 1') : self::column($column) . $not . ' IN (' . implode(',', array_fill(0, count($values), '?')) . ')';
+            $this->wheres[] = $values === [] ? ($not ? '1 = 1' : '0 = 1') : self::column($column) . $not . ' IN ('
+                . implode(',', array_fill(0, count($values), '?')) . ')';
             array_push($this->bound, ...array_values($values));
             return $this;
         }
@@ -122,7 +125,8 @@ namespace WHMCS\Database {
 
         public function get(array $columns = null)
         {
-            $sql = 'SELECT ' . implode(', ', array_map([self::class, 'column'], $columns ?: $this->columns)) . ' FROM ' . $this->from . $this->joins
+            $sql = 'SELECT ' . implode(', ', array_map([self::class, 'column'], $columns ?: $this->columns)) . ' FROM '
+                . $this->from . $this->joins
                 . ($this->wheres ? ' WHERE ' . implode(' AND ', $this->wheres) : '')
                 . ($this->groups ? ' GROUP BY ' . implode(', ', $this->groups) : '')
                 . ($this->orders ? ' ORDER BY ' . implode(', ', $this->orders) : '') . $this->limit;
@@ -135,7 +139,8 @@ namespace WHMCS\Database {
             if (strpos($this->from, 'mod_') !== 0) {
                 throw new \PDOException('An add-on writes into a table of WHMCS: ' . $this->from);
             }
-            return \database_rows($sql . ($this->wheres ? ' WHERE ' . implode(' AND ', $this->wheres) : ''), $this->bound, true);
+            return \database_rows(
+                $sql . ($this->wheres ? ' WHERE ' . implode(' AND ', $this->wheres) : ''), $this->bound, true);
         }
 
         public function delete()
@@ -146,13 +151,18 @@ namespace WHMCS\Database {
         public function update(array $values)
         {
             array_unshift($this->bound, ...array_values($values));
-            return $this->own('UPDATE ' . $this->from . ' SET ' . implode(' = ?, ', array_map([self::class, 'column'], array_keys($values))) . ' = ?');
+            return $this->own(
+                'UPDATE ' . $this->from . ' SET '
+                    . implode(' = ?, ', array_map([self::class, 'column'], array_keys($values))) . ' = ?');
         }
 
         public function insert(array $values)
         {
             $this->bound = array_values($values);
-            return (bool) $this->own('INSERT INTO ' . $this->from . ' (' . implode(', ', array_map([self::class, 'column'], array_keys($values))) . ') VALUES (' . implode(', ', array_fill(0, count($values), '?')) . ')');
+            return (bool) $this->own(
+                'INSERT INTO ' . $this->from . ' ('
+                    . implode(', ', array_map([self::class, 'column'], array_keys($values))) . ') VALUES ('
+                    . implode(', ', array_fill(0, count($values), '?')) . ')');
         }
 
         public function updateOrInsert(array $of, array $values)
@@ -248,29 +258,51 @@ namespace WHMCS\Database {
 namespace {
     /** Amounts are text as MySQL's decimals come: `10.00`. */
     const HOST_TABLES = [
-        'tblclients' => 'id, firstname, lastname, companyname, email, address1, city, postcode, state, country, currency, credit, defaultgateway, taxexempt, tax_id, groupid, status, language, email_verified, billingcid',
+        'tblclients' =>
+            'id, firstname, lastname, companyname, email, address1, city, postcode, state, country, currency, '
+                . 'credit, defaultgateway, taxexempt, tax_id, groupid, status, language, email_verified, billingcid',
         'tblusers' => 'id, first_name, last_name, email, second_factor, email_verified_at, last_login',
         'tblusers_clients' => 'id, auth_user_id, client_id, owner, permissions, last_login, invite_id',
         'tblcurrencies' => 'id, code, prefix, suffix, format, rate, "default"',
         'tblclientgroups' => 'id, groupname, discountpercent, susptermexempt, separateinvoices',
         'tblconfiguration' => 'setting, value',
-        'tblhosting' => 'id, userid, orderid, packageid, server, regdate, domain, qty, paymentmethod, firstpaymentamount, amount, billingcycle, nextduedate, nextinvoicedate, termination_date, domainstatus, username, password, notes, promoid, promocount, suspendreason, overideautosuspend, overidesuspenduntil, dedicatedip, assignedips, lastupdate',
-        'tblproducts' => 'id, type, gid, name, tax, paytype, proratabilling, proratadate, servertype, welcomeemail, "order", hidden, retired, configoption1, configoption2, configoption3, configoption4, configoption5, configoption6, configoption7, configoption8, configoption9, configoption10, configoption11, configoption12, configoption13, configoption14, configoption15, configoption16, configoption17, configoption18, configoption19, configoption20, configoption21, configoption22, configoption23, configoption24',
+        'tblhosting' =>
+            'id, userid, orderid, packageid, server, regdate, domain, qty, paymentmethod, firstpaymentamount, '
+                . 'amount, billingcycle, nextduedate, nextinvoicedate, termination_date, domainstatus, username, '
+                . 'password, notes, promoid, promocount, suspendreason, overideautosuspend, overidesuspenduntil, '
+                . 'dedicatedip, assignedips, lastupdate',
+        'tblproducts' =>
+            'id, type, gid, name, tax, paytype, proratabilling, proratadate, servertype, welcomeemail, "order", '
+                . 'hidden, retired, configoption1, configoption2, configoption3, configoption4, configoption5, '
+                . 'configoption6, configoption7, configoption8, configoption9, configoption10, configoption11, '
+                . 'configoption12, configoption13, configoption14, configoption15, configoption16, configoption17, '
+                . 'configoption18, configoption19, configoption20, configoption21, configoption22, configoption23, '
+                . 'configoption24',
         'tblproductgroups' => 'id, name, hidden, "order"',
-        'tblhostingaddons' => 'id, hostingid, addonid, userid, name, qty, firstpaymentamount, setupfee, recurring, billingcycle, tax, status, regdate, nextduedate, nextinvoicedate, proratadate',
+        'tblhostingaddons' =>
+            'id, hostingid, addonid, userid, name, qty, firstpaymentamount, setupfee, recurring, billingcycle, tax, '
+                . 'status, regdate, nextduedate, nextinvoicedate, proratadate',
         'tbladdons' => 'id, name',
-        'tbldomains' => 'id, userid, domain, type, registrationdate, registrationperiod, firstpaymentamount, recurringamount, status, nextduedate, nextinvoicedate, expirydate, donotrenew, promoid',
+        'tbldomains' =>
+            'id, userid, domain, type, registrationdate, registrationperiod, firstpaymentamount, recurringamount, '
+                . 'status, nextduedate, nextinvoicedate, expirydate, donotrenew, promoid',
         'tblcancelrequests' => 'id, date, relid, reason, type',
-        'tblinvoices' => 'id, userid, invoicenum, date, duedate, datepaid, subtotal, credit, tax, tax2, total, taxrate, taxrate2, status, paymentmethod, notes',
-        'tblinvoiceitems' => 'id, invoiceid, userid, type, relid, description, amount, taxed, duedate, paymentmethod, notes',
-        'tblaccounts' => 'id, userid, currency, gateway, date, description, amountin, fees, amountout, rate, transid, invoiceid, refundid',
+        'tblinvoices' =>
+            'id, userid, invoicenum, date, duedate, datepaid, subtotal, credit, tax, tax2, total, taxrate, taxrate2, '
+                . 'status, paymentmethod, notes',
+        'tblinvoiceitems' =>
+            'id, invoiceid, userid, type, relid, description, amount, taxed, duedate, paymentmethod, notes',
+        'tblaccounts' =>
+            'id, userid, currency, gateway, date, description, amountin, fees, amountout, rate, transid, invoiceid, '
+                . 'refundid',
         'tblcredit' => 'id, clientid, date, description, amount, relid',
         'tbltax' => 'id, level, name, state, country, taxrate',
         'tblpaymethods' => 'id, userid, gateway_name, payment_type, payment_id, description, deleted_at',
         'tblcreditcards' => 'id, pay_method_id, card_type, last_four, expiry_date, deleted_at',
         'tblpaymentgateways' => 'id, gateway, setting, value, "order"',
         'tblproduct_upgrade_products' => 'id, product_id, upgrade_product_id',
-        'tblpricing' => 'id, type, currency, relid, msetupfee, monthly, quarterly, semiannually, annually, biennially, triennially',
+        'tblpricing' =>
+            'id, type, currency, relid, msetupfee, monthly, quarterly, semiannually, annually, biennially, triennially',
         'tblproduct_upgrade_products' => 'id, product_id, upgrade_product_id',
         'tblserver_tenants' => 'id, server_id, tenant',
         'tbltenant_stats' => 'id, tenant_id, metric, type, value, measured_at, invoice_id',
@@ -278,23 +310,34 @@ namespace {
         'tblpricing_bracket' => 'id, floor, ceiling, rel_type, rel_id, schema_type',
         'tblorders' => 'id, userid, status, invoiceid, amount',
         'tbladdonmodules' => 'id, module, setting, value',
-        'tblservers' => 'id, name, type, hostname, ipaddress, port, secure, username, password, accesshash, disabled, active',
+        'tblservers' =>
+            'id, name, type, hostname, ipaddress, port, secure, username, password, accesshash, disabled, active',
         'tbladmins' => 'id, username',
         'tblemailtemplates' => 'id, name, type',
         'tblproductconfigoptions' => 'id, gid, optionname, optiontype',
         'tblproductconfigoptionssub' => 'id, configid, optionname',
         'tblhostingconfigoptions' => 'id, relid, configid, optionid, qty',
     ];
-    const OF_STATE = ['tblemailtemplates', 'tblproducts', 'tblhosting', 'tblproductconfigoptions', 'tblproductconfigoptionssub', 'tblhostingconfigoptions', 'tbladmins', 'tblservers'];
+    const OF_STATE = [
+        'tblemailtemplates', 'tblproducts', 'tblhosting', 'tblproductconfigoptions', 'tblproductconfigoptionssub',
+        'tblhostingconfigoptions', 'tbladmins', 'tblservers'];
     /** What every installation has; more comes by `/test/tables`. */
     const FURNITURE = [
         'tblcurrencies' => [
-            ['id' => 1, 'code' => 'EUR', 'prefix' => '', 'suffix' => ' EUR', 'format' => 3, 'rate' => '1.00000', 'default' => 1],
-            ['id' => 2, 'code' => 'USD', 'prefix' => '$', 'suffix' => ' USD', 'format' => 2, 'rate' => '1.20000', 'default' => 0],
+            ['id' => 1, 'code' => 'EUR', 'prefix' => '', 'suffix' => ' EUR', 'format' => 3, 'rate' => '1.00000',
+                'default' => 1],
+            ['id' => 2, 'code' => 'USD', 'prefix' => '$', 'suffix' => ' USD', 'format' => 2, 'rate' => '1.20000',
+                'default' => 0],
         ],
-        'tblclients' => [['id' => 7, 'firstname' => 'Ada', 'lastname' => 'Byron', 'companyname' => '', 'email' => 'ada@example.com', 'address1' => '1 Engine Road',
-            'city' => 'Vienna', 'postcode' => '1010', 'state' => '', 'country' => 'AT', 'currency' => 1, 'credit' => '0.00', 'taxexempt' => 0, 'tax_id' => '', 'groupid' => 0, 'status' => 'Active', 'language' => '']],
-        'tblusers' => [['id' => 1, 'first_name' => 'Ada', 'last_name' => 'Byron', 'email' => 'ada@example.com', 'second_factor' => '', 'email_verified_at' => null]],
+        'tblclients' =>
+            [['id' => 7, 'firstname' => 'Ada', 'lastname' => 'Byron', 'companyname' => '', 'email' => 'ada@example.com',
+                'address1' => '1 Engine Road',
+            'city' => 'Vienna', 'postcode' => '1010', 'state' => '', 'country' => 'AT', 'currency' => 1,
+            'credit' => '0.00', 'taxexempt' => 0, 'tax_id' => '', 'groupid' => 0, 'status' => 'Active',
+            'language' => '']],
+        'tblusers' =>
+            [['id' => 1, 'first_name' => 'Ada', 'last_name' => 'Byron', 'email' => 'ada@example.com',
+                'second_factor' => '', 'email_verified_at' => null]],
         'tblusers_clients' => [['id' => 1, 'auth_user_id' => 1, 'client_id' => 7, 'owner' => 1, 'permissions' => '']],
         'tblproductgroups' => [['id' => 1, 'name' => 'Virtual servers', 'hidden' => 0, 'order' => 1]],
     ];
@@ -303,13 +346,16 @@ namespace {
     {
         static $pdo = null;
         if ($pdo === null) {
-            $pdo = new PDO('sqlite:' . state_dir() . '/whmcs.sqlite', null, null, [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION, PDO::ATTR_STRINGIFY_FETCHES => true]);
+            $pdo = new PDO(
+                'sqlite:' . state_dir() . '/whmcs.sqlite', null, null,
+                [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION, PDO::ATTR_STRINGIFY_FETCHES => true]);
             $pdo->exec('PRAGMA busy_timeout = 20000');
             if (!$pdo->query("SELECT 1 FROM sqlite_master WHERE name = 'host_seen'")->fetch()) {
                 build($pdo);
             }
         }
-        if (!isset($GLOBALS['host_mirrored'])) { // change_state() takes the mark away: a query after it sees what it did
+        // change_state() takes the mark away: a query after it sees what it did
+        if (!isset($GLOBALS['host_mirrored'])) {
             mirror($pdo);
             $GLOBALS['host_mirrored'] = true;
         }
@@ -320,9 +366,16 @@ namespace {
     {
         $pdo->exec('BEGIN IMMEDIATE');
         foreach (HOST_TABLES as $name => $columns) {
-            $pdo->exec('CREATE TABLE IF NOT EXISTS ' . $name . ' (' . preg_replace(['/\b((?!tax_|trans)\w+id|server|currency)\b/', '/\Aid,/'], ['$1 INTEGER', 'id INTEGER PRIMARY KEY,'], $columns) . ')');
+            $pdo->exec(
+                'CREATE TABLE IF NOT EXISTS ' . $name . ' ('
+                    . preg_replace(
+                        ['/\b((?!tax_|trans)\w+id|server|currency)\b/', '/\Aid,/'],
+                        ['$1 INTEGER', 'id INTEGER PRIMARY KEY,'], $columns) . ')');
         }
-        foreach (['tblhosting' => 'userid', 'tblinvoices' => 'userid', 'tblinvoiceitems' => 'invoiceid', 'tblaccounts' => 'invoiceid', 'tblhostingaddons' => 'userid', 'tblcancelrequests' => 'relid'] as $name => $column) {
+        foreach (
+            ['tblhosting' => 'userid', 'tblinvoices' => 'userid', 'tblinvoiceitems' => 'invoiceid',
+                'tblaccounts' => 'invoiceid', 'tblhostingaddons' => 'userid',
+                'tblcancelrequests' => 'relid'] as $name => $column) {
             $pdo->exec("CREATE INDEX IF NOT EXISTS {$name}_$column ON $name ($column)"); // as WHMCS's tables have
         }
         $pdo->exec('CREATE TABLE IF NOT EXISTS host_seen (mark)');
@@ -336,12 +389,17 @@ namespace {
         foreach ($tables as $name => $rows) {
             foreach ($rows as $row) {
                 $columns = '"' . implode('", "', array_keys($row)) . '"';
-                $pdo->prepare("INSERT OR REPLACE INTO $name ($columns) VALUES (" . implode(',', array_fill(0, count($row), '?')) . ')')->execute(array_values($row));
+                $pdo->prepare(
+                    "INSERT OR REPLACE INTO $name ($columns) VALUES (" . implode(',', array_fill(0, count($row), '?'))
+                        . ')')->execute(array_values($row));
             }
         }
     }
 
-    /** What state.json has of WHMCS's tables, when it has changed since. Of a service the columns that only billing has stay what they are. */
+    /**
+     * What state.json has of WHMCS's tables, when it has changed since. Of a service the columns that only billing has
+     * stay what they are.
+     */
     function mirror(PDO $pdo)
     {
         $mark = '';
@@ -362,8 +420,11 @@ namespace {
             }
             foreach (host_rows($name) as $id => $row) {
                 $row = array_intersect_key(['id' => $id] + $row, array_flip($known));
-                if ($name === 'tblhosting' && !$pdo->query('SELECT 1 FROM tblhosting WHERE id = ' . (int) $id)->fetch()) {
-                    $row += ['regdate' => date('Y-m-d'), 'qty' => 1, 'firstpaymentamount' => '9.00', 'amount' => '9.00', 'billingcycle' => 'Monthly', 'nextduedate' => date('Y-m-d', strtotime('+1 month'))];
+                if ($name === 'tblhosting'
+                    && !$pdo->query('SELECT 1 FROM tblhosting WHERE id = ' . (int) $id)->fetch()) {
+                    $row += [
+                        'regdate' => date('Y-m-d'), 'qty' => 1, 'firstpaymentamount' => '9.00', 'amount' => '9.00',
+                        'billingcycle' => 'Monthly', 'nextduedate' => date('Y-m-d', strtotime('+1 month'))];
                 }
                 if ($name === 'tblproducts') {
                     $row += ['gid' => 1, 'name' => 'Cloud server', 'tax' => 1, 'paytype' => 'recurring'];
@@ -372,7 +433,9 @@ namespace {
                 $set = implode(', ', array_map(function ($c) {
                     return "\"$c\" = excluded.\"$c\"";
                 }, array_keys($row)));
-                $pdo->prepare("INSERT INTO $name ($columns) VALUES (" . implode(',', array_fill(0, count($row), '?')) . ") ON CONFLICT (id) DO UPDATE SET $set")->execute(array_values($row));
+                $pdo->prepare(
+                    "INSERT INTO $name ($columns) VALUES (" . implode(',', array_fill(0, count($row), '?'))
+                        . ") ON CONFLICT (id) DO UPDATE SET $set")->execute(array_values($row));
             }
         }
         $pdo->exec('DELETE FROM host_seen');
@@ -389,7 +452,9 @@ namespace {
         if (!isset($GLOBALS['host_queries'])) {
             $GLOBALS['host_queries'] = [];
             register_shutdown_function(function () {
-                file_put_contents(state_dir() . '/queries.jsonl', json_encode([$_SERVER['REQUEST_URI'], $GLOBALS['host_queries']]) . "\n", FILE_APPEND | LOCK_EX);
+                file_put_contents(
+                    state_dir() . '/queries.jsonl', json_encode([$_SERVER['REQUEST_URI'], $GLOBALS['host_queries']])
+                        . "\n", FILE_APPEND | LOCK_EX);
             });
         }
         $GLOBALS['host_queries'][] = $sql;

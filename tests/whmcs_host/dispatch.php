@@ -1,11 +1,14 @@
 <?php
 
 /**
- * How WHMCS finds out what a request of the client area is for: by names that it reads from the request, where POST beats GET. A module's
- * own field of such a name changes the page; here any name that is neither WHMCS's nor in the module's array is a fault of the module.
+ * How WHMCS finds out what a request of the client area is for: by names that it reads from the request, where POST
+ * beats GET. A module's own field of such a name changes the page; here any name that is neither WHMCS's nor in the
+ * module's array is a fault of the module.
  */
 
-const CLIENT_ACTIONS = ['', 'services', 'products', 'productdetails', 'details', 'invoices', 'domains', 'domaindetails', 'masspay', 'addfunds', 'emails', 'cancel', 'quotes'];
+const CLIENT_ACTIONS = [
+    '', 'services', 'products', 'productdetails', 'details', 'invoices', 'domains', 'domaindetails', 'masspay',
+    'addfunds', 'emails', 'cancel', 'quotes'];
 const WHMCS_PAGES = ['/cart.php', '/submitticket.php', '/supporttickets.php', '/logout.php', '/dl.php'];
 const CLIENT_NAMES = ['action', 'id', 'modop', 'a', 'token', 'language', 'amount', 'paymentmethod'];
 const ADMIN_NAMES = ['module', 'id', 'userid', 'a', 'token'];
@@ -19,7 +22,10 @@ function asked($name)
     return is_string($value) ? $value : '';
 }
 
-/** Whether the request may go on; else the answer is given: 404 as WHMCS's for an action that it does not know, 500 for a stray name. */
+/**
+ * Whether the request may go on; else the answer is given: 404 as WHMCS's for an action that it does not know, 500 for
+ * a stray name.
+ */
 function dispatched(array $actions, array $names)
 {
     $stray = array_diff(array_keys($_POST + $_GET), $names, KNOBS, [OURS]);

@@ -123,7 +123,9 @@ if (theme_file($path)) {
     if (dispatched([''], ADMIN_NAMES)) {
         addon_page();
     }
-} elseif (preg_match('#^/assets/([\w./@-]+)$#', $path, $m) && strpos($m[1], '..') === false && is_file(__DIR__ . '/../../node_modules/' . $m[1])) {
+} elseif (
+    preg_match('#^/assets/([\w./@-]+)$#', $path, $m) && strpos($m[1], '..') === false
+        && is_file(__DIR__ . '/../../node_modules/' . $m[1])) {
     header('Content-Type: ' . (substr($m[1], -4) === '.css' ? 'text/css' : 'application/octet-stream'));
     readfile(__DIR__ . '/../../node_modules/' . $m[1]);
 } else {

@@ -1,8 +1,8 @@
 <?php
 
 /**
- * WHMCS's own themes around our pages, where a copy of them is given: VMBRIDGE_THEME_DIR names the folder in which the folders
- * twenty-one, nexus and six stand (WHMCS publishes them). Only what a product's page needs of WHMCS is here.
+ * WHMCS's own themes around our pages, where a copy of them is given: VMBRIDGE_THEME_DIR names the folder in which the
+ * folders twenty-one, nexus and six stand (WHMCS publishes them). Only what a product's page needs of WHMCS is here.
  */
 
 namespace WHMCS\View {
@@ -88,12 +88,19 @@ namespace {
     function in_english($key)
     {
         $known = [
-            'clientareahostingregdate' => 'Registration Date', 'recurringamount' => 'Recurring Amount', 'orderbillingcycle' => 'Billing Cycle',
-            'clientareahostingnextduedate' => 'Next Due Date', 'orderpaymentmethod' => 'Payment Method', 'sslserverinfo' => 'Server Information',
-            'orderconfigpackage' => 'Configurable Options', 'additionalInfo' => 'Additional Information', 'resourceUsage' => 'Resource Usage',
-            'metrics.title' => 'Metrics', 'diskSpace' => 'Disk Space', 'clientarealastupdated' => 'Last Updated', 'cancellationrequested' => 'Cancellation Requested', 'serverhostname' => 'Hostname', 'primaryIP' => 'Primary IP', 'assignedIPs' => 'Assigned IPs',
-            'upgrade' => 'Upgrade/Downgrade', 'clientareacancelrequestbutton' => 'Request Cancellation', 'moduleactionsuccess' => 'Action Completed Successfully!',
-            'moduleactionfailed' => 'Action Failed', 'firstpaymentamount' => 'First Payment Amount', 'loggedInAs' => 'Logged in as', 'manage' => 'Manage',
+            'clientareahostingregdate' => 'Registration Date', 'recurringamount' => 'Recurring Amount',
+            'orderbillingcycle' => 'Billing Cycle',
+            'clientareahostingnextduedate' => 'Next Due Date', 'orderpaymentmethod' => 'Payment Method',
+            'sslserverinfo' => 'Server Information',
+            'orderconfigpackage' => 'Configurable Options', 'additionalInfo' => 'Additional Information',
+            'resourceUsage' => 'Resource Usage',
+            'metrics.title' => 'Metrics', 'diskSpace' => 'Disk Space', 'clientarealastupdated' => 'Last Updated',
+            'cancellationrequested' => 'Cancellation Requested', 'serverhostname' => 'Hostname',
+            'primaryIP' => 'Primary IP', 'assignedIPs' => 'Assigned IPs',
+            'upgrade' => 'Upgrade/Downgrade', 'clientareacancelrequestbutton' => 'Request Cancellation',
+            'moduleactionsuccess' => 'Action Completed Successfully!',
+            'moduleactionfailed' => 'Action Failed', 'firstpaymentamount' => 'First Payment Amount',
+            'loggedInAs' => 'Logged in as', 'manage' => 'Manage',
         ];
         return $known[$key] ?? ucfirst(trim(preg_replace('/(?<!^)[A-Z]/', ' $0', str_replace('.', ' ', $key))));
     }
@@ -107,7 +114,9 @@ namespace {
             $folder = substr($of['file'] ?? '', -3) === '.js' ? 'js' : 'css';
             return '/templates/' . $theme . '/' . $folder . '/' . ($of['file'] ?? '');
         });
-        foreach (['addslashes', 'strtolower', 'strtoupper', 'is_array', 'in_array', 'ucfirst', 'number_format', 'substr', 'count', 'is_string'] as $function) {
+        foreach (
+            ['addslashes', 'strtolower', 'strtoupper', 'is_array', 'in_array', 'ucfirst', 'number_format', 'substr',
+                'count', 'is_string'] as $function) {
             $smarty->registerPlugin('modifier', $function, $function);
         }
         $smarty->registerPlugin('block', 'assetExists', function () {
@@ -120,7 +129,9 @@ namespace {
     {
         $address = '/clientarea.php?action=productdetails&id=' . $id;
         $entry = function ($label, $uri, $icon, $current = false, $more = []) {
-            return new MenuItem(['name' => $label, 'label' => $label, 'uri' => $uri, 'icon' => $icon, 'id' => 'Primary_Sidebar-' . preg_replace('/\W+/', '_', $label), 'current' => $current] + $more);
+            return new MenuItem(
+                ['name' => $label, 'label' => $label, 'uri' => $uri, 'icon' => $icon, 'id' => 'Primary_Sidebar-'
+                    . preg_replace('/\W+/', '_', $label), 'current' => $current] + $more);
         };
         $actions = [];
         foreach ($buttons as $label => $suffix) {
@@ -130,8 +141,13 @@ namespace {
         $actions[] = $entry('Upgrade/Downgrade', '/upgrade.php?type=package&id=' . $id, '');
         $actions[] = $entry('Request Cancellation', '#cancel', '');
         return [
-            'overview' => new MenuItem(['name' => 'Overview', 'label' => 'Overview', 'icon' => 'fas fa-star', 'children' => [$entry('Information', $address, '', true)]]),
-            'actions' => new MenuItem(['name' => 'Actions', 'label' => 'Actions', 'icon' => 'fas fa-wrench', 'children' => $actions]),
+            'overview' =>
+                new MenuItem(
+                    ['name' => 'Overview', 'label' => 'Overview', 'icon' => 'fas fa-star',
+                        'children' => [$entry('Information', $address, '', true)]]),
+            'actions' =>
+                new MenuItem(
+                    ['name' => 'Actions', 'label' => 'Actions', 'icon' => 'fas fa-wrench', 'children' => $actions]),
         ];
     }
 
@@ -141,13 +157,21 @@ namespace {
         $sides = $id ? side_menus($id, $buttons) : $buttons;
         $bar = menu_items(navbar());
         return [
-            'charset' => 'utf-8', 'pagetitle' => $title, 'companyname' => 'Example Hosting', 'WEB_ROOT' => '', 'versionHash' => '1', 'language' => 'english',
-            'loggedin' => true, 'client' => ['companyname' => '', 'fullName' => 'Ada Byron', 'email' => 'ada@example.com'], 'clientsdetails' => ['firstname' => 'Ada', 'lastname' => 'Byron'],
-            'clientAlerts' => [], 'cartitemcount' => 0, 'primaryNavbar' => $bar, 'secondaryNavbar' => [], 'primarySidebar' => new Sidebar($sides),
-            'secondarySidebar' => new Sidebar([]), 'breadcrumb' => [['label' => 'Portal Home', 'link' => '#'], ['label' => $title, 'link' => '#']],
-            'templatefile' => 'clientareaproductdetails', 'displayTitle' => $title, 'tagline' => '', 'token' => generate_token(), 'date_year' => '2026', 'LANG' => new Words(),
-            'activeLocale' => ['countryCode' => 'GB', 'localisedName' => 'English'], 'locales' => [], 'currencies' => [], 'inShoppingCart' => false, 'socialAccounts' => [],
-            'openNetworkIssueCounts' => ['open' => 0, 'scheduled' => 0], 'headoutput' => '', 'headeroutput' => '', 'condlinks' => [],
+            'charset' => 'utf-8', 'pagetitle' => $title, 'companyname' => 'Example Hosting', 'WEB_ROOT' => '',
+            'versionHash' => '1', 'language' => 'english',
+            'loggedin' => true,
+            'client' => ['companyname' => '', 'fullName' => 'Ada Byron', 'email' => 'ada@example.com'],
+            'clientsdetails' => ['firstname' => 'Ada', 'lastname' => 'Byron'],
+            'clientAlerts' => [], 'cartitemcount' => 0, 'primaryNavbar' => $bar, 'secondaryNavbar' => [],
+            'primarySidebar' => new Sidebar($sides),
+            'secondarySidebar' => new Sidebar([]),
+            'breadcrumb' => [['label' => 'Portal Home', 'link' => '#'], ['label' => $title, 'link' => '#']],
+            'templatefile' => 'clientareaproductdetails', 'displayTitle' => $title, 'tagline' => '',
+            'token' => generate_token(), 'date_year' => '2026', 'LANG' => new Words(),
+            'activeLocale' => ['countryCode' => 'GB', 'localisedName' => 'English'], 'locales' => [],
+            'currencies' => [], 'inShoppingCart' => false, 'socialAccounts' => [],
+            'openNetworkIssueCounts' => ['open' => 0, 'scheduled' => 0], 'headoutput' => '', 'headeroutput' => '',
+            'condlinks' => [],
         ];
     }
 
@@ -199,20 +223,30 @@ namespace {
     function theme_page($theme, $template, $title, array $of, array $sides)
     {
         $smarty = theme_smarty($theme);
-        $smarty->assign($of + theme_vars($title, 0, $sides) + ['footeroutput' => implode("\n", run_hooks('ClientAreaFooterOutput', ['filename' => 'index', 'template' => $theme]))]);
+        $smarty->assign(
+            $of + theme_vars($title, 0, $sides)
+                + ['footeroutput' =>
+                    implode("\n", run_hooks('ClientAreaFooterOutput', ['filename' => 'index', 'template' => $theme]))]);
         $file = strpos($template, 'file:') === 0 ? $template : $theme . '/' . $template . '.tpl';
         foreach ([$theme . '/header.tpl', $file, $theme . '/footer.tpl'] as $part) {
             echo $smarty->fetch($part);
         }
     }
 
-    /** The product's page in a real theme. `$of`: moduleclientarea or tplOverviewTabOutput, and modulecustombuttonresult. */
+    /**
+     * The product's page in a real theme. `$of`: moduleclientarea or tplOverviewTabOutput, and
+     * modulecustombuttonresult.
+     */
     function theme_product($theme, $id, array $service, array $of, array $buttons, $title)
     {
         $smarty = theme_smarty($theme);
         $vars = ['pagetitle' => $title] + theme_vars('Manage Product', $id, $buttons);
         $vars = $of + $vars + product_vars($id, $service);
-        $footer = implode("\n", run_hooks('ClientAreaFooterOutput', ['filename' => 'clientarea', 'template' => $theme, 'language' => $_GET['language'] ?? 'english', 'loggedin' => true]));
+        $footer = implode(
+            "\n", run_hooks(
+                'ClientAreaFooterOutput',
+                ['filename' => 'clientarea', 'template' => $theme, 'language' => $_GET['language'] ?? 'english',
+                    'loggedin' => true]));
         $smarty->assign($vars + ['footeroutput' => $footer]);
         foreach (['header', 'clientareaproductdetails', 'footer'] as $part) {
             echo $smarty->fetch($theme . '/' . $part . '.tpl');
@@ -224,26 +258,38 @@ namespace {
     {
         $options = $fields = $metrics = [];
         foreach ($service['configoptions'] ?? [] as $name => $value) {
-            $options[] = ['optionname' => htmlspecialchars($name), 'optiontype' => 1, 'selectedoption' => htmlspecialchars((string) $value), 'selectedqty' => 0];
+            $options[] = [
+                'optionname' => htmlspecialchars($name), 'optiontype' => 1,
+                'selectedoption' => htmlspecialchars((string) $value), 'selectedqty' => 0];
         }
         foreach ($service['customfields'] ?? [] as $name => $value) {
             $fields[] = ['name' => htmlspecialchars($name), 'value' => htmlspecialchars((string) $value)];
         }
         foreach ($service['metrics'] ?? [] as $name => $metric) {
             $metrics[] = [
-                'systemName' => $name, 'displayName' => $metric['title'], 'currentValue' => $metric['shown'], 'pricing' => [],
+                'systemName' => $name, 'displayName' => $metric['title'], 'currentValue' => $metric['shown'],
+                'pricing' => [],
                 'price' => host()['prices'][$name] ?? '', 'lastUpdated' => date('Y-m-d H:i', $metric['at']),
             ];
         }
-        $columns = ($service['columns'] ?? []) + ['lastupdate' => '', 'diskusage' => 0, 'disklimit' => 0, 'bwusage' => 0, 'bwlimit' => 0, 'assignedips' => ''];
+        $columns = ($service['columns'] ?? [])
+            + ['lastupdate' => '', 'diskusage' => 0, 'disklimit' => 0, 'bwusage' => 0, 'bwlimit' => 0,
+                'assignedips' => ''];
         return [
-            'id' => $id, 'type' => 'server', 'product' => 'Cloud server S', 'groupname' => 'Virtual servers', 'rawstatus' => 'active',
-            'status' => $service['status'] ?? 'Active', 'packagesupgrade' => true, 'showcancelbutton' => true, 'pendingcancellation' => false, 'regdate' => '26/11/2026',
-            'firstpaymentamount' => '9.00 EUR', 'recurringamount' => '9.00 EUR', 'billingcycle' => 'Monthly', 'nextduedate' => '26/12/2026',
-            'paymentmethod' => 'Bank Transfer', 'suspendreason' => '', 'domain' => htmlspecialchars($service['domain'] ?? ''),
-            'dedicatedip' => $service['properties']['Dedicated IP'] ?? '', 'assignedips' => $columns['assignedips'], 'configurableoptions' => $options,
-            'customfields' => $fields, 'metricStats' => $metrics, 'lastupdate' => $columns['lastupdate'], 'hookOutput' => [], 'downloads' => [], 'addons' => [],
-            'serverdata' => [], 'diskpercent' => '10%', 'bwpercent' => '10%', 'diskusage' => $columns['diskusage'], 'disklimit' => $columns['disklimit'] ?: 'Unlimited',
+            'id' => $id, 'type' => 'server', 'product' => 'Cloud server S', 'groupname' => 'Virtual servers',
+            'rawstatus' => 'active',
+            'status' => $service['status'] ?? 'Active', 'packagesupgrade' => true, 'showcancelbutton' => true,
+            'pendingcancellation' => false, 'regdate' => '26/11/2026',
+            'firstpaymentamount' => '9.00 EUR', 'recurringamount' => '9.00 EUR', 'billingcycle' => 'Monthly',
+            'nextduedate' => '26/12/2026',
+            'paymentmethod' => 'Bank Transfer', 'suspendreason' => '',
+            'domain' => htmlspecialchars($service['domain'] ?? ''),
+            'dedicatedip' => $service['properties']['Dedicated IP'] ?? '', 'assignedips' => $columns['assignedips'],
+            'configurableoptions' => $options,
+            'customfields' => $fields, 'metricStats' => $metrics, 'lastupdate' => $columns['lastupdate'],
+            'hookOutput' => [], 'downloads' => [], 'addons' => [],
+            'serverdata' => [], 'diskpercent' => '10%', 'bwpercent' => '10%', 'diskusage' => $columns['diskusage'],
+            'disklimit' => $columns['disklimit'] ?: 'Unlimited',
             'bwusage' => $columns['bwusage'], 'bwlimit' => $columns['bwlimit'] ?: 'Unlimited',
         ];
     }
@@ -258,13 +304,16 @@ namespace {
     /** A file of a theme, and the fonts that all of them ask for. */
     function theme_file($path)
     {
-        $types = ['css' => 'text/css', 'js' => 'text/javascript', 'png' => 'image/png', 'svg' => 'image/svg+xml', 'woff2' => 'font/woff2'];
+        $types = [
+            'css' => 'text/css', 'js' => 'text/javascript', 'png' => 'image/png', 'svg' => 'image/svg+xml',
+            'woff2' => 'font/woff2'];
         if (preg_match('#^/assets/fonts/css/fontawesome\.min\.css\z#', $path)) {
             header('Content-Type: text/css');
             echo '@import url(/assets/@fortawesome/fontawesome-free/css/all.min.css);';
             return true;
         }
-        if (theme_dir() === '' || !preg_match('#^/templates/((?:twenty-one|nexus|six)/[\w./@-]+)\z#', $path, $m) || strpos($m[1], '..') !== false) {
+        if (theme_dir() === '' || !preg_match('#^/templates/((?:twenty-one|nexus|six)/[\w./@-]+)\z#', $path, $m)
+            || strpos($m[1], '..') !== false) {
             return false;
         }
         $file = theme_dir() . '/' . $m[1];

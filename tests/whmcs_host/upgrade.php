@@ -1,8 +1,9 @@
 <?php
 
 /**
- * upgrade.php of the client area: what can be changed, the summary (step 2) and the order (step 3). The markup is our own; forms, fields
- * and the order in which elements are opened and closed are those of WHMCS's public themes, since the shim's script depends on them.
+ * upgrade.php of the client area: what can be changed, the summary (step 2) and the order (step 3). The markup is our
+ * own; forms, fields and the order in which elements are opened and closed are those of WHMCS's public themes, since
+ * the shim's script depends on them.
  */
 
 function upgrade_page()
@@ -14,26 +15,33 @@ function upgrade_page()
         return;
     }
     $type = ($_REQUEST['type'] ?? '') === 'configoptions' ? 'configoptions' : 'package';
-    $wish = ['type' => $type, 'id' => $id] + ($type === 'package' ? ['pid' => (int) ($_POST['pid'] ?? 0), 'billingcycle' => 'monthly'] : []);
+    $wish = ['type' => $type, 'id' => $id]
+        + ($type === 'package' ? ['pid' => (int) ($_POST['pid'] ?? 0), 'billingcycle' => 'monthly'] : []);
     $chosen = $type === 'configoptions' ? chosen($service, (array) ($_POST['configoption'] ?? [])) : [];
     $step = $_SERVER['REQUEST_METHOD'] === 'POST' ? (int) ($_POST['step'] ?? 1) : 1;
     if ($step === 2) {
         $upgrades = $type === 'package' ? product_change($service, $wish) : option_changes($service, $chosen);
         frame('Upgrade', summary($wish, $upgrades, $chosen),
-            ['filename' => 'upgrade', 'id' => $id, 'type' => $type, 'upgrades' => $upgrades, 'configoptions' => $chosen]);
+            ['filename' => 'upgrade', 'id' => $id, 'type' => $type, 'upgrades' => $upgrades,
+                'configoptions' => $chosen]);
     } elseif ($step === 3) {
         frame('Upgrade', upgrade_order($wish, $chosen), ['filename' => 'upgrade', 'id' => $id, 'type' => $type]);
     } else {
-        frame('Upgrade', $type === 'package' ? product_choice($wish, $service) : option_choice($wish, $service), ['filename' => 'upgrade', 'id' => $id, 'type' => $type]);
+        frame('Upgrade', $type === 'package' ? product_choice($wish, $service) : option_choice($wish, $service),
+            ['filename' => 'upgrade', 'id' => $id, 'type' => $type]);
     }
 }
 
-/** Every option of the shop with the value of now, or the one that was posted: ids of values, numbers of what is counted. */
+/**
+ * Every option of the shop with the value of now, or the one that was posted: ids of values, numbers of what is
+ * counted.
+ */
 function chosen(array $service, array $posted)
 {
     $found = [];
     foreach (state()['options'] ?? [] as $cid => $option) {
-        $now = $service['chosen'][$cid] ?? (in_array($option['optiontype'], [3, 4], true) ? 0 : array_key_first($option['subs']));
+        $now = $service['chosen'][$cid]
+            ?? (in_array($option['optiontype'], [3, 4], true) ? 0 : array_key_first($option['subs']));
         $found[$cid] = (int) ($posted[$cid] ?? $now);
     }
     return $found;
@@ -56,8 +64,10 @@ function product_change(array $service, array $wish)
 {
     $products = products();
     return [[
-        'oldproductid' => $service['pid'], 'oldproductname' => $products[$service['pid']]['name'] ?? 'Product ' . $service['pid'],
-        'newproductid' => $wish['pid'], 'newproductname' => $products[$wish['pid']]['name'] ?? 'Product ' . $wish['pid'],
+        'oldproductid' => $service['pid'], 'oldproductname' => $products[$service['pid']]['name'] ?? 'Product '
+            . $service['pid'],
+        'newproductid' => $wish['pid'], 'newproductname' => $products[$wish['pid']]['name'] ?? 'Product '
+            . $wish['pid'],
         'newproductbillingcycle' => $wish['billingcycle'], 'price' => '$4.00 USD', 'daysuntilrenewal' => 12,
     ]];
 }
@@ -67,7 +77,9 @@ function option_changes(array $service, array $chosen)
     $found = [];
     foreach (chosen($service, []) as $cid => $now) {
         if ($chosen[$cid] !== $now) {
-            $found[] = ['configname' => friendly(state()['options'][$cid]['optionname']), 'originalvalue' => friendly(option_value($cid, $now)),
+            $found[] = [
+                'configname' => friendly(state()['options'][$cid]['optionname']),
+                'originalvalue' => friendly(option_value($cid, $now)),
                 'newvalue' => friendly(option_value($cid, $chosen[$cid])), 'price' => '$1.00 USD'];
         }
     }
@@ -77,14 +89,16 @@ function option_changes(array $service, array $chosen)
 /** Its own address with theme, shade and language as they are; WHMCS keeps these in the session. */
 function upgrade_url()
 {
-    return htmlspecialchars('/upgrade.php?' . http_build_query(array_intersect_key($_GET, array_flip(['theme', 'shade', 'language']))));
+    return htmlspecialchars(
+        '/upgrade.php?' . http_build_query(array_intersect_key($_GET, array_flip(['theme', 'shade', 'language']))));
 }
 
 function hidden(array $values)
 {
     $html = '';
     foreach ($values as $name => $value) {
-        $html .= '<input type="hidden" name="' . htmlspecialchars($name) . '" value="' . htmlspecialchars((string) $value) . '">';
+        $html .= '<input type="hidden" name="' . htmlspecialchars($name) . '" value="'
+            . htmlspecialchars((string) $value) . '">';
     }
     return $html;
 }
@@ -97,7 +111,8 @@ function product_choice(array $wish, array $service)
             continue;
         }
         $html .= '<form method="post" action="' . upgrade_url() . '">' . hidden(['step' => 2, 'pid' => $pid] + $wish)
-            . '<p><button type="submit" class="btn btn-primary" data-pid="' . (int) $pid . '">' . htmlspecialchars($product['name']) . '</button></p></form>';
+            . '<p><button type="submit" class="btn btn-primary" data-pid="' . (int) $pid . '">'
+            . htmlspecialchars($product['name']) . '</button></p></form>';
     }
     return $html;
 }
@@ -107,15 +122,18 @@ function option_choice(array $wish, array $service)
     $html = '';
     foreach (chosen($service, []) as $cid => $now) {
         $option = state()['options'][$cid];
-        $field = '<input class="form-control" type="number" name="configoption[' . (int) $cid . ']" value="' . $now . '">';
+        $field = '<input class="form-control" type="number" name="configoption[' . (int) $cid . ']" value="' . $now
+            . '">';
         if (!in_array($option['optiontype'], [3, 4], true)) {
             $field = '<select class="form-control" name="configoption[' . (int) $cid . ']">';
             foreach ($option['subs'] as $sub => $text) {
-                $field .= '<option value="' . (int) $sub . '"' . ((int) $sub === $now ? ' selected' : '') . '>' . htmlspecialchars(friendly($text)) . '</option>';
+                $field .= '<option value="' . (int) $sub . '"' . ((int) $sub === $now ? ' selected' : '') . '>'
+                    . htmlspecialchars(friendly($text)) . '</option>';
             }
             $field .= '</select>';
         }
-        $html .= '<div class="form-group"><label>' . htmlspecialchars(friendly($option['optionname'])) . $field . '</label></div>';
+        $html .= '<div class="form-group"><label>' . htmlspecialchars(friendly($option['optionname'])) . $field
+            . '</label></div>';
     }
     return '<form method="post" action="' . upgrade_url() . '">' . hidden(['step' => 2] + $wish) . $html
         . '<button type="submit" class="btn btn-primary">Show the price</button></form>';
@@ -127,24 +145,35 @@ function summary(array $wish, array $upgrades, array $chosen)
     $six = theme() === 'six';
     $rows = '';
     foreach ($upgrades as $u) {
-        $rows .= '<tr><td>' . ($wish['type'] === 'package' ? hidden(['pid' => $u['newproductid'], 'billingcycle' => $u['newproductbillingcycle']])
+        $rows .= '<tr><td>'
+            . ($wish['type'] === 'package'
+                ? hidden(['pid' => $u['newproductid'], 'billingcycle' => $u['newproductbillingcycle']])
             . htmlspecialchars($u['oldproductname'] . ' to ' . $u['newproductname'])
-            : htmlspecialchars($u['configname'] . ': ' . $u['originalvalue'] . ' to ' . $u['newvalue'])) . '</td><td class="text-center">' . $u['price'] . '</td></tr>';
+            : htmlspecialchars($u['configname'] . ': ' . $u['originalvalue'] . ' to ' . $u['newvalue']))
+            . '</td><td class="text-center">' . $u['price'] . '</td></tr>';
     }
     $options = [];
     foreach ($chosen as $cid => $value) {
         $options['configoption[' . $cid . ']'] = $value;
     }
-    $promo = $six ? '<span class="input-group-btn"><input type="submit" value="Use code" class="btn btn-success"></span>'
+    $promo = $six
+        ? '<span class="input-group-btn"><input type="submit" value="Use code" class="btn btn-success"></span>'
         : '<div class="input-group-append"><button type="submit" class="btn btn-success">Use code</button></div>';
     $button = $six ? '<input type="submit" value="Place the order" class="btn btn-primary">'
-        : '<button type="submit" class="btn btn-primary" id="btnOrderContinue">Place the order <i class="fas fa-arrow-right"></i></button>';
+        : '<button type="submit" class="btn btn-primary" id="btnOrderContinue">Place the order <i class="fas '
+        . 'fa-arrow-right"></i></button>';
     return '<div class="alert alert-info text-center">Changed is: <strong>service ' . $wish['id'] . '</strong></div>'
-        . '<table class="table table-striped"><thead><tr><th width="60%">Change</th><th width="40%" class="text-center">Price</th></tr></thead><tbody>' . $rows . '</tbody></table>'
-        . '<div class="row"><div class="col-sm-6"><form method="post" action="' . upgrade_url() . '" role="form">' . hidden(['step' => 2] + $wish + $options)
-        . '<h2 style="font-size:1.2em">Code</h2><div class="input-group"><input class="form-control" type="text" name="promocode" placeholder="Code" aria-label="Code">' . $promo . '</div></form>'
-        . '</div><div class="col-sm-6"><form method="post" action="' . upgrade_url() . '">' . hidden(['step' => 3] + $wish + $options)
-        . '<h2 style="font-size:1.2em">Paid by</h2><div class="form-group"><select name="paymentmethod" id="inputPaymentMethod" class="form-control" aria-label="Paid by"><option value="banktransfer">Bank</option></select></div>'
+        . '<table class="table table-striped"><thead><tr><th width="60%">Change</th><th width="40%" '
+        . 'class="text-center">Price</th></tr></thead><tbody>' . $rows . '</tbody></table>'
+        . '<div class="row"><div class="col-sm-6"><form method="post" action="' . upgrade_url() . '" role="form">'
+        . hidden(['step' => 2] + $wish + $options)
+        . '<h2 style="font-size:1.2em">Code</h2><div class="input-group"><input class="form-control" type="text" '
+        . 'name="promocode" placeholder="Code" aria-label="Code">' . $promo . '</div></form>'
+        . '</div><div class="col-sm-6"><form method="post" action="' . upgrade_url() . '">'
+        . hidden(['step' => 3] + $wish + $options)
+        . '<h2 style="font-size:1.2em">Paid by</h2><div class="form-group"><select name="paymentmethod" '
+        . 'id="inputPaymentMethod" class="form-control" aria-label="Paid by"><option '
+        . 'value="banktransfer">Bank</option></select></div>'
         . '</div></div><div class="form-group text-center">' . $button . '</div></form>';
 }
 
@@ -162,5 +191,6 @@ function upgrade_order(array $wish, array $chosen)
     }
     $wrong = $done['errors'] ?? ($done['result'] === 'success' ? [] : [$done['result']]);
     return $wrong === [] ? '<div class="alert alert-success">Ordered.</div>'
-        : '<div class="alert alert-danger"><ul><li>' . implode('</li><li>', array_map('htmlspecialchars', $wrong)) . '</li></ul></div>';
+        : '<div class="alert alert-danger"><ul><li>' . implode('</li><li>', array_map('htmlspecialchars', $wrong))
+        . '</li></ul></div>';
 }

@@ -1,6 +1,9 @@
 <?php
 
-/** WHMCS's usage billing as far as a module can tell: the classes a provider uses, the collection by cron, and the tabs of the product page. */
+/**
+ * WHMCS's usage billing as far as a module can tell: the classes a provider uses, the collection by cron, and the tabs
+ * of the product page.
+ */
 
 namespace WHMCS\UsageBilling\Contracts\Metrics {
     interface MetricInterface
@@ -60,7 +63,8 @@ namespace WHMCS\UsageBilling\Metrics\Units {
         private $names;
         private $suffix;
 
-        public function __construct($name, $singlePerUnitName = null, $pluralPerUnitName = null, $prefix = null, $suffix = null)
+        public function __construct(
+            $name, $singlePerUnitName = null, $pluralPerUnitName = null, $prefix = null, $suffix = null)
         {
             $this->names = [$name, $singlePerUnitName ?? $name, $pluralPerUnitName ?? $name];
             $this->suffix = (string) $suffix;
@@ -83,7 +87,8 @@ namespace WHMCS\UsageBilling\Metrics\Units {
 
         public function decorate($value)
         {
-            return $this->formatForType($value) . ' ' . ($this->suffix === '' ? $this->perUnitName($value) : $this->suffix);
+            return $this->formatForType($value) . ' '
+                . ($this->suffix === '' ? $this->perUnitName($value) : $this->suffix);
         }
     }
 
@@ -105,7 +110,8 @@ namespace WHMCS\UsageBilling\Metrics\Units {
 
     class Bytes extends FloatingPoint
     {
-        public function __construct($name = 'Bytes', $singlePerUnitName = 'Byte', $pluralPerUnitName = 'Bytes', $prefix = null, $suffix = 'B')
+        public function __construct(
+            $name = 'Bytes', $singlePerUnitName = 'Byte', $pluralPerUnitName = 'Bytes', $prefix = null, $suffix = 'B')
         {
             parent::__construct($name, $singlePerUnitName, $pluralPerUnitName, $prefix, $suffix);
         }
@@ -113,7 +119,9 @@ namespace WHMCS\UsageBilling\Metrics\Units {
 
     class GigaBytes extends Bytes
     {
-        public function __construct($name = 'Gigabytes', $singlePerUnitName = 'Gigabyte', $pluralPerUnitName = 'Gigabytes', $prefix = null, $suffix = 'GB')
+        public function __construct(
+            $name = 'Gigabytes', $singlePerUnitName = 'Gigabyte', $pluralPerUnitName = 'Gigabytes', $prefix = null,
+            $suffix = 'GB')
         {
             parent::__construct($name, $singlePerUnitName, $pluralPerUnitName, $prefix, $suffix);
         }
@@ -130,7 +138,8 @@ namespace WHMCS\UsageBilling\Metrics {
         private $parts;
         private $usage;
 
-        public function __construct($systemName, $displayName = null, $type = null, ?UnitInterface $units = null, ?UsageInterface $usage = null)
+        public function __construct(
+            $systemName, $displayName = null, $type = null, ?UnitInterface $units = null, ?UsageInterface $usage = null)
         {
             $this->parts = [$systemName, $displayName ?? $systemName, $type ?? self::TYPE_SNAPSHOT, $units];
             $this->usage = $usage;
@@ -211,7 +220,9 @@ namespace {
     {
         $field = vmbridge_MetaData()['ListAccountsUniqueIdentifierField'] ?? 'domain';
         $service = state()['services'][$id];
-        return (string) (strpos($field, 'customfield.') === 0 ? $service['properties'][substr($field, 12)] ?? '' : $service[$field] ?? '');
+        return (string) (
+            strpos($field, 'customfield.') === 0 ? $service['properties'][substr($field, 12)] ?? '' : $service[$field]
+                ?? '');
     }
 
     function provider($server = 1)
@@ -224,7 +235,9 @@ namespace {
         return $provider;
     }
 
-    /** What WHMCS's cron does: all tenants of a server in one go, a snapshot replaced, a period's record overwritten. */
+    /**
+     * What WHMCS's cron does: all tenants of a server in one go, a snapshot replaced, a period's record overwritten.
+     */
     function collect_metrics($only = 0)
     {
         load_module();
@@ -250,7 +263,8 @@ namespace {
     {
         $usage = $metric->usage();
         $period = ['period-day' => 'Y-m-d', 'period-month' => 'Y-m'][$metric->type()] ?? '';
-        $key = $period === '' ? 'now' : ($usage->startAt() ?? $usage->collectedAt())->modify('+12 hours')->format($period);
+        $key = $period === '' ? 'now'
+            : ($usage->startAt() ?? $usage->collectedAt())->modify('+12 hours')->format($period);
         change_state(function (&$state) use ($id, $metric, $usage, $key) {
             $of = &$state['services'][$id]['metrics'][$metric->systemName()];
             $of['title'] = $metric->displayName();
@@ -269,7 +283,8 @@ namespace {
         $lines = function (array $values) {
             $html = '';
             foreach ($values as $name => $value) {
-                $html .= '<tr><th scope="row">' . htmlspecialchars($name) . '</th><td>' . htmlspecialchars((string) $value) . '</td></tr>';
+                $html .= '<tr><th scope="row">' . htmlspecialchars($name) . '</th><td>'
+                    . htmlspecialchars((string) $value) . '</td></tr>';
             }
             return '<table class="table"><tbody>' . $html . '</tbody></table>';
         };
@@ -285,8 +300,10 @@ namespace {
         if ($service['columns']['lastupdate'] ?? '') {
             $of = $service['columns'];
             $tabs['resourceusage'] = ['Resource Usage', $lines([
-                'Disk Space' => $of['diskusage'] . ' MB / ' . ($of['disklimit'] ?: 'Unlimited') . ($of['disklimit'] ? ' MB' : ''),
-                'Bandwidth' => $of['bwusage'] . ' MB / ' . ($of['bwlimit'] ?: 'Unlimited') . ($of['bwlimit'] ? ' MB' : ''),
+                'Disk Space' => $of['diskusage'] . ' MB / ' . ($of['disklimit'] ?: 'Unlimited')
+                    . ($of['disklimit'] ? ' MB' : ''),
+                'Bandwidth' => $of['bwusage'] . ' MB / ' . ($of['bwlimit'] ?: 'Unlimited')
+                    . ($of['bwlimit'] ? ' MB' : ''),
                 'Last Updated' => $of['lastupdate'],
             ])];
         }
@@ -297,10 +314,13 @@ namespace {
     {
         $html = '';
         foreach ($metrics as $name => $of) {
-            $html .= '<tr data-metric="' . htmlspecialchars($name) . '"><th scope="row">' . htmlspecialchars($of['title']) . '</th><td>' . htmlspecialchars($of['shown'])
-                . '</td><td>' . htmlspecialchars($prices[$name] ?? '') . '</td><td>' . date('Y-m-d H:i', $of['at']) . '</td></tr>';
+            $html .= '<tr data-metric="' . htmlspecialchars($name) . '"><th scope="row">'
+                . htmlspecialchars($of['title']) . '</th><td>' . htmlspecialchars($of['shown'])
+                . '</td><td>' . htmlspecialchars($prices[$name] ?? '') . '</td><td>' . date('Y-m-d H:i', $of['at'])
+                . '</td></tr>';
         }
-        return '<table class="table"><thead><tr><th>Metric</th><th>Current Usage</th><th>Pricing</th><th>Last Update</th></tr></thead><tbody>' . $html
+        return '<table class="table"><thead><tr><th>Metric</th><th>Current Usage</th><th>Pricing</th><th>Last '
+            . 'Update</th></tr></thead><tbody>' . $html
             . '</tbody></table>';
     }
 
@@ -314,12 +334,15 @@ namespace {
         $links = $panes = '';
         foreach (['domain' => ['Server', $html]] + $tabs as $name => list($title, $content)) {
             $on = $name === 'domain' ? ' active' : '';
-            $links .= '<li class="nav-item' . $on . '"><a class="nav-link' . $on . '" href="#' . $name . '" data-pane="' . $name . '">' . $title . '</a></li>';
+            $links .= '<li class="nav-item' . $on . '"><a class="nav-link' . $on . '" href="#' . $name
+                . '" data-pane="' . $name . '">' . $title . '</a></li>';
             $panes .= '<div class="tab-pane' . $on . '" id="' . $name . '">' . $content . '</div>';
         }
-        return '<ul class="nav nav-tabs">' . $links . '</ul><div class="tab-content" style="padding-top:16px">' . $panes . '</div><script>'
+        return '<ul class="nav nav-tabs">' . $links . '</ul><div class="tab-content" style="padding-top:16px">'
+            . $panes . '</div><script>'
             . 'document.querySelectorAll("[data-pane]").forEach(a=>a.addEventListener("click",e=>{e.preventDefault();'
-            . 'document.querySelectorAll("[data-pane],.nav-item,.tab-pane").forEach(x=>x.classList.toggle("active",x===a||x===a.parentNode||x.id===a.dataset.pane))}))'
+            . 'document.querySelectorAll("[data-pane],.nav-item,.tab-pane").forEach('
+            . 'x=>x.classList.toggle("active",x===a||x===a.parentNode||x.id===a.dataset.pane))}))'
             . '</script>';
     }
 }

@@ -16,7 +16,9 @@ namespace WHMCS\Database {
                 throw new \PDOException('Lock wait timeout exceeded');
             }
             $this->pdo = new \PDO('sqlite::memory:');
-            $this->pdo->exec('CREATE TABLE tblhosting (id INTEGER PRIMARY KEY, server INTEGER, diskusage INTEGER, disklimit INTEGER, bwusage INTEGER, bwlimit INTEGER, lastupdate TEXT)');
+            $this->pdo->exec(
+                'CREATE TABLE tblhosting (id INTEGER PRIMARY KEY, server INTEGER, diskusage INTEGER, disklimit '
+                    . 'INTEGER, bwusage INTEGER, bwlimit INTEGER, lastupdate TEXT)');
             $add = $this->pdo->prepare('INSERT INTO tblhosting VALUES (?, ?, ?, ?, ?, ?, ?)');
             foreach (\state()['services'] as $id => $service) {
                 $of = $service['columns'] ?? [];
@@ -62,7 +64,9 @@ namespace WHMCS\Service {
     class Properties
     {
         /** Names that WHMCS keeps in columns; every other one is a custom field of the product. */
-        const COLUMNS = ['Username' => 'username', 'Password' => 'password', 'Domain' => 'domain', 'License Key' => 'license', 'Dedicated IP' => 'dedicatedip'];
+        const COLUMNS = [
+            'Username' => 'username', 'Password' => 'password', 'Domain' => 'domain', 'License Key' => 'license',
+            'Dedicated IP' => 'dedicatedip'];
         private $id;
 
         public function __construct($id)
@@ -103,7 +107,8 @@ namespace {
     function state()
     {
         $file = state_dir() . '/state.json';
-        return is_file($file) ? json_decode(file_get_contents($file), true) : ['services' => [], 'mails' => [], 'mail_log' => [], 'module_log' => [], 'activity' => [], 'api' => []];
+        return is_file($file) ? json_decode(file_get_contents($file), true)
+            : ['services' => [], 'mails' => [], 'mail_log' => [], 'module_log' => [], 'activity' => [], 'api' => []];
     }
 
     function change_state(callable $change)
@@ -144,11 +149,15 @@ namespace {
             $rows['tblproducts'][$id] = kept($product) + ['welcomeemail' => 0, 'servertype' => 'vmbridge'];
         }
         foreach (state()['services'] as $id => $service) {
-            $rows['tblhosting'][$id] = ['id' => $id, 'userid' => $service['userid'], 'server' => $service['server'] ?? 1, 'domainstatus' => $service['status'],
-                'domain' => kept($service['domain']), 'packageid' => $service['pid'], 'password' => strrev(kept($service['password']))];
+            $rows['tblhosting'][$id] = [
+                'id' => $id, 'userid' => $service['userid'], 'server' => $service['server'] ?? 1,
+                'domainstatus' => $service['status'],
+                'domain' => kept($service['domain']), 'packageid' => $service['pid'],
+                'password' => strrev(kept($service['password']))];
         }
         foreach (state()['options'] ?? [] as $cid => $option) {
-            $rows['tblproductconfigoptions'][$cid] = ['optionname' => kept($option['optionname']), 'optiontype' => $option['optiontype']];
+            $rows['tblproductconfigoptions'][$cid] = [
+                'optionname' => kept($option['optionname']), 'optiontype' => $option['optiontype']];
             foreach ($option['subs'] as $sub => $name) {
                 $rows['tblproductconfigoptionssub'][$sub] = ['configid' => $cid, 'optionname' => kept($name)];
             }
@@ -156,14 +165,20 @@ namespace {
         foreach (state()['services'] as $id => $service) {
             foreach ($service['chosen'] ?? [] as $cid => $value) {
                 $counted = in_array(state()['options'][$cid]['optiontype'], [3, 4], true);
-                $rows['tblhostingconfigoptions'][] = ['relid' => $id, 'configid' => $cid, 'optionid' => $counted ? 0 : $value, 'qty' => $counted ? $value : 0];
+                $rows['tblhostingconfigoptions'][] = [
+                    'relid' => $id, 'configid' => $cid, 'optionid' => $counted ? 0 : $value, 'qty' => $counted ? $value
+                        : 0];
             }
         }
         $rows['tbladmins'][1] = ['username' => 'grace'];
         foreach (server_records() as $i => $s) {
-            $rows['tblservers'][$i + 1] = ['id' => $i + 1, 'name' => 'Bridge ' . ($i + 1), 'type' => $s['type'] ?? 'vmbridge', 'hostname' => kept($s['hostname']),
-                'ipaddress' => '', 'port' => $s['port'], 'secure' => $s['secure'] ? 'on' : '', 'username' => kept($s['username']),
-                'password' => strrev(kept($s['password'])), 'accesshash' => kept($s['accesshash']), 'disabled' => $s['disabled'] ?? 0];
+            $rows['tblservers'][$i + 1] = [
+                'id' => $i + 1, 'name' => 'Bridge ' . ($i + 1), 'type' => $s['type'] ?? 'vmbridge',
+                'hostname' => kept($s['hostname']),
+                'ipaddress' => '', 'port' => $s['port'], 'secure' => $s['secure'] ? 'on' : '',
+                'username' => kept($s['username']),
+                'password' => strrev(kept($s['password'])), 'accesshash' => kept($s['accesshash']),
+                'disabled' => $s['disabled'] ?? 0];
         }
         return $rows[$table] ?? [];
     }
@@ -174,7 +189,8 @@ namespace {
         $found = $service['configoptions'];
         foreach ($service['chosen'] ?? [] as $cid => $value) {
             $option = state()['options'][$cid];
-            $found[explode('|', $option['optionname'])[0]] = in_array($option['optiontype'], [3, 4], true) ? $value : explode('|', $option['subs'][$value])[0];
+            $found[explode('|', $option['optionname'])[0]] = in_array($option['optiontype'], [3, 4], true) ? $value
+                : explode('|', $option['subs'][$value])[0];
         }
         return $found;
     }
@@ -214,7 +230,8 @@ namespace {
 
     function logModuleCall($module, $action, $request, $response, $processed = '', $mask = [])
     {
-        $line = str_replace(array_filter($mask), '***', json_encode([$action, $request, $response], JSON_UNESCAPED_SLASHES));
+        $line = str_replace(
+            array_filter($mask), '***', json_encode([$action, $request, $response], JSON_UNESCAPED_SLASHES));
         change_state(function (&$state) use ($line) {
             $state['module_log'][] = $line;
         });
@@ -261,7 +278,8 @@ namespace {
     {
         change_state(function (&$state) use ($wish) {
             $state['services'][$wish['serviceid']] = $wish + [
-                'userid' => 7, 'pid' => 1, 'domain' => 'vm-' . $wish['serviceid'] . '.example.com', 'status' => 'Pending',
+                'userid' => 7, 'pid' => 1, 'domain' => 'vm-' . $wish['serviceid'] . '.example.com',
+                'status' => 'Pending',
                 'password' => 'Welcome-42-pass', 'configoption1' => 'kvm-s', 'properties' => [], 'configoptions' => [],
             ];
         });
@@ -277,9 +295,11 @@ namespace {
     {
         $server = server_records()[$id - 1];
         return [
-            'server' => true, 'serverid' => $id, 'serverip' => '', 'serverhostname' => kept($server['hostname']), 'serverport' => $server['port'],
+            'server' => true, 'serverid' => $id, 'serverip' => '', 'serverhostname' => kept($server['hostname']),
+            'serverport' => $server['port'],
             'serversecure' => $server['secure'], 'serverhttpprefix' => $server['secure'] ? 'https' : 'http',
-            'serverusername' => kept($server['username']), 'serverpassword' => kept($server['password']), 'serveraccesshash' => kept($server['accesshash']),
+            'serverusername' => kept($server['username']), 'serverpassword' => kept($server['password']),
+            'serveraccesshash' => kept($server['accesshash']),
         ];
     }
 
@@ -287,12 +307,19 @@ namespace {
     {
         $service = state()['services'][$id];
         $found = server_params($service['server'] ?? 1) + [
-            'serviceid' => $id, 'accountid' => $id, 'userid' => $service['userid'], 'pid' => $service['pid'], 'domain' => kept($service['domain']),
-            'username' => 'vm' . $id, 'password' => kept($service['password']), 'status' => $service['status'], 'moduletype' => 'vmbridge',
+            'serviceid' => $id, 'accountid' => $id, 'userid' => $service['userid'], 'pid' => $service['pid'],
+            'domain' => kept($service['domain']),
+            'username' => 'vm' . $id, 'password' => kept($service['password']), 'status' => $service['status'],
+            'moduletype' => 'vmbridge',
             'producttype' => 'server', 'configoptions' => kept(options_of($service)),
-            'customfields' => kept(['vmbridge_id' => $service['properties']['vmbridge_id'] ?? ''] + ($service['customfields'] ?? [])),
-            'clientsdetails' => ['firstname' => kept($service['firstname'] ?? 'Ada'), 'lastname' => 'L', 'email' => 'ada@example.com', 'language' => $_GET['language'] ?? $service['language'] ?? 'english', 'model' => new stdClass(), 'notes' => 'private'],
-            'model' => new WHMCS\Service\Service($id, $service['status']), 'whmcsVersion' => '9.0.3-release.1', 'addonId' => $service['addonId'] ?? 0,
+            'customfields' =>
+                kept(['vmbridge_id' => $service['properties']['vmbridge_id'] ?? ''] + ($service['customfields'] ?? [])),
+            'clientsdetails' =>
+                ['firstname' => kept($service['firstname'] ?? 'Ada'), 'lastname' => 'L', 'email' => 'ada@example.com',
+                    'language' => $_GET['language'] ?? $service['language'] ?? 'english', 'model' => new stdClass(),
+                    'notes' => 'private'],
+            'model' => new WHMCS\Service\Service($id, $service['status']), 'whmcsVersion' => '9.0.3-release.1',
+            'addonId' => $service['addonId'] ?? 0,
         ];
         for ($i = 1; $i <= 24; $i++) {
             $found['configoption' . $i] = kept($service['configoption' . $i] ?? '');
@@ -305,19 +332,25 @@ namespace {
     {
         load_module();
         $result = call_user_func('vmbridge_' . $action, params($id));
-        $next = ['CreateAccount' => 'Active', 'SuspendAccount' => 'Suspended', 'UnsuspendAccount' => 'Active', 'TerminateAccount' => 'Terminated'];
+        $next = [
+            'CreateAccount' => 'Active', 'SuspendAccount' => 'Suspended', 'UnsuspendAccount' => 'Active',
+            'TerminateAccount' => 'Terminated'];
         if ($result === 'success' && isset($next[$action])) {
             change_state(function (&$state) use ($id, $action, $next) {
                 $state['services'][$id]['status'] = $next[$action];
             });
             if ($action === 'CreateAccount' && state()['services'][$id]['pid'] === 1) {
-                send_mail('VPS Welcome Email', $id, 'Welcome. Your password is ' . state()['services'][$id]['password']);
+                send_mail(
+                    'VPS Welcome Email', $id, 'Welcome. Your password is ' . state()['services'][$id]['password']);
             }
         }
         return $result;
     }
 
-    /** Staff saves the service's page with another domain; WHMCS asks the hooks before and after, each with the ids alone. */
+    /**
+     * Staff saves the service's page with another domain; WHMCS asks the hooks before and after, each with the ids
+     * alone.
+     */
     function edit_service($id, $domain)
     {
         load_module();
@@ -357,7 +390,8 @@ namespace {
         if (!empty($answer['abortsend'])) {
             return false;
         }
-        $logged = run_hooks('EmailPreLog', ['userid' => 7, 'to' => 'ada@example.com', 'subject' => $name, 'message' => $text]);
+        $logged = run_hooks(
+            'EmailPreLog', ['userid' => 7, 'to' => 'ada@example.com', 'subject' => $name, 'message' => $text]);
         change_state(function (&$state) use ($name, $id, $text, $logged) {
             $state['mails'][] = ['name' => $name, 'service' => $id, 'text' => $text];
             $state['mail_log'][] = $logged['message'] ?? $text;
@@ -372,7 +406,8 @@ namespace {
             echo 'result=error;message=this host speaks JSON only;';
             return;
         }
-        if (!hash_equals($host['api_identifier'], $form['identifier'] ?? '') || !hash_equals($host['api_secret'], $form['secret'] ?? '')) {
+        if (!hash_equals($host['api_identifier'], $form['identifier'] ?? '')
+            || !hash_equals($host['api_secret'], $form['secret'] ?? '')) {
             http_response_code(403);
             json_reply(['result' => 'error', 'message' => 'Authentication Failed']);
             return;
@@ -384,14 +419,19 @@ namespace {
         switch ($form['action'] ?? '') {
             case 'SendEmail':
                 if (($form['customtype'] ?? '') === 'general') { // its id is a client's, not a service's
-                    $known = \WHMCS\Database\Capsule::table('tblclients')->where('id', (int) $form['id'])->first() !== null;
+                    $known = \WHMCS\Database\Capsule::table('tblclients')->where(
+                        'id', (int) $form['id'])->first() !== null;
                     $sent = $known && send_mail($form['customsubject'], (int) $form['id'], $form['custommessage']);
                     json_reply($sent ? ['result' => 'success'] : ['result' => 'error', 'message' => 'Sending Failed']);
                     return;
                 }
                 $service = state()['services'][$form['id']] ?? null;
-                $text = isset($form['custommessage']) ? str_replace(['{$service_password}', '{$client_first_name}'], [$service['password'] ?? '', 'Ada'], $form['custommessage']) : 'Welcome. Your password is ' . ($service['password'] ?? '');
-                $sent = $service !== null && send_mail($form['messagename'] ?? $form['customsubject'], (int) $form['id'], $text);
+                $text = isset($form['custommessage'])
+                    ? str_replace(
+                        ['{$service_password}', '{$client_first_name}'], [$service['password'] ?? '', 'Ada'],
+                        $form['custommessage']) : 'Welcome. Your password is ' . ($service['password'] ?? '');
+                $sent = $service !== null
+                    && send_mail($form['messagename'] ?? $form['customsubject'], (int) $form['id'], $text);
                 json_reply($sent ? ['result' => 'success'] : ['result' => 'error', 'message' => 'Sending Failed']);
                 return;
             case 'GetClientsProducts':

@@ -1,8 +1,9 @@
 <?php
 
 /**
- * WHMCS hooks of the dashboard: its block on the home page, the landing page, its entries in the menu, and what the daily cron tells the
- * bridge. Each is quiet when something is wrong: WHMCS's own page, and its cron, are then as they are without us.
+ * WHMCS hooks of the dashboard: its block on the home page, the landing page, its entries in the menu, and what the
+ * daily cron tells the bridge. Each is quiet when something is wrong: WHMCS's own page, and its cron, are then as they
+ * are without us.
  */
 
 if (!defined('WHMCS')) {

@@ -1,8 +1,9 @@
 <?php
 
 /**
- * vmbridge's dashboard for WHMCS's clients: one read of WHMCS's tables, one signed call, one page. It keeps two tables: which
- * clients want a mail before their credit runs out, and a bridge that does not answer. It has a folder of its own since `vmbridge_clientarea` and the server module's `vmbridge_ClientArea` are one name for PHP.
+ * vmbridge's dashboard for WHMCS's clients: one read of WHMCS's tables, one signed call, one page. It keeps two tables:
+ * which clients want a mail before their credit runs out, and a bridge that does not answer. It has a folder of its own
+ * since `vmbridge_clientarea` and the server module's `vmbridge_ClientArea` are one name for PHP.
  */
 
 if (!defined('WHMCS')) {
@@ -25,11 +26,13 @@ function vmbridgehome_config()
         'language' => 'english',
         'fields' => [
             'where' => [
-                'FriendlyName' => 'Where it appears', 'Type' => 'dropdown', 'Options' => 'both,home block,own page', 'Default' => 'both',
+                'FriendlyName' => 'Where it appears', 'Type' => 'dropdown', 'Options' => 'both,home block,own page',
+                'Default' => 'both',
                 'Description' => 'On WHMCS\'s home page, as a page of its own, or both',
             ],
             'landing' => [
-                'FriendlyName' => 'Landing page', 'Type' => 'yesno', 'Description' => 'After login clients come to the dashboard instead of WHMCS\'s home page',
+                'FriendlyName' => 'Landing page', 'Type' => 'yesno',
+                'Description' => 'After login clients come to the dashboard instead of WHMCS\'s home page',
             ],
             'horizon' => [
                 'FriendlyName' => 'Days ahead', 'Type' => 'dropdown', 'Options' => '30,90,365', 'Default' => '30',
@@ -49,7 +52,8 @@ function vmbridgehome_activate()
         Warnings::make();
         Calls::make();
     } catch (\Throwable $e) {
-        return ['status' => 'error', 'description' => 'The tables ' . Warnings::TABLE . ' and ' . Calls::TABLE . ' could not be made: WHMCS\'s database user needs the right to create tables.'];
+        return ['status' => 'error', 'description' => 'The tables ' . Warnings::TABLE . ' and ' . Calls::TABLE
+            . ' could not be made: WHMCS\'s database user needs the right to create tables.'];
     }
     return ['status' => 'success', 'description' => 'Clients see the dashboard from now on. Its settings say where.'];
 }
@@ -66,7 +70,9 @@ function vmbridgehome_upgrade($vars)
 
 function vmbridgehome_deactivate()
 {
-    return ['status' => 'success', 'description' => 'Which clients want a mail before their credit runs out stays in the table ' . Warnings::TABLE . '. Drop it, and ' . Calls::TABLE . ', where you do not come back.'];
+    return ['status' => 'success',
+        'description' => 'Which clients want a mail before their credit runs out stays in the table ' . Warnings::TABLE
+            . '. Drop it, and ' . Calls::TABLE . ', where you do not come back.'];
 }
 
 function vmbridgehome_clientarea($vars)

@@ -1,8 +1,8 @@
 <?php
 
 /**
- * WHMCS hooks: the early welcome mail is held until the server is ready, passwords stay out of the mail history, pages have titles, and an
- * upgrade is checked and explained before it is ordered.
+ * WHMCS hooks: the early welcome mail is held until the server is ready, passwords stay out of the mail history, pages
+ * have titles, and an upgrade is checked and explained before it is ordered.
  */
 
 if (!defined('WHMCS')) {
@@ -46,7 +46,8 @@ add_hook('EmailPreLog', 1, function ($vars) {
             require_once __DIR__ . '/lib/Records.php';
             $hidden = $message;
             foreach (WHMCS\Module\Server\Vmbridge\Records::passwordsOf($client) as $password) {
-                $hidden = str_replace([$password, htmlspecialchars($password, ENT_QUOTES, 'UTF-8')], '********', $hidden);
+                $hidden = str_replace(
+                    [$password, htmlspecialchars($password, ENT_QUOTES, 'UTF-8')], '********', $hidden);
             }
             if ($hidden !== $message) {
                 return ['message' => $hidden];
@@ -58,7 +59,8 @@ add_hook('EmailPreLog', 1, function ($vars) {
     return [];
 });
 
-// what cannot be is refused before it is paid; when the bridge cannot be asked the upgrade goes on (ChangePackage refuses it)
+// what cannot be is refused before it is paid; when the bridge cannot be asked the upgrade goes on (ChangePackage
+// refuses it)
 add_hook('ShoppingCartValidateUpgrade', 1, function ($vars) {
     try {
         $service = (int) (isset($vars['id']) ? $vars['id'] : 0);
@@ -73,7 +75,8 @@ add_hook('ShoppingCartValidateUpgrade', 1, function ($vars) {
     }
 });
 
-// what the upgrade does to the server, on its summary; this runs on every page of the client area, so any other page is left at once
+// what the upgrade does to the server, on its summary; this runs on every page of the client area, so any other page is
+// left at once
 add_hook('ClientAreaFooterOutput', 1, function ($vars) {
     if (!isset($vars['filename'], $vars['upgrades']) || $vars['filename'] !== 'upgrade' || empty($vars['upgrades'])) {
         return '';
@@ -86,8 +89,11 @@ add_hook('ClientAreaFooterOutput', 1, function ($vars) {
     }
 });
 
-// a save of a service by staff: another domain is the server's new name. Of each pair the other one may be the one that this WHMCS has
-foreach (['PreServiceEdit' => 'beforeEdit', 'PreAdminServiceEdit' => 'beforeEdit', 'ServiceEdit' => 'afterEdit', 'AdminServiceEdit' => 'afterEdit'] as $point => $name) {
+// a save of a service by staff: another domain is the server's new name. Of each pair the other one may be the one that
+// this WHMCS has
+foreach (
+    ['PreServiceEdit' => 'beforeEdit', 'PreAdminServiceEdit' => 'beforeEdit', 'ServiceEdit' => 'afterEdit',
+        'AdminServiceEdit' => 'afterEdit'] as $point => $name) {
     add_hook($point, 1, function ($vars) use ($name) {
         try {
             $service = (int) (is_array($vars) && isset($vars['serviceid']) ? $vars['serviceid'] : 0);

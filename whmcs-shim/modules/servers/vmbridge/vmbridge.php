@@ -41,12 +41,16 @@ function vmbridge_MetaData()
 function vmbridge_ConfigOptions()
 {
     $text = function ($name, $description, $simple = false) {
-        return ['FriendlyName' => $name, 'Type' => 'text', 'Size' => '25', 'Description' => $description, 'SimpleMode' => $simple];
+        return ['FriendlyName' => $name, 'Type' => 'text', 'Size' => '25', 'Description' => $description,
+            'SimpleMode' => $simple];
     };
     $options = [
-        'plan' => ['FriendlyName' => 'Plan', 'Type' => 'text', 'Size' => '25', 'Loader' => 'vmbridge_PlanLoader', 'SimpleMode' => true],
+        'plan' =>
+            ['FriendlyName' => 'Plan', 'Type' => 'text', 'Size' => '25', 'Loader' => 'vmbridge_PlanLoader',
+                'SimpleMode' => true],
         'location' => $text('Location', 'Blank: the plan\'s'),
-        'templates' => $text('OS templates', 'Names separated by commas; the first is the default. Blank: the plan\'s', true),
+        'templates' =>
+            $text('OS templates', 'Names separated by commas; the first is the default. Blank: the plan\'s', true),
         'cores' => $text('CPU cores', 'Blank: the plan\'s', true),
         'ram' => $text('RAM GiB', 'Blank: the plan\'s', true),
         'disk' => $text('System disk GiB', 'Blank: the plan\'s', true),
@@ -59,9 +63,12 @@ function vmbridge_ConfigOptions()
         'snapshot_lifetime' => $text('Snapshot lifetime h', '0: unlimited'),
         'rdns_department' => $text('Reverse-DNS ticket department', 'Blank: none'),
     ];
-    foreach (['console', 'charts', 'reinstall', 'snapshots', 'backups', 'reset_password', 'rdns', 'iso', 'firewall'] as $name) {
+    foreach (
+        ['console', 'charts', 'reinstall', 'snapshots', 'backups', 'reset_password', 'rdns', 'iso',
+            'firewall'] as $name) {
         $options['allow_' . $name] = [
-            'FriendlyName' => 'Client may use: ' . $name, 'Type' => 'dropdown', 'Options' => 'plan,allow,deny', 'Default' => 'plan',
+            'FriendlyName' => 'Client may use: ' . $name, 'Type' => 'dropdown', 'Options' => 'plan,allow,deny',
+            'Default' => 'plan',
         ];
     }
     return $options;
@@ -145,7 +152,8 @@ function vmbridge_ClientAreaAllowedFunctions($params = [])
 
 function vmbridge_AdminCustomButtonArray($params = [])
 {
-    return ['Start' => 'start', 'Stop' => 'stop', 'Restart' => 'reboot', 'Retry' => 'retry', 'Cancel' => 'cancel', 'Converge' => 'converge'];
+    return ['Start' => 'start', 'Stop' => 'stop', 'Restart' => 'reboot', 'Retry' => 'retry', 'Cancel' => 'cancel',
+        'Converge' => 'converge'];
 }
 
 function vmbridge_start(array $params)

@@ -23,10 +23,12 @@ class Admin
     public static function output(array $vars)
     {
         try {
-            $link = isset($vars['modulelink']) && is_string($vars['modulelink']) ? $vars['modulelink'] : 'addonmodules.php?module=vmbridge';
+            $link = isset($vars['modulelink']) && is_string($vars['modulelink']) ? $vars['modulelink']
+                : 'addonmodules.php?module=vmbridge';
             $bridges = self::bridges();
             if ($bridges === []) {
-                return self::notice('There is no active server of type vmbridge in WHMCS. Add one under System Settings > Servers.');
+                return self::notice(
+                    'There is no active server of type vmbridge in WHMCS. Add one under System Settings > Servers.');
             }
             $asked = (array) Fields::of($_GET);
             $wanted = (int) Fields::word($asked, 'server', '/\A\d{1,9}\z/');
@@ -69,15 +71,19 @@ class Admin
         }
         $target = '/v1/admin/' . $page . ($query === [] ? '' : '?' . http_build_query($query));
         $body = $post ? ['actor' => $actor, 'form' => (object) $form] : null;
-        list(, $reply) = (new Bridge($server))->call($post ? 'POST' : 'GET', $target, $body, $post ? self::FORM_SECONDS : self::SECONDS);
-        if ($post && isset($reply['redirect']) && is_string($reply['redirect']) && preg_match('/\A[\w=&.-]{1,200}\z/', $reply['redirect'])) {
+        list(, $reply) = (new Bridge($server))->call(
+            $post ? 'POST' : 'GET', $target, $body, $post ? self::FORM_SECONDS : self::SECONDS);
+        if ($post && isset($reply['redirect']) && is_string($reply['redirect'])
+            && preg_match('/\A[\w=&.-]{1,200}\z/', $reply['redirect'])) {
             parse_str($reply['redirect'], $next);
             return self::redirect($url . Fields::query(array_filter($next, 'is_string')));
         }
         if (!isset($reply['html']) || !is_string($reply['html']) || $reply['html'] === '') {
             throw Bridge::unexpected();
         }
-        return strtr($reply['html'], ['%%VMBRIDGE_TOKEN%%' => self::escape(self::token()), '%%VMBRIDGE_URL%%' => self::escape($url)]);
+        return strtr(
+            $reply['html'],
+            ['%%VMBRIDGE_TOKEN%%' => self::escape(self::token()), '%%VMBRIDGE_URL%%' => self::escape($url)]);
     }
 
     /** Server record id => WHMCS's server keys; one for each bridge, since its records share the pages. */
@@ -85,7 +91,9 @@ class Admin
     {
         $found = [];
         $seen = [];
-        foreach (Capsule::table('tblservers')->where('type', 'vmbridge')->where('disabled', 0)->orderBy('id')->get() as $row) {
+        foreach (
+            Capsule::table('tblservers')->where('type', 'vmbridge')->where('disabled', 0)->orderBy('id')
+                ->get() as $row) {
             $key = $row->hostname . '|' . $row->ipaddress . '|' . $row->port . '|' . $row->username;
             if (!isset($seen[$key])) {
                 $seen[$key] = true;
@@ -123,7 +131,8 @@ class Admin
         $links = [];
         foreach ($bridges as $id => $server) {
             $name = self::escape($server['name'] !== '' ? $server['name'] : Bridge::plain($server['serverhostname']));
-            $links[] = $id === $chosen ? '<strong>' . $name . '</strong>' : '<a href="' . self::escape($link . Fields::query(['server' => $id])) . '">' . $name . '</a>';
+            $links[] = $id === $chosen ? '<strong>' . $name . '</strong>' : '<a href="'
+                . self::escape($link . Fields::query(['server' => $id])) . '">' . $name . '</a>';
         }
         return '<p>Bridge: ' . implode(' | ', $links) . '</p>';
     }

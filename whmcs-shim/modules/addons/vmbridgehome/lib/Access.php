@@ -5,13 +5,14 @@ namespace WHMCS\Module\Addon\Vmbridgehome;
 use WHMCS\Database\Capsule;
 
 /**
- * Who looks, and what they may see: user and client account from WHMCS's own login, never from the request; permissions from the row that
- * joins the two. One query, which is also the list of the accounts that the user may open.
+ * Who looks, and what they may see: user and client account from WHMCS's own login, never from the request; permissions
+ * from the row that joins the two. One query, which is also the list of the accounts that the user may open.
  */
 class Access
 {
     const ALL = [
-        'profile', 'contacts', 'products', 'manageproducts', 'productsso', 'domains', 'managedomains', 'invoices', 'quotes', 'tickets',
+        'profile', 'contacts', 'products', 'manageproducts', 'productsso', 'domains', 'managedomains', 'invoices',
+        'quotes', 'tickets',
         'affiliates', 'emails', 'orders',
     ];
 
@@ -46,7 +47,8 @@ class Access
         }
         // staff who came in without a user sees what the account's owner sees
         $owner = $found->user === null || !empty($found->client->owner);
-        $told = array_map('trim', explode(',', isset($found->client->permissions) ? (string) $found->client->permissions : ''));
+        $told = array_map(
+            'trim', explode(',', isset($found->client->permissions) ? (string) $found->client->permissions : ''));
         $found->may = $owner ? array_merge(['owner'], self::ALL) : array_values(array_intersect(self::ALL, $told));
         return $found;
     }
@@ -71,20 +73,26 @@ class Access
 
     private static function columns()
     {
-        return ['c.id', 'c.firstname', 'c.lastname', 'c.companyname', 'c.credit', 'c.taxexempt', 'c.tax_id', 'c.address1', 'c.city', 'c.country',
-            'c.state', 'c.status', 'c.language', 'c.currency', 'k.code', 'k.prefix', 'k.suffix', 'k.format', 'k.rate', 'g.discountpercent',
-            Capsule::raw('(SELECT COUNT(*) FROM tblorders o WHERE o.userid = c.id AND o.status = \'Active\') AS accepted')];
+        return ['c.id', 'c.firstname', 'c.lastname', 'c.companyname', 'c.credit', 'c.taxexempt', 'c.tax_id',
+            'c.address1', 'c.city', 'c.country',
+            'c.state', 'c.status', 'c.language', 'c.currency', 'k.code', 'k.prefix', 'k.suffix', 'k.format', 'k.rate',
+            'g.discountpercent',
+            Capsule::raw(
+                '(SELECT COUNT(*) FROM tblorders o WHERE o.userid = c.id AND o.status = \'Active\') AS accepted')];
     }
 
     private static function named($query)
     {
-        return $query->leftJoin('tblcurrencies as k', 'k.id', '=', 'c.currency')->leftJoin('tblclientgroups as g', 'g.id', '=', 'c.groupid')->orderBy('c.id');
+        return $query->leftJoin('tblcurrencies as k', 'k.id', '=', 'c.currency')
+            ->leftJoin('tblclientgroups as g', 'g.id', '=', 'c.groupid')->orderBy('c.id');
     }
 
     private static function rows($user, $client)
     {
         $query = $user === null ? Capsule::table('tblclients as c')->where('c.id', $client)
-            : Capsule::table('tblusers_clients as p')->join('tblclients as c', 'c.id', '=', 'p.client_id')->where('p.auth_user_id', (int) $user->id);
-        return self::named($query)->get($user === null ? self::columns() : array_merge(self::columns(), ['p.owner', 'p.permissions']));
+            : Capsule::table('tblusers_clients as p')->join('tblclients as c', 'c.id', '=', 'p.client_id')
+            ->where('p.auth_user_id', (int) $user->id);
+        return self::named($query)->get(
+            $user === null ? self::columns() : array_merge(self::columns(), ['p.owner', 'p.permissions']));
     }
 }

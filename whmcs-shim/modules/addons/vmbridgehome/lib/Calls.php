@@ -7,10 +7,11 @@ use WHMCS\Module\Server\Vmbridge\BridgeException;
 use WHMCS\Module\Server\Vmbridge\Records;
 
 /**
- * Which bridge is asked, and that one which does not answer is not waited for by every visitor: a row for each server record whose
- * calls fail. One client's calls alone never keep the dashboard from others, since an account may be too large for its time: it takes
- * two clients, one after the other without an answer between. Then all go straight to the fallback, and each PAUSE seconds one visitor
- * tries; the first answer ends it. The row has ids and a time, nothing of an account.
+ * Which bridge is asked, and that one which does not answer is not waited for by every visitor: a row for each server
+ * record whose calls fail. One client's calls alone never keep the dashboard from others, since an account may be too
+ * large for its time: it takes two clients, one after the other without an answer between. Then all go straight to the
+ * fallback, and each PAUSE seconds one visitor tries; the first answer ends it. The row has ids and a time, nothing of
+ * an account.
  */
 class Calls
 {
@@ -42,10 +43,12 @@ class Calls
 
     private static function records()
     {
-        $query = Capsule::table('tblservers as s')->where('s.type', 'vmbridge')->where('s.disabled', 0)->orderBy('s.id');
+        $query = Capsule::table('tblservers as s')->where('s.type', 'vmbridge')->where('s.disabled', 0)
+            ->orderBy('s.id');
         try {
             $with = clone $query;
-            return $with->leftJoin(self::TABLE . ' as k', 'k.server_id', '=', 's.id')->get(['s.*', 'k.client_id as failed_client', 'k.paused_until']);
+            return $with->leftJoin(self::TABLE . ' as k', 'k.server_id', '=', 's.id')->get(
+                ['s.*', 'k.client_id as failed_client', 'k.paused_until']);
         } catch (\Throwable $e) { // no table yet: no call has failed
             return $query->get(['s.*']);
         }
@@ -80,7 +83,8 @@ class Calls
             return false;
         }
         try {
-            return (int) $this->row()->where('paused_until', $this->paused)->update(['paused_until' => time() + self::PAUSE]) === 1;
+            return (int) $this->row()->where('paused_until', $this->paused)
+                ->update(['paused_until' => time() + self::PAUSE]) === 1;
         } catch (\Throwable $e) {
             return true;
         }
@@ -107,7 +111,9 @@ class Calls
         $pause = $this->paused > 0 || ($this->known && $this->client !== (int) $client);
         try {
             self::make(); // files that were copied over an active add-on had no activation
-            Capsule::table(self::TABLE)->updateOrInsert(['server_id' => $this->server], ['client_id' => (int) $client, 'paused_until' => $pause ? time() + self::PAUSE : 0]);
+            Capsule::table(self::TABLE)->updateOrInsert(
+                ['server_id' => $this->server],
+                ['client_id' => (int) $client, 'paused_until' => $pause ? time() + self::PAUSE : 0]);
         } catch (\Throwable $e) {
             return; // without the table each visitor waits
         }

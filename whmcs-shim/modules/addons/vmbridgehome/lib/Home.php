@@ -2,8 +2,8 @@
 
 namespace WHMCS\Module\Addon\Vmbridgehome;
 
-// What signs and reads is the server module's where that is installed: one class, whoever loads it first. A module of another release may
-// lack a file; ours stands in then, since a missing one is fatal.
+// What signs and reads is the server module's where that is installed: one class, whoever loads it first. A module of
+// another release may lack a file; ours stands in then, since a missing one is fatal.
 foreach (['BridgeException', 'Bridge', 'Fields', 'Files', 'Records'] as $vmbridgehomeFile) {
     $vmbridgehomePath = __DIR__ . '/../../../servers/vmbridge/lib/' . $vmbridgehomeFile . '.php';
     if (!class_exists('WHMCS\\Module\\Server\\Vmbridge\\' . $vmbridgehomeFile, false)) {
@@ -23,8 +23,8 @@ use WHMCS\Module\Server\Vmbridge\Fields;
 use WHMCS\Module\Server\Vmbridge\Files;
 
 /**
- * The dashboard in WHMCS's pages: the block of the home page, the pages of our own, what is downloaded. When the bridge does not answer,
- * WHMCS's own links and the credit stand there; a page is never blank. Nothing here throws.
+ * The dashboard in WHMCS's pages: the block of the home page, the pages of our own, what is downloaded. When the bridge
+ * does not answer, WHMCS's own links and the credit stand there; a page is never blank. Nothing here throws.
  */
 class Home
 {
@@ -35,18 +35,26 @@ class Home
     const PAGES = ['dashboard', 'list', 'addfunds', 'hub', 'ledger', 'verification', 'whatif', 'csv', 'calendar'];
     /** What of an address the bridge may see, and its form. */
     const ASK = [
-        'show' => '/\A(all|active|suspended|ending|attention)\z/', 'family' => '/\A(g\d{1,9}|domains)\z/', 'horizon' => '/\A(30|90|365)\z/',
-        'month' => '/\A[12]\d{3}-(0[1-9]|1[0-2])\z/', 'tax' => '/\A(with|without)\z/', 'service' => '/\A\d{1,9}\z/', 'product' => '/\A\d{1,9}\z/',
-        'cycle' => '/\A[a-z]{1,20}\z/', 'by' => '/\A(name|cost|next)\z/', 'amount' => '/\A\d{1,9}([.,]\d{1,2})?\z/', 'kept' => '/\A1\z/',
+        'show' => '/\A(all|active|suspended|ending|attention)\z/', 'family' => '/\A(g\d{1,9}|domains)\z/',
+        'horizon' => '/\A(30|90|365)\z/',
+        'month' => '/\A[12]\d{3}-(0[1-9]|1[0-2])\z/', 'tax' => '/\A(with|without)\z/', 'service' => '/\A\d{1,9}\z/',
+        'product' => '/\A\d{1,9}\z/',
+        'cycle' => '/\A[a-z]{1,20}\z/', 'by' => '/\A(name|cost|next)\z/', 'amount' => '/\A\d{1,9}([.,]\d{1,2})?\z/',
+        'kept' => '/\A1\z/',
     ];
     const NUMBERS = ['horizon', 'service', 'product', 'kept'];
-    const FORMATS = [1 => [2, '.', ''], 2 => [2, '.', ','], 3 => [2, ',', '.'], 4 => [0, '', ',']]; // WHMCS's: digits, point, thousands
-    /** What is said without the bridge; WHMCS's language overrides may say it in another language under the same keys. */
+    // WHMCS's: digits, point, thousands
+    const FORMATS = [1 => [2, '.', ''], 2 => [2, '.', ','], 3 => [2, ',', '.'], 4 => [0, '', ',']];
+    /**
+     * What is said without the bridge; WHMCS's language overrides may say it in another language under the same keys.
+     */
     const SENTENCES = [
         'vmbridgehome_dashboard' => 'Dashboard', 'vmbridgehome_ledger' => 'Ledger',
         'vmbridgehome_down' => 'Your costs cannot be shown just now. Your services are not affected by this.',
-        'vmbridgehome_credit' => 'Credit', 'vmbridgehome_services' => 'My services', 'vmbridgehome_invoices' => 'My invoices',
-        'vmbridgehome_addfunds' => 'Add funds', 'vmbridgehome_details' => 'My details', 'vmbridgehome_again' => 'Try again', 'vmbridgehome_reference' => 'reference',
+        'vmbridgehome_credit' => 'Credit', 'vmbridgehome_services' => 'My services',
+        'vmbridgehome_invoices' => 'My invoices',
+        'vmbridgehome_addfunds' => 'Add funds', 'vmbridgehome_details' => 'My details',
+        'vmbridgehome_again' => 'Try again', 'vmbridgehome_reference' => 'reference',
         'vmbridgehome_not_kept' => 'Your choice could not be kept. Please try again later.',
         'vmbridgehome_none' => 'You have no access to this account. Ask its owner.',
     ];
@@ -63,13 +71,19 @@ class Home
             if ($access === null) {
                 return '';
             }
-            $kept = isset($_SESSION['vmbridgehome']) && is_array($_SESSION['vmbridgehome']) ? $_SESSION['vmbridgehome'] : [];
+            $kept = isset($_SESSION['vmbridgehome']) && is_array($_SESSION['vmbridgehome']) ? $_SESSION['vmbridgehome']
+                : [];
             if (isset($kept['failed']) && $kept['failed'] + Calls::PAUSE > time()) {
                 throw new BridgeException('This visitor has just waited for it in vain.');
             }
             $marks = (new Reader($access))->marks(); // what the client does by himself is seen at once
-            $key = hash('sha256', json_encode([$access->user ? (int) $access->user->id : 0, (array) $access->client, $marks, $access->may, self::language($access), self::theme(), Fields::had()]));
-            if (isset($kept['key'], $kept['until'], $kept['html']) && $kept['key'] === $key && $kept['until'] > time()) {
+            $key = hash(
+                'sha256',
+                json_encode(
+                    [$access->user ? (int) $access->user->id : 0, (array) $access->client, $marks, $access->may,
+                        self::language($access), self::theme(), Fields::had()]));
+            if (isset($kept['key'], $kept['until'], $kept['html']) && $kept['key'] === $key
+                && $kept['until'] > time()) {
                 return self::filled($kept['html']);
             }
             $_SESSION['vmbridgehome'] = ['failed' => time()]; // also where PHP's own limit ends the request
@@ -91,21 +105,29 @@ class Home
             $fields = Fields::of($_GET);
             $wanted = Fields::word($fields, 'page');
             if ($wanted === 'asset') {
-                Files::send(self::server(), Fields::word($fields, 'file', '/\A[a-z.]{1,20}\z/'), Fields::word($fields, 'v', '/\A[0-9a-f]{16}\z/'), self::SECONDS);
+                Files::send(
+                    self::server(), Fields::word($fields, 'file', '/\A[a-z.]{1,20}\z/'),
+                    Fields::word($fields, 'v', '/\A[0-9a-f]{16}\z/'), self::SECONDS);
             }
             $page = in_array($wanted, self::PAGES, true) ? $wanted : 'dashboard';
             $access = Access::current();
             if ($access === null) {
-                return self::page($title, '<div class="alert alert-warning">' . self::escape(self::said('vmbridgehome_none')) . '</div>');
+                return self::page(
+                    $title, '<div class="alert alert-warning">' . self::escape(self::said('vmbridgehome_none'))
+                        . '</div>');
             }
             if (isset($_SERVER['REQUEST_METHOD']) && $_SERVER['REQUEST_METHOD'] === 'POST' && !self::choose($access)) {
-                return self::page($title, '<div class="alert alert-danger">' . self::escape(self::said('vmbridgehome_not_kept')) . '</div>');
+                return self::page(
+                    $title, '<div class="alert alert-danger">' . self::escape(self::said('vmbridgehome_not_kept'))
+                        . '</div>');
             }
-            $reply = self::ask($access, $page, self::asked($fields), self::SECONDS, Fields::word($fields, 'again', '/\A1\z/') !== '');
+            $reply = self::ask(
+                $access, $page, self::asked($fields), self::SECONDS, Fields::word($fields, 'again', '/\A1\z/') !== '');
             if (in_array($page, ['csv', 'calendar'], true)) {
                 self::download($reply);
             }
-            $title = isset($reply['title']) && is_string($reply['title']) && $reply['title'] !== '' ? $reply['title'] : $title;
+            $title = isset($reply['title']) && is_string($reply['title']) && $reply['title'] !== '' ? $reply['title']
+                : $title;
             return self::page($title, self::filled($reply['html']), $page);
         } catch (\Throwable $e) {
             return self::page($title, self::fallback($access, $e, $page), $page);
@@ -127,11 +149,14 @@ class Home
             }
         } catch (\Throwable $e) {
             if (function_exists('logActivity')) {
-                logActivity('vmbridge: a client\'s wish for a mail before credit runs out could not be kept in ' . Warnings::TABLE . ': ' . get_class($e));
+                logActivity(
+                    'vmbridge: a client\'s wish for a mail before credit runs out could not be kept in '
+                        . Warnings::TABLE . ': ' . get_class($e));
             }
             return false;
         }
-        header('Location: ' . self::ADDRESS . Fields::query(['page' => 'addfunds', 'kept' => $known ? '1' : '']), true, 303);
+        header('Location: ' . self::ADDRESS . Fields::query(['page' => 'addfunds', 'kept' => $known ? '1' : '']), true,
+            303);
         exit;
     }
 
@@ -139,7 +164,8 @@ class Home
     public static function land()
     {
         $get = !isset($_SERVER['REQUEST_METHOD']) || $_SERVER['REQUEST_METHOD'] === 'GET';
-        if (!$get || Fields::of($_GET) !== [] || self::setting('landing') !== 'on' || self::setting('where', 'both') === 'home block') {
+        if (!$get || Fields::of($_GET) !== [] || self::setting('landing') !== 'on'
+            || self::setting('where', 'both') === 'home block') {
             return;
         }
         if (!(new \WHMCS\Authentication\CurrentUser())->client() || headers_sent()) {
@@ -152,16 +178,21 @@ class Home
     /** The dashboard as the first entry of the menu, the ledger below WHMCS's Billing. */
     public static function menu($bar)
     {
-        if (!is_object($bar) || self::setting('where', 'both') === 'home block' || !(new \WHMCS\Authentication\CurrentUser())->client()) {
+        if (!is_object($bar) || self::setting('where', 'both') === 'home block'
+            || !(new \WHMCS\Authentication\CurrentUser())->client()) {
             return;
         }
-        $entry = $bar->addChild('vmbridgehome', ['label' => self::said('vmbridgehome_dashboard'), 'uri' => self::ADDRESS, 'order' => 1]);
+        $entry = $bar->addChild(
+            'vmbridgehome', ['label' => self::said('vmbridgehome_dashboard'), 'uri' => self::ADDRESS, 'order' => 1]);
         if (is_object($entry) && method_exists($entry, 'moveToFront')) {
             $entry->moveToFront();
         }
         $billing = $bar->getChild('Billing');
         if ($billing) {
-            $billing->addChild('vmbridgehome-ledger', ['label' => self::said('vmbridgehome_ledger'), 'uri' => self::ADDRESS . Fields::query(['page' => 'ledger']), 'order' => 90]);
+            $billing->addChild(
+                'vmbridgehome-ledger',
+                ['label' => self::said('vmbridgehome_ledger'), 'uri' => self::ADDRESS
+                    . Fields::query(['page' => 'ledger']), 'order' => 90]);
         }
     }
 
@@ -177,9 +208,11 @@ class Home
             throw new BridgeException('The bridge has not answered others just now.');
         }
         $body = (new Reader($access))->body($page, $ask, self::urls());
-        $query = http_build_query(['language' => self::language($access), 'theme' => self::theme(), 'have' => Fields::had()]);
+        $query = http_build_query(
+            ['language' => self::language($access), 'theme' => self::theme(), 'have' => Fields::had()]);
         try {
-            list(, $reply) = (new Bridge($calls->params()))->call('POST', '/v1/dashboard/' . $page . '?' . $query, $body, $seconds);
+            list(, $reply) = (new Bridge($calls->params()))->call(
+                'POST', '/v1/dashboard/' . $page . '?' . $query, $body, $seconds);
         } catch (BridgeException $e) {
             $calls->failed($e, (int) $access->client->id);
             throw $e;
@@ -216,7 +249,8 @@ class Home
         static $settings = null;
         if ($settings === null) {
             $settings = [];
-            foreach (Capsule::table('tbladdonmodules')->where('module', 'vmbridgehome')->get(['setting', 'value']) as $row) {
+            foreach (
+                Capsule::table('tbladdonmodules')->where('module', 'vmbridgehome')->get(['setting', 'value']) as $row) {
                 $settings[(string) $row->setting] = trim((string) $row->value);
             }
         }
@@ -227,16 +261,24 @@ class Home
     private static function urls()
     {
         $urls = [
-            'home' => 'clientarea.php?vmb[home]=1', 'details' => 'clientarea.php?action=details', 'invoices' => 'clientarea.php?action=invoices',
-            'services' => 'clientarea.php?action=services', 'domains' => 'clientarea.php?action=domains', 'masspay' => 'clientarea.php?action=masspay',
-            'addfunds' => 'clientarea.php?action=addfunds', 'emails' => 'clientarea.php?action=emails', 'invoice' => 'viewinvoice.php?id=',
-            'service' => 'clientarea.php?action=productdetails&id=', 'domain' => 'clientarea.php?action=domaindetails&id=',
-            'cancel' => 'clientarea.php?action=cancel&id=', 'upgrade' => 'upgrade.php?type=package&id=', 'pdf' => 'dl.php?type=i&id=',
-            'order' => 'cart.php', 'ticket' => 'submitticket.php', 'logout' => 'logout.php', 'quotes' => 'clientarea.php?action=quotes',
+            'home' => 'clientarea.php?vmb[home]=1', 'details' => 'clientarea.php?action=details',
+            'invoices' => 'clientarea.php?action=invoices',
+            'services' => 'clientarea.php?action=services', 'domains' => 'clientarea.php?action=domains',
+            'masspay' => 'clientarea.php?action=masspay',
+            'addfunds' => 'clientarea.php?action=addfunds', 'emails' => 'clientarea.php?action=emails',
+            'invoice' => 'viewinvoice.php?id=',
+            'service' => 'clientarea.php?action=productdetails&id=',
+            'domain' => 'clientarea.php?action=domaindetails&id=',
+            'cancel' => 'clientarea.php?action=cancel&id=', 'upgrade' => 'upgrade.php?type=package&id=',
+            'pdf' => 'dl.php?type=i&id=',
+            'order' => 'cart.php', 'ticket' => 'submitticket.php', 'logout' => 'logout.php',
+            'quotes' => 'clientarea.php?action=quotes',
         ];
         $routes = [
-            'profile' => 'user-profile', 'password' => 'user-password', 'security' => 'user-security', 'accounts' => 'user-accounts', 'contacts' => 'account-contacts',
-            'users' => 'account-users', 'paymethods' => 'account-paymentmethods', 'paymethod_add' => 'account-paymentmethods-add', 'verify' => 'user-email-verification-resend',
+            'profile' => 'user-profile', 'password' => 'user-password', 'security' => 'user-security',
+            'accounts' => 'user-accounts', 'contacts' => 'account-contacts',
+            'users' => 'account-users', 'paymethods' => 'account-paymentmethods',
+            'paymethod_add' => 'account-paymentmethods-add', 'verify' => 'user-email-verification-resend',
         ];
         foreach (function_exists('routePath') ? $routes : [] as $name => $route) {
             $urls[$name] = (string) routePath($route);
@@ -251,7 +293,8 @@ class Home
             ob_end_clean();
         }
         $calendar = isset($reply['type']) && $reply['type'] === 'text/calendar';
-        $name = isset($reply['name']) && is_string($reply['name']) && preg_match('/\A[\w-]{1,60}\.(csv|ics)\z/', $reply['name']) ? $reply['name'] : 'download.txt';
+        $name = isset($reply['name']) && is_string($reply['name'])
+            && preg_match('/\A[\w-]{1,60}\.(csv|ics)\z/', $reply['name']) ? $reply['name'] : 'download.txt';
         header('Content-Type: ' . ($calendar ? 'text/calendar' : 'text/csv') . '; charset=utf-8');
         header('Content-Disposition: attachment; filename="' . $name . '"');
         header('Cache-Control: no-store');
@@ -267,7 +310,8 @@ class Home
             $path[self::ADDRESS . Fields::query(['page' => $page])] = $title;
         }
         return [
-            'pagetitle' => $title, 'breadcrumb' => $path, 'templatefile' => 'templates/dashboard', 'requirelogin' => true, 'forcessl' => true,
+            'pagetitle' => $title, 'breadcrumb' => $path, 'templatefile' => 'templates/dashboard',
+            'requirelogin' => true, 'forcessl' => true,
             'vars' => ['vmbridgeHtml' => $html],
         ];
     }
@@ -279,17 +323,25 @@ class Home
             logActivity('vmbridge: the dashboard failed in the module: ' . get_class($e));
         }
         $money = $access instanceof Access && $access->may('invoices');
-        $links = ['services' => $access instanceof Access && $access->may('products'), 'invoices' => $money, 'addfunds' => $money, 'details' => true];
+        $links = [
+            'services' => $access instanceof Access && $access->may('products'), 'invoices' => $money,
+            'addfunds' => $money, 'details' => true];
         $html = '';
         foreach (array_keys(array_filter($links)) as $name) {
-            $html .= '<a class="btn btn-default btn-light" href="clientarea.php?action=' . $name . '">' . self::escape(self::said('vmbridgehome_' . $name)) . '</a> ';
+            $html .= '<a class="btn btn-default btn-light" href="clientarea.php?action=' . $name . '">'
+                . self::escape(self::said('vmbridgehome_' . $name)) . '</a> ';
         }
         if ($page !== 'home') {
-            $html .= '<a class="btn btn-default btn-light" href="' . self::ADDRESS . Fields::query(['page' => $page === 'dashboard' ? '' : $page, 'again' => '1']) . '">' . self::escape(self::said('vmbridgehome_again')) . '</a>';
+            $html .= '<a class="btn btn-default btn-light" href="' . self::ADDRESS
+                . Fields::query(['page' => $page === 'dashboard' ? '' : $page, 'again' => '1']) . '">'
+                . self::escape(self::said('vmbridgehome_again')) . '</a>';
         }
-        $reference = $e instanceof BridgeException && $e->reference() !== '' ? ' (' . self::said('vmbridgehome_reference') . ' ' . $e->reference() . ')' : '';
-        $credit = $money ? '<p>' . self::escape(self::said('vmbridgehome_credit')) . ': <strong>' . self::escape(self::money($access->client)) . '</strong></p>' : '';
-        return '<div class="card panel panel-default vmbridgehome-fallback"><div class="card-body panel-body"><p>' . self::escape(self::said('vmbridgehome_down') . $reference) . '</p>'
+        $reference = $e instanceof BridgeException && $e->reference() !== '' ? ' ('
+            . self::said('vmbridgehome_reference') . ' ' . $e->reference() . ')' : '';
+        $credit = $money ? '<p>' . self::escape(self::said('vmbridgehome_credit')) . ': <strong>'
+            . self::escape(self::money($access->client)) . '</strong></p>' : '';
+        return '<div class="card panel panel-default vmbridgehome-fallback"><div class="card-body panel-body"><p>'
+            . self::escape(self::said('vmbridgehome_down') . $reference) . '</p>'
             . $credit . '<p>' . $html . '</p></div></div>';
     }
 
@@ -299,14 +351,17 @@ class Home
         $amount = (float) $client->credit;
         $format = isset(self::FORMATS[(int) $client->format]) ? self::FORMATS[(int) $client->format] : self::FORMATS[1];
         $sign = round($amount, $format[0]) < 0 ? '-' : '';
-        return trim($sign . Bridge::plain($client->prefix) . number_format(abs($amount), $format[0], $format[1], $format[2]) . Bridge::plain($client->suffix));
+        return trim(
+            $sign . Bridge::plain($client->prefix) . number_format(abs($amount), $format[0], $format[1], $format[2])
+                . Bridge::plain($client->suffix));
     }
 
     /** bs3 for Six and what is made from it, else bs4. */
     private static function theme()
     {
         $name = '';
-        if (isset($GLOBALS['smarty']) && is_object($GLOBALS['smarty']) && method_exists($GLOBALS['smarty'], 'getTemplateVars')) {
+        if (isset($GLOBALS['smarty']) && is_object($GLOBALS['smarty'])
+            && method_exists($GLOBALS['smarty'], 'getTemplateVars')) {
             $name = (string) $GLOBALS['smarty']->getTemplateVars('template');
         }
         if ($name === '' && isset($GLOBALS['CONFIG']['Template'])) {
@@ -319,7 +374,9 @@ class Home
     public static function language(Access $access, $visit = true)
     {
         $config = isset($GLOBALS['CONFIG']['Language']) ? $GLOBALS['CONFIG']['Language'] : '';
-        foreach ([$visit && isset($_SESSION['Language']) ? $_SESSION['Language'] : '', $access->client->language, $config] as $name) {
+        foreach (
+            [$visit && isset($_SESSION['Language']) ? $_SESSION['Language'] : '', $access->client->language,
+                $config] as $name) {
             if (is_string($name) && preg_match('/\A[a-z-]{2,30}\z/', $name)) {
                 return $name;
             }
@@ -329,14 +386,16 @@ class Home
 
     private static function said($key)
     {
-        return isset($GLOBALS['_LANG'][$key]) && is_string($GLOBALS['_LANG'][$key]) ? $GLOBALS['_LANG'][$key] : self::SENTENCES[$key];
+        return isset($GLOBALS['_LANG'][$key]) && is_string($GLOBALS['_LANG'][$key]) ? $GLOBALS['_LANG'][$key]
+            : self::SENTENCES[$key];
     }
 
     /** The two things that only WHMCS knows. */
     private static function filled($html)
     {
         $token = function_exists('generate_token') ? (string) generate_token('plain') : '';
-        return strtr($html, ['%%VMBRIDGE_TOKEN%%' => self::escape($token), '%%VMBRIDGE_URL%%' => self::escape(self::ADDRESS)]);
+        return strtr(
+            $html, ['%%VMBRIDGE_TOKEN%%' => self::escape($token), '%%VMBRIDGE_URL%%' => self::escape(self::ADDRESS)]);
     }
 
     private static function escape($text)

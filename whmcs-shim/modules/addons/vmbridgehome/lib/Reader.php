@@ -6,8 +6,8 @@ use WHMCS\Database\Capsule;
 use WHMCS\Module\Server\Vmbridge\Bridge;
 
 /**
- * The one read: what an account has and owes, as the bridge's dashboard wants it (bridge/accounts/columns.py has every column). The
- * number of queries does not depend on the number of services. What the user may not see is not read.
+ * The one read: what an account has and owes, as the bridge's dashboard wants it (bridge/accounts/columns.py has every
+ * column). The number of queries does not depend on the number of services. What the user may not see is not read.
  */
 class Reader
 {
@@ -16,11 +16,15 @@ class Reader
     const LIVE = ['Active', 'Suspended'];
     const OPEN = ['Unpaid', 'Payment Pending', 'Collections'];
     const SETTINGS = [
-        'AddFundsEnabled', 'AddFundsMinimum', 'AddFundsMaximum', 'AddFundsMaximumBalance', 'AddFundsRequireOrder', 'NoAutoApplyCredit',
-        'EnableMassPay', 'CreateInvoiceDaysBefore', 'CreateInvoiceDaysBeforeMonthly', 'CreateInvoiceDaysBeforeQuarterly',
+        'AddFundsEnabled', 'AddFundsMinimum', 'AddFundsMaximum', 'AddFundsMaximumBalance', 'AddFundsRequireOrder',
+        'NoAutoApplyCredit',
+        'EnableMassPay', 'CreateInvoiceDaysBefore', 'CreateInvoiceDaysBeforeMonthly',
+        'CreateInvoiceDaysBeforeQuarterly',
         'CreateInvoiceDaysBeforeSemiAnnually', 'CreateInvoiceDaysBeforeAnnually', 'CreateInvoiceDaysBeforeBiennially',
-        'CreateInvoiceDaysBeforeTriennially', 'CreateDomainInvoiceDaysBefore', 'ContinuousInvoiceGeneration', 'AutoSuspension',
-        'AutoSuspensionDays', 'TaxEnabled', 'TaxType', 'TaxL2Compound', 'TaxDomains', 'TaxPerLineItem', 'TaxInclusiveDeduct',
+        'CreateInvoiceDaysBeforeTriennially', 'CreateDomainInvoiceDaysBefore', 'ContinuousInvoiceGeneration',
+        'AutoSuspension',
+        'AutoSuspensionDays', 'TaxEnabled', 'TaxType', 'TaxL2Compound', 'TaxDomains', 'TaxPerLineItem',
+        'TaxInclusiveDeduct',
         'EnableEmailVerification', 'Version',
     ];
     const GONE = ['Terminated', 'Cancelled', 'Fraud', 'Transferred Away', 'Expired'];
@@ -86,8 +90,8 @@ class Reader
     }
 
     /**
-     * What of an account changes when its client pays, orders, cancels or switches a renewal: numbers, in one query. Credit is in
-     * the client's row already.
+     * What of an account changes when its client pays, orders, cancels or switches a renewal: numbers, in one query.
+     * Credit is in the client's row already.
      */
     public function marks()
     {
@@ -95,18 +99,24 @@ class Reader
         $open = "i.userid = c.id AND i.status IN ('" . implode("', '", self::OPEN) . "')";
         $wanted = [
             'products' => [
-                "COUNT(*) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus = 'Pending'", "COUNT(*) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus = 'Active'",
-                "COUNT(*) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus = 'Suspended'", 'SUM(h.amount) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus' . $live,
+                "COUNT(*) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus = 'Pending'",
+                "COUNT(*) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus = 'Active'",
+                "COUNT(*) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus = 'Suspended'",
+                'SUM(h.amount) FROM tblhosting h WHERE h.userid = c.id AND h.domainstatus' . $live,
                 'COUNT(*) FROM tblcancelrequests r JOIN tblhosting h ON h.id = r.relid WHERE h.userid = c.id',
-                'COUNT(*) FROM tblhostingaddons n WHERE n.userid = c.id AND n.status' . $live, 'SUM(n.recurring) FROM tblhostingaddons n WHERE n.userid = c.id AND n.status' . $live,
+                'COUNT(*) FROM tblhostingaddons n WHERE n.userid = c.id AND n.status' . $live,
+                'SUM(n.recurring) FROM tblhostingaddons n WHERE n.userid = c.id AND n.status' . $live,
             ],
             'domains' => [
-                'COUNT(*) FROM tbldomains d WHERE d.userid = c.id', "COUNT(*) FROM tbldomains d WHERE d.userid = c.id AND d.status = 'Active'",
-                'SUM(d.recurringamount) FROM tbldomains d WHERE d.userid = c.id', 'SUM(d.donotrenew) FROM tbldomains d WHERE d.userid = c.id',
+                'COUNT(*) FROM tbldomains d WHERE d.userid = c.id',
+                "COUNT(*) FROM tbldomains d WHERE d.userid = c.id AND d.status = 'Active'",
+                'SUM(d.recurringamount) FROM tbldomains d WHERE d.userid = c.id',
+                'SUM(d.donotrenew) FROM tbldomains d WHERE d.userid = c.id',
             ],
             'invoices' => [
                 'COUNT(*) FROM tblinvoices i WHERE ' . $open, 'SUM(i.total) FROM tblinvoices i WHERE ' . $open,
-                'SUM(a.amountin - a.amountout) FROM tblaccounts a JOIN tblinvoices i ON i.id = a.invoiceid WHERE ' . $open,
+                'SUM(a.amountin - a.amountout) FROM tblaccounts a JOIN tblinvoices i ON i.id = a.invoiceid WHERE '
+                    . $open,
             ],
         ];
         $columns = [];
@@ -115,13 +125,15 @@ class Reader
                 $columns[] = Capsule::raw('(SELECT ' . $mark . ') AS ' . $permission . '_' . $n);
             }
         }
-        return $columns === [] ? [] : (array) Capsule::table('tblclients as c')->where('c.id', $this->id)->get($columns)[0];
+        return $columns === [] ? []
+            : (array) Capsule::table('tblclients as c')->where('c.id', $this->id)->get($columns)[0];
     }
 
     /** What is the same for all clients. */
     public function shared()
     {
-        return ['today' => date('Y-m-d'), 'zone' => date_default_timezone_get(), 'settings' => (object) $this->settings()];
+        return ['today' => date('Y-m-d'), 'zone' => date_default_timezone_get(),
+            'settings' => (object) $this->settings()];
     }
 
     /** Until when credit lasts, of one client among many: what is charged and owed, nothing of people. */
@@ -146,13 +158,16 @@ class Reader
         $money = $this->access->may('invoices');
         return [
             'currency' => [
-                'code' => (string) $client->code, 'prefix' => self::cut(Bridge::plain($client->prefix), 10), 'suffix' => self::cut(Bridge::plain($client->suffix), 10),
+                'code' => (string) $client->code, 'prefix' => self::cut(Bridge::plain($client->prefix), 10),
+                'suffix' => self::cut(Bridge::plain($client->suffix), 10),
                 'format' => min(4, max(1, (int) $client->format)), 'rate' => (string) $client->rate,
             ],
             'client' => [
-                'id' => $this->id, 'name' => self::name($client), 'credit' => $money ? self::amount($client->credit) : '0.00',
+                'id' => $this->id, 'name' => self::name($client), 'credit' => $money ? self::amount($client->credit)
+                    : '0.00',
                 'exempt' => self::on($client->taxexempt), 'has_tax_id' => trim((string) $client->tax_id) !== '',
-                'has_address' => trim($client->address1 . $client->city) !== '', 'has_order' => (int) $client->accepted > 0,
+                'has_address' => trim($client->address1 . $client->city) !== '',
+                'has_order' => (int) $client->accepted > 0,
                 'discount' => self::amount($client->discountpercent),
             ],
             'may' => $this->access->may, 'rates' => $money ? $this->rates() : [],
@@ -162,7 +177,8 @@ class Reader
     private function settings()
     {
         $found = [];
-        foreach (Capsule::table('tblconfiguration')->whereIn('setting', self::SETTINGS)->get(['setting', 'value']) as $row) {
+        foreach (
+            Capsule::table('tblconfiguration')->whereIn('setting', self::SETTINGS)->get(['setting', 'value']) as $row) {
             $found[(string) $row->setting] = substr((string) $row->value, 0, 200);
         }
         return $found;
@@ -180,13 +196,19 @@ class Reader
     {
         $groups = $products = [];
         $query = Capsule::table('tblhosting as h')->leftJoin('tblproducts as p', 'p.id', '=', 'h.packageid')
-            ->leftJoin('tblproductgroups as g', 'g.id', '=', 'p.gid')->leftJoin('tblcancelrequests as r', 'r.relid', '=', 'h.id')->where('h.userid', $this->id)
+            ->leftJoin('tblproductgroups as g', 'g.id', '=', 'p.gid')
+            ->leftJoin('tblcancelrequests as r', 'r.relid', '=', 'h.id')->where('h.userid', $this->id)
             ->whereNotIn('h.domainstatus', self::GONE)->orderBy('h.id')->orderBy('r.id');
         $last = 0;
-        foreach ($query->get(['h.id', 'h.packageid', 'h.domain', 'h.domainstatus', 'h.billingcycle', 'h.qty', 'h.amount', 'h.firstpaymentamount', 'h.regdate',
-            'h.nextduedate', 'h.suspendreason', 'h.overideautosuspend', 'h.overidesuspenduntil', 'p.name as product', 'p.gid', 'p.tax', 'p.servertype',
+        foreach (
+            $query->get(
+                ['h.id', 'h.packageid', 'h.domain', 'h.domainstatus', 'h.billingcycle', 'h.qty', 'h.amount',
+                    'h.firstpaymentamount', 'h.regdate',
+            'h.nextduedate', 'h.suspendreason', 'h.overideautosuspend', 'h.overidesuspenduntil', 'p.name as product',
+            'p.gid', 'p.tax', 'p.servertype',
             'g.name as family', 'g.order as place', 'r.type as cancel', 'r.date as cancelled_at']) as $row) {
-            if ((string) $row->cancel !== '' && in_array((string) $row->domainstatus, self::LIVE, true)) { // rows of requests stay when they are done
+            // rows of requests stay when they are done
+            if ((string) $row->cancel !== '' && in_array((string) $row->domainstatus, self::LIVE, true)) {
                 $this->rows['cancels'][] = [(int) $row->id, (string) $row->cancel, self::day($row->cancelled_at)];
             }
             if ((int) $row->id === $last) {
@@ -194,9 +216,14 @@ class Reader
             }
             $last = (int) $row->id;
             $groups[(int) $row->gid] = [(int) $row->gid, self::text($row->family), (int) $row->place];
-            $products[(int) $row->packageid] = [(int) $row->packageid, self::text($row->product), (int) $row->gid, self::on($row->tax), (string) $row->servertype === 'vmbridge'];
-            $this->rows['services'][] = [(int) $row->id, (int) $row->packageid, self::text($row->domain), (string) $row->domainstatus, (string) $row->billingcycle,
-                max(1, (int) $row->qty), self::amount($row->amount), self::amount($row->firstpaymentamount), self::day($row->regdate), self::day($row->nextduedate)];
+            $products[(int) $row->packageid] = [
+                (int) $row->packageid, self::text($row->product), (int) $row->gid, self::on($row->tax),
+                (string) $row->servertype === 'vmbridge'];
+            $this->rows['services'][] = [
+                (int) $row->id, (int) $row->packageid, self::text($row->domain), (string) $row->domainstatus,
+                (string) $row->billingcycle,
+                max(1, (int) $row->qty), self::amount($row->amount), self::amount($row->firstpaymentamount),
+                self::day($row->regdate), self::day($row->nextduedate)];
             $kept = self::on($row->overideautosuspend) ? self::day($row->overidesuspenduntil) : '';
             if ((string) $row->domainstatus === 'Suspended' || $kept !== '') {
                 $this->rows['suspended'][] = [(int) $row->id, self::text($row->suspendreason), $kept];
@@ -208,46 +235,74 @@ class Reader
 
     private function addons()
     {
-        $query = Capsule::table('tblhostingaddons as a')->leftJoin('tbladdons as n', 'n.id', '=', 'a.addonid')->where('a.userid', $this->id)
+        $query = Capsule::table('tblhostingaddons as a')->leftJoin('tbladdons as n', 'n.id', '=', 'a.addonid')
+            ->where('a.userid', $this->id)
             ->whereNotIn('a.status', self::GONE)->orderBy('a.id');
-        foreach ($query->get(['a.id', 'a.hostingid', 'a.name', 'n.name as kind', 'a.status', 'a.billingcycle', 'a.recurring', 'a.firstpaymentamount', 'a.regdate',
+        foreach (
+            $query->get(
+                ['a.id', 'a.hostingid', 'a.name', 'n.name as kind', 'a.status', 'a.billingcycle', 'a.recurring',
+                    'a.firstpaymentamount', 'a.regdate',
             'a.nextduedate', 'a.tax']) as $row) {
             $name = trim((string) $row->name) !== '' ? $row->name : $row->kind;
-            $this->rows['addons'][] = [(int) $row->id, (int) $row->hostingid, self::text($name), (string) $row->status, (string) $row->billingcycle,
-                self::amount($row->recurring), self::amount($row->firstpaymentamount), self::day($row->regdate), self::day($row->nextduedate), self::on($row->tax)];
+            $this->rows['addons'][] = [
+                (int) $row->id, (int) $row->hostingid, self::text($name), (string) $row->status,
+                (string) $row->billingcycle,
+                self::amount($row->recurring), self::amount($row->firstpaymentamount), self::day($row->regdate),
+                self::day($row->nextduedate), self::on($row->tax)];
         }
     }
 
     private function domains()
     {
-        $query = Capsule::table('tbldomains')->where('userid', $this->id)->whereNotIn('status', self::GONE)->orderBy('id');
-        foreach ($query->get(['id', 'domain', 'registrationperiod', 'status', 'recurringamount', 'firstpaymentamount', 'registrationdate', 'nextduedate', 'expirydate', 'donotrenew']) as $row) {
-            $this->rows['domains'][] = [(int) $row->id, self::text($row->domain), (int) $row->registrationperiod, (string) $row->status, self::amount($row->recurringamount),
-                self::amount($row->firstpaymentamount), self::day($row->registrationdate), self::day($row->nextduedate), self::day($row->expirydate), self::on($row->donotrenew)];
+        $query = Capsule::table('tbldomains')->where('userid', $this->id)->whereNotIn('status', self::GONE)
+            ->orderBy('id');
+        foreach (
+            $query->get(
+                ['id', 'domain', 'registrationperiod', 'status', 'recurringamount', 'firstpaymentamount',
+                    'registrationdate', 'nextduedate', 'expirydate', 'donotrenew']) as $row) {
+            $this->rows['domains'][] = [
+                (int) $row->id, self::text($row->domain), (int) $row->registrationperiod, (string) $row->status,
+                self::amount($row->recurringamount),
+                self::amount($row->firstpaymentamount), self::day($row->registrationdate), self::day($row->nextduedate),
+                self::day($row->expirydate), self::on($row->donotrenew)];
         }
     }
 
-    /** Open invoices with what is paid of them, and their items; both whole: mass payments and top-ups are told apart by the items. */
+    /**
+     * Open invoices with what is paid of them, and their items; both whole: mass payments and top-ups are told apart by
+     * the items.
+     */
     private function open()
     {
-        $query = Capsule::table('tblinvoices as i')->leftJoin('tblinvoiceitems as t', 't.invoiceid', '=', 'i.id')->where('i.userid', $this->id)
+        $query = Capsule::table('tblinvoices as i')->leftJoin('tblinvoiceitems as t', 't.invoiceid', '=', 'i.id')
+            ->where('i.userid', $this->id)
             ->whereIn('i.status', self::OPEN)->orderBy('i.id')->orderBy('t.id');
         $last = 0;
-        foreach ($query->get(['i.id', 'i.invoicenum', 'i.status', 'i.date', 'i.duedate', 'i.total', 't.id as item', 't.type as kind', 't.relid', 't.amount', 't.duedate as period',
-            Capsule::raw('(SELECT SUM(a.amountin - a.amountout) FROM tblaccounts a WHERE a.invoiceid = i.id) AS paid')]) as $row) {
+        foreach (
+            $query->get(
+                ['i.id', 'i.invoicenum', 'i.status', 'i.date', 'i.duedate', 'i.total', 't.id as item', 't.type as kind',
+                    't.relid', 't.amount', 't.duedate as period',
+            Capsule::raw(
+                '(SELECT SUM(a.amountin - a.amountout) FROM tblaccounts a WHERE a.invoiceid = i.id) AS paid'
+            )]) as $row) {
             if ((int) $row->id !== $last) {
                 $last = (int) $row->id;
-                $this->rows['open'][] = [$last, self::text($row->invoicenum), (string) $row->status, self::day($row->date), self::day($row->duedate),
+                $this->rows['open'][] = [
+                    $last, self::text($row->invoicenum), (string) $row->status, self::day($row->date),
+                    self::day($row->duedate),
                     self::amount($row->total), sprintf('%.2F', (float) $row->paid), ''];
             }
             if ($row->item !== null) {
-                $this->rows['open_items'][] = [$last, (string) $row->kind, (int) $row->relid, self::amount($row->amount), self::day($row->period)];
+                $this->rows['open_items'][] = [
+                    $last, (string) $row->kind, (int) $row->relid, self::amount($row->amount), self::day($row->period)];
             }
         }
         $this->balances();
     }
 
-    /** From 9.0 on credit and debit notes count too, and only WHMCS knows them: its own balance of the 20 oldest wins. */
+    /**
+     * From 9.0 on credit and debit notes count too, and only WHMCS knows them: its own balance of the 20 oldest wins.
+     */
     private function balances()
     {
         $version = isset($GLOBALS['CONFIG']['Version']) ? (string) $GLOBALS['CONFIG']['Version'] : '';
@@ -256,7 +311,8 @@ class Reader
         }
         foreach (array_slice(array_keys($this->rows['open']), 0, 20) as $n) {
             $reply = localAPI('GetInvoice', ['invoiceid' => $this->rows['open'][$n][0]]);
-            if (is_array($reply) && isset($reply['result'], $reply['balance']) && $reply['result'] === 'success' && is_numeric($reply['balance'])) {
+            if (is_array($reply) && isset($reply['result'], $reply['balance']) && $reply['result'] === 'success'
+                && is_numeric($reply['balance'])) {
                 $this->rows['open'][$n][7] = self::amount($reply['balance']);
             }
         }
@@ -264,20 +320,29 @@ class Reader
 
     private function past($column, $since)
     {
-        $query = Capsule::table('tblinvoiceitems as t')->join('tblinvoices as i', 'i.id', '=', 't.invoiceid')->where('i.userid', $this->id)
-            ->where($column, '>=', $since)->whereIn('t.type', ['Hosting', 'Addon', 'Domain', 'DomainRegister', 'DomainTransfer'])
+        $query = Capsule::table('tblinvoiceitems as t')->join('tblinvoices as i', 'i.id', '=', 't.invoiceid')
+            ->where('i.userid', $this->id)
+            ->where($column, '>=', $since)->whereIn(
+                't.type', ['Hosting', 'Addon', 'Domain', 'DomainRegister', 'DomainTransfer'])
             ->whereNotIn('i.status', ['Cancelled', 'Draft'])->orderBy('t.id', 'desc')->limit(self::PAST + 1);
-        foreach ($query->get(['t.invoiceid', 't.type as kind', 't.relid', 't.amount', 't.duedate', 'i.date', 'i.status']) as $row) {
+        foreach (
+            $query->get(
+                ['t.invoiceid', 't.type as kind', 't.relid', 't.amount', 't.duedate', 'i.date', 'i.status']) as $row) {
             $kind = strpos((string) $row->kind, 'Domain') === 0 ? 'Domain' : (string) $row->kind;
-            $this->rows['past_items'][] = [(int) $row->invoiceid, $kind, (int) $row->relid, self::amount($row->amount), self::day($row->duedate), self::day($row->date), (string) $row->status];
+            $this->rows['past_items'][] = [
+                (int) $row->invoiceid, $kind, (int) $row->relid, self::amount($row->amount), self::day($row->duedate),
+                self::day($row->date), (string) $row->status];
         }
     }
 
     private function paymethods()
     {
-        $query = Capsule::table('tblpaymethods as m')->leftJoin('tblcreditcards as c', 'c.pay_method_id', '=', 'm.id')->where('m.userid', $this->id)->whereNull('m.deleted_at')->orderBy('m.id');
+        $query = Capsule::table('tblpaymethods as m')->leftJoin('tblcreditcards as c', 'c.pay_method_id', '=', 'm.id')
+            ->where('m.userid', $this->id)->whereNull('m.deleted_at')->orderBy('m.id');
         foreach ($query->get(['m.gateway_name', 'm.payment_type', 'c.expiry_date']) as $row) {
-            $this->rows['paymethods'][] = [self::text($row->gateway_name), (string) $row->payment_type, preg_match('/\A\d{4}-\d\d/', (string) $row->expiry_date, $m) ? $m[0] : ''];
+            $this->rows['paymethods'][] = [
+                self::text($row->gateway_name), (string) $row->payment_type,
+                preg_match('/\A\d{4}-\d\d/', (string) $row->expiry_date, $m) ? $m[0] : ''];
         }
     }
 
@@ -286,11 +351,15 @@ class Reader
     {
         $user = $this->access->user;
         $own = $user === null ? 0 : (int) $user->id;
-        $query = Capsule::table('tblusers_clients as p')->join('tblusers as u', 'u.id', '=', 'p.auth_user_id')->where('p.client_id', $this->id);
+        $query = Capsule::table('tblusers_clients as p')->join('tblusers as u', 'u.id', '=', 'p.auth_user_id')
+            ->where('p.client_id', $this->id);
         if (!$this->access->may('owner')) {
             $query = $query->where('u.id', $own);
         }
-        foreach ($query->orderBy('u.id')->get(['u.id', 'u.first_name', 'u.last_name', 'u.email', 'u.second_factor', 'u.email_verified_at', 'p.owner']) as $row) {
+        foreach (
+            $query->orderBy('u.id')->get(
+                ['u.id', 'u.first_name', 'u.last_name', 'u.email', 'u.second_factor', 'u.email_verified_at',
+                    'p.owner']) as $row) {
             $self = (int) $row->id === $own;
             $factor = trim((string) $row->second_factor) !== '';
             $verified = trim((string) $row->email_verified_at) !== '';
@@ -300,19 +369,27 @@ class Reader
             if ($self && method_exists($user, 'emailVerified')) {
                 $verified = (bool) $user->emailVerified();
             }
-            $this->rows['users'][] = [(int) $row->id, self::text($row->first_name . ' ' . $row->last_name), self::text($row->email), self::on($row->owner), $self, $factor, $verified];
+            $this->rows['users'][] = [
+                (int) $row->id, self::text($row->first_name . ' ' . $row->last_name), self::text($row->email),
+                self::on($row->owner), $self, $factor, $verified];
         }
     }
 
-    /** The rules of the client's country, or of any; of those that fit the narrowest, and of these the first, for each level. */
+    /**
+     * The rules of the client's country, or of any; of those that fit the narrowest, and of these the first, for each
+     * level.
+     */
     private function rates()
     {
         $client = $this->access->client;
         $best = [];
-        foreach (Capsule::table('tbltax')->whereIn('country', [(string) $client->country, ''])->orderBy('id')->get(['id', 'level', 'name', 'state', 'country', 'taxrate']) as $row) {
+        foreach (
+            Capsule::table('tbltax')->whereIn('country', [(string) $client->country, ''])->orderBy('id')
+                ->get(['id', 'level', 'name', 'state', 'country', 'taxrate']) as $row) {
             $level = (int) $row->level;
             $state = (string) $row->state;
-            if (!in_array($level, [1, 2], true) || ($state !== '' && strcasecmp($state, (string) $client->state) !== 0)) {
+            if (!in_array($level, [1, 2], true)
+                || ($state !== '' && strcasecmp($state, (string) $client->state) !== 0)) {
                 continue;
             }
             $narrow = ($state !== '' ? 2 : 0) + ((string) $row->country !== '' ? 1 : 0);
@@ -338,11 +415,20 @@ class Reader
         }
         try {
             $prices = [];
-            $query = Capsule::table('tblusage_items as u')->leftJoin('tblpricing_bracket as b', 'b.rel_id', '=', 'u.id')->leftJoin('tblpricing as p', 'p.relid', '=', 'b.id')
-                ->where('u.rel_type', 'Product')->where('u.module', 'vmbridge')->whereIn('u.rel_id', $products)->orderBy('u.id')->orderBy('b.floor');
-            foreach ($query->get(['u.id', 'u.rel_id', 'u.metric', 'u.included', 'b.floor', 'b.schema_type', 'b.rel_type as of', 'p.type as kind', 'p.currency', 'p.monthly']) as $row) {
+            $query = Capsule::table('tblusage_items as u')->leftJoin(
+                'tblpricing_bracket as b', 'b.rel_id', '=', 'u.id')->leftJoin('tblpricing as p', 'p.relid', '=', 'b.id')
+                ->where('u.rel_type', 'Product')->where('u.module', 'vmbridge')->whereIn('u.rel_id', $products)
+                ->orderBy('u.id')->orderBy('b.floor');
+            foreach (
+                $query->get(
+                    ['u.id', 'u.rel_id', 'u.metric', 'u.included', 'b.floor', 'b.schema_type', 'b.rel_type as of',
+                        'p.type as kind', 'p.currency', 'p.monthly']) as $row) {
                 $key = $row->rel_id . '/' . $row->metric;
-                $prices += [$key => [(int) $row->rel_id, (string) $row->metric, (string) $row->metric, preg_match('/\A(bandwidth_.*|.*_gb)\z/', (string) $row->metric) ? 'GB' : '', self::amount($row->included), (string) $row->schema_type, []]];
+                $prices += [
+                    $key => [
+                        (int) $row->rel_id, (string) $row->metric, (string) $row->metric,
+                        preg_match('/\A(bandwidth_.*|.*_gb)\z/', (string) $row->metric) ? 'GB' : '',
+                        self::amount($row->included), (string) $row->schema_type, []]];
                 if ((string) $row->kind === 'usage' && (int) $row->currency === (int) $this->currency()) {
                     $prices[$key][6][] = [self::amount($row->floor), self::amount($row->monthly)];
                 }
@@ -370,15 +456,21 @@ class Reader
         $own = array_map('intval', array_column(isset($this->rows['products']) ? $this->rows['products'] : [], 0));
         $targets = [];
         try {
-            foreach (Capsule::table('tblproduct_upgrade_products')->whereIn('product_id', $own)->orderBy('id')->get(['product_id', 'upgrade_product_id']) as $row) {
+            foreach (
+                Capsule::table('tblproduct_upgrade_products')->whereIn('product_id', $own)->orderBy('id')
+                    ->get(['product_id', 'upgrade_product_id']) as $row) {
                 $this->rows['upgrades'][] = [(int) $row->product_id, (int) $row->upgrade_product_id];
                 $targets[(int) $row->upgrade_product_id] = true;
             }
         } catch (\Throwable $e) {
             unset($this->rows['upgrades']); // another version's tables: no other product is offered then
         }
-        foreach (Capsule::table('tblproducts')->whereIn('id', array_diff(array_keys($targets), $own))->orderBy('id')->get(['id', 'name', 'gid', 'tax', 'servertype']) as $row) {
-            $this->rows['products'][] = [(int) $row->id, self::text($row->name), (int) $row->gid, self::on($row->tax), (string) $row->servertype === 'vmbridge'];
+        foreach (
+            Capsule::table('tblproducts')->whereIn('id', array_diff(array_keys($targets), $own))->orderBy('id')
+                ->get(['id', 'name', 'gid', 'tax', 'servertype']) as $row) {
+            $this->rows['products'][] = [
+                (int) $row->id, self::text($row->name), (int) $row->gid, self::on($row->tax),
+                (string) $row->servertype === 'vmbridge'];
         }
         $query = Capsule::table('tblpricing')->where('type', 'product')->where('currency', (int) $this->currency())
             ->whereIn('relid', array_unique(array_merge($own, array_keys($targets))))->orderBy('relid');
@@ -391,19 +483,28 @@ class Reader
         }
     }
 
-    /** A month's invoices, payments and credit; and the sum of the credit after it, so that the running credit ends at today's. */
+    /**
+     * A month's invoices, payments and credit; and the sum of the credit after it, so that the running credit ends at
+     * today's.
+     */
     private function ledger($month)
     {
         $first = (preg_match('/\A\d{4}-\d\d\z/', $month) ? $month : date('Y-m')) . '-01';
         $next = date('Y-m-d', strtotime($first . ' +1 month'));
-        $query = Capsule::table('tblinvoices')->where('userid', $this->id)->where('date', '>=', $first)->where('date', '<', $next)->whereNotIn('status', ['Draft'])->orderBy('id');
-        foreach ($query->get(['id', 'invoicenum', 'date', 'duedate', 'datepaid', 'total', 'credit', 'status']) as $row) {
-            $this->rows['invoices'][] = [(int) $row->id, self::text($row->invoicenum), self::day($row->date), self::day($row->duedate), self::day($row->datepaid),
+        $query = Capsule::table('tblinvoices')->where('userid', $this->id)->where('date', '>=', $first)
+            ->where('date', '<', $next)->whereNotIn('status', ['Draft'])->orderBy('id');
+        foreach (
+            $query->get(['id', 'invoicenum', 'date', 'duedate', 'datepaid', 'total', 'credit', 'status']) as $row) {
+            $this->rows['invoices'][] = [
+                (int) $row->id, self::text($row->invoicenum), self::day($row->date), self::day($row->duedate),
+                self::day($row->datepaid),
                 self::amount($row->total), self::amount($row->credit), (string) $row->status];
         }
         $mass = [];
         $ids = array_column(isset($this->rows['invoices']) ? $this->rows['invoices'] : [], 0);
-        foreach (Capsule::table('tblinvoiceitems')->whereIn('invoiceid', $ids)->where('type', 'Invoice')->get(['invoiceid']) as $row) {
+        foreach (
+            Capsule::table('tblinvoiceitems')->whereIn('invoiceid', $ids)->where('type', 'Invoice')
+                ->get(['invoiceid']) as $row) {
             $mass[(int) $row->invoiceid] = true; // it only stands for others
         }
         if ($mass !== []) {
@@ -413,11 +514,14 @@ class Reader
         }
         $this->payments($first, $next);
         $after = 0.0;
-        foreach (Capsule::table('tblcredit')->where('clientid', $this->id)->where('date', '>=', $first)->orderBy('id')->get(['id', 'date', 'amount', 'relid']) as $row) {
+        foreach (
+            Capsule::table('tblcredit')->where('clientid', $this->id)->where('date', '>=', $first)->orderBy('id')
+                ->get(['id', 'date', 'amount', 'relid']) as $row) {
             if (self::day($row->date) >= $next) {
                 $after += (float) $row->amount;
             } else {
-                $this->rows['credits'][] = [(int) $row->id, self::day($row->date), self::amount($row->amount), (int) $row->relid];
+                $this->rows['credits'][] = [
+                    (int) $row->id, self::day($row->date), self::amount($row->amount), (int) $row->relid];
             }
         }
         $this->rows['credit_after'] = [[sprintf('%.2F', $after)]];
@@ -425,9 +529,12 @@ class Reader
 
     private function payments($first, $next)
     {
-        $query = Capsule::table('tblaccounts')->where('userid', $this->id)->where('date', '>=', $first)->where('date', '<', $next)->orderBy('id');
+        $query = Capsule::table('tblaccounts')->where('userid', $this->id)->where('date', '>=', $first)
+            ->where('date', '<', $next)->orderBy('id');
         foreach ($query->get(['id', 'date', 'gateway', 'amountin', 'amountout', 'invoiceid', 'refundid']) as $row) {
-            $this->rows['transactions'][] = [(int) $row->id, self::day($row->date), self::text($row->gateway), self::amount($row->amountin), self::amount($row->amountout),
+            $this->rows['transactions'][] = [
+                (int) $row->id, self::day($row->date), self::text($row->gateway), self::amount($row->amountin),
+                self::amount($row->amountout),
                 (int) $row->invoiceid, (int) $row->refundid];
         }
     }
@@ -436,7 +543,9 @@ class Reader
     private function gateways()
     {
         $names = $shown = [];
-        foreach (Capsule::table('tblpaymentgateways')->whereIn('setting', ['name', 'visible'])->orderBy('order')->get(['gateway', 'setting', 'value']) as $row) {
+        foreach (
+            Capsule::table('tblpaymentgateways')->whereIn('setting', ['name', 'visible'])->orderBy('order')
+                ->get(['gateway', 'setting', 'value']) as $row) {
             if ((string) $row->setting === 'name') {
                 $names[(string) $row->gateway] = self::text($row->value);
             } elseif (self::on($row->value)) {
@@ -448,7 +557,10 @@ class Reader
         }
     }
 
-    /** The body with as many rows as the bridge takes; what was left out is said. The past goes first, then what came last. */
+    /**
+     * The body with as many rows as the bridge takes; what was left out is said. The past goes first, then what came
+     * last.
+     */
     private function fitted(array $body)
     {
         $cut = [];
@@ -458,7 +570,9 @@ class Reader
         }
         $sizes = array_map([self::class, 'size'], array_filter($this->rows));
         $over = self::size($body) + array_sum($sizes) - self::MOST;
-        foreach (['past_items', 'credits', 'transactions', 'invoices', 'addons', 'domains', 'open_items', 'services'] as $list) {
+        foreach (
+            ['past_items', 'credits', 'transactions', 'invoices', 'addons', 'domains', 'open_items',
+                'services'] as $list) {
             if ($over <= 0 || !isset($sizes[$list])) {
                 continue;
             }
@@ -473,7 +587,9 @@ class Reader
 
     public static function size($value)
     {
-        return strlen((string) json_encode($value, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_INVALID_UTF8_SUBSTITUTE));
+        return strlen(
+            (string) json_encode(
+                $value, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_INVALID_UTF8_SUBSTITUTE));
     }
 
     private static function name($client)

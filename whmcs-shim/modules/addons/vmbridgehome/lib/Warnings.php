@@ -7,8 +7,9 @@ use WHMCS\Module\Server\Vmbridge\Bridge;
 use WHMCS\Module\Server\Vmbridge\BridgeException;
 
 /**
- * Clients who want a mail before their credit runs out: how many days before, in a table of the add-on's own, and the one call a day that
- * tells the bridge what they have. The bridge writes to each once (bridge/services/low_credit.py) and keeps nothing else.
+ * Clients who want a mail before their credit runs out: how many days before, in a table of the add-on's own, and the
+ * one call a day that tells the bridge what they have. The bridge writes to each once (bridge/services/low_credit.py)
+ * and keeps nothing else.
  */
 class Warnings
 {
@@ -54,17 +55,22 @@ class Warnings
         Capsule::table(self::TABLE)->updateOrInsert(['client_id' => (int) $client], ['days' => (int) $days]);
     }
 
-    /** What WHMCS's daily cron does: one call at most, never an exception, and a line in the activity log where there was something to do. */
+    /**
+     * What WHMCS's daily cron does: one call at most, never an exception, and a line in the activity log where there
+     * was something to do.
+     */
     public static function daily()
     {
-        $said = 'vmbridge: clients who want a mail before their credit runs out were not looked at today; the next daily run tries again. ';
+        $said = 'vmbridge: clients who want a mail before their credit runs out were not looked at today; the next '
+            . 'daily run tries again. ';
         try {
             $rows = self::waiting();
             if ($rows !== []) {
                 self::log(self::tell($rows));
             }
         } catch (BridgeException $e) {
-            self::log($said . $e->getMessage() . ($e->reference() !== '' ? ' (reference ' . $e->reference() . ')' : ''));
+            self::log(
+                $said . $e->getMessage() . ($e->reference() !== '' ? ' (reference ' . $e->reference() . ')' : ''));
         } catch (\Throwable $e) {
             self::log($said . 'The module failed: ' . get_class($e));
         }
@@ -78,7 +84,9 @@ class Warnings
         }
         $found = [];
         $today = false;
-        foreach (Capsule::table(self::TABLE)->orderBy('seen')->orderBy('client_id')->get(['client_id', 'days', 'seen']) as $row) {
+        foreach (
+            Capsule::table(self::TABLE)->orderBy('seen')->orderBy('client_id')
+                ->get(['client_id', 'days', 'seen']) as $row) {
             $today = $today || (string) $row->seen === date('Y-m-d');
             if (in_array((int) $row->days, self::DAYS, true)) {
                 $found[(int) $row->client_id] = (int) $row->days;
@@ -95,9 +103,11 @@ class Warnings
         list($seen, $sent, $clients, $failed, $shared) = self::read($ids, $accounts, $waiting);
         $told = 0;
         if ($clients !== []) {
-            list(, $reply) = (new Bridge(Home::server()))->call('POST', '/v1/low-credit', $shared + ['clients' => $clients], self::SECONDS);
+            list(, $reply) = (new Bridge(Home::server()))->call(
+                'POST', '/v1/low-credit', $shared + ['clients' => $clients], self::SECONDS);
             $told = isset($reply['told']) ? (int) $reply['told'] : 0;
-            foreach (isset($reply['not_read']) && is_array($reply['not_read']) ? $reply['not_read'] : [] as $place => $why) {
+            foreach (
+                isset($reply['not_read']) && is_array($reply['not_read']) ? $reply['not_read'] : [] as $place => $why) {
                 if (isset($sent[(int) $place]) && is_string($why)) {
                     $failed[$sent[(int) $place]] = $why;
                 }
@@ -124,7 +134,8 @@ class Warnings
                 continue;
             }
             $client = $accounts[$id]->client;
-            if ((string) $client->status === 'Active' && (float) $client->credit > 0) { // without credit each invoice is paid by itself
+            // without credit each invoice is paid by itself
+            if ((string) $client->status === 'Active' && (float) $client->credit > 0) {
                 if (microtime(true) - $began > self::READING) {
                     break;
                 }
@@ -134,7 +145,8 @@ class Warnings
                         $shared = $reader->shared();
                         $room -= Reader::size($shared);
                     }
-                    $account = ['days' => $waiting[$id], 'language' => Home::language($accounts[$id], false)] + $reader->outlook();
+                    $account = ['days' => $waiting[$id], 'language' => Home::language($accounts[$id], false)]
+                        + $reader->outlook();
                     $size = Reader::size($account) + 2;
                 } catch (\Throwable $e) {
                     $failed[$id] = 'WHMCS\'s tables: ' . get_class($e);
@@ -160,7 +172,8 @@ class Warnings
 
     private static function said($sent, $told, array $failed, $left)
     {
-        $text = 'vmbridge: of the clients who want a mail before their credit runs out ' . $sent . ' were looked at, ' . $told . ' are written to now.';
+        $text = 'vmbridge: of the clients who want a mail before their credit runs out ' . $sent . ' were looked at, '
+            . $told . ' are written to now.';
         foreach (array_slice($failed, 0, self::NAMED, true) as $id => $why) {
             $text .= ' Client ' . $id . ' could not be read: ' . rtrim(substr($why, 0, 200), '.') . '.';
         }

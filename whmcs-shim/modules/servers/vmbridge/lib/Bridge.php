@@ -18,7 +18,10 @@ class Bridge
     private $key;
     private $secret;
 
-    /** @param array $params WHMCS's server keys: serverhostname, serverport, serversecure, serverusername, serverpassword */
+    /**
+     * @param array $params WHMCS's server keys: serverhostname, serverport, serversecure, serverusername,
+     * serverpassword
+     */
     public function __construct(array $params)
     {
         $host = trim((string) (isset($params['serverhostname']) ? $params['serverhostname'] : ''));
@@ -31,7 +34,8 @@ class Bridge
             throw new BridgeException('The server record has no hostname.');
         }
         if (!$secure && !in_array($host, ['127.0.0.1', 'localhost', '::1'], true)) {
-            throw new BridgeException('Plain HTTP is only allowed to this machine: tick "Secure" in the server record.');
+            throw new BridgeException(
+                'Plain HTTP is only allowed to this machine: tick "Secure" in the server record.');
         }
         $port = (int) (isset($params['serverport']) ? $params['serverport'] : 0);
         if ($port === 0) {
@@ -43,7 +47,10 @@ class Bridge
         $this->secret = self::plain(isset($params['serverpassword']) ? $params['serverpassword'] : '');
     }
 
-    /** A value of a server record or a product as staff typed it: WHMCS hands it over with entities. Only where it is used, once. */
+    /**
+     * A value of a server record or a product as staff typed it: WHMCS hands it over with entities. Only where it is
+     * used, once.
+     */
     public static function plain($value)
     {
         return is_scalar($value) ? html_entity_decode((string) $value, ENT_QUOTES, 'UTF-8') : '';
@@ -57,8 +64,9 @@ class Bridge
     }
 
     /**
-     * One call. Returns [status, decoded body, etag]; throws BridgeException with a sentence for people. A reply is good when it is
-     * 200 or 202 and an object that says "result": "success"; nothing else is, but the 304 to a question with If-None-Match.
+     * One call. Returns [status, decoded body, etag]; throws BridgeException with a sentence for people. A reply is
+     * good when it is 200 or 202 and an object that says "result": "success"; nothing else is, but the 304 to a
+     * question with If-None-Match.
      *
      * @param float $timeout seconds in all
      * @param array $extra   further request headers
@@ -66,7 +74,8 @@ class Bridge
      */
     public function call($method, $target, $body, $timeout, array $extra = [], $most = self::MAX_REPLY)
     {
-        $raw = $body === null ? '' : json_encode($body, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_INVALID_UTF8_SUBSTITUTE);
+        $raw = $body === null ? ''
+            : json_encode($body, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_INVALID_UTF8_SUBSTITUTE);
         $timestamp = (string) time();
         $nonce = bin2hex(random_bytes(16));
         $headers = array_merge([
@@ -122,7 +131,8 @@ class Bridge
         if ($object && $status >= 400) {
             throw self::refusal($decoded, $status, $reference);
         }
-        if (!$object || !in_array($status, [200, 202], true) || !isset($decoded['result']) || $decoded['result'] !== 'success') {
+        if (!$object || !in_array($status, [200, 202], true) || !isset($decoded['result'])
+            || $decoded['result'] !== 'success') {
             throw self::unexpected($status, $reference);
         }
         return [$status, $decoded, $etag];
@@ -131,7 +141,8 @@ class Bridge
     /** For a reply that is not what was asked for. */
     public static function unexpected($status = 200, $reference = '')
     {
-        $text = 'The bridge answered something unexpected (HTTP ' . (int) $status . '). What was ordered may have been accepted; repeating it is safe.';
+        $text = 'The bridge answered something unexpected (HTTP ' . (int) $status
+            . '). What was ordered may have been accepted; repeating it is safe.';
         return new BridgeException($text, '', $reference === '' ? self::$last : $reference, $status);
     }
 
@@ -146,13 +157,16 @@ class Bridge
         if (in_array($number, [5, 6, 7], true)) { // no address, no connection: nothing was sent
             return 'The bridge cannot be reached.';
         }
-        return 'The bridge\'s answer did not come whole. What was ordered may have been accepted; repeating it is safe.';
+        return 'The bridge\'s answer did not come whole. What was ordered may have been accepted; repeating it is '
+            . 'safe.';
     }
 
     private static function refusal(array $decoded, $status, $reference)
     {
-        $error = isset($decoded['error']) && is_array($decoded['error']) ? array_filter($decoded['error'], 'is_scalar') : [];
-        $message = isset($error['message']) ? (string) $error['message'] : 'The bridge refused the request (HTTP ' . $status . ').';
+        $error = isset($decoded['error']) && is_array($decoded['error']) ? array_filter($decoded['error'], 'is_scalar')
+            : [];
+        $message = isset($error['message']) ? (string) $error['message'] : 'The bridge refused the request (HTTP '
+            . $status . ').';
         $code = isset($error['code']) ? (string) $error['code'] : '';
         if ($code === 'stale_timestamp' && isset($error['time'])) {
             $message .= ' This server is ' . abs(time() - (int) $error['time']) . ' seconds off; set its clock.';

@@ -3,8 +3,8 @@
 namespace WHMCS\Module\Server\Vmbridge;
 
 /**
- * Our own names in a request: one array, `vmb[...]`, in forms and in addresses. WHMCS reads names such as `action` itself, POST before
- * GET, so nothing of ours stands beside its own.
+ * Our own names in a request: one array, `vmb[...]`, in forms and in addresses. WHMCS reads names such as `action`
+ * itself, POST before GET, so nothing of ours stands beside its own.
  */
 class Fields
 {
@@ -12,8 +12,8 @@ class Fields
     const LONGEST = 4000; // the bridge refuses far shorter ones by name
 
     /**
-     * Name => text as it was typed (WHMCS makes entities of what it gets), cut to LONGEST bytes. Null when it is not what our pages
-     * send: no array, something nested, too many, or a name that none of ours has.
+     * Name => text as it was typed (WHMCS makes entities of what it gets), cut to LONGEST bytes. Null when it is not
+     * what our pages send: no array, something nested, too many, or a name that none of ours has.
      */
     public static function of(array $request)
     {
@@ -27,7 +27,8 @@ class Fields
                 return null;
             }
             $text = html_entity_decode($value, ENT_QUOTES, 'UTF-8');
-            $found[$name] = function_exists('mb_strcut') ? mb_strcut($text, 0, self::LONGEST, 'UTF-8') : substr($text, 0, self::LONGEST);
+            $found[$name] = function_exists('mb_strcut') ? mb_strcut($text, 0, self::LONGEST, 'UTF-8')
+                : substr($text, 0, self::LONGEST);
         }
         return $found;
     }
@@ -41,7 +42,8 @@ class Fields
     /** The version of the pages' files that this browser has had from the public path; empty while it has none. */
     public static function had()
     {
-        $kept = isset($_COOKIE['vmbridge_files']) && is_string($_COOKIE['vmbridge_files']) ? $_COOKIE['vmbridge_files'] : '';
+        $kept = isset($_COOKIE['vmbridge_files']) && is_string($_COOKIE['vmbridge_files']) ? $_COOKIE['vmbridge_files']
+            : '';
         return preg_match('/\A[0-9a-f]{16}\z/', $kept) ? $kept : '';
     }
 

@@ -15,7 +15,8 @@ class Files
         $type = substr((string) strrchr($file, '.'), 1);
         if (isset(self::TYPES[$type]) && $version !== '') {
             try {
-                list(, $body) = (new Bridge($server))->call('GET', '/v1/assets/' . $version . '/' . $file, null, $seconds);
+                list(, $body) = (new Bridge($server))->call(
+                    'GET', '/v1/assets/' . $version . '/' . $file, null, $seconds);
                 $text = isset($body['text']) && is_string($body['text']) ? $body['text'] : '';
             } catch (BridgeException $e) {
                 $text = '';

@@ -14,8 +14,8 @@ if (!interface_exists(ProviderInterface::class)) {
 }
 
 /**
- * WHMCS's usage billing: raw usage by the tenant key, which is the service's id. Names, types and units are for ever: WHMCS keeps
- * prices and records by them.
+ * WHMCS's usage billing: raw usage by the tenant key, which is the service's id. Names, types and units are for ever:
+ * WHMCS keeps prices and records by them.
  */
 class MetricProvider implements ProviderInterface
 {
@@ -32,14 +32,16 @@ class MetricProvider implements ProviderInterface
         $addresses = new WholeNumber('Addresses', 'Address', 'Addresses');
         $found = [];
         foreach ([
-            ['floating_ipv4', 'Floating IPv4 addresses', $addresses], ['floating_ipv6', 'Floating IPv6 networks', new WholeNumber('Networks', 'Network', 'Networks')],
+            ['floating_ipv4', 'Floating IPv4 addresses', $addresses],
+            ['floating_ipv6', 'Floating IPv6 networks', new WholeNumber('Networks', 'Network', 'Networks')],
             ['ipv4', 'IPv4 addresses', $addresses], ['ipv6', 'IPv6 addresses', $addresses],
             ['snapshots', 'Snapshots', new WholeNumber('Snapshots', 'Snapshot', 'Snapshots')],
         ] as list($name, $title, $unit)) {
             $found[$name] = new Metric($name, $title, MetricInterface::TYPE_SNAPSHOT, $unit);
         }
         foreach ([
-            'bandwidth_in' => 'Incoming traffic', 'bandwidth_out' => 'Outgoing traffic', 'bandwidth_total' => 'Traffic in and out',
+            'bandwidth_in' => 'Incoming traffic', 'bandwidth_out' => 'Outgoing traffic',
+            'bandwidth_total' => 'Traffic in and out',
             'snapshot_gb' => 'Snapshot storage (GB-months)', 'backup_gb' => 'Backup storage (GB-months)',
         ] as $name => $title) {
             $found[$name] = new Metric($name, $title, MetricInterface::TYPE_PERIOD_MONTH, new GigaBytes());
@@ -64,7 +66,10 @@ class MetricProvider implements ProviderInterface
         return isset($services[(int) $tenant]) ? $this->of($services[(int) $tenant], $month) : [];
     }
 
-    /** Counts are ours and always current; of the month's sums only what is current, so that nothing old is billed as new. */
+    /**
+     * Counts are ours and always current; of the month's sums only what is current, so that nothing old is billed as
+     * new.
+     */
     private function of(array $used, array $month)
     {
         $found = [];
@@ -72,7 +77,8 @@ class MetricProvider implements ProviderInterface
             if ($metric->type() === MetricInterface::TYPE_SNAPSHOT) {
                 $found[$name] = $metric->withUsage(new Amount($used[$name], time()));
             } elseif (empty($used['stale'])) {
-                $found[$name] = $metric->withUsage(new Amount($used[$name], (int) $used['collected_at'], (int) $month['start'], (int) $month['end']));
+                $found[$name] = $metric->withUsage(
+                    new Amount($used[$name], (int) $used['collected_at'], (int) $month['start'], (int) $month['end']));
             }
         }
         return $found;

@@ -22,7 +22,9 @@ class Module
             if (Params::isAddon($params)) {
                 return 'vmbridge cannot deliver a product addon; sell the server as a product.';
             }
-            $body = ['params' => Params::body($params, in_array($verb, self::WITH_PASSWORD, true)), 'actor' => self::actor(), 'server' => self::serverName($params)];
+            $body = [
+                'params' => Params::body($params, in_array($verb, self::WITH_PASSWORD, true)), 'actor' => self::actor(),
+                'server' => self::serverName($params)];
             if ($verb === 'create') {
                 $body['params']['welcome_email'] = self::welcomeTemplate($params);
             }
@@ -40,8 +42,8 @@ class Module
     }
 
     /**
-     * A customer's button: only by POST, only for an active service; by GET a page with one confirming form. What was ordered is shown by
-     * the service's page.
+     * A customer's button: only by POST, only for an active service; by GET a page with one confirming form. What was
+     * ordered is shown by the service's page.
      */
     public static function clientVerb(array $params, $verb)
     {
@@ -68,7 +70,10 @@ class Module
         try {
             if (!Params::isAddon($params)) {
                 $query = self::query($params) . '&ask=' . rawurlencode($verb);
-                return Page::page($params, self::send($params, 'GET', self::path($params, 'pages/overview') . '?' . $query, null, self::PAGE_SECONDS, ''));
+                return Page::page(
+                    $params, self::send(
+                        $params, 'GET', self::path($params, 'pages/overview') . '?' . $query, null, self::PAGE_SECONDS,
+                        ''));
             }
         } catch (\Throwable $e) {
             // the plain form does it
@@ -94,7 +99,9 @@ class Module
             $capability = $capability === '' ? 'unknown' : $capability;
             $body = ['params' => Params::body($params), 'actor' => self::actor(), 'form' => (object) $form];
             $query = '?' . http_build_query(['theme' => Page::theme(), 'have' => Fields::had()]);
-            $reply = self::send($params, 'POST', self::path($params, 'pages/' . $capability) . $query, $body, self::SUBMIT_SECONDS, 'submit');
+            $reply = self::send(
+                $params, 'POST', self::path($params, 'pages/' . $capability) . $query, $body, self::SUBMIT_SECONDS,
+                'submit');
             if (!empty($reply['no_store'])) {
                 Page::whole($reply);
             }
@@ -109,7 +116,10 @@ class Module
         }
     }
 
-    /** The overview, or the page that `vmb[page]` names, inside WHMCS's own tab; status polling comes through the same function. */
+    /**
+     * The overview, or the page that `vmb[page]` names, inside WHMCS's own tab; status polling comes through the same
+     * function.
+     */
     public static function clientArea(array $params)
     {
         try {
@@ -122,15 +132,19 @@ class Module
                 return [];
             }
             if ($page === 'asset') {
-                Files::send($params, Fields::word($fields, 'file', '/\A[a-z.]{1,20}\z/'), Fields::word($fields, 'v', '/\A[0-9a-f]{16}\z/'), self::SUBMIT_SECONDS);
+                Files::send(
+                    $params, Fields::word($fields, 'file', '/\A[a-z.]{1,20}\z/'),
+                    Fields::word($fields, 'v', '/\A[0-9a-f]{16}\z/'), self::SUBMIT_SECONDS);
             }
             if ($page === 'charts' && isset($fields['data'])) {
                 Page::charts($params, Fields::word($fields, 'data'), self::language($params));
             }
             $page = $page === '' || $page === 'admin' ? 'overview' : $page; // the staff's tab has another way in
             $period = Fields::word($fields, 'period');
-            $target = self::path($params, 'pages/' . $page) . '?' . self::query($params) . ($period === '' ? '' : '&period=' . $period);
-            $reply = self::send($params, 'GET', $target, null, $page === 'overview' ? self::PAGE_SECONDS : self::SUBMIT_SECONDS, '');
+            $target = self::path($params, 'pages/' . $page) . '?' . self::query($params)
+                . ($period === '' ? '' : '&period=' . $period);
+            $reply = self::send(
+                $params, 'GET', $target, null, $page === 'overview' ? self::PAGE_SECONDS : self::SUBMIT_SECONDS, '');
             return Page::overview($params, $reply, $page);
         } catch (\Throwable $e) {
             return Page::fallback($params, $e);
@@ -144,7 +158,8 @@ class Module
                 return [];
             }
             $target = self::path($params, 'pages/admin') . '?' . http_build_query([
-                'client' => (int) self::value($params, 'userid'), 'admin' => isset($_SESSION['adminid']) ? (int) $_SESSION['adminid'] : 1,
+                'client' => (int) self::value($params, 'userid'), 'admin' => isset($_SESSION['adminid'])
+                    ? (int) $_SESSION['adminid'] : 1,
                 'have' => Fields::had(),
             ]);
             $reply = self::send($params, 'GET', $target, null, self::PAGE_SECONDS, '');
@@ -159,7 +174,9 @@ class Module
     public static function testConnection(array $params)
     {
         try {
-            self::send($params, 'POST', '/v1/servers/' . rawurlencode(self::serverName($params)) . '/test', new \stdClass(), self::ACTION_SECONDS, 'test');
+            self::send(
+                $params, 'POST', '/v1/servers/' . rawurlencode(self::serverName($params)) . '/test', new \stdClass(),
+                self::ACTION_SECONDS, 'test');
             return ['success' => true, 'error' => ''];
         } catch (BridgeException $e) {
             return ['success' => false, 'error' => $e->sentence()];
@@ -174,7 +191,8 @@ class Module
         try {
             $target = '/v1/servers/' . rawurlencode(self::serverName($params)) . '/accounts';
             $reply = self::send($params, 'POST', $target, new \stdClass(), self::ACTION_SECONDS, '');
-            if (!isset($reply['accounts']) || !is_array($reply['accounts']) || array_filter($reply['accounts'], 'is_array') !== $reply['accounts']) {
+            if (!isset($reply['accounts']) || !is_array($reply['accounts'])
+                || array_filter($reply['accounts'], 'is_array') !== $reply['accounts']) {
                 throw self::incomplete('accounts'); // an empty list would say that everything is gone
             }
             return ['success' => true, 'accounts' => $reply['accounts']];
@@ -216,8 +234,9 @@ class Module
     }
 
     /**
-     * After it: another domain is the server's new name. The bridge is asked only where it differs; the same name again is nothing to
-     * it. What became of it stands in WHMCS's activity log, since a save shows no module's words. Never throws.
+     * After it: another domain is the server's new name. The bridge is asked only where it differs; the same name again
+     * is nothing to it. What became of it stands in WHMCS's activity log, since a save shows no module's words. Never
+     * throws.
      */
     public static function afterEdit($serviceId)
     {
@@ -232,16 +251,24 @@ class Module
             }
             self::$domains[$serviceId] = $params['domain']; // WHMCS has two hooks for one save
             $body = [
-                'params' => ['serviceid' => $serviceId, 'userid' => $params['userid'], 'domain' => Bridge::plain($params['domain']), 'status' => $params['status']],
+                'params' =>
+                    ['serviceid' => $serviceId, 'userid' => $params['userid'],
+                        'domain' => Bridge::plain($params['domain']), 'status' => $params['status']],
                 'actor' => self::actor(), 'server' => self::serverName($params),
             ];
             $reply = self::send($params, 'POST', self::path($params, 'rename'), $body, self::SUBMIT_SECONDS, 'rename');
             if (!empty($reply['operation'])) {
-                self::tell('service ' . $serviceId . ' gets the name ' . $body['params']['domain'] . '. The system inside takes it at its next restart, or keeps its own until it is changed there.', $params);
+                self::tell(
+                    'service ' . $serviceId . ' gets the name ' . $body['params']['domain']
+                        . '. The system inside takes it at its next restart, or keeps its own until it is changed '
+                        . 'there.', $params);
             }
         } catch (BridgeException $e) {
             if ($e->word() !== 'unknown_service') { // what is not made yet is made with the name that it has then
-                self::tell('the new domain of service ' . $serviceId . ' did not reach its server: ' . $e->sentence() . ' Put it right, then press Converge on the service.', ['userid' => isset($params['userid']) ? $params['userid'] : 0]);
+                self::tell(
+                    'the new domain of service ' . $serviceId . ' did not reach its server: ' . $e->sentence()
+                        . ' Put it right, then press Converge on the service.',
+                        ['userid' => isset($params['userid']) ? $params['userid'] : 0]);
             }
         } catch (\Throwable $e) {
             self::unexpected($e, 'rename');
@@ -255,7 +282,10 @@ class Module
         }
     }
 
-    /** What ChangePackage with these parameters would do; nothing is changed. Throws BridgeException when it cannot be asked. */
+    /**
+     * What ChangePackage with these parameters would do; nothing is changed. Throws BridgeException when it cannot be
+     * asked.
+     */
     public static function preview(array $params, array $actor, $log)
     {
         $body = ['params' => Params::body($params), 'actor' => $actor, 'server' => self::serverName($params)];
@@ -265,15 +295,19 @@ class Module
     /** @return string[] */
     public static function sentences(array $reply, $name)
     {
-        return isset($reply[$name]) && is_array($reply[$name]) ? array_map('strval', array_values(array_filter($reply[$name], 'is_scalar'))) : [];
+        return isset($reply[$name]) && is_array($reply[$name])
+            ? array_map('strval', array_values(array_filter($reply[$name], 'is_scalar'))) : [];
     }
 
     /** Plans of the product's server for the drop-down; an exception's text is shown by WHMCS. */
     public static function plans(array $params)
     {
         try {
-            $reply = self::send($params, 'POST', '/v1/servers/' . rawurlencode(self::serverName($params)) . '/plans', new \stdClass(), self::ACTION_SECONDS, '');
-            if (!isset($reply['plans']) || !is_array($reply['plans']) || array_filter($reply['plans'], 'is_string') !== $reply['plans']) {
+            $reply = self::send(
+                $params, 'POST', '/v1/servers/' . rawurlencode(self::serverName($params)) . '/plans', new \stdClass(),
+                self::ACTION_SECONDS, '');
+            if (!isset($reply['plans']) || !is_array($reply['plans'])
+                || array_filter($reply['plans'], 'is_string') !== $reply['plans']) {
                 throw self::incomplete('plans');
             }
             return $reply['plans'];
@@ -329,7 +363,8 @@ class Module
     private static function remember(array $params, array $reply)
     {
         $id = (string) (int) self::value($params, 'serviceid');
-        $values = isset($reply['properties']) && is_array($reply['properties']) ? array_filter($reply['properties'], 'is_scalar') : [];
+        $values = isset($reply['properties']) && is_array($reply['properties'])
+            ? array_filter($reply['properties'], 'is_scalar') : [];
         if (isset($params['model']) && is_object($params['model']) && isset($params['model']->serviceProperties)) {
             $properties = $params['model']->serviceProperties;
             if (!isset($values['vmbridge_id']) && (string) $properties->get('vmbridge_id') !== $id) {
@@ -345,7 +380,8 @@ class Module
     private static function welcomeTemplate(array $params)
     {
         try {
-            $id = \WHMCS\Database\Capsule::table('tblproducts')->where('id', (int) self::value($params, 'pid'))->value('welcomeemail');
+            $id = \WHMCS\Database\Capsule::table('tblproducts')->where('id', (int) self::value($params, 'pid'))->value(
+                'welcomeemail');
             if ((int) $id === 0) {
                 return '';
             }
@@ -379,7 +415,8 @@ class Module
         } catch (\Throwable $e) {
             $found = '';
         }
-        $found = is_string($found) && $found !== '' ? $found : (isset($_SERVER['REMOTE_ADDR']) ? (string) $_SERVER['REMOTE_ADDR'] : '');
+        $found = is_string($found) && $found !== '' ? $found
+            : (isset($_SERVER['REMOTE_ADDR']) ? (string) $_SERVER['REMOTE_ADDR'] : '');
         return filter_var($found, FILTER_VALIDATE_IP) === false ? '' : $found;
     }
 
@@ -406,7 +443,8 @@ class Module
     private static function query(array $params)
     {
         return http_build_query([
-            'client' => (int) self::value($params, 'userid'), 'language' => self::language($params), 'theme' => Page::theme(),
+            'client' => (int) self::value($params, 'userid'), 'language' => self::language($params),
+            'theme' => Page::theme(),
             'have' => Fields::had(),
         ]);
     }
@@ -414,7 +452,8 @@ class Module
     private static function language(array $params)
     {
         $client = self::value($params, 'clientsdetails');
-        return is_array($client) && isset($client['language']) && is_string($client['language']) ? $client['language'] : '';
+        return is_array($client) && isset($client['language']) && is_string($client['language']) ? $client['language']
+            : '';
     }
 
     public static function value($from, $name)

@@ -9,10 +9,14 @@ class Page
 {
     const MAX_WHOLE = 65536;
     const THEMES = ['twenty-one', 'nexus', 'six']; // WHMCS's own, whose pages templates/product.tpl is made for
-    /** What is said without the bridge; WHMCS's language overrides may say it in another language under the same keys. */
+    /**
+     * What is said without the bridge; WHMCS's language overrides may say it in another language under the same keys.
+     */
     const SENTENCES = [
-        'vmbridge_start' => 'Start', 'vmbridge_stop' => 'Stop', 'vmbridge_reboot' => 'Restart', 'vmbridge_hard_stop' => 'Hard stop',
-        'vmbridge_question' => 'Do you want to do this with your server?', 'vmbridge_back' => 'Back', 'vmbridge_server' => 'Server',
+        'vmbridge_start' => 'Start', 'vmbridge_stop' => 'Stop', 'vmbridge_reboot' => 'Restart',
+        'vmbridge_hard_stop' => 'Hard stop',
+        'vmbridge_question' => 'Do you want to do this with your server?', 'vmbridge_back' => 'Back',
+        'vmbridge_server' => 'Server',
         'vmbridge_denied' => 'Access Denied', 'vmbridge_inactive' => 'This service is not active.',
         'vmbridge_malformed' => 'The form could not be read. Nothing was done; please open the page again.',
         'vmbridge_down' => 'Your server\'s page cannot be shown just now.',
@@ -24,19 +28,21 @@ class Page
 
     public static function said($key)
     {
-        return isset($GLOBALS['_LANG'][$key]) && is_string($GLOBALS['_LANG'][$key]) ? $GLOBALS['_LANG'][$key] : self::SENTENCES[$key];
+        return isset($GLOBALS['_LANG'][$key]) && is_string($GLOBALS['_LANG'][$key]) ? $GLOBALS['_LANG'][$key]
+            : self::SENTENCES[$key];
     }
 
     /**
-     * A page in the product's tab. In the themes that we know the server comes first and WHMCS's own words of the product below it; an
-     * unknown theme prints us where it prints every module.
+     * A page in the product's tab. In the themes that we know the server comes first and WHMCS's own words of the
+     * product below it; an unknown theme prints us where it prints every module.
      */
     public static function overview(array $params, array $reply, $page = 'overview')
     {
         $vars = ['vmbridgeHtml' => self::filled($params, self::html($reply))];
         self::entitled($params, $reply);
         return in_array(self::themeName(), self::THEMES, true)
-            ? ['tabOverviewReplacementTemplate' => 'templates/product.tpl', 'templateVariables' => $vars + ['vmbridgeTabs' => $page === 'overview']]
+            ? ['tabOverviewReplacementTemplate' => 'templates/product.tpl', 'templateVariables' => $vars
+                + ['vmbridgeTabs' => $page === 'overview']]
             : ['tabOverviewModuleOutputTemplate' => 'templates/overview.tpl', 'templateVariables' => $vars];
     }
 
@@ -75,8 +81,10 @@ class Page
             'breadcrumb' => [self::url($params) => self::said('vmbridge_server')],
             'vars' => [
                 'vmbridgeUrl' => self::url($params), 'vmbridgeToken' => self::token(), 'vmbridgeVerb' => $verb,
-                'vmbridgeLabel' => self::said('vmbridge_' . $verb), 'vmbridgeQuestion' => self::said('vmbridge_question'),
-                'vmbridgeBack' => self::said('vmbridge_back'), 'vmbridgeService' => (int) Module::value($params, 'serviceid'),
+                'vmbridgeLabel' => self::said('vmbridge_' . $verb),
+                'vmbridgeQuestion' => self::said('vmbridge_question'),
+                'vmbridgeBack' => self::said('vmbridge_back'),
+                'vmbridgeService' => (int) Module::value($params, 'serviceid'),
             ],
         ];
     }
@@ -87,7 +95,8 @@ class Page
         return [
             'tabOverviewModuleOutputTemplate' => 'templates/fallback.tpl',
             'templateVariables' => [
-                'vmbridgeDown' => self::said('vmbridge_down'), 'vmbridgeDownMore' => self::said('vmbridge_down_more'), 'vmbridgeServer' => self::said('vmbridge_server'),
+                'vmbridgeDown' => self::said('vmbridge_down'), 'vmbridgeDownMore' => self::said('vmbridge_down_more'),
+                'vmbridgeServer' => self::said('vmbridge_server'),
                 'vmbridgeDomain' => (string) Module::value($params, 'domain'),
                 'vmbridgeReason' => self::reason($e),
             ],
@@ -106,7 +115,8 @@ class Page
     /** Answers a poll of the page's script and ends the request. */
     public static function status(array $params)
     {
-        $target = '/status/v1/services/' . (int) Module::value($params, 'serviceid') . '?client=' . (int) Module::value($params, 'userid');
+        $target = '/status/v1/services/' . (int) Module::value($params, 'serviceid') . '?client='
+            . (int) Module::value($params, 'userid');
         $known = isset($_SERVER['HTTP_IF_NONE_MATCH']) ? $_SERVER['HTTP_IF_NONE_MATCH'] : '';
         $extra = preg_match('/\A"?[\w-]{1,80}"?\z/', $known) ? ['If-None-Match: ' . $known] : [];
         self::json($params, $target, Module::PAGE_SECONDS, $extra);
@@ -147,11 +157,14 @@ class Page
             ob_end_clean();
         }
         $page = Fields::word(['page' => $page], 'page');
-        header('Location: ' . self::url($params) . Fields::query(['page' => $page === 'overview' ? '' : $page]), true, 303);
+        header('Location: ' . self::url($params) . Fields::query(['page' => $page === 'overview' ? '' : $page]), true,
+            303);
         exit;
     }
 
-    /** The bridge's own page instead of WHMCS's, for once: nobody may keep, frame or refer from it. Ends the request. */
+    /**
+     * The bridge's own page instead of WHMCS's, for once: nobody may keep, frame or refer from it. Ends the request.
+     */
     public static function whole(array $reply)
     {
         $html = self::html($reply);
@@ -184,7 +197,8 @@ class Page
     private static function themeName()
     {
         $name = '';
-        if (isset($GLOBALS['smarty']) && is_object($GLOBALS['smarty']) && method_exists($GLOBALS['smarty'], 'getTemplateVars')) {
+        if (isset($GLOBALS['smarty']) && is_object($GLOBALS['smarty'])
+            && method_exists($GLOBALS['smarty'], 'getTemplateVars')) {
             $name = (string) $GLOBALS['smarty']->getTemplateVars('template');
         }
         if ($name === '' && isset($GLOBALS['CONFIG']['Template'])) {
@@ -204,6 +218,7 @@ class Page
         $escape = function ($text) {
             return htmlspecialchars($text, ENT_QUOTES, 'UTF-8');
         };
-        return strtr($html, ['%%VMBRIDGE_TOKEN%%' => $escape(self::token()), '%%VMBRIDGE_URL%%' => $escape(self::url($params))]);
+        return strtr(
+            $html, ['%%VMBRIDGE_TOKEN%%' => $escape(self::token()), '%%VMBRIDGE_URL%%' => $escape(self::url($params))]);
     }
 }

@@ -56,7 +56,8 @@ class Params
         if (!empty($params['addonId'])) {
             return true;
         }
-        return isset($params['model']) && is_object($params['model']) && strpos(get_class($params['model']), 'Addon') !== false;
+        return isset($params['model']) && is_object($params['model'])
+            && strpos(get_class($params['model']), 'Addon') !== false;
     }
 
     /** Secrets that must never stand in a log. */

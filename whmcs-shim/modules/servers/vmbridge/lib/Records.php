@@ -10,8 +10,9 @@ use WHMCS\Database\Capsule;
 class Records
 {
     /**
-     * The `$params` of a service of ours as they will be after an upgrade: its server record, the target's configoption1..24, and
-     * its configurable options with those chosen in place of the present ones. Null when the service or the product is not ours.
+     * The `$params` of a service of ours as they will be after an upgrade: its server record, the target's
+     * configoption1..24, and its configurable options with those chosen in place of the present ones. Null when the
+     * service or the product is not ours.
      *
      * @param int   $productId the target; 0: the service keeps its product
      * @param array $chosen    id of a configurable option => id of the value, or the number of what is counted
@@ -29,7 +30,8 @@ class Records
             return null;
         }
         $found = self::server($server) + [
-            'serviceid' => $serviceId, 'userid' => (int) $service->userid, 'pid' => $productId, 'status' => (string) $service->domainstatus,
+            'serviceid' => $serviceId, 'userid' => (int) $service->userid, 'pid' => $productId,
+            'status' => (string) $service->domainstatus,
             'domain' => (string) $service->domain,
         ];
         for ($i = 1; $i <= 24; $i++) {
@@ -40,7 +42,10 @@ class Records
         return $found;
     }
 
-    /** Configurable options of a service by name, as module parameters have them; what is not chosen anew stays what it is. */
+    /**
+     * Configurable options of a service by name, as module parameters have them; what is not chosen anew stays what it
+     * is.
+     */
     private static function options($serviceId, array $chosen)
     {
         $found = [];
@@ -68,7 +73,10 @@ class Records
         return $found;
     }
 
-    /** Passwords of a client's services with us, as stored and as typed, so that they can be kept out of what WHMCS stores. */
+    /**
+     * Passwords of a client's services with us, as stored and as typed, so that they can be kept out of what WHMCS
+     * stores.
+     */
     public static function passwordsOf($clientId)
     {
         $ours = [];
@@ -92,8 +100,10 @@ class Records
     public static function server($row)
     {
         return [
-            'server' => true, 'serverid' => (int) $row->id, 'serverhostname' => (string) $row->hostname, 'serverip' => (string) $row->ipaddress,
-            'serverport' => (string) $row->port, 'serversecure' => (string) $row->secure === 'on' || (string) $row->secure === '1',
+            'server' => true, 'serverid' => (int) $row->id, 'serverhostname' => (string) $row->hostname,
+            'serverip' => (string) $row->ipaddress,
+            'serverport' => (string) $row->port, 'serversecure' => (string) $row->secure === 'on'
+                || (string) $row->secure === '1',
             'serverusername' => (string) $row->username, 'serverpassword' => (string) decrypt($row->password),
             'serveraccesshash' => (string) $row->accesshash,
         ];

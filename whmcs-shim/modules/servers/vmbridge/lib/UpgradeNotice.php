@@ -9,8 +9,8 @@ namespace WHMCS\Module\Server\Vmbridge;
 class UpgradeNotice
 {
     /**
-     * The order is the form that posts step 3. The themes close elements between it and its button, so the button is not inside
-     * the form but belongs to it all the same: `elements` knows it, a search below the form does not.
+     * The order is the form that posts step 3. The themes close elements between it and its button, so the button is
+     * not inside the form but belongs to it all the same: `elements` knows it, a search below the form does not.
      */
     const SCRIPT = <<<'JS'
 (function () {
@@ -33,8 +33,8 @@ class UpgradeNotice
 JS;
 
     /**
-     * For the variables of the summary page, which WHMCS makes of the client's own services only; empty where there is nothing to
-     * say, or it is not a server of ours.
+     * For the variables of the summary page, which WHMCS makes of the client's own services only; empty where there is
+     * nothing to say, or it is not a server of ours.
      */
     public static function of(array $vars)
     {
@@ -44,7 +44,8 @@ JS;
         if ($type !== 'configoptions' && $product === 0) {
             return '';
         }
-        $params = Records::forUpgrade((int) Module::value($vars, 'id'), $product, $type === 'configoptions' && is_array($chosen) ? $chosen : []);
+        $params = Records::forUpgrade(
+            (int) Module::value($vars, 'id'), $product, $type === 'configoptions' && is_array($chosen) ? $chosen : []);
         if ($params === null) {
             return '';
         }
@@ -71,10 +72,14 @@ JS;
         $escape = function ($text) {
             return htmlspecialchars((string) $text, ENT_QUOTES, 'UTF-8');
         };
-        $kind = $refused !== [] ? 'class="alert alert-danger" role="alert" data-refused' : 'class="alert alert-warning" role="status"';
-        return '<div id="vmbridge-upgrade" ' . $kind . ' dir="' . (Module::value($reply, 'direction') === 'rtl' ? 'rtl' : 'ltr') . '"'
-            . ' style="text-align:start;overflow-wrap:anywhere"><strong>' . $escape(Module::value($reply, 'headline')) . '</strong>'
-            . '<ul style="margin:.25em 0 0;padding-inline-start:1.25em"><li>' . implode('</li><li>', array_map($escape, $said)) . '</li></ul></div>'
+        $kind = $refused !== [] ? 'class="alert alert-danger" role="alert" data-refused'
+            : 'class="alert alert-warning" role="status"';
+        return '<div id="vmbridge-upgrade" ' . $kind . ' dir="'
+            . (Module::value($reply, 'direction') === 'rtl' ? 'rtl' : 'ltr') . '"'
+            . ' style="text-align:start;overflow-wrap:anywhere"><strong>' . $escape(Module::value($reply, 'headline'))
+            . '</strong>'
+            . '<ul style="margin:.25em 0 0;padding-inline-start:1.25em"><li>'
+            . implode('</li><li>', array_map($escape, $said)) . '</li></ul></div>'
             . '<script>' . self::SCRIPT . '</script>';
     }
 }

@@ -12,7 +12,9 @@ class Usage
     const SECONDS = 20;
     const MAX_REPLY = 33554432; // some 350 bytes for each service
     const SHARE = 500; // services in one statement
-    const NUMBERS = ['floating_ipv4', 'floating_ipv6', 'ipv4', 'ipv6', 'snapshots', 'bandwidth_in', 'bandwidth_out', 'bandwidth_total', 'snapshot_gb',
+    const NUMBERS = [
+        'floating_ipv4', 'floating_ipv6', 'ipv4', 'ipv6', 'snapshots', 'bandwidth_in', 'bandwidth_out',
+        'bandwidth_total', 'snapshot_gb',
         'backup_gb', 'disk_mb', 'disk_limit_mb', 'bandwidth_mb', 'bandwidth_limit_mb', 'collected_at'];
 
     /** WHMCS's usage billing asks through it; null where WHMCS has none, since the class cannot be loaded there. */
@@ -26,8 +28,9 @@ class Usage
     }
 
     /**
-     * Service id => what the bridge tells of it, and the month; with `$service` of that one. `$billed`: for WHMCS's metric records, so
-     * that the bridge knows what these have. A failure is told to staff and is no usage at all: WHMCS keeps what it has.
+     * Service id => what the bridge tells of it, and the month; with `$service` of that one. `$billed`: for WHMCS's
+     * metric records, so that the bridge knows what these have. A failure is told to staff and is no usage at all:
+     * WHMCS keeps what it has.
      *
      * @return array [services, month]
      */
@@ -43,9 +46,13 @@ class Usage
             self::tellOld($params, $reply['services']);
             return [$reply['services'], $reply['month']];
         } catch (BridgeException $e) {
-            self::tell('Usage of server ' . Module::serverName($params) . ' could not be read, WHMCS keeps what it has: ' . $e->sentence());
+            self::tell(
+                'Usage of server ' . Module::serverName($params) . ' could not be read, WHMCS keeps what it has: '
+                    . $e->sentence());
         } catch (\Throwable $e) {
-            self::tell('Usage of server ' . Module::serverName($params) . ' could not be read in the module: ' . get_class($e));
+            self::tell(
+                'Usage of server ' . Module::serverName($params) . ' could not be read in the module: '
+                    . get_class($e));
         }
         return [[], []];
     }
@@ -53,18 +60,24 @@ class Usage
     /** Whether every service has every number: what is missing must not become a zero. */
     private static function isWhole(array $reply)
     {
-        if (!isset($reply['services'], $reply['month']['start'], $reply['month']['end']) || !is_array($reply['services'])) {
+        if (!isset($reply['services'], $reply['month']['start'], $reply['month']['end'])
+            || !is_array($reply['services'])) {
             return false;
         }
         foreach ($reply['services'] as $used) {
-            if (!is_array($used) || count(array_filter(array_intersect_key($used, array_flip(self::NUMBERS)), 'is_numeric')) !== count(self::NUMBERS)) {
+            if (!is_array($used)
+                || count(array_filter(array_intersect_key($used, array_flip(self::NUMBERS)), 'is_numeric')) !== count(
+                    self::NUMBERS)) {
                 return false;
             }
         }
         return true;
     }
 
-    /** Disk and bandwidth of every service of the server, all or none. What is not current keeps what it has and its time. */
+    /**
+     * Disk and bandwidth of every service of the server, all or none. What is not current keeps what it has and its
+     * time.
+     */
     public static function update(array $params)
     {
         list($services) = self::read($params, false);
@@ -85,7 +98,9 @@ class Usage
     /** One UPDATE for many rows; all values are numbers and times of ours. */
     private static function statement(array $share)
     {
-        $columns = ['diskusage' => 'disk_mb', 'disklimit' => 'disk_limit_mb', 'bwusage' => 'bandwidth_mb', 'bwlimit' => 'bandwidth_limit_mb'];
+        $columns = [
+            'diskusage' => 'disk_mb', 'disklimit' => 'disk_limit_mb', 'bwusage' => 'bandwidth_mb',
+            'bwlimit' => 'bandwidth_limit_mb'];
         $cases = [];
         foreach ($columns as $column => $word) {
             $cases[$column] = '';
@@ -95,13 +110,15 @@ class Usage
         }
         $cases['lastupdate'] = '';
         foreach ($share as $id => $used) {
-            $cases['lastupdate'] .= ' WHEN ' . (int) $id . " THEN '" . date('Y-m-d H:i:s', (int) $used['collected_at']) . "'";
+            $cases['lastupdate'] .= ' WHEN ' . (int) $id . " THEN '" . date('Y-m-d H:i:s', (int) $used['collected_at'])
+                . "'";
         }
         $set = [];
         foreach ($cases as $column => $case) {
             $set[] = $column . ' = CASE id' . $case . ' END';
         }
-        return 'UPDATE tblhosting SET ' . implode(', ', $set) . ' WHERE server = ? AND id IN (' . implode(', ', array_map('intval', array_keys($share))) . ')';
+        return 'UPDATE tblhosting SET ' . implode(', ', $set) . ' WHERE server = ? AND id IN ('
+            . implode(', ', array_map('intval', array_keys($share))) . ')';
     }
 
     /** One line for all whose numbers are old, in the activity log. A new server has none yet, which is no news. */
@@ -112,7 +129,9 @@ class Usage
         }));
         if ($old !== []) {
             $more = count($old) > 20 ? ' and ' . (count($old) - 20) . ' more' : '';
-            self::tell('Usage of server ' . Module::serverName($params) . ' is not current for ' . count($old) . ' services, WHMCS keeps what it has: '
+            self::tell(
+                'Usage of server ' . Module::serverName($params) . ' is not current for ' . count($old)
+                    . ' services, WHMCS keeps what it has: '
                 . implode(', ', array_slice($old, 0, 20)) . $more);
         }
     }
