@@ -25,6 +25,7 @@ from bridge.store.faults import hurry
 from bridge.store.figures import Figures
 from bridge.store.firewalls import FirewallChanges
 from bridge.store.foreign import ForeignMachines
+from bridge.store.looks import Looks
 from bridge.store.pointers import PointerWishes
 from bridge.store.queue import Queue
 from bridge.store.records import Records
@@ -80,6 +81,7 @@ class Store(
     Budgets,
     PointerWishes,
     Records,
+    Looks,
     FirewallChanges,
     DiscOrders,
     Usages,
