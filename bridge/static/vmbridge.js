@@ -255,8 +255,8 @@
     if (etag) {
       h["If-None-Match"] = etag;
     }
-    // Whatever is in the way of the public path (a blocker, a wrong proxy that answers with a page of its own or never):
-    // WHMCS's own way is there
+    // Whatever is in the way of the public path (a blocker, a wrong proxy that answers with a page of its own or
+    // never): WHMCS's own way is there
     var slow = new AbortController(),
       end = setTimeout(function () {
         slow.abort();
