@@ -4,14 +4,13 @@ their noun. HTTP is in api.py, texts in convert.py."""
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from bridge.clock import Clock
-from bridge.errors import NotFound, NotOurs, Refused, VmbridgeError
+from bridge.errors import NotFound, NotOurs, VmbridgeError
 from bridge.model import (
     SELLABLE,
     Backup,
@@ -52,11 +51,10 @@ from drivers.proxmox import (
     convert,
     differences,
     doctor,
-    firewall,
     frozen,
-    goal,
     guest,
     leftovers,
+    machines,
     macros,
     media,
     proof,
@@ -356,32 +354,10 @@ class Proxmox(Driver):
         return screen.ticket(self.api, ref, self.look(ref), str(self.settings.get("ca_file") or ""))
 
     def inspect(self, vm_id: str, node: str = "") -> Machine:
-        node, config = proof.config_of(self.api, VmRef(vm_id, (), node))
-        if config is None:
-            raise NotFound(f"There is no VM {vm_id} on this server.", code="vm_absent")
-        if int(config.get("template") or 0):
-            raise Refused(f"VM {vm_id} is a template.", code="is_template")
-        claimed = convert.claimed_addresses(config) + firewall.claimed_addresses(self.api, f"nodes/{node}/qemu/{vm_id}")
-        return Machine(
-            vm_id,
-            node,
-            convert.uuid_of(config),
-            str(config.get("name", "")),
-            convert.mac_of(config),
-            tuple(dict.fromkeys(claimed)),
-            convert.volumes(config),
-            config,
-        )
+        return machines.inspect(self.api, vm_id, node)
 
     def claiming(self, vm_ids: Collection[str]) -> list[Machine]:
-        machines = []
-        for row in self.api.get("cluster/resources", type="vm"):
-            vm_id, tags = str(row["vmid"]), re.split(r"[;, ]+", str(row.get("tags") or "").lower())
-            if vm_id not in vm_ids or row.get("type") != "qemu" or int(row.get("template") or 0):
-                continue
-            if goal.TAG in tags or any(a <= int(vm_id) <= b for a, b in self.settings["vm_ids"]):
-                machines.append(Machine(vm_id, str(row["node"]), "", str(row.get("name") or ""), ""))
-        return machines
+        return machines.claiming(self.api, self.settings["vm_ids"], vm_ids)
 
     # -- what machines left -----------------------------------------------------------------------
     def listings(self) -> list[str]:
