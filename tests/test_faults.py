@@ -1,8 +1,9 @@
-"""Fault matrix: each kind of fault on each upstream call of create, suspend and terminate. The end is the undisturbed
-one, or a named failure that `retry` heals."""
+"""Fault matrix: faults on each upstream call of each order. The end is the undisturbed one, or a named failure that
+`retry` heals."""
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from tests.branches import Branches
 from tests.pve.cluster import Fault
-from tests.test_crashes import SCENARIOS, VERBS, outcome, prepared, without_failures
+from tests.slices import covering
+from tests.test_crashes import SCENARIOS, outcome, prepared, without_failures
 
 KINDS = {
     "500": {"kind": "status", "status": 500, "reason": "can't lock file '/var/lock/x' - got timeout"},
@@ -34,26 +36,44 @@ KINDS = {
 }
 
 
-# one kind of each sort for the orders whose calls are much the same; `make matrix` plays them all
-BRIEF = ("busy", "403", "596 without effect", "reset after effect", "failing task", "unexpected status")
-CASES = [
-    pytest.param(verb, name, marks=[] if verb in VERBS or name in BRIEF else [pytest.mark.matrix], id=f"{verb}-{name}")
-    for verb in SCENARIOS
-    for name in KINDS
-]
+OF_TASKS = [name for name, fault in KINDS.items() if fault["kind"] in ("fail_task", "unexpected_status")]
+OF_CALLS = [name for name in KINDS if name not in OF_TASKS]
 
 
-@pytest.mark.parametrize(("verb", "name"), CASES)
-def test_a_fault_on_any_call(verb: str, name: str, tmp_path: Path) -> None:
+def chosen(calls: list[str], turn: int) -> dict[int, tuple[str, ...]]:
+    """Which kinds of `make test` each call meets, by its number from 1. No question begins a task."""
+    numbers = range(1, len(calls) + 1)
+    changes = [n for n in numbers if calls[n - 1] != "GET"]
+    tasks = covering(OF_TASKS, changes, 1, turn)
+    return {n: kinds + tasks.get(n, ()) for n, kinds in covering(OF_CALLS, numbers, 2, turn).items()}
+
+
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.matrix)], ids=["slice", "whole"])
+@pytest.mark.parametrize("verb", SCENARIOS)
+def test_a_fault_on_any_call(verb: str, whole: bool, tmp_path: Path) -> None:
     world = prepared(tmp_path, verb)
-    branches = Branches(world, tmp_path)
-    of_tasks = KINDS[name]["kind"] in ("fail_task", "unexpected_status")  # no question begins one
+    branches, numbers, kinds = Branches(world, tmp_path), count(1), {}  # type: ignore[var-annotated]
+    everything = {n: tuple(KINDS) for n in range(1, 1000)}
 
     def on_call(phase: str, index: int, method: str, path: str) -> None:
-        if phase == "before" and not (of_tasks and method == "GET") and branches.branch((index, method, path)):
-            world.cluster.faults = [Fault(**KINDS[name])]  # type: ignore[arg-type]
+        if phase != "before" or not kinds:
+            return
+        number = next(numbers)
+        for name in kinds.get(number, ()):
+            if (name in OF_CALLS or method != "GET") and branches.branch((name, number, method, path)):
+                world.cluster.faults = [Fault(**KINDS[name])]  # type: ignore[arg-type]
+                return
 
-    def play() -> tuple[dict[str, Any], int]:
+    def calls() -> list[str]:
+        """Those of an undisturbed end."""
+        begun = len(world.cluster.calls)
+        world.run(4000)
+        return [method for _, method, _, _ in world.cluster.calls[begun:]]
+
+    def play() -> Any:
+        if branches.branch("calls"):
+            return calls()
+        kinds.update(everything if whole else chosen(branches.ends.pop("calls"), list(SCENARIOS).index(verb)))
         world.run(4000)
         stopped = world.store.operations_of(None, 5, ("failed", "waiting_for_staff"))
         for op in stopped:
@@ -69,9 +89,10 @@ def test_a_fault_on_any_call(verb: str, name: str, tmp_path: Path) -> None:
     world.cluster.on_call = on_call
     wanted, stopped = branches.grow(play)
     assert stopped == 0
-    assert branches.ends
-    for call, (end, _) in branches.ends.items():
-        assert end == wanted, f"{name} on call {call}"
+    assert {name for name, *_ in branches.ends} == set(KINDS)
+    assert {number for _, number, *_ in branches.ends} == set(range(1, next(numbers)))
+    for (name, *call), (ended, _) in branches.ends.items():
+        assert ended == wanted, f"{name} on call {call}"
     world.close()
 
 

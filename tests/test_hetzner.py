@@ -23,6 +23,7 @@ from tests.branches import Branches, Killed
 from tests.hcloud.http import ProjectAdapter
 from tests.hcloud.matrix import BY_THEMSELVES
 from tests.hcloud.project import CALLS, TOKEN, Fault, Project, Server
+from tests.slices import covering
 from tests.world import World
 
 PLAN = {
@@ -165,23 +166,25 @@ def test_power(world: Cloud, verb: str, before: str, after: str) -> None:
     assert world.store.operations_of(1)[0].state is State.DONE
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *("reset", "lost", "locked", "conflict", "rate_limit_exceeded", "unavailable", "server_error"),
-        *("page", "a_code_of_tomorrow"),
-        *(pytest.param(k, marks=pytest.mark.matrix) for k in ("page before", "empty", "cut", "list", "forbidden")),
-    ],
-)
-def test_a_fault_on_any_call(tmp_path: Path, kind: str) -> None:
-    """Each call of create, suspend, unsuspend and terminate once: the end is the same, nothing is made twice, nothing
-    is left."""
+KINDS = ("reset", "lost", "locked", "conflict", "rate_limit_exceeded", "unavailable", "server_error")
+ANSWERS = ("page", "a_code_of_tomorrow", "page before", "empty", "cut", "list", "forbidden")
+WHOLE = 1000  # more calls than a life has
+
+
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.matrix)], ids=["slice", "whole"])
+def test_a_fault_on_any_call(tmp_path: Path, whole: bool) -> None:
+    """Each call of create, suspend, unsuspend and terminate: the end is the same, nothing is made twice, nothing is
+    left."""
     world = Cloud(tmp_path)
-    branches = Branches(world, tmp_path)
+    branches, kind = Branches(world, tmp_path), ""
+    kinds = covering((*KINDS, *ANSWERS), range(1, WHOLE), WHOLE if whole else 3)
 
     def on_call(call: str) -> None:
-        if branches.branch((len(world.cloud.calls), call)):
-            world.cloud.faults = [Fault(".*", kind)]
+        nonlocal kind
+        for name in kinds[len(world.cloud.calls)]:
+            if branches.branch((name, len(world.cloud.calls), call)):
+                kind, world.cloud.faults = name, [Fault(".*", name)]
+                return
 
     def play() -> int:
         failures = 0
@@ -206,7 +209,11 @@ def test_a_fault_on_any_call(tmp_path: Path, kind: str) -> None:
 
     world.cloud.on_call = on_call
     assert branches.grow(play) == 0
-    assert len(branches.ends) == len(world.cloud.calls) > 20
+    calls = len(world.cloud.calls)
+    assert calls > 20
+    assert {number for _, number, _ in branches.ends} == set(range(1, calls + 1))
+    assert len(branches.ends) == calls * (len((*KINDS, *ANSWERS)) if whole else 3)
+    assert {name for name, *_ in branches.ends} == {*KINDS, *ANSWERS}
     world.close()
 
 

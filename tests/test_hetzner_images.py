@@ -329,16 +329,17 @@ def again(born: Cloud, folder: Path) -> Callable[[int], Cloud]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "deed"),
-    [
-        (kind, deed)
-        for kind in ("reset", "lost", "locked", "rate_limit_exceeded", "unavailable", "failing action")
-        for deed in DEEDS
-        if kind != "failing action" or not deed.startswith("delete_")  # those have no action: they are gone at once
-    ],
+    ("kind", "deed", "every", "turn"),
+    matrix.turns(("reset", "lost", "locked", "rate_limit_exceeded", "unavailable"), list(DEEDS)),
 )
-def test_a_fault_on_any_call(born: Cloud, tmp_path: Path, deed: str, kind: str) -> None:
-    matrix.each_fault(again(born, tmp_path), *DEEDS[deed], "POST .*" if kind == "failing action" else ".*", kind)
+def test_a_fault_on_any_call(born: Cloud, tmp_path: Path, kind: str, deed: str, every: int, turn: int) -> None:
+    matrix.each_fault(again(born, tmp_path), *DEEDS[deed], ".*", kind, every, turn)
+
+
+# those that are left out have no action: they are gone at once
+@pytest.mark.parametrize("deed", [deed for deed in DEEDS if not deed.startswith("delete_")])
+def test_any_action_that_fails(born: Cloud, tmp_path: Path, deed: str) -> None:
+    matrix.each_fault(again(born, tmp_path), *DEEDS[deed], "POST .*", "failing action")
 
 
 @pytest.mark.parametrize("deed", list(DEEDS))

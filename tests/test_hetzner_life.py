@@ -541,11 +541,19 @@ def again(born: Shop, folder: Path) -> Callable[[int], Shop]:
     return lambda n: matrix.twin(born, folder / str(n), lambda path: Shop(path, **plan))  # type: ignore[no-any-return]
 
 
+@pytest.mark.parametrize(
+    ("kind", "deed", "every", "turn"), matrix.turns(("reset", "lost", "locked", "conflict", "unavailable"), list(DEEDS))
+)
+def test_a_fault_on_any_call(
+    born: dict[str, Shop], tmp_path: Path, kind: str, deed: str, every: int, turn: int
+) -> None:
+    matrix.each_fault(again(born[deed], tmp_path), *DEEDS[deed][1:], ".*", kind, every, turn)
+
+
 @pytest.mark.parametrize("deed", list(DEEDS))
-@pytest.mark.parametrize("kind", ["reset", "lost", "locked", "conflict", "unavailable", "failing action"])
-def test_a_fault_on_any_call(born: dict[str, Shop], tmp_path: Path, deed: str, kind: str) -> None:
-    match = "(POST|DELETE /servers).*" if kind == "failing action" else ".*"
-    matrix.each_fault(again(born[deed], tmp_path), *DEEDS[deed][1:], match, kind)
+def test_any_action_that_fails(born: dict[str, Shop], tmp_path: Path, deed: str) -> None:
+    call = "(POST|DELETE /servers).*"
+    matrix.each_fault(again(born[deed], tmp_path), *DEEDS[deed][1:], call, "failing action")
 
 
 @pytest.mark.parametrize("deed", [*DEEDS, *SHORT])

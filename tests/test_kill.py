@@ -6,8 +6,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,13 +19,12 @@ from bridge import config as config_module
 from bridge import services
 from bridge.clock import Clock
 from bridge.context import open_context
-from bridge.operations import OWNER
 from bridge.services import Caller
 from tests.configs import raw_config
+from tests.killable import Worker, nest
 from tests.pve.cluster import default_cluster
 from tests.pve.http import HttpsServer
 from tests.stores import place
-from tests.system import ROOT
 
 VERBS = ("create", "suspend", "unsuspend", "terminate")
 
@@ -79,7 +76,7 @@ class Rig:
         self.path.write_text("\n".join(_toml("", raw)))
         place(folder / "vmbridge.db")
         self.context = open_context(config_module.load(self.path))
-        self.worker: subprocess.Popen[bytes] | None = None
+        self.worker: Worker | None = None
 
     def order(self, verb: str) -> None:
         services.run(
@@ -100,14 +97,9 @@ class Rig:
         )
 
     def start(self, at: int = 0) -> None:
-        with (self.folder / "borders.log").open("ab") as out:
-            self.worker = subprocess.Popen(
-                [sys.executable, "-m", "tests.killable", str(self.path), str(at)],
-                cwd=ROOT,
-                env={**os.environ, OWNER: "killed"},
-                stdout=out,
-                stderr=subprocess.DEVNULL,
-            )
+        if self.worker:
+            self.worker.close()
+        self.worker = nest().worker(self.path, at, self.folder / "borders.log", "killed")
 
     def borders(self) -> list[str]:
         lines = (self.folder / "borders.log").read_text().splitlines()
@@ -134,7 +126,7 @@ class Rig:
             pause.wait(0.05)
         if self.worker:
             self.worker.terminate()
-            self.worker.wait(timeout=40)
+            self.worker.wait()
         return killed
 
     def outcome(self) -> Any:
@@ -154,9 +146,10 @@ class Rig:
         return vms, taken, [o.state.value for o in self.context.store.operations_of(None)], sorted(self.cluster.volumes)
 
     def close(self) -> None:
-        if self.worker and self.worker.poll() is None:
+        if self.worker:
             self.worker.kill()
             self.worker.wait()
+            self.worker.close()
         self.context.store.close()
         self.api.server.shutdown()
         self.api.server.server_close()

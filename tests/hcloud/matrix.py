@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,26 @@ def ended_well(world: Any, what: object) -> None:
 
 BY_THEMSELVES = ("page", "page before", "empty", "cut", "list", "a_code_of_tomorrow")  # these end without a person
 COLUMNS = [
-    *(pytest.param(kind, 3) for kind in ("page", "a_code_of_tomorrow")),  # a sample; `make matrix` plays every call
+    *(pytest.param(kind, 3) for kind in ("page", "a_code_of_tomorrow")),  # `make matrix` plays every call
     *(pytest.param(kind, 1, marks=pytest.mark.matrix) for kind in (*BY_THEMSELVES, "forbidden")),
 ]
 
 
-def each_fault(start: Callable[[int], Any], do: Deed, right: Truth, match: str, kind: str, every: int = 1) -> None:
-    """Each call once, or each third of them: at once or after a retry all is right; a failure says why and what to
-    do."""
+def turns(kinds: Sequence[str], deeds: Sequence[str]) -> list[Any]:
+    """(kind, deed, every, turn): what `make test` plays, in which a call meets each third kind and a kind each third
+    call, another third for each deed; and all of it, which `make matrix` plays."""
+    places = [(kind, deed, (k + d) % 3) for d, deed in enumerate(deeds) for k, kind in enumerate(kinds)]
+    return [
+        *(pytest.param(kind, deed, 3, turn, id=f"{kind}-{deed}") for kind, deed, turn in places),
+        *(pytest.param(k, d, 1, 0, id=f"{k}-{d}-whole", marks=pytest.mark.matrix) for k, d, _ in places),
+    ]
+
+
+def each_fault(
+    start: Callable[[int], Any], do: Deed, right: Truth, match: str, kind: str, every: int = 1, turn: int = 0
+) -> None:
+    """Each call once, or each third of them from the first, the second or the third on (`turn`): at once or after a
+    retry all is right; a failure says why and what to do."""
     world = start(1)
     branches, seen = Branches(world, Path(world.path).parent), 0
 
@@ -56,7 +68,7 @@ def each_fault(start: Callable[[int], Any], do: Deed, right: Truth, match: str, 
         nonlocal seen
         if re.fullmatch(match, call):
             seen += 1
-            if (seen - 1) % every == 0 and branches.branch((seen, call)):
+            if (seen - 1 - turn) % every == 0 and branches.branch((seen, call)):
                 world.cloud.faults = [Fault(".*", kind)]
 
     def play() -> bool:
