@@ -10,9 +10,11 @@ from typing import Any
 
 import dns.message
 import dns.rcode
+import dns.resolver
 import dns.tsig
 import pytest
 
+from bridge.dns import lookup
 from bridge.errors import Permanent, Transient, Unknown, UpstreamError, Waiting
 from bridge.model import RecordSet
 from drivers.dns import contract
@@ -185,6 +187,24 @@ def test_an_answer_without_a_signature_is_none(monkeypatch: pytest.MonkeyPatch) 
     assert caught.value.code == "bad_answer"
     with pytest.raises(Unknown):
         provider.set(WANTED)
+
+
+@servers.needs_named
+def test_the_zone_above_is_asked_whom_it_names(bind: servers.Bind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the zone itself, and not what a resolver of ours believes of it."""
+    above = made("0.203.in-addr.arpa", bind.settings())
+    above.set(RecordSet("7.0.203.in-addr.arpa", "NS", ("ns1.child.example", "ns2.child.example"), 300))
+    above.set(RecordSet("9.8.0.203.in-addr.arpa", "PTR", ("a.example.com",), 300))
+    monkeypatch.setattr(lookup, "resolve", lambda name, kind: ["127.0.0.1"] if kind == "A" else [])
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = ["127.0.0.1"], bind.port
+    monkeypatch.setattr(dns.resolver, "default_resolver", resolver)
+    monkeypatch.setattr(lookup, "PORT", bind.port)
+    assert sorted(lookup.servers_of("7.0.203.in-addr.arpa")) == ["ns1.child.example", "ns2.child.example"]
+    assert sorted(lookup.servers_of("0/26.7.0.203.in-addr.arpa")) == []  # its zone above does not answer here
+    assert lookup.servers_of("8.0.203.in-addr.arpa") == []
+    monkeypatch.setattr(lookup, "PORT", servers.free_port())
+    assert lookup.servers_of("8.0.203.in-addr.arpa") == []
 
 
 # -- PowerDNS -------------------------------------------------------------------------------------
@@ -448,7 +468,7 @@ def test_names_that_are_no_names_refuse_themselves_alone(name: str) -> None:
 # -- the servers ----------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def bind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Bind]:
-    with servers.Bind(tmp_path_factory.mktemp("bind"), ZONE, copies=("copy.example",)) as server:
+    with servers.Bind(tmp_path_factory.mktemp("bind"), ZONE, "0.203.in-addr.arpa", copies=("copy.example",)) as server:
         yield server
 
 

@@ -22,6 +22,7 @@ require __DIR__ . '/usage_billing.php';
 require __DIR__ . '/upgrade.php';
 require __DIR__ . '/themes.php';
 require __DIR__ . '/clients.php';
+require __DIR__ . '/tickets.php';
 
 session_save_path(state_dir());
 ini_set('session.use_cookies', '0');
@@ -68,6 +69,12 @@ if (theme_file($path)) {
     json_reply(['answer' => call_user_func('vmbridgehome_' . $call['what'], ['version' => '0.1.0'])]);
 } elseif ($path === '/test/login') {
     json_reply(log_in(json_decode(file_get_contents('php://input'), true)));
+} elseif ($path === '/test/ticket') { // staff sets a ticket's status
+    $call = json_decode(file_get_contents('php://input'), true);
+    change_state(function (&$state) use ($call) {
+        $state['tickets'][(int) $call['id'] - 1]['status'] = $call['status'];
+    });
+    json_reply(['result' => 'success']);
 } elseif ($path === '/test/upgrade') {
     $call = json_decode(file_get_contents('php://input'), true);
     json_reply(upgrade((int) $call['serviceid'], (int) $call['pid'], $call['columns']));

@@ -452,6 +452,13 @@ namespace {
                 });
                 json_reply(['result' => 'success', 'serviceid' => $form['serviceid']]);
                 return;
+            case 'GetSupportDepartments':
+            case 'OpenTicket':
+            case 'GetTickets':
+            case 'GetTicket':
+            case 'AddTicketReply':
+                json_reply(ticket_api($form));
+                return;
             case 'SendAdminEmail':
             case 'LogActivity':
                 json_reply(['result' => 'success']);
