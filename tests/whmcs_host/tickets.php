@@ -1,6 +1,9 @@
 <?php
 
-/** Support tickets of the remote API, as developers.whmcs.com shows them. The API's administrator is assigned to the first department alone. */
+/**
+ * Support tickets of the remote API, as developers.whmcs.com shows them. The API's administrator is assigned to the
+ * first department alone.
+ */
 
 const DEPARTMENTS = ['1' => 'Sales', '3' => 'Technical support'];
 
@@ -14,19 +17,21 @@ function ticket_api(array $form)
                     $rows[] = ['id' => (string) $id, 'name' => $name, 'awaitingreply' => '0', 'opentickets' => '0'];
                 }
             }
-            return ['result' => 'success', 'totalresults' => count($rows), 'departments' => ['department' => $rows]];
+            $count = count($rows);
+            return ['result' => 'success', 'totalresults' => $count, 'departments' => ['department' => $rows]];
         case 'OpenTicket':
             return open_ticket($form);
         case 'GetTickets':
             $rows = array_values(array_filter(tickets(), function ($ticket) use ($form) {
-                return $ticket['userid'] == ($form['clientid'] ?? '') && strpos($ticket['subject'], $form['subject'] ?? '') !== false
+                return $ticket['userid'] == ($form['clientid'] ?? '')
+                    && strpos($ticket['subject'], $form['subject'] ?? '') !== false
                     && department_seen($ticket['deptid'], $form);
             }));
             $rows = array_map(function ($ticket) {
                 unset($ticket['replies']);
                 return $ticket;
             }, $rows);
-            return ['result' => 'success', 'totalresults' => count($rows), 'numreturned' => count($rows), 'tickets' => ['ticket' => $rows]];
+            return ['result' => 'success', 'totalresults' => count($rows), 'tickets' => ['ticket' => $rows]];
     }
     $ticket = tickets()[(int) ($form['ticketid'] ?? 0) - 1] ?? null;
     if ($ticket === null) {
@@ -40,8 +45,7 @@ function ticket_api(array $form)
         });
         return ['result' => 'success'];
     }
-    $shown = ['ticketid' => $ticket['id'], 'tid' => $ticket['tid'], 'status' => $ticket['status'], 'subject' => $ticket['subject']];
-    return ['result' => 'success'] + $shown + ['replies' => ['reply' => $ticket['replies']]];
+    return ['result' => 'success', 'replies' => ['reply' => $ticket['replies']]] + $ticket;
 }
 
 function tickets()
@@ -63,9 +67,9 @@ function open_ticket(array $form)
     change_state(function (&$state) use ($form, &$id) {
         $id = count($state['tickets'] ?? []) + 1;
         $state['tickets'][] = [
-            'id' => $id, 'ticketid' => $id, 'tid' => "ABC-$id", 'deptid' => $form['deptid'], 'userid' => $form['clientid'],
-            'serviceid' => $form['serviceid'] ?? '', 'subject' => $form['subject'], 'status' => 'Open',
-            'replies' => [['replyid' => '0', 'message' => $form['message']]],
+            'id' => $id, 'ticketid' => $id, 'tid' => "ABC-$id", 'deptid' => $form['deptid'],
+            'userid' => $form['clientid'], 'serviceid' => $form['serviceid'] ?? '', 'subject' => $form['subject'],
+            'status' => 'Open', 'replies' => [['replyid' => '0', 'message' => $form['message']]],
         ];
     });
     return ['result' => 'success', 'id' => $id, 'tid' => "ABC-$id", 'c' => 'x'];
