@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -191,6 +193,28 @@ def test_libraries_stay_in_their_place() -> None:
 def test_the_package_file_is_empty_and_there_is_no_junk_drawer() -> None:
     assert (ROOT / "bridge/__init__.py").read_text() == ""
     assert not [p for p in sources() if p.stem in ("utils", "helpers", "common", "manager")]
+
+
+def run_time(tree: ast.AST) -> Iterator[ast.stmt]:
+    """What is imported when a module runs, also within functions; not what only types need."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield from run_time(node)
+
+
+def test_no_circle() -> None:
+    names, above = {module(p) for p in sources()}, dict[str, set[str]]()
+    for path in sources():
+        needs = above.setdefault(module(path), set())
+        for node in run_time(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                needs |= {a.name for a in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                full = {f"{node.module}.{a.name}" for a in node.names}
+                needs |= {name if name in names else str(node.module) for name in full}
+    TopologicalSorter({name: needs & names - {name} for name, needs in above.items()}).prepare()  # raises CycleError
 
 
 WIDE, LONG = 120, 400  # columns, lines
