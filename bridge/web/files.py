@@ -5,6 +5,7 @@ their addresses, which browsers keep."""
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 
 from flask import request
@@ -34,11 +35,17 @@ def linked() -> bool:
     return bool(_at()) and request.args.get("have") == assets.version()
 
 
+@cache
+def _bare(path: str) -> str:
+    """One of our scripts without indentation and remarks."""
+    return re.sub(r"^(//.*\n|[ \t]+(//.*\n)?)", "", _text(path), flags=re.MULTILINE)
+
+
 def first() -> Markup:
     """The script that begins every page."""
     at, every = _at(), [p for p in OF_PAGES.values() if assets.built(p)]
     return Markup('<script data-version="{}" data-at="{}" data-all="{}" data-linked="{}">{}</script>').format(
-        assets.version(), at, json.dumps(every), "1" if linked() else "", Markup(_text("first.js"))
+        assets.version(), at, json.dumps(every), "1" if linked() else "", Markup(_bare("first.js"))
     )
 
 

@@ -12,7 +12,7 @@ from jinja2 import Environment
 from jinja2.ext import Extension
 from markupsafe import Markup
 
-WRITTEN = re.compile("%%VMBRIDGE_(TOKEN|URL)%%")
+WRITTEN, INDENTED = re.compile("%%VMBRIDGE_(TOKEN|URL)%%"), re.compile(r"\n[ \t]+")
 
 
 class Placeholders(Extension):
@@ -23,7 +23,8 @@ class Placeholders(Extension):
         environment.globals["whmcs_fills"] = mark
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        return WRITTEN.sub(r"{{ whmcs_fills('\1') }}", source)
+        """How the source is indented is no part of the page: it would be a tenth of its weight."""
+        return WRITTEN.sub(r"{{ whmcs_fills('\1') }}", INDENTED.sub("\n", source))
 
 
 def mark(name: str) -> Markup:
