@@ -83,4 +83,4 @@ def _names(rule: Rule) -> bool:
 
 
 KEEP_FIREWALL = Step("keep_firewall", "Keeping its firewall", keep_firewall)
-FIREWALL_BACK = Step("firewall_back", "Putting its firewall back", firewall_back)
+FIREWALL_BACK = Step("firewall_back", "Putting its firewall in place", firewall_back)
