@@ -17,7 +17,6 @@ from drivers.proxmox.driver import Proxmox
 from drivers.proxmox.macros import MACROS
 from tests.pve import firewalls as pve
 from tests.pve import macros as theirs
-from tests.pve.cluster import Vm
 
 CAN = Proxmox.firewall_can
 BASE = {"way": "in", "action": "accept"}
@@ -32,8 +31,9 @@ def taken(rule: Rule) -> dict[str, Any]:
     """As Proxmox VE reads it back from its file; raises what it says against it."""
     row = {k: str(v) for k, v in rules.row_of(rule).items()}
     assert pve.schema_faults(row) == {}
-    kept = pve.verified({k: v for k, v in row.items() if v not in ("", "-")}, Vm(1, "pve1", {}), {})
-    return pve.verified(pve.parsed(pve.written(kept)), Vm(1, "pve1", {}), {})
+    kept = pve.verified({k: v for k, v in row.items() if v not in ("", "-")}, pve.Names())
+    [line] = pve.lines_of(pve.written(kept))
+    return pve.verified(pve.parsed(line), pve.Names())
 
 
 GOOD: list[tuple[dict[str, str], dict[str, str]]] = [

@@ -232,6 +232,8 @@ class Cluster:
         self.listeners: dict[int, Listener] = {}  # port -> what vncproxy opened there
         self.holding: dict[int, Task] = {}  # by machine: somebody else's task at work on it
         self.quorate, self.firewall_on = True, True
+        self.dc_sets: list[str] = []  # of the datacenter's own firewall: sets and aliases that rules may name
+        self.dc_aliases: list[str] = []
         self.node_firewalls: dict[str, dict[str, Any]] = {}  # options of nodes' own firewalls; absent: PVE's defaults
         self.firewall_log: list[tuple[float, str]] = []  # (when, line) of all machines
         self.privileges: dict[str, set[str]] = {
@@ -421,8 +423,9 @@ class Cluster:
                 errors[key] = "property is not defined in schema and the schema does not allow additional properties"
             elif schema.fault(known[key], str(value)):
                 errors[key] = schema.fault(known[key], str(value))
-        if "/firewall/rules" in name and not errors:
-            errors = firewalls.schema_faults(params)
+        if "/firewall/" in name:
+            right = {k: str(v) for k, v in params.items() if k not in errors}
+            errors |= firewalls.schema_faults(right) if "/rules" in name else firewalls.faults_elsewhere(name, right)
         if errors:
             raise Error(400, "Parameter verification failed.", errors)
         node = words.get("node", "")
