@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge.web import actions
+from bridge.web import firewall as web
 from tests.firewall_site import Site
+from tests.pve.firewalls import parsed
+from tests.test_iso import words
 
 
 @pytest.fixture
@@ -235,6 +240,63 @@ def test_the_number_of_rules_is_the_plans(tmp_path: Path) -> None:
     site.close()
 
 
+OTHERS = {  # what another does meanwhile, what is told then, and the rules afterwards
+    "adds": ({"do": "add", "service": "Web"}, "Somebody else has changed", ["in accept SSH", "in accept Web"]),
+    "deletes": ({"do": "delete", "rule": "0"}, "Somebody else has changed", []),
+    "is refused": ({"do": "edit", "rule": "0", "service": "Doom"}, "", ["in accept SSH", "in accept Ping"]),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_of_two_at_the_border_one_is_told(other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have read the list with room for one more, and the one begins and ends before the other has begun: a new
+    rule is written whatever stands there, so it is looked at again."""
+    site = Site(tmp_path, firewall_rules=2)
+    form, told, lines = OTHERS[other]
+    try:
+        assert site.add(service="SSH") == ""
+        second, real, met = site.process(), site.store.begin_firewall, []
+
+        def begin(*args: Any) -> int:
+            if not met:
+                met.append(args)
+                site.form(shim=second, version=site.version(), **{"way": "in", "action": "accept", **form})
+            return real(*args)
+
+        monkeypatch.setattr(site.store, "begin_firewall", begin)
+        assert site.add(service="Ping").startswith(told)
+        assert len(met) == 1
+        assert site.lines() == lines
+    finally:
+        site.close()
+
+
+def test_a_long_list_is_shown_in_parts_and_changed_like_any(tmp_path: Path) -> None:
+    """Staff's own tools make lists that no plan sells: a view costs the same calls, a page no more than its part."""
+    site = Site(tmp_path)
+    try:
+        site.vm.rules = [parsed(f"IN ACCEPT -p tcp -dport {1000 + n} # r{n}") for n in range(2000)]
+        site.cluster.calls.clear()
+        page = site.see()
+        assert len(site.cluster.calls) == 3
+        assert "r99 " in page
+        assert "r100 " not in page
+        assert "2000 of 50 rules in use" in page
+        assert len(site.html) < 400_000
+        site.html = site.form("part", first="1999").json["html"]
+        assert "r1999" in site.html
+        assert "r1899 " not in words(site.html)
+        assert site.submit("move", rule="1999", to="0") == ""
+        assert site.submit("switch", rule="1950", on="0") == ""
+        assert site.submit("delete", rule="1000") == ""
+        assert site.lines()[0] == "in accept tcp 2999"
+        assert site.lines()[1949].endswith("off")
+        assert len(site.lines()) == 1999
+        assert len([m for m in site.cluster.mutations() if "firewall" in m[1]]) == 3
+    finally:
+        site.close()
+
+
 def test_a_wrong_field_is_named_and_nothing_is_lost(site: Site) -> None:
     said = site.add(proto="tcp", dport="80,nonsense", comment="my shop")
     assert said.startswith("Destination port: “nonsense”")
@@ -242,7 +304,7 @@ def test_a_wrong_field_is_named_and_nothing_is_lost(site: Site) -> None:
     assert 'value="my shop"' in site.html
     assert 'value="80,nonsense"' in site.html
     assert "Input policy: “maybe” is not one of" in site.submit("policy", policy_in="maybe", policy_out="accept")
-    for bad in ("", "x", "-1", "99999", "٣"):
+    for bad in ("", "x", "-1", "999999", "٣"):
         assert "Rule: must be the number" in site.submit("delete", rule=bad)
 
 
@@ -355,6 +417,51 @@ def test_a_rule_of_staffs_keeps_the_names_that_it_says(site: Site) -> None:
     assert "mine" in site.see()
     assert "neither an address" in site.submit("edit", rule="0", **(fields | {"source": "+worse"}))
     assert "neither an address" in site.add(**fields)
+
+
+ODD = (  # as staff writes them, or another tool of theirs
+    "IN ACCEPT -source +dc/office -p 6 -dport ssh -log info # a",
+    "IN Ceph(ACCEPT) -i net0 -source home # b",
+    "IN SSH(DROP) -source +bad -p tcp # c",
+    "OUT DROP -p icmp -dport echo-request # d",
+    "IN REJECT -p icmp -icmp-type TOS-host-redirect # e",
+    "IN ACCEPT -source 10/8,1.2.3.4 -p tcp -dport http,https,8000:8100 # f",
+    "IN ACCEPT -p 47 # g",
+    "|IN ACCEPT -source 2001:DB8::1 -p ipv6-icmp # h",
+    "IN DHCPfwd(ACCEPT) # i",
+)
+
+
+@pytest.mark.parametrize("line", ODD)
+def test_whatever_staff_has_written_is_edited_without_losing_anything(line: str, site: Site) -> None:
+    """The form as a browser sends it back, with another comment; then each button."""
+    site.vm.ipsets["bad"], site.cluster.dc_sets, site.cluster.dc_aliases = [], ["office"], ["home"]
+    site.vm.rules = [parsed(line), parsed("OUT DROP -p tcp -dport 25")]
+    [before, _] = site.rules()
+    page = site.see()
+    for word in (*before.source.split(","), before.service, before.comment):
+        assert word in page
+    sent = {f: str(v) for f, v in web._values(before).items()}
+    assert site.submit("edit", rule="0", **{**sent, "comment": "now"}) == ""
+    [after, _] = site.rules()
+    assert replace(after, mark="", comment=before.comment) == before
+    assert site.submit("switch", rule="0", on="0" if before.on else "1") == ""
+    assert site.submit("move", rule="0", to="1") == ""
+    [_, moved] = site.rules()
+    assert moved == replace(after, on=not before.on)
+
+
+def test_a_rule_whose_names_are_gone_is_told_at_its_field(site: Site) -> None:
+    """The host does not apply it any more, and takes it only without them."""
+    site.vm.ipsets["bad"] = []
+    site.vm.rules = [parsed("IN DROP -source +bad -p tcp -dport 22")]
+    sent = {f: str(v) for f, v in web._values(site.rules()[0]).items()}
+    del site.vm.ipsets["bad"]
+    said = site.submit("edit", rule="0", **{**sent, "comment": "now"})
+    assert "does not take this rule" in site.html + said
+    assert re.search(r'name="vmb\[source\]"[^>]*aria-invalid', site.html)
+    assert site.phase() == ""
+    assert site.submit("edit", rule="0", **{**sent, "source": ""}) == ""
 
 
 @pytest.mark.parametrize("number", ["\u00b2", "9" * 5000, "-1", "1.5", "\u0661"])

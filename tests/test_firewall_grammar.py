@@ -164,6 +164,7 @@ def test_services_are_what_the_hypervisor_means_by_them() -> None:
 
 # -- who is let in --------------------------------------------------------------------------------------
 SSH = Rule("in", "accept", "SSH")
+WEB = Rule("in", "accept", "Web")
 CLOSED = Firewall((SSH,), "drop")
 
 
@@ -202,6 +203,14 @@ def wall(*lines: Rule, policy: str = "drop") -> Firewall:
         (wall(Rule("in", "drop", "SSH"), SSH, policy="accept"), wall(policy="accept"), False),
         (wall(Rule("in", "accept", "SSH", source="192.0.2.1"), Rule("in", "accept", "SSH", source="192.0.2.2")),
          wall(Rule("in", "accept", "SSH", source="192.0.2.0/30")), False),
+        # of a set or an alias nothing is known: what may be taken from somebody is a trial, and what is not is none
+        (wall(Rule("in", "accept", "SSH", source="+office")), wall(), True),
+        (wall(Rule("in", "accept", "SSH", source="10/8")), wall(), True),
+        (wall(SSH, Rule("in", "drop", source="+bad")), wall(Rule("in", "drop", source="+bad"), SSH), True),
+        (wall(SSH, Rule("in", "drop", source="home")), wall(SSH), False),
+        (wall(Rule("in", "drop", source="+bad"), SSH), wall(SSH), False),
+        (wall(Rule("in", "drop", source="+bad"), SSH), wall(Rule("in", "drop", source="+bad"), SSH, WEB), False),
+        (wall(Rule("in", "accept", "SSH", dest="alias")), wall(), True),
     ],
 )  # fmt: skip
 def test_what_closes_the_way_in(before: Firewall, after: Firewall, closes: bool) -> None:

@@ -21,11 +21,12 @@ from bridge.firewall.edits import Conflict, Edit
 from bridge.firewall.writing import FIRST, LEASE, LOST_REPLY, carry_out, go_on, same
 from bridge.model import Dropped, Firewall, Rule, Sentence, Service
 from bridge.store import Store
-from bridge.store.firewalls import FirewallRow
+from bridge.store.firewalls import CHANGED, FirewallRow
 from drivers.base import Driver
 
 log = structlog.get_logger()
 SEEN = 5.0  # seconds that one read serves everybody
+TRIES = 3  # to find the firewall as nobody changes it between the look and the record
 TRIAL = 60.0  # seconds to say that it works
 TOLD_FOR = 24 * 3600.0  # how the last change ended
 RDP = 3389
@@ -223,11 +224,15 @@ def change(
     chief of the `entries` afterwards and the customer is not `sure`; nothing is written then."""
     try:
         with reads.edit_of(service, driver, store):
-            now = driver.firewall(service.ref)
-            if why := off(service, now, store):
-                raise Refused(why, code="firewall_off")
-            edit = _judged(make, version, now)
-            return _begun(service, edit, now, sure, by, store, driver, entries or Entries())
+            for _ in range(TRIES):
+                seen, now = store.edits(service.id), driver.firewall(service.ref)
+                if why := off(service, now, store):
+                    raise Refused(why, code="firewall_off")
+                edit = _judged(make, version, now)
+                trial = _begun(service, edit, now, seen, sure, by, store, driver, entries or Entries())
+                if trial is not None:
+                    return trial
+            raise Refused(ANOTHER, code="change_open")
     except (RequestError, StoreUnavailable):
         raise
     except VmbridgeError as e:
@@ -243,10 +248,12 @@ def _judged(make: Make, version: str, now: Firewall) -> Edit:
 
 
 def _begun(
-    service: Service, edit: Edit, now: Firewall, sure: bool, by: str, store: Store, driver: Driver, entries: Entries
-) -> bool:
-    """Whether it is on trial; False also where nothing changes. Raises Refused for a change that would shut somebody
-    out and is not said to be meant, and while another one is open."""
+    service: Service, edit: Edit, now: Firewall, seen: int, sure: bool, by: str, store: Store, driver: Driver,
+    entries: Entries,
+) -> bool | None:  # fmt: skip
+    """Whether it is on trial; False also where nothing changes, None where another change began or ended since `now`
+    was read, with nothing done. Raises Refused for a change that would shut somebody out and is not said to be meant,
+    and while another one is open."""
     wanted, own = edits.applied(edit, now), addresses_of(service, store)
     if same(now, wanted):
         return False
@@ -255,7 +262,9 @@ def _begun(
         shut = ways.shuts(now, wanted, driver.firewall_services, own, entries.ports, entries.viewer)
         if shut:
             raise Refused(said_of(shut), code=CLOSING, port=shut.port, mine=bool(shut.address))
-    number = store.begin_firewall(service.id, edit, edits.undoing(edit, now) if trial else None, LEASE, by)
+    number = store.begin_firewall(service.id, edit, edits.undoing(edit, now) if trial else None, LEASE, by, seen)
+    if number == CHANGED:
+        return None
     if not number:
         row = store.firewall_change(service.id)
         raise Refused(ON_TRIAL if row and row["phase"] == "trial" else ANOTHER, code="change_open")
@@ -290,9 +299,8 @@ def _first_try(
         lost = isinstance(e, Unknown)
         if not lost and not (isinstance(e, UpstreamError) and e.retryable) and _untouched(service, now, driver):
             store.forget_firewall(service.id, number)
-            raise Refused(
-                NOT_TAKEN if e.code == "upstream_parameter" else not_done(e), code=e.code, detail=e.detail
-            ) from None
+            said = NOT_TAKEN if e.code == "upstream_parameter" else not_done(e)
+            raise Refused(said, code=e.code, detail=e.detail, field=e.extra.get("field", "")) from None
         store.firewall_later(service.id, number, LOST_REPLY if lost else FIRST, e.code)
         raise Refused(BACK_BY_ITSELF if trial else GOING_ON, code="going_on", detail=e.detail) from None
     store.firewall_written(service.id, number, TRIAL if trial else 0.0)

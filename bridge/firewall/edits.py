@@ -8,6 +8,7 @@ conflict, and nothing is overwritten.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Sequence
@@ -47,12 +48,17 @@ def says(rule: Rule) -> str:
     return json.dumps(packed(rule), sort_keys=True)
 
 
+def listed(rules: Sequence[Rule]) -> str:
+    """A whole list in short, to be compared."""
+    return hashlib.sha256(repr(tuple(rules)).encode()).hexdigest()
+
+
 def name_of(rules: Sequence[Rule], place: int) -> Name | None:
     """None beyond the ends."""
     if not 0 <= place < len(rules):
         return None
-    text = says(rules[place])
-    return [rules[place].mark, text, sum(says(r) == text for r in rules[:place])]
+    rule = rules[place]
+    return [rule.mark, says(rule), sum(r == rule for r in rules[:place])]
 
 
 def find(rules: Sequence[Rule], name: Name | None) -> int | None:
@@ -61,7 +67,8 @@ def find(rules: Sequence[Rule], name: Name | None) -> int | None:
     mark, text, number = name
     if mark:
         return next((i for i, r in enumerate(rules) if r.mark == mark), None)
-    equal = [i for i, r in enumerate(rules) if says(r) == text]
+    rule = unpacked(json.loads(text)) if text else None
+    equal = [i for i, r in enumerate(rules) if r == rule]
     return equal[min(number, len(equal) - 1)] if equal else None
 
 
@@ -80,14 +87,14 @@ def put(now: Firewall, place: int, rule: Rule) -> Edit:
 
 def drop(now: Firewall, place: int) -> Edit:
     old = now.rules[place]
-    count = sum(says(r) == says(old) for r in now.rules)
+    count = sum(r == old for r in now.rules)
     return {"do": "drop", "name": name_of(now.rules, place), "old": packed(old), "count": count}
 
 
 def move(now: Firewall, place: int, to: int) -> Edit:
     """`to` is the place that it has afterwards."""
     rest = [r for i, r in enumerate(now.rules) if i != place]
-    result = [says(r) for r in (*rest[:to], now.rules[place], *rest[to:])]
+    result = listed((*rest[:to], now.rules[place], *rest[to:]))
     return {"do": "move", "name": name_of(now.rules, place), "result": result, **_between(rest, to)}
 
 
@@ -147,7 +154,7 @@ def _put(edit: Edit, now: Firewall) -> Firewall:
 
 def _drop(edit: Edit, now: Firewall) -> Firewall:
     old, place = unpacked(edit["old"]), find(now.rules, edit["name"])
-    if place is None or (not old.mark and sum(says(r) == says(old) for r in now.rules) < edit["count"]):
+    if place is None or (not old.mark and sum(r == old for r in now.rules) < edit["count"]):
         return now
     if now.rules[place] != old:
         raise Conflict()
@@ -155,7 +162,7 @@ def _drop(edit: Edit, now: Firewall) -> Firewall:
 
 
 def _move(edit: Edit, now: Firewall) -> Firewall:
-    if [says(r) for r in now.rules] == edit["result"]:  # of equal rules nobody can tell which one was moved
+    if listed(now.rules) == edit["result"]:  # of equal rules nobody can tell which one was moved
         return now
     place = find(now.rules, edit["name"])
     if place is None:
@@ -194,4 +201,4 @@ def undoing(edit: Edit, before: Firewall) -> Edit:
     if do == "drop":
         old = replace(unpacked(edit["old"]), mark=edit["old"]["mark"] or new_mark())
         return {"do": "add", "rule": packed(old), **_between(rest, place)}
-    return {"do": "move", "name": edit["name"], "result": [says(r) for r in rules], **_between(rest, place)}
+    return {"do": "move", "name": edit["name"], "result": listed(rules), **_between(rest, place)}

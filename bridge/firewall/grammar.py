@@ -62,7 +62,7 @@ def rule_of(
     service = form("service")
     if service and service not in services and (old is None or service != old.service):
         raise fault("service", Sentence("%(field)s: “%(text)s” is not one of the list."), text=service[:40])
-    proto = any_or(form("proto").lower())
+    proto = _as_before("proto", form("proto"), old) or any_or(form("proto").lower())
     if protocols and proto not in protocols and not service:
         words = ", ".join(protocols)
         raise fault("proto", Sentence("%(field)s: “%(text)s” is not one of: %(words)s."), text=proto[:40], words=words)
@@ -75,28 +75,29 @@ def rule_of(
         )
     source, dest = (_as_before(f, form(f), old) or addresses(f, form(f), can) for f in ("source", "dest"))
     sport, dport = (_as_before(f, form(f), old) or ports(f, form(f), can) for f in ("sport", "dport"))
-    icmp = any_or(form("icmp").lower())
+    icmp = _as_before("icmp", form("icmp"), old) or any_or(form("icmp").lower())
+    same = old is not None and (service, proto) == (old.service, old.proto)  # staff may say more than forms can
     if service:
         for field, value in (("proto", proto), ("sport", sport), ("dport", dport), ("icmp", icmp)):
-            if value:
+            if value and not (same and value == getattr(old, field)):
                 raise fault(
                     field, Sentence("%(field)s: the service says it already. Leave it empty, or choose no service.")
                 )
     for field, value in (("sport", sport), ("dport", dport)):
-        if value and proto not in WITH_PORTS:
+        kept = same and value == getattr(old, field) and not (icmp and field == "dport")
+        if value and proto not in WITH_PORTS and not service and not kept:
             raise fault(
                 field,
                 Sentence("%(field)s: only %(words)s have ports. Choose one of them as the protocol."),
                 words=", ".join(WITH_PORTS),
             )
-    if icmp and (old is None or icmp != old.icmp) and icmp not in ICMP.get(proto, ()):
+    if icmp and not (same and old and icmp == old.icmp) and icmp not in ICMP.get(proto, ()):
         words = ", ".join(ICMP.get(proto, ())) or "-"
         raise fault("icmp", Sentence("%(field)s: with this protocol it can be one of: %(words)s."), words=words)
     _fitting(way, proto, source, dest, sport, icmp, can)
-    kept = old.kept if old else ()
-    return Rule(
-        way, action, service, proto, source, sport, dest, dport, icmp, comment(form("comment")), True, kept=kept
-    )
+    said = comment(form("comment"))
+    beside = old.kept if old else ()
+    return Rule(way, action, service, proto, source, sport, dest, dport, icmp, said, True, kept=beside)
 
 
 def _fitting(way: str, proto: str, source: str, dest: str, sport: str, icmp: str, can: Collection[str]) -> None:

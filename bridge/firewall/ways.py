@@ -1,10 +1,12 @@
 """Who is let in: which sources reach a port of a machine, and whether a change takes that from any of them. Careful
-where a rule says more than is known here: it is then not counted as letting in."""
+where a rule says more than is known here: it is then not counted as letting in, and what it may stop is a trial."""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from bridge.model import Firewall, Rule
@@ -15,6 +17,7 @@ NO_WAYS = frozenset({25, 53, 80, 110, 143, 443, 465, 587, 853, 993, 995})
 BY_NAME = {"ssh": 22, "ms-wbt-server": 3389}  # as staff may have written them (/etc/services)
 Services = Mapping[str, Sequence[tuple[str, str]]]
 Spans = list[tuple[int, int]]
+NAMED = 0  # beside the families
 ALL: dict[int, tuple[int, int]] = {4: (0, 2**32 - 1), 6: (0, 2**128 - 1)}
 
 
@@ -35,10 +38,13 @@ def closes(
     if before.policy_in == "accept" != after.policy_in:
         return True
     known = any(open_to_any(before, p, services, own) for p in ports)
+    names = any(_spans(t)[NAMED] for r in (*before.rules, *after.rules) for t in (r.source, r.dest) if t)
     for port in ports if known else (*ports, *_perhaps(before)):
         for family in ALL:
-            if taken(let_in(before, port, family, services, own), let_in(after, port, family, services, own)):
-                return True
+            for every in (False, True) if names else (False,):  # what is named may be nobody, and may be everybody
+                was, then = (let_in(w, port, family, services, own, every) for w in (before, after))
+                if taken(was, then):
+                    return True
     return False
 
 
@@ -83,21 +89,36 @@ def open_to_any(now: Firewall, port: int, services: Services, own: Collection[st
     return any(let_in(now, port, family, services, own) for family in ALL)
 
 
-def let_in(now: Firewall, port: int, family: int, services: Services, own: Collection[str]) -> Spans:
-    """The sources that reach a TCP port, as rising spans of addresses."""
-    left: Spans = [ALL[family]]
+def let_in(
+    now: Firewall, port: int, family: int, services: Services, own: Collection[str], every: bool = False
+) -> Spans:
+    """The sources that reach a TCP port, as rising spans of addresses; with `every` a set or an alias is everybody,
+    else nobody."""
+    decided: Spans = []  # rising and apart: sources that a rule above has matched
     let: Spans = []
     for rule in now.rules:
-        if rule.way != "in" or not rule.on or not _meets(rule, port, family, services, own):
+        if rule.way != "in" or not rule.on or not _meets(rule, port, family, services, own, every):
             continue
-        spans = _sources(rule.source, family)
-        if rule.action == "accept":
-            let += _common(left, spans)
-        left = taken(left, spans)
-    return joined([*let, *left] if now.policy_in == "accept" else let)
+        for low, high in _sources(rule.source, family, every):
+            fresh = _decide(decided, low, high)
+            if rule.action == "accept":
+                let += fresh
+        if decided == [ALL[family]]:
+            break
+    return joined([*let, *taken([ALL[family]], decided)] if now.policy_in == "accept" else let)
 
 
-def _meets(rule: Rule, port: int, family: int, services: Services, own: Collection[str]) -> bool:
+def _decide(decided: Spans, low: int, high: int) -> Spans:
+    """What of a span nobody has decided yet; it is decided then. Costs what it meets, not how many there are."""
+    first = bisect_left(decided, low - 1, key=lambda span: span[1])
+    last = bisect_right(decided, high + 1, key=lambda span: span[0])
+    met = decided[first:last]
+    ends = (min([low, *(a for a, _ in met)]), max([high, *(b for _, b in met)]))
+    decided[first:last] = [ends]
+    return taken([(low, high)], met)
+
+
+def _meets(rule: Rule, port: int, family: int, services: Services, own: Collection[str], every: bool) -> bool:
     accepting = rule.action == "accept"
     if dict(rule.kept).get("iface", "net0") != "net0":
         return False
@@ -109,7 +130,7 @@ def _meets(rule: Rule, port: int, family: int, services: Services, own: Collecti
     if rule.sport and accepting and not all(_holds(rule.sport, p) for p in (1024, 32768, 65535)):
         return False
     if rule.dest:
-        spans = _sources(rule.dest, family)
+        spans = _sources(rule.dest, family, every)
         mine = [int(ip_address(a)) for a in own if ip_address(a).version == family]
         inside = any(low <= a <= high for low, high in spans for a in mine)
         return inside or (not accepting and not mine and bool(spans))
@@ -125,11 +146,16 @@ def _holds(ports: str, port: int) -> bool:
     return not ports
 
 
-def _sources(text: str, family: int) -> Spans:
-    """Of sets and aliases nothing is known."""
-    if not text:
+def _sources(text: str, family: int, every: bool) -> Spans:
+    if not text or (every and _spans(text)[NAMED]):
         return [ALL[family]]
-    spans: Spans = []
+    return _spans(text)[family]
+
+
+@lru_cache(maxsize=20_000)
+def _spans(text: str) -> dict[int, Spans]:
+    """By family; under NAMED something when it says what is not known here: sets and aliases. Nobody changes it."""
+    spans: dict[int, Spans] = {family: [] for family in (*ALL, NAMED)}
     for part in text.split(","):
         try:
             if "-" in part:
@@ -138,10 +164,10 @@ def _sources(text: str, family: int) -> Spans:
                 network = ip_network(part.strip(), strict=False)
                 first, last = network[0], network[-1]
         except ValueError:
+            spans[NAMED].append((0, 0))
             continue
-        if first.version == family:
-            spans.append((int(first), int(last)))
-    return joined(spans)
+        spans[first.version].append((int(first), int(last)))
+    return {family: joined(found) for family, found in spans.items()}
 
 
 def joined(spans: Spans) -> Spans:
@@ -154,13 +180,19 @@ def joined(spans: Spans) -> Spans:
     return whole
 
 
-def _common(one: Spans, other: Spans) -> Spans:
-    return [(max(a, c), min(b, d)) for a, b in one for c, d in other if max(a, c) <= min(b, d)]
-
-
 def taken(one: Spans, other: Spans) -> Spans:
-    """What is in one and not in the other."""
-    left = list(one)
-    for low, high in other:
-        left = [span for a, b in left for span in ((a, min(b, low - 1)), (max(a, high + 1), b)) if span[0] <= span[1]]
-    return joined(left)
+    """What is in one and not in the other; both are rising and apart."""
+    left: Spans = []
+    at = 0
+    for low, high in one:
+        while at < len(other) and other[at][1] < low:
+            at += 1
+        begin, i = low, at
+        while i < len(other) and other[i][0] <= high:
+            if other[i][0] > begin:
+                left.append((begin, other[i][0] - 1))
+            begin = max(begin, other[i][1] + 1)
+            i += 1
+        if begin <= high:
+            left.append((begin, high))
+    return left

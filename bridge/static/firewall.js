@@ -13,6 +13,9 @@
   function rows() {
     return Array.from(root.querySelectorAll("[data-rules] > [data-number]"));
   }
+  function placeOf(row) {
+    return +box().dataset.first + rows().indexOf(row);
+  }
   function fieldOf(form, name) {
     return form.querySelector('[name="vmb[' + name + ']"]');
   }
@@ -108,7 +111,7 @@
 
   // -- order
   function placed(row) {
-    var to = rows().indexOf(row),
+    var to = placeOf(row),
       form = root.querySelector("[data-move-form]");
     if (!form || to === +row.dataset.number) {
       return;
@@ -129,7 +132,7 @@
   }
   function say(row) {
     var s = root.querySelector("[data-moved]");
-    s.textContent = s.dataset.moved.replace("-1", row.dataset.number).replace("-2", rows().indexOf(row));
+    s.textContent = s.dataset.moved.replace("-1", row.dataset.number).replace("-2", placeOf(row));
   }
   root.addEventListener("keydown", function (e) {
     var grip = e.target.closest(".vmb-grip"),

@@ -12,6 +12,7 @@ from bridge.store.core import Core
 
 OPEN = "('writing', 'trial', 'undoing')"
 ENDED = "('undone', 'failed')"
+CHANGED = -1
 
 
 class FirewallRow(TypedDict):
@@ -33,12 +34,16 @@ class FirewallRow(TypedDict):
 
 class FirewallChanges(Core):
     def begin_firewall(
-        self, service: int, edit: dict[str, Any], undo: dict[str, Any] | None, lease: float, by: str
+        self, service: int, edit: dict[str, Any], undo: dict[str, Any] | None, lease: float, by: str, seen: int = -1
     ) -> int:
-        """The number under which the caller writes it within `lease` seconds; 0 while another change is open. One
-        that was never begun and whose writer is gone takes nobody's place."""
+        """The number under which the caller writes it within `lease` seconds; 0 while another change is open, and
+        CHANGED where one has begun or ended since the service's count of edits was `seen`, with which the list was
+        read: a new rule is written whatever stands there by then. One that was never begun and whose writer is gone
+        takes nobody's place."""
         now = self.clock.now()
         with self.write() as db:
+            if not self._counted(service, seen):
+                return CHANGED
             cursor = db.conn.execute(
                 "INSERT INTO firewall_changes (service, number, phase, edit, undo, due_at, lease_until, actor, made_at)"
                 " VALUES (?, 1, 'writing', ?, ?, ?, ?, ?, ?) ON CONFLICT (service) DO UPDATE SET number ="
@@ -55,6 +60,14 @@ class FirewallChanges(Core):
             row = self.row("SELECT number FROM firewall_changes WHERE service = ?", service) or {}
         return int(row["number"])
 
+    def _counted(self, service: int, seen: int = -1) -> bool:
+        """One more edit, in the same save as what it counts; false where `seen` is not the count any more."""
+        return bool(
+            self.change(
+                "UPDATE services SET edits = edits + 1 WHERE id = ? AND CAST(? AS BIGINT) IN (-1, edits)", service, seen
+            )
+        )
+
     def firewall_begun(self, service: int, number: int) -> None:
         """From here on it may have been written. Raises LeaseLost when somebody else has it now."""
         changed = self.change(
@@ -70,6 +83,7 @@ class FirewallChanges(Core):
     def firewall_written(self, service: int, number: int, trial: float) -> None:
         """Done. With `trial` seconds it is taken back then, unless it is confirmed before."""
         with self.write():
+            self._counted(service)
             if trial:
                 self.change(
                     "UPDATE firewall_changes SET phase = 'trial', due_at = ?, lease_until = 0, attempt = 0"
@@ -83,15 +97,17 @@ class FirewallChanges(Core):
 
     def firewall_ended(self, service: int, number: int, phase: str, error: str = "") -> None:
         """`undone` or `failed`; what is told until the next change."""
-        self.change(
-            "UPDATE firewall_changes SET phase = ?, error = ?, due_at = ?, lease_until = 0 WHERE service = ?"
-            " AND number = ?",
-            phase,
-            error,
-            self.clock.now(),
-            service,
-            number,
-        )
+        with self.write():
+            self._counted(service)
+            self.change(
+                "UPDATE firewall_changes SET phase = ?, error = ?, due_at = ?, lease_until = 0 WHERE service = ?"
+                " AND number = ?",
+                phase,
+                error,
+                self.clock.now(),
+                service,
+                number,
+            )
 
     def firewall_later(self, service: int, number: int, seconds: float, error: str = "") -> None:
         """Go on in `seconds`; a change that was to be a trial is taken back then: nobody has seen it made."""
@@ -107,9 +123,11 @@ class FirewallChanges(Core):
 
     def forget_firewall(self, service: int, number: int = 0) -> None:
         """A change that was refused before it began, or whose outcome was read; without a number any."""
-        self.change(
-            "DELETE FROM firewall_changes WHERE service = ? AND CAST(? AS BIGINT) IN (0, number)", service, number
-        )
+        with self.write():
+            self._counted(service)
+            self.change(
+                "DELETE FROM firewall_changes WHERE service = ? AND CAST(? AS BIGINT) IN (0, number)", service, number
+            )
 
     def claim_firewall(self, server: str, lease: float) -> FirewallRow | None:
         """The next change that is due on a server, to be gone on with within `lease` seconds. A trial whose time is

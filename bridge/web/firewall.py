@@ -36,6 +36,7 @@ ACTIONS = {
     "reject": Sentence("REJECT"),
 }
 NO_LOG = Sentence("The log cannot be read here. Our staff can tell more.")
+AT_ONCE = 100  # rules of a table
 SLOW = 10  # seconds until the host has taken a change over
 
 
@@ -77,7 +78,7 @@ def content(service: Service) -> dict[str, Any]:
         "firewall_state": hashlib.sha256(repr(state).encode()).hexdigest()[:12],
         "editing": chosen(view["firewall"], form),
         "blank": _values(Rule("in", "accept")),
-        "rule_values": [_values(r) for r in view["firewall"].rules] if view["firewall"] is not None else [],
+        **portion(view["firewall"], form),
         "rule_actions": {
             k: language.translate(v) for k, v in ACTIONS.items() if k == "accept" or "drop" in driver.firewall_can
         },
@@ -95,6 +96,24 @@ def asked_form() -> dict[str, Any]:
     """What a browser has sent, when this page answers a form."""
     form = body().get("form") if request.method == "POST" else None
     return form if isinstance(form, dict) else {}
+
+
+def portion(firewall: Any, form: dict[str, Any]) -> dict[str, Any]:
+    """Of a long list the part that is asked for, or that has the rule which the form is about: {first, numbered:
+    (place, rule, its fields that say something) of each, portions: (first, last) of what can be gone to from here}."""
+    rules = firewall.rules if firewall is not None else ()
+    asked = number_of(str(form.get("first") or form.get("rule") or "")) or 0
+    first = max(0, min(asked, len(rules) - 1)) // AT_ONCE * AT_ONCE
+    last = max(0, len(rules) - 1) // AT_ONCE * AT_ONCE
+    begins = {0, first - AT_ONCE, first, first + AT_ONCE, last}
+    return {
+        "first": first,
+        "numbered": [
+            (first + i, r, {k: v for k, v in _values(r).items() if v})
+            for i, r in enumerate(rules[first : first + AT_ONCE])
+        ],
+        "portions": [(at, min(at + AT_ONCE, len(rules)) - 1) for at in sorted(begins) if 0 <= at <= last],
+    }
 
 
 def chosen(firewall: Any, form: dict[str, Any]) -> dict[str, Any] | None:
@@ -149,7 +168,7 @@ def _number(ask: Ask, name: str = "rule") -> int:
     return number
 
 
-def number_of(text: str, digits: int = 4) -> int | None:
+def number_of(text: str, digits: int = 5) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
 
 
@@ -285,6 +304,6 @@ register(
             "keep": keep,
             "back": take_back,
         },
-        looks=frozenset({"form", "log"}),
+        looks=frozenset({"form", "log", "part"}),
     )
 )

@@ -66,7 +66,8 @@ def from_reply(status: int, text: str, errors: object = None) -> VmbridgeError:
     if status in UNKNOWN_STATUS and not TRANSIENT.search(text):
         return Unknown(detail=detail)
     if status == 400:
-        return Permanent("The server refused a value.", code="upstream_parameter", detail=detail)
+        fields = tuple(errors) if isinstance(errors, dict) else ()
+        return Permanent("The server refused a value.", code="upstream_parameter", detail=detail, fields=fields)
     return from_text(text, detail)
 
 

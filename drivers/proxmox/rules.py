@@ -9,6 +9,7 @@ bears a mark in its comment, by which it is found again.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -33,6 +34,7 @@ FIELDS = {  # ours -> PVE's
 }
 KEPT = ("iface", "log")
 POLICY = {"policy_in": "DROP", "policy_out": "ACCEPT"}  # PVE's defaults
+MOST_PAIRS = 250_000  # that are compared each with each: 500 rules with 500
 LOG_ON, LOG_OFF = "info", "nolog"
 LOG_FOR, LOG_LINES, SHOWN = 3600, 5000, 100  # seconds back, lines read, lines shown
 LINE = re.compile(r"^\d+ \d+ \S+-(IN|OUT) (\S+ [+-]\d{4}) (?:policy )?(DROP|REJECT): (.*)\Z")
@@ -98,12 +100,14 @@ def change(api: Api, ref: VmRef, now: Firewall, wanted: Firewall) -> bool:
         values["digest"] = options_version
     elif method != "post":  # the making of a rule does not look at it
         values["digest"] = rules_version
-    named = {k.replace("-", "__"): v for k, v in values.items()}
+    words = {k.replace("-", "__"): v for k, v in values.items()}
     try:
-        getattr(api, method)(f"{base}/{path}", **named)
+        getattr(api, method)(f"{base}/{path}", **words)
     except VmbridgeError as e:
         if "detected modified configuration" in e.detail or "no rule at position" in e.detail:
             raise Transient(code="firewall_changed", detail=e.detail) from None
+        named = [ours for ours, theirs in (("way", "type"), *FIELDS.items()) if theirs in e.extra.get("fields", ())]
+        e.extra["field"] = named[0] if named else ""
         raise
     return False
 
@@ -129,12 +133,15 @@ def _options(now: Firewall, wanted: Firewall) -> tuple[dict[str, Any], dict[str,
 
 def _rules(now: Sequence[Rule], wanted: Sequence[Rule]) -> tuple[str, str, dict[str, Any]] | None:
     pairs = paired(now, wanted)
-    missing = [w for i, w in enumerate(wanted) if i not in pairs.values()]
+    taken = set(pairs.values())
+    missing = [w for i, w in enumerate(wanted) if i not in taken]
     if missing:  # the last first: each goes to the top
         return "post", "rules", {**row_of(replace(missing[-1], on=False)), "enable": 0}
     if (move := _move(len(now), pairs)) is not None:
         return "put", f"rules/{move[0]}", {"moveto": move[1]}
     for place, goal in pairs.items():
+        if now[place] == wanted[goal]:
+            continue
         have, want = row_of(now[place]), row_of(wanted[goal])
         if have != want:
             gone = [k for k in have if k not in want]
@@ -145,14 +152,45 @@ def _rules(now: Sequence[Rule], wanted: Sequence[Rule]) -> tuple[str, str, dict[
 
 def paired(now: Sequence[Rule], wanted: Sequence[Rule]) -> dict[int, int]:
     """Place now -> place wanted. First as many as can stay in their order, so that of equal rules none is moved for
-    another; then those that move; and what is left on both sides, since a rule can be changed into another one."""
+    another; then those that move; and what is left on both sides, since a rule can be changed into another one. What
+    both have in common at either end stays: an edit of a long list costs no more than one of a short."""
+    most = min(len(now), len(wanted))
+    head = next((i for i in range(most) if now[i] != wanted[i]), most)
+    tail = next((i for i in range(most - head) if now[-1 - i] != wanted[-1 - i]), most - head)
+    middle = _paired(now[head : len(now) - tail], wanted[head : len(wanted) - tail])
+    pairs = {i: i for i in range(head)} | {head + i: head + goal for i, goal in middle.items()}
+    return pairs | {len(now) - i: len(wanted) - i for i in range(1, tail + 1)}
+
+
+def _paired(now: Sequence[Rule], wanted: Sequence[Rule]) -> dict[int, int]:
+    if len(now) * len(wanted) > MOST_PAIRS:
+        return _by_turns(now, wanted)
     alike = _likeness(now, wanted)
     pairs = _in_order(len(now), len(wanted), alike)
-    for goal in (g for g in range(len(wanted)) if g not in pairs.values()):
+    taken = set(pairs.values())
+    for goal in (g for g in range(len(wanted)) if g not in taken):
         there = [i for i in range(len(now)) if i not in pairs and alike(i, goal)]
         if there:
             pairs[max(there, key=lambda i: alike(i, goal))] = goal
-    left = [i for i in range(len(now)) if i not in pairs], [i for i in range(len(wanted)) if i not in pairs.values()]
+    return _rest(now, wanted, pairs)
+
+
+def _by_turns(now: Sequence[Rule], wanted: Sequence[Rule]) -> dict[int, int]:
+    """Of lists that are too long to be compared each with each: the same rule, word for word, the first with the
+    first."""
+    places: dict[Rule, list[int]] = {}
+    for place in range(len(now) - 1, -1, -1):
+        places.setdefault(now[place], []).append(place)
+    pairs = {}
+    for goal, rule in enumerate(wanted):
+        if places.get(rule):
+            pairs[places[rule].pop()] = goal
+    return _rest(now, wanted, pairs)
+
+
+def _rest(now: Sequence[Rule], wanted: Sequence[Rule], pairs: dict[int, int]) -> dict[int, int]:
+    taken = set(pairs.values())
+    left = [i for i in range(len(now)) if i not in pairs], [i for i in range(len(wanted)) if i not in taken]
     for place, goal in zip(*left, strict=False):
         if now[place].locked == wanted[goal].locked:
             pairs[place] = goal
@@ -197,16 +235,31 @@ def _move(length: int, pairs: Mapping[int, int]) -> tuple[int, int] | None:
     """(place, moveto) that brings one rule into order while as many as possible stay where they are; None when all
     are."""
     places = sorted(pairs)
-    best: dict[int, list[int]] = {}
-    for place in places:  # the longest rising run that ends here
-        before = [best[p] for p in places if p < place and pairs[p] < pairs[place]]
-        best[place] = [*max(before, key=len, default=[]), place]
-    staying = max(best.values(), key=len, default=[])
-    for place in places:
-        if place not in staying:
-            behind = [p for p in staying if pairs[p] > pairs[place]]
-            return place, min(behind) if behind else length
-    return None
+    staying = _rising([pairs[p] for p in places])
+    if len(staying) == len(places):
+        return None
+    moving = next(i for i in range(len(places)) if i not in staying)
+    behind = [places[i] for i in staying if pairs[places[i]] > pairs[places[moving]]]
+    return places[moving], min(behind) if behind else length
+
+
+def _rising(goals: Sequence[int]) -> set[int]:
+    """The indexes of a longest rising run, of several the one that ends first (patience sorting)."""
+    ends: list[int] = []  # of the runs by their length: the index with the least goal
+    least: list[int] = []
+    before: list[int] = []
+    longest = -1
+    for i, goal in enumerate(goals):
+        at = bisect_left(least, goal)
+        if at == len(least):
+            longest = i
+        before.append(ends[at - 1] if at else -1)
+        ends[at : at + 1], least[at : at + 1] = [i], [goal]
+    found = set()
+    while longest >= 0:
+        found.add(longest)
+        longest = before[longest]
+    return found
 
 
 # -- what was dropped -----------------------------------------------------------------------------
