@@ -34,7 +34,7 @@ def look(store: Store, config: Config) -> dict[str, Any]:
 
 
 def _store(state: dict[str, Any], store: Store) -> None:
-    if store.pending_migrations() or store.newer_migrations():
+    if store.pending_migrations() or store.too_new():
         state["store"] = "migrate"
         state["lacks"].append("The database is not of this release.")
     elif not store.writable():

@@ -63,15 +63,35 @@ class Server:
         hba.write_text(f"local all locked scram-sha-256\n{hba.read_text()}")
         options = [w for setting in FAST for w in ("-c", setting)]
         command = [str(bin_ / "postgres"), "-D", str(data), "-k", str(self.folder), *options]
-        # it ends with the tests' process, however that ends; whoever is still connected is cut off
-        script = 'cd "$0"; "$@" >log 2>&1 & server=$!; read -r _; kill -INT $server; wait $server; rm -rf "$0"'
+        # it ends with the tests' process, however that ends; whoever is still connected is cut off. A line restarts it
+        script = (
+            'cd "$0"; start() { "$@" >>log 2>&1 & server=$!; }; start "$@";'
+            ' while read -r _; do kill -INT $server; wait $server; start "$@"; done;'
+            ' kill -INT $server; wait $server; rm -rf "$0"'
+        )
         self.process = subprocess.Popen(
             ["sh", "-c", script, str(self.folder), *command], stdin=subprocess.PIPE, **self._as_user()
         )
         atexit.register(self.stop)
-        self._run(bin_ / "pg_isready", "-h", self.folder, "-t", "60", "-U", "vmbridge", patiently=True)
+        self._wait()
         self.made = 0
         self._template()
+
+    def _wait(self) -> None:
+        ready = programs()
+        assert ready
+        self._run(ready / "pg_isready", "-h", self.folder, "-t", "60", "-U", "vmbridge", patiently=True)
+
+    def restart(self) -> None:
+        """Whoever is connected is cut off, what is not committed is lost."""
+        before = (self.folder / "data/postmaster.pid").read_text().split()[0]
+        assert self.process.stdin
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+        clock, lock = Clock(), self.folder / "data/postmaster.pid"
+        while not lock.exists() or (lock.read_text().split() or [before])[0] == before:
+            clock.sleep(0.02)
+        self._wait()
 
     def _as_user(self) -> dict[str, Any]:
         return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}

@@ -3,6 +3,7 @@ after that what they made is copied."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from tests import postgres
 from tests.configs import KEY
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
-engine = SQLITE
+engine = os.environ.get("VMBRIDGE_TEST_ENGINE", SQLITE)  # of tests that do not say which they are for
 
 
 @contextmanager

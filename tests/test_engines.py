@@ -11,6 +11,7 @@ import pytest
 from bridge.errors import Refused, StoreUnavailable
 from bridge.store import Store
 from bridge.store.faults import hurry
+from bridge.store.schema import migrations
 from tests import postgres, stores
 from tests.configs import KEY
 from tests.held import HeldClock
@@ -113,8 +114,28 @@ def test_a_store_of_a_newer_release_or_another_key_is_refused(store: Store) -> N
         store.change("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('vmbridge', 'x', '')")
     else:
         store.change("INSERT INTO migrations (name) VALUES ('x')")
+    store.change("UPDATE facts SET value = 'x' WHERE name = 'works_with'")
     with pytest.raises(Refused, match="newer release"):
         store.migrate()
+
+
+def test_an_older_release_goes_on_beside_a_newer_one_where_that_says_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Machines are updated one after the other: what the newer one has added first does not stop the older."""
+    added = type(migrations._migrations[0])("of_tomorrow", lambda db: db.execute("CREATE TABLE more (x INTEGER)"))
+    for needed, goes_on in (("numbers", True), ("of_tomorrow", False)):
+        with monkeypatch.context() as newer:
+            newer.setattr(migrations, "_migrations", [*migrations._migrations, added])
+            newer.setattr("bridge.store.schema.NEEDED", needed)
+            store.note("DELETE FROM facts WHERE name = 'works_with'")
+            store.migrate()
+        assert store.newer_migrations() == ["of_tomorrow"]
+        if goes_on:
+            store.fit()
+        else:
+            with pytest.raises(Refused, match="newer release"):
+                store.fit()
 
 
 # -- of PostgreSQL alone ------------------------------------------------------------------------------

@@ -240,6 +240,7 @@ def test_an_older_release_does_not_start_on_a_newer_store(house: House, command:
         conn.execute(
             "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('vmbridge', 'ninetieth', '')"
         )
+        conn.execute("UPDATE facts SET value = 'ninetieth' WHERE name = 'works_with'")
         conn.commit()
     said = says(house.run(*command.split()))
     assert "ninetieth" in said

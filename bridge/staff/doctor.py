@@ -146,7 +146,7 @@ def against_store(config: Config, store: Store) -> None:
 
 def _store(context: Context) -> list[Finding]:
     """Its schema, its key and what the configuration says of it; "ok" names its place."""
-    newer = context.store.newer_migrations()
+    newer = context.store.too_new()
     if newer:
         text = f"it is of a newer release of vmbridge: its schema has {', '.join(newer)}"
         return [Finding("fault", "store", text, "install that release again, or put a backup from before it back")]

@@ -14,6 +14,7 @@ from sqlite_utils import Database as Utils
 from bridge.clock import Clock, SharedClock
 from bridge.counts import counts
 from bridge.errors import Refused, StoreUnavailable
+from bridge.store import schema
 from bridge.store.addresses import Addresses
 from bridge.store.backups import Backups
 from bridge.store.budgets import Budgets
@@ -31,7 +32,7 @@ from bridge.store.queue import Queue
 from bridge.store.records import Records
 from bridge.store.reports import Reports
 from bridge.store.retention import Retention
-from bridge.store.schema import KEY_FACT, KEY_WORDS, migrations
+from bridge.store.schema import KEY_FACT, KEY_WORDS, NEEDED_FACT, migrations
 from bridge.store.services import Services
 from bridge.store.slots import Slots
 from bridge.store.snapshots import Snapshots
@@ -190,17 +191,34 @@ class Store(
 
     def migrate(self) -> list[str]:
         """Bring the store to this release under a lock; names of what was applied."""
-        done = self.database.migrate(self.fit)
+        done = self.database.migrate(self._may_migrate)
         if self.row("SELECT 1 FROM facts WHERE name = ?", KEY_FACT) is None:
             self.change(
                 "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING", KEY_FACT, self.seal(KEY_WORDS)
             )
+        self._say_what_is_needed()
         return done
+
+    def _may_migrate(self) -> None:
+        """Older releases hear that they cannot go on before anything is taken from them."""
+        self.fit()
+        if "facts" in self.database.tables():
+            self._say_what_is_needed()
+
+    def _say_what_is_needed(self) -> None:
+        known = [m.name for m in migrations._migrations]
+        row = self.row("SELECT value FROM facts WHERE name = ?", NEEDED_FACT)
+        if row is None or (row["value"] in known and known.index(row["value"]) < known.index(schema.NEEDED)):
+            self.change(
+                "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                NEEDED_FACT,
+                schema.NEEDED,
+            )
 
     def fit(self) -> None:
         """Raises Refused when this release or the configured key must not work with this store: it is newer, or sealed
         otherwise."""
-        newer = self.newer_migrations()
+        newer = self.too_new()
         if newer:
             known = [m.name for m in migrations._migrations]
             raise Refused(
@@ -245,6 +263,15 @@ class Store(
         """Those that a newer release has applied and this one does not know."""
         known = {m.name for m in migrations._migrations}
         return [name for name in self.database.applied() if name not in known]
+
+    def too_new(self) -> list[str]:
+        """Of those, all, where this release cannot work beside them."""
+        newer = self.newer_migrations()
+        if newer and "facts" in self.database.tables():
+            row = self.row("SELECT value FROM facts WHERE name = ?", NEEDED_FACT)
+            if row and row["value"] in {m.name for m in migrations._migrations}:
+                return []
+        return newer
 
     def close(self) -> None:
         self.database.close()

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 from bridge.errors import Refused
 from bridge.store.database import Database
-from bridge.store.schema import KEY_FACT
+from bridge.store.schema import KEY_FACT, NEEDED_FACT
 from bridge.store.sides import Table, tables
 
 Row = tuple[Any, ...]
-OF_ITSELF = ("facts",)  # where a migrated store without anything in it has a row: the sealed word of its key
+OF_ITSELF = ("facts",)  # where a migrated store without anything in it has rows: its key's, its release's
 MOVED = "moved_to"  # the fact of a store that was copied: where it is worked with since
 
 
@@ -84,7 +84,7 @@ def _empty(target: Place) -> None:
     if not target.there():
         return
     for name in target.tables():
-        where = f" WHERE name <> '{KEY_FACT}'" if name in OF_ITSELF else ""
+        where = f" WHERE name NOT IN ('{KEY_FACT}', '{NEEDED_FACT}')" if name in OF_ITSELF else ""
         if target.read(f"SELECT 1 FROM {name}{where} LIMIT 1", ())[1]:
             raise Refused(f"{target.place} is not empty ({name}); it is left as it is.", code="not_empty")
     target.close()

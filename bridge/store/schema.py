@@ -13,6 +13,11 @@ from bridge.store.tables import FIRST, FOURTH, SECOND, THIRD
 
 migrations = Migrations("vmbridge")
 KEY_FACT, KEY_WORDS = "key_check", "vmbridge"  # a sealed word in `facts`: which secret_key belongs to this store
+# The last migration that a release must know to work with what this one makes. While machines are updated one after the
+# other, older ones go on: what comes after it only adds, and what they need is taken away by a later release, with a
+# new name here.
+NEEDED = "numbers"
+NEEDED_FACT = "works_with"  # in `facts`: the same, for releases to come
 
 
 def _run(db: Database, script: str) -> None:
