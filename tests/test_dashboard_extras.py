@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Any
 
 import pytest
@@ -141,3 +142,53 @@ def test_what_is_suspended_leads_to_its_invoice_or_to_staff(shim: Shim) -> None:
     assert links("list", services=late["services"]) == ["submitticket.php"]
     assert links("list", **late, open_items=items, may=["products"]) == ["submitticket.php"]
     assert links("dashboard", **late, open_items=items) == ["submitticket.php"]
+
+
+def test_a_long_list_has_pages_and_no_row_is_lost(shim: Shim) -> None:
+    many = [service(n, name=f"{n:04}.example.com") for n in range(1, 451)]
+
+    def page(name: str, skip: int, **more: Any) -> tuple[list[str], dict[str, str]]:
+        html = ask(shim, name, services=many, ask={"skip": skip, **more})["html"]
+        links = {a.at["rel"]: a.at["href"] for a in read(html).find("a") if "rel" in a.at}
+        return [row[0][:4] for row in cells(html)], links
+
+    rows, skip = list[str](), 0
+    for n, before, after in ((200, None, 200), (200, 0, 400), (50, 200, None)):
+        found, links = page("list", skip, show="active", by="next")
+        assert len(found) == n
+        rows += found
+        for rel, to in (("prev", before), ("next", after)):
+            assert (rel in links) == (to is not None)
+            assert links.get(rel, "").endswith(
+                f"vmb[show]=active&vmb[family]=&vmb[by]=next&vmb[skip]={to}" * (to is not None)
+            )
+        skip = after or 0
+    assert rows == [f"{n:04}" for n in range(1, 451)]
+    assert page("list", 9999)[0] == rows[:200]  # what skips more than there is
+
+
+def test_a_long_month_of_the_ledger_has_pages(shim: Shim) -> None:
+    paid = [[n, "2026-11-05", "stripe", "1.00", "0.00", 0, 0] for n in range(1, 302)]
+    found = [len(cells(ask(shim, "ledger", transactions=paid, ask={"skip": skip})["html"])) for skip in (0, 200)]
+    assert found == [200, 101]
+
+
+def test_what_stands_above_all_says_how_much_more_there_is(shim: Shim) -> None:
+    late = [accounts.invoice(n, due="2026-11-01") for n in range(1, 26)]
+    many = [service(n) for n in range(1, 204)] + [service(n, "x") for n in range(300, 361)]
+    html = ask(shim, "dashboard", services=many, open=late)["html"]
+    found = re.findall(r"(\d+) more are not shown\.", read(html).text)
+    assert (found[0], found[-1], len(found)) == ("5", "11", 3)  # of invoices, charges, and what is not counted
+
+
+def test_a_calendar_that_is_too_long_ends_with_a_whole_day_and_says_so(shim: Shim) -> None:
+    many = [service(n, due=f"2026-12-{1 + n % 28:02}") for n in range(1, 301)]
+    text = ask(shim, "calendar", services=many)["text"]
+    days = re.findall(r"DTSTART;VALUE=DATE:(\d+)", text)
+    assert 1900 < len(days) <= 2000
+    [name] = re.findall("X-WR-CALNAME:(.*)\r", text)
+    assert name.startswith("Charges to come\\, before ")
+    whole = ask(shim, "calendar", services=many[:100])["text"]
+    assert "X-WR-CALNAME:Charges to come\r" in whole
+    of_last = sum(day == days[-1] for day in days)
+    assert of_last in (10, 11)  # of 300 on 28 days

@@ -75,6 +75,8 @@ def test_the_number_of_queries_is_that_of_one_service(system: System) -> None:
     assert {page: len(statements) for page, statements in few.items()} == MOST
     assert {page: len(statements) for page, statements in many.items()} == MOST
     assert ">2001</span>" in get(system)
+    assert "201 to 400 of 2001" in get(system, "list", "&vmb[skip]=200")
+    assert get(system, "calendar").count("BEGIN:VEVENT") > 1000
     known = checked()
     asked_for = {pair for page in few.values() for sql in page for pair in columns(sql)}
     assert len(asked_for) > 120

@@ -11,7 +11,7 @@
      "rows":     {"services": [[...], ...]},   any of ROWS; what is absent is empty
      "cut":      {"past_items": 120},          how many rows of a list were left out
      "urls":     {"details": "clientarea.php?action=details"},
-     "ask":      {"show": "active", "family": "g3", "horizon": 30, "month": "2026-11"}}
+     "ask":      {"show": "active", "family": "g3", "horizon": 30, "month": "2026-11", "skip": 200}}
 
 Amounts and dates are texts as the database has them ("10.00", "2026-12-05", "0000-00-00" or "" for none), ids whole
 numbers, flags true and false. Amounts are in the client's currency, but for the limits of add-funds in `settings`:

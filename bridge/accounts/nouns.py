@@ -306,6 +306,7 @@ class Ask:
     product: int = 0
     amount: str = ""
     kept: int = 0  # 1: the choice was just kept
+    skip: int = 0  # rows of a long list before those that are shown
 
 
 @dataclass(frozen=True)

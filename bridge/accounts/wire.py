@@ -85,6 +85,7 @@ class AskSchema(Strict):
     cycle = fields.Str(load_default="", validate=validate.Length(max=40))
     product = fields.Int(load_default=0, strict=True, validate=validate.Range(min=0))
     amount = fields.Str(load_default="", validate=validate.Length(max=20))
+    skip = fields.Int(load_default=0, strict=True, validate=validate.Range(0, 999_999))
     kept = fields.Int(load_default=0, strict=True, validate=validate.OneOf((0, 1)))
 
 

@@ -15,7 +15,7 @@ from bridge.costs.events import Event
 from bridge.errors import Forbidden
 from bridge.model import Sentence
 from bridge.web import language
-from bridge.web.account_views import Writes
+from bridge.web.account_views import Writes, part
 
 KINDS = {
     "invoice": Sentence("Invoice"),
@@ -50,6 +50,7 @@ WHY_NOT = {
 MONTHS = 13  # that the ledger offers
 MOST = 500  # services to choose from
 AHEAD = 365  # days of the calendar
+ENTRIES = 2000  # of the calendar at most, by whole days: more is no file that comes whole through WHMCS
 
 
 def name_of(line: Line) -> str:
@@ -71,11 +72,12 @@ def anomalies(account: Account, words: Writes) -> list[tuple[Line, Sentence]]:
 
 def ledger_page(account: Account, words: Writes) -> dict[str, Any]:
     """One month, and the months that can be chosen."""
-    first = account.today.replace(day=1)
+    first, book = account.today.replace(day=1), ledger.ledger(account)
     shown = date.fromisoformat(f"{account.ask.month}-01") if account.ask.month else first
     months = [events.later(first, -n) for n in range(MONTHS)]
     return {
-        "ledger": ledger.ledger(account),
+        "ledger": book,
+        "entries": part(book.entries, account.ask.skip),
         "shown": shown,
         "months": [(f"{m:%Y-%m}", words.month(m)) for m in (months if shown in months else [*months, shown])],
         "kinds": KINDS,
@@ -146,7 +148,12 @@ def calendar_file(account: Account, words: Writes, host: str) -> dict[str, str]:
         return f"{name_of(event.line)}: {words.money(event.gross)}"
 
     name, own = language.translate(Sentence("Charges to come")), urlsplit(host).hostname or "vmbridge"
-    text = calendars.calendar(account, events.events(account, AHEAD, words.used), own, name, say)
+    entries = events.events(account, AHEAD, words.used)
+    if len(entries) > ENTRIES:
+        end = entries[ENTRIES].taken
+        entries = [e for e in entries if e.taken < end]
+        name = language.translate(Sentence("Charges to come, before %(day)s", day=words.day(end)))
+    text = calendars.calendar(account, entries, own, name, say)
     return {"text": text, "name": "charges.ics", "type": "text/calendar"}
 
 

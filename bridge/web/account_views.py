@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -14,7 +16,8 @@ from bridge.costs import credit, events, lists, metered, past, rates
 from bridge.costs.lists import Attention
 from bridge.model import Sentence
 
-ROWS = 500  # of one page
+ROWS = 200  # of one page: what comes whole through WHMCS
+NOTICED = 20  # of what stands above all
 COUNTERS = {  # of the list's filters
     "all": (Sentence("Total services"), "fas fa-layer-group"),
     "active": (Sentence("Active"), "fas fa-check-circle"),
@@ -70,6 +73,38 @@ REFUSED = {
     "maximum": Sentence("This is more than the largest top-up."),
     "maximum_balance": Sentence("Your credit would be more than what is allowed here."),
 }
+
+
+@dataclass(frozen=True)
+class Part:
+    """So many rows of a list as a page has; the others by their own addresses. `first` and `last` count from 1;
+    `before` and `after`: what the page before and the one after skip, None where there is none."""
+
+    rows: list[Any]
+    total: int
+    skip: int
+
+    @property
+    def first(self) -> int:
+        return self.skip + 1
+
+    @property
+    def last(self) -> int:
+        return self.skip + len(self.rows)
+
+    @property
+    def before(self) -> int | None:
+        return max(0, self.skip - ROWS) if self.skip else None
+
+    @property
+    def after(self) -> int | None:
+        return self.last if self.last < self.total else None
+
+
+def part(rows: Sequence[Any], skip: int = 0) -> Part:
+    """What skips more than there is begins anew."""
+    skip = skip if skip < len(rows) else 0
+    return Part(list(rows[skip : skip + ROWS]), len(rows), skip)
 
 
 class Writes(Protocol):
@@ -175,25 +210,26 @@ def dashboard(account: Account, words: Writes) -> dict[str, Any]:
         return values
     noticed = [a for a in lists.attention(account) if a.code in ("overdue", "card_expired")]
     return values | {
-        "coming": credit.coming(account, 0, words.used)[:ROWS],
+        "coming": part(credit.coming(account, 0, words.used)),
         "horizons": HORIZONS,
         "not_counted": [(n, REASONS[n.reason]) for n in account.not_counted],
         "chart": chart(account),
         "checks": checks(account, values, words),
         "by_use": by_use(account, words),
-        "noticed": [(a, told(a, words)) for a in noticed],
+        "noticed": [(a, told(a, words)) for a in noticed[:NOTICED]],
+        "unnoticed": max(0, len(noticed) - NOTICED),
     }
 
 
-def by_use(account: Account, words: Writes) -> list[tuple[Line, Sentence | str, Decimal, metered.Forecast]]:
-    """(the service, what is billed of it, so much so far, the forecast of this month)."""
+def by_use(account: Account, words: Writes) -> Part:
+    """Rows (the service, what is billed of it, so much so far, the forecast of this month)."""
     lines = {line.id: line for line in account.lines if line.kind == HOSTING}
-    rows = []
+    rows = list[tuple[Line, Sentence | str, Decimal, metered.Forecast]]()
     for service, of_service in metered.forecasts(account.metered, words.used, account.today).items():
         for f in of_service:
             title = METRICS.get(f.metric.metric, f.metric.name)
             rows.append((lines[service], title, words.used[service, f.metric.metric].month, f))
-    return rows[:ROWS]
+    return part(rows)
 
 
 def checks(account: Account, values: dict[str, Any], words: Writes) -> list[tuple[bool, Sentence, str]]:
@@ -241,8 +277,7 @@ def listed(account: Account, words: Writes) -> dict[str, Any]:
         for row in chosen
     ]
     return common(account, words) | {
-        "chosen": rows[:ROWS],
-        "left_out": max(0, len(rows) - ROWS),
+        "chosen": part(rows, account.ask.skip),
         "names": {f.key: f.name for f in account.families},
         "orders": ORDERS,
         "machine": words.machine,

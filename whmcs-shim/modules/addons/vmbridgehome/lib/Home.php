@@ -40,9 +40,11 @@ class Home
         'month' => '/\A[12]\d{3}-(0[1-9]|1[0-2])\z/', 'tax' => '/\A(with|without)\z/', 'service' => '/\A\d{1,9}\z/',
         'product' => '/\A\d{1,9}\z/',
         'cycle' => '/\A[a-z]{1,20}\z/', 'by' => '/\A(name|cost|next)\z/', 'amount' => '/\A\d{1,9}([.,]\d{1,2})?\z/',
-        'kept' => '/\A1\z/',
+        'kept' => '/\A1\z/', 'skip' => '/\A\d{1,6}\z/',
     ];
-    const NUMBERS = ['horizon', 'service', 'product', 'kept'];
+    const NUMBERS = ['horizon', 'service', 'product', 'kept', 'skip'];
+    const FILES = ['csv', 'calendar'];
+    const MOST_OF_FILES = 4194304; // bytes; of a page Bridge::MAX_REPLY
     // WHMCS's: digits, point, thousands
     const FORMATS = [1 => [2, '.', ''], 2 => [2, '.', ','], 3 => [2, ',', '.'], 4 => [0, '', ',']];
     /**
@@ -123,7 +125,7 @@ class Home
             }
             $reply = self::ask(
                 $access, $page, self::asked($fields), self::SECONDS, Fields::word($fields, 'again', '/\A1\z/') !== '');
-            if (in_array($page, ['csv', 'calendar'], true)) {
+            if (in_array($page, self::FILES, true)) {
                 self::download($reply);
             }
             $title = isset($reply['title']) && is_string($reply['title']) && $reply['title'] !== '' ? $reply['title']
@@ -210,15 +212,17 @@ class Home
         $body = (new Reader($access))->body($page, $ask, self::urls());
         $query = http_build_query(
             ['language' => self::language($access), 'theme' => self::theme(), 'have' => Fields::had()]);
+        $file = in_array($page, self::FILES, true);
         try {
             list(, $reply) = (new Bridge($calls->params()))->call(
-                'POST', '/v1/dashboard/' . $page . '?' . $query, $body, $seconds);
+                'POST', '/v1/dashboard/' . $page . '?' . $query, $body, $seconds, [],
+                $file ? self::MOST_OF_FILES : Bridge::MAX_REPLY);
         } catch (BridgeException $e) {
             $calls->failed($e, (int) $access->client->id);
             throw $e;
         }
         $calls->answered();
-        $wanted = in_array($page, ['csv', 'calendar'], true) ? 'text' : 'html';
+        $wanted = $file ? 'text' : 'html';
         if (!isset($reply[$wanted]) || !is_string($reply[$wanted]) || $reply[$wanted] === '') {
             throw Bridge::unexpected();
         }
