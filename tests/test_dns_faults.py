@@ -283,6 +283,24 @@ def test_what_the_provider_refuses_is_shown_and_others_go_on(site: Site, monkeyp
     assert REFUSED not in site.words()
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_zone_that_is_deleted_under_us_keeps_every_wish(provider: str, tmp_path: Path) -> None:
+    site = Site(tmp_path, provider, (REVERSE, REVERSE6), **SMALL)
+    [v4] = site.born()
+    zones = site.sim.zones
+    site.sim.zones = type(zones)() if isinstance(zones, tuple) else {}
+    assert site.save(v4, NAME) == ""
+    site.write(turns=3)
+    assert WAITING in site.words()
+    assert site.store.zone_state(REVERSE)["next_action"]
+    site.sim.zones = zones
+    site.write(wait=900)
+    assert site.ptr(v4) == [NAME]
+    site.ended()
+    assert site.ptr(v4) == []
+    site.close()
+
+
 def test_a_key_that_does_not_hold_keeps_every_wish(site: Site) -> None:
     [v4, _] = site.born()
     site.sim.key = "another"

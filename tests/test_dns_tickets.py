@@ -124,6 +124,30 @@ def test_a_server_that_ends_has_its_name_taken_away(site: Site) -> None:
     assert site.fields(2042, 9)[v4] == ""
 
 
+def test_a_name_that_could_not_be_asked_away_is_gone_for_the_next(site: Site) -> None:
+    """WHMCS's API was down from the end of one server until another one had its address."""
+    [v4, _] = site.born()
+    site.save(v4, NAME)
+    site.write(turns=2)
+    site.desk.tickets[0]["status"] = "Closed"
+    site.pause()
+    site.desk.faults = [("*", "down")]
+    site.order("terminate")
+    site.run()
+    site.write(turns=3)
+    site.clock.time += 25 * 3600
+    [again, _] = site.born(2042, userid=9, domain="next.example.org")
+    assert again == v4
+    site.desk.faults = []
+    site.pause()
+    assert site.told()[1:] == [(f"Reverse DNS of {v4}", [f"{v4} to nothing: remove the record."])]
+    assert site.fields(2042, 9)[v4] == ""
+    site.desk.tickets[1]["status"] = "Closed"
+    site.pause()
+    site.pause()
+    assert len(site.desk.tickets) == 2
+
+
 def test_a_department_that_is_not_there_is_told_to_staff(tmp_path: Path) -> None:
     site = Site(tmp_path, {REVERSE: {**BY_HAND, "department": "Nobody"}})
     [v4, _] = site.born()

@@ -182,16 +182,24 @@ def _todo(service: Service, store: Store, config: Config, own: int = 0) -> list[
                 todo.append(partial(store.want_record, *key, **values))
         elif row is None or not row["held"] or (key[1] == PTR and want.firm):
             chosen = _chosen(want.address, key, rows)
+            left = row is not None and row["service"] != service.id and _left_by_hand(row, want, config)
             holds: RecordFirst = {
                 "zone": want.zone,
                 "service": service.id,
                 "address": want.address,
                 "wanted": chosen or want.value,
-                "chosen": int(bool(chosen)),
+                "chosen": int(bool(chosen) or left),
                 "own": own if key[1] == PTR and want.firm else 0,
             }
             todo.append(partial(store.hold_record, *key, **holds))
     return todo + [partial(_drop, key, rows[key], store, config) for key in rows.keys() - wanted.keys()]
+
+
+def _left_by_hand(row: RecordRow, want: Want, config: Config) -> bool:
+    """Whether a name of a former holder stands where a person would have to remove it, and was not asked to."""
+    zone = config.dns.get(want.zone)
+    by_hand = zone.provider == zones.TICKET if zone else want.zone.startswith(f"{zones.TICKET}:")
+    return by_hand and bool(row["ours"]) and not row["asked_at"]
 
 
 def _chosen(address: str, key: Key, rows: Mapping[Key, RecordRow]) -> str:

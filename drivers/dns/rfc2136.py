@@ -197,7 +197,7 @@ class Rfc2136(Provider):
                 "The name server has a fault just now.",
                 code="provider_fault",
                 detail=said,
-                next_action="Look at its log: it must be able to write the zone's file and journal.",
+                next_action="Look at its log: the zone must be loaded, and its file and journal writable.",
             )
         if code == R.REFUSED:
             return Permanent(
