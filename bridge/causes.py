@@ -46,6 +46,7 @@ CAUSES: dict[str, Sentence] = {
     # room
     **dict.fromkeys(("no_capacity", "vm_ids_exhausted", "pool_empty", "no_pool"), NO_ROOM),
     "no_backup_storage": Sentence("There is no storage for backups."),
+    "backup_storage_away": Sentence("The storage for backups does not answer just now."),
     # the machine
     **dict.fromkeys(("vm_locked", "locked"), HELD),
     "needs_operator": Sentence("Something still holds your server."),
@@ -85,7 +86,7 @@ CAUSES: dict[str, Sentence] = {
     **dict.fromkeys(("console_refused", "console_address"), HOST),
     # ourselves
     **dict.fromkeys(("internal_error", "unknown_step", "unknown_driver", "addon_refused", "config"), OURS),
-    **dict.fromkeys(("store_unavailable", "store_damaged", "lease_lost"), RECORDS),
+    **dict.fromkeys(("store_unavailable", "store_unknown", "store_damaged", "lease_lost"), RECORDS),
     **dict.fromkeys(
         ("bad_request", "unauthorized", "forbidden", "not_found", "refused", "service_busy", "suspended", "too_often"),
         INPUT,

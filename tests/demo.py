@@ -186,7 +186,7 @@ def play(once: bool) -> None:
         for line in addresses(s):
             say(line)
         more.enter_context(Door(s, SERVICE))
-        say("\nTry these: the word and Enter here, or from another terminal `python -m tests.demo --do WORD`")
+        say("\nTry these: the word and Enter here, or from another terminal `.venv/bin/python -m tests.demo --do WORD`")
         for word, thing in TRIES.items():
             say(f"  {word:<14}{thing.words}")
         if pdns:

@@ -1,5 +1,5 @@
-"""What one can do to the demo: `python -m tests.demo --do WORD` from another terminal, or the word and Enter in the
-demo's own."""
+"""What one can do to the demo: `.venv/bin/python -m tests.demo --do WORD` from another terminal, or the word and Enter
+in the demo's own."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from bridge import cli
 from bridge.app import create_app
 from bridge.kinds import KINDS, deed
+from bridge.metering import status
 from bridge.model import Desired, State
 from bridge.staff import servers
 from tests.configs import raw_config
@@ -501,6 +502,18 @@ def test_maintenance_by_command(wide: World, monkeypatch: pytest.MonkeyPatch) ->
     wrong = run(cli.main, ["maintenance", "pve9", "on"])
     assert wrong.exit_code == 1
     assert "pve1, pve2" in wrong.output
+
+
+def test_a_node_that_is_down_is_at_risk_though_its_cluster_answers(wide: World, staff: Staff) -> None:
+    node = wide.cluster.vms[int(wide.store.service(1).vm_id)].node
+    wide.cluster.nodes[node] = False
+    wide.clock.time += 90
+    status.refresh("pve1", wide.drivers["pve1"], wide.store)
+    view = servers.views(wide.store, wide.config)[0]
+    assert view.at_risk
+    assert view.error.startswith(f"{node} is down, with ")
+    assert view.error in staff.html("overview")
+    assert servers.views(wide.store, wide.config, "another")[0].error == ""
 
 
 def test_a_server_that_nobody_looks_at_is_at_risk(wide: World, staff: Staff) -> None:

@@ -135,6 +135,15 @@ def test_a_backup_says_why_it_could_not_be_made(born: World, inner: str, said: s
     assert said in banner(Look(born).page()).text
 
 
+def test_a_storage_that_is_away_is_not_the_host(born: World) -> None:
+    born.cluster.storages["nfs-backup"].online = False
+    born.page("backups", "take")
+    born.run(30)
+    text = banner(Look(born).page("backups")).text
+    assert "The storage for backups does not answer just now." in text
+    assert "host" not in text
+
+
 def test_a_full_storage_is_told_as_such(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.order("create")

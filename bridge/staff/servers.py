@@ -56,18 +56,20 @@ class View:
 
 def views(store: Store, config: Config, whmcs: str = "") -> list[View]:
     """Every server of the configuration, by name; counted are one installation's services and operations, or all."""
-    loads, services, listed = store.loads(whmcs), store.service_counts(whmcs), []
+    loads, services, down, listed = store.loads(whmcs), store.service_counts(whmcs), store.hosts_down(whmcs), []
     for name in sorted(config.servers):
         row, load = store.health(name), loads.get(name) or {"running": 0, "waiting": 0, "staff": 0}
         looked = max(row["refreshed_at"], row["watched_read_at"]) if row["refreshed_at"] else 0.0
         age = store.clock.now() - looked if looked else None
         used, total = ids(name, store, config)
+        lost = " ".join(f"{h} is down, with {n} server{'s' * (n != 1)}." for h, n in down.get(name, {}).items())
+        error = row["error"] or row["key_fault"] or lost
         listed.append(
             View(
                 name,
                 config.servers[name]["driver"],
-                _state(row["ok"], row["error"] or row["key_fault"], age),
-                row["error"] or row["key_fault"],
+                _state(row["ok"], error, age),
+                error,
                 age,
                 row["maintenance"],
                 services.get(name, 0),

@@ -115,6 +115,19 @@ class Worklists(Core):
         )
         return {r["server"]: r for r in rows}
 
+    def hosts_down(self, whmcs: str = "") -> dict[str, dict[str, int]]:
+        """Server -> host of it that the last bulk read found down -> how many services, of one installation or of all,
+        stand there."""
+        down: dict[str, dict[str, int]] = {}
+        for row in self.rows(
+            "SELECT v.server, v.node, count(*) AS n FROM vm_status v JOIN services s ON s.server = v.server AND"
+            " s.vm_id = v.vm_id WHERE v.status = 'offline' AND s.desired <> 'terminated' AND ?1 IN ('', s.whmcs)"
+            " GROUP BY v.server, v.node ORDER BY v.server, v.node",
+            whmcs,
+        ):
+            down.setdefault(row["server"], {})[row["node"]] = row["n"]
+        return down
+
     def notice(self, key: str) -> bool:
         """True once per operation and failure: staff hears of it one time."""
         return bool(self.change("UPDATE operations SET noticed = 1 WHERE id = ? AND noticed = 0", key))

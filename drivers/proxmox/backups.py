@@ -37,7 +37,9 @@ def node_of(api: Api, storage: str, hint: str) -> str:
     nodes = sorted(str(r["node"]) for r in rows)
     if not nodes:
         raise Unreachable(
-            "The storage for backups does not answer.", detail=f"storage {storage!r} is available on no node"
+            "The storage for backups does not answer.",
+            code="backup_storage_away",
+            detail=f"storage {storage!r} is available on no node",
         )
     return hint if hint in nodes else nodes[0]
 
