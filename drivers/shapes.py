@@ -64,14 +64,17 @@ def matching(pattern: str) -> Callable[[Any], str]:
 
 def some(shape: Any) -> Callable[[Any], str]:
     """A list that is never empty."""
-    return lambda v: "is empty" if v == [] else wrong([shape], v)
+    check = checking([shape])
+    return lambda v: "is empty" if v == [] else check(v)
 
 
 def by_key(key: str, shapes: dict[str, Any]) -> Callable[[Any], str]:
     """An object whose shape hangs on what its `key` says; others are not looked at."""
 
+    named, known = checking({key: TEXT}), {word: checking(shape) for word, shape in shapes.items()}
+
     def check(value: Any) -> str:
-        return wrong({key: TEXT}, value) or wrong(shapes.get(value[key], ANYTHING), value)
+        return named(value) or known.get(value[key], ANYTHING)(value)
 
     return check
 
@@ -98,6 +101,58 @@ def wrong(shape: Any, value: Any) -> str:
             (f".{key[:40]}{_joined(said)}" for key, inner in shape.items() if (said := _key(inner, key, value))), ""
         )
     return str(shape(value))
+
+
+def fitting(shape: Any) -> Callable[[Any], bool]:
+    """Whether a value fits: made once of a shape and asked of many replies, where `wrong` would say why not."""
+    if isinstance(shape, Maybe):
+        whole = fitting(shape.shape)
+        return lambda v: v is None or whole(v)
+    if isinstance(shape, list):
+        row = fitting(shape[0])
+        return lambda v: isinstance(v, list) and all(map(row, v))
+    if isinstance(shape, Each):
+        each = fitting(shape.shape)
+        return lambda v: isinstance(v, dict) and all(map(each, v.values()))
+    if isinstance(shape, dict):
+        return _fitting_object(shape)
+    return QUICK.get(shape) or (lambda v: not shape(v))
+
+
+def _fitting_object(shape: dict[str, Any]) -> Callable[[Any], bool]:
+    needed = [(key, fitting(inner)) for key, inner in shape.items() if not isinstance(inner, Maybe)]
+    others = [(key, fitting(inner.shape)) for key, inner in shape.items() if isinstance(inner, Maybe)]
+
+    def fits(value: Any) -> bool:
+        if not isinstance(value, dict):
+            return False
+        for key, fit in needed:
+            if key not in value or not fit(value[key]):
+                return False
+        for key, fit in others:
+            inner = value.get(key)
+            if inner is not None and not fit(inner):
+                return False
+        return True
+
+    return fits
+
+
+def _number(value: Any) -> bool:
+    return (type(value) is int and -LARGEST < value < LARGEST) or not NUMBER(value)
+
+
+QUICK: dict[Any, Callable[[Any], bool]] = {
+    TEXT: lambda v: isinstance(v, str),
+    NUMBER: _number,
+    ANYTHING: lambda v: True,
+}
+
+
+def checking(shape: Any) -> Callable[[Any], str]:
+    """`wrong` of one shape, quick for what fits: a reply may have ten thousand rows, and nearly all are right."""
+    fits = fitting(shape)
+    return lambda value: "" if fits(value) else wrong(shape, value).strip()
 
 
 def _key(shape: Any, key: str, value: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from drivers.shapes import ANYTHING, FLAG, NUMBER, TEXT, Each, Maybe, matching, wrong
+from drivers.shapes import ANYTHING, FLAG, NUMBER, TEXT, Each, Maybe, checking, matching, wrong
 
 TIME = matching(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 IP = matching(r"[0-9A-Fa-f.:]+(/\d+)?\Z")
@@ -166,9 +166,9 @@ SHAPES: list[tuple[str, str, Any]] = [
     ("DELETE", r"/servers/\d+", DONE),
     ("(POST|PUT|DELETE)", ".*", Each(ANYTHING)),  # nothing of it is used
 ]
-COMPILED = [(re.compile(m), re.compile(p), shape) for m, p, shape in SHAPES]
+COMPILED = [(re.compile(m), re.compile(p), checking(shape)) for m, p, shape in SHAPES]
 
 
 def fault(method: str, path: str, data: Any) -> str:
     """What is wrong with an answer; empty when it is as it should be."""
-    return next(wrong(shape, data).strip() for m, p, shape in COMPILED if m.fullmatch(method) and p.fullmatch(path))
+    return next(check(data) for m, p, check in COMPILED if m.fullmatch(method) and p.fullmatch(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from drivers.shapes import ANYTHING, FLAG, NUMBER, SCALAR, TEXT, Each, Maybe, by_key, matching, some, wrong
+from drivers.shapes import ANYTHING, FLAG, NUMBER, SCALAR, TEXT, Each, Maybe, by_key, checking, matching, some, wrong
 
 UPID = matching(r"UPID:[^:\s]+:[0-9A-Fa-f]{8}:")
 CALL = re.compile(r"^nodes/[^/]+/")
@@ -129,9 +129,9 @@ SHAPES: list[tuple[str, str, Any]] = [
     ("DELETE", f"{N}/storage/[^/]+/content/.+", Maybe(UPID)),
     ("(POST|PUT|DELETE)", ".*", ANYTHING),  # nothing of it is used
 ]
-COMPILED = [(re.compile(m), re.compile(p), shape) for m, p, shape in SHAPES]
+COMPILED = [(re.compile(m), re.compile(p), checking(shape)) for m, p, shape in SHAPES]
 
 
 def fault(method: str, path: str, data: Any) -> str:
     """What is wrong with the answer's `data`; empty when it is as it should be."""
-    return next(wrong(shape, data).strip() for m, p, shape in COMPILED if m.fullmatch(method) and p.fullmatch(path))
+    return next(check(data) for m, p, check in COMPILED if m.fullmatch(method) and p.fullmatch(path))
