@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Both set up what they need on Debian 12.
 PY ?= python3
-WORKERS ?= 4
+WORKERS ?= 6
 VENV := .venv
 RUN := $(VENV)/bin/python
 APT_INSTALL := .ci/apt-install

@@ -109,23 +109,46 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
 
 
-LONGEST = (
+WAITING = (  # for real processes and browsers
     "test_kill",
-    "test_faults",
     "test_pages_browser",
-    "test_hetzner",
-    "test_hetzner_life",
-    "test_refusals",
     "test_media_browser",
-    "test_crashes",
     "test_shim",
     "test_upgrade",
     "test_measures_browser",
+    "test_page_files",
+    "test_kill_edits",
+    "test_home_browser",
+    "test_addon",
+    "test_firewall_browser",
+    "test_hetzner_browser",
     "test_console",
-    "test_retention",
+    "test_admin_browser",
+    "test_usage_shim",
+    "test_upgrade_browser",
 )
+COMPUTING = (
+    "test_crashes",
+    "test_faults",
+    "test_hetzner",
+    "test_hetzner_life",
+    "test_refusals",
+    "test_hetzner_live",
+    "test_cells",
+    "test_hetzner_images",
+    "test_update",
+    "test_retention",
+    "test_usage",
+    "test_orders",
+    "test_findings",
+    "test_discs",
+    "test_iso",
+    "test_dns_life",
+)
+LONGEST = [name for pair in zip(WAITING, COMPUTING, strict=True) for name in pair]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: with several workers the last one alone would decide how long it takes."""
+    """The longest files first: with several workers the last one alone would decide how long it takes. Those that wait
+    stand beside those that compute, so that the processors have work from the beginning to the end."""
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))

@@ -155,4 +155,5 @@ class Media:
 
     # -- what a server shows ----------------------------------------------------------------------
     def shown_iso(self, server: Server) -> dict[str, Any] | None:
-        return next((i for i in self.isos if i["id"] == self.mounted.get(server.id)), None)
+        mounted = self.mounted.get(server.id)
+        return next((i for i in self.isos if i["id"] == mounted), None) if mounted else None

@@ -548,8 +548,10 @@ class Project(Images, Network, media.Media, screens.Screens):
 
     def settle(self) -> None:
         """What has ended shows in the server."""
+        now = self.clock.now()
         for server in self.servers.values():
-            traffic.grow(server, self.clock.now())
+            if not server.told_at or server.told_at < now // traffic.HOUR * traffic.HOUR:
+                traffic.grow(server, now)
         for action in self.actions.values():
             server = self.servers.get(action.server)
             if action.then and server and self.clock.now() >= action.ends:
