@@ -25,7 +25,7 @@ from bridge.model import Finding, RecordSet
 from drivers.calls import calling
 from drivers.dns.contract import BAD_VALUE, NO_KEY, NO_RIGHT, NO_ZONE, READ_ONLY, Provider, Strict, tidy, written
 from drivers.dns.web import ANSWER
-from drivers.http import Peer, Rubbish, fault, time_outs
+from drivers.http import Peer, fault, time_outs
 
 ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1", "hmac-md5")
 R = dns.rcode
@@ -158,9 +158,9 @@ class Rfc2136(Provider):
                 return reply
             with self._connected(connect) as line:
                 reply = dns.query.tcp(message, "", timeout=min(answer, ANSWER), sock=line)
-            if not reply.had_tsig and reply.rcode() in (R.NOERROR, R.NXDOMAIN):
-                raise Rubbish("an answer without a signature")
-            return reply
+            if reply.had_tsig or reply.rcode() not in (R.NOERROR, R.NXDOMAIN):
+                return reply
+            raise self._unread("an answer without a signature", change)
         except (dns.tsig.PeerBadTime, dns.tsig.BadTime):
             raise Permanent(
                 "The clocks of this machine and of the name server differ too much for signed updates.",
@@ -171,8 +171,8 @@ class Rfc2136(Provider):
             raise self._no_key(type(e).__name__) from None
         except dns.exception.Timeout:
             raise fault(TimeoutError(), self._peer, change) from None
-        except (dns.exception.DNSException, EOFError, Rubbish) as e:
-            raise fault(Rubbish(type(e).__name__), self._peer, change) from None
+        except (dns.exception.DNSException, EOFError) as e:
+            raise self._unread(type(e).__name__, change) from None
         except (OSError, ValueError) as e:
             raise fault(e, self._peer, change) from None
 
@@ -221,6 +221,17 @@ class Rfc2136(Provider):
         if code == R.NOTAUTH:
             return self._no_zone(said)
         return Permanent(NOT_TAKEN, code=BAD_VALUE, detail=said)
+
+    def _unread(self, said: str, change: bool) -> UpstreamError:
+        """PowerDNS (4.7) answers so to a key that it does not know."""
+        kind: type[UpstreamError] = Unknown if change else Transient
+        return kind(
+            "The answer is none that a name server with our key gives.",
+            code="bad_answer",
+            detail=said,
+            next_action=f"See that {self._peer.where} is the name server, and that key_name, key_secret and"
+            " key_algorithm are as it has them.",
+        )
 
     def _no_zone(self, said: str = "") -> Permanent:
         return Permanent(
