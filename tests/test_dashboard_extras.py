@@ -192,3 +192,34 @@ def test_a_calendar_that_is_too_long_ends_with_a_whole_day_and_says_so(shim: Shi
     assert "X-WR-CALNAME:Charges to come\r" in whole
     of_last = sum(day == days[-1] for day in days)
     assert of_last in (10, 11)  # of 300 on 28 days
+
+
+def test_the_verification_centre_ticks_what_is_proven_and_leads_to_the_rest(shim: Shim) -> None:
+    urls = {"verify": "/verify", "security": "/security", "details": "/details", "paymethods": "/methods"}
+
+    def steps(*user: bool, client: dict[str, Any], card: str, **more: Any) -> dict[str, tuple[bool, str]]:
+        rows = {"users": [[1, "Ada", "a@x.example", True, True, *user]], "paymethods": [["stripe", "Card", card]]}
+        sent = accounts.body("1.00", urls=urls, client=client, **rows, **more)
+        found = {}
+        for li in read(shim.send("POST", "/v1/dashboard/verification", sent).get_json()["html"]).find("li"):
+            if "check" in li.at.get("class", "") or "todo" in li.at.get("class", ""):
+                to = [f.at["action"] for f in li.find("form")] + [a.at["href"] for a in li.find("a")]
+                found[li.find("strong")[0].text] = li.at["class"] == "vmb-done-check", "".join(to)
+        return found
+
+    proven = {"has_tax_id": True, "has_address": True}
+    assert steps(True, True, client=proven, card="2027-01") == {
+        "E-mail address": (True, ""),
+        "Two-factor authentication": (True, "/security"),
+        "Address": (True, "/details"),
+        "Tax ID": (True, "/details"),
+        "Payment method": (True, "/methods"),
+    }
+    bare = {"has_tax_id": False, "has_address": False}
+    todo = steps(False, False, client=bare, card="2026-10")
+    assert {done for done, _ in todo.values()} == {False}
+    assert todo["E-mail address"] == (False, "/verify")  # the mail is sent again by POST
+    assert set(steps(False, False, client=bare, card="", may=["products"])) == {
+        "E-mail address",
+        "Two-factor authentication",
+    }

@@ -16,6 +16,7 @@ from tests.system import System
 
 PAGES = ("home", "dashboard", "list", "addfunds", "ledger", "whatif", "hub", "verification")
 LOOKS = (("", 360, "light"), ("&theme=six", 768, "dark"), ("", 1024, "dark"), ("&theme=six", 1440, "light"))
+WIDTHS = (360, 768, 992, 1024, 1199, 1440)
 OVER = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -48,8 +49,11 @@ def test_every_page_fits_and_axe_has_nothing_to_say(
     screen(browser, width)
     for page in PAGES:
         show(browser, system, page, theme)
-        assert browser.execute_script(OVER) == 0, page  # type: ignore[no-untyped-call]
         assert findings(browser) == [], page
+        for each in (width, *(w for w in WIDTHS if w != width)):
+            screen(browser, each)
+            assert browser.execute_script(OVER) == 0, (page, each)  # type: ignore[no-untyped-call]
+        screen(browser, width)
 
 
 def test_right_to_left_and_longer_words_fit_a_phone(system: System, browser: Chrome) -> None:
