@@ -128,7 +128,7 @@ def status_read(s: System) -> None:
     )
     try:
         base = f"http://127.0.0.1:{port}"
-        s.wait_for(lambda: requests.get(f"{base}/bare", timeout=5).ok, 20)
+        s.wait_for(lambda: requests.get(f"{base}/bare", timeout=30).ok, 90)
         ratios = []
         with requests.Session() as session:
             for _ in range(13):

@@ -38,4 +38,6 @@ def placed(html: str) -> str:
     """A rendered page as the shim gets it."""
     html = html.replace("%%VMBRIDGE_", "&#37;%VMBRIDGE_")
     marker = g.get("marker")
-    return re.sub(f"{marker}(TOKEN|URL)[.]", r"%%VMBRIDGE_\1%%", html) if marker else html
+    for name in ("TOKEN", "URL") if marker else ():
+        html = html.replace(f"{marker}{name}.", f"%%VMBRIDGE_{name}%%")
+    return html
