@@ -37,7 +37,7 @@ class Site(World):
 
     @property
     def vm(self) -> Vm:
-        return self.cluster.vms[20000]
+        return self.cluster.vms[int(self.store.service(1).vm_id or 20000)]
 
     def rules(self) -> list[Rule]:
         """As the file has them."""

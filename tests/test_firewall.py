@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bridge.firewall.writing import LOST_REPLY
 from bridge.web import actions
 from bridge.web import firewall as web
 from tests.firewall_site import Site
@@ -494,6 +495,48 @@ def test_the_plans_own_ways_in_and_who_looks_at_the_page_count(tmp_path: Path) -
         assert site.vm.firewall["policy_in"] == "DROP"
     finally:
         site.close()
+
+
+def test_a_trial_is_not_kept_through_the_server_itself(site: Site) -> None:
+    """A tunnel that was open goes on, whatever is closed: what comes from the server's own address says nothing."""
+    site.add(service="SSH")
+    assert site.submit("policy", policy_in="drop", policy_out="accept", sure="1") == ""
+    site.see()
+    sent = {"params": {"userid": 7}, "form": {"do": "keep", "until": site.until()}}
+    for address, kept in (("203.0.113.10", False), ("198.51.100.7", True)):
+        actor = {"kind": "client", "id": 7, "name": "", "ip": address}
+        reply = site.shim.send("POST", "/v1/services/1042/pages/firewall", {**sent, "actor": actor})
+        assert bool(reply.json["redirect"]) is kept
+        assert ("through the server itself" in reply.json["html"]) is not kept
+        assert (site.phase() == "") is kept
+
+
+ORDERS: dict[str, Any] = {  # in the sixty seconds of a trial
+    "suspend": lambda s: s.order("suspend"),
+    "stop": lambda s: s.page("power", "stop"),
+    "hard stop": lambda s: s.page("power", "hard_stop", confirmed="1"),
+    "reinstall": lambda s: s.page("reinstall", "reinstall", template="debian-12", confirm="REINSTALL"),
+    "snapshot": lambda s: s.page("snapshots", "take", description="one"),
+    "redeploy": lambda s: s.order("redeploy"),
+    "another node": lambda s: s.cluster.migrate(20000, "pve1"),
+    "another name": lambda s: s.order("rename", domain="new.example.com"),
+}
+
+
+@pytest.mark.parametrize("what", ORDERS)
+def test_whatever_is_ordered_meanwhile_a_trial_is_taken_back(what: str, site: Site) -> None:
+    assert site.add(service="SSH") == ""
+    assert site.submit("policy", policy_in="drop", policy_out="accept", sure="1") == ""
+    ORDERS[what](site)
+    site.run(5)
+    site.work(61)
+    site.run()
+    site.work(LOST_REPLY)
+    assert site.store.operations_of(1, 1)[0].state.value == "done"
+    assert site.vm.firewall["policy_in"] == "ACCEPT"
+    assert site.lines() == ["in accept SSH"]
+    assert site.phase() == "undone"
+    assert "has been taken back" in site.see()
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "::1", "nonsense", "", "fc00::1", None, {"a": 1}])

@@ -387,9 +387,7 @@ def test_an_iso_is_started_from_once_and_let_go(cut: Cut, places: Any) -> None:
         assert boot[0] != "ide0", (at, cut.killed)
         assert cut.vm.status == "running", (at, cut.killed)
         was = was or bool(cut.killed)
-        cut.watched = lambda call: False
-        cut.run(lambda: cut.s.submit(SERVICE, "iso", "unmount") and None, writes(), ("", 0))
-        assert str(cut.vm.config["ide0"]).startswith("none")
+        in_drive(cut, "unmount", "none")
         return was
 
     assert rounds(cut, one, places and [("after", 2)]) >= (1 if places else 10)

@@ -38,6 +38,10 @@ TOO_LATE = Sentence("The time was over: the change has been taken back.")
 ANOTHER_TRIAL = Sentence(
     "That page was of an earlier change. Another one is on trial now: try it, then keep it or take it back."
 )
+FROM_INSIDE = Sentence(
+    "You look at this page through the server itself, so it says nothing about new connections from outside. Open the"
+    " page from another connection and keep the change there."
+)
 TRIAL_OVER = Sentence("That trial is over. Below is the firewall as it is now.")
 GOING_ON = Sentence(
     "The answer was lost. What you changed is looked up and finished by itself; look here again in a minute."
@@ -163,11 +167,9 @@ def _shown(row: FirewallRow | None, store: Store) -> dict[str, Any] | None:
 
 def _ending(row: FirewallRow | None, now: float) -> str:
     """How the last change ended, for a day; what the customer took back needs no word."""
-    if row is None or row["phase"] not in ("undone", "failed") or now - row["due_at"] > TOLD_FOR:
+    if row is None or row["phase"] not in ("undone", "failed") or row["error"] == BY_CUSTOMER:
         return ""
-    if row["error"] == BY_CUSTOMER:
-        return ""
-    return ENDINGS.get(row["error"]) or ENDINGS[row["phase"]]
+    return (ENDINGS.get(row["error"]) or ENDINGS[row["phase"]]) if now - row["due_at"] <= TOLD_FOR else ""
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -314,9 +316,12 @@ def _untouched(service: Service, before: Firewall, driver: Driver) -> bool:
         return False
 
 
-def keep(service: Service, until: float, store: Store) -> None:
+def keep(service: Service, until: float, store: Store, viewer: str = "") -> None:
     """The change stays whose trial ends at `until`, also when that is said twice. Raises Refused when it was taken back
-    already, and where the customer has another one on trial, which the page that says so did not show."""
+    already, where another is on trial, which that page did not show, and where it is said through the server itself:
+    a connection that was open goes on, whatever is closed now."""
+    if viewer and any(ways.of_one_host(viewer, own) for own in addresses_of(service, store)):
+        raise Refused(FROM_INSIDE, code="from_inside")
     if not store.keep_firewall(service.id, until):
         _refuse_of_another(service, until, store)
         row = store.firewall_change(service.id)

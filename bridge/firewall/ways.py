@@ -170,6 +170,12 @@ def _spans(text: str) -> dict[int, Spans]:
     return {family: joined(found) for family, found in spans.items()}
 
 
+def of_one_host(one: str, other: str) -> bool:
+    """The same address, of IPv6 the same network of 64 bits."""
+    a, b = ip_address(one), ip_address(other)
+    return a == b or (a.version == b.version == 6 and int(a) >> 64 == int(b) >> 64)
+
+
 def joined(spans: Spans) -> Spans:
     whole: Spans = []
     for low, high in sorted(spans):

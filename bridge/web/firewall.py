@@ -275,7 +275,7 @@ def _until(ask: Ask) -> float:
 
 
 def keep(ask: Ask) -> None:
-    firewalls.keep(_trial(ask), _until(ask), ask.store)
+    firewalls.keep(_trial(ask), _until(ask), ask.store, ask.caller.address)
 
 
 def take_back(ask: Ask) -> None:
