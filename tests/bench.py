@@ -33,7 +33,7 @@ from bridge.metering import status
 from bridge.staff import contents, findings
 from bridge.store import Store
 from bridge.web.auth import sign
-from tests import bench_cloud, bench_console, bench_dashboard, bench_dns, bench_pages, bench_usage
+from tests import bench_cloud, bench_console, bench_dashboard, bench_dns, bench_firewall, bench_pages, bench_usage
 from tests.configs import KEY
 from tests.pve.cluster import GIB, Reply, default_cluster
 from tests.pve.http import certificate
@@ -625,6 +625,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "dashboard": partial(bench_dashboard.all_of_it, show),
     "browsers": partial(bench_pages.browsers, show, cpu),
     "dns": partial(bench_dns.pointers, show),
+    "firewall": partial(bench_firewall.pages, show),
 }
 
 
