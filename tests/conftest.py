@@ -81,7 +81,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
-BOTH_ENGINES = ("test_account_usage", "test_engines", "test_restored", "test_retention", "test_rows")
+BOTH_ENGINES = ("test_account_usage", "test_borders", "test_engines", "test_restored", "test_retention", "test_rows")
 
 
 @pytest.fixture
