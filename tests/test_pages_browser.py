@@ -14,7 +14,7 @@ from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.browser import AXE, THEMES, findings, one, texts, until, word
+from tests.browser import AXE, THEMES, findings, one, screen, texts, until, word
 from tests.pve.cluster import Fault, Vm
 from tests.system import System, ours
 
@@ -259,6 +259,9 @@ def test_reinstall_wants_the_word_and_keeps_what_was_written(system: System, bro
     until(browser, lambda b: "Confirmation: type REINSTALL in capital letters, exactly." in one(b, "[role=alert]").text)
     assert one(browser, "[name='vmb[template]']").get_attribute("value") == "ubuntu-24.04"
     assert one(browser, "[name='vmb[confirm]']").get_attribute("value") == "reinstall"
+    screen(browser, 360, 900)
+    assert one(browser, ".vmb-actions").rect["y"] < 360  # before WHMCS's own menus, as on the page itself
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.refresh()  # asks nothing and sends nothing
     assert "vmb[page]=reinstall" in browser.current_url
     assert not browser.find_elements(By.CSS_SELECTOR, "[role=alert]")

@@ -156,7 +156,12 @@ function custom($id, $suffix, Smarty $smarty)
     }
     $result = call_user_func('vmbridge_' . $suffix, params($id));
     if (is_array($result)) {
-        frame(page_title('Server'), rendered($smarty, $result['templatefile'] . '.tpl', $result['vars']));
+        $html = rendered($smarty, $result['templatefile'] . '.tpl', $result['vars']);
+        if (real_theme() !== '') {
+            theme_answer(real_theme(), $id, $html, vmbridge_ClientAreaCustomButtonArray(), page_title('Server'));
+        } else {
+            frame(page_title('Server'), $html);
+        }
         return null;
     }
     return $result === 'success' ? '<div class="alert alert-success">Done.</div>'

@@ -253,6 +253,14 @@ namespace {
         }
     }
 
+    /** A page that a custom function returns, in a real theme. */
+    function theme_answer($theme, $id, $html, array $buttons, $title)
+    {
+        $smarty = theme_smarty($theme);
+        $smarty->assign(['pagetitle' => $title] + theme_vars('Manage Product', $id, $buttons) + ['footeroutput' => '']);
+        echo $smarty->fetch($theme . '/header.tpl'), $html, $smarty->fetch($theme . '/footer.tpl');
+    }
+
     /** What WHMCS gives the template of a product's page. */
     function product_vars($id, array $service)
     {
