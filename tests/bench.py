@@ -513,7 +513,8 @@ def consoles() -> None:
         "relay": [str(folder / "console.toml"), str(ports["relay"]), url, str(ca)],
     }
     started = {
-        n: subprocess.Popen([sys.executable, "-m", "tests.bench_console", n, *w], cwd=ROOT) for n, w in words.items()
+        n: subprocess.Popen([sys.executable, "-m", "tests.bench_console", n, *w], cwd=ROOT, stdout=subprocess.DEVNULL)
+        for n, w in words.items()
     }
     rates: dict[str, list[float]] = {"relay": [], "plain": []}
     spent: dict[str, list[float]] = {"relay": [], "plain": []}
