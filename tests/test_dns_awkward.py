@@ -188,7 +188,7 @@ def test_an_answer_without_a_signature_is_none(monkeypatch: pytest.MonkeyPatch) 
         provider.get(NAME, "PTR")
     assert caught.value.code == "bad_answer"
     with pytest.raises(Unknown):
-        provider.set(WANTED)
+        provider.set(WANTED, RecordSet(NAME, "PTR", (), 0))
 
 
 @servers.needs_named

@@ -301,6 +301,22 @@ def test_a_zone_that_is_deleted_under_us_keeps_every_wish(provider: str, tmp_pat
     site.close()
 
 
+@pytest.mark.parametrize("provider", ["powerdns", "cloudflare", "rfc2136"])
+def test_a_cname_refuses_a_name_and_keeps_nothing_from_ending(provider: str, tmp_path: Path) -> None:
+    """Part of the zone is kept in another one: said once, never tried for ever, and gone with the service."""
+    site = Site(tmp_path, provider, (REVERSE, REVERSE6), **SMALL)
+    site.sim.put(f"10.{REVERSE}", "CNAME", f"10.0/26.{REVERSE}")
+    [v4] = site.born()
+    assert site.save(v4, NAME) == ""
+    site.write()
+    assert REFUSED in site.words()
+    assert site.write() == 0
+    site.ended()
+    assert site.store.rows("SELECT * FROM dns_records") == []
+    assert site.sim.values(f"10.{REVERSE}", "CNAME") == [f"10.0/26.{REVERSE}"]
+    site.close()
+
+
 def test_a_key_that_does_not_hold_keeps_every_wish(site: Site) -> None:
     [v4, _] = site.born()
     site.sim.key = "another"

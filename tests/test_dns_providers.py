@@ -193,7 +193,7 @@ class TestRealBind(Contract):
     def test_a_name_that_is_kept_in_another_zone(self, bind: servers.Bind, provider: Provider) -> None:
         provider.set(RecordSet(f"77.{ZONE}", "CNAME", (f"77.0/26.{ZONE}",), 300))
         with pytest.raises(Permanent, match="CNAME") as caught:
-            provider.get(f"77.{ZONE}", "PTR")
+            provider.set(RecordSet(f"77.{ZONE}", "PTR", ("a.example.com",), 300))
         assert caught.value.code == contract.BAD_VALUE
         assert "range" in caught.value.next_action
 

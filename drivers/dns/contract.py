@@ -99,7 +99,7 @@ class Provider(ABC):
                 self._probe()
         except VmbridgeError as e:
             return [Finding("fault", f"dns {self.zone}", f"{e.sentence} {e.detail}".strip(), e.next_action)]
-        if left_over and not write_test:
+        if left_over and left_over.values and not write_test:
             left = "an earlier test's TXT record is still there"
             rights.append(
                 Finding("warning", f"dns {self.zone}", left, f"remove {left_over.name} TXT, or run --write-test")

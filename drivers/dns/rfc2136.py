@@ -57,6 +57,10 @@ class Settings(Strict):
     key_algorithm = fields.Str(load_default="hmac-sha256", validate=validate.OneOf(ALGORITHMS))
 
 
+class Elsewhere(Permanent):
+    """A name that this zone does not answer for itself: nothing can be set there, and nothing of ours is seen there."""
+
+
 class Rfc2136(Provider):
     schema = Settings
     secrets = frozenset({"key_secret"})
@@ -71,8 +75,11 @@ class Rfc2136(Provider):
         self._origin = dns.name.from_text(zone)
 
     def get(self, name: str, kind: str) -> RecordSet | None:
-        """A name in use by a wildcard alone is free."""
-        found = self._found(name, kind)
+        """A name in use by a wildcard alone is free; one that is kept elsewhere has no values and is not served."""
+        try:
+            found = self._found(name, kind)
+        except Elsewhere as e:
+            return RecordSet(name, kind, (), 0, False, ({"why": e},))
         return found if found and self._stands(name, kind) else None
 
     def _found(self, name: str, kind: str) -> RecordSet | None:
@@ -112,6 +119,9 @@ class Rfc2136(Provider):
             raise self._no_zone()
 
     def set(self, wanted: RecordSet, seen: RecordSet | None = None) -> None:
+        seen = seen or self.get(wanted.name, wanted.type)
+        if seen and seen.rows:
+            raise seen.rows[0]["why"]
         values = [written(v, wanted.type) for v in wanted.values]
         change = self._update()
         try:
@@ -261,8 +271,8 @@ def _refused_value(e: Exception) -> Permanent:
     return Permanent(NOT_TAKEN, code=BAD_VALUE, detail=type(e).__name__)
 
 
-def _elsewhere(what: str, detail: str) -> Permanent:
-    return Permanent(
+def _elsewhere(what: str, detail: str) -> Elsewhere:
+    return Elsewhere(
         f"{what}: it is kept in another zone.",
         code=BAD_VALUE,
         detail=detail,
