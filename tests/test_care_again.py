@@ -1,0 +1,131 @@
+"""Snapshots, backups and schedules: what a second look found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge import customer
+from bridge.errors import Refused
+from bridge.model import State
+from tests.configs import raw_config
+from tests.pve.cluster import Fault
+from tests.test_care import newest, pass_time, schedule
+from tests.world import World
+
+
+@pytest.fixture
+def born(tmp_path: Path) -> Iterator[World]:
+    raw = raw_config(web={"costly_per_hour": 100})
+    raw["plans"]["kvm-s"] |= {"templates": ["debian-12", "ubuntu-24.04"]}
+    raw["plans"]["kvm-l"] = {
+        **raw["plans"]["kvm-s"],
+        "cores": 4,
+        "ram_mib": 8192,
+        "disk_gib": 40,
+        "additional_disk_gib": 10,
+    }
+    world = World(tmp_path, **{k: v for k, v in raw.items() if k in ("plans", "web")})
+    world.order("create")
+    world.run()
+    world.cluster.calls.clear()
+    yield world
+    world.close()
+
+
+# -- what a second look found ---------------------------------------------------------------------
+def blank(world: World) -> None:
+    """A restore that ended badly: the machine has neither disks nor identity."""
+    world.page("backups", "take", note="precious")
+    world.run()
+    world.cluster.faults = [
+        Fault("fail_task", "POST", r"/nodes/\w+/qemu$", reason="unable to restore: no space left", times=9)
+    ]
+    world.page("backups", "restore", backup=world.store.backups_of(1)[0]["id"])
+    world.run()
+    world.cluster.faults = []
+
+
+def test_nothing_is_copied_from_a_blank_machine(born: World) -> None:
+    schedule(born, "UTC", **dict.fromkeys(customer.WEEK, "02:30"))
+    blank(born)
+    for capability, action in (
+        ("backups", "take"),
+        ("snapshots", "take"),
+        ("power", "start"),
+        ("reset_password", "reset"),
+    ):
+        with pytest.raises(Refused, match="last restore did not end well"):
+            born.page(capability, action)
+    pass_time(born, born.clock.time + 3 * 86400, 3600)
+    assert [r["note"] for r in born.store.backups_of(1)] == ["precious"]
+    born.order("suspend")
+    born.run()
+    born.order("unsuspend")
+    born.run()
+    assert newest(born).state is State.DONE
+    assert born.cluster.vms[20000].status == "stopped"
+    born.page("backups", "restore", backup=born.store.backups_of(1)[0]["id"])
+    born.run()
+    assert newest(born).state is State.DONE
+    assert born.cluster.vms[20000].status == "running"
+
+
+@pytest.mark.parametrize("end", ["refused", "superseded", "cancelled"])
+def test_what_was_not_made_gives_its_place_back(born: World, end: str) -> None:
+    if end == "refused":
+        born.cluster.faults = [
+            Fault(
+                "status",
+                "POST",
+                "/(snapshot|vzdump)$",
+                status=500,
+                reason="snapshot feature is not available",
+                times=99,
+            )
+        ]
+    else:
+        born.cluster.hold(20000, "qmigrate", "migrate")
+    for capability in ("snapshots", "backups"):
+        born.page(capability, "take")
+        born.engine.tick()
+        if end == "superseded":
+            born.order("suspend")
+            born.order("unsuspend")
+        if end == "cancelled":
+            born.order("cancel")
+        born.run(600)
+        born.cluster.let_go(20000)
+        born.run(600)
+        assert newest(born).state is not State.RUNNING
+        if end != "refused":
+            born.cluster.hold(20000, "qmigrate", "migrate")
+    assert born.store.snapshots_of(1) == []
+    assert born.store.backups_of(1) == []
+
+
+def test_a_list_without_anything_is_not_believed_and_our_own_come_back(born: World) -> None:
+    born.page("backups", "take", note="mine")
+    born.run()
+    row = born.store.backups_of(1)[0]
+    backups = born.drivers["pve1"].backups(born.store.service(1).ref)
+    born.store.mirror_backups(1, [], 0)
+    assert born.store.backups_of(1) == [row]
+    born.store.forget_backup(row["id"])
+    born.store.mirror_backups(1, backups, 0)
+    assert [(r["note"], r["operation"], r["foreign_one"]) for r in born.store.backups_of(1)] == [
+        ("mine", row["operation"], 0)
+    ]
+
+
+def test_reinstall_to_a_system_that_is_not_there_switches_nothing_off(born: World) -> None:
+    vm = born.cluster.vms[20000]
+    for key in [k for k, v in born.cluster.vms.items() if v.template and v.config["name"] == "ubuntu-24.04"]:
+        del born.cluster.vms[key]
+    born.page("reinstall", "reinstall", template="ubuntu-24.04", confirm="REINSTALL")
+    born.run()
+    assert newest(born).error_code == "no_template"
+    assert vm.status == "running"
+    assert born.store.service(1).package.template == "debian-12"
