@@ -122,7 +122,7 @@ WAITING = (  # for real processes and browsers
     "test_addon",
     "test_firewall_browser",
     "test_hetzner_browser",
-    "test_console",
+    "test_console_system",
     "test_admin_browser",
     "test_usage_shim",
     "test_upgrade_browser",
@@ -141,7 +141,7 @@ COMPUTING = (
     "test_usage",
     "test_orders",
     "test_findings",
-    "test_discs",
+    "test_discs_once",
     "test_iso",
     "test_dns_life",
 )
