@@ -33,7 +33,16 @@ from bridge.metering import status
 from bridge.staff import contents, findings
 from bridge.store import Store
 from bridge.web.auth import sign
-from tests import bench_cloud, bench_console, bench_dashboard, bench_dns, bench_firewall, bench_pages, bench_usage
+from tests import (
+    bench_cloud,
+    bench_console,
+    bench_dashboard,
+    bench_dns,
+    bench_firewall,
+    bench_machines,
+    bench_pages,
+    bench_usage,
+)
 from tests.configs import KEY
 from tests.pve.cluster import GIB, Reply, default_cluster
 from tests.pve.http import certificate
@@ -627,6 +636,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "browsers": partial(bench_pages.browsers, show, cpu),
     "dns": partial(bench_dns.pointers, show),
     "firewall": partial(bench_firewall.pages, show),
+    "machines": partial(bench_machines.all_of_it, show),
 }
 
 
