@@ -610,7 +610,10 @@ async def drink_all(port: int, nonces: list[str], pid: int) -> tuple[float, floa
         )
         for n in nonces
     ]
-    await ready.wait()
+    begun = asyncio.create_task(ready.wait())
+    for done in (await asyncio.wait({begun, *tasks}, return_when=asyncio.FIRST_COMPLETED))[0] - {begun}:
+        await done  # one that was refused would be waited for by all, for ever
+        raise AssertionError("a console ended before all were open")
     used, begin = cpu(pid), time.perf_counter()
     got = sum(await asyncio.gather(*tasks))
     return time.perf_counter() - begin, cpu(pid) - used, got
