@@ -154,9 +154,9 @@ def test_a_long_list_has_pages_and_no_row_is_lost(shim: Shim) -> None:
 
     rows, skip = list[str](), 0
     for n, before, after in ((200, None, 200), (200, 0, 400), (50, 200, None)):
-        found, links = page("list", skip, show="active", by="next")
-        assert len(found) == n
-        rows += found
+        listed, links = page("list", skip, show="active", by="next")
+        assert len(listed) == n
+        rows += listed
         for rel, to in (("prev", before), ("next", after)):
             assert (rel in links) == (to is not None)
             assert links.get(rel, "").endswith(
@@ -169,16 +169,16 @@ def test_a_long_list_has_pages_and_no_row_is_lost(shim: Shim) -> None:
 
 def test_a_long_month_of_the_ledger_has_pages(shim: Shim) -> None:
     paid = [[n, "2026-11-05", "stripe", "1.00", "0.00", 0, 0] for n in range(1, 302)]
-    found = [len(cells(ask(shim, "ledger", transactions=paid, ask={"skip": skip})["html"])) for skip in (0, 200)]
-    assert found == [200, 101]
+    counts = [len(cells(ask(shim, "ledger", transactions=paid, ask={"skip": skip})["html"])) for skip in (0, 200)]
+    assert counts == [200, 101]
 
 
 def test_what_stands_above_all_says_how_much_more_there_is(shim: Shim) -> None:
     late = [accounts.invoice(n, due="2026-11-01") for n in range(1, 26)]
     many = [service(n) for n in range(1, 204)] + [service(n, "x") for n in range(300, 361)]
     html = ask(shim, "dashboard", services=many, open=late)["html"]
-    found = re.findall(r"(\d+) more are not shown\.", read(html).text)
-    assert (found[0], found[-1], len(found)) == ("5", "11", 3)  # of invoices, charges, and what is not counted
+    numbers = re.findall(r"(\d+) more are not shown\.", read(html).text)
+    assert (numbers[0], numbers[-1], len(numbers)) == ("5", "11", 3)  # of invoices, charges, and what is not counted
 
 
 def test_a_calendar_that_is_too_long_ends_with_a_whole_day_and_says_so(shim: Shim) -> None:
@@ -200,12 +200,12 @@ def test_the_verification_centre_ticks_what_is_proven_and_leads_to_the_rest(shim
     def steps(*user: bool, client: dict[str, Any], card: str, **more: Any) -> dict[str, tuple[bool, str]]:
         rows = {"users": [[1, "Ada", "a@x.example", True, True, *user]], "paymethods": [["stripe", "Card", card]]}
         sent = accounts.body("1.00", urls=urls, client=client, **rows, **more)
-        found = {}
+        by_name = {}
         for li in read(shim.send("POST", "/v1/dashboard/verification", sent).get_json()["html"]).find("li"):
             if "check" in li.at.get("class", "") or "todo" in li.at.get("class", ""):
                 to = [f.at["action"] for f in li.find("form")] + [a.at["href"] for a in li.find("a")]
-                found[li.find("strong")[0].text] = li.at["class"] == "vmb-done-check", "".join(to)
-        return found
+                by_name[li.find("strong")[0].text] = li.at["class"] == "vmb-done-check", "".join(to)
+        return by_name
 
     proven = {"has_tax_id": True, "has_address": True}
     assert steps(True, True, client=proven, card="2027-01") == {

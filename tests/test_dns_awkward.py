@@ -145,10 +145,10 @@ def test_a_check_learns_what_the_key_may_without_a_change() -> None:
 def test_what_is_wrong_with_a_signature(error: Any, code: str) -> None:
     provider, sim = simulated("rfc2136")
     sim.tsig = error
-    found = refused(provider)
-    assert found.code == code
-    assert "key_secret" in found.next_action or code == "clocks_differ"
-    assert provider.settings["key_secret"] not in f"{found} {found.next_action}"
+    refusal = refused(provider)
+    assert refusal.code == code
+    assert "key_secret" in refusal.next_action or code == "clocks_differ"
+    assert provider.settings["key_secret"] not in f"{refusal} {refusal.next_action}"
 
 
 @servers.needs_named

@@ -117,9 +117,9 @@ def test_no_address_keeps_a_name_of_a_former_customer(steps: list[tuple[str, int
     for number in alive:
         names = [lives.labels[number], f"{lives.labels[number]}-{number}"]
         mains = {kind_of(a): a for a in reversed(lives.own(number))}
-        found = [n for n in names if site.sim.values(f"{n}.{FORWARD}", "A") == [mains["A"]]]
-        assert len(found) == 1, (names, written)
-        assert site.sim.values(f"{found[0]}.{FORWARD}", "AAAA") == [mains["AAAA"]]
+        kept = [n for n in names if site.sim.values(f"{n}.{FORWARD}", "A") == [mains["A"]]]
+        assert len(kept) == 1, (names, written)
+        assert site.sim.values(f"{kept[0]}.{FORWARD}", "AAAA") == [mains["AAAA"]]
     assert site.store.rows("SELECT name FROM dns_records WHERE held = 0 OR due_at IS NOT NULL") == []
     site.close()
 

@@ -165,8 +165,8 @@ def test_plurals_have_the_forms_of_the_language(world: World, catalogue: Any, la
     count = Catalog(locale=code).num_plurals
     catalogue(code, {"%(num)d day": tuple(f"%(num)d {name}" for name in (*names, *names[-1:] * count)[:count])})
     html = shim_of(world).send("POST", f"/v1/dashboard/dashboard?language={language}", everything()).get_json()["html"]
-    found = dict(re.findall(r"(\d+) (zero|one|two|few|many|other)", read(html).text))
-    assert {int(n): name for n, name in found.items()} == expected
+    forms = dict(re.findall(r"(\d+) (zero|one|two|few|many|other)", read(html).text))
+    assert {int(n): name for n, name in forms.items()} == expected
 
 
 def test_days_are_the_languages_and_amounts_the_clients(world: World, catalogue: Any) -> None:

@@ -30,7 +30,7 @@ MOST = {"home": 11, "dashboard": 13, "list": 10, "addfunds": 12, "ledger": 14, "
 def checked() -> set[tuple[str, str]]:
     """What docs/dashboard-check.sql looks for: (table, column)."""
     text = (ROOT / "docs/dashboard-check.sql").read_text("utf-8")
-    return {(t, c) for t, found in re.findall(r"'(tbl\w+)'(?: AS name)?, '([\w,]+)'", text) for c in found.split(",")}
+    return {(t, c) for t, listed in re.findall(r"'(tbl\w+)'(?: AS name)?, '([\w,]+)'", text) for c in listed.split(",")}
 
 
 def columns(sql: str) -> set[tuple[str, str]]:
@@ -38,13 +38,13 @@ def columns(sql: str) -> set[tuple[str, str]]:
     text = re.sub(r"'[^']*'", "", sql.replace('"', ""))
     word = r"(?!WHERE|ORDER|LIMIT|LEFT|INNER|GROUP|ON)(\w+)"
     names = {alias or table: table for table, alias in re.findall(rf"(?:FROM|JOIN) (tbl\w+)(?: (?:AS )?{word})?", text)}
-    found = {(names[a], c) for a, c in re.findall(r"\b(\w+)\.(\w+)", text) if a in names}
-    if len(names) == 1 and not found:
+    pairs = {(names[a], c) for a, c in re.findall(r"\b(\w+)\.(\w+)", text) if a in names}
+    if len(names) == 1 and not pairs:
         [table] = names.values()
         chosen = re.findall(r"\w+", text[6 : text.index(" FROM")]) if "*" not in text else []
         used = re.findall(r"(\w+) (?:=|>=|<|IN|NOT IN|IS) ", text) + re.findall(r"ORDER BY (\w+)", text)
-        found = {(table, c) for c in {*chosen, *used} - {"NOT"}}
-    return found
+        pairs = {(table, c) for c in {*chosen, *used} - {"NOT"}}
+    return pairs
 
 
 def test_what_the_check_looks_for_is_what_whmcs_has(system: System) -> None:
@@ -58,13 +58,13 @@ def test_the_number_of_queries_is_that_of_one_service(system: System) -> None:
     system.post("/test/addon", {"what": "activate"})
 
     def counted() -> dict[str, list[str]]:
-        found = {}
+        numbers = {}
         for page in MOST:
             log_in(system, USER, client)
             asked(system)
             get(system, page)
-            [(_, found[page])] = asked(system)
-        return found
+            [(_, numbers[page])] = asked(system)
+        return numbers
 
     client = COMPANY
     few = counted()

@@ -211,9 +211,9 @@ def test_times_are_the_databases(url: str, tmp_path: Path, monkeypatch: pytest.M
         with closing(wrong.store):
             wrong.store.worker_lives()
             assert abs(wrong.clock.now() - here(wrong.clock)) < 60
-            found = [f for f in doctor.check(wrong) if f.subject == "clock"]
-            assert found[0].level == "warning"
-            assert "300 s ahead" in found[0].text
+            findings = [f for f in doctor.check(wrong) if f.subject == "clock"]
+            assert findings[0].level == "warning"
+            assert "300 s ahead" in findings[0].text
 
 
 def test_a_shared_clock_goes_on_by_itself_and_follows() -> None:

@@ -60,11 +60,11 @@ def _delegated(zone: dns.name.Name) -> list[str]:
     names = _found(dns.resolver.zone_for_name(zone.parent()).to_text(), "NS", SECONDS)
     for _ in range(CUTS):
         reply = _asked(zone, names)
-        found = {s.name: s for s in (*reply.answer, *reply.authority) if s.rdtype == dns.rdatatype.NS}
-        if not found:
+        by_zone = {s.name: s for s in (*reply.answer, *reply.authority) if s.rdtype == dns.rdatatype.NS}
+        if not by_zone:
             return []
-        names = [r.target.to_text().rstrip(".") for r in next(iter(found.values()))]
-        if zone in found:
+        names = [r.target.to_text().rstrip(".") for r in next(iter(by_zone.values()))]
+        if zone in by_zone:
             return names
     raise LookupError("TooManyCuts")
 

@@ -173,6 +173,7 @@ def adjust(service: Service, store: Store, config: Config, adopted: bool = False
 
 
 def _todo(service: Service, store: Store, config: Config, own: int = 0) -> list[Callable[[], None]]:
+    """What is to be done for a record so that it is as it is wanted."""
     wanted, rows = wants(service, store, config), {(r["name"], r["type"]): r for r in store.records_of(service.id)}
     todo: list[Callable[[], None]] = []
     for key, want in wanted.items():

@@ -167,7 +167,7 @@ def _spans(text: str) -> dict[int, Spans]:
             spans[NAMED].append((0, 0))
             continue
         spans[first.version].append((int(first), int(last)))
-    return {family: joined(found) for family, found in spans.items()}
+    return {family: joined(of_family) for family, of_family in spans.items()}
 
 
 def of_one_host(one: str, other: str) -> bool:

@@ -183,6 +183,7 @@ class SQLite:
             return restored.fits(FileSide(self.db.conn), key)
 
     def take(self, target: Path, force: bool) -> tuple[int, Holdings]:
+        """Bytes of the copy, and what it holds."""
         size = archive.take(self.path, target, force)
         condition.remember(self.path, target)
         return size, archive.holdings(target)
@@ -195,11 +196,13 @@ class SQLite:
         return Path(self.path).exists() and Path(self.path).stat().st_size > 0
 
     def reading(self) -> Any:
+        """Within it a table's rows, one by one, all of one moment."""
         from bridge.store import sqlite_copies
 
         return sqlite_copies.reading(self)
 
     def filling(self) -> Any:
+        """Within it `put` and `rows` of a table; all of it counts at the end or nothing."""
         from bridge.store import sqlite_copies
 
         return sqlite_copies.filling(self)

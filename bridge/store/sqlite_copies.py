@@ -24,6 +24,7 @@ MANY = 1000
 
 @contextmanager
 def reading(database: SQLite) -> Iterator[Callable[[Table], Iterator[tuple[Any, ...]]]]:
+    """Table -> its rows, one by one, all of one moment."""
     with closing(archive.connect(database.path)) as conn:
         conn.execute("BEGIN IMMEDIATE")
         yield lambda table: iter(conn.execute(f"SELECT {', '.join(table.columns)} FROM {table.name}"))

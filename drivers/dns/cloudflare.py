@@ -133,9 +133,9 @@ class Cloudflare(Provider):
         rows: list[Mapping[str, Any]] = []
         for page in range(1, PAGES + 1):
             query = {"type": kind, "name": name, "per_page": str(PAGE), "page": str(page)}
-            found = self._call("GET", f"/zones/{self._zone()}/dns_records", False, params=query)
-            rows += found
-            if len(found) < PAGE:
+            reply = self._call("GET", f"/zones/{self._zone()}/dns_records", False, params=query)
+            rows += reply
+            if len(reply) < PAGE:
                 break
         return [r for r in rows if tidy(str(r["name"]), "PTR") == name and r["type"] == kind]
 
@@ -175,6 +175,7 @@ class Cloudflare(Provider):
         raise error
 
     def _refused(self, reply: Reply, change: bool, codes: Collection[int], said: str) -> UpstreamError:
+        """The error that an answer of the provider means."""
         if reply.status == 429 or _any(codes, TOO_MANY):
             return Waiting(after(reply))
         if _any(codes, NO_SUCH_ZONE):

@@ -195,8 +195,8 @@ class HestiaCp(Provider):
             )
         if code in (ARGS, INVALID, EXISTS) and command not in (LIST, DOMAINS):
             return Permanent("HestiaCP refused the record.", code=BAD_VALUE, detail=detail)
-        if code == FORBIDDEN and (found := next((v for k, v in FORBIDDEN_FOR.items() if k in said), None)):
-            return Permanent(found[0], code=NO_RIGHT, detail=detail, next_action=found[1].format(table=self.table))
+        if code == FORBIDDEN and (advice := next((v for k, v in FORBIDDEN_FOR.items() if k in said), None)):
+            return Permanent(advice[0], code=NO_RIGHT, detail=detail, next_action=advice[1].format(table=self.table))
         sentence, name, action = {
             INVALID: (
                 f"HestiaCP takes {self.zone} for no name of a zone: it knows none with a slash or an underscore.",

@@ -77,10 +77,10 @@ class Rfc2136(Provider):
     def get(self, name: str, kind: str) -> RecordSet | None:
         """A name in use by a wildcard alone is free; one that is kept elsewhere has no values and is not served."""
         try:
-            found = self._found(name, kind)
+            records = self._found(name, kind)
         except Elsewhere as e:
             return RecordSet(name, kind, (), 0, False, ({"why": e},))
-        return found if found and self._stands(name, kind) else None
+        return records if records and self._stands(name, kind) else None
 
     def _found(self, name: str, kind: str) -> RecordSet | None:
         asked = dns.message.make_query(_name(name), kind, flags=0)
@@ -89,9 +89,9 @@ class Rfc2136(Provider):
             raise self._refused(reply.rcode(), False)
         self._placed(reply)
         own = [s for s in reply.answer if s.name == asked.question[0].name]
-        for found in own:
-            if found.rdtype == dns.rdatatype.CNAME and self._stands(name, "CNAME"):
-                raise _elsewhere("There is a CNAME at this record's name", f"{name} leads to {found[0].target}")
+        for records in own:
+            if records.rdtype == dns.rdatatype.CNAME and self._stands(name, "CNAME"):
+                raise _elsewhere("There is a CNAME at this record's name", f"{name} leads to {records[0].target}")
         sets = [s for s in own if s.rdtype == dns.rdatatype.from_text(kind)]
         values = tuple(tidy(r.to_text(), kind) for s in sets for r in s)
         return RecordSet(name, kind, values, sets[0].ttl) if values else None
@@ -108,13 +108,15 @@ class Rfc2136(Provider):
 
     def _placed(self, reply: dns.message.Message) -> None:
         """Raises when the name is not answered from this zone."""
-        for found in reply.answer:
-            if found.rdtype == dns.rdatatype.DNAME:
-                raise _elsewhere("A DNAME leads all names here to another zone", f"{found.name} to {found[0].target}")
-        for found in reply.authority:
-            below = found.name.is_subdomain(self._origin) and found.name != self._origin
-            if found.rdtype == dns.rdatatype.NS and below:
-                raise _elsewhere("This record's name is given to other name servers", f"by NS of {found.name}")
+        for records in reply.answer:
+            if records.rdtype == dns.rdatatype.DNAME:
+                raise _elsewhere(
+                    "A DNAME leads all names here to another zone", f"{records.name} to {records[0].target}"
+                )
+        for records in reply.authority:
+            below = records.name.is_subdomain(self._origin) and records.name != self._origin
+            if records.rdtype == dns.rdatatype.NS and below:
+                raise _elsewhere("This record's name is given to other name servers", f"by NS of {records.name}")
         if not reply.flags & dns.flags.AA:
             raise self._no_zone()
 
@@ -200,6 +202,7 @@ class Rfc2136(Provider):
         return line
 
     def _refused(self, code: dns.rcode.Rcode, change: bool) -> UpstreamError:
+        """The error that the server's answer to a change or a question means."""
         said = dns.rcode.to_text(code)
         if code == R.SERVFAIL:
             kind: type[UpstreamError] = Unknown if change else Transient

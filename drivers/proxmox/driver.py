@@ -340,9 +340,9 @@ class Proxmox(Driver):
         there is told by its own row alone."""
         rows = self.api.get("cluster/resources")
         now = self.clock.now()
-        found = [convert.status(r, now) for r in rows if r.get("type") == "qemu" and not int(r.get("template") or 0)]
+        lines = [convert.status(r, now) for r in rows if r.get("type") == "qemu" and not int(r.get("template") or 0)]
         down = {r["node"] for r in rows if r.get("type") == "node" and r.get("status") == "offline"}
-        return [convert.offline(s) if s.node in down else s for s in found] if down else found
+        return [convert.offline(s) if s.node in down else s for s in lines] if down else lines
 
     def traffic(self, ref: VmRef) -> tuple[int | None, int | None, float]:
         node, config = proof.proven(self.api, ref)

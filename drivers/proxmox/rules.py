@@ -255,11 +255,11 @@ def _rising(goals: Sequence[int]) -> set[int]:
             longest = i
         before.append(ends[at - 1] if at else -1)
         ends[at : at + 1], least[at : at + 1] = [i], [goal]
-    found = set()
+    places = set()
     while longest >= 0:
-        found.add(longest)
+        places.add(longest)
         longest = before[longest]
-    return found
+    return places
 
 
 # -- what was dropped -----------------------------------------------------------------------------

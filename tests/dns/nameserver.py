@@ -109,9 +109,9 @@ class Nameserver(Faulty):
         if not self._there(name):
             closest = next((a for a in [*above[1:], zone] if self._there(a)), zone)
             owner = f"*.{closest}"
-        for found in (kind, "CNAME"):
-            if self.rows.get((owner, found)):
-                made.answer.append(self._set(owner, found, name))
+        for wanted in (kind, "CNAME"):
+            if self.rows.get((owner, wanted)):
+                made.answer.append(self._set(owner, wanted, name))
                 break
         return R.NOERROR if self._there(owner) else R.NXDOMAIN
 

@@ -347,6 +347,7 @@ class Postgres:
 
     # -- copies -----------------------------------------------------------------------------------
     def take(self, target: Path, force: bool) -> tuple[int, Holdings]:
+        """Bytes of the copy, and what it holds."""
         from bridge.store.postgres import dump
 
         return dump.take(self, target, force)
@@ -360,11 +361,13 @@ class Postgres:
         return True
 
     def reading(self) -> Any:
+        """Within it a table's rows, one by one, all of one moment."""
         from bridge.store.postgres import copies
 
         return copies.reading(self)
 
     def filling(self) -> Any:
+        """Within it `put` and `rows` of a table; all of it counts at the end or nothing."""
         from bridge.store.postgres import copies
 
         return copies.filling(self)

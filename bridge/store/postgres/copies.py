@@ -24,6 +24,7 @@ def _stream(conn: psycopg.Connection[Any], table: Table) -> Iterator[tuple[Any, 
 
 @contextmanager
 def reading(database: Postgres) -> Iterator[Callable[[Table], Iterator[tuple[Any, ...]]]]:
+    """Table -> its rows, one by one, all of one moment."""
     with told(), psycopg.connect(**database.parameters()) as conn:
         tables.adapted(conn)
         conn.execute(b"SET idle_in_transaction_session_timeout = 0")
