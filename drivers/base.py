@@ -239,8 +239,9 @@ class Driver(ByCapability, ABC):
 
     # -- life -------------------------------------------------------------------------------------
     @abstractmethod
-    def look(self, ref: VmRef) -> Vm | None:
-        """The machine when it is proven ours; None when it is proven absent; raises NotOurs."""
+    def look(self, ref: VmRef, obeyed: bool = False) -> Vm | None:
+        """The machine when it is proven ours; None when it is proven absent; raises NotOurs. `obeyed`: a task of ours
+        on it has just ended well, which is proof enough where a second one costs a call."""
         raise NotImplementedError
 
     @abstractmethod

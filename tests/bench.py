@@ -185,6 +185,17 @@ def create_latency() -> None:
         )
 
 
+def order_calls() -> None:
+    world = World(Path(tempfile.mkdtemp()))
+    for verb, goal in {"create": 12, "suspend": 5, "unsuspend": 5, "terminate": 9}.items():
+        world.cluster.calls.clear()
+        world.order(verb)
+        world.run()
+        calls = [p for _, _, p, _ in world.cluster.calls if "/tasks/" not in p and "/agent/" not in p]
+        show(f"{verb}: calls apart from polling", len(calls), f"<= {goal}")
+    world.close()
+
+
 def create_calls() -> None:
     world = World(Path(tempfile.mkdtemp()))
     world.order("create")
@@ -622,6 +633,7 @@ async def drink_all(port: int, nonces: list[str], pid: int) -> tuple[float, floa
 PARTS: dict[str, Callable[[], None]] = {
     "page_calls": page_calls,
     "create_calls": create_calls,
+    "order_calls": order_calls,
     "change_package_calls": change_package_calls,
     "overview": partial(bench_pages.overview, show),
     "tick": partial(bench_pages.tick, show),

@@ -28,9 +28,10 @@ def order(job: Job, **changes: object) -> Order:
     return order_of(job.service, job.store, job.config, **changes)
 
 
-def look(job: Job) -> Vm | None:
-    """The machine as it is now; pages see it too, sooner than by the next bulk read."""
-    vm = job.driver.look(ref(job))
+def look(job: Job, obeyed: bool = False) -> Vm | None:
+    """The machine as it is now; pages see it too, sooner than by the next bulk read. `obeyed`: a task of ours on it
+    has just ended well."""
+    vm = job.driver.look(ref(job), obeyed)
     if vm:
         job.store.note_status(job.service.server, vm.vm_id, vm.node, vm.status, vm.uptime)
     return vm

@@ -10,6 +10,7 @@ from bridge.orders.wanted import completed
 from bridge.recipes.machine import order, ref
 from bridge.steps import Again, Done, Job, Outcome
 
+ROOMY = frozenset({"cores", "ram_mib", "disk_gib", "additional_disk_gib"})  # words of a package that take room
 Promised = tuple[list[Planned], list[Sold]]
 
 
@@ -28,6 +29,8 @@ def room(job: Job) -> Outcome:
         return Done()
     taken = promised(job)
     seen = job.driver.read(ref(job))
+    if not any(d.word in ROOMY and not d.same for d in job.driver.compare(order(job), seen.config, False)):
+        return Done("nothing grows")
     where = replace(ref(job), node=seen.node)
     lack = job.driver.lacks(order(job), seen.config, where, job.driver.resources(), planned_rooms(taken, job), taken[1])
     if lack:

@@ -32,7 +32,7 @@ def running(job: Job, starting: str = "start") -> Outcome:
         return Wait(task)
     if job.result is not None:
         job.save(replace(job.memory, start_ended=True))
-    vm = must_exist(job, look(job))
+    vm = must_exist(job, look(job, obeyed=job.result is not None and job.result.state == "done"))
     if vm.status == "running":
         return Done()
     if job.result is not None and job.result.state == "failed":
@@ -111,7 +111,8 @@ def stopped(job: Job) -> Outcome:
     """Done when the machine itself says so."""
     if not there(job):
         return Done()
-    vm = look(job)
+    obeyed = job.memory.off_task not in ("", "none") and not job.memory.off_failed and not job.memory.waited
+    vm = look(job, obeyed)
     if vm is None or vm.status == "stopped":
         return Done()
     waited, failed = job.memory.waited + 1, job.memory.off_failed

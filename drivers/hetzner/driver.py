@@ -167,7 +167,7 @@ class Hetzner(Driver):
         return birth.identify(self.api, order, ref)
 
     # -- life -------------------------------------------------------------------------------------
-    def look(self, ref: VmRef) -> Vm | None:
+    def look(self, ref: VmRef, obeyed: bool = False) -> Vm | None:
         server = proof.proven(self.api, ref)
         return convert.vm(server) if server else None
 

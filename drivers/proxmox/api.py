@@ -17,6 +17,7 @@ from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
 
 from bridge.errors import Transient
+from drivers import looks
 from drivers.answers import bound
 from drivers.calls import calling
 from drivers.http import READ_TIMEOUT, Peer, Rubbish, fault, reading, refuse_redirect, time_outs
@@ -28,6 +29,7 @@ logging.getLogger("proxmoxer").setLevel(logging.WARNING)  # its INFO lines carry
 CALLS_PER_NODE = 3  # pveproxy and pvedaemon have three workers each
 NODE = re.compile(r"^nodes/([^/]+)")
 CALL = re.compile(r"(UPID:|vzdump)[^/]*")  # what makes a path long in a message
+FIREWALL = re.compile(r"^nodes/[^/]+/qemu/\d+/firewall/")
 CONFIG = re.compile(r"^nodes/[^/]+/qemu/\d+/(config|pending)\Z")
 
 
@@ -74,7 +76,7 @@ class Api:
         prepare: Callable[[requests.Session], None] | None = None,
         server: str = "",
     ) -> None:
-        self._settings, self._prepare, self._server = settings, prepare, server
+        self._settings, self._prepare, self.server = settings, prepare, server
         where = f"[servers.{server}]" if server else "the server's"
         self._peer = Peer("the Proxmox server", settings["endpoint"], f"{where} endpoint", f"{where} ca_file")
         self._local = threading.local()
@@ -158,6 +160,10 @@ class Api:
         said = ("value", "pending")
         return [{k: lines.line(row["key"], v) if k in said else v for k, v in row.items()} for row in data]
 
+    def look(self, path: str) -> Any:
+        """As `get`, or what this run of an operation has just got."""
+        return looks.look((self.server, path), lambda: self.get(path))
+
     def post(self, path: str, **params: Any) -> Any:
         """`data` of the reply, often a task's id. Two underscores in a parameter's name are one dash. Raises
         UpstreamError; Unknown when nobody can tell whether it was done."""
@@ -172,8 +178,22 @@ class Api:
         return self._call("delete", path, params, change=True)
 
     def _call(self, method: str, path: str, params: dict[str, Any], change: bool) -> Any:
-        with calling(self._server, method.upper(), CALL.sub("", path), change):
-            return self._ask(method, path, params, change)
+        try:
+            with calling(self.server, method.upper(), CALL.sub("", path), change):
+                return self._ask(method, path, params, change)
+        finally:
+            if change:
+                self._forget(method, path)
+
+    @staticmethod
+    def _forget(method: str, path: str) -> None:
+        """A machine's configuration and its firewall are two files; whatever else is done may touch both."""
+        if FIREWALL.match(path):
+            looks.forget(lambda key: "/firewall/" in key[-1])
+        elif method == "put" and CONFIG.match(path):
+            looks.forget(lambda key: "/firewall/" not in key[-1])
+        else:
+            looks.forget()
 
     def _ask(self, method: str, path: str, params: dict[str, Any], change: bool) -> Any:
         """Hyphens in parameter names are written as `__`. Raises the errors of drivers.proxmox.errors, and those of the

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.model import Order, VmStatus
+from bridge.model import Order, Vm, VmStatus
 
 MIB = 1024 * 1024
 UNITS = {"": 1, "K": 1024, "M": MIB, "G": 1024**3, "T": 1024**4}
@@ -219,6 +219,14 @@ def description(order: Order) -> str:
 
 # seconds: a sample that is older is not shown any more, so the machine was not started before its uptime and this
 STALE = 300.0
+
+
+def machine(vm_id: str, node: str, now: Mapping[str, Any]) -> Vm:
+    """What status/current says. `status` is running also while the guest is paused; `qmpstatus` tells that apart."""
+    status = str(now.get("status"))
+    if status == "running":
+        status = str(now.get("qmpstatus") or status)
+    return Vm(vm_id, node, status, lock=str(now.get("lock") or ""), uptime=int(now.get("uptime") or 0))
 
 
 def status(row: dict[str, Any], now: float) -> VmStatus:

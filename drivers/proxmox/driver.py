@@ -40,6 +40,7 @@ from bridge.model import (
     VmRef,
     VmStatus,
 )
+from drivers import looks
 from drivers.base import NOWHERE, Driver
 from drivers.proxmox import (
     archives,
@@ -165,20 +166,16 @@ class Proxmox(Driver):
         return birth.identify(self.api, order, ref)
 
     # -- life -------------------------------------------------------------------------------------
-    def look(self, ref: VmRef) -> Vm | None:
+    def look(self, ref: VmRef, obeyed: bool = False) -> Vm | None:
+        if obeyed and ref.node:
+            try:
+                return convert.machine(ref.vm_id, ref.node, self.api.look(_current(ref.node, ref)))
+            except NotFound:
+                pass  # it is looked for elsewhere
         node, config = proof.proven(self.api, ref)
         if config is None:
             return None
-        now = self.api.get(f"nodes/{node}/qemu/{ref.vm_id}/status/current")
-        return Vm(
-            ref.vm_id,
-            node,
-            str(now.get("qmpstatus") or now.get("status") or "unknown")
-            if now.get("status") == "running"
-            else str(now.get("status")),
-            lock=str(config.get("lock") or ""),
-            uptime=int(now.get("uptime") or 0),
-        )
+        return convert.machine(ref.vm_id, node, {**self.api.look(_current(node, ref)), "lock": config.get("lock")})
 
     def converge(self, order: Order, ref: VmRef, allocate: bool = False) -> Converged:
         return converge.step(self.api, order, ref, allocate)
@@ -207,7 +204,7 @@ class Proxmox(Driver):
         if int(config.get("onboot") or 0) == int(on):
             return False
         proof.refuse_locked(self.api, ref, node, config)
-        self.api.put(f"nodes/{node}/qemu/{ref.vm_id}/config", onboot=on)
+        proof.write(self.api, ref, node, config, onboot=int(on))
         return True
 
     def power(self, ref: VmRef, verb: str) -> str:
@@ -226,6 +223,7 @@ class Proxmox(Driver):
         return f"qm unlock {ref.vm_id}"
 
     def destroy(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
+        looks.forget()
         node, config = proof.proven(self.api, ref)
         if config is None:
             return ""
@@ -348,7 +346,7 @@ class Proxmox(Driver):
         node, config = proof.proven(self.api, ref)
         if config is None:
             raise NotFound("The machine is not there.", code="vm_absent")
-        return convert.traffic(self.api.get(f"nodes/{node}/qemu/{ref.vm_id}/status/current"), self.clock.now())
+        return convert.traffic(self.api.look(_current(node, ref)), self.clock.now())
 
     def console(self, ref: VmRef) -> ConsoleTicket:
         return screen.ticket(self.api, ref, self.look(ref), str(self.settings.get("ca_file") or ""))
@@ -376,3 +374,7 @@ class Proxmox(Driver):
 
     def check(self, plans: Mapping[str, Package], networks: Iterable[tuple[str, int]]) -> list[Finding]:
         return doctor.check(self.server, self.api, self.clock, self.settings, plans, networks)
+
+
+def _current(node: str, ref: VmRef) -> str:
+    return f"nodes/{node}/qemu/{ref.vm_id}/status/current"

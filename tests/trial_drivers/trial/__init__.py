@@ -95,7 +95,7 @@ class Trial(Driver):
         return Vm(ref.vm_id, self.settings["host"], self._present(ref)["status"])  # the uuid came with `create`
 
     # -- life
-    def look(self, ref: VmRef) -> Vm | None:
+    def look(self, ref: VmRef, obeyed: bool = False) -> Vm | None:
         machine = self._proven(ref)
         return Vm(ref.vm_id, self.settings["host"], machine["status"]) if machine else None
 
