@@ -18,6 +18,7 @@ import structlog
 from bridge import logs
 from bridge.clock import Clock
 from bridge.config import Config
+from bridge.durations import FAST, Durations, Key
 from bridge.errors import LeaseLost, StoreDamaged, StoreUnavailable, VmbridgeError
 from bridge.model import END, Operation, Service, State, TaskResult
 from bridge.retries import Retries, note_failing, notify_staff
@@ -31,7 +32,6 @@ from drivers.calls import before_change
 log = structlog.get_logger()
 
 CALL_MARGIN = 3.0  # a changing call must end this long before the lease does
-POLL_FAST, POLL_FAST_FOR, POLL_SLOW = 1.0, 60.0, 5.0
 IDLE = 0.5  # at most: another worker may have begun a task and died
 NOTHING = dict.fromkeys(("service", "whmcs", "server", "node", "vm", "step"), "")  # of a line that is about no machine
 LAST_LOOK = 5.0  # seconds that a stop waits for a poll under way
@@ -70,6 +70,7 @@ class Engine:
         self.retries = Retries(store, config, clock, book)
         self.border = border or (lambda name: None)
         self.owner = os.environ.get(OWNER) or owner_name()
+        self._durations = Durations()
         self._active: dict[str, Operation] = {}
         self._wake = threading.Event()  # a task has ended: look at once
         self._tasked = threading.Event()  # a step has ended, maybe with a task to ask for
@@ -178,19 +179,21 @@ class Engine:
         return bool(rows)
 
     def _polled(self, row: TaskRow, result: TaskResult) -> None:
-        now = self.clock.now()
+        now, key = self.clock.now(), (row["server"], row["kind"], row["step"])
+        age = now - row["task_since"]
         if result.state == "running":
-            pause = POLL_FAST if now - row["task_since"] < POLL_FAST_FOR else POLL_SLOW
-            self.store.poll_later(row["id"], row["task"], self._ask_at(row["server"], now, pause))
+            self._durations.runs(row["task"], age)
+            self.store.poll_later(row["id"], row["task"], self._ask_at(key, now, age))
         else:
+            self._durations.ended(key, row["task"], age)
             self.store.task_ended(row["id"], row["task"], f"{result.state}:{result.text}")
             self._wake.set()
 
-    def _ask_at(self, server: str, now: float, pause: float) -> float:
+    def _ask_at(self, key: Key, now: float, age: float) -> float:
         """When to ask for a task. Where a question counts, it is for all tasks of the server at once: at common
         times."""
-        every = self.drivers[server].poll_every
-        return now + pause if every <= POLL_FAST else (math.floor(now / every) + max(1, round(pause / every))) * every
+        every, pause = self.drivers[key[0]].poll_every, self._durations.pause(key, age)
+        return now + pause if every <= FAST else (math.floor(now / every) + max(1, round(pause / every))) * every
 
     # -- one operation ----------------------------------------------------------------------------
     def run(self, op: Operation) -> None:
@@ -308,7 +311,8 @@ class Engine:
                 store.advance(op, recipe.after(step.name))
             return True
         if isinstance(outcome, Wait):
-            store.await_task(op, outcome.task, self._ask_at(job.service.server, self.clock.now(), POLL_FAST))
+            key = (job.service.server, op.kind, step.name)
+            store.await_task(op, outcome.task, self._ask_at(key, self.clock.now(), 0.0))
             return False
         store.step_note(op.id, step.name, "waiting", outcome.note, "", ended=False)
         store.put_off(op, self.clock.now() + outcome.after, outcome.note, op.attempt, ("", "", ""))

@@ -1,4 +1,4 @@
-"""What one run of an operation reads of its machine: once, and anew after each change, before an end and for each run."""
+"""What one run of an operation reads of its machine: once, anew after a change, before an end and in the next run."""
 
 from __future__ import annotations
 

@@ -9,9 +9,11 @@ from bridge.store.core import Core
 
 
 class TaskRow(TypedDict):
-    """`id`: of the operation that waits for `task`, since `task_since`."""
+    """`id`: of the operation that waits for `task`, since `task_since`, and stands at `step`."""
 
     id: str
+    kind: str
+    step: str
     task: str
     task_since: float
     server: str
@@ -21,8 +23,9 @@ class Tasks(Core):
     def open_tasks(self, limit: int = 200) -> list[TaskRow]:
         return self.rows_as(
             TaskRow,
-            "SELECT o.id, o.task, o.task_since, s.server FROM operations o JOIN services s ON s.id = o.service"
-            " WHERE o.state = 'running' AND o.task <> '' AND o.due_at <= ? ORDER BY o.due_at LIMIT ?",
+            "SELECT o.id, o.kind, o.step, o.task, o.task_since, s.server FROM operations o JOIN services s"
+            " ON s.id = o.service WHERE o.state = 'running' AND o.task <> '' AND o.due_at <= ?"
+            " ORDER BY o.due_at LIMIT ?",
             self.clock.now(),
             limit,
         )
