@@ -202,7 +202,7 @@ class Engine:
             self._active[op.id] = op
         token = before_change.set(lambda: self._before_change(op))
         try:
-            with logs.bound(operation=op.id, kind=op.kind, request=op.request, **NOTHING), looks.kept():
+            with logs.bound(operation=op.id, kind=op.kind, request=op.request, **NOTHING), looks.kept(self.clock):
                 self._steps(op)
         except LeaseLost:
             log.warning("lease_lost", operation=op.id)

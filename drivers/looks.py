@@ -10,20 +10,28 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.clock import Clock
 
 SECONDS = 1.0
-CLOCK = Clock()
 Key = tuple[str, ...]
-_kept: ContextVar[dict[Key, tuple[float, Any]] | None] = ContextVar("looks", default=None)
+
+
+@dataclass
+class Looks:
+    clock: Clock
+    at: dict[Key, tuple[float, Any]] = field(default_factory=dict)  # name -> (when it was read, what)
+
+
+_kept: ContextVar[Looks | None] = ContextVar("looks", default=None)
 
 
 @contextmanager
-def kept() -> Iterator[None]:
+def kept(clock: Clock) -> Iterator[None]:
     """Around one run: inside, `look` keeps what it reads."""
-    token = _kept.set({})
+    token = _kept.set(Looks(clock))
     try:
         yield
     finally:
@@ -33,17 +41,17 @@ def kept() -> Iterator[None]:
 def find(key: Key) -> Any:
     """What is kept under this name, or None."""
     looks = _kept.get()
-    if not looks or key not in looks:
+    if not looks or key not in looks.at:
         return None
-    at, value = looks[key]
-    return copy.deepcopy(value) if CLOCK.monotonic() - at < SECONDS else None
+    at, value = looks.at[key]
+    return copy.deepcopy(value) if looks.clock.monotonic() - at < SECONDS else None
 
 
 def keep(key: Key, value: Any) -> None:
     """Outside of a run nothing is kept."""
     looks = _kept.get()
-    if looks is not None:
-        looks[key] = (CLOCK.monotonic(), copy.deepcopy(value))
+    if looks:
+        looks.at[key] = (looks.clock.monotonic(), copy.deepcopy(value))
 
 
 def look(key: Key, read: Callable[[], Any]) -> Any:
@@ -58,6 +66,5 @@ def look(key: Key, read: Callable[[], Any]) -> Any:
 def forget(of: Callable[[Key], bool] = lambda key: True) -> None:
     """After a change: what it may have touched."""
     looks = _kept.get()
-    for key in [k for k in looks or {} if of(k)]:
-        assert looks is not None
-        del looks[key]
+    if looks:
+        looks.at = {k: v for k, v in looks.at.items() if not of(k)}

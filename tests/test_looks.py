@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.clock import Clock
 from bridge.model import State
 from drivers import looks
+from tests.held import HeldClock
 from tests.world import World
 
 CALLS = {"create": 20, "suspend": 5, "unsuspend": 7, "terminate": 9}  # of the hypervisor, undisturbed
@@ -68,18 +70,17 @@ def test_nothing_is_kept_outside_of_a_run() -> None:
 
 
 def test_a_run_forgets_at_its_end_and_what_it_gives_is_a_copy() -> None:
-    with looks.kept():
+    with looks.kept(Clock()):
         looks.keep(("a",), {"b": 1})
         looks.find(("a",))["b"] = 2
         assert looks.find(("a",)) == {"b": 1}
-    with looks.kept():
+    with looks.kept(Clock()):
         assert looks.find(("a",)) is None
 
 
-def test_a_look_is_kept_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [10.0]
-    monkeypatch.setattr(looks.CLOCK, "monotonic", lambda: now[0])
-    with looks.kept():
+def test_a_look_is_kept_for_a_second() -> None:
+    clock = HeldClock()
+    with looks.kept(clock):
         looks.keep(("a",), 1)
-        now[0] += looks.SECONDS
+        clock.time += looks.SECONDS
         assert looks.find(("a",)) is None
