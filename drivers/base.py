@@ -240,8 +240,7 @@ class Driver(ByCapability, ABC):
     # -- life -------------------------------------------------------------------------------------
     @abstractmethod
     def look(self, ref: VmRef, obeyed: bool = False) -> Vm | None:
-        """The machine when it is proven ours; None when it is proven absent; raises NotOurs. `obeyed`: a task of ours
-        on it has just ended well, which is proof enough where a second one costs a call."""
+        """The proven machine; None: proven absent; or NotOurs. `obeyed`: a task of ours on it has just ended well."""
         raise NotImplementedError
 
     @abstractmethod
