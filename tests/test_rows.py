@@ -15,6 +15,7 @@ import pytest
 from bridge.store import Store
 from tests.held import HeldClock
 from tests.stores import opened
+from tests.world import World
 
 VALUES: dict[str, Any] = {"mark": "vmbridge x", "int": 1, "float": 1.0, "str": "x", "bool": True}
 COLUMN = {"TEXT": str, "INTEGER": int, "REAL": float, "DOUBLE PRECISION": float}
@@ -88,3 +89,24 @@ def test_a_row_of_a_whole_table_has_its_columns_types(store: Store) -> None:
                 assert COLUMN[column["type"]] in words, (kind, column["name"])
                 assert (NoneType in words) == (not column["notnull"] and not column["pk"]), (kind, column["name"])
     assert {"snapshots", "backups", "vm_status", "server_health", "dns_records", "outbox", "steps"} <= {*checked}
+
+
+def test_a_page_asks_the_same_thing_once_and_anew_after_a_change(world: World) -> None:
+    world.order("create")
+    store, asked = world.store, list[str]()
+    read = store.database.read
+    store.database.read = lambda sql, args: (asked.append(sql), read(sql, args))[1]  # type: ignore[method-assign]
+    with store.each_once():
+        first = store.service(1)
+        assert store.service(1).uuids == first.uuids
+        assert len(asked) == 1
+        store.update_service(1, hostname="another.example.com")
+        assert store.service(1).hostname == "another.example.com" != first.hostname
+        with store.write():
+            store.update_service(1, hostname="third.example.com")
+            assert store.service(1).hostname == "third.example.com"
+        assert store.service(1).hostname == "third.example.com"
+    store.service(1)
+    before = len(asked)
+    store.service(1)
+    assert len(asked) == before + 1

@@ -140,6 +140,8 @@ class Store(
                 counts.observe("vmbridge_store_write_wait_seconds", {}, self.clock.monotonic() - asked)
             self._local.depth = 1
             try:
+                if getattr(self._local, "asked", None):
+                    self._local.asked = {}
                 yield db
             finally:
                 told = getattr(self._local, "told", [])
@@ -153,9 +155,28 @@ class Store(
             return
         self._local.told = [*getattr(self._local, "told", []), told]
 
+    @contextmanager
+    def each_once(self) -> Iterator[None]:
+        """Inside, this thread asks the same thing only once, until it changes something: a page tells of one state of
+        things, and its parts may each ask for what they need."""
+        if getattr(self._local, "asked", None) is not None:
+            yield
+            return
+        self._local.asked = {}
+        try:
+            yield
+        finally:
+            self._local.asked = None
+
     def _read(self, sql: str, args: tuple[Any, ...]) -> tuple[list[str], Rows]:
         """(names of the columns, rows)"""
-        return self.database.read(sql, args)
+        asked: dict[Any, tuple[list[str], Rows]] | None = getattr(self._local, "asked", None)
+        if asked is None or getattr(self._local, "depth", 0) > 0:
+            return self.database.read(sql, args)
+        if (sql, args) not in asked:
+            asked[sql, args] = self.database.read(sql, args)
+        names, rows = asked[sql, args]
+        return names, list(rows)
 
     def rows(self, sql: str, *args: Any) -> list[Row]:
         names, values = self._read(sql, args)

@@ -27,6 +27,11 @@ AGAIN = "again"  # instead of what a form does: what failed, once more
 def answer(service: Service, name: str, message: str = "", tone: str = "bad", field: str = "", **more: Any) -> Response:
     """One page as the shim prints it; Access Denied where it is not part of the product. The message stands at the
     field that it is about, where the page has that."""
+    with context().store.each_once():
+        return _answer(service, name, message, tone, field, **more)
+
+
+def _answer(service: Service, name: str, message: str, tone: str, field: str, **more: Any) -> Response:
     at = context()
     title = language.translate(PAGES[name].title)
     if not customer.may_see(service, Capability(name), at.drivers, at.config):
