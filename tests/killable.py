@@ -105,6 +105,7 @@ def hatch() -> None:
             os.environ[OWNER] = owner
             try:
                 main(config, at)
+                print("ended", flush=True)
             finally:
                 os._exit(0)
         print(pid, flush=True)

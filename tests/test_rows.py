@@ -52,6 +52,7 @@ def test_a_query_gives_the_columns_of_its_row_type(name: str, store: Store, monk
         return real(kind, sql, *args)
 
     monkeypatch.setattr(store, "rows_as", rows_as)
+    monkeypatch.setattr(store, "tuples", lambda *_: [(1, "never read")])  # what else is read depends on it
     function = getattr(store, name)
     needed = {
         k: some_argument(k, p)

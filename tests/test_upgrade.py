@@ -100,11 +100,12 @@ def test_a_worker_that_stops_between_two_steps_is_followed_at_once(tmp_path: Pat
         rig.start()
         assert rig.worker
         assert reached.wait(30)
-        rig.worker.send_signal(signal.SIGTERM)
+        rig.worker.terminate()
         while "stopping" not in (tmp_path / "borders.log").read_text():  # the call ends after the signal has come
             assert rig.worker.poll() is None
         go_on.set()
-        assert rig.worker.wait(timeout=40) == 0
+        rig.worker.wait(timeout=40)
+        assert (tmp_path / "borders.log").read_text().endswith("ended\n")
         [left] = rig.context.store.rows("SELECT state, step, lease_until FROM operations")
         assert left == {
             "state": "running",
