@@ -11,6 +11,7 @@ AFTER = 0.1  # asked so long after the likely end
 SOON = 0.25  # the pause right after it
 OVERDUE = 0.6  # for so long
 KEPT = 5
+OPEN = 1000  # tasks at most; of one whose end another worker saw nobody hears
 
 Key = tuple[str, str, str]  # server, kind of operation, step
 
@@ -23,6 +24,8 @@ class Durations:
         self._ran: dict[str, float] = {}  # task -> when it was last seen running
 
     def runs(self, task: str, age: float) -> None:
+        if len(self._ran) >= OPEN and task not in self._ran:
+            self._ran.clear()
         self._ran[task] = age
 
     def ended(self, key: Key, task: str, age: float) -> None:

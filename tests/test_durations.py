@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from bridge.durations import FAST, FAST_FOR, SLOW, Durations
+from bridge.durations import FAST, FAST_FOR, OPEN, SLOW, Durations
 
 KEY = ("pve1", "create", "copied")
 
@@ -51,3 +51,10 @@ def test_each_step_of_each_server_has_a_past_of_its_own() -> None:
     for i in range(5):
         asked(durations, 3.3, f"task {i}")
     assert durations.pause(("pve2", "create", "copied"), 3.0) == FAST
+
+
+def test_tasks_whose_end_another_worker_saw_are_not_remembered_for_ever() -> None:
+    durations = Durations()
+    for i in range(3 * OPEN):
+        durations.runs(f"task {i}", 1.0)
+    assert len(durations._ran) <= OPEN
