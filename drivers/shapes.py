@@ -1,8 +1,8 @@
 """The shape that a reply must have before anybody believes it: the keys that we use, and their types. Pure functions.
 
 A shape is `TEXT`, `NUMBER`, `FLAG`, `SCALAR` or `ANYTHING`; `[shape]` a list; `{"key": shape}` an object with these
-keys among others; `Maybe(shape)` what may also be null or absent; `Each(shape)` an object of any keys; or a function of
-the value that returns what is wrong."""
+keys among others; `Maybe(shape)` what may also be null or absent; `Each(shape)` an object of any keys;
+`ByKey` an object of one of several shapes; or a function of the value that returns what is wrong."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 LARGEST = 2.0**64
@@ -29,6 +30,14 @@ class Each:
     """An object whose keys are not known before."""
 
     shape: Any
+
+
+@dataclass(frozen=True)
+class ByKey:
+    """An object whose shape hangs on what its `key` says; others are not looked at."""
+
+    key: str
+    shapes: dict[str, Any]
 
 
 def TEXT(value: Any) -> str:
@@ -68,17 +77,6 @@ def some(shape: Any) -> Callable[[Any], str]:
     return lambda v: "is empty" if v == [] else check(v)
 
 
-def by_key(key: str, shapes: dict[str, Any]) -> Callable[[Any], str]:
-    """An object whose shape hangs on what its `key` says; others are not looked at."""
-
-    named, known = checking({key: TEXT}), {word: checking(shape) for word, shape in shapes.items()}
-
-    def check(value: Any) -> str:
-        return named(value) or known.get(value[key], ANYTHING)(value)
-
-    return check
-
-
 def kind(value: Any) -> str:
     return KINDS.get(type(value), "a number")
 
@@ -92,6 +90,8 @@ def wrong(shape: Any, value: Any) -> str:
         if not isinstance(value, list):
             return f" is {kind(value)}, not a list"
         return next((f"[{i}]{_joined(said)}" for i, row in enumerate(value) if (said := wrong(shape[0], row))), "")
+    if isinstance(shape, ByKey):
+        return wrong({shape.key: TEXT}, value) or wrong(shape.shapes.get(value[shape.key], ANYTHING), value)
     if isinstance(shape, (dict, Each)):
         if not isinstance(value, dict):
             return f" is {kind(value)}, not an object"
@@ -103,56 +103,71 @@ def wrong(shape: Any, value: Any) -> str:
     return str(shape(value))
 
 
-def fitting(shape: Any) -> Callable[[Any], bool]:
-    """Whether a value fits: made once of a shape and asked of many replies, where `wrong` would say why not."""
+def all_fit(shape: Any) -> Callable[[list[Any]], bool]:
+    """Whether all of these values fit, where `wrong` would say why one does not: made once of a shape, and asked of
+    whole columns, since a reply may have ten thousand rows and nearly all are right."""
     if isinstance(shape, Maybe):
-        whole = fitting(shape.shape)
-        return lambda v: v is None or whole(v)
+        there = all_fit(shape.shape)
+        return lambda values: there([v for v in values if v is not None])
     if isinstance(shape, list):
-        row = fitting(shape[0])
-        return lambda v: isinstance(v, list) and all(map(row, v))
+        row = all_fit(shape[0])
+        return lambda values: _are(list, values) and all(map(row, values))
     if isinstance(shape, Each):
-        each = fitting(shape.shape)
-        return lambda v: isinstance(v, dict) and all(map(each, v.values()))
+        each = all_fit(shape.shape)
+        return lambda values: _are(dict, values) and all(each(list(v.values())) for v in values)
+    if isinstance(shape, ByKey):
+        return _all_by_key(shape)
     if isinstance(shape, dict):
-        return _fitting_object(shape)
-    return QUICK.get(shape) or (lambda v: not shape(v))
+        return _all_objects(shape)
+    return QUICK.get(shape) or (lambda values: not any(map(shape, values)))
 
 
-def _fitting_object(shape: dict[str, Any]) -> Callable[[Any], bool]:
-    needed = [(key, fitting(inner)) for key, inner in shape.items() if not isinstance(inner, Maybe)]
-    others = [(key, fitting(inner.shape)) for key, inner in shape.items() if isinstance(inner, Maybe)]
+def _all_objects(shape: dict[str, Any]) -> Callable[[list[Any]], bool]:
+    needed = [(itemgetter(key), all_fit(inner)) for key, inner in shape.items() if not isinstance(inner, Maybe)]
+    others = [(key, all_fit(inner.shape)) for key, inner in shape.items() if isinstance(inner, Maybe)]
 
-    def fits(value: Any) -> bool:
-        if not isinstance(value, dict):
+    def fit(values: list[Any]) -> bool:
+        try:
+            return (
+                _are(dict, values)
+                and all(column(list(map(key, values))) for key, column in needed)
+                and all(column([i for v in values if (i := v.get(key)) is not None]) for key, column in others)
+            )
+        except KeyError:
             return False
-        for key, fit in needed:
-            if key not in value or not fit(value[key]):
-                return False
-        for key, fit in others:
-            inner = value.get(key)
-            if inner is not None and not fit(inner):
-                return False
-        return True
 
-    return fits
+    return fit
 
 
-def _number(value: Any) -> bool:
-    return (type(value) is int and -LARGEST < value < LARGEST) or not NUMBER(value)
+def _all_by_key(shape: ByKey) -> Callable[[list[Any]], bool]:
+    named, known = all_fit({shape.key: TEXT}), {word: all_fit(inner) for word, inner in shape.shapes.items()}
+
+    def fit(values: list[Any]) -> bool:
+        return named(values) and all(rows([v for v in values if v[shape.key] == word]) for word, rows in known.items())
+
+    return fit
 
 
-QUICK: dict[Any, Callable[[Any], bool]] = {
-    TEXT: lambda v: isinstance(v, str),
-    NUMBER: _number,
-    ANYTHING: lambda v: True,
+def _are(kind: type, values: list[Any]) -> bool:
+    return set(map(type, values)) <= {kind}
+
+
+def _numbers(values: list[Any]) -> bool:
+    whole = _are(int, values) and min(values, default=0) > -LARGEST and max(values, default=0) < LARGEST
+    return whole or not any(map(NUMBER, values))
+
+
+QUICK: dict[Any, Callable[[list[Any]], bool]] = {
+    TEXT: lambda values: _are(str, values),
+    NUMBER: _numbers,
+    ANYTHING: lambda values: True,
 }
 
 
 def checking(shape: Any) -> Callable[[Any], str]:
-    """`wrong` of one shape, quick for what fits: a reply may have ten thousand rows, and nearly all are right."""
-    fits = fitting(shape)
-    return lambda value: "" if fits(value) else wrong(shape, value).strip()
+    """`wrong` of one shape, quick for what fits."""
+    fit = all_fit(shape)
+    return lambda value: "" if fit([value]) else wrong(shape, value).strip()
 
 
 def _key(shape: Any, key: str, value: dict[str, Any]) -> str:

@@ -11,14 +11,18 @@ from hypothesis import strategies as st
 
 from drivers.hetzner import replies as hetzner
 from drivers.proxmox import replies as proxmox
-from drivers.shapes import ANYTHING, FLAG, NUMBER, SCALAR, TEXT, Each, Maybe, checking, fitting, matching, wrong
+from drivers.shapes import ANYTHING, FLAG, NUMBER, SCALAR, TEXT, ByKey, Each, Maybe, all_fit, checking, matching, wrong
 
 SINGLE = st.sampled_from([TEXT, NUMBER, FLAG, SCALAR, ANYTHING, matching("[a-c]+")])
 KEYS = st.sampled_from(["a", "b", "c"])
 SHAPES = st.recursive(
     SINGLE,
     lambda inner: st.one_of(
-        inner.map(Maybe), inner.map(Each), inner.map(lambda s: [s]), st.dictionaries(KEYS, inner, max_size=3)
+        inner.map(Maybe),
+        inner.map(Each),
+        inner.map(lambda s: [s]),
+        st.dictionaries(KEYS, inner, max_size=3),
+        st.builds(ByKey, KEYS, st.dictionaries(st.sampled_from(["abc", "12"]), inner, max_size=2)),
     ),
     max_leaves=6,
 )
@@ -34,7 +38,7 @@ VALUES = st.recursive(
 @given(SHAPES, VALUES)
 @settings(max_examples=400, deadline=None)
 def test_both_say_the_same(shape: Any, value: Any) -> None:
-    assert fitting(shape)(value) is (wrong(shape, value) == "")
+    assert all_fit(shape)([value]) is (wrong(shape, value) == "")
     assert checking(shape)(value) == wrong(shape, value).strip()
 
 

@@ -201,8 +201,7 @@ def _compare_state(server: str, store: Store, read_at: float) -> None:
 def _claiming(server: str, driver: Driver, store: Store, read_at: float) -> list[Machine] | None:
     """Machines of no service that say they are ours; asked for only when there are machines of no service. None when it
     cannot be read."""
-    _, outside = store.apart(server, read_at)
-    strangers = outside - store.known_machines(server, outside)[0]
+    strangers = store.strangers(server, read_at)
     if not strangers:
         return []
     try:

@@ -246,6 +246,17 @@ class Findings(Outbox):
         there = set(self.column("SELECT vm_id FROM vm_status WHERE server = ? AND seen_at >= ?", server, read_at))
         return ours - there, there - ours
 
+    def strangers(self, server: str, read_at: float) -> set[str]:
+        """Ids in the bulk read that no service has, of whatever state."""
+        return set(
+            self.column(
+                "SELECT vm_id FROM vm_status v WHERE server = ? AND seen_at >= ? AND NOT EXISTS"
+                " (SELECT 1 FROM services s WHERE s.server = v.server AND s.vm_id = v.vm_id)",
+                server,
+                read_at,
+            )
+        )
+
     def known_machines(
         self, server: str, vm_ids: Iterable[str], uuids: Iterable[str] = ()
     ) -> tuple[set[str], set[str]]:

@@ -124,7 +124,9 @@ def service_of(row: ServiceRow) -> Service:
     )
 
 
-FORMS = ("desired", "package", "uuids", "build")  # the columns that may be of no form that we can read
+FORM = (
+    "desired || ' ' || package || ' ' || uuids || ' ' || build"  # the columns that may be of no form that we can read
+)
 MANY = 500_000
 _READ: set[int] = set()  # hashes of what could be read
 
@@ -156,13 +158,11 @@ class Services(Core):
     def unreadable_services(self, server: str) -> list[tuple[ServiceRow, str]]:
         """Living services whose record cannot be read, each with why. Only what was never read in this form is read:
         nearly all of thousands are as they were an hour ago."""
-        forms = self.tuples(
-            f"SELECT id, {', '.join(FORMS)} FROM services WHERE server = ? AND desired <> 'terminated'", server
-        )
+        forms = self.tuples(f"SELECT id, {FORM} FROM services WHERE server = ? AND desired <> 'terminated'", server)
         faults = []
         if len(_READ) > MANY:
             _READ.clear()
-        for some in bunches([key for key, *form in forms if hash(tuple(form)) not in _READ]):
+        for some in bunches([key for key, form in forms if hash(form) not in _READ]):
             select = f"SELECT {COLUMNS} FROM services WHERE id IN ({marks(some)})"
             for row in self.rows_as(ServiceRow, select, *some):
                 try:
@@ -170,7 +170,7 @@ class Services(Core):
                 except UNREADABLE as e:
                     faults.append((row, f"{type(e).__name__}: {e}"[:300]))
                 else:
-                    _READ.add(hash((row["desired"], row["package"], row["uuids"], row["build"])))
+                    _READ.add(hash(f"{row['desired']} {row['package']} {row['uuids']} {row['build']}"))
         return faults
 
     def find_service(self, whmcs: str, service_id: int) -> Service | None:

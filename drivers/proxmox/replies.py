@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from drivers.shapes import ANYTHING, FLAG, NUMBER, SCALAR, TEXT, Each, Maybe, by_key, checking, matching, some, wrong
+from drivers.shapes import ANYTHING, FLAG, NUMBER, SCALAR, TEXT, ByKey, Each, Maybe, checking, matching, some, wrong
 
 UPID = matching(r"UPID:[^:\s]+:[0-9A-Fa-f]{8}:")
 CALL = re.compile(r"^nodes/[^/]+/")
@@ -19,7 +19,7 @@ VM = {
         Maybe(NUMBER),
     ),
 }
-RESOURCE = by_key(
+RESOURCE = ByKey(
     "type",
     {
         "qemu": VM,
@@ -33,7 +33,7 @@ RESOURCE = by_key(
         },
     },
 )
-STATUS = by_key(
+STATUS = ByKey(
     "type",
     {"cluster": {"quorate": Maybe(NUMBER)}, "node": {"name": TEXT, "online": Maybe(NUMBER), "ip": Maybe(TEXT)}},
 )
