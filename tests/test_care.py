@@ -49,6 +49,7 @@ def test_a_snapshot_is_taken_counted_and_removed(born: World) -> None:
     born.run()
     row = born.store.snapshots_of(1)[0]
     assert row["state"] == "ready"
+    assert row["with_memory"]
     assert row["expires_at"] == row["taken_at"] + 86400
     assert vm.snapshots[row["name"]]["vmstate"]
     assert vm.snapshots[row["name"]]["description"] == "before <b>upgrade</b>"

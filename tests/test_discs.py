@@ -336,7 +336,7 @@ def test_a_missing_iso_keeps_nothing_from_starting(site: Site, how: str, verb: s
     assert site.vm.status == "running", last
     assert site.vm.ran["from"] == DISK, last
     if verb == "iso boot":
-        assert (last.state, last.error_code) == (State.FAILED, "no_iso")
+        assert (last.state, last.error_code) == (State.FAILED, "iso_gone")
         assert site.order_to_come()[0] == DISK
     else:
         assert last.state is State.DONE, last

@@ -61,6 +61,8 @@ def test_it_is_made_open_and_changed_by_the_page(site: Site) -> None:
     assert short(site) == ["in tcp 1-65535", "in udp 1-65535", "in icmp", "in gre", "in esp"]
     page = site.see("firewall")
     assert "Input policy" not in page
+    assert "Only what a rule for IN names gets in." in page
+    assert "the first that matches decides" not in page
     assert "Add Rule" in page
     assert "Dropped packets" not in page
     assert submit(site, "add", service="HTTPS", comment="shop") == ""
@@ -123,7 +125,7 @@ def test_a_change_by_somebody_else_is_not_overwritten(site: Site) -> None:
     alone(site, SSH)
     with pytest.raises(Refused, match="Somebody else"):
         make = firewalls.add(Rule("in", "accept", proto="tcp", dport="1"), 50)
-        firewalls.change(service, make, old, False, "", site.reads(), site.store, driver)
+        firewalls.change(service, make, firewalls.Asked(old), site.reads(), site.store, driver)
     assert short(site) == ["in tcp 22"]
 
 
@@ -210,5 +212,6 @@ def test_a_change_between_the_look_and_the_write_of_ours_is_kept_too(
     version = site.drivers["pve1"].firewall(site.store.service(1).ref).version
     monkeypatch.setattr(walls, "read", read)
     make = firewalls.add(Rule("in", "accept", proto="tcp", dport="1"), 50)
-    firewalls.change(site.store.service(1), make, version, False, "", site.reads(), site.store, site.drivers["pve1"])
+    asked = firewalls.Asked(version)
+    firewalls.change(site.store.service(1), make, asked, site.reads(), site.store, site.drivers["pve1"])
     assert sorted(short(site)) == ["in tcp 1", "in tcp 22", "in tcp 9"]

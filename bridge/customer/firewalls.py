@@ -183,8 +183,7 @@ PORT = Sentence("port %(n)d")
 
 @dataclass(frozen=True)
 class Entries:
-    """The ports by which the customer comes in, the chief one first, and the address that asks; empty where it is not
-    known."""
+    """The ports by which the customer comes in, the chief one first, and the address that asks, where it is known."""
 
     ports: tuple[int, ...] = ways.PORTS
     viewer: str = ""
@@ -210,28 +209,29 @@ def said_of(shut: ways.Shut) -> Sentence:
 CLOSING = "closes_the_way_in"
 
 
-def change(
-    service: Service,
-    make: Make,
-    version: str,
-    sure: bool,
-    by: str,
-    reads: Reads,
-    store: Store,
-    driver: Driver,
-    entries: Entries | None = None,
-) -> bool:
-    """Make an edit of the firewall as the customer saw it, whose `version` that was. Returns whether it is on trial.
-    Raises Refused with what the page says, with code CLOSING where nobody, or not who asks, would be let in by the
-    chief of the `entries` afterwards and the customer is not `sure`; nothing is written then."""
+@dataclass(frozen=True)
+class Asked:
+    """What a form says beside its edit: which firewall it showed, whether its customer is `sure`, who that is."""
+
+    version: str
+    sure: bool = False
+    by: str = ""
+    entries: Entries = Entries()
+
+
+def change(service: Service, make: Make, asked: Asked, reads: Reads, store: Store, driver: Driver) -> bool:
+    """Make an edit of the firewall as the customer saw it. Returns whether it is on trial. Raises Refused with what
+    the page says, with code CLOSING where nobody, or not who asks, would be let in by the chief of the entries
+    afterwards and the customer is not sure; nothing is written then."""
     try:
         with reads.edit_of(service, driver, store):
             for _ in range(TRIES):
                 seen, now = store.edits(service.id), driver.firewall(service.ref)
                 if why := off(service, now, store):
                     raise Refused(why, code="firewall_off")
-                edit = _judged(make, version, now)
-                trial = _begun(service, edit, now, seen, sure, by, store, driver, entries or Entries())
+                if asked.version != now.version:
+                    raise Conflict()
+                trial = _begun(service, make(now), now, seen, asked, store, driver)
                 if trial is not None:
                     return trial
             raise Refused(ANOTHER, code="change_open")
@@ -243,28 +243,17 @@ def change(
         store.edited(service.id)
 
 
-def _judged(make: Make, version: str, now: Firewall) -> Edit:
-    if version != now.version:
-        raise Conflict()
-    return make(now)
-
-
 def _begun(
-    service: Service, edit: Edit, now: Firewall, seen: int, sure: bool, by: str, store: Store, driver: Driver,
-    entries: Entries,
-) -> bool | None:  # fmt: skip
+    service: Service, edit: Edit, now: Firewall, seen: int, asked: Asked, store: Store, driver: Driver
+) -> bool | None:
     """Whether it is on trial; False also where nothing changes, None where another change began or ended since `now`
     was read, with nothing done. Raises Refused for a change that would shut somebody out and is not said to be meant,
     and while another one is open."""
-    wanted, own = edits.applied(edit, now), addresses_of(service, store)
+    wanted = edits.applied(edit, now)
     if same(now, wanted):
         return False
-    trial = ways.closes(now, wanted, driver.firewall_services, own, entries.ports)
-    if trial and not sure:
-        shut = ways.shuts(now, wanted, driver.firewall_services, own, entries.ports, entries.viewer)
-        if shut:
-            raise Refused(said_of(shut), code=CLOSING, port=shut.port, mine=bool(shut.address))
-    number = store.begin_firewall(service.id, edit, edits.undoing(edit, now) if trial else None, LEASE, by, seen)
+    trial = _on_trial(service, now, wanted, asked, store, driver)
+    number = store.begin_firewall(service.id, edit, edits.undoing(edit, now) if trial else None, LEASE, asked.by, seen)
     if number == CHANGED:
         return None
     if not number:
@@ -278,6 +267,17 @@ def _begun(
             raise
         raise Refused(BACK_UNSAVED if trial else UNSAVED, code="going_on", detail=e.detail) from None
     return trial
+
+
+def _on_trial(service: Service, now: Firewall, wanted: Firewall, asked: Asked, store: Store, driver: Driver) -> bool:
+    """Whether it might close a way in. Raises Refused where it shuts somebody out and that is not said to be meant."""
+    own, entries, known = addresses_of(service, store), asked.entries, driver.firewall_services
+    if not ways.closes(now, wanted, known, own, entries.ports):
+        return False
+    shut = None if asked.sure else ways.shuts(now, wanted, known, own, entries.ports, entries.viewer)
+    if shut:
+        raise Refused(said_of(shut), code=CLOSING, port=shut.port, mine=bool(shut.address))
+    return True
 
 
 def _first_try(

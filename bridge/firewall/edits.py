@@ -12,7 +12,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from bridge.errors import Refused
@@ -21,6 +21,7 @@ from bridge.model import Firewall, Rule, Sentence
 Edit = dict[str, Any]
 Name = list[Any]  # [mark, what it says, its number among those that say the same]
 POLICIES = ("policy_in", "policy_out", "logs")
+EMPTY = {f.name: f.default for f in fields(Rule)}
 CHANGED = Sentence(
     "Somebody else has changed the firewall meanwhile, so nothing of yours was written. Below it is as it is now."
 )
@@ -49,8 +50,16 @@ def says(rule: Rule) -> str:
 
 
 def listed(rules: Sequence[Rule]) -> str:
-    """A whole list in short, to be compared."""
-    return hashlib.sha256(repr(tuple(rules)).encode()).hexdigest()
+    """A whole list in short, to be compared, also by another release: what a rule leaves empty does not count."""
+    said = [{k: v for k, v in packed(r).items() if v != EMPTY.get(k)} for r in rules]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def lists(result: str | list[str], rules: Sequence[Rule]) -> bool:
+    """Whether a record's result is this list. Releases before kept what each rule says."""
+    if isinstance(result, str):
+        return result == listed(rules)
+    return [unpacked(json.loads(r)) for r in result] == list(rules)
 
 
 def name_of(rules: Sequence[Rule], place: int) -> Name | None:
@@ -162,7 +171,7 @@ def _drop(edit: Edit, now: Firewall) -> Firewall:
 
 
 def _move(edit: Edit, now: Firewall) -> Firewall:
-    if listed(now.rules) == edit["result"]:  # of equal rules nobody can tell which one was moved
+    if lists(edit["result"], now.rules):  # of equal rules nobody can tell which one was moved
         return now
     place = find(now.rules, edit["name"])
     if place is None:

@@ -24,7 +24,7 @@ def disc_first(job: Job) -> Outcome:
     vm = must_exist(job, look(job))
     drive = job.driver.drive(ref(job))
     if drive.iso is None or drive.missing:
-        raise Refused(DISC_GONE if drive.missing else NO_DISC, code="no_iso")
+        raise Refused(DISC_GONE, code="iso_gone") if drive.missing else Refused(NO_DISC, code="no_iso")
     found_again(job, vm)
     if job.memory.ran is None:
         job.save(replace(job.memory, ran=vm.status != "stopped"))
@@ -38,7 +38,7 @@ def disc_first(job: Job) -> Outcome:
 
 def start_from_disc(job: Job) -> Outcome:
     if not job.memory.start_task and job.driver.take_out_missing(ref(job)):
-        raise Refused(DISC_GONE, code="no_iso")
+        raise Refused(DISC_GONE, code="iso_gone")
     return start(job)
 
 

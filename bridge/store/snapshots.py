@@ -64,11 +64,12 @@ class Snapshots(Core):
     def snapshot_ready(self, service: int, name: str, snapshot: Snapshot, lifetime: float) -> None:
         """It exists; `lifetime` in seconds, 0 = it stays."""
         self.change(
-            "UPDATE snapshots SET state = 'ready', taken_at = ?, expires_at = ?, size = ? WHERE service = ?"
-            " AND name = ?",
+            "UPDATE snapshots SET state = 'ready', taken_at = ?, expires_at = ?, size = ?, with_memory = ?"
+            " WHERE service = ? AND name = ?",
             snapshot.taken_at,
             snapshot.taken_at + lifetime if lifetime else None,
             snapshot.size,
+            int(snapshot.with_memory),
             service,
             name,
         )
@@ -94,9 +95,11 @@ class Snapshots(Core):
                 state = "unfinished" if s.broken else "ready"
                 if s.name in known and {known[s.name]["state"], state} == {"ready", "unfinished"}:
                     self.snapshot_state(service, s.name, state)
-                if s.name in known and s.size != known[s.name]["size"]:
+                about = (s.size, int(s.with_memory))
+                if s.name in known and about != (known[s.name]["size"], known[s.name]["with_memory"]):
                     db.conn.execute(
-                        "UPDATE snapshots SET size = ? WHERE service = ? AND name = ?", (s.size, service, s.name)
+                        "UPDATE snapshots SET size = ?, with_memory = ? WHERE service = ? AND name = ?",
+                        (*about, service, s.name),
                     )
                 if s.name not in known and (s.complete or s.broken):
                     db.conn.execute(

@@ -154,11 +154,13 @@ def dropped(service: Service, driver: Driver) -> dict[str, Any]:
 # -- forms ----------------------------------------------------------------------------------------
 def _change(ask: Ask, make: firewalls.Make) -> None:
     service = customer.allow_edit(Capability.FIREWALL, ask)
-    driver, version = ask.drivers[service.server], str(ask.form.get("version") or "")
-    sure = bool(ask.form.get("sure"))
-    plan = ask.config.plans[service.package.plan]
-    entries = firewalls.entries_of(service, plan.values["ways_in"], ask.caller.address)
-    firewalls.change(service, make, version, sure, ask.caller.actor, media.reads(), ask.store, driver, entries)
+    asked = firewalls.Asked(
+        str(ask.form.get("version") or ""),
+        bool(ask.form.get("sure")),
+        ask.caller.actor,
+        firewalls.entries_of(service, ask.config.plans[service.package.plan].values["ways_in"], ask.caller.address),
+    )
+    firewalls.change(service, make, asked, media.reads(), ask.store, ask.drivers[service.server])
 
 
 def _number(ask: Ask, name: str = "rule") -> int:
