@@ -55,6 +55,7 @@ CODES = {  # WHMCS's language files -> gettext's codes
 PSEUDO = {"en_XA": "en", "ar_XB": "ar"}  # made-up language -> the one whose numbers, dates and direction it has
 ISO = "%Y-%m-%d %H:%M"  # of a moment in English: 11/12/2026 would be two days
 PLACEHOLDER = re.compile(r"(%\(\w+\)[sd]|%%|%[A-Za-z]|<[^>]+>)")  # values, and the parts of a date
+ISOLATE, END = "\u2068", "\u2069"  # Unicode's: text in between has a direction of its own
 ACCENTS = str.maketrans("aeiouycnAEIOUCN", "áéîöûýçñÁÉÎÖÛÇÑ")
 
 
@@ -103,16 +104,25 @@ def direction_of(code: str) -> str:
 
 
 def in_language(code: str, message: str, **values: Any) -> str:
-    """A sentence with its values; its own values, where they are sentences, are translated too."""
+    """A sentence with its values; its own values, where they are sentences, are translated too. From right to left
+    each value keeps its own direction: `203-0-113-10.example.com` would fall apart at its dots."""
     template = message
     if isinstance(message, Sentence):
         template, values = message.template, {**message.values, **values}
     text = _catalogue(code).gettext(template) if template else ""  # the empty one is gettext's own header
-    return (
-        text % {k: in_language(code, v) if isinstance(v, Sentence) else v for k, v in values.items()}
-        if values
-        else text
-    )
+    return text % {k: _value(code, v) for k, v in values.items()} if values else text
+
+
+def _value(code: str, value: Any) -> Any:
+    """Of a sentence in that language."""
+    if isinstance(value, Sentence):
+        return isolated(code, in_language(code, value))
+    return isolated(code, value) if type(value) is str else value
+
+
+def isolated(code: str, text: str) -> str:
+    """In the direction of its own first letter, or from left to right, whatever stands around it."""
+    return f"{ISOLATE}{text}{END}" if text and direction_of(code) == "rtl" else text
 
 
 def plural(one: str, many: str) -> tuple[str, str]:

@@ -83,7 +83,7 @@ def test_the_overview_shows_what_there_is(system: System, browser: Chrome, theme
         "41.20 GB",
         "192.0.2.",
         "2001:db8:",
-        "Reverse DNS",
+        "PTR record",
         "ssh root@192.0.2.",
     ):
         assert text in content(browser).replace("\n", " "), text

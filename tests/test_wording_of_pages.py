@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from bridge import names
+from bridge.languages import in_language
+from bridge.model import Sentence
 from bridge.web.page import PAGES
 from tests.configs import raw_config
 from tests.looks import Look
@@ -76,3 +78,13 @@ def test_a_services_number_is_called_that(world: World) -> None:
     assert "The host does not answer just now." in text
     assert "Service 1042." in text
     assert "Reference 1042" not in text
+
+
+def test_a_value_keeps_its_direction_in_a_sentence_of_the_other() -> None:
+    """A name that begins with digits falls apart at its dots otherwise."""
+    name = Sentence("%(name)s is not a host name.", name="203-0-113-10.example.com")
+    assert "\u2068203-0-113-10.example.com\u2069" in in_language("ar_XB", name)
+    assert "\u2068" not in in_language("en_XA", name)
+    assert "\u2068" not in in_language("ar_XB", Sentence("Restart"))
+    outer = Sentence("%(what)s did not work.", what=name)
+    assert in_language("ar_XB", outer).count("\u2068") == in_language("ar_XB", outer).count("\u2069") == 2
