@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bridge.clock import Clock
-from tests.hcloud import images, media, network, screens, traffic
+from tests.hcloud import catalogue, images, media, network, screens, traffic
 from tests.hcloud.failures import STATUS, Failure, Lost
 from tests.hcloud.images import Image, Images
 from tests.hcloud.network import Firewall, Ip, Net, Network
@@ -42,11 +42,9 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {  # (method, path) -> {parameter
     ("POST", "/servers/{id}/actions/shutdown"): {},
     ("POST", "/servers/{id}/actions/reboot"): {},
     ("GET", "/actions"): {"!id": list},
-    ("GET", "/pricing"): {},
-    ("GET", "/locations"): {"page": str, "per_page": str, "name": str},
-    ("GET", "/server_types"): {"page": str, "per_page": str, "name": str},
     ("POST", "/servers/{id}/actions/change_type"): {"!server_type": str, "!upgrade_disk": bool},
     ("POST", "/servers/{id}/actions/change_protection"): {"delete": bool, "rebuild": bool},
+    **catalogue.CALLS,
     **images.CALLS,
     **network.CALLS,
     **media.CALLS,
@@ -133,7 +131,7 @@ def system_images() -> dict[int, Image]:
 
 
 @dataclass
-class Project(Images, Network, media.Media, screens.Screens):
+class Project(Images, Network, media.Media, screens.Screens, catalogue.Catalogue):
     clock: Clock
     limit: int = 3600
     read_only: bool = False
@@ -456,53 +454,6 @@ class Project(Images, Network, media.Media, screens.Screens):
 
     def _get_actions(self, values: dict[str, Any], _: None) -> dict[str, Any]:
         return {"actions": [self.told(self.actions[int(i)]) for i in values["id"] if int(i) in self.actions]}
-
-    def _get_server_types(self, values: dict[str, Any], _: None) -> dict[str, Any]:
-        rows = [
-            {
-                "id": n,
-                "name": name,
-                "cores": c,
-                "memory": m,
-                "disk": d,
-                "architecture": a,
-                "locations": [
-                    {"id": i, "name": where, "available": there, "deprecation": self.retired.get((name, where))}
-                    for i, (where, there) in enumerate(self.sold[name].items())
-                ],
-                "prices": [
-                    {
-                        "location": where,
-                        "price_monthly": {"net": f"{3 * c}.4900000000", "gross": f"{4 * c}.15"},
-                        "included_traffic": 21990232555520,
-                    }
-                    for where in self.sold[name]
-                ],
-            }
-            for n, (name, (c, m, d, a)) in enumerate(self.types.items())
-            if values.get("name") in (None, name)
-        ]
-        return self._page("server_types", rows, values)
-
-    def _get_locations(self, values: dict[str, Any], _: None) -> dict[str, Any]:
-        rows = [self.placed(n) for n in screens.PLACES if values.get("name") in (None, n)]
-        return self._page("locations", rows, values)
-
-    def _get_pricing(self, values: dict[str, Any], _: None) -> dict[str, Any]:
-        ips = [
-            {"type": t, "prices": [{"location": w, "price_monthly": {"net": n, "gross": n}} for w in ("nbg1", "fsn1")]}
-            for t, n in (("ipv4", "0.5000000000"), ("ipv6", "0.0000000000"))
-        ]
-        return {
-            "pricing": {
-                "currency": "EUR",
-                "vat_rate": "19.00",
-                "primary_ips": ips,
-                "floating_ips": ips[:1],
-                "image": {"price_per_gb_month": {"net": "0.0110000000", "gross": "0.01"}},
-                "server_backup": {"percentage": "20.00"},
-            }
-        }
 
     # -- the project itself -----------------------------------------------------------------------
     def _page(

@@ -9,22 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.pve import volumes
-from tests.pve.cluster import GIB, Cluster, Error, Vm
+from tests.pve.calls import Calls
+from tests.pve.cluster import GIB, Error, Vm
 
 
-class Archives:
-    """Handlers of calls; mixed into Handlers, whose `vm` and `unlocked` they use."""
-
-    c: Cluster
-
-    def vm(self, words: dict[str, str]) -> Vm:
-        raise NotImplementedError
-
-    def unlocked(self, vm: Vm) -> None:
-        raise NotImplementedError
-
-    def bridge(self, line: str) -> None:
-        raise NotImplementedError
+class Archives(Calls):
+    """Handlers of calls; mixed into Handlers."""
 
     # -- snapshots --------------------------------------------------------------------------------
     def get_vm_snapshot(self, w: dict[str, str], p: dict[str, str]) -> Any:

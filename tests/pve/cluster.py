@@ -546,7 +546,7 @@ class Cluster:
         return rows
 
     def _sample(self, vm: Vm, now: float) -> dict[str, Any]:
-        from tests.pve.vms import cores_of
+        from tests.pve.lines import cores_of
 
         on = vm.status == "running"
         size = int(vm.config.get("memory", "128").removeprefix("current=")) * MIB

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from tests.pve.cluster import Cluster, Error, Vm
+from tests.pve.calls import Calls
+from tests.pve.cluster import Error, Vm
 from tests.pve.macros import ICMP4, ICMP6, MACROS, MACROS6
 
 KEYS = ("type", "action", "macro", "iface", "source", "dest", "proto", "enable", "log", "sport", "dport", "comment")
@@ -385,10 +386,8 @@ def parsed(line: str) -> dict[str, Any]:
     return rule
 
 
-class Firewalls:
+class Firewalls(Calls):
     """Mixed into Handlers."""
-
-    c: Cluster
 
     def file(self, w: dict[str, str]) -> Vm:
         """What the firewall API works on: it knows files, not machines, and answers for any id."""

@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.pve.cluster import MIB, Cluster, Error
+from tests.pve.calls import Calls
+from tests.pve.cluster import MIB, Error
 
 SHAPES = {  # period -> (points, seconds between them)
     8: {"hour": (70, 60), "day": (70, 1800), "week": (70, 10800), "month": (70, 43200), "year": (70, 604800)},
@@ -36,10 +37,8 @@ def within(time: float, spans: Spans) -> bool:
     return any(a <= time < b for a, b in spans)
 
 
-class Histories:
+class Histories(Calls):
     """Handlers of calls; mixed into Handlers."""
-
-    c: Cluster
 
     def switched(self, vmid: int, on: bool) -> None:
         now = self.c.clock.now()
