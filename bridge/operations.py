@@ -25,7 +25,7 @@ from bridge.retries import Retries, note_failing, notify_staff
 from bridge.steps import LEASE, Back, Book, Done, Job, Recipe, Step, Wait
 from bridge.store import Store
 from bridge.store.tasks import TaskRow
-from drivers import looks
+from drivers import reads
 from drivers.base import Driver
 from drivers.calls import before_change
 
@@ -202,7 +202,7 @@ class Engine:
             self._active[op.id] = op
         token = before_change.set(lambda: self._before_change(op))
         try:
-            with logs.bound(operation=op.id, kind=op.kind, request=op.request, **NOTHING), looks.kept(self.clock):
+            with logs.bound(operation=op.id, kind=op.kind, request=op.request, **NOTHING), reads.kept(self.clock):
                 self._steps(op)
         except LeaseLost:
             log.warning("lease_lost", operation=op.id)

@@ -69,7 +69,7 @@ def prune(context: Context, stop: threading.Event | None = None) -> None:
     context.store.prune(now - KEEP_NONCES, now - KEEP_EVENTS)
     while context.store.forget_told(now - KEEP_TOLD) and not (stop and context.clock.wait(stop, PAUSE)):
         pass
-    context.store.forget_looks(now - lookup.ASKED)
+    context.store.forget_lookups(now - lookup.ASKED)
     context.store.prune_consoles(context.config.worker["history_days"] * 86400.0)
     for service in context.store.services_by(context.store.forget_old_passwords(now - KEEP_PASSWORDS)):
         key = service.id

@@ -14,7 +14,7 @@ LAYERS: list[tuple[str, set[str]]] = [
     ("kernel", {"bridge.model", "bridge.errors", "bridge.clock"}),
     (
         "facts of verbs, what is around a driver's call",
-        {"bridge.kinds", "drivers.calls", "drivers.looks", "drivers.urls", "drivers.optional"},
+        {"bridge.kinds", "drivers.calls", "drivers.reads", "drivers.urls", "drivers.optional"},
     ),
     ("the drivers' contract", {"drivers.base", "drivers.dns.contract"}),
     ("who drives", {"drivers.folder"}),
@@ -170,7 +170,7 @@ def test_drivers_and_hooks_see_only_the_kernel_and_their_contract() -> None:
         if not name.startswith(DRIVERS):
             continue
         allowed = {"bridge.model", "bridge.errors", "bridge.clock"} | {
-            f"drivers.{n}" for n in ("answers", "base", "calls", "folder", "http", "looks", "shapes", "urls")
+            f"drivers.{n}" for n in ("answers", "base", "calls", "folder", "http", "reads", "shapes", "urls")
         }
         allowed |= {"bridge.whmcs"} if name.startswith("hooks") else set()
         for i in imports(path):

@@ -28,7 +28,7 @@ from tests.pointers import (
     wishes,
     work,
 )
-from tests.test_iso import FAULTS, FREEBSD, Site, words
+from tests.test_iso import FAULTS, FREEBSD, Site
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def hint(name: str, address: str, store: Store) -> str:
 
 def look_due(store: Store, find: Resolve = resolve, many: int = MANY) -> int:
     """The looks that are due; how many were made. Where the resolver itself does not answer, the rest waits."""
-    rows = store.looks_due(store.clock.now() - ASKED, many)
+    rows = store.lookups_due(store.clock.now() - ASKED, many)
     for n, row in enumerate(rows, 1):
         at = ip_address(row["address"])
         try:

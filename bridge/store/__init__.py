@@ -26,7 +26,7 @@ from bridge.store.faults import hurry
 from bridge.store.figures import Figures
 from bridge.store.firewalls import FirewallChanges
 from bridge.store.foreign import ForeignMachines
-from bridge.store.looks import Looks
+from bridge.store.lookups import Lookups
 from bridge.store.pointers import PointerWishes
 from bridge.store.queue import Queue
 from bridge.store.records import Records
@@ -82,7 +82,7 @@ class Store(
     Budgets,
     PointerWishes,
     Records,
-    Looks,
+    Lookups,
     FirewallChanges,
     DiscOrders,
     Usages,

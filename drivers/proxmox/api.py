@@ -17,7 +17,7 @@ from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
 
 from bridge.errors import Transient
-from drivers import looks
+from drivers import reads
 from drivers.answers import bound
 from drivers.calls import calling
 from drivers.http import READ_TIMEOUT, Peer, Rubbish, fault, reading, refuse_redirect, time_outs
@@ -160,9 +160,9 @@ class Api:
         said = ("value", "pending")
         return [{k: lines.line(row["key"], v) if k in said else v for k, v in row.items()} for row in data]
 
-    def look(self, path: str) -> Any:
+    def once(self, path: str) -> Any:
         """As `get`, or what this run of an operation has just got."""
-        return looks.look((self.server, path), lambda: self.get(path))
+        return reads.once((self.server, path), lambda: self.get(path))
 
     def post(self, path: str, **params: Any) -> Any:
         """`data` of the reply, often a task's id. Two underscores in a parameter's name are one dash. Raises
@@ -189,11 +189,11 @@ class Api:
     def _forget(method: str, path: str) -> None:
         """A machine's configuration and its firewall are two files; whatever else is done may touch both."""
         if FIREWALL.match(path):
-            looks.forget(lambda key: "/firewall/" in key[-1])
+            reads.forget(lambda key: "/firewall/" in key[-1])
         elif method == "put" and CONFIG.match(path):
-            looks.forget(lambda key: "/firewall/" not in key[-1])
+            reads.forget(lambda key: "/firewall/" not in key[-1])
         else:
-            looks.forget()
+            reads.forget()
 
     def _ask(self, method: str, path: str, params: dict[str, Any], change: bool) -> Any:
         """Hyphens in parameter names are written as `__`. Raises the errors of drivers.proxmox.errors, and those of the

@@ -40,7 +40,7 @@ from bridge.model import (
     VmRef,
     VmStatus,
 )
-from drivers import looks
+from drivers import reads
 from drivers.base import NOWHERE, Driver
 from drivers.proxmox import (
     archives,
@@ -169,13 +169,13 @@ class Proxmox(Driver):
     def look(self, ref: VmRef, obeyed: bool = False) -> Vm | None:
         if obeyed and ref.node:
             try:
-                return convert.machine(ref.vm_id, ref.node, self.api.look(_current(ref.node, ref)))
+                return convert.machine(ref.vm_id, ref.node, self.api.once(_current(ref.node, ref)))
             except NotFound:
                 pass  # it is looked for elsewhere
         node, config = proof.proven(self.api, ref)
         if config is None:
             return None
-        return convert.machine(ref.vm_id, node, {**self.api.look(_current(node, ref)), "lock": config.get("lock")})
+        return convert.machine(ref.vm_id, node, {**self.api.once(_current(node, ref)), "lock": config.get("lock")})
 
     def converge(self, order: Order, ref: VmRef, allocate: bool = False) -> Converged:
         return converge.step(self.api, order, ref, allocate)
@@ -223,7 +223,7 @@ class Proxmox(Driver):
         return f"qm unlock {ref.vm_id}"
 
     def destroy(self, ref: VmRef, keep: frozenset[str] = frozenset()) -> str:
-        looks.forget()
+        reads.forget()
         node, config = proof.proven(self.api, ref)
         if config is None:
             return ""
@@ -346,7 +346,7 @@ class Proxmox(Driver):
         node, config = proof.proven(self.api, ref)
         if config is None:
             raise NotFound("The machine is not there.", code="vm_absent")
-        return convert.traffic(self.api.look(_current(node, ref)), self.clock.now())
+        return convert.traffic(self.api.once(_current(node, ref)), self.clock.now())
 
     def console(self, ref: VmRef) -> ConsoleTicket:
         return screen.ticket(self.api, ref, self.look(ref), str(self.settings.get("ca_file") or ""))

@@ -16,7 +16,7 @@ def converge(api: Api, base: str, order: Order) -> list[str]:
     """Write what differs; returns the names of changed things. The set is filled before filtering is on."""
     changed: list[str] = []
     settings = order.package.options
-    options = api.look(f"{base}/firewall/options")
+    options = api.once(f"{base}/firewall/options")
     if not settings["firewall"]:
         if int(options.get("enable") or 0):
             api.put(f"{base}/firewall/options", enable=False)
@@ -57,7 +57,7 @@ def _addresses(api: Api, base: str, order: Order, birth: bool) -> list[str]:
         birth = False
     try:
         if not birth:
-            have = _single(api.look(f"{base}/firewall/ipset/{SET}"))
+            have = _single(api.once(f"{base}/firewall/ipset/{SET}"))
     except VmbridgeError as e:
         if "no such IPSet" not in e.detail:
             raise

@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.errors import Busy, NeedsOperator, NotOurs, Permanent, Transient, VmbridgeError
 from bridge.model import Seen, VmRef
-from drivers import looks
+from drivers import reads
 from drivers.proxmox import convert, goal, tasks
 from drivers.proxmox.api import Api
 from drivers.proxmox.errors import absent
@@ -18,14 +18,14 @@ from drivers.proxmox.errors import absent
 def config_of(api: Api, ref: VmRef) -> tuple[str, dict[str, Any] | None]:
     """(node, config); the config is None when the machine is proven absent."""
     if ref.node:
-        known = looks.find(_gone(api, ref))
+        known = reads.find(_gone(api, ref))
         if known:
             return ref.node, None
-        rows = looks.find((api.server, f"nodes/{ref.node}/qemu/{ref.vm_id}/pending"))
+        rows = reads.find((api.server, f"nodes/{ref.node}/qemu/{ref.vm_id}/pending"))
         if rows:
             return ref.node, _pending_view(rows)[0]
         try:
-            return ref.node, api.look(f"nodes/{ref.node}/qemu/{ref.vm_id}/config")
+            return ref.node, api.once(f"nodes/{ref.node}/qemu/{ref.vm_id}/config")
         except VmbridgeError as e:
             if not absent(e):
                 raise
@@ -37,11 +37,11 @@ def config_of(api: Api, ref: VmRef) -> tuple[str, dict[str, Any] | None]:
     cluster = next((r for r in api.get("cluster/status") if r.get("type") == "cluster"), None)
     if cluster and not int(cluster.get("quorate") or 0):
         raise Transient("The cluster has no quorum; this goes on when it has.", detail="absence is not proven")
-    looks.keep(_gone(api, ref), True)
+    reads.keep(_gone(api, ref), True)
     return ref.node, None
 
 
-def _gone(api: Api, ref: VmRef) -> looks.Key:
+def _gone(api: Api, ref: VmRef) -> reads.Key:
     return api.server, "gone", ref.node, ref.vm_id
 
 
@@ -83,7 +83,7 @@ def write(api: Api, ref: VmRef, node: str, config: Mapping[str, Any], **values: 
     present one any more (`digest`). So the proof holds for what follows at once."""
     path = f"nodes/{node}/qemu/{ref.vm_id}/config"
     api.put(path, digest=config.get("digest"), **values)
-    looks.keep((api.server, path), {k: v for k, v in {**config, **values}.items() if k != "digest"})
+    reads.keep((api.server, path), {k: v for k, v in {**config, **values}.items() if k != "digest"})
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,12 @@ def _pending(api: Api, ref: VmRef) -> tuple[str, list[dict[str, Any]]]:
     """(node, the pending view); the node is found anew when the hint is wrong."""
     if ref.node:
         try:
-            return ref.node, api.look(f"nodes/{ref.node}/qemu/{ref.vm_id}/pending")
+            return ref.node, api.once(f"nodes/{ref.node}/qemu/{ref.vm_id}/pending")
         except VmbridgeError as e:
             if not absent(e):
                 raise
     node, _ = present(api, ref)
-    return node, api.look(f"nodes/{node}/qemu/{ref.vm_id}/pending")
+    return node, api.once(f"nodes/{node}/qemu/{ref.vm_id}/pending")
 
 
 def refuse_locked(api: Api, ref: VmRef, node: str, config: Mapping[str, Any]) -> None:
@@ -151,7 +151,7 @@ def refuse_locked(api: Api, ref: VmRef, node: str, config: Mapping[str, Any]) ->
         raise Busy(detail=f"lock {lock}", lock=lock, node=node)
     if by:  # however long that takes
         raise Busy(detail=f"lock {lock}, held by a running {by}", node=node)
-    looks.forget()
+    reads.forget()
     if str((config_of(api, ref)[1] or {}).get("lock") or "") != lock:
         raise Busy(detail=f"lock {lock} has just gone", node=node)
     command = f"qm start {ref.vm_id}" if lock == "suspended" else f"qm unlock {ref.vm_id}"

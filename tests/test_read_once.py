@@ -6,7 +6,7 @@ import pytest
 
 from bridge.clock import Clock
 from bridge.model import State
-from drivers import looks
+from drivers import reads
 from tests.held import HeldClock
 from tests.world import World
 
@@ -65,22 +65,22 @@ def test_what_is_destroyed_is_proven_anew(world: World) -> None:
 
 
 def test_nothing_is_kept_outside_of_a_run() -> None:
-    looks.keep(("a",), 1)
-    assert looks.find(("a",)) is None
+    reads.keep(("a",), 1)
+    assert reads.find(("a",)) is None
 
 
 def test_a_run_forgets_at_its_end_and_what_it_gives_is_a_copy() -> None:
-    with looks.kept(Clock()):
-        looks.keep(("a",), {"b": 1})
-        looks.find(("a",))["b"] = 2
-        assert looks.find(("a",)) == {"b": 1}
-    with looks.kept(Clock()):
-        assert looks.find(("a",)) is None
+    with reads.kept(Clock()):
+        reads.keep(("a",), {"b": 1})
+        reads.find(("a",))["b"] = 2
+        assert reads.find(("a",)) == {"b": 1}
+    with reads.kept(Clock()):
+        assert reads.find(("a",)) is None
 
 
 def test_a_look_is_kept_for_a_second() -> None:
     clock = HeldClock()
-    with looks.kept(clock):
-        looks.keep(("a",), 1)
-        clock.time += looks.SECONDS
-        assert looks.find(("a",)) is None
+    with reads.kept(clock):
+        reads.keep(("a",), 1)
+        clock.time += reads.SECONDS
+        assert reads.find(("a",)) is None

@@ -20,18 +20,18 @@ Key = tuple[str, ...]
 
 
 @dataclass
-class Looks:
+class Reads:
     clock: Clock
     at: dict[Key, tuple[float, Any]] = field(default_factory=dict)  # name -> (when it was read, what)
 
 
-_kept: ContextVar[Looks | None] = ContextVar("looks", default=None)
+_kept: ContextVar[Reads | None] = ContextVar("reads", default=None)
 
 
 @contextmanager
 def kept(clock: Clock) -> Iterator[None]:
-    """Around one run: inside, `look` keeps what it reads."""
-    token = _kept.set(Looks(clock))
+    """Around one run: inside, `once` keeps what it reads."""
+    token = _kept.set(Reads(clock))
     try:
         yield
     finally:
@@ -40,21 +40,21 @@ def kept(clock: Clock) -> Iterator[None]:
 
 def find(key: Key) -> Any:
     """What is kept under this name, or None."""
-    looks = _kept.get()
-    if not looks or key not in looks.at:
+    reads = _kept.get()
+    if not reads or key not in reads.at:
         return None
-    at, value = looks.at[key]
-    return copy.deepcopy(value) if looks.clock.monotonic() - at < SECONDS else None
+    at, value = reads.at[key]
+    return copy.deepcopy(value) if reads.clock.monotonic() - at < SECONDS else None
 
 
 def keep(key: Key, value: Any) -> None:
     """Outside of a run nothing is kept."""
-    looks = _kept.get()
-    if looks:
-        looks.at[key] = (looks.clock.monotonic(), copy.deepcopy(value))
+    reads = _kept.get()
+    if reads:
+        reads.at[key] = (reads.clock.monotonic(), copy.deepcopy(value))
 
 
-def look(key: Key, read: Callable[[], Any]) -> Any:
+def once(key: Key, read: Callable[[], Any]) -> Any:
     """What is kept under this name, else what `read` gives."""
     value = find(key)
     if value is None:
@@ -65,6 +65,6 @@ def look(key: Key, read: Callable[[], Any]) -> Any:
 
 def forget(of: Callable[[Key], bool] = lambda key: True) -> None:
     """After a change: what it may have touched."""
-    looks = _kept.get()
-    if looks:
-        looks.at = {k: v for k, v in looks.at.items() if not of(k)}
+    reads = _kept.get()
+    if reads:
+        reads.at = {k: v for k, v in reads.at.items() if not of(k)}

@@ -1,4 +1,4 @@
-"""Queries of looks at where names lead, by DNS as everybody sees it."""
+"""Queries of lookups of where names lead, by DNS as everybody sees it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypedDict
 from bridge.store.core import Core
 
 
-class LookRow(TypedDict):
+class LookupRow(TypedDict):
     """`answer`: yes, no, or empty while nobody knows."""
 
     name: str
@@ -15,8 +15,8 @@ class LookRow(TypedDict):
     answer: str
 
 
-class Looks(Core):
-    """Looks, asked for by who has the page open; the worker does them."""
+class Lookups(Core):
+    """Lookups, asked for by who has the page open; the worker does them."""
 
     def ask_look(self, name: str, address: str, fresh: float) -> str:
         """Whether a name leads to an address, as last looked up: yes, no, or empty while nobody knows. The worker
@@ -32,9 +32,9 @@ class Looks(Core):
             )
         return str(row["answer"]) if row else ""
 
-    def looks_due(self, asked_since: float, limit: int) -> list[LookRow]:
+    def lookups_due(self, asked_since: float, limit: int) -> list[LookupRow]:
         return self.rows_as(
-            LookRow,
+            LookupRow,
             "SELECT name, address, answer FROM dns_looks WHERE due_at <= ? AND asked_at >= ? ORDER BY due_at LIMIT ?",
             self.clock.now(),
             asked_since,
@@ -50,5 +50,5 @@ class Looks(Core):
             address,
         )
 
-    def forget_looks(self, asked_before: float) -> None:
+    def forget_lookups(self, asked_before: float) -> None:
         self.change("DELETE FROM dns_looks WHERE asked_at < ?", asked_before)
