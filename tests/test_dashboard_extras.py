@@ -37,7 +37,7 @@ def cells(html: str) -> list[list[str]]:
 
 def test_the_ledger_of_a_month(shim: Shim) -> None:
     html = ask(shim, "ledger", "18.00", ask={"month": "2026-11"}, **LEDGER)["html"]
-    assert cells(html)[3] == ["3 Nov", "Credit used", "A-7", "10.00 EUR", "15.00 EUR"]
+    assert cells(html)[3] == ["3 Nov", "Credit used", "A-7", "-10.00 EUR", "15.00 EUR"]
     assert len(cells(html)) == 6
     assert "Credit at the beginning: 5.00 EUR. At the end: 15.00 EUR." in html
     assert 'href="viewinvoice.php?id=7"' in html
@@ -72,6 +72,35 @@ def test_who_may_not_see_invoices_is_told_whom_to_ask(shim: Shim, page: str) -> 
     html = ask(shim, page, may=["products"], services=[service()], **SOLD, **LEDGER)["html"]
     assert "Ask the account's owner" in html
     assert "EUR" not in html
+
+
+@pytest.mark.parametrize("page", ["home", "dashboard", "addfunds", "list", "whatif"])
+def test_who_may_not_see_what_is_charged_is_not_told_that_nothing_is(shim: Shim, page: str) -> None:
+    """Sums of what is not seen are no 0: whoever sees invoices alone would believe that nothing comes."""
+    html = ask(shim, page, may=["invoices"], services=[service()], domains=[accounts.domain()])["html"]
+    assert "owner for access to services" in html
+    for lie in ("Nothing is", "No service", "no service", "nothing to add", "Cost per month", "Coming up"):
+        assert lie not in html.replace("Nothing is ordered", "").replace("No invoice", "")
+
+
+@pytest.mark.parametrize(("may", "said"), [("products", "Domains are not"), ("domains", "Services are not")])
+def test_sums_of_a_part_say_what_is_not_in_them(shim: Shim, may: str, said: str) -> None:
+    rows = {"services": [service()], "domains": [accounts.domain()]}
+    for page in ("home", "dashboard", "addfunds"):
+        html = ask(shim, page, may=["invoices", may], client={"credit": "9000.00"}, **rows)["html"]
+        assert f"{said} counted here" in html
+        assert "nothing to add" not in html
+        assert "The credit covers what is coming" not in html
+    for page in ("home", "dashboard", "addfunds"):
+        assert "counted here" not in ask(shim, page, **rows)["html"]
+
+
+def test_the_list_is_in_the_menu_of_who_has_domains_alone(shim: Shim) -> None:
+    html = ask(shim, "hub", may=["domains"], domains=[accounts.domain()])["html"]
+    assert "vmb[page]=list" in html
+    assert "vmb[page]=whatif" not in html
+    assert "example-1.com" in ask(shim, "list", may=["domains"], domains=[accounts.domain()])["html"]
+    assert "vmb[page]=list" not in ask(shim, "hub", may=["profile"])["html"]
 
 
 def test_what_if(shim: Shim) -> None:
@@ -140,7 +169,8 @@ def test_what_is_suspended_leads_to_its_invoice_or_to_staff(shim: Shim) -> None:
 
     assert links("list", **late, open_items=items) == ["viewinvoice.php?id=100"]
     assert links("list", services=late["services"]) == ["submitticket.php"]
-    assert links("list", **late, open_items=items, may=["products"]) == ["submitticket.php"]
+    assert links("list", **late, open_items=items, may=["products", "tickets"]) == ["submitticket.php"]
+    assert links("list", **late, open_items=items, may=["products"]) == []  # WHMCS would refuse it
     assert links("dashboard", **late, open_items=items) == ["submitticket.php"]
 
 

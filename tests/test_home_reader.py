@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 import pytest
 
 from tests import home_site
-from tests.home_site import BRANCH, COMPANY, USER, log_in
+from tests.home_site import BRANCH, COMPANY, GUEST, USER, log_in
 from tests.looks import read
 from tests.system import ROOT, System
-from tests.test_home import asked, furnished, get, other_bridge, strip, system
+from tests.test_home import PAGES, asked, furnished, get, other_bridge, strip, system
 
 __all__ = ["furnished", "system"]
 LIMIT = 256 * 1024  # bytes that the bridge takes
@@ -203,6 +203,19 @@ def test_names_of_many_bytes_fit_too(system: System, sent: Any) -> None:
     assert "past_items" not in rows
     assert LIMIT * 0.8 < size <= LIMIT
     assert cut == {"past_items": 100, "services": 3000 - rows["services"]}
+
+
+def test_no_price_is_sent_of_who_may_not_see_invoices(system: System, sent: Any) -> None:
+    sent()
+    log_in(system, GUEST)
+    for page in (*PAGES, "home"):
+        assert "<p>kept</p>" in get(system, page)
+        body = json.loads(Recorder.bodies[-1])
+        assert len(body["rows"]["services"]) == 6
+        assert set(re.findall(r'"(-?\d+\.\d\d)"', json.dumps(body["rows"]))) == {"0.00"}
+        assert not {"metered", "cycles", "open", "domains"} & body["rows"].keys()
+        assert (body["client"]["credit"], body["client"]["discount"], body["rates"]) == ("0.00", "0.00", [])
+        assert not body["client"]["has_tax_id"]
 
 
 def test_the_bridge_takes_what_fits_and_says_what_is_missing(system: System) -> None:

@@ -89,7 +89,7 @@ def test_from_the_form_to_the_mail_and_off_again(system: System) -> None:
     [mail] = system.wait_for(lambda: mails(system), 30, "the mail")
     assert mail["service"] == COMPANY
     assert f"{ADDON.replace('&', '&amp;')}&amp;vmb[page]=addfunds" in mail["text"]
-    assert "is missing in your credit" in mail["text"]
+    assert "are missing in your credit" in mail["text"]
     assert "switch it off on the same page" in mail["text"]
     assert cron(system) == []  # one call a day, however often the cron runs
     another_day(system)

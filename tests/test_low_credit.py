@@ -151,7 +151,7 @@ def test_names_are_text_in_html_and_for_smarty(world: World, shim: Shim) -> None
 def test_what_is_missing_today_is_said_so(world: World, shim: Shim) -> None:
     send(shim, client(services=[service()]))
     ((_, _, html),) = mails(world)
-    assert "Today 3.00 EUR is missing in your credit, first for vm-1.example.com." in html
+    assert "Today 3.00 EUR are missing in your credit, first for vm-1.example.com." in html
 
 
 def test_the_hook_is_found_by_its_event(world: World) -> None:

@@ -51,6 +51,9 @@ A row is an array of exactly these columns:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 ROWS: dict[str, tuple[str, ...]] = {
     "groups": ("id", "name", "order"),
     "products": ("id", "name", "group", "taxed", "ours"),
@@ -86,13 +89,14 @@ ROWS: dict[str, tuple[str, ...]] = {
     "credit_after": ("amount",),
 }
 # A user without the permission is not sent these, and does not see them if they are sent. The owner has them all.
-NEEDS: dict[str, str] = {
-    **dict.fromkeys(("groups", "products", "services", "suspended", "addons", "cancels", "metered"), "products"),
-    **dict.fromkeys(("cycles", "upgrades"), "products"),
-    "domains": "domains",
-    **dict.fromkeys(("open", "open_items", "past_items", "paymethods", "gateways"), "invoices"),
-    **dict.fromkeys(("invoices", "transactions", "credits", "credit_after"), "invoices"),
+NEEDS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("groups", "products", "services", "suspended", "addons", "cancels"), frozenset({"products"})),
+    **dict.fromkeys(("metered", "cycles", "upgrades"), frozenset({"products", "invoices"})),
+    "domains": frozenset({"domains"}),
+    **dict.fromkeys(("open", "open_items", "past_items", "paymethods", "gateways"), frozenset({"invoices"})),
+    **dict.fromkeys(("invoices", "transactions", "credits", "credit_after"), frozenset({"invoices"})),
 }
+PRICED = ("services", "addons", "domains")  # lists whose `amount` and `first` are "0.00" for who may not see invoices
 SETTINGS = (  # keys of WHMCS's configuration, of which the texts are sent
     "AddFundsEnabled",
     "AddFundsMinimum",
@@ -141,3 +145,19 @@ SHOWS = ("all", "active", "suspended", "ending", "attention")
 ORDERS = ("name", "cost", "next")
 HORIZONS = (30, 90, 365)
 DAYS = (1, 3, 7, 14)  # before credit runs out, on which a client may want a mail
+
+
+def seen(sent: Mapping[str, list[Any]], may: frozenset[str]) -> dict[str, list[Any]]:
+    """Of the lists that were sent those that the user may see; without invoices also no price."""
+    whole, sums = "owner" in may, "owner" in may or "invoices" in may
+    return {
+        name: rows if sums or name not in PRICED else [_unpriced(ROWS[name], row) for row in rows]
+        for name, rows in sent.items()
+        if whole or NEEDS.get(name, frozenset()) <= may
+    }
+
+
+def _unpriced(columns: tuple[str, ...], row: Any) -> Any:
+    if not isinstance(row, list):
+        return row
+    return ["0.00" if columns[n : n + 1] in (("amount",), ("first",)) else value for n, value in enumerate(row)]

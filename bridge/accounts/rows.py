@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from bridge.accounts.cells import Unreadable, amount, day, flag, letters, price, some_day, text, whole
-from bridge.accounts.columns import NEEDS
+from bridge.accounts.columns import seen
 from bridge.accounts.nouns import (
     ACTIVE,
     ADDON,
@@ -51,9 +51,7 @@ class Rows:
 
     def __init__(self, today: date, sent: Mapping[str, list[Any]], may: frozenset[str]) -> None:
         self.today, self.may = today, may
-        self.sent = {
-            name: rows for name, rows in sent.items() if name not in NEEDS or NEEDS[name] in may or "owner" in may
-        }
+        self.sent = seen(sent, may)
         self.missed: list[NotCounted] = []
         self.owned: list[Owned] = []
         self.lines: list[Line] = []

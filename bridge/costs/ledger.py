@@ -35,6 +35,11 @@ class Entry:
     gateway: str = ""
     status: str = ""
 
+    @property
+    def signed(self) -> Decimal:
+        """Below 0 for what goes out."""
+        return -self.amount if self.kind in (REFUND, TAKEN) and self.amount else self.amount
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -82,7 +87,6 @@ def as_csv(account: Account, say: Callable[[str], str] = str) -> str:
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow([cell(say(c)) for c in COLUMNS])
     for e in ledger(account).entries:
-        sign = "-" if e.kind in (REFUND, TAKEN) and e.amount else ""
-        row = (e.at.isoformat(), say(e.kind), e.number, e.gateway, f"{sign}{e.amount:.2f}", account.currency.code)
+        row = (e.at.isoformat(), say(e.kind), e.number, e.gateway, f"{e.signed:.2f}", account.currency.code)
         writer.writerow([cell(c) for c in (*row, f"{e.credit:.2f}")])
     return out.getvalue()

@@ -4,11 +4,13 @@ nothing is ordered, and what WHMCS credits or asks for at the change itself is n
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 
 from bridge.accounts.nouns import ACTIVE, HOSTING, MONTHS, SUSPENDED, Account, Line
 from bridge.costs import credit
+from bridge.costs.events import events
 from bridge.costs.money import ZERO
 from bridge.costs.rates import Rate, rate, with_tax
 
@@ -18,8 +20,8 @@ CANCEL = "cancel"
 
 @dataclass(frozen=True)
 class WhatIf:
-    """Before and after: what the line and its add-ons cost, and what will have to be paid in a year. `saves` in a
-    year, in `year` exact; below 0 it costs more. `lasts`: until when credit would."""
+    """Before and after: what the line and its add-ons cost, and what is owed and falls due in a year, less credit.
+    `saves` in a year, in `year` exact; below 0 it costs more. `lasts`: until when credit would."""
 
     line: Line
     now: Rate
@@ -103,6 +105,15 @@ def _sold(account: Account, line: Line, product: int, cycle: str) -> bool:
     return other is not None and cycle in other.cycles and (product == own.id or product in own.upgrades)
 
 
+def _due(account: Account, used: credit.Usage | None) -> Decimal:
+    """By the day it is due, so that a year has twelve months of each: by the day it is taken the second invoice of a
+    yearly service is in it too."""
+    end = account.today + timedelta(DAYS)
+    return credit.owed(account) + sum(
+        (e.gross for e in events(account, DAYS, used) if e.due < end), ZERO - account.client.credit
+    )
+
+
 def _compare(account: Account, line: Line, changed: Line, used: credit.Usage | None) -> WhatIf:
     """The account as it is beside the one where `line` is `changed`; add-ons of a line that ends, end with it."""
 
@@ -123,7 +134,7 @@ def _compare(account: Account, line: Line, changed: Line, used: credit.Usage | N
         rate(account, own(account), taxed),
         rate(after, own(after), taxed),
         ZERO if changed.ending else changed.amount,
-        credit.need(account, DAYS, used),
-        credit.need(after, DAYS, used),
+        _due(account, used),
+        _due(after, used),
         credit.lasts(after, used),
     )

@@ -23,11 +23,12 @@ SHARED = ("today", "zone", "settings")  # said once for all clients
 MOST = 1000  # clients of one call
 PAGE = "index.php?m=vmbridgehome&vmb[page]=addfunds"
 SUBJECT = Sentence("Your credit will not cover everything")
-TODAY = Sentence("Today %(missing)s is missing in your credit, first for %(name)s.")
+TODAY = Sentence("Today %(missing)s are missing in your credit, first for %(name)s.")
 LATER = Sentence(
     "Your credit covers everything until %(through)s. On %(on)s %(missing)s will be missing, first for %(name)s."
 )
 LINK = Sentence("Add funds before that day and nothing is interrupted:")
+NOW = Sentence("Add funds now, so that nothing is interrupted:")
 WHY = Sentence("You get this mail because you asked for it. You can switch it off on the same page.")
 
 
@@ -75,13 +76,13 @@ def _mail(account: Account, notice: Notice, language: str, system_url: str) -> d
     values = {"missing": notice.money, "name": notice.name}
     if notice.on > account.today:
         days = {"through": day_in(language, notice.through, year=True), "on": day_in(language, notice.on, year=True)}
-        text = in_language(language, LATER, **values, **days)
+        text = [in_language(language, LATER, **values, **days), in_language(language, LINK)]
     else:
-        text = in_language(language, TODAY, **values)
+        text = [in_language(language, TODAY, **values), in_language(language, NOW)]
     return {
         "client_id": notice.client,
         "subject": in_language(language, SUBJECT),
-        "text": [text, in_language(language, LINK)],
+        "text": text,
         "link": f"{system_url.rstrip('/')}/{PAGE}",
         "why": in_language(language, WHY),
         "direction": direction_of(language),

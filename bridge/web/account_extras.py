@@ -24,6 +24,14 @@ KINDS = {
     "credit_added": Sentence("Credit added"),
     "credit_taken": Sentence("Credit used"),
 }
+STATES = {  # of an invoice
+    "paid": Sentence("paid"),
+    "unpaid": Sentence("not paid yet"),
+    "collections": Sentence("not paid yet"),
+    "paymentpending": Sentence("its payment is under way"),
+    "cancelled": Sentence("cancelled"),
+    "refunded": Sentence("refunded"),
+}
 HEADINGS = {
     "date": Sentence("Date"),
     "kind": Sentence("What"),
@@ -81,6 +89,7 @@ def ledger_page(account: Account, words: Writes) -> dict[str, Any]:
         "shown": shown,
         "months": [(f"{m:%Y-%m}", words.month(m)) for m in (months if shown in months else [*months, shown])],
         "kinds": KINDS,
+        "states": STATES,
     }
 
 
@@ -96,7 +105,8 @@ class Choice:
 def what_if_page(account: Account, words: Writes) -> dict[str, Any]:
     """Services to choose from, what can be asked of the chosen one, and the answer."""
     services = [line for line in account.lines if line.kind == HOSTING and what_if.choices(account, line)]
-    line, ask = what_if.line_of(account, account.ask.service), account.ask
+    ask = account.ask
+    line = what_if.line_of(account, ask.service) if ask.service else next(iter(services), None)
     values: dict[str, Any] = {"services": services[:MOST], "line": line, "choices": [], "answer": None, "why": ""}
     if ask.service and line is None:
         return values | {"why": WHY_NOT["no_service"]}
@@ -143,6 +153,8 @@ def csv_file(account: Account, words: Writes, host: str) -> dict[str, str]:
 def calendar_file(account: Account, words: Writes, host: str) -> dict[str, str]:
     """`text`, `name`, `type`: the charges of the next AHEAD days as a file. Raises Forbidden without the permission."""
     _may(account, "invoices")
+    if not account.may & {"products", "domains"}:
+        raise Forbidden("Ask the account's owner for access to services and domains.", code="no_permission")
 
     def say(event: Event) -> str:
         return f"{name_of(event.line)}: {words.money(event.gross)}"

@@ -16,6 +16,13 @@ from bridge.costs import credit, events, lists, metered, past, rates
 from bridge.costs.lists import Attention
 from bridge.model import Sentence
 
+UNSEEN = {  # what a user may not see of what an account is charged for
+    ("products", "domains"): Sentence(
+        "Ask the account's owner for access to services and domains to see what they cost and what will be charged."
+    ),
+    ("products",): Sentence("Services are not counted here: ask the account's owner for access to them."),
+    ("domains",): Sentence("Domains are not counted here: ask the account's owner for access to them."),
+}
 ROWS = 200  # of one page: what comes whole through WHMCS
 NOTICED = 20  # of what stands above all
 COUNTERS = {  # of the list's filters
@@ -177,7 +184,9 @@ def warning(account: Account, words: Writes) -> Sentence | str:
 
 
 def common(account: Account, words: Writes) -> dict[str, Any]:
-    """What every page of the dashboard shows; sums only where invoices may be seen."""
+    """What every page of the dashboard shows; sums only where invoices may be seen, and what is made of services and
+    domains only where one of them may be. `unseen` says which of the two is in no sum."""
+    unseen = tuple(word for word in ("products", "domains") if word not in account.may)
     count = lists.counters(account, words.ours)
     values: dict[str, Any] = {
         "counts": {
@@ -186,14 +195,17 @@ def common(account: Account, words: Writes) -> dict[str, Any]:
         },
         "counters_of": COUNTERS,
         "families": [(f, c.total) for f, c in lists.families(account, words.ours) if c.total],
+        "unseen": UNSEEN.get(unseen),
+        "sees_costs": "invoices" in account.may and len(unseen) < 2,
     }
     if "invoices" in account.may:
+        values["owed"] = credit.owed(account)
+    if values["sees_costs"]:
         values |= {
             "costs": rates.costs(account),
             "lasts": lasts(account, words),
             "warning": warning(account, words),
             "top_up": credit.top_up(account, 0, words.used),
-            "owed": credit.owed(account),
         }
     return values
 
@@ -208,6 +220,8 @@ def dashboard(account: Account, words: Writes) -> dict[str, Any]:
     values = common(account, words)
     if "invoices" not in account.may:
         return values
+    if not values["sees_costs"]:
+        return values | {"chart": chart(account), "checks": checks(account, values, words)}
     noticed = [a for a in lists.attention(account) if a.code in ("overdue", "card_expired")]
     return values | {
         "coming": part(credit.coming(account, 0, words.used)),
@@ -233,17 +247,28 @@ def by_use(account: Account, words: Writes) -> Part:
 
 
 def checks(account: Account, values: dict[str, Any], words: Writes) -> list[tuple[bool, Sentence, str]]:
-    """The daily list: (done, what, where to do it); each ticks itself."""
+    """The daily list: (done, what, where to do it); each ticks itself. What the user cannot know is not in it."""
     own = [u for u in account.users if u.self or "owner" in account.may]
     late = [i for i in events.open_invoices(account) if i.balance > 0]
     paid = Counter((t.invoice, t.incoming) for t in account.transactions if t.incoming and t.invoice)
     refunded = {t.refund_of for t in account.transactions}
     twice = [k for k, n in paid.items() if n > 1] if not refunded - {0} else []
+    own_checks = list[tuple[bool, Sentence, str]]()
+    if "products" in account.may:
+        own_checks.append(
+            (not values["counts"]["suspended"], Sentence("No service is suspended"), "list&vmb[show]=suspended")
+        )
+    if values["sees_costs"]:
+        usual = not past.anomalies(account, words.used)
+        own_checks += [
+            (not values["counts"]["attention"], Sentence("Nothing needs attention"), "list&vmb[show]=attention"),
+            (usual, Sentence("Costs are as they were"), "list&vmb[by]=cost"),
+        ]
+    if not values["unseen"]:
+        covered = values["top_up"].recommended <= 0
+        own_checks.append((covered, Sentence("The credit covers what is coming"), "addfunds"))
     return [
-        (not values["counts"]["suspended"], Sentence("No service is suspended"), "list&vmb[show]=suspended"),
-        (not values["counts"]["attention"], Sentence("Nothing needs attention"), "list&vmb[show]=attention"),
-        (not past.anomalies(account, words.used), Sentence("Costs are as they were"), "list&vmb[by]=cost"),
-        (values["top_up"].recommended <= 0, Sentence("The credit covers what is coming"), "addfunds"),
+        *own_checks,
         (not late, Sentence("No invoice is open"), "ledger"),
         (not twice, Sentence("No invoice was paid twice this month"), "ledger"),
         (all(u.two_factor for u in own), Sentence("Two-factor authentication is on"), "verification"),
@@ -294,10 +319,10 @@ def add_funds(account: Account, words: Writes) -> dict[str, Any]:
     """`common`, and what the typed amount comes to: `told` its sums, `wrong` why it is none, `refused` why no amount is
     taken."""
     values, typed = common(account, words) | {"warn_days": (0, *DAYS)}, account.ask.amount.replace(",", ".")
-    top = values.get("top_up")
-    if not top:
+    if "invoices" not in account.may:
         return values
-    amount = typed or (str(top.amount) if top.amount else "")
+    top = values.get("top_up")
+    amount = typed or (str(top.amount) if top and top.amount else "")
     sums = credit.added(account, amount) if amount else ""
     return values | {
         "amount": amount,

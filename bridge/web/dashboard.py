@@ -37,14 +37,28 @@ TITLES = {
     "hub": Sentence("Account"),
     "verification": Sentence("Verification centre"),
 }
-MENU = {  # page -> (icon, the permission without which there is nothing to see)
-    "dashboard": ("fas fa-tachometer-alt", ""),
-    "list": ("fas fa-server", "products"),
-    "addfunds": ("fas fa-wallet", "invoices"),
-    "ledger": ("fas fa-book", "invoices"),
-    "whatif": ("fas fa-calculator", "invoices"),
-    "hub": ("fas fa-building", ""),
-    "verification": ("fas fa-user-check", ""),
+MENU = {  # page -> icon
+    "dashboard": "fas fa-tachometer-alt",
+    "list": "fas fa-server",
+    "addfunds": "fas fa-wallet",
+    "ledger": "fas fa-book",
+    "whatif": "fas fa-calculator",
+    "hub": "fas fa-building",
+    "verification": "fas fa-user-check",
+}
+NEEDS = {  # page -> the permissions of which one set is enough for something to be seen
+    "list": ({"products"}, {"domains"}),
+    "addfunds": ({"invoices"},),
+    "ledger": ({"invoices"},),
+    "whatif": ({"invoices", "products"},),
+}
+LEADS = {  # WHMCS's own page -> the permission without which WHMCS does not open it
+    "details": "profile",
+    "contacts": "contacts",
+    "ticket": "tickets",
+    "order": "orders",
+    "invoices": "invoices",
+    "users": "owner",
 }
 
 
@@ -101,7 +115,11 @@ def _nearly_full(service: int, machine: Machine) -> Iterator[Attention]:
 
 def seen(account: Account) -> dict[str, tuple[str, Sentence]]:
     """The pages that there is something to see on: page -> (icon, title)."""
-    return {p: (icon, TITLES[p]) for p, (icon, needs) in MENU.items() if not needs or needs in account.may}
+    return {
+        page: (icon, TITLES[page])
+        for page, icon in MENU.items()
+        if page not in NEEDS or any(need <= account.may for need in NEEDS[page])
+    }
 
 
 @routes.post("/v1/dashboard/<page>")
@@ -142,7 +160,7 @@ def render(page: str, account: Account, words: Words) -> str:
         account=account,
         pages=seen(account),
         ask=account.ask,
-        url=account.urls,
+        url={k: address for k, address in account.urls.items() if k not in LEADS or LEADS[k] in account.may},
         may=account.may,
         can_pay="invoices" in account.may,
         balance=credit.balance(account),

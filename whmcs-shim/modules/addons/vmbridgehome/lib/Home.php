@@ -226,6 +226,7 @@ class Home
         if (!isset($reply[$wanted]) || !is_string($reply[$wanted]) || $reply[$wanted] === '') {
             throw Bridge::unexpected();
         }
+        unset($_SESSION['vmbridgehome']['failed']); // it is back: the home page need not wait for its time
         return $reply;
     }
 

@@ -35,12 +35,14 @@ class Reader
 
     private $access;
     private $id;
+    private $money; // prices are sums too: who may not see invoices has none sent
     private $rows = [];
 
     public function __construct(Access $access)
     {
         $this->access = $access;
         $this->id = (int) $access->client->id;
+        $this->money = $access->may('invoices');
     }
 
     /** The body of one page; `$ask` is what its address asks for. */
@@ -51,39 +53,41 @@ class Reader
         if ($this->access->may('products')) {
             $this->services();
             $this->addons();
-            $this->metered();
+            if ($this->money) {
+                $this->metered();
+            }
         }
         if ($this->access->may('domains')) {
             $this->domains();
         }
-        if ($this->access->may('invoices')) {
+        if ($this->money) {
             $this->open();
             $this->past('i.date', date('Y-m-01', strtotime(date('Y-m-01') . ' -12 months')));
         }
         if (in_array($page, ['dashboard', 'verification'], true)) {
             $this->users();
-            if ($this->access->may('invoices')) {
+            if ($this->money) {
                 $this->paymethods();
             }
         }
-        if ($page === 'whatif' && $this->access->may('products')) {
+        if ($page === 'whatif' && $this->money && $this->access->may('products')) {
             try {
                 $this->prices();
             } catch (\Throwable $e) { // other tables than we know: what a cancellation saves is computed all the same
                 unset($this->rows['upgrades'], $this->rows['cycles']);
             }
         }
-        if (in_array($page, ['ledger', 'csv'], true) && $this->access->may('invoices')) {
+        if (in_array($page, ['ledger', 'csv'], true) && $this->money) {
             $this->ledger(isset($ask['month']) ? $ask['month'] : '');
         }
-        if ($page === 'dashboard' && $this->access->may('invoices')) {
+        if ($page === 'dashboard' && $this->money) {
             $this->payments(date('Y-m-01'), date('Y-m-d', strtotime('+1 day')));
         }
-        if ($page === 'addfunds' && $this->access->may('invoices')) {
+        if ($page === 'addfunds' && $this->money) {
             $this->gateways();
         }
         $body = $shared + $this->frame() + ['urls' => (object) $urls, 'ask' => (object) $ask];
-        if ($page === 'addfunds' && $this->access->may('invoices')) {
+        if ($page === 'addfunds' && $this->money) {
             $body['client']['warn'] = Warnings::chosen($this->id);
         }
         return $this->fitted($body);
@@ -155,7 +159,8 @@ class Reader
     private function frame()
     {
         $client = $this->access->client;
-        $money = $this->access->may('invoices');
+        $money = $this->money;
+        $profile = $this->access->may('profile');
         return [
             'currency' => [
                 'code' => (string) $client->code, 'prefix' => self::cut(Bridge::plain($client->prefix), 10),
@@ -165,10 +170,11 @@ class Reader
             'client' => [
                 'id' => $this->id, 'name' => self::name($client), 'credit' => $money ? self::amount($client->credit)
                     : '0.00',
-                'exempt' => self::on($client->taxexempt), 'has_tax_id' => trim((string) $client->tax_id) !== '',
-                'has_address' => trim($client->address1 . $client->city) !== '',
-                'has_order' => (int) $client->accepted > 0,
-                'discount' => self::amount($client->discountpercent),
+                'exempt' => $money && self::on($client->taxexempt),
+                'has_tax_id' => $profile && trim((string) $client->tax_id) !== '',
+                'has_address' => $profile && trim($client->address1 . $client->city) !== '',
+                'has_order' => $money && (int) $client->accepted > 0,
+                'discount' => $money ? self::amount($client->discountpercent) : '0.00',
             ],
             'may' => $this->access->may, 'rates' => $money ? $this->rates() : [],
         ];
@@ -222,7 +228,7 @@ class Reader
             $this->rows['services'][] = [
                 (int) $row->id, (int) $row->packageid, self::text($row->domain), (string) $row->domainstatus,
                 (string) $row->billingcycle,
-                max(1, (int) $row->qty), self::amount($row->amount), self::amount($row->firstpaymentamount),
+                max(1, (int) $row->qty), $this->price($row->amount), $this->price($row->firstpaymentamount),
                 self::day($row->regdate), self::day($row->nextduedate)];
             $kept = self::on($row->overideautosuspend) ? self::day($row->overidesuspenduntil) : '';
             if ((string) $row->domainstatus === 'Suspended' || $kept !== '') {
@@ -247,7 +253,7 @@ class Reader
             $this->rows['addons'][] = [
                 (int) $row->id, (int) $row->hostingid, self::text($name), (string) $row->status,
                 (string) $row->billingcycle,
-                self::amount($row->recurring), self::amount($row->firstpaymentamount), self::day($row->regdate),
+                $this->price($row->recurring), $this->price($row->firstpaymentamount), self::day($row->regdate),
                 self::day($row->nextduedate), self::on($row->tax)];
         }
     }
@@ -262,8 +268,8 @@ class Reader
                     'registrationdate', 'nextduedate', 'expirydate', 'donotrenew']) as $row) {
             $this->rows['domains'][] = [
                 (int) $row->id, self::text($row->domain), (int) $row->registrationperiod, (string) $row->status,
-                self::amount($row->recurringamount),
-                self::amount($row->firstpaymentamount), self::day($row->registrationdate), self::day($row->nextduedate),
+                $this->price($row->recurringamount),
+                $this->price($row->firstpaymentamount), self::day($row->registrationdate), self::day($row->nextduedate),
                 self::day($row->expirydate), self::on($row->donotrenew)];
         }
     }
@@ -608,6 +614,11 @@ class Reader
     private static function cut($text, $most)
     {
         return mb_substr($text, 0, $most, 'UTF-8');
+    }
+
+    private function price($value)
+    {
+        return $this->money ? self::amount($value) : '0.00';
     }
 
     private static function amount($value)
