@@ -126,6 +126,22 @@ def says(result: Result) -> str:
     return result.output
 
 
+# -- not begun ------------------------------------------------------------------------------------
+def test_before_the_first_migrate_nothing_is_called_damaged_and_nothing_is_written(tmp_path: Path) -> None:
+    house = House.__new__(House)
+    house.folder, house.path, house.file = tmp_path, tmp_path / "vmbridge.db", tmp_path / "config.toml"
+    house.write()
+    for command in (["check"], ["operations", "list"], ["findings", "list"], ["audit"], ["events", "list"], ["web"]):
+        said = says(house.run(*command))
+        assert "there is no database yet" in said, command
+        assert "vmbridge migrate" in said, command
+    said = says(house.run("backup", str(tmp_path / "copy.db")))
+    assert f"There is no store at {house.path}" in said
+    assert not list(tmp_path.glob("copy*"))
+    assert not Path(f"{house.path}.backups").exists()
+    assert house.run("migrate").exit_code == 0
+
+
 # -- names ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", list(NAMES))
 def test_a_name_that_services_need_is_asked_for_and_can_be_changed(house: House, kind: str) -> None:

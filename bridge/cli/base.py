@@ -87,7 +87,8 @@ def opened(path: str, migrated: bool = True, hold: bool = True, fit: bool = True
     except VmbridgeError as e:
         raise click.ClickException(str(e)) from None
     if migrated and context.store.pending_migrations():
-        click.echo(f"{context.store.place}: the database is not of this release; run `vmbridge migrate`", err=True)
+        what = "the database is not of this release" if context.store.begun() else "there is no database yet"
+        click.echo(f"{context.store.place}: {what}; run `vmbridge migrate`", err=True)
         sys.exit(2)
     try:
         if migrated:

@@ -59,7 +59,7 @@ def _lives(context: Context) -> bool:
 def serve(path: str) -> None:
     """Run web, worker and console here; ends when one of them dies."""
     context = opened(path, migrated=False)
-    if not context.store.database.begins_itself and not context.store.database.applied():
+    if not context.store.database.begins_itself and not context.store.begun():
         raise click.ClickException(
             f"{context.store.place} is empty: `vmbridge migrate` begins there, without any services; where there were"
             " some, put a backup back by `vmbridge restore FILE`."

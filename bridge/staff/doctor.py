@@ -152,7 +152,8 @@ def _store(context: Context) -> list[Finding]:
         return [Finding("fault", "store", text, "install that release again, or put a backup from before it back")]
     pending = context.store.pending_migrations()
     if pending:
-        return [Finding("fault", "store", f"migrations are missing: {', '.join(pending)}", "run `vmbridge migrate`")]
+        text = f"migrations are missing: {', '.join(pending)}" if context.store.begun() else "there is no database yet"
+        return [Finding("fault", "store", text, "run `vmbridge migrate`")]
     try:
         against_store(context.config, context.store)
     except ConfigError as e:

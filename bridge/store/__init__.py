@@ -280,6 +280,10 @@ class Store(
     def pending_migrations(self) -> list[str]:
         return self.database.pending()
 
+    def begun(self) -> bool:
+        """Whether any release has made its tables here."""
+        return bool(self.database.applied())
+
     def newer_migrations(self) -> list[str]:
         """Those that a newer release has applied and this one does not know."""
         known = {m.name for m in migrations._migrations}

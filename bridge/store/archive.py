@@ -85,6 +85,9 @@ def take(path: str, target: Path, force: bool = False, mode: str = "rw") -> int:
     with placing(target, force) as part:
         with faults.read(), closing(connect(path, mode)) as conn:
             _copy(conn, part, target)
+        with closing(connect(part, "ro")) as conn:
+            if not conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'services'").fetchone():
+                raise Refused(f"There is no store at {path}.", code="no_store")  # it was opened and never migrated
         ownership.give(part, ownership.model(path))
     return target.stat().st_size
 

@@ -88,7 +88,9 @@ def stands(path: str, to_begin: bool = False) -> None:
 
 
 def whole(path: str) -> None:
-    """Every page is looked at. Raises StoreDamaged."""
+    """Every page is looked at; a store that is not made yet has none. Raises StoreDamaged."""
+    if not Path(path).exists():
+        return
     try:
         with closing(archive.connect(path)) as conn:
             faults = [r[0] for r in conn.execute("PRAGMA quick_check(1)")]

@@ -185,8 +185,9 @@ class SQLite:
     def take(self, target: Path, force: bool) -> tuple[int, Holdings]:
         """Bytes of the copy, and what it holds."""
         size = archive.take(self.path, target, force)
+        held = archive.holdings(target)
         condition.remember(self.path, target)
-        return size, archive.holdings(target)
+        return size, held
 
     def put_back(self, copy: Path, *rules: Any) -> Restored:
         key, *others = rules
