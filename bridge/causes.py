@@ -8,8 +8,8 @@ from bridge.model import Operation, Sentence
 
 HOST = Sentence("The host of your server did not answer.")
 BUSY = Sentence("The host of your server was too busy.")
-HELD = Sentence("Another task, such as a backup, held your server.")
-REFUSED = Sentence("The host of your server refused it; our staff has to look at why.")
+HELD = Sentence("Another task, such as a backup, is holding your server.")
+REFUSED = Sentence("The host of your server refused it.")
 ACCESS = Sentence("Our own access to the host of your server has to be mended first.")
 NO_ROOM = Sentence("There was no free place for it.")
 NO_SPACE = Sentence("The storage has not enough free space.")

@@ -284,3 +284,19 @@ def test_a_ticket_has_subject_service_and_reference_filled_in(tmp_path: Path, de
     assert values["message"].startswith(f"Service 1042, reference {op.id}.")
     assert (values.get("step"), values.get("deptid")) == (("2", "4") if department else (None, None))
     world.close()
+
+
+def test_what_ended_well_is_named_in_one_line(fresh: World) -> None:
+    look = Look(fresh)
+
+    def told() -> str:
+        fresh.run()
+        [line] = look.page().find("p", class_="vmb-finished")
+        return re.sub(r"\d+ \w+\.$", "", line.text)
+
+    fresh.page("snapshots", "take", description="before <nginx>")
+    assert told() == "The snapshot is ready: before <nginx>. Took "
+    fresh.order("reboot")
+    assert told() == "The server has restarted. Took "
+    for kind in ALL:
+        assert not kind.succeeded.endswith("."), kind.name

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from bridge.customer import direct, dns
 from bridge.errors import BadRequest, NotOurs, Refused
 from bridge.model import Pointer
+from tests import looks
 from tests.hcloud.project import Fault
 from tests.pointers import (
     NAME,
@@ -203,6 +206,11 @@ def test_what_the_provider_refuses_is_told_in_our_words(site: Site, code: str) -
     assert fields(page)[V4] == NAME
     assert code not in words(page)
     assert wishes(site) == {}
+    [link] = [a for a in looks.read(page).find("a") if "Open a ticket" in a.text]
+    told = {k: v[0] for k, v in parse_qs(urlsplit(link.at["href"]).query).items()}
+    [reference] = re.findall(r"Reference (\w+)\.", looks.read(page).text)
+    assert told["subject"] == "PTR records: a change was refused. (vm-1042.example.com)"
+    assert told["message"].startswith(f"Service 1042, reference {reference}.")
 
 
 # -- the page -------------------------------------------------------------------------------------

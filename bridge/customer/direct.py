@@ -36,7 +36,7 @@ NOT_NOW = Sentence("This cannot be done just now. Please try again in a minute."
 HELD = Sentence("Another task holds your server just now. Please try again in a minute.")
 HOST_DOWN = Sentence("The host does not answer just now, so nothing was changed. Please try again in a few minutes.")
 LOST = Sentence("The answer was lost. Look here how it is now, and try again if that is not what you wanted.")
-NOT_TAKEN = Sentence("This was refused. Our staff can tell more.")
+NOT_TAKEN = Sentence("The host of your server refused this change. Our staff can tell why.")
 LOOKS = (0.3, 0.7, 1.0, 1.5, 2.0)  # pauses while somebody waits for a task
 Found = TypeVar("Found")
 wait_ends: ContextVar[float | None] = ContextVar("wait_ends", default=None)  # of a request with several turns

@@ -75,7 +75,7 @@ ORDERS = [
         Sentence("The change of the name"),
         Sentence(
             "The server has its new name. The system inside takes it at its next restart, or keeps its own until it is"
-            " changed there."
+            " changed there"
         ),
         Sentence("Your data and your addresses are kept."),
         frozenset({WHMCS}),

@@ -7,7 +7,7 @@ from typing import Any
 from bridge import causes, kinds, room
 from bridge.model import Capability, Operation, Sentence, Service, State
 from bridge.obstacles import orderer
-from bridge.web import filters, frame, language
+from bridge.web import frame, language
 from bridge.web.auth import context
 from bridge.web.page import Page, register
 
@@ -54,25 +54,14 @@ def _row(op: Operation, service: Service, newest: bool) -> dict[str, Any]:
     return {
         "op": op,
         "what": language.translate(kinds.title(op.kind)),
-        "about": about(op, service),
+        "about": frame.about(op, service),
         "who": language.translate(WHO[orderer(op)]),
-        "took": max(0, op.ended_at - op.started_at) if op.ended_at and op.started_at else None,
+        "took": max(1, round(op.ended_at - op.started_at)) if op.ended_at and op.started_at else None,
         "result": language.translate(RESULTS[op.state]),
         "tone": TONES.get(op.state, "quiet"),
         "why": why,
         **(frame.next_steps(op, service) if newest else nothing),
     }
-
-
-def about(op: Operation, service: Service) -> str:
-    """The thing that it was done with, as its page calls it; empty where that is the whole server."""
-    asked = op.memory
-    if asked.template:
-        return frame.system_of(service)(asked.template)
-    if asked.backup:
-        row = context().store.backup_row(service.id, asked.backup)
-        return filters.when(row["made_at"], frame.zone_of(service)) if row else ""
-    return asked.description or asked.note or asked.name
 
 
 register(Page(Capability.ACTIVITY, Sentence("Activity"), "fas fa-history", 110, activity))

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import render_template, request
+from flask import g, render_template, request
 
 from bridge import causes, customer, kinds, languages, names, recipes, room
 from bridge.dns.records import offered
@@ -137,22 +137,28 @@ def again(op: Operation, service: Service) -> dict[str, str]:
     why = why or Often(service)(op.kind)
     question = ""
     if customer.again.asks(kind):
-        about = system_of(service)(op.memory.template) or op.memory.description or op.memory.name
-        if op.memory.backup:
-            row = at.store.backup_row(service.id, op.memory.backup)
-            about = filters.when(row["made_at"], zone_of(service)) if row else ""
-        question = language.translate(questions(service)[capability, action][0], name=about)
+        question = language.translate(questions(service)[capability, action][0], name=about(op, service))
     return {"capability": capability, "why": language.translate(why), "question": question}
 
 
 def ticket(op: Operation, service: Service) -> str:
-    """The address of WHMCS's page that opens a ticket, with what is to be said of an operation filled in, in the
-    client's language. What stands in it are WHMCS's own names (its templates supportticketsubmit-*.tpl)."""
+    """The address of WHMCS's page that opens a ticket, with what is to be said of an operation filled in."""
+    return ticket_about(causes.failed(op), op.id, service)
+
+
+def refused_by_host(capability: str, service: Service) -> dict[str, Any]:
+    """What its customer can do about a form that the host refused: its ticket names this request."""
+    what = Sentence("%(page)s: a change was refused.", page=PAGES[capability].heading(service))
+    return {"reference": g.reference, "ticket": ticket_about(what, g.reference, service), "again": None}
+
+
+def ticket_about(what: Sentence, reference: str, service: Service) -> str:
+    """The address of WHMCS's page for a new ticket, subject and text in the client's language. What stands in it are
+    WHMCS's own names (its templates supportticketsubmit-*.tpl)."""
     department = context().config.whmcs[service.whmcs]["ticket_department"]
-    what = language.translate(causes.failed(op))
     subject = language.translate(Sentence("%(what)s (%(name)s)", what=what, name=service.hostname))
     message = language.translate(
-        Sentence("Service %(id)s, reference %(reference)s.", id=service.service_id, reference=op.id)
+        Sentence("Service %(id)s, reference %(reference)s.", id=service.service_id, reference=reference)
     )
     step = {"step": "2", "deptid": str(department)} if department else {}
     values = {**step, "subject": subject, "message": message + "\n\n", "relatedservice": f"S{service.service_id}"}
@@ -171,8 +177,20 @@ def system_of(service: Service) -> Callable[[str], str]:
     return lambda word: own.get(word) or names.system_label(word)
 
 
+def about(op: Operation, service: Service) -> str:
+    """The thing that it was done with, as its page calls it; empty where that is the whole server."""
+    asked = op.memory
+    if asked.template:
+        return system_of(service)(asked.template)
+    if asked.backup:
+        row = context().store.backup_row(service.id, asked.backup)
+        return filters.when(row["made_at"], zone_of(service)) if row else ""
+    return asked.description or asked.note or asked.name
+
+
 def finished(service: Service, current: Operation | None) -> dict[str, Any] | None:
-    """What has just ended well, in one line: its words and how long it took; None while something runs."""
+    """What has just ended well, in one line: its words, what it was done with and how long it took; None while
+    something runs."""
     store = context().store
     last = None if current else store.newest(service.id)
     if last is None or last.state is not State.DONE or last.kind not in KINDS or not last.ended_at:
@@ -181,6 +199,7 @@ def finished(service: Service, current: Operation | None) -> dict[str, Any] | No
         return None
     return {
         "words": KINDS[last.kind].succeeded,
+        "about": about(last, service),
         "took": max(1, round(last.ended_at - (last.started_at or last.ended_at))),
     }
 

@@ -15,9 +15,10 @@ from bridge.errors import BadRequest
 from bridge.model import Capability, Sentence, Service
 from bridge.web import language
 from bridge.web.auth import body, context
-from bridge.web.page import Page, edited, register
+from bridge.web.page import PAGES, Page, edited, register
 
-PROVIDERS_RECORDS = Sentence("Open PTR record")  # the entry, where the provider's own addresses have them
+# the entry and the page, where the provider's own addresses have them
+PROVIDERS_RECORDS, RECORDS = Sentence("Open PTR record"), Sentence("PTR records")
 
 LONGEST_ADDRESS, LONGEST_NAME = 64, 254
 
@@ -62,6 +63,7 @@ def rdns(service: Service) -> dict[str, Any]:
     return {
         **view,
         "why": reason,
+        "heading": PAGES[Capability.RDNS].heading(service),
         "problem": language.translate(view["problem"]),
         "records_state": hashlib.sha256(repr([reason, shown]).encode()).hexdigest()[:12],
     }
@@ -102,6 +104,10 @@ def renamed(service: Service) -> Sentence | None:
     return PROVIDERS_RECORDS if context().drivers[service.server].late_addresses else None
 
 
+def headed(service: Service) -> Sentence | None:
+    return RECORDS if renamed(service) else None
+
+
 register(
     Page(
         Capability.ISO,
@@ -124,6 +130,7 @@ register(
         rdns,
         button=Sentence("revDNS"),
         renamed=renamed,
+        headed=headed,
         hindrance=edited,
         listed=True,
         edits={"save": save},

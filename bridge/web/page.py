@@ -43,8 +43,8 @@ def nothing(service: Service, form: Mapping[str, Any]) -> str | None:
 @dataclass(frozen=True)
 class Page:
     """`title` is the menu's and the page's, `button` how the button on top says it where that is shorter; `renamed`
-    gives both where the server calls for another word. `place` orders the menu. The template has the capability's name
-    and gets what `content` gives.
+    gives both, and `headed` the page's, where the server calls for another word. `place` orders the menu. The template
+    has the capability's name and gets what `content` gives.
 
     `hindrance`: why nothing can be done there just now, empty when something can or it is only to be looked at.
     `listed`: there is something to see meanwhile, so the link works. `about`: the thing that a form acts on, as its
@@ -59,11 +59,16 @@ class Page:
     content: Callable[[Service], dict[str, Any]]
     button: Sentence | None = None
     renamed: Callable[[Service], Sentence | None] = lambda service: None
+    headed: Callable[[Service], Sentence | None] = lambda service: None
     hindrance: Hindrance = free
     listed: bool = False
     about: Callable[[Service, Mapping[str, Any]], str | None] = nothing
     edits: Mapping[str, Callable[[Ask], None]] = field(default_factory=dict)
     looks: frozenset[str] = frozenset()
+
+    def heading(self, service: Service) -> Sentence:
+        """What stands over the page, and in the browser's title."""
+        return self.headed(service) or self.title
 
 
 def register(page: Page) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from bridge import customer
+from bridge.customer.direct import NOT_TAKEN
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused, StoreUnavailable, VmbridgeError
 from bridge.kinds import KINDS, POWER
 from bridge.model import Capability, Sentence, Service
@@ -33,7 +34,7 @@ def answer(service: Service, name: str, message: str = "", tone: str = "bad", fi
 
 def _answer(service: Service, name: str, message: str, tone: str, field: str, **more: Any) -> Response:
     at = context()
-    title = language.translate(PAGES[name].title)
+    title = language.translate(PAGES[name].heading(service))
     if not customer.may_see(service, Capability(name), at.drivers, at.config):
         html = frame.render("denied.html", service, name, why=language.translate("This page is not part of your plan."))
         return success(html=html, redirect="", title=language.translate("Access Denied"))
@@ -153,6 +154,8 @@ def submit(service_id: int, capability: str) -> Response:
             closing = e.code == firewall.CLOSING
             shut = {"said": language.translate(e.sentence), **e.extra} if closing else None
             said, field = "" if closing else e.sentence, str(e.extra.get("field") or "")
-            sent = {"do": action, **form}
-            return answer(at.store.service(service.id), name, said, field=field, form=sent, closing=shut)
+            more: dict[str, Any] = {"form": {"do": action, **form}, "closing": shut}
+            if said == NOT_TAKEN:
+                more["staffs"] = frame.refused_by_host(name, service)
+            return answer(at.store.service(service.id), name, said, field=field, **more)
     return success(html="", redirect=name, title="")

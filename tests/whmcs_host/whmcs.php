@@ -354,6 +354,7 @@ namespace {
     function edit_service($id, $domain)
     {
         load_module();
+        $_SESSION = ['adminid' => 1]; // in WHMCS's admin area
         $vars = ['userid' => 7, 'serviceid' => $id];
         run_hooks('PreServiceEdit', ['serviceid' => $id]);
         run_hooks('PreAdminServiceEdit', $vars);
