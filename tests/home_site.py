@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,19 @@ def rows_of(today: date) -> dict[str, Any]:
             **more,
         }
 
-    past, items = [], []
+    past, items, paid = [], [], []
     for n in range(1, 13):
         at = later(today.replace(day=1), -n).isoformat()
+        charged = {501: "12.00", 502: "8.00" if n > 1 else "20.00", 503: "8.00", 504: "25.00", 505: "4.50"}
+        if n == 11:
+            charged[506] = "120.00"
+        net = sum(map(Decimal, charged.values()))
+        tax = net / 5
+        paid.append(
+            {"id": 100 + n, "userid": COMPANY, "currency": 0, "gateway": "stripe", "date": f"{at} 10:00:00",
+             "description": "Invoice Payment", "amountin": f"{net + tax:.2f}", "fees": "0.00", "amountout": "0.00",
+             "invoiceid": 100 + n, "refundid": 0}
+        )  # fmt: skip
         past.append(
             {
                 "id": 100 + n,
@@ -70,15 +81,15 @@ def rows_of(today: date) -> dict[str, Any]:
                 "date": at,
                 "duedate": at,
                 "datepaid": at,
-                "subtotal": "70.00",
-                "credit": "84.00",
-                "tax": "14.00",
+                "subtotal": f"{net:.2f}",
+                "credit": "0.00",
+                "tax": f"{tax:.2f}",
                 "tax2": "0.00",
-                "total": "0.00",
+                "total": f"{net + tax:.2f}",
                 "status": "Paid",
             }
         )
-        for i, (relid, amount) in enumerate(((501, "12.00"), (502, "8.00" if n > 1 else "20.00"), (504, "25.00"))):
+        for i, (relid, amount) in enumerate(charged.items()):
             items.append(
                 {
                     "id": 1000 + n * 10 + i,
@@ -190,6 +201,7 @@ def rows_of(today: date) -> dict[str, Any]:
             {"id": 1, "userid": COMPANY, "currency": 0, "gateway": "stripe", "date": f"{day(-8)} 09:00:00",
              "description": "Invoice Payment", "amountin": "30.00", "fees": "0.00", "amountout": "0.00",
              "invoiceid": 0, "refundid": 0},
+            *paid,
         ],
         "tblcredit": [{"id": 1, "clientid": COMPANY, "date": day(-8), "description": "staff's words",
             "amount": "30.00", "relid": 0}],
