@@ -91,7 +91,7 @@ def test_the_dashboard_shows_it_and_the_next_renewal_has_it(world: World) -> Non
         .send("POST", "/v1/dashboard/dashboard?theme=bs4", body(meter(), meter("ipv4")))
         .get_json()["html"]
     )
-    [table] = read(html).find("table", class_="vmb-sheet vmb-plain vmb-by-use")
+    [table] = read(html).find("table", class_="vmb-sheet vmb-by-use")
     first, second = [[c.text.strip() for c in tr.find("td")] for tr in table.find("tr") if tr.find("td")]
     assert first[1:3] == ["Traffic in and out", "20.00 GB"]
     assert first[3].startswith("58.0")
@@ -104,7 +104,7 @@ def test_the_dashboard_shows_it_and_the_next_renewal_has_it(world: World) -> Non
 def test_without_a_price_there_are_units_only_and_without_invoices_nothing(world: World) -> None:
     shim, bare = shim_of(world), [*meter()[:6], []]
     html = shim.send("POST", "/v1/dashboard/dashboard", body(bare)).get_json()["html"]
-    [table] = read(html).find("table", class_="vmb-sheet vmb-plain vmb-by-use")
+    [table] = read(html).find("table", class_="vmb-sheet vmb-by-use")
     assert table.find("tr")[1].find("td")[-1].text.strip() == "–"
     assert (
         "vmb-by-use"

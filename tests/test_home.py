@@ -465,6 +465,7 @@ def test_the_ledger_ends_at_todays_credit_and_tells_nothing_of_staffs_words(syst
     text = get(system, "ledger")
     assert "At the end: 45,00 EUR." in text
     assert "Credit added" in text
+    assert "<bdi>Card</bdi>" in text  # as WHMCS shows the payment method, not its module's name
     assert "staff&#39;s words" not in text
     assert "staff's words" not in text
 
@@ -476,7 +477,7 @@ def test_what_is_unusual_is_named(system: System) -> None:
 
 
 def test_the_menu_of_the_account_leads_to_whmcs_own_pages(system: System) -> None:
-    links = {a.text: a.at["href"] for a in read(get(system)).find("li", class_="vmb-you")[0].find("a")}
+    links = {a.text: a.at["href"] for a in read(get(system)).find("div", class_="vmb-you")[0].find("a")}
     assert links["Change password"] == "/user/password"
     assert links["Log out"] == "logout.php"
     assert links["Two-factor authentication"] == "/user/security"

@@ -116,7 +116,7 @@ def test_what_is_billed_by_use_is_translated_too(world: World) -> None:
     ]
     sent = everything(services=named([service(1042)], 2), metered=metered)
     reply = shim_of(world).send("POST", "/v1/dashboard/dashboard?language=pseudo", sent).get_json()
-    [table] = read(reply["html"]).find("table", class_="vmb-sheet vmb-plain vmb-by-use")
+    [table] = read(reply["html"]).find("table", class_="vmb-sheet vmb-by-use")
     assert "[0.00 GB ~]" in table.text
     assert left(read(reply["html"])) == ""
 

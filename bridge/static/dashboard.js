@@ -2,6 +2,12 @@
   // The chosen amount is written into the form; what it comes to is shown by the server, which knows the limits.
   var root = document.currentScript.closest("[data-vmbridge]"),
     form = root.querySelector(".vmb-funds");
+  var here = root.querySelector(".vmb-tabs .vmb-here");
+  if (here) {
+    // within the menu's one row on a phone; the page itself does not move
+    here.closest("ul").scrollLeft +=
+      here.getBoundingClientRect().left - here.closest("ul").getBoundingClientRect().left;
+  }
   root.querySelectorAll("details.vmb-more").forEach(function (menu) {
     menu.addEventListener("keydown", function (e) {
       if (e.key === "Escape" && menu.open) {

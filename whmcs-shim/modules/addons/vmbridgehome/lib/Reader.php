@@ -535,11 +535,16 @@ class Reader
 
     private function payments($first, $next)
     {
+        $named = Capsule::raw( // as its client reads it, not as WHMCS calls the module
+            '(SELECT MAX(g.value) FROM tblpaymentgateways g WHERE g.gateway = tblaccounts.gateway'
+                . ' AND g.setting = \'name\') AS method');
         $query = Capsule::table('tblaccounts')->where('userid', $this->id)->where('date', '>=', $first)
             ->where('date', '<', $next)->orderBy('id');
-        foreach ($query->get(['id', 'date', 'gateway', 'amountin', 'amountout', 'invoiceid', 'refundid']) as $row) {
+        foreach (
+            $query->get(['id', 'date', 'gateway', $named, 'amountin', 'amountout', 'invoiceid', 'refundid']) as $row) {
+            $method = (string) $row->method !== '' ? $row->method : $row->gateway;
             $this->rows['transactions'][] = [
-                (int) $row->id, self::day($row->date), self::text($row->gateway), self::amount($row->amountin),
+                (int) $row->id, self::day($row->date), self::text($method), self::amount($row->amountin),
                 self::amount($row->amountout),
                 (int) $row->invoiceid, (int) $row->refundid];
         }
