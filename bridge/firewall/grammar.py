@@ -40,6 +40,7 @@ LABELS = {
     "policy_out": Sentence("Output policy"),
 }
 MARK = re.compile(r"\[vmb-[0-9a-f]{8}\]")
+BACKWARDS = Sentence("%(field)s: the range “%(text)s” ends before it begins.")
 
 
 def fault(field: str, said: Sentence, **values: object) -> BadRequest:
@@ -92,7 +93,10 @@ def rule_of(
                 words=", ".join(WITH_PORTS),
             )
     if icmp and not (same and old and icmp == old.icmp) and icmp not in ICMP.get(proto, ()):
-        words = ", ".join(ICMP.get(proto, ())) or "-"
+        if proto not in ICMP:
+            typed = Sentence("%(field)s: only %(words)s have types. Choose one of them as the protocol.")
+            raise fault("icmp", typed, words=", ".join(ICMP))
+        words = ", ".join(ICMP[proto])
         raise fault("icmp", Sentence("%(field)s: with this protocol it can be one of: %(words)s."), words=words)
     _fitting(way, proto, source, dest, sport, icmp, can)
     said = comment(form("comment"))
@@ -194,8 +198,10 @@ def _address(field: str, text: str) -> str:
             raise ValueError(text)
         if "-" in text:
             first, last = (ip_address(t.strip()) for t in text.split("-", 1))
-            if first.version != last.version or int(first) > int(last):
+            if first.version != last.version:
                 raise ValueError(text)
+            if int(first) > int(last):
+                raise fault(field, BACKWARDS, text=text[:90])
             return f"{first}-{last}"
         if "/" not in text:
             return str(ip_address(text))
@@ -230,10 +236,12 @@ def ports(field: str, text: str, can: Collection[str]) -> str:
     for part in text.split(","):
         match = re.fullmatch(r"([0-9]{1,5})(?:\s*[:-]\s*([0-9]{1,5}))?", part.strip())
         first, last = (int(match.group(1)), int(match.group(2) or match.group(1))) if match else (0, 0)
+        if 1 <= last < first <= 65535:
+            raise fault(field, BACKWARDS, text=part.strip()[:40])
         if not 1 <= first <= last <= 65535:
             raise fault(
                 field,
-                Sentence("%(field)s: “%(text)s” is neither a port (1 to 65535) nor a range such as 1000:2000."),
+                Sentence("%(field)s: “%(text)s” is neither a port (1 to 65535) nor a range such as 1000-2000."),
                 text=part.strip()[:40],
             )
         ranged = bool(match and match.group(2))
