@@ -323,6 +323,7 @@ def _write_records(context: Context, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
                 if not swept:  # what the configuration has that it had not when this worker's forerunner ended
+                    writer.note_places(context.config, context.store)
                     sweep_records(context)
                     swept = True
                 at_work = {z: f for z, f in at_work.items() if not f.done()}

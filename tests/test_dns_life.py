@@ -13,10 +13,13 @@ import pytest
 
 from bridge import services
 from bridge import zones as zone_names
-from bridge.dns import lookup, records, writer
+from bridge.config.dns import kept_at
+from bridge.dns import check, lookup, records, writer
 from bridge.errors import NotFound
 from bridge.orders import packages
+from drivers.dns import contract
 from tests.dns import sims
+from tests.dns.nameserver import Nameserver
 from tests.dns.site import FORWARD, NAME, RULE, WAITING, Killed, Site, dying_at_faults
 from tests.dns.world import REVERSE, REVERSE6, STATIC, Zoned
 from tests.test_adoption import FOREIGN
@@ -112,6 +115,38 @@ def test_a_zone_that_comes_later_takes_its_names_along(site: Site) -> None:
     assert site.sim.values(f"10.{part}", "PTR") == [NAME]
     assert site.fields()[v4] == NAME
     assert site.sweep() == 0
+
+
+def test_a_zone_that_another_provider_keeps_gets_its_names_there(tmp_path: Path) -> None:
+    """What others wrote there stays, and where a person keeps it from now on nothing is asked for."""
+
+    def keep(by: str, settings: dict[str, Any]) -> int:
+        site.config.dns[REVERSE] = replace(site.config.dns[REVERSE], provider=by, settings=settings)
+        mount = other.mount if by == "rfc2136" else site.sim.mount
+        site.providers[REVERSE] = contract.load(by)(REVERSE, settings, site.clock, mount)
+        told = check.check(site.config, site.store, site.providers, {}, servers_of=lambda zone: [])
+        assert [f.text for f in told if "written at" in f.text] == (
+            [f"2 records were written at {at}, and now it is kept at {kept_at(site.config.dns[REVERSE])}"] if at else []
+        )
+        return writer.note_places(site.config, site.store)
+
+    site, other = Site(tmp_path, extra_ipv4=1), Nameserver(zones=(REVERSE,))
+    site.save(site.born()[0], NAME)
+    site.write()
+    own, at = dict(site.config.dns[REVERSE].settings), ""
+    assert keep("powerdns", own) == 0
+    assert keep("powerdns", {**own, "api_key": "another"}) == 0
+    before, at = site.sim.changes(), "powerdns https://pdns.test:8443 localhost"
+    other.put(f"11.{REVERSE}", "PTR", "theirs.example.net")
+    assert keep("rfc2136", {**other.settings(), "port": 53, "key_algorithm": "hmac-sha256"}) == 2
+    assert site.write() == 2
+    assert [other.values(f"{n}.{REVERSE}", "PTR") for n in (10, 11)] == [[NAME], ["theirs.example.net"]]
+    assert site.sim.changes() == before
+    by_hand = replace(site.config.dns[REVERSE], provider="ticket", settings={"department": "2"})
+    site.config.dns[REVERSE] = by_hand
+    assert writer.note_places(site.config, site.store) == 0
+    assert site.open() == []
+    site.close()
 
 
 # -- life -----------------------------------------------------------------------------------------

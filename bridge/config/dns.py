@@ -57,3 +57,9 @@ def secrets_of(zone: Zone) -> list[str]:
     if zone.provider == zones.TICKET:
         return []
     return [str(zone.settings[k]) for k in contract.load(zone.provider).secrets if zone.settings.get(k)]
+
+
+def kept_at(zone: Zone) -> str:
+    """Who keeps a zone, and where, as people read it: another text is another place."""
+    keys = () if zone.provider == zones.TICKET else contract.load(zone.provider).place
+    return " ".join([zone.provider, *(str(zone.settings[k]) for k in keys if zone.settings.get(k))])

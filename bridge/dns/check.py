@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from bridge import zones
 from bridge.config import Config, Pool
+from bridge.config.dns import kept_at
 from bridge.dns import lookup, tickets
 from bridge.errors import VmbridgeError
 from bridge.model import Finding
@@ -27,8 +28,10 @@ def check(
     write_test: bool = False,
     servers_of: Servers = lookup.servers_of,
 ) -> list[Finding]:
+    """Of each zone, then of each pool. Asks every provider, WHMCS about departments, and whom the world asks."""
     findings: list[Finding] = []
     for zone in config.dns.values():
+        findings += _moved(zone, store)
         if zone.provider == zones.TICKET:
             findings += [_department(zone, name, client) for name, client in whmcs.items()]
             continue
@@ -69,6 +72,21 @@ def _delegation(zone: Zone, provider: Provider, servers_of: Servers) -> list[Fin
         return [Finding("warning", subject, text, f"have whoever keeps the zone above enter NS records for {named}")]
     text = f"the world asks {', '.join(sorted(asked))}, and the zone that is written says {named}"
     return [Finding("warning", subject, text, "write to the server that the world asks, or change the delegation")]
+
+
+def _moved(zone: Zone, store: Store) -> list[Finding]:
+    """What was written elsewhere: vmbridge does not remove it there."""
+    before, at = store.zone_state(zone.name)["kept_at"], kept_at(zone)
+    count = store.zone_records(zone.name) if before not in ("", at) else 0
+    if not count:
+        return []
+    text = f"{count} records were written at {before}, and now it is kept at {at}"
+    fix = (
+        "restart vmbridge: it looks at each and writes those that are not there yet. What stands at the old place stays"
+    )
+    if zone.provider == zones.TICKET:
+        fix = "have whoever keeps the zone take them over; only what is saved from now on is asked for by ticket"
+    return [Finding("warning", f"dns {zone.name}", text, fix)]
 
 
 def _failing(zone: Zone, store: Store) -> list[Finding]:

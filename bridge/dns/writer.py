@@ -10,6 +10,7 @@ import structlog
 
 from bridge import zones
 from bridge.config import Config
+from bridge.config.dns import kept_at
 from bridge.dns import tickets
 from bridge.errors import StoreUnavailable, Unknown, UpstreamError, VmbridgeError
 from bridge.model import RecordSet
@@ -37,6 +38,18 @@ def providers_of(config: Config, clock: Any, prepare: Any = None) -> dict[str, P
         for name, z in config.dns.items()
         if z.provider != zones.TICKET
     }
+
+
+def note_places(config: Config, store: Store) -> int:
+    """Where the zones are kept now. Records of a zone that is kept elsewhere than before are looked at there, and
+    written where they are not; how many. A person who keeps it from now on is asked for nothing."""
+    moved = 0
+    for zone in config.dns.values():
+        at = kept_at(zone)
+        if count := store.zone_kept(zone.name, at, look=zone.provider != zones.TICKET):
+            log.info("zone_moved", zone=zone.name, to=at, records=count)
+        moved += count
+    return moved
 
 
 def write_due(

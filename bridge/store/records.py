@@ -74,7 +74,7 @@ class RecordFirst(TypedDict):
 
 
 class ZoneRow(TypedDict):
-    """`failing_since` is None while it answers."""
+    """`failing_since` is None while it answers; `kept_at`: the provider that was written to, empty before."""
 
     zone: str
     failures: int
@@ -82,6 +82,7 @@ class ZoneRow(TypedDict):
     next_action: str
     failing_since: float | None
     due_at: float
+    kept_at: str
 
 
 class ZoneCount(TypedDict):
@@ -328,7 +329,35 @@ class Records(Core):
             "next_action": "",
             "failing_since": None,
             "due_at": 0.0,
+            "kept_at": "",
         }
+
+    def zone_kept(self, zone: str, at: str, look: bool) -> int:
+        """Where a zone is kept from now on. With `look` all its records are due where that was elsewhere before, of
+        those that a lost call may be at work on when it must have ended; how many."""
+        before = self.zone_state(zone)["kept_at"]
+        if before == at:
+            return 0
+        now = self.clock.now()
+        with self.write() as db:
+            db.conn.execute(
+                "INSERT INTO dns_zones (zone, kept_at) VALUES (?, ?) ON CONFLICT (zone) DO UPDATE"
+                " SET kept_at = excluded.kept_at, failures = 0, error = '', next_action = '', failing_since = NULL,"
+                " due_at = 0",
+                (zone, at),
+            )
+            if not before or not look:
+                return 0
+            db.conn.execute(
+                "UPDATE dns_records SET number = number + 1, attempt = 0, detail = '', ticket = '', asked_at = NULL,"
+                " refused = CASE WHEN refused = 'restored' THEN refused ELSE '' END,"
+                " due_at = CASE WHEN doubt_until > ? THEN doubt_until ELSE ? END WHERE zone = ?",
+                (now, now, zone),
+            )
+            return self.zone_records(zone)
+
+    def zone_records(self, zone: str) -> int:
+        return int(self.column("SELECT count(*) FROM dns_records WHERE zone = ?", zone)[0])
 
     # -- for staff --------------------------------------------------------------------------------
     def zone_counts(self, whmcs: str) -> dict[str, ZoneCount]:

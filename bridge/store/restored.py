@@ -207,6 +207,7 @@ def prepare(
         "UPDATE pointer_wishes SET refused = 'restored', task = '', lease_until = 0",
         "UPDATE dns_records SET lease_until = 0, refused = CASE WHEN chosen = 1 AND asked_at IS NULL"
         " AND due_at IS NOT NULL THEN 'restored' ELSE refused END",
+        "UPDATE dns_zones SET kept_at = ''",  # or names of before would be written to a provider of since
         "DELETE FROM firewall_changes",  # nobody knows what has become of them
     ):  # others may have been written since
         fresh.execute(sql)

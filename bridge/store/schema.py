@@ -247,3 +247,9 @@ def numbers(db: Database) -> None:
         with suppress(ValueError, TypeError):  # what cannot be read is told as it was
             rows = [(str(uuid), key) for uuid in json.loads(text)]
             db.conn.executemany("INSERT OR IGNORE INTO service_uuids (uuid, service) VALUES (?, ?)", rows)
+
+
+@migrations()
+def dns_kept_at(db: Database) -> None:
+    """Where each zone's records were written, so that another provider gets them too."""
+    _run(db, "ALTER TABLE dns_zones ADD COLUMN kept_at TEXT NOT NULL DEFAULT '';\n")

@@ -36,6 +36,7 @@ class Settings(Strict):
 class Cloudflare(Provider):
     schema = Settings
     secrets = frozenset({"api_token"})
+    place = ("endpoint", "zone_id")
 
     def __init__(self, zone: str, settings: Mapping[str, Any], clock: Clock, prepare: Any = None) -> None:
         super().__init__(zone, settings, clock, prepare)

@@ -54,6 +54,7 @@ class Provider(ABC):
 
     schema: ClassVar[type[Strict]] = Strict
     secrets: ClassVar[frozenset[str]] = frozenset()  # keys of the schema that nobody may read
+    place: ClassVar[tuple[str, ...]] = ()  # keys of the schema that say where the zone is kept
 
     def __init__(self, zone: str, settings: Mapping[str, Any], clock: Clock, prepare: Any = None) -> None:
         """`prepare` is given to each new session of an HTTP client (tests answer there)."""

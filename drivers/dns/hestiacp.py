@@ -58,6 +58,7 @@ class Said(Exception):
 class HestiaCp(Provider):
     schema = Settings
     secrets = frozenset({"access_key", "secret_key"})
+    place = ("endpoint", "owner")
 
     def __init__(self, zone: str, settings: Mapping[str, Any], clock: Clock, prepare: Any = None) -> None:
         super().__init__(zone, settings, clock, prepare)

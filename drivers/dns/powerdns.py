@@ -28,6 +28,7 @@ class Settings(Strict):
 class PowerDns(Provider):
     schema = Settings
     secrets = frozenset({"api_key"})
+    place = ("endpoint", "server_id")
 
     def __init__(self, zone: str, settings: Mapping[str, Any], clock: Clock, prepare: Any = None) -> None:
         super().__init__(zone, settings, clock, prepare)

@@ -64,6 +64,7 @@ class Elsewhere(Permanent):
 class Rfc2136(Provider):
     schema = Settings
     secrets = frozenset({"key_secret"})
+    place = ("server", "port")
 
     def __init__(self, zone: str, settings: Mapping[str, Any], clock: Clock, prepare: Ask | None = None) -> None:
         super().__init__(zone, settings, clock, prepare)
