@@ -95,6 +95,13 @@ def test_sums_of_a_part_say_what_is_not_in_them(shim: Shim, may: str, said: str)
         assert "counted here" not in ask(shim, page, **rows)["html"]
 
 
+def test_who_may_not_see_invoices_has_no_columns_of_money(shim: Shim) -> None:
+    html = ask(shim, "list", may=["products"], services=[service()])["html"]
+    assert "Per month" not in html
+    assert "Most expensive first" not in html
+    assert "Per month" in ask(shim, "list", services=[service()])["html"]
+
+
 def test_the_list_is_in_the_menu_of_who_has_domains_alone(shim: Shim) -> None:
     html = ask(shim, "hub", may=["domains"], domains=[accounts.domain()])["html"]
     assert "vmb[page]=list" in html

@@ -347,7 +347,7 @@ class Home
             . self::escape(self::money($access->client)) . '</strong></p>' : '';
         return '<div class="card panel panel-default vmbridgehome-fallback"><div class="card-body panel-body"><p>'
             . self::escape(self::said('vmbridgehome_down') . $reference) . '</p>'
-            . $credit . '<p>' . $html . '</p></div></div>';
+            . $credit . '<p style="display:flex;flex-wrap:wrap;gap:8px;margin:0">' . $html . '</p></div></div>';
     }
 
     /** As WHMCS writes it for the client's currency (bridge/costs/money.py has the same). */
