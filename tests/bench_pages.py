@@ -23,6 +23,7 @@ from bridge import customer, schedules
 from bridge.app import create_app
 from bridge.web.auth import Guard, sign
 from tests.configs import raw_config
+from tests.processes import child
 from tests.system import ROOT, System
 from tests.world import World
 
@@ -150,13 +151,7 @@ def browsers(show: Show, cpu: Callable[[int], float], count: int = 5000) -> None
 
         context = load_context(str(s.config))
         token = Guard(context).issue(context.store.service(1))
-        pid = next(
-            int(p)
-            for p in Path(f"/proc/{s.processes['serve'].pid}/task/{s.processes['serve'].pid}/children")
-            .read_text()
-            .split()
-            if b"web" in Path(f"/proc/{p}/cmdline").read_bytes()
-        )
+        pid = child(s.processes["serve"].pid, "web")
         figures = {}
         for name, path in (("bare", "/health"), ("ours", "/status/v1/services/1")):
             calls, begin, started = len(s.cluster.calls), cpu(pid), s.clock.monotonic()

@@ -10,11 +10,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import requests
 
+from tests.processes import child
 from tests.pve.cluster import Vm
 from tests.system import ROOT, System
 
@@ -88,8 +88,7 @@ def kill_worker(s: System, service: int) -> str:
     """As a crash would, in the middle of a restart; then as a supervisor does."""
     s.submit(service, "power", action="reboot")
     serve = s.processes["serve"]
-    [worker] = [p for p in children(serve.pid) if b"worker" in Path(f"/proc/{p}/cmdline").read_bytes().split(b"\0")]
-    os.kill(worker, signal.SIGKILL)
+    os.kill(child(serve.pid, "worker"), signal.SIGKILL)
     serve.wait(timeout=60)
     s.serve()
     s.wait_for(lambda: requests.get(f"http://127.0.0.1:{s.web}/health", timeout=5).status_code == 200, 120)
@@ -97,10 +96,6 @@ def kill_worker(s: System, service: int) -> str:
         "The worker was killed in the middle of a restart and everything was started anew. The restart goes on by"
         " itself."
     )
-
-
-def children(pid: int) -> list[int]:
-    return [int(p) for t in Path(f"/proc/{pid}/task").iterdir() for p in (t / "children").read_text().split()]
 
 
 def upgrade(s: System, service: int) -> str:

@@ -13,8 +13,8 @@ import pytest
 
 from bridge import alive, worker
 from bridge.operations import Engine
+from tests.processes import child, children
 from tests.system import System
-from tests.test_serve import children
 from tests.world import World
 
 
@@ -76,7 +76,7 @@ def test_serve_tells_systemd_and_falls_silent_with_a_stopped_web(
     with System(tmp_path, speed=0.05) as s:
         assert systemd.recv(100) == b"READY=1\nWATCHDOG=1"
         serve = s.processes["serve"]
-        web = next(p for p in children(serve.pid) if b"web" in Path(f"/proc/{p}/cmdline").read_bytes().split(b"\0"))
+        web = child(serve.pid, "web")
         group = [web, *children(web)]
         for pid in group:
             os.kill(pid, signal.SIGSTOP)

@@ -20,6 +20,7 @@ import requests
 
 from bridge.store import Store
 from tests.dns.servers import PowerDns, needs_pdns
+from tests.processes import child
 from tests.pve.firewalls import parsed
 from tests.system import System
 from tests.test_dns_system import REVERSE, REVERSE6, STATIC
@@ -109,15 +110,7 @@ class Cut:
                     os.killpg(self.s.processes["serve"].pid, signal.SIGKILL)
                     self.s.processes["serve"].wait()
                 else:  # what starts them ends the others then, in order
-                    os.kill(self.child(self.whom), signal.SIGKILL)
-
-    def child(self, name: str) -> int:
-        """The process that the started one has begun under this name."""
-        serve = self.s.processes["serve"].pid
-        for pid in Path(f"/proc/{serve}/task/{serve}/children").read_text().split():
-            if name in Path(f"/proc/{pid}/cmdline").read_text().split("\0"):
-                return int(pid)
-        raise LookupError(name)
+                    os.kill(child(self.s.processes["serve"].pid, self.whom), signal.SIGKILL)
 
     def store(self) -> Store:
         return Store(self.s.folder / "vmbridge.db", self.s.key, self.s.clock)

@@ -19,6 +19,7 @@ from bridge import assets
 from bridge.clock import Clock
 from tests.browser import chrome, one, until, word
 from tests.hcloud.project import Project
+from tests.processes import child
 from tests.screenshots import PAGES, aged, furnish_cloud, protect, wall
 from tests.system import CLOUD_WALL, System
 
@@ -107,9 +108,7 @@ def test_the_second_view_loads_nothing_anew(system: System, browser: Chrome) -> 
 
 def worker(s: System) -> int:
     """The process that looks at the cluster by itself."""
-    parent = s.processes["serve"].pid
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return next(int(c) for c in children if b"worker" in Path(f"/proc/{c}/cmdline").read_bytes().split(b"\0"))
+    return child(s.processes["serve"].pid, "worker")
 
 
 def test_no_page_asks_the_cluster(system: System) -> None:

@@ -8,11 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.processes import children
 from tests.system import ROOT, System
-
-
-def children(pid: int) -> list[int]:
-    return [int(c) for task in Path(f"/proc/{pid}/task").glob("*/children") for c in task.read_text().split()]
 
 
 def test_serve_ends_when_one_child_dies(tmp_path: Path) -> None:

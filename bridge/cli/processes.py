@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import http.client
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 from contextlib import suppress
+from importlib import import_module
 
 import click
+from setproctitle import setproctitle
 
 from bridge import alive, readiness, worker
 from bridge.cli.base import main, opened, with_config
@@ -27,6 +30,18 @@ def _die_with_parent() -> None:
     PR_SET_PDEATHSIG)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _run(name: str, path: str, owner: str, parent: int) -> None:
+    """One of serve's processes, in a copy of it."""
+    _die_with_parent()
+    if os.getppid() != parent:
+        sys.exit(1)
+    setproctitle(f"vmbridge {name}")  # people and supervisors tell them apart by it
+    for told_by_serve in (alive.SOCKET, alive.WATCHDOG):
+        os.environ.pop(told_by_serve, None)
+    os.environ[OWNER] = owner
+    main([name, "--config", path])
 
 
 PATIENCE = 5.0  # seconds that the web process has for an answer to its own supervisor
@@ -69,41 +84,38 @@ def serve(path: str) -> None:
     context.store.close()
     opened(path).store.close()
     context.store.hold()
-    # --config goes on by the environment too, so that each child reads the same file
-    owner = owner_name()
+    owner, copies = owner_name(), multiprocessing.get_context("fork")  # what is imported is there once, for all
+    import_module("bridge.app")
+    gc.collect()
+    gc.freeze()
     children = {
-        name: subprocess.Popen(
-            [sys.executable, "-m", "bridge.cli", name, "--config", path],
-            env={k: v for k, v in os.environ.items() if k not in (alive.SOCKET, alive.WATCHDOG)}  # told by us alone
-            | {OWNER: owner},
-            preexec_fn=_die_with_parent,
-        )
+        name: copies.Process(target=_run, args=(name, path, owner, os.getpid()), name=name, daemon=True)
         for name in ("worker", "web", "console")
     }
+    for child in children.values():
+        child.start()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     clock, died, told = Clock(), "", 0.0
     while not ended.is_set() and not died:
-        died = next((n for n, c in children.items() if c.poll() is not None), "")
+        died = next((n for n, c in children.items() if c.exitcode is not None), "")
         if alive.watched() and clock.monotonic() - told >= (alive.every() if told else 0.5) and _lives(context):
             alive.notify("READY=1\nWATCHDOG=1")
             told = clock.monotonic()
         clock.wait(ended, 0.2)
     alive.notify("STOPPING=1")
     for child in children.values():
-        if child.poll() is None:
-            child.terminate()
+        child.terminate()
     for child in children.values():
-        try:
-            child.wait(timeout=35)
-        except subprocess.TimeoutExpired:
+        child.join(35)
+        if child.exitcode is None:
             child.kill()
-            child.wait()
+            child.join()
     with suppress(StoreUnavailable):  # then what it held waits for its lease
         context.store.free_owner(owner)
     if died:
-        click.echo(f"{died} has ended with {children[died].returncode}; stopped the others", err=True)
+        click.echo(f"{died} has ended with {children[died].exitcode}; stopped the others", err=True)
         sys.exit(1)
 
 
@@ -116,12 +128,16 @@ def web(path: str) -> None:
     context.store.hold()  # gunicorn's workers inherit this
     settings = context.config.web
     os.environ["VMBRIDGE_CONFIG"] = os.path.abspath(path)
+    import_module("bridge.app")  # before its workers are copied
+    gc.freeze()
     from gunicorn.app.wsgiapp import WSGIApplication  # its import patches warnings: only here
 
     sys.argv = [
         "gunicorn",
         "--bind",
         settings["listen"],
+        "--name",
+        "vmbridge web",
         "--workers",
         str(settings["workers"]),
         "--threads",
