@@ -81,6 +81,12 @@ PLANTED: list[tuple[str, Callable[[World], Any], str, str]] = [
         "does not take disk images",
         "images",
     ),
+    (
+        "backups rotated by the storage",
+        lambda w: setattr(w.cluster.storages["nfs-backup"], "prune", "keep-last=2"),
+        "prunes to 2 backups, but up to 3 are sold",
+        "keep-all=1",
+    ),
     ("bridge missing", lambda w: w.cluster.bridges["pve1"].clear(), "has no bridge vmbr0", "create vmbr0"),
     ("clock skew", lambda w: w.cluster.skew.update(pve2=120.0), "differs by 120 s", "chrony"),
     ("wrong token", lambda w: setattr(w.cluster, "secret", "another"), "refused our key", "token_secret"),

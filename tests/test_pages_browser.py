@@ -145,6 +145,8 @@ def test_a_snapshot_is_taken_and_the_page_follows_by_itself(system: System, brow
     row = one(browser, ".vmb-table").text
     assert "before the upgrade" in row
     assert "snap-" in row
+    assert "with RAM" in row
+    assert "Snapshots take room that grows with every change made after them." in one(browser, ".vmb-main").text
     assert re.search(r"[12] days? \d\d:\d\d:\d\d", row)
     assert "Rollback" in row
     assert "Remove" in row
