@@ -72,7 +72,8 @@ def act(site: Site, make: firewalls.Make, version: str = "") -> str:
     reads = Reads(site.clock)
     try:
         with reads.one_wait():
-            firewalls.change(service, make, version, True, "client Ada", reads, site.store, driver)
+            asked = firewalls.Asked(version, True, "client Ada")
+            firewalls.change(service, make, asked, reads, site.store, driver)
     except Refused as e:
         return e.sentence
     return ""
