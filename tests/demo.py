@@ -222,7 +222,7 @@ def addresses(s: System) -> list[str]:
         "Overview": "",
         "Operations": "operations",
         "Servers": "servers",
-        "Addresses": "pools",
+        "Pools": "pools",
         "DNS": "dns",
         "Findings": "findings",
     }
