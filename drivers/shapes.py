@@ -111,10 +111,10 @@ def all_fit(shape: Any) -> Callable[[list[Any]], bool]:
         return lambda values: there([v for v in values if v is not None])
     if isinstance(shape, list):
         row = all_fit(shape[0])
-        return lambda values: _are(list, values) and all(map(row, values))
+        return lambda values: _are(list, values) and row([i for v in values for i in v])
     if isinstance(shape, Each):
         each = all_fit(shape.shape)
-        return lambda values: _are(dict, values) and all(each(list(v.values())) for v in values)
+        return lambda values: _are(dict, values) and each([i for v in values for i in v.values()])
     if isinstance(shape, ByKey):
         return _all_by_key(shape)
     if isinstance(shape, dict):

@@ -9,7 +9,7 @@ import pytest
 
 from bridge import customer
 from bridge.errors import Refused
-from bridge.model import State
+from bridge.model import Backup, State
 from tests.configs import raw_config
 from tests.pve.cluster import Fault
 from tests.test_care import newest, pass_time, schedule
@@ -118,6 +118,58 @@ def test_a_list_without_anything_is_not_believed_and_our_own_come_back(born: Wor
     assert [(r["note"], r["operation"], r["foreign_one"]) for r in born.store.backups_of(1)] == [
         ("mine", row["operation"], 0)
     ]
+
+
+@pytest.mark.parametrize("phase", ["before", "after"])
+@pytest.mark.parametrize("listing", ["/snapshot", "/content"])
+@pytest.mark.parametrize("noun", ["backups", "snapshots"])
+@pytest.mark.parametrize("action", ["take", "delete"])
+def test_what_is_done_while_the_mirror_reads_stays_as_it_was_left(
+    born: World, action: str, noun: str, listing: str, phase: str
+) -> None:
+    for first in ("backups", "snapshots"):
+        born.page(first, "take")
+        born.run()
+    born.clock.time += 4000
+    named = {"backup": str(born.store.backups_of(1)[0]["id"]), "name": born.store.snapshots_of(1)[0]["name"]}
+    met = []
+
+    def meanwhile(when: str, index: int, method: str, path: str) -> None:
+        if (when, method) == (phase, "GET") and path.endswith(listing) and not met:
+            met.append(path)
+            born.page(noun, action, **(named if action == "delete" else {}))
+            born.run()
+
+    born.cluster.on_call = meanwhile
+    customer.renew_mirror("pve1", born.drivers["pve1"], born.store)
+    born.cluster.on_call = None
+    assert met
+    assert newest(born).state is State.DONE
+    ref = born.store.service(1).ref
+    for _ in range(2):
+        rows = born.store.backups_of(1, foreign=True)
+        there = {b.archive for b in born.drivers["pve1"].backups(ref)}
+        assert {(r["archive"], r["state"], r["foreign_one"]) for r in rows} == {(a, "ready", 0) for a in there}
+        assert {(r["name"], r["state"], r["foreign_one"]) for r in born.store.snapshots_of(1, foreign=True)} == {
+            (s, "ready", 0) for s in born.cluster.vms[20000].snapshots
+        }
+        customer.renew_mirror("pve1", born.drivers["pve1"], born.store, now=True)
+
+
+def test_a_backup_that_was_seen_before_its_operation_heard_of_it_is_there_once(born: World) -> None:
+    """Its notes are written after the archive itself: until then nobody can know whose it is."""
+    born.page("backups", "take", note="mine")
+
+    def meanwhile(when: str, index: int, method: str, path: str) -> None:
+        seen = [b for b in born.cluster.volumes if "vzdump" in b]
+        if seen and not born.store.backups_of(1, foreign=True)[0]["archive"] and path.endswith("/content"):
+            born.store.mirror_backups(1, [Backup(seen[0], born.clock.time, 10)], 0)
+
+    born.cluster.on_call = meanwhile
+    born.run()
+    assert newest(born).state is State.DONE
+    [row] = born.store.backups_of(1, foreign=True)
+    assert (row["note"], row["state"], row["foreign_one"]) == ("mine", "ready", 0)
 
 
 def test_reinstall_to_a_system_that_is_not_there_switches_nothing_off(born: World) -> None:

@@ -45,7 +45,7 @@ def chosen(calls: list[str], turn: int) -> dict[int, tuple[str, ...]]:
     numbers = range(1, len(calls) + 1)
     changes = [n for n in numbers if calls[n - 1] != "GET"]
     tasks = covering(OF_TASKS, changes, 1, turn)
-    return {n: kinds + tasks.get(n, ()) for n, kinds in covering(OF_CALLS, numbers, 2, turn).items()}
+    return {n: kinds + tasks.get(n, ()) for n, kinds in covering(OF_CALLS, numbers, 1, turn).items()}
 
 
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.matrix)], ids=["slice", "whole"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from bridge.errors import StoreUnavailable, VmbridgeError
-from bridge.model import Capability, Kept, Service
+from bridge.model import Backup, Capability, Kept, Operation, Service, Snapshot
 from bridge.store import Store
 from drivers.base import Driver
 from drivers.calls import in_background
@@ -38,7 +38,7 @@ def renew_mirror(server: str, driver: Driver, store: Store, limit: int = 20, now
         if last is not None and (last.ended_at is None or last.ended_at > began):
             continue  # what it makes or removes meanwhile is not in the listing
         try:
-            _mirror(service, driver, everything, store)
+            _mirror(service, last, driver, everything, store)
         except StoreUnavailable:
             raise
         except VmbridgeError as e:
@@ -46,14 +46,26 @@ def renew_mirror(server: str, driver: Driver, store: Store, limit: int = 20, now
     return len(keys)
 
 
-def _mirror(service: Service, driver: Driver, everything: Kept | None, store: Store) -> None:
+def _mirror(service: Service, last: Operation | None, driver: Driver, everything: Kept | None, store: Store) -> None:
+    """Read first, then write, unless an operation has begun meanwhile: the listing may be older than what it did."""
+    snapshots: list[Snapshot] | None = None
     if Capability.SNAPSHOTS in driver.capabilities:
         snapshots = (
             driver.snapshots(service.ref)
             if everything is None
             else [s for u in service.uuids for s in everything.snapshots.get(u, ())]
         )
-        store.mirror_snapshots(service.id, snapshots)
+    backups: list[Backup] | None = None
     if driver.keeps_backups:
         backups = driver.backups(service.ref) if everything is None else everything.backups.get(service.vm_id, [])
-        store.mirror_backups(service.id, backups, service.created_at)
+    with store.write():
+        if _standing(store.newest(service.id)) != _standing(last):
+            return
+        if snapshots is not None:
+            store.mirror_snapshots(service.id, snapshots)
+        if backups is not None:
+            store.mirror_backups(service.id, backups, service.created_at)
+
+
+def _standing(operation: Operation | None) -> tuple[str, float | None] | None:
+    return operation and (operation.id, operation.ended_at)

@@ -75,6 +75,16 @@ class Backups(Core):
         return self.row_as(BackupRow, "SELECT * FROM backups WHERE operation = ?", operation)
 
     def backup_made(self, key: int, backup: Backup) -> None:
+        """It is there. A look at the storage that saw it first has taken it for another one's: that row goes."""
+        with self.write() as db:
+            db.conn.execute(
+                "DELETE FROM backups WHERE archive = ? AND id <> ? AND service = (SELECT service FROM backups WHERE"
+                " id = ?)",
+                (backup.archive, key, key),
+            )
+            self._made(key, backup)
+
+    def _made(self, key: int, backup: Backup) -> None:
         self.change(
             "UPDATE backups SET archive = ?, made_at = ?, size = ?, state = 'ready' WHERE id = ?",
             backup.archive,

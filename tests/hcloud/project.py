@@ -500,8 +500,9 @@ class Project(Images, Network, media.Media, screens.Screens, catalogue.Catalogue
     def settle(self) -> None:
         """What has ended shows in the server."""
         now = self.clock.now()
+        hour = max(now // traffic.HOUR * traffic.HOUR, 1e-9)
         for server in self.servers.values():
-            if not server.told_at or server.told_at < now // traffic.HOUR * traffic.HOUR:
+            if server.told_at < hour:
                 traffic.grow(server, now)
         for action in self.actions.values():
             server = self.servers.get(action.server)
