@@ -68,4 +68,4 @@ def _mirror(service: Service, last: Operation | None, driver: Driver, everything
 
 
 def _standing(operation: Operation | None) -> tuple[str, float | None] | None:
-    return operation and (operation.id, operation.ended_at)
+    return (operation.id, operation.ended_at) if operation else None
