@@ -102,6 +102,25 @@ def test_who_may_not_see_invoices_has_no_columns_of_money(shim: Shim) -> None:
     assert "Per month" in ask(shim, "list", services=[service()])["html"]
 
 
+@pytest.mark.parametrize("page", ["home", "dashboard", "addfunds"])
+def test_what_cannot_be_read_is_no_0_in_silence(shim: Shim, page: str) -> None:
+    broken = {"services": [service(due="0000-00-00"), service(2, due="2026-12-05")], "domains": []}
+    html = ask(shim, page, "9000.00", **broken)["html"]
+    assert "1 entry is in no sum" in html
+    assert "#vmb-missed" in html
+    for lie in ("nothing to add", "The credit covers what is coming"):
+        assert lie not in html
+    assert "in no sum" not in ask(shim, page, services=[service()])["html"]
+    cut = ask(shim, page, "9000.00", services=[service(2, due="2026-12-05")], cut={"services": 3})["html"]
+    assert "leave some rows out" in cut
+    assert "nothing to add" not in cut
+
+
+def test_settings_that_cannot_be_read_make_sums_about_right(shim: Shim) -> None:
+    assert "about right" not in ask(shim, "home", services=[service()])["html"]
+    assert "about right" in ask(shim, "home", services=[service()], settings={"TaxType": "?"})["html"]
+
+
 def test_the_list_is_in_the_menu_of_who_has_domains_alone(shim: Shim) -> None:
     html = ask(shim, "hub", may=["domains"], domains=[accounts.domain()])["html"]
     assert "vmb[page]=list" in html

@@ -23,6 +23,8 @@ UNSEEN = {  # what a user may not see of what an account is charged for
     ("products",): Sentence("Services are not counted here: ask the account's owner for access to them."),
     ("domains",): Sentence("Domains are not counted here: ask the account's owner for access to them."),
 }
+SUMMED = ("services", "addons", "domains", "open")  # lists of which a row that cannot be read is missing in sums
+WEIGHS = {"TaxEnabled", "TaxType", "CreateInvoiceDaysBefore"}  # settings without which sums and days are about right
 ROWS = 200  # of one page: what comes whole through WHMCS
 NOTICED = 20  # of what stands above all
 COUNTERS = {  # of the list's filters
@@ -185,7 +187,8 @@ def warning(account: Account, words: Writes) -> Sentence | str:
 
 def common(account: Account, words: Writes) -> dict[str, Any]:
     """What every page of the dashboard shows; sums only where invoices may be seen, and what is made of services and
-    domains only where one of them may be. `unseen` says which of the two is in no sum."""
+    domains only where one of them may be. `unseen` says which of the two is in no sum, `missed` how many rows could not
+    be read; `whole`: everything is in the sums, so that "nothing" may be said."""
     unseen = tuple(word for word in ("products", "domains") if word not in account.may)
     count = lists.counters(account, words.ours)
     values: dict[str, Any] = {
@@ -206,7 +209,10 @@ def common(account: Account, words: Writes) -> dict[str, Any]:
             "lasts": lasts(account, words),
             "warning": warning(account, words),
             "top_up": credit.top_up(account, 0, words.used),
+            "missed": sum(n.row in SUMMED for n in account.not_counted),
+            "about": not WEIGHS.isdisjoint(account.settings.unknown),
         }
+        values["whole"] = not (unseen or values["missed"] or account.cut.keys() & set(SUMMED))
     return values
 
 
@@ -264,7 +270,7 @@ def checks(account: Account, values: dict[str, Any], words: Writes) -> list[tupl
             (not values["counts"]["attention"], Sentence("Nothing needs attention"), "list&vmb[show]=attention"),
             (usual, Sentence("Costs are as they were"), "list&vmb[by]=cost"),
         ]
-    if not values["unseen"]:
+    if values.get("whole"):
         covered = values["top_up"].recommended <= 0
         own_checks.append((covered, Sentence("The credit covers what is coming"), "addfunds"))
     return [
