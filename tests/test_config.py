@@ -276,3 +276,11 @@ def test_a_range_of_two_networks_is_refused_wherever_the_gateway_is() -> None:
         with pytest.raises(ConfigError) as caught:
             config.from_dict(raw)
         assert [f[0] for f in caught.value.faults] == ["pools.public-v4.ranges"]
+
+
+def test_a_file_that_is_not_there_says_how_to_name_it(tmp_path: Path) -> None:
+    for path, said in (("absent.toml", "name your file with --config"), ("", "is a folder"), ("latin", "not text")):
+        (tmp_path / "latin").write_bytes(b"\xff\xfe")
+        with pytest.raises(ConfigError) as e:
+            config.load(tmp_path / path)
+        assert said in str(e.value)

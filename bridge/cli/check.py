@@ -9,6 +9,7 @@ from dataclasses import asdict
 import click
 from cryptography.fernet import Fernet
 
+from bridge import logs
 from bridge.cli.base import main, opened, with_config
 from bridge.staff import doctor
 
@@ -20,6 +21,9 @@ from bridge.staff import doctor
 def check(path: str, as_json: bool, write_test: bool) -> None:
     """Look for faults in configuration, servers, pools, DNS zones and WHMCS; exit 1 when there is one."""
     context = opened(path, migrated=False, fit=False)
+    log = context.config.log
+    if log["level"] == "info":  # between the lines of the report only what is wrong
+        logs.setup(context.config.secrets(), "warning", log["format"])
     context.store.database.whole()
     findings = doctor.check(context, write_test)
     if as_json:

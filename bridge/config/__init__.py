@@ -45,6 +45,12 @@ __all__ = [
 ]
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}\Z")
+UNREADABLE: dict[type[Exception], str] = {
+    FileNotFoundError: "is not there; name your file with --config or in the variable VMBRIDGE_CONFIG",
+    PermissionError: "may not be read by this user",
+    IsADirectoryError: "is a folder; name the file in it",
+    UnicodeDecodeError: "is not text in UTF-8",
+}
 NAMED = ("whmcs", "servers", "plans", "pools", "dns", "webhooks")
 
 
@@ -123,7 +129,9 @@ def load(path: str | Path) -> Config:
     try:
         raw = tomllib.loads(Path(path).read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as e:
-        raise ConfigError([(str(path), "unreadable", f"cannot be read: {type(e).__name__}")]) from None
+        raise ConfigError(
+            [(str(path), "unreadable", UNREADABLE.get(type(e), f"cannot be read: {type(e).__name__}"))]
+        ) from None
     except tomllib.TOMLDecodeError as e:
         raise ConfigError([(str(path), "not_toml", str(e))]) from None
     return from_dict(raw, str(path))
