@@ -293,6 +293,14 @@ def test_the_home_block_is_asked_for_once_in_a_minute(system: System) -> None:
     assert len(again) == 3  # settings, who looks, and what a client can have changed: the block came from the session
 
 
+def test_the_home_page_is_whole_again_as_soon_as_a_page_was(system: System) -> None:
+    with other_bridge(system, port="1"):
+        assert "cannot be shown just now" in get(system, "home")
+    assert "cannot be shown just now" in get(system, "home")  # it is not waited for twice in 30 seconds
+    assert "vmb-dash" in get(system)
+    assert "vmb-dash" in get(system, "home")
+
+
 ACTS: dict[
     str, tuple[str, dict[str, Any], str]
 ] = {  # what a client does -> the table, the row, what the block says then
