@@ -159,6 +159,16 @@ def test_what_cannot_be_computed_is_said(shim: Shim, asked: dict[str, Any], said
     assert "You save" not in html
 
 
+def test_what_is_asked_about_is_what_is_chosen(shim: Shim) -> None:
+    rows = {"services": [service(), service(2)], "cancels": [[2, "End of Billing Period", "2026-11-20"]], **SOLD}
+    html = ask(shim, "whatif", ask={"service": 2}, **rows)["html"]
+    assert "This service is not charged again" in html
+    [chosen] = [o for o in read(html).find("option") if "selected" in o.at]
+    assert chosen.at["value"] == "2"
+    [chosen] = [o for o in read(ask(shim, "whatif", **rows)["html"]).find("option") if "selected" in o.at]
+    assert chosen.at["value"] == "1"  # nothing is asked: the first, so that the page has something to say
+
+
 def test_what_costs_otherwise_than_it_did_is_on_the_dashboard_with_its_service(shim: Shim) -> None:
     rows = {"services": [service(amount="15.00")], "past_items": charges("10.00", "10.00", "10.00")}
     html = ask(shim, "dashboard", **rows)["html"]

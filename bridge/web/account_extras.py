@@ -107,7 +107,10 @@ def what_if_page(account: Account, words: Writes) -> dict[str, Any]:
     services = [line for line in account.lines if line.kind == HOSTING and what_if.choices(account, line)]
     ask = account.ask
     line = what_if.line_of(account, ask.service) if ask.service else next(iter(services), None)
-    values: dict[str, Any] = {"services": services[:MOST], "line": line, "choices": [], "answer": None, "why": ""}
+    offered = services[:MOST]
+    if line and line not in offered:  # what is asked about stands in the choice, whatever the answer is
+        offered = [line, *offered]
+    values: dict[str, Any] = {"services": offered, "line": line, "choices": [], "answer": None, "why": ""}
     if ask.service and line is None:
         return values | {"why": WHY_NOT["no_service"]}
     if line is None:
