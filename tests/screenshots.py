@@ -25,9 +25,11 @@ from bridge.store import Store
 from tests import home_site
 from tests.browser import chrome
 from tests.demo import ZONES
+from tests.demo_tries import FEW
 from tests.dns.servers import PowerDns, has_pdns
 from tests.hcloud.project import Project
 from tests.hcloud.screens import History
+from tests.pve.cluster import Fault
 from tests.system import CLOUD, CLOUD_WALL, ROOT, System
 
 LOOKS = {
@@ -249,6 +251,27 @@ def dashboard(s: System, browser: Chrome, folder: Path) -> None:
         print(name + (f": scrolls sideways by {wide} px" if wide > 0 else ""), flush=True)
 
 
+def staff(s: System, browser: Chrome, folder: Path) -> None:
+    """The staff's overview on a bad day: a full pool, an order without a privilege, a node that is down."""
+    for number in range(3000, 3002):
+        s.order(number, configoption1="kvm-few", domain=f"few-{number}.example.com")
+        s.wait_for(lambda number=number: s.operation(number).get("state") == "done", 120)
+    denied = "Permission check failed (/vms/9000, VM.Clone)"
+    s.cluster.faults = [Fault("status", "POST", "/clone$", status=403, reason=denied, times=99)]
+    s.order(3002, domain="db-7.example.com")
+    s.wait_for(lambda: s.operation(3002).get("state") == "failed", 120)
+    s.cluster.faults = []
+    s.cluster.nodes["pve1"] = False
+    url = f"http://127.0.0.1:{s.host}/admin/addonmodules.php?module=vmbridge"
+
+    def told() -> bool:
+        look(browser, url, folder / "admin-overview.png", 1200)
+        return "pve1" in browser.find_element(By.CSS_SELECTOR, ".vmbridge").text.partition("At risk")[2]
+
+    s.wait_for(told, 90)
+    s.cluster.nodes["pve1"] = True
+
+
 def born(s: System, service: int, at: float) -> model.Service:
     """The service as if it had been ordered then."""
     store = Store(s.folder / "vmbridge.db", s.key, s.clock)
@@ -264,14 +287,14 @@ def born(s: System, service: int, at: float) -> model.Service:
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/pages"
     pages = (*PAGES, *(f"cloud-{name}" for name in PAGES))
-    only = sys.argv[2].split(",") if len(sys.argv) > 2 else (*pages, "usage", "dashboard")
+    only = sys.argv[2].split(",") if len(sys.argv) > 2 else (*pages, "usage", "dashboard", "staff")
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         zones = ""
         if has_pdns():  # a real name server: without one, customers of the cluster have no names to set
             pdns = stack.enter_context(PowerDns(Path(stack.enter_context(tempfile.TemporaryDirectory())), *ZONES))
             zones = pdns.tables(*ZONES)
-        s = stack.enter_context(System(speed=0.2, public=True, hcloud=Project(Clock()), more=zones + CLOUD_WALL))
+        s = stack.enter_context(System(speed=0.2, public=True, hcloud=Project(Clock()), more=zones + CLOUD_WALL + FEW))
         browser = stack.enter_context(chrome("--hide-scrollbars"))
         if "dashboard" in only:  # before there are servers: a guide's figures are those of its accounts
             dashboard(s, browser, folder.parent)
@@ -292,6 +315,8 @@ def main() -> None:
                     browser, url, folder / f"{name}-{title}.png", before=BEFORE.get(name, BEFORE.get(kind)), **options
                 )  # type: ignore[arg-type]
                 print(f"{name} {title}" + (f": scrolls sideways by {wide} px" if wide > 0 else ""), flush=True)
+        if "staff" in only:  # last: it breaks things
+            staff(s, browser, folder.parent)
     index(folder, pages)
 
 
