@@ -205,23 +205,23 @@ namespace {
         require_once HOME_ADDON . 'vmbridgehome.php';
         load_hooks();
         ob_start();
-        $found = vmbridgehome_clientarea(
+        $answer = vmbridgehome_clientarea(
             ['modulelink' => 'index.php?m=vmbridgehome', 'version' => vmbridgehome_config()['version'], '_lang' => []]);
         ob_end_clean();
-        if ($found['requirelogin'] && !login()['client']) {
+        if ($answer['requirelogin'] && !login()['client']) {
             http_response_code(403);
             frame('Login', 'Please log in.');
             return;
         }
-        $smarty->assign($found['vars']);
-        $html = $smarty->fetch(HOME_ADDON . $found['templatefile'] . '.tpl');
+        $smarty->assign($answer['vars']);
+        $html = $smarty->fetch(HOME_ADDON . $answer['templatefile'] . '.tpl');
         if (real_theme() !== '') {
             $file = state_dir() . '/addon.tpl';
             file_put_contents($file, '{$addonHtml nofilter}');
-            theme_page(real_theme(), 'file:' . $file, $found['pagetitle'], ['addonHtml' => $html], []);
+            theme_page(real_theme(), 'file:' . $file, $answer['pagetitle'], ['addonHtml' => $html], []);
             return;
         }
-        frame($found['pagetitle'], $html, [], false);
+        frame($answer['pagetitle'], $html, [], false);
     }
 
     /** Posting makes an invoice of the kind AddFunds, as WHMCS does, within its limits. */

@@ -75,20 +75,20 @@ function client_area()
             return;
         }
     }
-    $found = vmbridge_ClientArea(params($id));
+    $answer = vmbridge_ClientArea(params($id));
     $title = page_title('Manage Product');
     if (real_theme() !== '') {
-        real_page($id, $found, $message, $smarty, $title);
+        real_page($id, $answer, $message, $smarty, $title);
         return;
     }
     $vars = product_vars($id, $state['services'][$id]);
-    if (isset($found['tabOverviewReplacementTemplate'])) {
+    if (isset($answer['tabOverviewReplacementTemplate'])) {
         frame($title, $message
-            . rendered($smarty, $found['tabOverviewReplacementTemplate'], $found['templateVariables'] + $vars));
+            . rendered($smarty, $answer['tabOverviewReplacementTemplate'], $answer['templateVariables'] + $vars));
         return;
     }
-    $html = isset($found['tabOverviewModuleOutputTemplate'])
-        ? rendered($smarty, $found['tabOverviewModuleOutputTemplate'], $found['templateVariables'] + $vars) : '';
+    $html = isset($answer['tabOverviewModuleOutputTemplate'])
+        ? rendered($smarty, $answer['tabOverviewModuleOutputTemplate'], $answer['templateVariables'] + $vars) : '';
     frame($title, $message . product_card($vars)
         . with_tabs($id, '<div class="text-center module-client-area">' . $html . '</div>'));
 }
@@ -124,7 +124,7 @@ function product_card(array $vars)
 }
 
 /** The same in one of WHMCS's own themes. */
-function real_page($id, array $found, $message, Smarty $smarty, $title)
+function real_page($id, array $answer, $message, Smarty $smarty, $title)
 {
     $service = state()['services'][$id];
     $vars = product_vars($id, $service);
@@ -132,8 +132,8 @@ function real_page($id, array $found, $message, Smarty $smarty, $title)
     foreach (
         ['tabOverviewModuleOutputTemplate' => 'moduleclientarea',
             'tabOverviewReplacementTemplate' => 'tplOverviewTabOutput'] as $key => $variable) {
-        if (isset($found[$key])) {
-            $of[$variable] = rendered($smarty, $found[$key], $found['templateVariables'] + $vars);
+        if (isset($answer[$key])) {
+            $of[$variable] = rendered($smarty, $answer[$key], $answer['templateVariables'] + $vars);
         }
     }
     if ($message !== '') {

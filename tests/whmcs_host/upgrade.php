@@ -38,13 +38,13 @@ function upgrade_page()
  */
 function chosen(array $service, array $posted)
 {
-    $found = [];
+    $quantities = [];
     foreach (state()['options'] ?? [] as $cid => $option) {
         $now = $service['chosen'][$cid]
             ?? (in_array($option['optiontype'], [3, 4], true) ? 0 : array_key_first($option['subs']));
-        $found[$cid] = (int) ($posted[$cid] ?? $now);
+        $quantities[$cid] = (int) ($posted[$cid] ?? $now);
     }
-    return $found;
+    return $quantities;
 }
 
 function option_value($cid, $value)
@@ -74,16 +74,16 @@ function product_change(array $service, array $wish)
 
 function option_changes(array $service, array $chosen)
 {
-    $found = [];
+    $changes = [];
     foreach (chosen($service, []) as $cid => $now) {
         if ($chosen[$cid] !== $now) {
-            $found[] = [
+            $changes[] = [
                 'configname' => friendly(state()['options'][$cid]['optionname']),
                 'originalvalue' => friendly(option_value($cid, $now)),
                 'newvalue' => friendly(option_value($cid, $chosen[$cid])), 'price' => '$1.00 USD'];
         }
     }
-    return $found;
+    return $changes;
 }
 
 /** Its own address with theme, shade and language as they are; WHMCS keeps these in the session. */

@@ -241,17 +241,17 @@ namespace {
     function collect_metrics($only = 0)
     {
         load_module();
-        $found = [];
+        $metrics = [];
         foreach (array_keys(server_records()) as $number) {
             if ($only === 0) {
-                $found += provider($number + 1)->usage();
+                $metrics += provider($number + 1)->usage();
             } elseif ((state()['services'][$only]['server'] ?? 1) === $number + 1) {
-                $found = [tenant_of($only) => provider($number + 1)->tenantUsage(tenant_of($only))];
+                $metrics = [tenant_of($only) => provider($number + 1)->tenantUsage(tenant_of($only))];
             }
         }
         $kept = 0;
         foreach (array_keys(state()['services']) as $id) {
-            foreach ($found[tenant_of($id)] ?? [] as $metric) {
+            foreach ($metrics[tenant_of($id)] ?? [] as $metric) {
                 keep_metric((int) $id, $metric);
                 $kept++;
             }

@@ -132,11 +132,11 @@ namespace {
     function kept($value)
     {
         if (is_array($value)) {
-            $found = [];
+            $plain = [];
             foreach ($value as $name => $inner) {
-                $found[is_string($name) ? kept($name) : $name] = kept($inner);
+                $plain[is_string($name) ? kept($name) : $name] = kept($inner);
             }
-            return $found;
+            return $plain;
         }
         return is_string($value) ? htmlspecialchars($value, ENT_QUOTES, 'UTF-8') : $value;
     }
@@ -186,13 +186,13 @@ namespace {
     /** A service's configurable options as a module gets them: by the name before the `|`, with the chosen value's. */
     function options_of(array $service)
     {
-        $found = $service['configoptions'];
+        $options = $service['configoptions'];
         foreach ($service['chosen'] ?? [] as $cid => $value) {
             $option = state()['options'][$cid];
-            $found[explode('|', $option['optionname'])[0]] = in_array($option['optiontype'], [3, 4], true) ? $value
+            $options[explode('|', $option['optionname'])[0]] = in_array($option['optiontype'], [3, 4], true) ? $value
                 : explode('|', $option['subs'][$value])[0];
         }
-        return $found;
+        return $options;
     }
 
     /** Products of the shop: id -> columns of tblproducts; more come with the order of a test. */
@@ -221,11 +221,11 @@ namespace {
     /** `$vars`: variables, or the menu. */
     function run_hooks($point, $vars)
     {
-        $found = [];
+        $answers = [];
         foreach ($GLOBALS['hooks'][$point] ?? [] as $function) {
-            $found = array_merge($found, (array) $function($vars));
+            $answers = array_merge($answers, (array) $function($vars));
         }
-        return $found;
+        return $answers;
     }
 
     function logModuleCall($module, $action, $request, $response, $processed = '', $mask = [])
@@ -306,7 +306,7 @@ namespace {
     function params($id)
     {
         $service = state()['services'][$id];
-        $found = server_params($service['server'] ?? 1) + [
+        $params = server_params($service['server'] ?? 1) + [
             'serviceid' => $id, 'accountid' => $id, 'userid' => $service['userid'], 'pid' => $service['pid'],
             'domain' => kept($service['domain']),
             'username' => 'vm' . $id, 'password' => kept($service['password']), 'status' => $service['status'],
@@ -322,9 +322,9 @@ namespace {
             'addonId' => $service['addonId'] ?? 0,
         ];
         for ($i = 1; $i <= 24; $i++) {
-            $found['configoption' . $i] = kept($service['configoption' . $i] ?? '');
+            $params['configoption' . $i] = kept($service['configoption' . $i] ?? '');
         }
-        return $found;
+        return $params;
     }
 
     /** As WHMCS runs a module command: the status follows "success", create is followed by the welcome mail. */

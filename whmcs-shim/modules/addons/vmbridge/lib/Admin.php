@@ -89,7 +89,7 @@ class Admin
     /** Server record id => WHMCS's server keys; one for each bridge, since its records share the pages. */
     private static function bridges()
     {
-        $found = [];
+        $bridges = [];
         $seen = [];
         foreach (
             Capsule::table('tblservers')->where('type', 'vmbridge')->where('disabled', 0)->orderBy('id')
@@ -97,10 +97,10 @@ class Admin
             $key = $row->hostname . '|' . $row->ipaddress . '|' . $row->port . '|' . $row->username;
             if (!isset($seen[$key])) {
                 $seen[$key] = true;
-                $found[(int) $row->id] = Records::server($row) + ['name' => Bridge::plain($row->name)];
+                $bridges[(int) $row->id] = Records::server($row) + ['name' => Bridge::plain($row->name)];
             }
         }
-        return $found;
+        return $bridges;
     }
 
     private static function actor()

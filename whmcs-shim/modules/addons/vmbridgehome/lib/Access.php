@@ -33,24 +33,24 @@ class Access
         if (!$client) {
             return null;
         }
-        $found = new self();
-        $found->user = $login->user() ?: null;
+        $access = new self();
+        $access->user = $login->user() ?: null;
         $staff = (bool) $login->isMasqueradingAdmin();
-        foreach (self::rows($found->user, (int) $client->id) as $row) {
-            $found->accounts[] = $row;
+        foreach (self::rows($access->user, (int) $client->id) as $row) {
+            $access->accounts[] = $row;
             if ((int) $row->id === (int) $client->id) {
-                $found->client = $row;
+                $access->client = $row;
             }
         }
-        if ($found->client === null || ($found->user === null && !$staff)) {
+        if ($access->client === null || ($access->user === null && !$staff)) {
             return null;
         }
         // staff who came in without a user sees what the account's owner sees
-        $owner = $found->user === null || !empty($found->client->owner);
+        $owner = $access->user === null || !empty($access->client->owner);
         $told = array_map(
-            'trim', explode(',', isset($found->client->permissions) ? (string) $found->client->permissions : ''));
-        $found->may = $owner ? array_merge(['owner'], self::ALL) : array_values(array_intersect(self::ALL, $told));
-        return $found;
+            'trim', explode(',', isset($access->client->permissions) ? (string) $access->client->permissions : ''));
+        $access->may = $owner ? array_merge(['owner'], self::ALL) : array_values(array_intersect(self::ALL, $told));
+        return $access;
     }
 
     public function may($word)
@@ -61,14 +61,14 @@ class Access
     /** Clients' accounts as their owners see them, by id, while nobody looks. */
     public static function owners(array $ids)
     {
-        $found = [];
+        $owners = [];
         foreach (self::named(Capsule::table('tblclients as c')->whereIn('c.id', $ids))->get(self::columns()) as $row) {
             $one = new self();
             $one->client = $row;
             $one->may = array_merge(['owner'], self::ALL);
-            $found[(int) $row->id] = $one;
+            $owners[(int) $row->id] = $one;
         }
-        return $found;
+        return $owners;
     }
 
     private static function columns()

@@ -29,13 +29,13 @@ class Calls
     {
         foreach (self::records() as $row) {
             if ((int) $wanted === 0 || (int) $wanted === (int) $row->id) {
-                $found = new self();
-                $found->params = Records::server($row);
-                $found->server = (int) $row->id;
-                $found->known = isset($row->failed_client);
-                $found->client = $found->known ? (int) $row->failed_client : 0;
-                $found->paused = $found->known ? (int) $row->paused_until : 0;
-                return $found;
+                $calls = new self();
+                $calls->params = Records::server($row);
+                $calls->server = (int) $row->id;
+                $calls->known = isset($row->failed_client);
+                $calls->client = $calls->known ? (int) $row->failed_client : 0;
+                $calls->paused = $calls->known ? (int) $row->paused_until : 0;
+                return $calls;
             }
         }
         throw new BridgeException('There is no active server of type vmbridge in WHMCS.');

@@ -182,12 +182,12 @@ class Reader
 
     private function settings()
     {
-        $found = [];
+        $settings = [];
         foreach (
             Capsule::table('tblconfiguration')->whereIn('setting', self::SETTINGS)->get(['setting', 'value']) as $row) {
-            $found[(string) $row->setting] = substr((string) $row->value, 0, 200);
+            $settings[(string) $row->setting] = substr((string) $row->value, 0, 200);
         }
-        return $found;
+        return $settings;
     }
 
     private function accounts()

@@ -82,17 +82,17 @@ class Warnings
         if (!Capsule::schema()->hasTable(self::TABLE)) {
             return [];
         }
-        $found = [];
+        $days = [];
         $today = false;
         foreach (
             Capsule::table(self::TABLE)->orderBy('seen')->orderBy('client_id')
                 ->get(['client_id', 'days', 'seen']) as $row) {
             $today = $today || (string) $row->seen === date('Y-m-d');
             if (in_array((int) $row->days, self::DAYS, true)) {
-                $found[(int) $row->client_id] = (int) $row->days;
+                $days[(int) $row->client_id] = (int) $row->days;
             }
         }
-        return $today ? [] : $found;
+        return $today ? [] : $days;
     }
 
     /** The call; what the activity log says of it. Throws BridgeException. */

@@ -17,7 +17,7 @@ class Fields
      */
     public static function of(array $request)
     {
-        $found = [];
+        $fields = [];
         $sent = isset($request['vmb']) ? $request['vmb'] : [];
         if (!is_array($sent) || count($sent) > self::MOST) {
             return null;
@@ -27,10 +27,10 @@ class Fields
                 return null;
             }
             $text = html_entity_decode($value, ENT_QUOTES, 'UTF-8');
-            $found[$name] = function_exists('mb_strcut') ? mb_strcut($text, 0, self::LONGEST, 'UTF-8')
+            $fields[$name] = function_exists('mb_strcut') ? mb_strcut($text, 0, self::LONGEST, 'UTF-8')
                 : substr($text, 0, self::LONGEST);
         }
-        return $found;
+        return $fields;
     }
 
     /** One field, when it has the form; else an empty text. */

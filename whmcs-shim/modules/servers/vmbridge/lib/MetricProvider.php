@@ -30,34 +30,34 @@ class MetricProvider implements ProviderInterface
     public function metrics()
     {
         $addresses = new WholeNumber('Addresses', 'Address', 'Addresses');
-        $found = [];
+        $metrics = [];
         foreach ([
             ['floating_ipv4', 'Floating IPv4 addresses', $addresses],
             ['floating_ipv6', 'Floating IPv6 networks', new WholeNumber('Networks', 'Network', 'Networks')],
             ['ipv4', 'IPv4 addresses', $addresses], ['ipv6', 'IPv6 addresses', $addresses],
             ['snapshots', 'Snapshots', new WholeNumber('Snapshots', 'Snapshot', 'Snapshots')],
         ] as list($name, $title, $unit)) {
-            $found[$name] = new Metric($name, $title, MetricInterface::TYPE_SNAPSHOT, $unit);
+            $metrics[$name] = new Metric($name, $title, MetricInterface::TYPE_SNAPSHOT, $unit);
         }
         foreach ([
             'bandwidth_in' => 'Incoming traffic', 'bandwidth_out' => 'Outgoing traffic',
             'bandwidth_total' => 'Traffic in and out',
             'snapshot_gb' => 'Snapshot storage (GB-months)', 'backup_gb' => 'Backup storage (GB-months)',
         ] as $name => $title) {
-            $found[$name] = new Metric($name, $title, MetricInterface::TYPE_PERIOD_MONTH, new GigaBytes());
+            $metrics[$name] = new Metric($name, $title, MetricInterface::TYPE_PERIOD_MONTH, new GigaBytes());
         }
-        return $found;
+        return $metrics;
     }
 
     /** Every service of the server, in one call. */
     public function usage()
     {
         list($services, $month) = Usage::read($this->params, true);
-        $found = [];
+        $usage = [];
         foreach ($services as $id => $used) {
-            $found[$id] = $this->of($used, $month);
+            $usage[$id] = $this->of($used, $month);
         }
-        return $found;
+        return $usage;
     }
 
     public function tenantUsage($tenant)
@@ -72,15 +72,15 @@ class MetricProvider implements ProviderInterface
      */
     private function of(array $used, array $month)
     {
-        $found = [];
+        $metrics = [];
         foreach ($this->metrics() as $name => $metric) {
             if ($metric->type() === MetricInterface::TYPE_SNAPSHOT) {
-                $found[$name] = $metric->withUsage(new Amount($used[$name], time()));
+                $metrics[$name] = $metric->withUsage(new Amount($used[$name], time()));
             } elseif (empty($used['stale'])) {
-                $found[$name] = $metric->withUsage(
+                $metrics[$name] = $metric->withUsage(
                     new Amount($used[$name], (int) $used['collected_at'], (int) $month['start'], (int) $month['end']));
             }
         }
-        return $found;
+        return $metrics;
     }
 }

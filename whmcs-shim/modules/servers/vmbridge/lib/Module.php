@@ -411,13 +411,13 @@ class Module
     private static function address()
     {
         try {
-            $found = class_exists('App', false) && is_callable(['App', 'getRemoteIp']) ? \App::getRemoteIp() : '';
+            $address = class_exists('App', false) && is_callable(['App', 'getRemoteIp']) ? \App::getRemoteIp() : '';
         } catch (\Throwable $e) {
-            $found = '';
+            $address = '';
         }
-        $found = is_string($found) && $found !== '' ? $found
+        $address = is_string($address) && $address !== '' ? $address
             : (isset($_SERVER['REMOTE_ADDR']) ? (string) $_SERVER['REMOTE_ADDR'] : '');
-        return filter_var($found, FILTER_VALIDATE_IP) === false ? '' : $found;
+        return filter_var($address, FILTER_VALIDATE_IP) === false ? '' : $address;
     }
 
     private static function isAdminArea()

@@ -13,7 +13,7 @@ class Params
     /** @return array the `params` of a request body; the password only where it is needed */
     public static function body(array $params, $withPassword = false)
     {
-        $found = [];
+        $body = [];
         $names = self::SCALARS;
         for ($i = 1; $i <= 24; $i++) {
             $names[] = 'configoption' . $i;
@@ -23,16 +23,16 @@ class Params
         }
         foreach ($names as $name) {
             if (isset($params[$name]) && is_scalar($params[$name])) {
-                $found[$name] = is_string($params[$name]) ? Bridge::plain($params[$name]) : $params[$name];
+                $body[$name] = is_string($params[$name]) ? Bridge::plain($params[$name]) : $params[$name];
             }
         }
-        $found['status'] = self::status($params);
+        $body['status'] = self::status($params);
         foreach (['configoptions', 'customfields'] as $name) {
-            $found[$name] = self::flat(isset($params[$name]) ? $params[$name] : []);
+            $body[$name] = self::flat(isset($params[$name]) ? $params[$name] : []);
         }
         $client = isset($params['clientsdetails']) ? $params['clientsdetails'] : [];
-        $found['clientsdetails'] = (object) array_intersect_key((array) self::flat($client), array_flip(self::CLIENT));
-        return $found;
+        $body['clientsdetails'] = (object) array_intersect_key((array) self::flat($client), array_flip(self::CLIENT));
+        return $body;
     }
 
     /** WHMCS's status of the service: Pending, Active, Suspended ...; empty when it is not told. */
@@ -63,25 +63,25 @@ class Params
     /** Secrets that must never stand in a log. */
     public static function secrets(array $params)
     {
-        $found = [];
+        $secrets = [];
         foreach (['password', 'serverpassword'] as $name) {
             if (!empty($params[$name]) && is_string($params[$name])) {
                 foreach ([$params[$name], Bridge::plain($params[$name])] as $secret) {
-                    array_push($found, $secret, rawurlencode($secret), base64_encode($secret));
+                    array_push($secrets, $secret, rawurlencode($secret), base64_encode($secret));
                 }
             }
         }
-        return $found;
+        return $secrets;
     }
 
     private static function flat($values)
     {
-        $found = [];
+        $flat = [];
         foreach (is_array($values) ? $values : [] as $name => $value) {
             if (is_scalar($value)) {
-                $found[Bridge::plain($name)] = is_string($value) ? Bridge::plain($value) : $value;
+                $flat[Bridge::plain($name)] = is_string($value) ? Bridge::plain($value) : $value;
             }
         }
-        return (object) $found;
+        return (object) $flat;
     }
 }

@@ -29,17 +29,17 @@ class Records
         if (!$server || (string) $server->type !== 'vmbridge') {
             return null;
         }
-        $found = self::server($server) + [
+        $params = self::server($server) + [
             'serviceid' => $serviceId, 'userid' => (int) $service->userid, 'pid' => $productId,
             'status' => (string) $service->domainstatus,
             'domain' => (string) $service->domain,
         ];
         for ($i = 1; $i <= 24; $i++) {
             $name = 'configoption' . $i;
-            $found[$name] = isset($product->$name) ? (string) $product->$name : '';
+            $params[$name] = isset($product->$name) ? (string) $product->$name : '';
         }
-        $found['configoptions'] = self::options($serviceId, $chosen);
-        return $found;
+        $params['configoptions'] = self::options($serviceId, $chosen);
+        return $params;
     }
 
     /**
@@ -48,7 +48,7 @@ class Records
      */
     private static function options($serviceId, array $chosen)
     {
-        $found = [];
+        $options = [];
         try {
             $values = [];
             foreach (Capsule::table('tblhostingconfigoptions')->where('relid', $serviceId)->get() as $row) {
@@ -65,12 +65,12 @@ class Records
                 $sub = Capsule::table('tblproductconfigoptionssub')->where('id', $value)->first();
                 $counted = in_array((int) $option->optiontype, [3, 4], true); // yes/no and quantity
                 $parts = explode('|', (string) $option->optionname);
-                $found[$parts[0]] = $counted ? (string) $quantity : ($sub ? (string) $sub->optionname : '');
+                $options[$parts[0]] = $counted ? (string) $quantity : ($sub ? (string) $sub->optionname : '');
             }
         } catch (\Throwable $e) {
-            return $found; // another version's tables: the check is then made without them
+            return $options; // another version's tables: the check is then made without them
         }
-        return $found;
+        return $options;
     }
 
     /**
@@ -83,17 +83,17 @@ class Records
         foreach (Capsule::table('tblservers')->where('type', 'vmbridge')->get() as $server) {
             $ours[(int) $server->id] = true;
         }
-        $found = [];
+        $forms = [];
         foreach (Capsule::table('tblhosting')->where('userid', (int) $clientId)->get() as $service) {
             $password = isset($ours[(int) $service->server]) ? (string) decrypt($service->password) : '';
             foreach ([$password, Bridge::plain($password)] as $form) {
                 if (strlen($form) >= 5) {
-                    $found[$form] = strlen($form);
+                    $forms[$form] = strlen($form);
                 }
             }
         }
-        arsort($found); // a part of another one would leave its rest
-        return array_map('strval', array_keys($found));
+        arsort($forms); // a part of another one would leave its rest
+        return array_map('strval', array_keys($forms));
     }
 
     /** WHMCS's server keys of one row of tblservers, with its entities as in module parameters. */
