@@ -112,6 +112,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 WAITING = (  # for real processes and browsers
     "test_kill",
     "test_pages_browser",
+    "test_pages_looks_browser",
     "test_media_browser",
     "test_shim",
     "test_upgrade",
@@ -144,6 +145,7 @@ COMPUTING = (
     "test_discs_once",
     "test_iso",
     "test_dns_life",
+    "test_firewall_matrix",
 )
 LONGEST = [name for pair in zip(WAITING, COMPUTING, strict=True) for name in pair]
 

@@ -9,11 +9,11 @@ import pytest
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 
+from tests.customer_pages import AXE, LONG, THEMES, action, findings, idle, one, see, settled, texts, untouched
 from tests.pve.cluster import Vm
 from tests.screenshots import chrome
 from tests.system import System
 from tests.test_browser import until, word
-from tests.test_pages_browser import AXE, LONG, THEMES, action, findings, idle, one, see, settled, texts, untouched
 
 SHOP, RTL = 1, 2
 DEBIAN = "Debian-13.1.0-amd64-netinst.iso"

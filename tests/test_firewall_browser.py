@@ -14,9 +14,9 @@ from selenium.webdriver.support.ui import Select
 
 from drivers.proxmox import rules
 from tests.browser import findings, one, screen, shade, texts, until
+from tests.customer_pages import reason, see, settled
 from tests.firewall_site import line_of
 from tests.system import System
-from tests.test_pages_browser import reason, see, settled
 
 SHOP, RTL = 1, 2
 WIDTHS = (360, 768, 1024, 1440)

@@ -218,7 +218,7 @@ def test_no_circle() -> None:
     TopologicalSorter({name: needs & names - {name} for name, needs in above.items()}).prepare()  # raises CycleError
 
 
-WIDE, LONG = 120, 400  # columns, lines
+WIDE, LONG, LONG_TEST = 120, 400, 600  # columns, lines
 WHOLE = {"bridge/model.py"}  # the records that everybody knows
 GIVEN = ("bridge/static/novnc/", "bridge/static/idiomorph/", "bridge/static/sortable/", "bridge/static/uplot/")
 
@@ -249,4 +249,10 @@ def test_files_are_split_by_noun() -> None:
         for p in sources()
         if (lines := len(p.read_text("utf-8").splitlines())) > LONG and str(p.relative_to(ROOT)) not in WHOLE
     ]
+    tests = [
+        f"{p.relative_to(ROOT)}: {lines}"
+        for p in sorted((ROOT / "tests").rglob("*.py"))
+        if (lines := len(p.read_text("utf-8").splitlines())) > LONG_TEST
+    ]
     assert long == []
+    assert tests == []

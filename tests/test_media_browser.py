@@ -16,9 +16,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from bridge.clock import Clock
 from tests.browser import AXE, THEMES, findings, one, texts, until, word
-from tests.hcloud.project import Fault, Project, Server
-from tests.system import CLOUD, System, ours
-from tests.test_pages_browser import (
+from tests.customer_pages import (
     LONG,
     action,
     idle,
@@ -28,6 +26,8 @@ from tests.test_pages_browser import (
     untouched,
     untranslated,
 )
+from tests.hcloud.project import Fault, Project, Server
+from tests.system import CLOUD, System, ours
 
 SHOP, DENIED, PSEUDO, RTL = 1, 2, 4, 5
 PAGES = ("iso", "rdns")
