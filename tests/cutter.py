@@ -22,6 +22,7 @@ class Cutter:
         self._armed, self._seen = "", 0
         self._lock = threading.Lock()
         self._ends: set[socket.socket] = set()
+        self._shut = threading.Event()  # nobody comes through any more, also who was under way
         self._listener = socket.socket(socket.AF_UNIX)
 
     def __enter__(self) -> Cutter:
@@ -31,6 +32,7 @@ class Cutter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._shut.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -71,6 +73,8 @@ class Cutter:
     def _serve(self, client: socket.socket, server: socket.socket) -> None:
         deaf = threading.Event()
         self._ends.add(client)
+        if self._shut.is_set():
+            self._close(client)
         back = threading.Thread(target=self._back, args=(client, server, deaf), daemon=True)
         back.start()
         self._out(client, server, deaf)
@@ -81,7 +85,7 @@ class Cutter:
 
     def _out(self, client: socket.socket, server: socket.socket, deaf: threading.Event) -> None:
         with suppress(OSError):
-            while data := client.recv(65536):
+            while not self._shut.is_set() and (data := client.recv(65536)):
                 where = self._cut() if COMMIT in data else ""
                 if where == BEFORE:
                     break

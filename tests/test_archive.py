@@ -15,7 +15,7 @@ from cryptography.fernet import Fernet
 
 from bridge.errors import Refused
 from bridge.store import Store, archive
-from bridge.store.restored import Restored
+from bridge.store.holdings import Restored
 from tests.configs import KEY
 from tests.held import HeldClock
 from tests.world import World

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -196,20 +195,12 @@ def test_the_package_file_is_empty_and_there_is_no_junk_drawer() -> None:
     assert not [p for p in sources() if p.stem in ("utils", "helpers", "common", "manager")]
 
 
-def run_time(tree: ast.AST) -> Iterator[ast.stmt]:
-    """What is imported when a module runs, also within functions; not what only types need."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield node
-        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
-            yield from run_time(node)
-
-
 def test_no_circle() -> None:
+    """Not even of what only types need, or a function imports when it runs."""
     names, above = {module(p) for p in sources()}, dict[str, set[str]]()
     for path in sources():
         needs = above.setdefault(module(path), set())
-        for node in run_time(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 needs |= {a.name for a in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:

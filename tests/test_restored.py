@@ -10,7 +10,7 @@ import pytest
 
 from bridge.metering import usage
 from bridge.model import State, VmStatus
-from bridge.store.restored import Restored
+from bridge.store.holdings import Restored
 from tests import stores
 from tests.configs import KEY
 from tests.world import World

@@ -10,8 +10,7 @@ import click
 
 from bridge.cli.base import main, opened, with_config
 from bridge.errors import StoreUnavailable, VmbridgeError
-from bridge.store.outbox import HeldEvent
-from bridge.store.restored import Holdings, Restored
+from bridge.store.holdings import HeldEvent, Holdings, Restored
 from bridge.web.filters import moment
 
 

@@ -16,7 +16,7 @@ from sqlite_utils import Database as Utils
 
 from bridge.errors import Refused
 from bridge.store import faults, ownership, restored
-from bridge.store.restored import Holdings, Ranges, Restored
+from bridge.store.holdings import Holdings, Ranges, Restored
 from bridge.store.schema import migrations
 from bridge.store.sides import FileSide
 

@@ -6,12 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from bridge.errors import StoreUnavailable
-
-if TYPE_CHECKING:
-    from bridge.store.restored import Holdings, Ranges, Restored
+from bridge.store.holdings import Holdings, Ranges, Restored
 
 Rows = list[tuple[Any, ...]]
 

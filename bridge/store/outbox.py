@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 from bridge import logs
 from bridge.model import Service
 from bridge.store.audit import Audit
+from bridge.store.holdings import HeldEvent
 
 ABOUT = " about"  # in a payload, beside the event's own words
 
@@ -46,14 +47,6 @@ class EventTold(TypedDict):
     attempt: int
     sent_at: float | None
     error: str
-
-
-class HeldEvent(TypedDict):
-    id: int
-    event: str
-    created_at: float
-    service_id: int | None
-    whmcs: str | None
 
 
 class Undelivered(TypedDict):

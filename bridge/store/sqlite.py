@@ -17,11 +17,11 @@ from typing import Any
 from sqlite_utils import Database as Utils
 
 from bridge.errors import Refused, StoreDamaged, StoreUnavailable
-from bridge.store import archive, condition, ownership, restored
+from bridge.store import archive, condition, ownership, restored, sqlite_copies
 from bridge.store.archive import Use
 from bridge.store.database import Rows
 from bridge.store.faults import hurried, meaning, read
-from bridge.store.restored import Holdings, Restored
+from bridge.store.holdings import Holdings, Restored
 from bridge.store.schema import migrations
 from bridge.store.sides import FileSide
 
@@ -198,15 +198,15 @@ class SQLite:
 
     def reading(self) -> Any:
         """Within it a table's rows, one by one, all of one moment."""
-        from bridge.store import sqlite_copies
+        return sqlite_copies.reading(self.path)
 
-        return sqlite_copies.reading(self)
-
-    def filling(self) -> Any:
+    @contextmanager
+    def filling(self) -> Iterator[Any]:
         """Within it `put` and `rows` of a table; all of it counts at the end or nothing."""
-        from bridge.store import sqlite_copies
-
-        return sqlite_copies.filling(self)
+        with sqlite_copies.filling(self.path) as table:
+            yield table
+        self.migrate()  # nothing is left to do but to note that there is one
+        self.close()
 
     def close(self) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlite_utils import Database as Utils
 
@@ -16,16 +16,13 @@ from bridge.store import archive, condition, ownership
 from bridge.store.schema import migrations
 from bridge.store.sides import Table
 
-if TYPE_CHECKING:
-    from bridge.store.sqlite import SQLite
-
 MANY = 1000
 
 
 @contextmanager
-def reading(database: SQLite) -> Iterator[Callable[[Table], Iterator[tuple[Any, ...]]]]:
+def reading(path: str) -> Iterator[Callable[[Table], Iterator[tuple[Any, ...]]]]:
     """Table -> its rows, one by one, all of one moment."""
-    with closing(archive.connect(database.path)) as conn:
+    with closing(archive.connect(path)) as conn:
         conn.execute("BEGIN IMMEDIATE")
         yield lambda table: iter(conn.execute(f"SELECT {', '.join(table.columns)} FROM {table.name}"))
 
@@ -44,17 +41,17 @@ class _Filling:
 
 
 @contextmanager
-def filling(database: SQLite) -> Iterator[_Filling]:
+def filling(path: str) -> Iterator[_Filling]:
     """In a file beside it, which takes its place at the end."""
-    path = Path(database.path)
-    with condition.files(database.path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    place = Path(path)
+    with condition.files(path):
+        place.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(f"{path}.copying")
         for end in ("", "-wal", "-shm", "-journal"):
             Path(f"{fresh}{end}").unlink(missing_ok=True)
         os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         ownership.give(fresh, ownership.model(path))
-    use = archive.Use(database.path)
+    use = archive.Use(path)
     use.alone()
     try:
         with closing(archive.connect(fresh)) as conn:
@@ -62,15 +59,13 @@ def filling(database: SQLite) -> Iterator[_Filling]:
             conn.execute("BEGIN IMMEDIATE")
             yield _Filling(conn)
             if wrong := conn.execute("PRAGMA foreign_key_check").fetchone():
-                raise Refused(f"{database.path}: a row of {wrong[0]} points to none of {wrong[2]}.", code="differs")
+                raise Refused(f"{path}: a row of {wrong[0]} points to none of {wrong[2]}.", code="differs")
             conn.execute("COMMIT")
         archive.sync(fresh)
         for end in ("-wal", "-shm"):
             Path(f"{path}{end}").unlink(missing_ok=True)
-        os.replace(fresh, path)
-        archive.sync(path.parent)
+        os.replace(fresh, place)
+        archive.sync(place.parent)
     finally:
         fresh.unlink(missing_ok=True)
         use.free()
-    database.migrate()  # nothing is left to do but to note that there is one
-    database.close()

@@ -21,10 +21,11 @@ from bridge.clock import Clock, SharedClock
 from bridge.errors import Refused, StoreDamaged, StoreUnavailable, StoreUnknown
 from bridge.store.database import Rows
 from bridge.store.faults import hurried
-from bridge.store.postgres import address, tables
+from bridge.store.holdings import Holdings, Restored
+from bridge.store.postgres import address, copies, dump, tables
 from bridge.store.postgres.faults import line, meaning, told
 from bridge.store.postgres.text import Plain, numbered
-from bridge.store.restored import Holdings, Restored, opens
+from bridge.store.restored import opens
 from bridge.store.schema import KEY_FACT
 
 OLDEST = 15
@@ -348,13 +349,9 @@ class Postgres:
     # -- copies -----------------------------------------------------------------------------------
     def take(self, target: Path, force: bool) -> tuple[int, Holdings]:
         """Bytes of the copy, and what it holds."""
-        from bridge.store.postgres import dump
-
         return dump.take(self, target, force)
 
     def put_back(self, copy: Path, *rules: Any) -> Restored:
-        from bridge.store.postgres import dump
-
         return dump.put_back(self, copy, *rules)
 
     def there(self) -> bool:
@@ -362,15 +359,13 @@ class Postgres:
 
     def reading(self) -> Any:
         """Within it a table's rows, one by one, all of one moment."""
-        from bridge.store.postgres import copies
+        return copies.reading(self.parameters())
 
-        return copies.reading(self)
-
-    def filling(self) -> Any:
+    @contextmanager
+    def filling(self) -> Iterator[Any]:
         """Within it `put` and `rows` of a table; all of it counts at the end or nothing."""
-        from bridge.store.postgres import copies
-
-        return copies.filling(self)
+        with self.alone(), copies.filling(self.parameters()) as table:
+            yield table
 
     # -- its condition ----------------------------------------------------------------------------
     def whole(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 
@@ -13,9 +13,6 @@ from bridge.store.postgres import tables
 from bridge.store.postgres.faults import line, told
 from bridge.store.sides import Table
 
-if TYPE_CHECKING:
-    from bridge.store.postgres import Postgres
-
 
 def _stream(conn: psycopg.Connection[Any], table: Table) -> Iterator[tuple[Any, ...]]:
     """Row by row: a table may be larger than memory."""
@@ -23,9 +20,9 @@ def _stream(conn: psycopg.Connection[Any], table: Table) -> Iterator[tuple[Any, 
 
 
 @contextmanager
-def reading(database: Postgres) -> Iterator[Callable[[Table], Iterator[tuple[Any, ...]]]]:
+def reading(parameters: dict[str, Any]) -> Iterator[Callable[[Table], Iterator[tuple[Any, ...]]]]:
     """Table -> its rows, one by one, all of one moment."""
-    with told(), psycopg.connect(**database.parameters()) as conn:
+    with told(), psycopg.connect(**parameters) as conn:
         tables.adapted(conn)
         conn.execute(b"SET idle_in_transaction_session_timeout = 0")
         conn.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -52,9 +49,9 @@ class _Filling:
 
 
 @contextmanager
-def filling(database: Postgres) -> Iterator[_Filling]:
-    """In one transaction, tables and rows."""
-    with database.alone(), told(), psycopg.connect(**database.parameters()) as conn:
+def filling(parameters: dict[str, Any]) -> Iterator[_Filling]:
+    """In one transaction, tables and rows. Nobody else may be in it."""
+    with told(), psycopg.connect(**parameters) as conn:
         tables.adapted(conn)
         conn.execute(b"SET idle_in_transaction_session_timeout = 0")
         with conn.transaction():

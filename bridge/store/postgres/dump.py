@@ -11,9 +11,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -22,13 +22,10 @@ from bridge.errors import Refused
 from bridge.store import restored, sides
 from bridge.store.archive import DUMP, placing
 from bridge.store.database import Cursor
+from bridge.store.holdings import Holdings, Ranges, Restored
 from bridge.store.postgres import address, tables
 from bridge.store.postgres.faults import told
 from bridge.store.postgres.text import Plain
-from bridge.store.restored import Holdings, Ranges, Restored
-
-if TYPE_CHECKING:
-    from bridge.store.postgres import Postgres
 
 FILE_HEAD = b"SQLite format 3\x00"
 NO_ROOM = re.compile("No space left on device|Disk quota exceeded|File too large")
@@ -89,8 +86,19 @@ def _line(stderr: str, secrets: list[str]) -> str:
     return " ".join(stderr.split())[:300]
 
 
+class Whole(Protocol):
+    """The database of which a copy is taken, or whose place one takes."""
+
+    @property
+    def place(self) -> str: ...
+
+    def parameters(self) -> dict[str, Any]: ...
+
+    def alone(self) -> AbstractContextManager[None]: ...
+
+
 # -- take -----------------------------------------------------------------------------------------
-def take(database: Postgres, target: Path, force: bool) -> tuple[int, Holdings]:
+def take(database: Whole, target: Path, force: bool) -> tuple[int, Holdings]:
     """Dump it as of one moment, while it is used; bytes written and what they hold. Raises Refused."""
     command = program("pg_dump")
     connected = database.parameters()
@@ -183,7 +191,7 @@ def _seen(copy: Path) -> list[str]:
 
 # -- put back -------------------------------------------------------------------------------------
 def put_back(
-    database: Postgres,
+    database: Whole,
     copy: Path,
     key: str,
     ranges: Ranges,
