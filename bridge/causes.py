@@ -12,6 +12,7 @@ HELD = Sentence("Another task, such as a backup, is holding your server.")
 REFUSED = Sentence("The host of your server refused it.")
 ACCESS = Sentence("Our own access to the host of your server has to be mended first.")
 NO_ROOM = Sentence("There was no free place for it.")
+LIMIT = Sentence("A limit of our own account is reached, which only our staff can have raised.")
 NO_SPACE = Sentence("The storage has not enough free space.")
 IMPOSSIBLE = Sentence("This is not possible with your server as it is.")
 UNSURE = Sentence("It was not certain that what is found there is your server, so nothing of it was touched.")
@@ -45,7 +46,9 @@ CAUSES: dict[str, Sentence] = {
     **dict.fromkeys(("upstream_credentials", "upstream_privilege"), ACCESS),
     # room
     **dict.fromkeys(("no_capacity", "vm_ids_exhausted", "pool_empty", "no_pool"), NO_ROOM),
+    "account_limit": LIMIT,
     "no_backup_storage": Sentence("There is no storage for backups."),
+    "storage_away": Sentence("The storage of your server does not answer just now."),
     "backup_storage_away": Sentence("The storage for backups does not answer just now."),
     # the machine
     **dict.fromkeys(("vm_locked", "locked"), HELD),

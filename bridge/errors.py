@@ -22,8 +22,10 @@ VmbridgeError
     │   ├── Protected             somebody wants to keep it: a person has to take the protection off
     │   └── Unlisted          a reason that we do not know: tried again a few times before it counts as permanent
     ├── Capacity              no room; another storage or node is needed
+    │   └── Limit                 the account at the provider may have no more of it
     ├── NotOurs               the object under our id is not proven to be ours
     ├── Unreachable           the server does not answer
+    │   └── StorageAway           it does, but a storage of it is not there
     └── NeedsOperator         only a person at the node can go on (stale lock)
 """
 
@@ -206,6 +208,14 @@ class Unreachable(UpstreamError):
     sentence = "The server does not answer; this goes on when it does."
 
 
+class StorageAway(Unreachable):
+    """The host answers, but a storage that is needed does not: nothing was done. `code` says which one it is."""
+
+    code = "storage_away"
+    sentence = "The storage does not answer; this goes on when it does."
+    next_action = "See that the storage is mounted and active on the node; this goes on by itself then."
+
+
 class Permanent(UpstreamError):
     """It will not go better by itself: a person mends the cause."""
 
@@ -237,6 +247,14 @@ class Capacity(UpstreamError):
     retryable = False
     sentence = "There is no room for this order."
     next_action = "Make room, then retry."
+
+
+class Limit(Capacity):
+    """The account at the provider may have no more of it; only staff can have its limits raised."""
+
+    code = "account_limit"
+    sentence = "The limit of the account at the provider is reached."
+    next_action = "Have the account's limit raised, then retry."
 
 
 class NotOurs(UpstreamError):

@@ -24,7 +24,7 @@ class Sentence(str):
 
 BEGIN_ANEW = "begin_anew"  # the step of a redeploy before which the old machine is as it was
 PROTECTED = "protected"  # the code of errors.Protected
-NO_ROOM = "no_capacity"  # the code of errors.Capacity
+NO_ROOM = ("no_capacity", "account_limit")  # the codes of errors.Capacity and of errors.Limit
 GIVING_WAY = ("change_package", "rename", "unsuspend")
 
 
@@ -562,14 +562,14 @@ class Operation:
         return (
             self.state in (State.RUNNING, State.WAITING)
             and self.memory.room_due is not None
-            and self.error_code == NO_ROOM
+            and self.error_code in NO_ROOM
         )
 
     @property
     def gives_way(self) -> bool:
         """It waits for room or for a protection to go, and the machine that is there goes on as it is: what its
         customer wants comes first."""
-        unbegun = self.kind == "redeploy" and self.step == BEGIN_ANEW and self.error_code in (NO_ROOM, PROTECTED)
+        unbegun = self.kind == "redeploy" and self.step == BEGIN_ANEW and self.error_code in (*NO_ROOM, PROTECTED)
         waits = unbegun or (self.waits_for_room and self.kind in GIVING_WAY)
         return self.state is State.RUNNING and waits and not self.task
 

@@ -19,12 +19,13 @@ from bridge.errors import (
     NotOurs,
     Protected,
     RequestError,
+    StorageAway,
     Unlisted,
     UpstreamError,
     VmbridgeError,
 )
 from bridge.kinds import KINDS, deed
-from bridge.model import Desired, Operation, Service, State
+from bridge.model import Desired, Memory, Operation, Service, State
 from bridge.steps import Book, Job
 from bridge.store import Store
 
@@ -50,6 +51,14 @@ def _passes(e: VmbridgeError, tries: int) -> bool:
     if isinstance(e, Unlisted) or e.code == "vm_absent":
         return tries < QUICK_TRIES
     return (isinstance(e, UpstreamError) and e.retryable) or (e.code == "internal_error" and tries < 5)
+
+
+def _ends_soon(e: VmbridgeError, op: Operation, memory: Memory) -> bool:
+    """A customer's order that has begun nothing and meets a storage that is away ends after some quick tries, so that
+    the server is free again: an hour without power buttons is worse than asking once more. What WHMCS wants goes on."""
+    if not isinstance(e, StorageAway) or not op.actor.startswith("client ") or KINDS[op.kind].billing:
+        return False
+    return not (memory.task or memory.sent_at or memory.doubtful_since or memory.torn or memory.disks.get("written"))
 
 
 def _pause(e: VmbridgeError, attempts: int, retryable: bool) -> float:
@@ -90,6 +99,7 @@ class Retries:
         - a cause that is not known: three quick tries more, each after the step's own look; then it counts as permanent
         - suspend and terminate: again, three times quickly, then at most every 15 min, for ever
         - what only the customer can mend (RequestError): failed with that sentence, no notice to staff
+        - a customer's order whose storage is away before it has begun: three quick tries more, then failed
         - others: retryable errors again with back-off for an hour, then failed; the rest failed at once
         """
         if isinstance(e, Capacity) and room.waits(op, e):
@@ -107,7 +117,9 @@ class Retries:
             KINDS[op.kind].endless or (isinstance(e, Protected) and e.waits),
             now - since > GIVE_UP_AFTER,
         )
-        retryable = _passes(e, tries) or (endless and not staff and tries < QUICK_TRIES)
+        soon = _ends_soon(e, op, job.memory)
+        passes = tries < QUICK_TRIES if soon else _passes(e, tries)
+        retryable = passes or (endless and not staff and tries < QUICK_TRIES)
         with store.write():
             store.step_note(op.id, op.step, "retrying", e.sentence, e.detail, ended=False)
             if op.memory.ending[:1] == (State.SUPERSEDED,):  # what takes its place looks for itself
@@ -120,6 +132,8 @@ class Retries:
                 store.step_note(op.id, op.step, "failed", e.sentence, e.detail, ended=True)
                 if retryable:  # nothing goes on by itself any more
                     error = (e.code, f"This was tried for an hour without success. {e.detail}".strip(), RETRY)
+                elif soon:
+                    error = (*error[:2], RETRY)
                 if self.turn_back(op, job.service, State.FAILED, error):
                     store.put_off(op, now, "", 0, ("", "", ""))
                 else:

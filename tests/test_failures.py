@@ -144,6 +144,50 @@ def test_a_storage_that_is_away_is_not_the_host(born: World) -> None:
     assert "host" not in text
 
 
+def test_a_customers_order_ends_soon_where_the_storage_is_away(fresh: World) -> None:
+    """The server is free again within a minute, as it was; by schedule it is tried on."""
+    backup = str(fresh.store.backups_of(1)[0]["id"])
+    fresh.cluster.storages["nfs-backup"].online = False
+    for action, form in (("take", {}), ("restore", {"backup": backup}), ("delete", {"backup": backup})):
+        key = fresh.page("backups", action, **form)
+        fresh.run(60)
+        op = fresh.store.operation(key)
+        assert (op.state, op.error_code) == (State.FAILED, "backup_storage_away"), action
+        assert "by itself" not in op.next_action, action
+        assert "does not answer just now" in banner(Look(fresh).page("backups")).text, action
+        [vm] = [v for v in fresh.cluster.vms.values() if not v.template]
+        assert vm.status == "running", action
+        assert fresh.store.current_operation(1) is None, action
+    assert len(fresh.store.backups_of(1)) == 1
+    key = fresh.store.submit(1, "scheduled_backup", "system: schedule")
+    fresh.run(300)
+    assert fresh.store.operation(key).state is State.RUNNING
+    fresh.cluster.storages["nfs-backup"].online = True
+    fresh.run(600)
+    assert fresh.store.operation(key).state is State.DONE
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"), [("reinstall", "/config$"), ("snapshot", "/snapshot$"), ("rollback", "back$")]
+)
+def test_its_own_storage_that_is_away(fresh: World, kind: str, path: str) -> None:
+    row = fresh.store.snapshots_of(1)[0]["name"]
+    forms: dict[str, tuple[str, str, dict[str, str]]] = {
+        "reinstall": ("reinstall", "reinstall", {"template": "ubuntu-24.04", "confirm": "REINSTALL"}),
+        "snapshot": ("snapshots", "take", {}),
+        "rollback": ("snapshots", "rollback", {"name": row}),
+    }
+    noun, action, form = forms[kind]
+    away = "storage 'local-lvm' is not online"
+    fresh.cluster.faults = [Fault("status", "POST", path, times=99, reason=away)]
+    key = fresh.page(noun, action, **form)
+    fresh.run(200)
+    op = fresh.store.operation(key)
+    assert (op.state, op.error_code) == (State.FAILED, "storage_away")
+    text = banner(Look(fresh).page(noun)).text
+    assert "The storage of your server does not answer just now. Nothing was changed" in text
+
+
 def test_a_full_storage_is_told_as_such(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.order("create")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bridge import customer
-from bridge.causes import CAUSES
+from bridge.causes import CAUSES, LIMIT, cause
 from bridge.errors import BadRequest, NotBuilt, Refused
 from bridge.model import State
 from bridge.retries import QUICK_TRIES
@@ -207,6 +207,17 @@ def test_a_snapshot_that_failed_for_good_costs_nothing(world: Cloud) -> None:
     assert last(world).state is State.FAILED
     assert "failed there" in last(world).error_text
     assert kept(world, "snapshot") == [] == names(world)
+
+
+@pytest.mark.parametrize("noun", ["snapshots", "backups"])
+def test_a_limit_of_the_account_is_staffs_matter_and_no_full_storage(world: Cloud, noun: str) -> None:
+    world.cloud.faults = [Fault("POST .*create_image", "resource_limit_exceeded", limits=("snapshot_limit",))]
+    act(world, noun, "take")
+    assert last(world).state is State.FAILED
+    assert cause(last(world)) == LIMIT
+    assert "limit raised" in last(world).next_action
+    assert "snapshot_limit" in last(world).error_text
+    assert len([args for name, args in world.whmcs.sent if name == "notify_admins"]) == 1
 
 
 def test_a_system_that_the_provider_has_not_is_told_before_anything_stops(tmp_path: Path) -> None:

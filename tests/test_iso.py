@@ -228,7 +228,7 @@ def test_one_that_vanished_since_it_was_listed(site: Site) -> None:
         ("not_found", isos.GONE),
         ("forbidden", direct.NOT_TAKEN),
         ("unauthorized", direct.NOT_TAKEN),
-        ("resource_limit_exceeded", direct.NOT_TAKEN),
+        ("resource_limit_exceeded", direct.LIMITED),
     ],
 )
 def test_what_the_provider_refuses_is_told_in_our_words(site: Site, code: str, told: str) -> None:

@@ -13,7 +13,18 @@ from typing import TypeVar
 import structlog
 
 from bridge.clock import Clock
-from bridge.errors import Busy, NotOurs, StoreUnavailable, Transient, Unknown, Unreachable, UpstreamError, VmbridgeError
+from bridge.errors import (
+    Busy,
+    Limit,
+    NotOurs,
+    StorageAway,
+    StoreUnavailable,
+    Transient,
+    Unknown,
+    Unreachable,
+    UpstreamError,
+    VmbridgeError,
+)
 from bridge.model import Sentence, Service, TaskResult
 from bridge.store import Store
 from drivers.calls import time_left, within
@@ -37,6 +48,12 @@ HELD = Sentence("Another task holds your server just now. Please try again in a 
 HOST_DOWN = Sentence("The host does not answer just now, so nothing was changed. Please try again in a few minutes.")
 LOST = Sentence("The answer was lost. Look here how it is now, and try again if that is not what you wanted.")
 NOT_TAKEN = Sentence("The host of your server refused this change. Our staff can tell why.")
+LIMITED = Sentence(
+    "A limit of our own account is reached, so nothing was changed. Please open a ticket: our staff can have it raised."
+)
+STORAGE_AWAY = Sentence(
+    "The storage does not answer just now, so nothing was changed. Please try again in a few minutes."
+)
 LOOKS = (0.3, 0.7, 1.0, 1.5, 2.0)  # pauses while somebody waits for a task
 Found = TypeVar("Found")
 wait_ends: ContextVar[float | None] = ContextVar("wait_ends", default=None)  # of a request with several turns
@@ -197,7 +214,13 @@ def settled(keeper: Keeper, task: str, clock: Clock) -> TaskResult:
 def not_done(e: VmbridgeError) -> str:
     """What the page says of an edit that failed: never the back end's own words."""
     log.warning("direct_edit_failed", code=e.code, detail=e.detail)
-    for kind, said in ((Unreachable, HOST_DOWN), (Busy, HELD), (Unknown, LOST)):
+    for kind, said in (
+        (StorageAway, STORAGE_AWAY),
+        (Unreachable, HOST_DOWN),
+        (Limit, LIMITED),
+        (Busy, HELD),
+        (Unknown, LOST),
+    ):
         if isinstance(e, kind):
             return said
     return NOT_NOW if isinstance(e, UpstreamError) and e.retryable else NOT_TAKEN

@@ -33,7 +33,7 @@ def put_disks_first(server: str, store: Store) -> int:
             if store.current_operation(key) is None:
                 newest = store.operations_of(key, TRIES)
                 failed = len(list(takewhile(lambda o: o.kind == "boot_disk", newest)))
-                store.submit(key, "boot_disk", "schedule")
+                store.submit(key, "boot_disk", "system: schedule")
                 store.disc_order_later(key, min(AGAIN * 2**failed, SELDOM))
     return len(due)
 

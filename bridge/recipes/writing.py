@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bridge.errors import Busy, Capacity, Permanent, Transient, Unlisted, UpstreamError
+from bridge.errors import Busy, Capacity, Limit, Permanent, Transient, Unlisted, UpstreamError
 from bridge.kinds import KINDS
 from bridge.model import Converged, Desired, Difference, Offline, Order
 from bridge.recipes.machine import (
@@ -154,7 +154,7 @@ def _go_on(job: Job, wanted: Order, state: Offline) -> Outcome:
     if not state.error:
         return configured(job)
     code, sentence, detail, action = state.error
-    error = (Capacity if code == Capacity.code else Permanent)(sentence, code=code, detail=detail)
+    error = {Capacity.code: Capacity, Limit.code: Limit}.get(code, Permanent)(sentence, code=code, detail=detail)
     error.next_action = action
     error.retry_after = OFF_AGAIN_AFTER if isinstance(error, Capacity) else None  # it was switched off to find that out
     raise error

@@ -8,6 +8,7 @@ from typing import Any
 from bridge.errors import (
     Busy,
     Capacity,
+    Limit,
     NotFound,
     Permanent,
     Protected,
@@ -18,7 +19,8 @@ from bridge.errors import (
     VmbridgeError,
 )
 
-CAPACITY = ("resource_unavailable", "placement_error", "resource_limit_exceeded")
+CAPACITY = ("resource_unavailable", "placement_error")
+LIMIT = "resource_limit_exceeded"  # of the account: servers, addresses, volumes, snapshots, firewalls
 AGAIN = ("conflict", "maintenance", "rate_limit_exceeded", "service_error")
 LOST = ("server_error", "bad_gateway", "unavailable", "timeout")  # 5xx: the work may go on
 NO_AGENT = ("guest_agent_unavailable",)  # also of a system that has only just started
@@ -33,6 +35,9 @@ PROTECTED_CONTENT = (
 ROOM = (
     "Wait until the provider has some again, raise the project's limits there, or name another location or type;"
     " then retry."
+)
+RAISE = (
+    "Have the project's limit raised in the provider's console (Limits), or remove there what nobody needs; then retry."
 )
 TOKEN = (
     "Make an API token with read and write in the project's settings and put it into the server's `token`; then retry."
@@ -62,6 +67,8 @@ def from_code(code: str, detail: str) -> VmbridgeError:
         return Transient(detail=detail)
     if code in CAPACITY:
         return Capacity(detail=detail, next_action=ROOM)
+    if code == LIMIT:
+        return Limit(detail=detail, next_action=RAISE)
     if code == "protected":
         return Protected(detail=detail, next_action=PROTECTED)
     if code == "not_found":

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from bridge.errors import Permanent, Transient, Unreachable, UpstreamError
+from bridge.errors import Permanent, StorageAway, Transient, UpstreamError
 from bridge.model import Backup, VmRef
 from drivers.proxmox.api import Api
 from drivers.proxmox.convert import archive_owner
@@ -28,7 +28,7 @@ def ids_of(ref: VmRef) -> tuple[str, ...]:
 
 
 def node_of(api: Api, storage: str, hint: str) -> str:
-    """A node that has the storage, the machine's own first. Raises Unreachable when none has it just now."""
+    """A node that has the storage, the machine's own first. Raises StorageAway when none has it just now."""
     rows = [
         r
         for r in api.get("cluster/resources", type="storage")
@@ -36,7 +36,7 @@ def node_of(api: Api, storage: str, hint: str) -> str:
     ]
     nodes = sorted(str(r["node"]) for r in rows)
     if not nodes:
-        raise Unreachable(
+        raise StorageAway(
             "The storage for backups does not answer.",
             code="backup_storage_away",
             detail=f"storage {storage!r} is available on no node",

@@ -11,6 +11,7 @@ from bridge.errors import (
     Permanent,
     Protected,
     Refused,
+    StorageAway,
     Transient,
     Unknown,
     Unlisted,
@@ -28,6 +29,7 @@ TRANSIENT = re.compile(
 )
 KEPT = re.compile(r"cannot remove protected")
 CAPACITY = re.compile(r"not enough free space|no space|out of space|[Tt]hin pool .* full|MAX \d+ vcpus", re.I)
+AWAY = re.compile(r"storage '[^']*' is not online")
 UNPROTECT = (
     "Take the protection off in the storage's list of backups if it is to go: it goes on by itself within 15"
     " minutes, or retry."
@@ -85,6 +87,8 @@ def from_text(text: str, detail: str = "") -> VmbridgeError:
         return Refused("The system inside did not react; a hard stop turns it off.", code="no_reaction", detail=detail)
     if KEPT.search(text):
         return Protected(detail=detail, next_action=UNPROTECT)
+    if AWAY.search(text):
+        return StorageAway(detail=detail)
     if CAPACITY.search(text):
         return Capacity(detail=detail, next_action=ROOM)
     if TAKEN.search(text):
