@@ -12,7 +12,7 @@ import pytest
 from tests.branches import Branches
 from tests.pve.cluster import Fault
 from tests.slices import covering
-from tests.test_crashes import SCENARIOS, outcome, prepared, without_failures
+from tests.test_crashes import PLAYED, SCENARIOS, outcome, prepared, without_failures
 
 KINDS = {
     "500": {"kind": "status", "status": 500, "reason": "can't lock file '/var/lock/x' - got timeout"},
@@ -49,7 +49,7 @@ def chosen(calls: list[str], turn: int) -> dict[int, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.matrix)], ids=["slice", "whole"])
-@pytest.mark.parametrize("verb", SCENARIOS)
+@pytest.mark.parametrize("verb", PLAYED)
 def test_a_fault_on_any_call(verb: str, whole: bool, tmp_path: Path) -> None:
     world = prepared(tmp_path, verb)
     branches, numbers, kinds = Branches(world, tmp_path), count(1), {}  # type: ignore[var-annotated]

@@ -13,7 +13,7 @@ from bridge import recipes
 from bridge.model import END, State
 from bridge.steps import Book, Done, Job, Outcome, Recipe, Step
 from tests.branches import Branches, Killed
-from tests.test_crashes import SCENARIOS, outcome, prepared
+from tests.test_crashes import PLAYED, SCENARIOS, outcome, prepared
 from tests.world import World
 
 
@@ -57,7 +57,7 @@ def updated(world: World, recipe: Recipe) -> None:
     world.restart()
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", PLAYED)
 def test_an_update_at_any_step_skips_nothing_and_repeats_nothing(scenario: str, tmp_path: Path) -> None:
     world = prepared(tmp_path, scenario)
     branches, seen = Branches(world, tmp_path), [""]
