@@ -24,7 +24,7 @@ from bridge.errors import (
     UpstreamError,
     VmbridgeError,
 )
-from bridge.kinds import KINDS, deed
+from bridge.kinds import KINDS, Orderer, deed
 from bridge.model import Desired, Memory, Operation, Service, State
 from bridge.steps import Book, Job
 from bridge.store import Store
@@ -56,7 +56,9 @@ def _passes(e: VmbridgeError, tries: int) -> bool:
 def _ends_soon(e: VmbridgeError, op: Operation, memory: Memory) -> bool:
     """A customer's order that has begun nothing and meets a storage that is away ends after some quick tries, so that
     the server is free again: an hour without power buttons is worse than asking once more. What WHMCS wants goes on."""
-    if not isinstance(e, StorageAway) or not op.actor.startswith("client ") or KINDS[op.kind].billing:
+    if not isinstance(e, StorageAway) or op.actor.startswith("system"):
+        return False
+    if Orderer.CLIENT not in KINDS[op.kind].by or KINDS[op.kind].billing:
         return False
     return not (memory.task or memory.sent_at or memory.doubtful_since or memory.torn or memory.disks.get("written"))
 

@@ -116,3 +116,18 @@ def test_every_language_of_whmcs_has_its_numbers_dates_plurals_and_direction() -
         assert languages.direction_of(code) == ("rtl" if code[:2] in ("ar", "fa", "he") else "ltr")
         forms = languages.plurals_in(code, "%(n)d day", "%(n)d days")
         assert all(forms[Locale.parse(languages.PSEUDO.get(code, code)).plural_form(n)] for n in range(1000)), code
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "run `qm unlock 20000` on <pve1>, `x<y`",
+            "run <code>qm unlock 20000</code> on &lt;pve1&gt;, <code>x&lt;y</code>",
+        ),
+        ("one ` alone", "one ` alone"),
+        ("", ""),
+    ],
+)
+def test_commands_in_staffs_sentences(text: str, shown: str) -> None:
+    assert filters.commands(text) == shown

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from zoneinfo import ZoneInfo
 
+from markupsafe import Markup, escape
+
 from bridge import languages, recipes
 from bridge.kinds import deed
 from bridge.model import Network, Operation, Sentence
@@ -109,4 +111,28 @@ def step_words(name: str, op: Operation) -> str:
     return next((s.title for s in recipe.steps if s.name == name), name) if recipe else name
 
 
-FILTERS = (number, size, traffic, span, ago, took, moment, when, countdown, rate, mask, translated, deed, step_words)
+def commands(text: str) -> Markup:
+    """Staff's sentences, with what stands between backticks as <code>; a terminal shows them as they are."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # one without its other
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(p) if n % 2 else escape(p) for n, p in enumerate(parts))
+
+
+FILTERS = (
+    number,
+    size,
+    traffic,
+    span,
+    ago,
+    took,
+    moment,
+    when,
+    countdown,
+    rate,
+    mask,
+    translated,
+    deed,
+    step_words,
+    commands,
+)
