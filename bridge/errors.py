@@ -245,7 +245,7 @@ class Capacity(UpstreamError):
 
     code = "no_capacity"
     retryable = False
-    sentence = "There is no room for this order."
+    sentence = "There is no room for this."
     next_action = "Make room, then retry."
 
 

@@ -3,6 +3,7 @@ breaks inside a word or scrolls sideways; what one comes for stands above the fo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,14 +28,22 @@ FOLD = {
     1199: 300,
     1440: 300,
 }  # where state, name, address with Copy and the buttons have to end
-BEGINS = {"": 232, "&theme=six": 235}  # where the page begins in Nexus and Six, the lowest; in our frame at 188
+REAL = THEMES if not os.environ.get("VMBRIDGE_THEME_DIR") else (*THEMES, "&theme=nexus")
+EXPECTED = r"/assets/(fonts/css/fontawesome-\w+\.min\.css|img/[\w-]+\.svg) - |/favicon\.ico - "  # WHMCS's own
+# where the page begins in Nexus and Six, the lowest; in our frame at 188
+BEGINS = {"": 232, "&theme=six": 235, "&theme=nexus": 232}
 MEASURE = """
 const box = document.querySelector('.vmbridge'), faults = [], wide = document.documentElement;
 const seen = e => e.checkVisibility({visibilityProperty: true}) &&
   !e.closest('.vmb-sr, option, datalist, script, style, noscript');
 const name = e => (e.className && e.className.baseVal === undefined &&
   e.className || e.tagName) + ': ' + e.textContent.trim().slice(0, 40);
-if (wide.scrollWidth > wide.clientWidth) faults.push('scrolls sideways by ' + (wide.scrollWidth - wide.clientWidth));
+// by us, not by a theme that does so around an empty box (Six's footer beside a scroll bar, at some widths)
+const style = box.style.cssText, beyond = () => wide.scrollWidth - wide.clientWidth, sideways = beyond();
+box.style.cssText = `contain: strict; height: ${box.offsetHeight}px`;
+const around = Math.max(beyond(), 0);
+box.style.cssText = style;
+if (sideways > around) faults.push('scrolls sideways by ' + (sideways - around));
 const walk = document.createTreeWalker(box, NodeFilter.SHOW_TEXT), range = document.createRange(), leaves = new Set();
 while (walk.nextNode()) {
   const t = walk.currentNode, e = t.parentElement;
@@ -105,7 +114,7 @@ def settled(browser: Chrome) -> None:
     browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", REAL)
 @pytest.mark.parametrize("service", [KVM, CLOUD])
 def test_pages_at_six_widths(system: System, browser: Chrome, service: int, theme: str) -> None:
     wrong: dict[str, Any] = {}
@@ -225,14 +234,15 @@ SMALL_PAGES = ("overview", "charts", "snapshots", "backups", "reset_password", "
 @pytest.mark.parametrize("language", ["", "&language=pseudo-rtl"])
 @pytest.mark.parametrize("service", [KVM, CLOUD])
 def test_small_things(system: System, browser: Chrome, service: int, language: str) -> None:
-    """Addresses at their own side, meters in line, days in full rows, times whole with AM and PM."""
+    """Addresses at their own side, meters in line, days in full rows, times whole with AM and PM; long words too have room."""
     wrong = {}
     for page in SMALL_PAGES:
         browser.get(f"{system.page(service)}&vmb[page]={page}{language}")
         for width in WIDTHS:
             screen(browser, width, HEIGHT)
             settled(browser)
-            if faults := browser.execute_script(SMALL):  # type: ignore[no-untyped-call]
+            faults = browser.execute_script(SMALL) + (browser.execute_script(MEASURE) if language else [])  # type: ignore[no-untyped-call]
+            if faults:
                 wrong[f"{page} {width}"] = faults
     assert wrong == {}
 

@@ -167,7 +167,7 @@ namespace {
             'secondarySidebar' => new Sidebar([]),
             'breadcrumb' => [['label' => 'Portal Home', 'link' => '#'], ['label' => $title, 'link' => '#']],
             'templatefile' => 'clientareaproductdetails', 'displayTitle' => $title, 'tagline' => '',
-            'token' => generate_token(), 'date_year' => '2026', 'LANG' => new Words(),
+            'token' => generate_token(), 'date_year' => '2026', 'maximumPasswordLength' => 64, 'LANG' => new Words(),
             'activeLocale' => ['countryCode' => 'GB', 'localisedName' => 'English'], 'locales' => [],
             'currencies' => [], 'inShoppingCart' => false, 'socialAccounts' => [],
             'openNetworkIssueCounts' => ['open' => 0, 'scheduled' => 0], 'headoutput' => '', 'headeroutput' => '',

@@ -5,7 +5,9 @@
   margin: 24px 0 16px; padding: 12px 16px; border: 1px solid rgba(128,128,128,.28); border-radius: 4px;
   text-align: start; font-size: .9em }
 .vmbridge-product .vmb-product span:last-child { margin-inline-start: auto }
+.vmbridge-product .vmb-product a { display: inline-block; padding: 0; margin: 0 }
 .vmbridge-product .vmb-product a + a { margin-inline-start: 16px }
+@media (max-width: 767px) { .vmbridge-product .vmb-product span:last-child { margin-inline-start: 0 } }
 .vmbridge-product dl.vmb-told { margin: 0; padding: 16px; text-align: start }
 .vmbridge-product dl.vmb-told > div { display: flex; flex-wrap: wrap; gap: 4px 16px; padding: 4px 0 }
 .vmbridge-product dl.vmb-told dt { flex: 0 1 14em; font-weight: 600 }
