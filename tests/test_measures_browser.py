@@ -211,6 +211,17 @@ box.querySelectorAll('input[type=time]').forEach(t => {
     + Math.round(t.getBoundingClientRect().width) + ' of ' + Math.round(c.getBoundingClientRect().width));
   c.remove();
 });
+box.querySelectorAll(':scope > .vmb-actions .vmb-why').forEach(e => {
+  e.style.display = 'block';
+  const r = e.getBoundingClientRect(), room = box.getBoundingClientRect();
+  if (r.left < room.left - 1 || r.right > room.right + 1) faults.push('leaves the box: ' + e.textContent);
+  if ([...box.querySelectorAll(':scope > .vmb-actions > * > .vmb-btn, :scope > .vmb-actions > .vmb-btn')].some(b => {
+    const s = b.getBoundingClientRect();
+    return Math.min(r.right, s.right) - Math.max(r.left, s.left) > 1
+      && Math.min(r.bottom, s.bottom) - Math.max(r.top, s.top) > 1 }))
+    faults.push('covers a button: ' + e.textContent);
+  e.style.display = '';
+});
 const onOneRow = (css, what) => box.querySelectorAll(css).forEach(e => {
   if (!rtl && new Set([...e.children].map(c => Math.round(c.getBoundingClientRect().top))).size > 1)
     faults.push(what + ' in two rows');
@@ -234,7 +245,7 @@ SMALL_PAGES = ("overview", "charts", "snapshots", "backups", "reset_password", "
 @pytest.mark.parametrize("language", ["", "&language=pseudo-rtl"])
 @pytest.mark.parametrize("service", [KVM, CLOUD])
 def test_small_things(system: System, browser: Chrome, service: int, language: str) -> None:
-    """Addresses at their own side, meters in line, days in full rows, times whole with AM and PM; long words too have room."""
+    """Addresses at their own side, meters in line, days in full rows, times whole; long words have room too."""
     wrong = {}
     for page in SMALL_PAGES:
         browser.get(f"{system.page(service)}&vmb[page]={page}{language}")
