@@ -233,3 +233,17 @@ def test_the_command_moves_an_installation_and_nobody_works_with_both(file: Stor
     house = House(tmp_path, 'path = "old.db"')
     assert house.run("store", "reopen").exit_code == 0
     assert house.run("events", "list").exit_code == 0
+
+
+def test_what_whmcs_does_not_take_is_listed(tmp_path: Path) -> None:
+    house = House(tmp_path, 'path = "one.db"')
+    assert house.run("migrate").exit_code == 0
+    assert "WHMCS has taken all" in house.run("events", "list").output
+    with closing(sqlite3.connect(tmp_path / "one.db")) as conn, conn:
+        conn.execute(
+            "INSERT INTO outbox (dedupe, event, whmcs, payload, due_at, created_at, error)"
+            " VALUES ('a', 'password', 'main', '', 0, 1700000000, 'Authentication Failed')"
+        )
+    listed = house.run("events", "list").output
+    assert "1 not taken by WHMCS 'main' since 2023-11-14 22:13:20 UTC" in listed
+    assert "Authentication Failed" in listed

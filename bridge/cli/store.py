@@ -146,9 +146,18 @@ def events() -> None:
 @events.command(name="list")
 @with_config
 def list_events(path: str) -> None:
-    """Those that wait for a person."""
-    for event in opened(path).store.held_events():
+    """Those that wait for a person, and how many WHMCS has not taken yet."""
+    context = opened(path)
+    held = context.store.held_events()
+    for event in held:
         click.echo(_event(event))
+    waits = {name: context.store.undelivered(name) for name in context.config.whmcs}
+    for name, u in waits.items():
+        if u["n"]:
+            since, said = moment(u["oldest"] or 0.0), u["error"]
+            click.echo(f"{u['n']} not taken by WHMCS {name!r} since {since}, tried again by themselves: {said}")
+    if not held and not any(u["n"] for u in waits.values()):
+        click.echo("Nothing is held, and WHMCS has taken all that was sent.")
 
 
 @events.command(name="send")
