@@ -202,7 +202,7 @@ def test_a_name_that_the_provider_does_not_take_stays_in_its_field(site: Site) -
 def test_what_the_provider_refuses_is_told_in_our_words(site: Site, code: str) -> None:
     site.cloud.faults = [Fault("POST .*", code)]
     page = site.send("rdns", action="save", address=V4, name=NAME).json["html"]
-    assert alert(page) == direct.NOT_TAKEN
+    assert alert(page) == (direct.LIMITED if code == "resource_limit_exceeded" else direct.NOT_TAKEN)
     assert fields(page)[V4] == NAME
     assert code not in words(page)
     assert wishes(site) == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bridge.dns import records
-from bridge.errors import Capacity, NeedsOperator, NotOurs, UpstreamError, VmbridgeError
+from bridge.errors import Capacity, NeedsOperator, NotOurs, StorageAway, UpstreamError, VmbridgeError
 from bridge.metering import usage
 from bridge.model import Birth
 from bridge.recipes.back import ON_AGAIN
@@ -98,7 +98,7 @@ def configure_or_later(job: Job) -> Outcome:
     except (NotOurs, NeedsOperator):
         raise
     except UpstreamError as e:
-        if e.retryable:
+        if e.retryable and not isinstance(e, StorageAway):  # a storage may be away for long
             raise
         job.save(replace(job.memory, later=True))
         if isinstance(e, Capacity) and e.retry_after:
