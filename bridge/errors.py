@@ -213,7 +213,7 @@ class StorageAway(Unreachable):
 
     code = "storage_away"
     sentence = "The storage does not answer; this goes on when it does."
-    next_action = "See that the storage is mounted and active on the node; this goes on by itself then."
+    next_action = "See that the storage is mounted and active; this goes on by itself then."
 
 
 class Permanent(UpstreamError):

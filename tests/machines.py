@@ -22,6 +22,7 @@ from bridge import config as config_module
 from bridge import operations, worker
 from bridge.clock import Clock
 from bridge.context import load_context, open_context
+from bridge.errors import StoreUnavailable
 from bridge.operations import OWNER
 from bridge.web.auth import sign
 from tests.configs import raw_config
@@ -110,10 +111,18 @@ class Machines:
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
         end = self.clock.monotonic() + PATIENCE
-        while not (value := condition()):
+        while not (value := self.known(condition)):
             assert self.clock.monotonic() < end, f"{what}: {self.stuck()}"
             self.clock.sleep(0.05)
         return value
+
+    @staticmethod
+    def known(read: Callable[[], Any]) -> Any:
+        """What we read ourselves beside the machines; None while the database is being started anew."""
+        try:
+            return read()
+        except StoreUnavailable:
+            return None
 
     def stuck(self) -> str:
         ops = self.context.store.operations_of(None, 5, ("running", "waiting", "waiting_for_staff"))

@@ -9,7 +9,8 @@ import pytest
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 
-from tests.customer_pages import AXE, LONG, THEMES, action, findings, idle, one, see, settled, texts, untouched
+from tests.browser import AXE, THEMES, findings, one, texts
+from tests.customer_pages import LONG, action, idle, see, settled, untouched
 from tests.pve.cluster import Vm
 from tests.screenshots import chrome
 from tests.system import System

@@ -117,10 +117,12 @@ class Frozen:
         vm = re.search(r"/qemu/(\d+)/status/", path)
         if when != "before" or method != "POST" or not vm or self.name:
             return
-        row = self.rig.context.store.row(
-            "SELECT o.id, o.owner, o.fence, o.lease_until FROM operations o JOIN services s ON s.id = o.service"
-            " WHERE s.vm_id = ? AND o.state = 'running' AND o.lease_until > 0",
-            vm[1],
+        row = self.rig.known(
+            lambda: self.rig.context.store.row(
+                "SELECT o.id, o.owner, o.fence, o.lease_until FROM operations o JOIN services s ON s.id = o.service"
+                " WHERE s.vm_id = ? AND o.state = 'running' AND o.lease_until > 0",
+                vm[1],
+            )
         )
         names = {self.rig.owner(n): n for n in self.rig.names}
         if row and row["owner"] in names:
@@ -151,7 +153,8 @@ def killing(rig: Machines, every: float, stop: threading.Event, spared: Any) -> 
     """One process after the other: each so many seconds, or, without any, each time some more orders are done."""
     turn = done = 0
     while not rig.clock.wait(stop, every or 0.2):
-        count = len(rig.context.store.operations_of(None, 5000, ("done",)))
+        rows = rig.known(lambda: rig.context.store.operations_of(None, 5000, ("done",)))
+        count = done if rows is None else len(rows)
         if not every and count < done + SOME:
             continue
         done, name = count, rig.names[turn % len(rig.names)]

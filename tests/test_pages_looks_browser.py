@@ -14,7 +14,6 @@ from tests.browser import AXE, THEMES, findings, one, texts, until
 from tests.customer_pages import (
     DENIED,
     FULL,
-    LONG,
     PAGES,
     PSEUDO,
     RTL,
@@ -25,6 +24,7 @@ from tests.customer_pages import (
     release,
     see,
     settled,
+    untranslated,
 )
 from tests.system import System
 
@@ -36,34 +36,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 # -- languages, small screens, accessibility ------------------------------------------------------
-OWN = re.compile(  # what is a name, a number or an address in every language
-    r"^(\W|\d|CPU|RAM|DNS|SSH|IPv[46]|virtio|root|ssh|debian|ubuntu|Debian|Ubuntu|db8|pve\d|snap|[0-9a-f]{4}|UTC|REINSTALL|Europe/Berlin|noVNC|([0-9A-F]{2}:){5}[0-9A-F]{2})*$"
-)
-VISIBLE = """
-const texts = [], walk = document.createTreeWalker(document.querySelector(".vmbridge"), NodeFilter.SHOW_TEXT);
-while (walk.nextNode()) {
-  if (!walk.currentNode.parentElement.closest("style, script, datalist, bdi, [translate=no], [data-copy]")) {
-    texts.push(walk.currentNode.data.trim()); }
-}
-document.querySelectorAll(".vmbridge *").forEach(e => ["aria-label", "data-confirm", "data-label", "data-done",
-  "placeholder", "alt"].forEach(a => {
-  if (e.hasAttribute(a)) { texts.push(e.getAttribute(a)); }
-}));
-return texts.filter(Boolean)"""
-
-
-def untranslated(browser: Chrome) -> list[str]:
-    """Texts of the page with words outside [brackets]."""
-    texts = []
-    for text in browser.execute_script(VISIBLE):
-        rest = text
-        while re.search(r"\[[^\[\]]*\]", rest):
-            rest = re.sub(r"\[[^\[\]]*\]", "", rest)
-        if not OWN.match(rest.replace(LONG, "")):
-            texts.append(text)
-    return texts
-
-
 @pytest.mark.parametrize("page", PAGES)
 def test_every_sentence_is_in_the_clients_language(system: System, browser: Chrome, page: str) -> None:
     see(browser, system, PSEUDO, page)
