@@ -156,6 +156,17 @@ def test_what_is_done_while_the_mirror_reads_stays_as_it_was_left(
         customer.renew_mirror("pve1", born.drivers["pve1"], born.store, now=True)
 
 
+def test_a_storage_that_is_away_keeps_no_snapshot_from_the_list(born: World) -> None:
+    vm = born.cluster.vms[20000]
+    born.page("snapshots", "take")
+    born.run()
+    vm.snapshots["staffs-own"] = {**next(iter(vm.snapshots.values()))}
+    born.cluster.faults = [Fault("status", status=500, reason="storage is not online", path=".*/content", times=9)]
+    born.clock.time += 4000
+    customer.renew_mirror("pve1", born.drivers["pve1"], born.store)
+    assert [r["foreign_one"] for r in born.store.snapshots_of(1, foreign=True)].count(1) == 1
+
+
 def test_a_backup_that_was_seen_before_its_operation_heard_of_it_is_there_once(born: World) -> None:
     """Its notes are written after the archive itself: until then nobody can know whose it is."""
     born.page("backups", "take", note="mine")

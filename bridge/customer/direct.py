@@ -54,6 +54,7 @@ LIMITED = Sentence(
 STORAGE_AWAY = Sentence(
     "The storage does not answer just now, so nothing was changed. Please try again in a few minutes."
 )
+FOR_STAFF = frozenset({NOT_TAKEN, LIMITED})  # what a page answers with a reference and a ticket
 LOOKS = (0.3, 0.7, 1.0, 1.5, 2.0)  # pauses while somebody waits for a task
 Found = TypeVar("Found")
 wait_ends: ContextVar[float | None] = ContextVar("wait_ends", default=None)  # of a request with several turns

@@ -57,7 +57,7 @@ BACK_UNSAVED = Sentence(
     "What you changed may have been made, but the bridge cannot save anything just now, so it is taken back by itself;"
     " look here again in some minutes."
 )
-NOT_TAKEN = Sentence("The host does not take this rule. Please write it in another way.")
+RULE_NOT_TAKEN = Sentence("The host does not take this rule. Please write it in another way.")
 FULL = Sentence("%(n)d of %(m)d rules in use: delete one first.")
 LOCKED = Sentence("This rule is ours and cannot be changed here.")
 ACROSS = Sentence("A rule cannot be moved past one of ours.")
@@ -301,7 +301,7 @@ def _first_try(
         lost = isinstance(e, Unknown)
         if not lost and not (isinstance(e, UpstreamError) and e.retryable) and _untouched(service, now, driver):
             store.forget_firewall(service.id, number)
-            said = NOT_TAKEN if e.code == "upstream_parameter" else not_done(e)
+            said = RULE_NOT_TAKEN if e.code == "upstream_parameter" else not_done(e)
             raise Refused(said, code=e.code, detail=e.detail, field=e.extra.get("field", "")) from None
         store.firewall_later(service.id, number, LOST_REPLY if lost else FIRST, e.code)
         raise Refused(BACK_BY_ITSELF if trial else GOING_ON, code="going_on", detail=e.detail) from None

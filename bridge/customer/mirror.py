@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from bridge.errors import StoreUnavailable, VmbridgeError
-from bridge.model import Backup, Capability, Kept, Operation, Service, Snapshot
+from bridge.model import Capability, Kept, Operation, Service
 from bridge.store import Store
 from drivers.base import Driver
 from drivers.calls import in_background
@@ -47,25 +47,24 @@ def renew_mirror(server: str, driver: Driver, store: Store, limit: int = 20, now
 
 
 def _mirror(service: Service, last: Operation | None, driver: Driver, everything: Kept | None, store: Store) -> None:
-    """Read first, then write, unless an operation has begun meanwhile: the listing may be older than what it did."""
-    snapshots: list[Snapshot] | None = None
+    """Each list as soon as it is read: the next one may stand on a storage that is away."""
     if Capability.SNAPSHOTS in driver.capabilities:
         snapshots = (
             driver.snapshots(service.ref)
             if everything is None
             else [s for u in service.uuids for s in everything.snapshots.get(u, ())]
         )
-    backups: list[Backup] | None = None
+        with store.write():
+            if _still(last, service, store):
+                store.mirror_snapshots(service.id, snapshots)
     if driver.keeps_backups:
         backups = driver.backups(service.ref) if everything is None else everything.backups.get(service.vm_id, [])
-    with store.write():
-        if _standing(store.newest(service.id)) != _standing(last):
-            return
-        if snapshots is not None:
-            store.mirror_snapshots(service.id, snapshots)
-        if backups is not None:
-            store.mirror_backups(service.id, backups, service.created_at)
+        with store.write():
+            if _still(last, service, store):
+                store.mirror_backups(service.id, backups, service.created_at)
 
 
-def _standing(operation: Operation | None) -> tuple[str, float | None] | None:
-    return (operation.id, operation.ended_at) if operation else None
+def _still(last: Operation | None, service: Service, store: Store) -> bool:
+    """Whether nothing was ordered while a list was read: it may be older than what an operation did."""
+    now = store.newest(service.id)
+    return (now and (now.id, now.ended_at)) == (last and (last.id, last.ended_at))

@@ -85,7 +85,7 @@ def _asked(zone: dns.name.Name, servers: list[str]) -> dns.message.Message:
 
 def hint(name: str, address: str, store: Store) -> str:
     """yes, no, or empty while it is not known."""
-    return store.ask_look(name.lower(), address, FRESH) if name else ""
+    return store.ask_lookup(name.lower(), address, FRESH) if name else ""
 
 
 def look_due(store: Store, find: Resolve = resolve, many: int = MANY) -> int:
@@ -97,10 +97,10 @@ def look_due(store: Store, find: Resolve = resolve, many: int = MANY) -> int:
             seen = {ip_address(a) for a in find(row["name"], "AAAA" if at.version == 6 else "A")}
         except LookupError as e:
             log.info("name_not_looked_up", name=row["name"], error=str(e))
-            store.looked(row["name"], row["address"], row["answer"], LATER)
+            store.looked_up(row["name"], row["address"], row["answer"], LATER)
             if n >= 3 and all(r["answer"] == "" for r in rows[:n]):
                 return n
             continue
         answer = "yes" if at in seen else "no"
-        store.looked(row["name"], row["address"], answer, YES if answer == "yes" else NO)
+        store.looked_up(row["name"], row["address"], answer, YES if answer == "yes" else NO)
     return len(rows)

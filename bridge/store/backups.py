@@ -82,16 +82,10 @@ class Backups(Core):
                 " id = ?)",
                 (backup.archive, key, key),
             )
-            self._made(key, backup)
-
-    def _made(self, key: int, backup: Backup) -> None:
-        self.change(
-            "UPDATE backups SET archive = ?, made_at = ?, size = ?, state = 'ready' WHERE id = ?",
-            backup.archive,
-            backup.made_at,
-            backup.size,
-            key,
-        )
+            db.conn.execute(
+                "UPDATE backups SET archive = ?, made_at = ?, size = ?, state = 'ready' WHERE id = ?",
+                (backup.archive, backup.made_at, backup.size, key),
+            )
 
     def forget_backup(self, key: int) -> None:
         self.change("DELETE FROM backups WHERE id = ?", key)

@@ -18,7 +18,7 @@ class LookupRow(TypedDict):
 class Lookups(Core):
     """Lookups, asked for by who has the page open; the worker does them."""
 
-    def ask_look(self, name: str, address: str, fresh: float) -> str:
+    def ask_lookup(self, name: str, address: str, fresh: float) -> str:
         """Whether a name leads to an address, as last looked up: yes, no, or empty while nobody knows. The worker
         looks soon, and goes on for as long as somebody asks; `fresh` seconds an asking holds."""
         row = self.row("SELECT answer, asked_at FROM dns_looks WHERE name = ? AND address = ?", name, address)
@@ -41,7 +41,7 @@ class Lookups(Core):
             limit,
         )
 
-    def looked(self, name: str, address: str, answer: str, again: float) -> None:
+    def looked_up(self, name: str, address: str, answer: str, again: float) -> None:
         self.change(
             "UPDATE dns_looks SET answer = ?, due_at = ? WHERE name = ? AND address = ?",
             answer,

@@ -124,9 +124,8 @@ def service_of(row: ServiceRow) -> Service:
     )
 
 
-FORM = (
-    "desired || ' ' || package || ' ' || uuids || ' ' || build"  # the columns that may be of no form that we can read
-)
+# the columns that may be of no form that we can read
+FORM = "desired || ' ' || package || ' ' || uuids || ' ' || build"
 MANY = 500_000
 _READ: set[int] = set()  # hashes of what could be read
 

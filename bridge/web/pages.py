@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from bridge import customer
-from bridge.customer.direct import LIMITED, NOT_TAKEN
+from bridge.customer.direct import FOR_STAFF
 from bridge.errors import BadRequest, Forbidden, NotFound, Refused, StoreUnavailable, VmbridgeError
 from bridge.kinds import KINDS, POWER
 from bridge.model import Capability, Sentence, Service
@@ -155,7 +155,7 @@ def submit(service_id: int, capability: str) -> Response:
             shut = {"said": language.translate(e.sentence), **e.extra} if closing else None
             said, field = "" if closing else e.sentence, str(e.extra.get("field") or "")
             more: dict[str, Any] = {"form": {"do": action, **form}, "closing": shut}
-            if said in (NOT_TAKEN, LIMITED):
+            if said in FOR_STAFF:
                 more["staffs"] = frame.refused_by_host(name, service)
             return answer(at.store.service(service.id), name, said, field=field, **more)
     return success(html="", redirect=name, title="")
