@@ -76,13 +76,11 @@ class Driver(ByCapability, ABC):
     periods: ClassVar[tuple[str, ...]] = tuple(PERIODS)  # how far back its history goes
     charts_age: ClassVar[float] = 0.0  # seconds that one read of a chart serves everybody at least
     fixed: ClassVar[frozenset[str]] = frozenset()  # words that come with the plan alone and cannot be ordered beside it
-    own_backups: ClassVar[int] = (
-        0  # the provider makes daily backups by itself, in a window of its own, and keeps this many
-    )
+    # the provider makes daily backups by itself, in a window of its own, and keeps this many
+    own_backups: ClassVar[int] = 0
     snapshots_survive: ClassVar[bool] = False  # a restore or a reinstall leaves them alone
-    switches_off: ClassVar[bool] = (
-        False  # what writes over the disk switches the machine off by itself: nobody does so before
-    )
+    # what writes over the disk switches the machine off by itself: nobody does so before
+    switches_off: ClassVar[bool] = False
     chooses_passwords: ClassVar[bool] = False  # a new password is made by the provider (`new_password`), not by us
     # what a customer's firewall can be told: policies, order, drop, sport, lists (of addresses and ports), switch (a
     # rule off), log
@@ -93,6 +91,7 @@ class Driver(ByCapability, ABC):
     firewall_most: ClassVar[int] = 0  # rules that a machine can have, whatever a plan says; 0: as the plan says
     firewall_protocols: ClassVar[tuple[str, ...]] = ()  # that a rule can name; empty: what the page offers
     firewall_in_machine: ClassVar[bool] = False  # it goes with the machine, and an archive brings its own
+    firewall_by_hand: ClassVar[Mapping[str, str]] = {}  # `Firewall.off` -> what to do on the server, for staff
     shared_hosts: ClassVar[bool] = True  # nodes and storages are the operator's own: our limits for each hold
     boots_once: ClassVar[bool] = False  # it can start once from what lies in its drive (`boot_first`)
     default_port: ClassVar[int] = 443  # of an `endpoint` that names none

@@ -21,6 +21,7 @@ from bridge.model import (
     Package,
     Pointers,
     Rule,
+    Seen,
     Snapshot,
     TaskResult,
     VmRef,
@@ -170,6 +171,11 @@ class ByCapability:
         """What was stopped lately, at most a hundred, the newest first. Raises Permanent(upstream_privilege) where our
         key may not look."""
         raise not_built(self, Capability.FIREWALL)
+
+    def firewall_off(self, ref: VmRef, seen: Seen) -> str:
+        """What keeps the proven machine's firewall from filtering, as `Firewall.off`; `seen` was just read of it. One
+        call at most."""
+        return ""
 
     def firewall_switches(self) -> dict[str, str]:
         """Node -> the word for what keeps the firewalls of its machines from filtering: cluster, node or engine; empty

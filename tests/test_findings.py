@@ -3,17 +3,19 @@ judge."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge.errors import NotOurs, Refused
-from bridge.model import State
-from bridge.staff import contents, findings, mending
+from bridge.model import Capability, State
+from bridge.staff import contents, doctor, findings, mending
 from tests.configs import raw_config
 from tests.pve.cluster import Fault, Vm
+from tests.test_adoption import adopted
 from tests.world import World
 
 DAY = 86400.0
@@ -196,6 +198,77 @@ def test_differs_from_package(live: Swept) -> None:
     assert "rate=23.84" in vm.config["net0"]
     live.contents()
     assert live.open() == []
+
+
+FILTERS: list[tuple[str, Callable[[Vm], Any]]] = [
+    ("it is switched off", lambda vm: vm.firewall.update(enable="0")),
+    ("its network adapter is not filtered", lambda vm: unfilter(vm)),
+]
+
+
+def unfilter(vm: Vm) -> None:
+    vm.config["net0"] = vm.config["net0"].replace("firewall=1", "firewall=0")
+
+
+@pytest.mark.parametrize(("why", "plant"), FILTERS, ids=["machine", "adapter"])
+def test_a_firewall_that_filters_nothing_is_found_and_switched_on(
+    live: Swept, why: str, plant: Callable[[Vm], Any]
+) -> None:
+    vm = live.cluster.vms[20000]
+    plant(vm)
+    vm.rules.append({"type": "in", "action": "ACCEPT", "dport": "80", "proto": "tcp", "enable": "1"})
+    live.contents()
+    assert why in live.one("firewall_off")["text"]
+    [told] = [f for f in doctor.check(live.context) if "filters nothing" in f.text]
+    assert told.subject == "server pve1 firewall"
+    assert "services 1042" in told.text
+    assert "`vmbridge findings fix ID` switches one on" in told.fix
+    live.fix("firewall_off")
+    assert vm.firewall["enable"] == "1"
+    assert "firewall=1" in vm.config["net0"]
+    assert len(vm.rules) == 1
+    live.contents()
+    assert live.open() == []
+    assert not [f for f in doctor.check(live.context) if "filters nothing" in f.text]
+
+
+def test_whether_a_firewall_filters_costs_the_look_one_read(live: Swept) -> None:
+    live.contents()
+    asked = [path.partition("/qemu/")[2] for _, _, path, _ in live.cluster.calls if "/firewall/" in path]
+    assert asked == ["20000/firewall/options"]
+
+
+def test_a_firewall_that_cannot_be_read_ends_no_finding(live: Swept) -> None:
+    unfilter(live.cluster.vms[20000])
+    live.contents()
+    live.cluster.faults.append(Fault("status", r"/firewall/options", times=99))
+    live.contents()
+    assert "firewall_off" in live.open()
+
+
+@pytest.mark.parametrize("page", [True, False], ids=["page", "no page"])
+def test_an_adopted_machine_is_told_where_its_customer_has_the_page_and_left_as_it_is(
+    tmp_path: Path, page: bool
+) -> None:
+    world, vm = adopted(tmp_path)
+    if page:
+        world.config.plans["kvm-s"] = replace(world.config.plans["kvm-s"], allow=frozenset({Capability.FIREWALL}))
+    before = dict(vm.config)
+    findings.sweep_state("pve1", world.drivers["pve1"], world.store, now=True)
+    contents.sweep_contents("pve1", world.drivers["pve1"], world.store, world.config, everything=True)
+    told = [f for f in world.store.findings(1) if f["kind"] == "firewall_off"]
+    assert [f["fix"].partition(" There: ")[2] for f in told] == ["VM > Firewall > Options > Firewall = Yes."] * page
+    assert not any(findings.fixable(f) for f in told)
+    assert vm.config == before
+    world.close()
+
+
+def test_a_suspended_machines_firewall_is_not_asked_after(live: Swept) -> None:
+    live.order("suspend")
+    live.run()
+    unfilter(live.cluster.vms[20000])
+    live.contents()
+    assert live.open() == ["differs_from_package"]
 
 
 def test_disk_bigger_than_sold(live: Swept) -> None:

@@ -14,6 +14,7 @@ from bridge import worker
 from bridge.customer import firewalls
 from bridge.errors import Refused
 from bridge.model import Rule
+from bridge.staff import contents, findings, mending
 from drivers.hetzner import walls
 from tests.hcloud.network import Firewall
 from tests.hcloud.project import Fault
@@ -55,6 +56,24 @@ def short(site: Site) -> list[str]:
 def alone(site: Site, *rules: dict[str, Any]) -> None:
     wall(site).rules = [dict(r) for r in rules]
     site.store.edited(1)
+
+
+def test_one_that_is_not_applied_is_found_and_put_back(site: Site) -> None:
+    def look() -> list[str]:
+        site.clock.time += 3700
+        findings.sweep_state(server, driver, site.store)
+        contents.sweep_contents(server, driver, site.store, site.config, everything=True)
+        return [f["kind"] for f in site.store.findings()]
+
+    [(server, driver)] = site.drivers.items()
+    [machine] = site.cloud.servers.values()
+    assert look() == []
+    machine.firewalls.clear()
+    assert look() == ["firewall_off"]
+    mending.fix(site.store.findings()[0]["id"], "test", site.store, site.config, site.drivers)
+    site.run()
+    assert look() == []
+    assert wall(site).id in machine.firewalls
 
 
 def test_it_is_made_open_and_changed_by_the_page(site: Site) -> None:

@@ -15,8 +15,9 @@ import structlog
 from bridge.config import Config
 from bridge.errors import NeedsOperator, NotOurs, VmbridgeError
 from bridge.metering import status
-from bridge.model import Desired, Difference, Leftover, Machine, Seen, Service
+from bridge.model import Capability, Desired, Difference, Leftover, Machine, Seen, Service
 from bridge.orders import upgrades
+from bridge.orders.wanted import completed
 from bridge.staff.findings import DAY, HOUR, KEPT, LEASE, _compare_addresses, entry, readable, who
 from bridge.store import Store
 from bridge.store.findings import LAST, About, Found, Whose
@@ -31,6 +32,7 @@ TURN = 23 * HOUR  # due again after this, so that a day is kept with some delay
 READS = 2  # upstream reads at a time
 ENDED_FOR = 30 * DAY  # services that ended longer ago are not visited any more
 SKEW = 300.0
+NOT_FILTERED = {"machine": "it is switched off", "adapter": "its network adapter is not filtered"}
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -65,8 +67,9 @@ def _share(server: str, driver: Driver, store: Store, config: Config, least: int
         keys = store.live_due(server, due, max(per_minute(live), least))
         own = store.services_by(keys)
         store.swept({*keys} - {s.id for s in own}, now)
-        for service, seen in _each(pool, lambda s: driver.read(s.ref), own):
-            _live(service, seen, driver, store, config)
+        for service, found in _each(pool, lambda s: _look(s, driver, config), own):
+            seen, off = found if isinstance(found, tuple) else (found, None)
+            _live(service, seen, off, driver, store, config)
             store.swept([service.id], _when(seen, now))
         foreign = store.foreign_vms_due(server, due, max(per_minute(outside), least))
         for row, machine in _each(pool, lambda r: driver.inspect(r["vm_id"], r["node"]), foreign):
@@ -100,7 +103,24 @@ def _when(answer: object, now: float) -> float:
     return now - TURN + HOUR if isinstance(answer, VmbridgeError) else now
 
 
-def _live(before: Service, seen: Seen | VmbridgeError, driver: Driver, store: Store, config: Config) -> None:
+def _look(service: Service, driver: Driver, config: Config) -> tuple[Seen, str | None]:
+    """The machine, and what keeps the firewall that was sold with it from filtering: None where that cannot be read."""
+    seen, plan = driver.read(service.ref), config.plans.get(service.package.plan)
+    sold = Capability.FIREWALL in driver.capabilities and driver.has_firewall(completed(service.package, config))
+    if service.birth.ordered:  # an adopted machine that stays as it is: told where its customer has the page
+        sold = sold and plan is not None and Capability.FIREWALL in plan.allow
+    if not sold or service.desired is not Desired.ACTIVE:  # of a suspended one it may be away on purpose
+        return seen, ""
+    try:
+        return seen, driver.firewall_off(service.ref, seen)
+    except VmbridgeError as e:
+        log.warning("firewall_not_read", service=service.service_id, code=e.code, detail=e.detail)
+        return seen, None
+
+
+def _live(
+    before: Service, seen: Seen | VmbridgeError, off: str | None, driver: Driver, store: Store, config: Config
+) -> None:
     """One live service's machine beside its package. Nothing is said of one that something is being done to."""
     key = str(before.id)
     with store.write():
@@ -118,6 +138,13 @@ def _live(before: Service, seen: Seen | VmbridgeError, driver: Driver, store: St
         if isinstance(seen, VmbridgeError):
             return
         store.save_seen(service.id, seen.config, seen.pending)
+        if off is not None:
+            text = f"The firewall of VM {service.vm_id} of {who(about)} filters nothing: {NOT_FILTERED.get(off)}."
+            by_hand = (
+                {"by_hand": f"{KEPT} There: {driver.firewall_by_hand[off]}."} if off and service.birth.ordered else {}
+            )
+            unfiltered = [entry(about, "firewall_off", key, text, **by_hand)] if off else []
+            store.set_findings(service.server, "firewall_off", unfiltered, key, key)
         rows = [r for r in upgrades.rows_of(service, driver, store, config) if not r.same]
         refused = [r.refused for r in rows if r.refused]
         differing = [r for r in rows if not r.refused]

@@ -19,6 +19,7 @@ from bridge.staff import servers
 from bridge.store import Store
 
 FULL_AT = 0.8
+SOME = 10  # services that are named
 CLOCKS_DIFFER = 5.0  # seconds
 
 
@@ -55,6 +56,7 @@ def check(context: Context, write_test: bool = False) -> list[Finding]:
                 )
             )
         findings += _ids(context, name)
+        findings += _unfiltered(name, context.store)
     findings += _isos(context)
     for plan in config.plans.values():
         if plan.values["vm_name"]:
@@ -200,6 +202,22 @@ def _ids(context: Context, server: str) -> list[Finding]:
             )
         ]
     return [Finding("ok", f"server {server} vm_ids", f"{used} of {total} used")]
+
+
+def _unfiltered(server: str, store: Store) -> list[Finding]:
+    """Machines that were sold with a firewall that filters nothing, as the daily look has found them: no machine is
+    asked here."""
+    off = [f for f in store.findings(server=server) if f["kind"] == "firewall_off"]
+    if not off:
+        return []
+    services = ", ".join(str(f["service_id"]) for f in sorted(off, key=lambda f: f["id"])[:SOME])
+    more = f" and {len(off) - SOME} more" if len(off) > SOME else ""
+    text = f"the firewall of {len(off)} machine(s) filters nothing, so that rules cannot be changed: services "
+    fix = (
+        f"`vmbridge findings list --server {server}` says why and how, `vmbridge findings fix ID` switches one on;"
+        f" `vmbridge findings sweep {server}` looks again"
+    )
+    return [Finding("warning", f"server {server} firewall", f"{text}{services}{more}", fix)]
 
 
 def _pool(use: addresses.Use) -> Finding:

@@ -49,6 +49,7 @@ HELPS = {
     "leftover_floating": "Gives it back to the provider once the machine is proven gone.",
     "leftover_address": "Gives it back once the machine is proven gone.",
     "differs_from_package": "Writes what differs; nothing is restarted.",
+    "firewall_off": "Switches it on; nothing is restarted. Rules and policies stay as they are.",
     "unfinished_snapshot": "Removes what there is of it; the machine and its other snapshots stay as they are.",
 }
 LIVE_ONLY = (
@@ -56,6 +57,7 @@ LIVE_ONLY = (
     "vm_missing",
     "disk_bigger_than_sold",
     "differs_from_package",
+    "firewall_off",
     "not_ours",
     "machine_locked",
     "unreadable_record",

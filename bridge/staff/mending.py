@@ -133,5 +133,6 @@ FIXES: dict[str, Callable[[FindingRow, Service, Driver, str, Store, Config], str
     "leftover_floating": _clean_up,
     "leftover_address": _release,
     "differs_from_package": _converge,
+    "firewall_off": _converge,
     "unfinished_snapshot": _remove_snapshot,
 }

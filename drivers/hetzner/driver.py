@@ -93,6 +93,7 @@ class Hetzner(Driver):
     firewall_can = frozenset({"mixed"})
     firewall_most = 50
     firewall_services = walls.SERVICES
+    firewall_by_hand = walls.BY_HAND
     firewall_protocols = ("tcp", "udp", "icmp", "gre", "esp")
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
@@ -272,6 +273,9 @@ class Hetzner(Driver):
 
     def firewall(self, ref: VmRef) -> Firewall:
         return walls.read(self.api, ref)
+
+    def firewall_off(self, ref: VmRef, seen: Seen) -> str:
+        return walls.off(self.api, ref, seen.config)
 
     def change_firewall(self, ref: VmRef, now: Firewall, wanted: Firewall) -> bool:
         return walls.change(self.api, ref, now, wanted)

@@ -29,6 +29,9 @@ OPEN = [
     {"direction": "in", "protocol": p, "source_ips": ANY, **({"port": PORTS} if p in ("tcp", "udp") else {})}
     for p in ("tcp", "udp", "icmp", "gre", "esp")
 ]
+BY_HAND = {
+    "machine": f"Firewalls: one with the server's label {LABEL} and {ROLE}=own, applied to the server alone",
+}
 IN_USE = "resource_in_use"
 SERVICES = {
     "SSH": (("tcp", "22"),),
@@ -85,6 +88,12 @@ def read(api: Api, ref: VmRef) -> Firewall:
     version = hashlib.sha256(json.dumps(wall["rules"], sort_keys=True).encode()).hexdigest()[:40]
     out = "drop" if any(r.way == "out" for r in rules) else "accept"
     return Firewall(rules, "drop", out, version=version)
+
+
+def off(api: Api, ref: VmRef, config: Mapping[str, Any]) -> str:
+    """One listing: of a server whose configuration (goal.seen) is known."""
+    wall = ours(api, ref.uuids)
+    return "" if wall is not None and int(wall["id"]) in config["firewalls"] else "machine"
 
 
 def change(api: Api, ref: VmRef, now: Firewall, wanted: Firewall) -> bool:

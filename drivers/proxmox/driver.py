@@ -96,6 +96,7 @@ class Proxmox(Driver):
     )
     firewall_services = macros.MACROS
     firewall_in_machine = True
+    firewall_by_hand = rules.BY_HAND
     default_port = 8006
     server_schema: ClassVar[Any] = schema.Server
     plan_schema: ClassVar[Any] = schema.Plan
@@ -293,6 +294,9 @@ class Proxmox(Driver):
 
     def firewall_log(self, ref: VmRef) -> list[Dropped]:
         return rules.log(self.api, ref, self.clock.now())
+
+    def firewall_off(self, ref: VmRef, seen: Seen) -> str:
+        return rules.off(self.api, ref, seen.node, seen.config)
 
     def firewall_switches(self) -> dict[str, str]:
         return rules.switches(self.api)

@@ -37,6 +37,10 @@ POLICY = {"policy_in": "DROP", "policy_out": "ACCEPT"}  # PVE's defaults
 MOST_PAIRS = 250_000  # that are compared each with each: 500 rules with 500
 LOG_ON, LOG_OFF = "info", "nolog"
 LOG_FOR, LOG_LINES, SHOWN = 3600, 5000, 100  # seconds back, lines read, lines shown
+BY_HAND = {
+    "machine": "VM > Firewall > Options > Firewall = Yes",
+    "adapter": "VM > Hardware > Network Device (net0) > Firewall, ticked",
+}
 LINE = re.compile(r"^\d+ \d+ \S+-(IN|OUT) (\S+ [+-]\d{4}) (?:policy )?(DROP|REJECT): (.*)\Z")
 
 
@@ -46,8 +50,6 @@ def read(api: Api, ref: VmRef) -> Firewall:
     base = f"nodes/{node}/qemu/{ref.vm_id}/firewall"
     options = api.get(f"{base}/options")
     rows = sorted(api.get(f"{base}/rules"), key=lambda r: int(r["pos"]))
-    filtered = convert.parse_line(str(config.get("net0", ""))).get("firewall") == "1"
-    on = bool(int(options.get("enable") or 0))
     policies = {k: str(options.get(k, default)).lower() for k, default in POLICY.items()}
     return Firewall(
         tuple(rule_of(r) for r in rows),
@@ -55,8 +57,19 @@ def read(api: Api, ref: VmRef) -> Firewall:
         policies["policy_out"],
         logs=str(options.get("log_level_in", LOG_OFF)) != LOG_OFF,
         version=f"{rows[0].get('digest', '') if rows else NO_RULES}.{options.get('digest', '')}",
-        off="machine" if not on else "" if filtered else "adapter",
+        off=_off(options, config),
     )
+
+
+def _off(options: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    if not int(options.get("enable") or 0):
+        return "machine"
+    return "" if convert.parse_line(str(config.get("net0", ""))).get("firewall") == "1" else "adapter"
+
+
+def off(api: Api, ref: VmRef, node: str, config: Mapping[str, Any]) -> str:
+    """One read: of a machine whose configuration is known."""
+    return _off(api.get(f"nodes/{node}/qemu/{ref.vm_id}/firewall/options"), config)
 
 
 def rule_of(row: Mapping[str, Any]) -> Rule:
