@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import threading
 import time
 
@@ -28,6 +30,10 @@ class Clock:
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """Wait for `event` for at most `seconds`; true when it was set."""
         return event.wait(seconds)
+
+    def ready(self, source: socket.socket, seconds: float | None) -> None:
+        """Wait until something can be read from `source`, for at most `seconds`; for ever where that is None."""
+        select.select([source], [], [], seconds)
 
 
 class SharedClock(Clock):

@@ -129,8 +129,9 @@ class Engine:
             self._tasked.clear()
             pause = IDLE
             try:
-                self.poll()
                 due = self.store.next_poll()
+                if due is not None and due <= self.clock.now() and self.poll():
+                    due = self.store.next_poll()
                 pause = IDLE if due is None else min(IDLE, max(0.05, due - self.clock.now()))
             except Exception:
                 log.exception("poll_fault")
@@ -160,8 +161,7 @@ class Engine:
         return True
 
     def _claim(self) -> Operation | None:
-        down = [name for name in self.config.servers if not self.store.health(name)["ok"]]
-        return self.store.claim(self.owner, LEASE, down, self.book.kinds)
+        return self.store.claim(self.owner, LEASE, self.book.kinds)
 
     # -- tasks ------------------------------------------------------------------------------------
     def poll(self) -> bool:

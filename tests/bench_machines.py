@@ -281,7 +281,7 @@ def growth(show: Show) -> None:
         "tick": lambda w: customer.start_backups(w.store, w.config),
         "page": lambda w: viewed(w, target),
         "sweep": lambda w: findings.sweep_state("pve1", w.drivers["pve1"], w.store),
-        "claim": lambda w: w.store.claim("x", 30, [], ["create"]),
+        "claim": lambda w: w.store.claim("x", 30, ["create"]),
     }
     for name, act in acts.items():
         ratios = []

@@ -53,7 +53,7 @@ def test_of_each_thing_one_gets_it(world: World, other: Store) -> None:
     world.store.emit("staff_notice", "main", None, "n", subject="s", text="t", reference="r")
     key = world.store.operations_of(None)[0].id
     for what, act in {
-        "operation": lambda s: s.claim(threading.current_thread().name, 30, [], ["create"]),
+        "operation": lambda s: s.claim(threading.current_thread().name, 30, ["create"]),
         "event": lambda s: s.claim_event(60),
         "nonce": lambda s: s.use_nonce("main-1", "x"),
         "bulk read": lambda s: s.claim_refresh("pve1", 5, 5, 60),
@@ -67,10 +67,10 @@ def test_of_each_thing_one_gets_it(world: World, other: Store) -> None:
 
 def test_who_has_lost_the_lease_writes_nothing(world: World, other: Store) -> None:
     world.order("create")
-    mine = world.store.claim("a", 30, [], ["create"])
+    mine = world.store.claim("a", 30, ["create"])
     assert mine is not None
     world.clock.time += 31
-    theirs = other.claim("b", 30, [], ["create"])
+    theirs = other.claim("b", 30, ["create"])
     assert theirs is not None
     assert theirs.fence == mine.fence + 1
     for write in (
@@ -87,8 +87,8 @@ def test_who_has_lost_the_lease_writes_nothing(world: World, other: Store) -> No
 def test_a_worker_leaves_operations_of_kinds_that_it_does_not_know(world: World, other: Store) -> None:
     """Another release beside it knows them."""
     world.order("create")
-    assert world.store.claim("old", 30, [], ["suspend", "terminate"]) is None
-    assert other.claim("new", 30, [], ["create", "suspend"]) is not None
+    assert world.store.claim("old", 30, ["suspend", "terminate"]) is None
+    assert other.claim("new", 30, ["create", "suspend"]) is not None
 
 
 def test_a_console_code_of_one_machine_opens_on_another_once(world: World, other: Store) -> None:

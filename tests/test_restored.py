@@ -248,7 +248,7 @@ def test_a_record_of_this_month_keeps_what_was_left_of_the_last(world: World, tm
 
 def test_leases_are_free_and_nonces_are_kept(world: World, tmp_path: Path) -> None:
     world.order("create")
-    world.store.claim("1-a", 30, [], ["create"])
+    world.store.claim("1-a", 30, ["create"])
     world.store.use_nonce("main-1", "before")
     take(world, tmp_path / "copy.db")
     world.store.use_nonce("main-1", "after")

@@ -9,6 +9,7 @@ import http.client
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 from contextlib import suppress
@@ -69,6 +70,29 @@ def _lives(context: Context) -> bool:
     return state["store"] != "ok" or (state["worker_age"] is not None and state["worker_age"] <= readiness.LATELY)
 
 
+class Signals:
+    """Waits for the end of a child and for being ended, without looking again and again. Handlers take no lock: one
+    that the interrupted code holds would never be free. What wakes is a byte that Python writes for each signal."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.ended, self._clock = False, clock
+        self._woken, self._waking = socket.socketpair()
+        for end in (self._woken, self._waking):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._waking.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, self._seen)
+
+    def _seen(self, number: int, _frame: object) -> None:
+        self.ended = self.ended or number != signal.SIGCHLD
+
+    def wait(self, seconds: float | None) -> None:
+        """Until the next signal, `seconds` at most; for ever where that is None."""
+        self._clock.ready(self._woken, seconds)
+        with suppress(BlockingIOError):
+            self._woken.recv(4096)
+
+
 @main.command()
 @with_config
 def serve(path: str) -> None:
@@ -94,16 +118,15 @@ def serve(path: str) -> None:
     }
     for child in children.values():
         child.start()
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    clock, died, told = Clock(), "", 0.0
-    while not ended.is_set() and not died:
-        died = next((n for n, c in children.items() if c.exitcode is not None), "")
-        if alive.watched() and clock.monotonic() - told >= (alive.every() if told else 0.5) and _lives(context):
+    signals, died, due = Signals(clock := Clock()), "", 0.0
+    while not signals.ended and not (died := next((n for n, c in children.items() if c.exitcode is not None), "")):
+        if not alive.watched():
+            signals.wait(None)
+            continue
+        if (left := due - clock.monotonic()) <= 0 and _lives(context):
             alive.notify("READY=1\nWATCHDOG=1")
-            told = clock.monotonic()
-        clock.wait(ended, 0.2)
+            due, left = clock.monotonic() + alive.every(), alive.every()
+        signals.wait(left if left > 0 else 0.2)
     alive.notify("STOPPING=1")
     for child in children.values():
         child.terminate()

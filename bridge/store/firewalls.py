@@ -133,19 +133,23 @@ class FirewallChanges(Core):
         """The next change that is due on a server, to be gone on with within `lease` seconds. A trial whose time is
         over is undone from now on; what was never begun is dropped. Where the machine's clock was put back, no trial
         goes on for as long as that was, and no lease is longer than they are."""
-        now = self.clock.now()
+        if self._due_firewall(server, lease) is None:
+            return None  # look without a write lock first: it is asked all the time
         with self.write():
-            due = self.row_as(
-                FirewallRow,
-                "SELECT c.* FROM firewall_changes c JOIN services s ON s.id = c.service WHERE s.server = ?1 AND"
-                f" s.desired <> 'terminated' AND c.phase IN {OPEN}"
-                " AND (c.due_at <= ?2 OR (c.phase = 'trial' AND c.made_at > ?2))"
-                " AND (c.lease_until <= ?2 OR c.lease_until > ?2 + ?3) ORDER BY c.due_at LIMIT 1",
-                server,
-                now,
-                lease,
-            )
+            due = self._due_firewall(server, lease)
             return self._claimed(due, lease) if due else None
+
+    def _due_firewall(self, server: str, lease: float) -> FirewallRow | None:
+        return self.row_as(
+            FirewallRow,
+            "SELECT c.* FROM firewall_changes c JOIN services s ON s.id = c.service WHERE s.server = ?1 AND"
+            f" s.desired <> 'terminated' AND c.phase IN {OPEN}"
+            " AND (c.due_at <= ?2 OR (c.phase = 'trial' AND c.made_at > ?2))"
+            " AND (c.lease_until <= ?2 OR c.lease_until > ?2 + ?3) ORDER BY c.due_at LIMIT 1",
+            server,
+            self.clock.now(),
+            lease,
+        )
 
     def take_back_firewall(self, service: int, until: float, lease: float) -> FirewallRow | None:
         """The trial that ends at `until`, to be undone now by the caller; None when there is none."""

@@ -4,7 +4,7 @@ lease writes nothing."""
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from bridge.errors import LeaseLost
@@ -16,24 +16,24 @@ from bridge.store.services import UNREADABLE
 
 class Leases(Operations):
     # -- claim ------------------------------------------------------------------------------------
-    def claim(self, owner: str, lease: float, blocked: Sequence[str], kinds: Collection[str]) -> Operation | None:
-        """Take the operation of these kinds that is longest due; servers in `blocked` are left out, and on a server
-        under maintenance all that has not begun."""
+    def claim(self, owner: str, lease: float, kinds: Collection[str]) -> Operation | None:
+        """Take the operation of these kinds that is longest due; servers that do not answer are left out, and on a
+        server under maintenance all that has not begun. One read where nothing is due: it is asked all the time."""
         now = self.clock.now()
         where = (
             "o.state = 'running' AND o.due_at <= ? AND o.lease_until <= ? AND o.task = ''"
             f" AND o.kind IN ({marks(kinds)})"
             " AND (o.started_at IS NOT NULL OR o.stop <> ''"
             " OR s.server NOT IN (SELECT server FROM server_health WHERE maintenance <> ''))"
-            + (f" AND s.server NOT IN ({marks(blocked)})" if blocked else "")
+            " AND s.server NOT IN (SELECT server FROM server_health WHERE ok = 0)"
         )
         select = (
             f"SELECT o.id FROM operations o JOIN services s ON s.id = o.service WHERE {where} ORDER BY o.due_at LIMIT 1"
         )
-        if not self.row(select, now, now, *kinds, *blocked):
+        if not self.row(select, now, now, *kinds):
             return None  # look without a write lock first: idle workers must not contend
         with self.write() as db:
-            row = self.row(select, now, now, *kinds, *blocked)
+            row = self.row(select, now, now, *kinds)
             if row is None:
                 return None
             db.conn.execute(

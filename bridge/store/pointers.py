@@ -58,22 +58,27 @@ class PointerWishes(Core):
     def claim_pointer(self, server: str, lease: float) -> PointerWish | None:
         """The next wish that is due on a server, to be written within `lease` seconds."""
         now = self.clock.now()
+        if self._due_pointer(server, now) is None:
+            return None  # look without a write lock first: it is asked all the time
         with self.write() as db:
-            row = self.row_as(
-                PointerWish,
-                "SELECT w.* FROM pointer_wishes w JOIN services s ON s.id = w.service WHERE s.server = ?"
-                " AND s.desired = 'active' AND w.due_at <= ? AND w.lease_until <= ? AND w.refused = ''"
-                " ORDER BY w.due_at LIMIT 1",
-                server,
-                now,
-                now,
-            )
+            row = self._due_pointer(server, now)
             if row:
                 db.conn.execute(
                     "UPDATE pointer_wishes SET lease_until = ? WHERE service = ? AND address = ?",
                     (now + lease, row["service"], row["address"]),
                 )
         return row
+
+    def _due_pointer(self, server: str, now: float) -> PointerWish | None:
+        return self.row_as(
+            PointerWish,
+            "SELECT w.* FROM pointer_wishes w JOIN services s ON s.id = w.service WHERE s.server = ?"
+            " AND s.desired = 'active' AND w.due_at <= ? AND w.lease_until <= ? AND w.refused = ''"
+            " ORDER BY w.due_at LIMIT 1",
+            server,
+            now,
+            now,
+        )
 
     def pointer_written(self, service: int, address: str, number: int) -> None:
         """Done, unless something else is wished by now: that is due at once."""
