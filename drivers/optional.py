@@ -65,6 +65,11 @@ class ByCapability:
         """take (with `mark` beside it), restore or delete; returns the task, empty when there is nothing to do."""
         raise not_built(self, Capability.BACKUPS)
 
+    def archive_of(self, task: str) -> str:
+        """The archive that a `take` of ours which ended well has made, as `backups` lists it; empty when nobody can
+        tell. For one without its mark: where that could not be written the archive is whole all the same."""
+        return ""
+
     def left_out(self, order: Order, ref: VmRef, archive: str = "") -> tuple[str, ...]:
         """What is sold and not in this archive, so that a restore would come back without it, in people's words;
         without an archive, in one that would be made now. Empty where all is in it, or where the back end leaves

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,33 @@ def blank(world: World) -> None:
     world.page("backups", "restore", backup=world.store.backups_of(1)[0]["id"])
     world.run()
     world.cluster.faults = []
+
+
+def test_a_backup_whose_notes_could_not_be_written_is_still_the_customers(born: World) -> None:
+    born.cluster.notes_fail = True
+    born.page("backups", "take", note="before the update")
+    born.run()
+    assert newest(born).state is State.DONE
+    [archive] = born.cluster.archives
+    [row] = born.store.backups_of(1)
+    assert (row["archive"], row["note"], row["state"]) == (archive, "before the update", "ready")
+    customer.renew_mirror("pve1", born.drivers["pve1"], born.store, now=True)
+    assert [r["archive"] for r in born.store.backups_of(1)] == [archive]
+    born.page("backups", "delete", backup=row["id"])
+    born.run()
+    assert archive not in born.cluster.volumes
+
+
+def test_an_archive_that_was_listed_before_its_notes_becomes_the_customers(born: World) -> None:
+    born.page("backups", "take", note="mine")
+    born.run()
+    [ours] = born.drivers["pve1"].backups(born.store.service(1).ref)
+    born.store.change("DELETE FROM backups")  # whoever took it was given up
+    for seen, foreign in ((replace(ours, mark=""), 1), (ours, 0), (replace(ours, mark=""), 0)):
+        born.store.mirror_backups(1, [seen], 0.0)
+        [row] = born.store.backups_of(1, foreign=True)
+        assert row["foreign_one"] == foreign
+    assert row["note"] == "mine"
 
 
 def test_nothing_is_copied_from_a_blank_machine(born: World) -> None:

@@ -40,12 +40,20 @@ def _archive(job: Job) -> Backup | None:
     return next((b for b in job.driver.backups(ref(job)) if job.op.id in b.mark), None)
 
 
+def _unmarked(job: Job) -> Backup | None:
+    """The archive of a task that ended well and could not put our mark beside it: it is asked what it made."""
+    if job.result is None or job.result.state != "done":
+        return None
+    name = job.driver.archive_of(job.memory.task)
+    return next((b for b in job.driver.backups(ref(job)) if name and b.archive == name and not b.mark), None)
+
+
 def backed_up(job: Job) -> Outcome:
     """Only an archive that is listed with a size and holds every disk that is sold is a backup; "OK" alone is not."""
     waiting = settle_task(job)
     if waiting:
         return waiting
-    backup = _archive(job)
+    backup = _archive(job) or _unmarked(job)
     if backup is None or not backup.size:
         text = (
             job.result.text

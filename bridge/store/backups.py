@@ -102,6 +102,9 @@ class Backups(Core):
                     self.forget_backup(row["id"])
             for archive, b in listed.items():
                 operation = self._maker(service, b.mark)
+                theirs = archive in known and bool(known[archive]["foreign_one"])
+                if theirs and operation and self.backup_of_operation(operation["id"]) is None:
+                    self.forget_backup(known.pop(archive)["id"])  # it was listed before it had its mark
                 if archive in known:
                     db.conn.execute(
                         "UPDATE backups SET size = ? WHERE service = ? AND archive = ?", (b.size, service, archive)

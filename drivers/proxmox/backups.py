@@ -3,13 +3,17 @@ create_vm."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from bridge.errors import Permanent, StorageAway, Transient, UpstreamError
 from bridge.model import Backup, VmRef
+from drivers.proxmox import tasks
 from drivers.proxmox.api import Api
 from drivers.proxmox.convert import archive_owner
+
+CREATED = re.compile(r"INFO: creating .+ archive '([^']+)'")  # a path under a storage's `dump`, or a snapshot of PBS
 
 
 def storage_of(settings: Mapping[str, Any]) -> str:
@@ -78,6 +82,16 @@ def take(api: Api, node: str, storage: str, vm_id: str, mark: str) -> str:
         moved = "The machine has just moved to another node; it is looked for again."
         raise Transient(moved, detail=f"vzdump on {node} answered {answer!r}: the machine is not there")
     return answer
+
+
+def archive_of(api: Api, storage: str, task: str) -> str:
+    """As vzdump's own log names it. Notes come when the file has its name already, and that they could not be written,
+    by a storage that is full by then, is a warning alone (VZDump.pm, exec_backup_task)."""
+    if not (match := tasks.UPID.match(task)):
+        return ""
+    lines = api.get(f"nodes/{match.group(1)}/tasks/{task}/log", limit=0)
+    made = [m.group(1) for line in lines if (m := CREATED.search(str(line.get("t") or "")))]
+    return f"{storage}:backup/{made[0].rpartition('/dump/')[2]}" if len(made) == 1 else ""
 
 
 def restore(api: Api, node: str, vm_id: str, archive: str, storage: str) -> str:

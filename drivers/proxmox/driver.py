@@ -263,6 +263,9 @@ class Proxmox(Driver):
             return backups.take(self.api, node, storage, ref.vm_id, mark)
         return backups.restore(self.api, node, ref.vm_id, archive, "")
 
+    def archive_of(self, task: str) -> str:
+        return backups.archive_of(self.api, backups.storage_of(self.settings), task)
+
     def left_out(self, order: Order, ref: VmRef, archive: str = "") -> tuple[str, ...]:
         additional = bool(order.package.additional_disk_gib)
         if not archive:

@@ -12,6 +12,8 @@ from tests.pve import volumes
 from tests.pve.calls import Calls
 from tests.pve.cluster import GIB, Error, Vm
 
+NOTES = 2.0  # seconds, at most, that an archive is listed without its notes
+
 
 class Archives(Calls):
     """Handlers of calls; mixed into Handlers."""
@@ -174,32 +176,43 @@ class Archives(Calls):
             "firewall": [copy.deepcopy(vm.rules), copy.deepcopy(vm.ipsets), dict(vm.firewall)],
         }
 
-        def effect() -> None:
-            if vm.config.get("lock") == "backup":
-                vm.config.pop("lock")
-            size = 3 * GIB if held["disks"] else 1_258_291
-            if not store.online or store.total - store.used < size:
-                what = "no space left on device" if store.online else f"storage '{store.name}' is not online"
-                log.append(f"ERROR: Backup of VM {vm.vmid} failed - {what}")
-                raise Error(500, "job errors")
-            stamp = datetime.fromtimestamp(self.c.clock.now(), UTC).strftime("%Y_%m_%d-%H_%M_%S")
-            name = f"{store.name}:backup/vzdump-qemu-{vm.vmid}-{stamp}.vma.zst"
-            if p.get("remove", "1") == "1" and self.c.prunes:
-                for old in [v for v in self.c.volumes if f":backup/vzdump-qemu-{vm.vmid}-" in v]:
-                    del self.c.volumes[old]
-            self.c.add_volume(name, "" if store.shared else vm.node, 3, notes=p.get("notes-template", ""))
+        # named after the time when it began, as its ctime is (VZDump.pm, exec_backup_task; Storage.pm, archive_info)
+        stamp = datetime.fromtimestamp(begin, UTC).strftime("%Y_%m_%d-%H_%M_%S")
+        file = f"vzdump-qemu-{vm.vmid}-{stamp}.vma.zst"
+        name, size = f"{store.name}:backup/{file}", 3 * GIB if held["disks"] else 1_258_291
+
+        log.append(f"INFO: creating vzdump archive '/mnt/pve/{store.name}/dump/{file}'")
+
+        def appear() -> None:
+            """The file has its name before it has its notes."""
+            if name in self.c.volumes or not store.online or store.total - store.used < size:
+                return
+            self.c.add_volume(name, "" if store.shared else vm.node, 3, made=begin)
             self.c.volumes[name] = size
             self.c.archives[name] = copy.deepcopy(held)
             store.used += size
 
-        return self.c.start_task(
-            "vzdump",
-            vm.node,
-            vm.vmid,
-            effect,
-            log,
-            begin - self.c.clock.now() + self.c.duration("vzdump"),
-        )
+        def effect() -> None:
+            if vm.config.get("lock") == "backup":
+                vm.config.pop("lock")
+            appear()
+            if name not in self.c.volumes:
+                what = "no space left on device" if store.online else f"storage '{store.name}' is not online"
+                log.append(f"ERROR: Backup of VM {vm.vmid} failed - {what}")
+                raise Error(500, "job errors")
+            if self.c.notes_fail:
+                log.append("WARN: unable to add notes - unable to open file: No space left on device")  # and ends OK
+            else:
+                self.c.about[name].notes = p.get("notes-template", "")
+            if p.get("remove", "1") == "1" and self.c.prunes:
+                mine = f":backup/vzdump-qemu-{vm.vmid}-"
+                for old in [v for v in self.c.volumes if mine in v and v != name]:
+                    del self.c.volumes[old]
+
+        took = self.c.duration("vzdump")
+        task = self.c.start_task("vzdump", vm.node, vm.vmid, effect, log, begin - self.c.clock.now() + took)
+        self.c.meanwhile.append((self.c.tasks[task], begin + took - min(NOTES, took / 2), appear))
+        return task
 
     def get_nodes_node_vzdump_extractconfig(self, w: dict[str, str], p: dict[str, str]) -> Any:
         """The archive's own configuration, with a line for each disk that is in it (VZDump/QemuServer.pm, assemble)."""

@@ -228,6 +228,8 @@ class Cluster:
         self.archives: dict[str, dict[str, Any]] = {}  # archive -> what it holds
         self.histories: dict[int, History] = {}  # RRD files by VM id
         self.unseen: set[str] = set()  # nodes whose pvestatd does not report
+        self.meanwhile: list[tuple[Task, float, Callable[[], None]]] = []  # what a task does before it ends, and when
+        self.notes_fail = False  # archives get no notes, which vzdump only warns of
         self.prunes = False  # whether the backup storage removes old archives by itself
         self.listeners: dict[int, Listener] = {}  # port -> what vncproxy opened there
         self.holding: dict[int, Task] = {}  # by machine: somebody else's task at work on it
@@ -490,8 +492,12 @@ class Cluster:
             task.end, task.status = self.clock.now(), "OK"
 
     def settle(self) -> None:
-        """Apply what has ended by now, in order."""
+        """Apply what has ended by now, in order, and what tasks do before they end."""
         now = self.clock.now()
+        for entry in [m for m in self.meanwhile if m[1] <= now]:
+            self.meanwhile.remove(entry)
+            if entry[0].effect:
+                entry[2]()
         for task in sorted((t for t in self.tasks.values() if t.effect and t.end <= now), key=lambda t: t.end):
             effect, task.effect = task.effect, None
             try:
