@@ -452,6 +452,15 @@ def test_whatever_staff_has_written_is_edited_without_losing_anything(line: str,
     assert moved == replace(after, on=not before.on)
 
 
+def test_a_longer_comment_of_staffs_is_kept_and_nobody_elses_is(site: Site) -> None:
+    words = "who asked for this and when " * 25
+    site.vm.rules = [parsed(f"IN ACCEPT -p tcp -dport 25 # {words}")]
+    [before] = site.rules()
+    assert site.submit("edit", rule="0", **{**web._values(before), "dport": "26"}) == ""
+    assert [(r.dport, r.comment) for r in site.rules()] == [("26", before.comment)]
+    assert "Comment: at most 100 characters" in site.add(proto="tcp", dport="25", comment=words)
+
+
 def test_a_rule_whose_names_are_gone_is_told_at_its_field(site: Site) -> None:
     """The host does not apply it any more, and takes it only without them."""
     site.vm.ipsets["bad"] = []
@@ -503,7 +512,7 @@ def test_a_trial_is_not_kept_through_the_server_itself(site: Site) -> None:
     assert site.submit("policy", policy_in="drop", policy_out="accept", sure="1") == ""
     site.see()
     sent = {"params": {"userid": 7}, "form": {"do": "keep", "until": site.until()}}
-    for address, kept in (("203.0.113.10", False), ("198.51.100.7", True)):
+    for address, kept in (("203.0.113.10", False), ("::ffff:203.0.113.10", False), ("198.51.100.7", True)):
         actor = {"kind": "client", "id": 7, "name": "", "ip": address}
         reply = site.shim.send("POST", "/v1/services/1042/pages/firewall", {**sent, "actor": actor})
         assert bool(reply.json["redirect"]) is kept

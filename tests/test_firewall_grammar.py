@@ -90,6 +90,8 @@ BAD: list[tuple[str, dict[str, str], str]] = [
     ("sport", {"sport": "80,", "proto": "tcp"}, "Source port"),
     ("icmp", {"icmp": "echo-request", "proto": "tcp"}, "ICMP type: only icmp, icmpv6 have types"),
     ("icmp", {"icmp": "packet-too-big", "proto": "icmp"}, "can be one of: echo-request"),
+    ("dport", {"proto": "tcp", "dport": "80,,443"}, "“80,,443” is neither"),
+    ("source", {"source": "192.0.2.1,"}, "“192.0.2.1,” is neither"),
     ("comment", {"comment": "VMBridge: ours"}, "means something to us"),
     ("comment", {"comment": "x [vmb-12345678]"}, "means something to us"),
     ("comment", {"comment": "x" * 101}, "at most 100"),

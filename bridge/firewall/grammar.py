@@ -99,7 +99,8 @@ def rule_of(
         words = ", ".join(ICMP[proto])
         raise fault("icmp", Sentence("%(field)s: with this protocol it can be one of: %(words)s."), words=words)
     _fitting(way, proto, source, dest, sport, icmp, can)
-    said = comment(form("comment"))
+    said = form("comment")
+    said = said if old and said == " ".join(old.comment.split()) else comment(said)
     beside = old.kept if old else ()
     return Rule(way, action, service, proto, source, sport, dest, dport, icmp, said, True, kept=beside)
 
@@ -164,7 +165,7 @@ def addresses(field: str, text: str, can: Collection[str]) -> str:
     if not text:
         return ""
     parts = [p.strip() for p in text.split(",")]
-    written = [_address(field, p) for p in parts[: MOST_ADDRESSES + 1]]
+    written = [_address(field, p or text) for p in parts[: MOST_ADDRESSES + 1]]
     if len(parts) > MOST_ADDRESSES:
         raise fault(
             field,
@@ -242,7 +243,7 @@ def ports(field: str, text: str, can: Collection[str]) -> str:
             raise fault(
                 field,
                 Sentence("%(field)s: “%(text)s” is neither a port (1 to 65535) nor a range such as 1000-2000."),
-                text=part.strip()[:40],
+                text=(part.strip() or text)[:40],
             )
         ranged = bool(match and match.group(2))
         written.append(f"{first}:{last}" if ranged else str(first))

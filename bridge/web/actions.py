@@ -50,11 +50,13 @@ def _outside(address: str) -> str:
 
 
 def _address(given: Any) -> str:
-    """Of the person's browser, where WHMCS knows it; empty for what is no address."""
+    """Of the person's browser, where WHMCS knows it; empty for what is no address. A web server that listens for both
+    families at once has IPv4 within IPv6 (::ffff:192.0.2.1)."""
     try:
-        return str(ipaddress.ip_address(str(given)))
+        at = ipaddress.ip_address(str(given).partition("%")[0])
     except ValueError:
         return ""
+    return str(at.ipv4_mapped or at) if isinstance(at, ipaddress.IPv6Address) else str(at)
 
 
 TABLES = ("configoptions", "customfields", "clientsdetails")

@@ -20,7 +20,6 @@ from bridge.web.page import Page, edited, register
 from drivers.base import Driver
 
 SORTABLE = "sortable.js"
-LONGEST = grammar.LONGEST_LIST
 FIELDS = ("way", "action", "service", "proto", "source", "sport", "dest", "dport", "icmp", "comment")
 # what people want most, in their words: its name, and what it stands for where the back end has no name for it
 PRESETS = (
@@ -178,7 +177,8 @@ def _rule(ask: Ask, old: Rule | None) -> Rule:
     driver = ask.drivers[ask.service.server]
 
     def field(name: str) -> str:
-        return ask.text(name, grammar.LABELS[name], LONGEST)
+        longest = grammar.LONGEST_COMMENT if name == "comment" else grammar.LONGEST_LIST
+        return ask.text(name, grammar.LABELS[name], max(longest, len(getattr(old, name, ""))))  # staff may write more
 
     can, services = driver.firewall_can, driver.firewall_services
     return driver.plain_rule(grammar.rule_of(field, can, services, old, driver.firewall_protocols))
