@@ -12,7 +12,7 @@ NAMESERVERS := pdns-server pdns-backend-sqlite3 bind9 bind9-dnsutils
 # What is compiled is kept: each process of the tests would compile all of it anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup system browser assets qemu nameservers promtool database demo test lint messages dist matrix bench screenshots clean
+.PHONY: setup system browser assets qemu nameservers promtool database demo test compiled lint messages dist matrix bench screenshots clean
 
 setup: $(VENV)/.done
 
@@ -72,8 +72,13 @@ browser:
 demo: setup assets nameservers
 	$(RUN) -m tests.demo $(if $(ONCE),--once)
 
-test: setup browser assets qemu nameservers promtool database lint
+test: setup browser assets qemu nameservers promtool database
+	@$(MAKE) --no-print-directory -j 2 lint compiled
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# Once, beside the other checks: each process of the tests would compile all of them again. Faults are told by the tests
+compiled: setup
+	@$(RUN) -m pytest --collect-only > /dev/null || true
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -106,13 +106,12 @@ class Branches:
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:
-        """What is there already is not looked through again and again for garbage: that would copy all of it."""
-        gc.collect()
-        gc.freeze()
+        """Nothing is looked through for garbage: that would copy all that is there."""
+        gc.disable()
         try:
             yield
         finally:
-            gc.unfreeze()
+            gc.enable()
 
     def _move(self, path: Path) -> None:
         """The branch's store is the copy. The open connections are the trunk's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,12 @@ def plain_lines() -> None:
 plain_lines()
 passwords.sha512_crypt = FewRounds
 Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": Compiled()}
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay until the end: none of them is garbage, in this process and its copies."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -32,20 +33,33 @@ def public(node: ast.AST) -> Iterator[tuple[str, Function]]:
             yield from ((owner.name, f) for f in functions(owner) if not f.name.startswith("_"))
 
 
-SOURCES = {
-    str(p.relative_to(ROOT)): ast.parse(p.read_text("utf-8"))
-    for folder in ("bridge", "drivers", "hooks")
-    for p in sorted((ROOT / folder).rglob("*.py"))
-}
-BASES = {c.name: [ast.unparse(b).split("[")[0] for b in c.bases] for tree in SOURCES.values() for c in classes(tree)}
-TOLD = {
-    (c.name, f.name) for tree in SOURCES.values() for c in classes(tree) for f in functions(c) if ast.get_docstring(f)
-}
+@cache
+def sources() -> dict[str, ast.Module]:
+    """The program's files by their path."""
+    return {
+        str(p.relative_to(ROOT)): ast.parse(p.read_text("utf-8"))
+        for folder in ("bridge", "drivers", "hooks")
+        for p in sorted((ROOT / folder).rglob("*.py"))
+    }
+
+
+@cache
+def bases() -> dict[str, list[str]]:
+    """What each class is made of."""
+    every = (c for tree in sources().values() for c in classes(tree))
+    return {c.name: [ast.unparse(b).split("[")[0] for b in c.bases] for c in every}
+
+
+@cache
+def told() -> set[tuple[str, str]]:
+    """(class, method) of what says what it is for."""
+    every = (c for tree in sources().values() for c in classes(tree))
+    return {(c.name, f.name) for c in every for f in functions(c) if ast.get_docstring(f)}
 
 
 def told_above(owner: str, name: str) -> bool:
     """Whether a class that it is made of says what the method is for."""
-    return any((base, name) in TOLD or told_above(base, name) for base in BASES.get(owner, ()) if base != owner)
+    return any((base, name) in told() or told_above(base, name) for base in bases().get(owner, ()) if base != owner)
 
 
 def stub(function: Function) -> bool:
@@ -56,7 +70,7 @@ def stub(function: Function) -> bool:
 def test_what_is_long_says_what_it_is_for() -> None:
     silent = [
         f"{where}:{f.lineno} {f.name}"
-        for where, tree in SOURCES.items()
+        for where, tree in sources().items()
         for f in ast.walk(tree)
         if isinstance(f, Function) and (f.end_lineno or 0) - f.lineno >= LONG and not ast.get_docstring(f)
     ]
@@ -66,7 +80,7 @@ def test_what_is_long_says_what_it_is_for() -> None:
 def test_shapes_and_units_that_no_type_names_are_told() -> None:
     silent = [
         f"{where}:{f.lineno} {f.name}"
-        for where, tree in SOURCES.items()
+        for where, tree in sources().items()
         for owner, f in public(tree)
         if f.returns and UNCLEAR.match(ast.unparse(f.returns))
         if not (ast.get_docstring(f) or stub(f) or told_above(owner, f.name))
@@ -78,13 +92,13 @@ def test_the_contracts_and_the_errors_are_told_whole() -> None:
     silent = [
         f"{where}:{c.lineno} {c.name}"
         for where in CONTRACTS
-        for c in classes(SOURCES[where])
+        for c in classes(sources()[where])
         if not (ast.get_docstring(c) or c.name == "Meta")
     ]
     silent += [
         f"{where}:{f.lineno} {owner}.{f.name}"
         for where in CONTRACTS
-        for owner, f in public(SOURCES[where])
+        for owner, f in public(sources()[where])
         if not (ast.get_docstring(f) or stub(f) or told_above(owner, f.name))
     ]
     assert silent == []
