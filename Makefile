@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 APT_INSTALL := .ci/apt-install
 APT := python3-venv php8.2-cli php8.2-curl php8.2-mbstring php8.2-sqlite3 smarty4
-PAGES := bridge/static/*.css bridge/static/*.js
+PAGES := $(foreach folder,. admin charts dashboard vmbridge,$(wildcard bridge/static/$(folder)/*.css bridge/static/$(folder)/*.js))
 BROWSER := chromium chromium-driver
 NAMESERVERS := pdns-server pdns-backend-sqlite3 bind9 bind9-dnsutils
 

@@ -1,4 +1,5 @@
-"""The body of `POST /v1/dashboard/<page>`, column by column; `lib/Reader.php` of the add-on writes it in this order.
+"""The body of `POST /v1/dashboard/<page>`, column by column; `lib/Reader.php` of the add-on and its
+parts write it in this order.
 
     {"today": "2026-11-26", "zone": "Europe/Berlin",
      "currency": {"code": "EUR", "prefix": "", "suffix": " EUR", "format": 3, "rate": "1.00000"},

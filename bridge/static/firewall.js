@@ -4,7 +4,7 @@
     skew = +root.dataset.now - Date.now() / 1000,
     words = JSON.parse(root.dataset.words);
   if (root.vmbridgeRules) {
-    return; // as in vmbridge.js
+    return; // as in vmbridge/page.js
   }
   root.vmbridgeRules = true;
   function box() {

@@ -3,7 +3,7 @@ them through the shim too, for installations without a public path."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, send_from_directory
+from flask import Blueprint, Response, request, send_from_directory
 
 from bridge import assets
 from bridge.errors import NotFound
@@ -32,7 +32,12 @@ THROUGH_SHIM = DRAWING | DRAGGING | OF_PAGES  # the shim's names have no folders
 def show(version: str, name: str) -> Response:
     if version != assets.version() or not assets.built(name):
         raise NotFound("There is no such file.", code="unknown_file")
-    reply = send_from_directory(assets.FOLDER, name)
+    if name in assets.PARTS:
+        reply = Response(assets.text(name), mimetype="text/css")
+        reply.add_etag()
+        reply.make_conditional(request)
+    else:
+        reply = send_from_directory(assets.FOLDER, name)
     if name.endswith(".js"):
         reply.headers["Content-Type"] = "text/javascript; charset=utf-8"  # modules run under no other type
     reply.headers["Cache-Control"] = "public, max-age=31536000, immutable"
@@ -47,4 +52,4 @@ def copy(version: str, name: str) -> Response:
     """`text`: one file of THROUGH_SHIM."""
     if version != assets.version() or not assets.built(THROUGH_SHIM.get(name, "-")):
         raise NotFound("There is no such file.", code="unknown_file")
-    return success(text=(assets.FOLDER / THROUGH_SHIM[name]).read_text("utf-8"))
+    return success(text=assets.text(THROUGH_SHIM[name]))

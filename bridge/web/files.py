@@ -18,7 +18,7 @@ from bridge.web.auth import context
 
 @cache
 def _text(path: str) -> str:
-    return (assets.FOLDER / path).read_text("utf-8")
+    return assets.text(path)
 
 
 def _at() -> str:

@@ -99,7 +99,7 @@ foreach (
             $service = (int) (is_array($vars) && isset($vars['serviceid']) ? $vars['serviceid'] : 0);
             if ($service !== 0) {
                 require_once __DIR__ . '/vmbridge.php';
-                WHMCS\Module\Server\Vmbridge\Module::$name($service);
+                WHMCS\Module\Server\Vmbridge\Rename::$name($service);
             }
         } catch (\Throwable $e) {
             return [];

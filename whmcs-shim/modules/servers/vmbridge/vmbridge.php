@@ -16,9 +16,11 @@ require_once __DIR__ . '/lib/Files.php';
 require_once __DIR__ . '/lib/Params.php';
 require_once __DIR__ . '/lib/Page.php';
 require_once __DIR__ . '/lib/Records.php';
+require_once __DIR__ . '/lib/Rename.php';
 require_once __DIR__ . '/lib/Module.php';
 require_once __DIR__ . '/lib/UpgradeNotice.php';
 require_once __DIR__ . '/lib/Usage.php';
+require_once __DIR__ . '/lib/Visitor.php';
 
 use WHMCS\Module\Server\Vmbridge\Module;
 use WHMCS\Module\Server\Vmbridge\Usage;

@@ -15,6 +15,7 @@ require_once __DIR__ . '/Access.php';
 require_once __DIR__ . '/Calls.php';
 require_once __DIR__ . '/Reader.php';
 require_once __DIR__ . '/Warnings.php';
+require_once __DIR__ . '/Words.php';
 
 use WHMCS\Database\Capsule;
 use WHMCS\Module\Server\Vmbridge\Bridge;
@@ -47,20 +48,6 @@ class Home
     const MOST_OF_FILES = 4194304; // bytes; of a page Bridge::MAX_REPLY
     // WHMCS's: digits, point, thousands
     const FORMATS = [1 => [2, '.', ''], 2 => [2, '.', ','], 3 => [2, ',', '.'], 4 => [0, '', ',']];
-    /**
-     * What is said without the bridge; WHMCS's language overrides may say it in another language under the same keys.
-     */
-    const SENTENCES = [
-        'vmbridgehome_dashboard' => 'Dashboard', 'vmbridgehome_ledger' => 'Ledger',
-        'vmbridgehome_down' => 'Your costs cannot be shown just now. Your services are not affected by this.',
-        'vmbridgehome_credit' => 'Credit', 'vmbridgehome_services' => 'My services',
-        'vmbridgehome_invoices' => 'My invoices',
-        'vmbridgehome_addfunds' => 'Add funds', 'vmbridgehome_details' => 'My details',
-        'vmbridgehome_again' => 'Try again', 'vmbridgehome_reference' => 'reference',
-        'vmbridgehome_not_kept' => 'Your choice could not be kept. Please try again later.',
-        'vmbridgehome_none' => 'You have no access to this account. Ask its owner.',
-    ];
-
     /** HTML for WHMCS's home page; empty where nothing is to be shown. */
     public static function block()
     {
@@ -83,7 +70,7 @@ class Home
                 'sha256',
                 json_encode(
                     [$access->user ? (int) $access->user->id : 0, (array) $access->client, $marks, $access->may,
-                        self::language($access), self::theme(), Fields::had()]));
+                        Words::language($access), self::theme(), Fields::had()]));
             if (isset($kept['key'], $kept['until'], $kept['html']) && $kept['key'] === $key
                 && $kept['until'] > time()) {
                 return self::filled($kept['html']);
@@ -101,7 +88,7 @@ class Home
     public static function clientArea(array $vars)
     {
         $page = 'dashboard';
-        $title = self::said('vmbridgehome_dashboard');
+        $title = Words::said('vmbridgehome_dashboard');
         $access = null;
         try {
             $fields = Fields::of($_GET);
@@ -115,12 +102,12 @@ class Home
             $access = Access::current();
             if ($access === null) {
                 return self::page(
-                    $title, '<div class="alert alert-warning">' . self::escape(self::said('vmbridgehome_none'))
+                    $title, '<div class="alert alert-warning">' . Words::escape(Words::said('vmbridgehome_none'))
                         . '</div>');
             }
             if (isset($_SERVER['REQUEST_METHOD']) && $_SERVER['REQUEST_METHOD'] === 'POST' && !self::choose($access)) {
                 return self::page(
-                    $title, '<div class="alert alert-danger">' . self::escape(self::said('vmbridgehome_not_kept'))
+                    $title, '<div class="alert alert-danger">' . Words::escape(Words::said('vmbridgehome_not_kept'))
                         . '</div>');
             }
             $reply = self::ask(
@@ -185,7 +172,7 @@ class Home
             return;
         }
         $entry = $bar->addChild(
-            'vmbridgehome', ['label' => self::said('vmbridgehome_dashboard'), 'uri' => self::ADDRESS, 'order' => 1]);
+            'vmbridgehome', ['label' => Words::said('vmbridgehome_dashboard'), 'uri' => self::ADDRESS, 'order' => 1]);
         if (is_object($entry) && method_exists($entry, 'moveToFront')) {
             $entry->moveToFront();
         }
@@ -193,7 +180,7 @@ class Home
         if ($billing) {
             $billing->addChild(
                 'vmbridgehome-ledger',
-                ['label' => self::said('vmbridgehome_ledger'), 'uri' => self::ADDRESS
+                ['label' => Words::said('vmbridgehome_ledger'), 'uri' => self::ADDRESS
                     . Fields::query(['page' => 'ledger']), 'order' => 90]);
         }
     }
@@ -211,7 +198,7 @@ class Home
         }
         $body = (new Reader($access))->body($page, $ask, self::urls());
         $query = http_build_query(
-            ['language' => self::language($access), 'theme' => self::theme(), 'have' => Fields::had()]);
+            ['language' => Words::language($access), 'theme' => self::theme(), 'have' => Fields::had()]);
         $file = in_array($page, self::FILES, true);
         try {
             list(, $reply) = (new Bridge($calls->params()))->call(
@@ -310,7 +297,7 @@ class Home
 
     private static function page($title, $html, $page = 'dashboard')
     {
-        $path = [self::ADDRESS => self::said('vmbridgehome_dashboard')];
+        $path = [self::ADDRESS => Words::said('vmbridgehome_dashboard')];
         if ($page !== 'dashboard') {
             $path[self::ADDRESS . Fields::query(['page' => $page])] = $title;
         }
@@ -334,19 +321,19 @@ class Home
         $html = '';
         foreach (array_keys(array_filter($links)) as $name) {
             $html .= '<a class="btn btn-default btn-light" href="clientarea.php?action=' . $name . '">'
-                . self::escape(self::said('vmbridgehome_' . $name)) . '</a> ';
+                . Words::escape(Words::said('vmbridgehome_' . $name)) . '</a> ';
         }
         if ($page !== 'home') {
             $html .= '<a class="btn btn-default btn-light" href="' . self::ADDRESS
                 . Fields::query(['page' => $page === 'dashboard' ? '' : $page, 'again' => '1']) . '">'
-                . self::escape(self::said('vmbridgehome_again')) . '</a>';
+                . Words::escape(Words::said('vmbridgehome_again')) . '</a>';
         }
         $reference = $e instanceof BridgeException && $e->reference() !== '' ? ' ('
-            . self::said('vmbridgehome_reference') . ' ' . $e->reference() . ')' : '';
-        $credit = $money ? '<p>' . self::escape(self::said('vmbridgehome_credit')) . ': <strong>'
-            . self::escape(self::money($access->client)) . '</strong></p>' : '';
+            . Words::said('vmbridgehome_reference') . ' ' . $e->reference() . ')' : '';
+        $credit = $money ? '<p>' . Words::escape(Words::said('vmbridgehome_credit')) . ': <strong>'
+            . Words::escape(self::money($access->client)) . '</strong></p>' : '';
         return '<div class="card panel panel-default vmbridgehome-fallback"><div class="card-body panel-body"><p>'
-            . self::escape(self::said('vmbridgehome_down') . $reference) . '</p>'
+            . Words::escape(Words::said('vmbridgehome_down') . $reference) . '</p>'
             . $credit . '<p style="display:flex;flex-wrap:wrap;gap:8px;margin:0">' . $html . '</p></div></div>';
     }
 
@@ -375,36 +362,11 @@ class Home
         return $name === 'six' ? 'bs3' : 'bs4';
     }
 
-    /** What the visitor chose for this visit, if there is one; else the account's, else the installation's. */
-    public static function language(Access $access, $visit = true)
-    {
-        $config = isset($GLOBALS['CONFIG']['Language']) ? $GLOBALS['CONFIG']['Language'] : '';
-        foreach (
-            [$visit && isset($_SESSION['Language']) ? $_SESSION['Language'] : '', $access->client->language,
-                $config] as $name) {
-            if (is_string($name) && preg_match('/\A[a-z-]{2,30}\z/', $name)) {
-                return $name;
-            }
-        }
-        return 'english';
-    }
-
-    private static function said($key)
-    {
-        return isset($GLOBALS['_LANG'][$key]) && is_string($GLOBALS['_LANG'][$key]) ? $GLOBALS['_LANG'][$key]
-            : self::SENTENCES[$key];
-    }
-
     /** The two things that only WHMCS knows. */
     private static function filled($html)
     {
         $token = function_exists('generate_token') ? (string) generate_token('plain') : '';
         return strtr(
-            $html, ['%%VMBRIDGE_TOKEN%%' => self::escape($token), '%%VMBRIDGE_URL%%' => self::escape(self::ADDRESS)]);
-    }
-
-    private static function escape($text)
-    {
-        return htmlspecialchars($text, ENT_QUOTES, 'UTF-8');
+            $html, ['%%VMBRIDGE_TOKEN%%' => Words::escape($token), '%%VMBRIDGE_URL%%' => Words::escape(self::ADDRESS)]);
     }
 }

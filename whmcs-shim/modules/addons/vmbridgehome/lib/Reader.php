@@ -2,6 +2,9 @@
 
 namespace WHMCS\Module\Addon\Vmbridgehome;
 
+require_once __DIR__ . '/Invoices.php';
+require_once __DIR__ . '/Prices.php';
+
 use WHMCS\Database\Capsule;
 use WHMCS\Module\Server\Vmbridge\Bridge;
 
@@ -11,6 +14,9 @@ use WHMCS\Module\Server\Vmbridge\Bridge;
  */
 class Reader
 {
+    use Invoices;
+    use Prices;
+
     const MOST = 240000; // bytes of a body; the bridge takes 256 KiB
     const PAST = 2500;   // rows of past invoices
     const LIVE = ['Active', 'Suspended'];
@@ -28,10 +34,6 @@ class Reader
         'EnableEmailVerification', 'Version',
     ];
     const GONE = ['Terminated', 'Cancelled', 'Fraud', 'Transferred Away', 'Expired'];
-    const CYCLES = [
-        'monthly' => 'Monthly', 'quarterly' => 'Quarterly', 'semiannually' => 'Semi-Annually', 'annually' => 'Annually',
-        'biennially' => 'Biennially', 'triennially' => 'Triennially',
-    ];
 
     private $access;
     private $id;
@@ -274,84 +276,6 @@ class Reader
         }
     }
 
-    /**
-     * Open invoices with what is paid of them, and their items; both whole: mass payments and top-ups are told apart by
-     * the items.
-     */
-    private function open()
-    {
-        $query = Capsule::table('tblinvoices as i')->leftJoin('tblinvoiceitems as t', 't.invoiceid', '=', 'i.id')
-            ->where('i.userid', $this->id)
-            ->whereIn('i.status', self::OPEN)->orderBy('i.id')->orderBy('t.id');
-        $last = 0;
-        foreach (
-            $query->get(
-                ['i.id', 'i.invoicenum', 'i.status', 'i.date', 'i.duedate', 'i.total', 't.id as item', 't.type as kind',
-                    't.relid', 't.amount', 't.duedate as period',
-            Capsule::raw(
-                '(SELECT SUM(a.amountin - a.amountout) FROM tblaccounts a WHERE a.invoiceid = i.id) AS paid'
-            )]) as $row) {
-            if ((int) $row->id !== $last) {
-                $last = (int) $row->id;
-                $this->rows['open'][] = [
-                    $last, self::text($row->invoicenum), (string) $row->status, self::day($row->date),
-                    self::day($row->duedate),
-                    self::amount($row->total), sprintf('%.2F', (float) $row->paid), ''];
-            }
-            if ($row->item !== null) {
-                $this->rows['open_items'][] = [
-                    $last, (string) $row->kind, (int) $row->relid, self::amount($row->amount), self::day($row->period)];
-            }
-        }
-        $this->balances();
-    }
-
-    /**
-     * From 9.0 on credit and debit notes count too, and only WHMCS knows them: its own balance of the 20 oldest wins.
-     */
-    private function balances()
-    {
-        $version = isset($GLOBALS['CONFIG']['Version']) ? (string) $GLOBALS['CONFIG']['Version'] : '';
-        if ((int) $version < 9 || empty($this->rows['open']) || !function_exists('localAPI')) {
-            return;
-        }
-        foreach (array_slice(array_keys($this->rows['open']), 0, 20) as $n) {
-            $reply = localAPI('GetInvoice', ['invoiceid' => $this->rows['open'][$n][0]]);
-            if (is_array($reply) && isset($reply['result'], $reply['balance']) && $reply['result'] === 'success'
-                && is_numeric($reply['balance'])) {
-                $this->rows['open'][$n][7] = self::amount($reply['balance']);
-            }
-        }
-    }
-
-    private function past($column, $since)
-    {
-        $query = Capsule::table('tblinvoiceitems as t')->join('tblinvoices as i', 'i.id', '=', 't.invoiceid')
-            ->where('i.userid', $this->id)
-            ->where($column, '>=', $since)->whereIn(
-                't.type', ['Hosting', 'Addon', 'Domain', 'DomainRegister', 'DomainTransfer'])
-            ->whereNotIn('i.status', ['Cancelled', 'Draft'])->orderBy('t.id', 'desc')->limit(self::PAST + 1);
-        foreach (
-            $query->get(
-                ['t.invoiceid', 't.type as kind', 't.relid', 't.amount', 't.duedate', 'i.date', 'i.status']) as $row) {
-            $kind = strpos((string) $row->kind, 'Domain') === 0 ? 'Domain' : (string) $row->kind;
-            $this->rows['past_items'][] = [
-                (int) $row->invoiceid, $kind, (int) $row->relid, self::amount($row->amount), self::day($row->duedate),
-                self::day($row->date), (string) $row->status];
-        }
-    }
-
-    private function paymethods()
-    {
-        $query = Capsule::table('tblpaymethods as m')->leftJoin('tblcreditcards as c', 'c.pay_method_id', '=', 'm.id')
-            ->where('m.userid', $this->id)->whereNull('m.deleted_at')->orderBy('m.id');
-        foreach ($query->get(['m.gateway_name', 'm.payment_type', 'c.expiry_date']) as $row) {
-            $this->rows['paymethods'][] = [
-                self::text($row->gateway_name), (string) $row->payment_type,
-                preg_match('/\A\d{4}-\d\d/', (string) $row->expiry_date, $m) ? $m[0] : ''];
-        }
-    }
-
     /** Of an account all its users, to the owner; else only who looks. */
     private function users()
     {
@@ -378,193 +302,6 @@ class Reader
             $this->rows['users'][] = [
                 (int) $row->id, self::text($row->first_name . ' ' . $row->last_name), self::text($row->email),
                 self::on($row->owner), $self, $factor, $verified];
-        }
-    }
-
-    /**
-     * The rules of the client's country, or of any; of those that fit the narrowest, and of these the first, for each
-     * level.
-     */
-    private function rates()
-    {
-        $client = $this->access->client;
-        $best = [];
-        foreach (
-            Capsule::table('tbltax')->whereIn('country', [(string) $client->country, ''])->orderBy('id')
-                ->get(['id', 'level', 'name', 'state', 'country', 'taxrate']) as $row) {
-            $level = (int) $row->level;
-            $state = (string) $row->state;
-            if (!in_array($level, [1, 2], true)
-                || ($state !== '' && strcasecmp($state, (string) $client->state) !== 0)) {
-                continue;
-            }
-            $narrow = ($state !== '' ? 2 : 0) + ((string) $row->country !== '' ? 1 : 0);
-            if (!isset($best[$level]) || $narrow > $best[$level][0]) {
-                $best[$level] = [$narrow, [$level, self::text($row->name), self::amount($row->taxrate)]];
-            }
-        }
-        ksort($best);
-        return array_values(array_column($best, 1));
-    }
-
-    /** Prices of what is billed by use, where a product of ours has such; another version's tables: none. */
-    private function metered()
-    {
-        $products = [];
-        foreach (isset($this->rows['products']) ? $this->rows['products'] : [] as $product) {
-            if ($product[4]) {
-                $products[] = $product[0];
-            }
-        }
-        if ($products === []) {
-            return;
-        }
-        try {
-            $prices = [];
-            $query = Capsule::table('tblusage_items as u')->leftJoin(
-                'tblpricing_bracket as b', 'b.rel_id', '=', 'u.id')->leftJoin('tblpricing as p', 'p.relid', '=', 'b.id')
-                ->where('u.rel_type', 'Product')->where('u.module', 'vmbridge')->whereIn('u.rel_id', $products)
-                ->orderBy('u.id')->orderBy('b.floor');
-            foreach (
-                $query->get(
-                    ['u.id', 'u.rel_id', 'u.metric', 'u.included', 'b.floor', 'b.schema_type', 'b.rel_type as of',
-                        'p.type as kind', 'p.currency', 'p.monthly']) as $row) {
-                $key = $row->rel_id . '/' . $row->metric;
-                $prices += [
-                    $key => [
-                        (int) $row->rel_id, (string) $row->metric, (string) $row->metric,
-                        preg_match('/\A(bandwidth_.*|.*_gb)\z/', (string) $row->metric) ? 'GB' : '',
-                        self::amount($row->included), (string) $row->schema_type, []]];
-                if ((string) $row->kind === 'usage' && (int) $row->currency === (int) $this->currency()) {
-                    $prices[$key][6][] = [self::amount($row->floor), self::amount($row->monthly)];
-                }
-            }
-            foreach (isset($this->rows['services']) ? $this->rows['services'] : [] as $service) {
-                foreach ($prices as $price) {
-                    if ($price[0] === $service[1] && $price[6] !== []) {
-                        $this->rows['metered'][] = array_merge([$service[0]], array_slice($price, 1));
-                    }
-                }
-            }
-        } catch (\Throwable $e) {
-            unset($this->rows['metered']);
-        }
-    }
-
-    private function currency()
-    {
-        return isset($this->access->client->currency) ? $this->access->client->currency : 0;
-    }
-
-    /** What the client's products cost by cycle, and what they may be changed to. */
-    private function prices()
-    {
-        $own = array_map('intval', array_column(isset($this->rows['products']) ? $this->rows['products'] : [], 0));
-        $targets = [];
-        try {
-            foreach (
-                Capsule::table('tblproduct_upgrade_products')->whereIn('product_id', $own)->orderBy('id')
-                    ->get(['product_id', 'upgrade_product_id']) as $row) {
-                $this->rows['upgrades'][] = [(int) $row->product_id, (int) $row->upgrade_product_id];
-                $targets[(int) $row->upgrade_product_id] = true;
-            }
-        } catch (\Throwable $e) {
-            unset($this->rows['upgrades']); // another version's tables: no other product is offered then
-        }
-        foreach (
-            Capsule::table('tblproducts')->whereIn('id', array_diff(array_keys($targets), $own))->orderBy('id')
-                ->get(['id', 'name', 'gid', 'tax', 'servertype']) as $row) {
-            $this->rows['products'][] = [
-                (int) $row->id, self::text($row->name), (int) $row->gid, self::on($row->tax),
-                (string) $row->servertype === 'vmbridge'];
-        }
-        $query = Capsule::table('tblpricing')->where('type', 'product')->where('currency', (int) $this->currency())
-            ->whereIn('relid', array_unique(array_merge($own, array_keys($targets))))->orderBy('relid');
-        foreach ($query->get(array_merge(['relid'], array_keys(self::CYCLES))) as $row) {
-            foreach (self::CYCLES as $column => $cycle) {
-                if ((float) $row->$column >= 0) { // -1: not sold by this cycle
-                    $this->rows['cycles'][] = [(int) $row->relid, $cycle, self::amount($row->$column)];
-                }
-            }
-        }
-    }
-
-    /**
-     * A month's invoices, payments and credit; and the sum of the credit after it, so that the running credit ends at
-     * today's.
-     */
-    private function ledger($month)
-    {
-        $first = (preg_match('/\A\d{4}-\d\d\z/', $month) ? $month : date('Y-m')) . '-01';
-        $next = date('Y-m-d', strtotime($first . ' +1 month'));
-        $query = Capsule::table('tblinvoices')->where('userid', $this->id)->where('date', '>=', $first)
-            ->where('date', '<', $next)->whereNotIn('status', ['Draft'])->orderBy('id');
-        foreach (
-            $query->get(['id', 'invoicenum', 'date', 'duedate', 'datepaid', 'total', 'credit', 'status']) as $row) {
-            $this->rows['invoices'][] = [
-                (int) $row->id, self::text($row->invoicenum), self::day($row->date), self::day($row->duedate),
-                self::day($row->datepaid),
-                self::amount($row->total), self::amount($row->credit), (string) $row->status];
-        }
-        $mass = [];
-        $ids = array_column(isset($this->rows['invoices']) ? $this->rows['invoices'] : [], 0);
-        foreach (
-            Capsule::table('tblinvoiceitems')->whereIn('invoiceid', $ids)->where('type', 'Invoice')
-                ->get(['invoiceid']) as $row) {
-            $mass[(int) $row->invoiceid] = true; // it only stands for others
-        }
-        if ($mass !== []) {
-            $this->rows['invoices'] = array_values(array_filter($this->rows['invoices'], function ($row) use ($mass) {
-                return !isset($mass[$row[0]]);
-            }));
-        }
-        $this->payments($first, $next);
-        $after = 0.0;
-        foreach (
-            Capsule::table('tblcredit')->where('clientid', $this->id)->where('date', '>=', $first)->orderBy('id')
-                ->get(['id', 'date', 'amount', 'relid']) as $row) {
-            if (self::day($row->date) >= $next) {
-                $after += (float) $row->amount;
-            } else {
-                $this->rows['credits'][] = [
-                    (int) $row->id, self::day($row->date), self::amount($row->amount), (int) $row->relid];
-            }
-        }
-        $this->rows['credit_after'] = [[sprintf('%.2F', $after)]];
-    }
-
-    private function payments($first, $next)
-    {
-        $named = Capsule::raw( // as its client reads it, not as WHMCS calls the module
-            '(SELECT MAX(g.value) FROM tblpaymentgateways g WHERE g.gateway = tblaccounts.gateway'
-                . ' AND g.setting = \'name\') AS method');
-        $query = Capsule::table('tblaccounts')->where('userid', $this->id)->where('date', '>=', $first)
-            ->where('date', '<', $next)->orderBy('id');
-        foreach (
-            $query->get(['id', 'date', 'gateway', $named, 'amountin', 'amountout', 'invoiceid', 'refundid']) as $row) {
-            $method = (string) $row->method !== '' ? $row->method : $row->gateway;
-            $this->rows['transactions'][] = [
-                (int) $row->id, self::day($row->date), self::text($method), self::amount($row->amountin),
-                self::amount($row->amountout),
-                (int) $row->invoiceid, (int) $row->refundid];
-        }
-    }
-
-    /** The payment methods that WHMCS's form may offer. */
-    private function gateways()
-    {
-        $names = $shown = [];
-        foreach (
-            Capsule::table('tblpaymentgateways')->whereIn('setting', ['name', 'visible'])->orderBy('order')
-                ->get(['gateway', 'setting', 'value']) as $row) {
-            if ((string) $row->setting === 'name') {
-                $names[(string) $row->gateway] = self::text($row->value);
-            } elseif (self::on($row->value)) {
-                $shown[(string) $row->gateway] = true;
-            }
-        }
-        foreach (array_intersect_key($names, $shown) as $gateway => $name) {
-            $this->rows['gateways'][] = [(string) $gateway, $name];
         }
     }
 

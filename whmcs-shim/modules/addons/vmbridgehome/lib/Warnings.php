@@ -145,7 +145,7 @@ class Warnings
                         $shared = $reader->shared();
                         $room -= Reader::size($shared);
                     }
-                    $account = ['days' => $waiting[$id], 'language' => Home::language($accounts[$id], false)]
+                    $account = ['days' => $waiting[$id], 'language' => Words::language($accounts[$id], false)]
                         + $reader->outlook();
                     $size = Reader::size($account) + 2;
                 } catch (\Throwable $e) {

@@ -23,8 +23,8 @@ class Module
                 return 'vmbridge cannot deliver a product addon; sell the server as a product.';
             }
             $body = [
-                'params' => Params::body($params, in_array($verb, self::WITH_PASSWORD, true)), 'actor' => self::actor(),
-                'server' => self::serverName($params)];
+                'params' => Params::body($params, in_array($verb, self::WITH_PASSWORD, true)),
+                'actor' => Visitor::actor(), 'server' => self::serverName($params)];
             if ($verb === 'create') {
                 $body['params']['welcome_email'] = self::welcomeTemplate($params);
             }
@@ -47,10 +47,10 @@ class Module
      */
     public static function clientVerb(array $params, $verb)
     {
-        if (self::isAdminArea()) {
+        if (Visitor::isAdminArea()) {
             return self::call($params, $verb);
         }
-        if (!self::isPost()) {
+        if (!Visitor::isPost()) {
             return self::question($params, $verb);
         }
         if (Params::status($params) !== 'Active') {
@@ -85,7 +85,7 @@ class Module
     public static function submit(array $params)
     {
         try {
-            if (!self::isPost() || Params::isAddon($params)) {
+            if (!Visitor::isPost() || Params::isAddon($params)) {
                 return Page::said('vmbridge_denied');
             }
             if (Params::status($params) !== 'Active') {
@@ -97,7 +97,7 @@ class Module
             }
             $capability = Fields::word($form, 'capability');
             $capability = $capability === '' ? 'unknown' : $capability;
-            $body = ['params' => Params::body($params), 'actor' => self::actor(), 'form' => (object) $form];
+            $body = ['params' => Params::body($params), 'actor' => Visitor::actor(), 'form' => (object) $form];
             $query = '?' . http_build_query(['theme' => Page::theme(), 'have' => Fields::had()]);
             $reply = self::send(
                 $params, 'POST', self::path($params, 'pages/' . $capability) . $query, $body, self::SUBMIT_SECONDS,
@@ -213,72 +213,10 @@ class Module
     {
         $params = Records::forUpgrade((int) $serviceId, (int) $productId);
         try {
-            return $params === null ? [] : self::sentences(self::preview($params, self::actor(), 'preview'), 'refused');
+            return $params === null ? []
+                : self::sentences(self::preview($params, Visitor::actor(), 'preview'), 'refused');
         } catch (BridgeException $e) {
             return [];
-        }
-    }
-
-    /** Domain of a service before it is saved, by id; what is not known is asked of the bridge. */
-    private static $domains = [];
-
-    /** Before staff's save of a service: its domain as it is now. Never throws. */
-    public static function beforeEdit($serviceId)
-    {
-        try {
-            $domain = \WHMCS\Database\Capsule::table('tblhosting')->where('id', (int) $serviceId)->value('domain');
-            self::$domains[(int) $serviceId] = (string) $domain;
-        } catch (\Throwable $e) {
-            unset(self::$domains[(int) $serviceId]);
-        }
-    }
-
-    /**
-     * After it: another domain is the server's new name. The bridge is asked only where it differs; the same name again
-     * is nothing to it. What became of it stands in WHMCS's activity log, since a save shows no module's words. Never
-     * throws.
-     */
-    public static function afterEdit($serviceId)
-    {
-        $serviceId = (int) $serviceId;
-        try {
-            $params = Records::forUpgrade($serviceId, 0);
-            if ($params === null || !in_array($params['status'], ['Pending', 'Active', 'Suspended'], true)) {
-                return;
-            }
-            if (isset(self::$domains[$serviceId]) && self::$domains[$serviceId] === $params['domain']) {
-                return;
-            }
-            self::$domains[$serviceId] = $params['domain']; // WHMCS has two hooks for one save
-            $body = [
-                'params' =>
-                    ['serviceid' => $serviceId, 'userid' => $params['userid'],
-                        'domain' => Bridge::plain($params['domain']), 'status' => $params['status']],
-                'actor' => self::actor(), 'server' => self::serverName($params),
-            ];
-            $reply = self::send($params, 'POST', self::path($params, 'rename'), $body, self::SUBMIT_SECONDS, 'rename');
-            if (!empty($reply['operation'])) {
-                self::tell(
-                    'service ' . $serviceId . ' gets the name ' . $body['params']['domain']
-                        . '. The system inside takes it at its next restart, or keeps its own until it is changed '
-                        . 'there.', $params);
-            }
-        } catch (BridgeException $e) {
-            if ($e->word() !== 'unknown_service') { // what is not made yet is made with the name that it has then
-                self::tell(
-                    'the new domain of service ' . $serviceId . ' did not reach its server: ' . $e->sentence()
-                        . ' Put it right, then press Converge on the service.',
-                        ['userid' => isset($params['userid']) ? $params['userid'] : 0]);
-            }
-        } catch (\Throwable $e) {
-            self::unexpected($e, 'rename');
-        }
-    }
-
-    private static function tell($text, array $params)
-    {
-        if (function_exists('logActivity')) {
-            logActivity('vmbridge: ' . $text, (int) self::value($params, 'userid'));
         }
     }
 
@@ -317,7 +255,7 @@ class Module
     }
 
     /** Sends, logs with every secret masked, returns the decoded body. `$log` empty: reads are not logged. */
-    private static function send(array $params, $method, $target, $body, $seconds, $log)
+    public static function send(array $params, $method, $target, $body, $seconds, $log)
     {
         try {
             list(, $reply) = (new Bridge($params))->call($method, $target, $body, $seconds);
@@ -391,45 +329,6 @@ class Module
         }
     }
 
-    private static function actor()
-    {
-        return self::whoever() + ['ip' => self::address()];
-    }
-
-    private static function whoever()
-    {
-        if (!empty($_SESSION['adminid'])) {
-            return ['kind' => 'admin', 'id' => (int) $_SESSION['adminid'], 'name' => ''];
-        }
-        if (!empty($_SESSION['uid'])) {
-            return ['kind' => 'client', 'id' => (int) $_SESSION['uid'], 'name' => ''];
-        }
-        return ['kind' => 'system', 'id' => 0, 'name' => ''];
-    }
-
-    /** Where the visitor comes from, as WHMCS itself sees it behind its proxies. */
-    private static function address()
-    {
-        try {
-            $address = class_exists('App', false) && is_callable(['App', 'getRemoteIp']) ? \App::getRemoteIp() : '';
-        } catch (\Throwable $e) {
-            $address = '';
-        }
-        $address = is_string($address) && $address !== '' ? $address
-            : (isset($_SERVER['REMOTE_ADDR']) ? (string) $_SERVER['REMOTE_ADDR'] : '');
-        return filter_var($address, FILTER_VALIDATE_IP) === false ? '' : $address;
-    }
-
-    private static function isAdminArea()
-    {
-        return defined('ADMINAREA') && ADMINAREA || PHP_SAPI === 'cli';
-    }
-
-    private static function isPost()
-    {
-        return isset($_SERVER['REQUEST_METHOD']) && $_SERVER['REQUEST_METHOD'] === 'POST';
-    }
-
     public static function path(array $params, $rest)
     {
         return '/v1/services/' . (int) self::value($params, 'serviceid') . '/' . $rest;
@@ -461,7 +360,8 @@ class Module
         return is_array($from) && isset($from[$name]) ? $from[$name] : '';
     }
 
-    private static function unexpected(\Throwable $e, $action)
+    /** What WHMCS shows of a fault of our own. */
+    public static function unexpected(\Throwable $e, $action)
     {
         if (function_exists('logActivity')) {
             logActivity('vmbridge: ' . $action . ' failed in the module: ' . get_class($e));
