@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tests.hcloud.failures import Failure
@@ -211,17 +212,19 @@ class Images:
         return {"action": self.told(action), "root_password": f"Reset-{self.ids}"}
 
 
-def selected(labels: dict[str, str], selector: str) -> bool:
-    """`k`, `!k`, `k=v`, `k in (a,b)`, joined by commas."""
+@lru_cache(maxsize=1000)
+def wanted(selector: str) -> tuple[tuple[str, tuple[str, ...], bool], ...]:
+    """(label, its allowed values or none for any, whether it must not be there) of each part."""
     parts = re.findall(r"!?[\w./-]+(?: in \([^)]*\)|=[\w.-]+)?", selector)
     if ",".join(parts) != selector:
         raise Failure("invalid_input", "invalid input in field 'label_selector'")
-    for part in parts:
-        if part.startswith("!"):
-            if part[1:] in labels:
-                return False
-            continue
-        key, _, values = part.replace("=", " in ").partition(" in ")
-        if key not in labels or (values and labels[key] not in values.strip("()").split(",")):
+    split = [part.replace("=", " in ").partition(" in ") for part in parts]
+    return tuple((k.lstrip("!"), tuple(v.strip("()").split(",")) if v else (), k[0] == "!") for k, _, v in split)
+
+
+def selected(labels: dict[str, str], selector: str) -> bool:
+    """`k`, `!k`, `k=v`, `k in (a,b)`, joined by commas."""
+    for key, values, absent in wanted(selector):
+        if (key in labels) is absent or (values and not absent and labels[key] not in values):
             return False
     return True
