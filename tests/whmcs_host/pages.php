@@ -243,6 +243,7 @@ function frame($title, $html, array $vars = [], $sides = true)
         'filename' => 'clientarea', 'template' => theme(), 'language' => $_GET['language'] ?? 'english',
         'loggedin' => true];
     $footer = implode("\n", run_hooks('ClientAreaFooterOutput', $vars));
+    $styles = implode("\n", run_hooks('ClientAreaHeadOutput', $vars));
     $six = theme() === 'six';
     $css = $six ? 'bootstrap3/dist/css/bootstrap.min.css' : 'bootstrap4/dist/css/bootstrap.min.css';
     $links = is_file(__DIR__ . '/../../node_modules/' . $css) ? '<link rel="stylesheet" href="/assets/' . $css . '">'
@@ -287,13 +288,13 @@ function frame($title, $html, array $vars = [], $sides = true)
         . '#main-body{padding:20px 0 40px}.card,.panel{background:#fff;border:1px solid #ddd;border-radius:4px}'
         . ($six ? '.sidebar{margin-top:16px}@media(min-width:992px){.pull-md-right{float:right}.sidebar{margin:0}}'
             : '')
-        . $dark . '</style></head><body class="' . ($six ? 'six' : 'twenty-one')
+        . $dark . '</style>' . $styles . '</head><body class="' . ($six ? 'six' : 'twenty-one')
         . '"><header class="top">Example Hosting</header><section id="main-body"><div class="container"><div '
         . 'class="row">'
-        . ($six || !$sides ? '' : '<div class="' . $side . '">' . $menu . '</div>') . '<div class="'
-        . ($sides ? $main : 'col-12 col-xs-12')
+        . (!$sides ? '' : '<div class="' . $side . '">' . ($six ? $menu : '<div class="sidebar">' . $menu . '</div>')
+            . '</div>')
+        . '<div class="' . ($sides ? $main : 'col-12 col-xs-12')
         . '"><h1 class="vmbridge-host-title" style="position:absolute;width:1px;height:1px;overflow:hidden">'
-        . htmlspecialchars($title) . '</h1>' . $html . '</div>'
-        . ($six && $sides ? '<div class="' . $side . '">' . $menu . '</div>' : '') . '</div></div></section>' . $tabs
-        . $footer . '</body></html>';
+        . htmlspecialchars($title) . '</h1>' . $html . '</div></div></div></section>'
+        . $tabs . $footer . '</body></html>';
 }

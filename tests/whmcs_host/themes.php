@@ -154,6 +154,8 @@ namespace {
     /** What WHMCS gives its templates on every page of the client area. */
     function theme_vars($title, $id, array $buttons)
     {
+        load_hooks();
+        $head = run_hooks('ClientAreaHeadOutput', ['filename' => 'clientarea', 'template' => real_theme()]);
         $sides = $id ? side_menus($id, $buttons) : $buttons;
         $bar = menu_items(navbar());
         return [
@@ -170,8 +172,8 @@ namespace {
             'token' => generate_token(), 'date_year' => '2026', 'maximumPasswordLength' => 64, 'LANG' => new Words(),
             'activeLocale' => ['countryCode' => 'GB', 'localisedName' => 'English'], 'locales' => [],
             'currencies' => [], 'inShoppingCart' => false, 'socialAccounts' => [],
-            'openNetworkIssueCounts' => ['open' => 0, 'scheduled' => 0], 'headoutput' => '', 'headeroutput' => '',
-            'condlinks' => [],
+            'openNetworkIssueCounts' => ['open' => 0, 'scheduled' => 0], 'headoutput' => implode("\n", $head),
+            'headeroutput' => '', 'condlinks' => [],
         ];
     }
 

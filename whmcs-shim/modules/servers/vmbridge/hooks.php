@@ -2,7 +2,7 @@
 
 /**
  * WHMCS hooks: the early welcome mail is held until the server is ready, passwords stay out of the mail history, pages
- * have titles, and an upgrade is checked and explained before it is ordered.
+ * have titles and come before WHMCS's menus on a phone, and an upgrade is checked and explained before it is ordered.
  */
 
 if (!defined('WHMCS')) {
@@ -30,6 +30,13 @@ add_hook('ClientAreaPageProductDetails', 1, function ($vars) {
     $class = 'WHMCS\\Module\\Server\\Vmbridge\\Page';
     $title = class_exists($class, false) ? $class::$title : '';
     return $title === '' ? [] : ['pagetitle' => $title];
+});
+
+// what moves WHMCS's menus stands before them in the page; asked on every page of the client area, where the module was
+// not asked there is nothing to say
+add_hook('ClientAreaHeadOutput', 1, function ($vars) {
+    $class = 'WHMCS\\Module\\Server\\Vmbridge\\Page';
+    return class_exists($class, false) ? $class::head() : '';
 });
 
 add_hook('EmailPreLog', 1, function ($vars) {

@@ -23,13 +23,44 @@ class Page
         'vmbridge_down_more' => 'Your server itself is not affected by this. Please try again in a few minutes.',
     ];
 
+    /**
+     * On a phone the server comes before WHMCS's own menus, and before the page's heading where that is beside them (Six).
+     * In the page's head they also wait until ours is read: a busy phone would paint them first and then move them.
+     */
+    const MENUS_WAIT =
+        'body:not(:has(.vmbridge-read)) :is(.sidebar,.pull-md-right:not(.main-content)){display:none}';
+    const MENUS_LAST = '.row:has(>.primary-content .vmbridge-first)>:first-child:not(.primary-content){order:1}'
+        . '.row:has(>.main-content .vmbridge-first){display:flex;flex-direction:column}'
+        . '.row:has(>.main-content .vmbridge-first)>.main-content{order:-1}';
+
     /** Of the page that this request shows; for the hook that WHMCS asks for its template's variables afterwards. */
     public static $title = '';
+    /** Whether this request shows a page of ours that comes before WHMCS's menus; for the hook of the page's head. */
+    private static $first = false;
 
     public static function said($key)
     {
         return isset($GLOBALS['_LANG'][$key]) && is_string($GLOBALS['_LANG'][$key]) ? $GLOBALS['_LANG'][$key]
             : self::SENTENCES[$key];
+    }
+
+    /** What the head of this request's page needs: nothing in a theme that we do not know, or without a page of ours. */
+    public static function head()
+    {
+        return self::$first && in_array(self::themeName(), self::THEMES, true)
+            ? self::style(self::MENUS_WAIT . self::MENUS_LAST) : '';
+    }
+
+    private static function style($rules)
+    {
+        return '<style>@media(max-width:991px){' . $rules . '}</style>';
+    }
+
+    /** The variables of a template whose page comes first: where WHMCS does not ask the head's hook, they move it. */
+    private static function first(array $vars)
+    {
+        self::$first = true;
+        return $vars + ['vmbridgeFirst' => self::style(self::MENUS_LAST)];
     }
 
     /**
@@ -41,7 +72,7 @@ class Page
         $vars = ['vmbridgeHtml' => self::filled($params, self::html($reply))];
         self::entitled($params, $reply);
         return in_array(self::themeName(), self::THEMES, true)
-            ? ['tabOverviewReplacementTemplate' => 'templates/product.tpl', 'templateVariables' => $vars
+            ? ['tabOverviewReplacementTemplate' => 'templates/product.tpl', 'templateVariables' => self::first($vars)
                 + ['vmbridgeTabs' => $page === 'overview']]
             : ['tabOverviewModuleOutputTemplate' => 'templates/overview.tpl', 'templateVariables' => $vars];
     }
@@ -61,7 +92,7 @@ class Page
         return [
             'templatefile' => 'templates/page',
             'breadcrumb' => [self::url($params) => self::said('vmbridge_server')],
-            'vars' => ['vmbridgeHtml' => self::filled($params, self::html($reply))],
+            'vars' => self::first(['vmbridgeHtml' => self::filled($params, self::html($reply))]),
         ];
     }
 
@@ -79,13 +110,13 @@ class Page
         return [
             'templatefile' => 'templates/confirm',
             'breadcrumb' => [self::url($params) => self::said('vmbridge_server')],
-            'vars' => [
+            'vars' => self::first([
                 'vmbridgeUrl' => self::url($params), 'vmbridgeToken' => self::token(), 'vmbridgeVerb' => $verb,
                 'vmbridgeLabel' => self::said('vmbridge_' . $verb),
                 'vmbridgeQuestion' => self::said('vmbridge_question'),
                 'vmbridgeBack' => self::said('vmbridge_back'),
                 'vmbridgeService' => (int) Module::value($params, 'serviceid'),
-            ],
+            ]),
         ];
     }
 

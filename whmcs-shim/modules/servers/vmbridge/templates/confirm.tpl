@@ -1,4 +1,5 @@
-<form method="post" action="{$vmbridgeUrl|escape}">
+{$vmbridgeFirst nofilter}
+<form class="vmbridge-first" method="post" action="{$vmbridgeUrl|escape}">
   <input type="hidden" name="token" value="{$vmbridgeToken|escape}">
   <input type="hidden" name="id" value="{$vmbridgeService|escape}">
   <input type="hidden" name="modop" value="custom">
@@ -7,3 +8,4 @@
   <button type="submit" class="btn btn-primary">{$vmbridgeLabel|escape}</button>
   <a class="btn btn-default btn-light" href="{$vmbridgeUrl|escape}">{$vmbridgeBack|escape}</a>
 </form>
+<span class="vmbridge-read"></span>

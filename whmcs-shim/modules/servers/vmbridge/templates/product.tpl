@@ -13,14 +13,9 @@
 .vmbridge-product dl.vmb-told dt { flex: 0 1 14em; font-weight: 600 }
 .vmbridge-product dl.vmb-told dd { flex: 1 1 10em; min-width: 0; margin: 0; overflow-wrap: anywhere }
 .vmbridge-product .vmb-metrics { padding: 16px; overflow-x: auto; text-align: start }
-{* On a phone the server comes before WHMCS's own menus *}
-@media (max-width: 991px) {
-  .row:has(> .primary-content .vmbridge-product) > :first-child:not(.primary-content) { order: 1 } }
-@media (max-width: 991px) {
-  .row:has(> .main-content .vmbridge-product) { display: flex; flex-direction: column }
-  .row:has(> .main-content .vmbridge-product) > .main-content { order: -1 } }
 </style>
-<div class="vmbridge-product">
+{$vmbridgeFirst nofilter}
+<div class="vmbridge-product vmbridge-first">
 {$vmbridgeHtml nofilter}
 {foreach $hookOutput as $output}
   <div>{$output}</div>
@@ -70,3 +65,4 @@
   </div>
 {/if}
 </div>
+<span class="vmbridge-read"></span>
