@@ -272,8 +272,8 @@ return {order, after: after.every(h => h > 0), before: tall().some(h => h > 0),
 def test_menus_of_whmcs_wait_for_the_page(
     system: System, browser: Chrome, theme: str, styled: bool, width: int, before: bool
 ) -> None:
-    """A busy phone paints what it has of a page, and WHMCS's menus stand first in it: by a style of the page's head they
-    have no room until ours is read, and then stand below it. In a theme that is not WHMCS's there is no such style."""
+    """A busy phone paints what it has of a page, and WHMCS's menus stand first in it: by a style of the page's head
+    they have no room until ours is read, and then stand below it. An unknown theme has no such style."""
     screen(browser, width)
     browser.get(system.page(1) + theme)
     if styled:
