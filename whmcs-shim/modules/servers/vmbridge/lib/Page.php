@@ -24,8 +24,8 @@ class Page
     ];
 
     /**
-     * On a phone the server comes before WHMCS's own menus, and before the page's heading where that is beside them (Six).
-     * In the page's head they also wait until ours is read: a busy phone would paint them first and then move them.
+     * On a phone the server comes before WHMCS's own menus, and before the page's heading where that is beside them
+     * (Six). In the page's head they also wait until ours is read: a busy phone would paint them first, then move them.
      */
     const MENUS_WAIT =
         'body:not(:has(.vmbridge-read)) :is(.sidebar,.pull-md-right:not(.main-content)){display:none}';
@@ -44,7 +44,7 @@ class Page
             : self::SENTENCES[$key];
     }
 
-    /** What the head of this request's page needs: nothing in a theme that we do not know, or without a page of ours. */
+    /** What the head of this request's page needs: nothing in an unknown theme, or without a page of ours. */
     public static function head()
     {
         return self::$first && in_array(self::themeName(), self::THEMES, true)
