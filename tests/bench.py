@@ -39,8 +39,9 @@ from tests import (
     bench_machines,
     bench_pages,
     bench_usage,
+    stores,
 )
-from tests.configs import KEY
+from tests.configs import KEY, REST
 from tests.pve.cluster import GIB, default_cluster
 from tests.pve.http import certificate
 from tests.system import ROOT, SHIM_SECRET, System, free_port
@@ -252,19 +253,7 @@ def idle() -> None:
         package = context.store.service(1).package
         with context.store.write():
             for i in range(2, 1001):
-                context.store.add_service(
-                    package,
-                    whmcs="main",
-                    service_id=i,
-                    generation=1,
-                    client_id=7,
-                    desired="active",
-                    server="pve1",
-                    hostname=f"vm-{i}",
-                    vm_id=str(40_000 + i),
-                    mac="",
-                    uuids=["x"],
-                )
+                stores.add(context.store, package, i)
         pid, pause = s.processes["serve"].pid, threading.Event()
         pause.wait(5)
         begin = cpu(pid)
@@ -314,7 +303,7 @@ def consoles() -> None:
     world = World(folder, web={"public_url": "http://127.0.0.1:1/vmbridge"})
     world.order("create")
     package = world.store.service(1).package
-    (folder / "console.toml").write_text(bench_console.CONFIG.format(key=KEY))
+    (folder / "console.toml").write_text(bench_console.CONFIG.format(key=KEY, rest=REST))
     ca, key = certificate(folder)
     ports = {name: free_port() for name in ("screen", "relay", "plain")}
     url = f"wss://127.0.0.1:{ports['screen']}/"
@@ -340,21 +329,7 @@ def consoles() -> None:
                 for i in range(count):
                     number = run * count + i + 10
                     service = (
-                        world.store.add_service(
-                            package,
-                            whmcs="main",
-                            service_id=number,
-                            generation=1,
-                            client_id=7,
-                            desired="active",
-                            server="pve1",
-                            hostname="vm",
-                            vm_id=f"{name}{number}",
-                            mac="",
-                            uuids=["x"],
-                        )
-                        if name == "relay"
-                        else None
+                        stores.add(world.store, package, number, vm_id=f"{name}{number}") if name == "relay" else None
                     )
                     nonces.append(secrets.token_urlsafe(32))
                     if service:

@@ -22,30 +22,7 @@ from bridge.context import load_context
 from bridge.model import ConsoleTicket, VmRef
 
 PIECE, PIECES = 64 * 1024, 64
-CONFIG = """
-[store]
-secret_key = "{key}"
-[web]
-public_url = "http://127.0.0.1:1/vmbridge"
-[whmcs.main]
-system_url = "http://127.0.0.1:1/"
-api_identifier = "id"
-api_secret = "api-secret-0123456789"
-keys = [{{ id = "main-1", secret = "shim-secret-0123456789" }}]
-[servers.pve1]
-driver = "proxmox"
-endpoint = "https://127.0.0.1:1"
-token_id = "vmbridge@pve!bridge"
-token_secret = "sim-secret"
-vm_ids = "20000-29999"
-[plans.kvm-s]
-server = "pve1"
-cores = 2
-ram_mib = 2048
-disk_gib = 20
-storage = "local-lvm"
-templates = ["debian-12"]
-"""
+CONFIG = '[store]\nsecret_key = "{key}"\n[web]\npublic_url = "http://127.0.0.1:1/vmbridge"\n{rest}'
 GREETING = (b"RFB 003.008\n", b"\x01\x01", bytes(4))
 
 

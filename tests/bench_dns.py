@@ -18,6 +18,7 @@ from bridge.config.pools import PoolSchema, pool_of
 from bridge.dns import records, writer
 from bridge.orders import packages
 from drivers.dns.contract import Provider
+from tests import stores
 from tests.configs import raw_config
 from tests.dns import sims
 from tests.dns.world import Zoned
@@ -65,14 +66,10 @@ def sell(world: Zoned) -> None:
     first = now_pool.ranges[0][0]
     with world.store.write() as db:
         for n in range(SERVICES):
-            key = world.store.add_service(
+            key = stores.add(
+                world.store,
                 package,
-                whmcs="main",
-                service_id=1000 + n,
-                generation=1,
-                client_id=7,
-                desired="active",
-                server="pve1",
+                1000 + n,
                 hostname=f"vm-{1000 + n}.example.com",
                 vm_id=str(20000 + n),
                 mac="02:00:00:00:00:00",

@@ -16,6 +16,7 @@ from typing import Any
 from bridge.metering import status
 from bridge.staff import contents, findings
 from bridge.store import Store
+from tests import stores
 from tests.bench_pages import Show
 from tests.pve.cluster import Reply
 from tests.world import World
@@ -85,17 +86,11 @@ def populated(count: int) -> tuple[World, Reply]:
             world.cluster.add_vm(
                 30_000 + i, "pve1", smbios1=f"uuid=00000000-0000-0000-0000-{i:012d}", cores="2", memory="2048"
             )
-            row = world.store.add_service(
+            row = stores.add(
+                world.store,
                 package,
-                whmcs="main",
-                service_id=i,
-                generation=1,
-                client_id=7,
+                i,
                 desired="suspended" if i % 20 == 0 else "active",
-                server="pve1",
-                hostname=f"vm-{i}",
-                vm_id=str(30_000 + i),
-                mac="",
                 uuids=[f"00000000-0000-0000-0000-{i:012d}"],
             )
             world.store.change(

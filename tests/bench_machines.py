@@ -69,19 +69,7 @@ def queue(store: Store, config: Any) -> None:
     package = packages.of_plan(config.plans["kvm-s"])
     with store.write():
         for i in range(1, COUNT + 1):
-            service = store.add_service(
-                package,
-                whmcs="main",
-                service_id=i,
-                generation=1,
-                client_id=7,
-                desired="active",
-                server="pve1",
-                hostname=f"vm-{i}",
-                vm_id=str(30_000 + i),
-                mac="",
-                uuids=["x"],
-            )
+            service = stores.add(store, package, i)
             store.submit(service.id, "converge", "system")
 
 
@@ -309,19 +297,7 @@ def grown(count: int) -> World:
     world.store.save_statuses("pve1", world.drivers["pve1"].statuses())
     package = world.store.service(1).package
     with world.store.write() as db:
-        first = world.store.add_service(
-            package,
-            whmcs="main",
-            service_id=2000,
-            generation=1,
-            client_id=7,
-            desired="active",
-            server="pve1",
-            hostname="vm",
-            vm_id="40000",
-            mac="",
-            uuids=["x"],
-        )
+        first = stores.add(world.store, package, 2000, vm_id="40000")
         columns = [c for c in world.store.database.tables()["services"] if c not in ("id", "service_id", "vm_id")]
         names = ", ".join(columns)
         db.conn.execute(

@@ -22,6 +22,7 @@ from flask import render_template, template_rendered
 from bridge import customer, schedules
 from bridge.app import create_app
 from bridge.web.auth import Guard, sign
+from tests import stores
 from tests.configs import raw_config
 from tests.processes import child
 from tests.system import ROOT, System
@@ -92,19 +93,7 @@ def tick(show: Show) -> None:
         package = world.store.service(1).package
         with world.store.write():
             for i in range(2000, count + 2000):
-                service = world.store.add_service(
-                    package,
-                    whmcs="main",
-                    service_id=i,
-                    generation=1,
-                    client_id=7,
-                    desired="active",
-                    server="pve1",
-                    hostname=f"vm-{i}",
-                    vm_id=str(40_000 + i),
-                    mac="",
-                    uuids=["x"],
-                )
+                service = stores.add(world.store, package, i)
                 world.store.update_service(service.id, provisioned=1)
                 world.store.save_schedule(
                     service.id, "UTC", dict.fromkeys("0123456", "02:30"), world.clock.time + 86400

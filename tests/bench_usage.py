@@ -18,6 +18,7 @@ from bridge.app import create_app
 from bridge.metering import usage
 from bridge.model import VmStatus
 from bridge.web.auth import sign
+from tests import stores
 from tests.configs import raw_config
 from tests.system import ROOT
 from tests.world import World
@@ -44,16 +45,11 @@ def populated(count: int) -> World:
     with world.store.write() as db:
         for i in range(2, count + 1):
             for generation in range(1, 2 + (i % 100 == 0)):
-                row = world.store.add_service(
+                row = stores.add(
+                    world.store,
                     package,
-                    whmcs="main",
-                    service_id=i,
+                    i,
                     generation=generation,
-                    client_id=7,
-                    server="pve1",
-                    hostname=f"vm-{i}",
-                    mac="",
-                    uuids=["x"],
                     desired="active" if generation == 1 + (i % 100 == 0) else "terminated",
                     vm_id=str(100_000 * generation + i),
                 )

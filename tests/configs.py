@@ -7,6 +7,26 @@ from typing import Any
 from cryptography.fernet import Fernet
 
 KEY = Fernet.generate_key().decode()
+REST = """
+[whmcs.main]
+system_url = "http://127.0.0.1:1/"
+api_identifier = "id"
+api_secret = "api-secret-0123456789"
+keys = [{ id = "main-1", secret = "shim-secret-0123456789" }]
+[servers.pve1]
+driver = "proxmox"
+endpoint = "https://127.0.0.1:1"
+token_id = "vmbridge@pve!bridge"
+token_secret = "sim-secret"
+vm_ids = "20000-29999"
+[plans.kvm-s]
+server = "pve1"
+cores = 2
+ram_mib = 2048
+disk_gib = 20
+storage = "local-lvm"
+templates = ["debian-12"]
+"""  # of a file, behind its [store] and [web]
 
 
 def raw_config(**changes: Any) -> dict[str, Any]:

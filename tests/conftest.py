@@ -88,6 +88,14 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
+@pytest.fixture
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """One of the `Site` that the test's module names."""
+    made: World = request.module.Site(tmp_path)
+    yield made
+    made.close()
+
+
 BOTH_ENGINES = ("test_account_usage", "test_borders", "test_engines", "test_restored", "test_retention", "test_rows")
 
 

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from bridge.clock import Clock
+from bridge.model import Package, Service
 from bridge.store import Store
 from bridge.store import opened as database_at
 from bridge.store.sqlite import SQLite
@@ -71,6 +73,13 @@ def opened(path: Path, clock: Clock) -> Store:
     store = Store(path, KEY, clock)
     store.migrate()
     return store
+
+
+def add(store: Store, package: Package, number: int, **other: Any) -> Service:
+    """A service as it is ordered, without its machine; `other`: what differs."""
+    given = {"whmcs": "main", "generation": 1, "client_id": 7, "desired": "active", "server": "pve1", "mac": ""}
+    named = {"hostname": f"vm-{number}", "vm_id": str(30_000 + number), "uuids": ["x"]}
+    return store.add_service(package, service_id=number, **{**given, **named, **other})
 
 
 # -- for a copy of the process ----------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from tests.pve.cluster import Fault
 from tests.world import World
 
 
-@pytest.fixture
-def born(tmp_path: Path) -> Iterator[World]:
+def cared_for(path: Path) -> World:
+    """One running server of two systems, which may become bigger."""
     raw = raw_config(web={"costly_per_hour": 100})
     raw["plans"]["kvm-s"] |= {"templates": ["debian-12", "ubuntu-24.04"]}
     raw["plans"]["kvm-l"] = {
@@ -29,10 +29,16 @@ def born(tmp_path: Path) -> Iterator[World]:
         "disk_gib": 40,
         "additional_disk_gib": 10,
     }
-    world = World(tmp_path, **{k: v for k, v in raw.items() if k in ("plans", "web")})
+    world = World(path, plans=raw["plans"], web=raw["web"])
     world.order("create")
     world.run()
     world.cluster.calls.clear()
+    return world
+
+
+@pytest.fixture
+def born(tmp_path: Path) -> Iterator[World]:
+    world = cared_for(tmp_path)
     yield world
     world.close()
 

@@ -11,27 +11,14 @@ import pytest
 from bridge import customer
 from bridge.errors import Refused
 from bridge.model import Backup, State
-from tests.configs import raw_config
 from tests.pve.cluster import Fault
-from tests.test_care import newest, pass_time, schedule
+from tests.test_care import cared_for, newest, pass_time, schedule
 from tests.world import World
 
 
 @pytest.fixture
 def born(tmp_path: Path) -> Iterator[World]:
-    raw = raw_config(web={"costly_per_hour": 100})
-    raw["plans"]["kvm-s"] |= {"templates": ["debian-12", "ubuntu-24.04"]}
-    raw["plans"]["kvm-l"] = {
-        **raw["plans"]["kvm-s"],
-        "cores": 4,
-        "ram_mib": 8192,
-        "disk_gib": 40,
-        "additional_disk_gib": 10,
-    }
-    world = World(tmp_path, **{k: v for k, v in raw.items() if k in ("plans", "web")})
-    world.order("create")
-    world.run()
-    world.cluster.calls.clear()
+    world = cared_for(tmp_path)
     yield world
     world.close()
 

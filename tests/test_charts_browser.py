@@ -15,20 +15,10 @@ from selenium.webdriver.common.keys import Keys
 
 from bridge import assets
 from tests.browser import until
+from tests.drawn import DARK, LIGHT, columns, drawn
 from tests.pve.cluster import Fault
 from tests.screenshots import aged
 from tests.system import System
-
-built = pytest.mark.skipif(not assets.built("uplot/uPlot.iife.min.js"), reason="uPlot is not built (make assets)")
-LIGHT, DARK = (11, 92, 173), (88, 166, 255)
-COLUMNS = """
-const c = document.querySelector('[data-chart=cpu] canvas'), d = c.getContext('2d').getImageData(0, 0, c.width,
-  c.height).data, [r, g, b] = arguments[0];
-const starts = [];
-for (let x = 0; x < c.width; x++) for (let y = 0; y < c.height; y++) { const i = 4 * (y * c.width + x);
-  if (d[i + 3] > 200 && Math.abs(d[i] - r) + Math.abs(d[i + 1] - g) + Math.abs(d[i + 2] - b) < 40) {
-    starts.push(x / c.width); break; } }
-return starts;"""
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +58,6 @@ def said(browser: Chrome, chart: str, word: str) -> str:
     return str(at(browser, chart, f"[data-value={word}]").text)
 
 
-def columns(browser: Chrome, color: tuple[int, int, int]) -> list[float]:
-    """Where the CPU's line is, as fractions of the width."""
-    return list(browser.execute_script(COLUMNS, list(color)))  # type: ignore[no-untyped-call]
-
-
 # -- through PHP ----------------------------------------------------------------------------------
 def test_values_as_json(system: System) -> None:
     reply = fetch(system, "charts&vmb[data]=hour")
@@ -96,7 +81,7 @@ def test_the_page_with_a_period_has_tables(system: System) -> None:
     assert fetch(system, "charts").text.count('<th scope="row">') == 0
 
 
-@built
+@drawn
 def test_files_through_whmcs(system: System) -> None:
     reply = fetch(system, f"asset&vmb[file]=uplot.js&vmb[v]={assets.version()}")
     assert reply.status_code == 200
@@ -124,7 +109,7 @@ def test_files_through_whmcs(system: System) -> None:
 
 
 # -- in the browser -------------------------------------------------------------------------------
-@built
+@drawn
 def test_hover_shows_the_values_of_all_charts(system: System, browser: Chrome) -> None:
     opened(system, browser)
     before, moment = said(browser, "cpu", "cpu"), said(browser, "cpu", "time")
@@ -138,7 +123,7 @@ def test_hover_shows_the_values_of_all_charts(system: System, browser: Chrome) -
     until(browser, lambda b: said(b, "cpu", "time") == moment and said(b, "cpu", "cpu") == before)
 
 
-@built
+@drawn
 def test_keys_walk_through_the_values(system: System, browser: Chrome) -> None:
     opened(system, browser)
     plot = at(browser, "network", "[data-plot]")
@@ -160,16 +145,16 @@ def test_keys_walk_through_the_values(system: System, browser: Chrome) -> None:
     assert plot.get_attribute("aria-valuetext") == newest
 
 
-@built
+@drawn
 def test_a_gap_is_drawn_as_a_gap(system: System, browser: Chrome) -> None:
     opened(system, browser)
-    drawn = columns(browser, LIGHT)
-    widest = max(b - a for a, b in pairwise(drawn))
-    assert len(drawn) > 100
+    line = columns(browser, LIGHT)
+    widest = max(b - a for a, b in pairwise(line))
+    assert len(line) > 100
     assert 0.06 < widest < 0.2
 
 
-@built
+@drawn
 def test_tabs(system: System, browser: Chrome) -> None:
     opened(system, browser)
     browser.find_element(By.CSS_SELECTOR, "[data-to=week]").click()
@@ -181,7 +166,7 @@ def test_tabs(system: System, browser: Chrome) -> None:
     shown(browser, "week")
 
 
-@built
+@drawn
 def test_colours_follow_the_dark_side(system: System, browser: Chrome) -> None:
     opened(system, browser)
     assert len(columns(browser, LIGHT)) > 100
@@ -192,7 +177,7 @@ def test_colours_follow_the_dark_side(system: System, browser: Chrome) -> None:
     until(browser, lambda b: len(columns(b, DARK)) > 100 and not columns(b, LIGHT))
 
 
-@built
+@drawn
 @pytest.mark.parametrize("theme", ["", "&theme=six"])
 def test_a_phone(system: System, browser: Chrome, theme: str) -> None:
     browser.execute_cdp_cmd(
@@ -209,7 +194,7 @@ def test_a_phone(system: System, browser: Chrome, theme: str) -> None:
     until(browser, lambda b: at(b, "cpu", ".uplot").size["width"] > narrow + 80)
 
 
-@built
+@drawn
 def test_tables_for_screen_readers(system: System, browser: Chrome) -> None:
     opened(system, browser)
     details = at(browser, "memory", "details")
@@ -236,7 +221,7 @@ def test_without_javascript_links_fill_the_tables(system: System, browser: Chrom
     assert len(browser.find_elements(By.CSS_SELECTOR, "[data-chart=disk] tbody tr")) > 200
 
 
-@built
+@drawn
 def test_the_copy_in_whmcs_stands_in_for_the_public_path(system: System, browser: Chrome) -> None:
     browser.execute_cdp_cmd("Network.enable", {})
     browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/assets/*"]})
@@ -247,7 +232,7 @@ def test_the_copy_in_whmcs_stands_in_for_the_public_path(system: System, browser
     browser.get_log("browser")  # type: ignore[no-untyped-call]
 
 
-@built
+@drawn
 def test_nothing_comes_from_elsewhere(system: System, browser: Chrome) -> None:
     opened(system, browser)
     names = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")  # type: ignore[no-untyped-call]
@@ -256,7 +241,7 @@ def test_nothing_comes_from_elsewhere(system: System, browser: Chrome) -> None:
     assert any(f"/assets/{assets.version()}/uplot/" in n for n in names)
 
 
-@built
+@drawn
 def test_a_failure_is_told_calmly_and_what_was_drawn_stays(system: System, browser: Chrome) -> None:
     opened(system, browser)
     system.cluster.faults = [Fault("status", path="rrddata", status=595, reason="No route to host", times=10**9)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,6 @@ from bridge.staff import doctor
 from tests.configs import raw_config
 from tests.discs import DEBIAN, DISK, RESCUE, Site
 from tests.pve.cluster import Fault
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
-    yield made
-    made.close()
 
 
 # -- what is offered, and mounting ----------------------------------------------------------------

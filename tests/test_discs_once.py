@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,13 +16,6 @@ from tests.discs import DEBIAN, DISK, RESCUE, Site
 from tests.pve.cluster import Fault
 from tests.test_iso import FREEBSD, SERVES, words
 from tests.test_iso import Site as Cloud
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
-    yield made
-    made.close()
 
 
 # -- starting from it once ------------------------------------------------------------------------

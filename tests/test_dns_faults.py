@@ -4,7 +4,6 @@ down or refuses, and in any order with orders of servers."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -126,13 +125,6 @@ def test_no_address_keeps_a_name_of_a_former_customer(steps: list[tuple[str, int
 
 def kind_of(address: str) -> str:
     return "AAAA" if ":" in address else "A"
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
-    yield made
-    made.close()
 
 
 # -- faults and crashes ---------------------------------------------------------------------------

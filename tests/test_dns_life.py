@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,13 +23,6 @@ from tests.dns.site import FORWARD, NAME, RULE, WAITING, Killed, Site, dying_at_
 from tests.dns.world import REVERSE, REVERSE6, STATIC, Zoned
 from tests.test_adoption import FOREIGN
 from tests.test_rename import rename
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
-    yield made
-    made.close()
 
 
 # -- whose addresses and names --------------------------------------------------------------------

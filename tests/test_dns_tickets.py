@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,6 @@ class Site(Zoned):
 
     def told(self) -> list[tuple[str, list[str]]]:
         return [(t["subject"], [m.partition(" of ")[2] for m in t["said"]]) for t in self.desk.tickets]
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
-    yield made
-    made.close()
 
 
 def test_one_ticket_for_an_address_and_the_page_says_when(site: Site) -> None:

@@ -14,6 +14,7 @@ from bridge.app import create_app
 from bridge.errors import NotFound
 from bridge.model import State
 from bridge.staff import contents, findings, mending
+from tests import stores
 from tests.branches import killed_anywhere
 from tests.pve.cluster import Fault, Vm
 from tests.test_findings import ARCHIVE, DAY, DISK, Swept, made
@@ -110,19 +111,7 @@ def test_everything_has_its_turn_once_a_day(tmp_path: Path) -> None:
         first = world.store.service(1)
         for i in range(2, 40):
             world.cluster.add_vm(30000 + i, "pve1", smbios1=f"uuid=00000000-0000-0000-0000-{i:012d}")
-            row = world.store.add_service(
-                first.package,
-                whmcs="main",
-                service_id=i,
-                generation=1,
-                client_id=7,
-                desired="active",
-                server="pve1",
-                hostname=f"vm-{i}",
-                vm_id=str(30000 + i),
-                mac="",
-                uuids=[f"00000000-0000-0000-0000-{i:012d}"],
-            )
+            row = stores.add(world.store, first.package, i, uuids=[f"00000000-0000-0000-0000-{i:012d}"])
             world.store.update_service(row.id, provisioned=1, node="pve1")
     for i in range(20):
         world.cluster.add_vm(500 + i, "pve2")

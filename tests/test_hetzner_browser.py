@@ -17,22 +17,13 @@ from selenium.webdriver.common.keys import Keys
 from bridge import assets
 from bridge.clock import Clock
 from tests.browser import AXE, THEMES, findings, one, until, word
+from tests.drawn import DARK, LIGHT, columns, drawn
 from tests.hcloud.project import Project
 from tests.screenshots import furnish_cloud
 from tests.system import System
 
 SHOP = 2001
 GREEN = (26, 127, 55)  # of the simulated screen
-COLUMNS = """
-const c = document.querySelector('[data-chart=cpu] canvas'), d = c.getContext('2d').getImageData(0, 0, c.width,
-  c.height).data, [r, g, b] = arguments[0];
-const starts = [];
-for (let x = 0; x < c.width; x++) for (let y = 0; y < c.height; y++) { const i = 4 * (y * c.width + x);
-  if (d[i + 3] > 200 && Math.abs(d[i] - r) + Math.abs(d[i + 1] - g) + Math.abs(d[i + 2] - b) < 40) {
-    starts.push(x / c.width); break; } }
-return starts;"""
-LIGHT, DARK = (11, 92, 173), (88, 166, 255)
-drawn = pytest.mark.skipif(not assets.built("uplot/uPlot.iife.min.js"), reason="uPlot is not built (make assets)")
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +46,6 @@ def server(s: System) -> Any:
     assert s.hcloud
     [server_] = s.hcloud.servers.values()
     return server_
-
-
-def columns(browser: Chrome, color: tuple[int, int, int]) -> list[float]:
-    """Where the CPU's line is, as fractions of the width."""
-    return list(browser.execute_script(COLUMNS, list(color)))  # type: ignore[no-untyped-call]
 
 
 def shown(browser: Chrome, period: str) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import email
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,13 @@ class Shop(Cloud):
         return paid + [i for i in self.cloud.images.values() if i.type != "system"]
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Shop]]:
+@contextmanager
+def shops(path: Path) -> Iterator[Callable[..., Shop]]:
+    """What makes one after the other, each with a server unless it is not to order."""
     made: list[Shop] = []
 
     def build(order: bool = True, **plan: Any) -> Shop:
-        shop = Shop(tmp_path / str(len(made)), **plan)
+        shop = Shop(path / str(len(made)), **plan)
         made.append(shop)
         if order:
             shop.order("create")
@@ -67,6 +69,12 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Shop]]:
     yield build
     for shop in made:
         shop.close()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Shop]]:
+    with shops(tmp_path) as build:
+        yield build
 
 
 def sent(world: Cloud) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +88,6 @@ def words(page: str) -> str:
 
 def alert(page: str) -> str:
     return " ".join(html.unescape(t) for t in re.findall(r'role="alert">([^<]*)<', page))
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
-    yield made
-    made.close()
 
 
 # -- what is offered ------------------------------------------------------------------------------

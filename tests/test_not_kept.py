@@ -3,9 +3,6 @@ itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from bridge.model import State
@@ -13,13 +10,6 @@ from tests.pve.cluster import Fault
 from tests.world import World
 
 DONE = b'{"data":null}'
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    w = World(tmp_path)
-    yield w
-    w.close()
 
 
 def test_a_mark_that_was_answered_and_not_made_is_given_again(world: World) -> None:

@@ -145,13 +145,6 @@ def test_a_store_that_cannot_be_written_is_no_fault_of_the_server(
 
 
 # -- what is gone -----------------------------------------------------------------------------------
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
-    yield made
-    made.close()
-
-
 def notices(world: Any) -> list[str]:
     return [e["dedupe"] for e in world.store.events() if e["event"] == "staff_notice"]
 

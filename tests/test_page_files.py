@@ -18,6 +18,7 @@ from selenium.webdriver import Chrome
 from bridge import assets
 from bridge.clock import Clock
 from tests.browser import chrome, one, screen, until, word
+from tests.drawn import drawn
 from tests.hcloud.project import Project
 from tests.processes import child
 from tests.screenshots import PAGES, aged, furnish_cloud, protect, wall
@@ -28,7 +29,6 @@ EXPECTED = "ERR_BLOCKED_BY_CLIENT|/status/v1/|ERR_FAILED"  # what a test blocks 
 LIMIT = 30 * 1024
 CLOUD = 2
 LISTS = ("iso", "firewall")  # which grow with every image and rule
-drawn = pytest.mark.skipif(not assets.built("uplot/uPlot.iife.min.js"), reason="uPlot is not built (make assets)")
 
 
 @pytest.fixture(scope="module")

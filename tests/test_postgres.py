@@ -25,7 +25,7 @@ from bridge.store import Store, opened
 from bridge.store.postgres import Postgres
 from bridge.store.postgres.faults import meaning
 from tests import postgres
-from tests.configs import KEY, raw_config
+from tests.configs import KEY, REST, raw_config
 from tests.cutter import AFTER, BEFORE, Cutter
 from tests.held import HeldClock
 
@@ -286,28 +286,6 @@ def test_nothing_is_said_of_a_password(url: str, tmp_path: Path, monkeypatch: py
             done = CliRunner().invoke(cli.main, [*command, "--config", str(file)])
             assert "hush" not in done.output
             assert done.exit_code in ((1, 2) if broken else (0, 1)), done.output
-
-
-REST = """
-[whmcs.main]
-system_url = "http://127.0.0.1:1/"
-api_identifier = "id"
-api_secret = "api-secret-0123456789"
-keys = [{ id = "main-1", secret = "shim-secret-0123456789" }]
-[servers.pve1]
-driver = "proxmox"
-endpoint = "https://127.0.0.1:1"
-token_id = "vmbridge@pve!bridge"
-token_secret = "sim-secret"
-vm_ids = "20000-29999"
-[plans.kvm-s]
-server = "pve1"
-cores = 2
-ram_mib = 2048
-disk_gib = 20
-storage = "local-lvm"
-templates = ["debian-12"]
-"""
 
 
 def test_serve_does_not_begin_an_empty_database_by_itself(tmp_path: Path) -> None:

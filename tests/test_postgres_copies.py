@@ -22,9 +22,8 @@ from bridge.store import Store, archive
 from bridge.store.postgres import dump
 from bridge.store.schema import migrations
 from tests import postgres, stores
-from tests.configs import KEY
+from tests.configs import KEY, REST
 from tests.held import HeldClock
-from tests.test_postgres import REST
 
 pytestmark = pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing())
 

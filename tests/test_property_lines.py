@@ -3,8 +3,6 @@ as one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,13 +21,6 @@ HAND = {  # key: how it may stand in the file; the words of the disk's line come
     "memory": "current=1024",
     "vga": "memory=32,type=serial0",
 }
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    w = World(tmp_path)
-    yield w
-    w.close()
 
 
 def service(w: World) -> Any:

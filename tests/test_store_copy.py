@@ -19,9 +19,8 @@ from bridge.errors import Refused
 from bridge.store import Store, copying, opened, sides
 from bridge.store.schema import migrations
 from tests import postgres, stores
-from tests.configs import KEY
+from tests.configs import KEY, REST
 from tests.held import HeldClock
-from tests.test_postgres import REST
 
 pytestmark = pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing())
 NEW = "20270101-000000"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,21 +32,31 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    made.close()
+def create_elsewhere(world: World) -> None:
+    """The service again, on the second server."""
+    params = {
+        "configoption1": "kvm-2",
+        "userid": 7,
+        "domain": "vm.example.com",
+        "password": "Secret-pass-1",
+        "status": "Pending",
+    }
+    services.run("create", 1042, "pve2", params, Caller("main"), world.store, world.config, world.drivers)
+    world.run()
 
 
-@pytest.fixture
-def born(world: World) -> World:
+def on_the_tenth(world: World) -> World:
     """One running server on the tenth of a month; its traffic is what the test says."""
     world.clock.time = moment("2027-03-10T12:00:00")
     world.order("create")
     world.run()
     world.cluster.vms[20000].rates = (0, 0)
     return world
+
+
+@pytest.fixture
+def born(world: World) -> World:
+    return on_the_tenth(world)
 
 
 def sample(world: World, net_in: int | None, net_out: int | None = 0, uptime: int = 10_000, **more: Any) -> None:
@@ -416,15 +425,7 @@ def test_a_service_is_told_by_the_server_of_its_newest_generation(tmp_path: Path
     sample(world, GB)
     world.order("terminate")
     world.run()
-    params = {
-        "configoption1": "kvm-2",
-        "userid": 7,
-        "domain": "vm.example.com",
-        "password": "Secret-pass-1",
-        "status": "Pending",
-    }
-    services.run("create", 1042, "pve2", params, Caller("main"), world.store, world.config, world.drivers)
-    world.run()
+    create_elsewhere(world)
     assert usage.report("pve1", "main", world.store, "UTC")["services"] == {}
     assert usage.report("pve2", "main", world.store, "UTC")["services"]["1042"]["bandwidth_in"] == pytest.approx(
         1.0, abs=0.001

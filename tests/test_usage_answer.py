@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,25 +10,13 @@ import pytest
 from bridge.metering import status, usage
 from bridge.model import VmStatus
 from tests.configs import raw_config
-from tests.test_usage import GB, HOUR, moment, post, sample, told
+from tests.test_usage import GB, HOUR, moment, on_the_tenth, post, sample, told
 from tests.world import World
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def born(world: World) -> World:
-    """One running server on the tenth of a month; its traffic is what the test says."""
-    world.clock.time = moment("2027-03-10T12:00:00")
-    world.order("create")
-    world.run()
-    world.cluster.vms[20000].rates = (0, 0)
-    return world
+    return on_the_tenth(world)
 
 
 # -- the answer ------------------------------------------------------------------------------------------

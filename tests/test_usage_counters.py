@@ -17,6 +17,7 @@ from bridge.orders.packages import of_plan
 from bridge.store import Store
 from drivers.hetzner import convert as monthly
 from drivers.proxmox import convert as tap
+from tests import stores
 from tests.configs import KEY, raw_config
 from tests.held import HeldClock
 from tests.stores import place
@@ -36,19 +37,7 @@ class Books:
         place(Path(self.folder.name) / "vmbridge.db")
         self.open()
         package = of_plan(from_dict(raw_config()).plans["kvm-s"])
-        self.service = self.store.add_service(
-            package,
-            whmcs="main",
-            service_id=1,
-            generation=1,
-            client_id=7,
-            desired="active",
-            server="pve1",
-            hostname="vm",
-            vm_id="20000",
-            mac="",
-            uuids=["u"],
-        )
+        self.service = stores.add(self.store, package, 1, vm_id="20000", uuids=["u"])
         usage.begin(self.service.id, self.store, ZONE)
         self.true = [0, 0]
 

@@ -12,13 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import services
 from bridge.errors import Refused
 from bridge.metering import usage
 from bridge.model import VmStatus
-from bridge.services import Caller
 from tests.configs import raw_config
-from tests.test_usage import GB, HOUR, moment, post
+from tests.test_usage import GB, HOUR, create_elsewhere, moment, post
 from tests.test_usage_counters import STEPS, ZONE, Books
 from tests.world import World
 
@@ -250,15 +248,7 @@ def test_a_service_that_moves_to_another_server_takes_along_what_is_left(tmp_pat
     whmcs.collect()  # 4 of March
     world.order("terminate")
     world.run()
-    params = {
-        "configoption1": "kvm-2",
-        "userid": 7,
-        "domain": "vm.example.com",
-        "password": "Secret-pass-1",
-        "status": "Pending",
-    }
-    services.run("create", 1042, "pve2", params, Caller("main"), world.store, world.config, world.drivers)
-    world.run()
+    create_elsewhere(world)
     world.store.save_statuses("pve2", [VmStatus("40000", "running", "pve1", uptime=9, net_in=GB, net_out=0)])
     assert whmcs.collect() is None
     assert whmcs.collect("pve2")

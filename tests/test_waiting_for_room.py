@@ -15,7 +15,7 @@ from bridge.errors import Refused
 from bridge.model import Desired, State
 from tests.hcloud.project import Fault
 from tests.test_hetzner import one
-from tests.test_hetzner_life import Shop
+from tests.test_hetzner_life import Shop, shops
 from tests.test_signature import Shim
 from tests.world import World
 
@@ -32,19 +32,8 @@ REFUSALS = {  # how the provider says it: at the call, or in an action that ends
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Shop]]:
-    made: list[Shop] = []
-
-    def build(order: bool = True, **plan: Any) -> Shop:
-        shop = Shop(tmp_path / str(len(made)), **plan)
-        made.append(shop)
-        if order:
-            shop.order("create")
-            shop.run()
-        return shop
-
-    yield build
-    for shop in made:
-        shop.close()
+    with shops(tmp_path) as build:
+        yield build
 
 
 def notices(world: World) -> list[str]:
