@@ -5,14 +5,18 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 APT_INSTALL := .ci/apt-install
 APT := python3-venv php8.2-cli php8.2-curl php8.2-mbstring php8.2-sqlite3 smarty4
-PAGES := $(foreach folder,. admin charts dashboard vmbridge,$(wildcard bridge/static/$(folder)/*.css bridge/static/$(folder)/*.js))
+STATIC := bridge/static
+OURS := $(STATIC) $(foreach name,admin charts dashboard vmbridge,$(STATIC)/$(name))
+GIVEN := $(foreach name,novnc uplot sortable idiomorph,$(STATIC)/$(name))
+PAGES := $(foreach folder,$(OURS),$(wildcard $(folder)/*.css $(folder)/*.js))
 BROWSER := chromium chromium-driver
 NAMESERVERS := pdns-server pdns-backend-sqlite3 bind9 bind9-dnsutils
 
 # What is compiled is kept: each process of the tests would compile all of it anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup system browser assets qemu nameservers promtool database demo test compiled lint messages dist matrix bench screenshots clean
+.PHONY: setup system browser assets qemu nameservers promtool database demo test compiled lint messages dist matrix \
+  bench screenshots clean
 
 setup: $(VENV)/.done
 
@@ -24,37 +28,38 @@ $(VENV)/.done: requirements-dev.lock setup.cfg
 	  || $(RUN) -m pip install -q --disable-pip-version-check --no-deps -e .
 	touch $@
 
-# What browsers load comes from npm, pinned by package-lock.json. Where it cannot be had, everything but console, charts and dragging rules
-# works: their pages then say that their files were not built (charts are tables then), and the test host's page has a plain frame
-# of its own; a page loads anew where it would renew itself.
+# What browsers load comes from npm, pinned by package-lock.json. Where it cannot be had, everything but console, charts
+# and dragging rules works: their pages then say that their files were not built (charts are tables then), and the test
+# host's page has a plain frame of its own; a page loads anew where it would renew itself.
 node_modules/.package-lock.json: package-lock.json
 	@command -v npm >/dev/null || { echo "installing npm (apt)"; $(APT_INSTALL) --no-install-recommends npm; } || true
-	@npm ci --silent --no-audit --no-fund || echo "npm's packages could not be had; run \`make assets\` again when they can"
+	@npm ci --silent --no-audit --no-fund \
+	  || echo "npm's packages could not be had; run \`make assets\` again when they can"
+
+# folder, package, what of it: taken where the package is there
+given = @[ ! -e node_modules/$(2)/$(firstword $(3)) ] || { rm -rf $(STATIC)/$(1) && mkdir -p $(STATIC)/$(1) \
+  && cp -r $(addprefix node_modules/$(2)/,$(3)) $(STATIC)/$(1)/; }
 
 assets: node_modules/.package-lock.json
-	@[ ! -d node_modules/@novnc/novnc/core ] || { rm -rf bridge/static/novnc && mkdir -p bridge/static/novnc \
-	  && cp -r node_modules/@novnc/novnc/core node_modules/@novnc/novnc/vendor node_modules/@novnc/novnc/LICENSE.txt \
-	     node_modules/@novnc/novnc/docs/LICENSE.MPL-2.0 bridge/static/novnc/; }
-	@[ ! -d node_modules/uplot/dist ] || { rm -rf bridge/static/uplot && mkdir -p bridge/static/uplot \
-	  && cp node_modules/uplot/dist/uPlot.iife.min.js node_modules/uplot/dist/uPlot.min.css node_modules/uplot/LICENSE bridge/static/uplot/; }
-	@[ ! -f node_modules/sortablejs/Sortable.min.js ] || { rm -rf bridge/static/sortable && mkdir -p bridge/static/sortable \
-	  && cp node_modules/sortablejs/Sortable.min.js node_modules/sortablejs/LICENSE bridge/static/sortable/; }
-	@[ ! -d node_modules/idiomorph/dist ] || { rm -rf bridge/static/idiomorph && mkdir -p bridge/static/idiomorph \
-	  && cp node_modules/idiomorph/dist/idiomorph.min.js node_modules/idiomorph/LICENSE bridge/static/idiomorph/; }
+	$(call given,novnc,@novnc/novnc,core vendor LICENSE.txt docs/LICENSE.MPL-2.0)
+	$(call given,uplot,uplot,dist/uPlot.iife.min.js dist/uPlot.min.css LICENSE)
+	$(call given,sortable,sortablejs,Sortable.min.js LICENSE)
+	$(call given,idiomorph,idiomorph,dist/idiomorph.min.js LICENSE)
 
 # A real machine's screen for the console's tests, which are skipped without it
 qemu:
 	@command -v qemu-system-x86_64 >/dev/null || $(APT_INSTALL) --no-install-recommends qemu-system-x86 || true
 
-# Real name servers for the tests of DNS and the demo, which do without where they cannot be had. Ours run on ports of their own; what
-# Debian starts at the install is stopped again and stays off.
+# Real name servers for the tests of DNS and the demo, which do without where they cannot be had. Ours run on ports of
+# their own; what Debian starts at the install is stopped again and stays off.
 nameservers:
 	@[ -x /usr/sbin/pdns_server ] && [ -x /usr/sbin/named ] && [ -x /usr/bin/dig ] \
 	  || { $(APT_INSTALL) --no-install-recommends $(NAMESERVERS) && .ci/keep-off pdns named; } || true
 
 # Whether Prometheus takes our rules is asked of its own tool; Debian has it in the server's package, which stays off
 promtool:
-	@command -v promtool >/dev/null || { $(APT_INSTALL) --no-install-recommends prometheus && .ci/keep-off prometheus; } || true
+	@command -v promtool >/dev/null \
+	  || { $(APT_INSTALL) --no-install-recommends prometheus && .ci/keep-off prometheus; } || true
 
 # PostgreSQL for the tests of stores on it, which are skipped without; each run has a server of its own under /tmp
 database:
@@ -108,4 +113,4 @@ dist: setup assets
 	cd whmcs-shim && $(PY) -m zipfile -c ../dist/vmbridge-whmcs-shim.zip modules
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info node_modules bridge/static/novnc bridge/static/uplot bridge/static/sortable bridge/static/idiomorph .demo
+	rm -rf $(VENV) build dist *.egg-info node_modules $(GIVEN) .demo

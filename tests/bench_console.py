@@ -43,7 +43,7 @@ async def drink(url: str, origin: str, nonce: str, ready: asyncio.Barrier) -> in
         subprotocols=["binary", f"vmbridge.{nonce}"],
         origin=origin,
         compression=None,
-        proxy=None,  # type: ignore[list-item,arg-type]
+        proxy=None,
         open_timeout=60,
         close_timeout=2,
         ping_interval=None,
@@ -69,14 +69,14 @@ async def plain(port: int, url: str, tls: ssl.SSLContext) -> None:
             await target.send(message)
 
     async def handler(browser: Any) -> None:
-        async with connect(url, ssl=tls, subprotocols=["binary"], compression=None, proxy=None) as screen:  # type: ignore[list-item]
+        async with connect(url, ssl=tls, subprotocols=["binary"], compression=None, proxy=None) as screen:
             tasks = [asyncio.create_task(copy(browser, screen)), asyncio.create_task(copy(screen, browser))]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async with serve(handler, "127.0.0.1", port, subprotocols=["binary"], compression=None, backlog=512):  # type: ignore[list-item]
+    async with serve(handler, "127.0.0.1", port, subprotocols=["binary"], compression=None, backlog=512):
         await asyncio.Event().wait()
 
 
@@ -87,7 +87,7 @@ async def relay(config: str, port: int, url: str, ca: str) -> None:
         def console(self, ref: VmRef) -> ConsoleTicket:
             return ConsoleTicket(url, "", ca_file=ca)
 
-    context.drivers = dict.fromkeys(context.drivers, Pouring())  # type: ignore[arg-type]
+    context.drivers = dict.fromkeys(context.drivers, Pouring())
     made = Relay(context)
     await made.start(f"127.0.0.1:{port}")
     clock = Clock()
@@ -104,7 +104,7 @@ async def screen(port: int, certificate: str, key: str) -> None:
         with suppress(ConnectionClosed):
             await pour(ws)
 
-    async with serve(handler, "127.0.0.1", port, ssl=tls, subprotocols=["binary"], compression=None, backlog=512):  # type: ignore[list-item]
+    async with serve(handler, "127.0.0.1", port, ssl=tls, subprotocols=["binary"], compression=None, backlog=512):
         await asyncio.Event().wait()
 
 

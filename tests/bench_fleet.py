@@ -35,7 +35,7 @@ def refresh(show: Show) -> None:
         {"type": "vm"},
         {"Authorization": "PVEAPIToken=vmbridge@pve!bridge=sim-secret"},
     )
-    world.cluster.handle = lambda *a: reply  # type: ignore[method-assign]
+    world.cluster.handle = lambda *a: reply
     plain = World(Path(tempfile.mkdtemp()))
     sql = (
         "INSERT OR REPLACE INTO vm_status (server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk,"
@@ -116,7 +116,7 @@ def _share(store: Store) -> None:
 def frozen(world: World, reply: Reply) -> list[str]:
     """The cluster answers every bulk read with this; the calls are listed."""
     calls: list[str] = []
-    world.cluster.handle = lambda method, path, *a: calls.append(path) or reply  # type: ignore[method-assign,func-returns-value]
+    world.cluster.handle = lambda method, path, *a: calls.append(path) or reply
     return calls
 
 

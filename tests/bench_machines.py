@@ -233,7 +233,7 @@ def refresh(show: Show) -> None:
     world.clock.time += 100
     headers = {"Authorization": "PVEAPIToken=vmbridge@pve!bridge=sim-secret"}
     reply = world.cluster.handle("GET", "/api2/json/cluster/resources", {"type": "vm"}, headers)
-    world.cluster.handle = lambda *a: reply  # type: ignore[method-assign]
+    world.cluster.handle = lambda *a: reply
     plain = world_on(stores.POSTGRESQL)
     sql = (
         "INSERT INTO vm_status (server, vm_id, status, node, name, uptime, cpu, cores, mem, maxmem, maxdisk, lock,"

@@ -110,9 +110,9 @@ def longest_write(world: World) -> tuple[float, float]:
         plain(*args)
         took.append(time.perf_counter() - begin)
 
-    world.store.book_usage = timed  # type: ignore[method-assign]
+    world.store.book_usage = timed
     usage.book(world.store, "UTC")
-    world.store.book_usage = plain  # type: ignore[method-assign]
+    world.store.book_usage = plain
     return max(took), sum(took)
 
 

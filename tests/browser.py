@@ -80,8 +80,8 @@ class Window:
 
     def faults(self) -> list[str]:
         """What the console holds since it was last asked."""
-        self.chromium.get_log("performance")  # type: ignore[no-untyped-call]
-        return [e["message"] for e in self.chromium.get_log("browser") if e["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
+        self.chromium.get_log("performance")
+        return [e["message"] for e in self.chromium.get_log("browser") if e["level"] == "SEVERE"]
 
 
 @pytest.fixture(scope="session")
@@ -135,9 +135,9 @@ def shade(browser: Chrome, wish: str) -> None:
 
 def findings(browser: Chrome, inside: str = ".vmbridge") -> list[str]:
     """What axe has to say, of whatever impact; `inside` empty: of the whole page."""
-    if not browser.execute_script("return !!window.axe"):  # type: ignore[no-untyped-call]
-        browser.execute_script(AXE.read_text("utf-8"))  # type: ignore[no-untyped-call]
-    violations = browser.execute_async_script(  # type: ignore[no-untyped-call]
+    if not browser.execute_script("return !!window.axe"):
+        browser.execute_script(AXE.read_text("utf-8"))
+    violations = browser.execute_async_script(
         "const [inside, done] = arguments;"
         "axe.run(inside || document, {preload: false, resultTypes: ['violations']}).then(r => done(r.violations))",
         inside,

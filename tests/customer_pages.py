@@ -127,7 +127,8 @@ def post(s: System, action: str, **form: str) -> requests.Response:
 
 
 OWN = re.compile(  # what is a name, a number or an address in every language
-    r"^(\W|\d|CPU|RAM|DNS|SSH|IPv[46]|virtio|root|ssh|debian|ubuntu|Debian|Ubuntu|db8|pve\d|snap|[0-9a-f]{4}|UTC|REINSTALL|Europe/Berlin|noVNC|([0-9A-F]{2}:){5}[0-9A-F]{2})*$"
+    r"^(\W|\d|CPU|RAM|DNS|SSH|IPv[46]|virtio|root|ssh|debian|ubuntu|Debian|Ubuntu|db8|pve\d|snap|[0-9a-f]{4}|UTC"
+    r"|REINSTALL|Europe/Berlin|noVNC|([0-9A-F]{2}:){5}[0-9A-F]{2})*$"
 )
 VISIBLE = """
 const texts = [], walk = document.createTreeWalker(document.querySelector(".vmbridge"), NodeFilter.SHOW_TEXT);

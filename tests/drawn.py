@@ -21,4 +21,4 @@ return starts;"""
 
 def columns(browser: Chrome, color: tuple[int, int, int]) -> list[float]:
     """Where the CPU's line is, as fractions of the width."""
-    return list(browser.execute_script(COLUMNS, list(color)))  # type: ignore[no-untyped-call]
+    return list(browser.execute_script(COLUMNS, list(color)))

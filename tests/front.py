@@ -17,7 +17,7 @@ async def let_go(seconds: float = 5.0) -> None:
     their sockets would stay behind when the loop ends."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
-    while open_ones := [t for t in loop._transports.values() if t._sock is not None]:  # type: ignore[attr-defined]
+    while open_ones := [t for t in loop._transports.values() if t._sock is not None]:
         if loop.time() > end:
             for one in open_ones:
                 one.abort()

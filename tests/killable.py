@@ -56,7 +56,7 @@ class Nest:
     def __init__(self) -> None:
         here = Path(__file__).parent.parent
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._process = subprocess.Popen([sys.executable, "-m", "tests.killable"], cwd=here, text=True, **pipes)  # type: ignore[call-overload]
+        self._process = subprocess.Popen([sys.executable, "-m", "tests.killable"], cwd=here, text=True, **pipes)
 
     def worker(self, config: Path, at: int, out: Path, owner: str) -> Worker:
         self._process.stdin.write(json.dumps([str(config), at, str(out), owner]) + "\n")

@@ -313,7 +313,7 @@ def main() -> None:
             for title, options in LOOKS.items():
                 wide = look(
                     browser, url, folder / f"{name}-{title}.png", before=BEFORE.get(name, BEFORE.get(kind)), **options
-                )  # type: ignore[arg-type]
+                )
                 print(f"{name} {title}" + (f": scrolls sideways by {wide} px" if wide > 0 else ""), flush=True)
         if "staff" in only:  # last: it breaks things
             staff(s, browser, folder.parent)

@@ -78,15 +78,15 @@ def press(browser: Chrome, *keys: str) -> None:
 
 def walk(browser: Chrome, inside: str = "") -> list[str]:
     """Tab through everything; what was not reached, not seen or not in its order."""
-    wanted = browser.execute_script(WATCH, inside)  # type: ignore[no-untyped-call]
-    browser.execute_script("document.activeElement.blur(); getSelection().removeAllRanges(); scrollTo(0, 0)")  # type: ignore[no-untyped-call]
+    wanted = browser.execute_script(WATCH, inside)
+    browser.execute_script("document.activeElement.blur(); getSelection().removeAllRanges(); scrollTo(0, 0)")
     for _ in range(12):  # fields of time have several parts
         press(browser, *[Keys.TAB] * (wanted // 2 + 8))
-        reached, unseen = browser.execute_script("return [reached.length, unseen]")  # type: ignore[no-untyped-call]
+        reached, unseen = browser.execute_script("return [reached.length, unseen]")
         if reached >= wanted:
             break
     missed = [] if reached >= wanted else [f"{wanted - reached} of {wanted} not reached"]
-    turns = browser.execute_script(ORDER)  # type: ignore[no-untyped-call]
+    turns = browser.execute_script(ORDER)
     return [*unseen, *missed, *([f"{turns} times out of order"] if turns > 1 else [])]  # the walk may begin anew once
 
 
@@ -103,7 +103,7 @@ def test_pages(system: System, browser: Chrome, service: int, wish: str, languag
             until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "[data-charts][data-shown]"))
         if faults := walk(browser):
             wrong[page] = faults
-        browser.execute_script("document.querySelectorAll('.vmbridge details').forEach(d => { d.open = true })")  # type: ignore[no-untyped-call]
+        browser.execute_script("document.querySelectorAll('.vmbridge details').forEach(d => { d.open = true })")
         if faults := findings(browser):
             wrong[f"{page}, axe"] = faults
     assert wrong == {}
@@ -111,7 +111,7 @@ def test_pages(system: System, browser: Chrome, service: int, wish: str, languag
 
 def focused(browser: Chrome) -> str:
     return str(
-        browser.execute_script(  # type: ignore[no-untyped-call]
+        browser.execute_script(
             "const e = document.activeElement; return e.dataset.verb || e.dataset.copy || e.id || e.className ||"
             " e.tagName"
         )
@@ -119,7 +119,7 @@ def focused(browser: Chrome) -> str:
 
 
 def on(browser: Chrome, css: str) -> None:
-    browser.execute_script("document.querySelector(arguments[0]).focus()", css)  # type: ignore[no-untyped-call]
+    browser.execute_script("document.querySelector(arguments[0]).focus()", css)
 
 
 @pytest.mark.parametrize(("wish", "language"), [("light", ""), ("dark", RTL)])
@@ -143,7 +143,7 @@ def test_what_opens_by_keyboard_closes_and_gives_the_focus_back(
         opener = focused(browser)
         press(browser, Keys.ENTER)
         until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, open_))
-        assert browser.execute_script("return !!document.activeElement.closest('dialog[open]')"), (page, css)  # type: ignore[no-untyped-call]
+        assert browser.execute_script("return !!document.activeElement.closest('dialog[open]')"), (page, css)
         assert findings(browser, open_) == [], (page, css)
         assert walk(browser, open_) == [], (page, css)
         press(browser, Keys.ESCAPE)
@@ -158,11 +158,11 @@ def test_what_opens_by_keyboard_closes_and_gives_the_focus_back(
     assert focused(browser) == "hard_stop"
     press(browser, Keys.ESCAPE)
     until(browser, lambda b: not one(b, ".vmb-more [data-verb=hard_stop]").is_displayed())
-    assert browser.execute_script("return document.activeElement.tagName") == "SUMMARY"  # type: ignore[no-untyped-call]
+    assert browser.execute_script("return document.activeElement.tagName") == "SUMMARY"
     on(browser, "[data-number='1'] .vmb-grip")
     press(browser, Keys.ARROW_DOWN)
     placed = "return [...document.querySelectorAll('[data-rules] > [data-number]')].map(r => r.dataset.number).join('')"
-    assert browser.execute_script(placed) == "0213"  # type: ignore[no-untyped-call]
+    assert browser.execute_script(placed) == "0213"
     press(browser, Keys.ESCAPE)
     assert browser.execute_script(placed) == "0123"
     assert focused(browser) == "vmb-grip"
@@ -190,4 +190,4 @@ def test_skip_and_copy(system: System, browser: Chrome, language: str) -> None:
     said = browser.switch_to.active_element.text
     press(browser, Keys.ENTER)
     until(browser, lambda b: b.switch_to.active_element.text not in (said, ""))
-    assert browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])").startswith("203.0.113.")  # type: ignore[no-untyped-call]
+    assert browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])").startswith("203.0.113.")

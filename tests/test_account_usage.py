@@ -222,5 +222,5 @@ def test_a_provider_that_keeps_the_newest_backups_makes_room_by_itself(world: Wo
     machine = Machine(1042, "pve1", "", 0.0, False, False, 0, 0, False, 7, 7, False)
     with create_app(world.context).app_context():
         assert [a.values["what"] for a in dashboard.Words(wire.read(body()), {}, {1042: machine}).ours] == ["backups"]
-        world.context.drivers["pve1"].own_backups = 7  # type: ignore[misc]
+        world.context.drivers["pve1"].own_backups = 7
         assert dashboard.Words(wire.read(body()), {}, {1042: machine}).ours == []

@@ -77,7 +77,7 @@ def test_empty_tables_of_php_are_lists() -> None:
     ("rows", "said"),
     [
         ({"services": [service(amount="ten")]}, ("services", 1, "bad_amount")),
-        ({"services": [service(amount=10.0)]}, ("services", 1, "bad_amount")),  # type: ignore[arg-type]
+        ({"services": [service(amount=10.0)]}, ("services", 1, "bad_amount")),
         ({"services": [service(amount="-10.00", first="0.00")]}, ("services", 1, "negative_amount")),
         ({"services": [service(amount="NaN")]}, ("services", 1, "bad_amount")),
         ({"services": [service(amount="1e3")]}, ("services", 1, "bad_amount")),

@@ -99,13 +99,13 @@ def test_accessibility(system: System, browser: Chrome, dark: str, direction: st
     wrong = {}
     for page in pages:
         browser.get(page)
-        browser.execute_script(  # type: ignore[no-untyped-call]
+        browser.execute_script(
             "document.documentElement.dir = arguments[0]; document.querySelectorAll('details').forEach(d => { d.open ="
             " true })",
             direction,
         )
         name = page.partition("/admin/")[2]
-        assert browser.execute_script("return getComputedStyle(document.querySelector('.vmb-staff')).direction") == (  # type: ignore[no-untyped-call]
+        assert browser.execute_script("return getComputedStyle(document.querySelector('.vmb-staff')).direction") == (
             "ltr"
         ), name
         if lost := walk(browser, ".vmb-staff"):

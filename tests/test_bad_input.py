@@ -225,7 +225,7 @@ def test_records_that_are_rubbish_are_a_calm_page(tmp_path: Path, rows: Any) -> 
     try:
         world.order("create")
         world.run()
-        world.cluster.rrd = lambda *args: rows  # type: ignore[method-assign,assignment]
+        world.cluster.rrd = lambda *args: rows
         for driver in world.drivers.values():
             get = driver.api.get
             driver.api.get = lambda path, _get=get, **kw: rows if path.endswith("rrddata") else _get(path, **kw)
@@ -268,7 +268,7 @@ def test_every_metric_becomes_numbers_or_a_fault(metrics: Any) -> None:
             return {"metrics": metrics}
 
     try:
-        series = screen.charts(Api(), {"id": 1, "server_type": {"cores": 2}}, "hour", 1e9)  # type: ignore[arg-type]
+        series = screen.charts(Api(), {"id": 1, "server_type": {"cores": 2}}, "hour", 1e9)
     except Transient:
         return
     json.dumps([series.times, series.series], allow_nan=False)

@@ -296,7 +296,7 @@ def test_a_foreign_machine_without_uuid_is_not_taken_for_a_restore(born: World) 
     born.cluster.vms[20000].config.pop("smbios1")
     born.order("suspend")
     born.run()
-    assert born.store.current_operation(1).error_code == "not_ours"  # type: ignore[union-attr]
+    assert born.store.current_operation(1).error_code == "not_ours"
 
 
 # -- schedules ------------------------------------------------------------------------------------
@@ -378,7 +378,7 @@ def test_a_wrong_schedule_names_the_field_and_keeps_the_old_one(born: World, for
     schedule(born, "UTC", monday="02:30")
     with pytest.raises(BadRequest, match=words):
         born.page("backups", "schedule", **form)
-    assert born.store.schedule(1)["days"] == {"0": "02:30"}  # type: ignore[index]
+    assert born.store.schedule(1)["days"] == {"0": "02:30"}
 
 
 def test_next_due_is_never_in_the_past() -> None:

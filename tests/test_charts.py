@@ -390,7 +390,7 @@ def test_the_deadline_covers_all_calls_of_a_read(lived: World) -> None:
 def test_the_cache_has_an_end(world: World) -> None:
     shared = direct.Reads(world.clock)
     for n in range(direct.MOST_KEPT + 50):
-        shared.shared((n,), 1000, lambda n=n: n)  # type: ignore[misc]
+        shared.shared((n,), 1000, lambda n=n: n)
     assert len(shared._kept) == direct.MOST_KEPT
     assert shared.shared((direct.MOST_KEPT + 49,), 1000, lambda: -1) == direct.MOST_KEPT + 49
     assert shared.shared((0,), 1000, lambda: -1) == -1

@@ -40,14 +40,14 @@ def fetch(system: System, query: str) -> requests.Response:
 
 def opened(system: System, browser: Chrome, period: str = "hour", more: str = "") -> None:
     browser.get(page(system) + more)
-    browser.execute_script(f"sessionStorage.setItem('vmbridge-charts', '{period}')")  # type: ignore[no-untyped-call]
+    browser.execute_script(f"sessionStorage.setItem('vmbridge-charts', '{period}')")
     browser.get(page(system) + more)
     shown(browser, period)
 
 
 def shown(browser: Chrome, period: str) -> None:
     until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, f"[data-charts][data-shown={period}]"))
-    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")  # type: ignore[no-untyped-call]
+    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
 
 def at(browser: Chrome, chart: str, what: str) -> Any:
@@ -133,7 +133,7 @@ def test_keys_walk_through_the_values(system: System, browser: Chrome) -> None:
     assert "In " in newest
     assert "Out " in newest
     assert "MB/s" in newest
-    browser.execute_script("arguments[0].focus()", plot)  # type: ignore[no-untyped-call]
+    browser.execute_script("arguments[0].focus()", plot)
     plot.send_keys(Keys.ARROW_LEFT)
     second = plot.get_attribute("aria-valuetext")
     plot.send_keys(Keys.ARROW_LEFT)
@@ -185,8 +185,8 @@ def test_a_phone(system: System, browser: Chrome, theme: str) -> None:
     )
     opened(system, browser, "day", theme)
     for details in browser.find_elements(By.CSS_SELECTOR, "details.vmb-values"):
-        browser.execute_script("arguments[0].open = true", details)  # type: ignore[no-untyped-call]
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360  # type: ignore[no-untyped-call]
+        browser.execute_script("arguments[0].open = true", details)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
     narrow = at(browser, "cpu", ".uplot").size["width"]
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 480, "height": 360, "deviceScaleFactor": 1, "mobile": True}
@@ -227,15 +227,15 @@ def test_the_copy_in_whmcs_stands_in_for_the_public_path(system: System, browser
     browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/assets/*"]})
     opened(system, browser)
     assert len(columns(browser, LIGHT)) > 100
-    names = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")  # type: ignore[no-untyped-call]
+    names = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
     assert any("vmb[page]=asset" in n for n in names)
-    browser.get_log("browser")  # type: ignore[no-untyped-call]
+    browser.get_log("browser")
 
 
 @drawn
 def test_nothing_comes_from_elsewhere(system: System, browser: Chrome) -> None:
     opened(system, browser)
-    names = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")  # type: ignore[no-untyped-call]
+    names = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
     assert names
     assert all(n.startswith(("http://127.0.0.1:", "data:")) for n in names)
     assert any(f"/assets/{assets.version()}/uplot/" in n for n in names)

@@ -112,7 +112,7 @@ class Rig:
         more = {"subprotocols": ["binary", f"vmbridge.{nonce}"], **more}
         made = connect(
             f"ws://127.0.0.1:{self.port}/console/socket", origin=origin, compression=None, proxy=None, **more
-        )  # type: ignore[arg-type]
+        )
         return self.sockets.enter_context(made)
 
     def opened(self) -> Stream:
@@ -139,7 +139,7 @@ class Stream:
 
     def read(self, count: int) -> bytes:
         while len(self.rest) < count:
-            self.rest += self.ws.recv(timeout=20)  # type: ignore[operator]
+            self.rest += self.ws.recv(timeout=20)
         taken, self.rest = self.rest[:count], self.rest[count:]
         return taken
 
@@ -393,7 +393,7 @@ def test_idle_and_absolute_limits(rig: Rig) -> None:
             rig.clock.time += 1
             rig.wait(rig.relay.sweep())
             assert "30 minutes" in watching.closed()[1]
-            watching.ws = None  # type: ignore[assignment]
+            watching.ws = None
     rig.clock.time += 29 * 60
     typing.ws.send(KEY)
     typing.picture()
@@ -481,7 +481,7 @@ def test_a_hypervisor_that_refuses(rig: Rig, fault: Fault, capfd: pytest.Capture
 def test_a_screen_that_refuses_the_password(rig: Rig) -> None:
     nonce = rig.nonce()
     handler = rig.cluster.handlers.post_vm_vncproxy
-    rig.cluster.handlers.post_vm_vncproxy = lambda w, p: {**handler(w, p), "password": "wrong"}  # type: ignore[method-assign]
+    rig.cluster.handlers.post_vm_vncproxy = lambda w, p: {**handler(w, p), "password": "wrong"}
     code, reason = Stream(rig.socket(nonce), greet=False).closed()
     assert code == 1011
     assert re.fullmatch(r"The server's screen cannot be reached just now\. Reference c\d+\.", reason)

@@ -58,7 +58,7 @@ def pixel(browser: Chrome) -> tuple[int, ...]:
         browser.execute_script("""
         const c = document.querySelector('#screen canvas');
         return Array.from(c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data).slice(0, 3);""")
-    )  # type: ignore[no-untyped-call]
+    )
 
 
 def click(browser: Chrome, selector: str) -> None:
@@ -85,14 +85,14 @@ def test_text_is_typed_with_its_capitals(system: System, browser: Chrome, qemu: 
 
 def test_scaling_and_settings(system: System, browser: Chrome) -> None:
     width = "return document.querySelector('#screen canvas').getBoundingClientRect().width"
-    fitted = browser.execute_script(width)  # type: ignore[no-untyped-call]
+    fitted = browser.execute_script(width)
     click(browser, "[data-panel=settings]")
     browser.find_element(By.CSS_SELECTOR, "[data-set=scaling] option[value=none]").click()
     until(
         browser,
         lambda b: b.execute_script(width) == b.execute_script("return document.querySelector('#screen canvas').width"),
     )
-    assert fitted != browser.execute_script(width)  # type: ignore[no-untyped-call]
+    assert fitted != browser.execute_script(width)
     browser.find_element(By.CSS_SELECTOR, "[data-set=scaling] option[value=local]").click()
     until(browser, lambda b: b.execute_script(width) == fitted)
 
@@ -100,13 +100,13 @@ def test_scaling_and_settings(system: System, browser: Chrome) -> None:
 def test_nothing_of_the_hypervisor_is_in_page_log_or_address(system: System, browser: Chrome) -> None:
     browser.switch_to.window(browser.window_handles[0])
     browser.get(f"{system.page(1)}&vmb[page]=console")
-    browser.get_log("performance")  # type: ignore[no-untyped-call]
+    browser.get_log("performance")
     # in this tab, whose log is complete: of a new one it begins somewhere
-    browser.execute_script("document.querySelector('[data-verb=connect]').form.target = ''")  # type: ignore[no-untyped-call]
+    browser.execute_script("document.querySelector('[data-verb=connect]').form.target = ''")
     click(browser, "[data-verb=connect]")
     until(browser, lambda b: status(b) == "Connected to QEMU 20000")
     page = browser.page_source
-    network = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]  # type: ignore[no-untyped-call]
+    network = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]
     assert any(m["method"] == "Network.webSocketCreated" for m in network)
     text = page + json.dumps(network)
     listener = next(reversed(system.cluster.listeners.values()))
@@ -157,7 +157,7 @@ def test_the_interface_fits_a_phone(system: System, browser: Chrome) -> None:
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     )
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360  # type: ignore[no-untyped-call]
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
@@ -167,7 +167,7 @@ def test_accessibility(browser: Chrome, width: int) -> None:
     """The whole page, closed and with each panel open; it is dark in itself."""
     screen(browser, width)
     assert findings(browser, "") == []
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width  # type: ignore[no-untyped-call]
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     for panel in ("keys", "clipboard", "settings"):
         click(browser, f"[data-panel={panel}]")
         assert findings(browser, "") == [], panel

@@ -94,9 +94,9 @@ def test_a_second_process_shares_the_store_and_ends_cleanly(system: System) -> N
         f"ws://127.0.0.1:{port}/console/socket",
         origin=s.front.url.removesuffix("/vmbridge"),
         compression=None,
-        proxy=None,  # type: ignore[arg-type]
+        proxy=None,
         subprotocols=["binary", f"vmbridge.{nonce.group(1)}"],
-    ) as ws:  # type: ignore[list-item]
+    ) as ws:
         screen = Stream(ws)
         assert screen.picture()
         process = s.processes.pop("second")
@@ -125,7 +125,7 @@ def test_without_a_public_address_it_is_refused_with_the_reason(tmp_path: Path) 
         with (
             pytest.raises(InvalidStatus),
             connect(f"ws://127.0.0.1:{s.console}/console/socket", subprotocols=["binary"], proxy=None),
-        ):  # type: ignore[list-item]
+        ):
             pass
         s.module(1, "SuspendAccount")
         assert "not active" in click(s).text

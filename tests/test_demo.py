@@ -19,7 +19,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with System(tmp_path_factory.mktemp("system"), speed=0.05, hcloud=Project(Clock()), more=FEW) as s:
         for sale in demo.sales(s, None):
             s.order(sale.service, **sale.wish)
-            s.wait_for(lambda sale=sale: s.operation(sale.service).get("state") == "done", 60)  # type: ignore[misc]
+            s.wait_for(lambda sale=sale: s.operation(sale.service).get("state") == "done", 60)
         home_site.furnish(s)
         yield s
 
@@ -40,7 +40,7 @@ def test_every_address_is_a_page(system: System) -> None:
 
 
 def test_what_can_be_tried_happens(system: System, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setattr("tests.demo_tries.DOOR", tmp_path / ".demo/port")  # type: ignore[operator]
+    monkeypatch.setattr("tests.demo_tries.DOOR", tmp_path / ".demo/port")
     node = machine(system).node
     with Door(system, demo.SERVICE):
         assert "is none of: stop-node" in ask("nonsense")

@@ -164,7 +164,7 @@ def test_while_something_runs_and_while_it_is_suspended_nothing_is_touched(site:
 def test_the_check_of_the_storage(site: Site, wrong: str, level: str, text: str) -> None:
     site.cluster.add_storage("half", ("pve1",), "iso")
     site.cluster.add_storage("bare", ("pve1", "pve2"), "iso", shared=True)
-    site.drivers["pve1"].settings["iso_storage"] = wrong or "local"  # type: ignore[index]
+    site.drivers["pve1"].settings["iso_storage"] = wrong or "local"
     findings = [f for f in doctor.check(site.context) if f.subject == "server pve1 ISOs"]
     assert [(f.level, f.text) for f in findings] == [(level, text)]
     assert bool(findings[0].fix) == (level != "ok")
@@ -174,7 +174,7 @@ def test_the_check_of_what_plans_offer(tmp_path: Path) -> None:
     site = Site(tmp_path, isos=["only-elsewhere*", "windows-*"], everywhere=["debian-11.iso", "nothing"])
     told = [(f.subject, f.text) for f in doctor.check(site.context) if "no ISO is called" in f.text]
     assert told == [("plan kvm-s", "no ISO is called 'windows-*'"), ("[isos] offered", "no ISO is called 'nothing'")]
-    site.drivers["pve1"].settings["iso_storage"] = ""  # type: ignore[index]
+    site.drivers["pve1"].settings["iso_storage"] = ""
     told = [(f.subject, f.text) for f in doctor.check(site.context) if "ISO" in f.text]
     assert ("plan kvm-s", "ISOs are allowed, and its server has none to offer") in told
     site.close()
@@ -192,7 +192,7 @@ def test_drivers_for_windows_are_said_to_be_that(site: Site) -> None:
 @pytest.mark.parametrize("storage", ["", "nowhere", "nfs-backup", "off"])
 def test_without_a_storage_that_has_isos_none_are_offered(tmp_path: Path, storage: str) -> None:
     site = Site(tmp_path)
-    site.drivers["pve1"].settings["iso_storage"] = storage  # type: ignore[index]
+    site.drivers["pve1"].settings["iso_storage"] = storage
     site.cluster.add_storage("off", ("pve1",), "iso")
     site.cluster.storages["off"].online = False
     assert (direct.NOT_READ if storage == "off" else "No ISOs are offered for this server.") in site.see()

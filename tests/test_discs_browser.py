@@ -35,7 +35,7 @@ def browser() -> Iterator[Chrome]:
     with chrome() as made:
         made.set_window_size(1100, 1000)
         yield made
-        assert [e for e in made.get_log("browser") if e["level"] == "SEVERE"] == []  # type: ignore[no-untyped-call]
+        assert [e for e in made.get_log("browser") if e["level"] == "SEVERE"] == []
 
 
 def vm(s: System, service: int = SHOP) -> Vm:

@@ -185,7 +185,7 @@ def test_a_fault_on_any_change_never_leaves_the_disc_first(tmp_path_factory: pyt
             finally:
                 site.cluster.faults = kept
 
-        site.cluster.handle = changes_only  # type: ignore[method-assign]
+        site.cluster.handle = changes_only
         site.run(5000)
         site.cluster.faults = []
         site.settle(30_000)

@@ -156,7 +156,7 @@ def test_bind_says_so(bind: servers.Bind, monkeypatch: pytest.MonkeyPatch) -> No
     assert refused(made(ZONE, bind.settings(key_algorithm="hmac-sha512"))).code == contract.NO_KEY
     stranger = made(ZONE, bind.settings(key_name="stranger"))
     assert [f.level for f in stranger.check()] == ["fault"]
-    real = dns.message.time.time  # type: ignore[attr-defined]
+    real = dns.message.time.time
     for hours in (1, -1):
         late = SimpleNamespace(time=lambda n=hours: real() + 3600 * n)
         with monkeypatch.context() as clock:
@@ -259,7 +259,7 @@ def test_a_zone_of_ten_thousand_names_is_never_fetched_whole(pdns: servers.Power
     assert pdns.call("PATCH", "/zones/2.0.192.in-addr.arpa.", json={"rrsets": sets}).status_code == 204
     provider = made("2.0.192.in-addr.arpa", pdns.settings())
     sizes: list[int] = []
-    provider._web._session().hooks["response"].append(lambda r, **_: sizes.append(len(r.content)))  # type: ignore[attr-defined]
+    provider._web._session().hooks["response"].append(lambda r, **_: sizes.append(len(r.content)))
     seen = provider.get("77.2.0.192.in-addr.arpa", "PTR")
     assert seen
     provider.set(RecordSet(seen.name, "PTR", ("new.example.com",), 300), seen)

@@ -31,7 +31,7 @@ def looked(site: Zoned, write_test: bool = False, servers: Any = None) -> list[F
         return list(servers)
 
     desk = dict.fromkeys(site.config.whmcs, Desk())
-    return check.check(site.config, site.store, site.providers, desk, write_test, asked)  # type: ignore[arg-type]
+    return check.check(site.config, site.store, site.providers, desk, write_test, asked)
 
 
 def wrong(findings: list[Finding]) -> list[tuple[str, str, str]]:

@@ -62,7 +62,7 @@ def test_a_server_that_is_killed_loses_and_doubles_nothing(server: Any, tmp_path
     def cut(where: str, nth: int) -> None:
         """The worker's turn in which the server dies, and everything after its return."""
         cuts: list[Any] = [("", None)] * nth + [(where, server.kill)]
-        site.providers = {z: Cut(p, cuts) for z, p in plain.items()}  # type: ignore[misc]
+        site.providers = {z: Cut(p, cuts) for z, p in plain.items()}
         for zone in site.store.zones_due():
             with suppress(writer.StoreUnavailable):  # the worker dies with it
                 writer.write_due(zone, site.config, site.store, site.providers, {})

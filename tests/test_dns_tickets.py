@@ -23,7 +23,7 @@ class Site(Zoned):
 
     def start(self) -> None:
         super().start()
-        self.context.whmcs = dict.fromkeys(self.config.whmcs, self.desk)  # type: ignore[assignment]
+        self.context.whmcs = dict.fromkeys(self.config.whmcs, self.desk)
 
     def born(self, service: int = 1042, **params: Any) -> list[str]:
         self.order("create", service, **params)

@@ -93,7 +93,7 @@ def test_the_blocks_for_nginx_are_whole(tmp_path: Path) -> None:
     if nginx is None:
         pytest.skip("nginx is not installed")
     text = (ROOT / "README.md").read_text("utf-8")
-    printed = textwrap.dedent(re.search(r"^3\. \*\*nginx.*?```\n(.*?)^ *```", text, re.M | re.S)[1])  # type: ignore[index]
+    printed = textwrap.dedent(re.search(r"^3\. \*\*nginx.*?```\n(.*?)^ *```", text, re.M | re.S)[1])
     own, inside = printed.split("# in the billing server's block", 1)
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]

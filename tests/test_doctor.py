@@ -33,7 +33,7 @@ def whmcs_down(w: World) -> None:
             "GetClientsProducts", "Invalid Permissions: not permitted"
         )
 
-    w.whmcs.call = call  # type: ignore[method-assign]
+    w.whmcs.call = call
 
 
 def full_pool(w: World) -> None:

@@ -95,16 +95,12 @@ def test_every_class_of_error_with_every_kind(born: World, kind: str) -> None:
     data = {"name": row, "backup": born.store.backups_of(1)[0]["id"], "template": "debian-12"}
     for error in classes():
         made = (
-            error([("x", "y", SECRET)])  # type: ignore[arg-type,call-arg]
+            error([("x", "y", SECRET)])
             if error is errors.ConfigError
             else (
-                error(9.0)  # type: ignore[arg-type]
+                error(9.0)
                 if error is errors.Waiting
-                else (
-                    error("qm unlock 20000", "pve1")  # type: ignore[call-arg]
-                    if error is errors.NeedsOperator
-                    else error(detail=SECRET)
-                )
+                else (error("qm unlock 20000", "pve1") if error is errors.NeedsOperator else error(detail=SECRET))
             )
         )
         key = fail(born, kind, made, **data)

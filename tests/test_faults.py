@@ -52,7 +52,7 @@ def chosen(calls: list[str], turn: int) -> dict[int, tuple[str, ...]]:
 @pytest.mark.parametrize("verb", PLAYED)
 def test_a_fault_on_any_call(verb: str, whole: bool, tmp_path: Path) -> None:
     world = prepared(tmp_path, verb)
-    branches, numbers, kinds = Branches(world, tmp_path), count(1), {}  # type: ignore[var-annotated]
+    branches, numbers, kinds = Branches(world, tmp_path), count(1), {}
     everything = {n: tuple(KINDS) for n in range(1, 1000)}
 
     def on_call(phase: str, index: int, method: str, path: str) -> None:
@@ -61,7 +61,7 @@ def test_a_fault_on_any_call(verb: str, whole: bool, tmp_path: Path) -> None:
         number = next(numbers)
         for name in kinds.get(number, ()):
             if (name in OF_CALLS or method != "GET") and branches.branch((name, number, method, path)):
-                world.cluster.faults = [Fault(**KINDS[name])]  # type: ignore[arg-type]
+                world.cluster.faults = [Fault(**KINDS[name])]
                 return
 
     def calls() -> list[str]:

@@ -35,7 +35,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 def see(browser: Chrome, s: System, page: str = "overview", more: str = "") -> None:
     browser.get(s.page(SHOP) + ("" if page == "overview" else f"&vmb[page]={page}") + more)
-    browser.execute_script("window.sameDocument = true")  # type: ignore[no-untyped-call]
+    browser.execute_script("window.sameDocument = true")
 
 
 def content(browser: Chrome) -> str:
@@ -50,7 +50,7 @@ def server(s: System) -> Any:
 
 def shown(browser: Chrome, period: str) -> None:
     until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, f"[data-charts][data-shown={period}]"))
-    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")  # type: ignore[no-untyped-call]
+    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
 
 # -- overview -------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_values_follow_by_themselves(system: System, browser: Chrome) -> None:
     until(browser, lambda b: "Ubuntu 24.04" in content(b), 30)
     server(system).image = "debian-12"
     server(system).outgoing, kept = None, server(system).outgoing
-    assert browser.execute_script("return window.sameDocument") is True  # type: ignore[no-untyped-call]
+    assert browser.execute_script("return window.sameDocument") is True
     server(system).outgoing = kept - 2_000_000_000
 
 
@@ -187,7 +187,7 @@ def test_a_year_is_dimmed_and_its_reason_comes_on_hover_and_focus(system: System
     year.send_keys(Keys.ENTER)
     year.click()
     assert one(browser, "[data-charts]").get_attribute("data-shown") == "hour"
-    browser.execute_script("sessionStorage.setItem('vmbridge-charts', 'year')")  # type: ignore[no-untyped-call]
+    browser.execute_script("sessionStorage.setItem('vmbridge-charts', 'year')")
     see(browser, system, "charts")  # chosen on another server's page
     shown(browser, "hour")
     one(browser, "[data-to=month]").click()
@@ -210,8 +210,8 @@ def test_the_console_shows_the_screen_and_nothing_of_the_provider(system: System
     assert system.hcloud
     assert system.cloud
     see(browser, system, "console")
-    browser.get_log("performance")  # type: ignore[no-untyped-call]
-    browser.execute_script("document.querySelector('[data-verb=connect]').form.target = ''")  # type: ignore[no-untyped-call]
+    browser.get_log("performance")
+    browser.execute_script("document.querySelector('[data-verb=connect]').form.target = ''")
     one(browser, "[data-verb=connect]").click()
     until(browser, lambda b: one(b, "#status").text == f"Connected to QEMU {server(system).id}")
     pixel = (
@@ -226,7 +226,7 @@ def test_the_console_shows_the_screen_and_nothing_of_the_provider(system: System
             (97, True) in system.hcloud.screen(server(system).id).keys and tuple(b.execute_script(pixel)) != GREEN
         ),
     )
-    network = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]  # type: ignore[no-untyped-call]
+    network = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]
     assert any(m["method"] == "Network.webSocketCreated" for m in network)
     [(token, made)] = system.hcloud.consoles.items()
     told = browser.page_source + json.dumps(network)
@@ -256,7 +256,7 @@ def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, pag
     )
     for language in ("", "&language=pseudo", "&language=pseudo-rtl"):
         see(browser, system, page, theme + language)
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= 360, language  # type: ignore[no-untyped-call]
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 360, language
 
 
 @drawn
@@ -265,7 +265,7 @@ def test_charts_follow_the_dark_side(system: System, browser: Chrome) -> None:
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
     )
     see(browser, system, "charts")
-    browser.execute_script("sessionStorage.clear()")  # type: ignore[no-untyped-call]
+    browser.execute_script("sessionStorage.clear()")
     see(browser, system, "charts")
     shown(browser, "hour")
     assert len(columns(browser, DARK)) > 100

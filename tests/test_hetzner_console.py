@@ -32,7 +32,7 @@ class CloudRig(Rig):
     """A running server, its provider over real HTTPS, and a relay in a thread."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        self.world = world = Cloud(folder, allow=["console"])  # type: ignore[assignment]
+        self.world = world = Cloud(folder, allow=["console"])
         world.config.web["public_url"] = PUBLIC
         world.order("create")
         world.run()
@@ -44,13 +44,13 @@ class CloudRig(Rig):
             "ca_file": str(self.pve.ca_file),
             **settings,
         }
-        self.driver = self.world.context.drivers["pve1"] = Hetzner("pve1", values, self.clock)  # type: ignore[assignment]
+        self.driver = self.world.context.drivers["pve1"] = Hetzner("pve1", values, self.clock)
         self.loop, self.port = asyncio.new_event_loop(), free_port()
         self.relay = Relay(self.world.context)
         self.sockets = ExitStack()
 
     def __exit__(self, *args: Any) -> None:
-        self.driver._pool = Nothing()  # type: ignore[assignment]
+        self.driver._pool = Nothing()
         super().__exit__(*args)
 
     @property
@@ -145,7 +145,7 @@ def test_an_address_that_was_used_or_is_too_old(rig: CloudRig, monkeypatch: pyte
 
 def test_a_wrong_password_is_told_without_it(rig: CloudRig) -> None:
     ask = rig.project._post_servers_one_actions_request_console
-    rig.project._post_servers_one_actions_request_console = lambda v, s: {**ask(v, s), "password": "another-password"}  # type: ignore[method-assign]
+    rig.project._post_servers_one_actions_request_console = lambda v, s: {**ask(v, s), "password": "another-password"}
     with structlog.testing.capture_logs() as lines:
         code, reason = Stream(rig.socket(rig.nonce()), greet=False).closed()
     assert code == 1011
@@ -158,7 +158,7 @@ def test_an_authority_that_is_not_trusted(tmp_path: Path) -> None:
     other, _ = certificate(tmp_path / "other")
     with CloudRig(tmp_path) as rig:
         ask = rig.driver.console
-        rig.driver.console = lambda ref: replace(ask(ref), ca_file=str(other))  # type: ignore[method-assign]
+        rig.driver.console = lambda ref: replace(ask(ref), ca_file=str(other))
         code, reason = Stream(rig.socket(rig.nonce()), greet=False).closed()
         assert code == 1011
         assert reason.startswith(REFERENCE)
@@ -167,9 +167,9 @@ def test_an_authority_that_is_not_trusted(tmp_path: Path) -> None:
 
 def test_without_a_file_the_usual_authorities_count(rig: CloudRig) -> None:
     ticket = Hetzner("pve1", {**rig.driver.settings, "endpoint": "https://api.test/v1", "ca_file": ""}, rig.clock)
-    ticket.api = rig.driver.api  # type: ignore[assignment]
+    ticket.api = rig.driver.api
     assert ticket.console(rig.service.ref).ca_file == ""
-    rig.driver.console = ticket.console  # type: ignore[method-assign]
+    rig.driver.console = ticket.console
     code, reason = Stream(rig.socket(rig.nonce()), greet=False).closed()  # the simulated provider's own is none of them
     assert code == 1011
     assert reason.startswith(REFERENCE)

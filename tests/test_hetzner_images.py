@@ -165,7 +165,7 @@ def test_the_listing_does_not_forget_what_is_made_meanwhile(world: Cloud) -> Non
         act(world, "backups", "take")
         return listing
 
-    world.drivers["pve1"].kept = slow  # type: ignore[method-assign]
+    world.drivers["pve1"].kept = slow
     customer.renew_mirror("pve1", world.drivers["pve1"], world.store)
     assert len(names(world)) == 1
 
@@ -336,7 +336,7 @@ def born(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 def again(born: Cloud, folder: Path) -> Callable[[int], Cloud]:
-    return lambda n: matrix.twin(born, folder / str(n), lambda path: Cloud(path, **SOLD))  # type: ignore[no-any-return]
+    return lambda n: matrix.twin(born, folder / str(n), lambda path: Cloud(path, **SOLD))
 
 
 @pytest.mark.parametrize(

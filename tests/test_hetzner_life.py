@@ -95,7 +95,7 @@ def test_the_plan_says_what_a_server_is_put_into(make: Callable[..., Shop]) -> N
     done(world)
     assert (server.networks, server.firewalls, server.placement_group, server.status) == ([41], [31, 32], 51, "running")
     assert server.labels == {"team": "hosting", "vmbridge": world.store.service(1).uuids[0]}
-    ours, theirs = email.message_from_string(server.user_data).get_payload()  # type: ignore[misc]
+    ours, theirs = email.message_from_string(server.user_data).get_payload()
     assert ours.get_content_type() == "text/cloud-config"
     assert "chpasswd" in ours.get_payload()
     assert theirs.get_content_type() == "text/x-shellscript"
@@ -546,7 +546,7 @@ def born(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Shop]]:
 
 def again(born: Shop, folder: Path) -> Callable[[int], Shop]:
     plan = {k: v for k, v in born.sold.items() if k not in SMALL or v != SMALL[k]}
-    return lambda n: matrix.twin(born, folder / str(n), lambda path: Shop(path, **plan))  # type: ignore[no-any-return]
+    return lambda n: matrix.twin(born, folder / str(n), lambda path: Shop(path, **plan))
 
 
 @pytest.mark.parametrize(

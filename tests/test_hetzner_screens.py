@@ -50,7 +50,7 @@ def server(world: Cloud) -> Any:
 
 
 def driver(world: Cloud) -> Hetzner:
-    return world.drivers["pve1"]  # type: ignore[no-any-return]
+    return world.drivers["pve1"]
 
 
 def read(world: Cloud, period: str = "hour") -> Any:
@@ -157,7 +157,7 @@ def test_a_server_without_image_or_addresses(world: Cloud, image: Any) -> None:
         "image": image,
         "public_net": {"ipv4": None, "ipv6": None, "floating_ips": []},
     }
-    world.cloud.shown = lambda _: shown  # type: ignore[method-assign]
+    world.cloud.shown = lambda _: shown
     refreshed(world)
     about = world.store.about("pve1", world.store.service(1).vm_id)
     assert about["image"] == (image["description"] if image else "")
@@ -171,7 +171,7 @@ def test_names_of_the_ipv6_network(world: Cloud) -> None:
         {"ip": "2001:DB8:1:0::1", "dns_ptr": "<b>v6.example.com"},
         {"ip": "2001:db8:1::25", "dns_ptr": "mail.example.com"},
     ]
-    world.cloud.shown = lambda _: shown  # type: ignore[method-assign]
+    world.cloud.shown = lambda _: shown
     refreshed(world)
     html = page(world)
     assert set(world.store.about("pve1", world.store.service(1).vm_id)["names"]) == {
@@ -407,7 +407,7 @@ def test_an_address_that_is_not_encrypted_is_refused(world: Cloud, answer: dict[
         "password": SECRET,
         "action": {"status": "success"},
         **answer,
-    }  # type: ignore[method-assign]
+    }
     with pytest.raises(Permanent) as told:
         driver(world).console(world.store.service(1).ref)
     assert told.value.code == code

@@ -57,7 +57,7 @@ def asked(s: System) -> list[tuple[str, list[str]]]:
     file = s.folder / "host/queries.jsonl"
     calls = [tuple(json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
     file.unlink(missing_ok=True)
-    return calls  # type: ignore[return-value]
+    return calls
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def test_the_home_block_and_the_page_say_balance_credit_and_the_way_to_more(syst
 
 
 def test_every_page_is_there_with_its_own_title(system: System) -> None:
-    titles = {re.search("<title>([^<]*)", get(system, p)).group(1) for p in PAGES}  # type: ignore[union-attr]
+    titles = {re.search("<title>([^<]*)", get(system, p)).group(1) for p in PAGES}
     assert len(titles) == len(PAGES)
 
 

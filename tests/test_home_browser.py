@@ -52,7 +52,7 @@ def test_every_page_fits_and_axe_has_nothing_to_say(
         assert findings(browser) == [], page
         for each in (width, *(w for w in WIDTHS if w != width)):
             screen(browser, each)
-            assert browser.execute_script(OVER) == 0, (page, each)  # type: ignore[no-untyped-call]
+            assert browser.execute_script(OVER) == 0, (page, each)
         screen(browser, width)
 
 
@@ -61,7 +61,7 @@ def test_right_to_left_and_longer_words_fit_a_phone(system: System, browser: Chr
     for page in PAGES:
         show(browser, system, page, "&language=pseudo-rtl")
         assert one(browser, ".vmb-dash").get_attribute("dir") == "rtl"
-        assert browser.execute_script(OVER) == 0, page  # type: ignore[no-untyped-call]
+        assert browser.execute_script(OVER) == 0, page
 
 
 def test_the_recommended_amount_is_used_and_paid_by_click(system: System, browser: Chrome) -> None:

@@ -401,7 +401,7 @@ def test_an_edit_and_the_page_that_answers_it_share_their_ten_seconds(site: Site
         site.clock.time += 4.0
         return handle(*args)
 
-    site.cloud.handle = slow  # type: ignore[method-assign]
+    site.cloud.handle = slow
     for fault, told in (("", ""), ("locked", direct.HELD)):
         site.cloud.faults = [Fault(".*/actions/(at|de)tach_iso", fault)] if fault else []
         begun = site.clock.time

@@ -104,7 +104,7 @@ def test_schedules_and_removals_are_counted_too(born: World) -> None:
         born.store.add_snapshot(1, "snap-1", "", False)
         born.store.snapshot_state(1, "snap-1", "ready")
     refused(lambda: born.page("snapshots", "delete", name="snap-1"))
-    assert born.store.snapshot_row(1, "snap-1")["state"] == "ready"  # type: ignore[index]
+    assert born.store.snapshot_row(1, "snap-1")["state"] == "ready"
 
 
 @pytest.mark.parametrize("state", ["busy", "suspended", "too often", "terminated", "restoring"])

@@ -111,7 +111,7 @@ def ready(browser: Chrome) -> None:
 
 
 def settled(browser: Chrome) -> None:
-    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")  # type: ignore[no-untyped-call]
+    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
 
 @pytest.mark.parametrize("theme", REAL)
@@ -126,9 +126,9 @@ def test_pages_at_six_widths(system: System, browser: Chrome, service: int, them
         for width in WIDTHS:
             screen(browser, width, HEIGHT)
             settled(browser)
-            if faults := browser.execute_script(MEASURE):  # type: ignore[no-untyped-call]
+            if faults := browser.execute_script(MEASURE):
                 wrong[f"{page} {width}"] = faults
-            ends = browser.execute_script(HEAD, BEGINS[theme])  # type: ignore[no-untyped-call]
+            ends = browser.execute_script(HEAD, BEGINS[theme])
             if low := {k: round(y) for k, y in ends.items() if y >= FOLD[width]}:
                 wrong[f"{page} {width} fold"] = low
     assert wrong == {}
@@ -137,7 +137,7 @@ def test_pages_at_six_widths(system: System, browser: Chrome, service: int, them
 def click(browser: Chrome, css: str, clicks: list[str]) -> Any:
     """On what is in view without scrolling."""
     element = next(e for e in browser.find_elements(By.CSS_SELECTOR, css) if e.is_displayed())
-    low = browser.execute_script("return arguments[0].getBoundingClientRect().bottom", element)  # type: ignore[no-untyped-call]
+    low = browser.execute_script("return arguments[0].getBoundingClientRect().bottom", element)
     assert low <= HEIGHT, (css, low)
     element.click()
     clicks.append(css)
@@ -252,7 +252,7 @@ def test_small_things(system: System, browser: Chrome, service: int, language: s
         for width in WIDTHS:
             screen(browser, width, HEIGHT)
             settled(browser)
-            faults = browser.execute_script(SMALL) + (browser.execute_script(MEASURE) if language else [])  # type: ignore[no-untyped-call]
+            faults = browser.execute_script(SMALL) + (browser.execute_script(MEASURE) if language else [])
             if faults:
                 wrong[f"{page} {width}"] = faults
     assert wrong == {}
@@ -264,4 +264,4 @@ def test_a_clock_of_twelve_hours_fits(system: System) -> None:
         for width in WIDTHS:
             screen(b, width, HEIGHT)
             settled(b)
-            assert b.execute_script(SMALL) == [], width  # type: ignore[no-untyped-call]
+            assert b.execute_script(SMALL) == [], width

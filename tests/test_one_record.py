@@ -75,11 +75,11 @@ class Sent:
 def test_a_kinds_mail_is_sent_in_its_words_or_by_the_hosts_own_template(mail: Any) -> None:
     payload = {"service_id": 5, "hostname": "a.example", "user": "root", "password": "x", "reason": mail.reason}
     whmcs = Sent({})
-    email.deliver("password", {**payload, "subject": mail.subject, "text": mail.text}, whmcs)  # type: ignore[arg-type]
+    email.deliver("password", {**payload, "subject": mail.subject, "text": mail.text}, whmcs)
     assert whmcs.mails[0][0] == mail.subject
     assert mail.text % "a.example" in whmcs.mails[0][1]
     own = Sent({mail.reason: "Ours"})
-    email.deliver("password", {**payload, "subject": mail.subject, "text": mail.text}, own)  # type: ignore[arg-type]
+    email.deliver("password", {**payload, "subject": mail.subject, "text": mail.text}, own)
     assert own.mails[0][0] == "Ours"
     assert mail.reason in MAILS
 
@@ -87,6 +87,6 @@ def test_a_kinds_mail_is_sent_in_its_words_or_by_the_hosts_own_template(mail: An
 def test_a_password_of_an_older_releases_event_is_mailed_too() -> None:
     whmcs = Sent({})
     payload = {"service_id": 5, "hostname": "a.example", "user": "root", "password": "x", "reason": "reinstalled"}
-    email.deliver("password", payload, whmcs)  # type: ignore[arg-type]
+    email.deliver("password", payload, whmcs)
     assert whmcs.mails[0][0] == "Your new password"
     assert "a.example" in whmcs.mails[0][1]

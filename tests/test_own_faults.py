@@ -109,7 +109,7 @@ def zoned(tmp_path: Path) -> Iterator[Zoned]:
     made.order("create")
     made.run()
     made.write()
-    made.sim = sim  # type: ignore[attr-defined]
+    made.sim = sim
     yield made
     made.close()
 
@@ -195,7 +195,7 @@ def test_a_ticket_that_is_gone_ends_its_wish_and_holds_up_no_other(tmp_path: Pat
                 )
             return dict(real(action, **values))
 
-        desk.desk.call = call  # type: ignore[method-assign]
+        desk.desk.call = call
         desk.pause()
         assert desk.store.zone_state(REVERSE)["failures"] == 0
         assert [r["refused"] for r in desk.store.records_at(v4) if r["type"] == "PTR"] == ["ticket_gone"]

@@ -55,7 +55,7 @@ def ours(html: str) -> str:
 
 
 def names(browser: Chrome) -> list[str]:
-    return list(browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)"))  # type: ignore[no-untyped-call]
+    return list(browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)"))
 
 
 def had(browser: Chrome) -> Any:
@@ -96,13 +96,13 @@ def test_the_second_view_loads_nothing_anew(system: System, browser: Chrome) -> 
     assert had(browser)["value"] == assets.version()
     browser.get(system.page(1))
     until(browser, lambda b: b.execute_script("return document.querySelector('.vmbridge').vmbridge === true"))
-    files = browser.execute_script(  # type: ignore[no-untyped-call]
+    files = browser.execute_script(
         "return performance.getEntriesByType('resource').filter(e => e.name.includes('/vmbridge/assets/'))"
         ".map(e => [e.name.split('/').pop(), e.transferSize])"
     )
     assert {n for n, _ in files} >= {"vmbridge.css", "vmbridge.js"}
     assert {size for _, size in files} == {0}
-    assert browser.execute_script("return document.querySelector('.vmbridge').innerHTML.length") <= LIMIT  # type: ignore[no-untyped-call]
+    assert browser.execute_script("return document.querySelector('.vmbridge').innerHTML.length") <= LIMIT
     assert one(browser, "[data-verb=stop]").value_of_css_property("background-color") == "rgba(180, 35, 24, 1)"
 
 
@@ -153,7 +153,7 @@ def test_a_file_that_hangs_is_had_through_whmcs(system: System) -> None:
         b.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
         system.front.held = "/vmbridge.js"
         try:
-            b.execute_script("window.former = true")  # type: ignore[no-untyped-call]
+            b.execute_script("window.former = true")
             b.get(system.page(1))
             lives = "return !window.former && document.querySelector('.vmbridge').vmbridge === true"
             until(b, lambda b: b.execute_script(lives))
@@ -213,9 +213,9 @@ def test_values_come_through_whmcs_when_the_public_path_does_not_bring_them(
     try:
         browser.get(system.page(1))
         until(browser, lambda b: b.execute_script(lives))
-        browser.execute_script("document.querySelector('[data-field=word]').textContent = 'of before';" + soon)  # type: ignore[no-untyped-call]
+        browser.execute_script("document.querySelector('[data-field=word]').textContent = 'of before';" + soon)
         until(browser, lambda b: word(b) == "Running")
-        assert browser.execute_script(through) >= 1  # type: ignore[no-untyped-call]
+        assert browser.execute_script(through) >= 1
     finally:
         system.front.instead, system.front.held = {}, ""
 
@@ -236,7 +236,7 @@ def test_nothing_jumps(system: System, browser: Chrome, width: int) -> None:
     )
     for name in ("overview", "overview", "charts", "snapshots", "backups"):
         browser.get(f"{system.page(1)}&vmb[page]={name}")
-        browser.execute_script(SHIFTS)  # type: ignore[no-untyped-call]
+        browser.execute_script(SHIFTS)
         if name == "charts":
             until(browser, lambda b: b.execute_script("return !!document.querySelector('[data-shown] canvas')"))
         until(
@@ -246,8 +246,8 @@ def test_nothing_jumps(system: System, browser: Chrome, width: int) -> None:
             ),
         )
         until(browser, had)
-        browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")  # type: ignore[no-untyped-call]
-        shifted = browser.execute_script("return [shifted, shifts]")  # type: ignore[no-untyped-call]
+        browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+        shifted = browser.execute_script("return [shifted, shifts]")
         assert shifted[0] <= 0.01, (name, shifted)
 
 

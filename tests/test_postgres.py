@@ -123,7 +123,7 @@ def test_reads_do_not_wait_for_a_change(store: Store, url: str) -> None:
         taken, free = threading.Event(), threading.Event()
 
         def take() -> None:
-            with other.database._connection(), other.database._connection():  # type: ignore[attr-defined]
+            with other.database._connection(), other.database._connection():
                 taken.set()
                 free.wait()
 

@@ -220,8 +220,8 @@ def test_a_password_reaches_the_program_in_memory_alone(monkeypatch: pytest.Monk
     real = subprocess.run
 
     def run(command: list[str], **more: object) -> object:
-        ran.append((command, more.get("env", {})))  # type: ignore[arg-type]
-        return real(command, **more)  # type: ignore[call-overload]
+        ran.append((command, more.get("env", {})))
+        return real(command, **more)
 
     monkeypatch.setattr(subprocess, "run", run)
     config = tmp_path / "config.toml"

@@ -53,7 +53,7 @@ def test_what_the_driver_reads(site: Site) -> None:
 def test_a_server_without_ipv6_or_without_ipv4(site: Site) -> None:
     shown = site.cloud._public_net
     for gone, address, there in (("ipv6", V4, True), ("ipv6", V6, False), ("ipv4", V6, True), ("ipv4", V4, False)):
-        site.cloud._public_net = lambda server, gone=gone: {**shown(server), gone: None}  # type: ignore[method-assign]
+        site.cloud._public_net = lambda server, gone=gone: {**shown(server), gone: None}
         if there:
             site.drivers["pve1"].set_pointer(refs(site), address, f"{gone}.example.com")
         else:

@@ -224,7 +224,7 @@ def test_ready_names_what_is_lacking(busy: World) -> None:
 def test_what_sqlite_means() -> None:
     def error(number: int) -> Any:
         e = sqlite3.OperationalError("text")
-        e.sqlite_errorcode = number  # type: ignore[misc]
+        e.sqlite_errorcode = number
         return faults.meaning(e)
 
     assert type(error(sqlite3.SQLITE_CORRUPT)) is StoreDamaged

@@ -264,7 +264,7 @@ def test_refused_in_the_cloud_before_it_began(
     deed: Deed, power: str, turn: int, whole: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     world = cloud(tmp_path_factory.mktemp("calls"), deed, power)
-    todo = refusable(world, deed, lambda w: [(m, p) for m, p, _ in w.cloud.calls])  # type: ignore[attr-defined]
+    todo = refusable(world, deed, lambda w: [(m, p) for m, p, _ in w.cloud.calls])
     for (method, path, number), code in chosen(todo, CODES, turn, whole):
         if world.store.operations_of(1)[0].state is State.DONE:
             world.close()

@@ -31,7 +31,7 @@ def world(tmp_path: Path) -> Iterator[Zoned]:
     sim = sims.PowerDns(REVERSE, REVERSE6, STATIC, "example.com")
     tables = {z: sim.settings() for z in (REVERSE, REVERSE6, "example.com")}
     made = Zoned(tmp_path, tables, sim.mount, ptr_name="{domain}")
-    made.sim = sim  # type: ignore[attr-defined]
+    made.sim = sim
     yield made
     made.close()
 

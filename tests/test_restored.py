@@ -55,7 +55,7 @@ def test_vm_ids_given_since_the_copy_are_not_given_again(world: World, tmp_path:
     put_back = back(world, tmp_path / "copy.db")
     assert put_back.vm_ids == {"pve1": (20001, 20003)}
     world.order("create", 4)
-    assert world.store.find_service("main", 4).vm_id == "20003"  # type: ignore[union-attr]
+    assert world.store.find_service("main", 4).vm_id == "20003"
 
 
 def test_addresses_given_since_the_copy_stay_out_of_use_until_adopted(world: World, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_a_page_asks_the_same_thing_once_and_anew_after_a_change(world: World) -
     world.order("create")
     store, asked = world.store, list[str]()
     read = store.database.read
-    store.database.read = lambda sql, args: (asked.append(sql), read(sql, args))[1]  # type: ignore[method-assign]
+    store.database.read = lambda sql, args: (asked.append(sql), read(sql, args))[1]
     with store.each_once():
         first = store.service(1)
         assert store.service(1).uuids == first.uuids

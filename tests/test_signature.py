@@ -90,7 +90,7 @@ def context(tmp_path: Path) -> Any:
 
 @pytest.fixture
 def shim(context: Context) -> Shim:
-    return Shim(create_app(context).test_client(), context.clock)  # type: ignore[arg-type]
+    return Shim(create_app(context).test_client(), context.clock)
 
 
 def code(reply: Any) -> tuple[int, str]:

@@ -155,7 +155,7 @@ def test_a_name_that_services_need_is_asked_for_and_can_be_changed(house: House,
     assert result.exit_code == 0, result.output
     assert "still to do" not in result.output, result.output
     assert isinstance(house.run("worker").exception, AssertionError)
-    store = Store(house.path, KEY, threading.local())  # type: ignore[arg-type]
+    store = Store(house.path, KEY, threading.local())
     service = store.find_service(new if kind == "whmcs" else "main", 1042)
     assert service
     assert service.package.plan == (new if kind == "plan" else "kvm-s")
@@ -197,7 +197,7 @@ def test_rename_refuses_what_would_be_lost_or_mixed(house: House) -> None:
         conn.execute("INSERT INTO usage_told (whmcs, service_id, month) VALUES ('second', 0, '2026-01')")
         conn.commit()
     assert "two cannot become one" in says(house.run("rename", "whmcs", "main", "second"))
-    user = Store(house.path, KEY, threading.local())  # type: ignore[arg-type]
+    user = Store(house.path, KEY, threading.local())
     user.hold()
     assert "in use" in says(house.run("rename", "whmcs", "main", "second"))
     user.close()
@@ -397,7 +397,7 @@ def test_what_root_does_leaves_the_store_to_its_owner(house: House) -> None:
 
 def test_a_worker_whose_store_breaks_ends_and_says_so(tmp_path: Path) -> None:
     world = World(tmp_path)
-    stop, faults = threading.Event(), []  # type: ignore[var-annotated]
+    stop, faults = threading.Event(), []
     worker.live(world.context, stop, faults)
     assert not stop.is_set()
     assert world.store.worker_seen() == world.clock.time
@@ -414,7 +414,7 @@ def test_a_worker_whose_store_breaks_ends_and_says_so(tmp_path: Path) -> None:
 def test_backups_that_another_key_made_are_not_named(house: House) -> None:
     assert house.run("backup", str(house.folder / "copy.db")).exit_code == 0
     assert condition.newest_backup(str(house.path), OTHER_KEY) is None
-    assert condition.newest_backup(str(house.path), KEY)[0].name == "copy.db"  # type: ignore[index]
+    assert condition.newest_backup(str(house.path), KEY)[0].name == "copy.db"
     assert json.loads(Path(f"{house.path}.backups").read_text()) == [str(house.folder / "copy.db")]
 
 
@@ -422,6 +422,6 @@ def test_a_store_that_was_moved_aside_is_named_only_without_a_backup(house: Hous
     copy = house.folder / "copy.db"
     assert house.run("backup", str(copy)).exit_code == 0
     assert house.run("restore", str(copy)).exit_code == 0
-    assert condition.newest_backup(str(house.path), KEY)[0] == copy  # type: ignore[index]
+    assert condition.newest_backup(str(house.path), KEY)[0] == copy
     copy.unlink()
-    assert condition.newest_backup(str(house.path), KEY)[0].name.startswith("vmbridge.db.2")  # type: ignore[index]
+    assert condition.newest_backup(str(house.path), KEY)[0].name.startswith("vmbridge.db.2")

@@ -76,7 +76,7 @@ def file(tmp_path: Path) -> Iterator[Store]:
 
 
 def copy(source: str, target: str, **more: Any) -> dict[str, int]:
-    return copying.copy(opened(source), opened(target), **more)  # type: ignore[arg-type]
+    return copying.copy(opened(source), opened(target), **more)
 
 
 def test_all_of_it_goes_there_and_back(file: Store, url: str, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_what_is_written_otherwise_than_it_was_read_is_not_kept(
     target: Any = opened(url)
     monkeypatch.setattr("bridge.store.postgres.copies._stream", lambda conn, table: iter(()))
     with pytest.raises(Refused, match="1 rows were read, 0 stand there"):
-        copying.copy(opened(file.path), target)  # type: ignore[arg-type]
+        copying.copy(opened(file.path), target)
     assert target.tables() == {}
     target.close()
 

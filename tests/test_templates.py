@@ -125,7 +125,7 @@ def test_the_configuration_of_a_template_is_believed_before_the_bulk_read(tmp_pa
     for vmid in (9000, 9001):
         world.cluster.vms[vmid].template = False  # became an ordinary machine of the same name
     plain = world.cluster.handlers.get_cluster_resources
-    world.cluster.handlers.get_cluster_resources = lambda w, p: [  # type: ignore[method-assign]
+    world.cluster.handlers.get_cluster_resources = lambda w, p: [
         {**r, "template": 1} if r.get("vmid") in (9000, 9001) else r for r in plain(w, p)
     ]
     assert "is no template named 'debian-12' any more" in create(world, 2).error_text

@@ -110,13 +110,13 @@ def unresolved() -> Exception:
 def certified(code: int, message: str) -> Exception:
     bad = ssl.SSLCertVerificationError(1, f"certificate verify failed: {message}")
     bad.verify_code, bad.verify_message = code, message
-    return requests.exceptions.SSLError(urllib3.exceptions.MaxRetryError(None, "", urllib3.exceptions.SSLError(bad)))  # type: ignore[arg-type]
+    return requests.exceptions.SSLError(urllib3.exceptions.MaxRetryError(None, "", urllib3.exceptions.SSLError(bad)))
 
 
 def tls(reason: str) -> Exception:
     bad = ssl.SSLError(1, f"[SSL: {reason}] hush")
     bad.reason = reason
-    return requests.exceptions.SSLError(urllib3.exceptions.MaxRetryError(None, "", urllib3.exceptions.SSLError(bad)))  # type: ignore[arg-type]
+    return requests.exceptions.SSLError(urllib3.exceptions.MaxRetryError(None, "", urllib3.exceptions.SSLError(bad)))
 
 
 BEFORE: dict[str, tuple[Exception, str]] = {  # nothing was sent: tried again by itself, whatever the call

@@ -275,7 +275,7 @@ def test_serve_takes_over_a_store_of_the_first_release_with_a_clone_under_way(tm
             newid=20000,
             name="a",
             full=True,
-            storage="local-lvm",  # type: ignore[attr-defined]
+            storage="local-lvm",
             description="vmbridge 11111111-2222-4333-8444-555555555555",
         )
         build = {"source": "9000", "storage": "local-lvm", "sent_at": Clock().now(), "task": task}

@@ -51,7 +51,7 @@ def test_the_notice_stands_above_the_orders_button(system: System, browser: Chro
         FOR_GOOD,
     ]
     assert notice.text.startswith("Before you order")
-    assert browser.execute_script(FOLLOWS, notice, button)  # type: ignore[no-untyped-call]
+    assert browser.execute_script(FOLLOWS, notice, button)
     assert notice.rect["y"] + notice.rect["height"] <= button.rect["y"]
     assert notice.rect["y"] > one(browser, "#inputPaymentMethod").rect["y"]
     assert button.is_enabled()
@@ -60,13 +60,13 @@ def test_the_notice_stands_above_the_orders_button(system: System, browser: Chro
     assert browser.execute_script("return [!!arguments[0].form, arguments[0].form.contains(arguments[0])]", button) == [
         True,
         False,
-    ]  # type: ignore[no-untyped-call]
+    ]
     assert browser.execute_script(
         "return [...document.forms].map(f => [...f.elements].filter(e => e.type === 'submit').length)"
     ) == [
         1,
         1,
-    ]  # type: ignore[no-untyped-call]
+    ]
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -101,7 +101,7 @@ def test_nothing_scrolls_sideways_at_360_px(system: System, browser: Chrome, the
     for language in ("", "&language=pseudo", "&language=pseudo-rtl"):
         for service, pid in ((HZ, 20), (KVM, 11), (KVM, 13)):
             notice = product(browser, system, service, pid, theme + language)
-            assert browser.execute_script("return document.documentElement.scrollWidth") <= 360, language  # type: ignore[no-untyped-call]
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= 360, language
             assert notice.rect["x"] >= 0
             assert notice.rect["x"] + notice.rect["width"] <= 360
 

@@ -410,7 +410,7 @@ def test_generations_of_one_month_are_one_sum(born: World) -> None:
     born.run()
     born.order("create")
     born.run()
-    vm_id = born.store.find_service("main", 1042).vm_id  # type: ignore[union-attr]
+    vm_id = born.store.find_service("main", 1042).vm_id
     born.store.save_statuses("pve1", [VmStatus(vm_id, "running", "pve1", net_in=2 * GB, net_out=0, uptime=5)])
     assert told(born)["bandwidth_in"] == 3.0
     assert told(born)["ipv4"] == 1

@@ -133,7 +133,7 @@ def test_a_counter_that_begins_with_the_process(events: list[tuple[object, ...]]
         machine, last, restarted, forgivable = Tap(books, books.clock.time), books.clock.time, False, [0, 0]
         for kind, *values in events:
             if kind == "send":
-                machine.send(*values)  # type: ignore[arg-type]
+                machine.send(*values)
             elif kind in ("stop", "start", "migrate"):
                 restarted = True
                 machine.restart(kind != "stop")
@@ -215,10 +215,10 @@ def test_a_counter_that_begins_with_the_month(events: list[tuple[str, float, int
                 )
                 if value[0] is not None:
                     before = told.get(max(told), [0, 0]) if told and month not in told else [0, 0]
-                    if before <= value and before[1] <= value[1]:  # type: ignore[operator]  # nothing tells it from the old month
+                    if before <= value and before[1] <= value[1]:  # nothing tells it from the old month
                         missed = [m + b for m, b in zip(missed, before, strict=True)]
                     read_at = now
-                    told[month] = [max(t, v) for t, v in zip(told.get(month, [0, 0]), value, strict=True)]  # type: ignore[type-var]
+                    told[month] = [max(t, v) for t, v in zip(told.get(month, [0, 0]), value, strict=True)]
         for way in (0, 1):
             whole = sum(t[way] for t in told.values())
             assert whole - missed[way] <= books.counted[way] <= whole, (events, told)

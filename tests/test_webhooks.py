@@ -65,7 +65,7 @@ def wired(world: World, ear: Ear, **more: Any) -> World:
     hook = {"url": f"http://127.0.0.1:{ear.port}/x", "secret": SECRET, **more}
     config = from_dict(raw_config(webhooks={"chat": hook}))
     world.store.webhooks = tuple(config.webhooks.values())
-    world.whmcs.webhooks = {h.name: (h.url, h.secret) for h in world.store.webhooks}  # type: ignore[attr-defined]
+    world.whmcs.webhooks = {h.name: (h.url, h.secret) for h in world.store.webhooks}
     return world
 
 
@@ -144,10 +144,10 @@ def test_only_what_is_wanted_of_whom_it_is_wanted(world: World, ear: Ear) -> Non
 def test_an_address_that_is_gone_is_a_fault_of_the_way_and_one_taken_out_is_none(world: World, ear: Ear) -> None:
     wired(world, ear)
     told = {"id": "1", "event": "ready"}
-    world.whmcs.webhooks = {"chat": ("http://127.0.0.1:1/", SECRET)}  # type: ignore[attr-defined]
+    world.whmcs.webhooks = {"chat": ("http://127.0.0.1:1/", SECRET)}
     with pytest.raises(UpstreamError, match="refuses connections"):
-        webhook.deliver("webhook", {"hook": "chat", "told": told}, world.whmcs)  # type: ignore[arg-type]
-    webhook.deliver("webhook", {"hook": "gone", "told": told}, world.whmcs)  # type: ignore[arg-type]
+        webhook.deliver("webhook", {"hook": "chat", "told": told}, world.whmcs)
+    webhook.deliver("webhook", {"hook": "gone", "told": told}, world.whmcs)
     assert ear.heard == []
 
 

@@ -73,10 +73,10 @@ class World:
         self.engine = Engine(self.store, self.config, self.clock, self.drivers, self.book, lambda n: self.border(n))
         self.delivery = Delivery(
             self.store, dict.fromkeys(self.config.whmcs, self.whmcs), hooks.load(), lambda n: self.border(n)
-        )  # type: ignore[dict-item]
+        )
         self.context = Context(
             self.config, self.store, self.clock, dict.fromkeys(self.config.whmcs, self.whmcs), self.drivers
-        )  # type: ignore[dict-item,arg-type]
+        )
 
     def drivers_of(self, mount: Callable[[Any], None]) -> dict[str, Any]:
         return {n: Proxmox(n, s, self.clock, mount) for n, s in self.config.servers.items()}

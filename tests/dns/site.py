@@ -61,12 +61,12 @@ def die() -> None:
 def dying_at_faults(site: Site) -> None:
     """One turn of a worker that dies when a call ends with an error, before anything of it is recorded."""
     store, before = site.store, site.store.record_later
-    store.record_later = lambda *a, **k: die()  # type: ignore[method-assign]
+    store.record_later = lambda *a, **k: die()
     try:
         for zone in store.zones_due():
             writer.write_due(zone, site.config, store, site.providers, {})
     finally:
-        store.record_later = before  # type: ignore[method-assign]
+        store.record_later = before
 
 
 class Killed(BaseException):

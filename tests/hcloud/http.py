@@ -89,8 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.cluster.offered.append(self.headers.get("Sec-WebSocket-Protocol", ""))
         if screen is None:
             self.connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
-        elif vnc.accept(self.connection, self.headers):  # type: ignore[arg-type]
-            vnc.carry(self.connection, self.rfile, *screen)  # type: ignore[arg-type]
+        elif vnc.accept(self.connection, self.headers):
+            vnc.carry(self.connection, self.rfile, *screen)
 
     do_GET = do_POST = do_PUT = do_DELETE = _any
 

@@ -77,7 +77,7 @@ class Images:
             "protection": {"delete": image.protected},
         }
 
-    def _find_image(self: Project, text: str, architecture: str) -> Image:  # type: ignore[misc]
+    def _find_image(self: Project, text: str, architecture: str) -> Image:
         images = [
             i for i in self.images.values() if (str(i.id) == text or i.name == text) and i.architecture == architecture
         ]
@@ -86,7 +86,7 @@ class Images:
             raise Failure("invalid_input", "image not found")
         return images[0]
 
-    def _get_images(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+    def _get_images(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:
         if values.get("include_deprecated") not in (None, "true", "false"):
             raise Failure("invalid_input", "invalid input in field 'include_deprecated'")
         old = values.get("include_deprecated") == "true"
@@ -100,10 +100,10 @@ class Images:
             rows = [i for i in rows if selected(i.labels, values["label_selector"])]
         return self._page("images", rows, values, self._told_image)
 
-    def _get_images_one(self: Project, values: dict[str, Any], image: Image) -> dict[str, Any]:  # type: ignore[misc]
+    def _get_images_one(self: Project, values: dict[str, Any], image: Image) -> dict[str, Any]:
         return {"image": self._told_image(image)}
 
-    def _put_images_one(self: Project, values: dict[str, Any], image: Image) -> dict[str, Any]:  # type: ignore[misc]
+    def _put_images_one(self: Project, values: dict[str, Any], image: Image) -> dict[str, Any]:
         if values.get("type") not in (None, "snapshot"):
             raise Failure("invalid_input", "invalid input in field 'type'")
         if "type" in values:
@@ -112,7 +112,7 @@ class Images:
         image.description = values.get("description", image.description)
         return {"image": self._told_image(image)}
 
-    def _delete_images_one(self: Project, values: dict[str, Any], image: Image) -> dict[str, Any]:  # type: ignore[misc]
+    def _delete_images_one(self: Project, values: dict[str, Any], image: Image) -> dict[str, Any]:
         if image.type == "system":
             raise Failure("forbidden", "not yours")
         if image.protected:
@@ -120,7 +120,7 @@ class Images:
         del self.images[image.id]
         return {}
 
-    def _post_servers_one_actions_create_image(self: Project, values: dict[str, Any], server: Server) -> dict[str, Any]:  # type: ignore[misc]
+    def _post_servers_one_actions_create_image(self: Project, values: dict[str, Any], server: Server) -> dict[str, Any]:
         self._free(server)
         kind = values.get("type", "snapshot")
         if kind not in ("snapshot", "backup") or (kind == "backup" and not server.window):
@@ -132,7 +132,7 @@ class Images:
         action.makes = image.id
         return {"image": self._told_image(image), "action": self.told(action)}
 
-    def keep(self: Project, server: Server, kind: str, labels: dict[str, str], description: str) -> Image:  # type: ignore[misc]
+    def keep(self: Project, server: Server, kind: str, labels: dict[str, str], description: str) -> Image:
         """A new image of a server; of backups only the newest stay."""
         self.ids += 1
         made = self.images[self.ids] = Image(
@@ -155,13 +155,13 @@ class Images:
             del self.images[image.id]
         return made
 
-    def automatic_backup(self: Project, server: Server) -> Image:  # type: ignore[misc]
+    def automatic_backup(self: Project, server: Server) -> Image:
         """What the provider does every night."""
         made = self.keep(server, "backup", {}, "")
         made.status = "available"
         return made
 
-    def _post_servers_one_actions_rebuild(self: Project, values: dict[str, Any], server: Server) -> dict[str, Any]:  # type: ignore[misc]
+    def _post_servers_one_actions_rebuild(self: Project, values: dict[str, Any], server: Server) -> dict[str, Any]:
         self._free(server)
         image = self._find_image(values["image"], self.types[server.kind][3])
         if server.rebuild_protected:
@@ -181,7 +181,7 @@ class Images:
 
     def _post_servers_one_actions_enable_backup(
         self: Project, values: dict[str, Any], server: Server
-    ) -> dict[str, Any]:  # type: ignore[misc]
+    ) -> dict[str, Any]:
         self._free(server)
         action = self.act("enable_backup", server, "")
         before, server.window = server.window, server.window or "22-02"
@@ -190,7 +190,7 @@ class Images:
 
     def _post_servers_one_actions_disable_backup(
         self: Project, values: dict[str, Any], server: Server
-    ) -> dict[str, Any]:  # type: ignore[misc]
+    ) -> dict[str, Any]:
         self._free(server)
         server.window = None
         self.images = {k: i for k, i in self.images.items() if i.bound_to != server.id}
@@ -198,7 +198,7 @@ class Images:
 
     def _post_servers_one_actions_reset_password(
         self: Project, values: dict[str, Any], server: Server
-    ) -> dict[str, Any]:  # type: ignore[misc]
+    ) -> dict[str, Any]:
         self._free(server)
         if server.status != "running":
             raise Failure("invalid_input", "server must be running")

@@ -80,7 +80,7 @@ WALLS = 5  # firewalls that a server can have
 class Network:
     """Mixed into Project."""
 
-    def _new_ip(self: Project, family: str, owner: int | None, name: str, labels: dict[str, str]) -> Ip:  # type: ignore[misc]
+    def _new_ip(self: Project, family: str, owner: int | None, name: str, labels: dict[str, str]) -> Ip:
         self.ids += 1
         self.number += 1
         text = f"198.51.100.{self.number}" if family == "ipv4" else f"2001:db8:f{self.number:x}::/64"
@@ -118,12 +118,12 @@ class Network:
         rows = [r for r in rows if values.get("name") in (None, r.name)]
         return [r for r in rows if "label_selector" not in values or selected(r.labels, values["label_selector"])]
 
-    def _get_floating_ips(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+    def _get_floating_ips(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:
         return self._page(
             "floating_ips", self._chosen(list(self.floating_ips.values()), values), values, self._told_floating
         )
 
-    def _post_floating_ips(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+    def _post_floating_ips(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:
         if any(f.name == values.get("name") for f in self.floating_ips.values()):
             raise Failure("uniqueness_error", "name is already used")
         server = self.servers.get(values.get("server", 0))
@@ -139,10 +139,10 @@ class Network:
             action.undo = lambda: setattr(made, "owner", None)
         return {"floating_ip": self._told_floating(made), "action": self.told(action) if action else None}
 
-    def _get_floating_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
+    def _get_floating_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:
         return {"floating_ip": self._told_floating(ip)}
 
-    def _delete_floating_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
+    def _delete_floating_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:
         if ip.protected:
             raise Failure("protected", "floating IP deletion is protected")
         if ip.owner in self.servers:
@@ -150,7 +150,7 @@ class Network:
         del self.floating_ips[ip.id]
         return {}
 
-    def _post_floating_ips_one_actions_assign(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
+    def _post_floating_ips_one_actions_assign(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:
         if values["server"] not in self.servers:
             raise Failure("invalid_input", "server not found")
         if ip.owner is not None:
@@ -160,7 +160,7 @@ class Network:
         action.undo = lambda: setattr(ip, "owner", None)
         return {"action": self.told(action)}
 
-    def _post_floating_ips_one_actions_unassign(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
+    def _post_floating_ips_one_actions_unassign(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:
         if ip.owner is None:
             raise Failure("invalid_input", "floating IP is not assigned")
         server, ip.owner = self.servers[ip.owner], None
@@ -168,15 +168,15 @@ class Network:
         action.undo = lambda: setattr(ip, "owner", server.id)
         return {"action": self.told(action)}
 
-    def _get_primary_ips(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+    def _get_primary_ips(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:
         return self._page(
             "primary_ips", self._chosen(list(self.primary_ips.values()), values), values, self._told_primary
         )
 
-    def _get_primary_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
+    def _get_primary_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:
         return {"primary_ip": self._told_primary(ip)}
 
-    def _put_primary_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
+    def _put_primary_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:
         if any(o.name == values.get("name") and o is not ip for o in self.primary_ips.values()):
             raise Failure("uniqueness_error", "name is already used")
         if ip.protected and values.get("auto_delete"):
@@ -188,7 +188,7 @@ class Network:
         )
         return {"primary_ip": self._told_primary(ip)}
 
-    def _delete_primary_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:  # type: ignore[misc]
+    def _delete_primary_ips_one(self: Project, values: dict[str, Any], ip: Ip) -> dict[str, Any]:
         if ip.protected:
             raise Failure("protected", "primary IP deletion is protected")
         if ip.owner in self.servers:
@@ -196,12 +196,12 @@ class Network:
         del self.primary_ips[ip.id]
         return {}
 
-    def _plain(self: Project, what: str, names: dict[int, str], values: dict[str, Any]) -> dict[str, Any]:  # type: ignore[misc]
+    def _plain(self: Project, what: str, names: dict[int, str], values: dict[str, Any]) -> dict[str, Any]:
         return self._page(
             what, [{"id": i, "name": n} for i, n in names.items() if values.get("name") in (None, n)], values
         )
 
-    def _get_networks(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+    def _get_networks(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:
         rows = [
             {
                 "id": i,
@@ -220,7 +220,7 @@ class Network:
 
     def _post_servers_one_actions_attach_to_network(
         self: Project, values: dict[str, Any], server: Server
-    ) -> dict[str, Any]:  # type: ignore[misc]
+    ) -> dict[str, Any]:
         self._free(server)
         if values["network"] not in self.networks:
             raise Failure("not_found", "network not found")
@@ -231,15 +231,15 @@ class Network:
         server.networks.append(values["network"])
         return {"action": self.told(self.attaching(server, values["network"]))}
 
-    def attaching(self: Project, server: Server, network: int) -> Action:  # type: ignore[misc]
+    def attaching(self: Project, server: Server, network: int) -> Action:
         action = self.act("attach_to_network", server, "")
         action.about, action.undo = network, lambda: server.networks.remove(network)
         return action
 
-    def _get_placement_groups(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+    def _get_placement_groups(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:
         return self._plain("placement_groups", self.placement_groups, values)
 
-    def _get_firewalls(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+    def _get_firewalls(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:
         rows = [
             {
                 "id": f.id,
@@ -255,7 +255,7 @@ class Network:
         ]
         return self._page("firewalls", rows, values)
 
-    def _told_selector(self: Project, wall: Firewall) -> dict[str, Any]:  # type: ignore[misc]
+    def _told_selector(self: Project, wall: Firewall) -> dict[str, Any]:
         servers = [s for s in self.servers.values() if selected(s.labels, wall.selector)]
         return {
             "type": "label_selector",
@@ -263,7 +263,7 @@ class Network:
             "applied_to_resources": [{"type": "server", "server": {"id": s.id}} for s in servers],
         }
 
-    def walls(self: Project, server: Server) -> list[int]:  # type: ignore[misc]
+    def walls(self: Project, server: Server) -> list[int]:
         """All that are applied to a server, by itself or by its labels."""
         by_label = [
             f.id
@@ -272,12 +272,12 @@ class Network:
         ]
         return [*server.firewalls, *by_label]
 
-    def applying(self: Project, server: Server, wall: int) -> Action:  # type: ignore[misc]
+    def applying(self: Project, server: Server, wall: int) -> Action:
         action = self.act("apply_firewall", server, "")
         action.about, action.undo = wall, lambda: server.firewalls.remove(wall)
         return action
 
-    def closed(self: Project, server: Server) -> bool:  # type: ignore[misc]
+    def closed(self: Project, server: Server) -> bool:
         """Whether nobody reaches the server by its public addresses: off, or walls without a single way in. Those that
         are being applied do not hold yet; those that are being removed still do."""
         if server.status in ("off", "initializing"):
@@ -285,7 +285,7 @@ class Network:
         walls = [self.firewalls[f] for f in self.walls(server) if not self.under_way(server, "apply_firewall", f)]
         return bool(walls) and not any(r["direction"] == "in" for w in walls for r in w.rules)
 
-    def _post_firewalls(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:  # type: ignore[misc]
+    def _post_firewalls(self: Project, values: dict[str, Any], _: None) -> dict[str, Any]:
         if any(f.name == values["name"] for f in self.firewalls.values()):
             raise Failure("uniqueness_error", "name is already used")
         rules = self._rules(values.get("rules", []))
@@ -317,18 +317,18 @@ class Network:
             rule[{"in": "source_ips", "out": "destination_ips"}[str(way)]] = [str(n) for n in networks]
         return rows
 
-    def _post_firewalls_one_actions_set_rules(self: Project, values: dict[str, Any], wall: Firewall) -> dict[str, Any]:  # type: ignore[misc]
+    def _post_firewalls_one_actions_set_rules(self: Project, values: dict[str, Any], wall: Firewall) -> dict[str, Any]:
         wall.rules = self._rules(values["rules"])
         on = [s for s in self.servers.values() if wall.id in self.walls(s)]
         return {"actions": [self.told(self.act("set_firewall_rules", s, "")) for s in on]}
 
-    def _delete_firewalls_one(self: Project, values: dict[str, Any], wall: Firewall) -> dict[str, Any]:  # type: ignore[misc]
+    def _delete_firewalls_one(self: Project, values: dict[str, Any], wall: Firewall) -> dict[str, Any]:
         if any(wall.id in self.walls(s) for s in self.servers.values()):
             raise Failure("resource_in_use", "firewall is still in use")
         del self.firewalls[wall.id]
         return {}
 
-    def _resources(self: Project, rows: list[dict[str, Any]]) -> list[Server]:  # type: ignore[misc]
+    def _resources(self: Project, rows: list[dict[str, Any]]) -> list[Server]:
         try:
             return [self.servers[r["server"]["id"]] for r in rows if r["type"] == "server"]
         except (KeyError, TypeError):
@@ -336,7 +336,7 @@ class Network:
 
     def _post_firewalls_one_actions_apply_to_resources(
         self: Project, values: dict[str, Any], wall: Firewall
-    ) -> dict[str, Any]:  # type: ignore[misc]
+    ) -> dict[str, Any]:
         resources = self._resources(values["apply_to"])
         for server in resources:
             if wall.id in self.walls(server):
@@ -349,7 +349,7 @@ class Network:
 
     def _post_firewalls_one_actions_remove_from_resources(
         self: Project, values: dict[str, Any], wall: Firewall
-    ) -> dict[str, Any]:  # type: ignore[misc]
+    ) -> dict[str, Any]:
         resources = self._resources(values["remove_from"])
         for server in resources:
             if wall.selector and wall.id not in server.firewalls and wall.id in self.walls(server):

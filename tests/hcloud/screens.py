@@ -96,16 +96,16 @@ class Screens:
             ("step", values.get("step", "1").isdigit() and int(values.get("step", "1")) > 0),
         ):
             if not good:
-                raise self.invalid(name)  # type: ignore[attr-defined]
+                raise self.invalid(name)
         start, end = (datetime.fromisoformat(values[w]).timestamp() for w in ("start", "end"))
         if end <= start:
-            raise self.invalid("start")  # type: ignore[attr-defined]
+            raise self.invalid("start")
         step = (
             max(int(values["step"]), math.ceil((end - start) / (MOST - 1)))
             if "step" in values
             else max(1, math.ceil((end - start) / (USUAL - 1)))
         )
-        history, now = self.histories.setdefault(server.id, History()), self.clock.now()  # type: ignore[attr-defined]
+        history, now = self.histories.setdefault(server.id, History()), self.clock.now()
         times = [
             t
             for t in (start + n * step for n in range(int((end - start) // step) + 1))
@@ -135,10 +135,10 @@ class Screens:
         )
 
     def _post_servers_one_actions_request_console(self, values: dict[str, Any], server: Any) -> dict[str, Any]:
-        self.durations.setdefault("request_console", 0.0)  # type: ignore[attr-defined]
+        self.durations.setdefault("request_console", 0.0)
         token, password = secrets.token_hex(16), secrets.token_hex(16)
-        self.consoles[token] = Console(server.id, password, self.clock.now())  # type: ignore[attr-defined]
-        action = self.told(self.act("request_console", server, ""))  # type: ignore[attr-defined]
+        self.consoles[token] = Console(server.id, password, self.clock.now())
+        action = self.told(self.act("request_console", server, ""))
         return {
             "wss_url": f"wss://{self.host}/console/?server_id={server.id}&token={token}",
             "password": password,
@@ -153,7 +153,7 @@ class Screens:
             or screen.used
             or self.clock.now() - screen.at > GOOD_FOR
             or self.servers[screen.server].status != "running"
-        ):  # type: ignore[attr-defined]
+        ):
             return None
         screen.used = True
         return self.screen(screen.server), screen.password

@@ -197,7 +197,8 @@ CONFIG_PRIVILEGES = (
     (re.compile(r"^startup$"), "Sys.Modify"),
     (
         re.compile(
-            r"^(acpi|hotplug|kvm|machine|scsihw|smbios1|tablet|vga|watchdog|audio0|rng0|serial\d|usb\d|hostpci\d|virtiofs\d)$"
+            r"^(acpi|hotplug|kvm|machine|scsihw|smbios1|tablet|vga|watchdog|audio0|rng0|serial\d|usb\d|hostpci\d"
+            r"|virtiofs\d)$"
         ),
         "VM.Config.HWType",
     ),
@@ -208,8 +209,8 @@ CONFIG_PRIVILEGES = (
     (re.compile(r"^freeze$"), "VM.PowerMgmt"),
     (
         re.compile(
-            r"^(agent|autostart|bios|description|keyboard|localtime|migrate_downtime|migrate_speed|name|onboot|ostype|protection"
-            r"|reboot|startdate|startup|tags|tdf|template)$"
+            r"^(agent|autostart|bios|description|keyboard|localtime|migrate_downtime|migrate_speed|name|onboot|ostype"
+            r"|protection|reboot|startdate|startup|tags|tdf|template)$"
         ),
         "VM.Config.Options",
     ),
