@@ -41,6 +41,8 @@ listen = "127.0.0.1:{web}"
 workers = 2
 threads = 8
 costly_per_hour = 60
+power_per_hour = 1000
+edits_per_hour = 1000
 public_url = "{public}"
 [console]
 listen = "127.0.0.1:{console}"

@@ -81,6 +81,57 @@ def test_another_name_is_a_reply_and_a_closed_ticket_ends_it(site: Site) -> None
     assert site.told()[1][1] == [f"{v4} to three.example.com.", f"{v4} to nothing: remove the record."]
 
 
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed meanwhile"])
+@pytest.mark.parametrize("before", ["", NAME], ids=["nothing", "a name"])
+def test_what_stands_already_is_asked_for_while_a_ticket_asks_for_something_else(
+    before: str, closed: bool, site: Site
+) -> None:
+    """Else a person would write what nobody wants any more. What became of a ticket that was closed is not known."""
+    [v4, _] = site.born()
+    if before:
+        site.save(v4, before)
+        site.write(turns=2)
+        site.desk.tickets[0]["status"] = "Closed"
+        site.pause()
+    site.save(v4, "two.example.com")
+    site.write(turns=2)
+    if closed:
+        site.desk.tickets[-1]["status"] = "Closed"
+    site.save(v4, before)
+    site.write(turns=2)
+    back = f"{v4} to {before}." if before else f"{v4} to nothing: remove the record."
+    assert [said[-1] for _, said in site.told()][-1] == back
+    assert "Requested on" in site.words()
+    site.desk.tickets[-1]["status"] = "Closed"
+    site.pause()
+    assert "Requested on" not in site.words()
+    many = len(site.desk.tickets)
+    site.save(v4, before)
+    site.write(turns=2)
+    assert len(site.desk.tickets) == many
+
+
+def test_a_server_that_ends_before_its_ticket_was_seen_to_takes_the_wish_back(site: Site) -> None:
+    [v4, _] = site.born()
+    site.save(v4, NAME)
+    site.write(turns=2)
+    site.order("terminate")
+    site.run()
+    site.write(turns=3)
+    assert site.told() == [(f"Reverse DNS of {v4}", [f"{v4} to {NAME}.", f"{v4} to nothing: remove the record."])]
+
+
+def test_a_wish_whose_answer_was_lost_is_taken_back_too(site: Site) -> None:
+    [v4, _] = site.born()
+    site.desk.faults = [("OpenTicket", "lost")]
+    site.save(v4, NAME)
+    site.write()
+    assert len(site.desk.tickets) == 1
+    site.save(v4, "")
+    site.pause()
+    assert site.told() == [(f"Reverse DNS of {v4}", [f"{v4} to {NAME}.", f"{v4} to nothing: remove the record."])]
+
+
 @pytest.mark.parametrize("action", ["OpenTicket", "AddTicketReply", "GetTickets", "GetTicket", "GetSupportDepartments"])
 @pytest.mark.parametrize("kind", ["down", "lost", "refused"])
 def test_a_fault_of_any_call_opens_no_second_ticket(action: str, kind: str, site: Site) -> None:

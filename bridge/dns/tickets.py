@@ -29,11 +29,21 @@ def settle(row: RecordRow, department: str, store: Store, config: Config, whmcs:
         raise Permanent(f"There is no [whmcs.{service.whmcs}] in the configuration.", code="whmcs_missing")
     if row["asked_at"]:
         _look(row, whmcs[service.whmcs], store)
-    elif row["wanted"] == row["written"] or not (row["wanted"] or (row["ours"] and (row["chosen"] or not row["held"]))):
+    elif _stands(row):
         store.record_settled(row, row["wanted"], ours=True)
     else:
+        store.record_trying(row)
         ticket = _ask(row, service, department, whmcs[service.whmcs])
         store.record_asked(row, ticket, LOOK)
+
+
+def _stands(row: RecordRow) -> bool:
+    """Whether there is nothing to ask for. What stands already, or nothing, is asked for too while a ticket may ask for
+    something else, whatever became of that: a person would write what nobody wants any more."""
+    ours = bool(row["ours"]) and bool(row["chosen"] or not row["held"])
+    if row["ticket"] or set(row["ours"]) - {row["written"], ""}:
+        return not (row["wanted"] or ours or row["ticket"])
+    return row["wanted"] == row["written"] or not (row["wanted"] or ours)
 
 
 def subject_of(row: RecordRow) -> str:
