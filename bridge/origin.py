@@ -3,8 +3,6 @@ that it orders."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -28,12 +26,3 @@ origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
 def current() -> Origin:
     """The worker itself where nobody asks."""
     return origin.get() or Origin()
-
-
-@contextmanager
-def asked_by(who: Origin) -> Iterator[Origin]:
-    token = origin.set(who)
-    try:
-        yield who
-    finally:
-        origin.reset(token)

@@ -13,6 +13,7 @@ from typing import Any
 
 from bridge.clock import Clock
 from bridge.model import Package, Service
+from bridge.origin import Origin, origin
 from bridge.store import Store
 from bridge.store import opened as database_at
 from bridge.store.sqlite import SQLite
@@ -80,6 +81,26 @@ def add(store: Store, package: Package, number: int, **other: Any) -> Service:
     given = {"whmcs": "main", "generation": 1, "client_id": 7, "desired": "active", "server": "pve1", "mac": ""}
     named = {"hostname": f"vm-{number}", "vm_id": str(30_000 + number), "uuids": ["x"]}
     return store.add_service(package, service_id=number, **{**given, **named, **other})
+
+
+def months(store: Store, service: int) -> list[dict[str, Any]]:
+    """What is booked of a service row, the oldest month first."""
+    return store.rows("SELECT * FROM usage WHERE service = ? ORDER BY month", service)
+
+
+def consoles(store: Store, service: int) -> list[dict[str, Any]]:
+    """A service's console sessions, the newest first."""
+    return store.rows("SELECT * FROM console_sessions WHERE service = ? ORDER BY id DESC", service)
+
+
+@contextmanager
+def asked_by(who: Origin) -> Iterator[None]:
+    """What is written meanwhile was ordered by them."""
+    token = origin.set(who)
+    try:
+        yield
+    finally:
+        origin.reset(token)
 
 
 # -- for a copy of the process ----------------------------------------------------------------------------

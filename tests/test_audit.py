@@ -11,9 +11,10 @@ import pytest
 
 from bridge.config import from_dict
 from bridge.errors import ConfigError
-from bridge.origin import Origin, asked_by
+from bridge.origin import Origin
 from bridge.worker import prune
 from tests.configs import raw_config
+from tests.stores import asked_by
 from tests.system import ROOT, System
 from tests.world import World
 

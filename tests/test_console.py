@@ -24,6 +24,7 @@ from bridge.console import codes
 from bridge.console.relay import Relay
 from bridge.errors import Refused
 from drivers.proxmox.driver import Proxmox
+from tests import stores
 from tests.front import let_go
 from tests.pve.cluster import Fault, default_cluster
 from tests.pve.http import HttpsServer
@@ -197,7 +198,7 @@ def test_pixels_come_and_keys_go(tmp_path: Path, major: int) -> None:
         assert rig.screen.keys == [(ord("a"), True)]
         assert rig.calls("vncproxy") == rig.calls("vncwebsocket") == 1
         screen.ws.close()
-        row = rig.store.consoles_of(rig.service.id)[0]
+        row = stores.consoles(rig.store, rig.service.id)[0]
         assert (row["actor"], row["opened_at"]) == ("client 7", rig.clock.time)
 
 
@@ -337,7 +338,7 @@ def test_a_barred_service_at_each_stage(rig: Rig, verb: str) -> None:
     rig.wait(rig.relay.sweep())  # happens each second
     word = {"suspend": "The service is suspended.", "terminate": "The service has ended."}[verb]
     assert open_one.closed() == (1008, word)
-    row = rig.store.consoles_of(rig.service.id)[0]
+    row = stores.consoles(rig.store, rig.service.id)[0]
     assert row["closed_at"]
     assert row["reason"] == word
 
@@ -355,7 +356,7 @@ def test_another_client_ends_each_stage(rig: Rig, verb: str) -> None:
     assert rig.store.rows("SELECT 1 FROM console_keys") == []
     rig.wait(rig.relay.sweep())
     assert open_one.closed() == (1008, "The service belongs to another client now.")
-    row = rig.store.consoles_of(rig.service.id)[0]
+    row = stores.consoles(rig.store, rig.service.id)[0]
     assert row["closed_at"]
     assert row["reason"] == "The service belongs to another client now."
     Stream(rig.socket(rig.nonce()))  # the new client's own
@@ -420,12 +421,12 @@ def test_a_killed_process_does_not_hold_places(rig: Rig) -> None:
     rig.clock.time += 91
     live = rig.opened()
     rig.store.prune_consoles(86400)
-    assert [r["reason"] for r in rig.store.consoles_of(rig.service.id)] == ["", *["its process ended"] * 3]
+    assert [r["reason"] for r in stores.consoles(rig.store, rig.service.id)] == ["", *["its process ended"] * 3]
     rig.clock.time += 60
     rig.wait(rig.relay.sweep())  # gives a sign of life
     rig.clock.time += 60
     rig.store.prune_consoles(86400)
-    assert rig.store.consoles_of(rig.service.id)[0]["closed_at"] is None
+    assert stores.consoles(rig.store, rig.service.id)[0]["closed_at"] is None
     assert live.picture()
 
 
@@ -473,7 +474,7 @@ def test_a_hypervisor_that_refuses(rig: Rig, fault: Fault, capfd: pytest.Capture
     tickets = [x for n in rig.cluster.listeners.values() for x in (n.ticket, n.password)]
     assert "console_fault" in said
     assert not [s for s in (*tickets, "sim-secret", nonce) if s in said]
-    assert rig.store.consoles_of(rig.service.id)[0]["closed_at"]
+    assert stores.consoles(rig.store, rig.service.id)[0]["closed_at"]
     rig.cluster.faults = []
     rig.opened()
 
@@ -492,7 +493,7 @@ def test_a_machine_that_goes_off(rig: Rig) -> None:
     inner = next(n.socket for n in rig.cluster.listeners.values() if n.socket)
     inner.shutdown(socket.SHUT_RDWR)
     assert screen.closed() == (1000, "The server ended the connection.")
-    assert rig.store.consoles_of(rig.service.id)[0]["reason"] == "The server ended the connection."
+    assert stores.consoles(rig.store, rig.service.id)[0]["reason"] == "The server ended the connection."
 
 
 def test_a_browser_that_speaks_otherwise(rig: Rig) -> None:
@@ -521,7 +522,7 @@ def test_stopping_says_why_and_leaves_no_open_record(rig: Rig) -> None:
     screen = rig.opened()
     rig.wait(rig.relay.stop())
     assert screen.closed() == (1001, "The console service restarts: click CONNECT again.")
-    assert rig.store.consoles_of(rig.service.id)[0]["closed_at"]
+    assert stores.consoles(rig.store, rig.service.id)[0]["closed_at"]
 
 
 def test_who_may(rig: Rig) -> None:

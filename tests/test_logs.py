@@ -14,9 +14,10 @@ from bridge import config as config_module
 from bridge import logs
 from bridge.errors import ConfigError, Unreachable
 from bridge.metering import status
-from bridge.origin import Origin, asked_by
+from bridge.origin import Origin
 from tests.configs import raw_config
 from tests.conftest import plain_lines
+from tests.stores import asked_by
 from tests.system import API_SECRET, SHIM_SECRET, System
 from tests.world import World
 

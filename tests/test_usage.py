@@ -20,6 +20,7 @@ from bridge.store.status import COUNT_HOLDS
 from bridge.store.tables import FOURTH
 from bridge.web.auth import sign
 from drivers.calls import time_left
+from tests import stores
 from tests.branches import Branches, Killed
 from tests.configs import raw_config
 from tests.world import World
@@ -78,7 +79,7 @@ def told(world: World, service: int = 1042, **more: Any) -> dict[str, Any]:
 
 
 def sums(world: World, service: int = 1) -> dict[str, tuple[int, int]]:
-    return {r["month"]: (r["net_in"], r["net_out"]) for r in world.store.usage_sums(service)}
+    return {r["month"]: (r["net_in"], r["net_out"]) for r in stores.months(world.store, service)}
 
 
 def post(
@@ -176,7 +177,7 @@ def test_growth_of_a_missed_month_goes_where_its_interval_began_and_sizes_are_sp
     born.clock.time = moment("2027-05-02T00:00:00")  # the bridge was off for a month
     book(born)
     assert sums(born) == {"2027-03": (7 * GB, 0), "2027-04": (0, 0), "2027-05": (0, 0)}
-    seconds = {r["month"]: r["backup_byte_s"] / (10 * GB) for r in born.store.usage_sums(1)}
+    seconds = {r["month"]: r["backup_byte_s"] / (10 * GB) for r in stores.months(born.store, 1)}
     assert seconds == {"2027-03": 2 * 86400, "2027-04": 30 * 86400, "2027-05": 86400}
     assert told(born)["backup_gb"] == pytest.approx(10 / 31)  # May has 31 days
 
@@ -213,7 +214,7 @@ def test_a_clock_that_goes_back_counts_no_hour_twice(born: World) -> None:
         born.clock.time += HOUR / 2
     born.clock.time = begin + HOUR
     book(born)
-    assert born.store.usage_sums(1)[0]["backup_byte_s"] == pytest.approx(
+    assert stores.months(born.store, 1)[0]["backup_byte_s"] == pytest.approx(
         HOUR * GB, rel=1e-4
     )  # reading takes some time on the held clock
 

@@ -55,7 +55,7 @@ class Books:
     def counted(self) -> list[int]:
         """Booked, and waiting to be: of all months."""
         usage.book_one(self.service.id, self.store, ZONE)
-        rows = self.store.usage_sums(self.service.id)
+        rows = stores.months(self.store, self.service.id)
         return [sum(r["net_in"] for r in rows), sum(r["net_out"] for r in rows)]
 
     def __enter__(self) -> Books:
@@ -258,7 +258,7 @@ def test_every_byte_second_is_booked_once(events: list[tuple[str, float, int]]) 
                     usage.book(books.store, ZONE)
                 if due:
                     expected, booked_at, seen = expected + seen * (at - booked_at), at, size
-        rows = books.store.usage_sums(1)
+        rows = stores.months(books.store, 1)
         assert abs(sum(r["backup_byte_s"] for r in rows) - expected) <= expected * 1e-9 + 1.0
         for row in rows:  # no month holds more than its own length of the largest size
             month = usage.month_named(row["month"], ZONE)

@@ -13,6 +13,7 @@ from bridge import worker
 from bridge.metering import status, usage
 from bridge.model import State
 from drivers.hetzner import convert
+from tests import stores
 from tests.hcloud.project import Fault
 from tests.test_hetzner import Cloud, one
 
@@ -49,7 +50,7 @@ def until(world: Cloud, at: str) -> None:
 
 
 def sums(world: Cloud) -> dict[str, float]:
-    return {r["month"]: r["net_in"] / GB for r in world.store.usage_sums(1)}
+    return {r["month"]: r["net_in"] / GB for r in stores.months(world.store, 1)}
 
 
 def told(world: Cloud) -> dict[str, float]:

@@ -14,6 +14,7 @@ import requests
 
 from bridge.metering import usage
 from bridge.store import Store
+from tests import stores
 from tests.system import ROOT, SHIM_SECRET, System
 from tests.test_shim import Rubbish, call, settled
 
@@ -145,7 +146,7 @@ def test_the_worker_books_by_itself(system: System) -> None:
         service = store.find_service("main", 1)
         assert service
         store.change("UPDATE usage_marks SET booked_at = booked_at - 3700")
-        s.wait_for(lambda: sum(r["net_out"] for r in store.usage_sums(service.id)) > 10_000_000, 60, "the booking")
+        s.wait_for(lambda: sum(r["net_out"] for r in stores.months(store, service.id)) > 10_000_000, 60, "the booking")
     finally:
         store.close()
 

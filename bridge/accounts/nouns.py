@@ -9,7 +9,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-ACTIVE, SUSPENDED, PENDING = "active", "suspended", "pending"
+ACTIVE, SUSPENDED = "active", "suspended"
 HOSTING, ADDON, DOMAIN = "Hosting", "Addon", "Domain"  # kinds of lines, as invoices name them
 GONE = ("terminated", "cancelled", "fraud", "transferredaway", "expired")  # not owned any more
 MONTHS: dict[str, int] = {

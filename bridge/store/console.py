@@ -22,16 +22,6 @@ class BarredConsole(TypedDict):
     desired: str
 
 
-class ConsoleRow(TypedDict):
-    """`closed_at` is None while it is open."""
-
-    id: int
-    actor: str
-    opened_at: float
-    closed_at: float | None
-    reason: str
-
-
 class Consoles(Core):
     def add_console_key(
         self, hashed: str, kind: str, service: int, client: int, actor: str, language: str, seconds: float
@@ -104,16 +94,6 @@ class Consoles(Core):
         """The process still lives, and so do its sessions."""
         self.change(
             "UPDATE console_sessions SET seen_at = ? WHERE owner = ? AND closed_at IS NULL", self.clock.now(), owner
-        )
-
-    def consoles_of(self, service: int, limit: int = 20) -> list[ConsoleRow]:
-        """The newest sessions of a service: who, when, until when and why they ended."""
-        return self.rows_as(
-            ConsoleRow,
-            "SELECT id, actor, opened_at, closed_at, reason FROM console_sessions WHERE service = ?"
-            " ORDER BY id DESC LIMIT ?",
-            service,
-            limit,
         )
 
     def prune_consoles(self, keep: float) -> None:

@@ -77,16 +77,6 @@ class UsageMark(TypedDict):
     booked_at: float
 
 
-class UsageSum(TypedDict):
-    service: int
-    month: str
-    net_in: int
-    net_out: int
-    snapshot_byte_s: float
-    backup_byte_s: float
-    booked_at: float
-
-
 class Unsettled(TypedDict):
     """`told_month` None: never told; `told_*` None: nothing in that month; `month` None: nothing booked since."""
 
@@ -175,10 +165,6 @@ class Usages(Core):
     def end_usage(self, service: int) -> None:
         """Nothing more is metered of it; what is booked stays."""
         self.change("DELETE FROM usage_marks WHERE service = ?", service)
-
-    def usage_sums(self, service: int) -> list[UsageSum]:
-        """Every month of a service row, oldest first."""
-        return self.rows_as(UsageSum, "SELECT * FROM usage WHERE service = ? ORDER BY month", service)
 
     def usage_rows(
         self, server: str, whmcs: str, month: str, service_id: int | None = None, carried: bool = False
