@@ -146,7 +146,9 @@ def test_host_names(text: str, name: str) -> None:
         "-mail.example.com",
         "mail-.example.com",
         "ma_il.example.com",
-        "bücher.example",
+        "bü cher.example",
+        "bü..example",
+        "localhöst.7",
         "mail.example.com/x",
         "*.example.com",
         f"{'a' * 64}.example.com",
@@ -168,6 +170,21 @@ def test_what_is_no_host_name_is_named_and_kept(site: Site, text: str) -> None:
     assert wishes(site) == {}
     page = site.send("rdns", action="save", address=V4, name=text).json["html"]
     assert fields(page)[V4] == text
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("faß.example.", "xn--fa-hia.example"),
+        ("例え.example", "xn--r8jz45g.example"),
+        ("mail。example。com", "mail.example.com"),
+    ],
+)
+def test_a_name_in_other_letters_is_told_as_dns_has_it(text: str, written: str) -> None:
+    with pytest.raises(BadRequest, match=f"as {written}. Please write it like that"):
+        dns.name_of(V4, text)
+    assert dns.name_of(V4, written) == written
 
 
 def test_too_long_a_name_and_an_added_record_without_one(site: Site) -> None:

@@ -46,23 +46,31 @@ def address_of(text: str) -> str:
         ) from None
 
 
+def _full(name: str) -> bool:
+    last = name.rpartition(".")[2]
+    return names.is_host_name(name) and "." in name and bool(last) and not last.isdigit()
+
+
 def name_of(address: str, text: str) -> str:
     """A full host name without its last dot; empty stays empty. Raises BadRequest."""
     name = text.removesuffix(".")
-    full = names.is_host_name(name) and "." in name and not name.rpartition(".")[2].isdigit()
     if not name and not text:
         return ""
-    if not full or name.endswith("."):
-        raise BadRequest(
-            Sentence(
-                "Host name of %(address)s: “%(name)s” cannot be one. Please write one like mail.example.com:"
-                " letters, digits and inner hyphens in parts of at most 63 characters, joined by dots, 253 in all.",
+    if not _full(name):
+        said = Sentence(
+            "Host name of %(address)s: “%(name)s” cannot be one. Please write one like mail.example.com:"
+            " letters, digits and inner hyphens in parts of at most 63 characters, joined by dots, 253 in all.",
+            address=address,
+            name=text[:80],
+        )
+        if not name.isascii() and _full(written := lookup.in_ascii(name)):
+            said = Sentence(
+                "Host name of %(address)s: DNS knows “%(name)s” as %(ascii)s. Please write it like that.",
                 address=address,
                 name=text[:80],
-            ),
-            code="bad_host_name",
-            field="name",
-        )
+                ascii=written,
+            )
+        raise BadRequest(said, code="bad_host_name", field="name")
     return name
 
 

@@ -28,6 +28,14 @@ YES, NO, LATER = 86400.0, 600.0, 120.0
 Resolve = Callable[[str, str], list[str]]
 
 
+def in_ascii(name: str) -> str:
+    """A name in letters of any language as DNS has it (RFC 5891); empty where it cannot have it."""
+    try:
+        return dns.name.from_text(name, idna_codec=dns.name.IDNA_2008_Practical).to_text(omit_final_dot=True)
+    except (dns.exception.DNSException, UnicodeError):
+        return ""
+
+
 def resolve(name: str, kind: str) -> list[str]:
     """The addresses that a name has. Raises LookupError when nobody answers in time."""
     return _found(f"{name}.", kind, SECONDS)
