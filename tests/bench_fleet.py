@@ -172,7 +172,7 @@ def growth(show: Show) -> None:
 
 
 def day_of_sweeps(show: Show) -> None:
-    """Held clock: the calls of one day for 300 services, 30 ended ones, 30 foreign machines and the simulator's
+    """Held clock: the calls of one turn for 300 services, 30 ended ones, 30 foreign machines and the simulator's
     storages."""
     world, _ = populated(300)
     for i in range(30):
@@ -185,7 +185,7 @@ def day_of_sweeps(show: Show) -> None:
     driver, calls = world.drivers["pve1"], world.cluster.calls
     for _ in range(2):
         calls.clear()
-        for _ in range(24 * 60):
+        for _ in range(int(contents.TURN / 60)):
             world.clock.time += 60
             findings.sweep_state("pve1", driver, world.store)
             with world.store.write():  # as the worker's refresh would keep it; its calls are not the sweeps'
@@ -207,7 +207,7 @@ def day_of_sweeps(show: Show) -> None:
         )
         per[kind] = per.get(kind, 0) + 1
     show(
-        "content and config reads per live service and day",
+        "config reads per live service and turn of 23 hours",
         per.get("pending", 0) / 300,
         "1",
         most_per_minute=_busiest(calls),

@@ -109,3 +109,13 @@ def test_the_blocks_for_nginx_are_whole(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert str(certificate) in whole
     assert str(key) in whole
+
+
+def test_the_way_of_an_order_names_files_that_are_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    table = re.search(r"## How an order flows\n(.*?)\n## ", text, re.DOTALL)
+    assert table
+    shim, driver = ROOT / "whmcs-shim/modules/servers/vmbridge", ROOT / "drivers/proxmox"
+    named = re.findall(r"`([\w/-]+(?:\.(?:py|php)|/))`", table[1])
+    assert len(named) > 20
+    assert [n for n in named if not any((root / n).exists() for root in (ROOT, ROOT / "bridge", shim, driver))] == []
