@@ -82,6 +82,11 @@ def reason(page: Node, of: Node) -> str:
     return why.text
 
 
+def whole(html: str) -> str:
+    """Staff's pages without the places where a long word may go on in the next line."""
+    return re.sub(r'<span class="vmb-joints">(.*?)</span>', lambda m: m[1].replace("<wbr>", ""), html)
+
+
 def buttons(page: Node) -> dict[tuple[str, str], str]:
     """(capability, what it does) -> why it is dimmed."""
     by_name = {}

@@ -17,6 +17,7 @@ from bridge.metering import status
 from bridge.model import Desired, State
 from bridge.staff import servers
 from tests.configs import raw_config
+from tests.looks import whole
 from tests.pve.cluster import Fault
 from tests.test_signature import Shim, code
 from tests.world import World
@@ -29,7 +30,7 @@ OTHER = {"key": "other-1", "secret": "other-secret-0123456789"}
 
 def shown(html: str) -> str:
     """HTML as a browser reads it: one space where there are several or a line ends."""
-    return " ".join(html.split())
+    return " ".join(whole(html).split())
 
 
 class Staff(Shim):

@@ -15,6 +15,7 @@ from bridge.model import Finding
 from tests.dns import sims
 from tests.dns.desk import Desk
 from tests.dns.world import REVERSE, REVERSE6, STATIC, Zoned
+from tests.looks import whole
 from tests.test_admin_pages import Staff
 
 RULE = f"{{ip_dashed}}.{STATIC}"
@@ -127,7 +128,7 @@ def test_a_department_by_name_or_number(tmp_path: Path) -> None:
 
 # -- the staff's pages ----------------------------------------------------------------------------
 def words(page: str) -> str:
-    text = re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.S)
+    text = re.sub(r"<(style|script)>.*?</\1>", "", whole(page), flags=re.S)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
 
 

@@ -16,6 +16,7 @@ from bridge.model import State
 from bridge.staff import contents, findings, mending
 from tests import stores
 from tests.branches import killed_anywhere
+from tests.looks import whole
 from tests.pve.cluster import Fault, Vm
 from tests.test_findings import ARCHIVE, DAY, DISK, Swept, made
 from tests.test_signature import Shim
@@ -159,7 +160,7 @@ def test_the_service_tab_shows_those_of_every_generation(ended: Swept) -> None:
     ended.run()
     shim = Shim(create_app(ended.context).test_client(), ended.clock)
     html = shim.send("GET", "/v1/services/1042/pages/admin?admin=1", secret="shim-secret-0123456789").get_json()["html"]
-    assert f"Disk {DISK}" in html
+    assert f"Disk {DISK}" in whole(html)
     assert "<code>vmbridge findings fix 1</code>" in html
 
 

@@ -178,7 +178,9 @@ def test_shims_own_templates_and_scripts() -> None:
         for name in re.findall(r'\bname="([^"]*)"', path.read_text()):
             assert name in FIELDS or OURS.fullmatch(name), path
     made = []
-    for path in [*(ROOT / "bridge/static").glob("*.js"), *shim.rglob("*.php")]:
+    static = ROOT / "bridge/static"
+    scripts = [p for of in (".", "vmbridge", "charts") for p in (static / of).glob("*.js")]
+    for path in [*scripts, *shim.rglob("*.php")]:
         text = path.read_text("utf-8")
         made += re.findall(r"""\.name = ["']([^"']+)["']""", text)
         made += re.findall(r"""[?&]([a-z_]+\[?[a-z_]*]?)=""", text)

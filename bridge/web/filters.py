@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from zoneinfo import ZoneInfo
@@ -29,6 +30,8 @@ SPANS = (
 )
 DAYS = languages.plural("%(n)d day", "%(n)d days")
 RATE = Sentence("%(n)s MB/s")
+LONG = re.compile(r"\S{12,}")  # in escaped text; what is shorter has room everywhere
+JOINT = re.compile(r"(?<=\w)[.:/@_=,-]+(?=\w)")
 
 
 def number(value: float, digits: int = 0) -> str:
@@ -111,12 +114,24 @@ def step_words(name: str, op: Operation) -> str:
     return next((s.title for s in recipe.steps if s.name == name), name) if recipe else name
 
 
+def joints(text: object) -> Markup:
+    """Long words with separators (addresses, names, paths) stay whole on one line; what is longer than that goes on
+    behind a separator, never within a part of it."""
+
+    def jointed(word: re.Match[str]) -> str:
+        parts = JOINT.sub(r"\g<0><wbr>", word[0])
+        return parts if parts == word[0] else f'<span class="vmb-joints">{parts}</span>'
+
+    return Markup(LONG.sub(jointed, str(escape(text))))
+
+
 def commands(text: str) -> Markup:
     """Staff's sentences, with what stands between backticks as <code>; a terminal shows them as they are."""
     parts = text.split("`")
     if len(parts) % 2 == 0:  # one without its other
-        return escape(text)
-    return Markup("").join(Markup("<code>{}</code>").format(p) if n % 2 else escape(p) for n, p in enumerate(parts))
+        return joints(text)
+    said = [joints(p) for p in parts]
+    return Markup("").join(Markup("<code>{}</code>").format(p) if n % 2 else p for n, p in enumerate(said))
 
 
 FILTERS = (
@@ -134,5 +149,6 @@ FILTERS = (
     translated,
     deed,
     step_words,
+    joints,
     commands,
 )
