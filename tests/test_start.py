@@ -425,3 +425,23 @@ def test_a_store_that_was_moved_aside_is_named_only_without_a_backup(house: Hous
     assert condition.newest_backup(str(house.path), KEY)[0] == copy
     copy.unlink()
     assert condition.newest_backup(str(house.path), KEY)[0].name.startswith("vmbridge.db.2")
+
+
+def test_threads_that_come_and_go_leave_no_open_file(world: World) -> None:
+    def open_files() -> int:
+        every = (Path(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd"))
+        return len([f for f in every if f.is_symlink() and os.readlink(f).startswith(str(world.path))])
+
+    def looks() -> None:
+        world.store.health("pve1")
+        seen.append(open_files())
+
+    seen: list[int] = []
+    world.store.health("pve1")
+    before = open_files()
+    for _ in range(5):
+        thread = threading.Thread(target=looks)
+        thread.start()
+        thread.join()
+    assert min(seen) > before
+    assert open_files() <= before + 1  # SQLite keeps one for its next connection

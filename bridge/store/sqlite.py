@@ -7,12 +7,14 @@ of failing half-way.
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet, finalize
 
 from sqlite_utils import Database as Utils
 
@@ -28,6 +30,25 @@ from bridge.store.sides import FileSide
 BRIEF = 0.05  # seconds that who only looks waits for a place to write
 
 
+class Connection:
+    """A thread's own: closed with the store, or when its thread has ended. Threads that come and go would leave an open
+    file each."""
+
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self.close = finalize(self, _close, conn, os.getpid())
+        self.close.atexit = False  # whatever still runs then may be in the middle of a change
+
+
+_forerunners: list[sqlite3.Connection] = []  # of the process that this one is a copy of: its files stay as they are
+
+
+def _close(conn: sqlite3.Connection, owner: int) -> None:
+    if os.getpid() == owner:
+        conn.close()
+    else:
+        _forerunners.append(conn)
+
+
 class SQLite:
     """`patience`: seconds that a change waits for its turn."""
 
@@ -37,7 +58,7 @@ class SQLite:
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
         self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._opened: WeakSet[Connection] = WeakSet()
         self._lock = threading.Lock()
         self._use = Use(self.path)
 
@@ -104,8 +125,9 @@ class SQLite:
             except sqlite3.DatabaseError as e:
                 raise meaning(e) from e
             database = self._local.db = Utils(conn)
+            self._local.opened = Connection(conn)
             with self._lock:
-                self._connections.append(conn)
+                self._opened.add(self._local.opened)
         return database
 
     @contextmanager
@@ -210,8 +232,8 @@ class SQLite:
 
     def close(self) -> None:
         with self._lock:
-            for conn in self._connections:
-                conn.close()
-            self._connections.clear()
+            for opened in list(self._opened):
+                opened.close()
+            self._opened.clear()
             self._use.free()
         self._local = threading.local()
