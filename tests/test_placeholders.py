@@ -80,7 +80,7 @@ def test_what_the_back_end_and_staff_say(typed: World) -> None:
         checked(shown)
     tab = shim.send("GET", "/v1/services/1042/pages/admin?client=7&admin=1").json["html"]
     assert "%%VMBRIDGE_" not in tab
-    assert TEXT in html.unescape(tab)
+    assert TEXT in html.unescape(re.sub(r"<[^>]*>", "", tab))  # long words have joints
     shim.count += 1
     form = {"do": "maintenance", "server": "pve1", "switch": "on", "text": TEXT}
     assert shim.send("POST", "/v1/admin/servers", {"actor": ADMIN, "form": form}).json["redirect"]
